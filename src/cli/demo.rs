@@ -1,0 +1,79 @@
+//! `btcfeed demo`: the whole feed in one process, for a look at it. Real prices if an exchange can be reached, else a
+//! simulated market, said loudly. What to open or paste is printed, and then the prices themselves.
+
+use crate::app::App;
+use crate::config::Config;
+use crate::hub::{Hub, Read};
+use crate::tick::Currency;
+use crate::view::{Format, Framing, View};
+use crate::{app, shutdown, telemetry};
+use std::io::Write;
+use std::net::SocketAddr;
+use tokio_util::sync::CancellationToken;
+
+/// Runs the demo.
+pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+    if given("RUST_LOG").is_none() {
+        "warn,btcfeed::quorum=off".clone_into(&mut config.telemetry.filter);
+    }
+    telemetry::init(&config.telemetry);
+    super::warn_of_unknown_variables();
+    config.redis = None;
+    super::block_on(async {
+        let stop = shutdown::on_signal()?;
+        super::serve::raise_file_limit();
+        let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        println!("Asking {} for a price …", names.join(", "));
+        let real = app::sources_answer(&config).await?;
+        let market = if real { format!("REAL prices from {}", names.join(", ")) } else { SIMULATED.to_owned() };
+        let config = if real { config } else { config.simulated() };
+        let app = App::bind(&config)?;
+        if let Some(address) = app.address() {
+            println!("{}", invitation(&market, address));
+        }
+        let (hub, printing) = (app.hub(), CancellationToken::new());
+        let print = async {
+            printing.run_until_cancelled(print(&hub)).await;
+        };
+        let run = async {
+            app.run(stop).await;
+            printing.cancel();
+        };
+        tokio::join!(run, print);
+        Ok(())
+    })
+}
+
+const SIMULATED: &str = "SIMULATED prices: no exchange could be reached from here, so these are made up";
+
+fn invitation(market: &str, address: SocketAddr) -> String {
+    let host =
+        if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
+    format!(
+        "\n  btcfeed demo: {market}\n\n  \
+         latest price     curl 'http://{host}/v1/prices/latest'\n  \
+         both currencies  curl 'http://{host}/v1/prices/latest?currency=USD,EUR'\n  \
+         history          curl 'http://{host}/v1/prices?limit=10&format=full'\n  \
+         live stream      ws://{host}/v1/ws          (websocat, wscat, or a browser's WebSocket)\n  \
+         with replay      ws://{host}/v1/ws?since=0&currency=USD,EUR&format=full\n\n  \
+         stop with Ctrl-C\n"
+    )
+}
+
+/// Prints every update as a client would get it.
+async fn print(hub: &Hub) {
+    let currencies = Currency::Usd.into();
+    let view = View { format: Format::Timedate, currencies, framing: Framing::Line };
+    let (mut head, mut cursor) = (hub.watch_head(), crate::tick::TickId::ZERO);
+    loop {
+        while let Read::Batch { bytes, last, .. } = hub.read(view, cursor) {
+            let mut out = std::io::stdout().lock();
+            // Nobody reading is no reason to stop serving.
+            bytes.iter().try_for_each(|bytes| out.write_all(bytes)).and_then(|()| out.flush()).ok();
+            cursor = last;
+        }
+        if head.changed().await.is_err() {
+            return;
+        }
+    }
+}

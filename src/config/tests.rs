@@ -1,0 +1,115 @@
+//! What the settings promise.
+
+use super::*;
+use std::collections::BTreeMap;
+
+fn read(given: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let given: BTreeMap<_, _> = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    Config::read(|name| given.get(name).cloned()).map_err(|mistakes| mistakes.0)
+}
+
+#[test]
+fn without_any_setting_it_is_one_process_that_polls_three_exchanges_every_five_seconds() {
+    let config = read(&[]).unwrap();
+    assert!(config.redis.is_none());
+    assert_eq!(config.leader.interval, Duration::from_secs(5));
+    assert_eq!(config.leader.stale_after, Duration::from_secs(15));
+    assert_eq!(config.leader.down_after, Duration::from_secs(60));
+    assert_eq!(config.quorum.deadline, Duration::from_secs(3));
+    assert_eq!(config.store.retention, Duration::from_secs(24 * 3600));
+    let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["coinbase", "kraken", "bitstamp"]);
+}
+
+#[test]
+fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
+    let cases = [
+        ("REDIS_URL", "http://localhost", "REDIS_URL reads redis://HOST:PORT"),
+        ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX reads a name without braces and spaces, got "a{b""#),
+        ("BTCFEED_ROLE", "both", r#"BTCFEED_ROLE reads all or fetch or serve, got "both""#),
+        ("BTCFEED_ROLE", "serve", "BTCFEED_ROLE reads all where no REDIS_URL is set"),
+        (
+            "BTCFEED_LISTEN",
+            "8080",
+            r#"BTCFEED_LISTEN reads an IP address and a port (0.0.0.0:8080, [::]:8080), got "8080""#,
+        ),
+        ("BTCFEED_OPS_LISTEN", "localhost", "BTCFEED_OPS_LISTEN reads an IP address and a port"),
+        ("BTCFEED_INTERVAL", "5", r#"BTCFEED_INTERVAL reads a duration from 10ms to 3600s (500ms, 5s, 24h), got "5""#),
+        ("BTCFEED_INTERVAL", "0s", r#"got "0s""#),
+        (
+            "BTCFEED_CURRENCIES",
+            "USD,GBP",
+            r#"BTCFEED_CURRENCIES reads USD or EUR, or several of them with commas, got "USD,GBP""#,
+        ),
+        (
+            "BTCFEED_SOURCES",
+            "kraken,mtgox",
+            r#"BTCFEED_SOURCES reads names out of coinbase, kraken, bitstamp, coindesk, simulated, got "mtgox""#,
+        ),
+        ("BTCFEED_SOURCES", "kraken,kraken", r#"BTCFEED_SOURCES names "kraken" twice"#),
+        (
+            "BTCFEED_SOURCE_KRAKEN_URL",
+            "ftp://kraken",
+            r#"BTCFEED_SOURCE_KRAKEN_URL: an address begins with http:// or https://, got "ftp://kraken""#,
+        ),
+        ("BTCFEED_SOURCE_MAX_AGE", "-1s", "BTCFEED_SOURCE_MAX_AGE reads a duration"),
+        (
+            "BTCFEED_MAX_DEVIATION",
+            "5%",
+            r#"BTCFEED_MAX_DEVIATION reads a share between 0 and 1 (0.05 is 5 %), got "5%""#,
+        ),
+        (
+            "BTCFEED_STALE_AFTER",
+            "1s",
+            r#"BTCFEED_STALE_AFTER reads a duration from 5s to 86400s (500ms, 5s, 24h), got "1s""#,
+        ),
+        ("BTCFEED_DOWN_AFTER", "14s", "BTCFEED_DOWN_AFTER reads a duration from 15s"),
+        ("BTCFEED_RETENTION", "a day", "BTCFEED_RETENTION reads a duration"),
+        ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW reads a number from 1 to 10000000, got "0""#),
+        ("BTCFEED_LEASE_TTL", "1ms", "BTCFEED_LEASE_TTL reads a duration from 500ms"),
+        ("BTCFEED_MAX_CONNECTIONS", "many", "BTCFEED_MAX_CONNECTIONS reads a number from 1 to"),
+        ("BTCFEED_MAX_LAG", "0s", "BTCFEED_MAX_LAG reads a duration from 1s"),
+        ("BTCFEED_WRITE_STALL", "x", "BTCFEED_WRITE_STALL reads a duration from 1s"),
+        ("BTCFEED_PING_EVERY", "x", "BTCFEED_PING_EVERY reads a duration from 1s"),
+        ("RUST_LOG", "loud=very", r#"RUST_LOG reads a level or module=level pairs, got "loud=very""#),
+        ("BTCFEED_LOG_FORMAT", "xml", r#"BTCFEED_LOG_FORMAT reads text or json, got "xml""#),
+    ];
+    for (name, value, expected) in cases {
+        let mistakes = read(&[(name, value)]).expect_err(name);
+        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
+        assert!(mistakes[0].contains(expected), "{}", mistakes[0]);
+    }
+    let tested: Vec<_> = cases.iter().map(|(name, ..)| *name).collect();
+    for setting in SETTINGS.iter().filter(|setting| setting.env != "BTCFEED_REPLICA" && !setting.env.ends_with("_URL"))
+    {
+        assert!(tested.contains(&setting.env), "{} takes anything, or is not tested", setting.env);
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let mistakes = read(&[("BTCFEED_INTERVAL", "x"), ("BTCFEED_LISTEN", "y"), ("BTCFEED_SOURCES", "z")]).unwrap_err();
+    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+}
+
+#[test]
+fn a_password_in_a_wrong_address_is_not_repeated() {
+    let mistakes = read(&[("REDIS_URL", "redis:/user:secret@host")]).unwrap_err();
+    assert!(!mistakes[0].contains("secret"), "{}", mistakes[0]);
+}
+
+#[test]
+fn the_example_lists_every_setting_with_its_default() {
+    let example = include_str!("../../.env.example");
+    let lines: BTreeMap<_, _> = example
+        .lines()
+        .filter_map(|line| line.trim_start_matches("# ").split_once('='))
+        .filter(|(name, _)| !name.contains(' '))
+        .collect();
+    for setting in SETTINGS {
+        let listed = lines.get(setting.env).unwrap_or_else(|| panic!("{} is not in .env.example", setting.env));
+        assert_eq!(*listed, setting.default.unwrap_or(""), "the default of {}", setting.env);
+        assert!(example.contains(setting.help), "{} has another help text in .env.example", setting.env);
+    }
+    assert_eq!(lines.len(), SETTINGS.len(), "the example has settings that do not exist: {lines:?}");
+}

@@ -1,0 +1,216 @@
+//! This replica's copy of the newest part of the feed: it follows the store without a gap, keeps a window with everything
+//! encoded, and wakes the sessions.
+//!
+//! It subscribes first and reads the history after, so that nothing falls between the two; then it compares each live
+//! entry's `prev` with its own head ([`Entry::continues`]). Whatever was missed, for whatever reason, is noticed by the
+//! next entry or, where that is missed too, by looking at the store's head once a second.
+
+mod window;
+
+pub use window::Read;
+
+use crate::feed::{Continuity, Entry, Feed};
+use crate::store::{Live, Result, Store, StoreError};
+use crate::tick::{Currencies, TickId};
+use crate::view::View;
+use futures_util::StreamExt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use window::Window;
+
+/// What the hub is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// The most entries that are kept here; older ones are read from the store when somebody asks.
+    pub window: usize,
+    /// How long an entry is kept, here as in the store.
+    pub retention: Duration,
+}
+
+/// How often the store's head is compared with ours.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The first pause after the store was lost, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Entries in one read of the store's history.
+const PAGE: usize = 1000;
+
+/// The newest part of the feed, with whatever is needed to hand it out.
+pub struct Hub {
+    store: Arc<dyn Store>,
+    /// A std lock: sessions read it for microseconds, the hub writes it once an entry, nobody holds it across an await.
+    window: RwLock<Window>,
+    capacity: usize,
+    /// The newest id; sessions wait for it to move.
+    head: watch::Sender<TickId>,
+    /// Whether the history has been read once.
+    primed: watch::Sender<bool>,
+}
+
+impl Hub {
+    /// An empty hub, to follow `store`.
+    pub fn new(store: Arc<dyn Store>, options: Options) -> Hub {
+        let window = RwLock::new(Window::new(options.window, options.retention));
+        let (head, primed) = (watch::Sender::new(TickId::ZERO), watch::Sender::new(false));
+        Hub { store, window, capacity: options.window, head, primed }
+    }
+
+    /// Follows the store until `stop`, however often it goes away.
+    pub async fn run(&self, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            let mut pause = RETRY.0;
+            loop {
+                let began = Instant::now();
+                if let Err(error) = self.follow().await {
+                    warn!(%error, "not following the store");
+                }
+                if began.elapsed() > RETRY.1 * 2 {
+                    pause = RETRY.0;
+                }
+                sleep(pause / 2 + pause.mul_f64(fastrand::f64())).await;
+                pause = (pause * 2).min(RETRY.1);
+            }
+        })
+        .await;
+    }
+
+    /// Returns when the history has been read once.
+    pub async fn primed(&self) {
+        // The sender lives in self, so waiting cannot fail.
+        self.primed.subscribe().wait_for(|primed| *primed).await.ok();
+    }
+
+    /// Whether the history has been read once.
+    pub fn is_primed(&self) -> bool {
+        *self.primed.borrow()
+    }
+
+    /// Something to wait on for the head to move.
+    pub fn watch_head(&self) -> watch::Receiver<TickId> {
+        self.head.subscribe()
+    }
+
+    /// What stands after `cursor` in `view`, as much as is good for one write.
+    pub fn read(&self, view: View, cursor: TickId) -> Read {
+        self.window().read(view, cursor)
+    }
+
+    /// The entries with `after < id <= until`, at most `limit`, from the window or, where that begins too late, from the
+    /// store. Oldest first.
+    ///
+    /// # Errors
+    /// If the store is asked and is away.
+    pub async fn history(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Arc<Entry>>> {
+        if let Some(entries) = self.window().range(after, until, limit) {
+            return Ok(entries);
+        }
+        let older = self.store.range(after, until, limit).await?;
+        Ok(older.into_iter().map(Arc::new).collect())
+    }
+
+    /// The newest tick with a price in one of `currencies`.
+    pub fn latest_tick(&self, currencies: Currencies) -> Option<Arc<Entry>> {
+        self.newest(&|entry| entry.tick().is_some_and(|tick| !tick.currencies().and(currencies).is_empty()))
+    }
+
+    fn window(&self) -> RwLockReadGuard<'_, Window> {
+        self.window.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn window_mut(&self) -> RwLockWriteGuard<'_, Window> {
+        self.window.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the store until that fails.
+    async fn follow(&self) -> Result<()> {
+        let mut live: Live = self.store.subscribe().await?;
+        self.catch_up().await?;
+        self.primed.send_replace(true);
+        info!(head = %self.head(), "following the store");
+        let mut checks = interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut expected = TickId::ZERO;
+        loop {
+            // Both arms are cancel-safe: an entry that is not taken yet stays in the stream.
+            tokio::select! {
+                biased;
+                entry = live.next() => match entry {
+                    Some(entry) => self.take(entry?).await?,
+                    None => return Err(StoreError::Away("the subscription ended".to_owned())),
+                },
+                _ = checks.tick() => {
+                    // What the store had at the last check must be here by now.
+                    if expected > self.head() {
+                        return Err(StoreError::Away(format!("the subscription missed {expected}")));
+                    }
+                    expected = self.store.head().await?;
+                }
+            }
+        }
+    }
+
+    /// Takes a live entry in, after whatever was missed before it.
+    async fn take(&self, entry: Entry) -> Result<()> {
+        match entry.continues(self.head()) {
+            Continuity::Known => return Ok(()),
+            Continuity::Next => {}
+            Continuity::Missed => {
+                debug!(id = %entry.id, prev = %entry.prev, head = %self.head(), "missed entries, reading the history");
+                self.catch_up().await?;
+            }
+            Continuity::Lost => {
+                warn!(id = %entry.id, prev = %entry.prev, head = %self.head(), "the store has lost the newest entries");
+                self.catch_up().await?;
+            }
+        }
+        self.append(vec![entry]);
+        Ok(())
+    }
+
+    /// Reads what the store has after our head.
+    async fn catch_up(&self) -> Result<()> {
+        if self.head() == TickId::ZERO {
+            let newest = self.store.newest(self.capacity).await?;
+            self.window_mut().set_complete(newest.len() < self.capacity);
+            self.append(newest);
+            return Ok(());
+        }
+        loop {
+            let page = self.store.range(self.head(), TickId::from_ms(u64::MAX), PAGE).await?;
+            let last = page.len() < PAGE;
+            self.append(page);
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Adds entries at the end; those that are known already are passed over.
+    pub(crate) fn append(&self, entries: Vec<Entry>) {
+        let head = {
+            let mut window = self.window_mut();
+            for entry in entries {
+                window.push(entry);
+            }
+            window.head()
+        };
+        self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+}
+
+impl Feed for Hub {
+    fn head(&self) -> TickId {
+        *self.head.borrow()
+    }
+
+    fn after(&self, id: TickId) -> Vec<Arc<Entry>> {
+        self.window().after(id)
+    }
+
+    fn newest(&self, wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+        self.window().newest(wanted)
+    }
+}

@@ -1,0 +1,113 @@
+//! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2). Behind it the raw socket is taken from the HTTP server and given
+//! to [`Socket`], which is the only door to it.
+
+mod frame;
+mod socket;
+
+use super::State;
+use super::listener::Peer;
+use super::problem::Problem;
+use super::query::Subscription;
+use crate::session::Session;
+use crate::view::{Format, Framing};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header::HeaderName};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use sha1::{Digest, Sha1};
+use socket::Socket;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tracing::debug;
+
+/// What is appended to the client's key (§1.3).
+const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Answers the handshake, and serves the client from then on.
+pub(super) async fn connect(
+    Shared(state): Shared<Arc<State>>,
+    Extension(peer): Extension<Peer>,
+    mut request: Request<Body>,
+) -> Result<Response, Problem> {
+    let accept = accept_key(request.method(), request.headers())?;
+    let query = request.uri().query().unwrap_or_default();
+    let subscription = Subscription::read(query, Format::Timedate, state.currencies)?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    let tasks = state.tasks.clone();
+    tasks.spawn(serve(state, upgrade, subscription, peer));
+    let headers = [
+        (CONNECTION, HeaderValue::from_static("upgrade")),
+        (UPGRADE, HeaderValue::from_static("websocket")),
+        (SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+}
+
+async fn serve(state: Arc<State>, upgrade: OnUpgrade, subscription: Subscription, peer: Peer) {
+    let (stream, early) = match upgrade.await.map_err(anyhow::Error::from).and_then(raw_socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            debug!(%error, "a WebSocket handshake was not finished");
+            return;
+        }
+    };
+    let session = Session::new(subscription.view(Framing::WebSocket), subscription.start, &state.limits, &state.hub);
+    Socket::new(stream, session, &state.hub, &state.limits).run(early, &state.drain).await;
+    // The connection counts until here.
+    drop(peer);
+}
+
+/// The socket under an upgraded connection, and what the client sent early.
+fn raw_socket(upgraded: Upgraded) -> anyhow::Result<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| anyhow::anyhow!("not a plain TCP connection"))?;
+    // Registered anew: the HTTP server's finished task would stay alive as long as its waker hangs on the socket.
+    let stream = TcpStream::from_std(parts.io.into_inner().into_std()?)?;
+    Ok((stream, parts.read_buf))
+}
+
+/// The answer to the client's key, if the request is a handshake as §4.2.1 demands it.
+fn accept_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+    let has = |name: HeaderName, token: &str| {
+        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
+    };
+    let upgrade = |detail: &str| {
+        let expected = [(UPGRADE, "websocket"), (CONNECTION, "upgrade"), (SEC_WEBSOCKET_VERSION, "13")];
+        Problem::new(StatusCode::UPGRADE_REQUIRED, detail).with(&expected)
+    };
+    if method != Method::GET || !has(CONNECTION, "upgrade") || !has(UPGRADE, "websocket") {
+        return Err(upgrade("this is a WebSocket: connect with ws:// or wss://"));
+    }
+    if !has(SEC_WEBSOCKET_VERSION, "13") {
+        return Err(upgrade("Sec-WebSocket-Version reads 13"));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
+        return Err(Problem::bad_request("Sec-WebSocket-Key reads 16 bytes in base64"));
+    }
+    let digest = Sha1::new().chain_update(key).chain_update(KEY_SUFFIX).finalize();
+    HeaderValue::from_str(&STANDARD.encode(digest))
+        .map_err(|_| Problem::bad_request("Sec-WebSocket-Key cannot be answered"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("WebSocket"));
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        assert_eq!(accept_key(&Method::GET, &headers).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}

@@ -1,0 +1,327 @@
+//! The socket loop: drives one session over one raw socket. It knows nothing of prices, and the session nothing of sockets.
+//!
+//! While nothing happens a connection costs what stands in [`Socket`] and a task; there is no buffer. What is read goes
+//! through a buffer on the stack, what is written is bytes that all sessions share.
+
+use super::frame::{self, Decoder, Incoming, Violation};
+use crate::hub::Hub;
+use crate::session::{Goodbye, LOAD_ENTRIES, Limits, Session, Step};
+use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How long a goodbye may take, the client's answer to it included.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+/// The pause before the store is asked again for history that it could not give.
+const LOAD_RETRY: Duration = Duration::from_secs(1);
+/// Bytes read at once, and how often in a row before others have their turn.
+const READ_BYTES: usize = 2048;
+const READS: usize = 4;
+/// The most pieces in one gathering write.
+const WRITE_PIECES: usize = 64;
+
+/// One client's connection.
+pub(super) struct Socket<'a> {
+    stream: TcpStream,
+    session: Session,
+    hub: &'a Hub,
+    limits: &'a Limits,
+    decoder: Decoder,
+    outgoing: Outgoing,
+    /// The newest ping that is not answered yet: only that needs an answer (RFC 6455 §5.5.3).
+    pong: Option<Bytes>,
+    heartbeat: Heartbeat,
+    /// Since when the socket has taken nothing.
+    stalled_since: Option<Instant>,
+    /// When the store is asked again.
+    load_again: Option<Instant>,
+}
+
+enum Heartbeat {
+    PingAt(Instant),
+    PongBy(Instant),
+}
+
+/// Why a socket's life ends.
+enum End {
+    /// The client is gone.
+    Gone,
+    /// The client said goodbye.
+    Closed(Option<u16>),
+    /// The client broke the protocol.
+    Violated(Violation),
+    /// This side says goodbye.
+    Leave(Goodbye),
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Gone
+    }
+}
+
+impl<'a> Socket<'a> {
+    pub(super) fn new(stream: TcpStream, session: Session, hub: &'a Hub, limits: &'a Limits) -> Socket<'a> {
+        Socket {
+            stream,
+            session,
+            hub,
+            limits,
+            decoder: Decoder::default(),
+            outgoing: Outgoing::default(),
+            pong: None,
+            heartbeat: Heartbeat::PingAt(Instant::now() + limits.ping_every),
+            stalled_since: None,
+            load_again: None,
+        }
+    }
+
+    /// Serves the client until it goes, breaks the rules, or `stop`. `early` is what it sent right behind its request.
+    pub(super) async fn run(mut self, early: Bytes, stop: &CancellationToken) {
+        let end = match self.hear(&early) {
+            Ok(()) => self.serve(stop).await,
+            Err(end) => end,
+        };
+        let farewell = match end {
+            End::Gone => return,
+            End::Closed(code) => frame::close_reply(code),
+            End::Violated(Violation { code, reason }) => frame::close(code, reason),
+            End::Leave(goodbye) => frame::close(goodbye.websocket_code(), goodbye.reason()),
+        };
+        // If it does not go through in time, the client does not read, and would not read this either.
+        timeout(CLOSE_DEADLINE, self.close(farewell, matches!(end, End::Closed(_)))).await.ok();
+    }
+
+    async fn serve(&mut self, stop: &CancellationToken) -> End {
+        let mut head = self.hub.watch_head();
+        let mut stopped = pin!(stop.cancelled());
+        let mut timer = pin!(sleep_until(self.deadline()));
+        loop {
+            // Seen before the session looks, so that a move in between wakes us again.
+            head.mark_unchanged();
+            match self.advance().await {
+                Ok(true) => {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                Ok(false) => {}
+                Err(end) => return end,
+            }
+            let deadline = self.deadline();
+            if timer.deadline() != deadline {
+                timer.as_mut().reset(deadline);
+            }
+            let blocked = !self.outgoing.is_empty();
+            let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+            // Every arm is cancel-safe: readiness, a moved head and a deadline stay as they are.
+            let heard = tokio::select! {
+                biased;
+                () = &mut stopped => Err(End::Leave(Goodbye::Draining)),
+                ready = self.stream.ready(interest) => match ready {
+                    Ok(ready) if ready.is_readable() || ready.is_read_closed() => self.read(),
+                    Ok(_) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                _ = head.changed(), if !blocked => Ok(()),
+                () = &mut timer => self.overdue(Instant::now()),
+            };
+            if let Err(end) = heard {
+                return end;
+            }
+        }
+    }
+
+    /// Sends what is due, one step of the session at a time. Whether there may be more to send at once.
+    async fn advance(&mut self) -> Result<bool, End> {
+        if self.outgoing.is_empty() {
+            if let Some(pong) = self.pong.take() {
+                self.outgoing.push(pong);
+            } else if self.load_again.is_none_or(|at| at <= Instant::now()) {
+                self.load_again = None;
+                self.step().await?;
+            }
+        }
+        if self.outgoing.is_empty() {
+            return Ok(false);
+        }
+        let progress = self.outgoing.write(&self.stream)?;
+        if self.outgoing.is_empty() {
+            self.stalled_since = None;
+            return Ok(true);
+        }
+        let since = if progress { None } else { self.stalled_since };
+        self.stalled_since = Some(since.unwrap_or_else(Instant::now));
+        Ok(false)
+    }
+
+    /// Asks the session what to send, until it says something or has nothing to say.
+    async fn step(&mut self) -> Result<(), End> {
+        loop {
+            let step = match self.session.step(self.hub, Instant::now().into_std()) {
+                Step::Load { after, until } => {
+                    let Ok(entries) = self.hub.history(after, until, LOAD_ENTRIES).await else {
+                        self.load_again = Some(Instant::now() + LOAD_RETRY);
+                        return Ok(());
+                    };
+                    self.session.loaded(&entries)
+                }
+                step => step,
+            };
+            match step {
+                Step::Send(bytes) if bytes.is_empty() => {}
+                Step::Send(bytes) => {
+                    self.outgoing.queue = bytes.into();
+                    return Ok(());
+                }
+                Step::Leave(goodbye) => return Err(End::Leave(goodbye)),
+                Step::Load { .. } | Step::Wait => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads what has come, a bounded part of it.
+    fn read(&mut self) -> Result<(), End> {
+        let mut buffer = [0; READ_BYTES];
+        for _ in 0..READS {
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return Err(End::Gone),
+                Ok(len) => self.hear(&buffer[..len])?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let mut closed = None;
+        let (pong, heartbeat, ping_every) = (&mut self.pong, &mut self.heartbeat, self.limits.ping_every);
+        let mut say = |incoming| match incoming {
+            Incoming::Ping(payload) => *pong = Some(frame::pong(&payload)),
+            Incoming::Pong => *heartbeat = Heartbeat::PingAt(Instant::now() + ping_every),
+            Incoming::Close(code) => closed = closed.take().or(Some(code)),
+        };
+        let read = self.decoder.read(bytes, &mut say);
+        match (closed, read) {
+            // What comes after a close frame does not count (RFC 6455 §5.5.1).
+            (Some(code), _) => Err(End::Closed(code)),
+            (None, Err(violation)) => Err(End::Violated(violation)),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        let (Heartbeat::PingAt(at) | Heartbeat::PongBy(at)) = self.heartbeat;
+        let stalled = self.stalled_since.map(|since| since + self.limits.write_stall);
+        [stalled, self.load_again].into_iter().flatten().fold(at, Instant::min)
+    }
+
+    fn overdue(&mut self, now: Instant) -> Result<(), End> {
+        if self.stalled_since.is_some_and(|since| since + self.limits.write_stall <= now) {
+            return Err(End::Leave(Goodbye::TooSlow));
+        }
+        match self.heartbeat {
+            Heartbeat::PongBy(by) if by <= now => return Err(End::Leave(Goodbye::NoPong)),
+            Heartbeat::PingAt(at) if at <= now => {
+                self.outgoing.push(frame::ping());
+                self.heartbeat = Heartbeat::PongBy(now + self.limits.ping_every);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sends the close frame behind whatever was begun, and waits for the client to close too.
+    async fn close(&mut self, farewell: Bytes, client_closed: bool) -> io::Result<()> {
+        self.outgoing.keep_only_what_was_begun();
+        self.outgoing.push(farewell);
+        while !self.outgoing.is_empty() {
+            self.outgoing.write(&self.stream)?;
+            if !self.outgoing.is_empty() {
+                self.stream.ready(Interest::WRITABLE).await?;
+            }
+        }
+        socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
+        // Closing with something unread would reset the connection, and the client might never see the frame.
+        if client_closed {
+            return Ok(());
+        }
+        let mut buffer = [0; 256];
+        loop {
+            self.stream.ready(Interest::READABLE).await?;
+            match self.stream.try_read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Bytes on their way out. Empty it owns nothing.
+#[derive(Default)]
+struct Outgoing {
+    queue: VecDeque<Bytes>,
+    /// Whether the first piece was sent in part.
+    begun: bool,
+}
+
+impl Outgoing {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    fn push(&mut self, bytes: Bytes) {
+        self.queue.push_back(bytes);
+    }
+
+    /// Drops everything but a piece that was sent in part: a frame must never end inside another.
+    fn keep_only_what_was_begun(&mut self) {
+        self.queue.truncate(usize::from(self.begun));
+    }
+
+    /// Writes as much as the socket takes. Whether it took anything.
+    fn write(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        let mut progress = false;
+        while !self.queue.is_empty() {
+            let mut pieces = [IoSlice::new(&[]); WRITE_PIECES];
+            let mut count = 0;
+            for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
+                *piece = IoSlice::new(bytes);
+                count += 1;
+            }
+            match stream.try_write_vectored(&pieces[..count]) {
+                Ok(sent) => {
+                    self.sent(sent);
+                    progress |= sent > 0;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        Ok(progress)
+    }
+
+    fn sent(&mut self, mut sent: usize) {
+        while let Some(first) = self.queue.front_mut() {
+            if sent < first.len() {
+                first.advance(sent);
+                self.begun |= sent > 0;
+                return;
+            }
+            sent -= first.len();
+            self.queue.pop_front();
+            self.begun = false;
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Asking an exchange over HTTP, guarded against everything that an answer may be: late, endless, a redirect, an HTML page
+//! under status 200, or "go away".
+
+use super::{Answer, Api, Failure, Observation, Source};
+use crate::tick::Currencies;
+use anyhow::{Context, ensure};
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Client, Response, StatusCode, Url, redirect};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// The longest answer that is read; real ones are below 3 KiB.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// How long connecting may take. The whole request is bounded by whoever asks.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// The longest `Retry-After` that is believed: a ban lasts three days at most.
+const MAX_REST: Duration = Duration::from_secs(3 * 24 * 3600);
+/// How long to rest after "too many requests" without a `Retry-After`.
+const DEFAULT_REST: Duration = Duration::from_secs(60);
+/// The user agent: some exchanges refuse requests without one.
+const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
+
+/// The source that an [`Api`] makes together with HTTP.
+pub(super) struct Exchange<A> {
+    client: Client,
+    base: String,
+    api: PhantomData<A>,
+}
+
+impl<A: Api> Exchange<A> {
+    pub(super) fn open(base: Option<&str>) -> anyhow::Result<Exchange<A>> {
+        let base = base.unwrap_or(A::BASE).trim_end_matches('/').to_owned();
+        let url = Url::parse(&base).with_context(|| format!("{base:?} is no address"))?;
+        ensure!(matches!(url.scheme(), "http" | "https"), "an address begins with http:// or https://, got {base:?}");
+        let client = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT_DEADLINE)
+            .build()
+            .context("the HTTP client cannot be made")?;
+        Ok(Exchange { client, base, api: PhantomData })
+    }
+
+    async fn ask(&self, path: &str, currencies: Currencies) -> Answer {
+        let fail = |reason: String, retry_after| Failure { currencies, reason, retry_after };
+        let request = self.client.get(format!("{}{path}", self.base)).send();
+        let response = request.await.map_err(|error| fail(in_one_line(&error.without_url()), None))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(fail(format!("HTTP {status}"), rest_asked(&response)));
+        }
+        let observations = read_bounded(response).await.and_then(|body| read::<A>(&body, currencies));
+        observations.map_err(|error| fail(format!("{error:#}"), None))
+    }
+}
+
+#[async_trait]
+impl<A: Api> Source for Exchange<A> {
+    fn name(&self) -> &'static str {
+        A::NAME
+    }
+
+    async fn observe(&self, currencies: Currencies) -> Vec<Answer> {
+        let requests = A::requests(currencies);
+        join_all(requests.iter().map(|(path, currencies)| self.ask(path, *currencies))).await
+    }
+}
+
+fn read<A: Api>(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
+    let observations = A::read(body, currencies).with_context(|| {
+        let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
+        format!("not the documented answer, it begins {start:?}")
+    })?;
+    ensure!(!observations.is_empty(), "the answer has no price in {currencies}");
+    Ok(observations)
+}
+
+async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| anyhow::anyhow!(in_one_line(&error.without_url())))?
+    {
+        ensure!(body.len() + chunk.len() <= MAX_ANSWER_BYTES, "the answer is longer than {MAX_ANSWER_BYTES} bytes");
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// How long the source wants to be left alone: 429 and 503 by RFC 9110, 418 is Binance's ban, 451 a refused region.
+fn rest_asked(response: &Response) -> Option<Duration> {
+    let status = response.status();
+    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let asked = seconds.map(Duration::from_secs);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::IM_A_TEAPOT | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
+            Some(asked.unwrap_or(DEFAULT_REST).min(MAX_REST))
+        }
+        _ => asked.map(|rest| rest.min(MAX_REST)),
+    }
+}
+
+/// An error with its causes: reqwest's own message names only the outermost.
+fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

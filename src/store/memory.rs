@@ -1,0 +1,136 @@
+//! The embedded store: one process, nothing outside it, gone with it.
+
+use super::{Lease, Live, Options, Record, Result, Store, StoreError};
+use crate::feed::Entry;
+use crate::tick::TickId;
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::broadcast;
+
+/// A feed in this process's memory.
+pub struct Memory {
+    options: Options,
+    /// A std mutex: it is held for a few map operations and never across an await.
+    kept: Mutex<Kept>,
+    live: broadcast::Sender<Entry>,
+}
+
+#[derive(Default)]
+struct Kept {
+    entries: BTreeMap<TickId, Entry>,
+    lease: Option<(Lease, Instant)>,
+    /// The name of the newest record, which may be asked for again.
+    newest_record: String,
+}
+
+/// Entries a follower may be behind before its stream ends; it then reads the history again.
+const LIVE_BUFFER: usize = 1024;
+
+impl Memory {
+    /// An empty feed.
+    pub fn new(options: Options) -> Memory {
+        Memory { options, kept: Mutex::default(), live: broadcast::Sender::new(LIVE_BUFFER) }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The feed, for a writer whose lease still runs.
+    fn writable(&self, lease: &Lease) -> Result<MutexGuard<'_, Kept>> {
+        let kept = self.kept();
+        match &kept.lease {
+            Some((holder, until)) if holder == lease && Instant::now() < *until => Ok(kept),
+            _ => Err(StoreError::NotLeader),
+        }
+    }
+}
+
+impl Kept {
+    fn head(&self) -> TickId {
+        self.entries.last_key_value().map_or(TickId::ZERO, |(id, _)| *id)
+    }
+}
+
+#[async_trait]
+impl Store for Memory {
+    async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
+        let mut kept = self.kept();
+        let now = Instant::now();
+        if kept.lease.as_ref().is_some_and(|(_, until)| now < *until) {
+            return Ok(None);
+        }
+        let lease = Lease::new(holder);
+        kept.lease = Some((lease.clone(), now + self.options.lease_ttl));
+        Ok(Some(lease))
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<()> {
+        self.writable(lease)?.lease = Some((lease.clone(), Instant::now() + self.options.lease_ttl));
+        Ok(())
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        if let Ok(mut kept) = self.writable(lease) {
+            kept.lease = None;
+        }
+        Ok(())
+    }
+
+    async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
+        let mut kept = self.writable(lease)?;
+        let prev = kept.head();
+        if let Some(done) = kept.entries.get(&prev).filter(|_| kept.newest_record == record.name) {
+            return Ok(done.clone());
+        }
+        if seen > prev {
+            return Err(StoreError::Behind(prev));
+        }
+        let id = TickId::now().minus(record.at.elapsed()).max(prev.next());
+        let entry = Entry { id, prev, event: record.event.clone() };
+        kept.entries.insert(id, entry.clone());
+        kept.newest_record.clone_from(&record.name);
+        kept.entries = kept.entries.split_off(&id.minus(self.options.retention));
+        // Sent under the lock, so that followers get entries in the order of their ids. Nobody listening is no error.
+        self.live.send(entry.clone()).ok();
+        Ok(entry)
+    }
+
+    async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
+        let mut kept = self.writable(lease)?;
+        for entry in entries {
+            kept.entries.entry(entry.id).or_insert_with(|| Entry::clone(entry));
+        }
+        Ok(())
+    }
+
+    async fn head(&self) -> Result<TickId> {
+        Ok(self.kept().head())
+    }
+
+    async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+        if after >= until {
+            return Ok(Vec::new());
+        }
+        Ok(self.kept().entries.range(after.next()..=until).take(limit).map(|(_, entry)| entry.clone()).collect())
+    }
+
+    async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
+        let mut newest: Vec<_> = self.kept().entries.values().rev().take(limit).cloned().collect();
+        newest.reverse();
+        Ok(newest)
+    }
+
+    async fn subscribe(&self) -> Result<Live> {
+        let receiver = self.live.subscribe();
+        // A follower that fell out of the buffer has missed something, so its stream ends.
+        let follow = |mut receiver: broadcast::Receiver<Entry>| async {
+            let entry = receiver.recv().await.ok()?;
+            Some((Ok(entry), receiver))
+        };
+        Ok(stream::unfold(receiver, follow).boxed())
+    }
+}

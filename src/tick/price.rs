@@ -1,0 +1,103 @@
+//! An exact price.
+
+use rust_decimal::{Decimal, RoundingStrategy};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// What one bitcoin costs: a decimal above zero, with the digits that the market gave (`73367.8` stays `73367.8`).
+///
+/// Written as it stands, which is a valid JSON number. In the store it is a JSON string, so that no reader is tempted to
+/// make a float of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Price(Decimal);
+
+/// A text that is no price.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a price is a decimal above 0, got {0:?}")]
+pub struct BadPrice(pub String);
+
+impl Price {
+    /// The price itself.
+    pub fn value(self) -> Decimal {
+        self.0
+    }
+
+    /// The point half way between two prices, to two decimals: a mean has no digits of the market's own to keep.
+    pub fn midpoint(self, other: Price) -> Price {
+        let mean = self.0 / Decimal::TWO + other.0 / Decimal::TWO;
+        let mut rounded = mean.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+        rounded.rescale(2);
+        // Two prices below a cent could round to nothing; a price is never zero.
+        Price(if rounded.is_zero() { mean } else { rounded })
+    }
+
+    /// How far `other` is from this price, as a share of this price.
+    pub fn deviation(self, other: Price) -> Decimal {
+        (self.0 - other.0).abs() / self.0
+    }
+}
+
+impl FromStr for Price {
+    type Err = BadPrice;
+
+    /// Reads plain decimals (`97116.17`) and, since JSON numbers may have one, an exponent (`9.7e4`).
+    fn from_str(text: &str) -> Result<Price, BadPrice> {
+        let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        let number = if plain { Decimal::from_str_exact(text) } else { Decimal::from_scientific(text) };
+        match number {
+            // The bound keeps sums and quotients of prices inside what a Decimal can hold.
+            Ok(number) if number > Decimal::ZERO && number < Decimal::from(1_000_000_000_000_u64) => Ok(Price(number)),
+            _ => Err(BadPrice(text.chars().take(40).collect())),
+        }
+    }
+}
+
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn price(text: &str) -> Price {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_digits_of_the_market_stay_as_they_are() {
+        for digits in ["73367.8", "30303.20000", "73285", "106611.9028", "0.00000001"] {
+            assert_eq!(price(digits).to_string(), digits);
+            let stored = serde_json::to_string(&price(digits)).unwrap();
+            assert_eq!(stored, format!("{digits:?}"), "the store keeps prices as strings");
+            assert_eq!(serde_json::from_str::<Price>(&stored).unwrap(), price(digits));
+        }
+        assert_eq!(price("9.7e4").to_string(), "97000");
+    }
+
+    #[test]
+    fn the_midpoint_of_two_has_two_decimals() {
+        assert_eq!(price("73367.8").midpoint(price("73285")).to_string(), "73326.40");
+        assert_eq!(price("1.00").midpoint(price("1.01")).to_string(), "1.01");
+        assert_eq!(price("0.001").midpoint(price("0.002")).to_string(), "0.00150");
+    }
+
+    #[test]
+    fn what_is_no_price_is_refused() {
+        for text in
+            ["", "0", "0.00", "-1", "NaN", "inf", "1,000.0", "12a", ".", "1e30", "99999999999999999999999999999999"]
+        {
+            assert!(text.parse::<Price>().is_err(), "{text:?} was taken for a price");
+        }
+    }
+
+    #[test]
+    fn the_deviation_is_a_share_of_the_first() {
+        assert_eq!(price("100").deviation(price("95")).to_string(), "0.05");
+        assert_eq!(price("100").deviation(price("105")).to_string(), "0.05");
+    }
+}
