@@ -2,9 +2,9 @@
 
 use crate::config::Config;
 use anyhow::{Context, ensure};
-use axum::body::Body;
-use axum::http::Request;
-use http_body_util::BodyExt;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,7 +27,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
 async fn ask(address: SocketAddr) -> anyhow::Result<()> {
     let stream = TcpStream::connect(address).await.with_context(|| format!("nothing listens on {address}"))?;
     let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/readyz").header("host", address.to_string()).body(Body::empty())?;
+    let request = Request::get("/readyz").header("host", address.to_string()).body(Empty::<Bytes>::new())?;
     let asking = async {
         let response = requests.send_request(request).await?;
         let status = response.status();

@@ -52,7 +52,8 @@ impl IntoResponse for Problem {
         let Problem { status, detail, headers } = self;
         let title = status.canonical_reason().unwrap_or("Error");
         let details = Details { r#type: "about:blank", title, status: status.as_u16(), detail: &detail };
-        let body = serde_json::to_vec(&details).unwrap_or_default();
+        let mut body = serde_json::to_vec(&details).unwrap_or_default();
+        body.push(b'\n');
         let common = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
         let mut response = (status, common, body).into_response();
         response.headers_mut().extend(headers);

@@ -36,9 +36,10 @@ pub(super) async fn connect(
     Extension(peer): Extension<Peer>,
     mut request: Request<Body>,
 ) -> Result<Response, Problem> {
-    let accept = accept_key(request.method(), request.headers())?;
+    // The query first, so that a mistake in it can be seen with any HTTP client.
     let query = request.uri().query().unwrap_or_default();
     let subscription = Subscription::read(query, Format::Timedate, state.currencies)?;
+    let accept = accept_key(request.method(), request.headers())?;
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
     tasks.spawn(serve(state, upgrade, subscription, peer));

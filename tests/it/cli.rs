@@ -1,0 +1,94 @@
+//! The command line, as a person or a script would use it.
+
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::{soon, until};
+use std::process::{Output, Stdio};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    command.args(arguments).env_clear().envs(settings.iter().copied()).kill_on_drop(true);
+    command
+}
+
+async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = soon("the program", command(arguments, settings).output()).await.unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[tokio::test]
+async fn wrong_settings_stop_the_start_with_a_line_each() {
+    let settings = [("BTCFEED_INTERVAL", "often"), ("BTCFEED_SOURCES", "mtgox"), ("REDIS_URL", "http://localhost")];
+    for arguments in [&[][..], &["serve"], &["demo"], &["healthcheck"]] {
+        let (code, _, error) = run(arguments, &settings).await;
+        assert_eq!(code, Some(2), "{arguments:?}");
+        let lines: Vec<_> = error.lines().collect();
+        assert_eq!(lines.len(), 3, "{error}");
+        assert!(error.contains("BTCFEED_INTERVAL reads a duration from 10ms to 3600s (500ms, 5s, 24h), got \"often\""));
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let settings = [("BTCFEED_LISTEN", address.as_str()), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0")];
+    let (code, _, error) = run(&["serve"], &settings).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains(&format!("BTCFEED_LISTEN: cannot listen on {address}")), "{error}");
+}
+
+#[tokio::test]
+async fn a_flag_wins_over_the_environment_and_both_over_the_default() {
+    let (code, out, _) = run(&["config", "--interval", "7s"], &[("BTCFEED_INTERVAL", "6s"), ("BTCFEED_RETENTION", "1h")]).await;
+    assert_eq!(code, Some(0));
+    for line in ["BTCFEED_INTERVAL=7s", "BTCFEED_RETENTION=1h", "BTCFEED_LEASE_TTL=3s"] {
+        assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
+    }
+}
+
+#[tokio::test]
+async fn every_setting_has_a_flag_that_help_tells_and_an_unknown_one_is_refused() {
+    let (code, help, _) = run(&["--help"], &[]).await;
+    assert_eq!(code, Some(0));
+    for setting in btcfeed::config::SETTINGS {
+        assert!(help.contains(&format!("--{} ", setting.flag())) && help.contains(setting.env), "{}", setting.env);
+    }
+    let (code, _, error) = run(&["--intervall", "5s"], &[]).await;
+    assert!(code == Some(2) && error.contains("--intervall") && error.contains("--interval"), "{error}");
+}
+
+/// Starts a demo and returns what it prints until the first price.
+async fn demo(exchange: &Exchange) -> Vec<String> {
+    let settings = exchange.settings();
+    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    settings.extend([("BTCFEED_LISTEN", "127.0.0.1:0"), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"), ("BTCFEED_INTERVAL", "200ms")]);
+    let mut child = command(&["demo"], &settings).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut printed: Vec<String> = Vec::new();
+    until("a price", async || {
+        printed.push(soon("a line", lines.next_line()).await.unwrap().expect("the demo goes on"));
+        printed.last().unwrap().starts_with("{\"timedate\"")
+    })
+    .await;
+    printed
+}
+
+#[tokio::test]
+async fn a_demo_shows_real_prices_where_an_exchange_answers() {
+    let exchange = Exchange::start().await;
+    let printed = demo(&exchange).await.join("\n");
+    assert!(printed.contains("REAL prices from coinbase, kraken, bitstamp") && !printed.contains("SIMULATED"), "{printed}");
+    for paste in ["/v1/prices/latest'", "ws://127.0.0.1:", "since=0"] {
+        assert!(printed.contains(paste), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn a_demo_without_the_internet_says_loudly_that_its_market_is_made_up() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Status(503, None));
+    let printed = demo(&exchange).await.join("\n");
+    assert!(printed.contains("SIMULATED prices: no exchange could be reached from here"), "{printed}");
+}

@@ -1,0 +1,180 @@
+//! Leaders die and pause, Redis goes and comes back, connections are cut or hang: each client still has every tick, once.
+
+use crate::support::exchange::Mode;
+use crate::support::proxy::Proxy;
+use crate::support::replica::Replica;
+use crate::support::{INTERVAL, LEASE, World, entries, unbroken, until};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// The longest time between two ticks.
+fn longest_pause(entries: &[Value]) -> Duration {
+    let ids = unbroken(entries);
+    Duration::from_millis(ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap())
+}
+
+/// Splits replicas into the one that leads and the others.
+async fn split<const N: usize>(world: &World, replicas: [Replica; N]) -> (Replica, Vec<Replica>) {
+    let leader = world.leader().await;
+    let mut replicas: Vec<_> = replicas.into();
+    let place = (0..N).find(|place| leader == format!("r{}", place + 1)).unwrap();
+    (replicas.remove(place), replicas)
+}
+
+#[tokio::test]
+async fn a_leader_that_is_killed_is_replaced_within_its_lease_and_a_second() {
+    let world = World::new().await;
+    let (leader, others) = split(&world, world.replicas::<3>().await).await;
+    let mut client = others[0].connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    leader.signal(Signal::KILL);
+    seen.extend(entries(&mut client, 10).await);
+    let pause = longest_pause(&seen);
+    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL, "{pause:?} without a tick");
+    let history = others[1].history().await;
+    assert!(seen.iter().all(|entry| history.contains(entry)), "another replica has the same");
+}
+
+#[tokio::test]
+async fn a_leader_that_is_paused_past_its_lease_writes_nothing_when_it_wakes() {
+    let world = World::new().await;
+    let (leader, others) = split(&world, world.replicas::<2>().await).await;
+    let mut client = others[0].connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    leader.signal(Signal::STOP);
+    others[0].logged("leading").await;
+    seen.extend(entries(&mut client, 3).await);
+    leader.signal(Signal::CONT);
+    leader.logged("stood down: another replica leads").await;
+    seen.extend(entries(&mut client, 5).await);
+    let pause = longest_pause(&seen);
+    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL, "{pause:?} without a tick");
+    // The one that woke follows what the other writes, in the same order.
+    let mut after = leader.connect(&format!("format=full&after={}", seen[0]["id"])).await;
+    assert_eq!(entries(&mut after, seen.len() - 1).await, seen[1..]);
+}
+
+#[tokio::test]
+async fn a_redis_that_restarts_with_its_file_leaves_no_hole_in_the_history() {
+    let mut world = World::new().await;
+    let replicas: [_; 2] = world.replicas().await;
+    let mut clients = [replicas[0].connect("format=full").await, replicas[1].connect("format=full").await];
+    let mut seen = [entries(&mut clients[0], 3).await, entries(&mut clients[1], 3).await];
+    world.redis.kill().await;
+    sleep(LEASE * 2).await;
+    for replica in &replicas {
+        assert_eq!(replica.get("/v1/prices/latest").await.0, 200, "the latest price is served without Redis");
+        let ready = reqwest::get(format!("http://{}/readyz", replica.ops)).await.unwrap();
+        assert!(ready.status().is_success(), "a replica without Redis keeps its clients");
+    }
+    world.redis.run().await;
+    for (client, seen) in clients.iter_mut().zip(&mut seen) {
+        seen.extend(entries(client, 20).await);
+        let pause = longest_pause(seen);
+        // What was fetched meanwhile was held, and stands in the history at its time.
+        assert!(pause < INTERVAL * 4, "{pause:?} without a tick");
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_lost_everything_gets_it_back_from_the_leader() {
+    let mut world = World::new().await;
+    let replicas: [_; 2] = world.replicas().await;
+    let mut client = replicas[1].connect("format=full&since=0").await;
+    let mut seen = entries(&mut client, 5).await;
+    world.redis.kill().await;
+    world.redis.forget();
+    world.redis.run().await;
+    seen.extend(entries(&mut client, 5).await);
+    unbroken(&seen);
+    let newcomer = world.replica("r3", &[]).await;
+    let mut replay = newcomer.connect("format=full&since=0").await;
+    assert_eq!(entries(&mut replay, seen.len()).await, seen, "a replica that never saw it has the whole history");
+}
+
+#[tokio::test]
+async fn a_replica_that_is_cut_off_from_redis_catches_up_and_its_clients_stay() {
+    let world = World::new().await;
+    let leader = world.replica("r1", &[]).await;
+    world.leader().await;
+    let proxy = Proxy::start(world.redis.port).await;
+    let cut_off = world.replica("r2", &[("REDIS_URL", &proxy.url())]).await;
+    let mut client = cut_off.connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    for _ in 0..2 {
+        proxy.cut();
+        // The feed goes on without it.
+        entries(&mut leader.connect("format=full").await, 5).await;
+        proxy.mend();
+        seen.extend(entries(&mut client, 10).await);
+    }
+    assert!(longest_pause(&seen) < INTERVAL * 4);
+}
+
+#[tokio::test]
+async fn a_connection_to_redis_that_hangs_is_noticed_and_replaced() {
+    let world = World::new().await;
+    let leader = world.replica("r1", &[]).await;
+    world.leader().await;
+    let proxy = Proxy::start(world.redis.port).await;
+    let hanging = world.replica("r2", &[("REDIS_URL", &proxy.url())]).await;
+    let mut client = hanging.connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    proxy.freeze();
+    let begun = tokio::time::Instant::now();
+    seen.extend(entries(&mut client, 10).await);
+    assert!(longest_pause(&seen) < INTERVAL * 4);
+    assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?} to notice", begun.elapsed());
+    drop(leader);
+}
+
+#[tokio::test]
+async fn a_leader_whose_connections_hang_holds_its_ticks_or_another_takes_over() {
+    let world = World::new().await;
+    let proxy = Proxy::start(world.redis.port).await;
+    let leader = world.replica("r1", &[("REDIS_URL", &proxy.url())]).await;
+    world.leader().await;
+    let other = world.replica("r2", &[]).await;
+    let mut client = other.connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    proxy.freeze();
+    seen.extend(entries(&mut client, 15).await);
+    let pause = longest_pause(&seen);
+    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL, "{pause:?} without a tick");
+    let history = leader.history().await;
+    assert_eq!(history[..seen.len()].iter().filter(|entry| seen.contains(entry)).count(), seen.len(), "nothing twice");
+}
+
+#[tokio::test]
+async fn an_outage_of_the_exchanges_is_told_while_it_lasts_and_explained_when_it_is_over() {
+    let world = World::new().await;
+    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
+    let replica = world.replica("r1", &settings).await;
+    let mut client = replica.connect("format=full&currency=USD,EUR").await;
+    let last = entries(&mut client, 3).await.pop().unwrap();
+    world.exchange.set_all(&Mode::Status(500, None));
+    let mut seen = Vec::new();
+    until("the feed to be down", async || {
+        seen.push(client.json().await);
+        seen.last().unwrap()["state"] == "down"
+    })
+    .await;
+    let [.., last, stale, down] = &[&[last], &seen[..]].concat()[..] else { panic!("stale, then down: {seen:?}") };
+    assert_eq!((&last["type"], &stale["state"]), (&"tick".into(), &"stale".into()));
+    let reason = stale["reason"].as_str().unwrap();
+    assert!(reason.starts_with("no price in USD and EUR: coinbase: HTTP 500"), "{reason}");
+    assert_eq!(down["prev"], stale["id"]);
+    // A client that comes during the outage is told how things stand.
+    let mut late = replica.connect("format=full").await;
+    assert_eq!(late.json().await["id"], last["id"]);
+    assert_eq!(late.json().await["state"], "stale");
+
+    world.exchange.set_all(&Mode::Good);
+    let (live, gap, tick) = (client.json().await, client.json().await, client.json().await);
+    assert_eq!(live["state"], "live", "{live}");
+    let expected = serde_json::json!({"type": "gap", "after": last["id"], "before": tick["id"], "reason": "source_outage"});
+    assert_eq!(gap, expected);
+    assert_eq!(tick["prev"], live["id"]);
+}

@@ -1,0 +1,206 @@
+//! Clients that break the protocol, read slowly or not at all, flood, or never finish what they began.
+
+use crate::support::client::Client;
+use crate::support::exchange::Exchange;
+use crate::support::replica::Replica;
+use crate::support::{SOON, embedded, entries, soon, until};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+const HANDSHAKE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A WebSocket on a raw socket that takes little at a time, so that the server soon has to wait for it.
+async fn raw(replica: &Replica, query: &str, early: &[u8]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(replica.address.parse().unwrap()).await.unwrap();
+    let request = format!("GET /v1/ws?{query} HTTP/1.1\r\n{HANDSHAKE}");
+    stream.write_all(&[request.as_bytes(), early].concat()).await.unwrap();
+    stream
+}
+
+/// The close code at the end of what the server sends.
+async fn close_code(stream: &mut TcpStream) -> Option<u16> {
+    let mut bytes = Vec::new();
+    // A connection that is reset has said all that it had to say.
+    soon("the end", stream.read_to_end(&mut bytes)).await.ok();
+    let at = bytes.windows(2).rposition(|pair| pair[0] == 0x88 && (2..=125).contains(&pair[1]))?;
+    Some(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]))
+}
+
+#[tokio::test]
+async fn each_violation_is_answered_with_its_close_code() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let giant = [&[0x82, 0xfe, 0x10, 0x01, 0, 0, 0, 0][..], &[0; 4097]].concat();
+    let violations: [(&str, &[u8], u16); 5] = [
+        ("a frame without a mask", &[0x81, 0x01, b'a'], 1002),
+        ("reserved bits", &[0xf1, 0x80, 0, 0, 0, 0], 1002),
+        ("text that is not UTF-8", &[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),
+        ("a giant frame", &giant, 1009),
+        ("the promise of a giant frame", &[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+    ];
+    for (what, bytes, code) in violations {
+        // Sent right behind the handshake: it must not get lost between the HTTP server and the socket loop.
+        assert_eq!(close_code(&mut raw(&replica, "", bytes).await).await, Some(code), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn text_is_ignored_pings_are_answered_and_a_close_is_returned() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let mut client = replica.connect("").await;
+    client.send(Message::text("hello")).await;
+    client.send(Message::binary(vec![0; 4096])).await;
+    client.send(Message::Ping("are you there".into())).await;
+    until("the pong", async || client.next().await == Some(Message::Pong("are you there".into()))).await;
+    client.text().await;
+    client.send(Message::Close(Some(CloseFrame { code: CloseCode::Library(4000), reason: "bye".into() }))).await;
+    assert_eq!(client.closed().await.code, CloseCode::Library(4000));
+    assert_eq!(client.next().await, None);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_answer_a_ping_is_let_go() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "1s")]).await;
+    let mut silent = raw(&replica, "", b"").await;
+    let begun = Instant::now();
+    assert_eq!(close_code(&mut silent).await, Some(4408));
+    assert!((2.0..8.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
+    // One that answers stays.
+    let mut client = replica.connect("").await;
+    let mut pings = 0;
+    until("three pings", async || {
+        pings += usize::from(matches!(client.next().await, Some(Message::Ping(_))));
+        pings == 3
+    })
+    .await;
+}
+
+/// Settings under which a feed is fast enough to fill a socket in a test.
+const FAST: [(&str, &str); 4] = [
+    ("BTCFEED_SOURCES", "simulated"),
+    ("BTCFEED_INTERVAL", "10ms"),
+    ("BTCFEED_WRITE_STALL", "1s"),
+    ("BTCFEED_MAX_LAG", "1s"),
+];
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_is_let_go_and_told_why() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &FAST).await;
+    let mut stuck = raw(&replica, "format=full&currency=USD,EUR", b"").await;
+    entries(&mut replica.connect("format=full").await, 400).await;
+    let open = descriptors(&replica);
+    until("its connection to be closed", async || descriptors(&replica) < open).await;
+    // What it finds when it wakes is in order, and ends with the reason.
+    let mut bytes = Vec::new();
+    soon("the end", stuck.read_to_end(&mut bytes)).await.ok();
+    assert!(!bytes.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_is_told_so_when_it_is_too_far_behind() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &FAST).await;
+    let mut slow = raw(&replica, "format=full&currency=USD,EUR", b"").await;
+    let (mut bytes, begun) = (Vec::new(), Instant::now());
+    let mut piece = [0; 1024];
+    loop {
+        assert!(begun.elapsed() < SOON * 2, "it was never let go");
+        match soon("a piece", slow.read(&mut piece)).await {
+            Ok(len @ 1..) => bytes.extend_from_slice(&piece[..len]),
+            _ => break,
+        }
+        // About a third of what the feed sends.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    let at = bytes.windows(4).rposition(|frame| frame[0] == 0x88 && frame[2..4] == 4408_u16.to_be_bytes());
+    let at = at.expect("a close frame with 4408");
+    assert_eq!(at + 2 + usize::from(bytes[at + 1]), bytes.len(), "the close frame is the last, and whole");
+    assert!(String::from_utf8_lossy(&bytes[at..]).contains("too slow, come back with your last id"));
+}
+
+#[tokio::test]
+async fn clients_that_come_and_go_in_the_middle_of_everything_leave_nothing_behind() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &FAST).await;
+    let before = descriptors(&replica);
+    for round in 0..100 {
+        let mut stream = raw(&replica, "since=0", &[0x89, 0xfd, 1, 2, 3, 4, 5][..round % 7]).await;
+        if round % 2 == 0 {
+            soon("something", stream.read_u8()).await.ok();
+        }
+        if round % 3 == 0 {
+            stream.shutdown().await.ok();
+        }
+    }
+    until("every connection to be closed", async || descriptors(&replica) <= before).await;
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_from_a_client_that_does_not_read_costs_nothing() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_WRITE_STALL", "1s")]).await;
+    let before = memory_kib(&replica);
+    let mut flood = raw(&replica, "", b"").await;
+    let pings = [0x89, 0xfd, 0, 0, 0, 0].into_iter().chain([7; 125]).collect::<Vec<u8>>().repeat(100);
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        let write = tokio::time::timeout(Duration::from_millis(100), flood.write_all(&pings)).await;
+        if matches!(write, Ok(Err(_))) {
+            break;
+        }
+    }
+    let grown = memory_kib(&replica).saturating_sub(before);
+    assert!(grown < 4096, "a flood of pings cost {grown} KiB");
+    replica.connect("").await.text().await;
+}
+
+#[tokio::test]
+async fn a_request_that_never_ends_is_dropped() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let mut open = [TcpStream::connect(&replica.address).await.unwrap(), TcpStream::connect(&replica.address).await.unwrap()];
+    open[1].write_all(b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    for stream in &mut open {
+        let mut answer = Vec::new();
+        soon("the connection to be dropped", stream.read_to_end(&mut answer)).await.ok();
+    }
+    let mut giant = TcpStream::connect(&replica.address).await.unwrap();
+    giant.write_all(format!("GET /v1/ws?{} HTTP/1.1\r\n", "a".repeat(64 * 1024)).as_bytes()).await.ok();
+    let mut answer = Vec::new();
+    soon("the request to be refused", giant.read_to_end(&mut answer)).await.ok();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn beyond_the_limit_of_connections_a_client_is_told_to_come_back() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "3")]).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(replica.connect("").await);
+    }
+    let (status, body) = Client::refused(&format!("ws://{}/v1/ws", replica.address)).await;
+    assert!(status == 503 && body.contains("all the connections that it takes"), "{status} {body}");
+    clients.pop();
+    until("a place to be free", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+}
+
+fn descriptors(replica: &Replica) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", replica.pid().as_raw_nonzero())).unwrap().count()
+}
+
+fn memory_kib(replica: &Replica) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", replica.pid().as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}

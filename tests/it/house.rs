@@ -1,0 +1,94 @@
+//! The rules of the house that a compiler does not check.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The modules from the bottom up: each may use only those before it.
+const ORDER: [&str; 15] = [
+    "telemetry", "shutdown", "tick", "feed", "source", "quorum", "store", "leader", "view", "hub", "session", "server",
+    "config", "app", "cli",
+];
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The modules that a text names as `crate::…`, also in groups: `use crate::{hub, leader}`.
+fn imports(text: &str) -> Vec<String> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    let mut found = Vec::new();
+    for (_, rest) in code.match_indices("crate::").map(|(at, _)| code[at..].split_at("crate::".len())) {
+        match rest.strip_prefix('{').and_then(|group| group.split_once('}')) {
+            Some((group, _)) => found.extend(group.split(',').map(|import| name(import.trim()))),
+            None => found.push(name(rest)),
+        }
+    }
+    found.retain(|import| !import.is_empty());
+    found
+}
+
+#[test]
+fn no_module_imports_what_stands_above_it() {
+    let src = root().join("src");
+    let place = |module: &str| ORDER.iter().position(|known| *known == module);
+    for path in sources(&src) {
+        let inside = path.strip_prefix(&src).unwrap();
+        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        if matches!(module, "lib" | "main") {
+            continue;
+        }
+        let own = place(module).unwrap_or_else(|| panic!("{module} has no place in the order"));
+        for import in imports(&fs::read_to_string(&path).unwrap()) {
+            let other = place(&import).unwrap_or_else(|| panic!("{}: crate::{import} is no module", inside.display()));
+            assert!(other <= own, "{} imports {import}, which stands above {module}", inside.display());
+        }
+    }
+}
+
+#[test]
+fn imports_are_found_in_every_form() {
+    let text = "use crate::hub::Hub;\nuse crate::{source, store};\n// crate::nothing\nfn f() { crate::view::x() }";
+    assert_eq!(imports(text), ["hub", "source", "store", "view"]);
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines() {
+    for folder in ["src", "tests", "benches"].map(|folder| root().join(folder)).iter().filter(|folder| folder.exists()) {
+        for path in sources(folder) {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            assert!(lines <= 400, "{} has {lines} lines", path.display());
+        }
+    }
+}
+
+#[test]
+fn one_file_knows_redis_and_one_folder_each_knows_axum_and_reqwest() {
+    let src = root().join("src");
+    let only = [("redis::", "store/redis.rs"), ("axum::", "server"), ("reqwest::", "source"), ("std::env::var", "config.rs")];
+    for path in sources(&src) {
+        let inside = path.strip_prefix(&src).unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for (word, home) in only {
+                let foreign = line.trim_start().strip_prefix("use ").unwrap_or(line.trim_start());
+                let uses = foreign.trim_start_matches("::").starts_with(word);
+                assert!(!uses || inside.starts_with(home), "{inside} uses {word} outside {home}: {line}");
+            }
+        }
+    }
+}

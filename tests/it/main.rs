@@ -1,0 +1,18 @@
+//! What btcfeed promises, shown on the running thing: real processes, real sockets, a real redis-server and nginx. Only
+//! the exchanges are played, with answers that the real ones gave.
+
+#![allow(unreachable_pub, reason = "this crate is a program, whose modules are all its own")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and waits for nobody")]
+
+mod cli;
+mod faults;
+mod health;
+mod hostile;
+mod house;
+mod nginx;
+mod query;
+mod replicas;
+mod sources;
+mod store;
+mod stream;
+mod support;

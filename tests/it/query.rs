@@ -1,0 +1,100 @@
+//! REST answers and refusals, as curl would see them.
+
+use crate::support::client::Client;
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::{embedded, entries, soon, until};
+use serde_json::Value;
+
+/// Wrong queries, and a part of what each is answered.
+const WRONG: [(&str, &str); 10] = [
+    ("currency=GBP", "currency reads USD or EUR, got \"GBP\""),
+    ("currency=", "currency reads USD or EUR"),
+    ("since=yesterday", "since reads RFC 3339 (2026-11-20T09:20:31Z), Unix seconds"),
+    ("since=-5", "got \"-5\""),
+    ("since_date=2026-13-01T00:00:00Z", "got \"2026-13-01T00:00:00Z\""),
+    ("start_timedate=", "got \"\""),
+    ("after=abc", "after reads the id of an update (1795166431075), got \"abc\""),
+    ("since=0&after=1", "since and after exclude each other"),
+    ("format=xml", "format reads timedate, timestamp or full, got \"xml\""),
+    ("curency=EUR", "there is no parameter \"curency\""),
+];
+
+#[tokio::test]
+async fn each_wrong_parameter_is_refused_before_the_upgrade_with_what_is_allowed() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    for (query, expected) in WRONG {
+        let (status, body) = Client::refused(&format!("ws://{}/v1/ws?{query}", replica.address)).await;
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &problem["status"]), (400, &400.into()), "{query}");
+        assert!(problem["detail"].as_str().unwrap().contains(expected), "{query}: {body}");
+        let (status, body) = replica.get(&format!("/v1/prices?{query}")).await;
+        assert!(status == 400 && body.contains("\"status\":400"), "{query}: {status} {body}");
+    }
+    for query in ["limit=0", "limit=x", "until=soon"] {
+        assert_eq!(replica.get(&format!("/v1/prices?{query}")).await.0, 400, "{query}");
+    }
+    assert_eq!(replica.get("/v1/prices/latest?since=0").await.0, 400);
+}
+
+#[tokio::test]
+async fn errors_are_problem_details() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let client = reqwest::Client::new();
+    let url = |path: &str| format!("http://{}{path}", replica.address);
+    for (request, status) in [
+        (client.get(url("/nothing")), 404),
+        (client.post(url("/v1/prices")), 405),
+        (client.get(url("/v1/ws")), 426),
+        (client.get(url("/v1/prices?limit=x")), 400),
+    ] {
+        let response = soon("an answer", request.send()).await.unwrap();
+        assert_eq!(response.status().as_u16(), status);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let problem: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.len() > 10), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn the_latest_price_is_one_update_or_an_array_of_them() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    let latest = replica.json("/v1/prices/latest").await;
+    assert!(latest["timedate"].is_string() && latest["price"].is_number() && latest.get("currency").is_none());
+    let both = replica.json("/v1/prices/latest?currency=EUR,USD&format=timestamp").await;
+    assert_eq!(both.as_array().unwrap().len(), 2);
+    assert_eq!(replica.json("/v1/prices/latest?format=full").await["type"], "tick");
+}
+
+#[tokio::test]
+async fn without_a_price_the_latest_is_unavailable_and_not_invented() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Status(500, None));
+    let replica = embedded(&exchange, &[]).await;
+    let response = reqwest::get(format!("http://{}/v1/prices/latest", replica.address)).await.unwrap();
+    assert_eq!(response.status().as_u16(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(replica.json("/v1/prices").await, serde_json::json!({"prices": [], "next": null}));
+}
+
+#[tokio::test]
+async fn the_history_is_paged_by_the_id_that_comes_with_it() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let all = entries(&mut replica.connect("format=full&since=0").await, 7).await;
+    let until = &all[6]["id"];
+    let (mut pages, mut next) = (Vec::new(), Value::from(0));
+    while !next.is_null() {
+        let page = replica.json(&format!("/v1/prices?format=full&limit=3&until={until}&after={next}")).await;
+        pages.extend(page["prices"].as_array().unwrap().clone());
+        next = page["next"].clone();
+    }
+    assert_eq!(pages, all);
+    let since = all[5]["timedate"].as_str().unwrap();
+    let end = replica.json(&format!("/v1/prices?since={since}&until={until}")).await;
+    assert_eq!(end["prices"].as_array().unwrap().len(), 2);
+    assert_eq!(end["prices"][0]["timedate"], all[5]["timedate"]);
+}

@@ -1,0 +1,150 @@
+//! The WebSocket as a client sees it: formats, beginnings, gaps.
+
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::{World, embedded, entries, unbroken, until};
+use serde_json::Value;
+
+fn fields(update: &Value) -> Vec<&str> {
+    update.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn an_update_has_exactly_the_fields_of_its_format() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let update = replica.connect("").await.json().await;
+    assert_eq!(fields(&update), ["price", "timedate"]);
+    assert!(update["price"].is_number() && update["timedate"].as_str().unwrap().ends_with('Z'));
+
+    let update = replica.connect("format=timestamp&currency=EUR").await.json().await;
+    assert_eq!(fields(&update), ["price", "timestamp"]);
+    let price = update["price"].as_f64().unwrap();
+    assert!((80_000.0..95_000.0).contains(&price), "{price} is no price in euros");
+
+    let mut both = replica.connect("currency=USD&currency=EUR").await;
+    let updates = [both.json().await, both.json().await];
+    assert_eq!(fields(&updates[0]), ["currency", "price", "timedate"]);
+    assert_eq!([&updates[0]["currency"], &updates[1]["currency"]], ["USD", "EUR"]);
+    assert_eq!(updates[0]["timedate"], updates[1]["timedate"]);
+
+    let full = replica.connect("format=full&currencies=usd,eur").await.json().await;
+    assert_eq!(fields(&full), ["id", "prev", "prices", "sources", "timedate", "type"]);
+    assert_eq!(full["sources"]["USD"], serde_json::json!(["coinbase", "kraken", "bitstamp"]));
+}
+
+#[tokio::test]
+async fn a_price_keeps_the_digits_of_the_market() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Price("97116.170"));
+    let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "coinbase")]).await;
+    assert!(replica.connect("").await.text().await.ends_with(r#""price":97116.170}"#));
+}
+
+#[tokio::test]
+async fn a_client_gets_the_latest_tick_at_once_and_then_live_ones() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h")]).await;
+    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    let mut client = replica.connect("format=full").await;
+    assert_eq!(client.json().await["type"], "tick");
+    assert_eq!(client.json().await["type"], "synced");
+}
+
+#[tokio::test]
+async fn both_paths_and_every_name_of_since_replay_from_a_moment_on() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let first = entries(&mut replica.connect("format=full&since=0").await, 4).await;
+    let third = &first[2];
+    let (timedate, ms) = (third["timedate"].as_str().unwrap(), third["id"].as_u64().unwrap());
+    for since in [
+        format!("since={timedate}"),
+        format!("since_date={ms}"),
+        format!("start_timedate={}.{:03}", ms / 1000, ms % 1000),
+        format!("since={}", ms - 1),
+        format!("after={}", first[1]["id"]),
+    ] {
+        let replayed = entries(&mut replica.connect(&format!("format=full&{since}")).await, 2).await;
+        assert_eq!(replayed, first[2..4], "{since}");
+    }
+    let url = format!("ws://{}/ws?format=full&after={ms}", replica.address);
+    let after = entries(&mut crate::support::client::Client::connect(&url).await, 1).await;
+    assert_eq!(after, first[3..4]);
+}
+
+#[tokio::test]
+async fn synced_comes_once_when_replay_is_over_and_live_goes_on_without_a_break() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    entries(&mut replica.connect("format=full").await, 5).await;
+    let mut client = replica.connect("format=full&since=0").await;
+    let (mut seen, mut synced) = (Vec::new(), Vec::new());
+    while seen.len() < 10 {
+        let message = client.json().await;
+        match message["type"].as_str().unwrap() {
+            "synced" => synced.push((seen.len(), message["id"].clone())),
+            _ => seen.push(message),
+        }
+    }
+    unbroken(&seen);
+    let [(at, id)] = &synced[..] else { panic!("synced came {} times", synced.len()) };
+    assert!(*at >= 5 && *id == seen[at - 1]["id"], "synced names the last entry of the replay");
+}
+
+#[tokio::test]
+async fn a_cursor_from_the_future_starts_live_and_one_just_ahead_waits_for_its_turn() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let head = entries(&mut replica.connect("format=full").await, 1).await[0]["id"].as_u64().unwrap();
+    let next = entries(&mut replica.connect("format=full&after=9999999999999").await, 1).await;
+    assert!(next[0]["id"].as_u64().unwrap() > head);
+    // Another replica was ahead of this one by two ticks: they must not come twice.
+    let ahead = head + 1000;
+    let mut client = replica.connect(&format!("format=full&after={ahead}")).await;
+    assert_eq!(client.json().await["type"], "synced");
+    let mut message = client.json().await;
+    if message["type"] == "gap" {
+        message = client.json().await;
+    }
+    assert!(message["id"].as_u64().unwrap() > ahead);
+}
+
+#[tokio::test]
+async fn a_cursor_that_is_too_old_gets_what_is_kept_after_a_word_about_the_gap() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_RETENTION", "10s"), ("BTCFEED_INTERVAL", "500ms")]).await;
+    let first = entries(&mut replica.connect("format=full&since=0").await, 1).await[0]["id"].as_u64().unwrap();
+    let oldest = async || replica.history().await.iter().find(|message| message["type"] == "tick").unwrap().clone();
+    until("the first tick to be too old", async || oldest().await["prev"].as_u64().unwrap() > first).await;
+    let mut client = replica.connect(&format!("format=full&after={first}")).await;
+    let (gap, next) = (client.json().await, client.json().await);
+    assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"history_expired".into()), "{gap}");
+    assert_eq!((gap["after"].as_u64(), &gap["before"]), (Some(first), &next["id"]));
+    // A client that cannot be shown gaps gets what is kept all the same.
+    assert_eq!(fields(&replica.connect("since=0").await.json().await), ["price", "timedate"]);
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_window_is_replayed_from_the_store() {
+    let world = World::new().await;
+    let replica = world.replica("r1", &[("BTCFEED_WINDOW", "3")]).await;
+    let all = entries(&mut replica.connect("format=full&since=0").await, 12).await;
+    let again = entries(&mut replica.connect("format=full&since=0").await, 15).await;
+    assert_eq!(again[..12], all);
+    unbroken(&again);
+    let page = replica.json("/v1/prices?format=full&limit=5").await;
+    assert_eq!(page["prices"].as_array().unwrap()[..], all[..5]);
+    assert_eq!(page["next"], all[4]["id"]);
+}
+
+#[tokio::test]
+async fn an_id_that_the_feed_does_not_have_is_told_as_lost() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let all = entries(&mut replica.connect("format=full&since=0").await, 2).await;
+    let unknown = all[0]["id"].as_u64().unwrap() + 1;
+    let mut client = replica.connect(&format!("format=full&after={unknown}")).await;
+    let gap = client.json().await;
+    assert_eq!((&gap["reason"], gap["after"].as_u64()), (&"history_lost".into(), Some(unknown)));
+    assert_eq!(client.json().await, all[1]);
+}

@@ -1,0 +1,105 @@
+//! What the tests are played with. Every wait has a deadline, and nothing sleeps to hope for the best.
+
+pub mod client;
+pub mod exchange;
+pub mod proxy;
+pub mod redis;
+pub mod replica;
+
+use client::Client;
+use exchange::Exchange;
+use redis::Redis;
+use replica::Replica;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long anything may take that should be there in a moment. Generous: the machine may be busy.
+pub const SOON: Duration = Duration::from_secs(20);
+/// The time between two polls in tests, and the time to live of a lease.
+pub const INTERVAL: Duration = Duration::from_millis(200);
+pub const LEASE: Duration = Duration::from_secs(1);
+
+/// Waits until `condition` holds; `what` says what was waited for.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < SOON, "waited {SOON:?} for {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The result of something that should happen soon.
+pub async fn soon<T>(what: &str, happening: impl Future<Output = T>) -> T {
+    timeout(SOON, happening).await.unwrap_or_else(|_| panic!("waited {SOON:?} for {what}"))
+}
+
+/// An exchange, a Redis and the replicas between them and the clients.
+pub struct World {
+    pub exchange: Exchange,
+    pub redis: Redis,
+}
+
+impl World {
+    pub async fn new() -> World {
+        World { exchange: Exchange::start().await, redis: Redis::start().await }
+    }
+
+    /// Starts a replica that is called `name`, with further settings.
+    pub async fn replica(&self, name: &str, settings: &[(&str, &str)]) -> Replica {
+        let url = self.redis.url();
+        let mut all = self.exchange.settings();
+        all.extend([("BTCFEED_REPLICA".to_owned(), name.to_owned()), ("REDIS_URL".to_owned(), url)]);
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        Replica::start(&all).await
+    }
+
+    /// Starts replicas `r1`, `r2`, …
+    pub async fn replicas<const N: usize>(&self) -> [Replica; N] {
+        let mut replicas = Vec::new();
+        for number in 1..=N {
+            replicas.push(self.replica(&format!("r{number}"), &[]).await);
+        }
+        replicas.try_into().unwrap_or_else(|_| unreachable!("N replicas were started"))
+    }
+
+    /// The name of the replica that leads, once one does.
+    pub async fn leader(&self) -> String {
+        let mut leader = String::new();
+        until("a leader", async || {
+            leader = self.redis.leader().await.unwrap_or_default();
+            !leader.is_empty()
+        })
+        .await;
+        leader
+    }
+}
+
+/// One process without Redis.
+pub async fn embedded(exchange: &Exchange, settings: &[(&str, &str)]) -> Replica {
+    let mut all = exchange.settings();
+    all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Replica::start(&all).await
+}
+
+/// The ids of entries in full format, after a check that each follows on the one before it.
+pub fn unbroken(entries: &[serde_json::Value]) -> Vec<u64> {
+    let ids: Vec<u64> = entries.iter().map(|entry| entry["id"].as_u64().unwrap_or_else(|| panic!("{entry}"))).collect();
+    for (entry, before) in entries.iter().skip(1).zip(&ids) {
+        assert_eq!(entry["prev"].as_u64(), Some(*before), "the chain is broken at {entry}");
+    }
+    ids
+}
+
+/// The next `count` ticks that a full client gets; statuses count as entries, nothing else may come between.
+pub async fn entries(client: &mut Client, count: usize) -> Vec<serde_json::Value> {
+    let mut entries = Vec::new();
+    while entries.len() < count {
+        let message = client.json().await;
+        match message["type"].as_str() {
+            Some("tick" | "status") => entries.push(message),
+            Some("synced") => {}
+            _ => panic!("neither tick nor status: {message}"),
+        }
+    }
+    entries
+}

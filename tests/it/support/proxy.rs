@@ -1,0 +1,89 @@
+//! A TCP proxy that a test cuts, freezes and mends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What the proxy does with what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Open,
+    /// Every connection is closed, and new ones are too.
+    Cut,
+}
+
+pub struct Proxy {
+    pub address: SocketAddr,
+    line: Arc<watch::Sender<Line>>,
+    /// Connections that were made before this number moved pass nothing on any more, and are not closed either: what a
+    /// firewall does that forgets them.
+    frozen: Arc<watch::Sender<u64>>,
+}
+
+impl Proxy {
+    pub async fn start(to: u16) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (line, frozen) = (Arc::new(watch::Sender::new(Line::Open)), Arc::new(watch::Sender::new(0)));
+        let proxy = Proxy { address, line: line.clone(), frozen: frozen.clone() };
+        tokio::spawn(async move {
+            loop {
+                let (from, _) = listener.accept().await.unwrap();
+                if *line.borrow() == Line::Cut {
+                    continue;
+                }
+                let (mut line, frozen) = (line.subscribe(), frozen.subscribe());
+                tokio::spawn(async move {
+                    let Ok(to) = TcpStream::connect(("127.0.0.1", to)).await else { return };
+                    let (from_read, from_write) = from.into_split();
+                    let (to_read, to_write) = to.into_split();
+                    tokio::select! {
+                        () = pass(from_read, to_write, frozen.clone()) => {}
+                        () = pass(to_read, from_write, frozen) => {}
+                        _ = line.wait_for(|line| *line == Line::Cut) => {}
+                    }
+                });
+            }
+        });
+        proxy
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// Closes every connection, and every new one, until [`mend`](Self::mend).
+    pub fn cut(&self) {
+        self.line.send_replace(Line::Cut);
+    }
+
+    pub fn mend(&self) {
+        self.line.send_replace(Line::Open);
+    }
+
+    /// Lets the connections that are open now hang for ever. New ones work.
+    pub fn freeze(&self) {
+        self.frozen.send_modify(|generation| *generation += 1);
+    }
+}
+
+/// Passes bytes on until the connection ends, or hangs when it is frozen.
+async fn pass(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut frozen: watch::Receiver<u64>,
+) {
+    let mut buffer = [0; 4096];
+    loop {
+        let len = tokio::select! {
+            biased;
+            _ = frozen.changed() => std::future::pending().await,
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+        };
+        if len == 0 || to.write_all(&buffer[..len]).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A redis-server of a test's own.
+
+use super::{soon, until};
+use redis::AsyncCommands;
+use std::net::TcpListener;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+pub struct Redis {
+    child: Option<Child>,
+    dir: TempDir,
+    pub port: u16,
+}
+
+impl Redis {
+    /// Starts one that writes every change to its append-only file before it answers.
+    pub async fn start() -> Redis {
+        let dir = tempfile::tempdir().unwrap();
+        let mut redis = Redis { child: None, dir, port: free_port() };
+        redis.run().await;
+        redis
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Starts the server, with what its file holds.
+    pub async fn run(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
+        command.args(["--appendfsync", "always", "--dir"]).arg(self.dir.path());
+        command.stdout(Stdio::null()).kill_on_drop(true);
+        self.child = Some(command.spawn().expect("redis-server is installed (see `make test`)"));
+        until("redis to answer", async || self.try_connect().await.is_some()).await;
+    }
+
+    /// Kills the server, as a power cut would.
+    pub async fn kill(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        soon("redis to die", child.kill()).await.unwrap();
+    }
+
+    /// Throws away everything that the server wrote down.
+    pub fn forget(&self) {
+        for entry in std::fs::read_dir(self.dir.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
+        }
+    }
+
+    pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
+        self.try_connect().await.expect("redis answers")
+    }
+
+    async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
+        let client = redis::Client::open(self.url()).ok()?;
+        let mut connection = client.get_multiplexed_async_connection().await.ok()?;
+        let pong: Result<String, _> = redis::cmd("PING").query_async(&mut connection).await;
+        pong.ok().map(|_| connection)
+    }
+
+    /// The name of the replica that holds the lease.
+    pub async fn leader(&self) -> Option<String> {
+        let token: Option<String> = self.connection().await.get("{btcfeed}:lease").await.unwrap();
+        token.and_then(|token| Some(token.split_once('/')?.0.to_owned()))
+    }
+}
+
+/// A port that nobody listens on. Somebody else may take it before it is used, which is not worth guarding against here.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}

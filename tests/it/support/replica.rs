@@ -1,0 +1,118 @@
+//! A running btcfeed process.
+
+use super::client::Client;
+use super::{INTERVAL, LEASE, soon, until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A process, killed when dropped. Its log is kept, and printed when a test fails.
+pub struct Replica {
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+    pub address: String,
+    pub ops: String,
+}
+
+impl Replica {
+    /// Starts `btcfeed serve` on free ports with these settings and none of this process's own environment.
+    pub async fn start(settings: &[(String, String)]) -> Replica {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+        command.env_clear().env("BTCFEED_LISTEN", "127.0.0.1:0").env("BTCFEED_OPS_LISTEN", "127.0.0.1:0");
+        command.env("BTCFEED_LOG_FORMAT", "json").env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
+        command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
+        command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
+        command.envs(settings.iter().cloned()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("btcfeed starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
+        let log: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let kept = log.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let entry = serde_json::from_str(&line).unwrap_or_else(|_| Value::from(line));
+                kept.lock().unwrap().push(entry);
+            }
+        });
+        let mut replica = Replica { child, log, address: String::new(), ops: String::new() };
+        replica.ops = replica.logged("listening for operators").await["address"].as_str().unwrap().to_owned();
+        // Both lines are written before anything is served, the clients' first.
+        if let Some(line) = replica.find_logged("listening") {
+            replica.address = line["address"].as_str().unwrap().to_owned();
+        }
+        replica.ready().await;
+        replica
+    }
+
+    /// The first line of the log with this message, once there is one.
+    pub async fn logged(&self, message: &str) -> Value {
+        let mut found = None;
+        until(&format!("{message:?} in the log"), async || {
+            found = self.find_logged(message);
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+
+    pub fn find_logged(&self, message: &str) -> Option<Value> {
+        self.log.lock().unwrap().iter().find(|line| line["message"] == message).cloned()
+    }
+
+    async fn ready(&self) {
+        let url = format!("http://{}/readyz", self.ops);
+        until("a replica to be ready", async || {
+            reqwest::get(&url).await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
+    }
+
+    /// Connects a WebSocket to `/v1/ws` with this query.
+    pub async fn connect(&self, query: &str) -> Client {
+        Client::connect(&format!("ws://{}/v1/ws?{query}", self.address)).await
+    }
+
+    /// Asks for a path on the clients' port: the status and the body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let response = soon(path, reqwest::get(format!("http://{}{path}", self.address))).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The JSON at a path.
+    pub async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// The whole history in full format, as a client gets it who chose no currency.
+    pub async fn history(&self) -> Vec<Value> {
+        let answer = self.json("/v1/prices?format=full&limit=100000").await;
+        answer["prices"].as_array().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().expect("it runs").cast_signed()).expect("a process has a number")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for the process to end.
+    pub async fn exit(&mut self) -> ExitStatus {
+        soon("a process to end", self.child.wait()).await.unwrap()
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log.lock().unwrap();
+            let shown = log.iter().rev().take(60).rev().map(ToString::to_string).collect::<Vec<_>>();
+            eprintln!("--- the last lines of {}\n{}", self.address, shown.join("\n"));
+        }
+    }
+}
