@@ -2,6 +2,7 @@
 
 pub mod client;
 pub mod exchange;
+pub mod nginx;
 pub mod proxy;
 pub mod redis;
 pub mod replica;

@@ -1,0 +1,44 @@
+//! A real nginx with the configuration that is shipped, in front of replicas on this machine.
+
+use super::redis::free_port;
+use super::until;
+use std::process::Stdio;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+pub struct Nginx {
+    _child: Child,
+    _dir: TempDir,
+    pub address: String,
+}
+
+impl Nginx {
+    /// Starts one; `replicas` are the addresses it spreads clients over.
+    pub async fn start(replicas: &[&str]) -> Nginx {
+        let dir = tempfile::tempdir().unwrap();
+        let address = format!("127.0.0.1:{}", free_port());
+        let servers: String = replicas.iter().map(|replica| format!("server {replica}; ")).collect();
+        let mut config = include_str!("../../../deploy/nginx/nginx.conf").to_owned();
+        // What depends on where it runs, and nothing else.
+        for (shipped, ours) in [
+            ("listen 8080 ", format!("listen {address} ")),
+            ("resolver 127.0.0.11 valid=2s ipv6=off;", format!("upstream replicas {{ {servers} }}")),
+            ("set $replicas btcfeed:8080;", "set $replicas replicas;".to_owned()),
+        ] {
+            assert_eq!(config.matches(shipped).count(), 1, "{shipped} stands once in nginx.conf");
+            config = config.replace(shipped, &ours);
+        }
+        let file = dir.path().join("nginx.conf");
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new("nginx");
+        // Debian keeps it where only root looks.
+        command.env("PATH", format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap()));
+        command.arg("-p").arg(dir.path()).arg("-c").arg(&file).args(["-g", "daemon off; master_process off;"]);
+        command.stderr(Stdio::null()).kill_on_drop(true);
+        let child = command.spawn().expect("nginx is installed (see `make test`)");
+        let nginx = Nginx { _child: child, _dir: dir, address };
+        let url = format!("http://{}/v1/prices/latest", nginx.address);
+        until("nginx to answer", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())).await;
+        nginx
+    }
+}
