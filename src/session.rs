@@ -191,3 +191,6 @@ impl Session {
 fn send(bytes: Vec<Bytes>) -> Step {
     Step::Send(bytes.into_iter().filter(|bytes| !bytes.is_empty()).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,7 +41,8 @@ async fn a_port_that_is_taken_is_named() {
 
 #[tokio::test]
 async fn a_flag_wins_over_the_environment_and_both_over_the_default() {
-    let (code, out, _) = run(&["config", "--interval", "7s"], &[("BTCFEED_INTERVAL", "6s"), ("BTCFEED_RETENTION", "1h")]).await;
+    let (code, out, _) =
+        run(&["config", "--interval", "7s"], &[("BTCFEED_INTERVAL", "6s"), ("BTCFEED_RETENTION", "1h")]).await;
     assert_eq!(code, Some(0));
     for line in ["BTCFEED_INTERVAL=7s", "BTCFEED_RETENTION=1h", "BTCFEED_LEASE_TTL=3s"] {
         assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
@@ -63,7 +64,11 @@ async fn every_setting_has_a_flag_that_help_tells_and_an_unknown_one_is_refused(
 async fn demo(exchange: &Exchange) -> Vec<String> {
     let settings = exchange.settings();
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    settings.extend([("BTCFEED_LISTEN", "127.0.0.1:0"), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"), ("BTCFEED_INTERVAL", "200ms")]);
+    settings.extend([
+        ("BTCFEED_LISTEN", "127.0.0.1:0"),
+        ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
+        ("BTCFEED_INTERVAL", "200ms"),
+    ]);
     let mut child = command(&["demo"], &settings).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut printed: Vec<String> = Vec::new();
@@ -79,7 +84,10 @@ async fn demo(exchange: &Exchange) -> Vec<String> {
 async fn a_demo_shows_real_prices_where_an_exchange_answers() {
     let exchange = Exchange::start().await;
     let printed = demo(&exchange).await.join("\n");
-    assert!(printed.contains("REAL prices from coinbase, kraken, bitstamp") && !printed.contains("SIMULATED"), "{printed}");
+    assert!(
+        printed.contains("REAL prices from coinbase, kraken, bitstamp") && !printed.contains("SIMULATED"),
+        "{printed}"
+    );
     for paste in ["/v1/prices/latest'", "ws://127.0.0.1:", "since=0"] {
         assert!(printed.contains(paste), "{printed}");
     }

@@ -174,7 +174,8 @@ async fn an_outage_of_the_exchanges_is_told_while_it_lasts_and_explained_when_it
     world.exchange.set_all(&Mode::Good);
     let (live, gap, tick) = (client.json().await, client.json().await, client.json().await);
     assert_eq!(live["state"], "live", "{live}");
-    let expected = serde_json::json!({"type": "gap", "after": last["id"], "before": tick["id"], "reason": "source_outage"});
+    let expected =
+        serde_json::json!({"type": "gap", "after": last["id"], "before": tick["id"], "reason": "source_outage"});
     assert_eq!(gap, expected);
     assert_eq!(tick["prev"], live["id"]);
 }

@@ -168,7 +168,8 @@ async fn a_flood_of_pings_from_a_client_that_does_not_read_costs_nothing() {
 async fn a_request_that_never_ends_is_dropped() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let mut open = [TcpStream::connect(&replica.address).await.unwrap(), TcpStream::connect(&replica.address).await.unwrap()];
+    let mut open =
+        [TcpStream::connect(&replica.address).await.unwrap(), TcpStream::connect(&replica.address).await.unwrap()];
     open[1].write_all(b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
     for stream in &mut open {
         let mut answer = Vec::new();

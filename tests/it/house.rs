@@ -5,8 +5,21 @@ use std::path::{Path, PathBuf};
 
 /// The modules from the bottom up: each may use only those before it.
 const ORDER: [&str; 15] = [
-    "telemetry", "shutdown", "tick", "feed", "source", "quorum", "store", "leader", "view", "hub", "session", "server",
-    "config", "app", "cli",
+    "telemetry",
+    "shutdown",
+    "tick",
+    "feed",
+    "source",
+    "quorum",
+    "store",
+    "leader",
+    "view",
+    "hub",
+    "session",
+    "server",
+    "config",
+    "app",
+    "cli",
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -67,7 +80,8 @@ fn imports_are_found_in_every_form() {
 
 #[test]
 fn no_file_is_longer_than_400_lines() {
-    for folder in ["src", "tests", "benches"].map(|folder| root().join(folder)).iter().filter(|folder| folder.exists()) {
+    for folder in ["src", "tests", "benches"].map(|folder| root().join(folder)).iter().filter(|folder| folder.exists())
+    {
         for path in sources(folder) {
             let lines = fs::read_to_string(&path).unwrap().lines().count();
             assert!(lines <= 400, "{} has {lines} lines", path.display());
@@ -78,7 +92,8 @@ fn no_file_is_longer_than_400_lines() {
 #[test]
 fn one_file_knows_redis_and_one_folder_each_knows_axum_and_reqwest() {
     let src = root().join("src");
-    let only = [("redis::", "store/redis.rs"), ("axum::", "server"), ("reqwest::", "source"), ("std::env::var", "config.rs")];
+    let only =
+        [("redis::", "store/redis.rs"), ("axum::", "server"), ("reqwest::", "source"), ("std::env::var", "config.rs")];
     for path in sources(&src) {
         let inside = path.strip_prefix(&src).unwrap().to_str().unwrap();
         let text = fs::read_to_string(&path).unwrap();

@@ -12,7 +12,8 @@ async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
     let replicas: [_; 3] = world.replicas().await;
     let addresses = [0, 1, 2].map(|number: usize| replicas[number].address.as_str());
     let nginx = Nginx::start(&addresses).await;
-    let connect = async |resume: &str| Client::connect(&format!("ws://{}/v1/ws?format=full{resume}", nginx.address)).await;
+    let connect =
+        async |resume: &str| Client::connect(&format!("ws://{}/v1/ws?format=full{resume}", nginx.address)).await;
 
     let mut seen = entries(&mut connect("&since=0").await, 3).await;
     // Every replica but one is killed in turn: some of the clients lose their connection each time, and one the leader.
@@ -42,6 +43,7 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
     }
     let (status, body) = Client::refused(&url("currency=GBP")).await;
     assert!(status == 400 && body.contains("currency reads USD or EUR, got \\\"GBP\\\""), "{status} {body}");
-    let answer = soon("the history", reqwest::get(format!("http://{}/v1/prices?limit=2", nginx.address))).await.unwrap();
+    let answer =
+        soon("the history", reqwest::get(format!("http://{}/v1/prices?limit=2", nginx.address))).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json");
 }

@@ -9,7 +9,11 @@ async fn a_bad_answer_is_left_out_and_named_and_the_feed_goes_on_with_the_others
     let cases = [
         ("status 500", Mode::Status(500, None), "HTTP 500 Internal Server Error"),
         ("too many requests", Mode::Status(429, Some("1")), "HTTP 429 Too Many Requests"),
-        ("an HTML page", Mode::Body("<html><title>Just a moment...</title></html>"), "not the documented answer, it begins"),
+        (
+            "an HTML page",
+            Mode::Body("<html><title>Just a moment...</title></html>"),
+            "not the documented answer, it begins",
+        ),
         ("an empty object", Mode::Body("{}"), "not the documented answer"),
         ("nothing at all", Mode::Body(""), "not the documented answer"),
         ("half of an answer", Mode::Truncated, "error"),

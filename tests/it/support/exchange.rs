@@ -118,11 +118,12 @@ impl Market {
                 let chunks = [Ok(half), Err(std::io::Error::other("cut"))];
                 ([("content-length", whole.len().to_string())], Body::from_stream(stream::iter(chunks))).into_response()
             }
-            Mode::Endless => {
-                Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>("{\"price\":".repeat(100)))).into_response()
-            }
+            Mode::Endless => Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>("{\"price\":".repeat(100))))
+                .into_response(),
             Mode::Silent => Body::from_stream(stream::pending::<Result<&str, Infallible>>()).into_response(),
-            Mode::Redirect => (StatusCode::FOUND, [("location", "/kraken/0/public/Ticker?pair=XBTUSD")]).into_response(),
+            Mode::Redirect => {
+                (StatusCode::FOUND, [("location", "/kraken/0/public/Ticker?pair=XBTUSD")]).into_response()
+            }
         }
     }
 }

@@ -38,7 +38,8 @@ impl Nginx {
         let child = command.spawn().expect("nginx is installed (see `make test`)");
         let nginx = Nginx { _child: child, _dir: dir, address };
         let url = format!("http://{}/v1/prices/latest", nginx.address);
-        until("nginx to answer", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success())).await;
+        until("nginx to answer", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()))
+            .await;
         nginx
     }
 }
