@@ -10,6 +10,7 @@ mod faults;
 mod health;
 mod hostile;
 mod house;
+mod hub;
 mod nginx;
 mod query;
 mod replicas;

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 /// How long a goodbye may take, the client's answer to it included.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
@@ -92,7 +93,10 @@ impl<'a> Socket<'a> {
             End::Gone => return,
             End::Closed(code) => frame::close_reply(code),
             End::Violated(Violation { code, reason }) => frame::close(code, reason),
-            End::Leave(goodbye) => frame::close(goodbye.websocket_code(), goodbye.reason()),
+            End::Leave(goodbye) => {
+                debug!(?goodbye, cursor = %self.session.cursor(), "a client is let go");
+                frame::close(goodbye.websocket_code(), goodbye.reason())
+            }
         };
         // If it does not go through in time, the client does not read, and would not read this either.
         timeout(CLOSE_DEADLINE, self.close(farewell, matches!(end, End::Closed(_)))).await.ok();
