@@ -223,7 +223,9 @@ impl<'a> Socket<'a> {
     fn deadline(&self) -> Instant {
         let (Heartbeat::PingAt(at) | Heartbeat::PongBy(at)) = self.heartbeat;
         let stalled = self.stalled_since.map(|since| since + self.limits.write_stall);
-        [stalled, self.load_again].into_iter().flatten().fold(at, Instant::min)
+        // While something is on its way nothing is loaded, so there is nothing to wake for.
+        let load_again = self.load_again.filter(|_| self.outgoing.is_empty());
+        [stalled, load_again].into_iter().flatten().fold(at, Instant::min)
     }
 
     fn overdue(&mut self, now: Instant) -> Result<(), End> {
