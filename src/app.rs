@@ -6,15 +6,15 @@ use crate::leader::Leader;
 use crate::quorum::Quorum;
 use crate::server::Server;
 use crate::shutdown::Tasks;
-use crate::store::{Keys, Memory, Redis, Store};
+use crate::store::{Memory, Redis, Store};
 use crate::{source, store};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// How long a leader may take to write its last tick and release the lease, clients to be let go, and the rest to end.
 const LEADER_DEADLINE: Duration = Duration::from_secs(3);
@@ -64,7 +64,13 @@ impl App {
     }
 
     /// Runs until `stop`, then ends in order: unready → lease released → clients told to go elsewhere → the rest.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// If a part without which there is no feed ended by itself, which only a defect can bring about.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        // Stopped by whoever runs this, or by ourselves.
+        let asked = stop;
+        let stop = asked.child_token();
         let App { hub, leader, server, clients, unready, drain } = self;
         let (services, end) = (Tasks::default(), CancellationToken::new());
         if let Some(address) = server.address() {
@@ -75,10 +81,17 @@ impl App {
         }
         server.spawn(&services, &end);
         let (following, until) = (hub.clone(), end.clone());
-        services.spawn(async move { following.run(until).await });
+        let vital = Vital::new("following the feed", &stop);
+        services.spawn(async move {
+            following.run(until).await;
+            drop(vital);
+        });
         let led = CancellationToken::new();
         match leader {
-            Some(leader) => services.spawn(lead(leader, hub, unready.clone(), led.clone())),
+            Some(leader) => {
+                let vital = Vital::new("leading", &stop);
+                services.spawn(lead(leader, hub, unready.clone(), led.clone(), vital));
+            }
             None => led.cancel(),
         }
 
@@ -92,11 +105,35 @@ impl App {
         end.cancel();
         services.finish(REST_DEADLINE).await;
         info!("stopped");
+        ensure!(asked.is_cancelled(), "a part of this replica failed, see the log");
+        Ok(())
+    }
+}
+
+/// Something without which a replica is of no use. Should it end before the replica does, by a panic, the replica stops,
+/// so that whoever runs it starts it anew.
+struct Vital {
+    name: &'static str,
+    stop: CancellationToken,
+}
+
+impl Vital {
+    fn new(name: &'static str, stop: &CancellationToken) -> Vital {
+        Vital { name, stop: stop.clone() }
+    }
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            error!(part = self.name, "a vital part ended by itself, stopping");
+            self.stop.cancel();
+        }
     }
 }
 
 /// Leads once the history is here: ids must not run backwards, and the next tick is due an interval after the last.
-async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: CancellationToken) {
+async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: CancellationToken, _vital: Vital) {
     let _done = done.drop_guard();
     if stop.run_until_cancelled(hub.primed()).await.is_some() {
         leader.run(stop).await;
@@ -108,8 +145,7 @@ fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     Ok(match &config.redis {
         None => Arc::new(Memory::new(options)),
         Some(redis) => {
-            let keys = Keys::new(&redis.key_prefix);
-            Arc::new(Redis::new(&redis.url, keys, options).context("REDIS_URL cannot be used")?)
+            Arc::new(Redis::new(&redis.url, &redis.key_prefix, options).context("REDIS_URL cannot be used")?)
         }
     })
 }

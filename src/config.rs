@@ -8,7 +8,7 @@ mod settings;
 
 pub use settings::{SETTINGS, Setting};
 
-use crate::tick::Currencies;
+use crate::tick::{Currencies, Currency};
 use crate::{hub, leader, quorum, server, store, telemetry};
 use read::Reader;
 use rust_decimal::Decimal;
@@ -84,15 +84,15 @@ impl Config {
         let mut read = Reader::new(&given);
         let ms = Duration::from_millis;
         let interval = read.duration("BTCFEED_INTERVAL", ms(10)..=Duration::from_secs(3600));
-        let currencies = read.currencies("BTCFEED_CURRENCIES");
-        let lease_ttl = read.duration("BTCFEED_LEASE_TTL", ms(500)..=Duration::from_secs(60));
+        let (currencies, default_currency) = read.currencies("BTCFEED_CURRENCIES");
+        let lease_ttl = read.duration("BTCFEED_LEASE_TTL", ms(1000)..=Duration::from_secs(60));
         let retention = read.duration("BTCFEED_RETENTION", Duration::from_secs(10)..=Duration::from_secs(366 * 86400));
         let role = read.one_of("BTCFEED_ROLE", &[("all", Role::All), ("fetch", Role::Fetch), ("serve", Role::Serve)]);
         let redis = read.redis();
         if redis.is_none() && role != Role::All {
             read.mistake("BTCFEED_ROLE reads all where no REDIS_URL is set: there is no other replica".to_owned());
         }
-        let stale_after = read.optional_duration("BTCFEED_STALE_AFTER", interval..=Duration::from_secs(86400));
+        let stale_after = read.optional_duration("BTCFEED_STALE_AFTER", interval * 2..=Duration::from_secs(86400));
         let stale_after = stale_after.unwrap_or((interval * 3).max(Duration::from_secs(10)));
         let down_after = read.optional_duration("BTCFEED_DOWN_AFTER", stale_after..=Duration::from_secs(86400));
         let config = Config {
@@ -115,8 +115,8 @@ impl Config {
                 down_after: down_after.unwrap_or((interval * 12).max(Duration::from_secs(30)).max(stale_after)),
             },
             store: store::Options { retention, lease_ttl },
-            hub: hub::Options { window: read.number("BTCFEED_WINDOW", 1..=10_000_000), retention },
-            server: read.server(role, currencies),
+            hub: hub::Options { window: read.number("BTCFEED_WINDOW", 100..=10_000_000), retention },
+            server: read.server(role, currencies, default_currency),
             telemetry: read.telemetry(),
         };
         read.finish().map(|()| config)
@@ -195,7 +195,7 @@ impl Reader<'_> {
         SETTINGS.iter().find(|setting| setting.env == variable).and_then(|setting| self.text(setting.env))
     }
 
-    fn server(&mut self, role: Role, currencies: Currencies) -> server::Options {
+    fn server(&mut self, role: Role, currencies: Currencies, default_currency: Currency) -> server::Options {
         let second = Duration::from_secs(1);
         let listen = self.address("BTCFEED_LISTEN");
         let most = most_connections();
@@ -203,6 +203,7 @@ impl Reader<'_> {
             listen: (role != Role::Fetch).then_some(listen),
             ops_listen: self.address("BTCFEED_OPS_LISTEN"),
             currencies,
+            default_currency,
             max_connections: self.optional_number("BTCFEED_MAX_CONNECTIONS", 1..=most).unwrap_or(most),
             limits: crate::session::Limits {
                 max_lag: self.duration("BTCFEED_MAX_LAG", second..=second * 3600),

@@ -152,22 +152,23 @@ impl Hub {
         }
     }
 
-    /// Takes a live entry in, after whatever was missed before it.
+    /// Takes a live entry in. Where it does not follow on our head, the history decides, in which it stands too by now.
     async fn take(&self, entry: Entry) -> Result<()> {
         match entry.continues(self.head()) {
-            Continuity::Known => return Ok(()),
-            Continuity::Next => {}
+            Continuity::Known => Ok(()),
+            Continuity::Next => {
+                self.append(vec![entry]);
+                Ok(())
+            }
             Continuity::Missed => {
                 debug!(id = %entry.id, prev = %entry.prev, head = %self.head(), "missed entries, reading the history");
-                self.catch_up().await?;
+                self.catch_up().await
             }
             Continuity::Lost => {
                 warn!(id = %entry.id, prev = %entry.prev, head = %self.head(), "the store has lost the newest entries");
-                self.catch_up().await?;
+                self.catch_up().await
             }
         }
-        self.append(vec![entry]);
-        Ok(())
     }
 
     /// Reads what the store has after our head.
@@ -180,11 +181,10 @@ impl Hub {
         }
         loop {
             let page = self.store.range(self.head(), TickId::from_ms(u64::MAX), PAGE).await?;
-            let last = page.len() < PAGE;
-            self.append(page);
-            if last {
+            if page.is_empty() {
                 return Ok(());
             }
+            self.append(page);
         }
     }
 

@@ -1,13 +1,16 @@
 //! The one replica that polls the exchanges and writes the feed: campaign → lead → stand down.
 //!
-//! While it leads, three things run side by side: the [`Keeper`] renews the lease, [`fetch`] polls and
-//! judges the feed's health, the [`Writer`] takes what was fetched to the store. Between the last two lies the
-//! [`Outbox`], so that a store that is away stops no poll: ticks are held, and written in order when it is back.
+//! While it leads, three things run side by side: the [`Keeper`] renews the lease, [`fetch`] polls and judges the feed's
+//! health, the [`Writer`] takes what was fetched to the store. Between the last two lies the [`Outbox`], so that a store
+//! that is away stops no poll: ticks are held, and written in order when it is back.
 //!
 //! Whether this replica may write is never decided here. The store checks the lease at each write, so a leader that was
-//! paused past its lease is refused however convinced it is.
+//! paused past its lease is refused however convinced it is. Nor does it stop because it has no lease at the moment: it
+//! stands down when somebody else has *written*. A lease that nobody uses, which a store that was paused may have granted
+//! to a candidate that had given up, runs out by itself.
 
 mod health;
+mod keeper;
 mod outbox;
 mod writer;
 
@@ -16,11 +19,11 @@ use crate::quorum::{Poll, Quorum};
 use crate::store::{Lease, Record, Store, StoreError};
 use crate::tick::{Currencies, Currency, TickId};
 use health::Health;
+use keeper::{Keeper, Over, Tenure};
 use outbox::Outbox;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -46,12 +49,16 @@ pub struct Options {
 impl Options {
     /// The pause between two attempts, a little different each time so that replicas do not march in step.
     fn retry(&self) -> Duration {
-        self.lease_ttl / 12 * (75 + fastrand::u32(..50)) / 100
+        (self.lease_ttl / 12).min(LONGEST_RETRY) * (75 + fastrand::u32(..50)) / 100
     }
 }
 
+/// The longest pause between two attempts, however long a lease lasts: a lease that was released is taken at once.
+const LONGEST_RETRY: Duration = Duration::from_millis(250);
 /// How long a clean stop may take to write what is still held.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a new leader waits for its copy of the feed to have what the store has.
+const FEED_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A replica that leads, or would.
 pub struct Leader {
@@ -59,6 +66,10 @@ pub struct Leader {
     store: Arc<dyn Store>,
     feed: Arc<dyn Feed>,
     quorum: Quorum,
+    /// What is not written yet; it outlives a tenure, for nobody else may have it.
+    outbox: Outbox,
+    /// The last entry that this replica wrote: the id that a moment of the monotonic clock became.
+    anchor: Option<(TickId, Instant)>,
 }
 
 /// When a currency last had a price, as far as the feed knows.
@@ -72,32 +83,45 @@ impl Leader {
     /// A candidate. `feed` is this replica's copy of what `store` holds; it should be up to date when [`run`](Self::run)
     /// is called.
     pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, quorum: Quorum) -> Leader {
-        Leader { options, store, feed, quorum }
+        Leader { options, store, feed, quorum, outbox: Outbox::default(), anchor: None }
     }
 
     /// Campaigns and leads until `stop`, then releases the lease.
     pub async fn run(mut self, stop: CancellationToken) {
-        while let Some(Some(lease)) = stop.run_until_cancelled(self.campaign()).await {
-            info!(replica = self.options.replica, "leading");
-            self.lead(lease, &stop).await;
+        let mut granted = None;
+        loop {
+            let lease = match granted.take() {
+                Some(lease) => lease,
+                None => match stop.run_until_cancelled(self.campaign()).await {
+                    Some(lease) => lease,
+                    None => return,
+                },
+            };
+            match self.lead(lease, &stop).await {
+                Over::Stopped => return,
+                Over::Overtaken(lease) => granted = lease,
+            }
         }
     }
 
     /// Waits for the lease to be free, and takes it.
-    async fn campaign(&self) -> Option<Lease> {
+    async fn campaign(&self) -> Lease {
         let mut away = false;
         loop {
             match self.store.acquire(&self.options.replica).await {
-                Ok(Some(lease)) => return Some(lease),
+                Ok(Some(lease)) => return lease,
                 Ok(None) => away = false,
                 Err(error) => {
                     if !away {
                         warn!(%error, "cannot campaign");
                     }
                     away = true;
-                    self.wait_for_store().await;
-                    // Whoever led when the store went away holds ticks that nobody else has, so it comes first.
-                    sleep(self.options.lease_ttl).await;
+                    while self.store.head().await.is_err() {
+                        sleep(self.options.retry()).await;
+                    }
+                    // Whoever led when the store went away holds ticks that nobody else has, so it comes first; also
+                    // where a lease that nobody knows of must run out before.
+                    sleep(self.options.lease_ttl * 2).await;
                     continue;
                 }
             }
@@ -105,57 +129,79 @@ impl Leader {
         }
     }
 
-    async fn wait_for_store(&self) {
-        while self.store.head().await.is_err() {
-            sleep(self.options.retry()).await;
-        }
-    }
-
-    async fn lead(&mut self, lease: Lease, stop: &CancellationToken) {
-        let last_prices = self.last_prices();
-        let tenure = Tenure { lease: Mutex::new(lease), granted: Notify::new() };
-        let outbox = Outbox::default();
+    async fn lead(&mut self, lease: Lease, stop: &CancellationToken) -> Over {
+        info!(replica = self.options.replica, held = self.outbox.len(), "leading");
+        let Some(Ok(begun)) = stop.run_until_cancelled(self.begin()).await else {
+            // Released at the end of a stop; else it runs out, and the next campaign finds the store as it is.
+            let stopped = stop.is_cancelled();
+            self.store.release(&lease).await.ok();
+            return if stopped { Over::Stopped } else { Over::Overtaken(None) };
+        };
+        let tenure = Tenure::new(lease, begun.head);
         let keeper = Keeper { options: &self.options, store: &*self.store, tenure: &tenure };
+        let mut health = Health::new(&self.options, &*self.feed, &self.outbox, &begun.last_prices);
         let mut writer = Writer {
+            options: &self.options,
             store: &*self.store,
             feed: &*self.feed,
             tenure: &tenure,
-            outbox: &outbox,
-            last_prices: last_prices.clone(),
-            stale_after: self.options.stale_after,
-            retry: self.options.lease_ttl / 12,
-            anchor: None,
-            lease_used: None,
+            outbox: &self.outbox,
+            last_prices: begun.last_prices.clone(),
+            anchor: &mut self.anchor,
+            unseen: Vec::new(),
         };
-        let mut health = Health::new(&self.options, &*self.feed, &last_prices);
         // Dropping a fetch costs at most a poll, and dropping a write at most its answer: the record is written once.
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = fetch(&self.options, &mut self.quorum, &mut health, &outbox, &last_prices) => {}
-            () = writer.run() => {}
-            () = keeper.run() => {
-                let held = outbox.len();
-                info!(replica = self.options.replica, held, "stood down: another replica leads");
-                return;
-            }
+        let over = tokio::select! {
+            () = stop.cancelled() => Over::Stopped,
+            () = fetch(&self.options, &mut self.quorum, &mut health, &self.outbox, &begun.last_prices) => Over::Stopped,
+            () = writer.run() => Over::Stopped,
+            lease = keeper.run() => Over::Overtaken(lease),
+        };
+        if let Over::Overtaken(_) = &over {
+            info!(replica = self.options.replica, "stood down: another replica has written");
+            return over;
         }
         if timeout(LAST_WORDS, writer.empty()).await.is_err() {
-            warn!(held = outbox.len(), "stopping with ticks that could not be written");
+            warn!(held = self.outbox.len(), "stopping with ticks that could not be written");
         }
         let released = self.store.release(&tenure.lease()).await;
         info!(replica = self.options.replica, released = released.is_ok(), "stood down: stopping");
+        over
     }
 
-    /// The newest tick of each currency that this replica knows of.
-    fn last_prices(&self) -> BTreeMap<Currency, LastPrice> {
-        let (now, clock) = (Instant::now(), TickId::now());
+    /// What a tenure begins with: what the feed is now, once this replica has all of it, less what others have covered.
+    async fn begin(&self) -> Result<Beginning, StoreError> {
+        let (head, clock) = (self.store.head().await?, self.store.now().await?);
+        let now = Instant::now();
+        let caught_up = async {
+            while self.feed.head() < head {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(FEED_DEADLINE, caught_up).await.map_err(|_| StoreError::Away("its feed is not followed".to_owned()))?;
+        // What is held from a time that another leader covered would come after its place, and is not missing.
+        if let Some((id, at)) = self.anchor {
+            let covered = |record: &Record| id.plus(record.at.saturating_duration_since(at)) <= head;
+            let dropped = self.outbox.drop_while(covered);
+            if dropped > 0 {
+                info!(dropped, "ticks that were held are in the feed already");
+            }
+        }
         let last = |currency| {
             let id =
                 self.feed.newest(&|entry| entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency)))?.id;
             Some((currency, LastPrice { id, at: now.checked_sub(clock.since(id))? }))
         };
-        self.options.currencies.iter().filter_map(last).collect()
+        Ok(Beginning { head, last_prices: self.options.currencies.iter().filter_map(last).collect() })
     }
+}
+
+/// What the feed is when a tenure begins.
+struct Beginning {
+    /// The store's newest id.
+    head: TickId,
+    /// The newest tick of each currency.
+    last_prices: BTreeMap<Currency, LastPrice>,
 }
 
 /// Polls once an interval, beginning an interval after the newest tick, or at once if that is over.
@@ -181,61 +227,5 @@ async fn fetch(
         if let Some(tick) = poll.tick {
             outbox.push(Record::now(Event::Tick { tick, outages: Vec::new() }));
         }
-    }
-}
-
-/// The time for which this replica leads, which may span several leases: a store that was away may have let one run out.
-struct Tenure {
-    lease: Mutex<Lease>,
-    /// Told when a new lease was granted.
-    granted: Notify,
-}
-
-impl Tenure {
-    fn lease(&self) -> Lease {
-        self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// Renews the lease.
-struct Keeper<'a> {
-    options: &'a Options,
-    store: &'a dyn Store,
-    tenure: &'a Tenure,
-}
-
-impl Keeper<'_> {
-    /// Returns when another replica holds the lease.
-    async fn run(self) {
-        let mut away = false;
-        loop {
-            sleep(if away { self.options.retry() } else { self.options.lease_ttl / 3 }).await;
-            match self.renew().await {
-                Ok(true) if away => {
-                    away = false;
-                    info!("the store is back");
-                }
-                Ok(false) => return,
-                Err(error) if !away => {
-                    away = true;
-                    warn!(%error, "the store is away, holding ticks until it is back");
-                }
-                Ok(true) | Err(_) => {}
-            }
-        }
-    }
-
-    /// Whether this replica still leads, with the lease it had or with a new one if that ran out and nobody took it.
-    async fn renew(&self) -> Result<bool, StoreError> {
-        let lease = self.tenure.lease();
-        match self.store.renew(&lease).await {
-            Err(StoreError::NotLeader) => {}
-            other => return other.map(|()| true),
-        }
-        let Some(lease) = self.store.acquire(&self.options.replica).await? else { return Ok(false) };
-        info!(replica = self.options.replica, "the lease had run out, leading with a new one");
-        *self.tenure.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
-        self.tenure.granted.notify_one();
-        Ok(true)
     }
 }

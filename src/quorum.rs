@@ -1,8 +1,9 @@
 //! Many observations make one price a currency, and tell which sources are healthy.
 //!
 //! One poll asks every source that is not resting, all at once, and takes the median of the answers that are valid: above
-//! zero, not too old, and within a bound of the others. Where no valid answer is left there is no price: a price is never
-//! invented, and of two that contradict each other neither is believed.
+//! zero, not too old, and within a bound of the others; where fewer than three answer, within a bound of the last price
+//! while that is fresh. Where no valid answer is left there is no price: a price is never invented, and of two that
+//! contradict each other, with no last price to tell, neither is believed.
 
 mod breaker;
 
@@ -13,7 +14,7 @@ use futures_util::future::join_all;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// How to poll, and which answers count.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +33,8 @@ pub struct Options {
 pub struct Quorum {
     members: Vec<Member>,
     options: Options,
+    /// The last price that was agreed on, and when.
+    last: BTreeMap<Currency, (Price, Instant)>,
 }
 
 struct Member {
@@ -72,37 +75,46 @@ impl Quorum {
     /// A quorum of `sources`, all of them trusted until they fail.
     pub fn new(sources: Vec<Box<dyn Source>>, options: Options) -> Quorum {
         let members = sources.into_iter().map(|source| Member { source, breaker: Breaker::default() }).collect();
-        Quorum { members, options }
+        Quorum { members, options, last: BTreeMap::new() }
     }
 
     /// Asks once.
     pub async fn poll(&mut self) -> Poll {
         let Options { currencies, deadline, .. } = self.options;
         let now = Instant::now();
-        // With every source resting of its own failures there would be no feed at all: then all are tried. Only a source
-        // that asked to be left alone is.
-        let all_rest = self.members.iter().all(|member| member.breaker.rests(now));
+        // Two sources at least keep each other honest. With fewer awake those that rest are tried all the same, and only a
+        // source that asked to be left alone is.
+        let few = self.members.iter().filter(|member| !member.breaker.rests(now)).count() < 2;
         let asked = self.members.iter_mut().map(async |member| {
-            if member.breaker.banned(now) || !all_rest && member.breaker.rests(now) {
+            if member.breaker.banned(now) || !few && member.breaker.rests(now) {
                 let reason = format!("resting for {} s after failures", member.breaker.rest_left(now).as_secs().max(1));
                 return (member, vec![Err(Failure { currencies, reason, retry_after: None })]);
             }
-            let answers = timeout(deadline, member.source.observe(currencies)).await.unwrap_or_else(|_| {
-                let reason = format!("no answer within {deadline:?}");
-                vec![Err(Failure { currencies, reason, retry_after: None })]
-            });
+            let answers = member.source.observe(currencies, deadline).await;
             member.breaker.learn(member.source.name(), now, &answers);
             (member, answers)
         });
         let answered = join_all(asked).await;
+        if now.elapsed() > deadline * 2 {
+            // This process was paused meanwhile: what it found when it woke is as old as that.
+            let mut poll = Poll::default();
+            poll.problem("all sources", currencies, "the answers were not read in time".to_owned());
+            return poll;
+        }
         let answers = answered.into_iter().map(|(member, answers)| (member.source.name(), answers)).collect();
-        self.options.agree(answers, TickId::now())
+        self.last.retain(|_, (_, at)| now.saturating_duration_since(*at) <= self.options.max_age);
+        let last = self.last.iter().map(|(currency, (price, _))| (*currency, *price)).collect();
+        let poll = self.options.agree(answers, TickId::now(), &last);
+        for (currency, price) in poll.tick.iter().flat_map(|tick| &tick.prices) {
+            self.last.insert(*currency, (*price, now));
+        }
+        poll
     }
 }
 
 impl Options {
-    /// Makes one tick of what the sources said.
-    fn agree(&self, answers: Vec<(&'static str, Vec<Answer>)>, now: TickId) -> Poll {
+    /// Makes one tick of what the sources said. `last` are the last prices, as far as they are fresh.
+    fn agree(&self, answers: Vec<(&'static str, Vec<Answer>)>, now: TickId, last: &BTreeMap<Currency, Price>) -> Poll {
         let mut poll = Poll::default();
         let mut candidates: BTreeMap<Currency, Vec<(&'static str, Price)>> = BTreeMap::new();
         for (source, answers) in answers {
@@ -123,10 +135,18 @@ impl Options {
         let mut tick = Tick { prices: BTreeMap::new(), sources: BTreeMap::new() };
         for (currency, candidates) in candidates {
             let Some(all) = median(&candidates) else { continue };
+            let (what, measure) = match last.get(&currency) {
+                Some(last) if candidates.len() < 3 => ("last price", *last),
+                _ => ("median", all),
+            };
             let (close, far): (Vec<_>, Vec<_>) =
-                candidates.into_iter().partition(|(_, price)| all.deviation(*price) <= self.max_deviation);
+                candidates.into_iter().partition(|(_, price)| measure.deviation(*price) <= self.max_deviation);
             for (source, price) in far {
-                poll.problem(source, currency.into(), format!("{price} {currency} is too far from the median {all}"));
+                poll.problem(
+                    source,
+                    currency.into(),
+                    format!("{price} {currency} is too far from the {what} {measure}"),
+                );
             }
             if let Some(price) = median(&close) {
                 tick.prices.insert(currency, price);
@@ -181,7 +201,12 @@ mod tests {
     }
 
     fn agreed(answers: Vec<(&'static str, Vec<Answer>)>) -> (Option<String>, String) {
-        let poll = options().agree(answers, NOW);
+        agreed_after(answers, &[])
+    }
+
+    /// What is agreed on where these were the last prices.
+    fn agreed_after(answers: Vec<(&'static str, Vec<Answer>)>, last: &[(Currency, Price)]) -> (Option<String>, String) {
+        let poll = options().agree(answers, NOW, &last.iter().copied().collect());
         let price = poll.tick.as_ref().map(|tick| tick.prices[&Currency::Usd].to_string());
         (price, poll.reason(Currencies::all()))
     }
@@ -211,9 +236,20 @@ mod tests {
     }
 
     #[test]
+    fn one_or_two_are_believed_only_near_the_last_price_while_that_is_fresh() {
+        let last = [(Currency::Usd, "100".parse().unwrap())];
+        let (price, reason) = agreed_after(vec![says("a", "10", 0)], &last);
+        assert_eq!((price, reason.as_str()), (None, "a: 10 USD is too far from the last price 100"));
+        assert_eq!(agreed_after(vec![says("a", "104", 0)], &last).0.unwrap(), "104");
+        assert_eq!(agreed_after(vec![says("a", "101", 0), says("b", "200", 0)], &last).0.unwrap(), "101");
+        let three = vec![says("a", "200", 0), says("b", "201", 0), says("c", "202", 0)];
+        assert_eq!(agreed_after(three, &last).0.unwrap(), "201", "three that agree need no witness");
+    }
+
+    #[test]
     fn a_tick_names_the_sources_of_each_price() {
         let answers = vec![says("a", "100", 0), says("b", "101", 0), says("c", "10", 0)];
-        let tick = options().agree(answers, NOW).tick.unwrap();
+        let tick = options().agree(answers, NOW, &BTreeMap::new()).tick.unwrap();
         assert_eq!(tick.sources[&Currency::Usd], ["a", "b"]);
         assert!(!tick.prices.contains_key(&Currency::Eur));
     }

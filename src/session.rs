@@ -69,8 +69,8 @@ pub enum Step {
 /// The most entries to load at once.
 pub const LOAD_ENTRIES: usize = 500;
 
-/// How far ahead of this machine's clock a cursor may be and still be one of ours: another replica may be an entry ahead.
-const CLOCK_SLACK: Duration = Duration::from_secs(60);
+/// How far ahead of everything known here a cursor may be and still be one of ours: another replica may be an entry ahead.
+const AHEAD: Duration = Duration::from_secs(5);
 
 /// One client's place in the feed.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ pub struct Session {
 impl Session {
     /// A session that begins at `start`.
     pub fn new(view: View, start: Start, limits: &Limits, hub: &Hub) -> Session {
-        let latest = TickId::now().plus(CLOCK_SLACK);
+        // Ids are made by the store's clock, which may be ahead of ours.
+        let latest = TickId::now().max(hub.head()).plus(AHEAD);
         let (cursor, has_cursor) = match start {
             Start::Since(moment) if moment <= latest => (moment.before(), false),
             Start::After(id) if id <= latest => (id, id > TickId::ZERO),
@@ -125,7 +126,9 @@ impl Session {
                         return Step::Wait;
                     }
                     self.synced = true;
-                    return send(vec![self.view.synced(self.cursor)]);
+                    // A moment that nothing stands at would be no cursor to resume from.
+                    let id = if self.has_cursor { self.cursor } else { self.cursor.min(hub.head()) };
+                    return send(vec![self.view.synced(id)]);
                 }
                 Read::Batch { first, mut bytes, last } => {
                     if self.too_far_behind(now) {

@@ -36,11 +36,11 @@ pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>) ->
             printing.run_until_cancelled(print(&hub)).await;
         };
         let run = async {
-            app.run(stop).await;
+            let ended = app.run(stop).await;
             printing.cancel();
+            ended
         };
-        tokio::join!(run, print);
-        Ok(())
+        tokio::join!(run, print).0
     })
 }
 

@@ -84,7 +84,11 @@ fn settings() -> impl Iterator<Item = Arg> {
 
 /// Runs `work` on as many threads as there are cores, or as `TOKIO_WORKER_THREADS` says.
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
+    // A look-up of a name that hangs would otherwise keep the process alive.
+    runtime.shutdown_background();
+    result
 }
 
 /// Warns of variables that look like settings and are none: a misspelt one would otherwise be met with silence.

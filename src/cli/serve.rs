@@ -16,8 +16,7 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
         let app = App::bind(config)?;
         let store = if config.redis.is_some() { "redis" } else { "memory" };
         info!(version = env!("CARGO_PKG_VERSION"), replica = config.leader.replica, store, "starting");
-        app.run(stop).await;
-        Ok(())
+        app.run(stop).await
     })
 }
 

@@ -90,9 +90,11 @@ impl<'a> Reader<'a> {
         found.unwrap_or(words[0].1)
     }
 
-    pub(super) fn currencies(&mut self, env: &'static str) -> Currencies {
+    /// Reads currencies, and which of them is the first.
+    pub(super) fn currencies(&mut self, env: &'static str) -> (Currencies, Currency) {
         let says = format!("{}, or several of them with commas", Currencies::all());
-        let read = |text: &str| text.split(',').map(|code| code.trim().parse::<Currency>().ok()).collect();
-        self.optional(env, says, read).unwrap_or(Currencies::all())
+        let read = |text: &str| text.split(',').map(|code| code.trim().parse().ok()).collect::<Option<Vec<Currency>>>();
+        let listed = self.optional(env, says, read).unwrap_or_else(|| Currency::ALL.to_vec());
+        (listed.iter().copied().collect(), listed.first().copied().unwrap_or(Currency::Usd))
     }
 }

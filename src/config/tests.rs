@@ -61,12 +61,12 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
         (
             "BTCFEED_STALE_AFTER",
             "1s",
-            r#"BTCFEED_STALE_AFTER reads a duration from 5s to 86400s (500ms, 5s, 24h), got "1s""#,
+            r#"BTCFEED_STALE_AFTER reads a duration from 10s to 86400s (500ms, 5s, 24h), got "1s""#,
         ),
         ("BTCFEED_DOWN_AFTER", "14s", "BTCFEED_DOWN_AFTER reads a duration from 15s"),
         ("BTCFEED_RETENTION", "a day", "BTCFEED_RETENTION reads a duration"),
-        ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW reads a number from 1 to 10000000, got "0""#),
-        ("BTCFEED_LEASE_TTL", "1ms", "BTCFEED_LEASE_TTL reads a duration from 500ms"),
+        ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW reads a number from 100 to 10000000, got "0""#),
+        ("BTCFEED_LEASE_TTL", "1ms", "BTCFEED_LEASE_TTL reads a duration from 1s"),
         ("BTCFEED_MAX_CONNECTIONS", "many", "BTCFEED_MAX_CONNECTIONS reads a number from 1 to"),
         ("BTCFEED_MAX_LAG", "0s", "BTCFEED_MAX_LAG reads a duration from 1s"),
         ("BTCFEED_WRITE_STALL", "x", "BTCFEED_WRITE_STALL reads a duration from 1s"),
@@ -84,6 +84,13 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
     {
         assert!(tested.contains(&setting.env), "{} takes anything, or is not tested", setting.env);
     }
+}
+
+#[test]
+fn the_first_currency_is_for_those_who_choose_none() {
+    assert_eq!(read(&[]).unwrap().server.default_currency, Currency::Usd);
+    let config = read(&[("BTCFEED_CURRENCIES", "EUR, USD")]).unwrap();
+    assert_eq!((config.server.default_currency, config.server.currencies), (Currency::Eur, Currencies::all()));
 }
 
 #[test]

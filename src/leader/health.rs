@@ -1,5 +1,6 @@
 //! Judges the feed's health: live, stale or down, and why.
 
+use super::outbox::Outbox;
 use super::{LastPrice, Options};
 use crate::feed::{Feed, State, Status};
 use crate::quorum::Poll;
@@ -18,12 +19,17 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn new(options: &Options, feed: &dyn Feed, last_prices: &BTreeMap<Currency, LastPrice>) -> Health {
+    pub(super) fn new(
+        options: &Options,
+        feed: &dyn Feed,
+        outbox: &Outbox,
+        last_prices: &BTreeMap<Currency, LastPrice>,
+    ) -> Health {
         let Options { currencies, stale_after, down_after, .. } = *options;
         let now = Instant::now();
         let last = |currency| (currency, last_prices.get(&currency).map_or(now, |last| last.at));
-        let newest = feed.newest(&|entry| entry.status().is_some());
-        let state = newest.and_then(|entry| entry.status().map(|status| status.state)).unwrap_or(State::Live);
+        let told = || feed.newest(&|entry| entry.status().is_some()).and_then(|entry| entry.status().cloned());
+        let state = outbox.last_status().or_else(told).map_or(State::Live, |status| status.state);
         Health { state, currencies, stale_after, down_after, last: currencies.iter().map(last).collect() }
     }
 

@@ -1,5 +1,6 @@
 //! What was fetched and is not in the store yet, in order.
 
+use crate::feed::{Event, Status};
 use crate::store::Record;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,6 +48,15 @@ impl Outbox {
         }
     }
 
+    /// The newest status that is held.
+    pub(super) fn last_status(&self) -> Option<Status> {
+        let held = self.held();
+        held.iter().rev().find_map(|record| match &record.event {
+            Event::Status(status) => Some(status.clone()),
+            Event::Tick { .. } => None,
+        })
+    }
+
     /// Takes out the first records for which `covered` is true, and returns how many.
     pub(super) fn drop_while(&self, covered: impl Fn(&Record) -> bool) -> usize {
         let mut held = self.held();
@@ -57,14 +67,14 @@ impl Outbox {
 
     /// Takes `record` out: it is written, or will never be.
     pub(super) fn done(&self, record: &Record) {
-        self.held().retain(|held| held.name != record.name);
+        self.held().retain(|held| held.number != record.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::{Event, State, Status};
+    use crate::feed::State;
     use crate::tick::TickId;
 
     fn record(since: u64) -> Record {
@@ -81,7 +91,7 @@ mod tests {
         assert_eq!(outbox.len(), MOST_HELD);
         let first = outbox.first().await;
         assert_eq!(first.event, record(1).event);
-        assert_eq!(outbox.first().await.name, first.name);
+        assert_eq!(outbox.first().await.number, first.number);
         outbox.done(&first);
         assert_eq!(outbox.first().await.event, record(2).event);
     }

@@ -1,31 +1,30 @@
 //! Takes records from the outbox to the store, in order and each once.
 
+use super::keeper::Tenure;
 use super::outbox::Outbox;
-use super::{LastPrice, Tenure};
+use super::{LastPrice, Options};
 use crate::feed::{Entry, Event, Feed, Outage};
 use crate::store::{Lease, Record, Store, StoreError};
 use crate::tick::{Currency, Tick, TickId};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// The leader's way to the store.
 pub(super) struct Writer<'a> {
+    pub(super) options: &'a Options,
     pub(super) store: &'a dyn Store,
     pub(super) feed: &'a dyn Feed,
     pub(super) tenure: &'a Tenure,
     pub(super) outbox: &'a Outbox,
     /// When each currency last had a price in the feed.
     pub(super) last_prices: BTreeMap<Currency, LastPrice>,
-    /// A currency without a price for longer has had an outage.
-    pub(super) stale_after: Duration,
-    /// The pause after a store that was away.
-    pub(super) retry: Duration,
-    /// The last entry that this writer wrote: the id that a moment of the monotonic clock became.
-    pub(super) anchor: Option<(TickId, Instant)>,
-    /// The lease of the last attempt.
-    pub(super) lease_used: Option<Lease>,
+    /// The last entry that was written, and when it happened.
+    pub(super) anchor: &'a mut Option<(TickId, Instant)>,
+    /// What was written and has not come back through the feed yet: if the store loses it now, only we have it.
+    pub(super) unseen: Vec<Arc<Entry>>,
 }
 
 impl Writer<'_> {
@@ -45,69 +44,48 @@ impl Writer<'_> {
 
     /// Tries to write the first record; what fails is tried again with the next call.
     async fn write_first(&mut self) {
-        self.outbox.first().await;
+        let mut record = self.outbox.first().await;
+        if let Event::Tick { tick, outages } = &mut record.event {
+            *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after);
+        }
         let lease = self.tenure.lease();
-        let Err(error) = self.try_write_first(&lease).await else { return };
-        match error {
-            StoreError::Behind(newest) => self.restore(&lease, newest).await,
-            // The keeper finds out whether there is a new lease; without one it ends the tenure, and this writer.
-            StoreError::NotLeader => self.tenure.granted.notified().await,
-            StoreError::Away(reason) => {
-                debug!(reason, held = self.outbox.len(), "a tick is held");
-                sleep(self.retry).await;
+        self.unseen.retain(|entry| entry.id > self.feed.head());
+        let seen = self.unseen.last().map_or(self.feed.head(), |entry| entry.id);
+        match self.store.append(&lease, &record, seen).await {
+            Ok(entry) => {
+                self.outbox.done(&record);
+                self.written(&record, entry);
+            }
+            Err(StoreError::Behind(newest)) => self.restore(&lease, newest).await,
+            // The keeper finds out whose lease it is.
+            Err(error @ (StoreError::NotLeader | StoreError::Away(_))) => {
+                debug!(%error, held = self.outbox.len(), "a tick is held");
+                sleep(self.options.retry()).await;
             }
         }
     }
 
-    async fn try_write_first(&mut self, lease: &Lease) -> Result<(), StoreError> {
-        if self.lease_used.as_ref() != Some(lease) {
-            self.forget_what_others_covered().await?;
-            self.lease_used = Some(lease.clone());
-        }
-        if self.outbox.len() == 0 {
-            return Ok(());
-        }
-        let mut record = self.outbox.first().await;
-        if let Event::Tick { tick, outages } = &mut record.event {
-            *outages = ended_outages(&self.last_prices, tick, record.at, self.stale_after);
-        }
-        let entry = self.store.append(lease, &record, self.feed.head()).await?;
-        self.outbox.done(&record);
-        self.written(&record, &entry);
-        Ok(())
-    }
-
-    fn written(&mut self, record: &Record, entry: &Entry) {
+    fn written(&mut self, record: &Record, entry: Entry) {
         debug!(id = %entry.id, "written");
-        self.anchor = Some((entry.id, record.at));
+        *self.anchor = Some((entry.id, record.at));
+        self.tenure.wrote(entry.id);
         for currency in entry.tick().into_iter().flat_map(|tick| tick.prices.keys()) {
             self.last_prices.insert(*currency, LastPrice { id: entry.id, at: record.at });
         }
+        self.unseen.push(Arc::new(entry));
     }
 
     /// Puts back what the store has lost after `newest`.
     async fn restore(&self, lease: &Lease, newest: TickId) {
-        let lost = self.feed.after(newest);
+        let mut lost = self.feed.after(newest);
+        lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
         match self.store.restore(lease, &lost).await {
             Ok(()) => warn!(entries = lost.len(), after = %newest, "the store had lost entries, they are back"),
             Err(error) => {
                 warn!(%error, "the store has lost entries and does not take them back yet");
-                sleep(self.retry).await;
+                sleep(self.options.retry()).await;
             }
         }
-    }
-
-    /// Between two leases of a tenure another leader may have written. What is held from the time that it covered would
-    /// come after its place, and is not missing; it is let go.
-    async fn forget_what_others_covered(&self) -> Result<(), StoreError> {
-        let Some((id, at)) = self.anchor else { return Ok(()) };
-        let head = self.store.head().await?;
-        let covered = |record: &Record| id.plus(record.at.saturating_duration_since(at)) <= head;
-        let dropped = self.outbox.drop_while(covered);
-        if dropped > 0 {
-            info!(dropped, "ticks that were held are in the feed already");
-        }
-        Ok(())
     }
 }
 

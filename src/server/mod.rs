@@ -12,13 +12,14 @@ mod ws;
 use crate::hub::Hub;
 use crate::session::Limits;
 use crate::shutdown::Tasks;
-use crate::tick::Currencies;
+use crate::tick::{Currencies, Currency};
 use anyhow::Context;
 use axum::Router;
 use axum::http::{StatusCode, Uri};
 use axum::routing::{any, get};
 use listener::Listener;
 use problem::Problem;
+use query::Offer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub struct Options {
     pub ops_listen: SocketAddr,
     /// The currencies that clients may choose from.
     pub currencies: Currencies,
+    /// What clients get who choose none.
+    pub default_currency: Currency,
     /// The most client connections.
     pub max_connections: usize,
     /// What a client's session allows.
@@ -44,13 +47,21 @@ const MAX_OPS_CONNECTIONS: usize = 64;
 /// What every request can see.
 struct State {
     hub: Arc<Hub>,
-    currencies: Currencies,
+    offer: Offer,
     limits: Limits,
     tasks: Tasks,
     /// Cancelled when no new clients are wanted.
     unready: CancellationToken,
     /// Cancelled when clients are to be let go.
     drain: CancellationToken,
+}
+
+impl State {
+    /// The hub, once it has the history: before, a client would be told that there is none.
+    fn primed_hub(&self) -> Result<&Hub, Problem> {
+        let unprimed = || Problem::unavailable("this replica has not read the history yet, try another or again");
+        self.hub.is_primed().then_some(&*self.hub).ok_or_else(unprimed)
+    }
 }
 
 /// Ports that are bound and not yet served.
@@ -77,8 +88,9 @@ impl Server {
         };
         let public = options.listen.map(|address| bind(address, options.max_connections, "BTCFEED_LISTEN"));
         let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, "BTCFEED_OPS_LISTEN")?;
-        let Options { currencies, limits, .. } = *options;
-        let state = Arc::new(State { hub, currencies, limits, tasks, unready, drain });
+        let Options { currencies, default_currency, limits, .. } = *options;
+        let offer = Offer { currencies, default: default_currency };
+        let state = Arc::new(State { hub, offer, limits, tasks, unready, drain });
         Ok(Server { public: public.transpose()?, ops, state })
     }
 

@@ -14,6 +14,14 @@ pub(super) struct Subscription {
     pub(super) start: Start,
 }
 
+/// What clients can choose from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    pub(super) currencies: Currencies,
+    /// What those get who choose none.
+    pub(super) default: Currency,
+}
+
 /// A part of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HistoryQuery {
@@ -32,18 +40,18 @@ const LIMIT: std::ops::RangeInclusive<usize> = 1..=100_000;
 const DEFAULT_LIMIT: usize = 1000;
 
 impl Subscription {
-    /// Reads the query of a stream. `served` is what this feed has prices in.
-    pub(super) fn read(query: &str, default: Format, served: Currencies) -> Result<Subscription, Problem> {
+    /// Reads the query of a stream. `offer` is what there is to choose from.
+    pub(super) fn read(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {
         let mut query = Query::new(query);
-        let subscription = query.subscription(default, served);
+        let subscription = query.subscription(default, offer);
         query.finish(&["currency", "since", "after", "format"])?;
         Ok(subscription)
     }
 
     /// Reads the query of a request that begins nowhere, for the newest tick.
-    pub(super) fn read_latest(query: &str, default: Format, served: Currencies) -> Result<Subscription, Problem> {
+    pub(super) fn read_latest(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {
         let mut query = Query::new(query);
-        let (currencies, format) = (query.currencies(served), query.format(default));
+        let (currencies, format) = (query.currencies(offer), query.format(default));
         query.finish(&["currency", "format"])?;
         Ok(Subscription { currencies, format, start: Start::Latest })
     }
@@ -55,9 +63,9 @@ impl Subscription {
 
 impl HistoryQuery {
     /// Reads the query of the history.
-    pub(super) fn read(query: &str, default: Format, served: Currencies) -> Result<HistoryQuery, Problem> {
+    pub(super) fn read(query: &str, default: Format, offer: Offer) -> Result<HistoryQuery, Problem> {
         let mut query = Query::new(query);
-        let subscription = query.subscription(default, served);
+        let subscription = query.subscription(default, offer);
         let until =
             query.one(&["until"], |text| TickId::parse_moment("until", text).map_err(|error| error.to_string()));
         let limit = query.one(&["limit"], |text| {
@@ -102,8 +110,8 @@ impl<'a> Query<'a> {
         None
     }
 
-    fn subscription(&mut self, default: Format, served: Currencies) -> Subscription {
-        let (currencies, format) = (self.currencies(served), self.format(default));
+    fn subscription(&mut self, default: Format, offer: Offer) -> Subscription {
+        let (currencies, format) = (self.currencies(offer), self.format(default));
         let since = self.one(&SINCE, |text| TickId::parse_moment("since", text).map_err(|error| error.to_string()));
         let after = self.one(&["after"], |text| {
             let id = Some(text)
@@ -128,12 +136,12 @@ impl<'a> Query<'a> {
         self.one(&["format"], |text| text.parse().map_err(|error| format!("{error}"))).unwrap_or(default)
     }
 
-    fn currencies(&mut self, served: Currencies) -> Currencies {
+    fn currencies(&mut self, offer: Offer) -> Currencies {
         let values = self.all(&CURRENCY);
-        let default = served.iter().next().map(Currencies::from).unwrap_or_default();
         if values.is_empty() {
-            return default;
+            return offer.default.into();
         }
+        let served = offer.currencies;
         let mut chosen = Vec::new();
         for code in values.iter().flat_map(|value| value.split(',')) {
             match code.trim().parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {
@@ -157,8 +165,10 @@ impl<'a> Query<'a> {
 mod tests {
     use super::*;
 
+    const BOTH: Offer = Offer { currencies: Currencies::all(), default: Currency::Usd };
+
     fn read(query: &str) -> Result<Subscription, String> {
-        Subscription::read(query, Format::Timedate, Currencies::all()).map_err(|problem| problem.detail().to_owned())
+        Subscription::read(query, Format::Timedate, BOTH).map_err(|problem| problem.detail().to_owned())
     }
 
     #[test]
@@ -208,13 +218,15 @@ mod tests {
 
     #[test]
     fn a_currency_that_this_feed_does_not_have_is_refused() {
-        let problem = Subscription::read("currency=EUR", Format::Timedate, Currency::Usd.into()).unwrap_err();
+        let problem =
+            Subscription::read("currency=EUR", Format::Timedate, Offer { currencies: Currency::Usd.into(), ..BOTH })
+                .unwrap_err();
         assert_eq!(problem.detail(), r#"currency reads USD, got "EUR""#);
     }
 
     #[test]
     fn the_history_has_an_end_and_a_limit() {
-        let read = |query| HistoryQuery::read(query, Format::Timedate, Currencies::all());
+        let read = |query| HistoryQuery::read(query, Format::Timedate, BOTH);
         let query = read("since=0&until=1795166431&limit=7").unwrap();
         assert_eq!((query.until.ms(), query.limit), (1_795_166_431_000, 7));
         for query in ["limit=0", "limit=100001", "limit=many", "until=soon"] {

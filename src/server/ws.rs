@@ -23,6 +23,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use socket::Socket;
+use socket2::SockRef;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -38,8 +39,9 @@ pub(super) async fn connect(
 ) -> Result<Response, Problem> {
     // The query first, so that a mistake in it can be seen with any HTTP client.
     let query = request.uri().query().unwrap_or_default();
-    let subscription = Subscription::read(query, Format::Timedate, state.currencies)?;
+    let subscription = Subscription::read(query, Format::Timedate, state.offer)?;
     let accept = accept_key(request.method(), request.headers())?;
+    state.primed_hub()?;
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
     tasks.spawn(serve(state, upgrade, subscription, peer));
@@ -70,6 +72,8 @@ fn raw_socket(upgraded: Upgraded) -> anyhow::Result<(TcpStream, Bytes)> {
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| anyhow::anyhow!("not a plain TCP connection"))?;
     // Registered anew: the HTTP server's finished task would stay alive as long as its waker hangs on the socket.
     let stream = TcpStream::from_std(parts.io.into_inner().into_std()?)?;
+    // From here on pings and the bound on stalled writes tell who is gone; the kernel's bound knows no slow readers.
+    SockRef::from(&stream).set_tcp_user_timeout(None)?;
     Ok((stream, parts.read_buf))
 }
 

@@ -10,6 +10,7 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use std::marker::PhantomData;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// The longest answer that is read; real ones are below 3 KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -62,9 +63,17 @@ impl<A: Api> Source for Exchange<A> {
         A::NAME
     }
 
-    async fn observe(&self, currencies: Currencies) -> Vec<Answer> {
+    async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer> {
         let requests = A::requests(currencies);
-        join_all(requests.iter().map(|(path, currencies)| self.ask(path, *currencies))).await
+        let ask = async |(path, currencies): &(String, Currencies)| {
+            let late = |_| Failure {
+                currencies: *currencies,
+                reason: format!("no answer within {deadline:?}"),
+                retry_after: None,
+            };
+            timeout(deadline, self.ask(path, *currencies)).await.map_err(late).flatten()
+        };
+        join_all(requests.iter().map(ask)).await
     }
 }
 

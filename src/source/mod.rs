@@ -45,8 +45,8 @@ pub trait Source: Send + Sync {
     /// Its name in configuration, logs and the `sources` of a tick.
     fn name(&self) -> &'static str;
 
-    /// Asks once for the price in each of `currencies`: an answer for each request it took.
-    async fn observe(&self, currencies: Currencies) -> Vec<Answer>;
+    /// Asks once for the price in each of `currencies`: an answer for each request that it takes, none later than `deadline`.
+    async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer>;
 }
 
 /// An HTTP API, without the HTTP.

@@ -5,6 +5,7 @@ use super::{Answer, Observation, SIMULATED, Source};
 use crate::tick::{Currencies, Currency, TickId};
 use async_trait::async_trait;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Where the walk begins, in cents.
 const START: i64 = 9_500_000;
@@ -38,7 +39,7 @@ impl Source for Simulated {
         SIMULATED
     }
 
-    async fn observe(&self, currencies: Currencies) -> Vec<Answer> {
+    async fn observe(&self, currencies: Currencies, _deadline: Duration) -> Vec<Answer> {
         let usd = self.step();
         let time = Some(TickId::now());
         let observed = currencies.iter().filter_map(|currency| {
@@ -62,7 +63,7 @@ mod tests {
         let market = Simulated::default();
         let mut seen = std::collections::HashSet::new();
         for _ in 0..10_000 {
-            let answers = market.observe(Currencies::all()).await;
+            let answers = market.observe(Currencies::all(), Duration::ZERO).await;
             let [usd, eur] = &answers[0].as_ref().unwrap()[..] else { panic!("both currencies") };
             assert!(usd.price > eur.price);
             seen.insert(usd.price.to_string());

@@ -22,8 +22,8 @@ pub struct Memory {
 struct Kept {
     entries: BTreeMap<TickId, Entry>,
     lease: Option<(Lease, Instant)>,
-    /// The name of the newest record, which may be asked for again.
-    newest_record: String,
+    /// The number of the newest record, and its place.
+    record: (u64, TickId),
 }
 
 /// Entries a follower may be behind before its stream ends; it then reads the history again.
@@ -83,8 +83,10 @@ impl Store for Memory {
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
         let mut kept = self.writable(lease)?;
         let prev = kept.head();
-        if let Some(done) = kept.entries.get(&prev).filter(|_| kept.newest_record == record.name) {
-            return Ok(done.clone());
+        let (newest, place) = kept.record;
+        if record.number <= newest {
+            let done = kept.entries.get(&place).filter(|_| record.number == newest);
+            return done.cloned().ok_or(StoreError::NotLeader);
         }
         if seen > prev {
             return Err(StoreError::Behind(prev));
@@ -92,7 +94,7 @@ impl Store for Memory {
         let id = TickId::now().minus(record.at.elapsed()).max(prev.next());
         let entry = Entry { id, prev, event: record.event.clone() };
         kept.entries.insert(id, entry.clone());
-        kept.newest_record.clone_from(&record.name);
+        kept.record = (record.number, id);
         kept.entries = kept.entries.split_off(&id.minus(self.options.retention));
         // Sent under the lock, so that followers get entries in the order of their ids. Nobody listening is no error.
         self.live.send(entry.clone()).ok();
@@ -105,6 +107,10 @@ impl Store for Memory {
             kept.entries.entry(entry.id).or_insert_with(|| Entry::clone(entry));
         }
         Ok(())
+    }
+
+    async fn now(&self) -> Result<TickId> {
+        Ok(TickId::now())
     }
 
     async fn head(&self) -> Result<TickId> {

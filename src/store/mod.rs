@@ -8,7 +8,7 @@
 //!   each entry's `prev` is the id before it.
 //! - **A lease that is over writes nothing**, whatever its holder believes: the store checks, not a replica's clock.
 //! - **An append is done once.** A leader that did not hear the answer may ask again with the same [`Record`] and gets the
-//!   entry that was made the first time.
+//!   entry that was made the first time. What it sent the first time, and arrives late, is refused.
 //! - **A store that lost its tail says so.** An append by a leader that has seen later entries than the store still has
 //!   is refused as [`StoreError::Behind`]; the leader restores them and asks again.
 
@@ -16,13 +16,14 @@ mod memory;
 mod redis;
 
 pub use memory::Memory;
-pub use redis::{Keys, Redis};
+pub use redis::Redis;
 
 use crate::feed::{Entry, Event};
 use crate::tick::TickId;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// What every store is told.
@@ -56,14 +57,19 @@ pub struct Record {
     pub event: Event,
     /// When it happened, by the monotonic clock: its id is that moment by the *store's* clock.
     pub at: Instant,
-    /// This record's own name: an append that is repeated with the same name is done once.
-    pub name: String,
+    /// Its number among all records of this process. They are appended in this order, and each once however often it is
+    /// asked for.
+    pub number: u64,
 }
+
+/// What the records of this process are numbered under, and how many there are.
+static WRITER: LazyLock<String> = LazyLock::new(|| format!("{:032x}", fastrand::u128(..)));
+static RECORDS: AtomicU64 = AtomicU64::new(1);
 
 impl Record {
     /// A record of something that happens now.
     pub fn now(event: Event) -> Record {
-        Record { event, at: Instant::now(), name: format!("{:032x}", fastrand::u128(..)) }
+        Record { event, at: Instant::now(), number: RECORDS.fetch_add(1, Ordering::Relaxed) }
     }
 }
 
@@ -104,6 +110,9 @@ pub trait Store: Send + Sync {
 
     /// Puts back entries that the store has lost, as they were. Those it still has are left as they are.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
+
+    /// The store's clock, by which ids are made.
+    async fn now(&self) -> Result<TickId>;
 
     /// The newest id; zero if there is none.
     async fn head(&self) -> Result<TickId>;

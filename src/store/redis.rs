@@ -4,17 +4,21 @@
 //! answers PING and refuses writes, a half-open socket answers nothing. The subscription has a connection of its own with
 //! a ping on it, since a subscriber that only listens would not notice for hours that nobody speaks any more.
 
-use super::{Lease, Live, Options, Record, Result, Store, StoreError};
+mod link;
+
+use super::{Lease, Live, Options, Record, Result, Store, StoreError, WRITER};
 use crate::feed::Entry;
 use crate::tick::TickId;
-use ::redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
-use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Script, ScriptInvocation};
+use ::redis::aio::{PubSubSink, PubSubStream};
+use ::redis::{Client, Cmd, FromRedisValue, RedisError, Script, ScriptInvocation};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
+use link::Link;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tracing::error;
 
 /// How long Redis may take to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
@@ -22,12 +26,14 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a subscription is pinged.
 const PING_EVERY: Duration = Duration::from_secs(1);
+/// Readers of history at one time, and entries in one of their pages.
+const READERS: usize = 4;
+const PAGE: usize = 1000;
 /// Entries in one write when lost ones are put back.
 const RESTORE_BATCH: usize = 500;
 
 /// The names of what is kept in Redis. The braces make Redis Cluster keep them on one node.
-#[derive(Clone, Debug)]
-pub struct Keys {
+struct Keys {
     ticks: String,
     lease: String,
     record: String,
@@ -35,10 +41,11 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The names for a feed with this prefix.
-    pub fn new(prefix: &str) -> Keys {
-        let key = |name| format!("{{{prefix}}}:{name}");
-        Keys { ticks: key("ticks"), lease: key("lease"), record: key("record"), live: key("live") }
+    /// The names for a feed with this prefix in the database `db`. Channels know no databases, so the channel names it.
+    fn new(prefix: &str, db: i64) -> Keys {
+        let key = |name: &str| format!("{{{prefix}}}:{name}");
+        let live = if db == 0 { key("live") } else { key(&format!("live:{db}")) };
+        Keys { ticks: key("ticks"), lease: key("lease"), record: key("record"), live }
     }
 }
 
@@ -48,8 +55,12 @@ pub struct Redis {
     keys: Keys,
     options: Options,
     scripts: Scripts,
-    /// The connection for commands. A tokio mutex: while one caller connects, the others wait for the same connection.
-    commands: Mutex<Option<MultiplexedConnection>>,
+    /// For what is small and must not wait: the lease, appends, the head.
+    commands: Link,
+    /// For history, which may be large and asked for by many.
+    history: Link,
+    /// How many may read history at once; the others wait.
+    readers: Semaphore,
 }
 
 struct Scripts {
@@ -64,14 +75,17 @@ impl Redis {
     ///
     /// # Errors
     /// If the URL cannot be read.
-    pub fn new(url: &str, keys: Keys, options: Options) -> std::result::Result<Redis, RedisError> {
+    pub fn new(url: &str, prefix: &str, options: Options) -> std::result::Result<Redis, RedisError> {
         let scripts = Scripts {
             append: Script::new(include_str!("append.lua")),
             restore: Script::new(include_str!("restore.lua")),
             renew: Script::new(include_str!("renew.lua")),
             release: Script::new(include_str!("release.lua")),
         };
-        Ok(Redis { client: Client::open(url)?, keys, options, scripts, commands: Mutex::new(None) })
+        let client = Client::open(url)?;
+        let keys = Keys::new(prefix, client.get_connection_info().redis_settings().db());
+        let (commands, history, readers) = (Link::default(), Link::default(), Semaphore::new(READERS));
+        Ok(Redis { client, keys, options, scripts, commands, history, readers })
     }
 
     /// Whether `url` can be read.
@@ -82,38 +96,19 @@ impl Redis {
         Client::open(url).map(drop)
     }
 
-    async fn connection(&self) -> Result<MultiplexedConnection> {
-        let mut slot = self.commands.lock().await;
-        if let Some(connection) = &*slot {
-            return Ok(connection.clone());
-        }
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_DEADLINE))
-            .set_response_timeout(Some(ANSWER_DEADLINE));
-        let connecting = self.client.get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(CONNECT_DEADLINE, connecting).await.map_err(late("connecting"))?.map_err(away)?;
-        Ok(slot.insert(connection).clone())
-    }
-
-    /// Passes a result on, dropping the connection if it failed.
-    async fn checked<T>(&self, result: std::result::Result<T, RedisError>) -> Result<T> {
-        if result.is_err() {
-            *self.commands.lock().await = None;
-        }
-        result.map_err(away)
-    }
-
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        let mut connection = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
-        self.checked(answer).await
+        self.commands.ask(&self.client, async |mut connection| command.query_async(&mut connection).await).await
+    }
+
+    async fn ask_history<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        let _reader = self.readers.acquire().await.map_err(away)?;
+        self.history.ask(&self.client, async |mut connection| command.query_async(&mut connection).await).await
     }
 
     /// Runs a script that checks the lease first, and returns what it did.
     async fn write(&self, script: &ScriptInvocation<'_>) -> Result<String> {
-        let mut connection = self.connection().await?;
-        let answer = script.invoke_async(&mut connection).await;
-        let words: Vec<String> = self.checked(answer).await?;
+        let invoke = async |mut connection| script.invoke_async(&mut connection).await;
+        let words: Vec<String> = self.commands.ask(&self.client, invoke).await?;
         match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
             ["done"] => Ok(String::new()),
@@ -135,8 +130,10 @@ fn read_entry(json: &str) -> Result<Entry> {
     serde_json::from_str(json).map_err(|error| away(format_args!("an entry cannot be read: {error}: {json:.200}")))
 }
 
-fn read_entries(members: &[String]) -> Result<Vec<Entry>> {
-    members.iter().map(|json| read_entry(json)).collect()
+/// An entry that cannot be read, of a newer version perhaps, is passed over: the next one's `prev` tells that it is missing.
+fn read_entries(members: &[String]) -> Vec<Entry> {
+    let read = members.iter().map(|json| read_entry(json));
+    read.filter_map(|entry| entry.inspect_err(|error| error!(%error, "an entry is passed over")).ok()).collect()
 }
 
 /// A duration as Redis takes it.
@@ -175,7 +172,7 @@ impl Store for Redis {
         let mut script = self.scripts.append.key(&self.keys.lease);
         script.key(&self.keys.ticks).key(&self.keys.record);
         script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
-        script.arg(&record.name).arg(&self.keys.live).arg(body);
+        script.arg(WRITER.as_str()).arg(record.number).arg(&self.keys.live).arg(body);
         read_entry(&self.write(&script).await?)
     }
 
@@ -191,6 +188,11 @@ impl Store for Redis {
         Ok(())
     }
 
+    async fn now(&self) -> Result<TickId> {
+        let (seconds, micros): (u64, u64) = self.ask(&::redis::cmd("TIME")).await?;
+        Ok(TickId::from_ms(seconds * 1000 + micros / 1000))
+    }
+
     async fn head(&self) -> Result<TickId> {
         let mut command = ::redis::cmd("ZREVRANGE");
         command.arg(&self.keys.ticks).arg(0).arg(0).arg("WITHSCORES");
@@ -201,15 +203,22 @@ impl Store for Redis {
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
         let mut command = ::redis::cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms()).arg("LIMIT").arg(0).arg(limit);
-        read_entries(&self.ask::<Vec<String>>(&command).await?)
+        Ok(read_entries(&self.ask_history::<Vec<String>>(&command).await?))
     }
 
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
+        // In pages, so that no answer is too long for its deadline.
         let mut command = ::redis::cmd("ZREVRANGE");
-        command.arg(&self.keys.ticks).arg(0).arg(limit.saturating_sub(1));
-        let mut newest = read_entries(&self.ask::<Vec<String>>(&command).await?)?;
-        newest.reverse();
-        Ok(newest)
+        command.arg(&self.keys.ticks).arg(limit).arg(limit).arg("WITHSCORES");
+        let before: Vec<(String, u64)> = self.ask_history(&command).await?;
+        let mut after = before.first().map_or(TickId::ZERO, |(_, id)| TickId::from_ms(*id));
+        let mut newest = Vec::new();
+        loop {
+            let page = self.range(after, TickId::from_ms(u64::MAX), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(newest) };
+            after = last.id;
+            newest.extend(page);
+        }
     }
 
     async fn subscribe(&self) -> Result<Live> {
@@ -241,9 +250,12 @@ impl Subscription {
             // Both arms are cancel-safe: a message or a ping that is due stays so.
             tokio::select! {
                 biased;
-                message = self.stream.next() => break match message {
-                    Some(message) => message.get_payload::<String>().map_err(away).and_then(|json| read_entry(&json)),
-                    None => Err(away("the subscription ended")),
+                message = self.stream.next() => match message {
+                    Some(message) => match message.get_payload::<String>().map_err(away).and_then(|json| read_entry(&json)) {
+                        Err(error) => error!(%error, "an entry is passed over"),
+                        entry => break entry,
+                    },
+                    None => break Err(away("the subscription ended")),
                 },
                 _ = self.pings.tick() => match timeout(ANSWER_DEADLINE, self.sink.ping::<()>()).await {
                     Ok(Ok(())) => {}

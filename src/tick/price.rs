@@ -13,9 +13,13 @@ use std::str::FromStr;
 #[serde(transparent)]
 pub struct Price(Decimal);
 
+/// What a price may be. Within these bounds sums and quotients of prices stay inside what a Decimal can hold.
+const SMALLEST: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
+const LARGEST: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
+
 /// A text that is no price.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a price is a decimal above 0, got {0:?}")]
+#[error("a price is a decimal above 0, from 0.00000001 to 1000000000, got {0:?}")]
 pub struct BadPrice(pub String);
 
 impl Price {
@@ -47,8 +51,7 @@ impl FromStr for Price {
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let number = if plain { Decimal::from_str_exact(text) } else { Decimal::from_scientific(text) };
         match number {
-            // The bound keeps sums and quotients of prices inside what a Decimal can hold.
-            Ok(number) if number > Decimal::ZERO && number < Decimal::from(1_000_000_000_000_u64) => Ok(Price(number)),
+            Ok(number) if (SMALLEST..=LARGEST).contains(&number) => Ok(Price(number)),
             _ => Err(BadPrice(text.chars().take(40).collect())),
         }
     }
@@ -88,9 +91,21 @@ mod tests {
 
     #[test]
     fn what_is_no_price_is_refused() {
-        for text in
-            ["", "0", "0.00", "-1", "NaN", "inf", "1,000.0", "12a", ".", "1e30", "99999999999999999999999999999999"]
-        {
+        for text in [
+            "",
+            "0",
+            "0.00",
+            "-1",
+            "NaN",
+            "inf",
+            "1,000.0",
+            "12a",
+            ".",
+            "1e30",
+            "1e-9",
+            "0.0000000000000000000000000001",
+            "99999999999999999999999999999999",
+        ] {
             assert!(text.parse::<Price>().is_err(), "{text:?} was taken for a price");
         }
     }
@@ -99,5 +114,8 @@ mod tests {
     fn the_deviation_is_a_share_of_the_first() {
         assert_eq!(price("100").deviation(price("95")).to_string(), "0.05");
         assert_eq!(price("100").deviation(price("105")).to_string(), "0.05");
+        let (least, most) = (price("0.00000001"), price("1000000000"));
+        assert!(least.deviation(most) > most.deviation(least), "the extremes do not overflow");
+        assert!(least.midpoint(most) > least);
     }
 }

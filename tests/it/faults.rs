@@ -47,7 +47,7 @@ async fn a_leader_that_is_paused_past_its_lease_writes_nothing_when_it_wakes() {
     others[0].logged("leading").await;
     seen.extend(entries(&mut client, 3).await);
     leader.signal(Signal::CONT);
-    leader.logged("stood down: another replica leads").await;
+    leader.logged("stood down: another replica has written").await;
     seen.extend(entries(&mut client, 5).await);
     let pause = longest_pause(&seen);
     assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL, "{pause:?} without a tick");
@@ -76,6 +76,112 @@ async fn a_redis_that_restarts_with_its_file_leaves_no_hole_in_the_history() {
         // What was fetched meanwhile was held, and stands in the history at its time.
         assert!(pause < INTERVAL * 4, "{pause:?} without a tick");
     }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_paused_for_longer_than_the_lease_leaves_no_hole_either() {
+    let world = World::new().await;
+    let replicas: [_; 3] = world.replicas().await;
+    let mut client = replicas[0].connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    // What candidates had asked for waits in its buffers, and is granted when they have given up.
+    world.redis.pause();
+    sleep(LEASE * 3).await;
+    world.redis.wake();
+    seen.extend(entries(&mut client, 30).await);
+    let pause = longest_pause(&seen);
+    assert!(pause < INTERVAL * 4, "{pause:?} without a tick");
+}
+
+#[tokio::test]
+async fn a_lease_that_vanishes_and_comes_back_stops_nobody() {
+    let world = World::new().await;
+    let replica = world.replica("r1", &[]).await;
+    let mut client = replica.connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    // As if the address had pointed at another Redis for a moment.
+    let mut redis = world.redis.connection().await;
+    for (from, to) in [("{btcfeed}:lease", "away"), ("away", "{btcfeed}:lease")] {
+        let _: () = ::redis::cmd("RENAME").arg(from).arg(to).query_async(&mut redis).await.unwrap();
+        sleep(INTERVAL * 2).await;
+    }
+    seen.extend(entries(&mut client, 15).await);
+    assert!(longest_pause(&seen) < LEASE + INTERVAL * 4);
+}
+
+#[tokio::test]
+async fn a_leader_that_wakes_after_another_came_and_went_takes_the_feed_as_it_is() {
+    let world = World::new().await;
+    // Longer than a take-over takes, so that the outage is the only one.
+    let settings = [("BTCFEED_STALE_AFTER", "3s"), ("BTCFEED_DOWN_AFTER", "60s")];
+    let first = world.replica("r1", &settings).await;
+    assert_eq!(world.leader().await, "r1");
+    let second = world.replica("r2", &settings).await;
+    let mut client = second.connect("format=full&since=0").await;
+    entries(&mut client, 3).await;
+    first.signal(Signal::STOP);
+    second.logged("leading").await;
+    // The second leads into an outage, says so, and dies.
+    entries(&mut client, 3).await;
+    world.exchange.set_all(&Mode::Status(500, None));
+    until("the feed to be stale", async || client.json().await["state"] == "stale").await;
+    drop(second);
+    world.exchange.set_all(&Mode::Good);
+    until("the lease to run out", async || world.redis.leader().await.is_none()).await;
+    first.signal(Signal::CONT);
+    let mut client = first.connect("format=full&since=0").await;
+    let mut seen = Vec::new();
+    until("the feed to be live", async || {
+        seen.push(client.json().await);
+        seen.last().unwrap()["state"] == "live"
+    })
+    .await;
+    seen.extend([client.json().await, client.json().await, client.json().await]);
+    seen.retain(|message| message["type"] != "synced");
+    let (gaps, feed): (Vec<_>, Vec<_>) = seen.iter().cloned().partition(|message| message["type"] == "gap");
+    unbroken(&feed);
+    let place = seen.iter().position(|message| message["type"] == "gap").unwrap();
+    let tick = |messages: &[Value]| messages.iter().find(|message| message["type"] == "tick").unwrap()["id"].clone();
+    let before: Vec<_> = seen[..place].iter().rev().cloned().collect();
+    let expected = (tick(&before), tick(&seen[place..]));
+    assert_eq!(gaps.len(), 1, "the outage, and no other");
+    assert_eq!((gaps[0]["after"].clone(), gaps[0]["before"].clone()), expected);
+}
+
+#[tokio::test]
+async fn two_feeds_in_two_databases_of_one_redis_know_nothing_of_each_other() {
+    let world = World::new().await;
+    let one = world.replica("r1", &[]).await;
+    let url = format!("{}/1", world.redis.url());
+    let two = world.replica("r2", &[("REDIS_URL", &url), ("BTCFEED_SOURCES", "simulated")]).await;
+    for (replica, simulated) in [(&one, false), (&two, true)] {
+        let seen = entries(&mut replica.connect("format=full&since=0").await, 10).await;
+        unbroken(&seen);
+        let made_up = seen.iter().filter(|tick| tick["sources"]["USD"][0] == "simulated").count();
+        assert_eq!(made_up, if simulated { 10 } else { 0 });
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_passed_over_and_told_as_missing() {
+    let world = World::new().await;
+    let replica = world.replica("r1", &[]).await;
+    let mut client = replica.connect("format=full").await;
+    let before = entries(&mut client, 2).await.pop().unwrap()["id"].as_u64().unwrap();
+    // An entry of a version to come, written by another process of that version.
+    let (id, mut redis) = (before + 100_000, world.redis.connection().await);
+    let entry = format!(r#"{{"id":{id},"prev":{before},"type":"halving"}}"#);
+    let mut pipe = ::redis::pipe();
+    pipe.zadd("{btcfeed}:ticks", &entry, id).ignore().publish("{btcfeed}:live", &entry).ignore();
+    let _: () = pipe.query_async(&mut redis).await.unwrap();
+    let mut message = client.json().await;
+    while message["type"] == "tick" && message["id"].as_u64().unwrap() < id {
+        message = client.json().await;
+    }
+    assert_eq!((&message["type"], &message["reason"]), (&"gap".into(), &"history_expired".into()));
+    assert_eq!(client.json().await["prev"], id);
+    let newcomer = world.replica("r2", &[]).await;
+    entries(&mut newcomer.connect("format=full").await, 2).await;
 }
 
 #[tokio::test]

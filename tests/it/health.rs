@@ -35,7 +35,8 @@ async fn a_replica_that_has_never_reached_redis_lives_and_is_not_ready() {
     let port = crate::support::redis::free_port();
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
     let ops = format!("127.0.0.1:{}", crate::support::redis::free_port());
-    command.env_clear().env("BTCFEED_LISTEN", "127.0.0.1:0").env("BTCFEED_OPS_LISTEN", &ops).kill_on_drop(true);
+    let public = format!("127.0.0.1:{}", crate::support::redis::free_port());
+    command.env_clear().env("BTCFEED_LISTEN", &public).env("BTCFEED_OPS_LISTEN", &ops).kill_on_drop(true);
     command.envs(exchange.settings()).env("REDIS_URL", format!("redis://127.0.0.1:{port}"));
     command.stderr(std::process::Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -43,6 +44,12 @@ async fn a_replica_that_has_never_reached_redis_lives_and_is_not_ready() {
     assert_eq!(status(&ops, "/readyz").await, Some(503));
     let (code, error) = healthcheck(&ops).await;
     assert_eq!((code, error.as_str()), (Some(1), "btcfeed: not ready: the history has not been read yet\n"));
+    // A client would be told that there is no history; it is told to come back.
+    for path in ["/v1/prices", "/v1/prices/latest"] {
+        assert_eq!(status(&public, path).await, Some(503), "{path}");
+    }
+    let (refused, _) = crate::support::client::Client::refused(&format!("ws://{public}/v1/ws")).await;
+    assert_eq!(refused, 503);
     // And it can be stopped.
     let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
     rustix::process::kill_process(pid, Signal::TERM).unwrap();

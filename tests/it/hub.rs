@@ -46,6 +46,9 @@ impl Store for Lossy {
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         self.store.restore(lease, entries).await
     }
+    async fn now(&self) -> Result<TickId> {
+        self.here()?.now().await
+    }
     async fn head(&self) -> Result<TickId> {
         self.here()?.head().await
     }

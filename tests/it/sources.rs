@@ -41,6 +41,17 @@ async fn a_bad_answer_is_left_out_and_named_and_the_feed_goes_on_with_the_others
 }
 
 #[tokio::test]
+async fn a_request_that_hangs_costs_the_source_that_currency_only() {
+    let exchange = Exchange::start().await;
+    exchange.set("coinbase BTC-EUR", Mode::Silent);
+    let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1s")]).await;
+    for tick in entries(&mut replica.connect("format=full&since=0&currency=USD,EUR").await, 3).await {
+        assert_eq!(tick["sources"]["USD"], json!(["coinbase", "kraken", "bitstamp"]), "{tick}");
+        assert_eq!(tick["sources"]["EUR"], json!(["kraken", "bitstamp"]), "{tick}");
+    }
+}
+
+#[tokio::test]
 async fn an_old_price_or_one_far_from_the_others_does_not_count() {
     for mode in [Mode::Old, Mode::Price("9711.61")] {
         let exchange = Exchange::start().await;

@@ -3,7 +3,7 @@
 use crate::support::redis::Redis as Server;
 use crate::support::soon;
 use btcfeed::feed::{Entry, Event};
-use btcfeed::store::{Keys, Lease, Memory, Options, Record, Redis, Store, StoreError};
+use btcfeed::store::{Lease, Memory, Options, Record, Redis, Store, StoreError};
 use btcfeed::tick::{Currency, Tick, TickId};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
@@ -132,6 +132,9 @@ async fn an_append_that_is_asked_for_again_is_done_once(store: &dyn Store) {
     assert_eq!(store.append(&lease, &record, TickId::ZERO).await.unwrap(), done);
     assert_eq!(store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap().len(), 2);
     assert_eq!(append(store, &lease, "2").await.prev, done.id, "the same price again is another tick");
+    // What was sent first arrives late, when more has been written since.
+    store.append(&lease, &record, TickId::ZERO).await.unwrap_err();
+    assert_eq!(store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap().len(), 3);
 }
 
 async fn a_range_has_both_its_bounds_and_a_limit(store: &dyn Store) {
@@ -198,7 +201,7 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $promise() {
                 let server = super::Server::start().await;
-                let store = super::Redis::new(&server.url(), super::Keys::new("test"), super::OPTIONS).unwrap();
+                let store = super::Redis::new(&server.url(), "test", super::OPTIONS).unwrap();
                 super::$promise(&store).await;
             })+
         }
@@ -221,7 +224,7 @@ contract! {
 #[tokio::test]
 async fn every_key_of_a_feed_has_the_same_hash_tag() {
     let server = Server::start().await;
-    let store = Redis::new(&server.url(), Keys::new("shop"), OPTIONS).unwrap();
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
     let lease = lease(&store).await;
     append(&store, &lease, "1").await;
     let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(&mut server.connection().await).await.unwrap();

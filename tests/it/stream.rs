@@ -127,14 +127,19 @@ async fn a_cursor_that_is_too_old_gets_what_is_kept_after_a_word_about_the_gap()
 #[tokio::test]
 async fn what_is_older_than_the_window_is_replayed_from_the_store() {
     let world = World::new().await;
-    let replica = world.replica("r1", &[("BTCFEED_WINDOW", "3")]).await;
-    let all = entries(&mut replica.connect("format=full&since=0").await, 12).await;
-    let again = entries(&mut replica.connect("format=full&since=0").await, 15).await;
-    assert_eq!(again[..12], all);
-    unbroken(&again);
-    let page = replica.json("/v1/prices?format=full&limit=5").await;
-    assert_eq!(page["prices"].as_array().unwrap()[..], all[..5]);
-    assert_eq!(page["next"], all[4]["id"]);
+    let kept = world.redis.fill(1700).await;
+    let replica = world.replica("r1", &[("BTCFEED_WINDOW", "100")]).await;
+    let replayed = entries(&mut replica.connect("format=full&since=0").await, 1705).await;
+    assert_eq!(unbroken(&replayed)[..1700], kept);
+    let resumed = entries(&mut replica.connect(&format!("format=full&after={}", kept[3])).await, 1700).await;
+    assert_eq!(resumed[..1696], replayed[4..1700]);
+    // A long answer over REST comes in pages, and is one JSON text.
+    let history = replica.json("/v1/prices?format=full&limit=100000").await;
+    assert_eq!(history["prices"].as_array().unwrap()[..1705], replayed);
+    assert_eq!(history["next"], Value::Null);
+    let page = replica.json("/v1/prices?format=full&limit=1200").await;
+    assert_eq!(page["prices"].as_array().unwrap()[..], replayed[..1200]);
+    assert_eq!(page["next"], kept[1199]);
 }
 
 #[tokio::test]

@@ -4,20 +4,24 @@
 //! through a buffer on the stack, what is written is bytes that all sessions share.
 
 use super::frame::{self, Decoder, Incoming, Violation};
+use crate::feed::Entry;
 use crate::hub::Hub;
 use crate::session::{Goodbye, LOAD_ENTRIES, Limits, Session, Step};
+use crate::tick::TickId;
 use bytes::{Buf, Bytes};
+use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// How long a goodbye may take, the client's answer to it included.
+/// How long a goodbye may take where the replica stops, the client's answer to it included.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 /// The pause before the store is asked again for history that it could not give.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
@@ -40,8 +44,8 @@ pub(super) struct Socket<'a> {
     heartbeat: Heartbeat,
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
-    /// When the store is asked again.
-    load_again: Option<Instant>,
+    /// The history that is being read for the session.
+    loading: Option<BoxFuture<'a, Vec<Arc<Entry>>>>,
 }
 
 enum Heartbeat {
@@ -79,7 +83,7 @@ impl<'a> Socket<'a> {
             pong: None,
             heartbeat: Heartbeat::PingAt(Instant::now() + limits.ping_every),
             stalled_since: None,
-            load_again: None,
+            loading: None,
         }
     }
 
@@ -98,8 +102,9 @@ impl<'a> Socket<'a> {
                 frame::close(goodbye.websocket_code(), goodbye.reason())
             }
         };
-        // If it does not go through in time, the client does not read, and would not read this either.
-        timeout(CLOSE_DEADLINE, self.close(farewell, matches!(end, End::Closed(_)))).await.ok();
+        // A client that reads slowly may find out why it is let go; a replica that stops does not wait that long for it.
+        let deadline = if stop.is_cancelled() { CLOSE_DEADLINE } else { self.limits.write_stall.max(CLOSE_DEADLINE) };
+        timeout(deadline, self.close(farewell, matches!(end, End::Closed(_)))).await.ok();
     }
 
     async fn serve(&mut self, stop: &CancellationToken) -> End {
@@ -109,7 +114,7 @@ impl<'a> Socket<'a> {
         loop {
             // Seen before the session looks, so that a move in between wakes us again.
             head.mark_unchanged();
-            match self.advance().await {
+            match self.advance() {
                 Ok(true) => {
                     tokio::task::yield_now().await;
                     continue;
@@ -123,7 +128,7 @@ impl<'a> Socket<'a> {
             }
             let blocked = !self.outgoing.is_empty();
             let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            // Every arm is cancel-safe: readiness, a moved head and a deadline stay as they are.
+            // Every arm is cancel-safe: readiness, a moved head, a deadline and what is being read stay as they are.
             let heard = tokio::select! {
                 biased;
                 () = &mut stopped => Err(End::Leave(Goodbye::Draining)),
@@ -133,6 +138,13 @@ impl<'a> Socket<'a> {
                     Err(error) => Err(error.into()),
                 },
                 _ = head.changed(), if !blocked => Ok(()),
+                entries = loaded(&mut self.loading), if !blocked => {
+                    self.loading = None;
+                    if let Step::Send(bytes) = self.session.loaded(&entries) {
+                        self.outgoing.extend(bytes);
+                    }
+                    Ok(())
+                }
                 () = &mut timer => self.overdue(Instant::now()),
             };
             if let Err(end) = heard {
@@ -142,13 +154,12 @@ impl<'a> Socket<'a> {
     }
 
     /// Sends what is due, one step of the session at a time. Whether there may be more to send at once.
-    async fn advance(&mut self) -> Result<bool, End> {
+    fn advance(&mut self) -> Result<bool, End> {
         if self.outgoing.is_empty() {
             if let Some(pong) = self.pong.take() {
                 self.outgoing.push(pong);
-            } else if self.load_again.is_none_or(|at| at <= Instant::now()) {
-                self.load_again = None;
-                self.step().await?;
+            } else if self.loading.is_none() {
+                self.step()?;
             }
         }
         if self.outgoing.is_empty() {
@@ -164,29 +175,20 @@ impl<'a> Socket<'a> {
         Ok(false)
     }
 
-    /// Asks the session what to send, until it says something or has nothing to say.
-    async fn step(&mut self) -> Result<(), End> {
-        loop {
-            let step = match self.session.step(self.hub, Instant::now().into_std()) {
+    /// Asks the session what to send, until it says something, wants history, or has nothing to say.
+    fn step(&mut self) -> Result<(), End> {
+        while self.outgoing.is_empty() {
+            match self.session.step(self.hub, Instant::now().into_std()) {
+                Step::Send(bytes) => self.outgoing.extend(bytes),
                 Step::Load { after, until } => {
-                    let Ok(entries) = self.hub.history(after, until, LOAD_ENTRIES).await else {
-                        self.load_again = Some(Instant::now() + LOAD_RETRY);
-                        return Ok(());
-                    };
-                    self.session.loaded(&entries)
-                }
-                step => step,
-            };
-            match step {
-                Step::Send(bytes) if bytes.is_empty() => {}
-                Step::Send(bytes) => {
-                    self.outgoing.queue = bytes.into();
-                    return Ok(());
+                    self.loading = Some(Box::pin(load(self.hub, after, until)));
+                    break;
                 }
                 Step::Leave(goodbye) => return Err(End::Leave(goodbye)),
-                Step::Load { .. } | Step::Wait => return Ok(()),
+                Step::Wait => break,
             }
         }
+        Ok(())
     }
 
     /// Reads what has come, a bounded part of it.
@@ -222,10 +224,7 @@ impl<'a> Socket<'a> {
 
     fn deadline(&self) -> Instant {
         let (Heartbeat::PingAt(at) | Heartbeat::PongBy(at)) = self.heartbeat;
-        let stalled = self.stalled_since.map(|since| since + self.limits.write_stall);
-        // While something is on its way nothing is loaded, so there is nothing to wake for.
-        let load_again = self.load_again.filter(|_| self.outgoing.is_empty());
-        [stalled, load_again].into_iter().flatten().fold(at, Instant::min)
+        self.stalled_since.map_or(at, |since| at.min(since + self.limits.write_stall))
     }
 
     fn overdue(&mut self, now: Instant) -> Result<(), End> {
@@ -271,6 +270,24 @@ impl<'a> Socket<'a> {
     }
 }
 
+/// Reads a part of the history, however long the store is away.
+async fn load(hub: &Hub, after: TickId, until: TickId) -> Vec<Arc<Entry>> {
+    loop {
+        match hub.history(after, until, LOAD_ENTRIES).await {
+            Ok(entries) => return entries,
+            Err(_) => sleep(LOAD_RETRY).await,
+        }
+    }
+}
+
+/// What is being read, once it is here; never, if nothing is.
+async fn loaded(loading: &mut Option<BoxFuture<'_, Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
+    match loading {
+        Some(loading) => loading.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Bytes on their way out. Empty it owns nothing.
 #[derive(Default)]
 struct Outgoing {
@@ -286,6 +303,14 @@ impl Outgoing {
 
     fn push(&mut self, bytes: Bytes) {
         self.queue.push_back(bytes);
+    }
+
+    fn extend(&mut self, bytes: Vec<Bytes>) {
+        if self.queue.is_empty() {
+            self.queue = bytes.into();
+        } else {
+            self.queue.extend(bytes);
+        }
     }
 
     /// Drops everything but a piece that was sent in part: a frame must never end inside another.

@@ -36,7 +36,8 @@ pub enum Mode {
 
 #[derive(Default)]
 struct Market {
-    modes: Mutex<BTreeMap<&'static str, Mode>>,
+    /// By exchange, or by exchange and path.
+    modes: Mutex<BTreeMap<String, Mode>>,
     /// When each exchange was asked, for each of its paths.
     asked: Mutex<Vec<(&'static str, String, Instant)>>,
 }
@@ -70,8 +71,9 @@ impl Exchange {
         NAMES.iter().map(setting).collect()
     }
 
-    pub fn set(&self, name: &'static str, mode: Mode) {
-        self.market.modes.lock().unwrap().insert(name, mode);
+    /// Sets how `name` answers: an exchange, or an exchange and a path (`coinbase BTC-EUR`).
+    pub fn set(&self, name: &str, mode: Mode) {
+        self.market.modes.lock().unwrap().insert(name.to_owned(), mode);
     }
 
     pub fn set_all(&self, mode: &Mode) {
@@ -99,7 +101,9 @@ impl Market {
         let cents = base + asked.len() % 1000;
         let price = format!("{}.{:02}", cents / 100, cents % 100);
         drop(asked);
-        let mode = self.modes.lock().unwrap().get(name).cloned().unwrap_or(Mode::Good);
+        let modes = self.modes.lock().unwrap();
+        let mode = modes.get(&format!("{name} {path}")).or(modes.get(name)).cloned().unwrap_or(Mode::Good);
+        drop(modes);
         match mode {
             Mode::Good => good(&price, now()).into_response(),
             Mode::Price(price) => good(price, now()).into_response(),

@@ -2,6 +2,7 @@
 
 use super::{soon, until};
 use redis::AsyncCommands;
+use rustix::process::{Pid, Signal, kill_process};
 use std::net::TcpListener;
 use std::process::Stdio;
 use tempfile::TempDir;
@@ -42,12 +43,41 @@ impl Redis {
         soon("redis to die", child.kill()).await.unwrap();
     }
 
+    /// Stops the server from doing anything until it is woken, connections and all.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn wake(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().and_then(Child::id).expect("it runs");
+        kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
+    }
+
     /// Throws away everything that the server wrote down.
     pub fn forget(&self) {
         for entry in std::fs::read_dir(self.dir.path()).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
         }
+    }
+
+    /// Writes a history of `count` ticks, one a second up to a few seconds ago, and returns their ids.
+    pub async fn fill(&self, count: u64) -> Vec<u64> {
+        let newest = btcfeed::tick::TickId::now().ms() - 5000;
+        let ids: Vec<_> = (0..count).map(|place| newest - (count - 1 - place) * 1000).collect();
+        let mut add = redis::cmd("ZADD");
+        add.arg("{btcfeed}:ticks");
+        for (place, id) in ids.iter().enumerate() {
+            let prev = if place == 0 { 0 } else { ids[place - 1] };
+            let tick = r#""type":"tick","prices":{"USD":"97000.10"},"sources":{"USD":["kraken"]}}"#;
+            add.arg(id).arg(format!(r#"{{"id":{id},"prev":{prev},{tick}"#));
+        }
+        let _: u64 = add.query_async(&mut self.connection().await).await.unwrap();
+        ids
     }
 
     pub async fn connection(&self) -> redis::aio::MultiplexedConnection {

@@ -1,0 +1,130 @@
+//! One WebSocket as a client sees it (RFC 6455), with nothing in it that costs time or memory: there are ten thousand, and
+//! what they take from the machine is taken from the server.
+
+use anyhow::{bail, ensure};
+use socket2::{Domain, Socket, Type};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Connections from one address: well below the number of ports that it has, so that a free one is found at once.
+const PER_ADDRESS: u32 = 10_000;
+/// The first address to connect from. All of 127.0.0.0/8 is this machine.
+const FIRST_ADDRESS: u32 = 0x7f00_0101;
+/// How many connections were ever made. Ports stay taken for a minute, so an address is not used again.
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// A client's end of a WebSocket.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    /// Whether the handshake is over.
+    open: bool,
+    /// What has come of the answer or frame that is not complete yet.
+    partial: Vec<u8>,
+}
+
+impl Connection {
+    /// Begins to connect. When the socket can be written to, [`request`](Self::request) is next.
+    pub(crate) fn begin(server: SocketAddr) -> anyhow::Result<Connection> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
+        let address = Ipv4Addr::from(FIRST_ADDRESS + MADE.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS);
+        socket.bind(&SocketAddrV4::new(address, 0).into())?;
+        // A reset in place of a goodbye keeps no port waiting.
+        socket.set_linger(Some(Duration::ZERO))?;
+        socket.set_tcp_nodelay(true)?;
+        match socket.connect(&server.into()) {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => bail!(error),
+            _ => Ok(Connection { stream: socket.into(), open: false, partial: Vec::new() }),
+        }
+    }
+
+    /// Sends the handshake's request.
+    pub(crate) fn request(&mut self, query: &str) -> anyhow::Result<()> {
+        if let Some(error) = self.stream.take_error()? {
+            bail!(error);
+        }
+        let request = format!(
+            "GET /v1/ws{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes())?;
+        Ok(())
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Reads once what has come, into `buffer`, and hands each text message to `say`.
+    ///
+    /// # Errors
+    /// If the connection has ended, or the server broke the protocol.
+    pub(crate) fn read(&mut self, buffer: &mut [u8], say: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
+        let read = match self.stream.read(buffer) {
+            Ok(0) => bail!("the server has closed the connection"),
+            Ok(len) => &buffer[..len],
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => bail!(error),
+        };
+        if self.partial.is_empty() {
+            let used = self.take(read, say)?;
+            self.partial.extend_from_slice(&read[used..]);
+            return Ok(());
+        }
+        let mut whole = std::mem::take(&mut self.partial);
+        whole.extend_from_slice(read);
+        let used = self.take(&whole, say)?;
+        self.partial.extend_from_slice(&whole[used..]);
+        Ok(())
+    }
+
+    /// Takes what is complete out of `bytes`: how many bytes that was.
+    fn take(&mut self, bytes: &[u8], say: &mut dyn FnMut(&[u8])) -> anyhow::Result<usize> {
+        let mut used = 0;
+        if !self.open {
+            let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(0) };
+            ensure!(bytes.starts_with(b"HTTP/1.1 101 "), "refused: {}", String::from_utf8_lossy(bytes));
+            self.open = true;
+            used = end + 4;
+        }
+        while let Some((opcode, payload, len)) = frame(&bytes[used..]) {
+            match opcode {
+                1 => say(payload),
+                8 => bail!("the server says goodbye: {}", String::from_utf8_lossy(payload)),
+                9 => self.pong(payload)?,
+                _ => {}
+            }
+            used += len;
+        }
+        Ok(used)
+    }
+
+    /// Clients mask what they send (§5.3); this mask leaves everything as it is.
+    fn pong(&mut self, payload: &[u8]) -> anyhow::Result<()> {
+        let len = u8::try_from(payload.len())?;
+        let frame = [&[0x8a, 0x80 | len, 0, 0, 0, 0], payload].concat();
+        self.stream.write_all(&frame)?;
+        Ok(())
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// The opcode and payload of the frame that `bytes` begin with, and its length with the header; `None` if it is not
+/// complete. Servers do not mask.
+fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let [first, second, ..] = *bytes else { return None };
+    let (head, length) = match second & 0x7f {
+        126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
+        127 => (10, usize::try_from(u64::from_be_bytes(*bytes.get(2..)?.first_chunk()?)).ok()?),
+        short => (2, usize::from(short)),
+    };
+    Some((first & 0x0f, bytes.get(head..head + length)?, head + length))
+}

@@ -1,0 +1,91 @@
+//! What was measured, as a table.
+
+use crate::book::Faults;
+use crate::measure::{FanOut, Herd, Idle};
+use crate::{Plan, TICK_EVERY, machine};
+use std::fmt;
+use std::time::Duration;
+
+/// The results of all rounds.
+pub(crate) struct Report {
+    plan: Plan,
+    pub(crate) floor: Vec<FanOut>,
+    pub(crate) idle: Vec<Idle>,
+    pub(crate) fan_out: Vec<FanOut>,
+    pub(crate) herd: Option<Herd>,
+}
+
+impl Report {
+    pub(crate) fn new(plan: Plan) -> Report {
+        Report { plan, floor: Vec::new(), idle: Vec::new(), fan_out: Vec::new(), herd: None }
+    }
+
+    /// The updates that the replica delivered in all measurements, and what went wrong with them.
+    pub(crate) fn delivered(&self) -> (u32, Faults) {
+        let fan_out = self.fan_out.iter().map(|round| (round.delivered, round.faults));
+        let idle = self.idle.iter().map(|round| (round.delivered, round.faults));
+        sum(fan_out.chain(idle).chain(self.herd.iter().map(|herd| (herd.delivered, herd.faults))))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { connections, rounds, ticks, herd, history } = self.plan;
+        writeln!(f, "{connections} clients, medians of {rounds} rounds of {ticks} ticks, one every {TICK_EVERY:?}.")?;
+        writeln!(f, "{}.\n", machine::describe())?;
+        writeln!(f, "| | btcfeed | floor |\n|---|---|---|")?;
+        let processor = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| micros(round.processor)));
+        let (ours, floor) = (processor(&self.fan_out), processor(&self.floor));
+        writeln!(f, "| processor time per update, µs | {ours:.2} ({:.2} × the floor) | {floor:.2} |", ours / floor)?;
+        let spread = |fan_outs: &[FanOut], share: usize| {
+            let mut spreads: Vec<_> = fan_outs.iter().flat_map(|round| &round.spreads).copied().collect();
+            spreads.sort();
+            millis(spreads[((spreads.len() - 1) * share).div_ceil(100)])
+        };
+        for share in [50, 99] {
+            let (ours, floor) = (spread(&self.fan_out, share), spread(&self.floor, share));
+            writeln!(f, "| from the first to the last client, p{share}, ms | {ours:.1} | {floor:.1} |")?;
+        }
+        let idle = median(self.idle.iter().map(|round| round.kib));
+        writeln!(f, "| memory per idle connection, KiB | {idle:.2} | |")?;
+        let kib = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| round.kib));
+        writeln!(f, "| the same while ticks go out, KiB | {:.2} | {:.2} |", kib(&self.fan_out), kib(&self.floor))?;
+        let set_up = median(self.idle.iter().map(|round| micros(round.set_up)));
+        writeln!(f, "| processor time per connection set up, µs | {set_up:.0} | |")?;
+        if let Some(Herd { in_sync, processor, .. }) = self.herd {
+            let (in_sync, processor) = (in_sync.as_secs_f64(), micros(processor));
+            writeln!(f, "| {herd} clients replay {history} ticks each, all in sync after, s | {in_sync:.2} | |")?;
+            writeln!(f, "| processor time per replayed update, µs | {processor:.2} | |")?;
+        }
+        let (ours, floor) = (self.delivered(), sum(self.floor.iter().map(|round| (round.delivered, round.faults))));
+        writeln!(f, "| updates delivered | {} | {} |", ours.0, floor.0)?;
+        writeln!(f, "| lost | {} | {} |", ours.1.lost, floor.1.lost)?;
+        writeln!(f, "| doubled or out of order | {} | {} |", ours.1.doubled, floor.1.doubled)?;
+        writeln!(f, "| strange messages | {} | {} |", ours.1.strange, floor.1.strange)?;
+        writeln!(f, "| connections that ended early | {} | {} |\n", ours.1.closed, floor.1.closed)?;
+        writeln!(
+            f,
+            "The floor is one thread that writes one shared frame to every socket in a loop. Processor time is the server's, user\n\
+             and kernel, with what the loopback does for the receiver. Times between clients are by the clients' clock: what it\n\
+             costs to read ten thousand sockets with one thread is in them. Memory is Pss, without the kernel's socket buffers."
+        )
+    }
+}
+
+fn sum(rounds: impl Iterator<Item = (u32, Faults)>) -> (u32, Faults) {
+    rounds.fold((0, Faults::default()), |all, round| (all.0 + round.0, all.1.and(round.1)))
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}

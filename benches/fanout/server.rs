@@ -1,0 +1,97 @@
+//! The process under test: the program of this package, or the floor.
+
+use crate::machine;
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Lines};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the server may take to end.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A server that is running. It ends with this.
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    is_floor: bool,
+}
+
+impl Server {
+    /// A replica with the embedded store and a simulated market. It gets nothing of our environment.
+    pub(crate) fn btcfeed(tick_every: Duration) -> anyhow::Result<Server> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+        command.arg("serve").env_clear().envs([
+            ("BTCFEED_LISTEN", "127.0.0.1:0"),
+            ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
+            ("BTCFEED_SOURCES", "simulated"),
+            ("BTCFEED_LOG_FORMAT", "json"),
+            ("RUST_LOG", "info"),
+        ]);
+        command.env("BTCFEED_INTERVAL", format!("{}ms", tick_every.as_millis()));
+        Server::start(command, false)
+    }
+
+    /// The floor: this program again, with another task.
+    pub(crate) fn floor(tick_every: Duration) -> anyhow::Result<Server> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("--floor").arg(tick_every.as_millis().to_string());
+        Server::start(command, true)
+    }
+
+    fn start(mut command: Command, is_floor: bool) -> anyhow::Result<Server> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = machine::on_server_core(|| command.spawn()).with_context(|| format!("{command:?}"))?;
+        let mut log = BufReader::new(child.stderr.take().context("its log is ours")?).lines();
+        let address = listening(&mut log)?;
+        // The log must be read on, or the server waits for it. What is worth knowing is passed on.
+        std::thread::spawn(move || {
+            for line in log.map_while(Result::ok).filter(|line| !line.contains(r#""INFO""#)) {
+                eprintln!("{line}");
+            }
+        });
+        Ok(Server { child, address, is_floor })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn is_floor(&self) -> bool {
+        self.is_floor
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        kill_process(self.pid(), Signal::TERM).ok();
+        let began = Instant::now();
+        while began.elapsed() < END_DEADLINE {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            machine::rest(Duration::from_millis(10));
+        }
+        eprintln!("the server did not end in {END_DEADLINE:?}");
+        self.child.kill().and_then(|()| self.child.wait()).ok();
+    }
+}
+
+/// Reads the log up to the line that says where the server listens.
+fn listening(log: &mut Lines<BufReader<ChildStderr>>) -> anyhow::Result<SocketAddr> {
+    let mut read = String::new();
+    for line in log.map_while(Result::ok) {
+        let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+        if entry["message"] == "listening" {
+            return entry["address"].as_str().context("no address")?.parse().context("no such address");
+        }
+        read += &line;
+    }
+    bail!("the server has ended before it listened: {read}")
+}
