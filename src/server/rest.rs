@@ -86,7 +86,7 @@ impl Pages {
         self.over = entries.len() < asked || self.left == 0;
         if self.over {
             let next = if self.left == 0 { self.session.cursor().to_string() } else { "null".to_owned() };
-            page.push_str(&format!("],\"next\":{next}}}\n"));
+            page = format!("{page}],\"next\":{next}}}\n");
         }
         Ok(Some(page))
     }
