@@ -62,9 +62,10 @@ async fn serve(state: Arc<State>, upgrade: OnUpgrade, subscription: Subscription
         }
     };
     let session = Session::new(subscription.view(Framing::WebSocket), subscription.start, &state.limits, &state.hub);
-    Socket::new(stream, session, &state.hub, &state.limits).run(early, &state.drain).await;
+    let mut socket = Socket::new(stream, session, &state.hub, &state.limits);
+    socket.run(early, &state.drain).await;
     // The connection counts until here.
-    drop(peer);
+    drop((socket, peer));
 }
 
 /// The socket under an upgraded connection, and what the client sent early.

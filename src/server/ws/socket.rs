@@ -11,9 +11,11 @@ use crate::tick::TickId;
 use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -88,8 +90,11 @@ impl<'a> Socket<'a> {
     }
 
     /// Serves the client until it goes, breaks the rules, or `stop`. `early` is what it sent right behind its request.
-    pub(super) async fn run(mut self, early: Bytes, stop: &CancellationToken) {
-        let end = match self.hear(&early) {
+    pub(super) async fn run(&mut self, early: Bytes, stop: &CancellationToken) {
+        let heard = self.hear(&early);
+        // It is the HTTP server's buffer: kept, it would be most of what a connection costs.
+        drop(early);
+        let end = match heard {
             Ok(()) => self.serve(stop).await,
             Err(end) => end,
         };
@@ -116,7 +121,7 @@ impl<'a> Socket<'a> {
             head.mark_unchanged();
             match self.advance() {
                 Ok(true) => {
-                    tokio::task::yield_now().await;
+                    tokio::task::coop::consume_budget().await;
                     continue;
                 }
                 Ok(false) => {}
@@ -127,14 +132,13 @@ impl<'a> Socket<'a> {
                 timer.as_mut().reset(deadline);
             }
             let blocked = !self.outgoing.is_empty();
-            let interest = if blocked { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
             // Every arm is cancel-safe: readiness, a moved head, a deadline and what is being read stay as they are.
             let heard = tokio::select! {
                 biased;
                 () = &mut stopped => Err(End::Leave(Goodbye::Draining)),
-                ready = self.stream.ready(interest) => match ready {
-                    Ok(ready) if ready.is_readable() || ready.is_read_closed() => self.read(),
-                    Ok(_) => Ok(()),
+                ready = readiness(&self.stream, blocked) => match ready {
+                    Ok(true) => self.read(),
+                    Ok(false) => Ok(()),
                     Err(error) => Err(error.into()),
                 },
                 _ = head.changed(), if !blocked => Ok(()),
@@ -288,6 +292,21 @@ async fn loaded(loading: &mut Option<BoxFuture<'_, Vec<Arc<Entry>>>>) -> Vec<Arc
     }
 }
 
+/// Waits until the stream can be read, or, if that is wanted, written to: whether it can be read. The stream keeps a waker
+/// for each, which costs less at every turn than to queue up as `ready` does.
+async fn readiness(stream: &TcpStream, to_write: bool) -> io::Result<bool> {
+    poll_fn(|context| {
+        if let Poll::Ready(read) = stream.poll_read_ready(context) {
+            return Poll::Ready(read.map(|()| true));
+        }
+        if to_write && let Poll::Ready(write) = stream.poll_write_ready(context) {
+            return Poll::Ready(write.map(|()| false));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 /// Bytes on their way out. Empty it owns nothing.
 #[derive(Default)]
 struct Outgoing {
@@ -328,7 +347,12 @@ impl Outgoing {
                 *piece = IoSlice::new(bytes);
                 count += 1;
             }
-            match stream.try_write_vectored(&pieces[..count]) {
+            // One piece, as nearly always when live, goes the shorter way through the kernel.
+            let written = match &pieces[..count] {
+                [piece] => stream.try_write(piece),
+                pieces => stream.try_write_vectored(pieces),
+            };
+            match written {
                 Ok(sent) => {
                     self.sent(sent);
                     progress |= sent > 0;
