@@ -45,8 +45,8 @@ pub struct Outage {
     pub currencies: Vec<Currency>,
 }
 
-/// The feed's health.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The feed's health, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Every currency has a fresh price.

@@ -16,7 +16,7 @@ use crate::view::View;
 use futures_util::StreamExt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -35,6 +35,8 @@ pub struct Options {
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The first pause after the store was lost, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Clients' reads of the store's history at one time.
+const READERS: usize = 4;
 /// Entries in one read of the store's history.
 const PAGE: usize = 1000;
 
@@ -44,6 +46,8 @@ pub struct Hub {
     /// A std lock: sessions read it for microseconds, the hub writes it once an entry, nobody holds it across an await.
     window: RwLock<Window>,
     capacity: usize,
+    /// How many clients' reads may be under way in the store; the others wait. Following the store waits for none.
+    readers: Semaphore,
     /// The newest id; sessions wait for it to move.
     head: watch::Sender<TickId>,
     /// Whether the history has been read once.
@@ -55,7 +59,7 @@ impl Hub {
     pub fn new(store: Arc<dyn Store>, options: Options) -> Hub {
         let window = RwLock::new(Window::new(options.window, options.retention));
         let (head, primed) = (watch::Sender::new(TickId::ZERO), watch::Sender::new(false));
-        Hub { store, window, capacity: options.window, head, primed }
+        Hub { store, window, capacity: options.window, readers: Semaphore::new(READERS), head, primed }
     }
 
     /// Follows the store until `stop`, however often it goes away.
@@ -66,6 +70,8 @@ impl Hub {
                 let began = Instant::now();
                 if let Err(error) = self.follow().await {
                     warn!(%error, "not following the store");
+                    // Where only the subscription fails, the history can still be read.
+                    self.catch_up().await.ok();
                 }
                 if began.elapsed() > RETRY.1 * 2 {
                     pause = RETRY.0;
@@ -107,6 +113,7 @@ impl Hub {
         if let Some(entries) = self.window().range(after, until, limit) {
             return Ok(entries);
         }
+        let _reader = self.readers.acquire().await.map_err(|error| StoreError::Away(error.to_string()))?;
         let older = self.store.range(after, until, limit).await?;
         Ok(older.into_iter().map(Arc::new).collect())
     }
@@ -143,7 +150,7 @@ impl Hub {
                 },
                 _ = checks.tick() => {
                     // What the store had at the last check must be here by now.
-                    if expected > self.head() {
+                    if expected > self.head() && self.store.has_between(self.head(), expected).await? {
                         return Err(StoreError::Away(format!("the subscription missed {expected}")));
                     }
                     expected = self.store.head().await?;

@@ -57,6 +57,8 @@ impl Options {
 const LONGEST_RETRY: Duration = Duration::from_millis(250);
 /// How long a clean stop may take to write what is still held.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Empty polls in a row before a leader of a feed that is down lets another replica try.
+const PATIENCE: u32 = 3;
 /// How long a new leader waits for its copy of the feed to have what the store has.
 const FEED_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -100,6 +102,10 @@ impl Leader {
             match self.lead(lease, &stop).await {
                 Over::Stopped => return,
                 Over::Overtaken(lease) => granted = lease,
+                Over::Yielded => {
+                    // Longer than anybody's retry, so that a replica that can do better comes first.
+                    stop.run_until_cancelled(sleep(self.options.lease_ttl * 2)).await;
+                }
             }
         }
     }
@@ -131,11 +137,14 @@ impl Leader {
 
     async fn lead(&mut self, lease: Lease, stop: &CancellationToken) -> Over {
         info!(replica = self.options.replica, held = self.outbox.len(), "leading");
-        let Some(Ok(begun)) = stop.run_until_cancelled(self.begin()).await else {
-            // Released at the end of a stop; else it runs out, and the next campaign finds the store as it is.
-            let stopped = stop.is_cancelled();
-            self.store.release(&lease).await.ok();
-            return if stopped { Over::Stopped } else { Over::Overtaken(None) };
+        let begun = match stop.run_until_cancelled(self.begin()).await {
+            Some(Ok(begun)) => begun,
+            failed => {
+                self.store.release(&lease).await.ok();
+                let Some(Err(error)) = failed else { return Over::Stopped };
+                warn!(%error, "cannot lead now, leaving it to others");
+                return Over::Yielded;
+            }
         };
         let tenure = Tenure::new(lease, begun.head);
         let keeper = Keeper { options: &self.options, store: &*self.store, tenure: &tenure };
@@ -153,19 +162,23 @@ impl Leader {
         // Dropping a fetch costs at most a poll, and dropping a write at most its answer: the record is written once.
         let over = tokio::select! {
             () = stop.cancelled() => Over::Stopped,
-            () = fetch(&self.options, &mut self.quorum, &mut health, &self.outbox, &begun.last_prices) => Over::Stopped,
+            () = fetch(&self.options, &mut self.quorum, &mut health, &self.outbox, &begun.last_prices) => Over::Yielded,
             () = writer.run() => Over::Stopped,
             lease = keeper.run() => Over::Overtaken(lease),
         };
-        if let Over::Overtaken(_) = &over {
-            info!(replica = self.options.replica, "stood down: another replica has written");
-            return over;
-        }
+        let why = match &over {
+            Over::Overtaken(_) => {
+                info!(replica = self.options.replica, "stood down: another replica has written");
+                return over;
+            }
+            Over::Yielded => "no source answers here",
+            Over::Stopped => "stopping",
+        };
         if timeout(LAST_WORDS, writer.empty()).await.is_err() {
             warn!(held = self.outbox.len(), "stopping with ticks that could not be written");
         }
         let released = self.store.release(&tenure.lease()).await;
-        info!(replica = self.options.replica, released = released.is_ok(), "stood down: stopping");
+        info!(replica = self.options.replica, released = released.is_ok(), why, "stood down");
         over
     }
 
@@ -178,14 +191,19 @@ impl Leader {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(FEED_DEADLINE, caught_up).await.map_err(|_| StoreError::Away("its feed is not followed".to_owned()))?;
-        // What is held from a time that another leader covered would come after its place, and is not missing.
-        if let Some((id, at)) = self.anchor {
-            let covered = |record: &Record| id.plus(record.at.saturating_duration_since(at)) <= head;
-            let dropped = self.outbox.drop_while(covered);
-            if dropped > 0 {
-                info!(dropped, "ticks that were held are in the feed already");
-            }
+        if timeout(FEED_DEADLINE, caught_up).await.is_err() && self.store.has_between(self.feed.head(), head).await? {
+            return Err(StoreError::Away("the feed is not followed".to_owned()));
+        }
+        // What is held from a time that another leader covered would come after its place, and is not missing. The store may
+        // have lost what covers it, and get it back from here.
+        let covered = head.max(self.feed.head());
+        let place = |record: &Record| match self.anchor {
+            Some((id, at)) => id.plus(record.at.saturating_duration_since(at)),
+            None => clock.minus(now.saturating_duration_since(record.at)),
+        };
+        let dropped = self.outbox.drop_while(|record| place(record) <= covered);
+        if dropped > 0 {
+            info!(dropped, "ticks that were held are in the feed already");
         }
         let last = |currency| {
             let id =
@@ -204,7 +222,8 @@ struct Beginning {
     last_prices: BTreeMap<Currency, LastPrice>,
 }
 
-/// Polls once an interval, beginning an interval after the newest tick, or at once if that is over.
+/// Polls once an interval, beginning an interval after the newest tick, or at once if that is over. Returns when the feed
+/// is down and no source answers: perhaps one does elsewhere.
 async fn fetch(
     options: &Options,
     quorum: &mut Quorum,
@@ -217,6 +236,7 @@ async fn fetch(
     let first = newest.map_or(now, |at| (at + options.interval).clamp(now, now + options.interval));
     let mut polls = interval_at(first.into(), options.interval);
     polls.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut empty = 0;
     loop {
         polls.tick().await;
         let poll: Poll = quorum.poll().await;
@@ -224,8 +244,12 @@ async fn fetch(
         if let Some(status) = health.judge(&poll, Instant::now()) {
             outbox.push(Record::now(Event::Status(status)));
         }
+        empty = if poll.tick.is_some() { 0 } else { empty + 1 };
         if let Some(tick) = poll.tick {
             outbox.push(Record::now(Event::Tick { tick, outages: Vec::new() }));
+        }
+        if empty >= PATIENCE && health.is_down() {
+            return;
         }
     }
 }

@@ -33,6 +33,11 @@ impl Health {
         Health { state, currencies, stale_after, down_after, last: currencies.iter().map(last).collect() }
     }
 
+    /// Whether no currency has had a price for a long while.
+    pub(super) fn is_down(&self) -> bool {
+        self.state == State::Down
+    }
+
     /// Takes a poll in, and returns the status that it changes to, if it does.
     pub(super) fn judge(&mut self, poll: &Poll, now: Instant) -> Option<Status> {
         for currency in poll.tick.iter().flat_map(|tick| tick.prices.keys()) {
@@ -50,7 +55,8 @@ impl Health {
         } else {
             State::Stale
         };
-        if state == self.state {
+        // Only a price makes the feed better, not a new leader that does not know of any.
+        if state == self.state || state < self.state && poll.tick.is_none() {
             return None;
         }
         self.state = state;
@@ -98,6 +104,14 @@ mod tests {
         assert_eq!(judge(60, &Poll::default()), None);
         assert_eq!(judge(61, &Poll::default()).unwrap().0, State::Down);
         assert_eq!(judge(70, &prices(&Currency::ALL)), Some((State::Live, "prices are back".into())));
+    }
+
+    #[test]
+    fn a_leader_that_knows_of_no_price_does_not_say_that_prices_are_back() {
+        let now = Instant::now();
+        let mut health = Health { state: State::Down, ..health(now) };
+        assert_eq!(health.judge(&Poll::default(), now), None);
+        assert_eq!(health.judge(&prices(&Currency::ALL), now).unwrap().state, State::Live);
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(super) struct Tenure {
 pub(super) enum Over {
     /// This replica stops.
     Stopped,
+    /// This replica cannot do better than to let another one try.
+    Yielded,
     /// Another replica has written since; it may have gone again, and left the lease to us.
     Overtaken(Option<Lease>),
 }

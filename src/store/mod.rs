@@ -117,8 +117,14 @@ pub trait Store: Send + Sync {
     /// The newest id; zero if there is none.
     async fn head(&self) -> Result<TickId>;
 
-    /// The oldest entries with `after < id <= until`, at most `limit` of them, oldest first.
+    /// The oldest entries with `after < id <= until`, at most `limit` of them, oldest first. Fewer than `limit` only where
+    /// there are no more.
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Whether there is any entry with `after < id <= until` that can be read.
+    async fn has_between(&self, after: TickId, until: TickId) -> Result<bool> {
+        Ok(!self.range(after, until, 1).await?.is_empty())
+    }
 
     /// The newest `limit` entries, oldest first.
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>>;

@@ -16,7 +16,6 @@ use futures_util::{StreamExt, stream};
 use link::Link;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tracing::error;
 
@@ -26,8 +25,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a subscription is pinged.
 const PING_EVERY: Duration = Duration::from_secs(1);
-/// Readers of history at one time, and entries in one of their pages.
-const READERS: usize = 4;
+/// Entries in one page of a long history.
 const PAGE: usize = 1000;
 /// Entries in one write when lost ones are put back.
 const RESTORE_BATCH: usize = 500;
@@ -59,8 +57,6 @@ pub struct Redis {
     commands: Link,
     /// For history, which may be large and asked for by many.
     history: Link,
-    /// How many may read history at once; the others wait.
-    readers: Semaphore,
 }
 
 struct Scripts {
@@ -84,8 +80,8 @@ impl Redis {
         };
         let client = Client::open(url)?;
         let keys = Keys::new(prefix, client.get_connection_info().redis_settings().db());
-        let (commands, history, readers) = (Link::default(), Link::default(), Semaphore::new(READERS));
-        Ok(Redis { client, keys, options, scripts, commands, history, readers })
+        let (commands, history) = (Link::default(), Link::default());
+        Ok(Redis { client, keys, options, scripts, commands, history })
     }
 
     /// Whether `url` can be read.
@@ -101,13 +97,13 @@ impl Redis {
     }
 
     async fn ask_history<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        let _reader = self.readers.acquire().await.map_err(away)?;
         self.history.ask(&self.client, async |mut connection| command.query_async(&mut connection).await).await
     }
 
-    /// Runs a script that checks the lease first, and returns what it did.
-    async fn write(&self, script: &ScriptInvocation<'_>) -> Result<String> {
-        let invoke = async |mut connection| script.invoke_async(&mut connection).await;
+    /// Runs a script that checks the lease first, and returns what it did. The script is made when there is a connection:
+    /// the age of a record is what it is when it is sent.
+    async fn write<'a>(&'a self, script: impl FnOnce() -> ScriptInvocation<'a>) -> Result<String> {
+        let invoke = async |mut connection| script().invoke_async(&mut connection).await;
         let words: Vec<String> = self.commands.ask(&self.client, invoke).await?;
         match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
@@ -131,9 +127,8 @@ fn read_entry(json: &str) -> Result<Entry> {
 }
 
 /// An entry that cannot be read, of a newer version perhaps, is passed over: the next one's `prev` tells that it is missing.
-fn read_entries(members: &[String]) -> Vec<Entry> {
-    let read = members.iter().map(|json| read_entry(json));
-    read.filter_map(|entry| entry.inspect_err(|error| error!(%error, "an entry is passed over")).ok()).collect()
+fn readable(json: &str) -> Option<Entry> {
+    read_entry(json).inspect_err(|error| error!(%error, "an entry is passed over")).ok()
 }
 
 /// A duration as Redis takes it.
@@ -152,15 +147,21 @@ impl Store for Redis {
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {
-        let mut script = self.scripts.renew.key(&self.keys.lease);
-        script.arg(&lease.token).arg(ms(self.options.lease_ttl));
-        self.write(&script).await.map(drop)
+        let script = || {
+            let mut script = self.scripts.renew.key(&self.keys.lease);
+            script.arg(&lease.token).arg(ms(self.options.lease_ttl));
+            script
+        };
+        self.write(script).await.map(drop)
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
-        let mut script = self.scripts.release.key(&self.keys.lease);
-        script.arg(&lease.token);
-        match self.write(&script).await {
+        let script = || {
+            let mut script = self.scripts.release.key(&self.keys.lease);
+            script.arg(&lease.token);
+            script
+        };
+        match self.write(script).await {
             Err(StoreError::NotLeader) => Ok(()),
             other => other.map(drop),
         }
@@ -169,21 +170,32 @@ impl Store for Redis {
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
         let json = serde_json::to_string(&record.event).map_err(away)?;
         let body = json.strip_prefix('{').unwrap_or(&json);
-        let mut script = self.scripts.append.key(&self.keys.lease);
-        script.key(&self.keys.ticks).key(&self.keys.record);
-        script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
-        script.arg(WRITER.as_str()).arg(record.number).arg(&self.keys.live).arg(body);
-        read_entry(&self.write(&script).await?)
+        let script = || {
+            let mut script = self.scripts.append.key(&self.keys.lease);
+            script.key(&self.keys.ticks).key(&self.keys.record);
+            script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
+            script.arg(WRITER.as_str()).arg(record.number).arg(&self.keys.live).arg(body);
+            script
+        };
+        read_entry(&self.write(script).await?)
     }
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         for batch in entries.chunks(RESTORE_BATCH) {
-            let mut script = self.scripts.restore.key(&self.keys.lease);
-            script.key(&self.keys.ticks).arg(&lease.token);
-            for entry in batch {
-                script.arg(entry.id.ms()).arg(serde_json::to_string(&**entry).map_err(away)?);
-            }
-            self.write(&script).await?;
+            let json: Vec<_> = batch
+                .iter()
+                .map(|entry| serde_json::to_string(&**entry))
+                .collect::<std::result::Result<_, _>>()
+                .map_err(away)?;
+            let script = || {
+                let mut script = self.scripts.restore.key(&self.keys.lease);
+                script.key(&self.keys.ticks).arg(&lease.token);
+                for (entry, json) in batch.iter().zip(&json) {
+                    script.arg(entry.id.ms()).arg(json);
+                }
+                script
+            };
+            self.write(script).await?;
         }
         Ok(())
     }
@@ -200,10 +212,23 @@ impl Store for Redis {
         Ok(newest.first().map_or(TickId::ZERO, |(_, id)| TickId::from_ms(*id)))
     }
 
-    async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
-        let mut command = ::redis::cmd("ZRANGEBYSCORE");
-        command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms()).arg("LIMIT").arg(0).arg(limit);
-        Ok(read_entries(&self.ask_history::<Vec<String>>(&command).await?))
+    async fn range(&self, mut after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        loop {
+            let asked = limit - entries.len();
+            let mut command = ::redis::cmd("ZRANGEBYSCORE");
+            command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms()).arg("WITHSCORES");
+            command.arg("LIMIT").arg(0).arg(asked);
+            let page: Vec<(String, u64)> = self.ask_history(&command).await?;
+            let complete = page.len() < asked;
+            if let Some((_, id)) = page.last() {
+                after = TickId::from_ms(*id);
+            }
+            entries.extend(page.iter().filter_map(|(json, _)| readable(json)));
+            if complete || entries.len() == limit {
+                return Ok(entries);
+            }
+        }
     }
 
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
@@ -251,10 +276,11 @@ impl Subscription {
             tokio::select! {
                 biased;
                 message = self.stream.next() => match message {
-                    Some(message) => match message.get_payload::<String>().map_err(away).and_then(|json| read_entry(&json)) {
-                        Err(error) => error!(%error, "an entry is passed over"),
-                        entry => break entry,
-                    },
+                    Some(message) => {
+                        if let Some(entry) = message.get_payload::<String>().ok().as_deref().and_then(readable) {
+                            break Ok(entry);
+                        }
+                    }
                     None => break Err(away("the subscription ended")),
                 },
                 _ = self.pings.tick() => match timeout(ANSWER_DEADLINE, self.sink.ping::<()>()).await {

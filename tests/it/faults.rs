@@ -180,8 +180,37 @@ async fn an_entry_that_cannot_be_read_is_passed_over_and_told_as_missing() {
     }
     assert_eq!((&message["type"], &message["reason"]), (&"gap".into(), &"history_expired".into()));
     assert_eq!(client.json().await["prev"], id);
+    // Not even as the newest does it keep another replica from following, or from leading.
     let newcomer = world.replica("r2", &[]).await;
-    entries(&mut newcomer.connect("format=full").await, 2).await;
+    let mut client = newcomer.connect("format=full").await;
+    let newest = entries(&mut client, 2).await.pop().unwrap()["id"].as_u64().unwrap();
+    replica.signal(Signal::KILL);
+    let id = newest + 100_000;
+    let entry = format!(r#"{{"id":{id},"prev":{newest},"type":"halving"}}"#);
+    let _: () = ::redis::pipe().zadd("{btcfeed}:ticks", &entry, id).ignore().query_async(&mut redis).await.unwrap();
+    newcomer.logged("leading").await;
+    until("a tick after it", async || client.json().await["prev"] == id).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_reaches_no_exchange_lets_another_replica_try() {
+    let world = World::new().await;
+    let nowhere = format!("http://127.0.0.1:{}", crate::support::redis::free_port());
+    let settings = [
+        ("BTCFEED_SOURCES", "kraken"),
+        ("BTCFEED_SOURCE_KRAKEN_URL", nowhere.as_str()),
+        ("BTCFEED_STALE_AFTER", "400ms"),
+        ("BTCFEED_DOWN_AFTER", "1s"),
+    ];
+    let cut_off = world.replica("r1", &settings).await;
+    assert_eq!(world.leader().await, "r1");
+    let other = world.replica("r2", &[]).await;
+    let mut client = other.connect("format=full&since=0").await;
+    until("a price", async || client.json().await["type"] == "tick").await;
+    assert_eq!(cut_off.logged("stood down").await["why"], "no source answers here");
+    let history = cut_off.history().await;
+    let states: Vec<_> = history.iter().filter_map(|entry| entry["state"].as_str()).collect();
+    assert_eq!(states, ["stale", "down", "live"]);
 }
 
 #[tokio::test]

@@ -136,20 +136,21 @@ impl<'a> Socket<'a> {
             let heard = tokio::select! {
                 biased;
                 () = &mut stopped => Err(End::Leave(Goodbye::Draining)),
-                ready = readiness(&self.stream, blocked) => match ready {
-                    Ok(true) => self.read(),
-                    Ok(false) => Ok(()),
-                    Err(error) => Err(error.into()),
-                },
-                _ = head.changed(), if !blocked => Ok(()),
-                entries = loaded(&mut self.loading), if !blocked => {
+                // Before what a client can keep busy; and what is being read holds others up until it is taken.
+                () = &mut timer => self.overdue(Instant::now()),
+                entries = loaded(&mut self.loading) => {
                     self.loading = None;
                     if let Step::Send(bytes) = self.session.loaded(&entries) {
                         self.outgoing.extend(bytes);
                     }
                     Ok(())
                 }
-                () = &mut timer => self.overdue(Instant::now()),
+                ready = readiness(&self.stream, blocked) => match ready {
+                    Ok(true) => self.read(),
+                    Ok(false) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                _ = head.changed(), if !blocked => Ok(()),
             };
             if let Err(end) = heard {
                 return end;
@@ -235,6 +236,8 @@ impl<'a> Socket<'a> {
         if self.stalled_since.is_some_and(|since| since + self.limits.write_stall <= now) {
             return Err(End::Leave(Goodbye::TooSlow));
         }
+        // The pong may be here, unread.
+        self.read()?;
         match self.heartbeat {
             Heartbeat::PongBy(by) if by <= now => return Err(End::Leave(Goodbye::NoPong)),
             Heartbeat::PingAt(at) if at <= now => {
