@@ -1,7 +1,7 @@
 //! The one replica that polls the exchanges and writes the feed: campaign → lead → stand down.
 //!
-//! While it leads, three things run side by side: the [`Keeper`] renews the lease, [`fetch`] polls and judges the feed's
-//! health, the [`Writer`] takes what was fetched to the store. Between the last two lies the [`Outbox`], so that a store
+//! While it leads, three things run side by side: the `Keeper` renews the lease, `fetch` polls and judges the feed's
+//! health, the `Writer` takes what was fetched to the store. Between the last two lies the `Outbox`, so that a store
 //! that is away stops no poll: ticks are held, and written in order when it is back.
 //!
 //! Whether this replica may write is never decided here. The store checks the lease at each write, so a leader that was

@@ -1,6 +1,6 @@
 //! Where prices come from: one adapter an exchange.
 //!
-//! An exchange is two pure functions, what to ask for and how to read the answer ([`Api`]); asking is the same for all of
+//! An exchange is two pure functions, what to ask for and how to read the answer (`Api`); asking is the same for all of
 //! them and stands in `http.rs`. HTTP 200 is not success: an answer counts only when it reads as its documentation says.
 
 mod bitstamp;
