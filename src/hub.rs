@@ -65,17 +65,22 @@ impl Hub {
     /// Follows the store until `stop`, however often it goes away.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
-            let mut pause = RETRY.0;
+            let (mut pause, mut told) = (RETRY.0, false);
             loop {
                 let began = Instant::now();
-                if let Err(error) = self.follow().await {
-                    warn!(%error, "not following the store");
-                    // Where only the subscription fails, the history can still be read.
-                    self.catch_up().await.ok();
-                }
+                let error = self.follow().await.err();
                 if began.elapsed() > RETRY.1 * 2 {
-                    pause = RETRY.0;
+                    // It was followed for a while, so this is another time that it is lost.
+                    (pause, told) = (RETRY.0, false);
                 }
+                match error {
+                    Some(error) if !told => warn!(%error, "not following the store"),
+                    Some(error) => debug!(%error, "still not following the store"),
+                    None => {}
+                }
+                told = true;
+                // Where only the subscription fails, the history can still be read.
+                self.catch_up().await.ok();
                 sleep(pause / 2 + pause.mul_f64(fastrand::f64())).await;
                 pause = (pause * 2).min(RETRY.1);
             }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs the demo.
 pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-    if given("RUST_LOG").is_none() {
+    if given("RUST_LOG").is_none_or(|filter| filter.trim().is_empty()) {
         "warn,btcfeed::quorum=off".clone_into(&mut config.telemetry.filter);
     }
     telemetry::init(&config.telemetry);
