@@ -66,7 +66,9 @@ impl Poll {
     /// Why there is no price in `currencies`, in a line.
     pub fn reason(&self, currencies: Currencies) -> String {
         let concerned = self.problems.iter().filter(|problem| !problem.currencies.and(currencies).is_empty());
-        let reasons: Vec<_> = concerned.map(|problem| format!("{}: {}", problem.source, problem.reason)).collect();
+        let mut reasons: Vec<_> = concerned.map(|problem| format!("{}: {}", problem.source, problem.reason)).collect();
+        // A source that is asked for each currency by itself may say the same twice.
+        reasons.dedup();
         if reasons.is_empty() { "no source was asked".to_owned() } else { reasons.join("; ") }
     }
 }

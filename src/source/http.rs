@@ -8,9 +8,11 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
+use std::error::Error;
 use std::marker::PhantomData;
 use std::time::Duration;
 use tokio::time::timeout;
+use tracing::debug;
 
 /// The longest answer that is read; real ones are below 3 KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -47,7 +49,7 @@ impl<A: Api> Exchange<A> {
     async fn ask(&self, path: &str, currencies: Currencies) -> Answer {
         let fail = |reason: String, retry_after| Failure { currencies, reason, retry_after };
         let request = self.client.get(format!("{}{path}", self.base)).send();
-        let response = request.await.map_err(|error| fail(in_one_line(&error.without_url()), None))?;
+        let response = request.await.map_err(|error| fail(told(&error, "the request failed"), None))?;
         let status = response.status();
         if !status.is_success() {
             return Err(fail(format!("HTTP {status}"), rest_asked(&response)));
@@ -89,7 +91,7 @@ fn read<A: Api>(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Obser
 async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) =
-        response.chunk().await.map_err(|error| anyhow::anyhow!(in_one_line(&error.without_url())))?
+        response.chunk().await.map_err(|error| anyhow::anyhow!(told(&error, "the answer broke off")))?
     {
         ensure!(body.len() + chunk.len() <= MAX_ANSWER_BYTES, "the answer is longer than {MAX_ANSWER_BYTES} bytes");
         body.extend_from_slice(&chunk);
@@ -110,13 +112,16 @@ fn rest_asked(response: &Response) -> Option<Duration> {
     }
 }
 
-/// An error with its causes: reqwest's own message names only the outermost.
-fn in_one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
+/// What went wrong, in words that a client may read: how this machine reaches an exchange is nobody's business. The log has
+/// the causes.
+fn told(error: &reqwest::Error, otherwise: &str) -> String {
+    let mut causes = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        line = format!("{line}: {error}");
+        causes = format!("{causes}: {error}");
         cause = error.source();
     }
-    line
+    debug!(causes, "a request failed");
+    let told = if error.is_connect() { "it cannot be reached" } else { otherwise };
+    told.to_owned()
 }

@@ -16,7 +16,7 @@ async fn a_bad_answer_is_left_out_and_named_and_the_feed_goes_on_with_the_others
         ),
         ("an empty object", Mode::Body("{}"), "not the documented answer"),
         ("nothing at all", Mode::Body(""), "not the documented answer"),
-        ("half of an answer", Mode::Truncated, "error"),
+        ("half of an answer", Mode::Truncated, "the answer broke off"),
         ("an endless answer", Mode::Endless, "longer than 65536 bytes"),
         ("silence", Mode::Silent, "no answer within 600ms"),
         ("a redirect", Mode::Redirect, "HTTP 302 Found"),
