@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -119,8 +119,13 @@ impl Market {
             Mode::Truncated => {
                 let whole = good(&price, now());
                 let half = whole[..whole.len() / 2].to_owned();
-                let chunks = [Ok(half), Err(std::io::Error::other("cut"))];
-                ([("content-length", whole.len().to_string())], Body::from_stream(stream::iter(chunks))).into_response()
+                let cut = async {
+                    // The half is on its way by then.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    Err(std::io::Error::other("cut"))
+                };
+                let chunks = stream::iter([Ok(half)]).chain(stream::once(cut));
+                ([("content-length", whole.len().to_string())], Body::from_stream(chunks)).into_response()
             }
             Mode::Endless => Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>("{\"price\":".repeat(100))))
                 .into_response(),
