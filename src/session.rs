@@ -116,7 +116,7 @@ impl Session {
                 Read::Older { before } => {
                     let gap = self.gap_before(&before);
                     self.move_to(before.prev);
-                    if let Some(gap) = gap.filter(|gap| !gap.is_empty()) {
+                    if let Some(gap) = gap {
                         return Step::Send(vec![gap]);
                     }
                 }
@@ -128,7 +128,7 @@ impl Session {
                     self.synced = true;
                     // A moment that nothing stands at would be no cursor to resume from.
                     let id = if self.has_cursor { self.cursor } else { self.cursor.min(hub.head()) };
-                    return send(vec![self.view.synced(id)]);
+                    return Step::Send(self.view.synced(id).into_iter().collect());
                 }
                 Read::Batch { first, mut bytes, last } => {
                     if self.too_far_behind(now) {
@@ -139,7 +139,7 @@ impl Session {
                     }
                     self.move_to(last);
                     // Entries that are nothing in this view are passed over without a word.
-                    if bytes.iter().any(|bytes| !bytes.is_empty()) {
+                    if !bytes.is_empty() {
                         return Step::Send(bytes);
                     }
                 }
@@ -147,16 +147,16 @@ impl Session {
         }
     }
 
-    /// Takes in what [`Step::Load`] asked for.
-    pub fn loaded(&mut self, entries: &[Arc<Entry>]) -> Step {
+    /// Takes in what [`Step::Load`] asked for: what to send of it.
+    pub fn loaded(&mut self, entries: &[Arc<Entry>]) -> Vec<Bytes> {
         let mut bytes = Vec::with_capacity(entries.len());
         for entry in entries {
             bytes.extend(self.gap_before(entry));
-            bytes.push(self.view.entry(entry));
+            bytes.extend(Some(self.view.entry(entry)).filter(|bytes| !bytes.is_empty()));
             self.move_to(entry.id);
         }
         self.nothing_older = entries.is_empty();
-        send(bytes)
+        bytes
     }
 
     /// The last id that was sent or passed over.
@@ -177,7 +177,7 @@ impl Session {
         self.synced && now.saturating_duration_since(since) > self.max_lag
     }
 
-    /// The gap between the cursor and `entry`, if there is one.
+    /// The gap between the cursor and `entry`, if there is one and the view shows it.
     fn gap_before(&self, entry: &Entry) -> Option<Bytes> {
         let reason = match entry.continues(self.cursor) {
             Continuity::Next | Continuity::Known => return None,
@@ -186,13 +186,8 @@ impl Session {
             Continuity::Lost if !self.has_cursor => return None,
             Continuity::Lost => GapReason::HistoryLost,
         };
-        Some(self.view.gap(&Gap { after: self.cursor, before: entry.id, reason, only: None }))
+        self.view.gap(&Gap { after: self.cursor, before: entry.id, reason, only: None })
     }
-}
-
-/// To send these, less what is nothing in the view.
-fn send(bytes: Vec<Bytes>) -> Step {
-    Step::Send(bytes.into_iter().filter(|bytes| !bytes.is_empty()).collect())
 }
 
 #[cfg(test)]

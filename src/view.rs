@@ -122,21 +122,19 @@ impl View {
     }
 
     /// A gap, in views that show gaps.
-    pub fn gap(self, gap: &Gap) -> Bytes {
+    pub fn gap(self, gap: &Gap) -> Option<Bytes> {
         self.aside(&json::gap(gap))
     }
 
     /// The end of replay, in views that show it.
-    pub fn synced(self, id: TickId) -> Bytes {
+    pub fn synced(self, id: TickId) -> Option<Bytes> {
         self.aside(&json::synced(id))
     }
 
-    fn aside(self, message: &str) -> Bytes {
+    fn aside(self, message: &str) -> Option<Bytes> {
         let mut bytes = Vec::new();
-        if self.format == Format::Full {
-            self.framing.frame(message, &mut bytes);
-        }
-        Bytes::from(bytes)
+        self.framing.frame(message, &mut bytes);
+        (self.format == Format::Full).then(|| Bytes::from(bytes))
     }
 }
 

@@ -3,12 +3,13 @@
 use super::Options;
 use crate::store::{Lease, Store, StoreError};
 use crate::tick::TickId;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
 /// The time for which a replica leads, which may span several leases: a store that was away may have let one run out.
 pub(super) struct Tenure {
+    /// The lease, and the newest id that was there when the tenure began or that it wrote.
     state: Mutex<(Lease, TickId)>,
 }
 
@@ -28,23 +29,27 @@ impl Tenure {
         Tenure { state: Mutex::new((lease, head)) }
     }
 
+    fn state(&self) -> MutexGuard<'_, (Lease, TickId)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The lease as it is now.
     pub(super) fn lease(&self) -> Lease {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+        self.state().0.clone()
     }
 
     /// The newest id that was there when the tenure began, or that it wrote.
     pub(super) fn newest(&self) -> TickId {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.state().1
     }
 
     /// Notes that the tenure wrote `id`.
     pub(super) fn wrote(&self, id: TickId) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = id;
+        self.state().1 = id;
     }
 
     fn granted(&self, lease: Lease) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = lease;
+        self.state().0 = lease;
     }
 }
 

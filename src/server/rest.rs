@@ -3,7 +3,7 @@
 use super::State;
 use super::problem::Problem;
 use super::query::{HistoryQuery, Subscription};
-use crate::session::{LOAD_ENTRIES, Session, Start, Step};
+use crate::session::{LOAD_ENTRIES, Session, Start};
 use crate::store::StoreError;
 use crate::tick::TickId;
 use crate::view::{Format, Framing};
@@ -76,12 +76,10 @@ impl Pages {
         self.left -= entries.len();
         let mut page = String::from(if self.begun { "" } else { r#"{"prices":["# });
         self.begun = true;
-        if let Step::Send(bytes) = self.session.loaded(&entries) {
-            for update in bytes.iter().flat_map(|bytes| lines(bytes)) {
-                page.push_str(if self.comma { "," } else { "" });
-                page.push_str(update);
-                self.comma = true;
-            }
+        for update in self.session.loaded(&entries).iter().flat_map(|bytes| lines(bytes)) {
+            page.push_str(if self.comma { "," } else { "" });
+            page.push_str(update);
+            self.comma = true;
         }
         self.over = entries.len() < asked || self.left == 0;
         if self.over {

@@ -22,8 +22,8 @@ use crate::feed::{Entry, Event};
 use crate::tick::TickId;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 /// What every store is told.
@@ -62,8 +62,7 @@ pub struct Record {
     pub number: u64,
 }
 
-/// What the records of this process are numbered under, and how many there are.
-static WRITER: LazyLock<String> = LazyLock::new(|| format!("{:032x}", fastrand::u128(..)));
+/// How many records this process has made.
 static RECORDS: AtomicU64 = AtomicU64::new(1);
 
 impl Record {

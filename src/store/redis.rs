@@ -6,7 +6,7 @@
 
 mod link;
 
-use super::{Lease, Live, Options, Record, Result, Store, StoreError, WRITER};
+use super::{Lease, Live, Options, Record, Result, Store, StoreError};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use ::redis::aio::{PubSubSink, PubSubStream};
@@ -53,6 +53,8 @@ pub struct Redis {
     keys: Keys,
     options: Options,
     scripts: Scripts,
+    /// What this process's records are numbered under.
+    writer: String,
     /// For what is small and must not wait: the lease, appends, the head.
     commands: Link,
     /// For history, which may be large and asked for by many.
@@ -81,7 +83,8 @@ impl Redis {
         let client = Client::open(url)?;
         let keys = Keys::new(prefix, client.get_connection_info().redis_settings().db());
         let (commands, history) = (Link::default(), Link::default());
-        Ok(Redis { client, keys, options, scripts, commands, history })
+        let writer = format!("{:032x}", fastrand::u128(..));
+        Ok(Redis { client, keys, options, scripts, writer, commands, history })
     }
 
     /// Whether `url` can be read.
@@ -174,7 +177,7 @@ impl Store for Redis {
             let mut script = self.scripts.append.key(&self.keys.lease);
             script.key(&self.keys.ticks).key(&self.keys.record);
             script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
-            script.arg(WRITER.as_str()).arg(record.number).arg(&self.keys.live).arg(body);
+            script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
             script
         };
         read_entry(&self.write(script).await?)

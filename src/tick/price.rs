@@ -23,11 +23,6 @@ const LARGEST: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 pub struct BadPrice(pub String);
 
 impl Price {
-    /// The price itself.
-    pub fn value(self) -> Decimal {
-        self.0
-    }
-
     /// The point half way between two prices, to two decimals: a mean has no digits of the market's own to keep.
     pub fn midpoint(self, other: Price) -> Price {
         let mean = self.0 / Decimal::TWO + other.0 / Decimal::TWO;

@@ -1,7 +1,7 @@
 //! What operators and container engines ask: alive, ready, and how it ends.
 
 use crate::support::exchange::Exchange;
-use crate::support::{World, embedded, entries, soon, until};
+use crate::support::{World, embedded, entries, signal, soon, until};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -51,8 +51,7 @@ async fn a_replica_that_has_never_reached_redis_lives_and_is_not_ready() {
     let (refused, _) = crate::support::client::Client::refused(&format!("ws://{public}/v1/ws")).await;
     assert_eq!(refused, 503);
     // And it can be stopped.
-    let pid = rustix::process::Pid::from_raw(child.id().unwrap().cast_signed()).unwrap();
-    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    signal(&child, Signal::TERM);
     assert!(soon("it to stop", child.wait()).await.unwrap().success());
 }
 

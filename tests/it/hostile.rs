@@ -223,11 +223,11 @@ async fn beyond_the_limit_of_connections_a_client_is_told_to_come_back() {
 }
 
 fn descriptors(replica: &Replica) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", replica.pid().as_raw_nonzero())).unwrap().count()
+    std::fs::read_dir(format!("/proc/{}/fd", replica.pid())).unwrap().count()
 }
 
 fn memory_kib(replica: &Replica) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", replica.pid().as_raw_nonzero())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", replica.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }

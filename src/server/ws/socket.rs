@@ -17,7 +17,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -140,9 +139,7 @@ impl<'a> Socket<'a> {
                 () = &mut timer => self.overdue(Instant::now()),
                 entries = loaded(&mut self.loading) => {
                     self.loading = None;
-                    if let Step::Send(bytes) = self.session.loaded(&entries) {
-                        self.outgoing.extend(bytes);
-                    }
+                    self.outgoing.extend(self.session.loaded(&entries));
                     Ok(())
                 }
                 ready = readiness(&self.stream, blocked) => match ready {
@@ -256,7 +253,7 @@ impl<'a> Socket<'a> {
         while !self.outgoing.is_empty() {
             self.outgoing.write(&self.stream)?;
             if !self.outgoing.is_empty() {
-                self.stream.ready(Interest::WRITABLE).await?;
+                self.stream.writable().await?;
             }
         }
         socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write)?;
@@ -266,7 +263,7 @@ impl<'a> Socket<'a> {
         }
         let mut buffer = [0; 256];
         loop {
-            self.stream.ready(Interest::READABLE).await?;
+            self.stream.readable().await?;
             match self.stream.try_read(&mut buffer) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}

@@ -11,7 +11,9 @@ use client::Client;
 use exchange::Exchange;
 use redis::Redis;
 use replica::Replica;
+use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
+use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long anything may take that should be there in a moment. Generous: the machine may be busy.
@@ -73,6 +75,12 @@ impl World {
         .await;
         leader
     }
+}
+
+/// Sends a signal to a process that was started here and still runs.
+pub fn signal(child: &Child, signal: Signal) {
+    let id = child.id().expect("it runs").cast_signed();
+    kill_process(Pid::from_raw(id).expect("a process has a number"), signal).unwrap();
 }
 
 /// One process without Redis.

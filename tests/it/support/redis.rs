@@ -1,8 +1,8 @@
 //! A redis-server of a test's own.
 
-use super::{soon, until};
+use super::{signal, soon, until};
 use redis::AsyncCommands;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::net::TcpListener;
 use std::process::Stdio;
 use tempfile::TempDir;
@@ -45,16 +45,11 @@ impl Redis {
 
     /// Stops the server from doing anything until it is woken, connections and all.
     pub fn pause(&self) {
-        self.signal(Signal::STOP);
+        signal(self.child.as_ref().expect("it runs"), Signal::STOP);
     }
 
     pub fn wake(&self) {
-        self.signal(Signal::CONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let id = self.child.as_ref().and_then(Child::id).expect("it runs");
-        kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
+        signal(self.child.as_ref().expect("it runs"), Signal::CONT);
     }
 
     /// Throws away everything that the server wrote down.

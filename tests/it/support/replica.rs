@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{INTERVAL, LEASE, soon, until};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -93,12 +93,12 @@ impl Replica {
         answer["prices"].as_array().unwrap().clone()
     }
 
-    pub fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().expect("it runs").cast_signed()).expect("a process has a number")
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     pub fn signal(&self, signal: Signal) {
-        kill_process(self.pid(), signal).unwrap();
+        super::signal(&self.child, signal);
     }
 
     /// Waits for the process to end.
