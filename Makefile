@@ -11,7 +11,7 @@ demo: ## Run the feed in one process, for a look at it; nothing but Rust is need
 	cargo run --release --locked -- demo
 
 .PHONY: up
-up: ## Build and start the whole stack: Redis, three replicas, nginx on port 8080
+up: ## Build and start the whole stack: Redis, three replicas, nginx on ports 8080 and 8081
 	$(COMPOSE) up -d --build
 
 .PHONY: down
@@ -19,8 +19,12 @@ down: ## Stop the whole stack; the feed's history is kept
 	$(COMPOSE) down
 
 .PHONY: test
-test: ## Run all tests; redis-server and nginx are installed if they are not here
+test: ## Run all tests; redis-server, nginx and grpcio are installed if they are not here
 	tests/setup cargo test --locked
+
+.PHONY: browser
+browser: ## Test the page and btcfeed.js in a headless Chromium or Chrome, which is installed if it is not here
+	tests/setup --browser cargo test --locked --test browser -- --test-threads=3
 
 .PHONY: check
 check: ## Start the whole stack, kill its leader, and see that no update is lost (needs Docker)

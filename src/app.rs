@@ -5,6 +5,7 @@ use crate::hub::Hub;
 use crate::leader::Leader;
 use crate::quorum::Quorum;
 use crate::server::Server;
+use crate::session::Bookmarks;
 use crate::shutdown::Tasks;
 use crate::store::{Memory, Redis, Store};
 use crate::{source, store};
@@ -24,6 +25,7 @@ const REST_DEADLINE: Duration = Duration::from_secs(1);
 /// A replica whose ports are bound, not running yet.
 pub struct App {
     hub: Arc<Hub>,
+    bookmarks: Arc<Bookmarks>,
     leader: Option<Leader>,
     server: Server,
     /// Connections and sessions.
@@ -41,6 +43,7 @@ impl App {
     pub fn bind(config: &Config) -> anyhow::Result<App> {
         let store = open_store(config)?;
         let hub = Arc::new(Hub::new(store.clone(), config.hub));
+        let bookmarks = Arc::new(Bookmarks::new(store.clone()));
         let leader = match config.role {
             Role::All | Role::Fetch => {
                 let quorum = Quorum::new(open_sources(config)?, config.quorum);
@@ -49,8 +52,15 @@ impl App {
             Role::Serve => None,
         };
         let (clients, unready, drain) = (Tasks::default(), CancellationToken::new(), CancellationToken::new());
-        let server = Server::bind(&config.server, hub.clone(), clients.clone(), unready.clone(), drain.clone())?;
-        Ok(App { hub, leader, server, clients, unready, drain })
+        let server = Server::bind(
+            &config.server,
+            hub.clone(),
+            bookmarks.clone(),
+            clients.clone(),
+            unready.clone(),
+            drain.clone(),
+        )?;
+        Ok(App { hub, bookmarks, leader, server, clients, unready, drain })
     }
 
     /// Where clients connect, if this replica serves any.
@@ -71,7 +81,7 @@ impl App {
         // Stopped by whoever runs this, or by ourselves.
         let asked = stop;
         let stop = asked.child_token();
-        let App { hub, leader, server, clients, unready, drain } = self;
+        let App { hub, bookmarks, leader, server, clients, unready, drain } = self;
         let (services, end) = (Tasks::default(), CancellationToken::new());
         if let Some(address) = server.address() {
             info!(%address, "listening");
@@ -86,6 +96,9 @@ impl App {
             following.run(until).await;
             drop(vital);
         });
+        // They end after the clients, whose last places they write.
+        let until = end.clone();
+        services.spawn(async move { bookmarks.run(until).await });
         let led = CancellationToken::new();
         match leader {
             Some(leader) => {

@@ -9,6 +9,7 @@ mod settings;
 pub use settings::{SETTINGS, Setting};
 
 use crate::tick::{Currencies, Currency};
+use crate::view::Hello;
 use crate::{hub, leader, quorum, server, store, telemetry};
 use read::Reader;
 use rust_decimal::Decimal;
@@ -107,7 +108,7 @@ impl Config {
                 max_deviation: read.share("BTCFEED_MAX_DEVIATION"),
             },
             leader: leader::Options {
-                replica: read.text("BTCFEED_REPLICA").unwrap_or_else(replica_name),
+                replica: read.replica(),
                 interval,
                 currencies,
                 lease_ttl,
@@ -116,7 +117,7 @@ impl Config {
             },
             store: store::Options { retention, lease_ttl },
             hub: hub::Options { window: read.number("BTCFEED_WINDOW", 100..=10_000_000), retention },
-            server: read.server(role, currencies, default_currency),
+            server: read.server(role, currencies, default_currency, interval),
             telemetry: read.telemetry(),
         };
         read.finish().map(|()| config)
@@ -195,7 +196,13 @@ impl Reader<'_> {
         SETTINGS.iter().find(|setting| setting.env == variable).and_then(|setting| self.text(setting.env))
     }
 
-    fn server(&mut self, role: Role, currencies: Currencies, default_currency: Currency) -> server::Options {
+    fn server(
+        &mut self,
+        role: Role,
+        currencies: Currencies,
+        default_currency: Currency,
+        interval: Duration,
+    ) -> server::Options {
         let second = Duration::from_secs(1);
         let listen = self.address("BTCFEED_LISTEN");
         let most = most_connections();
@@ -210,7 +217,25 @@ impl Reader<'_> {
                 write_stall: self.duration("BTCFEED_WRITE_STALL", second..=second * 3600),
                 ping_every: self.duration("BTCFEED_PING_EVERY", second..=second * 3600),
             },
+            heartbeat: self.duration("BTCFEED_HEARTBEAT", second..=second * 3600),
+            cors: self.cors(),
+            hello: Hello { replica: self.replica(), currencies, interval },
         }
+    }
+
+    fn replica(&self) -> String {
+        self.text("BTCFEED_REPLICA").unwrap_or_else(replica_name)
+    }
+
+    fn cors(&mut self) -> server::Cors {
+        let text = self.text("BTCFEED_CORS_ORIGINS").unwrap_or_default();
+        let cors = server::Cors::parse(&text);
+        if cors.is_none() {
+            let allowed = "*, none, or origins with commas between them as browsers write them (https://example.org, in small letters, \
+                           without a path and without the usual port)";
+            self.mistake(format!("BTCFEED_CORS_ORIGINS reads {allowed}, got {text:?}"));
+        }
+        cors.unwrap_or(server::Cors::Any)
     }
 
     fn telemetry(&mut self) -> telemetry::Options {

@@ -1,6 +1,6 @@
 //! What a feed is: entries in one order, each naming the one before it, so that anyone can tell that nothing is missing.
 //!
-//! The gap rule stands here once. [`Entry::continues`] compares an entry's `prev` with the last id that somebody has, and
+//! The gap rule stands here once. [`Continuity::of`] compares an entry's `prev` with the last id that somebody has, and
 //! the hub (against the store) and every session (against its client's cursor) ask nothing else.
 
 use crate::tick::{Currencies, Currency, Tick, TickId};
@@ -88,6 +88,8 @@ pub enum GapReason {
     HistoryExpired,
     /// The store lost it.
     HistoryLost,
+    /// The client asked for no more than so many ticks of replay.
+    ReplayLimit,
 }
 
 impl GapReason {
@@ -97,6 +99,7 @@ impl GapReason {
             GapReason::SourceOutage => "source_outage",
             GapReason::HistoryExpired => "history_expired",
             GapReason::HistoryLost => "history_lost",
+            GapReason::ReplayLimit => "replay_limit",
         }
     }
 }
@@ -127,18 +130,35 @@ pub enum Continuity {
     Lost,
 }
 
-impl Entry {
-    /// The gap rule: how this entry stands to `last`, the newest id that somebody has.
-    pub fn continues(&self, last: TickId) -> Continuity {
-        if self.id <= last {
+impl Outage {
+    /// The gap that it leaves for a client that chose `chosen`, if it leaves one. `before` is the tick that ends it.
+    pub fn gap(&self, chosen: Currencies, before: TickId) -> Option<Gap> {
+        let concerned = self.currencies.iter().copied().collect::<Currencies>().and(chosen);
+        let only = (concerned != chosen).then_some(concerned);
+        let gap = Gap { after: self.after, before, reason: GapReason::SourceOutage, only };
+        (!concerned.is_empty()).then_some(gap)
+    }
+}
+
+impl Continuity {
+    /// The gap rule: how an entry with this `id` and `prev` stands to `last`, the newest id that somebody has.
+    pub fn of(id: TickId, prev: TickId, last: TickId) -> Continuity {
+        if id <= last {
             Continuity::Known
-        } else if self.prev == last {
+        } else if prev == last {
             Continuity::Next
-        } else if self.prev > last {
+        } else if prev > last {
             Continuity::Missed
         } else {
             Continuity::Lost
         }
+    }
+}
+
+impl Entry {
+    /// How this entry stands to `last`, the newest id that somebody has.
+    pub fn continues(&self, last: TickId) -> Continuity {
+        Continuity::of(self.id, self.prev, last)
     }
 
     /// The tick, if the entry is one.

@@ -13,6 +13,7 @@ use crate::feed::{Continuity, Entry, Feed};
 use crate::store::{Live, Result, Store, StoreError};
 use crate::tick::{Currencies, TickId};
 use crate::view::View;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub struct Hub {
     /// A std lock: sessions read it for microseconds, the hub writes it once an entry, nobody holds it across an await.
     window: RwLock<Window>,
     capacity: usize,
+    retention: Duration,
     /// How many clients' reads may be under way in the store; the others wait. Following the store waits for none.
     readers: Semaphore,
     /// The newest id; sessions wait for it to move.
@@ -59,7 +61,8 @@ impl Hub {
     pub fn new(store: Arc<dyn Store>, options: Options) -> Hub {
         let window = RwLock::new(Window::new(options.window, options.retention));
         let (head, primed) = (watch::Sender::new(TickId::ZERO), watch::Sender::new(false));
-        Hub { store, window, capacity: options.window, readers: Semaphore::new(READERS), head, primed }
+        let (capacity, retention, readers) = (options.window, options.retention, Semaphore::new(READERS));
+        Hub { store, window, capacity, retention, readers, head, primed }
     }
 
     /// Follows the store until `stop`, however often it goes away.
@@ -99,6 +102,11 @@ impl Hub {
         *self.primed.borrow()
     }
 
+    /// How long an entry is kept.
+    pub fn retention(&self) -> Duration {
+        self.retention
+    }
+
     /// Something to wait on for the head to move.
     pub fn watch_head(&self) -> watch::Receiver<TickId> {
         self.head.subscribe()
@@ -109,8 +117,40 @@ impl Hub {
         self.window().read(view, cursor)
     }
 
+    /// The same with the entries themselves, for a client that does not want them all.
+    pub fn read_entries(&self, view: View, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
+        self.window().read_entries(view, cursor)
+    }
+
+    /// The id before the newest `count` ticks with a price in one of `currencies`; zero if there are not as many.
+    ///
+    /// # Errors
+    /// If the store must be asked and is away.
+    pub async fn before_newest_ticks(&self, count: usize, currencies: Currencies) -> Result<TickId> {
+        let wanted = |entry: &Entry| has_price(entry, currencies);
+        let (found, complete) = {
+            let window = self.window();
+            (window.before_newest(count, &wanted), window.is_complete())
+        };
+        if complete || found.is_some() {
+            return Ok(found.unwrap_or(TickId::ZERO));
+        }
+        let _reader = self.readers.acquire().await.map_err(|error| StoreError::Away(error.to_string()))?;
+        let mut asked = count;
+        loop {
+            let newest = self.store.newest(asked).await?;
+            let ticks = newest.iter().rev().filter(|entry| wanted(entry));
+            match ticks.clone().nth(count.saturating_sub(1)) {
+                Some(entry) => return Ok(entry.prev),
+                None if newest.len() < asked => return Ok(TickId::ZERO),
+                // Some were statuses, or ticks without the price.
+                None => asked += (count - ticks.count()).max(PAGE),
+            }
+        }
+    }
+
     /// The entries with `after < id <= until`, at most `limit`, from the window or, where that begins too late, from the
-    /// store. Oldest first.
+    /// store. Oldest first. To be awaited without a pause: only a few reads are under way at a time.
     ///
     /// # Errors
     /// If the store is asked and is away.
@@ -120,12 +160,41 @@ impl Hub {
         }
         let _reader = self.readers.acquire().await.map_err(|error| StoreError::Away(error.to_string()))?;
         let older = self.store.range(after, until, limit).await?;
-        Ok(older.into_iter().map(Arc::new).collect())
+        let mut entries: Vec<_> = older.into_iter().map(Arc::new).collect();
+        // The store has no more: what it has lost since, or does not have yet, may still be here.
+        let last = entries.last().map_or(after, |entry| entry.id);
+        entries.extend(self.window().held(last, until, limit - entries.len()));
+        Ok(entries)
+    }
+
+    /// The id of the `n`th entry with `after < id <= until`, counted from one, if there are so many.
+    ///
+    /// # Errors
+    /// If the store is asked and is away.
+    pub async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        {
+            let window = self.window();
+            if window.reaches(after) {
+                return Ok(window.nth(after, until, n));
+            }
+        }
+        let _reader = self.readers.acquire().await.map_err(|error| StoreError::Away(error.to_string()))?;
+        self.store.nth(after, until, n).await
+    }
+
+    /// The last entry up to `until`, if everything between the entry `after` and that one is in the window and nothing is missing.
+    pub fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
+        self.window().chained(after, until)
     }
 
     /// The newest tick with a price in one of `currencies`.
     pub fn latest_tick(&self, currencies: Currencies) -> Option<Arc<Entry>> {
-        self.newest(&|entry| entry.tick().is_some_and(|tick| !tick.currencies().and(currencies).is_empty()))
+        self.newest(&|entry| has_price(entry, currencies))
+    }
+
+    /// The newest status in the window.
+    pub fn status(&self) -> Option<Arc<Entry>> {
+        self.window().status()
     }
 
     fn window(&self) -> RwLockReadGuard<'_, Window> {
@@ -211,6 +280,11 @@ impl Hub {
         };
         self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
     }
+}
+
+/// Whether an entry is a tick with a price in one of `currencies`.
+fn has_price(entry: &Entry, currencies: Currencies) -> bool {
+    entry.tick().is_some_and(|tick| !tick.currencies().and(currencies).is_empty())
 }
 
 impl Feed for Hub {

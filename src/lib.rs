@@ -14,14 +14,18 @@
 //! | [`leader`] | campaign → lead → stand down |
 //! | [`view`] | format × currencies × framing → bytes, once a tick |
 //! | [`hub`] | follows the store, keeps the window, wakes the sessions |
+//! | [`candle`] | open, high, low, close of each minute, five minutes, hour |
 //! | [`session`] | cursor, limits, goodbye: shared by every transport |
-//! | [`server`] | WebSocket, REST, health |
+//! | [`server`] | WebSocket, events, gRPC, REST, health |
+//! | [`client`] | the SDK: connect, resume, back off; a stream of updates |
 //! | [`config`] | flags and environment → each module's options |
 //! | [`app`] | where everything meets |
 //! | [`cli`] | one file a subcommand |
 
 pub mod app;
+pub mod candle;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod feed;
 pub mod hub;

@@ -3,15 +3,22 @@
 //! A session does no I/O. Its whole life is one loop: send what stands after my cursor; wait until the head moves. Replay
 //! and live are the same step, so there is no moment between them in which an entry could be lost or doubled.
 
+mod bookmarks;
 mod goodbye;
+mod pace;
+mod subscription;
 
+pub use bookmarks::{BadClientId, Bookmark, Bookmarks, ClientId};
 pub use goodbye::Goodbye;
+pub use pace::Pace;
+pub use subscription::{Sessions, Subscription};
 
 use crate::feed::{Continuity, Entry, Feed, Gap, GapReason};
 use crate::hub::{Hub, Read};
 use crate::tick::TickId;
 use crate::view::View;
 use bytes::Bytes;
+use pace::Pacer;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -60,8 +67,8 @@ pub enum Step {
         /// The last id to read.
         until: TickId,
     },
-    /// Ask again when the hub's head has moved.
-    Wait,
+    /// Ask again when the hub's head has moved, or after this time.
+    Wait(Option<Duration>),
     /// Tell the client why, and close.
     Leave(Goodbye),
 }
@@ -81,12 +88,21 @@ pub struct Session {
     cursor: TickId,
     /// Whether the cursor is the id of an entry that the client has; otherwise it is a moment.
     has_cursor: bool,
-    /// Whether the store was asked for what is older than the window, and had nothing.
-    nothing_older: bool,
+    /// Up to where the store was asked last for what is older than the window, and up to where it had nothing.
+    asked_until: TickId,
+    nothing_until: TickId,
     /// Whether replay is over.
     synced: bool,
     /// Since when the client has not been at the head.
     behind_since: Option<Instant>,
+    /// For a client that does not want every tick.
+    pacer: Option<Box<Pacer>>,
+    /// The last id before what was left out of the replay, until the client has been told.
+    left_out_after: Option<TickId>,
+    /// What is said before everything else.
+    greeting: Option<Bytes>,
+    /// Where it is remembered how far the client is.
+    bookmark: Option<Bookmark>,
 }
 
 impl Session {
@@ -101,15 +117,44 @@ impl Session {
             // From the future: nothing to replay, so live.
             Start::Since(_) | Start::After(_) => (hub.head(), false),
         };
-        let max_lag = limits.max_lag;
-        Session { view, max_lag, cursor, has_cursor, nothing_older: false, synced: false, behind_since: None }
+        Session {
+            view,
+            max_lag: limits.max_lag,
+            cursor,
+            has_cursor,
+            asked_until: TickId::ZERO,
+            nothing_until: TickId::ZERO,
+            synced: false,
+            behind_since: None,
+            pacer: None,
+            left_out_after: None,
+            greeting: None,
+            bookmark: None,
+        }
+    }
+
+    /// The same for a client that does not want every tick. Whether it got the one that the cursor names tells `knows_price`.
+    fn paced(mut self, pace: Pace, knows_price: bool) -> Session {
+        let has = Some(self.cursor).filter(|_| self.has_cursor && knows_price);
+        self.pacer = Some(Box::new(Pacer::new(self.view, pace, has)));
+        if pace.changes && has.is_some() {
+            // What the client got last is told by the tick that its cursor names, which is read first.
+            (self.cursor, self.has_cursor) = (self.cursor.before(), false);
+        }
+        self
     }
 
     /// What to do now. To be asked whenever everything that was to be sent has been sent.
     pub fn step(&mut self, hub: &Hub, now: Instant) -> Step {
+        self.mark();
+        if let Some(greeting) = self.greeting.take() {
+            return Step::Send(vec![greeting]);
+        }
         loop {
-            match hub.read(self.view, self.cursor) {
-                Read::Older { before } if !self.nothing_older => {
+            match self.read(hub) {
+                // Also where it had nothing a moment ago, if the window has begun later since.
+                Read::Older { before } if self.nothing_until < before.prev => {
+                    self.asked_until = before.prev;
                     return Step::Load { after: self.cursor, until: before.prev };
                 }
                 // The store does not have it any more: the client is told, and goes on where the window begins.
@@ -123,19 +168,16 @@ impl Session {
                 Read::Nothing => {
                     self.behind_since = None;
                     if self.synced {
-                        return Step::Wait;
+                        return self.wait();
                     }
                     self.synced = true;
                     // A moment that nothing stands at would be no cursor to resume from.
-                    let id = if self.has_cursor { self.cursor } else { self.cursor.min(hub.head()) };
+                    let id = self.settled().unwrap_or_else(|| self.cursor.min(hub.head()));
                     return Step::Send(self.view.synced(id).into_iter().collect());
                 }
-                Read::Batch { first, mut bytes, last } => {
+                Read::Batch { items: bytes, last, .. } => {
                     if self.too_far_behind(now) {
                         return Step::Leave(Goodbye::TooSlow);
-                    }
-                    if let Some(gap) = self.gap_before(&first) {
-                        bytes.insert(0, gap);
                     }
                     self.move_to(last);
                     // Entries that are nothing in this view are passed over without a word.
@@ -151,11 +193,17 @@ impl Session {
     pub fn loaded(&mut self, entries: &[Arc<Entry>]) -> Vec<Bytes> {
         let mut bytes = Vec::with_capacity(entries.len());
         for entry in entries {
-            bytes.extend(self.gap_before(entry));
-            bytes.extend(Some(self.view.entry(entry)).filter(|bytes| !bytes.is_empty()));
+            self.tell_gap_before(entry, &mut bytes);
+            match &mut self.pacer {
+                None => bytes.push(self.view.entry(entry)),
+                Some(pacer) => pacer.take(entry, self.view.entry(entry), &mut bytes),
+            }
             self.move_to(entry.id);
         }
-        self.nothing_older = entries.is_empty();
+        bytes.retain(|bytes| !bytes.is_empty());
+        if entries.is_empty() {
+            self.nothing_until = self.asked_until;
+        }
         bytes
     }
 
@@ -164,10 +212,67 @@ impl Session {
         self.cursor
     }
 
+    /// What remembers how far the client is, to be closed with the session. It stands where everything had been sent for the
+    /// last time: what was handed out since may be dropped.
+    pub fn take_bookmark(&mut self) -> Option<Bookmark> {
+        self.bookmark.take()
+    }
+
+    /// Everything that was handed out has been sent.
+    fn mark(&self) {
+        if let (Some(bookmark), Some(id)) = (&self.bookmark, self.settled()) {
+            bookmark.move_to(id);
+        }
+    }
+
+    /// The id to resume after: before anything that is held back. None, if the client has nothing yet but a moment.
+    fn settled(&self) -> Option<TickId> {
+        let paced = self.pacer.as_ref().map(|pacer| pacer.settled(self.cursor));
+        let has = self.pacer.as_ref().is_some_and(|pacer| pacer.has() > TickId::ZERO);
+        (self.has_cursor || has).then(|| paced.unwrap_or(self.cursor))
+    }
+
+    /// Reads what stands after the cursor, behind a word about the gap before it, and without what the client does not want.
+    fn read(&mut self, hub: &Hub) -> Read {
+        if self.pacer.is_none() {
+            let mut read = hub.read(self.view, self.cursor);
+            if let Read::Batch { first, items, .. } = &mut read
+                && let Some(gap) = self.gap_before(first)
+            {
+                items.insert(0, gap);
+            }
+            return read;
+        }
+        match hub.read_entries(self.view, self.cursor) {
+            Read::Nothing => Read::Nothing,
+            Read::Older { before } => Read::Older { before },
+            Read::Batch { first, items, last } => {
+                let mut wanted = Vec::new();
+                self.tell_gap_before(&first, &mut wanted);
+                if let Some(pacer) = &mut self.pacer {
+                    for (entry, bytes) in items {
+                        pacer.take(&entry, bytes, &mut wanted);
+                    }
+                }
+                wanted.retain(|bytes| !bytes.is_empty());
+                Read::Batch { first, items: wanted, last }
+            }
+        }
+    }
+
+    /// At the head: nothing to send before it moves, unless a tick is held back that is due before.
+    fn wait(&mut self) -> Step {
+        match self.pacer.as_mut().and_then(|pacer| pacer.due_in(TickId::now())) {
+            Some(Duration::ZERO) => {
+                Step::Send(self.pacer.as_mut().and_then(|pacer| pacer.release()).into_iter().collect())
+            }
+            due_in => Step::Wait(due_in),
+        }
+    }
+
     fn move_to(&mut self, id: TickId) {
         self.cursor = id;
         self.has_cursor = true;
-        self.nothing_older = false;
     }
 
     /// Only a client that was in sync can be too slow: one that replays is as far behind as it asked to be, and one to
@@ -177,8 +282,25 @@ impl Session {
         self.synced && now.saturating_duration_since(since) > self.max_lag
     }
 
+    /// Says that there is a gap before `entry`, if there is one. What is held back stands before it.
+    fn tell_gap_before(&mut self, entry: &Entry, bytes: &mut Vec<Bytes>) {
+        if let Some(gap) = self.gap_before(entry) {
+            bytes.extend(self.pacer.as_mut().and_then(|pacer| pacer.release()));
+            bytes.push(gap);
+        }
+    }
+
     /// The gap between the cursor and `entry`, if there is one and the view shows it.
-    fn gap_before(&self, entry: &Entry) -> Option<Bytes> {
+    fn gap_before(&mut self, entry: &Entry) -> Option<Bytes> {
+        if let Some(after) = self.left_out_after.take() {
+            return self.view.gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
+        }
+        // The tick that the cursor names was to be read first, and is not there any more.
+        if let Some(has) =
+            self.pacer.as_ref().map(|pacer| pacer.has()).filter(|has| (self.cursor..entry.id).contains(has))
+        {
+            (self.cursor, self.has_cursor) = (has, true);
+        }
         let reason = match entry.continues(self.cursor) {
             Continuity::Next | Continuity::Known => return None,
             Continuity::Missed => GapReason::HistoryExpired,

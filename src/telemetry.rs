@@ -24,7 +24,9 @@ pub fn check_filter(filter: &str) -> Result<(), ParseError> {
 /// Starts logging. To be called once.
 pub fn init(options: &Options) {
     let filter = EnvFilter::builder().parse_lossy(&options.filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, because whoever read the log is gone, is dropped: to complain about it on standard error
+    // would panic, in whatever task was about to say something.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if options.json {
         log.json().flatten_event(true).init();
     } else {

@@ -3,13 +3,18 @@
 //! Nothing is serialised for one client. A [`View`] is a small number; the hub keeps the bytes of each entry for each view
 //! that somebody uses.
 
+mod csv;
 mod json;
+pub(crate) mod proto;
 
-use crate::feed::{Entry, Gap};
+pub(crate) use json::gap_fields;
+
+use crate::feed::{Entry, Gap, Status};
 use crate::tick::{Currencies, TickId};
 use bytes::Bytes;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What an update looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,20 +65,51 @@ impl fmt::Display for Format {
 pub enum Framing {
     /// A line of its own (NDJSON).
     Line,
+    /// A row of a table, or several (CSV), which is no JSON.
+    Row,
     /// A WebSocket text message in one unmasked frame, as servers send them (RFC 6455 §5.2).
     WebSocket,
+    /// A server-sent event (HTML Living Standard §9.2): updates without a name, everything else by its type.
+    Event,
+    /// A length-prefixed protobuf message, as gRPC sends them. Always everything, as in [`Format::Full`].
+    Grpc,
+}
+
+/// A message that is not framed yet.
+struct Message<'a> {
+    /// Its type, if it is not an update.
+    name: Option<&'static str>,
+    /// The id to resume from once one has it: an entry's last message carries it.
+    id: Option<TickId>,
+    json: &'a str,
 }
 
 impl Framing {
-    const COUNT: usize = 2;
+    const COUNT: usize = 5;
 
-    fn frame(self, message: &str, to: &mut Vec<u8>) {
-        if self == Framing::WebSocket {
-            text_frame_header(message.len(), to);
-        }
-        to.extend_from_slice(message.as_bytes());
-        if self == Framing::Line {
-            to.push(b'\n');
+    fn frame(self, message: &Message<'_>, to: &mut Vec<u8>) {
+        match self {
+            Framing::Line => {
+                to.extend_from_slice(message.json.as_bytes());
+                to.push(b'\n');
+            }
+            // Neither is made of messages in JSON.
+            Framing::Row | Framing::Grpc => {}
+            Framing::WebSocket => {
+                text_frame_header(message.json.len(), to);
+                to.extend_from_slice(message.json.as_bytes());
+            }
+            Framing::Event => {
+                if let Some(name) = message.name {
+                    to.extend_from_slice(format!("event: {name}\n").as_bytes());
+                }
+                if let Some(id) = message.id {
+                    to.extend_from_slice(format!("id: {id}\n").as_bytes());
+                }
+                to.extend_from_slice(b"data: ");
+                to.extend_from_slice(message.json.as_bytes());
+                to.extend_from_slice(b"\n\n");
+            }
         }
     }
 }
@@ -116,26 +152,100 @@ impl View {
 
     /// Everything that `entry` is in this view, framed; empty if it is nothing.
     pub fn entry(self, entry: &Entry) -> Bytes {
-        let mut bytes = Vec::new();
-        json::entry(self.format, self.currencies, entry, &mut |message| self.framing.frame(message, &mut bytes));
-        Bytes::from(bytes)
+        self.parts(entry, true, true)
+    }
+
+    /// The same without the gaps that end with it.
+    pub fn entry_alone(self, entry: &Entry) -> Bytes {
+        self.parts(entry, false, true)
+    }
+
+    /// The gaps that end with `entry`, in views that show gaps; empty if there are none.
+    pub fn outages(self, entry: &Entry) -> Bytes {
+        self.parts(entry, true, false)
     }
 
     /// A gap, in views that show gaps.
     pub fn gap(self, gap: &Gap) -> Option<Bytes> {
-        self.aside(&json::gap(gap))
+        match self.framing {
+            Framing::Row => return (self.format == Format::Full).then(|| Bytes::from(csv::gap(gap))),
+            Framing::Grpc => return Some(proto::framed(proto::gap(gap))),
+            _ => {}
+        }
+        self.aside(&Message { name: Some("gap"), id: None, json: &json::gap(gap) })
     }
 
     /// The end of replay, in views that show it.
     pub fn synced(self, id: TickId) -> Option<Bytes> {
-        self.aside(&json::synced(id))
+        if self.framing == Framing::Grpc {
+            return Some(proto::framed(proto::synced(id)));
+        }
+        let cursor = Some(id).filter(|id| *id > TickId::ZERO);
+        self.aside(&Message { name: Some("synced"), id: cursor, json: &json::synced(id) })
     }
 
-    fn aside(self, message: &str) -> Option<Bytes> {
+    /// What stands before everything else: the names of the columns, if it is a table.
+    pub fn header(self) -> &'static str {
+        if self.framing == Framing::Row { csv::header(self.format) } else { "" }
+    }
+
+    /// Who serves the client, and how the feed is, if that is known, in views that show it.
+    pub fn hello(self, hello: &Hello, status: Option<&Status>) -> Option<Bytes> {
+        if self.framing == Framing::Grpc {
+            return Some(proto::framed(proto::hello(hello, status)));
+        }
+        self.aside(&Message { name: Some("hello"), id: None, json: &json::hello(hello, status) })
+    }
+
+    /// Why the client is let go, as an event: the other framings have words of their own for it.
+    pub fn goodbye(reason: &'static str, message: &str) -> Bytes {
+        let mut bytes = Vec::new();
+        let json = json::goodbye(reason, message);
+        Framing::Event.frame(&Message { name: Some("goodbye"), id: None, json: &json }, &mut bytes);
+        Bytes::from(bytes)
+    }
+
+    /// Whether statuses, gaps and the like are shown: events have names for them, which readers of updates do not see.
+    pub fn shows_health(self) -> bool {
+        self.format == Format::Full || matches!(self.framing, Framing::Event | Framing::Grpc)
+    }
+
+    fn parts(self, entry: &Entry, outages: bool, event: bool) -> Bytes {
+        let (mut bytes, health) = (Vec::new(), self.shows_health());
+        match self.framing {
+            Framing::Row => return Bytes::from(csv::entry(self.format, self.currencies, entry)),
+            Framing::Grpc => {
+                proto::entry(self.currencies, entry, outages, event, &mut bytes);
+                return Bytes::from(bytes);
+            }
+            _ => {}
+        }
+        let emit = &mut |message: Message<'_>| self.framing.frame(&message, &mut bytes);
+        if outages && health {
+            json::outages(self.currencies, entry, emit);
+        }
+        if event {
+            json::event(self.format, self.currencies, health, entry, emit);
+        }
+        Bytes::from(bytes)
+    }
+
+    fn aside(self, message: &Message<'_>) -> Option<Bytes> {
         let mut bytes = Vec::new();
         self.framing.frame(message, &mut bytes);
-        (self.format == Format::Full).then(|| Bytes::from(bytes))
+        (self.shows_health() && !bytes.is_empty()).then(|| Bytes::from(bytes))
     }
+}
+
+/// Who serves a client, and what there is to have.
+#[derive(Clone, Debug)]
+pub struct Hello {
+    /// The replica's name.
+    pub replica: String,
+    /// The currencies that the feed carries.
+    pub currencies: Currencies,
+    /// The time between two ticks.
+    pub interval: Duration,
 }
 
 #[cfg(test)]
@@ -146,7 +256,7 @@ mod tests {
     fn each_view_has_its_own_index() {
         let mut seen = std::collections::HashSet::new();
         for format in Format::ALL {
-            for framing in [Framing::Line, Framing::WebSocket] {
+            for framing in [Framing::Line, Framing::Row, Framing::WebSocket, Framing::Event, Framing::Grpc] {
                 for currencies in
                     [Currencies::all(), crate::tick::Currency::Usd.into(), crate::tick::Currency::Eur.into()]
                 {
@@ -165,9 +275,18 @@ mod tests {
             (0x1_0000, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let mut frame = Vec::new();
-            Framing::WebSocket.frame(&"x".repeat(length), &mut frame);
+            Framing::WebSocket.frame(&Message { name: None, id: None, json: &"x".repeat(length) }, &mut frame);
             assert_eq!(frame[..header.len()], header);
             assert_eq!(frame.len(), header.len() + length);
         }
+    }
+
+    #[test]
+    fn an_event_has_a_name_unless_it_is_an_update_and_an_id_where_one_can_resume() {
+        let mut bytes = Vec::new();
+        let id = Some(TickId::from_ms(7));
+        Framing::Event.frame(&Message { name: None, id, json: "{}" }, &mut bytes);
+        Framing::Event.frame(&Message { name: Some("gap"), id: None, json: "{}" }, &mut bytes);
+        assert_eq!(String::from_utf8(bytes).unwrap(), "id: 7\ndata: {}\n\nevent: gap\ndata: {}\n\n");
     }
 }

@@ -1,5 +1,5 @@
-//! One WebSocket as a client sees it (RFC 6455), with nothing in it that costs time or memory: there are ten thousand, and
-//! what they take from the machine is taken from the server.
+//! One stream as a client sees it, a WebSocket (RFC 6455) or server-sent events over HTTP/1.1, with nothing in it that
+//! costs time or memory: there are ten thousand, and what they take from the machine is taken from the server.
 
 use anyhow::{bail, ensure};
 use socket2::{Domain, Socket, Type};
@@ -16,10 +16,18 @@ const FIRST_ADDRESS: u32 = 0x7f00_0101;
 /// How many connections were ever made. Ports stay taken for a minute, so an address is not used again.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
-/// A client's end of a WebSocket.
+/// The protocols that a client can read the feed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    WebSocket,
+    Events,
+}
+
+/// A client's end of a stream.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    door: Door,
     /// Whether the handshake is over.
     open: bool,
     /// What has come of the answer or frame that is not complete yet.
@@ -28,7 +36,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Begins to connect. When the socket can be written to, [`request`](Self::request) is next.
-    pub(crate) fn begin(server: SocketAddr) -> anyhow::Result<Connection> {
+    pub(crate) fn begin(server: SocketAddr, door: Door) -> anyhow::Result<Connection> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
         let address = Ipv4Addr::from(FIRST_ADDRESS + MADE.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS);
         socket.bind(&SocketAddrV4::new(address, 0).into())?;
@@ -37,7 +45,7 @@ impl Connection {
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => bail!(error),
-            _ => Ok(Connection { stream: socket.into(), open: false, partial: Vec::new() }),
+            _ => Ok(Connection { stream: socket.into(), door, open: false, partial: Vec::new() }),
         }
     }
 
@@ -46,10 +54,15 @@ impl Connection {
         if let Some(error) = self.stream.take_error()? {
             bail!(error);
         }
-        let request = format!(
-            "GET /v1/ws{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
+        let request = match self.door {
+            Door::WebSocket => format!(
+                "GET /v1/ws?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ),
+            Door::Events => {
+                format!("GET /v1/prices/stream?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            }
+        };
         self.stream.write_all(request.as_bytes())?;
         Ok(())
     }
@@ -86,9 +99,17 @@ impl Connection {
         let mut used = 0;
         if !self.open {
             let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(0) };
-            ensure!(bytes.starts_with(b"HTTP/1.1 101 "), "refused: {}", String::from_utf8_lossy(bytes));
+            let accepted: &[u8] = if self.door == Door::Events { b"HTTP/1.1 200 " } else { b"HTTP/1.1 101 " };
+            ensure!(bytes.starts_with(accepted), "refused: {}", String::from_utf8_lossy(bytes));
             self.open = true;
             used = end + 4;
+        }
+        if self.door == Door::Events {
+            while let Some((block, len)) = chunk(&bytes[used..])? {
+                used += len;
+                update(block).into_iter().for_each(&mut *say);
+            }
+            return Ok(used);
         }
         while let Some((opcode, payload, len)) = frame(&bytes[used..]) {
             match opcode {
@@ -127,4 +148,20 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
         short => (2, usize::from(short)),
     };
     Some((first & 0x0f, bytes.get(head..head + length)?, head + length))
+}
+
+/// The chunk that `bytes` begin with (RFC 9112 §7.1), and its length with what is around it; `None` if it is not complete.
+fn chunk(bytes: &[u8]) -> anyhow::Result<Option<(&[u8], usize)>> {
+    let Some(head) = bytes.windows(2).take(10).position(|pair| pair == b"\r\n") else { return Ok(None) };
+    let size = usize::from_str_radix(std::str::from_utf8(&bytes[..head])?, 16)?;
+    ensure!(size > 0, "the server has ended the stream");
+    let begin = head + 2;
+    Ok(bytes.get(begin..begin + size + 2).map(|chunk| (&chunk[..size], begin + size + 2)))
+}
+
+/// The data of an event that is an update: it has no name. This server never divides an event between chunks, nor puts two
+/// into one.
+fn update(event: &[u8]) -> Option<&[u8]> {
+    let mut lines = event.split(|byte| *byte == b'\n');
+    if event.starts_with(b"event: ") { None } else { lines.find_map(|line| line.strip_prefix(b"data: ")) }
 }

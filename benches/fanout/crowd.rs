@@ -1,7 +1,7 @@
 //! Many clients of one server, read by one thread.
 
 use crate::book::{Book, Faults};
-use crate::connection::Connection;
+use crate::connection::{Connection, Door};
 use crate::machine;
 use crate::witness::Witness;
 use anyhow::{Context, ensure};
@@ -25,8 +25,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// The clients of one server.
 pub(crate) struct Crowd {
     server: SocketAddr,
-    /// What every client asks for.
+    /// What every client asks for, and over which protocol.
     query: String,
+    door: Door,
     epoll: OwnedFd,
     /// `None` where the connection has ended.
     clients: Vec<Option<Connection>>,
@@ -41,10 +42,11 @@ pub(crate) struct Crowd {
 
 impl Crowd {
     /// Nobody yet. A `witness` tells afterwards what should have been sent.
-    pub(crate) fn new(server: SocketAddr, query: &str, witness: Option<Witness>) -> anyhow::Result<Crowd> {
+    pub(crate) fn new(server: SocketAddr, door: Door, witness: Option<Witness>) -> anyhow::Result<Crowd> {
         Ok(Crowd {
             server,
-            query: query.to_owned(),
+            query: "format=timedate".to_owned(),
+            door,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             clients: Vec::new(),
             open: 0,
@@ -53,6 +55,11 @@ impl Crowd {
             book: Book::default(),
             witness,
         })
+    }
+
+    /// Everybody who comes from now on replays from this moment on.
+    pub(crate) fn replay_since(&mut self, moment: &str) {
+        self.query.extend(["&since=", moment]);
     }
 
     /// Connects clients until there are `count`, a few at a time.
@@ -66,7 +73,7 @@ impl Crowd {
 
     /// Begins to connect another client, and does not wait.
     pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
-        let connection = Connection::begin(self.server).context("cannot connect")?;
+        let connection = Connection::begin(self.server, self.door).context("cannot connect")?;
         let number = epoll::EventData::new_u64(self.clients.len() as u64);
         epoll::add(&self.epoll, &connection, number, epoll::EventFlags::OUT)?;
         self.clients.push(Some(connection));

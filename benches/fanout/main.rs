@@ -1,8 +1,8 @@
 //! What one replica costs when it serves many clients, beside the least that any server could do on the same machine.
 //!
 //! `cargo bench --bench fanout` needs nothing but this repository. It starts `btcfeed serve` on the embedded store with a
-//! simulated market, opens 10,000 connections, and measures in rounds: a [`floor`] that only writes, the replica with idle
-//! clients, the replica with ticks. At last a herd of clients replays the history, all at once. Every update is checked to
+//! simulated market, opens 10,000 connections, and measures in rounds: a [`floor`] that only writes, and over WebSocket and
+//! events the replica with idle clients and the replica with ticks. At last a herd of clients replays the history, all at once. Every update is checked to
 //! reach every client exactly once and in order, or a server that drops would look fast.
 //!
 //! Only what was measured side by side compares: machines differ, and so does one machine from day to day. Where there
@@ -21,6 +21,7 @@ mod witness;
 use anyhow::{Context, ensure};
 use book::Faults;
 use clap::{Arg, ArgAction, Command, value_parser};
+use connection::Door;
 use report::Report;
 use server::Server;
 use std::path::Path;
@@ -94,9 +95,11 @@ fn run(plan: Plan) -> anyhow::Result<Report> {
     let mut report = Report::new(plan);
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
-        report.floor.push(measure::fan_out(&Server::floor(TICK_EVERY)?, plan)?);
-        report.idle.push(measure::idle(&Server::btcfeed(NEVER)?, plan)?);
-        report.fan_out.push(measure::fan_out(&Server::btcfeed(TICK_EVERY)?, plan)?);
+        report.floor.push(measure::fan_out(&Server::floor(TICK_EVERY)?, Door::WebSocket, plan)?);
+        for (door, results) in [(Door::WebSocket, &mut report.websocket), (Door::Events, &mut report.events)] {
+            results.idle.push(measure::idle(&Server::btcfeed(NEVER)?, door, plan)?);
+            results.fan_out.push(measure::fan_out(&Server::btcfeed(TICK_EVERY)?, door, plan)?);
+        }
     }
     eprintln!("the herd");
     report.herd = Some(measure::herd(&herd_server, plan)?);

@@ -2,6 +2,7 @@
 
 use crate::Plan;
 use crate::book::{Book, Faults};
+use crate::connection::Door;
 use crate::crowd::Crowd;
 use crate::machine::{memory_kib, processor_time};
 use crate::server::Server;
@@ -50,11 +51,11 @@ pub(crate) struct Herd {
 }
 
 /// Measures while every client gets every tick.
-pub(crate) fn fan_out(server: &Server, plan: Plan) -> anyhow::Result<FanOut> {
+pub(crate) fn fan_out(server: &Server, door: Door, plan: Plan) -> anyhow::Result<FanOut> {
     let (pid, clients) = (server.pid(), plan.connections);
     // The floor knows one format only.
     let witness = if server.is_floor() { None } else { Some(Witness::connect(server.address(), 1)?) };
-    let mut crowd = Crowd::new(server.address(), "", witness)?;
+    let mut crowd = Crowd::new(server.address(), door, witness)?;
     let few = FIRST_CLIENTS.min(clients / 2);
     crowd.grow(few)?;
     let ticks = crowd.book.len();
@@ -79,9 +80,9 @@ pub(crate) fn fan_out(server: &Server, plan: Plan) -> anyhow::Result<FanOut> {
 }
 
 /// Measures while clients have nothing to do but to be there.
-pub(crate) fn idle(server: &Server, plan: Plan) -> anyhow::Result<Idle> {
+pub(crate) fn idle(server: &Server, door: Door, plan: Plan) -> anyhow::Result<Idle> {
     let (pid, clients) = (server.pid(), plan.connections);
-    let mut crowd = Crowd::new(server.address(), "", Some(Witness::connect(server.address(), 1)?))?;
+    let mut crowd = Crowd::new(server.address(), door, Some(Witness::connect(server.address(), 1)?))?;
     let few = FIRST_CLIENTS.min(clients / 2);
     crowd.grow(few)?;
     crowd.during(IDLE)?;
@@ -105,7 +106,8 @@ pub(crate) fn herd(server: &Server, plan: Plan) -> anyhow::Result<Herd> {
     let witness = Witness::connect(server.address(), history)?;
     let ids = witness.ids().to_vec();
     let since = String::from_utf8_lossy(&ids[ids.len() - history]).into_owned();
-    let mut crowd = Crowd::new(server.address(), &format!("?since={since}"), Some(witness))?;
+    let mut crowd = Crowd::new(server.address(), Door::WebSocket, Some(witness))?;
+    crowd.replay_since(&since);
     crowd.book = Book::of_history(&ids, herd, history);
     let processor = processor_time(pid)?;
     let began = Instant::now();

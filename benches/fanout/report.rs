@@ -10,21 +10,35 @@ use std::time::Duration;
 pub(crate) struct Report {
     plan: Plan,
     pub(crate) floor: Vec<FanOut>,
+    pub(crate) websocket: Results,
+    pub(crate) events: Results,
+    pub(crate) herd: Option<Herd>,
+}
+
+/// What was measured over one protocol.
+#[derive(Default)]
+pub(crate) struct Results {
     pub(crate) idle: Vec<Idle>,
     pub(crate) fan_out: Vec<FanOut>,
-    pub(crate) herd: Option<Herd>,
+}
+
+impl Results {
+    fn delivered(&self) -> impl Iterator<Item = (u32, Faults)> {
+        let fan_out = self.fan_out.iter().map(|round| (round.delivered, round.faults));
+        fan_out.chain(self.idle.iter().map(|round| (round.delivered, round.faults)))
+    }
 }
 
 impl Report {
     pub(crate) fn new(plan: Plan) -> Report {
-        Report { plan, floor: Vec::new(), idle: Vec::new(), fan_out: Vec::new(), herd: None }
+        let (websocket, events) = (Results::default(), Results::default());
+        Report { plan, floor: Vec::new(), websocket, events, herd: None }
     }
 
     /// The updates that the replica delivered in all measurements, and what went wrong with them.
     pub(crate) fn delivered(&self) -> (u32, Faults) {
-        let fan_out = self.fan_out.iter().map(|round| (round.delivered, round.faults));
-        let idle = self.idle.iter().map(|round| (round.delivered, round.faults));
-        sum(fan_out.chain(idle).chain(self.herd.iter().map(|herd| (herd.delivered, herd.faults))))
+        let herd = self.herd.iter().map(|herd| (herd.delivered, herd.faults));
+        sum(self.websocket.delivered().chain(self.events.delivered()).chain(herd))
     }
 }
 
@@ -33,31 +47,39 @@ impl fmt::Display for Report {
         let Plan { connections, rounds, ticks, herd, history } = self.plan;
         writeln!(f, "{connections} clients, medians of {rounds} rounds of {ticks} ticks, one every {TICK_EVERY:?}.")?;
         writeln!(f, "{}.\n", machine::describe())?;
-        writeln!(f, "| | btcfeed | floor |\n|---|---|---|")?;
+        writeln!(f, "| | WebSocket | events | floor |\n|---|---|---|---|")?;
+        let (doors, floor) = ([&self.websocket, &self.events], &self.floor);
         let processor = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| micros(round.processor)));
-        let (ours, floor) = (processor(&self.fan_out), processor(&self.floor));
-        writeln!(f, "| processor time per update, µs | {ours:.2} ({:.2} × the floor) | {floor:.2} |", ours / floor)?;
+        let least = processor(floor);
+        let [websocket, events] = doors.map(|door| {
+            let ours = processor(&door.fan_out);
+            format!("{ours:.2} ({:.2} × the floor)", ours / least)
+        });
+        writeln!(f, "| processor time per update, µs | {websocket} | {events} | {least:.2} |")?;
         let spread = |fan_outs: &[FanOut], share: usize| {
             let mut spreads: Vec<_> = fan_outs.iter().flat_map(|round| &round.spreads).copied().collect();
             spreads.sort();
             millis(spreads[((spreads.len() - 1) * share).div_ceil(100)])
         };
         for share in [50, 99] {
-            let (ours, floor) = (spread(&self.fan_out, share), spread(&self.floor, share));
-            writeln!(f, "| from the first to the last client, p{share}, ms | {ours:.1} | {floor:.1} |")?;
+            let ([websocket, events], floor) = (doors.map(|door| spread(&door.fan_out, share)), spread(floor, share));
+            let row = format!("{websocket:.1} | {events:.1} | {floor:.1}");
+            writeln!(f, "| from the first to the last client, p{share}, ms | {row} |")?;
         }
-        let idle = median(self.idle.iter().map(|round| round.kib));
-        writeln!(f, "| memory per idle connection, KiB | {idle:.2} | |")?;
+        let [websocket, events] = doors.map(|door| median(door.idle.iter().map(|round| round.kib)));
+        writeln!(f, "| memory per idle connection, KiB | {websocket:.2} | {events:.2} | |")?;
         let kib = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| round.kib));
-        writeln!(f, "| the same while ticks go out, KiB | {:.2} | {:.2} |", kib(&self.fan_out), kib(&self.floor))?;
-        let set_up = median(self.idle.iter().map(|round| micros(round.set_up)));
-        writeln!(f, "| processor time per connection set up, µs | {set_up:.0} | |")?;
+        let ([websocket, events], floor) = (doors.map(|door| kib(&door.fan_out)), kib(floor));
+        writeln!(f, "| the same while ticks go out, KiB | {websocket:.2} | {events:.2} | {floor:.2} |")?;
+        let [websocket, events] = doors.map(|door| median(door.idle.iter().map(|round| micros(round.set_up))));
+        writeln!(f, "| processor time per connection set up, µs | {websocket:.0} | {events:.0} | |")?;
         if let Some(Herd { in_sync, processor, .. }) = self.herd {
             let (in_sync, processor) = (in_sync.as_secs_f64(), micros(processor));
-            writeln!(f, "| {herd} clients replay {history} ticks each, all in sync after, s | {in_sync:.2} | |")?;
-            writeln!(f, "| processor time per replayed update, µs | {processor:.2} | |")?;
+            writeln!(f, "| {herd} clients replay {history} ticks each, all in sync after, s | {in_sync:.2} | | |")?;
+            writeln!(f, "| processor time per replayed update, µs | {processor:.2} | | |\n")?;
         }
         let (ours, floor) = (self.delivered(), sum(self.floor.iter().map(|round| (round.delivered, round.faults))));
+        writeln!(f, "| all together | btcfeed | floor |\n|---|---|---|")?;
         writeln!(f, "| updates delivered | {} | {} |", ours.0, floor.0)?;
         writeln!(f, "| lost | {} | {} |", ours.1.lost, floor.1.lost)?;
         writeln!(f, "| doubled or out of order | {} | {} |", ours.1.doubled, floor.1.doubled)?;

@@ -45,7 +45,11 @@ impl Server {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = machine::on_server_core(|| command.spawn()).with_context(|| format!("{command:?}"))?;
         let mut log = BufReader::new(child.stderr.take().context("its log is ours")?).lines();
-        let address = listening(&mut log)?;
+        let address = logged(&mut log, "listening")?["address"].as_str().context("no address")?.parse()?;
+        if !is_floor {
+            // Before it has read its history it serves nobody.
+            logged(&mut log, "following the store")?;
+        }
         // The log must be read on, or the server waits for it. What is worth knowing is passed on.
         std::thread::spawn(move || {
             for line in log.map_while(Result::ok).filter(|line| !line.contains(r#""INFO""#)) {
@@ -83,15 +87,15 @@ impl Drop for Server {
     }
 }
 
-/// Reads the log up to the line that says where the server listens.
-fn listening(log: &mut Lines<BufReader<ChildStderr>>) -> anyhow::Result<SocketAddr> {
+/// Reads the log up to the line with this message.
+fn logged(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> anyhow::Result<Value> {
     let mut read = String::new();
     for line in log.map_while(Result::ok) {
         let entry: Value = serde_json::from_str(&line).unwrap_or_default();
-        if entry["message"] == "listening" {
-            return entry["address"].as_str().context("no address")?.parse().context("no such address");
+        if entry["message"] == message {
+            return Ok(entry);
         }
         read += &line;
     }
-    bail!("the server has ended before it listened: {read}")
+    bail!("the server has ended before {message:?} was in its log: {read}")
 }

@@ -2,7 +2,7 @@
 //! knows all ids there are. Clients of the other formats are checked against it.
 
 use crate::book::Id;
-use crate::connection::Connection;
+use crate::connection::{Connection, Door};
 use anyhow::{Context, ensure};
 use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::Value;
@@ -21,9 +21,9 @@ pub(crate) struct Witness {
 impl Witness {
     /// A client that reads the feed from its beginning, and has seen so many ticks.
     pub(crate) fn connect(server: SocketAddr, ticks: usize) -> anyhow::Result<Witness> {
-        let mut connection = Connection::begin(server)?;
+        let mut connection = Connection::begin(server, Door::WebSocket)?;
         poll(&mut [PollFd::new(&connection, PollFlags::OUT)], None)?;
-        connection.request("?format=full&since=0")?;
+        connection.request("format=full&since=0")?;
         let mut witness = Witness { connection, newest: None, ids: Vec::new() };
         let mut buffer = vec![0; 64 * 1024];
         while witness.ids.len() < ticks {

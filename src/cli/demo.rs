@@ -51,11 +51,15 @@ fn invitation(market: &str, address: SocketAddr) -> String {
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
     format!(
         "\n  btcfeed demo: {market}\n\n  \
+         the page         http://{host}/\n  \
          latest price     curl 'http://{host}/v1/prices/latest'\n  \
          both currencies  curl 'http://{host}/v1/prices/latest?currency=USD,EUR'\n  \
          history          curl 'http://{host}/v1/prices?limit=10&format=full'\n  \
-         live stream      ws://{host}/v1/ws          (websocat, wscat, or a browser's WebSocket)\n  \
-         with replay      ws://{host}/v1/ws?since=0&currency=USD,EUR&format=full\n\n  \
+         live events      curl -N 'http://{host}/v1/prices/stream'\n  \
+         live WebSocket   ws://{host}/v1/ws          (websocat, wscat, or a browser's)\n  \
+         with replay      ws://{host}/v1/ws?since=0&currency=USD,EUR&format=full\n  \
+         in a terminal    btcfeed watch {host} --currency USD,EUR\n  \
+         how to read it   http://{host}/docs\n\n  \
          stop with Ctrl-C\n"
     )
 }
@@ -66,7 +70,7 @@ async fn print(hub: &Hub) {
     let view = View { format: Format::Timedate, currencies, framing: Framing::Line };
     let (mut head, mut cursor) = (hub.watch_head(), crate::tick::TickId::ZERO);
     loop {
-        while let Read::Batch { bytes, last, .. } = hub.read(view, cursor) {
+        while let Read::Batch { items: bytes, last, .. } = hub.read(view, cursor) {
             let mut out = std::io::stdout().lock();
             // Nobody reading is no reason to stop serving.
             bytes.iter().try_for_each(|bytes| out.write_all(bytes)).and_then(|()| out.flush()).ok();

@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod healthcheck;
 mod serve;
+mod watch;
 
 use crate::config::{Config, SETTINGS};
 use clap::{Arg, ArgMatches, Command};
@@ -22,6 +23,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let (name, flags) = matches.subcommand().unwrap_or(("serve", &matches));
+    // It serves nothing, so none of the settings below concern it.
+    if name == "watch" {
+        return watch::run(flags);
+    }
     let given = |variable: &str| given(flags, variable);
     let config = match Config::read(given) {
         Ok(config) => config,
@@ -71,7 +76,7 @@ fn command() -> Command {
         .after_help("Every flag has a variable of the environment; flags win. Exit codes: 0 stopped cleanly, 1 failed, 2 wrong setting.")
         .args(settings())
         .args_conflicts_with_subcommands(true)
-        .subcommands([serve, demo, healthcheck, config])
+        .subcommands([serve, demo, watch::command(), healthcheck, config])
 }
 
 fn settings() -> impl Iterator<Item = Arg> {
@@ -83,7 +88,7 @@ fn settings() -> impl Iterator<Item = Arg> {
 }
 
 /// Runs `work` on as many threads as there are cores, or as `TOKIO_WORKER_THREADS` says.
-fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(work);
     // A look-up of a name that hangs would otherwise keep the process alive.

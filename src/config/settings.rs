@@ -81,6 +81,12 @@ pub const SETTINGS: &[Setting] = &[
         "How long a client may take nothing of what it is sent before it is let go (4408)",
     ),
     setting("BTCFEED_PING_EVERY", "20s", "How often a client is pinged, and how long its pong may take"),
+    setting("BTCFEED_HEARTBEAT", "15s", "How often an event stream is sent a comment, to show that it is still there"),
+    setting(
+        "BTCFEED_CORS_ORIGINS",
+        "*",
+        "The origins whose pages may read the feed: * for any, none, or a list (https://example.org)",
+    ),
     setting("RUST_LOG", "info", "What is logged: error, warn, info, debug, trace, or module=level pairs"),
     setting("BTCFEED_LOG_FORMAT", "text", "How it is logged: text or json"),
 ];

@@ -71,6 +71,13 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
         ("BTCFEED_MAX_LAG", "0s", "BTCFEED_MAX_LAG reads a duration from 1s"),
         ("BTCFEED_WRITE_STALL", "x", "BTCFEED_WRITE_STALL reads a duration from 1s"),
         ("BTCFEED_PING_EVERY", "x", "BTCFEED_PING_EVERY reads a duration from 1s"),
+        ("BTCFEED_HEARTBEAT", "x", "BTCFEED_HEARTBEAT reads a duration from 1s"),
+        (
+            "BTCFEED_CORS_ORIGINS",
+            "https://Example.org",
+            "BTCFEED_CORS_ORIGINS reads *, none, or origins with commas between them as browsers write them \
+             (https://example.org, in small letters, without a path and without the usual port), got \"https://Example.org\"",
+        ),
         ("RUST_LOG", "loud=very", r#"RUST_LOG reads a level or module=level pairs, got "loud=very""#),
         ("BTCFEED_LOG_FORMAT", "xml", r#"BTCFEED_LOG_FORMAT reads text or json, got "xml""#),
     ];

@@ -18,7 +18,7 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// What a session finds after its cursor.
 #[derive(Debug)]
-pub enum Read {
+pub enum Read<T = Bytes> {
     /// Nothing: it is at the head.
     Nothing,
     /// Entries that were in the feed but no longer in the window; the store may have them.
@@ -30,8 +30,8 @@ pub enum Read {
     Batch {
         /// The first of them.
         first: Arc<Entry>,
-        /// Their bytes, those that are nothing in this view left out.
-        bytes: Vec<Bytes>,
+        /// What they are in this view.
+        items: Vec<T>,
         /// The id of the last of them.
         last: TickId,
     },
@@ -41,6 +41,8 @@ pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
     /// How many entries were dropped at the front since the beginning: the number of the first one.
     first_number: u64,
+    /// The newest status among them: every client that says hello is told it.
+    status: Option<Arc<Entry>>,
     capacity: usize,
     retention: Duration,
     /// Whether the store has nothing older than the window.
@@ -58,7 +60,7 @@ struct Tape {
 impl Window {
     pub(super) fn new(capacity: usize, retention: Duration) -> Window {
         let tapes = (0..View::COUNT).map(|_| Mutex::default()).collect();
-        Window { entries: VecDeque::new(), first_number: 0, capacity, retention, complete: true, tapes }
+        Window { entries: VecDeque::new(), first_number: 0, status: None, capacity, retention, complete: true, tapes }
     }
 
     pub(super) fn set_complete(&mut self, complete: bool) {
@@ -75,7 +77,11 @@ impl Window {
             return;
         }
         let oldest_kept = entry.id.minus(self.retention);
-        self.entries.push_back(Arc::new(entry));
+        let entry = Arc::new(entry);
+        if entry.status().is_some() {
+            self.status = Some(entry.clone());
+        }
+        self.entries.push_back(entry);
         while self.entries.front().is_some_and(|first| first.id < oldest_kept) {
             self.drop_first();
         }
@@ -86,7 +92,10 @@ impl Window {
     }
 
     fn drop_first(&mut self) {
-        self.entries.pop_front();
+        let dropped = self.entries.pop_front();
+        if self.status.as_ref().map(|status| status.id) == dropped.map(|entry| entry.id) {
+            self.status = None;
+        }
         self.first_number += 1;
     }
 
@@ -100,7 +109,17 @@ impl Window {
         self.entries.front().filter(|first| !self.complete && first.prev > id)
     }
 
+    /// What stands after `cursor`: the bytes in `view`, entries that are nothing in it left out.
     pub(super) fn read(&self, view: View, cursor: TickId) -> Read {
+        self.scan(view, cursor, |_, bytes| Some(bytes.clone()).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// What stands after `cursor`: every entry with its bytes in `view`.
+    pub(super) fn read_entries(&self, view: View, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
+        self.scan(view, cursor, |entry, bytes| Some((entry.clone(), bytes.clone())))
+    }
+
+    fn scan<T>(&self, view: View, cursor: TickId, pick: impl Fn(&Arc<Entry>, &Bytes) -> Option<T>) -> Read<T> {
         if let Some(before) = self.begins_too_late(cursor) {
             return Read::Older { before: before.clone() };
         }
@@ -108,20 +127,18 @@ impl Window {
         let Some(first) = self.entries.get(place) else { return Read::Nothing };
         let mut tape = self.tapes[view.index()].lock().unwrap_or_else(PoisonError::into_inner);
         tape.align(self.first_number, self.entries.len());
-        let (mut bytes, mut size, mut last) = (Vec::new(), 0, first.prev);
+        let (mut items, mut size, mut last) = (Vec::new(), 0, first.prev);
         for (entry, encoded) in self.entries.range(place..).zip(tape.encoded.range_mut(place..)).take(READ_ENTRIES) {
             // A chain that is broken here is for the next read, whose reader compares its cursor with the first entry.
             if entry.prev != last || size > READ_BYTES {
                 break;
             }
             let encoded = encoded.get_or_insert_with(|| view.entry(entry));
-            if !encoded.is_empty() {
-                size += encoded.len();
-                bytes.push(encoded.clone());
-            }
+            size += encoded.len();
+            items.extend(pick(entry, encoded));
             last = entry.id;
         }
-        Read::Batch { first: first.clone(), bytes, last }
+        Read::Batch { first: first.clone(), items, last }
     }
 
     /// The entries with `after < id <= until`, at most `limit`; `None` if the window begins too late to tell.
@@ -129,12 +146,50 @@ impl Window {
         if self.begins_too_late(after).is_some() {
             return None;
         }
+        Some(self.held(after, until, limit))
+    }
+
+    /// Whether everything after `id` is here, as far as it is anywhere.
+    pub(super) fn reaches(&self, id: TickId) -> bool {
+        self.begins_too_late(id).is_none()
+    }
+
+    /// The id of the `n`th entry here with `after < id <= until`, if there are so many.
+    pub(super) fn nth(&self, after: TickId, until: TickId, n: usize) -> Option<TickId> {
+        let found = self.entries.get(self.place_after(after) + n - 1).map(|entry| entry.id);
+        found.filter(|id| *id <= until)
+    }
+
+    /// The entries with `after < id <= until` that are here, at most `limit`.
+    pub(super) fn held(&self, after: TickId, until: TickId, limit: usize) -> Vec<Arc<Entry>> {
         let entries = self.entries.range(self.place_after(after)..);
-        Some(entries.take_while(|entry| entry.id <= until).take(limit).cloned().collect())
+        entries.take_while(|entry| entry.id <= until).take(limit).cloned().collect()
+    }
+
+    /// The last entry up to `until`, if all between `after` and it are here and follow on each other.
+    pub(super) fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
+        let mut part = self.entries.range(self.place_after(after)..).take_while(|entry| entry.id <= until);
+        if !self.reaches(after) {
+            return None;
+        }
+        part.try_fold(after, |last, entry| (entry.prev == last).then_some(entry.id))
     }
 
     pub(super) fn after(&self, id: TickId) -> Vec<Arc<Entry>> {
         self.entries.range(self.place_after(id)..).cloned().collect()
+    }
+
+    pub(super) fn status(&self) -> Option<Arc<Entry>> {
+        self.status.clone()
+    }
+
+    /// The id before the newest `count` entries that are `wanted`, if there are as many here.
+    pub(super) fn before_newest(&self, count: usize, wanted: &dyn Fn(&Entry) -> bool) -> Option<TickId> {
+        self.entries.iter().rev().filter(|entry| wanted(entry)).nth(count.checked_sub(1)?).map(|entry| entry.prev)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
 
     pub(super) fn newest(&self, wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
@@ -174,7 +229,7 @@ mod tests {
 
     fn batch(window: &Window, cursor: u64) -> (u64, usize, u64) {
         match window.read(VIEW, TickId::from_ms(cursor)) {
-            Read::Batch { first, bytes, last } => (first.id.ms(), bytes.len(), last.ms()),
+            Read::Batch { first, items, last } => (first.id.ms(), items.len(), last.ms()),
             other => panic!("{other:?}"),
         }
     }
@@ -199,7 +254,7 @@ mod tests {
     fn everybody_gets_the_same_bytes() {
         let window = window(100, 1..=10);
         let read = || match window.read(VIEW, TickId::ZERO) {
-            Read::Batch { bytes, .. } => bytes.iter().map(|bytes| bytes.as_ptr()).collect::<Vec<_>>(),
+            Read::Batch { items, .. } => items.iter().map(|bytes| bytes.as_ptr()).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         };
         assert_eq!(read(), read());
@@ -216,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_status_is_known_until_it_leaves_the_window() {
+        let tick = |id| {
+            let tick = crate::tick::Tick { prices: [].into(), sources: [].into() };
+            let event = Event::Tick { tick, outages: vec![] };
+            Entry { id: TickId::from_ms(id), prev: TickId::from_ms(id - 10), event }
+        };
+        let mut window = window(3, 1..=2);
+        window.push(tick(30));
+        assert_eq!(window.status().unwrap().id.ms(), 20);
+        window.push(tick(40));
+        assert_eq!(window.status().unwrap().id.ms(), 20, "the older one has gone, this one is there");
+        window.push(tick(50));
+        assert!(window.status().is_none());
+    }
+
+    #[test]
     fn a_window_that_is_complete_begins_where_it_begins() {
         let mut window = window(100, 1..=10);
         window.push(entry(3_600_095, 100));
@@ -228,5 +299,15 @@ mod tests {
         window.push(entry(50, 40));
         assert_eq!(batch(&window, 10), (20, 2, 30));
         assert_eq!(batch(&window, 30), (50, 1, 50));
+    }
+
+    #[test]
+    fn a_part_is_chained_only_if_all_of_it_is_here() {
+        let mut window = window(5, 1..=10);
+        assert_eq!(window.chained(TickId::from_ms(20), TickId::from_ms(40)), None, "all of it is before the window");
+        window.push(entry(150, 140));
+        let chained = |after, until| window.chained(TickId::from_ms(after), TickId::from_ms(until)).map(TickId::ms);
+        assert_eq!((chained(60, 100), chained(60, 95), chained(100, 100)), (Some(100), Some(90), Some(100)));
+        assert_eq!((chained(50, 100), chained(60, 150), chained(65, 90)), (None, None, None));
     }
 }

@@ -1,23 +1,34 @@
 //! Accepts connections and speaks HTTP on them, with a bound on everything that a client could make large or long.
 
-use super::problem::Problem;
+mod flow;
+mod gate;
+mod protocol;
+#[cfg(test)]
+mod tests;
+
+pub(super) use gate::{OpenStream, Peer};
+
+use super::full;
+use crate::session::Limits;
 use crate::shutdown::Tasks;
 use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
-use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse, Response};
+use flow::{Flow, Watched};
+use gate::{Gate, Turn};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use hyper_util::rt::TokioIo;
+use protocol::Protocol;
+use socket2::{Domain, Protocol as Transport, SockRef, Socket, Type};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
@@ -27,80 +38,49 @@ use tracing::{debug, warn};
 
 /// How long a request's head may take to come, and a connection to stay without one.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// The longest request head.
-const HEAD_BYTES: usize = 16 * 1024;
 /// How long a connection may serve requests before it is asked to close, and how long the last answer may then take. A
-/// connection that became a WebSocket is not concerned.
+/// connection that became a WebSocket is not concerned, and answers that stream are waited for.
 const LIFETIME: Duration = Duration::from_secs(300);
 const LAST_ANSWER: Duration = Duration::from_secs(30);
-/// Connections over the limit that are told so at any one time; more are closed without a word.
-const REFUSALS: usize = 64;
+/// How long it may take once the replica stops.
+const FAREWELL: Duration = Duration::from_secs(3);
+/// The lifetime of a connection over the limit.
+const REFUSED_LIFETIME: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted; the kernel's own bound (`net.core.somaxconn`) may be lower.
 const BACKLOG: i32 = 4096;
 /// The kernel's buffer for what a client has not read yet. Without a bound it grows to 4 MiB for a slow client.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
-/// How long sent data may stay unacknowledged before the connection is given up.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// The pause after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// A port that is bound and not yet served.
 pub(super) struct Listener {
-    listener: TcpListener,
+    socket: TcpListener,
     gate: Arc<Gate>,
-}
-
-/// How many connections there may be, and are.
-#[derive(Debug)]
-struct Gate {
-    limit: usize,
-    open: AtomicUsize,
-}
-
-/// A connection's place among those that are allowed, given back when the last copy of it is dropped.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    _place: Arc<Place>,
-}
-
-#[derive(Debug)]
-struct Place(Arc<Gate>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Gate {
-    /// A place, and whether it is within the limit; `None` if there is none even for a refusal.
-    fn enter(self: &Arc<Gate>) -> Option<(Peer, bool)> {
-        let before = self.open.fetch_add(1, Ordering::Relaxed);
-        let place = Place(self.clone());
-        (before < self.limit + REFUSALS).then(|| (Peer { _place: Arc::new(place) }, before < self.limit))
-    }
+    limits: Limits,
+    lifetime: Duration,
 }
 
 impl Listener {
-    /// Binds `address` for at most `limit` connections.
-    pub(super) fn bind(address: SocketAddr, limit: usize) -> io::Result<Listener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    /// Binds `address` for at most `limit` clients, each of which is allowed what `limits` say.
+    pub(super) fn bind(address: SocketAddr, limit: usize, limits: Limits) -> io::Result<Listener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Transport::TCP))?;
         socket.set_reuse_address(true)?;
         // Accepted connections inherit it.
         socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        let gate = Arc::new(Gate { limit, open: AtomicUsize::new(0) });
-        Ok(Listener { listener: TcpListener::from_std(socket.into())?, gate })
+        let socket = TcpListener::from_std(socket.into())?;
+        Ok(Listener { socket, gate: Gate::new(limit), limits, lifetime: LIFETIME })
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.socket.local_addr()
     }
 
     /// Serves `router` until `stop`, then lets answers under way finish.
     pub(super) async fn serve(self, router: Router, tasks: Tasks, stop: CancellationToken) {
-        while let Some(accepted) = stop.run_until_cancelled(self.listener.accept()).await {
+        while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             let stream = match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -109,48 +89,107 @@ impl Listener {
                     continue;
                 }
             };
+            let socket = SockRef::from(&stream);
+            // How long a client may take nothing of what it is sent before the kernel gives it up.
+            let stall = Some(self.limits.write_stall);
+            if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(stall)) {
+                debug!(%error, "a connection was gone before it was served");
+                continue;
+            }
             if let Some((peer, allowed)) = self.gate.enter() {
-                let router = if allowed { router.clone() } else { full() };
-                tasks.spawn(serve_connection(stream, router, peer, stop.clone()));
+                let (router, lifetime) =
+                    if allowed { (router.clone(), self.lifetime) } else { (full::router(), REFUSED_LIFETIME) };
+                let connection = Connection { peer, lifetime, limits: self.limits, tasks: tasks.clone() };
+                let stop = stop.clone();
+                tasks.spawn(connection.serve(stream, router, stop));
             }
         }
     }
 }
 
-/// What a connection over the limit gets, whatever it asks for.
-fn full() -> Router {
-    Router::new().fallback(async || {
-        let problem = Problem::unavailable("this replica has all the connections that it takes, try again in a while");
-        problem.with(&[(CONNECTION, "close")])
-    })
+/// A client's connection.
+struct Connection {
+    peer: Peer,
+    lifetime: Duration,
+    limits: Limits,
+    tasks: Tasks,
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, peer: Peer, stop: CancellationToken) {
-    let socket = SockRef::from(&stream);
-    if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))) {
-        debug!(%error, "a connection was gone before it was served");
-        return;
-    }
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer.clone());
-        let answering = router.clone().oneshot(request.map(Body::new));
-        async { Ok::<Response, Infallible>(answering.await.into_response()) }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = sleep(LIFETIME) => {} } } => {
-            connection.as_mut().graceful_shutdown();
-            timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+impl Connection {
+    async fn serve(self, stream: TcpStream, router: Router, stop: CancellationToken) {
+        // At the end of either time it has asked for nothing.
+        let begun = stop.run_until_cancelled(timeout(HEAD_DEADLINE, Protocol::of(&stream))).await;
+        let Some(Ok(Ok(protocol))) = begun else { return };
+        let peer = self.peer.clone();
+        let answer = move |mut request: Request<Incoming>, router: Router| {
+            request.extensions_mut().insert(peer.clone());
+            router.oneshot(request.map(Body::new))
+        };
+        let served = match protocol {
+            Protocol::Http1 => {
+                let flow = Arc::<Flow>::default();
+                let watched = flow.clone();
+                let service = service_fn(move |request| {
+                    let (answering, flow) = (answer(request, router.clone()), watched.clone());
+                    async { Ok::<_, Infallible>(watch(answering.await.into_response(), flow, None)) }
+                });
+                let connection = protocol::http1(HEAD_DEADLINE).serve_connection(TokioIo::new(stream), service);
+                let live = self.live(connection.with_upgrades(), UpgradeableConnection::graceful_shutdown, &stop);
+                flow.watch(self.limits.write_stall, live).await
+            }
+            Protocol::Http2 => {
+                let peer = self.peer.clone();
+                let service = service_fn(move |request| {
+                    let turn = peer.begin();
+                    let router = if turn.is_some() { router.clone() } else { full::router() };
+                    let answering = answer(request, router);
+                    // Run by the stream's own task.
+                    async {
+                        let response = answering.await.into_response();
+                        Ok::<_, Infallible>(watch(response, protocol::stream_flow(), turn))
+                    }
+                });
+                let server = protocol::http2(self.tasks.clone(), &self.limits);
+                let connection = server.serve_connection(TokioIo::new(stream), service);
+                // Boxed, or its many kilobytes would be kept for every connection that is not one.
+                Some(Box::pin(self.live(connection, http2::Connection::graceful_shutdown, &stop)).await)
+            }
+        };
+        match served {
+            Some(Ok(())) => {}
+            Some(Err(error)) => debug!(%error, "a connection ended early"),
+            None => debug!("a connection is closed whose client takes nothing"),
         }
-    };
-    if let Err(error) = served {
-        debug!(%error, "a connection ended early");
     }
+
+    /// Drives the connection until it ends, is too old, or `stop`; then it takes no more requests, and ends when those
+    /// that it has are answered.
+    async fn live<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        connection: C,
+        take_no_more: impl FnOnce(Pin<&mut C>),
+        stop: &CancellationToken,
+    ) -> hyper::Result<()> {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = stop.cancelled() => {}
+            () = sleep(self.lifetime) => {}
+        }
+        take_no_more(connection.as_mut());
+        let last_answer = async {
+            // Streams have no end but the client's, or `stop`.
+            tokio::select! { () = self.peer.without_streams() => {}, () = stop.cancelled() => {} }
+            // One that does not take what it is sent cannot hold up the replica's end.
+            tokio::select! {
+                () = sleep(LAST_ANSWER) => self.peer.without_streams().await,
+                () = async { stop.cancelled().await; sleep(FAREWELL).await } => {}
+            }
+        };
+        tokio::select! { served = connection => served, () = last_answer => Ok(()) }
+    }
+}
+
+fn watch(response: Response, flow: Arc<Flow>, turn: Option<Turn>) -> Response {
+    response.map(|body| Body::new(Watched::new(body, flow, turn)))
 }

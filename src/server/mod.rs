@@ -1,28 +1,48 @@
-//! The doors: HTTP and WebSocket for clients on one port, health for operators on another.
+//! The doors: HTTP, WebSocket and gRPC for clients on one port, health for operators on another.
 //!
 //! A file here holds framing and nothing else. What two doors have in common is in [`session`](crate::session).
 
+mod answer;
+mod candles;
+mod compress;
+mod cors;
+mod docs;
+mod follow;
+mod full;
+mod grpc;
+mod history;
+mod latest;
 mod listener;
+mod media;
 mod ops;
+mod page;
 mod problem;
 mod query;
-mod rest;
+mod sse;
 mod ws;
 
+pub use cors::Cors;
+
 use crate::hub::Hub;
-use crate::session::Limits;
+use crate::session::{Bookmarks, Limits, Session, Sessions, Subscription};
 use crate::shutdown::Tasks;
 use crate::tick::{Currencies, Currency};
+use crate::view::{Framing, Hello};
 use anyhow::Context;
-use axum::Router;
-use axum::http::{StatusCode, Uri};
-use axum::routing::{any, get};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::{Extension, Router};
+use candles::Candles;
+use docs::{Documents, Facts};
 use listener::Listener;
 use problem::Problem;
 use query::Offer;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 /// What the server is told.
 #[derive(Clone, Debug)]
@@ -39,6 +59,12 @@ pub struct Options {
     pub max_connections: usize,
     /// What a client's session allows.
     pub limits: Limits,
+    /// How often an event stream says that it is still there.
+    pub heartbeat: Duration,
+    /// The origins whose pages may read the feed.
+    pub cors: Cors,
+    /// What clients are told who want to know who serves them.
+    pub hello: Hello,
 }
 
 /// Connections on the operator's port.
@@ -46,9 +72,11 @@ const MAX_OPS_CONNECTIONS: usize = 64;
 
 /// What every request can see.
 struct State {
-    hub: Arc<Hub>,
+    sessions: Sessions,
+    cors: Cors,
+    candles: Candles,
     offer: Offer,
-    limits: Limits,
+    heartbeat: Duration,
     tasks: Tasks,
     /// Cancelled when no new clients are wanted.
     unready: CancellationToken,
@@ -60,7 +88,21 @@ impl State {
     /// The hub, once it has the history: before, a client would be told that there is none.
     fn primed_hub(&self) -> Result<&Hub, Problem> {
         let unprimed = || Problem::unavailable("this replica has not read the history yet, try another or again");
-        self.hub.is_primed().then_some(&*self.hub).ok_or_else(unprimed)
+        self.hub().is_primed().then(|| self.hub()).ok_or_else(unprimed)
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.sessions.hub
+    }
+
+    /// A session for a client, unless this is no time for new ones.
+    async fn open(&self, asked: &Subscription, framing: Framing) -> Result<Session, Problem> {
+        self.primed_hub()?;
+        if self.drain.is_cancelled() {
+            return Err(Problem::unavailable("this replica is stopping, try another"));
+        }
+        let away = |_| Problem::unavailable("where to begin cannot be looked up now, try again or say after which id");
+        self.sessions.open(asked, framing).await.map_err(away)
     }
 }
 
@@ -79,18 +121,23 @@ impl Server {
     pub fn bind(
         options: &Options,
         hub: Arc<Hub>,
+        bookmarks: Arc<Bookmarks>,
         tasks: Tasks,
         unready: CancellationToken,
         drain: CancellationToken,
     ) -> anyhow::Result<Server> {
         let bind = |address: SocketAddr, limit, name| {
-            Listener::bind(address, limit).with_context(|| format!("{name}: cannot listen on {address}"))
+            Listener::bind(address, limit, options.limits)
+                .with_context(|| format!("{name}: cannot listen on {address}"))
         };
         let public = options.listen.map(|address| bind(address, options.max_connections, "BTCFEED_LISTEN"));
         let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, "BTCFEED_OPS_LISTEN")?;
-        let Options { currencies, default_currency, limits, .. } = *options;
+        let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
         let offer = Offer { currencies, default: default_currency };
-        let state = Arc::new(State { hub, offer, limits, tasks, unready, drain });
+        let candles = Candles::new(&hub);
+        let sessions = Sessions { hub, limits, bookmarks, hello: options.hello.clone() };
+        let cors = options.cors.clone();
+        let state = Arc::new(State { sessions, cors, candles, offer, heartbeat, tasks, unready, drain });
         Ok(Server { public: public.transpose()?, ops, state })
     }
 
@@ -116,15 +163,34 @@ impl Server {
 }
 
 fn router(state: Arc<State>) -> Router {
-    Router::new()
-        .route("/v1/ws", any(ws::connect))
-        .route("/ws", any(ws::connect))
-        .route("/v1/prices/latest", get(rest::latest))
-        .route("/v1/prices", get(rest::history))
+    let (router, openapi) = OpenApiRouter::with_openapi(docs::head())
+        .routes(routes!(ws::connect))
+        .routes(docs::short_form("/ws", routes!(ws::connect)))
+        .routes(routes!(sse::connect))
+        .routes(docs::short_form("/prices/stream", routes!(sse::connect)))
+        .routes(routes!(latest::latest))
+        .routes(routes!(history::history))
+        .routes(routes!(candles::candles))
+        .routes(routes!(docs::openapi))
+        .routes(routes!(docs::asyncapi))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::style))
+        .split_for_parts();
+    let paths = openapi.paths.paths.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let documents = Documents::new(&openapi, &Facts { limits: state.sessions.limits, heartbeat: state.heartbeat });
+    router
+        .merge(page::routes())
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path reads GET"))
-        .fallback(async |uri: Uri| {
-            let paths = "/v1/ws, /v1/prices/latest and /v1/prices";
-            Problem::new(StatusCode::NOT_FOUND, format!("there is no {}, only {paths}", uri.path()))
+        .fallback(async move |uri: Uri, headers: HeaderMap| {
+            if grpc::is_grpc(&headers) {
+                return grpc::unknown_method(uri.path());
+            }
+            Problem::new(StatusCode::NOT_FOUND, format!("there is no {}, only /, /btcfeed.js, {paths}", uri.path()))
+                .into_response()
         })
+        .layer(Extension(documents))
+        .layer(compress::layer())
+        .merge(grpc::router(&state))
+        .layer(state.cors.layer())
         .with_state(state)
 }

@@ -17,7 +17,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
 async fn ready(Shared(state): Shared<Arc<State>>) -> (StatusCode, &'static str) {
     if state.unready.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
-    } else if state.hub.is_primed() {
+    } else if state.hub().is_primed() {
         (StatusCode::OK, "ready\n")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the history has not been read yet\n")

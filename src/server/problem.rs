@@ -41,7 +41,6 @@ impl Problem {
         self
     }
 
-    #[cfg(test)]
     pub(super) fn detail(&self) -> &str {
         &self.detail
     }

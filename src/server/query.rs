@@ -1,18 +1,19 @@
 //! The query of a request: read once for every door, each wrong value named with what is allowed.
 
-use super::problem::Problem;
-use crate::session::Start;
-use crate::tick::{Currencies, Currency, TickId};
-use crate::view::{Format, Framing, View};
-use std::borrow::Cow;
+mod candles;
+mod history;
 
-/// What a client asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Subscription {
-    pub(super) currencies: Currencies,
-    pub(super) format: Format,
-    pub(super) start: Start,
-}
+pub(super) use candles::CandlesQuery;
+pub(super) use history::HistoryQuery;
+
+use super::problem::Problem;
+use crate::session::{Pace, Start, Subscription};
+use crate::tick::{Currencies, Currency, TickId};
+use crate::view::Format;
+use axum::http::HeaderValue;
+use jiff::SignedDuration;
+use std::borrow::Cow;
+use std::time::Duration;
 
 /// What clients can choose from.
 #[derive(Clone, Copy, Debug)]
@@ -22,60 +23,50 @@ pub(super) struct Offer {
     pub(super) default: Currency,
 }
 
-/// A part of the history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HistoryQuery {
-    pub(super) subscription: Subscription,
-    /// The last moment.
-    pub(super) until: TickId,
-    /// The most entries.
-    pub(super) limit: usize,
-}
-
 /// The names that mean `currency`, and those that mean `since`.
 const CURRENCY: [&str; 2] = ["currency", "currencies"];
-const SINCE: [&str; 3] = ["since", "since_date", "start_timedate"];
-/// The most entries in one answer of the history, and how many there are where nobody says.
-const LIMIT: std::ops::RangeInclusive<usize> = 1..=100_000;
-const DEFAULT_LIMIT: usize = 1000;
+pub(super) const SINCE: [&str; 3] = ["since", "since_date", "start_timedate"];
+const ID_EXAMPLE: &str = "1795166431075";
+/// The most ticks that a stream replays where its client sets a limit.
+pub(super) const REPLAY_LIMIT: std::ops::RangeInclusive<usize> = 1..=10_000;
+/// How far apart updates can be asked to be.
+pub(super) const EVERY: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
-impl Subscription {
-    /// Reads the query of a stream. `offer` is what there is to choose from.
-    pub(super) fn read(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {
-        let mut query = Query::new(query);
-        let subscription = query.subscription(default, offer);
-        query.finish(&["currency", "since", "after", "format"])?;
-        Ok(subscription)
-    }
-
-    /// Reads the query of a request that begins nowhere, for the newest tick.
-    pub(super) fn read_latest(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {
-        let mut query = Query::new(query);
-        let (currencies, format) = (query.currencies(offer), query.format(default));
-        query.finish(&["currency", "format"])?;
-        Ok(Subscription { currencies, format, start: Start::Latest })
-    }
-
-    pub(super) fn view(&self, framing: Framing) -> View {
-        View { format: self.format, currencies: self.currencies, framing }
-    }
+/// Reads the query of a stream. `offer` is what there is to choose from.
+pub(super) fn read_subscription(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {
+    let mut query = Query::new(query);
+    let mut subscription = query.subscription(default, offer);
+    subscription.limit = query.limit(&REPLAY_LIMIT);
+    subscription.pace = Pace { changes: query.switch("changes"), every: query.every() };
+    subscription.client = query.one(&["client_id"], |text| text.parse().map_err(|error| format!("{error}")));
+    subscription.hello = query.switch("hello");
+    let known = ["currency", "since", "after", "format", "limit", "changes", "every", "client_id", "hello"];
+    query.finish(&known)?;
+    Ok(subscription)
 }
 
-impl HistoryQuery {
-    /// Reads the query of the history.
-    pub(super) fn read(query: &str, default: Format, offer: Offer) -> Result<HistoryQuery, Problem> {
-        let mut query = Query::new(query);
-        let subscription = query.subscription(default, offer);
-        let until =
-            query.one(&["until"], |text| TickId::parse_moment("until", text).map_err(|error| error.to_string()));
-        let limit = query.one(&["limit"], |text| {
-            let limit = text.parse().ok().filter(|limit| LIMIT.contains(limit));
-            limit.ok_or_else(|| format!("limit reads a number from {} to {}, got {text:?}", LIMIT.start(), LIMIT.end()))
-        });
-        query.finish(&["currency", "since", "until", "after", "limit", "format"])?;
-        let until = until.unwrap_or(TickId::from_ms(u64::MAX));
-        Ok(HistoryQuery { subscription, until, limit: limit.unwrap_or(DEFAULT_LIMIT) })
-    }
+/// Reads the id that an `EventSource` saw last. It sends none before it saw one, and some libraries an empty one.
+pub(super) fn read_last_event_id(header: Option<&HeaderValue>) -> Result<Option<TickId>, Problem> {
+    let Some(header) = header.filter(|header| !header.is_empty()) else { return Ok(None) };
+    let text = String::from_utf8_lossy(header.as_bytes());
+    let id = parse_id(text.trim()).map(Some);
+    id.ok_or_else(|| {
+        Problem::bad_request(format!("Last-Event-ID reads the id of an update ({ID_EXAMPLE}), got {text:?}"))
+    })
+}
+
+fn parse_id(text: &str) -> Option<TickId> {
+    let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|text| text.parse().ok()).map(TickId::from_ms)
+}
+
+/// Reads the query of a request that begins nowhere, for the newest tick.
+pub(super) fn read_latest(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {
+    let mut query = Query::new(query);
+    let (currencies, format) = (query.currencies(offer), query.format(default));
+    query.finish(&["currency", "format"])?;
+    Ok(Subscription::new(currencies, format, Start::Latest))
 }
 
 /// Parameters, taken out one by one; every mistake is kept, so that all are told at once.
@@ -111,16 +102,15 @@ impl<'a> Query<'a> {
     }
 
     fn subscription(&mut self, default: Format, offer: Offer) -> Subscription {
-        let (currencies, format) = (self.currencies(offer), self.format(default));
+        Subscription::new(self.currencies(offer), self.format(default), self.start())
+    }
+
+    fn start(&mut self) -> Start {
         let since = self.one(&SINCE, |text| TickId::parse_moment("since", text).map_err(|error| error.to_string()));
         let after = self.one(&["after"], |text| {
-            let id = Some(text)
-                .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-                .and_then(|text| text.parse().ok());
-            id.map(TickId::from_ms)
-                .ok_or_else(|| format!("after reads the id of an update (1795166431075), got {text:?}"))
+            parse_id(text).ok_or_else(|| format!("after reads the id of an update ({ID_EXAMPLE}), got {text:?}"))
         });
-        let start = match (since, after) {
+        match (since, after) {
             (Some(_), Some(_)) => {
                 self.mistakes.push("since and after exclude each other".to_owned());
                 Start::Latest
@@ -128,8 +118,41 @@ impl<'a> Query<'a> {
             (Some(moment), None) => Start::Since(moment),
             (None, Some(id)) => Start::After(id),
             (None, None) => Start::Latest,
-        };
-        Subscription { currencies, format, start }
+        }
+    }
+
+    /// The last moment of a part of the history.
+    fn until(&mut self) -> TickId {
+        let until = self.one(&["until"], |text| TickId::parse_moment("until", text).map_err(|error| error.to_string()));
+        until.unwrap_or(TickId::from_ms(u64::MAX))
+    }
+
+    fn limit(&mut self, allowed: &std::ops::RangeInclusive<usize>) -> Option<usize> {
+        self.one(&["limit"], |text| {
+            let limit = text.parse().ok().filter(|limit| allowed.contains(limit));
+            limit.ok_or_else(|| {
+                format!("limit reads a number from {} to {}, got {text:?}", allowed.start(), allowed.end())
+            })
+        })
+    }
+
+    fn switch(&mut self, name: &'static str) -> bool {
+        let on = self.one(&[name], |text| match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(format!("{name} reads true or false, got {text:?}")),
+        });
+        on.unwrap_or(false)
+    }
+
+    /// A period, in the words of the settings: `500ms`, `30s`, `5m`, `1h`.
+    fn every(&mut self) -> Option<Duration> {
+        self.one(&["every"], |text| {
+            let period = text.parse::<SignedDuration>().ok().and_then(|period| Duration::try_from(period).ok());
+            period
+                .filter(|period| EVERY.contains(period))
+                .ok_or_else(|| format!("every reads a time from 100ms to 24h, as 500ms, 30s, 5m or 1h, got {text:?}"))
+        })
     }
 
     fn format(&mut self, default: Format) -> Format {
@@ -168,13 +191,12 @@ mod tests {
     const BOTH: Offer = Offer { currencies: Currencies::all(), default: Currency::Usd };
 
     fn read(query: &str) -> Result<Subscription, String> {
-        Subscription::read(query, Format::Timedate, BOTH).map_err(|problem| problem.detail().to_owned())
+        read_subscription(query, Format::Timedate, BOTH).map_err(|problem| problem.detail().to_owned())
     }
 
     #[test]
     fn without_a_query_it_is_the_latest_price_in_dollars() {
-        let expected =
-            Subscription { currencies: Currency::Usd.into(), format: Format::Timedate, start: Start::Latest };
+        let expected = Subscription::new(Currency::Usd.into(), Format::Timedate, Start::Latest);
         assert_eq!(read(""), Ok(expected));
     }
 
@@ -191,6 +213,9 @@ mod tests {
         }
         assert_eq!(read("after=1795166431075").unwrap().start, Start::After(TickId::from_ms(1_795_166_431_075)));
         assert_eq!(read("format=full").unwrap().format, Format::Full);
+        let all = read("changes=true&every=1m&limit=7&client_id=a.b-c_1&hello=true").unwrap();
+        assert_eq!(all.pace, Pace { changes: true, every: Some(Duration::from_secs(60)) });
+        assert_eq!((all.limit, all.client.unwrap().to_string(), all.hello), (Some(7), "a.b-c_1".to_owned(), true));
     }
 
     #[test]
@@ -206,7 +231,14 @@ mod tests {
             ("after=99999999999999999999", "after reads the id"),
             ("since=1&after=2", "since and after exclude each other"),
             ("format=xml", r#"format reads timedate, timestamp or full, got "xml""#),
-            ("curency=EUR", r#"there is no parameter "curency", only currency, since, after, format"#),
+            ("curency=EUR", r#"there is no parameter "curency", only currency, since, after, format, limit"#),
+            ("limit=0", r#"limit reads a number from 1 to 10000, got "0""#),
+            ("changes=yes", r#"changes reads true or false, got "yes""#),
+            ("every=0s", "every reads a time from 100ms to 24h"),
+            ("every=30", r#"got "30""#),
+            ("every=-5s", r#"got "-5s""#),
+            ("client_id=a/b", "client_id reads 1 to 64 letters"),
+            ("client_id=", r#"got """#),
         ];
         for (query, expected) in cases {
             let detail = read(query).expect_err(query);
@@ -219,18 +251,8 @@ mod tests {
     #[test]
     fn a_currency_that_this_feed_does_not_have_is_refused() {
         let problem =
-            Subscription::read("currency=EUR", Format::Timedate, Offer { currencies: Currency::Usd.into(), ..BOTH })
+            read_subscription("currency=EUR", Format::Timedate, Offer { currencies: Currency::Usd.into(), ..BOTH })
                 .unwrap_err();
         assert_eq!(problem.detail(), r#"currency reads USD, got "EUR""#);
-    }
-
-    #[test]
-    fn the_history_has_an_end_and_a_limit() {
-        let read = |query| HistoryQuery::read(query, Format::Timedate, BOTH);
-        let query = read("since=0&until=1795166431&limit=7").unwrap();
-        assert_eq!((query.until.ms(), query.limit), (1_795_166_431_000, 7));
-        for query in ["limit=0", "limit=100001", "limit=many", "until=soon"] {
-            assert!(read(query).is_err(), "{query}");
-        }
     }
 }

@@ -5,9 +5,10 @@ mod frame;
 mod socket;
 
 use super::State;
+use super::docs::{answers, parameters};
 use super::listener::Peer;
 use super::problem::Problem;
-use super::query::Subscription;
+use super::query::read_subscription;
 use crate::session::Session;
 use crate::view::{Format, Framing};
 use axum::Extension;
@@ -31,7 +32,23 @@ use tracing::debug;
 /// What is appended to the client's key (§1.3).
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// Answers the handshake, and serves the client from then on.
+/// The feed over WebSocket
+///
+/// The replay, if `since` or `after` says where to begin, then live: one JSON object a message. `/asyncapi.json` describes each,
+/// and the close codes.
+#[utoipa::path(
+    get, path = "/v1/ws", tag = "streams", operation_id = "websocket",
+    extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
+        "websocat 'ws://localhost:8080/v1/ws'\n",
+        "websocat 'ws://localhost:8080/v1/ws?currency=USD,EUR&since=2026-11-20T09:00:00Z'\n",
+        "websocat 'ws://localhost:8080/v1/ws?format=full&after=1795166431075'"
+    )}]))),
+    params(parameters::Currency, parameters::Start, parameters::TimedateFormat, parameters::Less),
+    responses(
+        (status = 101, description = "The handshake is done, messages follow."),
+        answers::BadRequest, answers::Forbidden, answers::UpgradeRequired, answers::Unavailable
+    )
+)]
 pub(super) async fn connect(
     Shared(state): Shared<Arc<State>>,
     Extension(peer): Extension<Peer>,
@@ -39,12 +56,16 @@ pub(super) async fn connect(
 ) -> Result<Response, Problem> {
     // The query first, so that a mistake in it can be seen with any HTTP client.
     let query = request.uri().query().unwrap_or_default();
-    let subscription = Subscription::read(query, Format::Timedate, state.offer)?;
+    let subscription = read_subscription(query, Format::Timedate, state.offer)?;
+    if !state.cors.admits(request.headers()) {
+        let detail = "pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
     let accept = accept_key(request.method(), request.headers())?;
-    state.primed_hub()?;
+    let session = state.open(&subscription, Framing::WebSocket).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     let tasks = state.tasks.clone();
-    tasks.spawn(serve(state, upgrade, subscription, peer));
+    tasks.spawn(serve(state, upgrade, session, peer));
     let headers = [
         (CONNECTION, HeaderValue::from_static("upgrade")),
         (UPGRADE, HeaderValue::from_static("websocket")),
@@ -53,7 +74,7 @@ pub(super) async fn connect(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
-async fn serve(state: Arc<State>, upgrade: OnUpgrade, subscription: Subscription, peer: Peer) {
+async fn serve(state: Arc<State>, upgrade: OnUpgrade, session: Session, peer: Peer) {
     let (stream, early) = match upgrade.await.map_err(anyhow::Error::from).and_then(raw_socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -61,8 +82,7 @@ async fn serve(state: Arc<State>, upgrade: OnUpgrade, subscription: Subscription
             return;
         }
     };
-    let session = Session::new(subscription.view(Framing::WebSocket), subscription.start, &state.limits, &state.hub);
-    let mut socket = Socket::new(stream, session, &state.hub, &state.limits);
+    let mut socket = Socket::new(stream, session, &state.sessions);
     socket.run(early, &state.drain).await;
     // The connection counts until here.
     drop((socket, peer));

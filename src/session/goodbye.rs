@@ -20,6 +20,23 @@ impl Goodbye {
         }
     }
 
+    /// The gRPC status code (`google.rpc.Code`).
+    pub const fn grpc_code(self) -> i32 {
+        match self {
+            Goodbye::Draining => 14,                 // UNAVAILABLE
+            Goodbye::TooSlow | Goodbye::NoPong => 8, // RESOURCE_EXHAUSTED
+        }
+    }
+
+    /// The word for it in an event stream.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Goodbye::Draining => "draining",
+            Goodbye::TooSlow => "too_slow",
+            Goodbye::NoPong => "no_pong",
+        }
+    }
+
     /// What is said with it, below the 123 bytes that a close frame has room for.
     pub const fn reason(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use crate::feed::Entry;
 use crate::tick::TickId;
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::broadcast;
@@ -24,7 +24,12 @@ struct Kept {
     lease: Option<(Lease, Instant)>,
     /// The number of the newest record, and its place.
     record: (u64, TickId),
+    /// The last id that each client was sent, and when that was told.
+    clients: HashMap<String, (TickId, Instant)>,
 }
+
+/// The most clients that are remembered; beyond that the older half is forgotten.
+const MOST_CLIENTS: usize = 100_000;
 
 /// Entries a follower may be behind before its stream ends; it then reads the history again.
 const LIVE_BUFFER: usize = 1024;
@@ -124,10 +129,35 @@ impl Store for Memory {
         Ok(self.kept().entries.range(after.next()..=until).take(limit).map(|(_, entry)| entry.clone()).collect())
     }
 
+    async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        if after >= until {
+            return Ok(None);
+        }
+        Ok(self.kept().entries.range(after.next()..=until).nth(n - 1).map(|(id, _)| *id))
+    }
+
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         let mut newest: Vec<_> = self.kept().entries.values().rev().take(limit).cloned().collect();
         newest.reverse();
         Ok(newest)
+    }
+
+    async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
+        let now = Instant::now();
+        let mut kept = self.kept();
+        kept.clients.extend(sent.iter().map(|(client, id)| (client.clone(), (*id, now))));
+        if kept.clients.len() > MOST_CLIENTS {
+            let mut times: Vec<_> = kept.clients.values().map(|(_, told)| *told).collect();
+            let (_, middle, _) = times.select_nth_unstable(MOST_CLIENTS / 2);
+            let middle = *middle;
+            kept.clients.retain(|_, (_, told)| *told > middle);
+        }
+        Ok(())
+    }
+
+    async fn recall(&self, client: &str) -> Result<Option<TickId>> {
+        let place = self.kept().clients.get(client).copied();
+        Ok(place.filter(|(_, told)| told.elapsed() < self.options.retention).map(|(id, _)| id))
     }
 
     async fn subscribe(&self) -> Result<Live> {

@@ -120,6 +120,12 @@ pub trait Store: Send + Sync {
     /// there are no more.
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>>;
 
+    /// The id of the `n`th entry with `after < id <= until`, counted from one, if there are so many. An entry that cannot be
+    /// read counts too, but is not the answer: that is the next one that can be.
+    async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id))
+    }
+
     /// Whether there is any entry with `after < id <= until` that can be read.
     async fn has_between(&self, after: TickId, until: TickId) -> Result<bool> {
         Ok(!self.range(after, until, 1).await?.is_empty())
@@ -127,6 +133,12 @@ pub trait Store: Send + Sync {
 
     /// The newest `limit` entries, oldest first.
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Remembers the last id that each of these clients was sent, for as long as ticks are kept.
+    async fn remember(&self, sent: &[(String, TickId)]) -> Result<()>;
+
+    /// The last id that was remembered for a client.
+    async fn recall(&self, client: &str) -> Result<Option<TickId>>;
 
     /// Follows the feed: everything that is appended after this call has returned.
     async fn subscribe(&self) -> Result<Live>;

@@ -27,6 +27,8 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// Entries in one page of a long history.
 const PAGE: usize = 1000;
+/// How many entries that cannot be read may stand one after the other.
+const UNREADABLE: usize = 16;
 /// Entries in one write when lost ones are put back.
 const RESTORE_BATCH: usize = 500;
 
@@ -36,6 +38,8 @@ struct Keys {
     lease: String,
     record: String,
     live: String,
+    /// What the key of each client begins with.
+    client: String,
 }
 
 impl Keys {
@@ -43,7 +47,7 @@ impl Keys {
     fn new(prefix: &str, db: i64) -> Keys {
         let key = |name: &str| format!("{{{prefix}}}:{name}");
         let live = if db == 0 { key("live") } else { key(&format!("live:{db}")) };
-        Keys { ticks: key("ticks"), lease: key("lease"), record: key("record"), live }
+        Keys { ticks: key("ticks"), lease: key("lease"), record: key("record"), live, client: key("client:") }
     }
 }
 
@@ -234,6 +238,14 @@ impl Store for Redis {
         }
     }
 
+    async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        let mut command = ::redis::cmd("ZRANGEBYSCORE");
+        command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms()).arg("WITHSCORES");
+        command.arg("LIMIT").arg(n - 1).arg(UNREADABLE);
+        let found: Vec<(String, u64)> = self.ask_history(&command).await?;
+        Ok(found.iter().find(|(json, _)| readable(json).is_some()).map(|(_, id)| TickId::from_ms(*id)))
+    }
+
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         // In pages, so that no answer is too long for its deadline.
         let mut command = ::redis::cmd("ZREVRANGE");
@@ -247,6 +259,25 @@ impl Store for Redis {
             after = last.id;
             newest.extend(page);
         }
+    }
+
+    async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let mut commands = ::redis::pipe();
+        for (client, id) in sent {
+            let key = format!("{}{client}", self.keys.client);
+            commands.cmd("SET").arg(key).arg(id.ms()).arg("PX").arg(ms(self.options.retention)).ignore();
+        }
+        self.history.ask(&self.client, async |mut connection| commands.query_async(&mut connection).await).await
+    }
+
+    async fn recall(&self, client: &str) -> Result<Option<TickId>> {
+        let mut command = ::redis::cmd("GET");
+        command.arg(format!("{}{client}", self.keys.client));
+        let id: Option<u64> = self.ask_history(&command).await?;
+        Ok(id.map(TickId::from_ms))
     }
 
     async fn subscribe(&self) -> Result<Live> {

@@ -64,6 +64,11 @@ impl Currencies {
     /// No currency.
     pub const NONE: Currencies = Currencies(0);
 
+    /// Every set there is, the empty one included.
+    pub fn sets() -> impl Iterator<Item = Currencies> {
+        (0..=Currencies::all().0).map(Currencies)
+    }
+
     /// Every currency there is.
     pub const fn all() -> Currencies {
         Currencies((1 << Currency::ALL.len()) - 1)

@@ -52,6 +52,14 @@ impl TickId {
         self.0 / 1000
     }
 
+    /// The first whole millisecond that is not before a moment, given as Unix seconds and nanoseconds; `None` if no date
+    /// names it, or it is before 1970.
+    pub fn from_moment(seconds: i64, nanos: i32) -> Option<TickId> {
+        let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+        let ms = u64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(nanos.div_ceil(1_000_000))?;
+        (ms <= LAST_MS).then_some(TickId(ms))
+    }
+
     /// This machine's clock.
     pub fn now() -> TickId {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -157,6 +165,18 @@ mod tests {
         {
             let error = TickId::parse_moment("since", text).unwrap_err().to_string();
             assert!(error.starts_with("since reads RFC 3339") && error.contains(&format!("{text:?}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_moment_in_seconds_and_nanoseconds_is_rounded_up() {
+        let read =
+            [((0, 0), 0), ((1_795_166_431, 75_000_000), 1_795_166_431_075), ((1, 1), 1001), ((1, 999_999_999), 2000)];
+        for ((seconds, nanos), ms) in read {
+            assert_eq!(TickId::from_moment(seconds, nanos), Some(TickId(ms)), "{seconds} {nanos}");
+        }
+        for (seconds, nanos) in [(-1, 0), (0, -1), (0, 1_000_000_000), (i64::MAX, 0), (253_402_300_800, 0)] {
+            assert_eq!(TickId::from_moment(seconds, nanos), None, "{seconds} {nanos}");
         }
     }
 

@@ -26,10 +26,21 @@ impl Price {
     /// The point half way between two prices, to two decimals: a mean has no digits of the market's own to keep.
     pub fn midpoint(self, other: Price) -> Price {
         let mean = self.0 / Decimal::TWO + other.0 / Decimal::TWO;
-        let mut rounded = mean.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
-        rounded.rescale(2);
+        let rounded = Price(mean).rounded();
         // Two prices below a cent could round to nothing; a price is never zero.
         Price(if rounded.is_zero() { mean } else { rounded })
+    }
+
+    /// The price to two decimals, as people read it.
+    pub fn rounded(self) -> Decimal {
+        let mut rounded = self.0.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
+        rounded.rescale(2);
+        rounded
+    }
+
+    /// What has to be added to `earlier` to get this price.
+    pub fn change_from(self, earlier: Price) -> Decimal {
+        self.0 - earlier.0
     }
 
     /// How far `other` is from this price, as a share of this price.
@@ -103,6 +114,11 @@ mod tests {
         ] {
             assert!(text.parse::<Price>().is_err(), "{text:?} was taken for a price");
         }
+    }
+
+    #[test]
+    fn a_change_is_exact_and_has_a_sign() {
+        assert_eq!(price("97116.17").change_from(price("97116.2")).to_string(), "-0.03");
     }
 
     #[test]

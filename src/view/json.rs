@@ -1,42 +1,59 @@
 //! The messages that clients read, as JSON text. Written by hand, field by field: these shapes are the contract, and a
 //! price must come out with exactly the digits that went in.
 
-use super::Format;
-use crate::feed::{Entry, Event, Gap, GapReason, Outage, Status};
+use super::{Format, Hello, Message};
+use crate::feed::{Entry, Event, Gap, Status};
 use crate::tick::{Currencies, Tick, TickId};
 use std::fmt::Write;
 
-/// Hands every message that `entry` is to `emit`, in order.
-pub(super) fn entry(format: Format, chosen: Currencies, entry: &Entry, emit: &mut dyn FnMut(&str)) {
+/// Hands to `emit` every gap that ends with `entry` and concerns somebody who chose `chosen`.
+pub(super) fn outages(chosen: Currencies, entry: &Entry, emit: &mut dyn FnMut(Message<'_>)) {
+    let Event::Tick { outages, .. } = &entry.event else { return };
+    for gap in outages.iter().filter_map(|outage| outage.gap(chosen, entry.id)) {
+        emit(Message { name: Some("gap"), id: None, json: &self::gap(&gap) });
+    }
+}
+
+/// Hands every message that the event of `entry` is to `emit`, in order; a status only if it `shows_health`.
+pub(super) fn event(
+    format: Format,
+    chosen: Currencies,
+    shows_health: bool,
+    entry: &Entry,
+    emit: &mut dyn FnMut(Message<'_>),
+) {
+    let id = Some(entry.id);
     match (&entry.event, format) {
-        (Event::Status(status), Format::Full) => emit(&full_status(entry, status)),
+        (Event::Status(status), _) if shows_health => {
+            emit(Message { name: Some("status"), id, json: &full_status(entry, status) });
+        }
         (Event::Status(_), _) => {}
-        (Event::Tick { tick, outages }, Format::Full) => {
-            for gap in outages.iter().filter_map(|outage| gap_of(outage, chosen, entry.id)) {
-                emit(&self::gap(&gap));
-            }
-            // Also where no chosen currency has a price: the next prev will name this id.
-            emit(&full_tick(entry, tick, chosen));
+        // Also where no chosen currency has a price: the next prev will name this id.
+        (Event::Tick { tick, .. }, Format::Full) => {
+            emit(Message { name: None, id, json: &full_tick(entry, tick, chosen) });
         }
         (Event::Tick { tick, .. }, Format::Timedate) => {
             let moment = format!(r#""timedate":"{}""#, entry.id.timedate());
-            updates(&moment, tick, chosen, emit);
+            updates(&moment, entry.id, tick, chosen, emit);
         }
         (Event::Tick { tick, .. }, Format::Timestamp) => {
             let moment = format!(r#""timestamp":{}"#, entry.id.seconds());
-            updates(&moment, tick, chosen, emit);
+            updates(&moment, entry.id, tick, chosen, emit);
         }
     }
 }
 
-/// One update for each chosen currency; which one it is needs saying only where several were chosen.
-fn updates(moment: &str, tick: &Tick, chosen: Currencies, emit: &mut dyn FnMut(&str)) {
-    for (currency, price) in tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)) {
-        if chosen.len() == 1 {
-            emit(&format!(r#"{{{moment},"price":{price}}}"#));
+/// One update for each chosen currency; which one it is needs saying only where several were chosen. The last one carries
+/// the id: who has only some of them has not got the tick.
+fn updates(moment: &str, id: TickId, tick: &Tick, chosen: Currencies, emit: &mut dyn FnMut(Message<'_>)) {
+    let mut prices = tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)).peekable();
+    while let Some((currency, price)) = prices.next() {
+        let json = if chosen.len() == 1 {
+            format!(r#"{{{moment},"price":{price}}}"#)
         } else {
-            emit(&format!(r#"{{{moment},"price":{price},"currency":"{currency}"}}"#));
-        }
+            format!(r#"{{{moment},"price":{price},"currency":"{currency}"}}"#)
+        };
+        emit(Message { name: None, id: prices.peek().is_none().then_some(id), json: &json });
     }
 }
 
@@ -68,27 +85,40 @@ fn full_status(entry: &Entry, status: &Status) -> String {
     format!(r#"{{"type":"status","id":{id},"prev":{prev},"state":"{state}","since":"{since}","reason":{reason}}}"#)
 }
 
-/// The gap that an outage leaves for a client that chose `chosen`, if it leaves one.
-fn gap_of(outage: &Outage, chosen: Currencies, before: TickId) -> Option<Gap> {
-    let concerned = outage.currencies.iter().copied().collect::<Currencies>().and(chosen);
-    let only = (concerned != chosen).then_some(concerned);
-    let gap = Gap { after: outage.after, before, reason: GapReason::SourceOutage, only };
-    (!concerned.is_empty()).then_some(gap)
+pub(super) fn gap(gap: &Gap) -> String {
+    format!(r#"{{"type":"gap",{}}}"#, gap_fields(gap))
 }
 
-pub(super) fn gap(gap: &Gap) -> String {
+/// What every gap tells, wherever it stands: the fields of an object.
+pub(crate) fn gap_fields(gap: &Gap) -> String {
     let Gap { after, before, reason, only } = gap;
-    let mut json = format!(r#"{{"type":"gap","after":{after},"before":{before},"reason":"{}""#, reason.as_str());
+    let mut json = format!(r#""after":{after},"before":{before},"reason":"{}""#, reason.as_str());
     if let Some(only) = only {
         let codes: Vec<_> = only.iter().map(|currency| quoted(currency.code())).collect();
         write!(json, r#","currencies":[{}]"#, codes.join(",")).ok();
     }
-    json.push('}');
     json
 }
 
 pub(super) fn synced(id: TickId) -> String {
     format!(r#"{{"type":"synced","id":{id}}}"#)
+}
+
+pub(super) fn hello(hello: &Hello, status: Option<&Status>) -> String {
+    let codes: Vec<_> = hello.currencies.iter().map(|currency| quoted(currency.code())).collect();
+    let (replica, codes) = (quoted(&hello.replica), codes.join(","));
+    let (version, interval_ms) = (env!("CARGO_PKG_VERSION"), hello.interval.as_millis());
+    let (state, reason) = match status {
+        Some(status) => (quoted(status.state.as_str()), quoted(&status.reason)),
+        None => ("null".to_owned(), "null".to_owned()),
+    };
+    format!(
+        r#"{{"type":"hello","replica":{replica},"version":"{version}","currencies":[{codes}],"interval_ms":{interval_ms},"state":{state},"reason":{reason}}}"#
+    )
+}
+
+pub(super) fn goodbye(reason: &str, message: &str) -> String {
+    format!(r#"{{"type":"goodbye","reason":{},"message":{}}}"#, quoted(reason), quoted(message))
 }
 
 /// A JSON string. Nothing but text goes in, so nothing can go wrong.
@@ -99,7 +129,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::State;
+    use crate::feed::{Outage, State};
     use crate::tick::Currency;
     use std::collections::BTreeMap;
 
@@ -118,7 +148,12 @@ mod tests {
 
     fn messages(format: Format, chosen: impl Into<Currencies>, of: &Entry) -> Vec<String> {
         let mut messages = Vec::new();
-        entry(format, chosen.into(), of, &mut |message| messages.push(message.to_owned()));
+        let chosen = chosen.into();
+        let mut emit = |message: Message<'_>| messages.push(message.json.to_owned());
+        if format == Format::Full {
+            outages(chosen, of, &mut emit);
+        }
+        event(format, chosen, format == Format::Full, of, &mut emit);
         for message in &messages {
             serde_json::from_str::<serde_json::Value>(message).expect("valid JSON");
         }

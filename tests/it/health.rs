@@ -4,7 +4,7 @@ use crate::support::exchange::Exchange;
 use crate::support::{World, embedded, entries, signal, soon, until};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -114,4 +114,30 @@ async fn raw_client(address: &str) -> TcpStream {
     }
     assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
     stream
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_any_more_holds_up_nothing() {
+    let exchange = Exchange::start().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    command.env_clear().env("BTCFEED_LISTEN", "127.0.0.1:0").env("BTCFEED_OPS_LISTEN", "127.0.0.1:0");
+    command.env("RUST_LOG", "debug").env("BTCFEED_LOG_FORMAT", "json").env("BTCFEED_INTERVAL", "100ms");
+    command.envs(exchange.settings()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = loop {
+        let line = soon("the address", log.next_line()).await.unwrap().unwrap();
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if line["message"] == "listening" {
+            break line["address"].as_str().unwrap().to_owned();
+        }
+    };
+    drop(log);
+    // Whoever has something to say goes on working.
+    let price = async || reqwest::get(format!("http://{address}/v1/prices/latest")).await.ok()?.text().await.ok();
+    until("a first price", async || price().await.is_some_and(|price| price.contains("price"))).await;
+    let first = price().await;
+    until("another price", async || price().await != first).await;
+    signal(&child, Signal::TERM);
+    assert!(soon("it to stop", child.wait()).await.unwrap().success());
 }

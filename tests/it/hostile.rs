@@ -158,7 +158,7 @@ async fn a_client_that_reads_too_slowly_is_told_so_when_it_is_too_far_behind() {
 async fn clients_that_come_and_go_in_the_middle_of_everything_leave_nothing_behind() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &FAST).await;
-    let before = descriptors(&replica);
+    let before = replica.descriptors();
     for round in 0..100 {
         let mut stream = raw(&replica, "since=0", &[0x89, 0xfd, 1, 2, 3, 4, 5][..round % 7]).await;
         if round % 2 == 0 {
@@ -168,7 +168,7 @@ async fn clients_that_come_and_go_in_the_middle_of_everything_leave_nothing_behi
             stream.shutdown().await.ok();
         }
     }
-    until("every connection to be closed", async || descriptors(&replica) <= before).await;
+    until("every connection to be closed", async || replica.descriptors() <= before).await;
 }
 
 #[tokio::test]
@@ -220,10 +220,6 @@ async fn beyond_the_limit_of_connections_a_client_is_told_to_come_back() {
     assert!(status == 503 && body.contains("all the connections that it takes"), "{status} {body}");
     clients.pop();
     until("a place to be free", async || replica.get("/v1/prices/latest").await.0 == 200).await;
-}
-
-fn descriptors(replica: &Replica) -> usize {
-    std::fs::read_dir(format!("/proc/{}/fd", replica.pid())).unwrap().count()
 }
 
 fn memory_kib(replica: &Replica) -> u64 {

@@ -1,10 +1,12 @@
 //! The rules of the house that a compiler does not check.
 
+use btcfeed::config::SETTINGS;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules from the bottom up: each may use only those before it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 17] = [
     "telemetry",
     "shutdown",
     "tick",
@@ -15,8 +17,10 @@ const ORDER: [&str; 15] = [
     "leader",
     "view",
     "hub",
+    "candle",
     "session",
     "server",
+    "client",
     "config",
     "app",
     "cli",
@@ -90,20 +94,51 @@ fn no_file_is_longer_than_400_lines() {
 }
 
 #[test]
-fn one_place_each_knows_redis_axum_reqwest_and_the_environment() {
+fn one_place_each_knows_redis_axum_tonic_reqwest_and_the_environment() {
     let src = root().join("src");
-    let only =
-        [("redis::", "store/redis"), ("axum::", "server"), ("reqwest::", "source"), ("std::env::var", "config.rs")];
+    let only = [
+        ("redis::", &["store/redis"][..]),
+        ("axum::", &["server"]),
+        ("tonic::", &["server", "client"]),
+        ("reqwest::", &["source", "client"]),
+        ("std::env::var", &["config.rs"]),
+    ];
     for path in sources(&src) {
         let inside = path.strip_prefix(&src).unwrap().to_str().unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
-            for (word, home) in only {
+            for (word, homes) in only {
                 let foreign = line.trim_start().strip_prefix("use ").unwrap_or(line.trim_start());
                 let uses = foreign.trim_start_matches("::").starts_with(word);
-                assert!(!uses || inside.starts_with(home), "{inside} uses {word} outside {home}: {line}");
+                let at_home = homes.iter().any(|home| inside.starts_with(home));
+                assert!(!uses || at_home, "{inside} uses {word} outside {homes:?}: {line}");
             }
         }
     }
+}
+
+#[test]
+fn no_route_for_clients_goes_around_its_description() {
+    // The operators' port and gRPC have descriptions of their own, and the page is no API.
+    let server = root().join("src/server");
+    let apart = ["ops.rs", "page.rs", "grpc.rs"].map(|file| server.join(file));
+    for path in sources(&server).iter().filter(|path| !apart.contains(path) && !path.ends_with("tests.rs")) {
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        assert!(!code.contains(".route("), "{} has a route that is not described", path.display());
+    }
+}
+
+#[test]
+fn the_stack_passes_every_setting_on_that_is_not_its_own_business() {
+    // Its Redis is all its own, its replicas are all alike and have their containers' names, and nginx knows their ports.
+    let own = ["BTCFEED_KEY_PREFIX", "BTCFEED_ROLE", "BTCFEED_REPLICA", "BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"];
+    let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
+    let (_, list) = text.split_once("\n    environment:\n").unwrap();
+    let lines = list.lines().map_while(|line| line.strip_prefix("      - "));
+    let passed: BTreeSet<_> = lines.map(|line| line.split('=').next().unwrap()).collect();
+    let wanted: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.env).filter(|name| !own.contains(name)).collect();
+    assert_eq!(passed, wanted);
+    assert!(own.iter().all(|name| SETTINGS.iter().any(|setting| setting.env == *name)), "a name of {own:?} is none");
 }

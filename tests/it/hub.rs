@@ -58,6 +58,12 @@ impl Store for Lossy {
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         self.here()?.newest(limit).await
     }
+    async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
+        self.here()?.remember(sent).await
+    }
+    async fn recall(&self, client: &str) -> Result<Option<TickId>> {
+        self.here()?.recall(client).await
+    }
     async fn subscribe(&self) -> Result<Live> {
         let losing = self.losing.clone();
         self.subscriptions.fetch_add(1, Relaxed);

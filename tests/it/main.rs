@@ -5,16 +5,29 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and waits for nobody")]
 #![allow(clippy::pedantic, reason = "what a test says should be plain before it is polished")]
 
+mod candles;
 mod cli;
+mod client;
+mod descriptions;
+mod doors;
+mod example;
 mod faults;
+mod grpc;
 mod health;
+mod history;
 mod hostile;
 mod house;
+mod http2;
 mod hub;
 mod nginx;
+mod odd_servers;
+mod options;
 mod query;
 mod replicas;
 mod sources;
+mod sse;
 mod store;
+mod stranger;
 mod stream;
 mod support;
+mod watch;

@@ -1,6 +1,7 @@
 //! Behind the load balancer that is shipped, many replicas look like one.
 
 use crate::support::client::Client;
+use crate::support::events::Events;
 use crate::support::nginx::Nginx;
 use crate::support::{World, entries, soon, unbroken};
 use rustix::process::Signal;
@@ -46,4 +47,35 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
     let answer =
         soon("the history", reqwest::get(format!("http://{}/v1/prices?limit=2", nginx.address))).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json");
+}
+
+#[tokio::test]
+async fn events_go_through_at_once_and_resume_on_another_replica() {
+    let world = World::new().await;
+    let [first, second] = world.replicas().await;
+    let nginx = Nginx::start(&[&first.address, &second.address]).await;
+    let url = format!("http://{}/v1/prices/stream?format=full&hello=true", nginx.address);
+    let mut events = Events::connect(&url, &[]).await;
+    let replica = events.named("hello").await.json()["replica"].as_str().unwrap().to_owned();
+    let [serving, other] = if replica == "r1" { [&first, &second] } else { [&second, &first] };
+    let mut direct = other.connect("format=full").await;
+    let mut seen = vec![events.update().await.json()];
+    for _ in 0..3 {
+        // What comes directly comes through nginx in a moment too.
+        let id = direct.json().await["id"].as_u64();
+        let begun = Instant::now();
+        while seen.last().unwrap()["id"].as_u64() < id {
+            seen.push(events.update().await.json());
+        }
+        assert!(begun.elapsed().as_millis() < 100, "it was held back for {:?}", begun.elapsed());
+    }
+    serving.signal(Signal::KILL);
+    while let Some(event) = events.block().await {
+        seen.extend(event.data.as_ref().map(|_| event.json()).filter(|message| message["type"] == "tick"));
+    }
+    let last = seen.last().unwrap()["id"].to_string();
+    let mut events = Events::connect(&url, &[("Last-Event-ID", &last)]).await;
+    assert_ne!(events.named("hello").await.json()["replica"], replica);
+    let resumed = events.update().await.json();
+    assert_eq!(resumed["prev"].to_string(), last, "{resumed}");
 }

@@ -150,6 +150,20 @@ async fn a_range_has_both_its_bounds_and_a_limit(store: &dyn Store) {
     assert!(ids(store, all[3], all[1], 10).await.is_empty());
 }
 
+async fn the_nth_is_the_last_of_a_range_that_has_so_many(store: &dyn Store) {
+    let lease = lease(store).await;
+    for _ in 0..5 {
+        append(store, &lease, "1").await;
+    }
+    let all = ids(store, TickId::ZERO, EVERYTHING, 10).await;
+    for (after, until) in [(TickId::ZERO, EVERYTHING), (all[0], all[3]), (all[4], EVERYTHING), (all[3], all[1])] {
+        let range = ids(store, after, until, 10).await;
+        for n in 1..=6 {
+            assert_eq!(store.nth(after, until, n).await.unwrap(), range.get(n - 1).copied(), "{n} of {}", range.len());
+        }
+    }
+}
+
 async fn what_is_older_than_the_retention_goes_with_the_next_append(store: &dyn Store) {
     let lease = lease(store).await;
     let now = TickId::now();
@@ -188,6 +202,16 @@ async fn a_store_that_lost_its_tail_says_so_and_takes_it_back(store: &dyn Store)
     assert!(all[1..3].iter().zip(&tail).all(|(restored, lost)| *restored == **lost), "as they were");
 }
 
+async fn a_client_is_remembered_at_the_last_place_that_was_told(store: &dyn Store) {
+    let place = |client: &str, ms| (client.to_owned(), TickId::from_ms(ms));
+    assert_eq!(store.recall("a").await.unwrap(), None);
+    store.remember(&[place("a", 5), place("b", 6), place("a", 7)]).await.unwrap();
+    store.remember(&[]).await.unwrap();
+    store.remember(&[place("b", 4)]).await.unwrap();
+    assert_eq!(store.recall("a").await.unwrap(), Some(TickId::from_ms(7)));
+    assert_eq!(store.recall("b").await.unwrap(), Some(TickId::from_ms(4)));
+}
+
 /// Runs each promise on a memory store and on a Redis store of its own.
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
@@ -216,9 +240,11 @@ contract! {
     a_released_lease_is_free_at_once,
     an_append_that_is_asked_for_again_is_done_once,
     a_range_has_both_its_bounds_and_a_limit,
+    the_nth_is_the_last_of_a_range_that_has_so_many,
     what_is_older_than_the_retention_goes_with_the_next_append,
     a_follower_gets_what_is_appended_after_it_came,
     a_store_that_lost_its_tail_says_so_and_takes_it_back,
+    a_client_is_remembered_at_the_last_place_that_was_told,
 }
 
 #[tokio::test]
@@ -227,7 +253,18 @@ async fn every_key_of_a_feed_has_the_same_hash_tag() {
     let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
     let lease = lease(&store).await;
     append(&store, &lease, "1").await;
+    store.remember(&[("a".to_owned(), TickId::from_ms(1))]).await.unwrap();
     let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(&mut server.connection().await).await.unwrap();
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 4);
     assert!(keys.iter().all(|key| key.starts_with("{shop}:")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_client_is_forgotten_with_the_ticks_that_it_has_not_seen() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    store.remember(&[("a".to_owned(), TickId::from_ms(1))]).await.unwrap();
+    let mut ttl = ::redis::cmd("PTTL");
+    let ttl_ms: u64 = ttl.arg("{shop}:client:a").query_async(&mut server.connection().await).await.unwrap();
+    assert!((3_590_000..=3_600_000).contains(&ttl_ms), "{ttl_ms}");
 }

@@ -13,22 +13,22 @@ async fn an_update_has_exactly_the_fields_of_its_format() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let update = replica.connect("").await.json().await;
-    assert_eq!(fields(&update), ["price", "timedate"]);
+    assert_eq!(fields(&update), ["timedate", "price"]);
     assert!(update["price"].is_number() && update["timedate"].as_str().unwrap().ends_with('Z'));
 
     let update = replica.connect("format=timestamp&currency=EUR").await.json().await;
-    assert_eq!(fields(&update), ["price", "timestamp"]);
+    assert_eq!(fields(&update), ["timestamp", "price"]);
     let price = update["price"].as_f64().unwrap();
     assert!((80_000.0..95_000.0).contains(&price), "{price} is no price in euros");
 
     let mut both = replica.connect("currency=USD&currency=EUR").await;
     let updates = [both.json().await, both.json().await];
-    assert_eq!(fields(&updates[0]), ["currency", "price", "timedate"]);
+    assert_eq!(fields(&updates[0]), ["timedate", "price", "currency"]);
     assert_eq!([&updates[0]["currency"], &updates[1]["currency"]], ["USD", "EUR"]);
     assert_eq!(updates[0]["timedate"], updates[1]["timedate"]);
 
     let full = replica.connect("format=full&currencies=usd,eur").await.json().await;
-    assert_eq!(fields(&full), ["id", "prev", "prices", "sources", "timedate", "type"]);
+    assert_eq!(fields(&full), ["type", "id", "prev", "timedate", "prices", "sources"]);
     assert_eq!(full["sources"]["USD"], serde_json::json!(["coinbase", "kraken", "bitstamp"]));
 }
 
@@ -121,7 +121,7 @@ async fn a_cursor_that_is_too_old_gets_what_is_kept_after_a_word_about_the_gap()
     assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"history_expired".into()), "{gap}");
     assert_eq!((gap["after"].as_u64(), &gap["before"]), (Some(first), &next["id"]));
     // A client that cannot be shown gaps gets what is kept all the same.
-    assert_eq!(fields(&replica.connect("since=0").await.json().await), ["price", "timedate"]);
+    assert_eq!(fields(&replica.connect("since=0").await.json().await), ["timedate", "price"]);
 }
 
 #[tokio::test]

@@ -4,28 +4,22 @@
 //! through a buffer on the stack, what is written is bytes that all sessions share.
 
 use super::frame::{self, Decoder, Incoming, Violation};
-use crate::feed::Entry;
-use crate::hub::Hub;
-use crate::session::{Goodbye, LOAD_ENTRIES, Limits, Session, Step};
-use crate::tick::TickId;
+use crate::server::follow::{Loading, load, loaded};
+use crate::session::{Goodbye, Session, Sessions, Step};
 use bytes::{Buf, Bytes};
-use futures_util::future::BoxFuture;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 /// How long a goodbye may take where the replica stops, the client's answer to it included.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
-/// The pause before the store is asked again for history that it could not give.
-const LOAD_RETRY: Duration = Duration::from_secs(1);
 /// Bytes read at once, and how often in a row before others have their turn.
 const READ_BYTES: usize = 2048;
 const READS: usize = 4;
@@ -36,8 +30,7 @@ const WRITE_PIECES: usize = 64;
 pub(super) struct Socket<'a> {
     stream: TcpStream,
     session: Session,
-    hub: &'a Hub,
-    limits: &'a Limits,
+    sessions: &'a Sessions,
     decoder: Decoder,
     outgoing: Outgoing,
     /// The newest ping that is not answered yet: only that needs an answer (RFC 6455 §5.5.3).
@@ -45,8 +38,10 @@ pub(super) struct Socket<'a> {
     heartbeat: Heartbeat,
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
+    /// When the session wants to be asked again though nothing has happened.
+    ask_at: Option<Instant>,
     /// The history that is being read for the session.
-    loading: Option<BoxFuture<'a, Vec<Arc<Entry>>>>,
+    loading: Option<Loading>,
 }
 
 enum Heartbeat {
@@ -73,17 +68,17 @@ impl From<io::Error> for End {
 }
 
 impl<'a> Socket<'a> {
-    pub(super) fn new(stream: TcpStream, session: Session, hub: &'a Hub, limits: &'a Limits) -> Socket<'a> {
+    pub(super) fn new(stream: TcpStream, session: Session, sessions: &'a Sessions) -> Socket<'a> {
         Socket {
             stream,
             session,
-            hub,
-            limits,
+            sessions,
             decoder: Decoder::default(),
             outgoing: Outgoing::default(),
             pong: None,
-            heartbeat: Heartbeat::PingAt(Instant::now() + limits.ping_every),
+            heartbeat: Heartbeat::PingAt(Instant::now() + sessions.limits.ping_every),
             stalled_since: None,
+            ask_at: None,
             loading: None,
         }
     }
@@ -97,6 +92,7 @@ impl<'a> Socket<'a> {
             Ok(()) => self.serve(stop).await,
             Err(end) => end,
         };
+        self.sessions.close(&mut self.session).await;
         let farewell = match end {
             End::Gone => return,
             End::Closed(code) => frame::close_reply(code),
@@ -107,12 +103,13 @@ impl<'a> Socket<'a> {
             }
         };
         // A client that reads slowly may find out why it is let go; a replica that stops does not wait that long for it.
-        let deadline = if stop.is_cancelled() { CLOSE_DEADLINE } else { self.limits.write_stall.max(CLOSE_DEADLINE) };
+        let deadline =
+            if stop.is_cancelled() { CLOSE_DEADLINE } else { self.sessions.limits.write_stall.max(CLOSE_DEADLINE) };
         timeout(deadline, self.close(farewell, matches!(end, End::Closed(_)))).await.ok();
     }
 
     async fn serve(&mut self, stop: &CancellationToken) -> End {
-        let mut head = self.hub.watch_head();
+        let mut head = self.sessions.hub.watch_head();
         let mut stopped = pin!(stop.cancelled());
         let mut timer = pin!(sleep_until(self.deadline()));
         loop {
@@ -180,14 +177,17 @@ impl<'a> Socket<'a> {
     /// Asks the session what to send, until it says something, wants history, or has nothing to say.
     fn step(&mut self) -> Result<(), End> {
         while self.outgoing.is_empty() {
-            match self.session.step(self.hub, Instant::now().into_std()) {
+            match self.session.step(&self.sessions.hub, Instant::now().into_std()) {
                 Step::Send(bytes) => self.outgoing.extend(bytes),
                 Step::Load { after, until } => {
-                    self.loading = Some(Box::pin(load(self.hub, after, until)));
+                    self.loading = Some(load(self.sessions.hub.clone(), after, until));
                     break;
                 }
                 Step::Leave(goodbye) => return Err(End::Leave(goodbye)),
-                Step::Wait => break,
+                Step::Wait(at_most) => {
+                    self.ask_at = at_most.map(|wait| Instant::now() + wait);
+                    break;
+                }
             }
         }
         Ok(())
@@ -209,7 +209,7 @@ impl<'a> Socket<'a> {
 
     fn hear(&mut self, bytes: &[u8]) -> Result<(), End> {
         let mut closed = None;
-        let (pong, heartbeat, ping_every) = (&mut self.pong, &mut self.heartbeat, self.limits.ping_every);
+        let (pong, heartbeat, ping_every) = (&mut self.pong, &mut self.heartbeat, self.sessions.limits.ping_every);
         let mut say = |incoming| match incoming {
             Incoming::Ping(payload) => *pong = Some(frame::pong(&payload)),
             Incoming::Pong => *heartbeat = Heartbeat::PingAt(Instant::now() + ping_every),
@@ -226,11 +226,13 @@ impl<'a> Socket<'a> {
 
     fn deadline(&self) -> Instant {
         let (Heartbeat::PingAt(at) | Heartbeat::PongBy(at)) = self.heartbeat;
-        self.stalled_since.map_or(at, |since| at.min(since + self.limits.write_stall))
+        let stalled = self.stalled_since.map(|since| since + self.sessions.limits.write_stall);
+        [stalled, self.ask_at].into_iter().flatten().fold(at, Instant::min)
     }
 
     fn overdue(&mut self, now: Instant) -> Result<(), End> {
-        if self.stalled_since.is_some_and(|since| since + self.limits.write_stall <= now) {
+        self.ask_at = None;
+        if self.stalled_since.is_some_and(|since| since + self.sessions.limits.write_stall <= now) {
             return Err(End::Leave(Goodbye::TooSlow));
         }
         // The pong may be here, unread.
@@ -239,7 +241,7 @@ impl<'a> Socket<'a> {
             Heartbeat::PongBy(by) if by <= now => return Err(End::Leave(Goodbye::NoPong)),
             Heartbeat::PingAt(at) if at <= now => {
                 self.outgoing.push(frame::ping());
-                self.heartbeat = Heartbeat::PongBy(now + self.limits.ping_every);
+                self.heartbeat = Heartbeat::PongBy(now + self.sessions.limits.ping_every);
             }
             _ => {}
         }
@@ -271,24 +273,6 @@ impl<'a> Socket<'a> {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-/// Reads a part of the history, however long the store is away.
-async fn load(hub: &Hub, after: TickId, until: TickId) -> Vec<Arc<Entry>> {
-    loop {
-        match hub.history(after, until, LOAD_ENTRIES).await {
-            Ok(entries) => return entries,
-            Err(_) => sleep(LOAD_RETRY).await,
-        }
-    }
-}
-
-/// What is being read, once it is here; never, if nothing is.
-async fn loaded(loading: &mut Option<BoxFuture<'_, Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
-    match loading {
-        Some(loading) => loading.await,
-        None => std::future::pending().await,
     }
 }
 

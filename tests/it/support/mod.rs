@@ -1,11 +1,16 @@
 //! What the tests are played with. Every wait has a deadline, and nothing sleeps to hope for the best.
 
 pub mod client;
+pub mod description;
+pub mod events;
 pub mod exchange;
+pub mod grpc;
 pub mod nginx;
+pub mod odd_server;
 pub mod proxy;
 pub mod redis;
 pub mod replica;
+pub mod terminal;
 
 use client::Client;
 use exchange::Exchange;

@@ -10,20 +10,23 @@ pub struct Nginx {
     _child: Child,
     _dir: TempDir,
     pub address: String,
+    /// Where it takes gRPC.
+    pub grpc_address: String,
 }
 
 impl Nginx {
     /// Starts one; `replicas` are the addresses it spreads clients over.
     pub async fn start(replicas: &[&str]) -> Nginx {
         let dir = tempfile::tempdir().unwrap();
-        let address = format!("127.0.0.1:{}", free_port());
+        let [address, grpc_address] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         let servers: String = replicas.iter().map(|replica| format!("server {replica}; ")).collect();
         let mut config = include_str!("../../../deploy/nginx/nginx.conf").to_owned();
         // What depends on where it runs, and nothing else.
         for (shipped, ours) in [
             ("listen 8080 ", format!("listen {address} ")),
+            ("listen 8081 ", format!("listen {grpc_address} ")),
             ("resolver 127.0.0.11 valid=2s ipv6=off;", format!("upstream replicas {{ {servers} }}")),
-            ("set $replicas btcfeed:8080;", "set $replicas replicas;".to_owned()),
+            ("default btcfeed:8080;", "default replicas;".to_owned()),
         ] {
             assert_eq!(config.matches(shipped).count(), 1, "{shipped} stands once in nginx.conf");
             config = config.replace(shipped, &ours);
@@ -36,7 +39,7 @@ impl Nginx {
         command.arg("-p").arg(dir.path()).arg("-c").arg(&file).args(["-g", "daemon off; master_process off;"]);
         command.stderr(Stdio::null()).kill_on_drop(true);
         let child = command.spawn().expect("nginx is installed (see `make test`)");
-        let nginx = Nginx { _child: child, _dir: dir, address };
+        let nginx = Nginx { _child: child, _dir: dir, address, grpc_address };
         let url = format!("http://{}/v1/prices/latest", nginx.address);
         until("nginx to answer", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()))
             .await;

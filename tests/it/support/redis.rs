@@ -3,8 +3,10 @@
 use super::{signal, soon, until};
 use redis::AsyncCommands;
 use rustix::process::Signal;
+use serde_json::{Value, json};
 use std::net::TcpListener;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -62,17 +64,39 @@ impl Redis {
 
     /// Writes a history of `count` ticks, one a second up to a few seconds ago, and returns their ids.
     pub async fn fill(&self, count: u64) -> Vec<u64> {
-        let newest = btcfeed::tick::TickId::now().ms() - 5000;
-        let ids: Vec<_> = (0..count).map(|place| newest - (count - 1 - place) * 1000).collect();
-        let mut add = redis::cmd("ZADD");
-        add.arg("{btcfeed}:ticks");
-        for (place, id) in ids.iter().enumerate() {
-            let prev = if place == 0 { 0 } else { ids[place - 1] };
-            let tick = r#""type":"tick","prices":{"USD":"97000.10"},"sources":{"USD":["kraken"]}}"#;
-            add.arg(id).arg(format!(r#"{{"id":{id},"prev":{prev},{tick}"#));
+        let tick = json!({"type": "tick", "prices": {"USD": "97000.10"}, "sources": {"USD": ["kraken"]}});
+        self.write(vec![tick; usize::try_from(count).unwrap()]).await
+    }
+
+    /// Writes these events as a history, one a second up to a few seconds ago, and returns their ids.
+    pub async fn write(&self, events: Vec<Value>) -> Vec<u64> {
+        let begin = btcfeed::tick::TickId::now().ms() - 5000 - (events.len() as u64).saturating_sub(1) * 1000;
+        let (mut ids, mut connection) = (Vec::new(), self.connection().await);
+        for part in events.chunks(2000) {
+            let mut add = redis::cmd("ZADD");
+            add.arg("{btcfeed}:ticks");
+            for event in part {
+                let (mut entry, id) = (event.clone(), begin + ids.len() as u64 * 1000);
+                entry["prev"] = ids.last().copied().unwrap_or(0).into();
+                entry["id"] = id.into();
+                add.arg(id).arg(entry.to_string());
+                ids.push(id);
+            }
+            let _: u64 = add.query_async(&mut connection).await.unwrap();
         }
-        let _: u64 = add.query_async(&mut self.connection().await).await.unwrap();
         ids
+    }
+
+    /// Appends a tick after the one with this id, as a leader would, and tells those who follow.
+    pub async fn append_tick(&self, prev: u64) -> u64 {
+        let id = prev + 1000;
+        let entry = format!(
+            r#"{{"id":{id},"prev":{prev},"type":"tick","prices":{{"USD":"97001.10"}},"sources":{{"USD":["kraken"]}}}}"#
+        );
+        let mut connection = self.connection().await;
+        let _: u64 = connection.zadd("{btcfeed}:ticks", &entry, id).await.unwrap();
+        let _: u64 = connection.publish("{btcfeed}:live", &entry).await.unwrap();
+        id
     }
 
     pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
@@ -93,7 +117,16 @@ impl Redis {
     }
 }
 
-/// A port that nobody listens on. Somebody else may take it before it is used, which is not worth guarding against here.
+/// A port that nobody listens on, outside the range that the system gives out by itself, so that nobody is given it while it
+/// is not used yet.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Processes that run at the same time begin at different places.
+        let place = std::process::id().wrapping_mul(97).wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed));
+        let port = 20_000 + u16::try_from(place % 12_000).expect("below 12,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

@@ -20,6 +20,13 @@ pub struct Replica {
 impl Replica {
     /// Starts `btcfeed serve` on free ports with these settings and none of this process's own environment.
     pub async fn start(settings: &[(String, String)]) -> Replica {
+        let replica = Replica::start_unready(settings).await;
+        replica.ready().await;
+        replica
+    }
+
+    /// The same without waiting until it is ready.
+    pub async fn start_unready(settings: &[(String, String)]) -> Replica {
         let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
         command.env_clear().env("BTCFEED_LISTEN", "127.0.0.1:0").env("BTCFEED_OPS_LISTEN", "127.0.0.1:0");
         command.env("BTCFEED_LOG_FORMAT", "json").env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
@@ -42,7 +49,6 @@ impl Replica {
         if let Some(line) = replica.find_logged("listening") {
             replica.address = line["address"].as_str().unwrap().to_owned();
         }
-        replica.ready().await;
         replica
     }
 
@@ -80,6 +86,15 @@ impl Replica {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
+    /// Asks for a path with these headers: the answer, of which nothing but the head has been read.
+    pub async fn ask(&self, path: &str, headers: &[(&'static str, &str)]) -> reqwest::Response {
+        let mut request = reqwest::Client::new().get(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        soon(path, request.send()).await.unwrap()
+    }
+
     /// The JSON at a path.
     pub async fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;
@@ -91,6 +106,18 @@ impl Replica {
     pub async fn history(&self) -> Vec<Value> {
         let answer = self.json("/v1/prices?format=full&limit=100000").await;
         answer["prices"].as_array().unwrap().clone()
+    }
+
+    /// How many files, connections among them, the process has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// The memory that the process has now (`VmRSS`), in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub fn pid(&self) -> u32 {

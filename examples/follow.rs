@@ -1,0 +1,60 @@
+//! Follows a feed and prints what happens, through every disconnect:
+//!
+//! ```sh
+//! cargo run --example follow                                  # http://localhost:8080, from the latest price on
+//! cargo run --example follow http://localhost:8080 1795166431075    # from right after an id on
+//! ```
+//!
+//! Stop it, and it says with which id to go on where it was.
+
+use anyhow::Context;
+use btcfeed::client::{Client, Start, Update, Updates};
+use btcfeed::tick::{Currency, TickId};
+use std::io::{self, ErrorKind, Write};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next().unwrap_or_else(|| "http://localhost:8080".to_owned());
+    let start = match arguments.next() {
+        Some(id) => Start::After(TickId::from_ms(id.parse().context("the second argument is the id of an update")?)),
+        None => Start::Latest,
+    };
+    let client = Client::builder(&address).currencies([Currency::Usd, Currency::Eur]).start(start).build()?;
+    let mut updates = client.subscribe();
+    match follow(&mut updates).await {
+        // Nobody reads on: `| head`.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {}
+        ended => ended?,
+    }
+    if let Some(id) = updates.last_id() {
+        eprintln!("to go on: cargo run --example follow {address} {id}");
+    }
+    Ok(())
+}
+
+async fn follow(updates: &mut Updates) -> anyhow::Result<()> {
+    loop {
+        // Nothing is lost where a wait for the next update is given up.
+        let update = tokio::select! {
+            update = updates.next() => update,
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+        };
+        let Some(update) = update else { return Ok(()) };
+        let mut out = io::stdout().lock();
+        match update? {
+            Update::Tick(tick) => {
+                let prices: Vec<_> =
+                    tick.prices.iter().map(|(currency, price)| format!("{currency} {price}")).collect();
+                writeln!(out, "{}  {}", tick.id.timedate(), prices.join("  "))?;
+            }
+            Update::Status(status) => writeln!(out, "the feed is {}: {}", status.state.as_str(), status.reason)?,
+            Update::Gap(gap) => {
+                writeln!(out, "something is missing between {} and {}: {}", gap.after, gap.before, gap.reason)?;
+            }
+            Update::Disconnected { why, retry_in } => eprintln!("not connected: {why}; next try in {retry_in:?}"),
+            // More kinds may come with a newer version.
+            _ => {}
+        }
+    }
+}

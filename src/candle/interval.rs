@@ -1,0 +1,69 @@
+//! How long a candle is.
+
+use crate::tick::TickId;
+use std::str::FromStr;
+
+/// How long a candle is. Candles begin at whole multiples of it in Unix time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interval {
+    /// `1m`
+    Minute,
+    /// `5m`
+    FiveMinutes,
+    /// `1h`
+    Hour,
+}
+
+/// A word that names no interval.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interval reads 1m, 5m or 1h, got {0:?}")]
+pub struct UnknownInterval(pub String);
+
+impl Interval {
+    /// Every interval.
+    pub const ALL: [Interval; 3] = [Interval::Minute, Interval::FiveMinutes, Interval::Hour];
+
+    /// The word that names it in a query.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Interval::Minute => "1m",
+            Interval::FiveMinutes => "5m",
+            Interval::Hour => "1h",
+        }
+    }
+
+    /// Its length in milliseconds.
+    pub const fn ms(self) -> u64 {
+        match self {
+            Interval::Minute => 60_000,
+            Interval::FiveMinutes => 300_000,
+            Interval::Hour => 3_600_000,
+        }
+    }
+
+    /// The first moment of the candle that `moment` is in.
+    pub const fn start(self, moment: TickId) -> TickId {
+        TickId::from_ms(moment.ms() - moment.ms() % self.ms())
+    }
+
+    /// The first moment after the candle that `moment` is in.
+    pub const fn end(self, moment: TickId) -> TickId {
+        TickId::from_ms(self.start(moment).ms().saturating_add(self.ms()))
+    }
+
+    /// The first moment of the first candle that does not begin before `moment`.
+    pub const fn start_from(self, moment: TickId) -> TickId {
+        if moment.ms().is_multiple_of(self.ms()) { moment } else { self.end(moment) }
+    }
+}
+
+impl FromStr for Interval {
+    type Err = UnknownInterval;
+
+    fn from_str(name: &str) -> Result<Interval, UnknownInterval> {
+        Interval::ALL
+            .into_iter()
+            .find(|interval| interval.name() == name)
+            .ok_or_else(|| UnknownInterval(name.to_owned()))
+    }
+}

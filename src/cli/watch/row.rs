@@ -1,0 +1,145 @@
+//! The table's rows: the time, and for each currency the price and how it has changed, as wide as the terminal allows.
+//! Prices stand there with two decimals, one below the other; JSON lines have all digits.
+
+use super::screen::Paint;
+use super::words;
+use crate::client::Tick;
+use crate::tick::{Currencies, Currency, Price};
+use rust_decimal::Decimal;
+use std::collections::BTreeMap;
+
+/// What is shown of a currency.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cell {
+    /// The price, its change, and that in percent.
+    Wide,
+    /// The price and its change.
+    Middle,
+    /// The price and an arrow.
+    Narrow,
+}
+
+/// The margin and the time.
+const TIME: usize = 9;
+
+impl Cell {
+    /// The widest that fits.
+    pub(super) fn fitting(width: usize, currencies: usize) -> Cell {
+        let fits = |cell: &Cell| TIME + cell.width() * currencies < width;
+        [Cell::Wide, Cell::Middle].into_iter().find(fits).unwrap_or(Cell::Narrow)
+    }
+
+    const fn width(self) -> usize {
+        match self {
+            Cell::Wide => 32,
+            Cell::Middle => 23,
+            Cell::Narrow => 13,
+        }
+    }
+
+    /// The names of the columns.
+    pub(super) fn header(self, currencies: Currencies) -> String {
+        let names = currencies.iter().map(|currency| match self {
+            Cell::Wide => format!("{:>12}{:>11}{:>9}", format!("BTC/{currency}"), "change", "%"),
+            Cell::Middle => format!("{:>12}{:>11}", format!("BTC/{currency}"), "change"),
+            Cell::Narrow => format!("{:>11}  ", format!("BTC/{currency}")),
+        });
+        [format!(" {:<8}", "time")].into_iter().chain(names).collect()
+    }
+
+    /// A tick as a row, with its changes against `before`.
+    pub(super) fn row(
+        self,
+        tick: &Tick,
+        currencies: Currencies,
+        before: &BTreeMap<Currency, Price>,
+        paint: Paint,
+    ) -> String {
+        let time = words::local(tick.id).strftime("%H:%M:%S").to_string();
+        let mut row = paint.dim(&format!(" {time}"));
+        for currency in currencies.iter() {
+            row += &match tick.prices.get(&currency) {
+                Some(price) => self.cell(*price, before.get(&currency), paint),
+                None => paint.dim(&format!("{:>12}{:1$}", "—", self.width() - 12)),
+            };
+        }
+        row
+    }
+
+    fn cell(self, price: Price, before: Option<&Price>, paint: Paint) -> String {
+        let change = before.map(|before| price.change_from(*before));
+        let shown = grouped(&price.rounded().to_string());
+        let (arrow, amount, percent) = match (change, before) {
+            (Some(change), Some(before)) if !change.is_zero() => {
+                let (arrow, sign) = if change.is_sign_positive() { ("▲", '+') } else { ("▼", '-') };
+                let percent = (before.deviation(price) * Decimal::ONE_HUNDRED).round_dp(3);
+                (arrow, grouped(&format!("{:.2}", change.abs().round_dp(2))), format!("{sign}{percent:.3}"))
+            }
+            (Some(_), _) => ("·", String::new(), String::new()),
+            (None, _) => ("", String::new(), String::new()),
+        };
+        let change = match self {
+            Cell::Wide => format!("  {arrow:1}{amount:>8}{percent:>9}"),
+            Cell::Middle => format!("  {arrow:1}{amount:>8}"),
+            Cell::Narrow => format!(" {arrow:1}"),
+        };
+        let change = match arrow {
+            "▲" => paint.good(&change),
+            "▼" => paint.bad(&change),
+            _ => paint.dim(&change),
+        };
+        let width = if self == Cell::Narrow { 11 } else { 12 };
+        format!("{shown:>width$}{change}")
+    }
+}
+
+/// Digits in groups of three: `97,116.17`.
+pub(super) fn grouped(number: &str) -> String {
+    let (whole, decimals) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let mut grouped = String::new();
+    for (place, digit) in whole.chars().enumerate() {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped + decimals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, shown) in [("7", "7"), ("116.175", "116.175"), ("97116.17", "97,116.17"), ("1000000", "1,000,000")]
+        {
+            assert_eq!(grouped(number), shown);
+        }
+    }
+
+    #[test]
+    fn a_cell_says_what_fits() {
+        let cell = |cell: Cell, price: &str, before: &str| {
+            cell.cell(price.parse().unwrap(), before.parse().ok().as_ref(), Paint::NONE)
+        };
+        assert_eq!(cell(Cell::Wide, "97116.17", "97000.00"), "   97,116.17  ▲  116.17   +0.120");
+        assert_eq!(cell(Cell::Wide, "97000.00", "97116.17"), "   97,000.00  ▼  116.17   -0.120");
+        assert_eq!(cell(Cell::Middle, "97116.17", "97116.17"), "   97,116.17  ·        ");
+        assert_eq!(cell(Cell::Narrow, "97116.17", "97000"), "  97,116.17 ▲");
+        assert_eq!(cell(Cell::Middle, "97116.175", "97000.10000"), "   97,116.18  ▲  116.08");
+        assert_eq!(cell(Cell::Wide, "97116.17", "none"), "   97,116.17                    ");
+        for any in [Cell::Wide, Cell::Middle, Cell::Narrow] {
+            assert_eq!(cell(any, "97116.17", "97000").chars().count(), any.width());
+            assert_eq!(any.header(Currency::Usd.into()).chars().count(), TIME + any.width());
+        }
+    }
+
+    #[test]
+    fn two_currencies_fit_into_every_usual_terminal() {
+        assert_eq!(
+            [120, 80, 60, 40].map(|width| Cell::fitting(width, 2)),
+            [Cell::Wide, Cell::Wide, Cell::Middle, Cell::Narrow]
+        );
+    }
+}

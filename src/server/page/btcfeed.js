@@ -1,0 +1,365 @@
+/**
+ * The feed in a browser, or wherever there is a WebSocket (Node 22, Deno, Bun). One file, no dependencies.
+ *
+ *     import { Feed } from 'https://feed.example/btcfeed.js'
+ *
+ *     const feed = new Feed({ currencies: ['USD', 'EUR'], since: '2026-11-20T09:00:00Z' })
+ *     for await (const update of feed) {
+ *       if (update.type === 'tick') console.log(update.timedate, update.prices.USD, update.exact.USD)
+ *       if (update.type === 'gap') console.warn('missing', update.after, update.before, update.reason)
+ *     }
+ *
+ * It promises every update once, in order, over any number of lost connections and on whichever replica; and where
+ * something is missing, a gap that says so. It comes back by itself until `close()`, or until the server refuses it for
+ * good, at which the loop throws. Updates are plain objects:
+ *
+ *     { type: 'tick', id, prev, timedate, prices: { USD: 97116.1 }, exact: { USD: '97116.10' },
+ *       sources: { USD: ['coinbase', 'kraken'] } }
+ *     { type: 'status', id, prev, state: 'live' | 'stale' | 'down', since, reason }
+ *     { type: 'gap', after, before, reason, currencies? }
+ *
+ * `exact` has the digits that the market gave, which a number does not keep. A gap comes before the update that ends it;
+ * its reason is the server's (`source_outage`, `history_expired`, `history_lost`), or `unexplained` where the server
+ * skipped something without a word or has lost its newest: then `before` may be an id from earlier, and the feed goes on
+ * from there. Types that a newer server may have are passed over.
+ *
+ * Nothing is asked for before the first loop begins or the first listener is added. One who leaves a loop can begin another,
+ * which goes on where that one was left; what comes when there is none is kept for it. That is up to ten thousand updates:
+ * then the connection rests, or, where there are listeners too, a gap with the reason `unread` stands for what was kept.
+ * A loop that begins beside another one begins with what comes.
+ *
+ * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`, and beside them there are
+ *
+ *     connection   { state: 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason? }
+ *     hello        { replica, version, currencies, interval_ms, … }    at each connection: who serves
+ *     synced       { id }                                           at each connection: replay is over
+ *
+ * Options, none of which is needed:
+ *
+ *     url          of the WebSocket; if not said, /v1/ws on the server that this file came from
+ *     currencies   one or several; if not said, what the server gives to those who choose none
+ *     since        a moment to replay from: a Date, RFC 3339, Unix seconds or milliseconds
+ *     after        the id of the last update that you have, to resume from
+ *
+ * @module btcfeed
+ */
+
+/** How long a connection may take to open. */
+const CONNECT_MS = 10_000
+/** How long nothing may come before a connection is taken for dead: at least so long, or four intervals of the feed. A
+ *  feed that is down has nothing to say, so it is twice as long after each time that there was nothing to be had. */
+const SILENCE_MS = 15_000
+const LONGEST_SILENCE_MS = 120_000
+/** The longest interval that is believed. */
+const LONGEST_INTERVAL_MS = 86_400_000
+/** How long to wait before the next try: twice as long each time, and a part of it at random, so that not all come at once. */
+const FIRST_WAIT_MS = 250
+const LONGEST_WAIT_MS = 15_000
+/** The longest that a server's wish to be left alone is heeded. */
+const LONGEST_WISH_MS = 600_000
+/** The answers of a server that has nothing for us, and will not have it later. */
+const REFUSALS = [400, 401, 403, 404, 410]
+/** How many updates may wait for a loop that is slow. Then the connection is let go, and resumed when they have been read. */
+const MOST_UNREAD = 10_000
+/** The events that are also given to loops. */
+const UPDATES = ['tick', 'status', 'gap']
+
+export class Feed extends EventTarget {
+  /** What the last `connection` event said. */
+  connection = { state: 'idle' }
+  /** The id of the last update: the `after` to resume with, be it in another page or on another day. */
+  lastId
+
+  #url
+  #since
+  #socket = null
+  #timer
+  /** Tries since the last one that succeeded, and connections since the last one that brought something. */
+  #tries = 0
+  #fruitless = 0
+  #interval_ms = 0
+  #heardAt = 0
+  /** Until when the server wants to be left alone. */
+  #notBefore = 0
+  #begun = false
+  /** Whether something was handed out. Before, `lastId` is the caller's word. */
+  #moved = false
+  /** Gaps on their way: they go out with the update that ends them, for cut off before it they come again. */
+  #gaps = []
+  #readers = new Set()
+  /** What came while there was no loop, or was left by the last one: the next one begins with it. */
+  #held = []
+  /** Whether somebody listens to updates, whom nothing that is held may keep waiting. */
+  #listened = false
+
+  constructor({ url = new URL('/v1/ws', import.meta.url), currencies = [], since, after } = {}) {
+    super()
+    if (since !== undefined && after !== undefined) throw new TypeError('since and after exclude each other')
+    this.#url = new URL(url, globalThis.location?.href)
+    this.#url.protocol = this.#url.protocol.replace('http', 'ws')
+    if (!this.#url.protocol.startsWith('ws')) throw new TypeError(`url reads ws://, wss:// or http, got ${this.#url}`)
+    this.#url.searchParams.set('format', 'full')
+    this.#url.searchParams.set('hello', 'true')
+    if (currencies.length > 0) this.#url.searchParams.set('currency', [currencies].flat().join(','))
+    this.#since = since instanceof Date ? since.toISOString() : since
+    if (after !== undefined) this.lastId = Number(after)
+  }
+
+  addEventListener(type, ...rest) {
+    super.addEventListener(type, ...rest)
+    if (UPDATES.includes(type)) this.#listened = true
+    if (this.connection.unread && this.#hasRoom()) this.#connect()
+    this.#begin()
+  }
+
+  /** Ends it for good. */
+  close() {
+    this.#end('closed')
+  }
+
+  async *[Symbol.asyncIterator]() {
+    const reader = { unread: this.#readers.size === 0 ? this.#held.splice(0) : [], wake() {} }
+    this.#readers.add(reader)
+    this.#begin()
+    try {
+      for (;;) {
+        while (reader.unread.length > 0) yield reader.unread.shift()
+        if (this.connection.refused) throw new Error(this.connection.reason)
+        if (this.#isClosed()) return
+        if (this.connection.unread && this.#hasRoom()) this.#connect()
+        await new Promise((wake) => { reader.wake = wake })
+      }
+    } finally {
+      this.#readers.delete(reader)
+      if (this.#readers.size === 0) this.#held = reader.unread
+    }
+  }
+
+  #isClosed() {
+    return this.connection.state === 'closed'
+  }
+
+  #begin() {
+    if (this.#begun || this.#isClosed()) return
+    this.#begun = true
+    globalThis.addEventListener?.('online', this.#hurry)
+    globalThis.document?.addEventListener('visibilitychange', this.#hurry)
+    // Not before whoever listens to one thing could listen to the others.
+    queueMicrotask(() => this.#connect())
+  }
+
+  #connect() {
+    if (this.#isClosed()) return
+    this.#drop()
+    const url = new URL(this.#url)
+    if (this.lastId !== undefined) url.searchParams.set('after', this.lastId)
+    else if (this.#since !== undefined) url.searchParams.set('since', this.#since)
+    let socket
+    try {
+      socket = new WebSocket(url)
+    } catch (error) {
+      // A page from https may not connect to ws, and an old Node has no WebSocket at all: neither changes by waiting.
+      return this.#end(error.message, true)
+    }
+    let opened = false
+    // A socket that was dropped may still have something to say.
+    const mine = (handle) => (event) => { if (this.#socket === socket) handle(event) }
+    socket.onopen = mine(() => {
+      opened = true
+      this.#heard()
+      this.#tell({ state: 'replaying' })
+    })
+    socket.onmessage = mine(({ data }) => {
+      this.#heard()
+      this.#read(data)
+    })
+    socket.onclose = mine(({ code, reason }) => {
+      this.#drop()
+      if (code >= 4500 && code <= 4999) this.#end(reason || `the server said ${code}`, true)
+      else if (opened) this.#wait(reason || 'the connection was lost', code === 1001)
+      else this.#askWhy(url)
+    })
+    this.#socket = socket
+    this.#tell({ state: 'connecting' })
+    this.#after(CONNECT_MS, () => {
+      this.#drop()
+      this.#wait('the server does not answer')
+    })
+  }
+
+  /** Lets go of the socket without waiting for it: it may be dead, and take its time to notice. */
+  #drop() {
+    clearTimeout(this.#timer)
+    const socket = this.#socket
+    this.#socket = null
+    this.#gaps = []
+    socket?.close()
+  }
+
+  /** A browser does not tell with what a handshake was refused, a plain request for the same does. */
+  async #askWhy(url) {
+    this.#wait('the server cannot be reached')
+    const { retryAt } = this.connection
+    const plain = new URL(url)
+    plain.protocol = plain.protocol.replace('ws', 'http')
+    try {
+      const answer = await fetch(plain, { signal: AbortSignal.timeout(CONNECT_MS), cache: 'no-store' })
+      const { detail = `the server said ${answer.status}` } = await answer.json().catch(() => ({}))
+      if (this.connection.retryAt !== retryAt) return
+      if (REFUSALS.includes(answer.status)) return this.#end(detail, true)
+      const wish_ms = Math.min(answer.headers.get('retry-after') * 1000 || 0, LONGEST_WISH_MS)
+      if (wish_ms === 0) return
+      this.#notBefore = Date.now() + wish_ms
+      this.#pause(detail, Math.max(wish_ms, retryAt - Date.now()))
+    } catch {
+      // Then it is waited, and tried again.
+    }
+  }
+
+  /** Tries again in a while, or soon where somebody else is there to go on at once. */
+  #wait(reason, soon = false) {
+    const bound = Math.min(FIRST_WAIT_MS * 2 ** (soon ? 0 : this.#tries++), LONGEST_WAIT_MS)
+    this.#pause(reason, bound * (soon ? Math.random() : (1 + Math.random()) / 2))
+  }
+
+  #pause(reason, wait_ms) {
+    this.#tell({ state: 'waiting', reason, retryAt: Date.now() + wait_ms })
+    this.#after(wait_ms, () => this.#connect())
+  }
+
+  #after(ms, happens) {
+    clearTimeout(this.#timer)
+    // Whoever was told something may have closed it.
+    if (!this.#isClosed()) this.#timer = setTimeout(happens, ms)
+  }
+
+  /** The connection lives. Browsers do not show pings, so one on which nothing comes has to be made anew to be sure. */
+  #heard() {
+    this.#heardAt = Date.now()
+    const patience_ms = this.#patience()
+    const longest_ms = Math.max(patience_ms, LONGEST_SILENCE_MS)
+    this.#after(Math.min(patience_ms * 2 ** this.#fruitless, longest_ms), () => {
+      this.#fruitless++
+      this.#connect()
+    })
+  }
+
+  #patience() {
+    return Math.max(SILENCE_MS, 4 * this.#interval_ms)
+  }
+
+  /** The network is back, or somebody looks again: no time to wait, nor to trust a socket that may have slept through. */
+  #hurry = () => {
+    if (globalThis.document?.visibilityState === 'hidden') return
+    const silent = this.connection.state === 'live' && Date.now() - this.#heardAt > this.#patience()
+    const waits = this.connection.state === 'waiting' && !this.connection.unread && Date.now() >= this.#notBefore
+    if (silent || waits) this.#connect()
+  }
+
+  #read(data) {
+    const message = parse(data)
+    switch (message?.type) {
+      case 'tick':
+      case 'status':
+        return this.#follow(message)
+      case 'gap':
+        return this.#gaps.push(message)
+      case 'hello':
+        this.#interval_ms = Math.min(Number(message.interval_ms) || 0, LONGEST_INTERVAL_MS)
+        return this.#emit(message)
+      case 'synced':
+        this.#tries = 0
+        // Where there was nothing to replay, and where our id is from a future that this feed does not know: what comes next
+        // is smaller, and may not be taken for known.
+        if (!(this.lastId <= message.id)) {
+          const after = this.lastId
+          this.lastId = message.id
+          if (this.#moved) this.#hand({ type: 'gap', after, before: message.id, reason: 'unexplained' })
+        }
+        this.#tell({ state: 'live' })
+        return this.#emit(message)
+    }
+  }
+
+  /** An update: the next one, one that we have, or one before which something is missing. */
+  #follow(update) {
+    const gaps = this.#gaps.splice(0)
+    if (update.id <= this.lastId) return
+    const told = gaps.some((gap) => gap.reason !== 'source_outage')
+    if (this.lastId !== undefined && update.prev !== this.lastId && !told) {
+      gaps.push({ type: 'gap', after: this.lastId, before: update.id, reason: 'unexplained' })
+    }
+    this.#fruitless = this.#tries = 0
+    for (const gap of gaps) this.#hand(gap)
+    if (this.#isClosed()) return
+    this.lastId = update.id
+    this.#moved = true
+    this.#hand(update)
+    if (!this.#hasRoom()) {
+      this.#drop()
+      this.#tell({ state: 'waiting', reason: 'what came has not been read yet', unread: true })
+    }
+  }
+
+  /** Gives something to all loops, or keeps it for the next one, and to those who listen. */
+  #hand(each) {
+    if (this.#isClosed()) return
+    if (this.#readers.size === 0) this.#hold(each)
+    for (const reader of this.#readers) {
+      reader.unread.push(each)
+      reader.wake()
+    }
+    this.#emit(each)
+  }
+
+  #hold(each) {
+    if (this.#listened && this.#held.length >= MOST_UNREAD) {
+      const [first] = this.#held
+      const [after, before] = [first.after ?? first.prev, each.before ?? each.id]
+      this.#held = [{ type: 'gap', after, before, reason: 'unread' }]
+    }
+    this.#held.push(each)
+  }
+
+  /** Whether more may come: the slowest loop decides. Were only the quickest asked, the next update would be too many again. */
+  #hasRoom() {
+    const held = this.#listened ? 0 : this.#held.length
+    return Math.max(held, ...[...this.#readers].map(({ unread }) => unread.length)) < MOST_UNREAD
+  }
+
+  #tell(connection) {
+    if (this.#isClosed()) return
+    this.connection = connection
+    this.#emit({ type: 'connection', ...connection })
+  }
+
+  #emit({ type, ...detail }) {
+    this.dispatchEvent(new CustomEvent(type, { detail: { type, ...detail } }))
+  }
+
+  #end(reason, refused = false) {
+    this.#drop()
+    if (this.#isClosed()) return
+    globalThis.removeEventListener?.('online', this.#hurry)
+    globalThis.document?.removeEventListener('visibilitychange', this.#hurry)
+    this.#tell({ state: 'closed', reason, refused })
+    for (const reader of this.#readers) reader.wake()
+  }
+}
+
+/** A message, and its prices as they were written too. What cannot be read is nothing that we know. */
+function parse(data) {
+  try {
+    const message = JSON.parse(data)
+    if (message.type === 'tick') message.exact = digits(data)
+    return message
+  } catch {
+    return undefined
+  }
+}
+
+/** The prices as text. They are flat, and stand before anything that a source could have written. */
+function digits(data) {
+  const [, prices] = /"prices":\{([^}]*)\}/.exec(data)
+  return Object.fromEntries([...prices.matchAll(/"(\w+)":([^,]+)/g)].map(([, currency, price]) => [currency, price]))
+}

@@ -1,0 +1,102 @@
+//! What a client asks for, whichever door it comes through, and the session that it gets.
+
+use super::{Bookmarks, ClientId, Limits, Pace, Session, Start};
+use crate::hub::Hub;
+use crate::store::Result;
+use crate::tick::Currencies;
+use crate::view::{Format, Framing, Hello, View};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The currencies to see.
+    pub currencies: Currencies,
+    /// What an update looks like.
+    pub format: Format,
+    /// Where to begin.
+    pub start: Start,
+    /// The most ticks to replay: the newest of them.
+    pub limit: Option<usize>,
+    /// Which ticks are wanted.
+    pub pace: Pace,
+    /// The name under which the client is remembered.
+    pub client: Option<ClientId>,
+    /// Whether the client wants to know who serves it.
+    pub hello: bool,
+}
+
+impl Subscription {
+    /// Every tick in `currencies`, beginning at `start`.
+    pub fn new(currencies: Currencies, format: Format, start: Start) -> Subscription {
+        Subscription { currencies, format, start, limit: None, pace: Pace::default(), client: None, hello: false }
+    }
+
+    /// How a client that asks for this sees the feed.
+    pub fn view(&self, framing: Framing) -> View {
+        View { format: self.format, currencies: self.currencies, framing }
+    }
+}
+
+/// What sessions are made of.
+pub struct Sessions {
+    /// The feed.
+    pub hub: Arc<Hub>,
+    /// What clients are allowed.
+    pub limits: Limits,
+    /// Where clients are remembered.
+    pub bookmarks: Arc<Bookmarks>,
+    /// Who this is.
+    pub hello: Hello,
+}
+
+impl Sessions {
+    /// Writes down how far the client of a session is that ends. Before the goodbye, after which it may be on another replica
+    /// at once.
+    pub async fn close(&self, session: &mut Session) {
+        if let Some(bookmark) = session.take_bookmark() {
+            self.bookmarks.close(bookmark).await;
+        }
+    }
+
+    fn greeting(&self, view: View) -> Option<Bytes> {
+        let newest = self.hub.status();
+        view.hello(&self.hello, newest.as_ref().and_then(|entry| entry.status()))
+    }
+
+    /// A session for a client that asks for this.
+    ///
+    /// # Errors
+    /// If the store has to be asked where to begin, and is away.
+    pub async fn open(&self, asked: &Subscription, framing: Framing) -> Result<Session> {
+        let (view, mut start, mut recalled) = (asked.view(framing), asked.start, None);
+        // A cursor that the client has itself is exact; what was sent may not have arrived.
+        if let (Start::Latest, Some(client)) = (start, &asked.client) {
+            recalled = self.bookmarks.recall(client).await?;
+            start = recalled.map_or(Start::Latest, Start::After);
+        }
+        let mut left_out_after = None;
+        let replay_after = match start {
+            Start::Latest => None,
+            Start::Since(moment) => Some(moment.before()),
+            Start::After(id) => Some(id),
+        };
+        if let Some((limit, replay_after)) = asked.limit.zip(replay_after) {
+            let begin = self.hub.before_newest_ticks(limit, asked.currencies).await?;
+            if replay_after < begin {
+                (left_out_after, start) = (Some(replay_after), Start::After(begin));
+            }
+        }
+        let mut session = Session::new(view, start, &self.limits, &self.hub);
+        if !asked.pace.is_full() {
+            // A client whose replay was cut does not have the tick before it.
+            session = session.paced(asked.pace, left_out_after.is_none());
+        }
+        session.left_out_after = left_out_after;
+        session.greeting = asked.hello.then(|| self.greeting(view)).flatten();
+        session.bookmark =
+            asked.client.as_ref().map(|client| self.bookmarks.open_at(client, session.settled(), recalled));
+        Ok(session)
+    }
+}

@@ -1,0 +1,139 @@
+//! Updates as rows of a table (RFC 4180): lines end in CR LF, the first one names the columns.
+//!
+//! A program that opens the table may take a cell that begins with `=`, `+`, `-` or `@` for a formula. None does: cells are numbers
+//! without a sign, dates, our own words, and a status's reason, which begins with our own words too.
+
+use super::Format;
+use crate::feed::{Entry, Event, Gap, Status};
+use crate::tick::{Currencies, Currency, Tick, TickId};
+use std::fmt::Write;
+
+/// The names of the columns.
+pub(super) const fn header(format: Format) -> &'static str {
+    match format {
+        Format::Timedate => "timedate,currency,price\r\n",
+        Format::Timestamp => "timestamp,currency,price\r\n",
+        Format::Full => "type,id,prev,timedate,currency,price,sources,state,since,reason\r\n",
+    }
+}
+
+/// Everything that `entry` is, as rows.
+pub(super) fn entry(format: Format, chosen: Currencies, entry: &Entry) -> String {
+    let mut rows = String::new();
+    match (&entry.event, format) {
+        (Event::Tick { tick, .. }, Format::Timedate) => updates(&mut rows, &entry.id.timedate(), tick, chosen),
+        (Event::Tick { tick, .. }, Format::Timestamp) => {
+            updates(&mut rows, &entry.id.seconds().to_string(), tick, chosen);
+        }
+        (Event::Tick { tick, outages }, Format::Full) => {
+            rows.extend(outages.iter().filter_map(|outage| outage.gap(chosen, entry.id)).map(|of| gap(&of)));
+            full_tick(&mut rows, entry, tick, chosen);
+        }
+        (Event::Status(status), Format::Full) => full_status(&mut rows, entry, status),
+        (Event::Status(_), _) => {}
+    }
+    rows
+}
+
+/// A row for each chosen currency.
+fn updates(rows: &mut String, moment: &str, tick: &Tick, chosen: Currencies) {
+    for (currency, price) in tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)) {
+        write!(rows, "{moment},{currency},{price}\r\n").ok(); // writing to a String cannot fail
+    }
+}
+
+/// A row for each chosen currency, or one without a price: the next prev will name this id.
+fn full_tick(rows: &mut String, entry: &Entry, tick: &Tick, chosen: Currencies) {
+    let Entry { id, prev, .. } = entry;
+    let head = format!("tick,{id},{prev},{}", id.timedate());
+    for (currency, price) in tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)) {
+        let sources = tick.sources.get(currency).map(|names| names.join(" ")).unwrap_or_default();
+        write!(rows, "{head},{currency},{price},{},,,\r\n", cell(&sources)).ok();
+    }
+    if tick.currencies().and(chosen).is_empty() {
+        write!(rows, "{head},,,,,,\r\n").ok();
+    }
+}
+
+fn full_status(rows: &mut String, entry: &Entry, status: &Status) {
+    let Entry { id, prev, .. } = entry;
+    let (state, since, reason) = (status.state.as_str(), status.since.timedate(), cell(&status.reason));
+    write!(rows, "status,{id},{prev},{},,,,{state},{since},{reason}\r\n", id.timedate()).ok();
+}
+
+/// What is missing stands between `prev` and `id`; the currencies are those concerned, where it is not all.
+pub(super) fn gap(gap: &Gap) -> String {
+    let Gap { after, before, reason, only } = gap;
+    let only: Vec<_> = only.iter().flat_map(|only| only.iter()).map(Currency::code).collect();
+    let (timedate, since) = (before.timedate(), if *after == TickId::ZERO { String::new() } else { after.timedate() });
+    format!("gap,{before},{after},{timedate},{},,,,{since},{}\r\n", only.join(" "), reason.as_str())
+}
+
+/// Text as a cell, in quotes where it needs them (§2.6 and §2.7).
+fn cell(text: &str) -> String {
+    if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{Outage, State};
+    use std::collections::BTreeMap;
+
+    const ID: TickId = TickId::from_ms(1_795_166_431_075);
+    const PREV: TickId = TickId::from_ms(1_795_166_426_071);
+    const MOMENTS: &str = "1795166431075,1795166426071,2026-11-20T09:20:31.075Z";
+
+    fn tick(outages: Vec<Outage>) -> Entry {
+        let prices = [(Currency::Usd, "97116.17"), (Currency::Eur, "89348.20")];
+        let prices = prices.map(|(currency, price)| (currency, price.parse().unwrap())).into();
+        let sources = BTreeMap::from([(Currency::Usd, vec!["coinbase".to_owned(), "kraken".to_owned()])]);
+        Entry { id: ID, prev: PREV, event: Event::Tick { tick: Tick { prices, sources }, outages } }
+    }
+
+    fn rows(format: Format, chosen: impl Into<Currencies>, of: &Entry) -> Vec<String> {
+        let text = entry(format, chosen.into(), of);
+        let rows: Vec<_> =
+            text.split_inclusive("\r\n").map(|row| row.strip_suffix("\r\n").unwrap().to_owned()).collect();
+        // As many columns as the header names, read by somebody else's eyes.
+        let table = format!("{}{text}", header(format));
+        assert_eq!(csv::Reader::from_reader(table.as_bytes()).records().map(Result::unwrap).count(), rows.len());
+        rows
+    }
+
+    #[test]
+    fn an_update_is_a_row_with_its_currency() {
+        let of = tick(vec![]);
+        assert_eq!(rows(Format::Timedate, Currency::Usd, &of), ["2026-11-20T09:20:31.075Z,USD,97116.17"]);
+        let both = ["1795166431,USD,97116.17", "1795166431,EUR,89348.20"];
+        assert_eq!(rows(Format::Timestamp, Currencies::all(), &of), both);
+    }
+
+    #[test]
+    fn a_full_tick_is_a_row_for_each_currency_after_the_gaps_that_it_ends() {
+        let of = tick(vec![Outage { after: PREV, currencies: vec![Currency::Eur] }]);
+        let expected = [
+            format!("gap,{MOMENTS},EUR,,,,2026-11-20T09:20:26.071Z,source_outage"),
+            format!("tick,{MOMENTS},USD,97116.17,coinbase kraken,,,"),
+            format!("tick,{MOMENTS},EUR,89348.20,,,,"),
+        ];
+        assert_eq!(rows(Format::Full, Currencies::all(), &of), expected);
+        assert_eq!(rows(Format::Full, Currency::Usd, &of), expected[1..2]);
+        let Event::Tick { mut tick, outages } = of.event else { panic!("it is a tick") };
+        tick.prices.remove(&Currency::Eur);
+        let of = Entry { event: Event::Tick { tick, outages }, ..of };
+        assert_eq!(rows(Format::Full, Currency::Eur, &of)[1], format!("tick,{MOMENTS},,,,,,"), "the chain goes on");
+    }
+
+    #[test]
+    fn a_status_is_a_row_in_full_and_its_reason_may_be_any_text() {
+        let status =
+            Status { state: State::Stale, since: PREV, reason: "no price: kraken said \"no\",\nand so on".into() };
+        let of = Entry { id: ID, prev: PREV, event: Event::Status(status) };
+        let expected = format!(
+            "status,{MOMENTS},,,,stale,2026-11-20T09:20:26.071Z,\"no price: kraken said \"\"no\"\",\nand so on\""
+        );
+        assert_eq!(rows(Format::Full, Currency::Usd, &of), [expected]);
+        assert_eq!(rows(Format::Timedate, Currency::Usd, &of), [""; 0]);
+    }
+}

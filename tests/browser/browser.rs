@@ -1,0 +1,206 @@
+//! A browser with nothing in it, and what one does with a page.
+
+use crate::binary;
+use crate::support::{SOON, soon, until};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use tempfile::TempDir;
+use thirtyfour::common::log::LoggingPrefsLogLevel;
+use thirtyfour::prelude::*;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+pub struct Browser {
+    driver: WebDriver,
+    /// Where chromedriver listens.
+    address: String,
+    _chromedriver: Child,
+    _profile: TempDir,
+}
+
+/// The screen that it is looked at on.
+#[derive(Clone, Copy)]
+pub enum Screen {
+    Desk,
+    Phone,
+}
+
+impl Browser {
+    /// Opens an address on a desk.
+    pub async fn open(url: &str) -> Browser {
+        Browser::open_on(Screen::Desk, url).await
+    }
+
+    pub async fn open_on(screen: Screen, url: &str) -> Browser {
+        let (chromedriver, address) = start_chromedriver().await;
+        let profile = tempfile::tempdir().unwrap();
+        let mut capabilities = DesiredCapabilities::chrome();
+        capabilities.set_binary(&binary::find()).unwrap();
+        for argument in ARGUMENTS {
+            capabilities.add_arg(argument).unwrap();
+        }
+        if rustix::process::geteuid().is_root() {
+            capabilities.add_arg("--no-sandbox").unwrap();
+        }
+        capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
+        let (width, height, mobile) = match screen {
+            Screen::Desk => (1200, 900, false),
+            Screen::Phone => (390, 844, true),
+        };
+        let metrics = json!({"width": width, "height": height, "pixelRatio": 2.0, "mobile": mobile, "touch": mobile});
+        capabilities.add_experimental_option("mobileEmulation", json!({"deviceMetrics": metrics})).unwrap();
+        capabilities.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
+        let connect = WebDriver::new(format!("http://{address}"), capabilities);
+        let driver = soon("chromium", connect).await.expect("chromium starts");
+        let browser = Browser { driver, address, _chromedriver: chromedriver, _profile: profile };
+        browser.go(url).await;
+        browser
+    }
+
+    pub async fn go(&self, url: &str) {
+        soon(url, self.driver.goto(url)).await.unwrap();
+    }
+
+    pub async fn reload(&self) {
+        soon("the page again", self.driver.refresh()).await.unwrap();
+    }
+
+    /// What a script returns.
+    pub async fn run(&self, script: &str) -> Value {
+        let result = soon(script, self.driver.execute(script, vec![])).await;
+        result.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
+    }
+
+    /// What one sees of the first element that a selector finds, line by line; nothing if it is hidden.
+    pub async fn text(&self, selector: &str) -> String {
+        let script = format!(
+            "const it = document.querySelector({selector:?});
+             return it?.checkVisibility() ? it.innerText.replace(/\\n+/g, '\\n').trim() : ''"
+        );
+        self.run(&script).await.as_str().unwrap().to_owned()
+    }
+
+    pub async fn attribute(&self, selector: &str, name: &str) -> String {
+        let script = format!("return document.querySelector({selector:?})?.getAttribute({name:?}) ?? ''");
+        self.run(&script).await.as_str().unwrap().to_owned()
+    }
+
+    pub async fn count(&self, selector: &str) -> u64 {
+        self.run(&format!("return document.querySelectorAll({selector:?}).length")).await.as_u64().unwrap()
+    }
+
+    pub async fn title(&self) -> String {
+        soon("the title", self.driver.title()).await.unwrap()
+    }
+
+    /// Waits until an element's text is as wanted, and returns it.
+    pub async fn until_text(&self, selector: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        until(&format!("the text of {selector}"), async || {
+            text = self.text(selector).await;
+            wanted(&text)
+        })
+        .await;
+        text
+    }
+
+    /// Waits for the price and for the connection to be live.
+    pub async fn until_live(&self) {
+        self.until_text("#state", |text| text == "Live").await;
+        self.until_text(".quote:not([hidden]) .price", |text| text.len() > 5).await;
+    }
+
+    pub async fn click(&self, selector: &str) {
+        let element = soon(selector, self.driver.find(By::Css(selector))).await.unwrap();
+        soon("a click", element.click()).await.unwrap();
+    }
+
+    /// Presses keys, whatever has the focus.
+    pub async fn press(&self, key: Key) {
+        soon("a key", self.driver.action_chain().send_keys(key).perform()).await.unwrap();
+    }
+
+    /// Puts the pointer somewhere on the first element that a selector finds, from its middle.
+    pub async fn point_at(&self, selector: &str) {
+        let element = soon(selector, self.driver.find(By::Css(selector))).await.unwrap();
+        soon("the pointer", self.driver.action_chain().move_to_element_center(&element).perform()).await.unwrap();
+    }
+
+    /// What the browser complained of since it was asked last: errors, what the policy forbids, requests that failed.
+    pub async fn complaints(&self) -> Vec<String> {
+        let log = soon("the log", self.driver.browser_log()).await.unwrap();
+        log.iter().filter(|entry| entry.level != "INFO").map(|entry| format!("{entry:?}")).collect()
+    }
+
+    /// The curve as the arrow keys read it, point by point: times and prices.
+    pub async fn read_curve(&self) -> Vec<String> {
+        self.run("document.getElementById('chart').focus()").await;
+        self.press(Key::Home).await;
+        let mut read: Vec<String> = Vec::new();
+        loop {
+            let said = self.attribute("#chart", "aria-valuetext").await;
+            let (now, max) =
+                (self.attribute("#chart", "aria-valuenow").await, self.attribute("#chart", "aria-valuemax").await);
+            read.push(said);
+            if now == max {
+                return read;
+            }
+            self.press(Key::Right).await;
+        }
+    }
+}
+
+/// Starts chromedriver on a port of its choice, and returns where that is.
+async fn start_chromedriver() -> (Child, String) {
+    // It takes the port in IPv4 first, and gives up if somebody else has the same in IPv6.
+    for _ in 0..10 {
+        let mut command = Command::new("chromedriver");
+        command.arg("--port=0").stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().expect("chromedriver is installed (see `make browser`)");
+        let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        while let Some(line) = soon("chromedriver", lines.next_line()).await.unwrap() {
+            if let Some((_, port)) = line.split_once("successfully on port ") {
+                return (child, format!("127.0.0.1:{}", port.trim_end_matches('.')));
+            }
+        }
+    }
+    panic!("chromedriver does not start")
+}
+
+impl Drop for Browser {
+    /// Ends Chromium, also when a test fails. By a plain request, for the library's own would wait for the runtime that waits
+    /// here.
+    fn drop(&mut self) {
+        let request = format!(
+            "DELETE /session/{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
+            self.driver.session_id()
+        );
+        self.driver.clone().leak().ok();
+        let end = || {
+            let mut socket = TcpStream::connect(&self.address)?;
+            socket.set_read_timeout(Some(SOON))?;
+            socket.write_all(request.as_bytes())?;
+            // It answers when Chromium is gone.
+            socket.read(&mut [0; 64])
+        };
+        if let Err(error) = end() {
+            eprintln!("Chromium may still run: {error}");
+        }
+    }
+}
+
+/// Neither of them may ask anything on the network by itself.
+const ARGUMENTS: [&str; 9] = [
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--lang=en-US",
+    // In a container shared memory is short.
+    "--disable-dev-shm-usage",
+];

@@ -1,0 +1,124 @@
+//! What one chooses: the currency, the range, and by keyboard too.
+
+use crate::browser::Browser;
+use crate::page::written;
+use crate::support::exchange::Exchange;
+use crate::support::replica::Replica;
+use crate::support::{embedded, until};
+use thirtyfour::prelude::*;
+
+async fn world() -> (Exchange, Replica) {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    (exchange, replica)
+}
+
+#[tokio::test]
+async fn one_chooses_dollars_euros_or_both_and_the_address_remembers_it() {
+    let (_exchange, replica) = world().await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    browser.click("label:has([value='EUR'])").await;
+    let price = browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
+    let history = replica.json("/v1/prices?format=full&currency=EUR&limit=100000").await;
+    let known = written(history["prices"].as_array().unwrap(), "EUR");
+    assert!(known.contains(&price.replace(['€', '\n'], "")), "{price} was never a price");
+    assert_eq!(browser.text(".quote[data-currency=USD] .price").await, "", "dollars are gone");
+    until("euros in the title", async || browser.title().await.starts_with('€')).await;
+    assert!(browser.read_curve().await.iter().all(|said| said.starts_with('€')));
+
+    browser.click("label:has([value='USD,EUR'])").await;
+    until("two curves", async || browser.count(".market").await == 2).await;
+    let names = browser.run("return [...document.querySelectorAll('.name')].map((name) => name.textContent)").await;
+    assert_eq!(names, serde_json::json!(["USD", "EUR"]), "each says what it is");
+    assert!(browser.read_curve().await.iter().all(|said| said.starts_with('$') && said.contains(", €")));
+    browser.reload().await;
+    until("both again", async || browser.count(".market").await == 2).await;
+    browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
+}
+
+#[tokio::test]
+async fn a_feed_of_one_currency_shows_that_and_offers_no_other() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
+    let script = "return [...document.querySelectorAll('[name=currency]:disabled')].map((it) => it.value)";
+    assert_eq!(browser.run(script).await, serde_json::json!(["USD", "USD,EUR"]));
+}
+
+#[tokio::test]
+async fn one_chooses_the_range_and_sees_as_far_back() {
+    let world = crate::support::World::new().await;
+    // An hour and a half, a tick a second.
+    let ids = world.redis.fill(5400).await;
+    let replica = world.replica("r1", &[]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    let points = async || browser.attribute(".market", "data-points").await.parse::<usize>().unwrap_or(0);
+    until("a quarter of an hour", async || (890..1000).contains(&points().await)).await;
+    browser.click("label:has([value='1h'])").await;
+    until("an hour", async || (3590..3800).contains(&points().await)).await;
+    assert!(browser.text(".change").await.ends_with("in the last hour"));
+    // As candles, of which the newest is made of what comes.
+    browser.click("label:has([value='6h'])").await;
+    until("candles of a minute", async || (88..95).contains(&points().await)).await;
+    let curve = browser.attribute(".curve", "d").await;
+    until("the end to move", async || browser.attribute(".curve", "d").await != curve).await;
+    browser.click("label:has([value='24h'])").await;
+    until("candles of five minutes", async || (17..22).contains(&points().await)).await;
+    assert!(browser.attribute(".spread", "d").await.len() > 100, "the lowest and the highest are shown");
+    drop(ids);
+}
+
+#[tokio::test]
+async fn candles_are_asked_for_once_and_drawn_from_the_first_price_to_the_last() {
+    let (_exchange, replica) = world().await;
+    let first = &written(&replica.history().await, "USD")[0];
+    let browser = Browser::open(&format!("http://{}/#range=24h", replica.address)).await;
+    browser.until_live().await;
+    until("some seconds", async || browser.run("return performance.now() > 4000").await == true).await;
+    let asked =
+        "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/v1/candles')).length";
+    assert_eq!(browser.run(asked).await, 1);
+    let read = browser.read_curve().await;
+    assert!(read[0].starts_with(&format!("${first}, ")), "{} is not {first}", read[0]);
+    let ahead = browser.run("return document.querySelector('.end').cx.baseVal.value > document.querySelector('.drawing .grid:not(.faint)').getBBox().width").await;
+    assert_eq!(ahead, false, "nothing is drawn in the future");
+}
+
+#[tokio::test]
+async fn everything_can_be_done_by_keyboard() {
+    let (_exchange, replica) = world().await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    let focused = async || {
+        let script = "const it = document.activeElement; return it.id || it.value || it.textContent";
+        browser.run(script).await.as_str().unwrap().to_owned()
+    };
+    browser.press(Key::Tab).await;
+    assert_eq!(focused().await, "USD");
+    browser.press(Key::Right).await;
+    browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
+    browser.press(Key::Tab).await;
+    assert_eq!(focused().await, "15m");
+    browser.press(Key::Right).await;
+    browser.until_text("#summary", |text| text.contains("In the last hour")).await;
+    let ring = "return getComputedStyle(document.querySelector('[value=\"1h\"] + span')).outlineStyle";
+    assert_eq!(browser.run(ring).await, "solid", "one sees where one is");
+    browser.press(Key::Tab).await;
+    assert_eq!(focused().await, "chart");
+    browser.press(Key::Left).await;
+    let read = browser.text(".tip").await;
+    assert!(read.starts_with('€'), "{read}");
+    assert_eq!(browser.attribute("#chart", "aria-valuetext").await, read.replace('\n', ", "));
+    browser.press(Key::Left).await;
+    assert_ne!(browser.text(".tip").await, read);
+    browser.press(Key::Escape).await;
+    assert_eq!(browser.text(".tip").await, "");
+    for last in ["latest", "history", "btcfeed.js", "How to read the feed", "auto"] {
+        browser.press(Key::Tab).await;
+        assert_eq!(focused().await, last);
+    }
+}

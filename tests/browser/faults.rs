@@ -1,0 +1,158 @@
+//! What the page does when something breaks: it says so, comes back by itself, and shows what is missing.
+
+use crate::browser::Browser;
+use crate::page::written;
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::nginx::Nginx;
+use crate::support::proxy::Proxy;
+use crate::support::{World, embedded, until};
+use rustix::process::Signal;
+
+#[tokio::test]
+async fn a_page_whose_replica_is_killed_goes_on_at_another_without_a_gap() {
+    let world = World::new().await;
+    let replicas: [_; 2] = world.replicas().await;
+    let nginx = Nginx::start(&[&replicas[0].address, &replicas[1].address]).await;
+    let browser = Browser::open(&format!("http://{}/", nginx.address)).await;
+    browser.until_live().await;
+    let serving = browser.until_text("#replica", |name| name.starts_with('r')).await;
+    let (killed, other) = if serving == "r1" { (0, 1) } else { (1, 0) };
+    replicas[killed].signal(Signal::KILL);
+    let other_name = format!("r{}", other + 1);
+    browser.until_text("#replica", |name| name == other_name).await;
+    browser.until_live().await;
+    let last = browser.text(".price").await;
+    browser.until_text(".price", |price| price != last).await;
+
+    assert_eq!(browser.count(".gap").await, 0);
+    let mut read = Vec::new();
+    until("a curve with some points", async || {
+        read = browser.read_curve().await;
+        read.len() > 10
+    })
+    .await;
+    let history = written(&replicas[other].history().await, "USD");
+    for (place, said) in read.iter().enumerate().take(history.len()) {
+        assert!(said.starts_with(&format!("${}, ", history[place])), "{place}: {said} is not {}", history[place]);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let proxy = Proxy::start(replica.address.rsplit(':').next().unwrap().parse().unwrap()).await;
+    let browser = Browser::open(&format!("http://{}/", proxy.address)).await;
+    browser.until_live().await;
+    proxy.cut();
+    browser.until_text("#state", |text| text == "Disconnected").await;
+    browser.until_text("#trouble", |text| text.contains("It comes back by itself")).await;
+    browser.until_text("#age", |text| text.contains("ago, next try in") || text.contains("ago, trying")).await;
+    assert!(browser.title().await.starts_with("(!) "));
+    assert_eq!(browser.count(".quote:not([hidden]).old").await, 1, "an old price is seen to be old");
+    until("the hole", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
+    proxy.mend();
+    browser.until_live().await;
+    until("a curve without a hole", async || browser.count(".gap").await == 0).await;
+    assert_eq!(browser.count(".old").await, 0);
+    let history = written(&replica.history().await, "USD");
+    for (said, price) in browser.read_curve().await.iter().zip(&history) {
+        assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
+    let exchange = Exchange::start().await;
+    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "3s")];
+    let replica = embedded(&exchange, &settings).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    exchange.set_all(&Mode::Status(500, None));
+    browser.until_text("#state", |text| text == "Stale").await;
+    browser.until_text("#state", |text| text == "Down").await;
+    let trouble = browser.until_text("#trouble", |text| !text.is_empty()).await;
+    assert!(trouble.starts_with("No price in USD and EUR: coinbase: HTTP 500"), "{trouble}");
+    assert!(trouble.ends_with(". The sources are asked again every few seconds."), "{trouble}");
+    until("the outage", async || browser.count(".gap.open[data-reason=source_outage]").await == 1).await;
+    assert_eq!(browser.count(".quote:not([hidden]).old").await, 1);
+    assert!(browser.title().await.starts_with("(!) "));
+
+    exchange.set_all(&Mode::Good);
+    browser.until_live().await;
+    until("the gap", async || browser.count(".gap:not(.open)[data-reason=source_outage]").await == 1).await;
+    assert_eq!(browser.count(".old").await, 0);
+    assert_eq!(browser.text("#trouble").await, "");
+    assert!(browser.text("#summary").await.contains("USD: No price could be agreed from "));
+    // It is not drawn over, and says of itself what it is.
+    assert_eq!(browser.attribute(".curve", "d").await.matches('M').count(), 2, "the curve has two parts");
+    let read = browser.read_curve().await;
+    let gaps: Vec<_> = read.iter().filter(|said| said.starts_with("No price could be agreed, ")).collect();
+    assert!(gaps.len() == 1 && gaps[0].contains("coinbase: HTTP 500"), "{gaps:?}");
+    // One who comes later is told the same.
+    browser.reload().await;
+    browser.until_live().await;
+    until("the gap again", async || browser.count(".gap[data-reason=source_outage]").await == 1).await;
+}
+
+#[tokio::test]
+async fn a_currency_that_fails_alone_leaves_the_other_as_it_is() {
+    let exchange = Exchange::start().await;
+    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "60s"), ("BTCFEED_SOURCES", "coinbase")];
+    let replica = embedded(&exchange, &settings).await;
+    let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
+    browser.until_live().await;
+    exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
+    until("the outage", async || browser.count(".quote[data-currency=EUR].old").await == 1).await;
+    assert_eq!(browser.count(".quote[data-currency=USD]:not(.old)").await, 1);
+    assert_eq!(browser.count(".gap").await, 1);
+    browser.until_text("#state", |text| text == "Stale: EUR").await;
+    // One who comes later is told the same, whatever is drawn.
+    for range in ["24h", "15m"] {
+        browser.go("about:blank").await;
+        browser.go(&format!("http://{}/#currency=EUR&range={range}", replica.address)).await;
+        browser.until_text("#state", |text| text == "Stale: EUR").await;
+        browser.until_text("#trouble", |text| text.starts_with("No price in EUR: coinbase: HTTP 500")).await;
+    }
+    exchange.set_all(&Mode::Status(500, None));
+    browser.until_text("#trouble", |text| text.ends_with(" No new price in USD either.")).await;
+    assert_eq!(browser.text("#state").await, "Stale");
+}
+
+#[tokio::test]
+async fn a_page_whose_clock_is_set_goes_by_the_feed() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    for hours in [1, -2] {
+        browser.run(&format!("const was = Date.now; Date.now = () => was() + {hours} * 3600e3")).await;
+        // It is drawn with the new clock, and then with the feed's.
+        let price = browser.text(".price").await;
+        browser.until_text(".price", |text| text != price).await;
+        browser.until_text("#age", |text| text == "Updated now").await;
+        until("a curve of two points", async || browser.attribute(".curve", "d").await.contains('L')).await;
+        assert_eq!(browser.count(".gap").await + browser.count(".old").await, 0);
+        assert_eq!(browser.text("#state").await, "Live");
+    }
+}
+
+#[tokio::test]
+async fn a_price_that_is_older_than_what_is_drawn_is_shown_with_its_age() {
+    let world = World::new().await;
+    let ids = world.redis.fill(1500).await;
+    // Euros have had a price at the very beginning, 25 minutes ago.
+    let first = format!(
+        r#"{{"id":{},"prev":0,"type":"tick","prices":{{"USD":"97000.10","EUR":"89000.20"}},"sources":{{"USD":["kraken"],"EUR":["kraken"]}}}}"#,
+        ids[0]
+    );
+    let mut pipe = ::redis::pipe();
+    pipe.zrembyscore("{btcfeed}:ticks", ids[0], ids[0]).ignore().zadd("{btcfeed}:ticks", first, ids[0]).ignore();
+    let _: () = pipe.query_async(&mut world.redis.connection().await).await.unwrap();
+    world.exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
+    let replica = world.replica("r1", &[("BTCFEED_SOURCES", "coinbase")]).await;
+    let browser = Browser::open(&format!("http://{}/#currency=EUR", replica.address)).await;
+    browser.until_text(".quote[data-currency=EUR] .price", |text| text.replace('\n', "") == "€89,000.20").await;
+    browser.until_text("#age", |text| text == "Updated 25 min ago").await;
+    assert_eq!(browser.count(".quote[data-currency=EUR].old").await, 1);
+}

@@ -1,0 +1,137 @@
+//! What the page shows of a feed that is well.
+
+use crate::browser::{Browser, Screen};
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::{embedded, until};
+use serde_json::Value;
+
+/// The prices of a history as the page writes them.
+pub fn written(history: &[Value], currency: &str) -> Vec<String> {
+    let prices = history.iter().filter_map(|entry| entry["prices"][currency].as_f64());
+    prices.map(with_separators).collect()
+}
+
+fn with_separators(price: f64) -> String {
+    let text = format!("{price:.2}");
+    let (whole, cents) = text.split_once('.').unwrap();
+    let split = whole.len() - 3;
+    format!("{},{}.{cents}", &whole[..split], &whole[split..])
+}
+
+#[tokio::test]
+async fn the_price_appears_large_and_in_the_title_with_its_sources() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_REPLICA", "r7")]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    let price = browser.text(".price").await.replace('\n', "");
+    let title = browser.title().await;
+    let spoken = browser.run("return document.querySelector('.spoken').textContent").await;
+    let history = written(&replica.history().await, "USD");
+    let known = |text: &str| history.iter().any(|price| text == format!("${price}"));
+    assert!(known(&price), "{price} was never a price");
+    assert!(known(spoken.as_str().unwrap()), "who listens hears {spoken}");
+    assert!(title.strip_suffix(" · btcfeed").is_some_and(known), "{title}");
+    assert_eq!(browser.text("#sources").await, "Coinbase, Kraken, and Bitstamp");
+    assert_eq!(browser.text("#replica").await, "r7");
+    assert_eq!(browser.text("#simulated").await, "");
+    browser.until_text(".change", |text| text.contains("since ") && text.contains('%')).await;
+    let size = browser.run("return parseFloat(getComputedStyle(document.querySelector('.price')).fontSize)").await;
+    assert!(size.as_f64().unwrap() > 60.0, "large is not {size} px");
+}
+
+#[tokio::test]
+async fn the_curve_moves_with_each_update() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    let points = async || browser.attribute(".market", "data-points").await.parse::<u32>().unwrap_or(0);
+    let (before, curve) = (points().await, browser.attribute(".curve", "d").await);
+    until("five more points", async || points().await >= before + 5).await;
+    assert_ne!(browser.attribute(".curve", "d").await, curve);
+    browser.point_at("#chart").await;
+    let read = browser.until_text(".tip", |text| !text.is_empty()).await;
+    assert!(read.starts_with("$97,"), "the pointer reads {read}");
+    // What it draws is the history, without a gap.
+    let read = browser.read_curve().await;
+    assert!(read.len() > 5 && browser.count(".gap").await == 0, "{read:?}");
+    let history = written(&replica.history().await, "USD");
+    for (said, price) in read.iter().zip(&history) {
+        assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_of_others_and_the_policy_forbids_nothing_that_is_needed() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let origin = format!("http://{}/", replica.address);
+    let browser = Browser::open(&format!("{origin}#range=24h")).await;
+    browser.until_live().await;
+    for range in ["1h", "15m"] {
+        browser.click(&format!("label:has([value='{range}'])")).await;
+    }
+    browser.until_text("#summary", |text| text.contains("15 minutes")).await;
+    let asked = browser.run("return performance.getEntries().map((entry) => entry.name)").await;
+    let asked: Vec<_> = asked.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let addresses: Vec<_> = asked.iter().filter(|name| name.contains(':')).collect();
+    assert!(addresses.len() > 10, "{asked:?}");
+    assert!(addresses.iter().all(|address| address.starts_with(&origin)), "{addresses:?}");
+    assert_eq!(browser.complaints().await, [] as [String; 0]);
+    // The policy works: what it forbids is forbidden, and told.
+    browser
+        .run("document.body.append(Object.assign(document.createElement('img'), { src: 'http://127.0.0.2:9/' }))")
+        .await;
+    until("a complaint", async || {
+        browser.complaints().await.iter().any(|said| said.contains("Content Security Policy"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn simulated_prices_are_said_to_be() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    let notice = browser.until_text("#simulated", |text| !text.is_empty()).await;
+    assert_eq!(notice, "Simulated. These prices are made up. No market has them.");
+    assert!(browser.title().await.ends_with(" · simulated"));
+    assert_eq!(browser.text("#sources").await, "simulated market");
+}
+
+#[tokio::test]
+async fn before_the_first_price_it_says_that_there_is_none() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Status(500, None));
+    let replica = embedded(&exchange, &[]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_text("#trouble", |text| text == "Waiting for the first price.").await;
+    assert_eq!((browser.text(".price").await.as_str(), browser.title().await.as_str()), ("–", "btcfeed"));
+    assert_eq!(browser.text("#state").await, "Waiting", "nothing is live yet");
+    exchange.set_all(&Mode::Good);
+    browser.until_live().await;
+    assert_eq!(browser.text("#trouble").await, "");
+}
+
+#[tokio::test]
+async fn it_fits_a_phone_and_a_desk_in_light_and_in_dark() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
+    let url = format!("http://{}/#currency=USD,EUR", replica.address);
+    for screen in [Screen::Phone, Screen::Desk] {
+        let browser = Browser::open_on(screen, &url).await;
+        browser.until_live().await;
+        let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
+        assert_eq!(browser.run(wide).await, 0, "nothing sticks out to the side");
+        let dark = async || {
+            let script = "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0] < 100";
+            browser.run(script).await.as_bool().unwrap()
+        };
+        assert!(!dark().await, "a browser without a wish is light");
+        browser.click(".theme label:has([value='dark'])").await;
+        assert!(dark().await);
+        browser.reload().await;
+        assert!(dark().await, "it is remembered");
+    }
+}

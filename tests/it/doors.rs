@@ -1,0 +1,78 @@
+//! One feed, many doors: whatever a client reads over, its id means the same, on every replica.
+
+use crate::support::events::Events;
+use crate::support::grpc::{Start, Subscriber, request};
+use crate::support::replica::Replica;
+use crate::support::{World, entries, unbroken};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The next `count` entries after `cursor` over one of the doors.
+async fn read(door: &str, replica: &Replica, cursor: u64, count: usize) -> Vec<Value> {
+    match door {
+        "ws" => entries(&mut replica.connect(&format!("format=full&after={cursor}")).await, count).await,
+        "sse" => {
+            let url = format!("http://{}/v1/prices/stream?format=full", replica.address);
+            let mut events = Events::connect(&url, &[("Last-Event-ID", &cursor.to_string())]).await;
+            let mut read = Vec::new();
+            while read.len() < count {
+                let event = events.event().await;
+                match event.name.as_deref() {
+                    None | Some("status") => read.push(event.json()),
+                    Some("synced") => {}
+                    _ => panic!("neither tick nor status: {event:?}"),
+                }
+            }
+            read
+        }
+        "grpc" => {
+            let asked = request(&[], Some(Start::After(cursor)));
+            Subscriber::connect(&replica.address, asked).await.entries(count).await
+        }
+        "rest" => {
+            let mut read = Vec::new();
+            while read.len() < count {
+                let after = read.last().map_or(cursor, |entry: &Value| entry["id"].as_u64().unwrap());
+                let page = format!("/v1/prices?format=full&after={after}&limit={}", count - read.len());
+                let answer = replica.json(&page).await;
+                read.extend(answer["prices"].as_array().unwrap().iter().cloned());
+            }
+            read
+        }
+        _ => panic!("there is no door {door}"),
+    }
+}
+
+#[tokio::test]
+async fn one_cursor_goes_through_every_door_on_every_replica_and_nothing_is_lost() {
+    let world = World::new().await;
+    let replicas: [_; 2] = world.replicas().await;
+    let mut seen = entries(&mut replicas[0].connect("format=full&since=0").await, 2).await;
+    // Each door after each other one, and now here, now there.
+    let doors = ["ws", "sse", "grpc", "rest", "ws", "grpc", "sse", "rest", "sse", "ws", "rest", "grpc", "ws"];
+    for (turn, door) in doors.into_iter().enumerate() {
+        let cursor = seen.last().unwrap()["id"].as_u64().unwrap();
+        seen.extend(read(door, &replicas[(turn + 1) % 2], cursor, 2).await);
+    }
+    unbroken(&seen);
+    for replica in &replicas {
+        assert_eq!(replica.history().await[..seen.len()], seen, "every door says the same as the history");
+    }
+}
+
+#[tokio::test]
+async fn clients_of_every_door_lose_their_replica_and_go_on_through_another_door_elsewhere() {
+    let world = World::new().await;
+    let [first, second] = world.replicas().await;
+    let mut seen = Vec::new();
+    for door in ["ws", "sse", "grpc"] {
+        seen.push(read(door, &first, 0, 3).await);
+    }
+    first.signal(Signal::KILL);
+    for (before, door) in seen.iter_mut().zip(["grpc", "ws", "sse"]) {
+        let cursor = before.last().unwrap()["id"].as_u64().unwrap();
+        before.extend(read(door, &second, cursor, 5).await);
+        unbroken(before);
+    }
+    assert!(seen.iter().all(|entries| *entries == seen[0]), "all of them have the same");
+}

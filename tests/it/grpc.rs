@@ -1,0 +1,349 @@
+//! gRPC with a generated client: the same feed as over WebSocket, on the same port.
+
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::grpc::{Start, Subscriber, channel, client, pb, request};
+use crate::support::{SOON, World, embedded, entries, soon, unbroken, until};
+use futures_util::{StreamExt, stream};
+use prost_types::Timestamp;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+const BOTH: [&str; 2] = ["USD", "EUR"];
+
+fn moment(ms: u64) -> Timestamp {
+    Timestamp { seconds: (ms / 1000) as i64, nanos: (ms % 1000) as i32 * 1_000_000 }
+}
+
+#[tokio::test]
+async fn a_subscription_is_the_same_feed_as_a_full_websocket() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let all = entries(&mut replica.connect("format=full&currency=USD,EUR&since=0").await, 8).await;
+    let ids = unbroken(&all);
+    let client = client(&replica.address).await;
+    for (start, from) in [
+        (Start::Since(Timestamp::default()), 0),
+        (Start::Since(moment(ids[2])), 2),
+        (Start::Since(Timestamp { nanos: moment(ids[2]).nanos + 1, ..moment(ids[2]) }), 3),
+        (Start::After(0), 0),
+        (Start::After(ids[2]), 3),
+    ] {
+        let mut subscriber = Subscriber::new(&client, request(&BOTH, Some(start))).await;
+        assert_eq!(subscriber.entries(8 - from).await, all[from..], "{start:?}");
+    }
+    // Live, and one currency alone.
+    let mut socket = replica.connect("format=full&currency=EUR").await;
+    let mut subscriber = Subscriber::new(&client, request(&["eur"], None)).await;
+    let first = subscriber.json().await;
+    assert_eq!(first["prices"].as_object().unwrap().keys().collect::<Vec<_>>(), ["EUR"]);
+    assert_eq!(subscriber.json().await, json!({ "type": "synced", "id": first["id"] }), "at once with the latest");
+    let seen = entries(&mut socket, 5).await;
+    let live = subscriber.entries(5).await;
+    let begin = seen.iter().position(|entry| *entry == live[0]).unwrap();
+    assert_eq!(live[..5 - begin], seen[begin..]);
+    // If nobody chooses, it is dollars.
+    let first = Subscriber::new(&client, request(&[], None)).await.json().await;
+    assert_eq!(first["prices"].as_object().unwrap().keys().collect::<Vec<_>>(), ["USD"]);
+}
+
+#[tokio::test]
+async fn a_price_keeps_the_digits_of_the_market_over_grpc() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Price("97116.170"));
+    let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "coinbase")]).await;
+    let mut client = client(&replica.address).await;
+    let expected = |currency: &str| pb::Price {
+        currency: currency.to_owned(),
+        value: "97116.170".to_owned(),
+        sources: vec!["coinbase".to_owned()],
+    };
+    let currencies = BOTH.map(str::to_owned).to_vec();
+    let mut prices = Vec::new();
+    until("a price in both currencies", async || {
+        let asked = pb::GetLatestRequest { currencies: currencies.clone() };
+        let latest = client.get_latest(asked).await.map(|answer| answer.into_inner().tick.unwrap());
+        prices = latest.map(|tick| tick.prices).unwrap_or_default();
+        prices.len() == 2
+    })
+    .await;
+    assert_eq!(prices, [expected("USD"), expected("EUR")]);
+    let mut subscriber = Subscriber::new(&client, request(&BOTH, None)).await;
+    let pb::subscribe_response::Update::Tick(tick) = subscriber.next().await.unwrap() else { panic!("a tick") };
+    assert_eq!(tick.prices[0], expected("USD"));
+}
+
+#[tokio::test]
+async fn a_silence_is_told_by_statuses_and_a_gap_over_grpc_too() {
+    let exchange = Exchange::start().await;
+    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s"), ("BTCFEED_SOURCES", "coinbase")];
+    let replica = embedded(&exchange, &settings).await;
+    let mut socket = replica.connect("format=full&currency=USD,EUR").await;
+    let mut subscriber = Subscriber::connect(&replica.address, request(&BOTH, None)).await;
+    subscriber.entries(2).await;
+    // First the euro alone, then everything.
+    exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
+    let mut seen = Vec::new();
+    let mut read_until = async |wanted: &str, of: &str| {
+        let begun = Instant::now();
+        while seen.last().is_none_or(|update: &Value| update[wanted] != of) {
+            assert!(begun.elapsed() < SOON, "there is no {wanted} {of:?}");
+            seen.push(subscriber.json().await);
+        }
+    };
+    read_until("state", "stale").await;
+    exchange.set("coinbase", Mode::Status(500, None));
+    read_until("state", "down").await;
+    exchange.set("coinbase BTC-EUR", Mode::Good);
+    exchange.set_all(&Mode::Good);
+    read_until("state", "live").await;
+    read_until("type", "tick").await;
+    let gaps: Vec<_> = seen.iter().filter(|update| update["type"] == "gap").collect();
+    assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap["reason"] == "source_outage"), "{seen:#?}");
+    // The same as over WebSocket, word for word.
+    let mut told = Vec::new();
+    while told.last() != seen.last() {
+        told.push(socket.json().await);
+    }
+    let begin = told.iter().position(|update| *update == seen[0]).unwrap();
+    assert_eq!(told[begin..], seen);
+}
+
+#[tokio::test]
+async fn a_subscriber_that_resumes_on_another_replica_misses_nothing() {
+    let world = World::new().await;
+    let mut replicas: [_; 2] = world.replicas().await;
+    let clients = [client(&replicas[0].address).await, client(&replicas[1].address).await];
+    let mut seen = Subscriber::new(&clients[0], request(&BOTH, None)).await.entries(2).await;
+    for round in 1..7 {
+        let last = seen.last().unwrap()["id"].as_u64().unwrap();
+        tokio::time::sleep(Duration::from_millis(150 * (round % 3))).await;
+        let again = request(&BOTH, Some(Start::After(last)));
+        seen.extend(Subscriber::new(&clients[round as usize % 2], again).await.entries(3).await);
+    }
+    let last = unbroken(&seen).pop().unwrap();
+    // One stops: it says so, and the other has the rest.
+    let mut subscriber = Subscriber::new(&clients[0], request(&BOTH, Some(Start::After(last)))).await;
+    seen.extend(subscriber.entries(2).await);
+    replicas[0].signal(Signal::TERM);
+    let (code, message) = subscriber.ended().await;
+    assert_eq!((code, message.as_str()), (Code::Unavailable, "this replica is stopping, come back with your last id"));
+    assert!(replicas[0].exit().await.success());
+    let last = unbroken(&seen).pop().unwrap();
+    seen.extend(Subscriber::new(&clients[1], request(&BOTH, Some(Start::After(last)))).await.entries(3).await);
+    unbroken(&seen);
+}
+
+#[tokio::test]
+async fn the_wishes_of_a_stream_are_the_same_over_grpc() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_REPLICA", "r7"), ("BTCFEED_SOURCES", "coinbase")]).await;
+    entries(&mut replica.connect("format=full&since=0").await, 6).await;
+    let client = client(&replica.address).await;
+    let asked = pb::SubscribeRequest { hello: true, limit: 2, ..request(&BOTH, Some(Start::After(0))) };
+    let mut subscriber = Subscriber::new(&client, asked).await;
+    let hello = subscriber.json().await;
+    assert_eq!((&hello["replica"], &hello["interval_ms"]), (&json!("r7"), &json!(200)), "{hello}");
+    assert_eq!(subscriber.json().await["reason"], "replay_limit");
+    let (first, second) = (subscriber.json().await, subscriber.json().await);
+    assert_eq!((&first["type"], &second["prev"]), (&json!("tick"), &first["id"]));
+
+    let every = prost_types::Duration { seconds: 1, nanos: 0 };
+    let asked = pb::SubscribeRequest { every: Some(every), ..request(&BOTH, None) };
+    let mut subscriber = Subscriber::new(&client, asked).await;
+    let mut ids = Vec::new();
+    while ids.len() < 3 {
+        let update = subscriber.json().await;
+        ids.extend(update["id"].as_u64().filter(|_| update["type"] == "tick"));
+    }
+    // What is sent is the newest when a period is over, so two of them may be a tick less than a period apart.
+    assert!(ids[2] - ids[1] >= 500, "{ids:?}");
+
+    // A market that stands still changes nothing.
+    exchange.set_all(&Mode::Price("97000.00"));
+    until("the price to stand still", async || replica.json("/v1/prices/latest").await["price"] == 97000.0).await;
+    let asked = pb::SubscribeRequest { changes: true, ..request(&["USD"], None) };
+    let mut subscriber = Subscriber::new(&client, asked).await;
+    assert_eq!(subscriber.json().await["prices"]["USD"], 97000.0);
+    assert_eq!(subscriber.json().await["type"], "synced");
+    let waited = tokio::time::timeout(Duration::from_secs(1), subscriber.next()).await;
+    assert!(waited.is_err(), "five ticks with the same price came as {waited:?}");
+
+    // A name is remembered.
+    let named = pb::SubscribeRequest { client_id: "till-7".to_owned(), ..request(&["USD"], None) };
+    let mut first = Subscriber::new(&client, named.clone()).await;
+    let last = first.entries(2).await.pop().unwrap();
+    drop(first);
+    until("the client to be remembered", async || {
+        let again = Subscriber::new(&client, named.clone()).await.json().await;
+        again["prev"].as_u64() >= last["id"].as_u64()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_wrong_field_is_named_with_what_is_allowed() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let mut client = client(&replica.address).await;
+    let wrong = pb::SubscribeRequest {
+        currencies: vec!["USD".to_owned(), "GBP".to_owned()],
+        start: Some(Start::Since(Timestamp { seconds: -1, nanos: 0 })),
+        every: Some(prost_types::Duration { seconds: 0, nanos: 1 }),
+        limit: 10_001,
+        client_id: "a b".to_owned(),
+        ..pb::SubscribeRequest::default()
+    };
+    let status = client.subscribe(wrong).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    for part in [
+        r#"a currency reads USD or EUR, got "GBP""#,
+        "since reads a moment from 1970",
+        "every reads a time from 100ms to 24h, got 0 s and 1 ns",
+        "limit reads a number up to 10000, got 10001",
+        r#"client_id reads 1 to 64 letters, digits, dots, dashes and underscores, got "a b""#,
+    ] {
+        assert!(status.message().contains(part), "{part}: {}", status.message());
+    }
+    let details = status.get_error_details();
+    let fields: Vec<_> = details.bad_request().unwrap().field_violations.iter().map(|one| one.field.clone()).collect();
+    assert_eq!(fields, ["currencies[1]", "since", "every", "limit", "client_id"]);
+
+    let currencies = vec!["XBT".to_owned()];
+    let status = client.get_latest(pb::GetLatestRequest { currencies: currencies.clone() }).await.unwrap_err();
+    assert!(status.code() == Code::InvalidArgument && status.message().contains("XBT"), "{status:?}");
+    let wrong = pb::ListPricesRequest { page_size: -1, page_token: "x".to_owned(), ..Default::default() };
+    let status = client.list_prices(wrong).await.unwrap_err();
+    let expected = r#"page_size reads 0 to 1000, got -1; page_token reads the next_page_token of an answer, got "x""#;
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, expected));
+    // A request that is far too long is not even read.
+    let long = pb::GetLatestRequest { currencies: vec!["USD".to_owned(); 2000] };
+    assert_eq!(client.get_latest(long).await.unwrap_err().code(), Code::OutOfRange);
+    let long = request(&["USD"; 2000], None);
+    assert_eq!(client.subscribe(long).await.unwrap_err().code(), Code::OutOfRange);
+}
+
+#[tokio::test]
+async fn the_history_comes_page_by_page_as_it_was_streamed() {
+    let world = World::new().await;
+    let kept = world.redis.fill(2300).await;
+    let replica = world.replica("r1", &[("BTCFEED_WINDOW", "100")]).await;
+    let mut client = client(&replica.address).await;
+    let until = Some(moment(*kept.last().unwrap()));
+    let mut asked = pb::ListPricesRequest { until, ..Default::default() };
+    let mut ids = Vec::new();
+    let mut sizes = Vec::new();
+    loop {
+        let page = soon("a page", client.list_prices(asked.clone())).await.unwrap().into_inner();
+        sizes.push(page.entries.len());
+        ids.extend(page.entries.into_iter().map(|entry| match entry.entry.unwrap() {
+            pb::entry::Entry::Tick(tick) => tick.id,
+            other => panic!("no tick: {other:?}"),
+        }));
+        asked.page_token = page.next_page_token;
+        if asked.page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((&ids, &sizes[..]), (&kept, &[1000, 1000, 300][..]));
+    // A part, and what is told where its beginning is not there any more.
+    asked = pb::ListPricesRequest {
+        start: Some(pb::list_prices_request::Start::After(kept[10] - 1)),
+        until: Some(moment(kept[12])),
+        page_size: 9,
+        ..asked
+    };
+    let page = client.list_prices(asked).await.unwrap().into_inner();
+    let [gap, ticks @ ..] = &page.entries[..] else { panic!("{page:?}") };
+    let Some(pb::entry::Entry::Gap(gap)) = &gap.entry else { panic!("{gap:?}") };
+    assert_eq!((gap.reason(), gap.before), (pb::GapReason::HistoryLost, kept[10]));
+    assert!(ticks.len() == 3 && page.next_page_token.is_empty());
+}
+
+#[tokio::test]
+async fn twenty_subscriptions_share_a_connection_and_one_over_the_limit_is_refused() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "21")]).await;
+    let client = client(&replica.address).await;
+    let mut subscribers = Vec::new();
+    for _ in 0..20 {
+        subscribers.push(Subscriber::new(&client, request(&BOTH, Some(Start::After(0)))).await);
+    }
+    let mut seen = Vec::new();
+    for subscriber in &mut subscribers {
+        seen.push(subscriber.entries(6).await);
+    }
+    unbroken(&seen[0]);
+    assert!(seen.iter().all(|of_one| *of_one == seen[0]), "everybody got the same");
+    subscribers.push(Subscriber::new(&client, request(&[], None)).await);
+    let status = client.clone().subscribe(request(&[], None)).await.unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert!(status.message().contains("all the connections that it takes"), "{}", status.message());
+    // Another connection is refused in the same words.
+    let mut other = crate::support::grpc::client(&replica.address).await;
+    assert_eq!(other.get_latest(pb::GetLatestRequest::default()).await.unwrap_err().code(), Code::ResourceExhausted);
+    subscribers.clear();
+    until("a place", async || client.clone().get_latest(pb::GetLatestRequest::default()).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn health_is_told_to_those_who_ask_and_to_those_who_watch() {
+    use tonic_health::pb::health_check_response::ServingStatus;
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest::ListServices};
+    let exchange = Exchange::start().await;
+    let mut replica = embedded(&exchange, &[]).await;
+    let mut health = HealthClient::new(channel(&replica.address).await);
+    let asked = |service: &str| HealthCheckRequest { service: service.to_owned() };
+    for service in ["", "btcfeed.v1.PriceFeed"] {
+        let answer = health.check(asked(service)).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
+    }
+    assert_eq!(health.check(asked("btcfeed.v2")).await.unwrap_err().code(), Code::NotFound);
+    let mut unknown = health.watch(asked("btcfeed.v2")).await.unwrap().into_inner();
+    assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+    let mut watch = health.watch(asked("")).await.unwrap().into_inner();
+    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    // One who looks around by reflection, and does not go.
+    let asked = ServerReflectionRequest { host: String::new(), message_request: Some(ListServices(String::new())) };
+    let asking = stream::iter([asked]).chain(stream::pending());
+    let mut reflection = ServerReflectionClient::new(channel(&replica.address).await);
+    let mut around = reflection.server_reflection_info(asking).await.unwrap().into_inner();
+    assert!(format!("{:?}", around.message().await.unwrap()).contains("btcfeed.v1.PriceFeed"));
+    replica.signal(Signal::TERM);
+    let begun = Instant::now();
+    let end = loop {
+        match soon("the end", watch.message()).await {
+            Ok(Some(status)) => assert_eq!(status.status(), ServingStatus::NotServing),
+            Ok(None) => panic!("it ended well"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(end.code(), Code::Unavailable);
+    assert_eq!(soon("the end", unknown.message()).await.unwrap_err().code(), Code::Unavailable);
+    assert!(replica.exit().await.success());
+    assert!(begun.elapsed() < Duration::from_secs(5), "open streams held the stop up for {:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_replica_that_has_no_history_yet_is_unavailable() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let port = crate::support::redis::free_port;
+    let (public, ops, redis) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()), port());
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    command.env_clear().env("BTCFEED_LISTEN", &public).env("BTCFEED_OPS_LISTEN", &ops).kill_on_drop(true);
+    command.env("REDIS_URL", format!("redis://127.0.0.1:{redis}")).env("BTCFEED_SOURCES", "simulated");
+    let _child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    until("it to listen", async || tokio::net::TcpStream::connect(&public).await.is_ok()).await;
+    let mut client = client(&public).await;
+    let status = client.subscribe(request(&[], None)).await.unwrap_err();
+    assert!(status.code() == Code::Unavailable && status.message().contains("not read the history"), "{status:?}");
+    assert_eq!(client.get_latest(pb::GetLatestRequest::default()).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(client.list_prices(pb::ListPricesRequest::default()).await.unwrap_err().code(), Code::Unavailable);
+    let health = HealthClient::new(channel(&public).await).check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(health.into_inner().status().as_str_name(), "NOT_SERVING");
+}

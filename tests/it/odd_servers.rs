@@ -1,0 +1,191 @@
+//! The SDK against servers that are not ours, or not of this version: what they may say, and what they must not achieve.
+
+use crate::support::odd_server::{Answer, Server, say, tick};
+use crate::support::soon;
+use btcfeed::client::{Client, Error, GapReason, Start, Transport, Update, Updates};
+use btcfeed::tick::TickId;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// The next updates, in short.
+async fn told(updates: &mut Updates, count: usize) -> Vec<String> {
+    let mut told = Vec::new();
+    while told.len() < count {
+        told.push(match soon("an update", updates.next()).await.unwrap() {
+            Ok(Update::Tick(tick)) => format!("tick {}", tick.id),
+            Ok(Update::Gap(gap)) => format!("{} {}-{}", gap.reason, gap.after, gap.before),
+            Ok(Update::Disconnected { why, .. }) => why,
+            Ok(Update::Synced { id }) => format!("synced {id}"),
+            Ok(Update::Connected(connected)) => format!("connected {:?}", connected.replica),
+            Ok(other) => format!("{other:?}"),
+            Err(error) => format!("end: {error}"),
+        });
+    }
+    told
+}
+
+const AFTER_10: Start = Start::After(TickId::from_ms(10));
+
+#[tokio::test]
+async fn what_a_newer_server_says_is_passed_over_and_its_entries_are_not_taken_for_missing() {
+    let messages = [
+        r#"{"type":"hello","replica":"r7","version":"9.0.0","motto":"more"}"#,
+        &tick(20, 10),
+        r#"{"type":"weather","sun":true}"#,
+        r#"{"type":"note","id":30,"prev":20}"#,
+        r#"{"type":"status","id":40,"prev":30,"state":"sideways","since":"2026-11-20T09:20:31Z","reason":"?"}"#,
+        r#"{"type":"gap","after":40,"before":50,"reason":"eaten_by_a_dog"}"#,
+        &tick(50, 45),
+    ];
+    let server = Server::start(vec![say(&messages, None)]).await;
+    let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
+    let expected = [r#"connected Some("r7")"#, "tick 20", "eaten_by_a_dog 40-50", "tick 50"];
+    assert_eq!(told(&mut updates, 4).await, expected);
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_is_dropped_and_what_it_leaves_out_is_told() {
+    let first = say(&[&tick(20, 10), &tick(20, 10), &tick(30, 20)], Some(1001));
+    let second = say(&[&tick(20, 10), &tick(30, 20), &tick(60, 50), &tick(40, 30), &tick(70, 60)], None);
+    let server = Server::start(vec![first, second]).await;
+    let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
+    let lost = "the server closed with 1001: so";
+    let told = told(&mut updates, 8).await;
+    let gap = format!("{} 30-60", GapReason::Unexplained);
+    assert_eq!(told, ["connected None", "tick 20", "tick 30", lost, "connected None", &gap, "tick 60", "tick 70"]);
+    let lines: Vec<_> = server.asked().into_iter().map(|(line, _)| line).collect();
+    assert!(lines[0].contains("after=10 ") && lines[1].contains("after=30 "), "{lines:?}");
+}
+
+#[tokio::test]
+async fn the_id_to_go_on_after_is_never_ahead_of_what_was_handed_out() {
+    let status = r#"{"type":"status","id":60,"prev":50,"state":"live","since":"1970-01-01T00:00:00Z","reason":""}"#;
+    let messages = [&tick(30, 20), status, r#"{"type":"synced","id":60}"#];
+    let server = Server::start(vec![say(&messages, None), say(&[r#"{"type":"synced","id":7}"#], None)]).await;
+    let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
+    let mut last = vec![updates.last_id().map(TickId::ms)];
+    for _ in 0..6 {
+        told(&mut updates, 1).await;
+        last.push(updates.last_id().map(TickId::ms));
+    }
+    // At first, connected, gap, tick, gap, status, synced.
+    assert_eq!(last, [10, 10, 10, 30, 30, 60, 60].map(Some));
+    let mut updates = server.client(Transport::WebSocket).build().unwrap().subscribe();
+    told(&mut updates, 1).await;
+    assert_eq!(updates.last_id(), None);
+    told(&mut updates, 1).await;
+    assert_eq!(updates.last_id(), Some(TickId::from_ms(7)));
+}
+
+#[tokio::test]
+async fn a_close_code_from_4500_on_ends_it_and_others_do_not() {
+    for (code, last) in [(1000, false), (1011, false), (4408, false), (4500, true), (4999, true)] {
+        let server = Server::start(vec![say(&[], Some(code)), say(&[&tick(20, 10)], None)]).await;
+        let mut updates = server.client(Transport::WebSocket).build().unwrap().subscribe();
+        let told = told(&mut updates, 1).await;
+        if last {
+            assert_eq!(told, [Error::Closed { code, reason: "so".to_owned() }].map(|error| format!("end: {error}")));
+            assert!(updates.next().await.is_none());
+        } else {
+            assert_eq!(told, [format!("the server closed with {code}: so")]);
+            assert_eq!(self::told(&mut updates, 2).await[1], "tick 20");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_asks_to_be_left_alone_is_and_one_that_moved_is_named() {
+    for transport in [Transport::WebSocket, Transport::Sse] {
+        let busy = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 25\r\n\r\n{\"detail\":\"too many\u{1b}[2J\"}";
+        let moved = "HTTP/1.1 308 Permanent Redirect\r\nlocation: https://elsewhere/\r\ncontent-length: 0\r\n\r\n";
+        let server = Server::start([busy, moved].map(|answer| Answer::Raw(answer.to_owned())).into()).await;
+        let mut updates = server.client(transport).build().unwrap().subscribe();
+        let told = told(&mut updates, 2).await;
+        assert!(told[0].starts_with("HTTP 503: "), "{}", told[0]);
+        assert!(!told[0].contains('\u{1b}'), "{}", told[0]);
+        assert_eq!(told[1], "end: the server refused with HTTP 308: it moved to https://elsewhere/, use that address");
+        let asked = server.asked();
+        let pause = asked[1].1 - asked[0].1;
+        assert!(pause >= 990 * MS && pause < 5000 * MS, "{transport:?}: {pause:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_tried_again_slower_and_slower() {
+    for (transport, answer) in [
+        (Transport::WebSocket, say(&["<html>"], None)),
+        (Transport::WebSocket, say(&["x".repeat(70_000).as_str()], None)),
+        (Transport::WebSocket, Answer::Raw("SSH-2.0-OpenSSH_9.2\r\n".to_owned())),
+        (Transport::Sse, Answer::Events(vec!["data: <html>\n\n".to_owned()])),
+        (Transport::Sse, Answer::Endless),
+    ] {
+        let server = Server::start(vec![answer]).await;
+        let mut updates = server.client(transport).retry(MS, 10_000 * MS).build().unwrap().subscribe();
+        let mut pauses = Vec::new();
+        while pauses.len() < 9 {
+            match soon("an update", updates.next()).await.unwrap().unwrap() {
+                Update::Disconnected { retry_in, .. } => pauses.push(retry_in),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(pauses[..3].iter().all(|pause| *pause <= 4 * MS), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause > 4 * MS), "{pauses:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_in_order_and_no_feed_is_the_end_of_it() {
+    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi".to_owned();
+    for (transport, answer, said) in [
+        (Transport::WebSocket, Answer::Raw(page.clone()), "it answers HTTP 200 to a request for a stream"),
+        (Transport::Sse, Answer::Raw(page), r#"it answers "text/html", not text/event-stream"#),
+        (Transport::Grpc, Answer::Http2Page, r#"it answers "text/html", not application/grpc"#),
+        (Transport::Grpc, Answer::Words, "what answers does not speak HTTP/2"),
+    ] {
+        let server = Server::start(vec![answer]).await;
+        let mut updates = server.client(transport).build().unwrap().subscribe();
+        assert_eq!(told(&mut updates, 1).await, [format!("end: there is no feed at this address: {said}")]);
+        assert!(updates.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_is_read_however_it_is_cut_and_its_retry_is_kept_to() {
+    let tick = |id, prev| format!("id: {id}\r\ndata: {}\r\n\r\n", tick(id, prev));
+    let whole = format!(
+        "\u{feff}retry: 700\r\n\r\nevent: hello\r\ndata: {{\"type\":\"hello\",\"replica\":\"r1\"}}\r\n\r\n{}: ping\r\n\r\n{}",
+        tick(20, 10),
+        tick(30, 20)
+    );
+    let goodbye = "event: goodbye\ndata: {\"type\":\"goodbye\",\"reason\":\"draining\",\"message\":\"come back\"}\n\n";
+    let half = tick(40, 30);
+    let torn = whole.chars().collect::<Vec<_>>().chunks(7).map(|piece| piece.iter().collect()).collect();
+    let answers = vec![
+        Answer::Events([torn, vec![half[..half.len() - 4].to_owned()]].concat()),
+        Answer::Events(vec![half, goodbye.to_owned()]),
+    ];
+    let server = Server::start(answers).await;
+    let mut updates = server.client(Transport::Sse).start(AFTER_10).build().unwrap().subscribe();
+    let told = told(&mut updates, 7).await;
+    let lost = "the server ended the stream";
+    let back = "the server said goodbye: come back";
+    let expected = [r#"connected Some("r1")"#, "tick 20", "tick 30", lost, "connected None", "tick 40", back];
+    assert_eq!(told, expected);
+    let asked = server.asked();
+    assert!(asked[1].0.contains("after=30 "), "{}", asked[1].0);
+    let begun = asked[1].1 - asked[0].1;
+    assert!(begun >= 700 * MS, "{begun:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_for_another_try() {
+    for transport in [Transport::WebSocket, Transport::Sse, Transport::Grpc] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let client = Client::builder(&address).transport(transport).connect_within(200 * MS).retry(MS, MS);
+        let mut updates = client.build().unwrap().subscribe();
+        assert_eq!(told(&mut updates, 2).await, ["no answer within 200ms"; 2]);
+    }
+}

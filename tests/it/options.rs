@@ -1,0 +1,205 @@
+//! What a client can ask for beside where to begin: fewer ticks, a shorter replay, to be remembered, to know who serves it.
+
+use crate::support::client::Client;
+use crate::support::events::Events;
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::replica::Replica;
+use crate::support::{World, embedded, entries, unbroken, until};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// The price of a tick in full format.
+fn price(tick: &Value) -> f64 {
+    tick["prices"]["USD"].as_f64().unwrap()
+}
+
+async fn tick(client: &mut Client) -> Value {
+    loop {
+        let message = client.json().await;
+        if message["type"] == "tick" {
+            return message;
+        }
+    }
+}
+
+async fn events(replica: &Replica, query: &str) -> Events {
+    Events::connect(&format!("http://{}/v1/prices/stream?{query}", replica.address), &[]).await
+}
+
+#[tokio::test]
+async fn with_changes_only_a_price_that_differs_is_sent_over_every_door_and_after_a_reconnect() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Price("97000.10"));
+    let replica = embedded(&exchange, &[]).await;
+    let mut client = replica.connect("format=full&changes=true").await;
+    let mut stream = events(&replica, "format=full&changes=true").await;
+    let first = tick(&mut client).await;
+    assert_eq!(price(&first), 97000.1);
+    assert_eq!(price(&stream.update().await.json()), 97000.1);
+    // Some ticks with the same price, of which these clients hear nothing.
+    entries(&mut replica.connect("format=full").await, 4).await;
+    exchange.set_all(&Mode::Price("97000.20"));
+    let second = tick(&mut client).await;
+    assert_eq!(price(&second), 97000.2);
+    assert_eq!(stream.update().await.json(), second);
+    assert!(second["prev"] != first["id"], "the ticks between them are left out");
+    let resume = format!("format=full&changes=true&after={}", first["id"]);
+    assert_eq!(tick(&mut replica.connect(&resume).await).await, second);
+}
+
+#[tokio::test]
+async fn with_every_there_is_one_tick_a_period_the_newest() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let mut client = replica.connect("format=full&every=1s").await;
+    let mut stream = events(&replica, "format=full&every=1s").await;
+    let mut ids = vec![tick(&mut client).await["id"].as_u64().unwrap()];
+    for _ in 0..3 {
+        let begun = Instant::now();
+        ids.push(tick(&mut client).await["id"].as_u64().unwrap());
+        assert!(begun.elapsed() > Duration::from_millis(500), "a period is a second: {:?}", begun.elapsed());
+        stream.update().await;
+    }
+    let since = format!("/v1/prices?format=full&after={}&until={}", ids[0], ids[3]);
+    let all = replica.json(&since).await["prices"].as_array().unwrap().len();
+    assert!(all > 3, "most of {all} ticks were left out");
+    // A tick that is held back comes also where nothing follows it.
+    exchange.set_all(&Mode::Silent);
+    let last = replica.json("/v1/prices/latest?format=full").await["id"].as_u64().unwrap();
+    let mut newest = *ids.last().unwrap();
+    while newest < last {
+        newest = tick(&mut client).await["id"].as_u64().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() {
+    let world = World::new().await;
+    let kept = world.redis.fill(300).await;
+    let small = world.replica("r1", &[("BTCFEED_WINDOW", "100"), ("BTCFEED_ROLE", "serve")]).await;
+    for limit in [7, 99, 150, 299] {
+        let first = kept[300 - limit];
+        let mut client = small.connect(&format!("format=full&since=0&limit={limit}")).await;
+        let gap = client.json().await;
+        assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"replay_limit".into()), "{gap}");
+        assert_eq!((gap["after"].as_u64(), gap["before"].as_u64()), (Some(0), Some(first)));
+        assert_eq!(unbroken(&entries(&mut client, limit).await), kept[300 - limit..]);
+        assert_eq!(client.json().await["type"], "synced");
+    }
+    // Nothing is left out where there is no more.
+    for query in ["since=0&limit=300", "since=0&limit=10000"] {
+        let mut client = small.connect(&format!("format=full&{query}")).await;
+        assert_eq!(unbroken(&entries(&mut client, 300).await), kept);
+    }
+    let mut client = small.connect(&format!("format=full&after={}&limit=7", kept[292])).await;
+    assert_eq!(unbroken(&entries(&mut client, 7).await), kept[293..]);
+    let mut client = small.connect(&format!("format=full&after={}&limit=6", kept[292])).await;
+    assert_eq!(client.json().await["after"], kept[292]);
+    // Without a replay it limits nothing.
+    let mut client = small.connect("format=full&limit=1").await;
+    assert_eq!(unbroken(&entries(&mut client, 1).await), kept[299..]);
+    let mut stream = events(&small, "since=0&limit=2").await;
+    assert_eq!(stream.event().await.json()["reason"], "replay_limit");
+    assert_eq!(stream.event().await.id.unwrap(), kept[298].to_string());
+}
+
+#[tokio::test]
+async fn hello_names_the_replica_before_anything_else() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_REPLICA", "r1")]).await;
+    let hello = replica.connect("format=full&hello=true").await.json().await;
+    let expected = serde_json::json!({
+        "type": "hello", "replica": "r1", "version": env!("CARGO_PKG_VERSION"), "currencies": ["USD", "EUR"],
+        "interval_ms": 200, "state": null, "reason": null,
+    });
+    assert_eq!(hello, expected);
+    let event = events(&replica, "hello=true").await.event().await;
+    assert_eq!((event.name.as_deref(), event.json()), (Some("hello"), expected));
+    let first = replica.connect("hello=true").await.text().await;
+    assert!(first.starts_with(r#"{"timedate""#), "formats that show no statuses do not show it: {first}");
+}
+
+#[tokio::test]
+async fn a_client_that_remembers_nothing_goes_on_where_it_was_on_any_replica_over_any_door() {
+    let world = World::new().await;
+    let [mut first, second] = world.replicas().await;
+    let mut client = first.connect("format=full&client_id=shop-7").await;
+    let seen = unbroken(&entries(&mut client, 3).await);
+    // A goodbye is written down before it is said.
+    first.signal(Signal::TERM);
+    let mut last = *seen.last().unwrap();
+    while let Some(message) = client.next().await.filter(|message| message.is_text()) {
+        let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        last = message["id"].as_u64().unwrap_or(last);
+    }
+    assert!(first.exit().await.success());
+    let mut stream = events(&second, "format=full&client_id=shop-7").await;
+    let next = stream.update().await.json();
+    assert_eq!(next["prev"].as_u64(), Some(last), "{next}");
+    drop(stream);
+    // A client that just goes is remembered a moment later.
+    let mut gone = second.connect("format=full&client_id=shop-7&since=0").await;
+    let all = unbroken(&entries(&mut gone, 4).await);
+    drop(gone);
+    let mut again = second.connect("format=full&client_id=shop-7").await;
+    let resumed = tick(&mut again).await;
+    assert!(resumed["prev"].as_u64().unwrap() >= all[3], "{resumed}");
+    // Its own cursor wins.
+    let own = entries(&mut second.connect(&format!("format=full&client_id=shop-7&after={}", all[0])).await, 3).await;
+    assert_eq!(unbroken(&own), all[1..4]);
+}
+
+#[tokio::test]
+async fn after_a_crash_a_client_is_remembered_a_few_seconds_back_and_misses_nothing() {
+    let world = World::new().await;
+    let [first, second] = world.replicas().await;
+    let mut client = first.connect("format=full&client_id=shop-7").await;
+    let mut last = *unbroken(&entries(&mut client, 2).await).last().unwrap();
+    until("a bookmark", async || {
+        let id: Option<u64> = redis::cmd("GET")
+            .arg("{btcfeed}:client:shop-7")
+            .query_async(&mut world.redis.connection().await)
+            .await
+            .unwrap();
+        id.is_some()
+    })
+    .await;
+    first.signal(Signal::KILL);
+    while let Some(message) = client.next().await.filter(|message| message.is_text()) {
+        let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
+        last = message["id"].as_u64().unwrap_or(last);
+    }
+    let mut again = second.connect("format=full&client_id=shop-7").await;
+    let next = tick(&mut again).await;
+    assert!(next["prev"].as_u64().unwrap() <= last, "{next} after {last}");
+}
+
+#[tokio::test]
+async fn a_client_whose_place_cannot_be_looked_up_is_told_so_instead_of_missing_something() {
+    let world = World::new().await;
+    let replica = world.replica("r1", &[]).await;
+    entries(&mut replica.connect("format=full").await, 2).await;
+    world.redis.pause();
+    let url = format!("ws://{}/v1/ws?client_id=shop-7", replica.address);
+    let (status, body) = Client::refused(&url).await;
+    assert!(status == 503 && body.contains("where to begin cannot be looked up"), "{body}");
+    world.redis.wake();
+}
+
+#[tokio::test]
+async fn hello_tells_how_the_feed_is() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "500ms"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
+    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    exchange.set_all(&Mode::Status(500, None));
+    let mut watching = replica.connect("format=full").await;
+    let status = loop {
+        let message = watching.json().await;
+        if message["type"] == "status" {
+            break message;
+        }
+    };
+    let hello = replica.connect("format=full&hello=true").await.json().await;
+    assert_eq!((&hello["state"], &hello["reason"]), (&"stale".into(), &status["reason"]));
+}

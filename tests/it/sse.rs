@@ -1,0 +1,220 @@
+//! The feed as server-sent events.
+
+use crate::support::events::Events;
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::replica::Replica;
+use crate::support::{World, embedded, entries, soon, unbroken, until};
+use rustix::process::Signal;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+async fn connect(replica: &Replica, query: &str, headers: &[(&str, &str)]) -> Events {
+    Events::connect(&format!("http://{}/v1/prices/stream?{query}", replica.address), headers).await
+}
+
+fn fields(message: &Value) -> Vec<&str> {
+    message.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn an_update_has_exactly_a_timestamp_a_price_and_an_id_and_no_name() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    for path in ["/v1/prices/stream", "/prices/stream"] {
+        let mut events = Events::connect(&format!("http://{}{path}", replica.address), &[]).await;
+        let retry = events.block().await.unwrap().retry.expect("retry comes first");
+        assert!((500..2000).contains(&retry));
+        // Before the first tick there may be named events.
+        let event = events.update().await;
+        assert_eq!(fields(&event.json()), ["timestamp", "price"]);
+        let id: u64 = event.id.as_deref().unwrap().parse().unwrap();
+        assert_eq!(event.json()["timestamp"].as_u64(), Some(id / 1000), "seconds, and the id is milliseconds");
+    }
+}
+
+#[tokio::test]
+async fn of_several_currencies_only_the_last_update_of_a_tick_has_the_id() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let mut events = connect(&replica, "currency=USD,EUR&format=timedate", &[]).await;
+    for _ in 0..2 {
+        let (usd, eur) = (events.update().await, events.update().await);
+        assert_eq!((&usd.json()["currency"], usd.id), (&"USD".into(), None));
+        assert_eq!((&eur.json()["currency"], eur.id.is_some()), (&"EUR".into(), true));
+        assert_eq!(fields(&eur.json()), ["timedate", "price", "currency"]);
+    }
+}
+
+#[tokio::test]
+async fn the_last_event_id_resumes_exactly_and_wins_over_the_query() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let all = entries(&mut replica.connect("format=full&since=0").await, 6).await;
+    let ids = unbroken(&all);
+    for query in ["format=full", "format=full&since=0", "format=full&after=1"] {
+        let last = ids[2].to_string();
+        let mut events = connect(&replica, query, &[("Last-Event-ID", &last)]).await;
+        for expected in &all[3..] {
+            let event = events.event().await;
+            assert_eq!(event.json(), *expected, "{query}");
+            assert_eq!(event.id.unwrap(), expected["id"].to_string());
+        }
+    }
+    // An empty one, as some libraries send it, says nothing.
+    let mut events = connect(&replica, "format=full&since=0", &[("Last-Event-ID", "")]).await;
+    assert_eq!(events.event().await.json(), all[0]);
+}
+
+#[tokio::test]
+async fn a_wrong_last_event_id_or_parameter_is_named() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let url = format!("http://{}/v1/prices/stream", replica.address);
+    let request = reqwest::Client::new().get(&url).header("Last-Event-ID", "yesterday");
+    let response = soon("an answer", request.header("Accept", "text/event-stream").send()).await.unwrap();
+    assert_eq!(response.status(), 400);
+    assert!(
+        response
+            .text()
+            .await
+            .unwrap()
+            .contains(r#"Last-Event-ID reads the id of an update (1795166431075), got \"yesterday\""#)
+    );
+    let (status, body) = replica.get("/v1/prices/stream?currency=GBP").await;
+    assert!(status == 400 && body.contains("GBP"), "{body}");
+}
+
+#[tokio::test]
+async fn statuses_and_gaps_are_named_events_in_every_format() {
+    let exchange = Exchange::start().await;
+    let settings = [("BTCFEED_STALE_AFTER", "500ms"), ("BTCFEED_DOWN_AFTER", "1s")];
+    let replica = embedded(&exchange, &settings).await;
+    let mut short = connect(&replica, "", &[]).await;
+    let mut full = connect(&replica, "format=full", &[]).await;
+    assert_eq!(short.named("synced").await.json()["type"], "synced");
+    exchange.set_all(&Mode::Silent);
+    let (stale, same) = (short.named("status").await, full.named("status").await);
+    assert_eq!((&stale, &stale.json()["state"]), (&same, &"stale".into()));
+    assert_eq!(stale.id.unwrap(), same.json()["id"].to_string(), "one can resume from it");
+    exchange.set_all(&Mode::Good);
+    let (gap, same) = (short.named("gap").await, full.named("gap").await);
+    assert_eq!((&gap, &gap.json()["reason"], &gap.id), (&same, &"source_outage".into(), &None));
+    assert_eq!(short.update().await.id.unwrap(), gap.json()["before"].to_string());
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_sent_comments() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h"), ("BTCFEED_HEARTBEAT", "1s")]).await;
+    let mut events = connect(&replica, "", &[]).await;
+    for _ in 0..2 {
+        let mut comment = events.block().await.unwrap().comment;
+        while comment.is_none() {
+            comment = events.block().await.unwrap().comment;
+        }
+        assert_eq!(comment.as_deref(), Some("still here"));
+    }
+}
+
+#[tokio::test]
+async fn a_draining_replica_says_goodbye_and_the_client_goes_on_elsewhere() {
+    let world = World::new().await;
+    let [mut first, second] = world.replicas().await;
+    let mut events = connect(&first, "format=full", &[]).await;
+    let last = events.update().await.id.unwrap();
+    first.signal(Signal::TERM);
+    let mut seen = vec![last];
+    let goodbye = loop {
+        let event = events.event().await;
+        match event.name.as_deref() {
+            Some("goodbye") => break event.json(),
+            _ => seen.extend(event.id),
+        }
+    };
+    assert_eq!((&goodbye["type"], &goodbye["reason"]), (&"goodbye".into(), &"draining".into()));
+    assert_eq!(events.block().await, None, "the stream ends");
+    assert!(first.exit().await.success(), "an open stream does not hold it up");
+    let mut resumed = connect(&second, "format=full", &[("Last-Event-ID", seen.last().unwrap())]).await;
+    let next = resumed.update().await.json();
+    assert_eq!(next["prev"].to_string(), *seen.last().unwrap(), "{next}");
+}
+
+#[tokio::test]
+async fn an_event_source_that_cannot_be_served_now_is_told_to_come_back() {
+    let exchange = Exchange::start().await;
+    // Redis is not there, so there is no history to begin with.
+    let mut settings = exchange.settings();
+    settings.push(("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned()));
+    let replica = Replica::start_unready(&settings).await;
+    let mut events = connect(&replica, "", &[("Accept", "text/event-stream")]).await;
+    assert!(events.block().await.unwrap().retry.unwrap() >= 3000);
+    assert_eq!(events.named("goodbye").await.json()["reason"], "unavailable");
+    assert_eq!(events.block().await, None);
+    let (status, _) = replica.get("/v1/prices/stream").await;
+    assert_eq!(status, 503, "others are told by the status");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_read_it_unless_that_is_forbidden() {
+    let exchange = Exchange::start().await;
+    let allowed = async |settings: &[(&str, &str)], path: &str| {
+        let replica = embedded(&exchange, settings).await;
+        until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+        let request = reqwest::Client::new().get(format!("http://{}{path}", replica.address));
+        let response = soon("an answer", request.header("Origin", "https://a.example").send()).await.unwrap();
+        response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
+    };
+    assert_eq!(allowed(&[], "/v1/prices/stream").await.as_deref(), Some("*"));
+    assert_eq!(allowed(&[], "/v1/prices?currency=GBP").await.as_deref(), Some("*"), "errors too");
+    let named = [("BTCFEED_CORS_ORIGINS", "https://b.example,https://a.example")];
+    assert_eq!(allowed(&named, "/v1/prices/latest").await.as_deref(), Some("https://a.example"));
+    assert_eq!(allowed(&[("BTCFEED_CORS_ORIGINS", "https://b.example")], "/v1/prices/stream").await, None);
+    assert_eq!(allowed(&[("BTCFEED_CORS_ORIGINS", "none")], "/v1/prices/stream").await, None);
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_let_go() {
+    let world = World::new().await;
+    world.redis.fill(20_000).await;
+    let replica = world.replica("r1", &[("BTCFEED_WRITE_STALL", "1s")]).await;
+    // It asks for megabytes and reads none.
+    let mut socket = TcpStream::connect(&replica.address).await.unwrap();
+    socket.write_all(b"GET /v1/prices/stream?format=full&since=0 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    socket.readable().await.unwrap();
+    assert!(is_established(&socket));
+    until("the server to give the connection up", async || !is_established(&socket)).await;
+}
+
+/// Whether the other end of a connection on this machine is open still (`proc_pid_net(5)`: addresses in hexadecimal, and
+/// state 01).
+fn is_established(socket: &TcpStream) -> bool {
+    let (here, there) = (socket.local_addr().unwrap().port(), socket.peer_addr().unwrap().port());
+    let other_end = format!(":{there:04X} 0100007F:{here:04X} 01 ");
+    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&other_end)
+}
+
+#[tokio::test]
+async fn a_page_of_an_origin_that_is_not_allowed_gets_no_websocket_either() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_CORS_ORIGINS", "https://a.example")]).await;
+    let handshake = async |origin: Option<&str>| {
+        let mut request = format!("ws://{}/v1/ws", replica.address).into_client_request().unwrap();
+        if let Some(origin) = origin {
+            request.headers_mut().insert("origin", origin.parse().unwrap());
+        }
+        match soon("a handshake", connect_async(request)).await {
+            Ok((_, response)) => response.status().as_u16(),
+            Err(Error::Http(response)) => response.status().as_u16(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let own = format!("http://{}", replica.address);
+    for allowed in [None, Some("https://a.example"), Some(own.as_str())] {
+        assert_eq!(handshake(allowed).await, 101, "{allowed:?}");
+    }
+    assert_eq!(handshake(Some("https://b.example")).await, 403);
+}

@@ -1,0 +1,101 @@
+//! A reader of server-sent events that has nothing in common with the server under test.
+
+use super::soon;
+use reqwest::Response;
+use serde_json::Value;
+
+/// One event as an `EventSource` would hand it out, or a line that it would take in silently.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Event {
+    pub name: Option<String>,
+    pub id: Option<String>,
+    pub data: Option<String>,
+    pub retry: Option<u64>,
+    pub comment: Option<String>,
+}
+
+impl Event {
+    pub fn json(&self) -> Value {
+        let data = self.data.as_deref().unwrap_or_else(|| panic!("no data: {self:?}"));
+        serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"))
+    }
+}
+
+pub struct Events {
+    response: Response,
+    buffer: String,
+}
+
+impl Events {
+    pub async fn connect(url: &str, headers: &[(&str, &str)]) -> Events {
+        let mut request = reqwest::Client::new().get(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = soon(url, request.send()).await.unwrap();
+        assert_eq!(response.status(), 200, "{url}");
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Events { response, buffer: String::new() }
+    }
+
+    /// The next block of lines, of any kind; `None` when the stream is over or cut.
+    pub async fn block(&mut self) -> Option<Event> {
+        loop {
+            if let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let event = parse(block);
+                self.buffer = rest.to_owned();
+                return Some(event);
+            }
+            let chunk = soon("an event", self.response.chunk()).await.ok()??;
+            self.buffer.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    /// The next event with data.
+    pub async fn event(&mut self) -> Event {
+        loop {
+            match self.block().await {
+                Some(event) if event.data.is_some() => return event,
+                Some(_) => {}
+                None => panic!("the stream ended"),
+            }
+        }
+    }
+
+    /// The next tick, of which there may be several updates.
+    pub async fn update(&mut self) -> Event {
+        loop {
+            let event = self.event().await;
+            if event.name.is_none() {
+                return event;
+            }
+        }
+    }
+
+    /// The next event with this name.
+    pub async fn named(&mut self, name: &str) -> Event {
+        loop {
+            let event = self.event().await;
+            if event.name.as_deref() == Some(name) {
+                return event;
+            }
+        }
+    }
+}
+
+fn parse(block: &str) -> Event {
+    let mut event = Event::default();
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or_else(|| panic!("no colon in {line:?}"));
+        let value = Some(value.strip_prefix(' ').unwrap_or(value).to_owned());
+        match field {
+            "" => event.comment = value,
+            "event" => event.name = value,
+            "id" => event.id = value,
+            "data" => event.data = value,
+            "retry" => event.retry = value.and_then(|ms| ms.parse().ok()),
+            _ => panic!("no field of an event: {line:?}"),
+        }
+    }
+    event
+}

@@ -1,0 +1,134 @@
+//! A server that answers as a test wants it to: a feed of another version, or no feed at all.
+
+use btcfeed::client::{Client, Transport};
+use futures_util::SinkExt;
+use hyper::Response;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+use tokio_tungstenite::accept_async;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What a server does with one connection after the other; the last again and again.
+#[derive(Clone)]
+pub enum Answer {
+    /// Over a WebSocket, and then a close frame with this code, or silence if there is none.
+    Say(Vec<String>, Option<u16>),
+    /// These bytes in place of an HTTP answer.
+    Raw(String),
+    /// The head of an event stream and these bytes, in pieces, and then the end.
+    Events(Vec<String>),
+    /// No end.
+    Endless,
+    /// What a server of HTTP/1 says to one that does not speak it.
+    Words,
+    /// A page for browsers, over HTTP/2.
+    Http2Page,
+}
+
+pub struct Server {
+    pub address: SocketAddr,
+    /// The request line of each connection with raw bytes or events, and when each connection came.
+    asked: Arc<Mutex<Vec<(String, Instant)>>>,
+}
+
+impl Server {
+    pub async fn start(answers: Vec<Answer>) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default());
+        let asks = asked.clone();
+        tokio::spawn(async move {
+            for connection in 0.. {
+                let (socket, _) = listener.accept().await.unwrap();
+                let answer = answers[connection.min(answers.len() - 1)].clone();
+                tokio::spawn(serve(socket, answer, asks.clone()));
+            }
+        });
+        Server { address, asked }
+    }
+
+    pub fn client(&self, transport: Transport) -> btcfeed::client::Builder {
+        Client::builder(&self.address.to_string()).transport(transport).retry(10 * MS, 50 * MS)
+    }
+
+    pub fn asked(&self) -> Vec<(String, Instant)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn serve(mut socket: TcpStream, answer: Answer, asked: Arc<Mutex<Vec<(String, Instant)>>>) {
+    let mut start = [0; 4096];
+    let len = socket.peek(&mut start).await.unwrap();
+    let line = String::from_utf8_lossy(&start[..len]).lines().next().unwrap_or_default().to_owned();
+    asked.lock().unwrap().push((line, Instant::now()));
+    match answer {
+        Answer::Say(messages, close) => {
+            let mut socket = accept_async(socket).await.unwrap();
+            for message in messages {
+                if socket.send(Message::text(message)).await.is_err() {
+                    return;
+                }
+            }
+            match close {
+                Some(code) => socket.close(Some(CloseFrame { code: code.into(), reason: "so".into() })).await.unwrap(),
+                None => std::future::pending().await,
+            }
+            // The other side reads it before the socket is closed.
+            sleep(1000 * MS).await;
+        }
+        Answer::Raw(bytes) => {
+            read_request(&mut socket).await;
+            socket.write_all(bytes.as_bytes()).await.ok();
+        }
+        Answer::Events(pieces) => {
+            read_request(&mut socket).await;
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n").await.ok();
+            for piece in pieces {
+                socket.write_all(piece.as_bytes()).await.ok();
+                sleep(20 * MS).await;
+            }
+        }
+        Answer::Words => {
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.ok();
+            // Until the other side has closed.
+            while socket.read(&mut start).await.is_ok_and(|len| len > 0) {}
+        }
+        Answer::Http2Page => {
+            let page = service_fn(async |_| {
+                let page = Response::builder().header("content-type", "text/html").body("hi".to_owned());
+                Ok::<_, Infallible>(page.unwrap())
+            });
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), page).await.ok();
+        }
+        Answer::Endless => {
+            read_request(&mut socket).await;
+            socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: ").await.ok();
+            while socket.write_all(&[b'x'; 4096]).await.is_ok() {}
+        }
+    }
+}
+
+async fn read_request(socket: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        request.push(socket.read_u8().await.unwrap());
+    }
+}
+
+pub fn tick(id: u64, prev: u64) -> String {
+    format!(r#"{{"type":"tick","id":{id},"prev":{prev},"new":{{}},"prices":{{"USD":1.5,"XAU":2}},"sources":{{}}}}"#)
+}
+
+pub fn say(messages: &[&str], close: Option<u16>) -> Answer {
+    Answer::Say(messages.iter().map(|message| (*message).to_owned()).collect(), close)
+}

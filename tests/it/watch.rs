@@ -1,0 +1,374 @@
+//! `btcfeed watch`, in a pipe and on a terminal.
+
+mod stops;
+
+use crate::support::client::Client;
+use crate::support::exchange::{Exchange, Mode};
+use crate::support::odd_server::{Answer, Server};
+use crate::support::proxy::Proxy;
+use crate::support::replica::Replica;
+use crate::support::terminal::Terminal;
+use crate::support::{World, embedded, entries, soon, unbroken, until};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::process::{ExitStatus, Stdio};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    // A replica's settings are none of its business, right or wrong.
+    command.arg("watch").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
+    command
+}
+
+/// It, with its output read line by line.
+struct Watch {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watch {
+    fn start(arguments: &[&str]) -> Watch {
+        let mut command = command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Watch { child, lines }
+    }
+
+    async fn line(&mut self) -> Option<String> {
+        soon("a line", self.lines.next_line()).await.unwrap()
+    }
+
+    /// The next tick or status in full format.
+    async fn entry(&mut self) -> Value {
+        loop {
+            let line: Value = serde_json::from_str(&self.line().await.expect("it goes on")).unwrap();
+            if line["id"].is_u64() && line["type"] != "synced" {
+                return line;
+            }
+        }
+    }
+
+    /// Waits for its end: the code, what else was on standard output, and standard error.
+    async fn end(mut self) -> (Option<i32>, Vec<String>, String) {
+        let mut rest = Vec::new();
+        while let Some(line) = self.line().await {
+            rest.push(line);
+        }
+        let (code, error) = ended(self.child).await;
+        (code.code(), rest, error)
+    }
+}
+
+async fn ended(mut child: Child) -> (ExitStatus, String) {
+    let (mut stderr, mut error) = (child.stderr.take().unwrap(), String::new());
+    soon("standard error to end", stderr.read_to_string(&mut error)).await.unwrap();
+    (soon("the end", child.wait()).await.unwrap(), error)
+}
+
+async fn with_history(exchange: &Exchange) -> Replica {
+    let replica = embedded(exchange, &[("BTCFEED_REPLICA", "r1")]).await;
+    entries(&mut replica.connect("format=full&since=0").await, 6).await;
+    replica
+}
+
+#[tokio::test]
+async fn in_a_pipe_each_line_is_what_the_server_sends_in_that_format_and_nothing_else_is_there() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    for format in ["timedate", "timestamp", "full"] {
+        for currency in ["USD", "EUR", "USD,EUR"] {
+            for transport in ["ws", "sse", "grpc"] {
+                let arguments = [&replica.address, "--since", "1h", "--count", "4", "--transport", transport];
+                let arguments = [&arguments[..], &["--format", format, "--currency", currency]].concat();
+                let (code, lines, error) = Watch::start(&arguments).end().await;
+                assert_eq!(code, Some(0), "{error}");
+                assert_eq!(lines.len(), if format != "full" && currency == "USD,EUR" { 8 } else { 4 });
+                let mut raw = replica.connect(&format!("format={format}&currency={currency}&since=0")).await;
+                for line in lines {
+                    assert_eq!(line, raw.text().await);
+                }
+                assert_eq!(error, "btcfeed: connected to r1\n");
+            }
+        }
+    }
+    // As the server does it where nobody says.
+    let (_, lines, _) = Watch::start(&[&replica.address, "--count", "2"]).end().await;
+    let fields: Value = serde_json::from_str(&lines[1]).unwrap();
+    assert_eq!(fields.as_object().unwrap().keys().collect::<Vec<_>>(), ["timedate", "price"]);
+}
+
+#[tokio::test]
+async fn it_begins_where_it_is_told_to() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    let history = replica.history().await;
+    let (second, third) = (&history[1], &history[2]);
+    let (timedate, id) = (third["timedate"].as_str().unwrap(), second["id"].to_string());
+    for start in
+        [["--since", timedate], ["--after", &id], ["--since", &(second["id"].as_u64().unwrap() + 1).to_string()]]
+    {
+        let arguments = [&[replica.address.as_str(), "--count", "1", "--format", "full"], &start[..]].concat();
+        let (_, lines, _) = Watch::start(&arguments).end().await;
+        assert_eq!(serde_json::from_str::<Value>(&lines[0]).unwrap(), *third, "{start:?}");
+    }
+    let (_, lines, _) =
+        Watch::start(&[&replica.address, "--count", "2", "--every", "1s", "--format", "full"]).end().await;
+    let ids: Vec<u64> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["type"] == "tick")
+        .map(|tick| tick["id"].as_u64().unwrap())
+        .collect();
+    assert!(ids[1] - ids[0] >= 600, "{ids:?}");
+}
+
+#[tokio::test]
+async fn it_ends_quietly_when_nobody_reads_any_more() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    let mut watch = Watch::start(&[&replica.address, "--since", "0"]);
+    for _ in 0..3 {
+        watch.line().await.unwrap();
+    }
+    let Watch { child, lines } = watch;
+    drop(lines);
+    let (code, error) = ended(child).await;
+    assert_eq!((code.code(), error.as_str()), (Some(0), "btcfeed: connected to r1\n"));
+}
+
+#[tokio::test]
+async fn the_exit_code_tells_why_it_ended() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_CURRENCIES", "USD")]).await;
+    let elsewhere = format!("{}/elsewhere", replica.address);
+    let page = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".to_owned();
+    let page = Server::start(vec![Answer::Raw(page)]).await.address.to_string();
+    for (arguments, code, said) in [
+        (&["--format", "xml"][..], 2, "format reads timedate, timestamp or full"),
+        (&["--currency", "GBP"], 2, "currency reads USD or EUR"),
+        (&["--since", "yesterday"], 2, "--since reads a duration (10m), RFC 3339"),
+        (&["--since", "10m", "--after", "5"], 2, "cannot be used with"),
+        (&["--every", "often"], 2, "a duration reads 500ms, 30s, 10m or 1h30m"),
+        (&["--transport", "pigeon"], 2, "ws"),
+        (&["--count", "0"], 2, "count"),
+        (&["ftp://localhost"], 2, "an address reads http://host:port"),
+        (&[&replica.address, "--currency", "EUR"], 2, r#"currency reads USD, got "EUR""#),
+        (&[&replica.address, "--every", "1ms"], 2, "every reads a time from 100ms"),
+        (&["--limit", "0"], 2, "limit"),
+        (&[&replica.address, "--limit", "10001"], 2, "limit reads"),
+        (&[&replica.address, "--client-id", "a b"], 2, "client_id reads"),
+        (&[&elsewhere], 1, "404"),
+        (&[&page], 1, "there is no feed at this address: it answers HTTP 200"),
+    ] {
+        let (ended, lines, error) = Watch::start(arguments).end().await;
+        assert_eq!((ended, lines.len()), (Some(code), 0), "{arguments:?}: {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+    }
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut watch = Watch::start(&[&replica.address]);
+        watch.line().await.unwrap();
+        crate::support::signal(&watch.child, signal);
+        assert_eq!(watch.end().await.0, Some(0), "{signal:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_is_killed_costs_it_no_line() {
+    let world = World::new().await;
+    for transport in ["ws", "sse", "grpc"] {
+        let [mut first, second] = world.replicas().await;
+        let port = |replica: &Replica| replica.address.rsplit_once(':').unwrap().1.parse().unwrap();
+        let proxy = Proxy::start(port(&first)).await;
+        let address = proxy.address.to_string();
+        let mut watch = Watch::start(&[&address, "--format", "full", "--transport", transport]);
+        let mut seen = vec![watch.entry().await];
+        proxy.lead_to(port(&second));
+        first.signal(Signal::KILL);
+        first.exit().await;
+        while seen.len() < 15 {
+            seen.push(watch.entry().await);
+        }
+        unbroken(&seen);
+        crate::support::signal(&watch.child, Signal::TERM);
+        let (_, _, error) = watch.end().await;
+        assert!(
+            error.contains("btcfeed: not connected: ") && error.contains("btcfeed: connected again to r2 after "),
+            "{error}"
+        );
+    }
+}
+
+fn lines(screen: &str) -> Vec<&str> {
+    screen.lines().filter(|line| !line.trim().is_empty()).collect()
+}
+
+/// However often it is drawn.
+async fn has_one_foot(terminal: &Terminal) {
+    let drawn = || terminal.written().matches("\u{1b}[?2026l").count();
+    let before = drawn();
+    until("the foot to be drawn some times more", async || drawn() > before + 3).await;
+    let one = |screen: &str, begins: &str| lines(screen).iter().filter(|line| line.starts_with(begins)).count() == 1;
+    let is = |screen: &str| one(screen, " ───") && one(screen, " USD ") && one(screen, " ● live");
+    terminal.shows("one foot", is).await;
+}
+
+#[tokio::test]
+async fn on_a_terminal_it_is_a_table_that_fits_and_leaves_everything_in_order() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    for (width, change) in [(120, true), (80, true), (40, false)] {
+        let mut terminal =
+            Terminal::run(command(&[&replica.address, "--currency", "USD,EUR", "--since", "10m"]), width);
+        let screen = terminal.shows("a table", |screen| screen.contains("● live") && screen.contains('▲')).await;
+        let shown = lines(&screen);
+        assert!(
+            shown
+                .iter()
+                .any(|line| line.contains("BTC/USD") && line.contains("BTC/EUR") && line.contains("change") == change),
+            "{screen}"
+        );
+        let row = shown.iter().rev().find(|line| line.contains('▲')).unwrap();
+        assert!(row.contains("  97,0") && row.contains("  89,0"), "{row}");
+        assert!(shown.iter().all(|line| line.chars().count() <= usize::from(width)), "{screen}");
+        // The foot: a rule, a curve for each currency, the state; once, at the bottom.
+        let [.., rule, usd, eur, state] = &shown[..] else { panic!("{screen}") };
+        assert!(rule.starts_with(" ───") && state.starts_with(" ● live · "), "{screen}");
+        assert!(usd.starts_with(" USD  ") && usd.contains('█') && eur.starts_with(" EUR  "), "{screen}");
+        assert!(state.contains("no gaps") && (width < 80 || state.contains("r1 · ")), "{state}");
+        has_one_foot(&terminal).await;
+        terminal.signal(Signal::INT);
+        assert_eq!(terminal.exit().await.code(), Some(0));
+        let screen = terminal.shows("a last word", |screen| screen.contains("to go on from here: --")).await;
+        assert!(!screen.contains("● live"), "the foot is gone: {screen}");
+        assert!(terminal.shows_cursor());
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_that_changes_its_width_has_one_foot_as_wide_as_it_is() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    let terminal = Terminal::run(command(&[&replica.address]), 100);
+    let rule = |width: usize| " ".to_owned() + &"─".repeat(width - 2);
+    terminal.shows("a foot", |screen| screen.contains(&rule(100))).await;
+    for width in [60, 110] {
+        terminal.resize(width);
+        let fits = |screen: &str| lines(screen).iter().rev().nth(2) == Some(&rule(usize::from(width)).as_str());
+        terminal.shows("a foot that fits", fits).await;
+        has_one_foot(&terminal).await;
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_shows_in_plain_words_what_happens() {
+    let exchange = Exchange::start().await;
+    let port = crate::support::redis::free_port();
+    let address = format!("127.0.0.1:{port}");
+    let settings = [
+        ("BTCFEED_LISTEN", address.as_str()),
+        ("BTCFEED_STALE_AFTER", "1s"),
+        ("BTCFEED_DOWN_AFTER", "2s"),
+        ("BTCFEED_SOURCES", "coinbase"),
+    ];
+    let replica = embedded(&exchange, &settings).await;
+    let terminal = Terminal::run(command(&[&address]), 100);
+    terminal.shows("a price", |screen| screen.contains("● live")).await;
+    exchange.set_all(&Mode::Status(500, None));
+    terminal
+        .shows("the outage", |screen| screen.contains("● down") && screen.contains("the feed is stale since "))
+        .await;
+    exchange.set_all(&Mode::Good);
+    let gone = |screen: &str| {
+        screen.contains("the exchanges gave none") && screen.contains("● live") && screen.contains("1 gap")
+    };
+    terminal.shows("the gap", gone).await;
+    drop(replica);
+    terminal.shows("the loss", |screen| screen.contains("not connected: ") && screen.contains("○ reconnecting")).await;
+    // With few prices, or the row would be gone from the screen before it is looked at.
+    let slow = [("BTCFEED_LISTEN", address.as_str()), ("BTCFEED_SOURCES", "coinbase"), ("BTCFEED_INTERVAL", "3s")];
+    let _replica = embedded(&exchange, &slow).await;
+    terminal.shows("the return", |screen| screen.contains("connected again to ")).await;
+    terminal.shows("the feed as it is now", |screen| screen.contains("● live")).await;
+}
+
+#[tokio::test]
+async fn a_feed_that_is_stale_is_shown_as_such_at_once() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "500ms"), ("BTCFEED_REPLICA", "r1")]).await;
+    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    exchange.set_all(&Mode::Status(500, None));
+    let is_stale = async || replica.history().await.last().unwrap()["type"] == "status";
+    until("the feed to be stale", is_stale).await;
+    for transport in ["ws", "sse", "grpc"] {
+        let arguments = [&replica.address, "--count", "1", "--transport", transport];
+        let (_, _, error) = Watch::start(&arguments).end().await;
+        assert!(error.starts_with("btcfeed: connected to r1; the feed is stale: no price in "), "{error}");
+        let terminal = Terminal::run(command(&[&replica.address, "--transport", transport]), 80);
+        terminal.shows("how it is", |screen| screen.contains(" ● stale · ")).await;
+        assert!(!terminal.written().contains("● live"));
+    }
+}
+
+#[tokio::test]
+async fn of_a_replay_it_shows_as_much_as_was_asked_for() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    let arguments = [&replica.address, "--since", "1h", "--limit", "2", "--count", "2"];
+    let (_, lines, error) = Watch::start(&arguments).end().await;
+    assert_eq!(lines.len(), 2);
+    assert!(error.contains("btcfeed: updates are left out from ") && error.contains(": more than was asked for\n"));
+    let (_, lines, _) = Watch::start(&[&arguments[..], &["--format", "full"]].concat()).end().await;
+    assert!(lines[0].contains(r#""reason":"replay_limit""#), "{lines:?}");
+    // Who comes back by a name goes on.
+    let named = [&replica.address, "--client-id", "shop-7", "--count", "3", "--format", "full"];
+    let ticks = async || {
+        let (_, lines, _) = Watch::start(&named).end().await;
+        let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.into_iter().filter(|line| line["type"] == "tick").collect::<Vec<_>>()
+    };
+    let before = ticks().await.last().unwrap()["id"].as_u64().unwrap();
+    let grown = async || replica.history().await.last().unwrap()["id"].as_u64() > Some(before + 2000);
+    until("the feed to be far ahead", grown).await;
+    let after = ticks().await[0]["id"].as_u64().unwrap();
+    assert!(before < after && after < before + 1000, "{before} {after}");
+}
+
+#[tokio::test]
+async fn a_made_up_market_is_said_to_be_and_colours_are_left_out_where_they_are_not_wanted() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
+    for (env, colours, moves) in
+        [(("COLUMNS", "80"), true, true), (("NO_COLOR", "1"), false, true), (("TERM", "dumb"), false, false)]
+    {
+        let mut command = command(&[&replica.address]);
+        command.env(env.0, env.1);
+        let terminal = Terminal::run(command, 80);
+        let said = |screen: &str| screen.contains("SIMULATED: these prices are made up") && screen.contains('▲');
+        terminal.shows("a made-up price", said).await;
+        if moves {
+            terminal.shows("the state", |screen| screen.contains("● live · SIMULATED")).await;
+        }
+        let written = terminal.written();
+        assert_eq!(written.contains("\u{1b}[38;5;"), colours, "{env:?}: {written:?}");
+        assert_eq!(written.contains('\u{1b}'), moves, "{env:?}: {written:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_comes_later_is_waited_for() {
+    let exchange = Exchange::start().await;
+    let address = format!("127.0.0.1:{}", crate::support::redis::free_port());
+    let mut watch = Watch::start(&[&address, "--count", "1"]);
+    let mut told = String::new();
+    let mut stderr = BufReader::new(watch.child.stderr.take().unwrap());
+    soon("a word", stderr.read_line(&mut told)).await.unwrap();
+    assert!(told.starts_with("btcfeed: not connected: Connection refused"), "{told}");
+    let replica = embedded(&exchange, &[("BTCFEED_LISTEN", &address)]).await;
+    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    assert!(watch.line().await.unwrap().contains(r#""price":97"#));
+    assert_eq!(watch.line().await, None);
+    let mut raw = Client::connect(&format!("ws://{address}/v1/ws")).await;
+    raw.text().await;
+}
