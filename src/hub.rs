@@ -5,6 +5,7 @@
 //! entry's `prev` with its own head ([`Entry::continues`]). Whatever was missed, for whatever reason, is noticed by the
 //! next entry or, where that is missed too, by looking at the store's head once a second.
 
+mod tape;
 mod window;
 
 pub use window::Read;

@@ -155,6 +155,11 @@ impl View {
         self.parts(entry, true, true)
     }
 
+    /// Adds everything that `entry` is in this view to what is there.
+    pub fn write_entry(self, entry: &Entry, to: &mut Vec<u8>) {
+        self.write_parts(entry, true, true, to);
+    }
+
     /// The same without the gaps that end with it.
     pub fn entry_alone(self, entry: &Entry) -> Bytes {
         self.parts(entry, false, true)
@@ -211,23 +216,25 @@ impl View {
     }
 
     fn parts(self, entry: &Entry, outages: bool, event: bool) -> Bytes {
-        let (mut bytes, health) = (Vec::new(), self.shows_health());
+        let mut bytes = Vec::new();
+        self.write_parts(entry, outages, event, &mut bytes);
+        Bytes::from(bytes)
+    }
+
+    fn write_parts(self, entry: &Entry, outages: bool, event: bool, to: &mut Vec<u8>) {
+        let health = self.shows_health();
         match self.framing {
-            Framing::Row => return Bytes::from(csv::entry(self.format, self.currencies, entry)),
-            Framing::Grpc => {
-                proto::entry(self.currencies, entry, outages, event, &mut bytes);
-                return Bytes::from(bytes);
-            }
+            Framing::Row => return to.extend_from_slice(csv::entry(self.format, self.currencies, entry).as_bytes()),
+            Framing::Grpc => return proto::entry(self.currencies, entry, outages, event, to),
             _ => {}
         }
-        let emit = &mut |message: Message<'_>| self.framing.frame(&message, &mut bytes);
+        let emit = &mut |message: Message<'_>| self.framing.frame(&message, to);
         if outages && health {
             json::outages(self.currencies, entry, emit);
         }
         if event {
             json::event(self.format, self.currencies, health, entry, emit);
         }
-        Bytes::from(bytes)
     }
 
     fn aside(self, message: &Message<'_>) -> Option<Bytes> {

@@ -1,20 +1,20 @@
 //! The window: the newest entries in order, and for each view that somebody uses a tape of their bytes.
 //!
-//! A tape is filled when a session first needs an entry in that view; every other session takes the same bytes. A reader
-//! names the id it has and gets what stands after it, so replay and live are one and the same read.
+//! A reader names the id it has and gets what stands after it, so replay and live are one and the same read.
 
+use super::tape::{Numbered, Tape};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use crate::view::View;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The most entries in one read: as many pieces as one gathering write takes.
-const READ_ENTRIES: usize = 64;
-/// The most bytes in one read, give or take an entry.
-const READ_BYTES: usize = 64 * 1024;
+/// The most entries in one read: of bytes that are handed out as they stand, and of entries that somebody looks at.
+const READ_ENTRIES: usize = 1024;
+const LOOK_ENTRIES: usize = 64;
 
 /// What a session finds after its cursor.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
     /// How many entries were dropped at the front since the beginning: the number of the first one.
     first_number: u64,
+    /// The numbers of the entries that do not follow on the one before them here. There are next to none.
+    breaks: VecDeque<u64>,
     /// The newest status among them: every client that says hello is told it.
     status: Option<Arc<Entry>>,
     capacity: usize,
@@ -50,17 +52,11 @@ pub(super) struct Window {
     tapes: Box<[Mutex<Tape>]>,
 }
 
-/// The bytes of entries in one view, for the entries that were asked for.
-#[derive(Default)]
-struct Tape {
-    first_number: u64,
-    encoded: VecDeque<Option<Bytes>>,
-}
-
 impl Window {
     pub(super) fn new(capacity: usize, retention: Duration) -> Window {
         let tapes = (0..View::COUNT).map(|_| Mutex::default()).collect();
-        Window { entries: VecDeque::new(), first_number: 0, status: None, capacity, retention, complete: true, tapes }
+        let (entries, breaks) = (VecDeque::new(), VecDeque::new());
+        Window { entries, first_number: 0, breaks, status: None, capacity, retention, complete: true, tapes }
     }
 
     pub(super) fn set_complete(&mut self, complete: bool) {
@@ -81,6 +77,9 @@ impl Window {
         if entry.status().is_some() {
             self.status = Some(entry.clone());
         }
+        if self.entries.back().is_some_and(|last| last.id != entry.prev) {
+            self.breaks.push_back(self.first_number + self.entries.len() as u64);
+        }
         self.entries.push_back(entry);
         while self.entries.front().is_some_and(|first| first.id < oldest_kept) {
             self.drop_first();
@@ -97,6 +96,9 @@ impl Window {
             self.status = None;
         }
         self.first_number += 1;
+        while self.breaks.front().is_some_and(|number| *number <= self.first_number) {
+            self.breaks.pop_front();
+        }
     }
 
     /// The place of the first entry after `id`.
@@ -109,36 +111,41 @@ impl Window {
         self.entries.front().filter(|first| !self.complete && first.prev > id)
     }
 
-    /// What stands after `cursor`: the bytes in `view`, entries that are nothing in it left out.
+    /// What stands after `cursor`: the bytes in `view`, in pieces of many entries.
     pub(super) fn read(&self, view: View, cursor: TickId) -> Read {
-        self.scan(view, cursor, |_, bytes| Some(bytes.clone()).filter(|bytes| !bytes.is_empty()))
+        self.run_after(cursor, READ_ENTRIES, |numbers| self.tape(view).read(view, self.numbered(), numbers))
     }
 
     /// What stands after `cursor`: every entry with its bytes in `view`.
     pub(super) fn read_entries(&self, view: View, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
-        self.scan(view, cursor, |entry, bytes| Some((entry.clone(), bytes.clone())))
+        self.run_after(cursor, LOOK_ENTRIES, |numbers| {
+            let (mut tape, window) = (self.tape(view), self.numbered());
+            let with_bytes = |number| Some((window.get(number)?.clone(), tape.entry(view, window, number)));
+            numbers.filter_map(with_bytes).collect()
+        })
     }
 
-    fn scan<T>(&self, view: View, cursor: TickId, pick: impl Fn(&Arc<Entry>, &Bytes) -> Option<T>) -> Read<T> {
+    /// Reads entries after `cursor` that follow on each other, `most` of them. A chain that is broken behind them is for the
+    /// next read, whose reader compares its cursor with the first entry.
+    fn run_after<T>(&self, cursor: TickId, most: usize, items: impl FnOnce(Range<u64>) -> Vec<T>) -> Read<T> {
         if let Some(before) = self.begins_too_late(cursor) {
             return Read::Older { before: before.clone() };
         }
         let place = self.place_after(cursor);
         let Some(first) = self.entries.get(place) else { return Read::Nothing };
-        let mut tape = self.tapes[view.index()].lock().unwrap_or_else(PoisonError::into_inner);
-        tape.align(self.first_number, self.entries.len());
-        let (mut items, mut size, mut last) = (Vec::new(), 0, first.prev);
-        for (entry, encoded) in self.entries.range(place..).zip(tape.encoded.range_mut(place..)).take(READ_ENTRIES) {
-            // A chain that is broken here is for the next read, whose reader compares its cursor with the first entry.
-            if entry.prev != last || size > READ_BYTES {
-                break;
-            }
-            let encoded = encoded.get_or_insert_with(|| view.entry(entry));
-            size += encoded.len();
-            items.extend(pick(entry, encoded));
-            last = entry.id;
-        }
-        Read::Batch { first: first.clone(), items, last }
+        let (window, start) = (self.numbered(), self.first_number + place as u64);
+        let broken = self.breaks.iter().copied().find(|number| *number > start);
+        let end = broken.unwrap_or(window.end()).min(start + most as u64);
+        let last = window.get(end - 1).map_or(first.id, |last| last.id);
+        Read::Batch { first: first.clone(), items: items(start..end), last }
+    }
+
+    fn numbered(&self) -> Numbered<'_> {
+        Numbered { first: self.first_number, entries: &self.entries }
+    }
+
+    fn tape(&self, view: View) -> MutexGuard<'_, Tape> {
+        self.tapes[view.index()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The entries with `after < id <= until`, at most `limit`; `None` if the window begins too late to tell.
@@ -197,16 +204,6 @@ impl Window {
     }
 }
 
-impl Tape {
-    /// Makes the tape as long as the window, and begin where it begins.
-    fn align(&mut self, first_number: u64, len: usize) {
-        let dropped = usize::try_from(first_number - self.first_number).unwrap_or(usize::MAX);
-        self.encoded.drain(..dropped.min(self.encoded.len()));
-        self.first_number = first_number;
-        self.encoded.resize(len, None);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,9 +224,13 @@ mod tests {
         window
     }
 
+    fn lines(items: &[Bytes]) -> usize {
+        items.concat().split(|byte| *byte == b'\n').count() - 1
+    }
+
     fn batch(window: &Window, cursor: u64) -> (u64, usize, u64) {
         match window.read(VIEW, TickId::from_ms(cursor)) {
-            Read::Batch { first, items, last } => (first.id.ms(), items.len(), last.ms()),
+            Read::Batch { first, items, last } => (first.id.ms(), lines(&items), last.ms()),
             other => panic!("{other:?}"),
         }
     }
@@ -245,9 +246,16 @@ mod tests {
 
     #[test]
     fn a_long_replay_is_read_in_parts() {
-        let window = window(1000, 1..=100);
+        let window = window(2000, 1..=2000);
         let (_, entries, last) = batch(&window, 0);
         assert_eq!((entries, last), (READ_ENTRIES, READ_ENTRIES as u64 * 10));
+        match window.read_entries(VIEW, TickId::from_ms(1000)) {
+            Read::Batch { items, last, .. } => {
+                assert_eq!((items.len(), last.ms()), (LOOK_ENTRIES, 1000 + LOOK_ENTRIES as u64 * 10));
+                assert!(items.iter().all(|(entry, bytes)| VIEW.entry(entry) == *bytes));
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ struct Feed {
 impl Feed {
     fn new(seconds: impl IntoIterator<Item = u64>) -> Feed {
         let store = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
-        let hub = Hub::new(store, hub::Options { window: 1000, retention: HOUR });
+        let hub = Hub::new(store, hub::Options { window: 5000, retention: HOUR });
         let begin = TickId::now().minus(Duration::from_secs(60)).ms();
         let mut feed = Feed { hub, begin, last: TickId::ZERO };
         seconds.into_iter().for_each(|second| feed.tick(second));
@@ -161,7 +161,7 @@ fn only_a_client_that_was_in_sync_and_does_not_get_there_again_is_too_slow() {
     // One that is in sync may be idle for ever, and may get much at once.
     let mut slow = feed.session(Start::After(feed.last));
     feed.said(&mut slow);
-    (100..300).for_each(|second| feed.tick(second));
+    (100..3100).for_each(|second| feed.tick(second));
     assert!(matches!(slow.step(&feed.hub, late), Step::Send(_)));
     assert!(matches!(slow.step(&feed.hub, late + Duration::from_secs(29)), Step::Send(_)));
     let gone = slow.step(&feed.hub, late + Duration::from_secs(31));
