@@ -6,7 +6,7 @@ use crate::leader::Leader;
 use crate::quorum::Quorum;
 use crate::server::Server;
 use crate::session::Bookmarks;
-use crate::shutdown::Tasks;
+use crate::shutdown::{Tasks, Vital};
 use crate::store::{Memory, Redis, Store};
 use crate::{source, store};
 use anyhow::{Context, ensure};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 /// How long a leader may take to write its last tick and release the lease, clients to be let go, and the rest to end.
 const LEADER_DEADLINE: Duration = Duration::from_secs(3);
@@ -89,7 +89,7 @@ impl App {
         if let Some(address) = server.ops_address() {
             info!(%address, "listening for operators");
         }
-        server.spawn(&services, &end);
+        server.spawn(&services, &end, &stop);
         let (following, until) = (hub.clone(), end.clone());
         let vital = Vital::new("following the feed", &stop);
         services.spawn(async move {
@@ -120,28 +120,6 @@ impl App {
         info!("stopped");
         ensure!(asked.is_cancelled(), "a part of this replica failed, see the log");
         Ok(())
-    }
-}
-
-/// Something without which a replica is of no use. Should it end before the replica does, by a panic, the replica stops,
-/// so that whoever runs it starts it anew.
-struct Vital {
-    name: &'static str,
-    stop: CancellationToken,
-}
-
-impl Vital {
-    fn new(name: &'static str, stop: &CancellationToken) -> Vital {
-        Vital { name, stop: stop.clone() }
-    }
-}
-
-impl Drop for Vital {
-    fn drop(&mut self) {
-        if !self.stop.is_cancelled() {
-            error!(part = self.name, "a vital part ended by itself, stopping");
-            self.stop.cancel();
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 /// The exit code of a program that was interrupted (128 + SIGINT).
 const INTERRUPTED: i32 = 130;
@@ -20,6 +20,11 @@ impl Tasks {
         drop(self.0.spawn(task));
     }
 
+    /// Runs `work` on a thread of its own, which the end waits for. It may wait for the kernel as long as it likes.
+    pub fn spawn_thread(&self, work: impl FnOnce() + Send + 'static) {
+        drop(self.0.spawn_blocking(work));
+    }
+
     /// Waits for every task to end, for `deadline` at most. Whether all did.
     pub async fn finish(&self, deadline: Duration) -> bool {
         self.0.close();
@@ -28,6 +33,30 @@ impl Tasks {
             warn!(tasks = self.0.len(), "tasks did not end in time");
         }
         finished
+    }
+}
+
+/// Something without which a replica is of no use. Should it end before the replica does, by a panic, the replica stops,
+/// so that whoever runs it starts it anew.
+#[derive(Debug)]
+pub struct Vital {
+    name: &'static str,
+    stop: CancellationToken,
+}
+
+impl Vital {
+    /// To be dropped when what is called `name` ends; it cancels `stop` if nobody has.
+    pub fn new(name: &'static str, stop: &CancellationToken) -> Vital {
+        Vital { name, stop: stop.clone() }
+    }
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            error!(part = self.name, "a vital part ended by itself, stopping");
+            self.stop.cancel();
+        }
     }
 }
 

@@ -1,11 +1,13 @@
 //! Accepts connections and speaks HTTP on them, with a bound on everything that a client could make large or long.
 
 mod flow;
+mod front;
 mod gate;
 mod protocol;
 #[cfg(test)]
 mod tests;
 
+pub(super) use front::{Front, Slot};
 pub(super) use gate::{OpenStream, Peer};
 
 use super::full;
@@ -59,6 +61,8 @@ pub(super) struct Listener {
     gate: Arc<Gate>,
     limits: Limits,
     lifetime: Duration,
+    /// What answers streams, where there are any.
+    front: Option<Front>,
 }
 
 impl Listener {
@@ -71,7 +75,12 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;
-        Ok(Listener { socket, gate: Gate::new(limit), limits, lifetime: LIFETIME })
+        Ok(Listener { socket, gate: Gate::new(limit), limits, lifetime: LIFETIME, front: None })
+    }
+
+    /// With something that answers streams.
+    pub(super) fn with_front(self, front: Front) -> Listener {
+        Listener { front: Some(front), ..self }
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
@@ -99,7 +108,8 @@ impl Listener {
             if let Some((peer, allowed)) = self.gate.enter() {
                 let (router, lifetime) =
                     if allowed { (router.clone(), self.lifetime) } else { (full::router(), REFUSED_LIFETIME) };
-                let connection = Connection { peer, lifetime, limits: self.limits, tasks: tasks.clone() };
+                let front = self.front.clone().filter(|_| allowed);
+                let connection = Connection { peer, lifetime, limits: self.limits, tasks: tasks.clone(), front };
                 let stop = stop.clone();
                 tasks.spawn(connection.serve(stream, router, stop));
             }
@@ -113,6 +123,7 @@ struct Connection {
     lifetime: Duration,
     limits: Limits,
     tasks: Tasks,
+    front: Option<Front>,
 }
 
 impl Connection {
@@ -120,6 +131,13 @@ impl Connection {
         // At the end of either time it has asked for nothing.
         let begun = stop.run_until_cancelled(timeout(HEAD_DEADLINE, Protocol::of(&stream))).await;
         let Some(Ok(Ok(protocol))) = begun else { return };
+        let stream = match (&self.front, &protocol) {
+            (Some(front), Protocol::Http1) => match front.answer(stream, &self.peer, &router).await {
+                Some(stream) => stream,
+                None => return,
+            },
+            _ => stream,
+        };
         let peer = self.peer.clone();
         let answer = move |mut request: Request<Incoming>, router: Router| {
             request.extensions_mut().insert(peer.clone());

@@ -18,6 +18,7 @@ mod ops;
 mod page;
 mod problem;
 mod query;
+mod reactor;
 mod sse;
 mod ws;
 
@@ -34,9 +35,10 @@ use axum::response::IntoResponse;
 use axum::{Extension, Router};
 use candles::Candles;
 use docs::{Documents, Facts};
-use listener::Listener;
+use listener::{Front, Listener};
 use problem::Problem;
 use query::Offer;
+use reactor::{Reactor, Shards};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,12 +69,16 @@ pub struct Options {
     pub hello: Hello,
 }
 
+/// The paths of the streams that go out on raw sockets.
+const STREAM_PATHS: [&str; 4] = ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"];
+
 /// Connections on the operator's port.
 const MAX_OPS_CONNECTIONS: usize = 64;
 
 /// What every request can see.
 struct State {
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
+    reactor: Arc<Reactor>,
     cors: Cors,
     candles: Candles,
     offer: Offer,
@@ -111,6 +117,7 @@ pub struct Server {
     public: Option<Listener>,
     ops: Listener,
     state: Arc<State>,
+    shards: Shards,
 }
 
 impl Server {
@@ -135,10 +142,14 @@ impl Server {
         let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
         let offer = Offer { currencies, default: default_currency };
         let candles = Candles::new(&hub);
-        let sessions = Sessions { hub, limits, bookmarks, hello: options.hello.clone() };
-        let cors = options.cors.clone();
-        let state = Arc::new(State { sessions, cors, candles, offer, heartbeat, tasks, unready, drain });
-        Ok(Server { public: public.transpose()?, ops, state })
+        let sessions = Arc::new(Sessions { hub, limits, bookmarks, hello: options.hello.clone() });
+        let (reactor, shards) =
+            Reactor::open(sessions.clone(), heartbeat, &tasks).context("sockets cannot be waited for")?;
+        let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
+        let front = Front { paths: &STREAM_PATHS, reactor: reactor.clone() };
+        let public = public.transpose()?.map(|listener| listener.with_front(front));
+        let state = Arc::new(State { sessions, reactor, cors, candles, offer, heartbeat, tasks, unready, drain });
+        Ok(Server { public, ops, state, shards })
     }
 
     /// Where clients connect.
@@ -151,9 +162,12 @@ impl Server {
         self.ops.address().ok()
     }
 
-    /// Serves clients until `drain`, and operators, among the `services`, until `end`.
-    pub fn spawn(self, services: &Tasks, end: &CancellationToken) {
-        let Server { public, ops, state } = self;
+    /// Serves clients until `drain`, and operators, among the `services`, until `end`. Cancels `stop` if it cannot go on.
+    pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
+        let Server { public, ops, state, shards } = self;
+        shards.spawn(&state.tasks, stop);
+        let (reactor, drain) = (state.reactor.clone(), state.drain.clone());
+        services.spawn(async move { reactor.ring(&drain).await });
         services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone()));
         if let Some(public) = public {
             let (clients, drain) = (state.tasks.clone(), state.drain.clone());

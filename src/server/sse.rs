@@ -7,9 +7,10 @@
 use super::State;
 use super::docs::{answers, parameters};
 use super::follow::{Follower, Turn};
-use super::listener::{OpenStream, Peer};
+use super::listener::{OpenStream, Peer, Slot};
 use super::problem::Problem;
 use super::query::{read_last_event_id, read_subscription};
+use super::reactor::Wire;
 use crate::session::{Goodbye, Start};
 use crate::view::{Format, Framing, View};
 use axum::Extension;
@@ -68,6 +69,7 @@ pub(super) async fn connect(
     Extension(peer): Extension<Peer>,
     method: Method,
     RawQuery(query): RawQuery,
+    slot: Option<Extension<Slot>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut subscription = read_subscription(&query.unwrap_or_default(), Format::Timestamp, state.offer)?;
@@ -84,6 +86,10 @@ pub(super) async fn connect(
         Err(problem) if wants_events(&headers) => return Ok(unavailable(problem.detail())),
         Err(problem) => return Err(problem),
     };
+    if let Some(Extension(slot)) = slot {
+        slot.fill(Wire::Events, retry(RETRY_MS), session);
+        return Ok(EVENTS.into_response());
+    }
     Ok((EVENTS, Body::from_stream(events(Follower::new(state, session), peer.open_stream()))).into_response())
 }
 
@@ -103,20 +109,32 @@ fn retry(range_ms: std::ops::Range<u32>) -> Bytes {
     Bytes::from(format!("retry: {}\n\n", fastrand::u32(range_ms)))
 }
 
+/// What shows that the stream is still there: a comment.
+pub(super) fn heartbeat() -> Bytes {
+    Bytes::from_static(b": still here\n\n")
+}
+
+/// The last that a client is told.
+pub(super) fn farewell(goodbye: Goodbye) -> Bytes {
+    [retry(RETRY_MS), View::goodbye(goodbye.name(), goodbye.reason())].concat().into()
+}
+
+/// Where the event ends of which `sent` bytes of `events` are a part. They are whole events.
+pub(super) fn end_of(events: &[u8], sent: usize) -> usize {
+    let ended = |at: usize| events[..at].ends_with(b"\n\n");
+    (sent..events.len()).find(|at| *at == 0 || ended(*at)).unwrap_or(events.len())
+}
+
 /// The stream, in pieces that all clients share.
 fn events(follower: Follower, open: OpenStream) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
     let live = stream::unfold(Some((follower, open)), async |following| {
         let (mut follower, open) = following?;
         Some(match follower.next().await {
             Turn::Send(bytes) => (bytes, Some((follower, open))),
-            Turn::Heartbeat => (vec![Bytes::from_static(b": still here\n\n")], Some((follower, open))),
-            Turn::Leave(goodbye) => (farewell(goodbye), None),
+            Turn::Heartbeat => (vec![heartbeat()], Some((follower, open))),
+            Turn::Leave(goodbye) => (vec![farewell(goodbye)], None),
         })
     });
     let pieces = stream::once(async { vec![retry(RETRY_MS)] }).chain(live);
     pieces.flat_map(|bytes| stream::iter(bytes.into_iter().map(Ok)))
-}
-
-fn farewell(goodbye: Goodbye) -> Vec<Bytes> {
-    vec![retry(RETRY_MS), View::goodbye(goodbye.name(), goodbye.reason())]
 }

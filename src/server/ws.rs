@@ -1,14 +1,14 @@
-//! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2). Behind it the raw socket is taken from the HTTP server and given
-//! to [`Socket`], which is the only door to it.
+//! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2). Behind it the raw socket goes to the [reactor](super::reactor): from
+//! the front, if the request came there, or else out of the HTTP server's hands.
 
-mod frame;
-mod socket;
+pub(in crate::server) mod frame;
 
 use super::State;
 use super::docs::{answers, parameters};
-use super::listener::Peer;
+use super::listener::{Peer, Slot};
 use super::problem::Problem;
 use super::query::read_subscription;
+use super::reactor::Wire;
 use crate::session::Session;
 use crate::view::{Format, Framing};
 use axum::Extension;
@@ -20,11 +20,10 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use frame::Decoder;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use socket::Socket;
-use socket2::SockRef;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tracing::debug;
@@ -52,6 +51,7 @@ const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub(super) async fn connect(
     Shared(state): Shared<Arc<State>>,
     Extension(peer): Extension<Peer>,
+    slot: Option<Extension<Slot>>,
     mut request: Request<Body>,
 ) -> Result<Response, Problem> {
     // The query first, so that a mistake in it can be seen with any HTTP client.
@@ -63,9 +63,14 @@ pub(super) async fn connect(
     }
     let accept = accept_key(request.method(), request.headers())?;
     let session = state.open(&subscription, Framing::WebSocket).await?;
-    let upgrade = hyper::upgrade::on(&mut request);
-    let tasks = state.tasks.clone();
-    tasks.spawn(serve(state, upgrade, session, peer));
+    let wire = Wire::WebSocket(Decoder::default());
+    if let Some(Extension(slot)) = slot {
+        slot.fill(wire, Bytes::new(), session);
+    } else {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let tasks = state.tasks.clone();
+        tasks.spawn(serve(state, upgrade, wire, session, peer));
+    }
     let headers = [
         (CONNECTION, HeaderValue::from_static("upgrade")),
         (UPGRADE, HeaderValue::from_static("websocket")),
@@ -74,28 +79,18 @@ pub(super) async fn connect(
     Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
 }
 
-async fn serve(state: Arc<State>, upgrade: OnUpgrade, session: Session, peer: Peer) {
-    let (stream, early) = match upgrade.await.map_err(anyhow::Error::from).and_then(raw_socket) {
-        Ok(socket) => socket,
-        Err(error) => {
-            debug!(%error, "a WebSocket handshake was not finished");
-            return;
-        }
-    };
-    let mut socket = Socket::new(stream, session, &state.sessions);
-    socket.run(early, &state.drain).await;
-    // The connection counts until here.
-    drop((socket, peer));
+async fn serve(state: Arc<State>, upgrade: OnUpgrade, wire: Wire, session: Session, peer: Peer) {
+    match upgrade.await.map_err(anyhow::Error::from).and_then(raw_socket) {
+        Ok((stream, early)) => state.reactor.adopt(stream, wire, session, peer, Bytes::new(), early),
+        Err(error) => debug!(%error, "a WebSocket handshake was not finished"),
+    }
 }
 
 /// The socket under an upgraded connection, and what the client sent early.
-fn raw_socket(upgraded: Upgraded) -> anyhow::Result<(TcpStream, Bytes)> {
+fn raw_socket(upgraded: Upgraded) -> anyhow::Result<(std::net::TcpStream, Vec<u8>)> {
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| anyhow::anyhow!("not a plain TCP connection"))?;
-    // Registered anew: the HTTP server's finished task would stay alive as long as its waker hangs on the socket.
-    let stream = TcpStream::from_std(parts.io.into_inner().into_std()?)?;
-    // From here on pings and the bound on stalled writes tell who is gone; the kernel's bound knows no slow readers.
-    SockRef::from(&stream).set_tcp_user_timeout(None)?;
-    Ok((stream, parts.read_buf))
+    // Copied, since it is the HTTP server's buffer: kept, it would be most of what a connection costs.
+    Ok((parts.io.into_inner().into_std()?, parts.read_buf.to_vec()))
 }
 
 /// The answer to the client's key, if the request is a handshake as §4.2.1 demands it.

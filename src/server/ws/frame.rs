@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 /// The longest frame, and the longest message, that is read.
-pub(super) const MAX_MESSAGE_BYTES: usize = 4096;
+pub(in crate::server) const MAX_MESSAGE_BYTES: usize = 4096;
 /// The longest payload of a control frame (§5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 /// Bytes that are unmasked at a time.
@@ -14,7 +14,7 @@ const PIECE: usize = 256;
 
 /// Something that a client said.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Incoming {
+pub(in crate::server) enum Incoming {
     /// It wants this payload back.
     Ping(Vec<u8>),
     /// It answers a ping.
@@ -25,9 +25,9 @@ pub(super) enum Incoming {
 
 /// Something that a client must not do, and the close code that says so (§7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Violation {
-    pub(super) code: u16,
-    pub(super) reason: &'static str,
+pub(in crate::server) struct Violation {
+    pub(in crate::server) code: u16,
+    pub(in crate::server) reason: &'static str,
 }
 
 const fn protocol(reason: &'static str) -> Violation {
@@ -38,7 +38,7 @@ const TOO_BIG: Violation = Violation { code: 1009, reason: "a message is longer 
 
 /// Reads frames out of pieces of a byte stream.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(in crate::server) struct Decoder {
     /// The header as far as it has come: at most 2 + 8 + 4 bytes.
     header: [u8; 14],
     header_len: u8,
@@ -73,7 +73,7 @@ impl Decoder {
     ///
     /// # Errors
     /// At the first violation; nothing more is to be read then.
-    pub(super) fn read(&mut self, mut input: &[u8], say: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
+    pub(in crate::server) fn read(&mut self, mut input: &[u8], say: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
         loop {
             if let Some(mut frame) = self.frame {
                 let (payload, rest) = input.split_at(input.len().min(frame.len - frame.at));
@@ -221,23 +221,40 @@ fn control_frame(opcode: u8, payload: &[&[u8]]) -> Bytes {
 }
 
 /// A close frame with a code and a reason.
-pub(super) fn close(code: u16, reason: &str) -> Bytes {
+pub(in crate::server) fn close(code: u16, reason: &str) -> Bytes {
     control_frame(8, &[&code.to_be_bytes(), reason.as_bytes()])
 }
 
 /// The answer to a client's close frame: the same code, or none where it gave none.
-pub(super) fn close_reply(code: Option<u16>) -> Bytes {
+pub(in crate::server) fn close_reply(code: Option<u16>) -> Bytes {
     code.map_or_else(|| control_frame(8, &[]), |code| close(code, ""))
 }
 
 /// A ping without a payload.
-pub(super) fn ping() -> Bytes {
+pub(in crate::server) fn ping() -> Bytes {
     control_frame(9, &[])
 }
 
 /// The answer to a ping.
-pub(super) fn pong(payload: &[u8]) -> Bytes {
+pub(in crate::server) fn pong(payload: &[u8]) -> Bytes {
     control_frame(10, &[payload])
+}
+
+/// Where the frame ends of which `sent` bytes of `frames` are a part. They are whole frames, as servers send them: not masked.
+pub(in crate::server) fn end_of(frames: &[u8], sent: usize) -> usize {
+    let mut end = 0;
+    while end < sent {
+        let length = |at: usize, bytes: usize| {
+            let digits = frames.get(end + at..end + at + bytes).unwrap_or_default();
+            digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit))
+        };
+        end += match length(1, 1) {
+            126 => 4 + length(2, 2),
+            127 => 10 + length(2, 8),
+            short => 2 + short,
+        };
+    }
+    end
 }
 
 #[cfg(test)]

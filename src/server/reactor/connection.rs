@@ -1,0 +1,372 @@
+//! One client's connection: drives a session over a raw socket, in the words of its wire.
+//!
+//! It never waits. It reads and writes what the socket has and takes at the moment, and tells its shard what it wants next.
+
+use super::outgoing::Outgoing;
+use super::{End, Heard, Shared, Wire};
+use crate::feed::Entry;
+use crate::server::listener::Peer;
+use crate::session::{Bookmark, Goodbye, Session, Step};
+use crate::tick::TickId;
+use bytes::Bytes;
+use mio::event::Source;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use std::io::{ErrorKind, Read};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+/// How long a goodbye may take where the replica stops, the client's answer to it included.
+pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+/// Bytes read at once; and how many reads, or writes, a connection may have in a row before others have their turn.
+const READ_BYTES: usize = 2048;
+const IN_A_ROW: usize = 4;
+/// Heartbeats of different clients that are due at nearly the same time are sent together.
+const HEARTBEAT_GRAIN_MS: u64 = 250;
+
+/// What a connection wants from its shard.
+pub(super) enum Wish {
+    /// Nothing, until something happens.
+    Rest,
+    /// Another turn, after the others.
+    Turn,
+    /// A part of the history, to be told to the sender.
+    Load { after: TickId, until: TickId, to: oneshot::Sender<Vec<Arc<Entry>>> },
+    /// That it is written down where the client is.
+    Settle { bookmark: Bookmark, done: oneshot::Sender<()> },
+    /// To be dropped.
+    End,
+}
+
+enum Phase {
+    /// It follows the feed.
+    Following,
+    /// A part of the history is being read for it.
+    Loading(oneshot::Receiver<Vec<Arc<Entry>>>),
+    /// It is to be let go with these words, once it is written down where it is.
+    Settling(oneshot::Receiver<()>, Bytes),
+    /// Its goodbye is on the way. It is dropped as soon as that is sent if it `hung_up`, and at `until` in any case.
+    Leaving { until: Instant, hung_up: bool },
+    /// Everything is said. Dropping it with something unread would reset the connection, and the client might never see
+    /// the goodbye: so it is for the client to close.
+    Lingering { until: Instant },
+}
+
+#[derive(Clone, Copy)]
+enum Heartbeat {
+    SendAt(Instant),
+    AnswerBy(Instant),
+}
+
+/// A client's end of a stream, seen from here.
+pub(super) struct Connection {
+    stream: TcpStream,
+    wire: Wire,
+    session: Session,
+    outgoing: Outgoing,
+    phase: Phase,
+    /// Whether there may be something to read.
+    readable: bool,
+    /// Whether its shard has noted that it wants another turn.
+    pub(super) is_noted: bool,
+    /// The answer to the newest ping: only that needs one (RFC 6455 §5.5.3).
+    pong: Option<Bytes>,
+    heartbeat: Heartbeat,
+    /// Since when the socket has taken nothing.
+    stalled_since: Option<Instant>,
+    /// When the session wants to be asked again though nothing has happened.
+    ask_at: Option<Instant>,
+    /// What the client sent before the connection came here.
+    early: Vec<u8>,
+    /// The connection counts until here, which is after its socket is closed.
+    _peer: Peer,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: std::net::TcpStream,
+        wire: Wire,
+        session: Session,
+        peer: Peer,
+        early: Vec<u8>,
+        shared: &Shared,
+    ) -> Connection {
+        Connection {
+            stream: TcpStream::from_std(stream),
+            heartbeat: Heartbeat::SendAt(next_heartbeat(&wire, shared, Instant::now())),
+            wire,
+            session,
+            outgoing: Outgoing::default(),
+            phase: Phase::Following,
+            readable: true,
+            is_noted: false,
+            pong: None,
+            stalled_since: None,
+            ask_at: None,
+            early,
+            _peer: peer,
+        }
+    }
+
+    /// With something to be sent before anything else.
+    pub(super) fn with_head(mut self, head: Bytes) -> Connection {
+        self.outgoing.push(head);
+        self
+    }
+
+    /// Has the poll tell, under this token, when the socket can be read or, after it was full, written to.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
+        self.stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Whether it has nothing on its way, and wants to know when the feed moves.
+    pub(super) fn follows(&self) -> bool {
+        self.outgoing.is_empty() && matches!(self.phase, Phase::Following)
+    }
+
+    /// There is something to read.
+    pub(super) fn set_readable(&mut self) {
+        self.readable = true;
+    }
+
+    /// When [`overdue`](Self::overdue) is to be called at the latest.
+    pub(super) fn deadline(&self, shared: &Shared) -> Instant {
+        match self.phase {
+            Phase::Leaving { until, .. } | Phase::Lingering { until } => until,
+            _ => {
+                let (Heartbeat::SendAt(at) | Heartbeat::AnswerBy(at)) = self.heartbeat;
+                let stalled = self.stalled_since.map(|since| since + shared.sessions.limits.write_stall);
+                [stalled, self.ask_at].into_iter().flatten().fold(at, Instant::min)
+            }
+        }
+    }
+
+    /// Does whatever can be done without waiting.
+    pub(super) fn drive(&mut self, shared: &Shared, now: Instant) -> Wish {
+        self.attempt(shared, now, Connection::converse)
+    }
+
+    /// The same after a deadline.
+    pub(super) fn overdue(&mut self, shared: &Shared, now: Instant) -> Wish {
+        self.attempt(shared, now, |connection, shared, now| {
+            connection.judge(shared, now)?;
+            connection.converse(shared, now)
+        })
+    }
+
+    /// Lets the client go because the replica stops.
+    pub(super) fn drain(&mut self, shared: &Shared, now: Instant) -> Wish {
+        match &mut self.phase {
+            Phase::Following | Phase::Loading(_) => {
+                self.attempt(shared, now, |_, _, _| Err(End::Leave(Goodbye::Draining)))
+            }
+            Phase::Settling(..) => Wish::Rest,
+            Phase::Leaving { until, .. } | Phase::Lingering { until } => {
+                *until = (*until).min(now + CLOSE_DEADLINE);
+                Wish::Rest
+            }
+        }
+    }
+
+    fn attempt(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        act: impl FnOnce(&mut Connection, &Shared, Instant) -> Result<Wish, End>,
+    ) -> Wish {
+        let mut done = act(self, shared, now);
+        loop {
+            match done {
+                Ok(wish) => return wish,
+                Err(End::Gone) => return Wish::End,
+                Err(end) => match self.part(&end, shared, now) {
+                    Some(wish) => return wish,
+                    None => done = self.converse(shared, now),
+                },
+            }
+        }
+    }
+
+    /// Begins to let the client go: what its shard has to do first, if there is anything.
+    fn part(&mut self, end: &End, shared: &Shared, now: Instant) -> Option<Wish> {
+        if let End::Leave(goodbye) = end {
+            debug!(?goodbye, cursor = %self.session.cursor(), "a client is let go");
+        }
+        let farewell = self.wire.farewell(end);
+        self.outgoing.keep_only_what_was_begun(|piece, sent| self.wire.message_end(piece, sent));
+        (self.pong, self.stalled_since) = (None, None);
+        let hung_up = matches!(end, End::Closed(_));
+        if let Some(bookmark) = self.session.take_bookmark() {
+            let (done, settled) = oneshot::channel();
+            self.phase = Phase::Settling(settled, farewell);
+            return Some(Wish::Settle { bookmark, done });
+        }
+        self.say_goodbye(farewell, hung_up, shared, now);
+        None
+    }
+
+    fn say_goodbye(&mut self, farewell: Bytes, hung_up: bool, shared: &Shared, now: Instant) {
+        // A client that reads slowly may find out why it is let go; a replica that stops does not wait that long for it.
+        let patience = if shared.is_draining() { Duration::ZERO } else { shared.sessions.limits.write_stall };
+        self.outgoing.push(farewell);
+        self.phase = Phase::Leaving { until: now + patience.max(CLOSE_DEADLINE), hung_up };
+    }
+
+    /// Reads what has come, then says what there is to say.
+    fn converse(&mut self, shared: &Shared, now: Instant) -> Result<Wish, End> {
+        self.listen(shared, now)?;
+        let wish = self.speak(shared, now)?;
+        Ok(if matches!(wish, Wish::Rest) && self.readable { Wish::Turn } else { wish })
+    }
+
+    fn listen(&mut self, shared: &Shared, now: Instant) -> Result<(), End> {
+        if !self.early.is_empty() {
+            let early = std::mem::take(&mut self.early);
+            self.hear(&early, shared, now)?;
+        }
+        let mut buffer = [0; READ_BYTES];
+        for _ in 0..IN_A_ROW {
+            if !self.readable {
+                break;
+            }
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return self.hear_no_more(),
+                Ok(len) => self.hear(&buffer[..len], shared, now)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The client sends nothing more. If it was being let go, it gets what is on the way all the same.
+    fn hear_no_more(&mut self) -> Result<(), End> {
+        let Phase::Leaving { hung_up, .. } = &mut self.phase else { return Err(End::Gone) };
+        (*hung_up, self.readable) = (true, false);
+        Ok(())
+    }
+
+    fn hear(&mut self, bytes: &[u8], shared: &Shared, now: Instant) -> Result<(), End> {
+        if !matches!(self.phase, Phase::Following | Phase::Loading(_)) {
+            return Ok(());
+        }
+        let (pong, mut answered) = (&mut self.pong, false);
+        let heard = self.wire.hear(bytes, &mut |heard| match heard {
+            Heard::Ping(answer) => *pong = Some(answer),
+            Heard::Pong => answered = true,
+        });
+        if answered {
+            self.heartbeat = Heartbeat::SendAt(next_heartbeat(&self.wire, shared, now));
+        }
+        heard
+    }
+
+    /// Sends what is due, until there is nothing more or the socket is full.
+    fn speak(&mut self, shared: &Shared, now: Instant) -> Result<Wish, End> {
+        for _ in 0..IN_A_ROW {
+            if self.outgoing.is_empty()
+                && let Some(wish) = self.fill(shared, now)?
+            {
+                return Ok(wish);
+            }
+            let progress = self.outgoing.write(&self.stream)?;
+            if !self.outgoing.is_empty() {
+                let since = if progress { None } else { self.stalled_since };
+                self.stalled_since = Some(since.unwrap_or(now));
+                return Ok(Wish::Rest);
+            }
+            self.stalled_since = None;
+        }
+        Ok(Wish::Turn)
+    }
+
+    /// Finds something to send, or else what there is to wait for.
+    fn fill(&mut self, shared: &Shared, now: Instant) -> Result<Option<Wish>, End> {
+        if let Some(pong) = self.pong.take() {
+            self.outgoing.push(pong);
+            return Ok(None);
+        }
+        loop {
+            match &mut self.phase {
+                Phase::Following => match self.session.step(&shared.sessions.hub, now) {
+                    Step::Send(bytes) => self.outgoing.extend(bytes),
+                    Step::Load { after, until } => {
+                        let (to, loading) = oneshot::channel();
+                        self.phase = Phase::Loading(loading);
+                        return Ok(Some(Wish::Load { after, until, to }));
+                    }
+                    Step::Leave(goodbye) => return Err(End::Leave(goodbye)),
+                    Step::Wait(at_most) => {
+                        self.ask_at = at_most.map(|wait| now + wait);
+                        return Ok(Some(Wish::Rest));
+                    }
+                },
+                Phase::Loading(loading) => match loading.try_recv() {
+                    Ok(entries) => {
+                        self.outgoing.extend(self.session.loaded(&entries));
+                        self.phase = Phase::Following;
+                    }
+                    Err(oneshot::error::TryRecvError::Empty) => return Ok(Some(Wish::Rest)),
+                    // Whoever read it has ended, and so does the process.
+                    Err(oneshot::error::TryRecvError::Closed) => return Err(End::Gone),
+                },
+                Phase::Settling(settled, farewell) => match settled.try_recv() {
+                    Err(oneshot::error::TryRecvError::Empty) => return Ok(Some(Wish::Rest)),
+                    _ => {
+                        let farewell = std::mem::take(farewell);
+                        self.say_goodbye(farewell, false, shared, now);
+                    }
+                },
+                Phase::Leaving { hung_up: true, .. } => return Err(End::Gone),
+                Phase::Leaving { until, .. } => {
+                    self.stream.shutdown(Shutdown::Write)?;
+                    self.phase = Phase::Lingering { until: *until };
+                }
+                Phase::Lingering { .. } => return Ok(Some(Wish::Rest)),
+            }
+            if !self.outgoing.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Looks at what is overdue.
+    fn judge(&mut self, shared: &Shared, now: Instant) -> Result<(), End> {
+        self.ask_at = self.ask_at.filter(|at| *at > now);
+        match self.phase {
+            Phase::Leaving { until, .. } | Phase::Lingering { until } if until <= now => return Err(End::Gone),
+            Phase::Following | Phase::Loading(_) => {}
+            _ => return Ok(()),
+        }
+        if self.stalled_since.is_some_and(|since| since + shared.sessions.limits.write_stall <= now) {
+            return Err(End::Leave(Goodbye::TooSlow));
+        }
+        // The answer may be here, unread.
+        self.readable = true;
+        self.listen(shared, now)?;
+        match self.heartbeat {
+            Heartbeat::AnswerBy(by) if by <= now => return Err(End::Leave(Goodbye::NoPong)),
+            Heartbeat::SendAt(at) if at <= now => {
+                self.outgoing.push(self.wire.heartbeat());
+                self.heartbeat = if self.wire.is_answered() {
+                    Heartbeat::AnswerBy(now + shared.sessions.limits.ping_every)
+                } else {
+                    Heartbeat::SendAt(next_heartbeat(&self.wire, shared, now))
+                };
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// When a heartbeat is due that is sent every so often.
+fn next_heartbeat(wire: &Wire, shared: &Shared, now: Instant) -> Instant {
+    let every = if wire.is_answered() { shared.sessions.limits.ping_every } else { shared.heartbeat };
+    let since = u64::try_from((now + every - shared.began).as_millis()).unwrap_or(u64::MAX);
+    shared.began + Duration::from_millis(since.next_multiple_of(HEARTBEAT_GRAIN_MS))
+}
