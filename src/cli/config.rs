@@ -1,13 +1,22 @@
 //! `btcfeed config`: every setting as it would be used, in the form of an `.env` file.
 
 use crate::config::SETTINGS;
+use std::io::{self, ErrorKind, Write};
 
 /// Prints the settings. A password in an address is left out.
-pub(super) fn run(given: &dyn Fn(&str) -> Option<String>) {
-    for setting in SETTINGS {
+///
+/// # Errors
+/// If they cannot be written, except to a reader that has gone: it has read all that it wanted (`btcfeed config | head`).
+pub(super) fn run(given: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    let written = SETTINGS.iter().try_for_each(|setting| {
         let value = given(setting.env).filter(|value| !value.is_empty());
         let value = value.or_else(|| setting.default.map(str::to_owned)).unwrap_or_default();
-        println!("# {}\n{}={}", setting.help, setting.env, without_password(&value));
+        writeln!(out, "# {}\n{}={}", setting.help, setting.env, without_password(&value))
+    });
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

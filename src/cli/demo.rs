@@ -23,13 +23,13 @@ pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>) ->
         let stop = shutdown::on_signal()?;
         super::serve::raise_file_limit();
         let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        println!("Asking {} for a price …", names.join(", "));
+        say(&format!("Asking {} for a price …", names.join(", ")));
         let real = app::sources_answer(&config).await?;
         let market = if real { format!("REAL prices from {}", names.join(", ")) } else { SIMULATED.to_owned() };
         let config = if real { config } else { config.simulated() };
         let app = App::bind(&config)?;
         if let Some(address) = app.address() {
-            println!("{}", invitation(&market, address));
+            say(&invitation(&market, address));
         }
         let (hub, printing) = (app.hub(), CancellationToken::new());
         let print = async {
@@ -64,6 +64,11 @@ fn invitation(market: &str, address: SocketAddr) -> String {
     )
 }
 
+/// Prints a line. Nobody reading is no reason to stop serving, which `println!` would.
+fn say(line: &str) {
+    writeln!(std::io::stdout(), "{line}").ok();
+}
+
 /// Prints every update as a client would get it.
 async fn print(hub: &Hub) {
     let currencies = Currency::Usd.into();
@@ -72,7 +77,6 @@ async fn print(hub: &Hub) {
     loop {
         while let Read::Batch { items: bytes, last, .. } = hub.read(view, cursor) {
             let mut out = std::io::stdout().lock();
-            // Nobody reading is no reason to stop serving.
             bytes.iter().try_for_each(|bytes| out.write_all(bytes)).and_then(|()| out.flush()).ok();
             cursor = last;
         }

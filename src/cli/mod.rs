@@ -40,10 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match name {
         "demo" => demo::run(config, &given),
         "healthcheck" => healthcheck::run(&config),
-        "config" => {
-            config::run(&given);
-            Ok(())
-        }
+        "config" => config::run(&given),
         _ => serve::run(&config),
     };
     match result {

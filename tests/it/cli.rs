@@ -50,6 +50,32 @@ async fn a_flag_wins_over_the_environment_and_both_over_the_default() {
 }
 
 #[tokio::test]
+async fn whoever_has_read_enough_of_what_is_printed_may_go() {
+    let exchange = Exchange::start().await;
+    let settings = exchange.settings();
+    let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    settings.extend([("BTCFEED_LISTEN", "127.0.0.1:0"), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"), ("RUST_LOG", "info")]);
+    for (subcommand, ends) in [("config", true), ("demo", false)] {
+        let mut command = command(&[subcommand], &settings);
+        // A pipe whose other end is closed already.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut printed = Vec::new();
+        while let Some(line) = soon("a line", lines.next_line()).await.unwrap() {
+            let serves = line.contains("leading");
+            printed.push(line);
+            if serves {
+                crate::support::signal(&child, rustix::process::Signal::TERM);
+            }
+        }
+        assert_eq!(soon("the end", child.wait()).await.unwrap().code(), Some(0), "{subcommand}: {printed:#?}");
+        assert_eq!(printed.is_empty(), ends, "{subcommand}: {printed:#?}");
+    }
+}
+
+#[tokio::test]
 async fn every_setting_has_a_flag_that_help_tells_and_an_unknown_one_is_refused() {
     let (code, help, _) = run(&["--help"], &[]).await;
     assert_eq!(code, Some(0));
