@@ -99,6 +99,15 @@ async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() 
     // Without a replay it limits nothing.
     let mut client = small.connect("format=full&limit=1").await;
     assert_eq!(unbroken(&entries(&mut client, 1).await), kept[299..]);
+    // It counts before anything is thinned out.
+    let mut client = small.connect("format=full&since=0&limit=7&every=3s").await;
+    assert_eq!(client.json().await["before"], kept[293]);
+    for id in [kept[293], kept[296], kept[299]] {
+        assert_eq!(client.json().await["id"], id);
+    }
+    let mut client = small.connect("format=full&since=0&limit=7&changes=true").await;
+    assert_eq!(client.json().await["before"], kept[293]);
+    assert_eq!((client.json().await["id"].as_u64(), &client.json().await["type"]), (Some(kept[293]), &"synced".into()));
     let mut stream = events(&small, "since=0&limit=2").await;
     assert_eq!(stream.event().await.json()["reason"], "replay_limit");
     assert_eq!(stream.event().await.id.unwrap(), kept[298].to_string());

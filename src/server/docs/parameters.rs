@@ -71,7 +71,8 @@ pub(in crate::server) struct Less {
     /// At most one tick a period, the newest: `100ms` to `24h`. The first comes at once.
     #[param(required = false, pattern = r"^[1-9]\d*(ms|s|m|h)$", example = "30s")]
     every: String,
-    /// Of a replay only the newest ticks. What is left out is told by a gap with the reason `replay_limit`.
+    /// Of a replay only the newest ticks, of which `changes` and `every` then leave some out. What is older is told by a gap with
+    /// the reason `replay_limit`.
     #[param(required = false, minimum = 1, maximum = 10_000, example = 100)]
     limit: u32,
     /// The server remembers the last id that a client of this name was sent. When it comes back without `since` and `after`, to any
