@@ -68,9 +68,23 @@ const band = ({ x, from, until }, { top, bottom }, gap) => {
   const [left, right] = [x(Math.max(gap.after, from)), x(Math.min(gap.before, until))]
   const width = Math.max(right - left, 3)
   const place = { x: left.toFixed(1), y: top, width: width.toFixed(1), height: bottom - top }
-  const words = width > 150 ? [svg('text', { class: 'note', x: left + width / 2, y: top + 18, 'text-anchor': 'middle' }, gapWords(gap))] : []
+  const words = note(gapWords(gap), width).map((line, place) =>
+    svg('text', { class: 'note', x: left + width / 2, y: top + 18 + place * 16, 'text-anchor': 'middle' }, line))
   return svg('g', { class: `gap ${gap.open ? 'open' : ''}`, 'data-reason': gap.reason },
     svg('rect', { ...place, class: 'veil' }), svg('rect', { ...place, class: 'hatch', fill: 'url(#hatch)' }), ...words)
+}
+
+/** The words of a gap in as many lines as it is wide for; none where a line cannot hold the longest word. */
+const note = (words, width) => {
+  const most = Math.floor((width - 12) / 6.6)
+  const lines = []
+  for (const word of words.split(' ')) {
+    if (word.length > most) return []
+    const longer = `${lines.at(-1)} ${word}`
+    if (lines.length > 0 && longer.length <= most) lines[lines.length - 1] = longer
+    else lines.push(word)
+  }
+  return lines.length > 3 ? [] : lines
 }
 
 const curve = (at, { points, gaps, y, top, bottom, fresh }) => {

@@ -84,10 +84,14 @@ export class Crosshair {
       svg('path', { class: 'hair', d: `M${place.toFixed(1)} ${at.panels[0].top}V${at.bottom}` }),
       ...read.dots.map(({ y }) => svg('circle', { class: 'dot', cx: place.toFixed(1), cy: y.toFixed(1), r: 4.5 })))
     this.#tip.replaceChildren(...read.lines.map(([name, text]) => Object.assign(document.createElement('p'), { className: name, textContent: text })))
-    // Beside the line, on the side that has room.
-    const { offsetWidth: width } = this.#tip
+    // Beside the line, on the side that has room; at the foot of the panel where it would lie on the curve above, or on the
+    // words of a gap.
+    const { offsetWidth: width, offsetHeight: height } = this.#tip
+    const [{ top, bottom }] = at.panels
     const left = place + 16 + width < at.right ? place + 16 : place - 16 - width
-    this.#tip.style.transform = `translate(${Math.max(0, left).toFixed(0)}px, ${at.panels[0].top + 8}px)`
+    const isHigh = read.dots.length === 0 || read.dots[0].y < top + height + 16
+    const upper = isHigh && bottom - top > 2 * height ? bottom - height - 8 : top + 8
+    this.#tip.style.transform = `translate(${Math.max(0, left).toFixed(0)}px, ${upper.toFixed(0)}px)`
   }
 
   /** What is at the moment that is looked at: a gap, or the point that is nearest. */
