@@ -9,10 +9,20 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::sleep;
 
+/// How late a tick may be where a busy machine holds everything up. Where one is lost with what was held, or with a leader,
+/// the pause is as long as the outage, which is longer than this.
+const HICCUP: Duration = Duration::from_millis(1500);
+
 /// The longest time between two ticks.
 fn longest_pause(entries: &[Value]) -> Duration {
     let ids = unbroken(entries);
     Duration::from_millis(ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap())
+}
+
+/// Whether what a client saw is a part of the history without anything left out.
+fn is_part_of(seen: &[Value], history: &[Value]) {
+    let begin = history.iter().position(|entry| *entry == seen[0]).expect("the history has the first");
+    assert_eq!(history[begin..begin + seen.len()], *seen);
 }
 
 /// Splits replicas into the one that leads and the others.
@@ -74,7 +84,7 @@ async fn a_redis_that_restarts_with_its_file_leaves_no_hole_in_the_history() {
         seen.extend(entries(client, 20).await);
         let pause = longest_pause(seen);
         // What was fetched meanwhile was held, and stands in the history at its time.
-        assert!(pause < INTERVAL * 4, "{pause:?} without a tick");
+        assert!(pause < HICCUP, "{pause:?} without a tick");
     }
 }
 
@@ -90,7 +100,7 @@ async fn a_redis_that_is_paused_for_longer_than_the_lease_leaves_no_hole_either(
     world.redis.wake();
     seen.extend(entries(&mut client, 30).await);
     let pause = longest_pause(&seen);
-    assert!(pause < INTERVAL * 4, "{pause:?} without a tick");
+    assert!(pause < HICCUP, "{pause:?} without a tick");
 }
 
 #[tokio::test]
@@ -245,7 +255,7 @@ async fn a_replica_that_is_cut_off_from_redis_catches_up_and_its_clients_stay() 
         proxy.mend();
         seen.extend(entries(&mut client, 10).await);
     }
-    assert!(longest_pause(&seen) < INTERVAL * 4);
+    is_part_of(&seen, &leader.history().await);
 }
 
 #[tokio::test]
@@ -260,9 +270,8 @@ async fn a_connection_to_redis_that_hangs_is_noticed_and_replaced() {
     proxy.freeze();
     let begun = tokio::time::Instant::now();
     seen.extend(entries(&mut client, 10).await);
-    assert!(longest_pause(&seen) < INTERVAL * 4);
     assert!(begun.elapsed() < Duration::from_secs(10), "it took {:?} to notice", begun.elapsed());
-    drop(leader);
+    is_part_of(&seen, &leader.history().await);
 }
 
 #[tokio::test]

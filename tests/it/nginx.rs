@@ -5,7 +5,6 @@ use crate::support::events::Events;
 use crate::support::nginx::Nginx;
 use crate::support::{World, entries, soon, unbroken};
 use rustix::process::Signal;
-use tokio::time::Instant;
 
 #[tokio::test]
 async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
@@ -29,18 +28,22 @@ async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
     assert_eq!(replicas[2].history().await[..seen.len()], seen);
 }
 
+/// A replica that follows what the test appends, so that nothing comes but that.
+const SERVE: (&str, &str) = ("BTCFEED_ROLE", "serve");
+
 #[tokio::test]
 async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
     let world = World::new().await;
-    let replica = world.replica("r1", &[]).await;
+    let mut last = world.redis.fill(2).await[1];
+    let replica = world.replica("r1", &[SERVE]).await;
     let nginx = Nginx::start(&[&replica.address]).await;
     let url = |query: &str| format!("ws://{}/v1/ws?{query}", nginx.address);
-    let (mut direct, mut through) = (replica.connect("").await, Client::connect(&url("")).await);
+    let mut through = Client::connect(&url("format=full")).await;
+    assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     for _ in 0..3 {
-        direct.text().await;
-        let begun = Instant::now();
-        through.text().await;
-        assert!(begun.elapsed().as_millis() < 100, "it was held back for {:?}", begun.elapsed());
+        // Nothing follows that could push it out.
+        last = world.redis.append_tick(last).await;
+        assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     }
     let (status, body) = Client::refused(&url("currency=GBP")).await;
     assert!(status == 400 && body.contains("currency reads USD or EUR, got \\\"GBP\\\""), "{status} {body}");
@@ -52,30 +55,25 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
 #[tokio::test]
 async fn events_go_through_at_once_and_resume_on_another_replica() {
     let world = World::new().await;
-    let [first, second] = world.replicas().await;
+    let mut last = world.redis.fill(2).await[1];
+    let first = world.replica("r1", &[SERVE]).await;
+    let second = world.replica("r2", &[SERVE]).await;
     let nginx = Nginx::start(&[&first.address, &second.address]).await;
     let url = format!("http://{}/v1/prices/stream?format=full&hello=true", nginx.address);
     let mut events = Events::connect(&url, &[]).await;
     let replica = events.named("hello").await.json()["replica"].as_str().unwrap().to_owned();
-    let [serving, other] = if replica == "r1" { [&first, &second] } else { [&second, &first] };
-    let mut direct = other.connect("format=full").await;
-    let mut seen = vec![events.update().await.json()];
+    assert_eq!(events.update().await.json()["id"], last);
     for _ in 0..3 {
-        // What comes directly comes through nginx in a moment too.
-        let id = direct.json().await["id"].as_u64();
-        let begun = Instant::now();
-        while seen.last().unwrap()["id"].as_u64() < id {
-            seen.push(events.update().await.json());
-        }
-        assert!(begun.elapsed().as_millis() < 100, "it was held back for {:?}", begun.elapsed());
+        // Nothing follows that could push it out.
+        last = world.redis.append_tick(last).await;
+        assert_eq!(events.update().await.json()["id"], last);
     }
+    let serving = if replica == "r1" { &first } else { &second };
     serving.signal(Signal::KILL);
-    while let Some(event) = events.block().await {
-        seen.extend(event.data.as_ref().map(|_| event.json()).filter(|message| message["type"] == "tick"));
-    }
-    let last = seen.last().unwrap()["id"].to_string();
-    let mut events = Events::connect(&url, &[("Last-Event-ID", &last)]).await;
+    while events.block().await.is_some() {}
+    let next = world.redis.append_tick(last).await;
+    let mut events = Events::connect(&url, &[("Last-Event-ID", &last.to_string())]).await;
     assert_ne!(events.named("hello").await.json()["replica"], replica);
     let resumed = events.update().await.json();
-    assert_eq!(resumed["prev"].to_string(), last, "{resumed}");
+    assert_eq!((&resumed["id"], &resumed["prev"]), (&next.into(), &last.into()));
 }

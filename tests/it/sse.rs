@@ -91,7 +91,7 @@ async fn a_wrong_last_event_id_or_parameter_is_named() {
 #[tokio::test]
 async fn statuses_and_gaps_are_named_events_in_every_format() {
     let exchange = Exchange::start().await;
-    let settings = [("BTCFEED_STALE_AFTER", "500ms"), ("BTCFEED_DOWN_AFTER", "1s")];
+    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
     let replica = embedded(&exchange, &settings).await;
     let mut short = connect(&replica, "", &[]).await;
     let mut full = connect(&replica, "format=full", &[]).await;
