@@ -34,15 +34,18 @@ impl Client {
         soon("a message", self.socket.next()).await.and_then(Result::ok)
     }
 
-    /// The next text.
+    /// The next text. Pings do not put off the deadline.
     pub async fn text(&mut self) -> String {
-        loop {
-            match self.next().await {
-                Some(Message::Text(text)) => return text.to_string(),
-                Some(Message::Ping(_) | Message::Pong(_)) => {}
-                other => panic!("not a text: {other:?}"),
+        let text = async {
+            loop {
+                match self.next().await {
+                    Some(Message::Text(text)) => return text.to_string(),
+                    Some(Message::Ping(_) | Message::Pong(_)) => {}
+                    other => panic!("not a text: {other:?}"),
+                }
             }
-        }
+        };
+        soon("a text", text).await
     }
 
     pub async fn json(&mut self) -> Value {

@@ -53,33 +53,31 @@ impl Events {
 
     /// The next event with data.
     pub async fn event(&mut self) -> Event {
-        loop {
-            match self.block().await {
-                Some(event) if event.data.is_some() => return event,
-                Some(_) => {}
-                None => panic!("the stream ended"),
-            }
-        }
+        self.find("an event with data", |_| true).await
     }
 
     /// The next tick, of which there may be several updates.
     pub async fn update(&mut self) -> Event {
-        loop {
-            let event = self.event().await;
-            if event.name.is_none() {
-                return event;
-            }
-        }
+        self.find("an update", |event| event.name.is_none()).await
     }
 
     /// The next event with this name.
     pub async fn named(&mut self, name: &str) -> Event {
-        loop {
-            let event = self.event().await;
-            if event.name.as_deref() == Some(name) {
-                return event;
+        self.find(name, |event| event.name.as_deref() == Some(name)).await
+    }
+
+    /// The next event with data that is wanted. Comments do not put off the deadline.
+    async fn find(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
+        let find = async {
+            loop {
+                match self.block().await {
+                    Some(event) if event.data.is_some() && wanted(&event) => return event,
+                    Some(_) => {}
+                    None => panic!("the stream ended before {what}"),
+                }
             }
-        }
+        };
+        soon(what, find).await
     }
 }
 
