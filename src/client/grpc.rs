@@ -86,7 +86,7 @@ fn subscribe(options: &Options, start: Start) -> SubscribeRequest {
 /// A status that ends the call, as the HTTP status that says the same; if the line broke, what the line says about it.
 fn failure(status: &tonic::Status) -> Failure {
     if let Some(cause) = status.source() {
-        return Failure::caused(cause);
+        return broken(cause);
     }
     let code = match status.code() {
         Code::InvalidArgument | Code::OutOfRange => 400,
@@ -96,6 +96,18 @@ fn failure(status: &tonic::Status) -> Failure {
         code => return Failure::passing(format!("the server ended the call with {code:?}: {}", status.message())),
     };
     Failure::Final(Error::refused(code, status.message()))
+}
+
+/// Why a stream broke off. A reset is what is left of a replica that died behind a proxy; HTTP/2's words for it say more of
+/// the proxy than of that.
+fn broken(cause: &(dyn std::error::Error + 'static)) -> Failure {
+    match root(cause).downcast_ref::<h2::Error>() {
+        Some(error) if error.is_reset() => {
+            let reason = error.reason().map(|reason| format!(" ({reason:?})")).unwrap_or_default();
+            Failure::passing(format!("the stream was cut off{reason}"))
+        }
+        _ => Failure::caused(cause),
+    }
 }
 
 fn read(response: SubscribeResponse) -> Result<Event, Failure> {
