@@ -5,6 +5,7 @@
 //! entry's `prev` with its own head ([`Entry::continues`]). Whatever was missed, for whatever reason, is noticed by the
 //! next entry or, where that is missed too, by looking at the store's head once a second.
 
+mod reads;
 mod tape;
 mod window;
 
@@ -16,9 +17,10 @@ use crate::tick::{Currencies, TickId};
 use crate::view::View;
 use bytes::Bytes;
 use futures_util::StreamExt;
+use reads::Reads;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -37,8 +39,6 @@ pub struct Options {
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The first pause after the store was lost, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Clients' reads of the store's history at one time.
-const READERS: usize = 4;
 /// Entries in one read of the store's history.
 const PAGE: usize = 1000;
 
@@ -49,8 +49,8 @@ pub struct Hub {
     window: RwLock<Window>,
     capacity: usize,
     retention: Duration,
-    /// How many clients' reads may be under way in the store; the others wait. Following the store waits for none.
-    readers: Semaphore,
+    /// Clients' reads of the store, a few at a time. Following the store waits for none.
+    reads: Reads,
     /// The newest id; sessions wait for it to move.
     head: watch::Sender<TickId>,
     /// Whether the history has been read once.
@@ -62,8 +62,8 @@ impl Hub {
     pub fn new(store: Arc<dyn Store>, options: Options) -> Hub {
         let window = RwLock::new(Window::new(options.window, options.retention));
         let (head, primed) = (watch::Sender::new(TickId::ZERO), watch::Sender::new(false));
-        let (capacity, retention, readers) = (options.window, options.retention, Semaphore::new(READERS));
-        Hub { store, window, capacity, retention, readers, head, primed }
+        let (capacity, retention, reads) = (options.window, options.retention, Reads::new(store.clone()));
+        Hub { store, window, capacity, retention, reads, head, primed }
     }
 
     /// Follows the store until `stop`, however often it goes away.
@@ -136,7 +136,7 @@ impl Hub {
         if complete || found.is_some() {
             return Ok(found.unwrap_or(TickId::ZERO));
         }
-        let _reader = self.readers.acquire().await.map_err(|error| StoreError::Away(error.to_string()))?;
+        let _place = self.reads.place().await?;
         let mut asked = count;
         loop {
             let newest = self.store.newest(asked).await?;
@@ -159,9 +159,7 @@ impl Hub {
         if let Some(entries) = self.window().range(after, until, limit) {
             return Ok(entries);
         }
-        let _reader = self.readers.acquire().await.map_err(|error| StoreError::Away(error.to_string()))?;
-        let older = self.store.range(after, until, limit).await?;
-        let mut entries: Vec<_> = older.into_iter().map(Arc::new).collect();
+        let mut entries = Vec::clone(&*self.reads.range(after, until, limit).await?);
         // The store has no more: what it has lost since, or does not have yet, may still be here.
         let last = entries.last().map_or(after, |entry| entry.id);
         entries.extend(self.window().held(last, until, limit - entries.len()));
@@ -179,7 +177,7 @@ impl Hub {
                 return Ok(window.nth(after, until, n));
             }
         }
-        let _reader = self.readers.acquire().await.map_err(|error| StoreError::Away(error.to_string()))?;
+        let _place = self.reads.place().await?;
         self.store.nth(after, until, n).await
     }
 

@@ -73,7 +73,7 @@ impl Record {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The lease is over or somebody else's.
     #[error("the lease is not held any more")]

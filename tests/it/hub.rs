@@ -7,6 +7,7 @@ use btcfeed::hub::{Hub, Options};
 use btcfeed::store::{self, Lease, Live, Memory, Record, Result, Store, StoreError};
 use btcfeed::tick::TickId;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -19,6 +20,7 @@ struct Lossy {
     store: Memory,
     losing: Arc<AtomicBool>,
     subscriptions: AtomicUsize,
+    ranges: AtomicUsize,
     /// While it is, nothing can be asked of the store.
     away: AtomicBool,
 }
@@ -53,6 +55,9 @@ impl Store for Lossy {
         self.here()?.head().await
     }
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+        self.ranges.fetch_add(1, Relaxed);
+        // As a store that is asked over a line.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         self.here()?.range(after, until, limit).await
     }
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
@@ -83,12 +88,19 @@ struct Scene {
 impl Scene {
     async fn new() -> Scene {
         let memory = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
-        let (losing, subscriptions, away) = (Arc::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        let store = Arc::new(Lossy { store: memory, losing, subscriptions, away });
+        Scene::with(3, 100).await
+    }
+
+    /// A store with so many entries, and a hub that keeps so many.
+    async fn with(entries: usize, window: usize) -> Scene {
+        let memory = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
+        let (losing, away) = (Arc::default(), AtomicBool::new(false));
+        let (subscriptions, ranges) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let store = Arc::new(Lossy { store: memory, losing, subscriptions, ranges, away });
         let lease = store.acquire("a").await.unwrap().unwrap();
-        let hub = Arc::new(Hub::new(store.clone(), Options { window: 100, retention: HOUR }));
+        let hub = Arc::new(Hub::new(store.clone(), Options { window, retention: HOUR }));
         let scene = Scene { store, lease, hub, stop: CancellationToken::new() };
-        scene.append(3).await;
+        scene.append(entries).await;
         let (hub, stop) = (scene.hub.clone(), scene.stop.clone());
         tokio::spawn(async move { hub.run(stop).await });
         soon("the hub to be primed", scene.hub.primed()).await;
@@ -154,4 +166,23 @@ async fn a_store_that_is_away_is_followed_again_when_it_is_back() {
     assert!(scene.hub.history(TickId::ZERO, TickId::from_ms(u64::MAX), 10).await.is_ok(), "what is here is served");
     scene.store.away.store(false, Relaxed);
     scene.agreed().await;
+}
+
+#[tokio::test]
+async fn those_who_ask_for_the_same_history_at_once_have_it_read_once() {
+    let scene = Scene::with(200, 10).await;
+    let newest = scene.hub.head();
+    let read = async |after| scene.hub.history(after, newest, 50).await.unwrap();
+    let answers = soon("the history", join_all((0..100).map(|_| read(TickId::ZERO)))).await;
+    assert_eq!(scene.store.ranges.load(Relaxed), 1);
+    assert!(answers.iter().all(|answer| answer.len() == 50 && answer.first() == answers[0].first()));
+    // Whoever asks later, or for something else, has it read anew; and what failed is tried again.
+    let later = read(TickId::ZERO).await;
+    let next = read(later.last().unwrap().id).await;
+    assert_eq!((next.len(), scene.store.ranges.load(Relaxed)), (50, 3));
+    assert_eq!(next[0].prev, later.last().unwrap().id);
+    scene.store.away.store(true, Relaxed);
+    assert!(scene.hub.history(TickId::ZERO, newest, 50).await.is_err());
+    scene.store.away.store(false, Relaxed);
+    assert_eq!(read(TickId::ZERO).await.len(), 50);
 }
