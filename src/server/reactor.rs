@@ -82,14 +82,20 @@ impl Reactor {
         head: Bytes,
         early: Vec<u8>,
     ) {
-        // From here on heartbeats and the bound on stalled writes tell who is gone; the kernel's bound knows no slow readers.
-        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(None) {
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(self.user_timeout(&wire)) {
             debug!(%error, "a connection is gone before it is served");
             return;
         }
         let connection = Connection::new(stream, wire, session, peer, early, &self.shared).with_head(head);
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.inboxes[next % self.inboxes.len()].adopt(connection);
+    }
+
+    /// How long the kernel keeps a connection whose client acknowledges nothing. It does not tell one that is gone from one
+    /// that reads nothing, to which we would rather say why it is let go. So where pings find out who is gone there is no
+    /// such bound, and elsewhere ours comes first.
+    fn user_timeout(&self, wire: &Wire) -> Option<Duration> {
+        (!wire.is_answered()).then(|| self.shared.sessions.limits.write_stall * 2)
     }
 
     /// Wakes the shards whenever the feed has moved, until `drain`, when they are to let everybody go.

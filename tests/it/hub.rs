@@ -87,7 +87,6 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Scene {
-        let memory = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
         Scene::with(3, 100).await
     }
 

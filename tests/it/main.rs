@@ -24,6 +24,7 @@ mod odd_servers;
 mod options;
 mod query;
 mod replicas;
+mod requests;
 mod sources;
 mod sse;
 mod store;

@@ -227,6 +227,9 @@ impl Connection {
             let early = std::mem::take(&mut self.early);
             self.hear(&early, shared, now)?;
         }
+        if !self.readable {
+            return Ok(());
+        }
         let mut buffer = [0; READ_BYTES];
         for _ in 0..IN_A_ROW {
             if !self.readable {
