@@ -79,24 +79,30 @@ pub const LOAD_ENTRIES: usize = 500;
 /// How far ahead of everything known here a cursor may be and still be one of ours: another replica may be an entry ahead.
 const AHEAD: Duration = Duration::from_secs(5);
 
-/// One client's place in the feed.
+/// One client's place in the feed. There are very many, so what few of them need stands elsewhere.
 #[derive(Debug)]
 pub struct Session {
     view: View,
-    max_lag: Duration,
+    max_lag_ms: u32,
     /// The last id sent or passed over.
     cursor: TickId,
     /// Whether the cursor is the id of an entry that the client has; otherwise it is a moment.
     has_cursor: bool,
-    /// Up to where the store was asked last for what is older than the window, and up to where it had nothing.
-    asked_until: TickId,
-    nothing_until: TickId,
     /// Whether replay is over.
     synced: bool,
     /// Since when the client has not been at the head.
     behind_since: Option<Instant>,
     /// For a client that does not want every tick.
     pacer: Option<Box<Pacer>>,
+    /// For a client that asked for more than a plain replay.
+    extras: Option<Box<Extras>>,
+}
+
+#[derive(Debug, Default)]
+struct Extras {
+    /// Up to where the store was asked last for what is older than the window, and up to where it had nothing.
+    asked_until: TickId,
+    nothing_until: TickId,
     /// The last id before what was left out of the replay, until the client has been told.
     left_out_after: Option<TickId>,
     /// What is said before everything else.
@@ -119,18 +125,18 @@ impl Session {
         };
         Session {
             view,
-            max_lag: limits.max_lag,
+            max_lag_ms: u32::try_from(limits.max_lag.as_millis()).unwrap_or(u32::MAX),
             cursor,
             has_cursor,
-            asked_until: TickId::ZERO,
-            nothing_until: TickId::ZERO,
             synced: false,
             behind_since: None,
             pacer: None,
-            left_out_after: None,
-            greeting: None,
-            bookmark: None,
+            extras: None,
         }
+    }
+
+    fn extras(&mut self) -> &mut Extras {
+        self.extras.get_or_insert_default()
     }
 
     /// The same for a client that does not want every tick. Whether it got the one that the cursor names tells `knows_price`.
@@ -147,14 +153,14 @@ impl Session {
     /// What to do now. To be asked whenever everything that was to be sent has been sent.
     pub fn step(&mut self, hub: &Hub, now: Instant) -> Step {
         self.mark();
-        if let Some(greeting) = self.greeting.take() {
+        if let Some(greeting) = self.extras.as_mut().and_then(|extras| extras.greeting.take()) {
             return Step::Send(vec![greeting]);
         }
         loop {
             match self.read(hub) {
                 // Also where it had nothing a moment ago, if the window has begun later since.
-                Read::Older { before } if self.nothing_until < before.prev => {
-                    self.asked_until = before.prev;
+                Read::Older { before } if self.extras().nothing_until < before.prev => {
+                    self.extras().asked_until = before.prev;
                     return Step::Load { after: self.cursor, until: before.prev };
                 }
                 // The store does not have it any more: the client is told, and goes on where the window begins.
@@ -202,7 +208,8 @@ impl Session {
         }
         bytes.retain(|bytes| !bytes.is_empty());
         if entries.is_empty() {
-            self.nothing_until = self.asked_until;
+            let extras = self.extras();
+            extras.nothing_until = extras.asked_until;
         }
         bytes
     }
@@ -215,12 +222,13 @@ impl Session {
     /// What remembers how far the client is, to be closed with the session. It stands where everything had been sent for the
     /// last time: what was handed out since may be dropped.
     pub fn take_bookmark(&mut self) -> Option<Bookmark> {
-        self.bookmark.take()
+        self.extras.as_mut().and_then(|extras| extras.bookmark.take())
     }
 
     /// Everything that was handed out has been sent.
     fn mark(&self) {
-        if let (Some(bookmark), Some(id)) = (&self.bookmark, self.settled()) {
+        let bookmark = self.extras.as_ref().and_then(|extras| extras.bookmark.as_ref());
+        if let (Some(bookmark), Some(id)) = (bookmark, self.settled()) {
             bookmark.move_to(id);
         }
     }
@@ -279,7 +287,7 @@ impl Session {
     /// which the feed brings much at once needs its time.
     fn too_far_behind(&mut self, now: Instant) -> bool {
         let since = *self.behind_since.get_or_insert(now);
-        self.synced && now.saturating_duration_since(since) > self.max_lag
+        self.synced && now.saturating_duration_since(since) > Duration::from_millis(self.max_lag_ms.into())
     }
 
     /// Says that there is a gap before `entry`, if there is one. What is held back stands before it.
@@ -292,7 +300,7 @@ impl Session {
 
     /// The gap between the cursor and `entry`, if there is one and the view shows it.
     fn gap_before(&mut self, entry: &Entry) -> Option<Bytes> {
-        if let Some(after) = self.left_out_after.take() {
+        if let Some(after) = self.extras.as_mut().and_then(|extras| extras.left_out_after.take()) {
             return self.view.gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
         }
         // The tick that the cursor names was to be read first, and is not there any more.

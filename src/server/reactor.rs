@@ -80,7 +80,7 @@ impl Reactor {
         session: Session,
         peer: Peer,
         head: Bytes,
-        early: Vec<u8>,
+        early: Box<[u8]>,
     ) {
         if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(self.user_timeout(&wire)) {
             debug!(%error, "a connection is gone before it is served");

@@ -87,10 +87,10 @@ async fn serve(state: Arc<State>, upgrade: OnUpgrade, wire: Wire, session: Sessi
 }
 
 /// The socket under an upgraded connection, and what the client sent early.
-fn raw_socket(upgraded: Upgraded) -> anyhow::Result<(std::net::TcpStream, Vec<u8>)> {
+fn raw_socket(upgraded: Upgraded) -> anyhow::Result<(std::net::TcpStream, Box<[u8]>)> {
     let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| anyhow::anyhow!("not a plain TCP connection"))?;
     // Copied, since it is the HTTP server's buffer: kept, it would be most of what a connection costs.
-    Ok((parts.io.into_inner().into_std()?, parts.read_buf.to_vec()))
+    Ok((parts.io.into_inner().into_std()?, parts.read_buf[..].into()))
 }
 
 /// The answer to the client's key, if the request is a handshake as §4.2.1 demands it.

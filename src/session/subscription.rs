@@ -93,10 +93,16 @@ impl Sessions {
             // A client whose replay was cut does not have the tick before it.
             session = session.paced(asked.pace, left_out_after.is_none());
         }
-        session.left_out_after = left_out_after;
-        session.greeting = asked.hello.then(|| self.greeting(view)).flatten();
-        session.bookmark =
-            asked.client.as_ref().map(|client| self.bookmarks.open_at(client, session.settled(), recalled));
+        if let Some(after) = left_out_after {
+            session.extras().left_out_after = Some(after);
+        }
+        if asked.hello {
+            session.extras().greeting = self.greeting(view);
+        }
+        if let Some(client) = &asked.client {
+            let bookmark = self.bookmarks.open_at(client, session.settled(), recalled);
+            session.extras().bookmark = Some(bookmark);
+        }
         Ok(session)
     }
 }

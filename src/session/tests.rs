@@ -337,7 +337,7 @@ fn a_bookmark_stands_where_everything_was_sent_for_the_last_time() {
     let bookmarks = Bookmarks::new(Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR })));
     let client: ClientId = "shop-7".parse().unwrap();
     let mut session = feed.session(Start::After(feed.id(5)));
-    session.bookmark = Some(bookmarks.open_at(&client, session.settled(), None));
+    session.extras().bookmark = Some(bookmarks.open_at(&client, session.settled(), None));
     feed.said(&mut session);
     feed.tick(15);
     assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Send(_)));

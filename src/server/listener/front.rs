@@ -67,7 +67,7 @@ impl Front {
         match taken_over {
             Ok(stream) => {
                 let head = [head_of(&response), greeting.to_vec()].concat().into();
-                self.reactor.adopt(stream, wire, session, peer.clone(), head, Vec::new());
+                self.reactor.adopt(stream, wire, session, peer.clone(), head, Box::default());
             }
             Err(error) => debug!(%error, "a connection is gone before it is answered"),
         }

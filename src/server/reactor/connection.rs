@@ -47,7 +47,7 @@ enum Phase {
     /// A part of the history is being read for it.
     Loading(oneshot::Receiver<Vec<Arc<Entry>>>),
     /// It is to be let go with these words, once it is written down where it is.
-    Settling(oneshot::Receiver<()>, Bytes),
+    Settling(oneshot::Receiver<()>, Box<Bytes>),
     /// Its goodbye is on the way. It is dropped as soon as that is sent if it `hung_up`, and at `until` in any case.
     Leaving { until: Instant, hung_up: bool },
     /// Everything is said. Dropping it with something unread would reset the connection, and the client might never see
@@ -73,14 +73,14 @@ pub(super) struct Connection {
     /// Whether its shard has noted that it wants another turn.
     pub(super) is_noted: bool,
     /// The answer to the newest ping: only that needs one (RFC 6455 §5.5.3).
-    pong: Option<Bytes>,
+    pong: Option<Box<Bytes>>,
     heartbeat: Heartbeat,
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
     /// When the session wants to be asked again though nothing has happened.
     ask_at: Option<Instant>,
     /// What the client sent before the connection came here.
-    early: Vec<u8>,
+    early: Box<[u8]>,
     /// The connection counts until here, which is after its socket is closed.
     _peer: Peer,
 }
@@ -91,7 +91,7 @@ impl Connection {
         wire: Wire,
         session: Session,
         peer: Peer,
-        early: Vec<u8>,
+        early: Box<[u8]>,
         shared: &Shared,
     ) -> Connection {
         Connection {
@@ -201,7 +201,7 @@ impl Connection {
         let hung_up = matches!(end, End::Closed(_));
         if let Some(bookmark) = self.session.take_bookmark() {
             let (done, settled) = oneshot::channel();
-            self.phase = Phase::Settling(settled, farewell);
+            self.phase = Phase::Settling(settled, Box::new(farewell));
             return Some(Wish::Settle { bookmark, done });
         }
         self.say_goodbye(farewell, hung_up, shared, now);
@@ -259,7 +259,7 @@ impl Connection {
         }
         let (pong, mut answered) = (&mut self.pong, false);
         let heard = self.wire.hear(bytes, &mut |heard| match heard {
-            Heard::Ping(answer) => *pong = Some(answer),
+            Heard::Ping(answer) => *pong = Some(Box::new(answer)),
             Heard::Pong => answered = true,
         });
         if answered {
@@ -290,7 +290,7 @@ impl Connection {
     /// Finds something to send, or else what there is to wait for.
     fn fill(&mut self, shared: &Shared, now: Instant) -> Result<Option<Wish>, End> {
         if let Some(pong) = self.pong.take() {
-            self.outgoing.push(pong);
+            self.outgoing.push(*pong);
             return Ok(None);
         }
         loop {
@@ -320,7 +320,7 @@ impl Connection {
                 Phase::Settling(settled, farewell) => match settled.try_recv() {
                     Err(oneshot::error::TryRecvError::Empty) => return Ok(Some(Wish::Rest)),
                     _ => {
-                        let farewell = std::mem::take(farewell);
+                        let farewell = std::mem::take(&mut **farewell);
                         self.say_goodbye(farewell, false, shared, now);
                     }
                 },
