@@ -56,7 +56,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use http::Version;
 use message::Message;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -98,7 +100,7 @@ pub struct Client {
 #[derive(Clone, Debug)]
 #[must_use = "nothing is made before build"]
 pub struct Builder {
-    address: String,
+    addresses: Vec<String>,
     options: Options,
 }
 
@@ -112,6 +114,7 @@ struct Options {
     /// Zero: all.
     limit: u32,
     client_id: Option<String>,
+    local_address: Option<IpAddr>,
     connect_within: Duration,
     silence: Duration,
     retry_from: Duration,
@@ -121,7 +124,10 @@ struct Options {
 /// What every connection of a client needs to know.
 #[derive(Debug)]
 struct Target {
-    address: Address,
+    /// One at least.
+    addresses: Vec<Address>,
+    /// How many streams there were, from a number on that no two programs share: which address a new one begins with.
+    streams: AtomicUsize,
     http: reqwest::Client,
     options: Options,
 }
@@ -158,13 +164,14 @@ impl Client {
             every: None,
             limit: 0,
             client_id: None,
+            local_address: None,
             connect_within: Duration::from_secs(10),
             // Servers give a sign of life every 15 or 20 s: two may be lost.
             silence: Duration::from_secs(50),
             retry_from: Duration::from_millis(100),
             retry_to: Duration::from_secs(10),
         };
-        Builder { address: address.to_owned(), options }
+        Builder { addresses: vec![address.to_owned()], options }
     }
 
     /// The updates from the start on. Each call is a stream and a connection of its own, which is made when the stream is
@@ -175,6 +182,13 @@ impl Client {
 }
 
 impl Builder {
+    /// Another address of the same feed, whose replicas are all alike. Streams are spread over all addresses, and each try
+    /// to connect again goes to the next one.
+    pub fn also_at(mut self, address: &str) -> Builder {
+        self.addresses.push(address.to_owned());
+        self
+    }
+
     /// How the updates come; a WebSocket if not said.
     pub fn transport(mut self, transport: Transport) -> Builder {
         self.options.transport = transport;
@@ -220,6 +234,12 @@ impl Builder {
         self
     }
 
+    /// The address of this machine to connect from; the system's choice if not said.
+    pub fn local_address(mut self, address: IpAddr) -> Builder {
+        self.options.local_address = Some(address);
+        self
+    }
+
     /// How long a try to connect may take; 10 s if not said.
     pub fn connect_within(mut self, deadline: Duration) -> Builder {
         self.options.connect_within = deadline;
@@ -243,25 +263,32 @@ impl Builder {
     /// Makes the client. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`Error::Address`] if the address cannot be read, [`Error::Setup`] if no connection could be made to anywhere.
+    /// [`Error::Address`] if an address cannot be read, [`Error::Setup`] if no connection could be made to anywhere.
     pub fn build(self) -> Result<Client, Error> {
-        let address = Address::read(&self.address)?;
-        let Options { transport, silence, .. } = self.options;
+        let addresses: Vec<_> =
+            self.addresses.iter().map(|address| Address::read(address)).collect::<Result<_, _>>()?;
+        let Options { transport, silence, local_address, .. } = self.options;
         let version = if transport == Transport::Grpc { Version::Http2 { silence } } else { Version::Http1 };
-        let http = http::client(address.encrypts(), version)?;
-        let target = Target { address, http, options: self.options };
+        let http = http::client(addresses.iter().any(Address::encrypts), version, local_address)?;
+        let streams = AtomicUsize::new(fastrand::usize(..addresses.len()));
+        let target = Target { addresses, streams, http, options: self.options };
         Ok(Client { target: Arc::new(target) })
     }
 }
 
 impl Target {
-    /// Connects, so as to begin at `start`.
-    fn connect(self: Arc<Target>, start: Start) -> BoxFuture<'static, Result<Connection, Failure>> {
+    /// The turn that a new stream begins with: the next address for each.
+    fn turn(&self) -> usize {
+        self.streams.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Connects to the address whose turn it is, so as to begin at `start`.
+    fn connect(self: Arc<Target>, turn: usize, start: Start) -> BoxFuture<'static, Result<Connection, Failure>> {
         Box::pin(async move {
             let Options { transport, connect_within, .. } = self.options;
             let connect = async {
                 let query = self.query(start);
-                let address = |query| self.address.stream(transport, query);
+                let address = |query| self.addresses[turn % self.addresses.len()].stream(transport, query);
                 match transport {
                     Transport::WebSocket => ws::connect(self.http.get(address(Some(&query)))).await,
                     Transport::Sse => sse::connect(self.http.get(address(Some(&query)))).await,

@@ -1,10 +1,13 @@
 //! The command line: one file a subcommand.
 
+mod arguments;
 mod config;
 mod demo;
 mod healthcheck;
+mod load;
 mod serve;
 mod watch;
+mod words;
 
 use crate::config::{Config, SETTINGS};
 use clap::{Arg, ArgMatches, Command};
@@ -23,9 +26,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => error.exit(),
     };
     let (name, flags) = matches.subcommand().unwrap_or(("serve", &matches));
-    // It serves nothing, so none of the settings below concern it.
-    if name == "watch" {
-        return watch::run(flags);
+    // These serve nothing, so none of the settings below concern them.
+    match name {
+        "watch" => return watch::run(flags),
+        "load" => return load::run(flags),
+        _ => {}
     }
     let given = |variable: &str| given(flags, variable);
     let config = match Config::read(given) {
@@ -73,7 +78,7 @@ fn command() -> Command {
         .after_help("Every flag has a variable of the environment; flags win. Exit codes: 0 stopped cleanly, 1 failed, 2 wrong setting.")
         .args(settings())
         .args_conflicts_with_subcommands(true)
-        .subcommands([serve, demo, watch::command(), healthcheck, config])
+        .subcommands([serve, demo, watch::command(), load::command(), healthcheck, config])
 }
 
 fn settings() -> impl Iterator<Item = Arg> {

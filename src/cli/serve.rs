@@ -20,9 +20,11 @@ pub(super) fn run(config: &Config) -> anyhow::Result<()> {
     })
 }
 
-/// Every client is an open file, and shells start programs with few; the hard limit is what counts.
-pub(super) fn raise_file_limit() {
+/// Every client is an open file, and shells start programs with few; the hard limit is what counts. How many files that is, where
+/// there is a limit.
+pub(super) fn raise_file_limit() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // If it cannot be raised, clients beyond it are refused by the kernel, and the log says so.
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
+    getrlimit(Resource::Nofile).current
 }

@@ -8,17 +8,15 @@ mod output;
 mod row;
 mod screen;
 mod state;
-mod words;
 
-use crate::client::{Builder, Client, Error, Start, Transport, Update};
+use super::arguments;
+use crate::client::{Builder, Client, Error, Start, Update};
 use crate::config::environment;
 use crate::shutdown;
-use crate::tick::{Currencies, Currency, TickId};
+use crate::tick::TickId;
 use crate::view::Format;
-use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use futures_util::FutureExt;
-use jiff::SignedDuration;
 use lines::Lines;
 use output::{Output, Text};
 use rustix::process::Signal;
@@ -53,44 +51,22 @@ pub(super) fn command() -> Command {
     Command::new("watch").about(ABOUT).after_help(EXIT_CODES).args([
         Arg::new("url")
             .value_name("URL")
-            .default_value("http://localhost:8080")
+            .default_value(arguments::FEED)
             .help("The feed: http://host:port (https, ws, wss too), or host:port"),
-        arg("currency", "CODES", "USD, EUR or USD,EUR; the feed's own first if not said")
-            .value_parser(value_parser!(Currency))
-            .value_delimiter(',')
-            .action(ArgAction::Append),
+        arguments::currency(),
         arg("since", "MOMENT", "Begin so long ago (10m), or at a moment (2026-11-20T09:20:31Z, Unix time)")
-            .value_parser(moment)
+            .value_parser(arguments::moment)
             .conflicts_with("after"),
         arg("after", "ID", "Begin right after the update with this id").value_parser(value_parser!(u64)),
         arg("format", "FORMAT", "JSON lines as timedate, timestamp or full, also on a terminal")
             .value_parser(value_parser!(Format)),
-        arg("transport", "HOW", "How the updates come")
-            .value_parser(PossibleValuesParser::new(TRANSPORTS.map(|(name, _)| name)))
-            .default_value("ws"),
+        arguments::how(),
         arg("count", "N", "Stop after so many ticks").value_parser(value_parser!(u64).range(1..)),
         Arg::new("changes").long("changes").action(ArgAction::SetTrue).help("Only ticks that bring another price"),
-        arg("every", "TIME", "One tick in so much time at most (30s)").value_parser(duration),
+        arg("every", "TIME", "One tick in so much time at most (30s)").value_parser(arguments::duration),
         arg("limit", "N", "Of what was missed only the newest ticks").value_parser(value_parser!(u32).range(1..)),
         arg("client-id", "NAME", "Go on where the last one of this name ended, if neither --since nor --after is said"),
     ])
-}
-
-const TRANSPORTS: [(&str, Transport); 3] =
-    [("ws", Transport::WebSocket), ("sse", Transport::Sse), ("grpc", Transport::Grpc)];
-
-/// A time before now, or a moment as a server reads it.
-fn moment(text: &str) -> Result<TickId, String> {
-    if let Ok(ago) = duration(text) {
-        return Ok(TickId::now().minus(ago));
-    }
-    TickId::parse_moment("--since", text)
-        .map_err(|error| error.to_string().replace("reads ", "reads a duration (10m), "))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    duration.ok_or_else(|| format!("a duration reads 500ms, 30s, 10m or 1h30m, got {text:?}"))
 }
 
 /// Why it ended.
@@ -112,10 +88,7 @@ impl End {
     fn told(&self) -> (u8, Option<String>) {
         match self {
             End::Done => (0, None),
-            End::Failed(error @ (Error::Address { .. } | Error::Refused { status: 400, .. })) => {
-                (super::USAGE, Some(error.to_string()))
-            }
-            End::Failed(error) => (1, Some(error.to_string())),
+            End::Failed(error) => (arguments::exit_code(error), Some(error.to_string())),
             End::Io(error) => (1, Some(error.to_string())),
         }
     }
@@ -146,23 +119,16 @@ pub(super) fn run(flags: &ArgMatches) -> ExitCode {
 
 fn client(flags: &ArgMatches) -> Result<Client, Error> {
     let address = flags.get_one::<String>("url").map_or("", String::as_str);
-    let transport = flags.get_one::<String>("transport");
-    let transport = TRANSPORTS.iter().find(|(name, _)| transport.is_some_and(|chosen| chosen == name));
     let start = match (flags.get_one("since"), flags.get_one("after")) {
         (Some(moment), _) => Start::Since(*moment),
         (None, Some(id)) => Start::After(TickId::from_ms(*id)),
         (None, None) => Start::Latest,
     };
-    let mut client = Client::builder(address).start(start).currencies(currencies(flags).iter());
-    client = client.changes(flags.get_flag("changes"));
-    client = transport.map_or(client.clone(), |(_, transport)| client.transport(*transport));
+    let mut client = Client::builder(address).start(start).currencies(arguments::currencies(flags).iter());
+    client = client.changes(flags.get_flag("changes")).transport(arguments::transport(flags));
     client = client.limit(flags.get_one("limit").copied().unwrap_or_default());
     client = flags.get_one::<String>("client-id").map_or(client.clone(), |name| client.client_id(name));
     flags.get_one("every").map_or(client.clone(), |every| Builder::every(client, *every)).build()
-}
-
-fn currencies(flags: &ArgMatches) -> Currencies {
-    flags.get_many::<Currency>("currency").into_iter().flatten().copied().collect()
 }
 
 /// Follows the feed to the end; the exit code.
@@ -247,7 +213,7 @@ async fn show_updates(
 }
 
 fn show(flags: &ArgMatches) -> Show {
-    let chosen = currencies(flags);
+    let chosen = arguments::currencies(flags);
     match flags.get_one::<Format>("format") {
         None if io::stdout().is_terminal() => {
             let is_set = |name| environment(name).is_some_and(|value| !value.is_empty());

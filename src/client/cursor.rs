@@ -27,6 +27,8 @@ pub(super) struct Cursor {
     told: Vec<Gap>,
     /// Whether something came since the last entry that may have been one.
     hidden: bool,
+    /// How many entries came that were known already.
+    duplicates: u64,
 }
 
 impl Cursor {
@@ -36,7 +38,7 @@ impl Cursor {
             Start::After(id) => Some(id),
             Start::Latest | Start::Since(_) => None,
         };
-        Cursor { start, last, moved: false, chained, told: Vec::new(), hidden: false }
+        Cursor { start, last, moved: false, chained, told: Vec::new(), hidden: false, duplicates: 0 }
     }
 
     /// Where to begin so that nothing is missed.
@@ -52,6 +54,11 @@ impl Cursor {
     /// Whether anything has come from the feed.
     pub(super) fn has_moved(&self) -> bool {
         self.moved
+    }
+
+    /// How many entries were dropped because they were known.
+    pub(super) fn duplicates(&self) -> u64 {
+        self.duplicates
     }
 
     /// Takes in a message, and puts what it brings at the end of `out`. Whether it moved the cursor.
@@ -86,7 +93,10 @@ impl Cursor {
 
     fn entry(&mut self, id: TickId, prev: TickId, update: Update, out: &mut VecDeque<Update>) -> bool {
         match self.last.map(|last| (last, Continuity::of(id, prev, last))) {
-            Some((_, Continuity::Known)) => return false,
+            Some((_, Continuity::Known)) => {
+                self.duplicates += 1;
+                return false;
+            }
             Some((after, Continuity::Missed | Continuity::Lost))
                 if self.chained && !self.hidden && !self.was_explained(id) =>
             {
@@ -193,6 +203,7 @@ mod tests {
         assert_eq!(told(&mut cursor, [tick(20, 10), synced(20), tick(30, 20)]), "20 synced 20 30 ");
         assert_eq!(told(&mut cursor, [tick(20, 10), tick(30, 20), tick(40, 30)]), "40 ");
         assert_eq!(cursor.start(), Start::After(TickId::from_ms(40)));
+        assert_eq!(cursor.duplicates(), 2);
     }
 
     #[test]

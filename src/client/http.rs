@@ -5,6 +5,7 @@ use super::{Error, Failure};
 use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, redirect};
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
@@ -23,8 +24,9 @@ pub(super) enum Version {
     Http2 { silence: Duration },
 }
 
-/// The client that all connections of a subscription are made with. Only who `encrypts` needs certificates; a small container has none.
-pub(super) fn client(encrypts: bool, version: Version) -> Result<Client, Error> {
+/// The client that all connections of a subscription are made with, from an address of this machine if there is a choice. Only who
+/// `encrypts` needs certificates; a small container has none.
+pub(super) fn client(encrypts: bool, version: Version, from: Option<IpAddr>) -> Result<Client, Error> {
     let builder = if encrypts { Client::builder() } else { Client::builder().tls_certs_only([]) };
     let builder = match version {
         Version::Http1 => builder.http1_only(),
@@ -39,6 +41,7 @@ pub(super) fn client(encrypts: bool, version: Version) -> Result<Client, Error> 
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
         .tcp_nodelay(true)
+        .local_address(from)
         .build()
         .map_err(|error| Error::Setup(root(&error).to_string()))
 }

@@ -24,6 +24,8 @@ use tokio::time::{Instant, Sleep, sleep};
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Updates {
     target: Arc<Target>,
+    /// Which of the addresses is next.
+    turn: usize,
     cursor: Cursor,
     /// The id to go on after for those who have had everything up to here: the cursor is ahead of it while something waits
     /// in `out`.
@@ -52,10 +54,11 @@ impl Updates {
     pub(super) fn new(target: Arc<Target>) -> Updates {
         let cursor = Cursor::new(target.options.start, target.is_chained());
         let backoff = Backoff::new(target.options.retry_from, target.options.retry_to);
+        let turn = target.turn();
         // Made when it is first polled, for only then is there a runtime.
-        let connect = target.clone().connect(cursor.start());
-        let handed_out = cursor.last();
-        Updates { target, cursor, handed_out, backoff, phase: Phase::Connect(connect), out: VecDeque::new() }
+        let connect = target.clone().connect(turn, cursor.start());
+        let (handed_out, turn) = (cursor.last(), turn.wrapping_add(1));
+        Updates { target, turn, cursor, handed_out, backoff, phase: Phase::Connect(connect), out: VecDeque::new() }
     }
 
     /// The next update. `None` after an error. Nothing is lost if the future is dropped.
@@ -70,6 +73,12 @@ impl Updates {
     /// is none.
     pub fn last_id(&self) -> Option<TickId> {
         self.handed_out
+    }
+
+    /// How many updates have come again, and were dropped. A server has no reason to send any, but to a
+    /// [`client_id`](super::Builder::client_id) after a replica was killed.
+    pub fn duplicates(&self) -> u64 {
+        self.cursor.duplicates()
     }
 
     fn hand_out(&mut self) -> Option<Update> {
@@ -147,7 +156,8 @@ impl Stream for Updates {
                 Phase::Over => return Poll::Ready(None),
                 Phase::Wait(pause) => {
                     ready!(pause.as_mut().poll(context));
-                    this.phase = Phase::Connect(this.target.clone().connect(this.cursor.start()));
+                    this.phase = Phase::Connect(this.target.clone().connect(this.turn, this.cursor.start()));
+                    this.turn = this.turn.wrapping_add(1);
                     Ok(())
                 }
                 Phase::Connect(connect) => ready!(connect.as_mut().poll(context)).map(|connection| {

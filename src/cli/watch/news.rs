@@ -1,6 +1,6 @@
 //! What happens besides prices, in plain words: each thing once, however often it is tried.
 
-use super::words::{brief, clock, plain};
+use crate::cli::words::{brief, clock, plain};
 use crate::client::{Connected, Gap, GapReason, Tick, Update};
 use crate::feed::State;
 use crate::source;

@@ -2,7 +2,7 @@
 //! Prices stand there with two decimals, one below the other; JSON lines have all digits.
 
 use super::screen::Paint;
-use super::words;
+use crate::cli::words::{self, grouped};
 use crate::client::Tick;
 use crate::tick::{Currencies, Currency, Price};
 use rust_decimal::Decimal;
@@ -93,30 +93,9 @@ impl Cell {
     }
 }
 
-/// Digits in groups of three: `97,116.17`.
-pub(super) fn grouped(number: &str) -> String {
-    let (whole, decimals) = number.split_at(number.find('.').unwrap_or(number.len()));
-    let mut grouped = String::new();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped + decimals
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn thousands_are_set_apart() {
-        for (number, shown) in [("7", "7"), ("116.175", "116.175"), ("97116.17", "97,116.17"), ("1000000", "1,000,000")]
-        {
-            assert_eq!(grouped(number), shown);
-        }
-    }
 
     #[test]
     fn a_cell_says_what_fits() {

@@ -9,9 +9,9 @@
 use super::curve::curve;
 use super::news::News;
 use super::output::Text;
-use super::row::{Cell, grouped};
+use super::row::Cell;
 use super::state::State;
-use super::words;
+use crate::cli::words::{self, grouped};
 use crate::client::{Tick, Update};
 use crate::tick::{Currencies, Currency, Price, TickId};
 use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};

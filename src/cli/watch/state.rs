@@ -2,7 +2,7 @@
 //! the bottom.
 
 use super::screen::Paint;
-use super::words::plain;
+use crate::cli::words::{counted, plain};
 use crate::client::{Connected, Tick, Update};
 use crate::feed::State as Health;
 use crate::source;
@@ -127,11 +127,6 @@ impl State {
         let on = self.last.map(|id| format!("; to go on from here: --after {id}")).unwrap_or_default();
         format!(" {}, {gaps}{on}", counted(self.ticks, "tick"))
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    let number = super::row::grouped(&count.to_string());
-    if count == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
 #[cfg(test)]

@@ -1,0 +1,190 @@
+//! All clients: they come one after the other, are counted while they read, and leave together.
+
+use super::plan::Plan;
+use super::progress::Progress;
+use super::reader;
+use super::tally::Tally;
+use crate::cli::words::{brief, counted, exact, grouped};
+use crate::client::{Client, Error};
+use crate::shutdown::Tasks;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked at how far everything is. So many clients at once are the least that a high rate makes.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long to wait for those who are missing, after the last that came.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the newest entry may take to reach everybody when measuring is over.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long it may take the clients to leave.
+const LEAVE: Duration = Duration::from_secs(10);
+
+/// The tally that all clients write in.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<Tally>>);
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of it.
+pub(super) struct Outcome {
+    pub(super) tally: Tally,
+    /// How many clients there were.
+    pub(super) started: usize,
+    /// How long was measured.
+    pub(super) measured: Duration,
+    /// Whether it was ended early.
+    pub(super) interrupted: bool,
+}
+
+/// Why nothing came of it.
+pub(super) enum Failure {
+    /// Nobody answers.
+    Unreachable(String),
+    /// Who answers does not want clients like these, or is no feed.
+    Refused(Error),
+}
+
+/// The clients.
+pub(super) struct Crowd<'a> {
+    plan: &'a Plan,
+    /// One for each address to connect from.
+    clients: Vec<Client>,
+    started: usize,
+    tally: Shared,
+    tasks: Tasks,
+    leave: CancellationToken,
+    /// Whether the user has had enough.
+    stop: CancellationToken,
+}
+
+impl<'a> Crowd<'a> {
+    /// Nobody yet.
+    pub(super) fn new(plan: &'a Plan, clients: Vec<Client>, stop: CancellationToken) -> Crowd<'a> {
+        let tally = Shared(Arc::new(Mutex::new(Tally::new(plan.connections))));
+        Crowd { plan, clients, started: 0, tally, tasks: Tasks::default(), leave: CancellationToken::new(), stop }
+    }
+
+    /// Does all of it.
+    pub(super) async fn run(mut self, progress: &mut Progress) -> Result<Outcome, Failure> {
+        self.find_feed().await?;
+        self.connect(progress).await;
+        let measured = self.measure(progress).await;
+        self.settle(progress).await;
+        let interrupted = self.stop.is_cancelled();
+        self.leave.cancel();
+        self.tasks.finish(LEAVE).await;
+        let tally = std::mem::replace(&mut *self.tally.lock(), Tally::new(0));
+        Ok(Outcome { tally, started: self.started, measured, interrupted })
+    }
+
+    fn start(&mut self) {
+        let updates = self.clients[self.started % self.clients.len()].subscribe();
+        self.tasks.spawn(reader::read(self.started, updates, self.tally.clone(), self.leave.clone()));
+        self.started += 1;
+    }
+
+    /// Looks again and again until `is_over`, or the user has had enough.
+    async fn watch(&mut self, mut is_over: impl FnMut(&mut Self) -> bool) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A look is not waited for when the user has had enough, and nothing is lost with it.
+        while self.stop.run_until_cancelled(looks.tick()).await.is_some() && !is_over(self) {}
+    }
+
+    /// The first client goes ahead, so that a thousand need not find out that nothing is there. It may try every address once.
+    async fn find_feed(&mut self) -> Result<(), Failure> {
+        self.start();
+        let tries = self.plan.urls.len() as u64;
+        let failed = |tally: &Tally| tally.failures.values().sum::<u64>();
+        self.watch(|crowd| {
+            let tally = crowd.tally.lock();
+            tally.ever_connected() > 0 || tally.refused > 0 || failed(&tally) >= tries
+        })
+        .await;
+        let mut tally = self.tally.lock();
+        if tally.ever_connected() > 0 || failed(&tally) == 0 {
+            return Ok(());
+        }
+        let said = tally.failures.keys().cloned().collect::<Vec<_>>().join("; ");
+        Err(tally.refusal.take().map_or(Failure::Unreachable(said), Failure::Refused))
+    }
+
+    /// The others come, at the rate that was asked for, and all of them are waited for.
+    async fn connect(&mut self, progress: &mut Progress) {
+        let Plan { connections, rate, .. } = *self.plan;
+        let begun = Instant::now();
+        // How many there were when there were more than before, and when that was.
+        let mut latest = (0, begun);
+        progress.begin("connecting", connections as u64);
+        self.watch(|crowd| {
+            let due = begun.elapsed().as_micros() * u128::from(rate) / 1_000_000;
+            while crowd.started < connections && crowd.started as u128 <= due {
+                crowd.start();
+            }
+            let tally = crowd.tally.lock();
+            let (there, refused) = (tally.in_sync, tally.refused);
+            if there > latest.0 {
+                latest = (there, Instant::now());
+            }
+            let failed: u64 = tally.failures.values().sum();
+            let failed = if failed == 0 { String::new() } else { format!(" · {}", counted(failed, "failure")) };
+            progress.show(there as u64, format!("{there} of {connections}{failed}"));
+            let all = crowd.started == connections;
+            all && (there + refused >= connections || latest.1.elapsed() > PATIENCE)
+        })
+        .await;
+        let there = self.tally.lock().in_sync as u64;
+        let (clients, took) = (counted(there, "client"), brief(begun.elapsed()));
+        progress.tell(&format!("{clients} of {connections} connected and in sync after {took}"));
+    }
+
+    /// Lets time pass; how much.
+    async fn measure(&mut self, progress: &mut Progress) -> Duration {
+        self.tally.lock().begin();
+        let (begun, duration) = (Instant::now(), self.plan.duration);
+        progress.begin("measuring", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        self.watch(|crowd| {
+            let (tally, elapsed) = (crowd.tally.lock(), begun.elapsed());
+            let done = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+            progress.show(done, standing(&tally, elapsed));
+            elapsed >= duration || tally.refused >= crowd.started
+        })
+        .await;
+        self.tally.lock().end();
+        begun.elapsed()
+    }
+
+    /// What is on its way arrives, also where the user is in a hurry: a second signal would end it.
+    async fn settle(&mut self, progress: &mut Progress) {
+        let begun = Instant::now();
+        let mut looks = interval(LOOK);
+        progress.begin("waiting for what is on its way", 1);
+        while begun.elapsed() < SETTLE {
+            looks.tick().await;
+            let tally = self.tally.lock();
+            if tally.at_newest() + tally.refused >= tally.ever_connected() {
+                return;
+            }
+        }
+    }
+}
+
+/// How it stands, on one line.
+fn standing(tally: &Tally, elapsed: Duration) -> String {
+    let (connected, rate) =
+        (grouped(&tally.connected.to_string()), grouped(&a_second(tally.updates, elapsed).to_string()));
+    let p99 = if tally.age.is_empty() { "–".to_owned() } else { exact(tally.age.within(0.99)) };
+    format!("{connected} connected · {rate} updates/s · age p99 {p99} · {} lost", tally.lost)
+}
+
+/// How many that is a second.
+pub(super) fn a_second(count: u64, time: Duration) -> u64 {
+    let rate = u128::from(count) * 1_000_000 / time.as_micros().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}

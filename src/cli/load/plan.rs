@@ -1,0 +1,172 @@
+//! What is to be done, as the command line says it, and whether this machine can do it.
+
+use crate::cli::arguments;
+use crate::client::{Client, Error, Start, Transport};
+use crate::tick::{Currencies, TickId};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use std::fs::read_to_string;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Open files that are no connections.
+const SPARE_FILES: u64 = 64;
+/// The most clients, and the most that come in a second: beyond anything that one machine has ports for.
+const MOST: u32 = 1_000_000;
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) urls: Vec<String>,
+    pub(super) connections: usize,
+    /// Clients that come in a second.
+    pub(super) rate: u32,
+    /// How long is measured when all are there.
+    pub(super) duration: Duration,
+    pub(super) transport: Transport,
+    currencies: Currencies,
+    /// What each client reads first.
+    pub(super) since: Option<TickId>,
+    /// Where clients connect from, if it is not for the system to choose.
+    from: Vec<IpAddr>,
+}
+
+/// The arguments.
+pub(super) fn arguments() -> Vec<Arg> {
+    let arg = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    vec![
+        Arg::new("url")
+            .value_name("URL")
+            .num_args(1..)
+            .default_value(arguments::FEED)
+            .help("The feed: http://host:port (https, ws, wss too), or host:port. Several: its replicas, in turn"),
+        arg("connections", "N", "How many clients")
+            .value_parser(value_parser!(u32).range(1..=i64::from(MOST)))
+            .default_value("1000"),
+        arg("rate", "N", "How many of them come in a second")
+            .value_parser(value_parser!(u32).range(1..=i64::from(MOST)))
+            .default_value("500"),
+        arg("duration", "TIME", "How long to measure when all are there (5m)")
+            .value_parser(some_time)
+            .default_value("30s"),
+        arguments::how(),
+        arguments::currency(),
+        arg(
+            "since",
+            "MOMENT",
+            "Each reads first what came since so long ago (10m) or a moment (2026-11-20T09:20:31Z, Unix time)",
+        )
+        .value_parser(arguments::moment),
+        arg(
+            "source-address",
+            "ADDRESSES",
+            "The addresses to connect from, in turn (127.0.0.2,127.0.0.3); the system's choice if not said",
+        )
+        .value_parser(value_parser!(IpAddr))
+        .value_delimiter(',')
+        .action(ArgAction::Append),
+        Arg::new("json").long("json").action(ArgAction::SetTrue).help("The result as JSON"),
+    ]
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    let duration = arguments::duration(text)?;
+    if duration.is_zero() {
+        Err(format!("a time to measure is longer than nothing, got {text:?}"))
+    } else {
+        Ok(duration)
+    }
+}
+
+impl Plan {
+    pub(super) fn read(flags: &ArgMatches) -> Plan {
+        let number = |name| flags.get_one::<u32>(name).copied().unwrap_or(1);
+        Plan {
+            urls: flags.get_many::<String>("url").into_iter().flatten().cloned().collect(),
+            connections: number("connections") as usize,
+            rate: number("rate"),
+            duration: flags.get_one("duration").copied().unwrap_or_default(),
+            transport: arguments::transport(flags),
+            currencies: arguments::currencies(flags),
+            since: flags.get_one("since").copied(),
+            from: flags.get_many("source-address").into_iter().flatten().copied().collect(),
+        }
+    }
+
+    /// What the clients are made with: one for each address that they connect from.
+    pub(super) fn clients(&self) -> Result<Vec<Client>, Error> {
+        let (first, others) = self.urls.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
+        let start = self.since.map_or(Start::Latest, Start::Since);
+        let client = Client::builder(first).transport(self.transport).currencies(self.currencies.iter()).start(start);
+        let client = others.iter().fold(client, |client, url| client.also_at(url));
+        if self.from.is_empty() {
+            return Ok(vec![client.build()?]);
+        }
+        self.from.iter().map(|address| client.clone().local_address(*address).build()).collect()
+    }
+
+    /// What is wrong with so many clients, where a process may have so many open files.
+    pub(super) fn beyond(&self, files: u64) -> Option<String> {
+        let most = files.saturating_sub(SPARE_FILES);
+        (self.connections as u64 > most).then(|| {
+            format!(
+                "--connections reads at most {most} here, for each is an open file, and this process may have {files} of those \
+                 (ulimit -Hn), got {}",
+                self.connections
+            )
+        })
+    }
+
+    /// What may be wrong with so many clients, where so many ports are there to connect from.
+    pub(super) fn short_of_ports(&self, ports: u64) -> Option<String> {
+        // Where the address is chosen before the port is, a port is taken for every server alike.
+        let pairs = if self.from.is_empty() { self.urls.len() } else { self.from.len() };
+        let most = ports.saturating_mul(pairs as u64);
+        (self.connections as u64 > most).then(|| {
+            format!(
+                "this machine has {ports} ports to connect from (net.ipv4.ip_local_port_range), enough for {most} clients: more need \
+                 further addresses (--source-address)"
+            )
+        })
+    }
+}
+
+/// How many ports there are to connect from, where the kernel says so.
+pub(super) fn ports() -> Option<u64> {
+    let range = read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ends = range.split_whitespace().map(|end| end.parse::<u64>().ok());
+    let (first, last) = (ends.next()??, ends.next()??);
+    Some(last.checked_sub(first)? + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(line: &[&str]) -> Plan {
+        let command = clap::Command::new("load").args(arguments());
+        Plan::read(&command.try_get_matches_from([&["load"], line].concat()).unwrap())
+    }
+
+    #[test]
+    fn what_the_machine_has_too_little_of_is_told_with_numbers() {
+        let plan = plan(&["--connections", "1000"]);
+        assert_eq!(plan.beyond(1064), None);
+        let said = plan.beyond(256).unwrap();
+        assert!(
+            said.contains("at most 192 here") && said.contains("may have 256 of") && said.ends_with("got 1000"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn ports_are_counted_for_each_server_or_each_address_to_connect_from() {
+        assert_eq!(plan(&["--connections", "1000"]).short_of_ports(1000), None);
+        assert!(plan(&["--connections", "1001"]).short_of_ports(1000).unwrap().contains("enough for 1000 clients"));
+        assert_eq!(plan(&["a", "b", "--connections", "1001"]).short_of_ports(1000), None);
+        let from = ["a", "b", "--connections", "1001", "--source-address"];
+        assert!(plan(&[&from[..], &["127.0.0.2"]].concat()).short_of_ports(1000).is_some());
+        assert_eq!(plan(&[&from[..], &["127.0.0.2,127.0.0.3"]].concat()).short_of_ports(1000), None);
+    }
+}
