@@ -19,6 +19,7 @@ mod hostile;
 mod house;
 mod http2;
 mod hub;
+mod load;
 mod nginx;
 mod odd_servers;
 mod options;

@@ -12,12 +12,13 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked at how far everything is. So many clients at once are the least that a high rate makes.
+/// How often it is looked at how far the clients are, while they come and go, and while they are measured. Each look costs them a little.
 const LOOK: Duration = Duration::from_millis(20);
+const LOOK_MEASURING: Duration = Duration::from_millis(100);
 /// How long to wait for those who are missing, after the last that came.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the newest entry may take to reach everybody when measuring is over.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(3);
 /// How long it may take the clients to leave.
 const LEAVE: Duration = Duration::from_secs(10);
 
@@ -90,8 +91,8 @@ impl<'a> Crowd<'a> {
     }
 
     /// Looks again and again until `is_over`, or the user has had enough.
-    async fn watch(&mut self, mut is_over: impl FnMut(&mut Self) -> bool) {
-        let mut looks = interval(LOOK);
+    async fn watch(&mut self, look: Duration, mut is_over: impl FnMut(&mut Self) -> bool) {
+        let mut looks = interval(look);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A look is not waited for when the user has had enough, and nothing is lost with it.
         while self.stop.run_until_cancelled(looks.tick()).await.is_some() && !is_over(self) {}
@@ -101,14 +102,13 @@ impl<'a> Crowd<'a> {
     async fn find_feed(&mut self) -> Result<(), Failure> {
         self.start();
         let tries = self.plan.urls.len() as u64;
-        let failed = |tally: &Tally| tally.failures.values().sum::<u64>();
-        self.watch(|crowd| {
+        self.watch(LOOK, |crowd| {
             let tally = crowd.tally.lock();
-            tally.ever_connected() > 0 || tally.refused > 0 || failed(&tally) >= tries
+            tally.ever_connected() > 0 || tally.refused > 0 || tally.failed() >= tries
         })
         .await;
         let mut tally = self.tally.lock();
-        if tally.ever_connected() > 0 || failed(&tally) == 0 {
+        if tally.ever_connected() > 0 || tally.failed() == 0 {
             return Ok(());
         }
         let said = tally.failures.keys().cloned().collect::<Vec<_>>().join("; ");
@@ -121,27 +121,27 @@ impl<'a> Crowd<'a> {
         let begun = Instant::now();
         // How many there were when there were more than before, and when that was.
         let mut latest = (0, begun);
+        let all = grouped(&connections.to_string());
         progress.begin("connecting", connections as u64);
-        self.watch(|crowd| {
+        self.watch(LOOK, |crowd| {
             let due = begun.elapsed().as_micros() * u128::from(rate) / 1_000_000;
             while crowd.started < connections && crowd.started as u128 <= due {
                 crowd.start();
             }
             let tally = crowd.tally.lock();
-            let (there, refused) = (tally.in_sync, tally.refused);
+            let (there, refused, failed) = (tally.in_sync, tally.refused, tally.failed());
+            // A terminal may be slow, and the clients need not wait for it.
+            drop(tally);
             if there > latest.0 {
                 latest = (there, Instant::now());
             }
-            let failed: u64 = tally.failures.values().sum();
             let failed = if failed == 0 { String::new() } else { format!(" · {}", counted(failed, "failure")) };
-            progress.show(there as u64, format!("{there} of {connections}{failed}"));
-            let all = crowd.started == connections;
-            all && (there + refused >= connections || latest.1.elapsed() > PATIENCE)
+            progress.show(there as u64, format!("{} of {all}{failed}", grouped(&there.to_string())));
+            crowd.started == connections && (there + refused >= connections || latest.1.elapsed() > PATIENCE)
         })
         .await;
-        let there = self.tally.lock().in_sync as u64;
-        let (clients, took) = (counted(there, "client"), brief(begun.elapsed()));
-        progress.tell(&format!("{clients} of {connections} connected and in sync after {took}"));
+        let there = grouped(&self.tally.lock().in_sync.to_string());
+        progress.tell(&format!("{there} of {all} clients are in sync after {}", brief(begun.elapsed())));
     }
 
     /// Lets time pass; how much.
@@ -149,11 +149,12 @@ impl<'a> Crowd<'a> {
         self.tally.lock().begin();
         let (begun, duration) = (Instant::now(), self.plan.duration);
         progress.begin("measuring", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
-        self.watch(|crowd| {
-            let (tally, elapsed) = (crowd.tally.lock(), begun.elapsed());
+        self.watch(LOOK_MEASURING, |crowd| {
+            let elapsed = begun.elapsed();
             let done = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-            progress.show(done, standing(&tally, elapsed));
-            elapsed >= duration || tally.refused >= crowd.started
+            let standing = standing(&crowd.tally.lock(), elapsed);
+            progress.show(done, standing);
+            elapsed >= duration || crowd.tally.lock().refused >= crowd.started
         })
         .await;
         self.tally.lock().end();
@@ -168,7 +169,7 @@ impl<'a> Crowd<'a> {
         while begun.elapsed() < SETTLE {
             looks.tick().await;
             let tally = self.tally.lock();
-            if tally.at_newest() + tally.refused >= tally.ever_connected() {
+            if tally.at_newest() == tally.ever_connected() {
                 return;
             }
         }

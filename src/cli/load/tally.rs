@@ -172,6 +172,11 @@ impl Tally {
         self.until = Some(self.newest);
     }
 
+    /// How many connections were lost or not made.
+    pub(super) fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+
     /// How many clients were ever connected.
     pub(super) fn ever_connected(&self) -> usize {
         self.reached.iter().flatten().count()

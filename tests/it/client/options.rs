@@ -2,10 +2,13 @@
 
 use super::{TRANSPORTS, next, tick};
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::{embedded, entries, until};
+use crate::support::odd_server::{Server, say, tick as a_tick};
+use crate::support::{embedded, entries, soon, until};
 use btcfeed::client::{Client, GapReason, Start, Update};
 use btcfeed::feed::State;
 use btcfeed::tick::TickId;
+use std::net::IpAddr;
+use tokio::net::TcpListener;
 
 #[tokio::test]
 async fn connected_tells_how_the_feed_is() {
@@ -68,5 +71,47 @@ async fn a_client_that_is_known_by_its_name_goes_on_where_it_was() {
         // What was on its way when it went counts as sent.
         let between = replica.json(&format!("/v1/prices?after={last}&until={first}")).await;
         assert!((1..6).contains(&between["prices"].as_array().unwrap().len()), "{transport:?}: {between}");
+    }
+}
+
+#[tokio::test]
+async fn streams_are_spread_over_all_addresses_and_go_on_at_the_next_one() {
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(Server::start(vec![say(&[&a_tick(20, 10)], None)]).await);
+    }
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let client = |dead: &[&str]| {
+        let client = Client::builder(&servers[0].address.to_string()).retry(MS, 10 * MS);
+        let client = servers[1..].iter().fold(client, |client, server| client.also_at(&server.address.to_string()));
+        dead.iter().fold(client, |client, dead| client.also_at(dead)).build().unwrap()
+    };
+    let asked = || servers.iter().map(|server| server.asked().len()).collect::<Vec<_>>();
+    let all = client(&[]);
+    let mut streams: Vec<_> = (0..6).map(|_| all.subscribe()).collect();
+    for stream in &mut streams {
+        assert_eq!(tick(stream).await.id, TickId::from_ms(20));
+    }
+    assert_eq!(asked(), [2, 2, 2]);
+    // Two of five begin where nobody is, and go on to the first.
+    let all = client(&[&dead, &dead]);
+    let mut streams: Vec<_> = (0..5).map(|_| all.subscribe()).collect();
+    for stream in &mut streams {
+        tick(stream).await;
+    }
+    assert_eq!(asked(), [5, 3, 3]);
+}
+
+#[tokio::test]
+async fn a_client_connects_from_the_address_that_it_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let from: IpAddr = "127.0.0.9".parse().unwrap();
+    for transport in TRANSPORTS {
+        let client = Client::builder(&listener.local_addr().unwrap().to_string()).transport(transport);
+        let mut updates = client.local_address(from).build().unwrap().subscribe();
+        tokio::select! {
+            accepted = soon("a connection", listener.accept()) => assert_eq!(accepted.unwrap().1.ip(), from),
+            update = updates.next() => panic!("{update:?}"),
+        }
     }
 }

@@ -1,0 +1,179 @@
+//! `btcfeed load`: that its numbers are true, and that nothing that goes wrong is passed over.
+
+mod wrong;
+
+use crate::support::exchange::Exchange;
+use crate::support::replica::Replica;
+use crate::support::terminal::Terminal;
+use crate::support::{World, embedded, entries, signal, soon};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    // A replica's settings are none of its business, right or wrong.
+    command.arg("load").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+/// It, with what it tells read line by line.
+struct Load {
+    child: Child,
+    told: Lines<BufReader<ChildStderr>>,
+    error: String,
+}
+
+impl Load {
+    fn start(arguments: &[&str]) -> Load {
+        Load::spawn(command(arguments))
+    }
+
+    fn spawn(mut command: Command) -> Load {
+        let mut child = command.spawn().unwrap();
+        let told = BufReader::new(child.stderr.take().unwrap()).lines();
+        Load { child, told, error: String::new() }
+    }
+
+    /// Waits until it has told this.
+    async fn told(&mut self, what: &str) {
+        while !self.error.contains(what) {
+            let line = soon(what, self.told.next_line()).await.unwrap().expect("it goes on");
+            self.error += &(line + "\n");
+        }
+    }
+
+    /// Waits for its end: the code, the result, and what it told.
+    async fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut stdout, mut result) = (self.child.stdout.take().unwrap(), String::new());
+        soon("the result", stdout.read_to_string(&mut result)).await.unwrap();
+        while let Some(line) = soon("what it tells", self.told.next_line()).await.unwrap() {
+            self.error += &(line + "\n");
+        }
+        (soon("the end", self.child.wait()).await.unwrap().code(), result, self.error)
+    }
+
+    /// The same with a result in JSON.
+    async fn json(self) -> (Option<i32>, Value) {
+        let (code, result, error) = self.end().await;
+        assert_eq!(result.lines().count(), 1, "{result}{error}");
+        (code, serde_json::from_str(&result).unwrap())
+    }
+}
+
+async fn with_history(exchange: &Exchange) -> Replica {
+    let replica = embedded(exchange, &[]).await;
+    entries(&mut replica.connect("format=full&since=0").await, 4).await;
+    replica
+}
+
+/// The numbers of a run in which all went well.
+fn add_up(result: &Value, clients: u64) {
+    let number = |field: &str| result[field].as_u64().unwrap_or_else(|| panic!("{field} in {result}"));
+    let (entries, updates) = (number("entries"), number("updates"));
+    let all = json!({"asked": clients, "started": clients, "connected": clients, "in_sync": clients,
+        "at_newest": clients, "refused": 0});
+    assert_eq!(result["clients"], all);
+    assert_eq!((number("lost"), number("doubled"), &result["gaps"]), (0, 0, &json!({})));
+    assert!(entries >= 3, "{result}");
+    assert_eq!(updates, entries * clients, "every entry came to every client: {result}");
+    assert_eq!(result["age_ms"]["count"], updates);
+    assert_eq!(result["spread_ms"]["count"], updates - entries);
+    assert_eq!((&result["connect_ms"]["count"], &result["sync_ms"]["count"]), (&json!(clients), &json!(clients)));
+    for times in ["age_ms", "spread_ms", "connect_ms", "sync_ms"] {
+        let times = ["p50", "p90", "p99", "p99_9", "max"].map(|share| result[times][share].as_f64().unwrap());
+        assert!(times.is_sorted() && times[0] > 0.0 && times[4] < 10_000.0, "{times:?}");
+    }
+    let seconds = result["measured_seconds"].as_f64().unwrap();
+    assert!((1.0..5.0).contains(&seconds), "{result}");
+    let rate = (updates as f64 / seconds) as u64;
+    assert!(number("updates_per_second").abs_diff(rate) <= 1, "{rate}: {result}");
+}
+
+#[tokio::test]
+async fn every_update_comes_to_every_client_over_each_transport_and_all_numbers_add_up() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    // Over gRPC more than the hundred that a server takes on one connection.
+    for (transport, clients, since) in [("ws", 40, true), ("sse", 40, false), ("grpc", 130, false)] {
+        let count = clients.to_string();
+        let arguments =
+            [&replica.address, "--connections", &count, "--transport", transport, "--duration", "1s", "--json"];
+        let since = if since { &["--since", "1h", "--currency", "EUR"][..] } else { &[] };
+        let (code, result) = Load::start(&[&arguments[..], since].concat()).json().await;
+        assert_eq!(code, Some(0), "{result}");
+        add_up(&result, clients);
+        assert_eq!((&result["transport"], &result["interrupted"]), (&json!(transport), &json!(false)));
+        assert_eq!(result["urls"], json!([replica.address]));
+        assert_eq!((&result["failures"], &result["reconnects"]), (&json!({}), &json!(0)));
+        assert_eq!(result["reconnect_ms"], Value::Null);
+        let history = replica.history().await;
+        assert!(history.iter().any(|entry| entry["id"] == result["newest"]), "{result}");
+    }
+}
+
+#[tokio::test]
+async fn clients_of_a_replica_that_is_killed_go_on_at_the_next_one_and_miss_nothing() {
+    let world = World::new().await;
+    let [first, second] = world.replicas().await;
+    entries(&mut second.connect("format=full&since=0").await, 1).await;
+    let urls = [first.address.as_str(), &second.address];
+    let arguments = ["--connections", "20", "--duration", "3s", "--json"];
+    let mut load = Load::start(&[&urls[..], &arguments].concat());
+    load.told("20 of 20 clients are in sync").await;
+    first.signal(Signal::KILL);
+    let (code, result) = load.json().await;
+    assert_eq!((code, &result["reconnects"]), (Some(0), &json!(10)), "half of them were there: {result}");
+    add_up(&result, 20);
+    assert_eq!(result["reconnect_ms"]["count"], 10);
+    let failures: u64 = result["failures"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert_eq!(failures, 10, "{result}");
+}
+
+#[tokio::test]
+async fn who_stops_it_gets_the_result_of_what_was_measured() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    for sent in [Signal::INT, Signal::TERM] {
+        let mut load = Load::start(&[&replica.address, "--connections", "3", "--duration", "1h"]);
+        load.told("3 of 3 clients are in sync").await;
+        signal(&load.child, sent);
+        let (code, result, error) = load.end().await;
+        assert_eq!(code, Some(0), "{error}");
+        for line in [
+            " 3 clients over WebSocket, measured for 0.",
+            " s, ended early\n",
+            "\n connected    3 of 3\n up to date   3 of 3 have the newest update\n",
+            "\n lost         0\n doubled      0\n gaps         none\n reconnects   0\n",
+            "       p50       p90       p99     p99.9       max\n age  ",
+        ] {
+            assert!(result.contains(line), "no {line:?} in\n{result}");
+        }
+        assert!(!error.contains(['\x1b', '\r']), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn on_a_terminal_there_is_a_bar_and_then_only_the_result() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "4")]).await;
+    entries(&mut replica.connect("format=full&since=0").await, 1).await;
+    let mut terminal = Terminal::run(command(&[&replica.address, "--connections", "3", "--duration", "1h"]), 90);
+    let measuring = |screen: &str| screen.contains("measuring ─") && screen.contains("3 connected · ");
+    terminal.shows("a bar", measuring).await;
+    terminal.shows("a time", |screen| screen.contains(" ms · 0 lost")).await;
+    terminal.signal(Signal::INT);
+    assert_eq!(terminal.exit().await.code(), Some(0));
+    let screen = terminal.shows("the result", |screen| screen.contains("\n connect ")).await;
+    assert!(!screen.contains(['━', '─']) && screen.contains("3 of 3 clients are in sync after"), "{screen}");
+    // Those for whom there is no room are counted, by what they were told.
+    let mut terminal = Terminal::run(command(&[&replica.address, "--connections", "6", "--duration", "1h"]), 90);
+    let refused = |screen: &str| screen.contains("connecting") && screen.contains("4 of 6 · ");
+    terminal.shows("who was not let in", refused).await;
+    terminal.signal(Signal::INT);
+    assert_eq!(terminal.exit().await.code(), Some(0));
+    terminal.shows("why", |screen| screen.contains("  HTTP 503: ")).await;
+}

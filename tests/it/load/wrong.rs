@@ -1,0 +1,124 @@
+//! What `btcfeed load` says of a feed that does not keep its promises, and of what it cannot do.
+
+use super::{Load, command, with_history};
+use crate::support::embedded;
+use crate::support::exchange::Exchange;
+use crate::support::odd_server::{Answer, Server, say, tick};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+const SYNCED: &str = r#"{"type":"synced","id":10}"#;
+
+/// What two clients find, each of which a server tells these messages.
+async fn found(answers: Vec<Answer>) -> (Option<i32>, Value) {
+    let server = Server::start(answers).await;
+    let arguments = ["--connections", "2", "--duration", "200ms", "--json"];
+    Load::start(&[&[server.address.to_string().as_str()], &arguments[..]].concat()).json().await
+}
+
+fn gap(after: u64, before: u64, reason: &str) -> String {
+    format!(r#"{{"type":"gap","after":{after},"before":{before},"reason":"{reason}"}}"#)
+}
+
+#[tokio::test]
+async fn a_server_that_loses_or_doubles_an_update_is_found_out() {
+    let (lost, again) = ([tick(20, 10), tick(40, 30)], [tick(20, 10), tick(20, 10)]);
+    let explained = |reason, prev| [gap(10, 40, reason), tick(40, prev)];
+    for (then, code, losses, doubles, gaps) in [
+        ([tick(20, 10), tick(30, 20)], 0, 0, 0, json!({})),
+        (lost, 1, 2, 0, json!({"unexplained": 2})),
+        (again, 1, 0, 2, json!({})),
+        (explained("source_outage", 10), 0, 0, 0, json!({"source_outage": 2})),
+        (explained("source_outage", 30), 1, 2, 0, json!({"source_outage": 2, "unexplained": 2})),
+        (explained("history_lost", 30), 1, 2, 0, json!({"history_lost": 2})),
+    ] {
+        let [then, last] = &then;
+        let (ended, result) = found(vec![say(&[&tick(10, 5), SYNCED, then, last], None)]).await;
+        assert_eq!(ended, Some(code), "{result}");
+        assert_eq!((&result["lost"], &result["doubled"]), (&json!(losses), &json!(doubles)), "{result}");
+        assert_eq!((&result["gaps"], &result["clients"]["at_newest"]), (&gaps, &json!(2)));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_left_behind_is_found_out() {
+    let (all, some) = ([&*tick(10, 5), SYNCED, &tick(20, 10)], [&*tick(10, 5), SYNCED]);
+    let (code, result) = found(vec![say(&all, None), say(&some, None)]).await;
+    assert_eq!((code, &result["lost"]), (Some(1), &json!(0)), "{result}");
+    assert_eq!((&result["newest"], &result["clients"]["at_newest"]), (&json!(20), &json!(1)));
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_when_measuring_ends_is_waited_for() {
+    let event = |data: &str| format!("data: {data}\n\n");
+    let begin = [event(&tick(10, 5)), event(SYNCED)];
+    let (soon, late) = (vec![event(&tick(20, 10))], [vec![":\n".to_owned(); 50], vec![event(&tick(20, 10))]].concat());
+    let answers = [soon, late].map(|then| Answer::Events([&begin[..], &then].concat())).to_vec();
+    let server = Server::start(answers).await;
+    let arguments = ["--connections", "2", "--duration", "200ms", "--transport", "sse", "--json"];
+    let (_, result) = Load::start(&[&[server.address.to_string().as_str()], &arguments[..]].concat()).json().await;
+    assert_eq!((&result["newest"], &result["clients"]["at_newest"]), (&json!(20), &json!(2)), "{result}");
+    assert!(result["measured_seconds"].as_f64().unwrap() < 0.8, "{result}");
+}
+
+#[tokio::test]
+async fn what_is_no_feed_or_takes_no_such_clients_is_told_at_once() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 0\r\n\r\n".to_owned();
+    let page = Server::start(vec![Answer::Raw(page)]).await.address.to_string();
+    let exchange = Exchange::start().await;
+    let dollars = embedded(&exchange, &[("BTCFEED_CURRENCIES", "USD")]).await;
+    for (arguments, code, said) in [
+        (&[&*nobody][..], 1, "cannot be reached: Connection refused"),
+        (&[&nobody, &page], 1, "there is no feed at this address: "),
+        (&[&page], 1, "there is no feed at this address: "),
+        (&[&dollars.address, "--currency", "EUR"], 2, "currency reads USD, got \"EUR\""),
+    ] {
+        let (ended, result, error) = Load::start(arguments).end().await;
+        assert_eq!((ended, &*result), (Some(code), ""), "{error}");
+        assert!(error.starts_with("btcfeed: ") && error.contains(said), "{error}");
+    }
+    // One address that works is enough.
+    let arguments = [&*nobody, &dollars.address, "--connections", "4", "--duration", "300ms", "--json"];
+    let (code, result) = Load::start(&arguments).json().await;
+    assert_eq!((code, &result["clients"]["at_newest"]), (Some(0), &json!(4)), "{result}");
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_named() {
+    for (arguments, said) in [
+        (&["--connections", "0"][..], "--connections"),
+        (&["--rate", "fast"], "--rate"),
+        (&["--duration", "0s"], "a time to measure is longer than nothing, got \"0s\""),
+        (&["--duration", "long"], "a duration reads 500ms, 30s, 10m or 1h30m, got \"long\""),
+        (&["--transport", "udp"], "ws, sse, grpc"),
+        (&["--source-address", "eth0"], "--source-address"),
+        (&["ftp://host"], "an address reads http://host:port"),
+        (&["localhost", "http://host?x"], "an address reads http://host:port"),
+    ] {
+        let (code, _, error) = Load::start(arguments).end().await;
+        assert!(code == Some(2) && error.contains(said), "{arguments:?}: {code:?} {error}");
+    }
+}
+
+#[tokio::test]
+async fn too_few_open_files_for_so_many_clients_are_told_with_numbers() {
+    let exchange = Exchange::start().await;
+    let replica = with_history(&exchange).await;
+    let limited = |connections: &str| {
+        let mut shell = Command::new("sh");
+        let program = command(&[&replica.address, "--connections", connections, "--duration", "300ms"]);
+        let program = program.as_std();
+        shell.arg("-c").arg("ulimit -Sn 70; ulimit -Hn 100; exec \"$@\"").arg("sh");
+        shell.arg(program.get_program()).args(program.get_args()).env_clear();
+        shell.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).kill_on_drop(true);
+        Load::spawn(shell)
+    };
+    let (code, result, error) = limited("37").end().await;
+    assert_eq!((code, &*result), (Some(2), ""), "{error}");
+    assert!(error.contains("--connections reads at most 36 here") && error.contains("may have 100 of"), "{error}");
+    // The soft limit is raised.
+    let (code, _, error) = limited("36").end().await;
+    assert_eq!(code, Some(0), "{error}");
+}
