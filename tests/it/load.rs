@@ -162,7 +162,7 @@ async fn on_a_terminal_there_is_a_bar_and_then_only_the_result() {
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "4")]).await;
     entries(&mut replica.connect("format=full&since=0").await, 1).await;
     let mut terminal = Terminal::run(command(&[&replica.address, "--connections", "3", "--duration", "1h"]), 90);
-    let measuring = |screen: &str| screen.contains("measuring ─") && screen.contains("3 connected · ");
+    let measuring = |screen: &str| screen.contains("measuring ━") && screen.contains("3 connected · ");
     terminal.shows("a bar", measuring).await;
     terminal.shows("a time", |screen| screen.contains(" ms · 0 lost")).await;
     terminal.signal(Signal::INT);
