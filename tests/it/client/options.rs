@@ -90,14 +90,14 @@ async fn streams_are_spread_over_all_addresses_and_go_on_at_the_next_one() {
     let all = client(&[]);
     let mut streams: Vec<_> = (0..6).map(|_| all.subscribe()).collect();
     for stream in &mut streams {
-        assert_eq!(tick(stream).await.id, TickId::from_ms(20));
+        assert_eq!(soon("a tick", tick(stream)).await.id, TickId::from_ms(20));
     }
     assert_eq!(asked(), [2, 2, 2]);
     // Two of five begin where nobody is, and go on to the first.
     let all = client(&[&dead, &dead]);
     let mut streams: Vec<_> = (0..5).map(|_| all.subscribe()).collect();
     for stream in &mut streams {
-        tick(stream).await;
+        soon("a tick", tick(stream)).await;
     }
     assert_eq!(asked(), [5, 3, 3]);
 }
