@@ -34,6 +34,21 @@ check: ## Start the whole stack, kill its leader, and see that no update is lost
 bench: ## Measure what an update costs
 	cargo bench --locked --bench fanout
 
+FUZZ_SECONDS ?= 60
+# Stable Rust has no sanitizers, and without `unsafe` code there is nothing for them to find. A message has 4096 bytes at most.
+FUZZ = cargo fuzz run --sanitizer none $(1) fuzz/corpus/$(1) fuzz/seeds/$(1) -- -max_total_time=$(FUZZ_SECONDS) -max_len=9000
+
+.PHONY: fuzz
+fuzz: ## Give the WebSocket framing and the query what a fuzzer makes, a minute each; FUZZ_SECONDS=600 for more
+	@cargo fuzz --version >/dev/null 2>&1 || \
+	{ echo "fuzz: cargo-fuzz is not here; it comes with: cargo install --locked cargo-fuzz" >&2; exit 1; }
+	@c++ --version >/dev/null 2>&1 || \
+	{ echo "fuzz: no C++ compiler is here, which libFuzzer is built with; on Debian: apt-get install g++" >&2; exit 1; }
+	cp Cargo.lock fuzz/
+	mkdir -p fuzz/corpus/frames fuzz/corpus/query
+	$(call FUZZ,frames)
+	$(call FUZZ,query)
+
 .PHONY: lint
 lint: ## Check format, lints, documentation and scripts
 	@for tool in fmt clippy; do cargo $$tool --version >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
@@ -41,6 +56,7 @@ lint: ## Check format, lints, documentation and scripts
 	  echo "lint: cargo lacks$$missing; both come with: rustup component add rustfmt clippy" >&2; exit 1; \
 	fi
 	cargo fmt --check
+	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
 	cargo clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 	bash -n tests/setup

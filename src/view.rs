@@ -258,6 +258,8 @@ pub struct Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
+    use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 
     #[test]
     fn each_view_has_its_own_index() {
@@ -275,16 +277,21 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_has_the_shortest_header_for_its_length() {
+    fn a_frame_has_the_shortest_header_for_its_length_and_a_client_reads_it() {
         for (length, header) in [
+            (0, vec![0x81, 0]),
             (125, vec![0x81, 125]),
             (126, vec![0x81, 126, 0, 126]),
+            (0xffff, vec![0x81, 126, 0xff, 0xff]),
             (0x1_0000, vec![0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
         ] {
             let mut frame = Vec::new();
-            Framing::WebSocket.frame(&Message { name: None, id: None, json: &"x".repeat(length) }, &mut frame);
+            let json = "x".repeat(length);
+            Framing::WebSocket.frame(&Message { name: None, id: None, json: &json }, &mut frame);
             assert_eq!(frame[..header.len()], header);
             assert_eq!(frame.len(), header.len() + length);
+            let mut client = WebSocket::from_raw_socket(Cursor::new(frame), Role::Client, None);
+            assert_eq!(client.read().unwrap().into_text().unwrap(), json);
         }
     }
 

@@ -17,13 +17,14 @@ const READERS: usize = 4;
 
 /// What is read: after which id, up to which, how many entries.
 type Part = (TickId, TickId, usize);
-type Reading = Shared<BoxFuture<'static, Result<Arc<Vec<Arc<Entry>>>>>>;
+type Entries = Arc<Vec<Arc<Entry>>>;
+type Read = BoxFuture<'static, Result<Entries>>;
 
 pub(super) struct Reads {
     store: Arc<dyn Store>,
     places: Arc<Semaphore>,
     /// What is being read. A std lock: held for a look.
-    under_way: Mutex<HashMap<Part, WeakShared<BoxFuture<'static, Result<Arc<Vec<Arc<Entry>>>>>>>>,
+    under_way: Mutex<HashMap<Part, WeakShared<Read>>>,
 }
 
 impl Reads {
@@ -37,12 +38,12 @@ impl Reads {
     }
 
     /// The oldest entries with `after < id <= until`, at most `limit` of them.
-    pub(super) async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Arc<Vec<Arc<Entry>>>> {
+    pub(super) async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Entries> {
         self.reading((after, until, limit)).await
     }
 
     /// The read of this part that is under way, or else a new one.
-    fn reading(&self, part: Part) -> Reading {
+    fn reading(&self, part: Part) -> Shared<Read> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reading) =
             under_way.get(&part).and_then(WeakShared::upgrade).filter(|reading| reading.peek().is_none())

@@ -9,6 +9,8 @@ mod cors;
 mod docs;
 mod follow;
 mod full;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod grpc;
 mod history;
 mod latest;

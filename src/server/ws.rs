@@ -3,6 +3,9 @@
 
 pub(in crate::server) mod frame;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use frame::oracle::fuzz;
+
 use super::State;
 use super::docs::{answers, parameters};
 use super::listener::{Peer, Slot};
@@ -121,14 +124,37 @@ fn accept_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Probl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-    #[test]
-    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+    fn answer(key: &str) -> Result<HeaderValue, StatusCode> {
         let mut headers = HeaderMap::new();
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("WebSocket"));
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
-        assert_eq!(accept_key(&Method::GET, &headers).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).unwrap());
+        accept_key(&Method::GET, &headers).map_err(|problem| problem.into_response().status())
+    }
+
+    #[test]
+    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+        assert_eq!(answer("dGhlIHNhbXBsZSBub25jZQ==").unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    proptest! {
+        /// tungstenite's client takes the answer to its key for right if it is this one.
+        #[test]
+        fn every_key_gets_the_answer_that_tungstenite_expects(key in any::<[u8; 16]>()) {
+            let key = STANDARD.encode(key);
+            prop_assert_eq!(answer(&key).unwrap(), derive_accept_key(key.as_bytes()));
+        }
+
+        #[test]
+        fn what_is_no_key_of_16_bytes_is_refused(
+            key in prop_oneof!["[ -~]{0,40}", prop::collection::vec(any::<u8>(), 0..40).prop_map(|key| STANDARD.encode(key))],
+        ) {
+            prop_assume!(STANDARD.decode(&key).map(|key| key.len()) != Ok(16));
+            prop_assert_eq!(answer(&key), Err(StatusCode::BAD_REQUEST));
+        }
     }
 }

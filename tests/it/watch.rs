@@ -251,7 +251,7 @@ async fn a_terminal_that_changes_its_width_has_one_foot_as_wide_as_it_is() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let terminal = Terminal::run(command(&[&replica.address]), 100);
-    let rule = |width: usize| " ".to_owned() + &"─".repeat(width - 2);
+    let rule = |width: usize| format!(" {}", "─".repeat(width - 2));
     terminal.shows("a foot", |screen| screen.contains(&rule(100))).await;
     for width in [60, 110] {
         terminal.resize(width);

@@ -317,13 +317,13 @@ impl Connection {
                     // Whoever read it has ended, and so does the process.
                     Err(oneshot::error::TryRecvError::Closed) => return Err(End::Gone),
                 },
-                Phase::Settling(settled, farewell) => match settled.try_recv() {
-                    Err(oneshot::error::TryRecvError::Empty) => return Ok(Some(Wish::Rest)),
-                    _ => {
-                        let farewell = std::mem::take(&mut **farewell);
-                        self.say_goodbye(farewell, false, shared, now);
+                Phase::Settling(settled, farewell) => {
+                    if settled.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
+                        return Ok(Some(Wish::Rest));
                     }
-                },
+                    let farewell = std::mem::take(&mut **farewell);
+                    self.say_goodbye(farewell, false, shared, now);
+                }
                 Phase::Leaving { hung_up: true, .. } => return Err(End::Gone),
                 Phase::Leaving { until, .. } => {
                     self.stream.shutdown(Shutdown::Write)?;

@@ -166,7 +166,9 @@ impl Shard {
             self.drive(place, now);
         }
         // Where another connection has the place by now, that looks for nothing, which costs nothing.
-        told.into_iter().for_each(|place| self.drive(place, now));
+        for place in told {
+            self.drive(place, now);
+        }
         if closed && !self.leaving {
             self.leaving = true;
             for place in 0..self.extent {

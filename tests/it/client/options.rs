@@ -1,6 +1,6 @@
 //! What a client asks for besides prices, and what it is told first.
 
-use super::{TRANSPORTS, next, tick};
+use super::{MS, TRANSPORTS, next, tick};
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::odd_server::{Server, say, tick as a_tick};
 use crate::support::{embedded, entries, soon, until};
