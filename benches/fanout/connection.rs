@@ -101,13 +101,16 @@ impl Connection {
             let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(0) };
             let accepted: &[u8] = if self.door == Door::Events { b"HTTP/1.1 200 " } else { b"HTTP/1.1 101 " };
             ensure!(bytes.starts_with(accepted), "refused: {}", String::from_utf8_lossy(bytes));
+            let head = &bytes[..end];
+            let chunked = head.windows(18).any(|name| name.eq_ignore_ascii_case(b"transfer-encoding:"));
+            ensure!(!chunked, "a body that does not end with the connection: {}", String::from_utf8_lossy(head));
             self.open = true;
             used = end + 4;
         }
         if self.door == Door::Events {
-            while let Some((block, len)) = chunk(&bytes[used..])? {
+            while let Some(len) = event_len(&bytes[used..]) {
+                update(&bytes[used..used + len]).into_iter().for_each(&mut *say);
                 used += len;
-                update(block).into_iter().for_each(&mut *say);
             }
             return Ok(used);
         }
@@ -150,17 +153,13 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((first & 0x0f, bytes.get(head..head + length)?, head + length))
 }
 
-/// The chunk that `bytes` begin with (RFC 9112 §7.1), and its length with what is around it; `None` if it is not complete.
-fn chunk(bytes: &[u8]) -> anyhow::Result<Option<(&[u8], usize)>> {
-    let Some(head) = bytes.windows(2).take(10).position(|pair| pair == b"\r\n") else { return Ok(None) };
-    let size = usize::from_str_radix(std::str::from_utf8(&bytes[..head])?, 16)?;
-    ensure!(size > 0, "the server has ended the stream");
-    let begin = head + 2;
-    Ok(bytes.get(begin..begin + size + 2).map(|chunk| (&chunk[..size], begin + size + 2)))
+/// The length of the event that `bytes` begin with, and of the blank line that ends it; `None` if it is not complete. The
+/// body of the answer is events and nothing else, and ends with the connection, so it comes cut up in any way.
+fn event_len(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(2).position(|pair| pair == b"\n\n").map(|place| place + 2)
 }
 
-/// The data of an event that is an update: it has no name. This server never divides an event between chunks, nor puts two
-/// into one.
+/// The data of an event that is an update: it has no name.
 fn update(event: &[u8]) -> Option<&[u8]> {
     let mut lines = event.split(|byte| *byte == b'\n');
     if event.starts_with(b"event: ") { None } else { lines.find_map(|line| line.strip_prefix(b"data: ")) }
