@@ -8,22 +8,21 @@
 //! Only what was measured side by side compares: machines differ, and so does one machine from day to day. Where there
 //! are two cores, the server has one and the clients the other.
 
-mod book;
-mod connection;
-mod crowd;
 mod floor;
-mod machine;
+mod growth;
 mod measure;
 mod report;
-mod server;
-mod witness;
+#[path = "../shared/mod.rs"]
+mod shared;
 
 use anyhow::{Context, ensure};
-use book::Faults;
 use clap::{Arg, ArgAction, Command, value_parser};
-use connection::Door;
+use growth::Growth;
 use report::Report;
-use server::Server;
+use shared::book::Faults;
+use shared::connection::Door;
+use shared::machine;
+use shared::server::Server;
 use std::path::Path;
 use std::time::Duration;
 
@@ -64,6 +63,13 @@ fn main() -> anyhow::Result<()> {
     }
     let full = Plan { connections, rounds: 3, ticks: 12, herd: connections.div_ceil(2), history: 720 };
     let plan = if trial { Plan { rounds: 1, ticks: 2, history: 20, ..full } } else { full };
+    if let Some(growth) = arguments.get_one::<String>("grow") {
+        machine::stay_on_load_core();
+        let (table, faults) = growth::run(Growth::named(growth), plan)?;
+        println!("\n{table}");
+        ensure!(faults == Faults::default(), "not every update reached every client exactly once: {faults:?}");
+        return Ok(());
+    }
     let report = run(plan).with_context(|| format!("with {connections} clients"))?;
     println!("\n{report}");
     // Beside cargo's directory for scratch, which is in the target directory wherever that is.
@@ -83,6 +89,12 @@ fn arguments() -> Command {
                 .help("Clients that are connected at a time")
                 .value_name("N")
                 .value_parser(value_parser!(usize)),
+        )
+        .arg(
+            Arg::new("grow")
+                .long("grow")
+                .help("Measure how the cost grows with one of these, in place of everything else")
+                .value_parser(Growth::NAMES),
         )
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
         .arg(Arg::new("floor").long("floor").value_parser(value_parser!(u64)).hide(true))

@@ -1,12 +1,12 @@
 //! The measurements, each of one server that was started for it.
 
 use crate::Plan;
-use crate::book::{Book, Faults};
-use crate::connection::Door;
-use crate::crowd::Crowd;
-use crate::machine::{memory_kib, processor_time};
-use crate::server::Server;
-use crate::witness::Witness;
+use crate::shared::book::{Book, Faults};
+use crate::shared::connection::Door;
+use crate::shared::crowd::Crowd;
+use crate::shared::machine::{memory_kib, processor_time};
+use crate::shared::server::Server;
+use crate::shared::witness::Witness;
 use std::time::{Duration, Instant};
 
 /// Clients that make a server set up everything that it sets up once, before its memory is measured.
@@ -55,7 +55,7 @@ pub(crate) fn fan_out(server: &Server, door: Door, plan: Plan) -> anyhow::Result
     let (pid, clients) = (server.pid(), plan.connections);
     // The floor knows one format only.
     let witness = if server.is_floor() { None } else { Some(Witness::connect(server.address(), 1)?) };
-    let mut crowd = Crowd::new(server.address(), door, witness)?;
+    let mut crowd = Crowd::new(&[server.address()], door, witness)?;
     let few = FIRST_CLIENTS.min(clients / 2);
     crowd.grow(few)?;
     let ticks = crowd.book.len();
@@ -82,7 +82,7 @@ pub(crate) fn fan_out(server: &Server, door: Door, plan: Plan) -> anyhow::Result
 /// Measures while clients have nothing to do but to be there.
 pub(crate) fn idle(server: &Server, door: Door, plan: Plan) -> anyhow::Result<Idle> {
     let (pid, clients) = (server.pid(), plan.connections);
-    let mut crowd = Crowd::new(server.address(), door, Some(Witness::connect(server.address(), 1)?))?;
+    let mut crowd = Crowd::new(&[server.address()], door, Some(Witness::connect(server.address(), 1)?))?;
     let few = FIRST_CLIENTS.min(clients / 2);
     crowd.grow(few)?;
     crowd.during(IDLE)?;
@@ -106,7 +106,7 @@ pub(crate) fn herd(server: &Server, plan: Plan) -> anyhow::Result<Herd> {
     let witness = Witness::connect(server.address(), history)?;
     let ids = witness.ids().to_vec();
     let since = String::from_utf8_lossy(&ids[ids.len() - history]).into_owned();
-    let mut crowd = Crowd::new(server.address(), Door::WebSocket, Some(witness))?;
+    let mut crowd = Crowd::new(&[server.address()], Door::WebSocket, Some(witness))?;
     crowd.replay_since(&since);
     crowd.book = Book::of_history(&ids, herd, history);
     let processor = processor_time(pid)?;

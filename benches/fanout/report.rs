@@ -1,8 +1,9 @@
 //! What was measured, as a table.
 
-use crate::book::Faults;
 use crate::measure::{FanOut, Herd, Idle};
-use crate::{Plan, TICK_EVERY, machine};
+use crate::shared::book::Faults;
+use crate::shared::machine;
+use crate::{Plan, TICK_EVERY};
 use std::fmt;
 use std::time::Duration;
 

@@ -3,9 +3,10 @@
 use anyhow::Context;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::time::{ClockId, clock_gettime};
 use std::fs::{read_dir, read_to_string};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Does nothing for a while.
 #[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
@@ -43,9 +44,32 @@ pub(crate) fn memory_kib(pid: Pid) -> anyhow::Result<u32> {
     share.trim().trim_end_matches(" kB").parse().context("a Pss that is no number")
 }
 
-/// The cores for the server and for the clients: two of those that we may use; `None` where there is only one.
+/// This moment by the clock that all processes of a machine share and nobody sets, in nanoseconds.
+pub(crate) fn monotonic_ns(moment: Instant) -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default());
+    nanoseconds(now.saturating_sub(moment.elapsed()))
+}
+
+/// This moment by the clock on the wall, in nanoseconds since 1970.
+pub(crate) fn unix_ns(moment: Instant) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    nanoseconds(now.saturating_sub(moment.elapsed()))
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+static CORES: OnceLock<Option<(usize, usize)>> = OnceLock::new();
+
+/// Has all processes share all cores.
+pub(crate) fn share_cores() {
+    CORES.get_or_init(|| None);
+}
+
+/// The cores for the server and for the clients: two of those that we may use; `None` where all are shared.
 fn cores() -> Option<(usize, usize)> {
-    static CORES: OnceLock<Option<(usize, usize)>> = OnceLock::new();
     *CORES.get_or_init(|| {
         let allowed = sched_getaffinity(None).ok()?;
         let mut allowed = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
@@ -83,6 +107,6 @@ pub(crate) fn describe() -> String {
     let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let model = model.map_or("a processor without a name", |(_, name)| name.trim());
     let kernel = rustix::system::uname();
-    let pinned = cores().map_or("server and clients on one core", |_| "server on one core, clients on another");
+    let pinned = cores().map_or("servers and clients on the same cores", |_| "server on one core, clients on another");
     format!("{model}, Linux {}, {pinned}", kernel.release().to_string_lossy())
 }

@@ -12,9 +12,16 @@ use std::time::Duration;
 /// Connections from one address: well below the number of ports that it has, so that a free one is found at once.
 const PER_ADDRESS: u32 = 10_000;
 /// The first address to connect from. All of 127.0.0.0/8 is this machine.
-const FIRST_ADDRESS: u32 = 0x7f00_0101;
+static FIRST_ADDRESS: AtomicU32 = AtomicU32::new(0x7f00_0101);
+/// Addresses that a process may use, where several do.
+const ADDRESSES: u32 = 8;
 /// How many connections were ever made. Ports stay taken for a minute, so an address is not used again.
 static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Connects from addresses that are this process's own among others, of which it is this one.
+pub(crate) fn connect_as(process: u32) {
+    FIRST_ADDRESS.fetch_add(process * ADDRESSES, Ordering::Relaxed);
+}
 
 /// The protocols that a client can read the feed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +45,8 @@ impl Connection {
     /// Begins to connect. When the socket can be written to, [`request`](Self::request) is next.
     pub(crate) fn begin(server: SocketAddr, door: Door) -> anyhow::Result<Connection> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
-        let address = Ipv4Addr::from(FIRST_ADDRESS + MADE.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS);
-        socket.bind(&SocketAddrV4::new(address, 0).into())?;
+        let address = FIRST_ADDRESS.load(Ordering::Relaxed) + MADE.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS;
+        socket.bind(&SocketAddrV4::new(Ipv4Addr::from(address), 0).into())?;
         // A reset in place of a goodbye keeps no port waiting.
         socket.set_linger(Some(Duration::ZERO))?;
         socket.set_tcp_nodelay(true)?;

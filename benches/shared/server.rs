@@ -1,12 +1,13 @@
 //! The process under test: the program of this package, or the floor.
 
-use crate::machine;
+use super::machine;
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 /// How long the server may take to end.
@@ -20,8 +21,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A replica with the embedded store and a simulated market. It gets nothing of our environment.
+    /// A replica with the embedded store and a simulated market.
     pub(crate) fn btcfeed(tick_every: Duration) -> anyhow::Result<Server> {
+        Server::replica(tick_every, &[], None)
+    }
+
+    /// A replica with a simulated market, and with these settings. It gets nothing of our environment. What it logs goes to
+    /// `log`, if somebody wants it.
+    pub(crate) fn replica(
+        tick_every: Duration,
+        settings: &[(&str, &str)],
+        log: Option<Sender<Value>>,
+    ) -> anyhow::Result<Server> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
         command.arg("serve").env_clear().envs([
             ("BTCFEED_LISTEN", "127.0.0.1:0"),
@@ -30,18 +41,18 @@ impl Server {
             ("BTCFEED_LOG_FORMAT", "json"),
             ("RUST_LOG", "info"),
         ]);
-        command.env("BTCFEED_INTERVAL", format!("{}ms", tick_every.as_millis()));
-        Server::start(command, false)
+        command.env("BTCFEED_INTERVAL", format!("{}ms", tick_every.as_millis())).envs(settings.iter().copied());
+        Server::start(command, false, log)
     }
 
     /// The floor: this program again, with another task.
     pub(crate) fn floor(tick_every: Duration) -> anyhow::Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--floor").arg(tick_every.as_millis().to_string());
-        Server::start(command, true)
+        Server::start(command, true, None)
     }
 
-    fn start(mut command: Command, is_floor: bool) -> anyhow::Result<Server> {
+    fn start(mut command: Command, is_floor: bool, to: Option<Sender<Value>>) -> anyhow::Result<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = machine::on_server_core(|| command.spawn()).with_context(|| format!("{command:?}"))?;
         let mut log = BufReader::new(child.stderr.take().context("its log is ours")?).lines();
@@ -52,8 +63,15 @@ impl Server {
         }
         // The log must be read on, or the server waits for it. What is worth knowing is passed on.
         std::thread::spawn(move || {
-            for line in log.map_while(Result::ok).filter(|line| !line.contains(r#""INFO""#)) {
-                eprintln!("{line}");
+            for line in log.map_while(Result::ok) {
+                let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+                if !matches!(entry["level"].as_str(), Some("INFO" | "DEBUG" | "TRACE")) {
+                    eprintln!("{line}");
+                }
+                if let Some(to) = &to {
+                    // Nobody may want it any more.
+                    to.send(entry).ok();
+                }
             }
         });
         Ok(Server { child, address, is_floor })
@@ -72,8 +90,19 @@ impl Server {
     }
 }
 
+impl Server {
+    /// Ends it as a power cut would.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill().and_then(|()| self.child.wait()).context("cannot kill the server")?;
+        Ok(())
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
+        if let Ok(Some(_)) = self.child.try_wait() {
+            return;
+        }
         kill_process(self.pid(), Signal::TERM).ok();
         let began = Instant::now();
         while began.elapsed() < END_DEADLINE {

@@ -1,12 +1,15 @@
 //! A client that takes the feed at its word: it reads the `full` format, where each entry names the one before, so that it
 //! knows all ids there are. Clients of the other formats are checked against it.
 
-use crate::book::Id;
-use crate::connection::{Connection, Door};
+use super::book::Id;
+use super::connection::{Connection, Door};
 use anyhow::{Context, ensure};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use std::net::SocketAddr;
+
+/// How long it may take until something happens.
+const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
 /// The witness, and what it has seen.
 #[derive(Debug)]
@@ -22,12 +25,12 @@ impl Witness {
     /// A client that reads the feed from its beginning, and has seen so many ticks.
     pub(crate) fn connect(server: SocketAddr, ticks: usize) -> anyhow::Result<Witness> {
         let mut connection = Connection::begin(server, Door::WebSocket)?;
-        poll(&mut [PollFd::new(&connection, PollFlags::OUT)], None)?;
+        wait(&connection, PollFlags::OUT)?;
         connection.request("format=full&since=0")?;
         let mut witness = Witness { connection, newest: None, ids: Vec::new() };
         let mut buffer = vec![0; 64 * 1024];
         while witness.ids.len() < ticks {
-            poll(&mut [PollFd::new(&witness.connection, PollFlags::IN)], None)?;
+            wait(&witness.connection, PollFlags::IN)?;
             witness.read(&mut buffer)?;
         }
         Ok(witness)
@@ -49,6 +52,13 @@ impl Witness {
     pub(crate) fn ids(&self) -> &[Id] {
         &self.ids
     }
+}
+
+/// Waits until a connection can be read or written to.
+fn wait(connection: &Connection, what: PollFlags) -> anyhow::Result<()> {
+    let ready = poll(&mut [PollFd::new(connection, what)], Some(&DEADLINE))?;
+    ensure!(ready > 0, "nothing came for {} s", DEADLINE.tv_sec);
+    Ok(())
 }
 
 /// Notes an entry; what else the format has is no part of the chain.

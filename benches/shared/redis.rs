@@ -1,0 +1,61 @@
+//! A redis-server of a bench's own, which keeps nothing on disk.
+
+use super::machine;
+use anyhow::{Context, ensure};
+use rustix::process::Pid;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long it may take to answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A server that is running. It ends with this.
+pub(crate) struct Redis {
+    child: Child,
+    url: String,
+    _dir: TempDir,
+}
+
+impl Redis {
+    /// Whether there is such a program here.
+    pub(crate) fn is_here() -> bool {
+        let mut command = Command::new("redis-server");
+        command.arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    pub(crate) fn start() -> anyhow::Result<Redis> {
+        let dir = tempfile::tempdir()?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
+        command.arg(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = machine::on_server_core(|| command.spawn()).context("redis-server cannot be started")?;
+        let redis = Redis { child, url: format!("redis://127.0.0.1:{port}"), _dir: dir };
+        let began = Instant::now();
+        while redis.client()?.get_connection().is_err() {
+            ensure!(began.elapsed() < DEADLINE, "redis-server does not answer");
+            machine::rest(Duration::from_millis(10));
+        }
+        Ok(redis)
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    pub(crate) fn client(&self) -> anyhow::Result<redis::Client> {
+        Ok(redis::Client::open(self.url())?)
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).ok();
+    }
+}
