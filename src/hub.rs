@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info, trace, warn};
 use window::Window;
 
 /// What the hub is told.
@@ -273,6 +273,7 @@ impl Hub {
         let head = {
             let mut window = self.window_mut();
             for entry in entries {
+                trace!(id = %entry.id, "received");
                 window.push(entry);
             }
             window.head()
