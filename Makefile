@@ -31,8 +31,14 @@ check: ## Start the whole stack, kill its leader, and see that no update is lost
 	tests/compose/check
 
 .PHONY: bench
-bench: ## Measure what an update costs
+bench: ## Measure what an update costs, in each step and in all (minutes)
+	cargo bench --locked --bench hot
 	cargo bench --locked --bench fanout
+	cargo bench --locked --bench latency
+
+.PHONY: scale
+scale: ## Measure six replicas with 100,000 clients, and kill one of them (needs redis-server)
+	cargo bench --locked --bench scale -- --replicas 6 --clients 100000 --interval 5s
 
 FUZZ_SECONDS ?= 60
 # Stable Rust has no sanitizers, and without `unsafe` code there is nothing for them to find. A message has 4096 bytes at most.
