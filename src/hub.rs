@@ -276,6 +276,7 @@ impl Hub {
                 trace!(id = %entry.id, "received");
                 window.push(entry);
             }
+            window.trim();
             window.head()
         };
         self.head.send_if_modified(|known| std::mem::replace(known, head) != head);

@@ -73,7 +73,7 @@ impl Tape {
 
     /// The block that begins with the entry `start`, with everything that the window has of it.
     fn block(&mut self, view: View, window: Numbered<'_>, start: u64) -> &Block {
-        self.drop_before(window.first / BLOCK_ENTRIES);
+        self.drop_before(window.first);
         let place = usize::try_from(start / BLOCK_ENTRIES - self.first_block).unwrap_or(usize::MAX);
         if place >= self.blocks.len() {
             self.blocks.resize_with(place + 1, Block::default);
@@ -83,8 +83,9 @@ impl Tape {
         block
     }
 
-    /// Drops the blocks all of whose entries have left the window.
-    fn drop_before(&mut self, first_block: u64) {
+    /// Drops the blocks all of whose entries have left the window, which begins with the entry `first`.
+    pub(super) fn drop_before(&mut self, first: u64) {
+        let first_block = first / BLOCK_ENTRIES;
         while self.first_block < first_block && self.blocks.pop_front().is_some() {
             self.first_block += 1;
         }

@@ -90,6 +90,13 @@ impl Window {
         }
     }
 
+    /// Has the tapes drop what has left the window, also those that nobody reads any more.
+    pub(super) fn trim(&mut self) {
+        for tape in &mut self.tapes {
+            tape.get_mut().unwrap_or_else(PoisonError::into_inner).drop_before(self.first_number);
+        }
+    }
+
     fn drop_first(&mut self) {
         let dropped = self.entries.pop_front();
         if self.status.as_ref().map(|status| status.id) == dropped.map(|entry| entry.id) {

@@ -1,44 +1,62 @@
-//! A client's session, played out for transports that ask for what to send when they have room for it: events and gRPC.
-//! (A WebSocket has its own socket to watch, so it plays its session itself.)
+//! A client's session, played out for transports that ask for what to send when they have room for it: gRPC, and events
+//! where the HTTP server has the socket. (The reactor, which has sockets of its own to watch, plays sessions itself.)
 
 use super::State;
 use crate::feed::Entry;
 use crate::hub::Hub;
 use crate::session::{Goodbye, LOAD_ENTRIES, Session, Step};
+use crate::shutdown::Tasks;
 use crate::tick::TickId;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// The pause before the store is asked again for history that it could not give.
 const LOAD_RETRY: Duration = Duration::from_secs(1);
 
-/// A part of the history that is being read.
-pub(super) type Loading = BoxFuture<'static, Vec<Arc<Entry>>>;
-
-/// Reads a part of the history, however long the store is away.
-pub(super) fn load(hub: Arc<Hub>, after: TickId, until: TickId) -> Loading {
-    Box::pin(async move {
+/// Reads a part of the history for a client, however long the store is away, and then says that it is `done`. By a task of its
+/// own: whoever has a place among those who ask the store must go on, whatever its client does. It ends when the client does.
+pub(super) fn load(
+    tasks: &Tasks,
+    hub: &Arc<Hub>,
+    after: TickId,
+    until: TickId,
+    mut to: oneshot::Sender<Vec<Arc<Entry>>>,
+    done: impl FnOnce() + Send + 'static,
+) {
+    let hub = hub.clone();
+    let read = async move {
         loop {
             match hub.history(after, until, LOAD_ENTRIES).await {
                 Ok(entries) => return entries,
                 Err(_) => sleep(LOAD_RETRY).await,
             }
         }
-    })
+    };
+    tasks.spawn(async move {
+        // Cancel-safe: a client that is gone wants nothing any more.
+        tokio::select! {
+            () = to.closed() => {}
+            entries = read => {
+                to.send(entries).ok();
+                done();
+            }
+        }
+    });
 }
 
 /// What is being read, once it is here; never, if nothing is.
-pub(super) async fn loaded(loading: &mut Option<Loading>) -> Vec<Arc<Entry>> {
-    match loading {
-        Some(loading) => loading.await,
-        None => std::future::pending().await,
+async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
+    if let Some(loading) = loading
+        && let Ok(entries) = loading.await
+    {
+        return entries;
     }
+    std::future::pending().await
 }
 
 /// What a transport does next.
@@ -56,7 +74,7 @@ pub(super) struct Follower {
     state: Arc<State>,
     session: Session,
     head: watch::Receiver<TickId>,
-    loading: Option<Loading>,
+    loading: Option<oneshot::Receiver<Vec<Arc<Entry>>>>,
     /// Kept, because to wait for the replica's end anew each time would cost more than all the rest.
     stopped: Pin<Box<WaitForCancellationFutureOwned>>,
     /// One timer for the heartbeat and for what is held back.
@@ -84,7 +102,9 @@ impl Follower {
                     Step::Send(bytes) if bytes.is_empty() => continue,
                     Step::Send(bytes) => return Turn::Send(bytes),
                     Step::Load { after, until } => {
-                        self.loading = Some(load(self.state.sessions.hub.clone(), after, until));
+                        let (to, loading) = oneshot::channel();
+                        load(&self.state.tasks, &self.state.sessions.hub, after, until, to, || {});
+                        self.loading = Some(loading);
                     }
                     Step::Leave(goodbye) => return self.leave(goodbye).await,
                     Step::Wait(None) => {}

@@ -29,6 +29,7 @@ use socket2::{Domain, Protocol as Transport, SockRef, Socket, Type};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,10 +99,8 @@ impl Listener {
                     continue;
                 }
             };
-            let socket = SockRef::from(&stream);
-            // How long a client may take nothing of what it is sent before the kernel gives it up.
             let stall = Some(self.limits.write_stall);
-            if let Err(error) = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(stall)) {
+            if let Err(error) = stream.set_nodelay(true).and_then(|()| bound_silence(&stream, stall)) {
                 debug!(%error, "a connection was gone before it was served");
                 continue;
             }
@@ -132,7 +131,7 @@ impl Connection {
         let begun = stop.run_until_cancelled(timeout(HEAD_DEADLINE, Protocol::of(&stream))).await;
         let Some(Ok(Ok(protocol))) = begun else { return };
         let stream = match (&self.front, &protocol) {
-            (Some(front), Protocol::Http1) => match front.answer(stream, &self.peer, &router).await {
+            (Some(front), Protocol::Http1) => match front.answer(stream, &self.peer, &router, &stop).await {
                 Some(stream) => stream,
                 None => return,
             },
@@ -206,6 +205,16 @@ impl Connection {
         };
         tokio::select! { served = connection => served, () = last_answer => Ok(()) }
     }
+}
+
+/// Has the kernel give a connection up whose client acknowledges nothing of what it is sent for so long. Other systems than
+/// Linux have no such bound; there the bounds on stalled answers have to do.
+pub(super) fn bound_silence(socket: &impl AsFd, bound: Option<Duration>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    SockRef::from(socket).set_tcp_user_timeout(bound)?;
+    #[cfg(not(target_os = "linux"))]
+    let (_, _) = (SockRef::from(socket), bound);
+    Ok(())
 }
 
 fn watch(response: Response, flow: Arc<Flow>, turn: Option<Turn>) -> Response {

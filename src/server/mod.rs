@@ -28,7 +28,7 @@ pub use cors::Cors;
 
 use crate::hub::Hub;
 use crate::session::{Bookmarks, Limits, Session, Sessions, Subscription};
-use crate::shutdown::Tasks;
+use crate::shutdown::{Tasks, Vital};
 use crate::tick::{Currencies, Currency};
 use crate::view::{Framing, Hello};
 use anyhow::Context;
@@ -169,7 +169,11 @@ impl Server {
         let Server { public, ops, state, shards } = self;
         shards.spawn(&state.tasks, stop);
         let (reactor, drain) = (state.reactor.clone(), state.drain.clone());
-        services.spawn(async move { reactor.ring(&drain).await });
+        let vital = Vital::new("waking the streams", stop);
+        services.spawn(async move {
+            reactor.ring(&drain).await;
+            drop(vital);
+        });
         services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone()));
         if let Some(public) = public {
             let (clients, drain) = (state.tasks.clone(), state.drain.clone());

@@ -14,13 +14,11 @@ mod wire;
 
 pub(super) use wire::{End, Heard, Wire};
 
-use crate::server::listener::Peer;
+use crate::server::listener::{Peer, bound_silence};
 use crate::session::{Session, Sessions};
 use crate::shutdown::{Tasks, Vital};
-use bytes::Bytes;
 use connection::Connection;
 use shard::{Inbox, Shard};
-use socket2::SockRef;
 use std::io;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -79,23 +77,23 @@ impl Reactor {
         wire: Wire,
         session: Session,
         peer: Peer,
-        head: Bytes,
+        head: Vec<u8>,
         early: Box<[u8]>,
     ) {
-        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(self.user_timeout(&wire)) {
+        if let Err(error) = bound_silence(&stream, self.bound(&wire)) {
             debug!(%error, "a connection is gone before it is served");
             return;
         }
-        let connection = Connection::new(stream, wire, session, peer, early, &self.shared).with_head(head);
+        let connection = Connection::new(stream, wire, session, peer, early, &self.shared);
         let next = self.next.fetch_add(1, Ordering::Relaxed);
-        self.inboxes[next % self.inboxes.len()].adopt(connection);
+        self.inboxes[next % self.inboxes.len()].adopt(connection, head);
     }
 
     /// How long the kernel keeps a connection whose client acknowledges nothing. It does not tell one that is gone from one
     /// that reads nothing, to which we would rather say why it is let go. So where pings find out who is gone there is no
-    /// such bound, and elsewhere ours comes first.
-    fn user_timeout(&self, wire: &Wire) -> Option<Duration> {
-        (!wire.is_answered()).then(|| self.shared.sessions.limits.write_stall * 2)
+    /// such bound, and elsewhere ours and the time for a goodbye come first.
+    fn bound(&self, wire: &Wire) -> Option<Duration> {
+        (!wire.is_answered()).then(|| self.shared.sessions.limits.write_stall * 3)
     }
 
     /// Wakes the shards whenever the feed has moved, until `drain`, when they are to let everybody go.

@@ -84,7 +84,7 @@ pub(super) async fn connect(
 
 async fn serve(state: Arc<State>, upgrade: OnUpgrade, wire: Wire, session: Session, peer: Peer) {
     match upgrade.await.map_err(anyhow::Error::from).and_then(raw_socket) {
-        Ok((stream, early)) => state.reactor.adopt(stream, wire, session, peer, Bytes::new(), early),
+        Ok((stream, early)) => state.reactor.adopt(stream, wire, session, peer, Vec::new(), early),
         Err(error) => debug!(%error, "a WebSocket handshake was not finished"),
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
-use crate::support::{SOON, embedded, soon, unbroken, until};
+use crate::support::{SOON, embedded, is_established, soon, unbroken, until};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -16,19 +16,27 @@ const HANDSHAKE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\
 
 /// A WebSocket on a raw socket that takes little at a time, so that the server soon has to wait for it.
 async fn raw(replica: &Replica, query: &str, early: &[u8]) -> TcpStream {
+    raw_at(replica, "/v1/ws", query, early).await
+}
+
+async fn raw_at(replica: &Replica, path: &str, query: &str, early: &[u8]) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut stream = socket.connect(replica.address.parse().unwrap()).await.unwrap();
-    let request = format!("GET /v1/ws?{query} HTTP/1.1\r\n{HANDSHAKE}");
+    let request = format!("GET {path}?{query} HTTP/1.1\r\n{HANDSHAKE}");
     stream.write_all(&[request.as_bytes(), early].concat()).await.unwrap();
     stream
 }
 
-/// The close code at the end of what the server sends.
-async fn close_code(stream: &mut TcpStream) -> Option<u16> {
+/// Everything that the server sends. A connection that is reset has said all that it had to say.
+async fn everything(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // A connection that is reset has said all that it had to say.
     soon("the end", stream.read_to_end(&mut bytes)).await.ok();
+    bytes
+}
+
+/// The close code at the end of what the server sent.
+fn close_code(bytes: &[u8]) -> Option<u16> {
     let at = bytes.windows(2).rposition(|pair| pair[0] == 0x88 && (2..=125).contains(&pair[1]))?;
     Some(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]))
 }
@@ -47,7 +55,17 @@ async fn each_violation_is_answered_with_its_close_code() {
     ];
     for (what, bytes, code) in violations {
         // Sent right behind the handshake: it must not get lost between the HTTP server and the socket loop.
-        assert_eq!(close_code(&mut raw(&replica, "", bytes).await).await, Some(code), "{what}");
+        let answer = everything(&mut raw(&replica, "", bytes).await).await;
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{what}: {}", String::from_utf8_lossy(&answer));
+        assert_eq!(close_code(&answer), Some(code), "{what}");
+    }
+    // The same for one that says goodbye at once, also where the server first writes down where it was.
+    for query in ["", "client_id=shop-7"] {
+        let mut hasty = raw(&replica, query, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
+        hasty.shutdown().await.unwrap();
+        let answer = everything(&mut hasty).await;
+        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{query}: {}", String::from_utf8_lossy(&answer));
+        assert_eq!(close_code(&answer), Some(1000), "{query}");
     }
 }
 
@@ -72,7 +90,7 @@ async fn a_client_that_does_not_answer_a_ping_is_let_go() {
     let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "1s")]).await;
     let mut silent = raw(&replica, "", b"").await;
     let begun = Instant::now();
-    assert_eq!(close_code(&mut silent).await, Some(4408));
+    assert_eq!(close_code(&everything(&mut silent).await), Some(4408));
     assert!((2.0..8.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
     // One that answers stays.
     let mut client = replica.connect("").await;
@@ -100,6 +118,28 @@ async fn a_client_that_takes_nothing_is_let_go_and_told_why() {
     assert_eq!(close, 4408);
     assert!(updates.len() > 10);
     unbroken(&updates);
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_any_more_is_dropped_and_costs_no_time() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[&FAST[..], &[("BTCFEED_WRITE_STALL", "1s")]].concat()).await;
+    let before = replica.descriptors();
+    let mut stuck = Vec::new();
+    for path in ["/v1/ws", "/v1/prices/stream"] {
+        for remembered in ["", &format!("&client_id=shop-{}", stuck.len())] {
+            let query = format!("format=full&currency=USD,EUR{remembered}");
+            stuck.push((format!("{path}?{query}"), raw_at(&replica, path, &query, b"").await));
+        }
+    }
+    for (asked, socket) in &stuck {
+        until(&format!("{asked} to be let go"), async || !is_established(socket)).await;
+    }
+    until("every place to be given back", async || replica.descriptors() <= before).await;
+    let (before, begun) = (replica.processor_time(), Instant::now());
+    until("some time to pass", async || begun.elapsed() > Duration::from_secs(1)).await;
+    let used = replica.processor_time() - before;
+    assert!(used < Duration::from_millis(500), "{used:?} of a second, with nobody to serve");
 }
 
 /// Frames of a server, as they came.

@@ -3,7 +3,7 @@
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, entries, soon, unbroken, until};
+use crate::support::{World, embedded, entries, is_established, soon, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -189,14 +189,6 @@ async fn a_reader_that_takes_nothing_is_let_go() {
     socket.readable().await.unwrap();
     assert!(is_established(&socket));
     until("the server to give the connection up", async || !is_established(&socket)).await;
-}
-
-/// Whether the other end of a connection on this machine is open still (`proc_pid_net(5)`: addresses in hexadecimal, and
-/// state 01).
-fn is_established(socket: &TcpStream) -> bool {
-    let (here, there) = (socket.local_addr().unwrap().port(), socket.peer_addr().unwrap().port());
-    let other_end = format!(":{there:04X} 0100007F:{here:04X} 01 ");
-    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&other_end)
 }
 
 #[tokio::test]

@@ -5,19 +5,21 @@
 //! its client goes to the reactor. Whatever else it answers is dropped, and the HTTP server finds the request where it was:
 //! so all rules stand in the handler, and this only saves work.
 
-use super::Peer;
+use super::{HEAD_DEADLINE, Peer};
 use crate::server::reactor::{Reactor, Wire};
 use crate::session::Session;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE, EXPECT, TRANSFER_ENCODING};
-use axum::http::{Method, Request, Response, StatusCode, Version};
+use axum::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use rustix::net::{RecvFlags, recv};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
@@ -55,18 +57,26 @@ pub(in crate::server) struct Front {
 
 impl Front {
     /// Answers a connection whose first request has begun to come, if it is one for a stream; gives it back if not.
-    pub(super) async fn answer(&self, stream: TcpStream, peer: &Peer, router: &Router) -> Option<TcpStream> {
+    /// Whoever waits too long for that is dropped.
+    pub(super) async fn answer(
+        &self,
+        stream: TcpStream,
+        peer: &Peer,
+        router: &Router,
+        stop: &CancellationToken,
+    ) -> Option<TcpStream> {
         let Some((mut request, head_bytes)) = self.peek(&stream) else { return Some(stream) };
         let slot = Slot::default();
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(slot.clone());
-        // A router always answers.
-        let Ok(response) = router.clone().oneshot(request).await;
+        let answering = timeout(HEAD_DEADLINE, router.clone().oneshot(request));
+        // A router always answers, but a store that is asked where a client was may not.
+        let Ok(Ok(response)) = stop.run_until_cancelled(answering).await? else { return None };
         let Some(Stream { wire, greeting, session }) = slot.take() else { return Some(stream) };
         let taken_over = read_exactly(&stream, head_bytes).and_then(|()| stream.into_std());
         match taken_over {
             Ok(stream) => {
-                let head = [head_of(&response), greeting.to_vec()].concat().into();
+                let head = [head_of(&response), greeting.to_vec()].concat();
                 self.reactor.adopt(stream, wire, session, peer.clone(), head, Box::default());
             }
             Err(error) => debug!(%error, "a connection is gone before it is answered"),
@@ -89,14 +99,18 @@ fn request_of(bytes: &[u8]) -> Option<(Request<Body>, usize)> {
     let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
     let mut parsed = httparse::Request::new(&mut headers);
     let Ok(httparse::Status::Complete(head_bytes)) = parsed.parse(bytes) else { return None };
-    let version = if parsed.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
-    let mut request = Request::builder().method(parsed.method?).uri(parsed.path?).version(version);
+    let is_http_11 = parsed.version == Some(1);
+    let mut request = Request::builder().method(parsed.method?).uri(parsed.path?);
     for header in parsed.headers.iter() {
         request = request.header(header.name, header.value);
     }
     let request = request.body(Body::empty()).ok()?;
     let has = |name| request.headers().contains_key(name);
-    let plain = request.method() == Method::GET && !has(CONTENT_LENGTH) && !has(TRANSFER_ENCODING) && !has(EXPECT);
+    let plain = is_http_11
+        && request.method() == Method::GET
+        && !has(CONTENT_LENGTH)
+        && !has(TRANSFER_ENCODING)
+        && !has(EXPECT);
     plain.then_some((request, head_bytes))
 }
 
@@ -148,6 +162,7 @@ mod tests {
             "GET /v1/ws HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
             "GET /v1/ws HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "GET /v1/ws HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+            "GET /v1/ws HTTP/1.0\r\n\r\n",
             "GET /v1/ws HTTP/2.0\r\n\r\n",
             "GET /v1/ws HTTP/1.1\r\nno header\r\n\r\n",
             "GET  HTTP/1.1\r\n\r\n",

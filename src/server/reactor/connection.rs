@@ -12,7 +12,8 @@ use bytes::Bytes;
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use std::io::{ErrorKind, Read};
+use socket2::SockRef;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,9 +47,9 @@ enum Phase {
     Following,
     /// A part of the history is being read for it.
     Loading(oneshot::Receiver<Vec<Arc<Entry>>>),
-    /// It is to be let go with these words, once it is written down where it is.
-    Settling(oneshot::Receiver<()>, Box<Bytes>),
-    /// Its goodbye is on the way. It is dropped as soon as that is sent if it `hung_up`, and at `until` in any case.
+    /// It is to be let go with these words, once it is written down where it is, and dropped at `until` in any case.
+    Settling { settled: oneshot::Receiver<()>, farewell: Box<Bytes>, until: Instant, hung_up: bool },
+    /// Its goodbye is on the way. It is dropped as soon as that is sent if it `hung_up`.
     Leaving { until: Instant, hung_up: bool },
     /// Everything is said. Dropping it with something unread would reset the connection, and the client might never see
     /// the goodbye: so it is for the client to close.
@@ -111,15 +112,12 @@ impl Connection {
         }
     }
 
-    /// With something to be sent before anything else.
-    pub(super) fn with_head(mut self, head: Bytes) -> Connection {
-        self.outgoing.push(head);
-        self
-    }
-
-    /// Has the poll tell, under this token, when the socket can be read or, after it was full, written to.
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
-        self.stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    /// Sends `head` before anything is read, and has the poll tell, under this token, when the socket can be read or, after
+    /// it was full, written to.
+    pub(super) fn begin(&mut self, head: &[u8], registry: &Registry, token: Token) -> io::Result<()> {
+        self.stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
+        // A socket that nothing was written to takes a head whole.
+        if head.is_empty() { Ok(()) } else { self.stream.write_all(head) }
     }
 
     /// Whether it has nothing on its way, and wants to know when the feed moves.
@@ -135,8 +133,8 @@ impl Connection {
     /// When [`overdue`](Self::overdue) is to be called at the latest.
     pub(super) fn deadline(&self, shared: &Shared) -> Instant {
         match self.phase {
-            Phase::Leaving { until, .. } | Phase::Lingering { until } => until,
-            _ => {
+            Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => until,
+            Phase::Following | Phase::Loading(_) => {
                 let (Heartbeat::SendAt(at) | Heartbeat::AnswerBy(at)) = self.heartbeat;
                 let stalled = self.stalled_since.map(|since| since + shared.sessions.limits.write_stall);
                 [stalled, self.ask_at].into_iter().flatten().fold(at, Instant::min)
@@ -163,8 +161,7 @@ impl Connection {
             Phase::Following | Phase::Loading(_) => {
                 self.attempt(shared, now, |_, _, _| Err(End::Leave(Goodbye::Draining)))
             }
-            Phase::Settling(..) => Wish::Rest,
-            Phase::Leaving { until, .. } | Phase::Lingering { until } => {
+            Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => {
                 *until = (*until).min(now + CLOSE_DEADLINE);
                 Wish::Rest
             }
@@ -199,20 +196,17 @@ impl Connection {
         self.outgoing.keep_only_what_was_begun(|piece, sent| self.wire.message_end(piece, sent));
         (self.pong, self.stalled_since) = (None, None);
         let hung_up = matches!(end, End::Closed(_));
-        if let Some(bookmark) = self.session.take_bookmark() {
-            let (done, settled) = oneshot::channel();
-            self.phase = Phase::Settling(settled, Box::new(farewell));
-            return Some(Wish::Settle { bookmark, done });
-        }
-        self.say_goodbye(farewell, hung_up, shared, now);
-        None
-    }
-
-    fn say_goodbye(&mut self, farewell: Bytes, hung_up: bool, shared: &Shared, now: Instant) {
         // A client that reads slowly may find out why it is let go; a replica that stops does not wait that long for it.
         let patience = if shared.is_draining() { Duration::ZERO } else { shared.sessions.limits.write_stall };
+        let until = now + patience.max(CLOSE_DEADLINE);
+        if let Some(bookmark) = self.session.take_bookmark() {
+            let (done, settled) = oneshot::channel();
+            self.phase = Phase::Settling { settled, farewell: Box::new(farewell), until, hung_up };
+            return Some(Wish::Settle { bookmark, done });
+        }
         self.outgoing.push(farewell);
-        self.phase = Phase::Leaving { until: now + patience.max(CLOSE_DEADLINE), hung_up };
+        self.phase = Phase::Leaving { until, hung_up };
+        None
     }
 
     /// Reads what has come, then says what there is to say.
@@ -248,7 +242,9 @@ impl Connection {
 
     /// The client sends nothing more. If it was being let go, it gets what is on the way all the same.
     fn hear_no_more(&mut self) -> Result<(), End> {
-        let Phase::Leaving { hung_up, .. } = &mut self.phase else { return Err(End::Gone) };
+        let (Phase::Settling { hung_up, .. } | Phase::Leaving { hung_up, .. }) = &mut self.phase else {
+            return Err(End::Gone);
+        };
         (*hung_up, self.readable) = (true, false);
         Ok(())
     }
@@ -257,11 +253,14 @@ impl Connection {
         if !matches!(self.phase, Phase::Following | Phase::Loading(_)) {
             return Ok(());
         }
-        let (pong, mut answered) = (&mut self.pong, false);
+        let (mut ping, mut answered) = (None, false);
         let heard = self.wire.hear(bytes, &mut |heard| match heard {
-            Heard::Ping(answer) => *pong = Some(Box::new(answer)),
+            Heard::Ping(payload) => ping = Some(payload),
             Heard::Pong => answered = true,
         });
+        if let Some(payload) = ping {
+            self.pong = Some(Box::new(Wire::pong(&payload)));
+        }
         if answered {
             self.heartbeat = Heartbeat::SendAt(next_heartbeat(&self.wire, shared, now));
         }
@@ -317,12 +316,12 @@ impl Connection {
                     // Whoever read it has ended, and so does the process.
                     Err(oneshot::error::TryRecvError::Closed) => return Err(End::Gone),
                 },
-                Phase::Settling(settled, farewell) => {
+                Phase::Settling { settled, farewell, until, hung_up } => {
                     if settled.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
                         return Ok(Some(Wish::Rest));
                     }
-                    let farewell = std::mem::take(&mut **farewell);
-                    self.say_goodbye(farewell, false, shared, now);
+                    self.outgoing.push(std::mem::take(&mut **farewell));
+                    self.phase = Phase::Leaving { until: *until, hung_up: *hung_up };
                 }
                 Phase::Leaving { hung_up: true, .. } => return Err(End::Gone),
                 Phase::Leaving { until, .. } => {
@@ -341,12 +340,22 @@ impl Connection {
     fn judge(&mut self, shared: &Shared, now: Instant) -> Result<(), End> {
         self.ask_at = self.ask_at.filter(|at| *at > now);
         match self.phase {
-            Phase::Leaving { until, .. } | Phase::Lingering { until } if until <= now => return Err(End::Gone),
+            Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => {
+                if now < until {
+                    return Ok(());
+                }
+                // What it did not take must not stay with the kernel, where nothing bounds how many there are.
+                SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
+                return Err(End::Gone);
+            }
             Phase::Following | Phase::Loading(_) => {}
-            _ => return Ok(()),
         }
         if self.stalled_since.is_some_and(|since| since + shared.sessions.limits.write_stall <= now) {
-            return Err(End::Leave(Goodbye::TooSlow));
+            // The kernel tells of room only when much of its buffer is free.
+            if !self.outgoing.write(&self.stream)? {
+                return Err(End::Leave(Goodbye::TooSlow));
+            }
+            self.stalled_since = (!self.outgoing.is_empty()).then_some(now);
         }
         // The answer may be here, unread.
         self.readable = true;
@@ -354,8 +363,12 @@ impl Connection {
         match self.heartbeat {
             Heartbeat::AnswerBy(by) if by <= now => return Err(End::Leave(Goodbye::NoPong)),
             Heartbeat::SendAt(at) if at <= now => {
-                self.outgoing.push(self.wire.heartbeat());
-                self.heartbeat = if self.wire.is_answered() {
+                // What is on its way shows it too, and an answer would have to wait for all of that.
+                let is_said = self.outgoing.is_empty();
+                if is_said {
+                    self.outgoing.push(self.wire.heartbeat());
+                }
+                self.heartbeat = if is_said && self.wire.is_answered() {
                     Heartbeat::AnswerBy(now + shared.sessions.limits.ping_every)
                 } else {
                     Heartbeat::SendAt(next_heartbeat(&self.wire, shared, now))

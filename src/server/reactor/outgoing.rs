@@ -33,13 +33,11 @@ impl Outgoing {
 
     /// Drops everything but the message that was sent in part, which ends where `message_end` says.
     pub(super) fn keep_only_what_was_begun(&mut self, message_end: impl FnOnce(&[u8], usize) -> usize) {
-        self.queue.truncate(usize::from(self.sent > 0));
-        if let Some(first) = self.queue.front_mut() {
-            first.truncate(message_end(first, self.sent));
-            if first.len() == self.sent {
-                *self = Outgoing::default();
-            }
-        }
+        let begun = self.queue.front().filter(|_| self.sent > 0);
+        // A copy, so that the block it is a part of can go.
+        let rest = begun.map(|first| Bytes::copy_from_slice(&first[self.sent..message_end(first, self.sent)]));
+        let queue = rest.into_iter().filter(|rest| !rest.is_empty()).collect();
+        *self = Outgoing { queue, sent: 0 };
     }
 
     /// Writes as much as the socket takes. Whether it took anything.

@@ -30,22 +30,25 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct Mail {
-    newcomers: Vec<Connection>,
+    /// Each with what is to be sent to it first.
+    newcomers: Vec<(Connection, Vec<u8>)>,
     /// The places of connections for which something is done that they waited for.
     told: Vec<usize>,
     /// Whether everybody is to be let go.
     closed: bool,
+    /// Whether there is nobody any more who would read this.
+    ended: bool,
 }
 
 impl Inbox {
-    /// Hands a connection over; one that comes too late is dropped.
-    pub(super) fn adopt(&self, connection: Connection) {
+    /// Hands a connection over, with what is to be sent first. Where nobody is there any more it is dropped.
+    pub(super) fn adopt(&self, connection: Connection, head: Vec<u8>) {
         {
             let mut mail = self.mail();
-            if mail.closed {
+            if mail.ended {
                 return;
             }
-            mail.newcomers.push(connection);
+            mail.newcomers.push((connection, head));
         }
         self.wake();
     }
@@ -63,6 +66,13 @@ impl Inbox {
         }
     }
 
+    /// Whether there are no newcomers, and then there will be none.
+    fn end_if_empty(&self) -> bool {
+        let mut mail = self.mail();
+        mail.ended = mail.newcomers.is_empty();
+        mail.ended
+    }
+
     fn tell(&self, place: usize) {
         self.mail().told.push(place);
         self.wake();
@@ -70,6 +80,17 @@ impl Inbox {
 
     fn mail(&self) -> MutexGuard<'_, Mail> {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sees that nothing is put where nobody takes it out.
+struct Ended<'a>(&'a Inbox);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let mut mail = self.0.mail();
+        mail.ended = true;
+        mail.newcomers.clear();
     }
 }
 
@@ -109,7 +130,10 @@ impl Shard {
     /// Serves its connections until everybody has been let go.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
-        while !(self.leaving && self.connections.is_empty()) {
+        let inbox = self.inbox.clone();
+        // Also where a defect ends this thread.
+        let _ended = Ended(&inbox);
+        while !(self.leaving && self.connections.is_empty() && inbox.end_if_empty()) {
             let rest =
                 if self.turns.is_empty() { self.due.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             match self.poll.poll(&mut events, Some(rest)) {
@@ -149,15 +173,14 @@ impl Shard {
     }
 
     fn read_mail(&mut self) {
-        let Mail { newcomers, told, closed } = {
+        let (newcomers, told, closed) = {
             let mut mail = self.inbox.mail();
-            let closed = mail.closed;
-            std::mem::replace(&mut *mail, Mail { closed, ..Mail::default() })
+            (std::mem::take(&mut mail.newcomers), std::mem::take(&mut mail.told), mail.closed)
         };
         let now = Instant::now();
-        for mut connection in newcomers {
+        for (mut connection, head) in newcomers {
             let place = self.connections.vacant_key();
-            if let Err(error) = connection.register(self.poll.registry(), Token(place)) {
+            if let Err(error) = connection.begin(&head, self.poll.registry(), Token(place)) {
                 debug!(%error, "a connection is gone before it is served");
                 continue;
             }
@@ -169,7 +192,8 @@ impl Shard {
         for place in told {
             self.drive(place, now);
         }
-        if closed && !self.leaving {
+        // Those who come now still do so to be told.
+        if closed {
             self.leaving = true;
             for place in 0..self.extent {
                 if let Some(connection) = self.connections.get_mut(place) {
@@ -221,27 +245,23 @@ impl Shard {
         }
     }
 
+    /// Notes that a connection wants another turn.
+    fn note(&mut self, place: usize) {
+        if !std::mem::replace(&mut self.connections[place].is_noted, true) {
+            self.turns.push(place);
+        }
+    }
+
     /// Does what a connection wants.
     fn grant(&mut self, place: usize, wish: Wish) {
         match wish {
             Wish::Rest => {}
-            Wish::Turn => {
-                if !std::mem::replace(&mut self.connections[place].is_noted, true) {
-                    self.turns.push(place);
-                }
-            }
-            Wish::Load { after, until, mut to } => {
-                let (hub, inbox) = (self.shared.sessions.hub.clone(), self.inbox.clone());
-                self.tasks.spawn(async move {
-                    // Cancel-safe: a client that is gone wants nothing any more.
-                    tokio::select! {
-                        () = to.closed() => {}
-                        entries = load(hub, after, until) => {
-                            to.send(entries).ok();
-                            inbox.tell(place);
-                        }
-                    }
-                });
+            Wish::Turn => self.note(place),
+            Wish::Load { after, until, to } => {
+                let inbox = self.inbox.clone();
+                load(&self.tasks, &self.shared.sessions.hub, after, until, to, move || inbox.tell(place));
+                // There may be more to read meanwhile.
+                self.note(place);
             }
             Wish::Settle { bookmark, done } => {
                 let (sessions, inbox) = (self.shared.sessions.clone(), self.inbox.clone());

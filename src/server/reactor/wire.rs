@@ -17,7 +17,7 @@ pub(in crate::server) enum Wire {
 #[derive(Debug)]
 pub(in crate::server) enum Heard {
     /// It wants this back.
-    Ping(Bytes),
+    Ping(Vec<u8>),
     /// It is there.
     Pong,
 }
@@ -51,7 +51,7 @@ impl Wire {
         let Wire::WebSocket(decoder) = self else { return Ok(()) };
         let mut closed = None;
         let read = decoder.read(bytes, &mut |incoming| match incoming {
-            Incoming::Ping(payload) => say(Heard::Ping(frame::pong(&payload))),
+            Incoming::Ping(payload) => say(Heard::Ping(payload)),
             Incoming::Pong => say(Heard::Pong),
             Incoming::Close(code) => closed = closed.take().or(Some(code)),
         });
@@ -61,6 +61,11 @@ impl Wire {
             (None, Err(violation)) => Err(End::Violated(violation)),
             (None, Ok(())) => Ok(()),
         }
+    }
+
+    /// The answer to a ping.
+    pub(super) fn pong(payload: &[u8]) -> Bytes {
+        frame::pong(payload)
     }
 
     /// What shows that this side is still there.

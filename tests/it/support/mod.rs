@@ -18,6 +18,7 @@ use redis::Redis;
 use replica::Replica;
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -86,6 +87,16 @@ impl World {
 pub fn signal(child: &Child, signal: Signal) {
     let id = child.id().expect("it runs").cast_signed();
     kill_process(Pid::from_raw(id).expect("a process has a number"), signal).unwrap();
+}
+
+/// Whether the other end of a connection on this machine is open still (`proc_pid_net(5)`: addresses in hexadecimal, and
+/// state 01).
+pub fn is_established(socket: &TcpStream) -> bool {
+    // One that was reset has no other end.
+    let Ok(there) = socket.peer_addr().map(|address| address.port()) else { return false };
+    let here = socket.local_addr().unwrap().port();
+    let other_end = format!(":{there:04X} 0100007F:{here:04X} 01 ");
+    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&other_end)
 }
 
 /// One process without Redis.
