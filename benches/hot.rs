@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-/// Allocations are counted, for none should be made for one client.
+/// Allocations are counted: what is called once a client should make few.
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 

@@ -5,7 +5,7 @@ use crate::shared::connection::Door;
 use crate::shared::machine;
 use crate::shared::redis::Redis;
 use crate::shared::server::Server;
-use crate::{NEVER, Plan, TICK_EVERY, measure};
+use crate::{NEVER, Plan, SPARE_DESCRIPTORS, TICK_EVERY, measure};
 use btcfeed::tick::TickId;
 use serde_json::json;
 use std::fmt::Write;
@@ -44,7 +44,8 @@ pub(crate) fn run(growth: Growth, plan: Plan) -> anyhow::Result<(String, Faults)
     match growth {
         Growth::Clients => {
             writeln!(table, "A tick every {TICK_EVERY:?}, WebSocket.\n\n| clients {HEAD}")?;
-            for clients in CLIENTS.into_iter().filter(|clients| *clients <= plan.connections.max(CLIENTS[0])) {
+            let most = machine::most_clients(SPARE_DESCRIPTORS)?;
+            for clients in CLIENTS.into_iter().filter(|clients| *clients <= most) {
                 let plan = Plan { connections: clients, ..plan };
                 faults = faults.and(fan_out(&mut table, &clients.to_string(), TICK_EVERY, plan)?);
             }

@@ -174,9 +174,10 @@ fn die(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Death, V
     let (_, tick) = stack.ticks(1)?;
     rest(plan.interval.saturating_sub(BEFORE_A_TICK + tick.elapsed()));
     eprintln!("replica {} is killed", victim + 1);
+    let (seen, killed_ns) = (stack.seen(), monotonic_ns(Instant::now()));
+    // Its sockets are closed one after the other, so the tick may be here before it is gone.
     stack.replicas[victim].kill()?;
-    let killed_ns = monotonic_ns(Instant::now());
-    let (missed, _) = stack.ticks(1)?;
+    let (missed, _) = stack.until(seen + 1)?;
     let (last, _) = stack.ticks(2)?;
     let reports = stack.report(&last)?;
     let wave = *waves(&reports).get(missed.as_str()).context("nobody got the tick after the death")?;

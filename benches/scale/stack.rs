@@ -113,17 +113,26 @@ impl Stack {
     /// Waits for so many more ticks: the id of the last, and when it was here.
     pub(crate) fn ticks(&mut self, count: usize) -> anyhow::Result<(String, Instant)> {
         self.look()?;
-        let wanted = self.witness.ids().len() + count;
-        let (began, deadline) = (Instant::now(), self.interval * 3 + Duration::from_secs(10));
+        self.until(self.seen() + count)
+    }
+
+    /// How many ticks have been read.
+    pub(crate) fn seen(&self) -> usize {
+        self.witness.ids().len()
+    }
+
+    /// Waits for the tick with this number, counted from one: its id, and when it was here at the latest.
+    pub(crate) fn until(&mut self, number: usize) -> anyhow::Result<(String, Instant)> {
+        let deadline = self.interval * 3 + Duration::from_secs(10);
         let mut newest = Instant::now();
-        while self.witness.ids().len() < wanted {
-            ensure!(newest.elapsed() < deadline, "no tick for {deadline:?}, {:?} after the first", began.elapsed());
+        while self.seen() < number {
+            ensure!(newest.elapsed() < deadline, "no tick for {deadline:?}");
             rest(Duration::from_millis(1));
             if self.look()? {
                 newest = Instant::now();
             }
         }
-        let id = self.witness.ids().last().context("no tick")?;
+        let id = self.witness.ids().get(number - 1).context("no tick")?;
         Ok((String::from_utf8_lossy(id).into_owned(), newest))
     }
 

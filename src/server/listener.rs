@@ -49,8 +49,9 @@ const LAST_ANSWER: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(3);
 /// The lifetime of a connection over the limit.
 const REFUSED_LIFETIME: Duration = Duration::from_secs(2);
-/// Connections that wait to be accepted; the kernel's own bound (`net.core.somaxconn`) may be lower.
-const BACKLOG: i32 = 4096;
+/// Connections that wait to be accepted: as many as the kernel allows (`net.core.somaxconn`). One for which there is no room tries
+/// again after a second, which is long where thousands come back at once.
+const BACKLOG: i32 = 65_535;
 /// The kernel's buffer for what a client has not read yet. Without a bound it grows to 4 MiB for a slow client.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 /// The pause after an accept that failed.
