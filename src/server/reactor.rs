@@ -8,6 +8,7 @@
 //! wakes the shard when it is done.
 
 mod connection;
+mod heartbeat;
 mod outgoing;
 mod shard;
 mod wire;

@@ -2,6 +2,7 @@
 //!
 //! It never waits. It reads and writes what the socket has and takes at the moment, and tells its shard what it wants next.
 
+use super::heartbeat::Heartbeat;
 use super::outgoing::Outgoing;
 use super::{End, Heard, Shared, Wire};
 use crate::feed::Entry;
@@ -13,7 +14,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,8 +26,6 @@ pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 /// Bytes read at once; and how many reads, or writes, a connection may have in a row before others have their turn.
 const READ_BYTES: usize = 2048;
 const IN_A_ROW: usize = 4;
-/// Heartbeats of different clients that are due at nearly the same time are sent together.
-const HEARTBEAT_GRAIN_MS: u64 = 250;
 
 /// What a connection wants from its shard.
 pub(super) enum Wish {
@@ -54,12 +53,6 @@ enum Phase {
     /// Everything is said. Dropping it with something unread would reset the connection, and the client might never see
     /// the goodbye: so it is for the client to close.
     Lingering { until: Instant },
-}
-
-#[derive(Clone, Copy)]
-enum Heartbeat {
-    SendAt(Instant),
-    AnswerBy(Instant),
 }
 
 /// A client's end of a stream, seen from here.
@@ -97,7 +90,7 @@ impl Connection {
     ) -> Connection {
         Connection {
             stream: TcpStream::from_std(stream),
-            heartbeat: Heartbeat::SendAt(next_heartbeat(&wire, shared, Instant::now())),
+            heartbeat: Heartbeat::after(Instant::now(), &wire, shared),
             wire,
             session,
             outgoing: Outgoing::default(),
@@ -112,12 +105,26 @@ impl Connection {
         }
     }
 
-    /// Sends `head` before anything is read, and has the poll tell, under this token, when the socket can be read or, after
-    /// it was full, written to.
-    pub(super) fn begin(&mut self, head: &[u8], registry: &Registry, token: Token) -> io::Result<()> {
-        self.stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)?;
-        // A socket that nothing was written to takes a head whole.
-        if head.is_empty() { Ok(()) } else { self.stream.write_all(head) }
+    /// Has the poll tell, under this token, when the socket can be read or, after it was full, written to.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.stream.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Begins with `head`, before anything is read. What the session says first goes out in the same packet.
+    pub(super) fn begin(&mut self, head: Vec<u8>, shared: &Shared, now: Instant) -> Wish {
+        self.attempt(shared, now, |connection, shared, now| {
+            if head.is_empty() {
+                return connection.converse(shared, now);
+            }
+            connection.outgoing.push(head.into());
+            let said = connection.fill(shared, now);
+            // A socket that nothing was written to takes a head whole, so nothing can cut it.
+            connection.outgoing.write(&connection.stream)?;
+            match said? {
+                Some(Wish::Rest) | None => connection.converse(shared, now),
+                Some(wish) => Ok(wish),
+            }
+        })
     }
 
     /// Whether it has nothing on its way, and wants to know when the feed moves.
@@ -135,9 +142,8 @@ impl Connection {
         match self.phase {
             Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => until,
             Phase::Following | Phase::Loading(_) => {
-                let (Heartbeat::SendAt(at) | Heartbeat::AnswerBy(at)) = self.heartbeat;
                 let stalled = self.stalled_since.map(|since| since + shared.sessions.limits.write_stall);
-                [stalled, self.ask_at].into_iter().flatten().fold(at, Instant::min)
+                [stalled, self.ask_at].into_iter().flatten().fold(self.heartbeat.due(), Instant::min)
             }
         }
     }
@@ -262,7 +268,7 @@ impl Connection {
             self.pong = Some(Box::new(Wire::pong(&payload)));
         }
         if answered {
-            self.heartbeat = Heartbeat::SendAt(next_heartbeat(&self.wire, shared, now));
+            self.heartbeat = Heartbeat::after(now, &self.wire, shared);
         }
         heard
     }
@@ -371,18 +377,11 @@ impl Connection {
                 self.heartbeat = if is_said && self.wire.is_answered() {
                     Heartbeat::AnswerBy(now + shared.sessions.limits.ping_every)
                 } else {
-                    Heartbeat::SendAt(next_heartbeat(&self.wire, shared, now))
+                    Heartbeat::after(now, &self.wire, shared)
                 };
             }
             _ => {}
         }
         Ok(())
     }
-}
-
-/// When a heartbeat is due that is sent every so often.
-fn next_heartbeat(wire: &Wire, shared: &Shared, now: Instant) -> Instant {
-    let every = if wire.is_answered() { shared.sessions.limits.ping_every } else { shared.heartbeat };
-    let since = u64::try_from((now + every - shared.began).as_millis()).unwrap_or(u64::MAX);
-    shared.began + Duration::from_millis(since.next_multiple_of(HEARTBEAT_GRAIN_MS))
 }

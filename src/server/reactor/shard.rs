@@ -180,13 +180,14 @@ impl Shard {
         let now = Instant::now();
         for (mut connection, head) in newcomers {
             let place = self.connections.vacant_key();
-            if let Err(error) = connection.begin(&head, self.poll.registry(), Token(place)) {
+            if let Err(error) = connection.register(self.poll.registry(), Token(place)) {
                 debug!(%error, "a connection is gone before it is served");
                 continue;
             }
             self.connections.insert(connection);
             self.extent = self.extent.max(place + 1);
-            self.drive(place, now);
+            let wish = self.connections[place].begin(head, &self.shared, now);
+            self.grant(place, wish);
         }
         // Where another connection has the place by now, that looks for nothing, which costs nothing.
         for place in told {
