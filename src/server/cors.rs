@@ -1,7 +1,7 @@
 //! Which pages of other origins may read the feed in a browser.
 
 use axum::http::header::{CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, LINK, ORIGIN, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use std::net::Ipv6Addr;
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -31,10 +31,12 @@ impl Cors {
 
     /// Whether a page may open a WebSocket. Browsers leave that to the server, and send the page's origin (RFC 6455 §10.2);
     /// the pages of this server itself always may.
-    pub(super) fn admits(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let (Cors::Only(origins), Some(origin)) = (self, headers.get(ORIGIN)) else { return true };
         let host_of = |origin: &HeaderValue| Some(origin.to_str().ok()?.split_once("://")?.1.to_owned());
-        let own = host_of(origin).is_some_and(|host| headers.get(HOST).is_some_and(|own| own == host.as_str()));
+        // Over HTTP/2 the host stands in the URI (RFC 9113 §8.3.1).
+        let own = uri.authority().map(|own| own.as_str().as_bytes()).or(headers.get(HOST).map(HeaderValue::as_bytes));
+        let own = host_of(origin).is_some_and(|host| own == Some(host.as_bytes()));
         own || origins.contains(origin)
     }
 

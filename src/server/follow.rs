@@ -1,5 +1,5 @@
-//! A client's session, played out for transports that ask for what to send when they have room for it: gRPC, and events
-//! where the HTTP server has the socket. (The reactor, which has sockets of its own to watch, plays sessions itself.)
+//! A client's session, played out for transports that ask for what to send when they have room for it: whatever has no raw
+//! socket. (Where there is one the reactor watches it, and plays the session itself.)
 
 use super::State;
 use crate::feed::Entry;
@@ -137,8 +137,13 @@ impl Follower {
         }
     }
 
-    async fn leave(&mut self, goodbye: Goodbye) -> Turn {
+    /// Writes down how far the client is, which is where everything had been taken for the last time.
+    pub(super) async fn close(&mut self) {
         self.state.sessions.close(&mut self.session).await;
+    }
+
+    async fn leave(&mut self, goodbye: Goodbye) -> Turn {
+        self.close().await;
         tracing::debug!(?goodbye, cursor = %self.session.cursor(), "a client is let go");
         Turn::Leave(goodbye)
     }

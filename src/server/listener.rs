@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::http::Request;
 use axum::response::{IntoResponse, Response};
 use flow::{Flow, Watched};
-use gate::{Gate, Turn};
+use gate::Gate;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::http2;
@@ -138,17 +138,17 @@ impl Connection {
             },
             _ => stream,
         };
-        let peer = self.peer.clone();
-        let answer = move |mut request: Request<Incoming>, router: Router| {
-            request.extensions_mut().insert(peer.clone());
+        let answer = |mut request: Request<Incoming>, router: Router, peer: Peer| {
+            request.extensions_mut().insert(peer);
             router.oneshot(request.map(Body::new))
         };
+        let peer = self.peer.clone();
         let served = match protocol {
             Protocol::Http1 => {
                 let flow = Arc::<Flow>::default();
                 let watched = flow.clone();
                 let service = service_fn(move |request| {
-                    let (answering, flow) = (answer(request, router.clone()), watched.clone());
+                    let (answering, flow) = (answer(request, router.clone(), peer.clone()), watched.clone());
                     async { Ok::<_, Infallible>(watch(answering.await.into_response(), flow, None)) }
                 });
                 let connection = protocol::http1(HEAD_DEADLINE).serve_connection(TokioIo::new(stream), service);
@@ -156,15 +156,14 @@ impl Connection {
                 flow.watch(self.limits.write_stall, live).await
             }
             Protocol::Http2 => {
-                let peer = self.peer.clone();
                 let service = service_fn(move |request| {
-                    let turn = peer.begin();
-                    let router = if turn.is_some() { router.clone() } else { full::router() };
-                    let answering = answer(request, router);
+                    let begun = peer.begin();
+                    let router = if begun.is_some() { router.clone() } else { full::router() };
+                    let answering = answer(request, router, begun.as_ref().unwrap_or(&peer).clone());
                     // Run by the stream's own task.
                     async {
                         let response = answering.await.into_response();
-                        Ok::<_, Infallible>(watch(response, protocol::stream_flow(), turn))
+                        Ok::<_, Infallible>(watch(response, protocol::stream_flow(), begun))
                     }
                 });
                 let server = protocol::http2(self.tasks.clone(), &self.limits);
@@ -218,6 +217,6 @@ pub(super) fn bound_silence(socket: &impl AsFd, bound: Option<Duration>) -> io::
     Ok(())
 }
 
-fn watch(response: Response, flow: Arc<Flow>, turn: Option<Turn>) -> Response {
-    response.map(|body| Body::new(Watched::new(body, flow, turn)))
+fn watch(response: Response, flow: Arc<Flow>, request: Option<Peer>) -> Response {
+    response.map(|body| Body::new(Watched::new(body, flow, request)))
 }

@@ -184,8 +184,8 @@ impl Server {
 
 fn router(state: Arc<State>) -> Router {
     let (router, openapi) = OpenApiRouter::with_openapi(docs::head())
-        .routes(routes!(ws::connect))
-        .routes(docs::short_form("/ws", routes!(ws::connect)))
+        .routes(ws::route())
+        .routes(docs::short_form("/ws", ws::route()))
         .routes(routes!(sse::connect))
         .routes(docs::short_form("/prices/stream", routes!(sse::connect)))
         .routes(routes!(latest::latest))

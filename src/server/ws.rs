@@ -1,6 +1,8 @@
-//! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2). Behind it the raw socket goes to the [reactor](super::reactor): from
-//! the front, if the request came there, or else out of the HTTP server's hands.
+//! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2), and its form over HTTP/2, a CONNECT (RFC 8441 §5). Behind it the raw
+//! socket goes to the [reactor](super::reactor): from the front, if the request came there, or else out of the HTTP server's
+//! hands. Where there is no raw socket a library speaks ([`fallback`]).
 
+mod fallback;
 pub(in crate::server) mod frame;
 
 #[cfg(any(test, fuzzing))]
@@ -8,7 +10,7 @@ pub(super) use frame::oracle::fuzz;
 
 use super::State;
 use super::docs::{answers, parameters};
-use super::listener::{Peer, Slot};
+use super::listener::{OpenStream, Peer, Slot};
 use super::problem::Problem;
 use super::query::read_subscription;
 use super::reactor::Wire;
@@ -18,26 +20,36 @@ use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header::HeaderName};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header::HeaderName};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use frame::Decoder;
+use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
+use std::io;
 use std::sync::Arc;
 use tokio::net::TcpStream;
 use tracing::debug;
+use utoipa_axum::router::UtoipaMethodRouter;
+use utoipa_axum::routes;
 
 /// What is appended to the client's key (§1.3).
 const KEY_SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// The door. What is described is how it is opened over HTTP/1.
+pub(super) fn route() -> UtoipaMethodRouter<Arc<State>> {
+    let (schemas, paths, handler) = routes!(connect);
+    (schemas, paths, handler.connect(connect))
+}
+
 /// The feed over WebSocket
 ///
 /// The replay, if `since` or `after` says where to begin, then live: one JSON object a message. `/asyncapi.json` describes each,
-/// and the close codes.
+/// and the close codes. Over HTTP/2 the handshake is an extended CONNECT (RFC 8441), which is answered with 200.
 #[utoipa::path(
     get, path = "/v1/ws", tag = "streams", operation_id = "websocket",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -60,58 +72,95 @@ pub(super) async fn connect(
     // The query first, so that a mistake in it can be seen with any HTTP client.
     let query = request.uri().query().unwrap_or_default();
     let subscription = read_subscription(query, Format::Timedate, state.offer)?;
-    if !state.cors.admits(request.headers()) {
+    if !state.cors.admits(request.uri(), request.headers()) {
         let detail = "pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
-    let accept = accept_key(request.method(), request.headers())?;
-    let session = state.open(&subscription, Framing::WebSocket).await?;
-    let wire = Wire::WebSocket(Decoder::default());
-    if let Some(Extension(slot)) = slot {
-        slot.fill(wire, Bytes::new(), session);
-    } else {
-        let upgrade = hyper::upgrade::on(&mut request);
-        let tasks = state.tasks.clone();
-        tasks.spawn(serve(state, upgrade, wire, session, peer));
+    if request.version() < Version::HTTP_11 {
+        // An HTTP/1.0 client knows of no upgrade (RFC 9110 §7.8).
+        return Err(upgrade_required("a WebSocket reads HTTP/1.1 or HTTP/2"));
     }
+    let answer = match request.extensions().get::<Protocol>() {
+        Some(protocol) => {
+            check_connect(protocol.as_str(), request.headers())?;
+            StatusCode::OK.into_response()
+        }
+        None => switching(accept_key(request.method(), request.headers())?),
+    };
+    let session = state.open(&subscription, Framing::WebSocket).await?;
+    if let Some(Extension(slot)) = slot {
+        slot.fill(Wire::WebSocket(Decoder::default()), Bytes::new(), session);
+    } else {
+        let (upgrade, open) = (hyper::upgrade::on(&mut request), peer.open_stream());
+        let tasks = state.tasks.clone();
+        tasks.spawn(serve(state, upgrade, session, peer, open));
+    }
+    Ok(answer)
+}
+
+/// The answer to a handshake over HTTP/1.
+fn switching(accept: HeaderValue) -> Response {
     let headers = [
         (CONNECTION, HeaderValue::from_static("upgrade")),
         (UPGRADE, HeaderValue::from_static("websocket")),
         (SEC_WEBSOCKET_ACCEPT, accept),
     ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
 }
 
-async fn serve(state: Arc<State>, upgrade: OnUpgrade, wire: Wire, session: Session, peer: Peer) {
-    match upgrade.await.map_err(anyhow::Error::from).and_then(raw_socket) {
-        Ok((stream, early)) => state.reactor.adopt(stream, wire, session, peer, Vec::new(), early),
-        Err(error) => debug!(%error, "a WebSocket handshake was not finished"),
+async fn serve(state: Arc<State>, upgrade: OnUpgrade, session: Session, peer: Peer, open: OpenStream) {
+    let gone = |error: &dyn std::error::Error| debug!(%error, "a WebSocket handshake was not finished");
+    match upgrade.await.map(raw_socket) {
+        Ok(Ok(Ok((stream, early)))) => {
+            state.reactor.adopt(stream, Wire::WebSocket(Decoder::default()), session, peer, Vec::new(), early);
+        }
+        Ok(Err(upgraded)) => Box::pin(fallback::serve(state, upgraded, session, peer, open)).await,
+        Ok(Ok(Err(error))) => gone(&error),
+        Err(error) => gone(&error),
     }
 }
 
-/// The socket under an upgraded connection, and what the client sent early.
-fn raw_socket(upgraded: Upgraded) -> anyhow::Result<(std::net::TcpStream, Box<[u8]>)> {
-    let parts = upgraded.downcast::<TokioIo<TcpStream>>().map_err(|_| anyhow::anyhow!("not a plain TCP connection"))?;
+/// A socket, and what the client sent early.
+type Raw = (std::net::TcpStream, Box<[u8]>);
+
+/// The socket under an upgraded connection; the connection, if no socket is all that is under it.
+fn raw_socket(upgraded: Upgraded) -> Result<io::Result<Raw>, Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>()?;
     // Copied, since it is the HTTP server's buffer: kept, it would be most of what a connection costs.
-    Ok((parts.io.into_inner().into_std()?, parts.read_buf[..].into()))
+    Ok(parts.io.into_inner().into_std().map(|stream| (stream, parts.read_buf[..].into())))
+}
+
+/// Whether one of a header's words is this.
+fn has(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+fn upgrade_required(detail: &str) -> Problem {
+    let expected = [(UPGRADE, "websocket"), (CONNECTION, "upgrade"), (SEC_WEBSOCKET_VERSION, "13")];
+    Problem::new(StatusCode::UPGRADE_REQUIRED, detail).with(&expected)
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
+    let known = has(headers, SEC_WEBSOCKET_VERSION, "13");
+    known.then_some(()).ok_or_else(|| upgrade_required("Sec-WebSocket-Version reads 13"))
+}
+
+/// Whether an extended CONNECT is a handshake as RFC 8441 §5 demands it: there are no keys in it.
+fn check_connect(protocol: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    if protocol != "websocket" {
+        let detail = format!(":protocol reads websocket, got {protocol:?}");
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
+    }
+    check_version(headers)
 }
 
 /// The answer to the client's key, if the request is a handshake as §4.2.1 demands it.
 fn accept_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Problem> {
-    let has = |name: HeaderName, token: &str| {
-        let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
-    };
-    let upgrade = |detail: &str| {
-        let expected = [(UPGRADE, "websocket"), (CONNECTION, "upgrade"), (SEC_WEBSOCKET_VERSION, "13")];
-        Problem::new(StatusCode::UPGRADE_REQUIRED, detail).with(&expected)
-    };
-    if method != Method::GET || !has(CONNECTION, "upgrade") || !has(UPGRADE, "websocket") {
-        return Err(upgrade("this is a WebSocket: connect with ws:// or wss://"));
+    if method != Method::GET || !has(headers, CONNECTION, "upgrade") || !has(headers, UPGRADE, "websocket") {
+        return Err(upgrade_required("this is a WebSocket: connect with ws:// or wss://"));
     }
-    if !has(SEC_WEBSOCKET_VERSION, "13") {
-        return Err(upgrade("Sec-WebSocket-Version reads 13"));
-    }
+    check_version(headers)?;
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
         return Err(Problem::bad_request("Sec-WebSocket-Key reads 16 bytes in base64"));

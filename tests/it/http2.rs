@@ -68,7 +68,7 @@ async fn the_other_doors_are_open_over_http2() {
     let over_http1 = replica.get("/v1/prices?format=full&limit=1").await.1;
     assert_eq!(answer.text().await.unwrap(), over_http1);
     assert_eq!(get("/nowhere").await.status(), 404);
-    assert_eq!(get("/v1/ws").await.status(), 426, "a WebSocket needs HTTP/1");
+    assert_eq!(get("/v1/ws").await.status(), 426, "a WebSocket begins with CONNECT");
     let mut events = get("/v1/prices/stream?format=full").await;
     let mut text = String::new();
     while text.matches("\"type\":\"tick\"").count() < 3 {

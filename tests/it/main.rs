@@ -33,3 +33,4 @@ mod stranger;
 mod stream;
 mod support;
 mod watch;
+mod ws_over_http2;

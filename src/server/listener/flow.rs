@@ -4,9 +4,10 @@
 //! whose body gave something and is not asked again, however well the client's library answers pings meanwhile. Bodies go
 //! out in small pieces, so that this is soon, and that little is kept for such a client until then.
 
-use super::gate::Turn;
+use super::Peer;
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ const PIECE_BYTES: usize = 16 * 1024;
 pub(super) struct Flow {
     /// Since when the body has not been asked for more. A std lock: held for an instant, never across an await.
     unasked_since: Mutex<Option<Instant>>,
+    /// Whoever watches.
+    watcher: AtomicWaker,
 }
 
 impl Flow {
@@ -30,6 +33,7 @@ impl Flow {
         let mut serving = pin!(serving);
         let mut timer = pin!(sleep(stall));
         std::future::poll_fn(|context| {
+            self.watcher.register(context.waker());
             if let Poll::Ready(output) = serving.as_mut().poll(context) {
                 return Poll::Ready(Some(output));
             }
@@ -40,6 +44,12 @@ impl Flow {
             timer.as_mut().poll(context).map(|()| None)
         })
         .await
+    }
+
+    /// Nothing more is given: what was given last has to be taken from now on in time.
+    pub(super) fn finish(&self) {
+        *self.lock() = Some(Instant::now());
+        self.watcher.wake();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
@@ -54,12 +64,12 @@ pub(super) struct Watched {
     rest: Bytes,
     flow: Arc<Flow>,
     /// The request is under way until its answer is gone.
-    _turn: Option<Turn>,
+    _request: Option<Peer>,
 }
 
 impl Watched {
-    pub(super) fn new(inner: Body, flow: Arc<Flow>, turn: Option<Turn>) -> Watched {
-        Watched { inner, rest: Bytes::new(), flow, _turn: turn }
+    pub(super) fn new(inner: Body, flow: Arc<Flow>, request: Option<Peer>) -> Watched {
+        Watched { inner, rest: Bytes::new(), flow, _request: request }
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
@@ -163,6 +173,17 @@ mod tests {
         let watching = tokio::time::timeout(STALL * 10, flow.watch(STALL, serving));
         assert_eq!(watching.await, Ok(None));
         assert_eq!(begun.elapsed(), STALL / 2 * 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_given_last_by_another_task_has_to_be_taken_in_time_too() {
+        let (flow, begun) = (Flow::default(), Instant::now());
+        let giving = async {
+            sleep(STALL * 3).await;
+            flow.finish();
+        };
+        let (watched, ()) = tokio::join!(flow.watch(STALL, std::future::pending::<()>()), giving);
+        assert_eq!((watched, begun.elapsed()), (None, STALL * 4));
     }
 
     #[tokio::test(start_paused = true)]

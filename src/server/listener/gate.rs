@@ -1,6 +1,8 @@
 //! How many clients there may be, and are. Over HTTP/1 a connection is a client; over HTTP/2 each request under way is one,
 //! or a single connection could have as many subscriptions and long answers as it likes.
 
+use super::flow::Flow;
+use super::protocol;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -16,19 +18,24 @@ pub(super) struct Gate {
     refused: AtomicUsize,
 }
 
-/// A connection's place among those that are allowed, given back when the last copy of it is dropped.
+/// A client's place among those that are allowed, given back when the last copy of it is dropped: a connection's, or that of
+/// a request on a connection that may have many.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct Peer {
     place: Arc<Place>,
+    _turn: Option<Arc<Turn>>,
 }
 
 /// A request under way on a connection that may have many.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Place>);
+struct Turn(Arc<Place>);
 
 /// An answer that has no end of its own. While there is one, its connection is not too old to go on.
 #[derive(Debug)]
-pub(in crate::server) struct OpenStream(Arc<Place>);
+pub(in crate::server) struct OpenStream {
+    place: Arc<Place>,
+    flow: Arc<Flow>,
+}
 
 #[derive(Debug)]
 struct Place {
@@ -55,7 +62,7 @@ impl Gate {
         }
         let (turns, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let place = Place { gate: self.clone(), allowed, turns, streams, idle: Notify::new() };
-        Some((Peer { place: Arc::new(place) }, allowed))
+        Some((Peer { place: Arc::new(place), _turn: None }, allowed))
     }
 }
 
@@ -73,19 +80,22 @@ impl Drop for Place {
 }
 
 impl Peer {
-    /// To be held for as long as a request is under way; `None` if this replica has all the clients that it takes.
-    pub(super) fn begin(&self) -> Option<Turn> {
+    /// The place of a request, to be held for as long as that is under way; `None` if this replica has all the clients that it
+    /// takes.
+    pub(super) fn begin(&self) -> Option<Peer> {
         let Place { gate, turns, .. } = &*self.place;
         let first = turns.fetch_add(1, Ordering::Relaxed) == 0;
         let within = first || gate.taken.fetch_add(1, Ordering::Relaxed) < gate.limit;
         // Dropped, it gives back both.
-        Some(Turn(self.place.clone())).filter(|_| within)
+        let turn = Turn(self.place.clone());
+        within.then(|| Peer { place: self.place.clone(), _turn: Some(Arc::new(turn)) })
     }
 
-    /// To be held for as long as an answer streams that has no end of its own.
+    /// To be held for as long as an answer streams that has no end of its own. To be asked for where the request is answered:
+    /// it is known there which stream the answer goes into.
     pub(in crate::server) fn open_stream(&self) -> OpenStream {
         self.place.streams.fetch_add(1, Ordering::Relaxed);
-        OpenStream(self.place.clone())
+        OpenStream { place: self.place.clone(), flow: protocol::stream_flow() }
     }
 
     /// Returns when no stream is open.
@@ -107,8 +117,9 @@ impl Drop for Turn {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        if self.0.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.idle.notify_one();
+        self.flow.finish();
+        if self.place.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.place.idle.notify_one();
         }
     }
 }

@@ -71,6 +71,8 @@ pub(super) fn http2(tasks: Tasks, limits: &Limits) -> http2::Builder<Streams> {
         .timer(TokioTimer::new())
         .max_header_list_size(HEAD_BYTES.into())
         .max_concurrent_streams(STREAMS)
+        // WebSockets (RFC 8441).
+        .enable_connect_protocol()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(STREAM_BUFFER_BYTES)
@@ -82,7 +84,8 @@ pub(super) fn http2(tasks: Tasks, limits: &Limits) -> http2::Builder<Streams> {
 }
 
 /// Runs each stream of an HTTP/2 connection as a task of its own, and ends it when its client takes nothing: the client
-/// gets a reset, and its other streams go on.
+/// gets a reset, and its other streams go on. A stream that became a WebSocket goes on in a second task, which shares the flow
+/// of the first.
 #[derive(Clone)]
 pub(super) struct Streams {
     tasks: Tasks,
@@ -95,16 +98,15 @@ tokio::task_local! {
     static FLOW: Arc<Flow>;
 }
 
-/// The flow of the stream whose task this is.
+/// The flow of the stream whose task this is; a new one, if it is no stream's.
 pub(super) fn stream_flow() -> Arc<Flow> {
     FLOW.try_with(Arc::clone).unwrap_or_default()
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let stall = self.stall;
+        let (stall, flow) = (self.stall, stream_flow());
         self.tasks.spawn(async move {
-            let flow = Arc::<Flow>::default();
             if flow.watch(stall, FLOW.scope(flow.clone(), stream)).await.is_none() {
                 debug!("a stream is reset whose client takes nothing");
             }

@@ -3,13 +3,14 @@
 use super::soon;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-pub struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub struct Client<S = MaybeTlsStream<TcpStream>> {
+    socket: WebSocketStream<S>,
 }
 
 impl Client {
@@ -27,6 +28,13 @@ impl Client {
             }
             other => panic!("{url} was not refused: {other:?}"),
         }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    /// A client whose handshake is done.
+    pub fn over(socket: WebSocketStream<S>) -> Client<S> {
+        Client { socket }
     }
 
     /// The next message of any kind; `None` when the connection is over.

@@ -5,6 +5,7 @@ pub mod description;
 pub mod events;
 pub mod exchange;
 pub mod grpc;
+pub mod http2;
 pub mod nginx;
 pub mod odd_server;
 pub mod proxy;
@@ -18,6 +19,7 @@ use redis::Redis;
 use replica::Replica;
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
@@ -116,7 +118,10 @@ pub fn unbroken(entries: &[serde_json::Value]) -> Vec<u64> {
 }
 
 /// The next `count` ticks that a full client gets; statuses count as entries, nothing else may come between.
-pub async fn entries(client: &mut Client, count: usize) -> Vec<serde_json::Value> {
+pub async fn entries<S: AsyncRead + AsyncWrite + Unpin>(
+    client: &mut Client<S>,
+    count: usize,
+) -> Vec<serde_json::Value> {
     let mut entries = Vec::new();
     while entries.len() < count {
         let message = client.json().await;

@@ -1,0 +1,217 @@
+//! A WebSocket where there is no raw socket to hand over: over HTTP/2 it is one stream among others (RFC 8441). A library
+//! speaks here, and a task drives the session.
+//!
+//! What is promised is what the [reactor](crate::server::reactor) promises, and the feed's bytes are the same that it sends.
+//! They are framed already, so their payloads are taken out again.
+
+use super::frame::{self, MAX_MESSAGE_BYTES};
+use crate::server::State;
+use crate::server::follow::{Follower, Turn};
+use crate::server::listener::{OpenStream, Peer};
+use crate::session::{Goodbye, Session};
+use bytes::{Buf, Bytes};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+use tracing::debug;
+
+/// What is read at once.
+const READ_BYTES: usize = 2048;
+/// What may wait to be written: a message, and answers to pings. None is as long.
+const WRITE_BYTES: usize = 64 * 1024;
+/// How long a goodbye may take where the replica stops, the client's answer to it included.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Serves the client until either side has enough. The client has its place until then.
+pub(super) async fn serve(state: Arc<State>, io: Upgraded, session: Session, _peer: Peer, _open: OpenStream) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(WRITE_BYTES)
+        .max_message_size(Some(MAX_MESSAGE_BYTES))
+        .max_frame_size(Some(MAX_MESSAGE_BYTES));
+    let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
+    let heartbeat = Heartbeat::SendAt(Instant::now() + state.sessions.limits.ping_every);
+    let mut follower = Follower::new(state.clone(), session);
+    let mut talk = Talk { socket, state, heartbeat };
+    let Err(end) = talk.follow(&mut follower).await;
+    // Before the goodbye, after which the client may be on another replica at once.
+    follower.close().await;
+    talk.part(end).await;
+}
+
+struct Talk {
+    socket: WebSocketStream<TokioIo<Upgraded>>,
+    state: Arc<State>,
+    heartbeat: Heartbeat,
+}
+
+#[derive(Clone, Copy)]
+enum Heartbeat {
+    SendAt(Instant),
+    AnswerBy(Instant),
+}
+
+/// Why it ends.
+enum End {
+    /// The client is gone.
+    Gone,
+    /// The client said goodbye; the library has the answer.
+    Closed,
+    /// This side says goodbye.
+    Say(CloseFrame),
+}
+
+fn close(code: u16, reason: &'static str) -> End {
+    End::Say(CloseFrame { code: CloseCode::from(code), reason: reason.into() })
+}
+
+fn farewell(goodbye: Goodbye) -> End {
+    close(goodbye.websocket_code(), goodbye.reason())
+}
+
+fn let_go(goodbye: Goodbye) -> End {
+    debug!(?goodbye, "a client is let go");
+    farewell(goodbye)
+}
+
+impl Talk {
+    /// Sends what the session has to say until there is a reason to end.
+    async fn follow(&mut self, follower: &mut Follower) -> Result<Infallible, End> {
+        loop {
+            match self.listen_until(follower.next()).await? {
+                Turn::Send(pieces) => {
+                    for message in pieces.into_iter().flat_map(messages) {
+                        self.listen_until(std::future::ready(())).await?;
+                        self.send(message).await?;
+                    }
+                }
+                // Pings show that it is there.
+                Turn::Heartbeat => {}
+                Turn::Leave(goodbye) => return Err(farewell(goodbye)),
+            }
+        }
+    }
+
+    /// Hears the client out, and pings it, until something else is there.
+    async fn listen_until<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, End> {
+        let mut awaited = pin!(awaited);
+        loop {
+            let (Heartbeat::SendAt(due) | Heartbeat::AnswerBy(due)) = self.heartbeat;
+            // Every arm is cancel-safe: what is awaited is kept, a message that has not come whole stays in the buffer. In
+            // no order, so that a client that floods hears of the feed all the same.
+            tokio::select! {
+                awaited = &mut awaited => return Ok(awaited),
+                said = self.socket.next() => self.hear(said.as_ref())?,
+                () = sleep_until(due) => self.beat().await?,
+            }
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), End> {
+        let ping_every = self.state.sessions.limits.ping_every;
+        match self.heartbeat {
+            Heartbeat::SendAt(_) => {
+                self.heartbeat = Heartbeat::AnswerBy(Instant::now() + ping_every);
+                self.send(Message::Ping(Bytes::new())).await
+            }
+            // The answer may be here, unread.
+            Heartbeat::AnswerBy(_) => match self.socket.next().now_or_never() {
+                Some(said) => self.hear(said.as_ref()),
+                None => Err(let_go(Goodbye::NoPong)),
+            },
+        }
+    }
+
+    fn hear(&mut self, said: Option<&Result<Message, Error>>) -> Result<(), End> {
+        match said {
+            Some(Ok(Message::Pong(_))) => {
+                self.heartbeat = Heartbeat::SendAt(Instant::now() + self.state.sessions.limits.ping_every);
+                Ok(())
+            }
+            Some(Ok(Message::Close(_))) => Err(End::Closed),
+            // Clients have nothing to tell, and the library answers pings.
+            Some(Ok(_)) => Ok(()),
+            Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(End::Gone),
+            Some(Err(Error::Protocol(_))) => Err(close(1002, "what you sent breaks the protocol")),
+            Some(Err(Error::Utf8(_))) => Err(close(1007, "text that is not UTF-8")),
+            Some(Err(Error::Capacity(_))) => Err(close(1009, "a message is longer than 4096 bytes")),
+            Some(Err(_)) | None => Err(End::Gone),
+        }
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        // A message that is given up is in the buffer, whole, and the goodbye comes behind it.
+        tokio::select! {
+            biased;
+            () = self.state.drain.cancelled() => Err(let_go(Goodbye::Draining)),
+            sent = timeout(self.state.sessions.limits.write_stall, self.socket.send(message)) => match sent {
+                Ok(sent) => sent.map_err(|_| End::Gone),
+                Err(_) => Err(let_go(Goodbye::TooSlow)),
+            },
+        }
+    }
+
+    /// Says goodbye, and waits until the client has closed too, though not for long.
+    async fn part(&mut self, end: End) {
+        let (drain, patience) = (self.state.drain.clone(), self.state.sessions.limits.write_stall.max(FAREWELL));
+        let goodbye = async {
+            let said = match end {
+                End::Gone => return,
+                End::Closed => self.socket.flush().await,
+                End::Say(why) => self.socket.close(Some(why)).await,
+            };
+            while said.is_ok() && self.socket.next().await.is_some_and(|said| said.is_ok()) {}
+        };
+        let stopping = async {
+            drain.cancelled().await;
+            sleep(FAREWELL).await;
+        };
+        tokio::select! { () = goodbye => {}, () = sleep(patience) => {}, () = stopping => {} }
+    }
+}
+
+/// The messages in a piece of the feed, which is whole frames.
+fn messages(mut frames: Bytes) -> impl Iterator<Item = Message> {
+    std::iter::from_fn(move || {
+        let header_bytes = match frames.get(1)? {
+            126 => 4,
+            127 => 10,
+            _ => 2,
+        };
+        let mut text = frames.split_to(frame::end_of(&frames, 1));
+        text.advance(header_bytes);
+        Some(Message::Text(text.try_into().expect("the feed is made of text")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_messages_of_a_piece_are_what_was_framed() {
+        let texts = [String::new(), "{}".to_owned(), "x".repeat(125), "é".repeat(300), "x".repeat(70_000)];
+        let mut frames = Vec::new();
+        for text in &texts {
+            frames.push(0x81);
+            match text.len() {
+                len @ ..=125 => frames.push(u8::try_from(len).unwrap()),
+                len @ ..=0xffff => frames.extend([&[126][..], &u16::try_from(len).unwrap().to_be_bytes()].concat()),
+                len => frames.extend([&[127][..], &(len as u64).to_be_bytes()].concat()),
+            }
+            frames.extend_from_slice(text.as_bytes());
+        }
+        let found: Vec<_> = messages(frames.into()).collect();
+        assert_eq!(found, texts.map(Message::from));
+    }
+}
