@@ -1,5 +1,5 @@
-//! Doors for the fuzz targets in `fuzz/`, which hold the server against what strangers may send. Only they and the tests have
-//! them.
+//! Doors for the fuzz targets in `fuzz/`, which hold the server against what strangers may send. Only they and the tests
+//! have them.
 
 use super::problem::Problem;
 use super::query::{

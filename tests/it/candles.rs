@@ -108,18 +108,19 @@ async fn candles_are_paged_by_next_and_the_same_in_every_form() {
     assert_eq!(table.headers().unwrap(), &["id", "timedate", "ticks", "currency", "open", "high", "low", "close"][..]);
     let rows: Vec<_> = table.records().map(Result::unwrap).collect();
     let candles = whole["candles"].as_array().unwrap();
+    // The newest minute may have begun a moment ago, and have no price in euros yet.
     let expected = candles.iter().flat_map(|candle| {
-        ["USD", "EUR"].map(|currency| {
-            let prices = &candle["prices"][currency];
+        ["USD", "EUR"].into_iter().filter_map(|currency| {
+            let prices = candle["prices"].get(currency)?;
             let prices = ["open", "high", "low", "close"].map(|name| cents(&prices[name]));
-            (candle["id"].to_string(), currency.to_owned(), prices)
+            Some((candle["id"].to_string(), currency.to_owned(), prices))
         })
     });
     let read = rows.iter().map(|row| {
         let prices = [4, 5, 6, 7].map(|column| cents(&serde_json::from_str(&row[column]).unwrap()));
         (row[0].to_owned(), row[3].to_owned(), prices)
     });
-    assert!(read.eq(expected));
+    assert_eq!(read.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -133,13 +133,15 @@ fn agree(ours: &End<Option<u16>, Violation>, theirs: &End<Option<CloseFrame>, Er
     match (ours, theirs) {
         (End::Open, End::Open) => true,
         // A close code that must not be sent is no error to tungstenite: it says that it heard this one, which it answers.
-        // So far so good, but it takes 1014 for one of them, which has been in IANA's registry since RFC 6455 (§11.7).
+        // Either way the client is told 1002. But it takes 1014 for such a code too, which IANA's registry has (§11.7).
         (End::Refused(BAD_CLOSE_CODE) | End::Closed(Some(1014)), End::Closed(Some(close))) => {
             u16::from(close.code) == 1002 && close.reason.as_str() == "Protocol violation"
         }
         (End::Closed(code), End::Closed(close)) => *code == close.as_ref().map(|close| close.code.into()),
-        // Whatever is longer than a message may be is too big to tungstenite. But the highest bit of a length must be 0 (§5.2),
-        (End::Refused(BAD_LENGTH), End::Refused(Error::Capacity(MessageTooLong { size, .. }))) => size >> 63 == 1,
+        // What is longer than a message may be is too big to tungstenite. But the highest bit of a length must be 0 (§5.2),
+        (End::Refused(BAD_LENGTH), End::Refused(Error::Capacity(MessageTooLong { size, .. }))) => {
+            isize::try_from(*size).is_err()
+        }
         // and a control frame is not too big because it is longer than a message may be (§5.5).
         (End::Refused(LONG_CONTROL), End::Refused(Error::Capacity(MessageTooLong { size, .. }))) => {
             *size > MAX_MESSAGE_BYTES
