@@ -10,7 +10,7 @@ mod tests;
 pub(super) use front::{Front, Slot};
 pub(super) use gate::{OpenStream, Peer};
 
-use super::full;
+use super::{FAREWELL, full};
 use crate::session::Limits;
 use crate::shutdown::Tasks;
 use axum::Router;
@@ -45,8 +45,6 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// connection that became a WebSocket is not concerned, and answers that stream are waited for.
 const LIFETIME: Duration = Duration::from_secs(300);
 const LAST_ANSWER: Duration = Duration::from_secs(30);
-/// How long it may take once the replica stops.
-const FAREWELL: Duration = Duration::from_secs(3);
 /// The lifetime of a connection over the limit.
 const REFUSED_LIFETIME: Duration = Duration::from_secs(2);
 /// Connections that wait to be accepted: as many as the kernel allows (`net.core.somaxconn`). One for which there is no room tries

@@ -74,6 +74,9 @@ pub struct Options {
 /// The paths of the streams that go out on raw sockets.
 const STREAM_PATHS: [&str; 4] = ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"];
 
+/// How long a goodbye may take where the replica stops, the client's answer to it included; and whatever else was under way.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// Connections on the operator's port.
 const MAX_OPS_CONNECTIONS: usize = 64;
 

@@ -214,7 +214,7 @@ async fn clients_that_come_and_go_in_the_middle_of_everything_leave_nothing_behi
 async fn a_flood_of_pings_from_a_client_that_does_not_read_costs_nothing() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_WRITE_STALL", "1s")]).await;
-    let before = memory_kib(&replica);
+    let before = replica.memory_kib();
     let mut flood = raw(&replica, "", b"").await;
     let pings = [0x89, 0xfd, 0, 0, 0, 0].into_iter().chain([7; 125]).collect::<Vec<u8>>().repeat(100);
     let begun = Instant::now();
@@ -224,7 +224,7 @@ async fn a_flood_of_pings_from_a_client_that_does_not_read_costs_nothing() {
             break;
         }
     }
-    let grown = memory_kib(&replica).saturating_sub(before);
+    let grown = replica.memory_kib().saturating_sub(before);
     assert!(grown < 4096, "a flood of pings cost {grown} KiB");
     replica.connect("").await.text().await;
 }
@@ -259,10 +259,4 @@ async fn beyond_the_limit_of_connections_a_client_is_told_to_come_back() {
     assert!(status == 503 && body.contains("all the connections that it takes"), "{status} {body}");
     clients.pop();
     until("a place to be free", async || replica.get("/v1/prices/latest").await.0 == 200).await;
-}
-
-fn memory_kib(replica: &Replica) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", replica.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -6,6 +6,7 @@ use super::heartbeat::Heartbeat;
 use super::outgoing::Outgoing;
 use super::{End, Heard, Shared, Wire};
 use crate::feed::Entry;
+use crate::server::FAREWELL;
 use crate::server::listener::Peer;
 use crate::session::{Bookmark, Goodbye, Session, Step};
 use crate::tick::TickId;
@@ -21,8 +22,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::debug;
 
-/// How long a goodbye may take where the replica stops, the client's answer to it included.
-pub(super) const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 /// Bytes read at once; and how many reads, or writes, a connection may have in a row before others have their turn.
 const READ_BYTES: usize = 2048;
 const IN_A_ROW: usize = 4;
@@ -168,7 +167,7 @@ impl Connection {
                 self.attempt(shared, now, |_, _, _| Err(End::Leave(Goodbye::Draining)))
             }
             Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => {
-                *until = (*until).min(now + CLOSE_DEADLINE);
+                *until = (*until).min(now + FAREWELL);
                 Wish::Rest
             }
         }
@@ -204,7 +203,7 @@ impl Connection {
         let hung_up = matches!(end, End::Closed(_));
         // A client that reads slowly may find out why it is let go; a replica that stops does not wait that long for it.
         let patience = if shared.is_draining() { Duration::ZERO } else { shared.sessions.limits.write_stall };
-        let until = now + patience.max(CLOSE_DEADLINE);
+        let until = now + patience.max(FAREWELL);
         if let Some(bookmark) = self.session.take_bookmark() {
             let (done, settled) = oneshot::channel();
             self.phase = Phase::Settling { settled, farewell: Box::new(farewell), until, hung_up };

@@ -188,20 +188,27 @@ impl Shard {
             self.extent = self.extent.max(place + 1);
             let wish = self.connections[place].begin(head, &self.shared, now);
             self.grant(place, wish);
+            // Who comes now does so to be told.
+            if self.leaving {
+                self.drain(place, now);
+            }
         }
         // Where another connection has the place by now, that looks for nothing, which costs nothing.
         for place in told {
             self.drive(place, now);
         }
-        // Those who come now still do so to be told.
-        if closed {
+        if closed && !self.leaving {
             self.leaving = true;
             for place in 0..self.extent {
-                if let Some(connection) = self.connections.get_mut(place) {
-                    let wish = connection.drain(&self.shared, now);
-                    self.grant(place, wish);
-                }
+                self.drain(place, now);
             }
+        }
+    }
+
+    fn drain(&mut self, place: usize, now: Instant) {
+        if let Some(connection) = self.connections.get_mut(place) {
+            let wish = connection.drain(&self.shared, now);
+            self.grant(place, wish);
         }
     }
 

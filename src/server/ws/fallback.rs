@@ -5,9 +5,9 @@
 //! They are framed already, so their payloads are taken out again.
 
 use super::frame::{self, MAX_MESSAGE_BYTES};
-use crate::server::State;
 use crate::server::follow::{Follower, Turn};
 use crate::server::listener::{OpenStream, Peer};
+use crate::server::{FAREWELL, State};
 use crate::session::{Goodbye, Session};
 use bytes::{Buf, Bytes};
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -16,7 +16,6 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -28,8 +27,6 @@ use tracing::debug;
 const READ_BYTES: usize = 2048;
 /// What may wait to be written: a message, and answers to pings. None is as long.
 const WRITE_BYTES: usize = 64 * 1024;
-/// How long a goodbye may take where the replica stops, the client's answer to it included.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Serves the client until either side has enough. The client has its place until then.
 pub(super) async fn serve(state: Arc<State>, io: Upgraded, session: Session, _peer: Peer, _open: OpenStream) {
