@@ -57,9 +57,9 @@ async fn one_chooses_the_range_and_sees_as_far_back() {
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let points = async || browser.attribute(".market", "data-points").await.parse::<usize>().unwrap_or(0);
-    until("a quarter of an hour", async || (890..1000).contains(&points().await)).await;
+    until("a quarter of an hour", async || (850..2000).contains(&points().await)).await;
     browser.click("label:has([value='1h'])").await;
-    until("an hour", async || (3590..3800).contains(&points().await)).await;
+    until("an hour", async || (3550..5000).contains(&points().await)).await;
     assert!(browser.text(".change").await.ends_with("in the last hour"));
     // As candles, of which the newest is made of what comes.
     browser.click("label:has([value='6h'])").await;

@@ -47,7 +47,9 @@ async fn the_curve_moves_with_each_update() {
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let points = async || browser.attribute(".market", "data-points").await.parse::<u32>().unwrap_or(0);
-    let (before, curve) = (points().await, browser.attribute(".curve", "d").await);
+    // In this order, for updates come between the two.
+    let curve = browser.attribute(".curve", "d").await;
+    let before = points().await;
     until("five more points", async || points().await >= before + 5).await;
     assert_ne!(browser.attribute(".curve", "d").await, curve);
     browser.point_at("#chart").await;
