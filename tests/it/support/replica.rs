@@ -103,10 +103,25 @@ impl Replica {
         serde_json::from_str(&body).unwrap()
     }
 
-    /// The whole history in full format, as a client gets it who chose no currency.
+    /// The whole history in full format, as a client gets it who chose no currency, once it has begun.
     pub async fn history(&self) -> Vec<Value> {
-        let answer = self.json("/v1/prices?format=full&limit=100000").await;
-        answer["prices"].as_array().unwrap().clone()
+        self.history_where("it has begun", |history| !history.is_empty()).await
+    }
+
+    /// The same once it has this entry: another replica may have sent it a moment before.
+    pub async fn history_with(&self, entry: &Value) -> Vec<Value> {
+        self.history_where("it has what others have", |history| history.contains(entry)).await
+    }
+
+    async fn history_where(&self, what: &str, is_wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let mut history = Vec::new();
+        until(&format!("a history where {what}"), async || {
+            let mut answer = self.json("/v1/prices?format=full&limit=100000").await;
+            history = serde_json::from_value(answer["prices"].take()).unwrap();
+            is_wanted(&history)
+        })
+        .await;
+        history
     }
 
     /// How many files, connections among them, the process has open.
