@@ -68,9 +68,14 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
     let replica = embedded(&exchange, &settings).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
+    // Kept by the browser, for a slow test could look away while it is stale.
+    let keep = "window.states = []; const state = document.getElementById('state');
+        new MutationObserver(() => states.push(state.innerText.trim())).observe(state, { childList: true, characterData: true, subtree: true })";
+    browser.run(keep).await;
     exchange.set_all(&Mode::Status(500, None));
-    browser.until_text("#state", |text| text == "Stale").await;
     browser.until_text("#state", |text| text == "Down").await;
+    let states = browser.run("return states").await;
+    assert!(states.as_array().unwrap().contains(&"Stale".into()), "it was {states}");
     let trouble = browser.until_text("#trouble", |text| !text.is_empty()).await;
     assert!(trouble.starts_with("No price in USD and EUR: coinbase: HTTP 500"), "{trouble}");
     assert!(trouble.ends_with(". The sources are asked again every few seconds."), "{trouble}");

@@ -5,7 +5,7 @@ use crate::support::description::{Description, mistakes};
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, entries, until};
+use crate::support::{World, embedded, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -23,6 +23,18 @@ async fn priced(exchange: &Exchange, settings: &[(&str, &str)]) -> (Replica, Des
     until("a price", async || replica.get("/v1/prices/latest?currency=USD,EUR").await.0 == 200).await;
     let description = Description::of(&replica).await;
     (replica, description)
+}
+
+/// Reads as many ticks, whatever comes between them, and returns the last one.
+async fn ticks(client: &mut Client, count: usize) -> Value {
+    let mut last = Value::Null;
+    for _ in 0..count {
+        last = client.json().await;
+        while last["type"] != "tick" {
+            last = client.json().await;
+        }
+    }
+    last
 }
 
 /// The words after `only` in a problem's detail.
@@ -54,13 +66,13 @@ async fn every_path_that_there_is_is_described_and_every_described_path_is_there
 #[tokio::test]
 async fn every_answer_is_as_it_is_described() {
     let exchange = Exchange::start().await;
-    let settings = [("BTCFEED_STALE_AFTER", "500ms"), ("BTCFEED_DOWN_AFTER", "1s")];
+    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
     let (replica, description) = priced(&exchange, &settings).await;
     // A history with statuses and gaps in it, also of one currency alone.
     for name in ["coinbase BTC-EUR", "bitstamp btceur", "kraken"] {
         exchange.set(name, Mode::Silent);
     }
-    entries(&mut replica.connect("format=full").await, 4).await;
+    ticks(&mut replica.connect("format=full").await, 4).await;
     exchange.set_all(&Mode::Good);
     let mut client = replica.connect("format=full&currency=USD,EUR").await;
     while client.json().await["currencies"] != json!(["EUR"]) {}
@@ -70,7 +82,7 @@ async fn every_answer_is_as_it_is_described() {
     exchange.set_all(&Mode::Good);
     while client.json().await["state"] != "live" {}
     while client.json().await["type"] != "gap" {}
-    let last = entries(&mut client, 3).await[2]["id"].to_string();
+    let last = ticks(&mut client, 3).await["id"].to_string();
     for currency in CURRENCIES {
         for format in FORMATS {
             let query = format!("{currency}&format={format}");

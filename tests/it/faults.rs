@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 /// How late a tick may be where a busy machine holds everything up. Where one is lost with what was held, or with a leader,
 /// the pause is as long as the outage, which is longer than this.
-const HICCUP: Duration = Duration::from_millis(1500);
+const HICCUP: Duration = Duration::from_secs(3);
 
 /// The longest time between two ticks.
 fn longest_pause(entries: &[Value]) -> Duration {
@@ -73,7 +73,7 @@ async fn a_redis_that_restarts_with_its_file_leaves_no_hole_in_the_history() {
     let mut clients = [replicas[0].connect("format=full").await, replicas[1].connect("format=full").await];
     let mut seen = [entries(&mut clients[0], 3).await, entries(&mut clients[1], 3).await];
     world.redis.kill().await;
-    sleep(LEASE * 2).await;
+    sleep(LEASE * 4).await;
     for replica in &replicas {
         assert_eq!(replica.get("/v1/prices/latest").await.0, 200, "the latest price is served without Redis");
         let ready = reqwest::get(format!("http://{}/readyz", replica.ops)).await.unwrap();
@@ -96,9 +96,9 @@ async fn a_redis_that_is_paused_for_longer_than_the_lease_leaves_no_hole_either(
     let mut seen = entries(&mut client, 3).await;
     // What candidates had asked for waits in its buffers, and is granted when they have given up.
     world.redis.pause();
-    sleep(LEASE * 3).await;
+    sleep(LEASE * 4).await;
     world.redis.wake();
-    seen.extend(entries(&mut client, 30).await);
+    seen.extend(entries(&mut client, 35).await);
     let pause = longest_pause(&seen);
     assert!(pause < HICCUP, "{pause:?} without a tick");
 }

@@ -83,7 +83,9 @@ async fn each_exchange_is_polled_once_an_interval_however_many_replicas_run() {
         let took = asked.last().unwrap().duration_since(asked[0]);
         let intervals = took.as_secs_f64() / INTERVAL.as_secs_f64();
         let polls = asked.len() as f64 - 1.0;
-        assert!((polls - intervals).abs() < 1.5, "{name} {path}: {polls} polls in {intervals:.1} intervals");
+        assert!(polls < intervals + 1.5, "{name} {path}: {polls} polls in {intervals:.1} intervals");
+        // A machine that is busy may pass over some.
+        assert!(polls > intervals / 2.0, "{name} {path}: {polls} polls in {intervals:.1} intervals");
     }
 }
 
