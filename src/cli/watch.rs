@@ -21,8 +21,11 @@ use lines::Lines;
 use output::{Output, Text};
 use rustix::process::Signal;
 use screen::Screen;
+use signal_hook::flag;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -168,7 +171,9 @@ async fn show_updates(
     stop: &CancellationToken,
 ) -> anyhow::Result<End> {
     let mut resized = signal(SignalKind::window_change())?;
-    let mut continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()))?;
+    // Set by the signal's handler itself, which runs before anything else does: a signal by tokio may come after an update.
+    let continued = Arc::new(AtomicBool::new(false));
+    flag::register(Signal::CONT.as_raw(), continued.clone())?;
     let mut refresh = interval(REFRESH);
     refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut updates = client.subscribe();
@@ -179,6 +184,9 @@ async fn show_updates(
         let update = if let Some(update) = ready {
             update
         } else {
+            if continued.swap(false, Ordering::Relaxed) {
+                show.forget_foot();
+            }
             let text = show.take();
             tokio::select! {
                 biased;
@@ -193,10 +201,6 @@ async fn show_updates(
                 () = stop.cancelled() => return Ok(End::Done),
                 update = updates.next() => update,
                 _ = resized.recv() => continue,
-                _ = continued.recv() => {
-                    show.forget_foot();
-                    continue;
-                }
                 _ = refresh.tick(), if matches!(show, Show::Table(_)) => continue,
             }
         };

@@ -11,6 +11,7 @@ use thirtyfour::common::log::LoggingPrefsLogLevel;
 use thirtyfour::prelude::*;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
 pub struct Browser {
     driver: WebDriver,
@@ -53,7 +54,7 @@ impl Browser {
         capabilities.add_experimental_option("mobileEmulation", json!({"deviceMetrics": metrics})).unwrap();
         capabilities.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
         let connect = WebDriver::new(format!("http://{address}"), capabilities);
-        let driver = soon("chromium", connect).await.expect("chromium starts");
+        let driver = timeout(4 * SOON, connect).await.expect("chromium starts in time").expect("chromium starts");
         let browser = Browser { driver, address, _chromedriver: chromedriver, _profile: profile };
         browser.go(url).await;
         browser
@@ -138,17 +139,15 @@ impl Browser {
     pub async fn read_curve(&self) -> Vec<String> {
         self.run("document.getElementById('chart').focus()").await;
         self.press(Key::Home).await;
-        let mut read: Vec<String> = Vec::new();
-        loop {
-            let said = self.attribute("#chart", "aria-valuetext").await;
-            let (now, max) =
-                (self.attribute("#chart", "aria-valuenow").await, self.attribute("#chart", "aria-valuemax").await);
-            read.push(said);
-            if now == max {
-                return read;
-            }
+        let number = async |name: &str| self.attribute("#chart", name).await.parse::<u64>().unwrap();
+        // To where it ends now, for it grows while it is read.
+        let end = number("aria-valuemax").await;
+        let mut read = vec![self.attribute("#chart", "aria-valuetext").await];
+        while number("aria-valuenow").await < end {
             self.press(Key::Right).await;
+            read.push(self.attribute("#chart", "aria-valuetext").await);
         }
+        read
     }
 }
 

@@ -9,7 +9,8 @@ use thirtyfour::prelude::*;
 
 async fn world() -> (Exchange, Replica) {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
+    // Slow enough for no answer to be late.
+    let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "500ms")]).await;
     (exchange, replica)
 }
 

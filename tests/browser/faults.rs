@@ -24,7 +24,7 @@ async fn a_page_whose_replica_is_killed_goes_on_at_another_without_a_gap() {
     let last = browser.text(".price").await;
     browser.until_text(".price", |price| price != last).await;
 
-    assert_eq!(browser.count(".gap").await, 0);
+    until("a curve without a hole", async || browser.count(".gap").await == 0).await;
     let mut read = Vec::new();
     until("a curve with some points", async || {
         read = browser.read_curve().await;
@@ -54,7 +54,7 @@ async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
     proxy.mend();
     browser.until_live().await;
     until("a curve without a hole", async || browser.count(".gap").await == 0).await;
-    assert_eq!(browser.count(".old").await, 0);
+    until("nothing to be old", async || browser.count(".old").await == 0).await;
     let history = written(&replica.history().await, "USD");
     for (said, price) in browser.read_curve().await.iter().zip(&history) {
         assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
@@ -64,7 +64,7 @@ async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
 #[tokio::test]
 async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
     let exchange = Exchange::start().await;
-    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "3s")];
+    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s")];
     let replica = embedded(&exchange, &settings).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
@@ -86,8 +86,8 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
     exchange.set_all(&Mode::Good);
     browser.until_live().await;
     until("the gap", async || browser.count(".gap:not(.open)[data-reason=source_outage]").await == 1).await;
-    assert_eq!(browser.count(".old").await, 0);
-    assert_eq!(browser.text("#trouble").await, "");
+    until("nothing to be old", async || browser.count(".old").await == 0).await;
+    browser.until_text("#trouble", str::is_empty).await;
     assert!(browser.text("#summary").await.contains("USD: No price could be agreed from "));
     // It is not drawn over, and says of itself what it is.
     assert_eq!(browser.attribute(".curve", "d").await.matches('M').count(), 2, "the curve has two parts");
@@ -103,7 +103,7 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
 #[tokio::test]
 async fn a_currency_that_fails_alone_leaves_the_other_as_it_is() {
     let exchange = Exchange::start().await;
-    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "60s"), ("BTCFEED_SOURCES", "coinbase")];
+    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s"), ("BTCFEED_SOURCES", "coinbase")];
     let replica = embedded(&exchange, &settings).await;
     let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
     browser.until_live().await;
@@ -137,8 +137,8 @@ async fn a_page_whose_clock_is_set_goes_by_the_feed() {
         browser.until_text(".price", |text| text != price).await;
         browser.until_text("#age", |text| text == "Updated now").await;
         until("a curve of two points", async || browser.attribute(".curve", "d").await.contains('L')).await;
-        assert_eq!(browser.count(".gap").await + browser.count(".old").await, 0);
-        assert_eq!(browser.text("#state").await, "Live");
+        until("a curve without a hole", async || browser.count(".gap").await + browser.count(".old").await == 0).await;
+        browser.until_text("#state", |text| text == "Live").await;
     }
 }
 
@@ -158,6 +158,6 @@ async fn a_price_that_is_older_than_what_is_drawn_is_shown_with_its_age() {
     let replica = world.replica("r1", &[("BTCFEED_SOURCES", "coinbase")]).await;
     let browser = Browser::open(&format!("http://{}/#currency=EUR", replica.address)).await;
     browser.until_text(".quote[data-currency=EUR] .price", |text| text.replace('\n', "") == "€89,000.20").await;
-    browser.until_text("#age", |text| text == "Updated 25 min ago").await;
+    browser.until_text("#age", |text| text.starts_with("Updated 2") && text.ends_with(" min ago")).await;
     assert_eq!(browser.count(".quote[data-currency=EUR].old").await, 1);
 }

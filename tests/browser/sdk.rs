@@ -63,7 +63,7 @@ async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_
     }
     let states = browser.run("return window.states").await;
     let connections = states.as_array().unwrap().iter().filter(|state| *state == "live").count();
-    assert!(connections > 10 && expected.len() > 200, "{connections} connections, {} updates", expected.len());
+    assert!(connections > 8 && expected.len() > 60, "{connections} connections, {} updates", expected.len());
     // The page lived through the same.
     browser.until_live().await;
     until("a curve without a hole", async || browser.count(".gap").await == 0).await;

@@ -133,12 +133,12 @@ async fn what_can_no_longer_change_may_be_kept_and_what_can_is_asked_for_again()
         let headers: Vec<_> = tag.map(|tag| ("if-none-match", tag)).into_iter().collect();
         replica.ask(&format!("/v1/candles?{query}"), &headers).await
     };
+    let age = (btcfeed::tick::TickId::now().ms() - first) / 1000;
     let settled = ask(&format!("until={}", first + MINUTE), None).await;
     let kept = settled.headers()["cache-control"].to_str().unwrap().to_owned();
     let seconds: u64 =
         kept.strip_prefix("public, max-age=").unwrap().strip_suffix(", immutable").unwrap().parse().unwrap();
     // Kept for a day from its first moment on.
-    let age = (btcfeed::tick::TickId::now().ms() - first) / 1000;
     assert!(seconds <= 86_400 - age && seconds > 86_400 - age - 30, "{kept}");
     let tag = settled.headers()["etag"].to_str().unwrap();
     let query = format!("until={}", first + MINUTE);

@@ -5,7 +5,7 @@ use crate::support::description::{Description, mistakes};
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, until};
+use crate::support::{World, embedded, http, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -55,7 +55,7 @@ async fn every_path_that_there_is_is_described_and_every_described_path_is_there
     for path in description.paths() {
         let (status, _) = description.ask(&replica, &path, "", &[]).await;
         assert!(status == 200 || status == 426 && path.ends_with("/ws"), "{path}: {status}");
-        let response = reqwest::Client::new().post(format!("http://{}{path}", replica.address)).send().await.unwrap();
+        let response = http().post(format!("http://{}{path}", replica.address)).send().await.unwrap();
         assert_eq!(response.status(), 405, "only what is described");
         // Over HTTP/2 a WebSocket begins with CONNECT.
         let allowed = if path.ends_with("/ws") { "GET,HEAD,CONNECT" } else { "GET,HEAD" };
@@ -73,8 +73,8 @@ async fn every_answer_is_as_it_is_described() {
         exchange.set(name, Mode::Silent);
     }
     ticks(&mut replica.connect("format=full").await, 4).await;
-    exchange.set_all(&Mode::Good);
     let mut client = replica.connect("format=full&currency=USD,EUR").await;
+    exchange.set_all(&Mode::Good);
     while client.json().await["currencies"] != json!(["EUR"]) {}
     exchange.set_all(&Mode::Silent);
     let mut client = replica.connect("format=full").await;
@@ -312,7 +312,7 @@ async fn every_line_to_paste_is_answered() {
 async fn the_page_tells_of_everything_leads_nowhere_wrong_and_loads_nothing_from_elsewhere() {
     let exchange = Exchange::start().await;
     let (replica, description) = priced(&exchange, &[]).await;
-    let response = reqwest::get(format!("http://{}/docs", replica.address)).await.unwrap();
+    let response = http().get(format!("http://{}/docs", replica.address)).send().await.unwrap();
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     let (policy, link, etag) = (header("content-security-policy"), header("link"), header("etag"));
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");

@@ -3,7 +3,7 @@
 use crate::support::events::Events;
 use crate::support::grpc::{Start, Subscriber, request};
 use crate::support::replica::Replica;
-use crate::support::{World, entries, unbroken};
+use crate::support::{World, entries, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -31,12 +31,14 @@ async fn read(door: &str, replica: &Replica, cursor: u64, count: usize) -> Vec<V
         }
         "rest" => {
             let mut read = Vec::new();
-            while read.len() < count {
+            until("enough of the history", async || {
                 let after = read.last().map_or(cursor, |entry: &Value| entry["id"].as_u64().unwrap());
                 let page = format!("/v1/prices?format=full&after={after}&limit={}", count - read.len());
                 let answer = replica.json(&page).await;
                 read.extend(answer["prices"].as_array().unwrap().iter().cloned());
-            }
+                read.len() == count
+            })
+            .await;
             read
         }
         _ => panic!("there is no door {door}"),

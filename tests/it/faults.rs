@@ -3,7 +3,7 @@
 use crate::support::exchange::Mode;
 use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
-use crate::support::{INTERVAL, LEASE, World, entries, unbroken, until};
+use crate::support::{INTERVAL, LEASE, World, entries, http, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -76,7 +76,7 @@ async fn a_redis_that_restarts_with_its_file_leaves_no_hole_in_the_history() {
     sleep(LEASE * 4).await;
     for replica in &replicas {
         assert_eq!(replica.get("/v1/prices/latest").await.0, 200, "the latest price is served without Redis");
-        let ready = reqwest::get(format!("http://{}/readyz", replica.ops)).await.unwrap();
+        let ready = http().get(format!("http://{}/readyz", replica.ops)).send().await.unwrap();
         assert!(ready.status().is_success(), "a replica without Redis keeps its clients");
     }
     world.redis.run().await;
@@ -111,10 +111,15 @@ async fn a_lease_that_vanishes_and_comes_back_stops_nobody() {
     let mut seen = entries(&mut client, 3).await;
     // As if the address had pointed at another Redis for a moment.
     let mut redis = world.redis.connection().await;
-    for (from, to) in [("{btcfeed}:lease", "away"), ("away", "{btcfeed}:lease")] {
-        let _: () = ::redis::cmd("RENAME").arg(from).arg(to).query_async(&mut redis).await.unwrap();
-        sleep(INTERVAL * 2).await;
-    }
+    let mut pipe = ::redis::pipe();
+    // It must not run out where it is.
+    let away = pipe.cmd("RENAME").arg("{btcfeed}:lease").arg("away").ignore().cmd("PERSIST").arg("away").ignore();
+    let _: () = away.query_async(&mut redis).await.unwrap();
+    sleep(INTERVAL * 2).await;
+    let mut pipe = ::redis::pipe();
+    let back = pipe.cmd("RENAME").arg("away").arg("{btcfeed}:lease").ignore();
+    let back = back.cmd("PEXPIRE").arg("{btcfeed}:lease").arg(LEASE.as_millis() as u64).ignore();
+    let _: () = back.query_async(&mut redis).await.unwrap();
     seen.extend(entries(&mut client, 15).await);
     assert!(longest_pause(&seen) < LEASE + INTERVAL * 4);
 }
@@ -123,7 +128,7 @@ async fn a_lease_that_vanishes_and_comes_back_stops_nobody() {
 async fn a_leader_that_wakes_after_another_came_and_went_takes_the_feed_as_it_is() {
     let world = World::new().await;
     // Longer than a take-over takes, so that the outage is the only one.
-    let settings = [("BTCFEED_STALE_AFTER", "3s"), ("BTCFEED_DOWN_AFTER", "60s")];
+    let settings = [("BTCFEED_STALE_AFTER", "6s"), ("BTCFEED_DOWN_AFTER", "60s")];
     let first = world.replica("r1", &settings).await;
     assert_eq!(world.leader().await, "r1");
     let second = world.replica("r2", &settings).await;
@@ -209,16 +214,19 @@ async fn a_leader_that_reaches_no_exchange_lets_another_replica_try() {
     let settings = [
         ("BTCFEED_SOURCES", "kraken"),
         ("BTCFEED_SOURCE_KRAKEN_URL", nowhere.as_str()),
-        ("BTCFEED_STALE_AFTER", "400ms"),
-        ("BTCFEED_DOWN_AFTER", "1s"),
+        ("BTCFEED_STALE_AFTER", "1s"),
+        ("BTCFEED_DOWN_AFTER", "3s"),
     ];
     let cut_off = world.replica("r1", &settings).await;
     assert_eq!(world.leader().await, "r1");
     let other = world.replica("r2", &[]).await;
     let mut client = other.connect("format=full&since=0").await;
-    until("a price", async || client.json().await["type"] == "tick").await;
+    let mut message = client.json().await;
+    while message["type"] != "tick" {
+        message = client.json().await;
+    }
     assert_eq!(cut_off.logged("stood down").await["why"], "no source answers here");
-    let history = cut_off.history().await;
+    let history = cut_off.history_with(&message).await;
     let states: Vec<_> = history.iter().filter_map(|entry| entry["state"].as_str()).collect();
     assert_eq!(states, ["stale", "down", "live"]);
 }
@@ -294,7 +302,7 @@ async fn a_leader_whose_connections_hang_holds_its_ticks_or_another_takes_over()
 #[tokio::test]
 async fn an_outage_of_the_exchanges_is_told_while_it_lasts_and_explained_when_it_is_over() {
     let world = World::new().await;
-    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
+    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s")];
     let replica = world.replica("r1", &settings).await;
     let mut client = replica.connect("format=full&currency=USD,EUR").await;
     let last = entries(&mut client, 3).await.pop().unwrap();

@@ -2,7 +2,7 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, soon, until};
+use crate::support::{World, embedded, http, soon, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -205,11 +205,11 @@ async fn a_page_that_can_no_longer_change_may_be_kept_and_one_at_the_head_is_ask
         let until = format!("until={}&limit=500", ids[400] + 1);
         let short = ["limit=10", "limit=500", "limit=5&format=csv", &until].map(str::to_owned);
         for query in short.iter().chain(long.iter().filter(|_| window == "20000")) {
+            let age = (btcfeed::tick::TickId::now().ms() - ids[0]) / 1000;
             let first = ask(query, "").await;
             let kept = first.headers()["cache-control"].to_str().unwrap().to_owned();
             let seconds: u64 =
                 kept.strip_prefix("public, max-age=").unwrap().strip_suffix(", immutable").unwrap().parse().unwrap();
-            let age = (btcfeed::tick::TickId::now().ms() - ids[0]) / 1000;
             assert!(seconds <= 86_400 - age && seconds > 86_400 - age - 30, "{query}: {kept}");
             let tag = first.headers()["etag"].to_str().unwrap().to_owned();
             assert!(!first.text().await.unwrap().is_empty());
@@ -302,7 +302,7 @@ async fn the_latest_price_has_a_tag_and_head_is_answered_everywhere() {
     assert_eq!(replica.ask("/v1/prices/latest", &[("if-none-match", tag)]).await.status().as_u16(), 304);
     assert_eq!(replica.ask("/v1/prices/latest?currency=EUR", &[("if-none-match", tag)]).await.status().as_u16(), 200);
     for path in ["/v1/prices/latest", "/v1/prices", "/v1/candles", "/v1/prices?format=csv"] {
-        let head = reqwest::Client::new().head(format!("http://{}{path}", replica.address)).send();
+        let head = http().head(format!("http://{}{path}", replica.address)).send();
         let head = soon("an answer", head).await.unwrap();
         let got = replica.ask(path, &[]).await;
         for header in ["content-type", "cache-control", "etag", "content-length"] {
@@ -323,7 +323,7 @@ async fn long_answers_are_compressed_for_those_who_read_it_and_short_ones_are_no
         let plain = replica.ask(path, &[]).await;
         assert!(!plain.headers().contains_key("content-encoding"));
         assert!(plain.headers().get_all("vary").iter().any(|vary| vary == "accept-encoding"));
-        let head = reqwest::Client::new().head(format!("http://{}{path}", replica.address)).send();
+        let head = http().head(format!("http://{}{path}", replica.address)).send();
         let head = soon("an answer", head).await.unwrap();
         assert_eq!(
             head.headers().get_all("vary").iter().filter(|vary| *vary == "accept-encoding").count(),

@@ -87,11 +87,11 @@ async fn text_is_ignored_pings_are_answered_and_a_close_is_returned() {
 #[tokio::test]
 async fn a_client_that_does_not_answer_a_ping_is_let_go() {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "1s")]).await;
-    let mut silent = raw(&replica, "", b"").await;
+    let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "2s")]).await;
     let begun = Instant::now();
+    let mut silent = raw(&replica, "", b"").await;
     assert_eq!(close_code(&everything(&mut silent).await), Some(4408));
-    assert!((2.0..8.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
+    assert!((4.0..20.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
     // One that answers stays.
     let mut client = replica.connect("").await;
     let mut pings = 0;
@@ -138,8 +138,9 @@ async fn a_client_that_takes_nothing_any_more_is_dropped_and_costs_no_time() {
     until("every place to be given back", async || replica.descriptors() <= before).await;
     let (before, begun) = (replica.processor_time(), Instant::now());
     until("some time to pass", async || begun.elapsed() > Duration::from_secs(1)).await;
-    let used = replica.processor_time() - before;
-    assert!(used < Duration::from_millis(500), "{used:?} of a second, with nobody to serve");
+    let used = replica.processor_time().saturating_sub(before);
+    let passed = begun.elapsed();
+    assert!(used < passed.mul_f64(0.8), "{used:?} of {passed:?}, with nobody to serve");
 }
 
 /// Frames of a server, as they came.

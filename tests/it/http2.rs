@@ -2,7 +2,7 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::grpc::{Start, Subscriber, pb, request};
-use crate::support::{embedded, soon, unbroken, until};
+use crate::support::{embedded, http, soon, unbroken, until};
 use futures_util::stream;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tonic::Code;
 async fn what_is_no_call_is_refused_in_the_words_of_those_who_asked() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let (http1, http2) = (reqwest::Client::new(), reqwest::Client::builder().http2_prior_knowledge().build().unwrap());
+    let (http1, http2) = (http(), reqwest::Client::builder().http2_prior_knowledge().build().unwrap());
     let url = |path: &str| format!("http://{}{path}", replica.address);
     let post = async |http: &reqwest::Client, path: &str, headers: &[(&str, &str)]| {
         let mut request = http.post(url(path)).body(vec![0; 5]);

@@ -3,7 +3,7 @@
 use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::nginx::Nginx;
-use crate::support::{World, entries, soon, unbroken};
+use crate::support::{World, entries, http, soon, unbroken};
 use rustix::process::Signal;
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
     let (status, body) = Client::refused(&url("currency=GBP")).await;
     assert!(status == 400 && body.contains("currency reads USD or EUR, got \\\"GBP\\\""), "{status} {body}");
     let answer =
-        soon("the history", reqwest::get(format!("http://{}/v1/prices?limit=2", nginx.address))).await.unwrap();
+        soon("the history", http().get(format!("http://{}/v1/prices?limit=2", nginx.address)).send()).await.unwrap();
     assert_eq!(answer.headers()["content-type"], "application/json");
 }
 

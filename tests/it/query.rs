@@ -2,7 +2,7 @@
 
 use crate::support::client::Client;
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::{embedded, entries, soon, until};
+use crate::support::{embedded, entries, http, soon, until};
 use serde_json::Value;
 
 /// Wrong queries, and a part of what each is answered.
@@ -41,7 +41,7 @@ async fn each_wrong_parameter_is_refused_before_the_upgrade_with_what_is_allowed
 async fn errors_are_problem_details() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let client = reqwest::Client::new();
+    let client = http();
     let url = |path: &str| format!("http://{}{path}", replica.address);
     for (request, status) in [
         (client.get(url("/nothing")), 404),
@@ -64,8 +64,11 @@ async fn the_latest_price_is_one_update_or_an_array_of_them() {
     until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
     let latest = replica.json("/v1/prices/latest").await;
     assert!(latest["timedate"].is_string() && latest["price"].is_number() && latest.get("currency").is_none());
-    let both = replica.json("/v1/prices/latest?currency=EUR,USD&format=timestamp").await;
-    assert_eq!(both.as_array().unwrap().len(), 2);
+    until("a price in both", async || {
+        let both = replica.json("/v1/prices/latest?currency=EUR,USD&format=timestamp").await;
+        both.as_array().unwrap().len() == 2
+    })
+    .await;
     assert_eq!(replica.json("/v1/prices/latest?format=full").await["type"], "tick");
 }
 
@@ -74,7 +77,7 @@ async fn without_a_price_the_latest_is_unavailable_and_not_invented() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Status(500, None));
     let replica = embedded(&exchange, &[]).await;
-    let response = reqwest::get(format!("http://{}/v1/prices/latest", replica.address)).await.unwrap();
+    let response = http().get(format!("http://{}/v1/prices/latest", replica.address)).send().await.unwrap();
     assert_eq!(response.status().as_u16(), 503);
     assert!(response.headers().contains_key("retry-after"));
     assert_eq!(replica.json("/v1/prices").await, serde_json::json!({"prices": [], "next": null}));

@@ -84,15 +84,17 @@ async fn each_exchange_is_polled_once_an_interval_however_many_replicas_run() {
         let intervals = took.as_secs_f64() / INTERVAL.as_secs_f64();
         let polls = asked.len() as f64 - 1.0;
         assert!(polls < intervals + 1.5, "{name} {path}: {polls} polls in {intervals:.1} intervals");
-        // A machine that is busy may pass over some.
-        assert!(polls > intervals / 2.0, "{name} {path}: {polls} polls in {intervals:.1} intervals");
+        // A source that was late on a busy machine rests, and is asked less often.
+        assert!(polls >= 10.0, "{name} {path}: {polls} polls in {intervals:.1} intervals");
     }
 }
 
 #[tokio::test]
 async fn a_clean_stop_hands_over_at_once() {
     let world = World::new().await;
-    let mut replicas: [_; 2] = world.replicas().await;
+    // Nobody could wait for this lease to run out.
+    let lease = [("BTCFEED_LEASE_TTL", "20s")];
+    let mut replicas = [world.replica("r1", &lease).await, world.replica("r2", &lease).await];
     let leader = world.leader().await;
     let (leading, other) = if leader == "r1" { (0, 1) } else { (1, 0) };
     let mut client = replicas[other].connect("format=full").await;
@@ -103,7 +105,7 @@ async fn a_clean_stop_hands_over_at_once() {
     let ids = unbroken(&seen);
     let longest = ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     // An interval, an attempt of the other to take the lease, and whatever else runs on this machine.
-    assert!(longest < 2 * INTERVAL.as_millis() as u64 + 400, "{longest} ms without a tick");
+    assert!(longest < 4000, "{longest} ms without a tick");
     assert_ne!(world.leader().await, leader);
 }
 

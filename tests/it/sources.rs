@@ -72,15 +72,16 @@ async fn a_source_that_asks_to_be_left_alone_is_and_one_that_comes_back_counts_a
     // Long enough for the answer to be read, even on a busy machine, before the wait for it is over.
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1s")]).await;
     let mut client = replica.connect("format=full&since=0").await;
-    entries(&mut client, 2).await;
+    replica.logged("the source asks to be left alone").await;
     exchange.set("kraken", Mode::Good);
     until("kraken to count again", async || {
         entries(&mut client, 1).await[0]["sources"]["USD"] == json!(["coinbase", "kraken", "bitstamp"])
     })
     .await;
     let asked = exchange.asked("kraken", "");
-    // It notes when it was asked, which on a busy machine may be a little later.
-    let rest = asked[1].duration_since(asked[0]).as_secs_f64();
+    // It notes when it was asked, which on a busy machine may be a little later; nor is every request then answered in time.
+    let rests = asked.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs_f64());
+    let rest = rests.fold(0.0, f64::max);
     assert!(rest > 2.5, "asked again after {rest} s, and not for three seconds was the wish");
 }
 
@@ -102,7 +103,7 @@ async fn one_currency_without_a_price_is_a_gap_for_those_who_chose_it() {
     let exchange = Exchange::start().await;
     // The answers for one pair are fine, those for the other are not: only Kraken has both in one answer.
     exchange.set("kraken", Mode::Body(KRAKEN_WITHOUT_EUR));
-    let settings = [("BTCFEED_SOURCES", "kraken"), ("BTCFEED_STALE_AFTER", "1s")];
+    let settings = [("BTCFEED_SOURCES", "kraken"), ("BTCFEED_STALE_AFTER", "3s")];
     let replica = embedded(&exchange, &settings).await;
     let mut client = replica.connect("format=full&currency=USD,EUR&since=0").await;
     until("the feed to be stale", async || {

@@ -3,7 +3,7 @@
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, entries, is_established, soon, unbroken, until};
+use crate::support::{World, embedded, entries, http, is_established, soon, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -39,7 +39,8 @@ async fn an_update_has_exactly_a_timestamp_a_price_and_an_id_and_no_name() {
 #[tokio::test]
 async fn of_several_currencies_only_the_last_update_of_a_tick_has_the_id() {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
+    // Slow enough for no answer in euros to be late.
+    let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "2s")]).await;
     let mut events = connect(&replica, "currency=USD,EUR&format=timedate", &[]).await;
     for _ in 0..2 {
         let (usd, eur) = (events.update().await, events.update().await);
@@ -74,7 +75,7 @@ async fn a_wrong_last_event_id_or_parameter_is_named() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let url = format!("http://{}/v1/prices/stream", replica.address);
-    let request = reqwest::Client::new().get(&url).header("Last-Event-ID", "yesterday");
+    let request = http().get(&url).header("Last-Event-ID", "yesterday");
     let response = soon("an answer", request.header("Accept", "text/event-stream").send()).await.unwrap();
     assert_eq!(response.status(), 400);
     assert!(
@@ -166,7 +167,7 @@ async fn pages_of_other_origins_may_read_it_unless_that_is_forbidden() {
     let allowed = async |settings: &[(&str, &str)], path: &str| {
         let replica = embedded(&exchange, settings).await;
         until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
-        let request = reqwest::Client::new().get(format!("http://{}{path}", replica.address));
+        let request = http().get(format!("http://{}{path}", replica.address));
         let response = soon("an answer", request.header("Origin", "https://a.example").send()).await.unwrap();
         response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
     };

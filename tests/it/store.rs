@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
-const OPTIONS: Options = Options { retention: Duration::from_secs(3600), lease_ttl: Duration::from_millis(500) };
+const OPTIONS: Options = Options { retention: Duration::from_secs(3600), lease_ttl: Duration::from_secs(2) };
 
 fn tick(price: &str) -> Record {
     let prices = BTreeMap::from([(Currency::Usd, price.parse().unwrap())]);

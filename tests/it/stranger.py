@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_tools import protoc
 
 PROTO = pathlib.Path(__file__).parents[2] / "proto"
-SOON = 20  # seconds
+SOON = 45  # seconds
 
 
 def generate():

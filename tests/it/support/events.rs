@@ -1,6 +1,6 @@
 //! A reader of server-sent events that has nothing in common with the server under test.
 
-use super::soon;
+use super::{http, soon};
 use reqwest::Response;
 use serde_json::Value;
 
@@ -28,7 +28,7 @@ pub struct Events {
 
 impl Events {
     pub async fn connect(url: &str, headers: &[(&str, &str)]) -> Events {
-        let mut request = reqwest::Client::new().get(url);
+        let mut request = http().get(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -25,7 +25,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long anything may take that should be there in a moment. Generous: the machine may be busy.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(45);
 /// The time between two polls in tests, and the time to live of a lease.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 pub const LEASE: Duration = Duration::from_secs(1);
@@ -42,6 +42,11 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 /// The result of something that should happen soon.
 pub async fn soon<T>(what: &str, happening: impl Future<Output = T>) -> T {
     timeout(SOON, happening).await.unwrap_or_else(|_| panic!("waited {SOON:?} for {what}"))
+}
+
+/// An HTTP client that keeps no connection open for another, and does not read the machine's certificates, which takes long.
+pub fn http() -> reqwest::Client {
+    reqwest::Client::builder().tls_certs_only([]).build().unwrap()
 }
 
 /// An exchange, a Redis and the replicas between them and the clients.

@@ -1,7 +1,7 @@
 //! A real nginx with the configuration that is shipped, in front of replicas on this machine.
 
 use super::redis::free_port;
-use super::until;
+use super::{http, until};
 use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -41,8 +41,10 @@ impl Nginx {
         let child = command.spawn().expect("nginx is installed (see `make test`)");
         let nginx = Nginx { _child: child, _dir: dir, address, grpc_address };
         let url = format!("http://{}/v1/prices/latest", nginx.address);
-        until("nginx to answer", async || reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()))
-            .await;
+        until("nginx to answer", async || {
+            http().get(&url).send().await.is_ok_and(|answer| answer.status().is_success())
+        })
+        .await;
         nginx
     }
 }

@@ -1,7 +1,7 @@
 //! A running btcfeed process.
 
 use super::client::Client;
-use super::{INTERVAL, LEASE, soon, until};
+use super::{INTERVAL, LEASE, http, soon, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::process::{ExitStatus, Stdio};
@@ -71,7 +71,7 @@ impl Replica {
     async fn ready(&self) {
         let url = format!("http://{}/readyz", self.ops);
         until("a replica to be ready", async || {
-            reqwest::get(&url).await.is_ok_and(|response| response.status().is_success())
+            http().get(&url).send().await.is_ok_and(|response| response.status().is_success())
         })
         .await;
     }
@@ -83,13 +83,13 @@ impl Replica {
 
     /// Asks for a path on the clients' port: the status and the body.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let response = soon(path, reqwest::get(format!("http://{}{path}", self.address))).await.unwrap();
+        let response = soon(path, http().get(format!("http://{}{path}", self.address)).send()).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
     /// Asks for a path with these headers: the answer, of which nothing but the head has been read.
     pub async fn ask(&self, path: &str, headers: &[(&'static str, &str)]) -> reqwest::Response {
-        let mut request = reqwest::Client::new().get(format!("http://{}{path}", self.address));
+        let mut request = http().get(format!("http://{}{path}", self.address));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -139,7 +139,8 @@ impl Replica {
     /// The processor time that the process has used.
     pub fn processor_time(&self) -> Duration {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let used = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap());
+        // One may end while they are counted.
+        let used = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")).ok());
         used.map(|used| Duration::from_nanos(used.split_whitespace().next().unwrap().parse().unwrap())).sum()
     }
 

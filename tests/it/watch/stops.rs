@@ -4,7 +4,7 @@ use super::{Watch, command, ended, lines, with_history};
 use crate::support::exchange::Exchange;
 use crate::support::odd_server::{Answer, Server, say, tick};
 use crate::support::terminal::Terminal;
-use crate::support::{signal, until};
+use crate::support::{INTERVAL, signal, until};
 use rustix::io::ioctl_fionread;
 use rustix::process::Signal;
 use std::process::Stdio;
@@ -102,6 +102,12 @@ async fn between_two_drawings_the_terminal_is_in_order_whatever_stops_it() {
     terminal.shows("the feed", |screen| screen.contains("● live")).await;
     until("the cursor", async || terminal.shows_cursor()).await;
     terminal.signal(Signal::STOP);
+    until("what was drawn to be on the screen", async || {
+        let before = terminal.written().len();
+        tokio::time::sleep(INTERVAL * 2).await;
+        terminal.written().len() == before
+    })
+    .await;
     // What a shell does.
     terminal.another_writes("\r\n[1]+  Stopped\r\n$ fg\r\nbtcfeed watch\r\n");
     let before = terminal.written().len();
