@@ -56,8 +56,10 @@ async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_
     let expected: Vec<_> = history.lines().next().unwrap().split("{\"type\":").skip(1).collect();
     until("the rest", async || seen(&browser).await.len() >= expected.len()).await;
     for (update, expected) in seen(&browser).await.iter().zip(&expected) {
-        let digits = |code: &str| format!("\"{code}\":{}", update["exact"][code].as_str().unwrap_or("nothing"));
-        let (id, prev, prices) = (&update["id"], &update["prev"], ["USD", "EUR"].map(digits).join(","));
+        // On a busy machine the exchanges may have been late with one of the two.
+        let digits = |code| Some(format!("\"{code}\":{}", update["exact"][code].as_str()?));
+        let prices: Vec<_> = ["USD", "EUR"].into_iter().filter_map(digits).collect();
+        let (id, prev, prices) = (&update["id"], &update["prev"], prices.join(","));
         let sent = format!(r#""tick","id":{id},"prev":{prev},"timedate":{},"prices":{{{prices}}}"#, update["timedate"]);
         assert!(expected.starts_with(&sent), "{sent} is not {expected}");
     }
