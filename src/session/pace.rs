@@ -98,7 +98,10 @@ impl Pacer {
             // It is the newest now, so what was held back is not sent any more.
             self.held = None;
             self.learn(entry);
-            self.period_end = self.pace.every.map_or(TickId::ZERO, |every| entry.id.plus(every));
+            // One that counts as the one at the end moves no period, or what is early each time would add up.
+            let is_at_end = entry.id < self.period_end.plus(self.grace());
+            let begin = if is_at_end { self.period_end } else { entry.id };
+            self.period_end = self.pace.every.map_or(TickId::ZERO, |every| begin.plus(every));
             send.push(bytes);
         }
     }
@@ -118,7 +121,7 @@ impl Pacer {
     pub(super) fn release(&mut self) -> Option<Bytes> {
         let Held { entry, bytes, .. } = self.held.take()?;
         self.learn(&entry);
-        self.period_end = self.period_end.plus(self.grace() + self.pace.every.unwrap_or_default());
+        self.period_end = self.period_end.plus(self.pace.every.unwrap_or_default());
         Some(bytes)
     }
 

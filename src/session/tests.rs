@@ -235,6 +235,18 @@ fn a_period_of_some_ticks_has_the_tick_at_its_end_however_it_trembles() {
 }
 
 #[test]
+fn ticks_that_come_a_little_early_each_time_are_no_more_than_one_a_period() {
+    let feed = Feed::new((0..=120).map(|place| place));
+    let mut session = feed.paced(Start::Since(TickId::ZERO), false, Some(10));
+    let said = feed.said(&mut session);
+    // The first of them comes a second early, which counts as the end.
+    let expected: Vec<_> =
+        [0].into_iter().chain((1..=12).map(|period| period * 10 - 1)).map(|id| id.to_string()).collect();
+    assert_eq!(said[..13], expected, "{said:?}");
+    assert_eq!(said[13..], ["synced 119"]);
+}
+
+#[test]
 fn a_tick_that_is_held_back_comes_when_its_period_is_over() {
     let mut feed = Feed::new([0, 57]);
     let mut session = feed.paced(Start::Since(feed.id(57)), false, Some(4));

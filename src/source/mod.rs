@@ -83,7 +83,7 @@ pub fn open(name: &str, base: Option<&str>) -> anyhow::Result<Option<Box<dyn Sou
         kraken::Kraken::NAME => Box::new(http::Exchange::<kraken::Kraken>::open(base)?),
         bitstamp::Bitstamp::NAME => Box::new(http::Exchange::<bitstamp::Bitstamp>::open(base)?),
         coindesk::CoinDesk::NAME => Box::new(http::Exchange::<coindesk::CoinDesk>::open(base)?),
-        SIMULATED => Box::new(simulated::Simulated::default()),
+        SIMULATED => Box::new(simulated::Simulated),
         _ => return Ok(None),
     }))
 }

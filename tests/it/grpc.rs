@@ -224,7 +224,7 @@ async fn each_wrong_field_is_named_with_what_is_allowed() {
     assert!(status.code() == Code::InvalidArgument && status.message().contains("XBT"), "{status:?}");
     let wrong = pb::ListPricesRequest { page_size: -1, page_token: "x".to_owned(), ..Default::default() };
     let status = client.list_prices(wrong).await.unwrap_err();
-    let expected = r#"page_size reads 0 to 1000, got -1; page_token reads the next_page_token of an answer, got "x""#;
+    let expected = r#"page_size reads 0 or more, of which 1000 are given at most, got -1; page_token reads the next_page_token of an answer, got "x""#;
     assert_eq!((status.code(), status.message()), (Code::InvalidArgument, expected));
     // A request that is far too long is not even read.
     let long = pb::GetLatestRequest { currencies: vec!["USD".to_owned(); 2000] };

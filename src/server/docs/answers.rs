@@ -18,7 +18,7 @@ pub(in crate::server) struct BadRequest(Problem);
 #[derive(IntoResponses)]
 #[response(
     status = 503,
-    description = "Not now: there is no price yet, the history has not been read yet or cannot be, the replica is stopping or \
+    description = "Not now: there is no price yet (only where the latest is asked for), the history has not been read yet or cannot be, the replica is stopping or \
                    has as many connections as it can.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "Seconds to wait before the next try.")),

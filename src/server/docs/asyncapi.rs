@@ -33,6 +33,7 @@ pub(super) fn document(openapi: &Value, facts: &Facts) -> Value {
     }
     let mut schemas = Map::new();
     collect_schemas(&Value::Object(messages.clone()), openapi, &mut schemas);
+    let host = json!({"default": "localhost:8080", "description": "Where this document came from."});
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -44,8 +45,12 @@ pub(super) fn document(openapi: &Value, facts: &Facts) -> Value {
         },
         "defaultContentType": "application/json",
         "servers": {
-            "websocket": {"host": "localhost:8080", "protocol": "ws", "description": "Where this document came from; `wss` behind TLS."},
-            "events": {"host": "localhost:8080", "protocol": "http", "description": "The same; `https` behind TLS."},
+            "websocket": {
+                "host": "{host}", "protocol": "ws", "description": "This server; `wss` behind TLS.", "variables": {"host": host},
+            },
+            "events": {
+                "host": "{host}", "protocol": "http", "description": "The same; `https` behind TLS.", "variables": {"host": host},
+            },
         },
         "channels": {
             "websocket": {

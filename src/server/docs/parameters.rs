@@ -34,7 +34,7 @@ impl PartialSchema for Moment {
 #[into_params(parameter_in = Query)]
 pub(in crate::server) struct Currency {
     /// One currency or several: repeated or with commas. If not said, the first that this server has (`USD`). With several there is
-    /// an update for each, with a third field that says which.
+    /// an update for each, with a third field that says which; a candle has all of them.
     #[param(required = false, inline, style = Form, explode, example = json!(["USD", "EUR"]))]
     currency: Vec<CurrencyCode>,
     /// Another name for `currency`.
@@ -46,7 +46,7 @@ pub(in crate::server) struct Currency {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(in crate::server) struct Start {
-    /// Begin with the first tick **at or after** this moment. RFC 3339 (`2026-11-20T09:20:31Z`), Unix seconds (`1795166431`,
+    /// Begin with the first tick (of candles: the first that begins) **at or after** this moment. RFC 3339 (`2026-11-20T09:20:31Z`), Unix seconds (`1795166431`,
     /// `1795166431.075`) or Unix milliseconds (`1795166431075`). Excludes `after`.
     #[param(required = false, inline, example = "2026-11-20T09:20:31Z")]
     since: Moment,
@@ -56,7 +56,7 @@ pub(in crate::server) struct Start {
     /// Another name for `since`.
     #[param(required = false, inline, example = "1795166431075")]
     start_timedate: Moment,
-    /// Begin with the first entry strictly **after** this id: the exact resume. Excludes `since`.
+    /// Begin with the first entry (of candles: the first that begins) strictly **after** this id: the exact resume. Excludes `since`.
     #[param(required = false, example = 1_795_166_431_075_u64)]
     after: u64,
 }

@@ -57,7 +57,10 @@ async fn list(state: Arc<State>, request: pb::ListPricesRequest) -> Result<Page,
         Ok(0) => PAGE,
         Ok(size) => size.min(PAGE),
         Err(_) => {
-            fields.mistake("page_size", format!("page_size reads 0 to {PAGE}, got {}", request.page_size));
+            fields.mistake(
+                "page_size",
+                format!("page_size reads 0 or more, of which {PAGE} are given at most, got {}", request.page_size),
+            );
             PAGE
         }
     };
