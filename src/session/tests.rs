@@ -236,7 +236,7 @@ fn a_period_of_some_ticks_has_the_tick_at_its_end_however_it_trembles() {
 
 #[test]
 fn ticks_that_come_a_little_early_each_time_are_no_more_than_one_a_period() {
-    let feed = Feed::new((0..=120).map(|place| place));
+    let feed = Feed::new(0..=120);
     let mut session = feed.paced(Start::Since(TickId::ZERO), false, Some(10));
     let said = feed.said(&mut session);
     // The first of them comes a second early, which counts as the end.
