@@ -9,7 +9,7 @@ use crate::server::follow::{Follower, Turn};
 use crate::server::listener::{OpenStream, Peer};
 use crate::server::{FAREWELL, State};
 use crate::session::{Goodbye, Session};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -87,9 +87,9 @@ impl Talk {
         loop {
             match self.listen_until(follower.next()).await? {
                 Turn::Send(pieces) => {
-                    for message in pieces.into_iter().flat_map(messages) {
+                    for text in pieces.into_iter().flat_map(frame::payloads) {
                         self.listen_until(std::future::ready(())).await?;
-                        self.send(message).await?;
+                        self.send(message(text)).await?;
                     }
                 }
                 // Pings show that it is there.
@@ -177,38 +177,6 @@ impl Talk {
     }
 }
 
-/// The messages in a piece of the feed, which is whole frames.
-fn messages(mut frames: Bytes) -> impl Iterator<Item = Message> {
-    std::iter::from_fn(move || {
-        let header_bytes = match frames.get(1)? {
-            126 => 4,
-            127 => 10,
-            _ => 2,
-        };
-        let mut text = frames.split_to(frame::end_of(&frames, 1));
-        text.advance(header_bytes);
-        Some(Message::Text(text.try_into().expect("the feed is made of text")))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_messages_of_a_piece_are_what_was_framed() {
-        let texts = [String::new(), "{}".to_owned(), "x".repeat(125), "é".repeat(300), "x".repeat(70_000)];
-        let mut frames = Vec::new();
-        for text in &texts {
-            frames.push(0x81);
-            match text.len() {
-                len @ ..=125 => frames.push(u8::try_from(len).unwrap()),
-                len @ ..=0xffff => frames.extend([&[126][..], &u16::try_from(len).unwrap().to_be_bytes()].concat()),
-                len => frames.extend([&[127][..], &(len as u64).to_be_bytes()].concat()),
-            }
-            frames.extend_from_slice(text.as_bytes());
-        }
-        let found: Vec<_> = messages(frames.into()).collect();
-        assert_eq!(found, texts.map(Message::from));
-    }
+fn message(text: Bytes) -> Message {
+    Message::Text(text.try_into().expect("the feed is made of text"))
 }

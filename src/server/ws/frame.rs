@@ -2,6 +2,8 @@
 //!
 //! Clients have nothing to tell this server, so messages are checked and dropped: nothing is kept of them. Only control
 //! frames have a meaning. `oracle.rs` holds all of it against tungstenite, in tests and in a fuzz target.
+//!
+//! Beside it what a server sends to control a connection, and where the frames end that it sends.
 
 #[cfg(any(test, fuzzing))]
 pub(in crate::server) mod oracle;
@@ -277,15 +279,29 @@ pub(in crate::server) fn pong(payload: &[u8]) -> Bytes {
 pub(in crate::server) fn end_of(frames: &[u8], sent: usize) -> usize {
     let mut end = 0;
     while end < sent {
-        let length = |at: usize, bytes: usize| {
-            let digits = frames.get(end + at..end + at + bytes).unwrap_or_default();
-            digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit))
-        };
-        end += match length(1, 1) {
-            126 => 4 + length(2, 2),
-            127 => 10 + length(2, 8),
-            short => 2 + short,
-        };
+        end += lengths(frames.get(end..).unwrap_or_default()).1;
     }
     end
+}
+
+/// What was framed: the payloads of whole frames, as servers send them.
+pub(super) fn payloads(mut frames: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let (header, whole) = (!frames.is_empty()).then(|| lengths(&frames))?;
+        Some(frames.split_to(whole).split_off(header))
+    })
+}
+
+/// How long the header is of the frame that `frames` begin with, and how long all of it, as servers send it: not masked.
+fn lengths(frames: &[u8]) -> (usize, usize) {
+    let number = |at: usize, bytes: usize| {
+        let digits = frames.get(at..at + bytes).unwrap_or_default();
+        digits.iter().fold(0, |number, digit| number << 8 | usize::from(*digit))
+    };
+    let (header, payload) = match number(1, 1) {
+        126 => (4, number(2, 2)),
+        127 => (10, number(2, 8)),
+        short => (2, short),
+    };
+    (header, header + payload)
 }

@@ -146,6 +146,16 @@ fn what_the_server_sends_is_heard_as_it_was_meant() {
 }
 
 #[test]
+fn the_payloads_of_a_server_s_frames_are_what_was_framed() {
+    let texts = [String::new(), "{}".to_owned(), "x".repeat(125), "é".repeat(300), "x".repeat(70_000)];
+    let unmasked = |text: &String| Sent { mask: None, ..Sent::new(true, TEXT, text.as_bytes()) }.bytes();
+    let frames: Vec<u8> = texts.iter().flat_map(unmasked).collect();
+    assert_eq!(oracle::client(&frames), texts.clone().map(Heard::from));
+    assert_eq!(payloads(frames.into()).collect::<Vec<_>>(), texts.map(Bytes::from));
+    assert_eq!(payloads(Bytes::new()).next(), None);
+}
+
+#[test]
 fn tungstenite_agrees_on_every_beginning_of_a_frame() {
     let rest = [0, 0, 0, 0, 0, 0, 0, 9, b'm', b'a', b's', b'k', 0, 0xff];
     for begun in [vec![], frame(false, TEXT, "é".as_bytes()), frame(false, BINARY, &[0; 4090])] {
