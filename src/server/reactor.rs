@@ -13,6 +13,7 @@ mod outgoing;
 mod shard;
 mod wire;
 
+pub(super) use heartbeat::Heartbeat;
 pub(super) use wire::{End, Heard, Wire};
 
 use crate::server::listener::{Peer, bound_silence};

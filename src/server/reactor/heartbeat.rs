@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const GRAIN_MS: u64 = 250;
 
 #[derive(Clone, Copy)]
-pub(super) enum Heartbeat {
+pub(in crate::server) enum Heartbeat {
     /// The next one is due then.
     SendAt(Instant),
     /// It was sent, and is to be answered by then.
@@ -24,7 +24,7 @@ impl Heartbeat {
     }
 
     /// When there is something to do about it.
-    pub(super) fn due(self) -> Instant {
+    pub(in crate::server) fn due(self) -> Instant {
         let (Heartbeat::SendAt(at) | Heartbeat::AnswerBy(at)) = self;
         at
     }

@@ -4,9 +4,10 @@
 //! What is promised is what the [reactor](crate::server::reactor) promises, and the feed's bytes are the same that it sends.
 //! They are framed already, so their payloads are taken out again.
 
-use super::frame::{self, MAX_MESSAGE_BYTES};
+use super::frame::{self, MAX_MESSAGE_BYTES, NOT_UTF8, TOO_BIG, Violation};
 use crate::server::follow::{Follower, Turn};
 use crate::server::listener::{OpenStream, Peer};
+use crate::server::reactor::{End, Heartbeat};
 use crate::server::{FAREWELL, State};
 use crate::session::{Goodbye, Session};
 use bytes::Bytes;
@@ -18,7 +19,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 use tracing::debug;
@@ -27,6 +27,8 @@ use tracing::debug;
 const READ_BYTES: usize = 2048;
 /// What may wait to be written: a message, and answers to pings. None is as long.
 const WRITE_BYTES: usize = 64 * 1024;
+/// What the library says of every other rule.
+const BROKEN: Violation = Violation { code: 1002, reason: "what you sent breaks the protocol" };
 
 /// Serves the client until either side has enough. The client has its place until then.
 pub(super) async fn serve(state: Arc<State>, io: Upgraded, session: Session, _peer: Peer, _open: OpenStream) {
@@ -37,7 +39,7 @@ pub(super) async fn serve(state: Arc<State>, io: Upgraded, session: Session, _pe
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
-    let heartbeat = Heartbeat::SendAt(Instant::now() + state.sessions.limits.ping_every);
+    let heartbeat = Heartbeat::SendAt(now() + state.sessions.limits.ping_every);
     let mut follower = Follower::new(state.clone(), session);
     let mut talk = Talk { socket, state, heartbeat };
     let Err(end) = talk.follow(&mut follower).await;
@@ -52,33 +54,9 @@ struct Talk {
     heartbeat: Heartbeat,
 }
 
-#[derive(Clone, Copy)]
-enum Heartbeat {
-    SendAt(Instant),
-    AnswerBy(Instant),
-}
-
-/// Why it ends.
-enum End {
-    /// The client is gone.
-    Gone,
-    /// The client said goodbye; the library has the answer.
-    Closed,
-    /// This side says goodbye.
-    Say(CloseFrame),
-}
-
-fn close(code: u16, reason: &'static str) -> End {
-    End::Say(CloseFrame { code: CloseCode::from(code), reason: reason.into() })
-}
-
-fn farewell(goodbye: Goodbye) -> End {
-    close(goodbye.websocket_code(), goodbye.reason())
-}
-
 fn let_go(goodbye: Goodbye) -> End {
     debug!(?goodbye, "a client is let go");
-    farewell(goodbye)
+    End::Leave(goodbye)
 }
 
 impl Talk {
@@ -94,7 +72,7 @@ impl Talk {
                 }
                 // Pings show that it is there.
                 Turn::Heartbeat => {}
-                Turn::Leave(goodbye) => return Err(farewell(goodbye)),
+                Turn::Leave(goodbye) => return Err(End::Leave(goodbye)),
             }
         }
     }
@@ -103,7 +81,7 @@ impl Talk {
     async fn listen_until<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, End> {
         let mut awaited = pin!(awaited);
         loop {
-            let (Heartbeat::SendAt(due) | Heartbeat::AnswerBy(due)) = self.heartbeat;
+            let due = self.heartbeat.due().into();
             // Every arm is cancel-safe: what is awaited is kept, a message that has not come whole stays in the buffer. In
             // no order, so that a client that floods hears of the feed all the same.
             tokio::select! {
@@ -118,7 +96,7 @@ impl Talk {
         let ping_every = self.state.sessions.limits.ping_every;
         match self.heartbeat {
             Heartbeat::SendAt(_) => {
-                self.heartbeat = Heartbeat::AnswerBy(Instant::now() + ping_every);
+                self.heartbeat = Heartbeat::AnswerBy(now() + ping_every);
                 self.send(Message::Ping(Bytes::new())).await
             }
             // The answer may be here, unread.
@@ -132,16 +110,16 @@ impl Talk {
     fn hear(&mut self, said: Option<&Result<Message, Error>>) -> Result<(), End> {
         match said {
             Some(Ok(Message::Pong(_))) => {
-                self.heartbeat = Heartbeat::SendAt(Instant::now() + self.state.sessions.limits.ping_every);
+                self.heartbeat = Heartbeat::SendAt(now() + self.state.sessions.limits.ping_every);
                 Ok(())
             }
-            Some(Ok(Message::Close(_))) => Err(End::Closed),
+            Some(Ok(Message::Close(close))) => Err(End::Closed(close.as_ref().map(|close| close.code.into()))),
             // Clients have nothing to tell, and the library answers pings.
             Some(Ok(_)) => Ok(()),
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(End::Gone),
-            Some(Err(Error::Protocol(_))) => Err(close(1002, "what you sent breaks the protocol")),
-            Some(Err(Error::Utf8(_))) => Err(close(1007, "text that is not UTF-8")),
-            Some(Err(Error::Capacity(_))) => Err(close(1009, "a message is longer than 4096 bytes")),
+            Some(Err(Error::Protocol(_))) => Err(End::Violated(BROKEN)),
+            Some(Err(Error::Utf8(_))) => Err(End::Violated(NOT_UTF8)),
+            Some(Err(Error::Capacity(_))) => Err(End::Violated(TOO_BIG)),
             Some(Err(_)) | None => Err(End::Gone),
         }
     }
@@ -158,14 +136,20 @@ impl Talk {
         }
     }
 
+    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Error> {
+        self.socket.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await
+    }
+
     /// Says goodbye, and waits until the client has closed too, though not for long.
     async fn part(&mut self, end: End) {
         let (drain, patience) = (self.state.drain.clone(), self.state.sessions.limits.write_stall.max(FAREWELL));
         let goodbye = async {
             let said = match end {
                 End::Gone => return,
-                End::Closed => self.socket.flush().await,
-                End::Say(why) => self.socket.close(Some(why)).await,
+                // The library has the answer.
+                End::Closed(_) => self.socket.flush().await,
+                End::Violated(Violation { code, reason }) => self.close(code, reason).await,
+                End::Leave(goodbye) => self.close(goodbye.websocket_code(), goodbye.reason()).await,
             };
             while said.is_ok() && self.socket.next().await.is_some_and(|said| said.is_ok()) {}
         };
@@ -175,6 +159,11 @@ impl Talk {
         };
         tokio::select! { () = goodbye => {}, () = sleep(patience) => {}, () = stopping => {} }
     }
+}
+
+/// This moment, by tokio's clock.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 fn message(text: Bytes) -> Message {

@@ -42,8 +42,8 @@ pub(in crate::server) struct Violation {
 const fn protocol(reason: &'static str) -> Violation {
     Violation { code: 1002, reason }
 }
-const NOT_UTF8: Violation = Violation { code: 1007, reason: "text that is not UTF-8" };
-const TOO_BIG: Violation = Violation { code: 1009, reason: "a message is longer than 4096 bytes" };
+pub(super) const NOT_UTF8: Violation = Violation { code: 1007, reason: "text that is not UTF-8" };
+pub(super) const TOO_BIG: Violation = Violation { code: 1009, reason: "a message is longer than 4096 bytes" };
 const BAD_LENGTH: Violation = protocol("a length with its highest bit set");
 const LONG_CONTROL: Violation = protocol("a control frame longer than 125 bytes");
 const BAD_CLOSE_CODE: Violation = protocol("a close code that must not be sent");
