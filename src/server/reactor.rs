@@ -10,6 +10,7 @@
 mod connection;
 mod heartbeat;
 mod outgoing;
+mod parting;
 mod shard;
 mod wire;
 

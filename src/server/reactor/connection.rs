@@ -4,9 +4,9 @@
 
 use super::heartbeat::Heartbeat;
 use super::outgoing::Outgoing;
+use super::parting::Parting;
 use super::{End, Heard, Shared, Wire};
 use crate::feed::Entry;
-use crate::server::FAREWELL;
 use crate::server::listener::Peer;
 use crate::session::{Bookmark, Goodbye, Session, Step};
 use crate::tick::TickId;
@@ -14,11 +14,9 @@ use bytes::Bytes;
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::SockRef;
 use std::io::{self, ErrorKind, Read};
-use std::net::Shutdown;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::oneshot;
 use tracing::debug;
 
@@ -45,13 +43,8 @@ enum Phase {
     Following,
     /// A part of the history is being read for it.
     Loading(oneshot::Receiver<Vec<Arc<Entry>>>),
-    /// It is to be let go with these words, once it is written down where it is, and dropped at `until` in any case.
-    Settling { settled: oneshot::Receiver<()>, farewell: Box<Bytes>, until: Instant, hung_up: bool },
-    /// Its goodbye is on the way. It is dropped as soon as that is sent if it `hung_up`.
-    Leaving { until: Instant, hung_up: bool },
-    /// Everything is said. Dropping it with something unread would reset the connection, and the client might never see
-    /// the goodbye: so it is for the client to close.
-    Lingering { until: Instant },
+    /// It is let go.
+    Parting(Box<Parting>),
 }
 
 /// A client's end of a stream, seen from here.
@@ -138,8 +131,8 @@ impl Connection {
 
     /// When [`overdue`](Self::overdue) is to be called at the latest.
     pub(super) fn deadline(&self, shared: &Shared) -> Instant {
-        match self.phase {
-            Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => until,
+        match &self.phase {
+            Phase::Parting(parting) => parting.deadline(),
             Phase::Following | Phase::Loading(_) => {
                 let stalled = self.stalled_since.map(|since| since + shared.sessions.limits.write_stall);
                 [stalled, self.ask_at].into_iter().flatten().fold(self.heartbeat.due(), Instant::min)
@@ -166,8 +159,8 @@ impl Connection {
             Phase::Following | Phase::Loading(_) => {
                 self.attempt(shared, now, |_, _, _| Err(End::Leave(Goodbye::Draining)))
             }
-            Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => {
-                *until = (*until).min(now + FAREWELL);
+            Phase::Parting(parting) => {
+                parting.hurry(now);
                 Wish::Rest
             }
         }
@@ -200,18 +193,17 @@ impl Connection {
         let farewell = self.wire.farewell(end);
         self.outgoing.keep_only_what_was_begun(|piece, sent| self.wire.message_end(piece, sent));
         (self.pong, self.stalled_since) = (None, None);
-        let hung_up = matches!(end, End::Closed(_));
-        // A client that reads slowly may find out why it is let go; a replica that stops does not wait that long for it.
-        let patience = if shared.is_draining() { Duration::ZERO } else { shared.sessions.limits.write_stall };
-        let until = now + patience.max(FAREWELL);
+        let mut parting = Parting::new(end, shared, now);
+        let mut first = None;
         if let Some(bookmark) = self.session.take_bookmark() {
             let (done, settled) = oneshot::channel();
-            self.phase = Phase::Settling { settled, farewell: Box::new(farewell), until, hung_up };
-            return Some(Wish::Settle { bookmark, done });
+            parting = parting.after(settled, farewell);
+            first = Some(Wish::Settle { bookmark, done });
+        } else {
+            self.outgoing.push(farewell);
         }
-        self.outgoing.push(farewell);
-        self.phase = Phase::Leaving { until, hung_up };
-        None
+        self.phase = Phase::Parting(Box::new(parting));
+        first
     }
 
     /// Reads what has come, then says what there is to say.
@@ -245,17 +237,15 @@ impl Connection {
         Ok(())
     }
 
-    /// The client sends nothing more. If it was being let go, it gets what is on the way all the same.
+    /// The client sends nothing more.
     fn hear_no_more(&mut self) -> Result<(), End> {
-        let (Phase::Settling { hung_up, .. } | Phase::Leaving { hung_up, .. }) = &mut self.phase else {
-            return Err(End::Gone);
-        };
-        (*hung_up, self.readable) = (true, false);
-        Ok(())
+        let Phase::Parting(parting) = &mut self.phase else { return Err(End::Gone) };
+        self.readable = false;
+        parting.hang_up()
     }
 
     fn hear(&mut self, bytes: &[u8], shared: &Shared, now: Instant) -> Result<(), End> {
-        if !matches!(self.phase, Phase::Following | Phase::Loading(_)) {
+        if matches!(self.phase, Phase::Parting(_)) {
             return Ok(());
         }
         let (mut ping, mut answered) = (None, false);
@@ -321,19 +311,10 @@ impl Connection {
                     // Whoever read it has ended, and so does the process.
                     Err(oneshot::error::TryRecvError::Closed) => return Err(End::Gone),
                 },
-                Phase::Settling { settled, farewell, until, hung_up } => {
-                    if settled.try_recv() == Err(oneshot::error::TryRecvError::Empty) {
-                        return Ok(Some(Wish::Rest));
-                    }
-                    self.outgoing.push(std::mem::take(&mut **farewell));
-                    self.phase = Phase::Leaving { until: *until, hung_up: *hung_up };
-                }
-                Phase::Leaving { hung_up: true, .. } => return Err(End::Gone),
-                Phase::Leaving { until, .. } => {
-                    self.stream.shutdown(Shutdown::Write)?;
-                    self.phase = Phase::Lingering { until: *until };
-                }
-                Phase::Lingering { .. } => return Ok(Some(Wish::Rest)),
+                Phase::Parting(parting) => match parting.next(&self.stream)? {
+                    Some(farewell) => self.outgoing.push(farewell),
+                    None => return Ok(Some(Wish::Rest)),
+                },
             }
             if !self.outgoing.is_empty() {
                 return Ok(None);
@@ -344,16 +325,8 @@ impl Connection {
     /// Looks at what is overdue.
     fn judge(&mut self, shared: &Shared, now: Instant) -> Result<(), End> {
         self.ask_at = self.ask_at.filter(|at| *at > now);
-        match self.phase {
-            Phase::Settling { until, .. } | Phase::Leaving { until, .. } | Phase::Lingering { until } => {
-                if now < until {
-                    return Ok(());
-                }
-                // What it did not take must not stay with the kernel, where nothing bounds how many there are.
-                SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
-                return Err(End::Gone);
-            }
-            Phase::Following | Phase::Loading(_) => {}
+        if let Phase::Parting(parting) = &self.phase {
+            return parting.judge(&self.stream, now);
         }
         if self.stalled_since.is_some_and(|since| since + shared.sessions.limits.write_stall <= now) {
             // The kernel tells of room only when much of its buffer is free.
