@@ -136,45 +136,51 @@ impl Connection {
             },
             _ => stream,
         };
-        let answer = |mut request: Request<Incoming>, router: Router, peer: Peer| {
-            request.extensions_mut().insert(peer);
-            router.oneshot(request.map(Body::new))
-        };
-        let peer = self.peer.clone();
         let served = match protocol {
-            Protocol::Http1 => {
-                let flow = Arc::<Flow>::default();
-                let watched = flow.clone();
-                let service = service_fn(move |request| {
-                    let (answering, flow) = (answer(request, router.clone(), peer.clone()), watched.clone());
-                    async { Ok::<_, Infallible>(watch(answering.await.into_response(), flow, None)) }
-                });
-                let connection = protocol::http1(HEAD_DEADLINE).serve_connection(TokioIo::new(stream), service);
-                let live = self.live(connection.with_upgrades(), UpgradeableConnection::graceful_shutdown, &stop);
-                flow.watch(self.limits.write_stall, live).await
-            }
-            Protocol::Http2 => {
-                let service = service_fn(move |request| {
-                    let begun = peer.begin();
-                    let router = if begun.is_some() { router.clone() } else { full::router() };
-                    let answering = answer(request, router, begun.as_ref().unwrap_or(&peer).clone());
-                    // Run by the stream's own task.
-                    async {
-                        let response = answering.await.into_response();
-                        Ok::<_, Infallible>(watch(response, protocol::stream_flow(), begun))
-                    }
-                });
-                let server = protocol::http2(self.tasks.clone(), &self.limits);
-                let connection = server.serve_connection(TokioIo::new(stream), service);
-                // Boxed, or its many kilobytes would be kept for every connection that is not one.
-                Some(Box::pin(self.live(connection, http2::Connection::graceful_shutdown, &stop)).await)
-            }
+            Protocol::Http1 => self.serve_http1(stream, router, &stop).await,
+            // Boxed, or its many kilobytes would be kept for every connection that is not one.
+            Protocol::Http2 => Some(Box::pin(self.serve_http2(stream, router, &stop)).await),
         };
         match served {
             Some(Ok(())) => {}
             Some(Err(error)) => debug!(%error, "a connection ended early"),
             None => debug!("a connection is closed whose client takes nothing"),
         }
+    }
+
+    /// How it ended; `None` if its client took nothing.
+    async fn serve_http1(
+        &self,
+        stream: TcpStream,
+        router: Router,
+        stop: &CancellationToken,
+    ) -> Option<hyper::Result<()>> {
+        let (peer, flow) = (self.peer.clone(), Arc::<Flow>::default());
+        let watched = flow.clone();
+        let service = service_fn(move |request| {
+            let (answering, flow) = (answer(request, router.clone(), peer.clone()), watched.clone());
+            async { Ok::<_, Infallible>(watch(answering.await.into_response(), flow, None)) }
+        });
+        let connection = protocol::http1(HEAD_DEADLINE).serve_connection(TokioIo::new(stream), service);
+        let live = self.live(connection.with_upgrades(), UpgradeableConnection::graceful_shutdown, stop);
+        flow.watch(self.limits.write_stall, live).await
+    }
+
+    async fn serve_http2(&self, stream: TcpStream, router: Router, stop: &CancellationToken) -> hyper::Result<()> {
+        let peer = self.peer.clone();
+        let service = service_fn(move |request| {
+            let begun = peer.begin();
+            let router = if begun.is_some() { router.clone() } else { full::router() };
+            let answering = answer(request, router, begun.as_ref().unwrap_or(&peer).clone());
+            // Run by the stream's own task.
+            async {
+                let response = answering.await.into_response();
+                Ok::<_, Infallible>(watch(response, protocol::stream_flow(), begun))
+            }
+        });
+        let connection =
+            protocol::http2(self.tasks.clone(), &self.limits).serve_connection(TokioIo::new(stream), service);
+        self.live(connection, http2::Connection::graceful_shutdown, stop).await
     }
 
     /// Drives the connection until it ends, is too old, or `stop`; then it takes no more requests, and ends when those
@@ -213,6 +219,15 @@ pub(super) fn bound_silence(socket: &impl AsFd, bound: Option<Duration>) -> io::
     #[cfg(not(target_os = "linux"))]
     let (_, _) = (SockRef::from(socket), bound);
     Ok(())
+}
+
+fn answer(
+    mut request: Request<Incoming>,
+    router: Router,
+    peer: Peer,
+) -> impl Future<Output = Result<Response, Infallible>> {
+    request.extensions_mut().insert(peer);
+    router.oneshot(request.map(Body::new))
 }
 
 fn watch(response: Response, flow: Arc<Flow>, request: Option<Peer>) -> Response {

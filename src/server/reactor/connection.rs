@@ -17,7 +17,7 @@ use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tracing::debug;
 
 /// Bytes read at once; and how many reads, or writes, a connection may have in a row before others have their turn.
@@ -288,36 +288,48 @@ impl Connection {
             return Ok(None);
         }
         loop {
-            match &mut self.phase {
-                Phase::Following => match self.session.step(&shared.sessions.hub, now) {
-                    Step::Send(bytes) => self.outgoing.extend(bytes),
-                    Step::Load { after, until } => {
-                        let (to, loading) = oneshot::channel();
-                        self.phase = Phase::Loading(loading);
-                        return Ok(Some(Wish::Load { after, until, to }));
-                    }
-                    Step::Leave(goodbye) => return Err(End::Leave(goodbye)),
-                    Step::Wait(at_most) => {
-                        self.ask_at = at_most.map(|wait| now + wait);
-                        return Ok(Some(Wish::Rest));
-                    }
-                },
+            let wish = match &mut self.phase {
+                Phase::Following => self.follow(shared, now)?,
                 Phase::Loading(loading) => match loading.try_recv() {
                     Ok(entries) => {
                         self.outgoing.extend(self.session.loaded(&entries));
                         self.phase = Phase::Following;
+                        None
                     }
-                    Err(oneshot::error::TryRecvError::Empty) => return Ok(Some(Wish::Rest)),
+                    Err(TryRecvError::Empty) => Some(Wish::Rest),
                     // Whoever read it has ended, and so does the process.
-                    Err(oneshot::error::TryRecvError::Closed) => return Err(End::Gone),
+                    Err(TryRecvError::Closed) => return Err(End::Gone),
                 },
                 Phase::Parting(parting) => match parting.next(&self.stream)? {
-                    Some(farewell) => self.outgoing.push(farewell),
-                    None => return Ok(Some(Wish::Rest)),
+                    Some(farewell) => {
+                        self.outgoing.push(farewell);
+                        None
+                    }
+                    None => Some(Wish::Rest),
                 },
+            };
+            if wish.is_some() || !self.outgoing.is_empty() {
+                return Ok(wish);
             }
-            if !self.outgoing.is_empty() {
-                return Ok(None);
+        }
+    }
+
+    /// Has the session take its next step.
+    fn follow(&mut self, shared: &Shared, now: Instant) -> Result<Option<Wish>, End> {
+        match self.session.step(&shared.sessions.hub, now) {
+            Step::Send(bytes) => {
+                self.outgoing.extend(bytes);
+                Ok(None)
+            }
+            Step::Load { after, until } => {
+                let (to, loading) = oneshot::channel();
+                self.phase = Phase::Loading(loading);
+                Ok(Some(Wish::Load { after, until, to }))
+            }
+            Step::Leave(goodbye) => Err(End::Leave(goodbye)),
+            Step::Wait(at_most) => {
+                self.ask_at = at_most.map(|wait| now + wait);
+                Ok(Some(Wish::Rest))
             }
         }
     }
