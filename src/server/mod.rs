@@ -45,7 +45,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
 /// What the server is told.
@@ -70,9 +70,6 @@ pub struct Options {
     /// What clients are told who want to know who serves them.
     pub hello: Hello,
 }
-
-/// The paths of the streams that go out on raw sockets.
-const STREAM_PATHS: [&str; 4] = ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"];
 
 /// How long a goodbye may take where the replica stops, the client's answer to it included; and whatever else was under way.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -151,7 +148,7 @@ impl Server {
         let (reactor, shards) =
             Reactor::open(sessions.clone(), heartbeat, &tasks).context("sockets cannot be waited for")?;
         let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
-        let front = Front { paths: &STREAM_PATHS, reactor: reactor.clone() };
+        let front = Front { paths: stream_paths(), reactor: reactor.clone() };
         let public = public.transpose()?.map(|listener| listener.with_front(front));
         let state = Arc::new(State { sessions, reactor, cors, candles, offer, heartbeat, tasks, unready, drain });
         Ok(Server { public, ops, state, shards })
@@ -185,12 +182,24 @@ impl Server {
     }
 }
 
+/// The streams that go out on raw sockets.
+fn streams() -> [UtoipaMethodRouter<Arc<State>>; 4] {
+    [
+        ws::route(),
+        docs::short_form("/ws", ws::route()),
+        routes!(sse::connect),
+        docs::short_form("/prices/stream", routes!(sse::connect)),
+    ]
+}
+
+fn stream_paths() -> Arc<[String]> {
+    streams().into_iter().flat_map(|(_, paths, _)| paths.paths.into_keys()).collect()
+}
+
 fn router(state: Arc<State>) -> Router {
-    let (router, openapi) = OpenApiRouter::with_openapi(docs::head())
-        .routes(ws::route())
-        .routes(docs::short_form("/ws", ws::route()))
-        .routes(routes!(sse::connect))
-        .routes(docs::short_form("/prices/stream", routes!(sse::connect)))
+    let (router, openapi) = streams()
+        .into_iter()
+        .fold(OpenApiRouter::with_openapi(docs::head()), OpenApiRouter::routes)
         .routes(routes!(latest::latest))
         .routes(routes!(history::history))
         .routes(routes!(candles::candles))
@@ -216,4 +225,14 @@ fn router(state: Arc<State>) -> Router {
         .merge(grpc::router(&state))
         .layer(state.cors.layer())
         .with_state(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_takes_every_stream_under_either_of_its_names() {
+        assert_eq!(*stream_paths(), ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"]);
+    }
 }

@@ -5,26 +5,24 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules from the bottom up: each may use only those before it.
-const ORDER: [&str; 17] = [
-    "telemetry",
-    "shutdown",
-    "tick",
-    "feed",
-    "source",
-    "quorum",
-    "store",
-    "leader",
-    "view",
-    "hub",
-    "candle",
-    "session",
-    "server",
-    "client",
-    "config",
-    "app",
-    "cli",
-];
+/// The modules from the bottom up, as the table in src/lib.rs has them: each may use only those before it.
+fn order() -> Vec<String> {
+    named(&read("src/lib.rs"), "//! | [`")
+}
+
+/// The words that follow on `before` where a line begins with that.
+fn named(text: &str, before: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.strip_prefix(before)).map(word).collect()
+}
+
+/// The word that a text begins with.
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
+}
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -46,12 +44,11 @@ fn root() -> &'static Path {
 /// The modules that a text names as `crate::…`, also in groups: `use crate::{hub, leader}`.
 fn imports(text: &str) -> Vec<String> {
     let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-    let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
     let mut found = Vec::new();
     for (_, rest) in code.match_indices("crate::").map(|(at, _)| code[at..].split_at("crate::".len())) {
         match rest.strip_prefix('{').and_then(|group| group.split_once('}')) {
-            Some((group, _)) => found.extend(group.split(',').map(|import| name(import.trim()))),
-            None => found.push(name(rest)),
+            Some((group, _)) => found.extend(group.split(',').map(|import| word(import.trim()))),
+            None => found.push(word(rest)),
         }
     }
     found.retain(|import| !import.is_empty());
@@ -61,7 +58,8 @@ fn imports(text: &str) -> Vec<String> {
 #[test]
 fn no_module_imports_what_stands_above_it() {
     let src = root().join("src");
-    let place = |module: &str| ORDER.iter().position(|known| *known == module);
+    let order = order();
+    let place = |module: &str| order.iter().position(|known| known == module);
     for path in sources(&src) {
         let inside = path.strip_prefix(&src).unwrap();
         let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
@@ -74,6 +72,14 @@ fn no_module_imports_what_stands_above_it() {
             assert!(other <= own, "{} imports {import}, which stands above {module}", inside.display());
         }
     }
+}
+
+#[test]
+fn every_module_has_its_place_in_the_order_and_in_the_code_map() {
+    let code_map = read("ARCHITECTURE.md").split("\n## ").find(|part| part.starts_with("Code map")).unwrap().to_owned();
+    assert_eq!(named(&code_map, "| `"), order(), "ARCHITECTURE.md has another order than src/lib.rs");
+    let declared = named(&read("src/lib.rs"), "pub mod ");
+    assert_eq!(BTreeSet::from_iter(declared), BTreeSet::from_iter(order()));
 }
 
 #[test]

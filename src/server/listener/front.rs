@@ -51,7 +51,7 @@ impl Slot {
 /// The paths of streams, and who takes them over.
 #[derive(Clone)]
 pub(in crate::server) struct Front {
-    pub(in crate::server) paths: &'static [&'static str],
+    pub(in crate::server) paths: Arc<[String]>,
     pub(in crate::server) reactor: Arc<Reactor>,
 }
 
@@ -89,7 +89,7 @@ impl Front {
         let mut buffer = [0; HEAD_BYTES];
         let (bytes, _) = recv(stream, &mut buffer[..], RecvFlags::PEEK | RecvFlags::DONTWAIT).ok()?;
         let (request, head_bytes) = request_of(&buffer[..bytes])?;
-        self.paths.contains(&request.uri().path()).then_some((request, head_bytes))
+        self.paths.iter().any(|path| path == request.uri().path()).then_some((request, head_bytes))
     }
 }
 
