@@ -55,6 +55,8 @@ fuzz: ## Give the WebSocket framing and the query what a fuzzer makes, a minute 
 	$(call FUZZ,frames)
 	$(call FUZZ,query)
 
+PYTHON := tests/compose/check tests/compose/follower.py tests/it/stranger.py
+
 .PHONY: lint
 lint: ## Check format, lints, documentation and scripts
 	@for tool in fmt clippy; do cargo $$tool --version >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
@@ -67,5 +69,6 @@ lint: ## Check format, lints, documentation and scripts
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 	bash -n tests/setup
 	bash -n .ci/run
+	PYTHONPYCACHEPREFIX=target/python python3 -m py_compile $(PYTHON)
 	@if command -v shellcheck >/dev/null; then shellcheck tests/setup .ci/run; \
 	else echo "lint: shellcheck is not here, so the scripts were only parsed"; fi
