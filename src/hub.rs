@@ -144,8 +144,9 @@ impl Hub {
             match ticks.clone().nth(count.saturating_sub(1)) {
                 Some(entry) => return Ok(entry.prev),
                 None if newest.len() < asked => return Ok(TickId::ZERO),
-                // Some were statuses, or ticks without the price.
-                None => asked += (count - ticks.count()).max(PAGE),
+                // Some were statuses, or ticks without the price. Twice as many are asked for, or a currency that was silent
+                // for long would have everything read over and over.
+                None => asked = (2 * asked).max(PAGE),
             }
         }
     }

@@ -67,6 +67,8 @@ pub enum Step {
         /// The last id to read.
         until: TickId,
     },
+    /// Ask again when others have had their turn: there was much, and nothing for this client.
+    Again,
     /// Ask again when the hub's head has moved, or after this time.
     Wait(Option<Duration>),
     /// Tell the client why, and close.
@@ -75,6 +77,10 @@ pub enum Step {
 
 /// The most entries to load at once.
 pub const LOAD_ENTRIES: usize = 500;
+
+/// The most reads in one step that come to nothing. A client that wants one tick a day would else be given the whole window
+/// at once, while everybody else waits.
+const READS_A_STEP: usize = 4;
 
 /// How far ahead of everything known here a cursor may be and still be one of ours: another replica may be an entry ahead.
 const AHEAD: Duration = Duration::from_secs(5);
@@ -156,7 +162,7 @@ impl Session {
         if let Some(greeting) = self.extras.as_mut().and_then(|extras| extras.greeting.take()) {
             return Step::Send(vec![greeting]);
         }
-        loop {
+        for _ in 0..READS_A_STEP {
             match self.read(hub) {
                 // Also where it had nothing a moment ago, if the window has begun later since.
                 Read::Older { before } if self.extras().nothing_until < before.prev => {
@@ -165,10 +171,11 @@ impl Session {
                 }
                 // The store does not have it any more: the client is told, and goes on where the window begins.
                 Read::Older { before } => {
-                    let gap = self.gap_before(&before);
+                    let mut bytes = Vec::new();
+                    self.tell_gap_before(&before, &mut bytes);
                     self.move_to(before.prev);
-                    if let Some(gap) = gap {
-                        return Step::Send(vec![gap]);
+                    if !bytes.is_empty() {
+                        return Step::Send(bytes);
                     }
                 }
                 Read::Nothing => {
@@ -193,6 +200,7 @@ impl Session {
                 }
             }
         }
+        Step::Again
     }
 
     /// Takes in what [`Step::Load`] asked for: what to send of it.

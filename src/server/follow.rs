@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -94,6 +95,10 @@ impl Follower {
     /// What to do next, once there is something. To be asked when everything before has been taken.
     pub(super) async fn next(&mut self) -> Turn {
         loop {
+            // Also in the middle of a replay, whose client would else be cut off without a word.
+            if self.state.drain.is_cancelled() {
+                return self.leave(Goodbye::Draining).await;
+            }
             // Seen before the session looks, so that a move in between wakes us again.
             self.head.mark_unchanged();
             let mut wake_at = self.heartbeat_at;
@@ -101,6 +106,10 @@ impl Follower {
                 match self.session.step(self.state.hub(), Instant::now().into_std()) {
                     Step::Send(bytes) if bytes.is_empty() => continue,
                     Step::Send(bytes) => return Turn::Send(bytes),
+                    Step::Again => {
+                        yield_now().await;
+                        continue;
+                    }
                     Step::Load { after, until } => {
                         let (to, loading) = oneshot::channel();
                         load(&self.state.tasks, &self.state.sessions.hub, after, until, to, || {});

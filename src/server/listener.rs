@@ -127,7 +127,7 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream, router: Router, stop: CancellationToken) {
         // At the end of either time it has asked for nothing.
-        let begun = stop.run_until_cancelled(timeout(HEAD_DEADLINE, Protocol::of(&stream))).await;
+        let begun = stop.run_until_cancelled(timeout(HEAD_DEADLINE.min(self.lifetime), Protocol::of(&stream))).await;
         let Some(Ok(Ok(protocol))) = begun else { return };
         let stream = match (&self.front, &protocol) {
             (Some(front), Protocol::Http1) => match front.answer(stream, &self.peer, &router, &stop).await {

@@ -44,6 +44,7 @@ use reactor::{Reactor, Shards};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
@@ -73,6 +74,8 @@ pub struct Options {
 
 /// How long a goodbye may take where the replica stops, the client's answer to it included; and whatever else was under way.
 const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the store may be asked where a client is to begin.
+const LONGEST_LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Connections on the operator's port.
 const MAX_OPS_CONNECTIONS: usize = 64;
@@ -109,8 +112,9 @@ impl State {
         if self.drain.is_cancelled() {
             return Err(Problem::unavailable("this replica is stopping, try another"));
         }
-        let away = |_| Problem::unavailable("where to begin cannot be looked up now, try again or say after which id");
-        self.sessions.open(asked, framing).await.map_err(away)
+        let opened = timeout(LONGEST_LOOK_UP, self.sessions.open(asked, framing)).await;
+        let away = || Problem::unavailable("where to begin cannot be looked up now, try again or say after which id");
+        opened.ok().and_then(Result::ok).ok_or_else(away)
     }
 }
 

@@ -234,9 +234,11 @@ async fn a_flood_of_pings_from_a_client_that_does_not_read_costs_nothing() {
 async fn a_request_that_never_ends_is_dropped() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let mut open =
-        [TcpStream::connect(&replica.address).await.unwrap(), TcpStream::connect(&replica.address).await.unwrap()];
-    open[1].write_all(b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.unwrap();
+    let mut open = Vec::new();
+    for begin in [&b""[..], b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"PRI", b"PRI * HTTP/2.0\r\n\r\n"] {
+        open.push(TcpStream::connect(&replica.address).await.unwrap());
+        open.last_mut().unwrap().write_all(begin).await.unwrap();
+    }
     for stream in &mut open {
         let mut answer = Vec::new();
         soon("the connection to be dropped", stream.read_to_end(&mut answer)).await.ok();
@@ -246,6 +248,20 @@ async fn a_request_that_never_ends_is_dropped() {
     let mut answer = Vec::new();
     soon("the request to be refused", giant.read_to_end(&mut answer)).await.ok();
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn who_leaves_before_it_is_known_what_it_speaks_leaves_its_place_at_once() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "3")]).await;
+    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    let begun = Instant::now();
+    for _ in 0..3 {
+        // As HTTP/2 begins, and many other words.
+        TcpStream::connect(&replica.address).await.unwrap().write_all(b"P").await.unwrap();
+    }
+    until("a place to be free", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use btcfeed::feed::{Entry, Event, Feed, State, Status};
 use btcfeed::hub::{Hub, Options};
 use btcfeed::store::{self, Lease, Live, Memory, Record, Result, Store, StoreError};
-use btcfeed::tick::TickId;
+use btcfeed::tick::{Currencies, TickId};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ struct Lossy {
     losing: Arc<AtomicBool>,
     subscriptions: AtomicUsize,
     ranges: AtomicUsize,
+    /// How many of the newest entries were asked for, in all.
+    newest: AtomicUsize,
     /// While it is, nothing can be asked of the store.
     away: AtomicBool,
 }
@@ -61,6 +63,7 @@ impl Store for Lossy {
         self.here()?.range(after, until, limit).await
     }
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
+        self.newest.fetch_add(limit, Relaxed);
         self.here()?.newest(limit).await
     }
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
@@ -94,8 +97,8 @@ impl Scene {
     async fn with(entries: usize, window: usize) -> Scene {
         let memory = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
         let (losing, away) = (Arc::default(), AtomicBool::new(false));
-        let (subscriptions, ranges) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let store = Arc::new(Lossy { store: memory, losing, subscriptions, ranges, away });
+        let (subscriptions, ranges, newest) = Default::default();
+        let store = Arc::new(Lossy { store: memory, losing, subscriptions, ranges, newest, away });
         let lease = store.acquire("a").await.unwrap().unwrap();
         let hub = Arc::new(Hub::new(store.clone(), Options { window, retention: HOUR }));
         let scene = Scene { store, lease, hub, stop: CancellationToken::new() };
@@ -184,4 +187,13 @@ async fn those_who_ask_for_the_same_history_at_once_have_it_read_once() {
     assert!(scene.hub.history(TickId::ZERO, newest, 50).await.is_err());
     scene.store.away.store(false, Relaxed);
     assert_eq!(read(TickId::ZERO).await.len(), 50);
+}
+
+#[tokio::test]
+async fn a_currency_that_was_never_there_is_not_looked_for_over_and_over() {
+    let scene = Scene::with(20_000, 100).await;
+    let before = scene.store.newest.load(Relaxed);
+    assert_eq!(scene.hub.before_newest_ticks(1, Currencies::all()).await.unwrap(), TickId::ZERO);
+    let asked = scene.store.newest.load(Relaxed) - before;
+    assert!(asked < 4 * 20_000, "{asked} entries were asked for of 20000");
 }

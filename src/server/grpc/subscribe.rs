@@ -20,6 +20,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use http_body::Frame;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ async fn open(state: Arc<State>, peer: &Peer, request: Request) -> Result<Update
     let session = session.map_err(|problem| Status::unavailable(problem.detail()))?;
     let follow = async |mut follower: Follower| Some((follower.next().await, follower));
     let turns = stream::unfold(Follower::new(state, session), follow).boxed();
-    Ok(Updates { turns, ended: false, _open: peer.open_stream() })
+    Ok(Updates { turns, pending: VecDeque::new(), ended: false, _open: peer.open_stream() })
 }
 
 fn subscription(request: &pb::SubscribeRequest, offer: Offer) -> Result<Subscription, Status> {
@@ -79,9 +80,14 @@ fn subscription(request: &pb::SubscribeRequest, offer: Offer) -> Result<Subscrip
     Ok(subscription)
 }
 
+/// The most bytes that are put together for one client alone, and wait with it if it takes nothing.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// The messages of one client, and at the end its status.
 struct Updates {
     turns: BoxStream<'static, Turn>,
+    /// What is to be sent first.
+    pending: VecDeque<Bytes>,
     /// Whether the status was told.
     ended: bool,
     _open: OpenStream,
@@ -96,9 +102,14 @@ impl http_body::Body for Updates {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         while !self.ended {
+            if let Some(piece) = next_piece(&mut self.pending) {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
             let status = match ready!(self.turns.poll_next_unpin(context)) {
-                Some(Turn::Send(updates)) if updates.is_empty() => continue,
-                Some(Turn::Send(updates)) => return Poll::Ready(Some(Ok(Frame::data(gathered(updates))))),
+                Some(Turn::Send(updates)) => {
+                    self.pending = updates.into();
+                    continue;
+                }
                 // Its client's library answers pings.
                 Some(Turn::Heartbeat) => continue,
                 Some(Turn::Leave(goodbye)) => Status::new(Code::from_i32(goodbye.grpc_code()), goodbye.reason()),
@@ -118,7 +129,33 @@ impl http_body::Body for Updates {
     }
 }
 
-/// One piece of many; one alone stays what it is, shared with everybody else.
-fn gathered(mut updates: Vec<Bytes>) -> Bytes {
-    if updates.len() == 1 { updates.remove(0) } else { updates.concat().into() }
+/// What is next, shared with everybody else as it is if it is long or alone; else several in one, for each piece is a frame.
+fn next_piece(pending: &mut VecDeque<Bytes>) -> Option<Bytes> {
+    let first = pending.pop_front()?;
+    let fits = |len: usize, next: &Bytes| len + next.len() <= PIECE_BYTES;
+    if pending.front().is_none_or(|next| !fits(first.len(), next)) {
+        return Some(first);
+    }
+    let mut piece = first.to_vec();
+    while let Some(next) = pending.front().filter(|next| fits(piece.len(), next)) {
+        piece.extend_from_slice(next);
+        pending.pop_front();
+    }
+    Some(piece.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_messages_are_put_together_and_long_ones_stay_shared() {
+        let bytes = |len: usize| Bytes::from(vec![0; len]);
+        let long = bytes(2 * PIECE_BYTES);
+        let mut pending: VecDeque<_> = [vec![bytes(100); 300], vec![long.clone(), bytes(5)]].concat().into();
+        let pieces: Vec<_> = std::iter::from_fn(|| next_piece(&mut pending)).collect();
+        let lens: Vec<_> = pieces.iter().map(Bytes::len).collect();
+        assert_eq!(lens, [16_300, 13_700, 2 * PIECE_BYTES, 5]);
+        assert_eq!(pieces[2].as_ptr(), long.as_ptr());
+    }
 }

@@ -12,6 +12,7 @@ use hyper_util::rt::TokioTimer;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tracing::debug;
@@ -19,7 +20,7 @@ use tracing::debug;
 /// The longest request head.
 const HEAD_BYTES: u16 = 16 * 1024;
 /// What an HTTP/2 connection begins with.
-const PREFACE: &[u8; 14] = b"PRI * HTTP/2.0";
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The pause before another look where only a part of it is there: the socket says "readable" all the time.
 const PREFACE_POLL: Duration = Duration::from_millis(20);
 /// Requests that an HTTP/2 client may have open at once; the least that RFC 9113 §6.5.2 recommends. Its library holds back
@@ -51,6 +52,10 @@ impl Protocol {
             }
             if len == PREFACE.len() {
                 return Ok(Protocol::Http2);
+            }
+            // Whoever has sent its end sends no more of it.
+            if stream.ready(Interest::READABLE).await?.is_read_closed() {
+                return Ok(Protocol::Http1);
             }
             sleep(PREFACE_POLL).await;
         }

@@ -327,6 +327,7 @@ impl Connection {
                 Ok(Some(Wish::Load { after, until, to }))
             }
             Step::Leave(goodbye) => Err(End::Leave(goodbye)),
+            Step::Again => Ok(Some(Wish::Turn)),
             Step::Wait(at_most) => {
                 self.ask_at = at_most.map(|wait| now + wait);
                 Ok(Some(Wish::Rest))
