@@ -56,13 +56,25 @@ impl Writer<'_> {
                 self.outbox.done(&record);
                 self.written(&record, entry);
             }
-            Err(StoreError::Behind(newest)) => self.restore(&lease, newest).await,
+            Err(StoreError::Behind(newest)) => match self.known(&record) {
+                Some(entry) => {
+                    self.outbox.done(&record);
+                    self.written(&record, Entry::clone(&entry));
+                }
+                None => self.restore(&lease, newest).await,
+            },
             // The keeper finds out whose lease it is.
             Err(error @ (StoreError::NotLeader | StoreError::Away(_))) => {
                 debug!(%error, held = self.outbox.len(), "a tick is held");
                 sleep(self.options.retry()).await;
             }
         }
+    }
+
+    /// The entry that `record` became already, where the answer was lost, and then the store lost the entry itself. While the
+    /// tenure lasts nobody else has written what the feed has since.
+    fn known(&self, record: &Record) -> Option<Arc<Entry>> {
+        self.feed.after(self.tenure.newest()).into_iter().find(|entry| entry.event == record.event)
     }
 
     fn written(&mut self, record: &Record, entry: Entry) {
@@ -113,6 +125,103 @@ fn ended_outages(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::{self, Hub};
+    use crate::store::{self, Live, Memory, Result};
+    use crate::tick::Currencies;
+    use async_trait::async_trait;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A store that publishes the first entry that it is given, and then fails over to one that never had it.
+    struct FailingOver {
+        kept: Arc<Memory>,
+        hub: Arc<Hub>,
+        failed: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Store for FailingOver {
+        async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
+            if self.failed.swap(true, Ordering::Relaxed) {
+                return self.kept.append(lease, record, seen).await;
+            }
+            let (id, prev) = (TickId::now(), self.kept.head().await?);
+            self.hub.append(vec![Entry { id, prev, event: record.event.clone() }]);
+            Err(StoreError::Away("the answer was lost".to_owned()))
+        }
+        async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
+            self.kept.restore(lease, entries).await
+        }
+        async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
+            self.kept.acquire(holder).await
+        }
+        async fn renew(&self, lease: &Lease) -> Result<()> {
+            self.kept.renew(lease).await
+        }
+        async fn release(&self, lease: &Lease) -> Result<()> {
+            self.kept.release(lease).await
+        }
+        async fn now(&self) -> Result<TickId> {
+            self.kept.now().await
+        }
+        async fn head(&self) -> Result<TickId> {
+            self.kept.head().await
+        }
+        async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+            self.kept.range(after, until, limit).await
+        }
+        async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
+            self.kept.newest(limit).await
+        }
+        async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
+            self.kept.remember(sent).await
+        }
+        async fn recall(&self, client: &str) -> Result<Option<TickId>> {
+            self.kept.recall(client).await
+        }
+        async fn subscribe(&self) -> Result<Live> {
+            self.kept.subscribe().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tick_whose_answer_and_whose_entry_were_lost_stands_in_the_feed_once() {
+        let kept = Arc::new(Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR }));
+        let hub = Arc::new(Hub::new(kept.clone(), hub::Options { window: 100, retention: HOUR }));
+        let store = FailingOver { kept: kept.clone(), hub: hub.clone(), failed: AtomicBool::new(false) };
+        let (lease, outbox, mut anchor) = (store.acquire("a").await.unwrap().unwrap(), Outbox::default(), None);
+        let tenure = Tenure::new(lease, TickId::ZERO);
+        let options = Options {
+            replica: "a".to_owned(),
+            interval: HOUR,
+            currencies: Currencies::all(),
+            lease_ttl: Duration::from_secs(1),
+            stale_after: HOUR,
+            down_after: HOUR,
+        };
+        let mut writer = Writer {
+            options: &options,
+            store: &store,
+            feed: &*hub,
+            tenure: &tenure,
+            outbox: &outbox,
+            last_prices: BTreeMap::new(),
+            anchor: &mut anchor,
+            unseen: Vec::new(),
+        };
+        for price in ["1", "2", "3"] {
+            let prices = BTreeMap::from([(Currency::Usd, price.parse().unwrap())]);
+            outbox.push(Record::now(Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages: vec![] }));
+        }
+        writer.empty().await;
+        let kept = kept.newest(10).await.unwrap();
+        let prices: Vec<_> =
+            kept.iter().map(|entry| entry.tick().unwrap().prices[&Currency::Usd].to_string()).collect();
+        assert_eq!(prices, ["1", "2", "3"]);
+        let prevs: Vec<_> = kept.iter().map(|entry| entry.prev).collect();
+        assert_eq!(prevs, [TickId::ZERO, kept[0].id, kept[1].id]);
+    }
 
     #[test]
     fn an_outage_is_told_by_the_tick_that_ends_it_for_the_currencies_that_had_it() {
