@@ -10,7 +10,7 @@ mod tests;
 pub(super) use front::{Front, Slot};
 pub(super) use gate::{OpenStream, Peer};
 
-use super::{FAREWELL, full};
+use super::{Cors, FAREWELL, full};
 use crate::session::Limits;
 use crate::shutdown::Tasks;
 use axum::Router;
@@ -63,6 +63,8 @@ pub(super) struct Listener {
     lifetime: Duration,
     /// What answers streams, where there are any.
     front: Option<Front>,
+    /// What answers those for whom there is no place.
+    full: Router,
 }
 
 impl Listener {
@@ -75,12 +77,18 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from_std(socket.into())?;
-        Ok(Listener { socket, gate: Gate::new(limit), limits, lifetime: LIFETIME, front: None })
+        let (gate, full) = (Gate::new(limit), full::router());
+        Ok(Listener { socket, gate, limits, lifetime: LIFETIME, front: None, full })
     }
 
     /// With something that answers streams.
     pub(super) fn with_front(self, front: Front) -> Listener {
         Listener { front: Some(front), ..self }
+    }
+
+    /// With refusals that pages of these origins may read: an `EventSource` that may not read its answer gives up for good.
+    pub(super) fn with_cors(self, cors: &Cors) -> Listener {
+        Listener { full: self.full.layer(cors.layer()), ..self }
     }
 
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
@@ -105,9 +113,10 @@ impl Listener {
             }
             if let Some((peer, allowed)) = self.gate.enter() {
                 let (router, lifetime) =
-                    if allowed { (router.clone(), self.lifetime) } else { (full::router(), REFUSED_LIFETIME) };
+                    if allowed { (router.clone(), self.lifetime) } else { (self.full.clone(), REFUSED_LIFETIME) };
                 let front = self.front.clone().filter(|_| allowed);
-                let connection = Connection { peer, lifetime, limits: self.limits, tasks: tasks.clone(), front };
+                let full = self.full.clone();
+                let connection = Connection { peer, lifetime, limits: self.limits, tasks: tasks.clone(), front, full };
                 let stop = stop.clone();
                 tasks.spawn(connection.serve(stream, router, stop));
             }
@@ -122,6 +131,7 @@ struct Connection {
     limits: Limits,
     tasks: Tasks,
     front: Option<Front>,
+    full: Router,
 }
 
 impl Connection {
@@ -167,10 +177,10 @@ impl Connection {
     }
 
     async fn serve_http2(&self, stream: TcpStream, router: Router, stop: &CancellationToken) -> hyper::Result<()> {
-        let peer = self.peer.clone();
+        let (peer, full) = (self.peer.clone(), self.full.clone());
         let service = service_fn(move |request| {
             let begun = peer.begin();
-            let router = if begun.is_some() { router.clone() } else { full::router() };
+            let router = if begun.is_some() { router.clone() } else { full.clone() };
             let answering = answer(request, router, begun.as_ref().unwrap_or(&peer).clone());
             // Run by the stream's own task.
             async {

@@ -153,7 +153,7 @@ impl Server {
             Reactor::open(sessions.clone(), heartbeat, &tasks).context("sockets cannot be waited for")?;
         let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
         let front = Front { paths: stream_paths(), reactor: reactor.clone() };
-        let public = public.transpose()?.map(|listener| listener.with_front(front));
+        let public = public.transpose()?.map(|listener| listener.with_front(front).with_cors(&cors));
         let state = Arc::new(State { sessions, reactor, cors, candles, offer, heartbeat, tasks, unready, drain });
         Ok(Server { public, ops, state, shards })
     }

@@ -4,6 +4,7 @@ use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
 use crate::support::{World, embedded, entries, http, is_established, soon, unbroken, until};
+use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
@@ -177,6 +178,37 @@ async fn pages_of_other_origins_may_read_it_unless_that_is_forbidden() {
     assert_eq!(allowed(&named, "/v1/prices/latest").await.as_deref(), Some("https://a.example"));
     assert_eq!(allowed(&[("BTCFEED_CORS_ORIGINS", "https://b.example")], "/v1/prices/stream").await, None);
     assert_eq!(allowed(&[("BTCFEED_CORS_ORIGINS", "none")], "/v1/prices/stream").await, None);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_read_that_there_is_no_place_for_it() {
+    let exchange = Exchange::start().await;
+    let settings = [("BTCFEED_CORS_ORIGINS", "https://a.example"), ("BTCFEED_MAX_CONNECTIONS", "1")];
+    // A connection that was refused is closed soon, so none is kept for another request.
+    let http1 = reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap();
+    let http2 = reqwest::Client::builder().tls_certs_only([]).http2_prior_knowledge().build().unwrap();
+    // The only place is taken by a connection, or over HTTP/2 by the first request of the one that all of them come on.
+    for (taker, others) in [(&http1, &http1), (&http1, &http2), (&http2, &http2)] {
+        let replica = embedded(&exchange, &settings).await;
+        let url = format!("http://{}/v1/prices/stream", replica.address);
+        let taken = soon("the only place", taker.get(&url).send()).await.unwrap();
+        assert_eq!(taken.status(), 200);
+        for (origin, allowed) in [("https://a.example", Some("https://a.example")), ("https://b.example", None)] {
+            let refused = async |method: Method, accept: &str| {
+                let request = others.request(method, &url).header("Origin", origin).header("Accept", accept);
+                let answer = soon("an answer", request.send()).await.unwrap();
+                let told = answer.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap());
+                assert_eq!(told, allowed, "{accept} {answer:?}");
+                (answer.status().as_u16(), soon("the rest", answer.text()).await.unwrap())
+            };
+            let (status, events) = refused(Method::GET, "text/event-stream").await;
+            assert!(status == 200 && events.contains("event: goodbye\ndata: "), "{status} {events}");
+            let (status, problem) = refused(Method::GET, "*/*").await;
+            assert!(status == 503 && problem.contains("all the connections that it takes"), "{status} {problem}");
+            // What a browser asks first, where a page wants to send more than a plain request has.
+            assert_eq!(refused(Method::OPTIONS, "*/*").await.0, 200);
+        }
+    }
 }
 
 #[tokio::test]
