@@ -22,9 +22,8 @@ PROTO = pathlib.Path(__file__).parents[2] / "proto"
 SOON = 45  # seconds
 
 
-def generate():
-    """The modules that grpcio-tools makes of the proto file."""
-    out = tempfile.mkdtemp()
+def generate(out):
+    """The modules that grpcio-tools makes of the proto file, in this folder."""
     file = PROTO / "btcfeed/v1/price_feed.proto"
     well_known = pathlib.Path(importlib.import_module("grpc_tools").__file__).parent / "_proto"
     arguments = [f"-I{PROTO}", f"-I{well_known}", f"--python_out={out}", f"--grpc_python_out={out}", str(file)]
@@ -144,5 +143,7 @@ def follow(address, pb, services, after="0"):
 if __name__ == "__main__":
     what, address, *more = sys.argv[1:]
     began = time.monotonic()
-    {"look": look, "follow": follow}[what](address, *generate(), *more)
+    with tempfile.TemporaryDirectory() as out:
+        modules = generate(out)
+    {"look": look, "follow": follow}[what](address, *modules, *more)
     print(f"ok after {time.monotonic() - began:.1f} s")

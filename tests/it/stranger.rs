@@ -2,12 +2,14 @@
 //! replica and through nginx.
 
 use crate::support::nginx::Nginx;
-use crate::support::{World, soon, until};
+use crate::support::{SOON, World, until};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 
 /// The Python that `tests/setup` made, or the system's.
 fn python() -> PathBuf {
@@ -22,9 +24,13 @@ fn stranger(what: &str, arguments: &[&str]) -> Command {
     command
 }
 
+/// How long a stranger may take to start, who first reads megabytes of Python and generates some, and to look at everything.
+const START: Duration = SOON.saturating_mul(3);
+const LOOK: Duration = SOON.saturating_mul(6);
+
 async fn look(address: &str) {
-    let output = soon("the stranger", stranger("look", &[address]).stderr(Stdio::piped()).output()).await;
-    let output = output.expect("python3 is installed (see `make test`)");
+    let output = timeout(LOOK, stranger("look", &[address]).stderr(Stdio::piped()).output()).await;
+    let output = output.expect("the stranger is done in time").expect("python3 is installed (see `make test`)");
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // No excuse: a machine without grpcio has not tested what this test promises.
     assert!(!errors.contains("ModuleNotFoundError"), "python3 lacks a part of grpcio (see `make test`):\n{errors}");
@@ -45,7 +51,8 @@ impl Follower {
     }
 
     async fn line(&mut self) -> String {
-        soon("a line", self.lines.next_line()).await.unwrap().expect("a line")
+        let line = timeout(START, self.lines.next_line()).await.expect("a line in time");
+        line.unwrap().expect("a line")
     }
 
     /// Reads `count` entries that follow on each other and on `last`.
