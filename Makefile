@@ -19,7 +19,7 @@ down: ## Stop the whole stack; the feed's history is kept
 	$(COMPOSE) down
 
 .PHONY: test
-test: ## Run all tests; redis-server, nginx and grpcio are installed if they are not here
+test: ## Run all tests; redis-server, nginx, curl, grpcio and websockets are installed if they are not here
 	tests/setup cargo test --locked
 
 .PHONY: browser

@@ -15,6 +15,24 @@ pub struct Event {
 }
 
 impl Event {
+    /// Takes a block of lines apart, which ended with an empty one.
+    pub fn parse(block: &str) -> Event {
+        let mut event = Event::default();
+        for line in block.lines() {
+            let (field, value) = line.split_once(':').unwrap_or_else(|| panic!("no colon in {line:?}"));
+            let value = Some(value.strip_prefix(' ').unwrap_or(value).to_owned());
+            match field {
+                "" => event.comment = value,
+                "event" => event.name = value,
+                "id" => event.id = value,
+                "data" => event.data = value,
+                "retry" => event.retry = value.and_then(|ms| ms.parse().ok()),
+                _ => panic!("no field of an event: {line:?}"),
+            }
+        }
+        event
+    }
+
     pub fn json(&self) -> Value {
         let data = self.data.as_deref().unwrap_or_else(|| panic!("no data: {self:?}"));
         serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"))
@@ -42,7 +60,7 @@ impl Events {
     pub async fn block(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
-                let event = parse(block);
+                let event = Event::parse(block);
                 self.buffer = rest.to_owned();
                 return Some(event);
             }
@@ -79,21 +97,4 @@ impl Events {
         };
         soon(what, find).await
     }
-}
-
-fn parse(block: &str) -> Event {
-    let mut event = Event::default();
-    for line in block.lines() {
-        let (field, value) = line.split_once(':').unwrap_or_else(|| panic!("no colon in {line:?}"));
-        let value = Some(value.strip_prefix(' ').unwrap_or(value).to_owned());
-        match field {
-            "" => event.comment = value,
-            "event" => event.name = value,
-            "id" => event.id = value,
-            "data" => event.data = value,
-            "retry" => event.retry = value.and_then(|ms| ms.parse().ok()),
-            _ => panic!("no field of an event: {line:?}"),
-        }
-    }
-    event
 }
