@@ -23,7 +23,7 @@ test: ## Run all tests; redis-server, nginx, curl, grpcio and websockets are ins
 	tests/setup cargo test --locked
 
 .PHONY: browser
-browser: ## Test the page and btcfeed.js in a headless Chromium or Chrome, which is installed if it is not here
+browser: ## Test the page, btcfeed.js and an EventSource in a headless Chromium or Chrome, which is installed if it is not here
 	tests/setup --browser cargo test --locked --test browser -- --test-threads=3
 
 .PHONY: check

@@ -1,4 +1,5 @@
-//! The page and the SDK in a real browser: a headless Chromium or Chrome, driven by chromedriver, before real replicas.
+//! The page, the SDK and the browser's own `EventSource` in a real browser: a headless Chromium or Chrome, driven by
+//! chromedriver, before real replicas.
 //!
 //! The page is read as a person reads it, by what it shows and what it says to a screen reader; it has nothing in it for
 //! tests. Run by `make browser`.
@@ -10,6 +11,7 @@
 mod binary;
 mod browser;
 mod choices;
+mod event_source;
 mod faults;
 mod page;
 mod sdk;
