@@ -14,6 +14,7 @@ mod choices;
 mod event_source;
 mod faults;
 mod page;
+mod restart;
 mod sdk;
 #[allow(dead_code, reason = "it is there for the other tests too")]
 #[path = "../it/support/mod.rs"]
