@@ -1,7 +1,7 @@
 //! A browser with nothing in it, and what one does with a page.
 
 use crate::binary;
-use crate::support::{SOON, soon, until};
+use crate::support::{SOON, http, soon, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -66,6 +66,14 @@ impl Browser {
 
     pub async fn reload(&self) {
         soon("the page again", self.driver.refresh()).await.unwrap();
+    }
+
+    /// Has its pages live in a time zone from when they are loaded again.
+    pub async fn live_in(&self, zone: &str) {
+        let command = json!({"cmd": "Emulation.setTimezoneOverride", "params": {"timezoneId": zone}});
+        let url = format!("http://{}/session/{}/goog/cdp/execute", self.address, self.driver.session_id());
+        let answer = soon(zone, http().post(url).body(command.to_string()).send()).await.unwrap();
+        assert_eq!(answer.status(), 200, "{zone}");
     }
 
     /// What a script returns.

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and waits for nobody")]
 #![allow(clippy::pedantic, reason = "what a test says should be plain before it is polished")]
 
+mod axis;
 mod binary;
 mod browser;
 mod choices;
