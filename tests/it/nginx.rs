@@ -5,6 +5,7 @@ use crate::support::events::Events;
 use crate::support::nginx::Nginx;
 use crate::support::{World, entries, http, soon, unbroken};
 use rustix::process::Signal;
+use serde_json::Value;
 
 #[tokio::test]
 async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
@@ -76,4 +77,31 @@ async fn events_go_through_at_once_and_resume_on_another_replica() {
     assert_ne!(events.named("hello").await.json()["replica"], replica);
     let resumed = events.update().await.json();
     assert_eq!((&resumed["id"], &resumed["prev"]), (&next.into(), &last.into()));
+}
+
+#[tokio::test]
+async fn where_no_replica_can_be_reached_one_is_told_so_in_the_words_of_a_replica() {
+    let world = World::new().await;
+    world.redis.fill(2).await;
+    let mut replica = world.replica("r1", &[SERVE]).await;
+    let nginx = Nginx::start(&[&replica.address]).await;
+    replica.signal(Signal::KILL);
+    replica.exit().await;
+    let ask = async |accept: &str| {
+        let request = http().get(format!("http://{}/v1/prices/stream", nginx.address)).header("Accept", accept);
+        let answer = soon("an answer", request.send()).await.unwrap();
+        let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header("access-control-allow-origin").as_deref(), Some("*"));
+        assert_eq!(header("cache-control").as_deref(), Some("no-store"));
+        (answer.status().as_u16(), header("content-type").unwrap(), answer.text().await.unwrap())
+    };
+    let (status, kind, stream) = ask("text/event-stream").await;
+    assert_eq!((status, kind.as_str()), (200, "text/event-stream"));
+    let (retry, goodbye) = stream.split_once("\n\nevent: goodbye\ndata: ").expect("a goodbye");
+    assert!(retry.strip_prefix("retry: ").unwrap().parse::<u64>().unwrap() >= 1000, "{retry}");
+    let goodbye: Value = serde_json::from_str(goodbye.trim_end()).unwrap();
+    assert_eq!((&goodbye["type"], &goodbye["reason"]), (&"goodbye".into(), &"unavailable".into()));
+    let (status, kind, problem) = ask("*/*").await;
+    assert_eq!((status, kind.as_str()), (503, "application/problem+json"));
+    assert_eq!(serde_json::from_str::<Value>(&problem).unwrap()["status"], 503);
 }
