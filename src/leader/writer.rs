@@ -125,29 +125,43 @@ fn ended_outages(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hub::{self, Hub};
     use crate::store::{self, Live, Memory, Result};
     use crate::tick::Currencies;
     use async_trait::async_trait;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::Mutex;
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    /// What a replica got.
+    #[derive(Default)]
+    struct Held(Mutex<Option<Arc<Entry>>>);
+
+    impl Feed for Held {
+        fn head(&self) -> TickId {
+            self.0.lock().unwrap().as_ref().map_or(TickId::ZERO, |entry| entry.id)
+        }
+        fn after(&self, id: TickId) -> Vec<Arc<Entry>> {
+            self.0.lock().unwrap().iter().filter(|entry| entry.id > id).cloned().collect()
+        }
+        fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+            None
+        }
+    }
 
     /// A store that publishes the first entry that it is given, and then fails over to one that never had it.
     struct FailingOver {
         kept: Arc<Memory>,
-        hub: Arc<Hub>,
-        failed: AtomicBool,
+        published: Arc<Held>,
     }
 
     #[async_trait]
     impl Store for FailingOver {
         async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
-            if self.failed.swap(true, Ordering::Relaxed) {
+            if self.published.head() > TickId::ZERO {
                 return self.kept.append(lease, record, seen).await;
             }
-            let (id, prev) = (TickId::now(), self.kept.head().await?);
-            self.hub.append(vec![Entry { id, prev, event: record.event.clone() }]);
+            let entry = Entry { id: TickId::now(), prev: TickId::ZERO, event: record.event.clone() };
+            *self.published.0.lock().unwrap() = Some(Arc::new(entry));
             Err(StoreError::Away("the answer was lost".to_owned()))
         }
         async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
@@ -188,8 +202,8 @@ mod tests {
     #[tokio::test]
     async fn a_tick_whose_answer_and_whose_entry_were_lost_stands_in_the_feed_once() {
         let kept = Arc::new(Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR }));
-        let hub = Arc::new(Hub::new(kept.clone(), hub::Options { window: 100, retention: HOUR }));
-        let store = FailingOver { kept: kept.clone(), hub: hub.clone(), failed: AtomicBool::new(false) };
+        let published = Arc::<Held>::default();
+        let store = FailingOver { kept: kept.clone(), published: published.clone() };
         let (lease, outbox, mut anchor) = (store.acquire("a").await.unwrap().unwrap(), Outbox::default(), None);
         let tenure = Tenure::new(lease, TickId::ZERO);
         let options = Options {
@@ -203,7 +217,7 @@ mod tests {
         let mut writer = Writer {
             options: &options,
             store: &store,
-            feed: &*hub,
+            feed: &*published,
             tenure: &tenure,
             outbox: &outbox,
             last_prices: BTreeMap::new(),
