@@ -41,7 +41,7 @@ async fn a_page_whose_replica_is_killed_goes_on_at_another_without_a_gap() {
 async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let proxy = Proxy::start(replica.address.rsplit(':').next().unwrap().parse().unwrap()).await;
+    let proxy = Proxy::start(replica.port()).await;
     let browser = Browser::open(&format!("http://{}/", proxy.address)).await;
     browser.until_live().await;
     proxy.cut();

@@ -37,7 +37,7 @@ const BAD: Duration = Duration::from_secs(60);
 async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_order() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let proxy = Proxy::start(replica.address.rsplit(':').next().unwrap().parse().unwrap()).await;
+    let proxy = Proxy::start(replica.port()).await;
     let browser = Browser::open(&format!("http://{}/", proxy.address)).await;
     browser.until_live().await;
     browser.run(&reading("/btcfeed.js", "{ currencies: ['USD', 'EUR'], since: 0 }")).await;
@@ -75,7 +75,7 @@ async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_
 async fn a_connection_that_hangs_is_given_up() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let proxy = Proxy::start(replica.address.rsplit(':').next().unwrap().parse().unwrap()).await;
+    let proxy = Proxy::start(replica.port()).await;
     let browser = Browser::open(&format!("http://{}/", proxy.address)).await;
     browser.until_live().await;
     browser.run(&reading("/btcfeed.js", "{}")).await;

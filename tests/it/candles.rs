@@ -1,7 +1,7 @@
 //! Candles, beside the ticks that they are made of.
 
 use crate::support::exchange::Exchange;
-use crate::support::{World, embedded, until};
+use crate::support::{SERVE, World, embedded, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ async fn a_candle_is_what_its_ticks_were_with_any_window() {
     let world = World::new().await;
     let ticks = fill(&world, 900).await;
     for window in ["100", "20000"] {
-        let settings = [("BTCFEED_WINDOW", window), ("BTCFEED_ROLE", "serve")];
+        let settings = [("BTCFEED_WINDOW", window), SERVE];
         let replica = world.replica(&format!("w{window}"), &settings).await;
         for (interval, length) in [("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", 60 * MINUTE)] {
             let answer = replica.json(&format!("/v1/candles?interval={interval}&currency=USD,EUR")).await;
@@ -93,7 +93,7 @@ async fn the_newest_candle_grows_and_others_do_not_change() {
 async fn candles_are_paged_by_next_and_the_same_in_every_form() {
     let world = World::new().await;
     fill(&world, 900).await;
-    let replica = world.replica("r1", &[("BTCFEED_ROLE", "serve")]).await;
+    let replica = world.replica("r1", &[SERVE]).await;
     let whole = replica.json("/v1/candles?currency=EUR,USD").await;
     let (mut pages, mut next) = (Vec::new(), Value::from(0));
     while !next.is_null() {
@@ -132,7 +132,7 @@ async fn candles_are_paged_by_next_and_the_same_in_every_form() {
 async fn what_can_no_longer_change_may_be_kept_and_what_can_is_asked_for_again() {
     let world = World::new().await;
     let ticks = fill(&world, 300).await;
-    let replica = world.replica("r1", &[("BTCFEED_ROLE", "serve")]).await;
+    let replica = world.replica("r1", &[SERVE]).await;
     let first = start(ticks[0].0, MINUTE);
     let ask = async |query: &str, tag: Option<&str>| {
         let headers: Vec<_> = tag.map(|tag| ("if-none-match", tag)).into_iter().collect();
@@ -175,7 +175,7 @@ async fn a_candle_that_is_not_all_there_any_more_is_left_out_and_told_on_every_r
     let world = World::new().await;
     let ticks = fill(&world, 300).await;
     // What is 150 seconds older than the newest has expired.
-    let retention = [("BTCFEED_RETENTION", "150s"), ("BTCFEED_ROLE", "serve")];
+    let retention = [("BTCFEED_RETENTION", "150s"), SERVE];
     let r1 = world.replica("r1", &retention).await;
     let kept_from = ticks[299].0 - 150_000;
     let whole = start(kept_from + MINUTE - 1, MINUTE);

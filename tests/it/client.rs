@@ -40,10 +40,6 @@ async fn end(updates: &mut Updates) -> Error {
     error
 }
 
-fn port(replica: &Replica) -> u16 {
-    replica.address.rsplit_once(':').unwrap().1.parse().unwrap()
-}
-
 #[tokio::test]
 async fn for_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_order() {
     let exchange = Exchange::start().await;
@@ -73,7 +69,7 @@ impl Seen {
 }
 
 async fn a_minute_of_cuts(replica: &Replica, transport: Transport) {
-    let proxy = Proxy::start(port(replica)).await;
+    let proxy = Proxy::start(replica.port()).await;
     let client = Client::builder(&proxy.address.to_string())
         .transport(transport)
         .currencies(Currency::ALL)
@@ -135,7 +131,7 @@ async fn prices_come_exactly_and_each_connection_is_told_with_its_end() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Price("97116.170"));
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "coinbase"), ("BTCFEED_REPLICA", "r1")]).await;
-    let proxy = Proxy::start(port(&replica)).await;
+    let proxy = Proxy::start(replica.port()).await;
     for transport in TRANSPORTS {
         let client = Client::builder(&format!("ws://{}/ws", proxy.address)).transport(transport);
         let mut updates = client.build().unwrap().subscribe();
@@ -165,7 +161,7 @@ async fn prices_come_exactly_and_each_connection_is_told_with_its_end() {
 async fn dropping_the_stream_closes_the_connection() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let proxy = Proxy::start(port(&replica)).await;
+    let proxy = Proxy::start(replica.port()).await;
     for transport in TRANSPORTS {
         let mut updates = Client::builder(&proxy.address.to_string()).transport(transport).build().unwrap().subscribe();
         tick(&mut updates).await;
@@ -179,7 +175,7 @@ async fn dropping_the_stream_closes_the_connection() {
 async fn a_line_that_hangs_is_noticed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let proxy = Proxy::start(port(&replica)).await;
+    let proxy = Proxy::start(replica.port()).await;
     for transport in TRANSPORTS {
         let client = Client::builder(&proxy.address.to_string()).transport(transport).silence(1500 * MS);
         let mut updates = client.build().unwrap().subscribe();
@@ -277,11 +273,11 @@ async fn a_replica_that_stops_or_dies_is_left_for_another_and_nothing_is_missed(
     for transport in TRANSPORTS {
         for (signal, said) in [(Signal::TERM, "this replica is stopping"), (Signal::KILL, "")] {
             let [mut first, second] = world.replicas().await;
-            let proxy = Proxy::start(port(&first)).await;
+            let proxy = Proxy::start(first.port()).await;
             let client = Client::builder(&proxy.address.to_string()).transport(transport).build().unwrap();
             let mut updates = client.subscribe();
             let mut last = tick(&mut updates).await.id;
-            proxy.lead_to(port(&second));
+            proxy.lead_to(second.port());
             first.signal(signal);
             let (mut lost, mut after) = (false, 0);
             while after < 5 {

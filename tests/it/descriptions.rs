@@ -5,7 +5,7 @@ use crate::support::description::{Description, mistakes};
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, http, until};
+use crate::support::{SERVE, World, embedded, http, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -114,7 +114,7 @@ async fn every_answer_is_as_it_is_described() {
 async fn candles_and_answers_that_a_client_has_or_cannot_read_are_as_they_are_described() {
     let world = World::new().await;
     let kept = world.redis.fill(300).await;
-    let replica = world.replica("r1", &[("BTCFEED_ROLE", "serve")]).await;
+    let replica = world.replica("r1", &[SERVE]).await;
     let description = Description::of(&replica).await;
     for query in ["", "interval=1m&limit=2", "interval=5m&since=0", "interval=1h", &format!("after={}", kept[200])] {
         for currency in CURRENCIES {

@@ -2,12 +2,10 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, http, soon, until};
+use crate::support::{SERVE, World, embedded, http, soon, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::io::Read;
-
-const SERVE: (&str, &str) = ("BTCFEED_ROLE", "serve");
 
 /// A history with everything in it: ticks in both currencies and in one, statuses, outages, and words that a table must quote.
 async fn fill(world: &World, count: u64) -> Vec<u64> {

@@ -3,9 +3,9 @@
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
-use crate::support::{SOON, embedded, is_established, soon, unbroken, until};
+use crate::support::{FAST, SOON, embedded, is_established, soon, unbroken, until};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -69,11 +69,8 @@ async fn each_violation_is_answered_with_its_close_code() {
     }
 }
 
-#[tokio::test]
-async fn text_is_ignored_pings_are_answered_and_a_close_is_returned() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let mut client = replica.connect("").await;
+/// What a client may do at any time, and what it gets for it, whatever carries the WebSocket.
+pub async fn says_and_hears_everything<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
     client.send(Message::text("hello")).await;
     client.send(Message::binary(vec![0; 4096])).await;
     client.send(Message::Ping("are you there".into())).await;
@@ -82,6 +79,24 @@ async fn text_is_ignored_pings_are_answered_and_a_close_is_returned() {
     client.send(Message::Close(Some(CloseFrame { code: CloseCode::Library(4000), reason: "bye".into() }))).await;
     assert_eq!(client.closed().await.code, CloseCode::Library(4000));
     assert_eq!(client.next().await, None);
+}
+
+/// Stays for three pings, which its library answers.
+pub async fn answers_pings<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
+    let mut pings = 0;
+    until("three pings", async || {
+        pings += usize::from(matches!(client.next().await, Some(Message::Ping(_))));
+        pings == 3
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn text_is_ignored_pings_are_answered_and_a_close_is_returned() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let mut client = replica.connect("").await;
+    says_and_hears_everything(&mut client).await;
 }
 
 #[tokio::test]
@@ -94,16 +109,8 @@ async fn a_client_that_does_not_answer_a_ping_is_let_go() {
     assert!((4.0..20.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
     // One that answers stays.
     let mut client = replica.connect("").await;
-    let mut pings = 0;
-    until("three pings", async || {
-        pings += usize::from(matches!(client.next().await, Some(Message::Ping(_))));
-        pings == 3
-    })
-    .await;
+    answers_pings(&mut client).await;
 }
-
-/// Settings under which a feed is fast enough to fill a socket in a test.
-const FAST: [(&str, &str); 2] = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "10ms")];
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_let_go_and_told_why() {

@@ -2,7 +2,7 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::grpc::{Start, Subscriber, pb, request};
-use crate::support::{embedded, http, soon, unbroken, until};
+use crate::support::{FAST, embedded, http, soon, unbroken, until};
 use futures_util::stream;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -79,8 +79,7 @@ async fn the_other_doors_are_open_over_http2() {
 #[tokio::test]
 async fn a_subscriber_that_takes_nothing_is_reset_and_its_neighbours_go_on() {
     let exchange = Exchange::start().await;
-    let fast = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "10ms"), ("BTCFEED_WRITE_STALL", "1s")];
-    let replica = embedded(&exchange, &fast).await;
+    let replica = embedded(&exchange, &[FAST[0], FAST[1], ("BTCFEED_WRITE_STALL", "1s")]).await;
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", replica.address)).unwrap();
     let channel = endpoint.initial_stream_window_size(1000).connect().await.unwrap();
     let client = pb::price_feed_client::PriceFeedClient::new(channel);

@@ -3,9 +3,8 @@
 mod wrong;
 
 use crate::support::exchange::Exchange;
-use crate::support::replica::Replica;
 use crate::support::terminal::Terminal;
-use crate::support::{World, embedded, entries, signal, soon};
+use crate::support::{World, embedded, entries, signal, soon, with_history};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -62,12 +61,6 @@ impl Load {
         assert_eq!(result.lines().count(), 1, "{result}{error}");
         (code, serde_json::from_str(&result).unwrap())
     }
-}
-
-async fn with_history(exchange: &Exchange) -> Replica {
-    let replica = embedded(exchange, &[]).await;
-    entries(&mut replica.connect("format=full&since=0").await, 4).await;
-    replica
 }
 
 /// The numbers of a run in which all went well.

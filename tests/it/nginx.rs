@@ -3,7 +3,7 @@
 use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::nginx::Nginx;
-use crate::support::{World, entries, http, soon, unbroken};
+use crate::support::{SERVE, World, entries, http, soon, unbroken};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -28,9 +28,6 @@ async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
     unbroken(&seen);
     assert_eq!(replicas[2].history_with(seen.last().unwrap()).await[..seen.len()], seen);
 }
-
-/// A replica that follows what the test appends, so that nothing comes but that.
-const SERVE: (&str, &str) = ("BTCFEED_ROLE", "serve");
 
 #[tokio::test]
 async fn an_update_goes_through_at_once_and_so_does_a_refusal() {

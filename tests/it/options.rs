@@ -4,7 +4,7 @@ use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, entries, unbroken, until};
+use crate::support::{SERVE, World, embedded, entries, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -76,7 +76,7 @@ async fn with_every_there_is_one_tick_a_period_the_newest() {
 async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() {
     let world = World::new().await;
     let kept = world.redis.fill(300).await;
-    let small = world.replica("r1", &[("BTCFEED_WINDOW", "100"), ("BTCFEED_ROLE", "serve")]).await;
+    let small = world.replica("r1", &[("BTCFEED_WINDOW", "100"), SERVE]).await;
     for limit in [7, 99, 150, 299] {
         let first = kept[300 - limit];
         let mut client = small.connect(&format!("format=full&since=0&limit={limit}")).await;

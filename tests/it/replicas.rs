@@ -1,6 +1,6 @@
 //! Many replicas are one feed: whatever a client gets from one, it would have got from any other.
 
-use crate::support::{INTERVAL, World, entries, soon, unbroken, until};
+use crate::support::{INTERVAL, SERVE, World, entries, soon, unbroken, until};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -112,7 +112,7 @@ async fn a_clean_stop_hands_over_at_once() {
 #[tokio::test]
 async fn a_replica_that_only_serves_never_leads_and_one_that_only_fetches_never_serves() {
     let world = World::new().await;
-    let serving = world.replica("serving", &[("BTCFEED_ROLE", "serve")]).await;
+    let serving = world.replica("serving", &[SERVE]).await;
     let fetching = world.replica("fetching", &[("BTCFEED_ROLE", "fetch")]).await;
     assert_eq!(world.leader().await, "fetching");
     unbroken(&entries(&mut serving.connect("format=full").await, 3).await);

@@ -3,10 +3,9 @@
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, entries, http, is_established, soon, unbroken, until};
+use crate::support::{World, embedded, entries, fields, http, is_established, soon, unbroken, until};
 use reqwest::Method;
 use rustix::process::Signal;
-use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
@@ -15,10 +14,6 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 async fn connect(replica: &Replica, query: &str, headers: &[(&str, &str)]) -> Events {
     Events::connect(&format!("http://{}/v1/prices/stream?{query}", replica.address), headers).await
-}
-
-fn fields(message: &Value) -> Vec<&str> {
-    message.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 #[tokio::test]

@@ -1,12 +1,8 @@
 //! The WebSocket as a client sees it: formats, beginnings, gaps.
 
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::{World, embedded, entries, unbroken, until};
+use crate::support::{World, embedded, entries, fields, unbroken, until};
 use serde_json::Value;
-
-fn fields(update: &Value) -> Vec<&str> {
-    update.as_object().unwrap().keys().map(String::as_str).collect()
-}
 
 #[tokio::test]
 async fn an_update_has_exactly_the_fields_of_its_format() {

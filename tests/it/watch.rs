@@ -6,9 +6,8 @@ use crate::support::client::Client;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::odd_server::{Answer, Server};
 use crate::support::proxy::Proxy;
-use crate::support::replica::Replica;
 use crate::support::terminal::Terminal;
-use crate::support::{World, embedded, entries, soon, unbroken, until};
+use crate::support::{World, embedded, soon, unbroken, until, with_history};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::process::{ExitStatus, Stdio};
@@ -65,12 +64,6 @@ async fn ended(mut child: Child) -> (ExitStatus, String) {
     let (mut stderr, mut error) = (child.stderr.take().unwrap(), String::new());
     soon("standard error to end", stderr.read_to_string(&mut error)).await.unwrap();
     (soon("the end", child.wait()).await.unwrap(), error)
-}
-
-async fn with_history(exchange: &Exchange) -> Replica {
-    let replica = embedded(exchange, &[("BTCFEED_REPLICA", "r1")]).await;
-    entries(&mut replica.connect("format=full&since=0").await, 6).await;
-    replica
 }
 
 #[tokio::test]
@@ -180,12 +173,11 @@ async fn a_replica_that_is_killed_costs_it_no_line() {
     let world = World::new().await;
     for transport in ["ws", "sse", "grpc"] {
         let [mut first, second] = world.replicas().await;
-        let port = |replica: &Replica| replica.address.rsplit_once(':').unwrap().1.parse().unwrap();
-        let proxy = Proxy::start(port(&first)).await;
+        let proxy = Proxy::start(first.port()).await;
         let address = proxy.address.to_string();
         let mut watch = Watch::start(&[&address, "--format", "full", "--transport", transport]);
         let mut seen = vec![watch.entry().await];
-        proxy.lead_to(port(&second));
+        proxy.lead_to(second.port());
         first.signal(Signal::KILL);
         first.exit().await;
         while seen.len() < 15 {

@@ -1,20 +1,19 @@
 //! WebSockets over HTTP/2, where a library speaks: the same feed, the same rules, and no client that stays for nothing.
 
+use crate::hostile::{answers_pings, says_and_hears_everything};
 use crate::support::exchange::Exchange;
 use crate::support::http2::{Http2, Socket, text};
-use crate::support::{World, embedded, entries, soon, unbroken, until};
+use crate::support::{FAST, World, embedded, entries, soon, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 
-/// Settings under which a feed is fast enough to fill a stream in a test.
-const FAST: [(&str, &str); 3] =
-    [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "10ms"), ("BTCFEED_WRITE_STALL", "1s")];
+/// A feed that fills a stream, and little patience with those that take nothing.
+const FULL: [(&str, &str); 3] = [FAST[0], FAST[1], ("BTCFEED_WRITE_STALL", "1s")];
 
 /// The ticks that are left in a stream, and the close frame at its end, if there is one.
 async fn rest(socket: &mut Socket) -> (Vec<Value>, Option<u16>) {
@@ -102,14 +101,7 @@ async fn text_is_ignored_pings_are_answered_and_a_close_is_returned() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let mut client = Http2::connect(&replica.address).await.websocket("/v1/ws").await;
-    client.send(Message::text("hello")).await;
-    client.send(Message::binary(vec![0; 4096])).await;
-    client.send(Message::Ping("are you there".into())).await;
-    until("the pong", async || client.next().await == Some(Message::Pong("are you there".into()))).await;
-    client.text().await;
-    client.send(Message::Close(Some(CloseFrame { code: CloseCode::Library(4000), reason: "bye".into() }))).await;
-    assert_eq!(client.closed().await.code, CloseCode::Library(4000));
-    assert_eq!(client.next().await, None);
+    says_and_hears_everything(&mut client).await;
 }
 
 #[tokio::test]
@@ -133,7 +125,7 @@ async fn each_violation_is_answered_with_its_close_code() {
 #[tokio::test]
 async fn a_client_that_does_not_answer_a_ping_is_let_go() {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "1s")]).await;
+    let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "2s")]).await;
     let mut http2 = Http2::connect(&replica.address).await;
     // It has room for everything, and its library answers the pings of HTTP/2 by itself.
     let mut silent = http2.websocket("/v1/ws?format=full").await;
@@ -143,18 +135,13 @@ async fn a_client_that_does_not_answer_a_ping_is_let_go() {
     assert!(code == Some(4408) && !ticks.is_empty());
     // One that answers stays.
     let mut client = http2.websocket("/v1/ws").await;
-    let mut pings = 0;
-    until("three pings", async || {
-        pings += usize::from(matches!(client.next().await, Some(Message::Ping(_))));
-        pings == 3
-    })
-    .await;
+    answers_pings(&mut client).await;
 }
 
 #[tokio::test]
 async fn a_client_that_takes_nothing_is_let_go_and_told_why_if_it_wakes_soon() {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &FAST).await;
+    let replica = embedded(&exchange, &FULL).await;
     let mut stuck = Http2::with_window(&replica.address, 1000).await.websocket("/v1/ws?format=full").await;
     assert_eq!(replica.logged("a client is let go").await["goodbye"], "TooSlow");
     let (ticks, code) = rest(&mut stuck).await;
@@ -165,7 +152,7 @@ async fn a_client_that_takes_nothing_is_let_go_and_told_why_if_it_wakes_soon() {
 #[tokio::test]
 async fn a_client_that_never_takes_anything_leaves_its_place_and_its_neighbours_go_on() {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[&FAST[..], &[("BTCFEED_MAX_CONNECTIONS", "2")]].concat()).await;
+    let replica = embedded(&exchange, &[&FULL[..], &[("BTCFEED_MAX_CONNECTIONS", "2")]].concat()).await;
     let mut http2 = Http2::with_window(&replica.address, 1000).await;
     let mut stuck = http2.websocket("/v1/ws?format=full").await;
     let mut neighbour = http2.websocket("/v1/ws?format=full").await;

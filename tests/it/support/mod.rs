@@ -30,6 +30,11 @@ pub const SOON: Duration = Duration::from_secs(45);
 pub const INTERVAL: Duration = Duration::from_millis(200);
 pub const LEASE: Duration = Duration::from_secs(1);
 
+/// A replica that follows what the test appends, so that nothing comes but that.
+pub const SERVE: (&str, &str) = ("BTCFEED_ROLE", "serve");
+/// Settings under which a feed is fast enough to fill a connection in a test.
+pub const FAST: [(&str, &str); 2] = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "10ms")];
+
 /// Waits until `condition` holds; `what` says what was waited for.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
@@ -111,6 +116,18 @@ pub async fn embedded(exchange: &Exchange, settings: &[(&str, &str)]) -> Replica
     let mut all = exchange.settings();
     all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     Replica::start(&all).await
+}
+
+/// The same called `r1`, with some history.
+pub async fn with_history(exchange: &Exchange) -> Replica {
+    let replica = embedded(exchange, &[("BTCFEED_REPLICA", "r1")]).await;
+    entries(&mut replica.connect("format=full&since=0").await, 6).await;
+    replica
+}
+
+/// The names of a message's fields, in order.
+pub fn fields(message: &serde_json::Value) -> Vec<&str> {
+    message.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
 /// The ids of entries in full format, after a check that each follows on the one before it.

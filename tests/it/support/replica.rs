@@ -76,6 +76,11 @@ impl Replica {
         .await;
     }
 
+    /// The port of `address`.
+    pub fn port(&self) -> u16 {
+        self.address.rsplit_once(':').unwrap().1.parse().unwrap()
+    }
+
     /// Connects a WebSocket to `/v1/ws` with this query.
     pub async fn connect(&self, query: &str) -> Client {
         Client::connect(&format!("ws://{}/v1/ws?{query}", self.address)).await
