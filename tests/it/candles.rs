@@ -11,13 +11,13 @@ fn start(id: u64, length: u64) -> u64 {
     id - id % length
 }
 
-/// A history of one tick every second with prices that move, in euros now and then, but never from the 400th to the 500th, in
+/// A history of one tick every second with prices that move, in euros now and then, but never from the 400th to the 520th, in
 /// which there is a whole minute: ids, and prices in cents.
 async fn fill(world: &World, count: u64) -> Vec<(u64, u64, Option<u64>)> {
     let prices: Vec<_> = (0..count).map(|place| 9_700_000 + place * 7919 % 10_007).collect();
     let price = |cents: u64| format!("{}.{:02}", cents / 100, cents % 100);
     let in_euros =
-        |place: usize, usd: u64| (place.is_multiple_of(3) && !(400..500).contains(&place)).then_some(usd - 800_000);
+        |place: usize, usd: u64| (place.is_multiple_of(3) && !(400..520).contains(&place)).then_some(usd - 800_000);
     let events = prices.iter().enumerate().map(|(place, usd)| {
         let mut prices = json!({"USD": price(*usd)});
         in_euros(place, *usd).inspect(|eur| prices["EUR"] = price(*eur).into());
