@@ -8,6 +8,7 @@ mod settings;
 
 pub use settings::{SETTINGS, Setting};
 
+use crate::source::SIMULATED;
 use crate::tick::{Currencies, Currency};
 use crate::view::Hello;
 use crate::{hub, leader, quorum, server, store, telemetry};
@@ -126,7 +127,7 @@ impl Config {
     /// The same process with a market that is made up.
     #[must_use]
     pub fn simulated(mut self) -> Config {
-        self.sources = vec![SourceConfig { name: crate::source::SIMULATED.to_owned(), url: None }];
+        self.sources = vec![SourceConfig { name: SIMULATED.to_owned(), url: None }];
         self
     }
 }
@@ -187,6 +188,10 @@ impl Reader<'_> {
                 }
                 Err(error) => self.mistake(format!("BTCFEED_SOURCE_{}_URL: {error:#}", name.to_ascii_uppercase())),
             }
+        }
+        if sources.len() > 1 && sources.iter().any(|source| source.name == SIMULATED) {
+            let why = "made up prices are not to be mixed with real ones";
+            self.mistake(format!("BTCFEED_SOURCES reads simulated alone, or none of it: {why}, got {names:?}"));
         }
         sources
     }

@@ -50,7 +50,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "BTCFEED_SOURCES",
         "coinbase,kraken,bitstamp",
-        "The sources to poll: coinbase, kraken, bitstamp, coindesk, simulated",
+        "The sources to poll: coinbase, kraken, bitstamp, coindesk; or simulated alone",
     ),
     optional("BTCFEED_SOURCE_COINBASE_URL", "Another address for Coinbase Exchange"),
     optional("BTCFEED_SOURCE_KRAKEN_URL", "Another address for Kraken"),

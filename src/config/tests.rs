@@ -46,6 +46,11 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
             "kraken,mtgox",
             r#"BTCFEED_SOURCES reads names out of coinbase, kraken, bitstamp, coindesk, simulated, got "mtgox""#,
         ),
+        (
+            "BTCFEED_SOURCES",
+            "simulated,kraken",
+            r#"BTCFEED_SOURCES reads simulated alone, or none of it: made up prices are not to be mixed with real ones, got "simulated,kraken""#,
+        ),
         ("BTCFEED_SOURCES", "kraken,kraken", r#"BTCFEED_SOURCES names "kraken" twice"#),
         (
             "BTCFEED_SOURCE_KRAKEN_URL",
