@@ -246,7 +246,7 @@ impl Reader<'_> {
     fn telemetry(&mut self) -> telemetry::Options {
         let filter = self.text("RUST_LOG").unwrap_or_default();
         if let Err(error) = telemetry::check_filter(&filter) {
-            self.mistake(format!("RUST_LOG reads a level or module=level pairs, got {filter:?}: {error}"));
+            self.mistake(format!("RUST_LOG reads {error}"));
         }
         let json = self.one_of("BTCFEED_LOG_FORMAT", &[("text", false), ("json", true)]);
         telemetry::Options { filter, json }

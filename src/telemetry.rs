@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::LevelFilter;
 
 /// What is logged, and how.
 #[derive(Clone, Debug)]
@@ -13,12 +13,34 @@ pub struct Options {
     pub json: bool,
 }
 
-/// Whether a filter can be read.
+/// The levels, from nothing to everything.
+const LEVELS: &str = "off, error, warn, info, debug, trace";
+/// What our own targets begin with.
+const OWN: &str = "btcfeed";
+
+/// Whether a filter can be read, and says something about our own lines. The library alone takes any word for the name of a
+/// target, and with `warning` nothing would be logged at all.
 ///
 /// # Errors
-/// If it cannot.
-pub fn check_filter(filter: &str) -> Result<(), ParseError> {
-    EnvFilter::builder().parse(filter).map(drop)
+/// What is allowed, and what was given.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    let allowed = format!("a level ({LEVELS}), or target=level pairs with commas between them");
+    let mut about_us = false;
+    for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let (target, level) = match directive.rsplit_once('=') {
+            Some((target, level)) => (target, level),
+            None => ("", directive),
+        };
+        if level.is_empty() || level.parse::<LevelFilter>().is_err() {
+            return Err(format!("{allowed}, got {directive:?}"));
+        }
+        let target = target.split('[').next().unwrap_or_default();
+        about_us |= OWN.starts_with(target) || target.strip_prefix(OWN).is_some_and(|rest| rest.starts_with("::"));
+    }
+    if !about_us {
+        return Err(format!("{allowed}, one of them about {OWN} itself (info,h2=debug), got {filter:?}"));
+    }
+    EnvFilter::builder().parse(filter).map(drop).map_err(|_| format!("{allowed}, got {filter:?}"))
 }
 
 /// Starts logging. To be called once.
@@ -31,5 +53,32 @@ pub fn init(options: &Options) {
         log.json().flatten_event(true).init();
     } else {
         log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_filter;
+
+    #[test]
+    fn a_filter_that_would_silence_us_by_mistake_is_refused() {
+        for filter in
+            ["info", "off", "WARN", "warn,btcfeed::quorum=off", "btcfeed=debug,h2=trace", "btcfeed::hub[x]=trace"]
+        {
+            assert_eq!(check_filter(filter), Ok(()), "{filter}");
+        }
+        let allowed = "a level (off, error, warn, info, debug, trace), or target=level pairs with commas between them";
+        for (filter, got) in [
+            ("warning", r#", got "warning""#),
+            ("info,verbose", r#", got "verbose""#),
+            ("btcfeed=loud", r#", got "btcfeed=loud""#),
+            ("btcfeed=", r#", got "btcfeed=""#),
+            ("btcfed=debug", r#", one of them about btcfeed itself (info,h2=debug), got "btcfed=debug""#),
+            ("btcfeeds=debug", r#", one of them about btcfeed itself (info,h2=debug), got "btcfeeds=debug""#),
+            (",", r#", one of them about btcfeed itself (info,h2=debug), got ",""#),
+        ] {
+            assert_eq!(check_filter(filter), Err(format!("{allowed}{got}")), "{filter}");
+        }
+        assert!(check_filter("btcfeed[x=info").is_err());
     }
 }

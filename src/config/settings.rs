@@ -87,6 +87,6 @@ pub const SETTINGS: &[Setting] = &[
         "*",
         "The origins whose pages may read the feed: * for any, none, or a list (https://example.org)",
     ),
-    setting("RUST_LOG", "info", "What is logged: error, warn, info, debug, trace, or module=level pairs"),
+    setting("RUST_LOG", "info", "What is logged: off, error, warn, info, debug, trace, or target=level pairs"),
     setting("BTCFEED_LOG_FORMAT", "text", "How it is logged: text or json"),
 ];

@@ -83,7 +83,11 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
             "BTCFEED_CORS_ORIGINS reads *, none, or origins with commas between them as browsers write them \
              (https://example.org, in small letters, without a path and without the usual port), got \"https://Example.org\"",
         ),
-        ("RUST_LOG", "loud=very", r#"RUST_LOG reads a level or module=level pairs, got "loud=very""#),
+        (
+            "RUST_LOG",
+            "info,loud=very",
+            r#"RUST_LOG reads a level (off, error, warn, info, debug, trace), or target=level pairs with commas between them, got "loud=very""#,
+        ),
         ("BTCFEED_LOG_FORMAT", "xml", r#"BTCFEED_LOG_FORMAT reads text or json, got "xml""#),
     ];
     for (name, value, expected) in cases {
