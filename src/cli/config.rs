@@ -3,11 +3,14 @@
 use crate::config::SETTINGS;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints the settings. A password in an address is left out.
+/// Prints the settings. A password in an address is left out. Variables that look like settings and are none are told on standard error.
 ///
 /// # Errors
 /// If they cannot be written, except to a reader that has gone: it has read all that it wanted (`btcfeed config | head`).
 pub(super) fn run(given: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+    for variable in super::unknown_variables() {
+        eprintln!("btcfeed: there is no setting {variable}");
+    }
     let mut out = io::stdout().lock();
     let written = SETTINGS.iter().try_for_each(|setting| {
         let value = given(setting.env).filter(|value| !value.is_empty());

@@ -98,12 +98,16 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     result
 }
 
-/// Warns of variables that look like settings and are none: a misspelt one would otherwise be met with silence.
-fn warn_of_unknown_variables() {
+/// Variables that look like settings and are none: a misspelt one would otherwise be met with silence.
+fn unknown_variables() -> impl Iterator<Item = String> {
     let known: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.env).collect();
-    for variable in crate::config::environment_names().filter(|name| name.starts_with("BTCFEED_")) {
-        if !known.contains(variable.as_str()) {
-            warn!(variable, "there is no such setting");
-        }
+    crate::config::environment_names()
+        .filter(move |name| name.starts_with("BTCFEED_") && !known.contains(name.as_str()))
+}
+
+/// Warns of them in the log.
+fn warn_of_unknown_variables() {
+    for variable in unknown_variables() {
+        warn!(variable, "there is no such setting");
     }
 }

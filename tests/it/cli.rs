@@ -50,6 +50,13 @@ async fn a_flag_wins_over_the_environment_and_both_over_the_default() {
 }
 
 #[tokio::test]
+async fn a_variable_that_looks_like_a_setting_and_is_none_is_told() {
+    let (code, out, error) = run(&["config"], &[("BTCFEED_INTERVALL", "3s"), ("BTCFEED_INTERVAL", "4s")]).await;
+    assert_eq!((code, error.as_str()), (Some(0), "btcfeed: there is no setting BTCFEED_INTERVALL\n"));
+    assert!(out.contains("\nBTCFEED_INTERVAL=4s\n") && !out.contains("INTERVALL"), "{out}");
+}
+
+#[tokio::test]
 async fn whoever_has_read_enough_of_what_is_printed_may_go() {
     let exchange = Exchange::start().await;
     let settings = exchange.settings();
