@@ -94,9 +94,9 @@ impl Config {
         if redis.is_none() && role != Role::All {
             read.mistake("BTCFEED_ROLE reads all where no REDIS_URL is set: there is no other replica".to_owned());
         }
-        let stale_after = read.optional_duration("BTCFEED_STALE_AFTER", interval * 2..=Duration::from_secs(86400));
+        let stale_after = read.duration_after("BTCFEED_STALE_AFTER", interval * 2, "twice BTCFEED_INTERVAL");
         let stale_after = stale_after.unwrap_or((interval * 3).max(Duration::from_secs(10)));
-        let down_after = read.optional_duration("BTCFEED_DOWN_AFTER", stale_after..=Duration::from_secs(86400));
+        let down_after = read.duration_after("BTCFEED_DOWN_AFTER", stale_after, "BTCFEED_STALE_AFTER");
         let config = Config {
             redis,
             role,

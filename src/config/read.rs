@@ -54,7 +54,18 @@ impl<'a> Reader<'a> {
         env: &'static str,
         allowed: RangeInclusive<Duration>,
     ) -> Option<Duration> {
-        let says = format!("a duration from {:?} to {:?} (500ms, 5s, 24h)", allowed.start(), allowed.end());
+        let least = written(*allowed.start());
+        self.duration_from(env, allowed, &least)
+    }
+
+    /// Reads a duration of at least `least`, which `follows` from another setting, and at most a day.
+    pub(super) fn duration_after(&mut self, env: &'static str, least: Duration, follows: &str) -> Option<Duration> {
+        let told = format!("{} ({follows})", written(least));
+        self.duration_from(env, least..=Duration::from_secs(86400), &told)
+    }
+
+    fn duration_from(&mut self, env: &'static str, allowed: RangeInclusive<Duration>, least: &str) -> Option<Duration> {
+        let says = format!("a duration in ms, s, m or h, from {least} to {}", written(*allowed.end()));
         self.optional(env, says, |text| {
             let duration = Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()?;
             allowed.contains(&duration).then_some(duration)
@@ -96,5 +107,15 @@ impl<'a> Reader<'a> {
         let read = |text: &str| text.split(',').map(|code| code.trim().parse().ok()).collect::<Option<Vec<Currency>>>();
         let listed = self.optional(env, says, read).unwrap_or_else(|| Currency::ALL.to_vec());
         (listed.iter().copied().collect(), listed.first().copied().unwrap_or(Currency::Usd))
+    }
+}
+
+/// A duration as a setting of whole milliseconds is written: in the largest unit of which it is a whole number.
+pub(super) fn written(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    match units.into_iter().find(|(_, unit)| ms.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", ms / unit),
+        None => format!("{ms}ms"),
     }
 }

@@ -34,7 +34,8 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
             r#"BTCFEED_LISTEN reads an IP address and a port (0.0.0.0:8080, [::]:8080), got "8080""#,
         ),
         ("BTCFEED_OPS_LISTEN", "localhost", "BTCFEED_OPS_LISTEN reads an IP address and a port"),
-        ("BTCFEED_INTERVAL", "5", r#"BTCFEED_INTERVAL reads a duration from 10ms to 3600s (500ms, 5s, 24h), got "5""#),
+        ("BTCFEED_INTERVAL", "2h", r#"BTCFEED_INTERVAL reads a duration in ms, s, m or h, from 10ms to 1h, got "2h""#),
+        ("BTCFEED_INTERVAL", "5", r#"got "5""#),
         ("BTCFEED_INTERVAL", "0s", r#"got "0s""#),
         (
             "BTCFEED_CURRENCIES",
@@ -57,7 +58,7 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
             "ftp://kraken",
             r#"BTCFEED_SOURCE_KRAKEN_URL: an address begins with http:// or https://, got "ftp://kraken""#,
         ),
-        ("BTCFEED_SOURCE_MAX_AGE", "-1s", "BTCFEED_SOURCE_MAX_AGE reads a duration"),
+        ("BTCFEED_SOURCE_MAX_AGE", "-1s", "BTCFEED_SOURCE_MAX_AGE reads a duration in ms, s, m or h, from 1s to 24h"),
         (
             "BTCFEED_MAX_DEVIATION",
             "5%",
@@ -66,17 +67,21 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
         (
             "BTCFEED_STALE_AFTER",
             "1s",
-            r#"BTCFEED_STALE_AFTER reads a duration from 10s to 86400s (500ms, 5s, 24h), got "1s""#,
+            r#"BTCFEED_STALE_AFTER reads a duration in ms, s, m or h, from 10s (twice BTCFEED_INTERVAL) to 24h, got "1s""#,
         ),
-        ("BTCFEED_DOWN_AFTER", "14s", "BTCFEED_DOWN_AFTER reads a duration from 15s"),
-        ("BTCFEED_RETENTION", "a day", "BTCFEED_RETENTION reads a duration"),
+        (
+            "BTCFEED_DOWN_AFTER",
+            "14s",
+            r#"BTCFEED_DOWN_AFTER reads a duration in ms, s, m or h, from 15s (BTCFEED_STALE_AFTER) to 24h, got "14s""#,
+        ),
+        ("BTCFEED_RETENTION", "a day", "BTCFEED_RETENTION reads a duration in ms, s, m or h, from 10s to 8784h"),
         ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW reads a number from 100 to 10000000, got "0""#),
-        ("BTCFEED_LEASE_TTL", "1ms", "BTCFEED_LEASE_TTL reads a duration from 1s"),
+        ("BTCFEED_LEASE_TTL", "1ms", "BTCFEED_LEASE_TTL reads a duration in ms, s, m or h, from 1s to 1m"),
         ("BTCFEED_MAX_CONNECTIONS", "many", "BTCFEED_MAX_CONNECTIONS reads a number from 1 to"),
-        ("BTCFEED_MAX_LAG", "0s", "BTCFEED_MAX_LAG reads a duration from 1s"),
-        ("BTCFEED_WRITE_STALL", "x", "BTCFEED_WRITE_STALL reads a duration from 1s"),
-        ("BTCFEED_PING_EVERY", "x", "BTCFEED_PING_EVERY reads a duration from 1s"),
-        ("BTCFEED_HEARTBEAT", "x", "BTCFEED_HEARTBEAT reads a duration from 1s"),
+        ("BTCFEED_MAX_LAG", "0s", "from 1s to 1h, got"),
+        ("BTCFEED_WRITE_STALL", "x", "from 1s to 1h, got"),
+        ("BTCFEED_PING_EVERY", "x", "from 1s to 1h, got"),
+        ("BTCFEED_HEARTBEAT", "x", "from 1s to 1h, got"),
         (
             "BTCFEED_CORS_ORIGINS",
             "https://Example.org",
@@ -99,6 +104,13 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
     for setting in SETTINGS.iter().filter(|setting| setting.env != "BTCFEED_REPLICA" && !setting.env.ends_with("_URL"))
     {
         assert!(tested.contains(&setting.env), "{} takes anything, or is not tested", setting.env);
+    }
+}
+
+#[test]
+fn a_duration_is_written_in_its_largest_whole_unit() {
+    for (ms, written) in [(10, "10ms"), (1500, "1500ms"), (90_000, "90s"), (120_000, "2m"), (86_400_000, "24h")] {
+        assert_eq!(read::written(Duration::from_millis(ms)), written);
     }
 }
 

@@ -25,7 +25,7 @@ async fn wrong_settings_stop_the_start_with_a_line_each() {
         assert_eq!(code, Some(2), "{arguments:?}");
         let lines: Vec<_> = error.lines().collect();
         assert_eq!(lines.len(), 3, "{error}");
-        assert!(error.contains("BTCFEED_INTERVAL reads a duration from 10ms to 3600s (500ms, 5s, 24h), got \"often\""));
+        assert!(error.contains("BTCFEED_INTERVAL reads a duration in ms, s, m or h, from 10ms to 1h, got \"often\""));
     }
 }
 
