@@ -12,7 +12,7 @@ use crate::source::SIMULATED;
 use crate::tick::{Currencies, Currency};
 use crate::view::Hello;
 use crate::{hub, leader, quorum, server, store, telemetry};
-use read::Reader;
+use read::{Reader, written};
 use rust_decimal::Decimal;
 use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
@@ -124,6 +124,25 @@ impl Config {
         read.finish().map(|()| config)
     }
 
+    /// What a setting comes to where that is not simply what was given or its default: those that depend on others or on this
+    /// machine, and lists.
+    pub fn effective(&self, env: &str) -> Option<String> {
+        let leader::Options { replica, stale_after, down_after, .. } = &self.leader;
+        let server::Options { currencies, default_currency, max_connections, .. } = &self.server;
+        Some(match env {
+            "BTCFEED_REPLICA" => replica.clone(),
+            "BTCFEED_STALE_AFTER" => written(*stale_after),
+            "BTCFEED_DOWN_AFTER" => written(*down_after),
+            "BTCFEED_MAX_CONNECTIONS" => max_connections.to_string(),
+            "BTCFEED_CURRENCIES" => {
+                let others = currencies.iter().filter(|currency| currency != default_currency);
+                list(std::iter::once(*default_currency).chain(others).map(Currency::code))
+            }
+            "BTCFEED_SOURCES" => list(self.sources.iter().map(|source| source.name.as_str())),
+            _ => return None,
+        })
+    }
+
     /// The same process with a market that is made up.
     #[must_use]
     pub fn simulated(mut self) -> Config {
@@ -141,6 +160,10 @@ pub fn environment(variable: &str) -> Option<String> {
 /// The names of all variables of the environment.
 pub fn environment_names() -> impl Iterator<Item = String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    words.collect::<Vec<_>>().join(",")
 }
 
 /// The most clients that the limit on open files leaves room for.

@@ -45,7 +45,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match name {
         "demo" => demo::run(config, &given),
         "healthcheck" => healthcheck::run(&config),
-        "config" => config::run(&given),
+        "config" => config::run(&config, &given),
         _ => serve::run(&config),
     };
     match result {

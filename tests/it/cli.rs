@@ -50,6 +50,28 @@ async fn a_flag_wins_over_the_environment_and_both_over_the_default() {
 }
 
 #[tokio::test]
+async fn settings_that_depend_on_others_or_on_the_machine_are_printed_as_they_come_out() {
+    let (_, out, _) = run(&["config"], &[("BTCFEED_INTERVAL", "5s")]).await;
+    for line in ["BTCFEED_STALE_AFTER=15s", "BTCFEED_DOWN_AFTER=1m", "BTCFEED_CURRENCIES=USD,EUR"] {
+        assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
+    }
+    let value = |name: &str| out.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
+    assert!(value("BTCFEED_MAX_CONNECTIONS").parse::<u64>().is_ok_and(|most| most > 0), "{out}");
+    assert!(value("BTCFEED_REPLICA").contains('-'), "{out}");
+    // As they are used, and not as they are written.
+    let given =
+        [("BTCFEED_CURRENCIES", " eur, usd"), ("BTCFEED_SOURCES", "kraken, coinbase"), ("BTCFEED_REPLICA", "r1")];
+    let (_, out, _) = run(&["config"], &given).await;
+    for line in ["BTCFEED_CURRENCIES=EUR,USD", "BTCFEED_SOURCES=kraken,coinbase", "BTCFEED_REPLICA=r1"] {
+        assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
+    }
+    // What is printed can be used as it is.
+    let printed: Vec<_> =
+        out.lines().filter_map(|line| line.split_once('=').filter(|(name, _)| !name.contains(' '))).collect();
+    assert_eq!(run(&["config"], &printed).await, (Some(0), out.clone(), String::new()));
+}
+
+#[tokio::test]
 async fn a_variable_that_looks_like_a_setting_and_is_none_is_told() {
     let (code, out, error) = run(&["config"], &[("BTCFEED_INTERVALL", "3s"), ("BTCFEED_INTERVAL", "4s")]).await;
     assert_eq!((code, error.as_str()), (Some(0), "btcfeed: there is no setting BTCFEED_INTERVALL\n"));
