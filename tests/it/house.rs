@@ -144,13 +144,15 @@ fn no_route_for_clients_goes_around_its_description() {
 
 #[test]
 fn the_stack_passes_every_setting_on_that_is_not_its_own_business() {
-    // Its Redis is all its own, its replicas are all alike and have their containers' names, and nginx knows their ports.
-    let own = ["BTCFEED_KEY_PREFIX", "BTCFEED_ROLE", "BTCFEED_REPLICA", "BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"];
+    // Its Redis is its own, its replicas are all alike and have their containers' names, and nginx knows their ports.
+    let own = ["REDIS_URL", "BTCFEED_ROLE", "BTCFEED_REPLICA", "BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"];
     let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
     let (_, list) = text.split_once("\n    environment:\n").unwrap();
     let lines = list.lines().map_while(|line| line.strip_prefix("      - "));
-    let passed: BTreeSet<_> = lines.map(|line| line.split('=').next().unwrap()).collect();
+    let passed: BTreeSet<_> = lines.filter(|line| !line.contains('=')).collect();
     let wanted: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.env).filter(|name| !own.contains(name)).collect();
     assert_eq!(passed, wanted);
     assert!(own.iter().all(|name| SETTINGS.iter().any(|setting| setting.env == *name)), "a name of {own:?} is none");
+    let example = fs::read_to_string(root().join(".env.example")).unwrap();
+    assert!(example.contains(&format!("\n#   {}\n", own.join(" "))), "the example says which ones they are");
 }
