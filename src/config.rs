@@ -12,7 +12,7 @@ use crate::source::SIMULATED;
 use crate::tick::{Currencies, Currency};
 use crate::view::Hello;
 use crate::{hub, leader, quorum, server, store, telemetry};
-use read::{Reader, written};
+use read::{Reader, without_secrets, written};
 use rust_decimal::Decimal;
 use rustix::process::{Resource, getrlimit};
 use std::time::Duration;
@@ -92,7 +92,9 @@ impl Config {
         let role = read.one_of("BTCFEED_ROLE", &[("all", Role::All), ("fetch", Role::Fetch), ("serve", Role::Serve)]);
         let redis = read.redis();
         if redis.is_none() && role != Role::All {
-            read.mistake("BTCFEED_ROLE reads all where no REDIS_URL is set: there is no other replica".to_owned());
+            let given = read.text("BTCFEED_ROLE").unwrap_or_default();
+            let why = "where no REDIS_URL is set, for there is no other replica";
+            read.mistake(format!("BTCFEED_ROLE reads all {why}, got {given:?}"));
         }
         let stale_after = read.duration_after("BTCFEED_STALE_AFTER", interval * 2, "twice BTCFEED_INTERVAL");
         let stale_after = stale_after.unwrap_or((interval * 3).max(Duration::from_secs(10)));
@@ -185,10 +187,10 @@ impl Reader<'_> {
             self.mistake(format!("BTCFEED_KEY_PREFIX reads a name without braces and spaces, got {key_prefix:?}"));
         }
         let url = self.text("REDIS_URL")?;
-        // The password stays out of the message.
-        if let Err(error) = store::Redis::check_url(&url) {
+        if store::Redis::check_url(&url).is_err() {
+            let shown = without_secrets(&url);
             self.mistake(format!(
-                "REDIS_URL reads redis://HOST:PORT, rediss://… or unix://…, got one that is not: {error}"
+                "REDIS_URL reads redis://HOST:PORT/DATABASE, rediss://… or unix://PATH, got {shown:?}"
             ));
         }
         Some(Redis { url, key_prefix })
@@ -202,7 +204,7 @@ impl Reader<'_> {
             let opened = crate::source::open(name, url.as_deref());
             match opened {
                 Ok(Some(_)) if sources.iter().any(|source| source.name == name) => {
-                    self.mistake(format!("BTCFEED_SOURCES names {name:?} twice"));
+                    self.mistake(format!("BTCFEED_SOURCES reads each name once, got {name:?} again in {names:?}"));
                 }
                 Ok(Some(_)) => sources.push(SourceConfig { name: name.to_owned(), url }),
                 Ok(None) => {

@@ -25,6 +25,11 @@ pub(super) fn run(config: &Config, given: &dyn Fn(&str) -> Option<String>) -> an
 }
 
 fn without_password(value: &str) -> String {
+    // As redis-rs reads it in the address of a Unix socket.
+    if let Some((before, after)) = value.split_once("pass=").filter(|_| value.starts_with("unix:")) {
+        let rest = after.find('&').map_or("", |end| &after[end..]);
+        return format!("{before}pass=***{rest}");
+    }
     match value.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
         Some((scheme, Some((user, host)))) => {
             let user = user.split_once(':').map_or(user, |(user, _)| user);
@@ -43,5 +48,9 @@ mod tests {
         assert_eq!(without_password("redis://me:se@cret@host:6379/0"), "redis://me:***@host:6379/0");
         assert_eq!(without_password("redis://host:6379"), "redis://host:6379");
         assert_eq!(without_password("5s"), "5s");
+        assert_eq!(
+            without_password("unix:///run/r?db=1&pass=se:cret@x&user=me"),
+            "unix:///run/r?db=1&pass=***&user=me"
+        );
     }
 }

@@ -95,7 +95,11 @@ impl<'a> Reader<'a> {
 
     /// Reads one of a few words.
     pub(super) fn one_of<T: Copy>(&mut self, env: &'static str, words: &[(&str, T)]) -> T {
-        let says = words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(" or ");
+        let words_alone: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+        let says = match &words_alone[..] {
+            [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            words => words.concat(),
+        };
         let found =
             self.optional(env, says, |text| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value));
         found.unwrap_or(words[0].1)
@@ -106,6 +110,10 @@ impl<'a> Reader<'a> {
         let says = format!("{}, or several of them with commas", Currencies::all());
         let read = |text: &str| text.split(',').map(|code| code.trim().parse().ok()).collect::<Option<Vec<Currency>>>();
         let listed = self.optional(env, says, read).unwrap_or_else(|| Currency::ALL.to_vec());
+        if let Some(again) = listed.iter().enumerate().find(|(place, code)| listed[..*place].contains(code)) {
+            let given = self.text(env).unwrap_or_default();
+            self.mistake(format!("{env} reads each currency once, got {} again in {given:?}", again.1));
+        }
         (listed.iter().copied().collect(), listed.first().copied().unwrap_or(Currency::Usd))
     }
 }
@@ -118,4 +126,13 @@ pub(super) fn written(duration: Duration) -> String {
         Some((name, unit)) => format!("{}{name}", ms / unit),
         None => format!("{ms}ms"),
     }
+}
+
+/// An address that cannot be used, as it may be printed: where a password may stand in it, only its scheme.
+pub(super) fn without_secrets(address: &str) -> String {
+    let (scheme, rest) = address.find("://").map_or(("", address), |end| address.split_at(end + 3));
+    let is_port = |port: &str| port.split('/').next().is_some_and(|port| port.parse::<u16>().is_ok());
+    let may_have_one = rest.contains(['@', '?', '#'])
+        || rest.split_once(':').is_some_and(|(host, port)| host.is_empty() || !is_port(port));
+    if may_have_one { format!("{scheme}***") } else { address.to_owned() }
 }

@@ -24,10 +24,19 @@ fn without_any_setting_it_is_one_process_that_polls_three_exchanges_every_five_s
 #[test]
 fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
     let cases = [
-        ("REDIS_URL", "http://localhost", "REDIS_URL reads redis://HOST:PORT"),
+        (
+            "REDIS_URL",
+            "http://localhost:80",
+            r#"REDIS_URL reads redis://HOST:PORT/DATABASE, rediss://… or unix://PATH, got "http://localhost:80""#,
+        ),
+        ("REDIS_URL", "foo", r#"got "foo""#),
         ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX reads a name without braces and spaces, got "a{b""#),
-        ("BTCFEED_ROLE", "both", r#"BTCFEED_ROLE reads all or fetch or serve, got "both""#),
-        ("BTCFEED_ROLE", "serve", "BTCFEED_ROLE reads all where no REDIS_URL is set"),
+        ("BTCFEED_ROLE", "both", r#"BTCFEED_ROLE reads all, fetch or serve, got "both""#),
+        (
+            "BTCFEED_ROLE",
+            "serve",
+            r#"BTCFEED_ROLE reads all where no REDIS_URL is set, for there is no other replica, got "serve""#,
+        ),
         (
             "BTCFEED_LISTEN",
             "8080",
@@ -43,6 +52,11 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
             r#"BTCFEED_CURRENCIES reads USD or EUR, or several of them with commas, got "USD,GBP""#,
         ),
         (
+            "BTCFEED_CURRENCIES",
+            "usd,EUR,USD",
+            r#"BTCFEED_CURRENCIES reads each currency once, got USD again in "usd,EUR,USD""#,
+        ),
+        (
             "BTCFEED_SOURCES",
             "kraken,mtgox",
             r#"BTCFEED_SOURCES reads names out of coinbase, kraken, bitstamp, coindesk, simulated, got "mtgox""#,
@@ -52,7 +66,11 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
             "simulated,kraken",
             r#"BTCFEED_SOURCES reads simulated alone, or none of it: made up prices are not to be mixed with real ones, got "simulated,kraken""#,
         ),
-        ("BTCFEED_SOURCES", "kraken,kraken", r#"BTCFEED_SOURCES names "kraken" twice"#),
+        (
+            "BTCFEED_SOURCES",
+            "kraken,kraken",
+            r#"BTCFEED_SOURCES reads each name once, got "kraken" again in "kraken,kraken""#,
+        ),
         (
             "BTCFEED_SOURCE_KRAKEN_URL",
             "ftp://kraken",
@@ -129,8 +147,19 @@ fn every_mistake_is_reported_at_once() {
 
 #[test]
 fn a_password_in_a_wrong_address_is_not_repeated() {
-    let mistakes = read(&[("REDIS_URL", "redis:/user:secret@host")]).unwrap_err();
-    assert!(!mistakes[0].contains("secret"), "{}", mistakes[0]);
+    for (wrong, shown) in [
+        ("redis:/user:secret@host", "***"),
+        ("redis://:secret", "redis://***"),
+        ("redis://user:secret@host:99999", "redis://***"),
+        ("redis://host:secret", "redis://***"),
+        ("http://user:sec@ret@host", "http://***"),
+        ("unix:/run/redis?pass=secret", "***"),
+    ] {
+        assert_eq!(read::without_secrets(wrong), shown);
+        if let Err(mistakes) = read(&[("REDIS_URL", wrong)]) {
+            assert!(!mistakes[0].contains("sec"), "{}", mistakes[0]);
+        }
+    }
 }
 
 #[test]
