@@ -32,7 +32,7 @@ use crate::shutdown::{Tasks, Vital};
 use crate::tick::{Currencies, Currency};
 use crate::view::{Framing, Hello};
 use anyhow::Context;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::IntoResponse;
 use axum::{Extension, Router};
 use candles::Candles;
@@ -216,7 +216,9 @@ fn router(state: Arc<State>) -> Router {
     let documents = Documents::new(&openapi, &Facts { limits: state.sessions.limits, heartbeat: state.heartbeat });
     router
         .merge(page::routes())
-        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path reads GET"))
+        .method_not_allowed_fallback(async |method: Method| {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("this path reads GET and HEAD, got {method}"))
+        })
         .fallback(async move |uri: Uri, headers: HeaderMap| {
             if grpc::is_grpc(&headers) {
                 return grpc::unknown_method(uri.path());

@@ -95,7 +95,11 @@ impl<'a> Query<'a> {
                 Ok(value) => return Some(value),
                 Err(mistake) => mistake,
             },
-            [..] => format!("{} may stand once, got {}", names.join(", "), values.join(" and ")),
+            [..] => {
+                let what = if names.len() == 1 { names.concat() } else { format!("one of {}", listed(names)) };
+                let quoted: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
+                format!("{what} may stand once, got {}", listed(&quoted))
+            }
         };
         self.mistakes.push(mistake);
         None
@@ -106,19 +110,27 @@ impl<'a> Query<'a> {
     }
 
     fn start(&mut self) -> Start {
+        let both = self.contradiction();
         let since = self.one(&SINCE, |text| TickId::parse_moment("since", text).map_err(|error| error.to_string()));
         let after = self.one(&["after"], |text| {
             parse_id(text).ok_or_else(|| format!("after reads the id of an update ({ID_EXAMPLE}), got {text:?}"))
         });
         match (since, after) {
             (Some(_), Some(_)) => {
-                self.mistakes.push("since and after exclude each other".to_owned());
+                self.mistakes.push(format!("since and after exclude each other, got {both}"));
                 Start::Latest
             }
             (Some(moment), None) => Start::Since(moment),
             (None, Some(id)) => Start::After(id),
             (None, None) => Start::Latest,
         }
+    }
+
+    /// Every word that says where to begin, as it was given.
+    fn contradiction(&self) -> String {
+        let begins = |name: &str| name == "after" || SINCE.contains(&name);
+        let words = self.parameters.iter().filter(|(name, _)| begins(name));
+        listed(&words.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>())
     }
 
     /// The last moment of a part of the history.
@@ -177,10 +189,25 @@ impl<'a> Query<'a> {
 
     /// Refuses whatever was wrong, and what nobody took: a misspelt name would otherwise be met with silence.
     fn finish(mut self, known: &[&str]) -> Result<(), Problem> {
+        let names = known.iter().flat_map(|name| match *name {
+            "currency" => CURRENCY.to_vec(),
+            "since" => SINCE.to_vec(),
+            name => vec![name],
+        });
+        let names = names.collect::<Vec<_>>().join(", ");
         for (name, _) in &self.parameters {
-            self.mistakes.push(format!("there is no parameter {name:?}, only {}", known.join(", ")));
+            self.mistakes.push(format!("there is no parameter {name:?}, only {names}"));
         }
         if self.mistakes.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.mistakes.join("; "))) }
+    }
+}
+
+/// Words as they stand in a sentence: `a, b and c`.
+fn listed(words: &[impl AsRef<str>]) -> String {
+    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+    match &words[..] {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        words => words.concat(),
     }
 }
 
@@ -225,13 +252,17 @@ mod tests {
             ("currency=", r#"currency reads USD or EUR, got """#),
             ("since=yesterday", "since reads RFC 3339"),
             ("start_timedate=12:00", r#"got "12:00""#),
-            ("since=1&since_date=2", "since, since_date, start_timedate may stand once, got 1 and 2"),
+            ("since=1&since_date=2", r#"one of since, since_date and start_timedate may stand once, got "1" and "2""#),
+            ("after=1&after=1&after=2", r#"after may stand once, got "1", "1" and "2""#),
             ("after=-1", r#"after reads the id of an update (1795166431075), got "-1""#),
             ("after=", "after reads the id"),
             ("after=99999999999999999999", "after reads the id"),
-            ("since=1&after=2", "since and after exclude each other"),
+            ("since_date=1&after=2", r#"since and after exclude each other, got since_date="1" and after="2""#),
             ("format=xml", r#"format reads timedate, timestamp or full, got "xml""#),
-            ("curency=EUR", r#"there is no parameter "curency", only currency, since, after, format, limit"#),
+            (
+                "curency=EUR",
+                r#"there is no parameter "curency", only currency, currencies, since, since_date, start_timedate, after, format, limit"#,
+            ),
             ("limit=0", r#"limit reads a number from 1 to 10000, got "0""#),
             ("changes=yes", r#"changes reads true or false, got "yes""#),
             ("every=0s", "every reads a time from 100ms to 24h"),

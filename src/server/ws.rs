@@ -136,14 +136,26 @@ fn has(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
-fn upgrade_required(detail: &str) -> Problem {
+/// What a header was given as, for a message; a client's header has a bound of its own.
+fn given(headers: &HeaderMap, name: &HeaderName) -> String {
+    let values: Vec<_> = headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect();
+    if values.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{:?}", String::from_utf8_lossy(&values.join(&b", "[..])))
+    }
+}
+
+fn upgrade_required(detail: impl Into<String>) -> Problem {
     let expected = [(UPGRADE, "websocket"), (CONNECTION, "upgrade"), (SEC_WEBSOCKET_VERSION, "13")];
     Problem::new(StatusCode::UPGRADE_REQUIRED, detail).with(&expected)
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     let known = has(headers, SEC_WEBSOCKET_VERSION, "13");
-    known.then_some(()).ok_or_else(|| upgrade_required("Sec-WebSocket-Version reads 13"))
+    known.then_some(()).ok_or_else(|| {
+        upgrade_required(format!("Sec-WebSocket-Version reads 13, got {}", given(headers, &SEC_WEBSOCKET_VERSION)))
+    })
 }
 
 /// Whether an extended CONNECT is a handshake as RFC 8441 §5 demands it: there are no keys in it.
@@ -163,7 +175,8 @@ fn accept_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Probl
     check_version(headers)?;
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
-        return Err(Problem::bad_request("Sec-WebSocket-Key reads 16 bytes in base64"));
+        let given = given(headers, &SEC_WEBSOCKET_KEY);
+        return Err(Problem::bad_request(format!("Sec-WebSocket-Key reads 16 bytes in base64, got {given}")));
     }
     let digest = Sha1::new().chain_update(key).chain_update(KEY_SUFFIX).finalize();
     HeaderValue::from_str(&STANDARD.encode(digest))
@@ -176,13 +189,30 @@ mod tests {
     use proptest::prelude::*;
     use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-    fn answer(key: &str) -> Result<HeaderValue, StatusCode> {
+    fn handshake(version: &[&'static str], key: &str) -> Result<HeaderValue, Problem> {
         let mut headers = HeaderMap::new();
         headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
         headers.insert(UPGRADE, HeaderValue::from_static("WebSocket"));
-        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        for version in version {
+            headers.append(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(version));
+        }
         headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).unwrap());
-        accept_key(&Method::GET, &headers).map_err(|problem| problem.into_response().status())
+        accept_key(&Method::GET, &headers)
+    }
+
+    fn answer(key: &str) -> Result<HeaderValue, StatusCode> {
+        handshake(&["13"], key).map_err(|problem| problem.into_response().status())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_handshake_is_named() {
+        for (version, key, detail) in [
+            (&[][..], "", "Sec-WebSocket-Version reads 13, got none"),
+            (&["8", "7"], "", r#"Sec-WebSocket-Version reads 13, got "8, 7""#),
+            (&["13"], "c2hvcnQ=", r#"Sec-WebSocket-Key reads 16 bytes in base64, got "c2hvcnQ=""#),
+        ] {
+            assert_eq!(handshake(version, key).unwrap_err().detail(), detail);
+        }
     }
 
     #[test]

@@ -67,8 +67,8 @@ async fn what_is_no_handshake_is_refused_in_the_words_of_the_other_doors() {
     let own = format!("http://{}", replica.address);
     for (protocol, path, headers, expected, said) in [
         ("websocket", "/v1/ws?sinse=0", &[version][..], 400, "sinse"),
-        ("websocket", "/v1/ws", &[], 426, "Sec-WebSocket-Version reads 13"),
-        ("websocket", "/ws", &[("sec-websocket-version", "8")], 426, "Sec-WebSocket-Version reads 13"),
+        ("websocket", "/v1/ws", &[], 426, "Sec-WebSocket-Version reads 13, got none"),
+        ("websocket", "/ws", &[("sec-websocket-version", "8")], 426, r#"Sec-WebSocket-Version reads 13, got \"8\""#),
         ("connect-udp", "/v1/ws", &[version], 501, ":protocol reads websocket"),
         ("websocket", "/v1/ws", &[version, ("origin", "http://elsewhere.example")], 403, "BTCFEED_CORS_ORIGINS"),
         ("websocket", "/v1/prices", &[version], 405, "GET"),

@@ -73,7 +73,10 @@ mod tests {
             ("interval=2m", r#"interval reads 1m, 5m or 1h, got "2m""#),
             ("format=full", r#"format reads json, ndjson or csv, got "full""#),
             ("limit=10001", r#"limit reads a number from 1 to 10000, got "10001""#),
-            ("from=1", r#"there is no parameter "from", only interval, currency, since, until, after, limit, format"#),
+            (
+                "from=1",
+                r#"there is no parameter "from", only interval, currency, currencies, since, since_date, start_timedate, until, after, limit, format"#,
+            ),
         ] {
             let detail = read(query).expect_err(query);
             assert!(detail.contains(expected), "{query}: {detail}");
