@@ -8,7 +8,7 @@ mod id;
 mod price;
 
 pub use currency::{Currencies, Currency, UnknownCurrency};
-pub use id::{BadMoment, TickId};
+pub use id::{BadMoment, MOMENTS, TickId};
 pub use price::{BadPrice, Price};
 
 use serde::{Deserialize, Serialize};

@@ -1,14 +1,19 @@
 //! What the subcommands that read a feed have in common on the command line.
 
 use crate::client::{Error, Transport};
-use crate::tick::{Currencies, Currency, TickId};
+use crate::server::EVERY;
+use crate::tick::{Currencies, Currency, MOMENTS, TickId};
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches};
 use jiff::SignedDuration;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The feed that is read where no other is named.
 pub(super) const FEED: &str = "http://localhost:8080";
+
+/// How a duration is written.
+const DURATIONS: &str = "as 500ms, 30s, 10m or 1h30m";
 
 const TRANSPORTS: [(&str, Transport); 3] =
     [("ws", Transport::WebSocket), ("sse", Transport::Sse), ("grpc", Transport::Grpc)];
@@ -19,7 +24,7 @@ pub(super) fn currency() -> Arg {
         .long("currency")
         .value_name("CODES")
         .help("USD, EUR or USD,EUR; the feed's own first if not said")
-        .value_parser(value_parser!(Currency))
+        .value_parser(|text: &str| text.parse::<Currency>().map_err(|_| format!("it reads {}", Currencies::all())))
         .value_delimiter(',')
         .action(ArgAction::Append)
 }
@@ -46,19 +51,54 @@ pub(super) fn transport(flags: &ArgMatches) -> Transport {
     known.map(|(_, transport)| *transport).unwrap_or_default()
 }
 
-/// A time before now, or a moment as a server reads it.
-pub(super) fn moment(text: &str) -> Result<TickId, String> {
-    if let Ok(ago) = duration(text) {
-        return Ok(TickId::now().minus(ago));
-    }
-    TickId::parse_moment("--since", text)
-        .map_err(|error| error.to_string().replace("reads ", "reads a duration (10m), "))
+/// An option for a number or a time. What begins with a dash is its value too, so that it is told what is wrong with `-5m`.
+///
+/// Its name and what was given stand before each error of a parser below.
+pub(super) fn amount(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help).allow_hyphen_values(true)
 }
 
-/// A length of time.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let duration = text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok());
-    duration.ok_or_else(|| format!("a duration reads 500ms, 30s, 10m or 1h30m, got {text:?}"))
+/// A time before now, or a moment as a server reads it.
+pub(super) fn moment(text: &str) -> Result<TickId, String> {
+    if let Some(ago) = duration(text) {
+        return Ok(TickId::now().minus(ago));
+    }
+    TickId::parse_moment("--since", text).map_err(|_| format!("it reads a time before now (10m), {MOMENTS}"))
+}
+
+/// The id of an update.
+pub(super) fn id(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it reads the id of an update (1795166431075)".to_owned())
+}
+
+/// A number of things, at least one.
+pub(super) fn count(text: &str) -> Result<u64, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "it reads a whole number from 1 on".to_owned())
+}
+
+/// A number between bounds.
+pub(super) fn number(allowed: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u32, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| allowed.contains(number));
+        number.ok_or_else(|| format!("it reads a whole number from {} to {}", allowed.start(), allowed.end()))
+    }
+}
+
+/// How far apart updates can be asked to be.
+pub(super) fn every(text: &str) -> Result<Duration, String> {
+    let every = duration(text).filter(|every| EVERY.contains(every));
+    every.ok_or_else(|| format!("it reads a time from 100ms to 24h, {DURATIONS}"))
+}
+
+/// A length of time that is not nothing.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    let time = duration(text).filter(|time| !time.is_zero());
+    time.ok_or_else(|| format!("it reads a time longer than nothing, {DURATIONS}"))
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
 }
 
 /// How a program ends that a feed does not serve: as with a wrong argument where it is one.

@@ -51,7 +51,8 @@ pub(super) fn run(flags: &ArgMatches) -> ExitCode {
         Ok(clients) => clients,
         Err(error) => return ended(arguments::exit_code(&error), &error.to_string()),
     };
-    if let Some(problem) = super::serve::raise_file_limit().and_then(|files| plan.beyond(files)) {
+    let too_many = || super::serve::raise_file_limit().and_then(|files| plan.beyond(files));
+    if let Some(problem) = plan.foreign_address().or_else(too_many) {
         return ended(super::USAGE, &problem);
     }
     match super::block_on(load(&plan, clients, flags.get_flag("json"))) {

@@ -9,13 +9,14 @@ mod row;
 mod screen;
 mod state;
 
-use super::arguments;
+use super::arguments::{self, amount};
 use crate::client::{Builder, Client, Error, Start, Update};
 use crate::config::environment;
+use crate::server::REPLAY_LIMIT;
 use crate::shutdown;
 use crate::tick::TickId;
 use crate::view::Format;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::FutureExt;
 use lines::Lines;
 use output::{Output, Text};
@@ -51,23 +52,24 @@ pub(super) fn command() -> Command {
     let arg = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
+    let most = u32::try_from(*REPLAY_LIMIT.end()).unwrap_or(u32::MAX);
     Command::new("watch").about(ABOUT).after_help(EXIT_CODES).args([
         Arg::new("url")
             .value_name("URL")
             .default_value(arguments::FEED)
             .help("The feed: http://host:port (https, ws, wss too), or host:port"),
         arguments::currency(),
-        arg("since", "MOMENT", "Begin so long ago (10m), or at a moment (2026-11-20T09:20:31Z, Unix time)")
+        amount("since", "MOMENT", "Begin so long ago (10m), or at a moment (2026-11-20T09:20:31Z, Unix time)")
             .value_parser(arguments::moment)
             .conflicts_with("after"),
-        arg("after", "ID", "Begin right after the update with this id").value_parser(value_parser!(u64)),
+        amount("after", "ID", "Begin right after the update with this id").value_parser(arguments::id),
         arg("format", "FORMAT", "JSON lines as timedate, timestamp or full, also on a terminal")
-            .value_parser(value_parser!(Format)),
+            .value_parser(|text: &str| text.parse::<Format>().map_err(|_| "it reads timedate, timestamp or full")),
         arguments::how(),
-        arg("count", "N", "Stop after so many ticks").value_parser(value_parser!(u64).range(1..)),
+        amount("count", "N", "Stop after so many ticks").value_parser(arguments::count),
         Arg::new("changes").long("changes").action(ArgAction::SetTrue).help("Only ticks that bring another price"),
-        arg("every", "TIME", "One tick in so much time at most (30s)").value_parser(arguments::duration),
-        arg("limit", "N", "Of what was missed only the newest ticks").value_parser(value_parser!(u32).range(1..)),
+        amount("every", "TIME", "One tick in so much time at most (30s)").value_parser(arguments::every),
+        amount("limit", "N", "Of what was missed only the newest ticks").value_parser(arguments::number(1..=most)),
         arg("client-id", "NAME", "Go on where the last one of this name ended, if neither --since nor --after is said"),
     ])
 }

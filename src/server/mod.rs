@@ -25,6 +25,7 @@ mod sse;
 mod ws;
 
 pub use cors::Cors;
+pub use query::{EVERY, REPLAY_LIMIT};
 
 use crate::hub::Hub;
 use crate::session::{Bookmarks, Limits, Session, Sessions, Subscription};

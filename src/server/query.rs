@@ -28,10 +28,9 @@ const CURRENCY: [&str; 2] = ["currency", "currencies"];
 pub(super) const SINCE: [&str; 3] = ["since", "since_date", "start_timedate"];
 const ID_EXAMPLE: &str = "1795166431075";
 /// The most ticks that a stream replays where its client sets a limit.
-pub(super) const REPLAY_LIMIT: std::ops::RangeInclusive<usize> = 1..=10_000;
+pub const REPLAY_LIMIT: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// How far apart updates can be asked to be.
-pub(super) const EVERY: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+pub const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
 /// Reads the query of a stream. `offer` is what there is to choose from.
 pub(super) fn read_subscription(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {

@@ -15,12 +15,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[serde(transparent)]
 pub struct TickId(u64);
 
+/// How a moment is written.
+pub const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431 or 1795166431.075) or Unix milliseconds \
+                           (1795166431075)";
+
 /// A text that is no moment, with the name of the parameter that it was given for.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{name} reads RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431 or 1795166431.075) or Unix milliseconds \
-     (1795166431075), got {text:?}"
-)]
+#[error("{name} reads {MOMENTS}, got {text:?}")]
 pub struct BadMoment {
     /// The parameter.
     pub name: &'static str,

@@ -1,11 +1,12 @@
 //! What is to be done, as the command line says it, and whether this machine can do it.
 
-use crate::cli::arguments;
+use crate::cli::arguments::{self, amount};
 use crate::client::{Client, Error, Start, Transport};
 use crate::tick::{Currencies, TickId};
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgAction, ArgMatches};
 use std::fs::read_to_string;
-use std::net::IpAddr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 /// Open files that are no connections.
@@ -32,51 +33,39 @@ pub(super) struct Plan {
 
 /// The arguments.
 pub(super) fn arguments() -> Vec<Arg> {
-    let arg = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
     vec![
         Arg::new("url")
             .value_name("URL")
             .num_args(1..)
             .default_value(arguments::FEED)
             .help("The feed: http://host:port (https, ws, wss too), or host:port. Several: its replicas, in turn"),
-        arg("connections", "N", "How many clients")
-            .value_parser(value_parser!(u32).range(1..=i64::from(MOST)))
-            .default_value("1000"),
-        arg("rate", "N", "How many of them come in a second")
-            .value_parser(value_parser!(u32).range(1..=i64::from(MOST)))
+        amount("connections", "N", "How many clients").value_parser(arguments::number(1..=MOST)).default_value("1000"),
+        amount("rate", "N", "How many of them come in a second")
+            .value_parser(arguments::number(1..=MOST))
             .default_value("500"),
-        arg("duration", "TIME", "How long to measure when all are there (5m)")
-            .value_parser(some_time)
+        amount("duration", "TIME", "How long to measure when all are there (5m)")
+            .value_parser(arguments::some_time)
             .default_value("30s"),
         arguments::how(),
         arguments::currency(),
-        arg(
+        amount(
             "since",
             "MOMENT",
             "Each reads first what came since so long ago (10m) or a moment (2026-11-20T09:20:31Z, Unix time)",
         )
         .value_parser(arguments::moment),
-        arg(
-            "source-address",
-            "ADDRESSES",
-            "The addresses to connect from, in turn (127.0.0.2,127.0.0.3); the system's choice if not said",
-        )
-        .value_parser(value_parser!(IpAddr))
-        .value_delimiter(',')
-        .action(ArgAction::Append),
+        Arg::new("source-address")
+            .long("source-address")
+            .value_name("ADDRESSES")
+            .help("The addresses to connect from, in turn (127.0.0.2,127.0.0.3); the system's choice if not said")
+            .value_parser(|text: &str| {
+                text.parse::<IpAddr>()
+                    .map_err(|_| "it reads IP addresses with commas between them (127.0.0.2,127.0.0.3)")
+            })
+            .value_delimiter(',')
+            .action(ArgAction::Append),
         Arg::new("json").long("json").action(ArgAction::SetTrue).help("The result as JSON"),
     ]
-}
-
-fn some_time(text: &str) -> Result<Duration, String> {
-    let duration = arguments::duration(text)?;
-    if duration.is_zero() {
-        Err(format!("a time to measure is longer than nothing, got {text:?}"))
-    } else {
-        Ok(duration)
-    }
 }
 
 impl Plan {
@@ -104,6 +93,15 @@ impl Plan {
             return Ok(vec![client.build()?]);
         }
         self.from.iter().map(|address| client.clone().local_address(*address).build()).collect()
+    }
+
+    /// What is wrong with an address to connect from that is none of this machine's.
+    pub(super) fn foreign_address(&self) -> Option<String> {
+        // Nothing is sent: the kernel only says whether it could be.
+        let bind = |address: IpAddr| UdpSocket::bind((address, 0));
+        let is_foreign = |error: io::Error| error.kind() == ErrorKind::AddrNotAvailable;
+        let foreign = self.from.iter().find(|address| bind(**address).is_err_and(is_foreign))?;
+        Some(format!("--source-address reads addresses of this machine, got {foreign}"))
     }
 
     /// What is wrong with so many clients, where a process may have so many open files.

@@ -88,12 +88,18 @@ async fn what_is_no_feed_or_takes_no_such_clients_is_told_at_once() {
 #[tokio::test]
 async fn wrong_arguments_are_named() {
     for (arguments, said) in [
-        (&["--connections", "0"][..], "--connections"),
-        (&["--rate", "fast"], "--rate"),
-        (&["--duration", "0s"], "a time to measure is longer than nothing, got \"0s\""),
-        (&["--duration", "long"], "a duration reads 500ms, 30s, 10m or 1h30m, got \"long\""),
+        (&["--connections", "x"][..], "'x' for '--connections <N>': it reads a whole number from 1 to 1000000\n"),
+        (&["--connections", "-1"], "'-1' for '--connections <N>': it reads a whole number from 1 to 1000000\n"),
+        (&["--rate", "fast"], "'fast' for '--rate <N>': it reads a whole number from 1 to 1000000\n"),
+        (&["--duration", "0s"], "'0s' for '--duration <TIME>': it reads a time longer than nothing, as 500ms, 30s, "),
+        (&["--since", "-5m"], "'-5m' for '--since <MOMENT>': it reads a time before now (10m), RFC 3339 ("),
         (&["--transport", "udp"], "ws, sse, grpc"),
-        (&["--source-address", "eth0"], "--source-address"),
+        (&["--source-address", "eth0"], "it reads IP addresses with commas between them (127.0.0.2,127.0.0.3)\n"),
+        // An address for examples, which no machine has (RFC 5737).
+        (
+            &["--source-address", "127.0.0.1,192.0.2.7"],
+            "--source-address reads addresses of this machine, got 192.0.2.7\n",
+        ),
         (&["ftp://host"], "an address reads http://host:port"),
         (&["localhost", "http://host?x"], "an address reads http://host:port"),
     ] {
