@@ -45,7 +45,7 @@ It goes on through every disconnect, from where it was. Lines are of --format, o
 gaps and synced); what happens to the connection is told on standard error.
 
 Exit codes: 0 stopped (Ctrl-C, SIGTERM), --count reached, or nobody reads the output any more; 1 the server does not want this \
-client, or is no feed; 2 an argument is wrong, or the server refused one.";
+client, or answers as no feed does; 2 an argument is wrong, or the server refused one.";
 
 /// The arguments.
 pub(super) fn command() -> Command {

@@ -72,7 +72,12 @@ impl Failure {
 
     /// An error of a library. What it comes from says best what is wrong; what stands around it tells how the library works.
     pub(super) fn caused(error: &(dyn std::error::Error + 'static)) -> Failure {
-        Failure::passing(root(error).to_string())
+        let root = root(error);
+        // A server that is stopped does so too, so it says nothing about what is there.
+        if root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return Failure::passing("the connection was closed without an answer");
+        }
+        Failure::passing(root.to_string())
     }
 
     /// A status with which a server refused: whether it would refuse the next time too depends on it.

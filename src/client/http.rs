@@ -3,7 +3,7 @@
 use super::failure::root;
 use super::{Error, Failure};
 use reqwest::header::{LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, redirect};
+use reqwest::{Client, Response, StatusCode, redirect};
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -53,9 +53,14 @@ pub(super) async fn refusal(response: Response) -> Failure {
     let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
     let retry_after = retry_after.and_then(|text| read_retry_after(&text, SystemTime::now()));
     let body = timeout(REFUSAL_DEADLINE, start_of(response)).await.unwrap_or_default();
-    let detail = match location {
-        Some(location) if status.is_redirection() => format!("it moved to {location}, use that address"),
-        _ => detail(&body).unwrap_or_else(|| status.canonical_reason().unwrap_or("no reason given").to_owned()),
+    let detail = match (location, detail(&body)) {
+        (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),
+        (_, Some(detail)) => detail,
+        // A feed has these paths; a proxy that has lost its feed for a moment answers 502 or 503.
+        (_, None) if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
+            return Failure::no_feed(&format!("it answers HTTP {} to a request for a stream", status.as_u16()));
+        }
+        (_, None) => status.canonical_reason().unwrap_or("no reason given").to_owned(),
     };
     Failure::refused(status.as_u16(), &detail, retry_after)
 }

@@ -138,9 +138,12 @@ async fn what_makes_no_sense_is_tried_again_slower_and_slower() {
 #[tokio::test]
 async fn an_answer_that_is_in_order_and_no_feed_is_the_end_of_it() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi".to_owned();
+    let nothing = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     for (transport, answer, said) in [
         (Transport::WebSocket, Answer::Raw(page.clone()), "it answers HTTP 200 to a request for a stream"),
         (Transport::Sse, Answer::Raw(page), r#"it answers "text/html", not text/event-stream"#),
+        (Transport::WebSocket, Answer::Raw(nothing.clone()), "it answers HTTP 404 to a request for a stream"),
+        (Transport::Sse, Answer::Raw(nothing), "it answers HTTP 404 to a request for a stream"),
         (Transport::Grpc, Answer::Http2Page, r#"it answers "text/html", not application/grpc"#),
         (Transport::Grpc, Answer::Words, "what answers does not speak HTTP/2"),
     ] {
@@ -149,6 +152,18 @@ async fn an_answer_that_is_in_order_and_no_feed_is_the_end_of_it() {
         assert_eq!(told(&mut updates, 1).await, [format!("end: there is no feed at this address: {said}")]);
         assert!(updates.next().await.is_none());
     }
+}
+
+#[tokio::test]
+async fn what_stands_in_for_a_feed_for_a_while_does_not_end_it() {
+    let nothing = Answer::Raw("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned());
+    let [first, last] = [say(&[&tick(20, 10)], Some(1001)), say(&[&tick(30, 20)], None)];
+    let server = Server::start(vec![Answer::Raw(String::new()), first, nothing, last]).await;
+    let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
+    let told = told(&mut updates, 7).await;
+    let (shut, closed) = ("the connection was closed without an answer", "the server closed with 1001: so");
+    let away = "it answers HTTP 404 to a request for a stream";
+    assert_eq!(told, [shut, "connected None", "tick 20", closed, away, "connected None", "tick 30"]);
 }
 
 #[tokio::test]

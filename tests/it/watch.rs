@@ -155,6 +155,8 @@ async fn the_exit_code_tells_why_it_ended() {
         (&["--limit", "10001"], 2, "'10001' for '--limit <N>': it reads a whole number from 1 to 10000\n"),
         (&[&replica.address, "--client-id", "a b"], 2, "client_id reads"),
         (&[&elsewhere], 1, "404"),
+        (&[&replica.ops], 1, "there is no feed at this address: it answers HTTP 404"),
+        (&[&replica.ops, "--transport", "grpc"], 1, "there is no feed at this address: it answers HTTP 404"),
         (&[&page], 1, "there is no feed at this address: it answers HTTP 200"),
     ] {
         let (ended, lines, error) = Watch::start(arguments).end().await;
