@@ -15,6 +15,7 @@ use crate::{hub, leader, quorum, server, store, telemetry};
 use read::{Reader, without_secrets, written};
 use rust_decimal::Decimal;
 use rustix::process::{Resource, getrlimit};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Everything that a process is told.
@@ -124,6 +125,16 @@ impl Config {
             telemetry: read.telemetry(),
         };
         read.finish().map(|()| config)
+    }
+
+    /// Reads only where operators connect: all that matters to who asks a replica on this machine how it is.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    pub fn read_ops_listen(given: impl Fn(&str) -> Option<String>) -> Result<SocketAddr, Mistakes> {
+        let mut read = Reader::new(&given);
+        let address = read.address("BTCFEED_OPS_LISTEN");
+        read.finish().map(|()| address)
     }
 
     /// What a setting comes to where that is not simply what was given or its default: those that depend on others or on this

@@ -1,6 +1,5 @@
 //! `btcfeed healthcheck`: whether the replica on this machine is ready, for container engines.
 
-use crate::config::Config;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -15,9 +14,9 @@ use tokio::time::timeout;
 /// How long the answer may take.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Asks for `/readyz` on the operator's port.
-pub(super) fn run(config: &Config) -> anyhow::Result<()> {
-    let address = reachable(config.server.ops_listen);
+/// Asks for `/readyz` on the operators' port, which a replica on this machine listens on.
+pub(super) fn run(ops_listen: SocketAddr) -> anyhow::Result<()> {
+    let address = reachable(ops_listen);
     super::block_on(async {
         let asked = timeout(DEADLINE, ask(address)).await;
         asked.with_context(|| format!("no answer from {address} within {DEADLINE:?}"))?

@@ -20,13 +20,53 @@ async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, Str
 #[tokio::test]
 async fn wrong_settings_stop_the_start_with_a_line_each() {
     let settings = [("BTCFEED_INTERVAL", "often"), ("BTCFEED_SOURCES", "mtgox"), ("REDIS_URL", "http://localhost")];
-    for arguments in [&[][..], &["serve"], &["demo"], &["healthcheck"]] {
+    // A demo has its feed in memory, wherever Redis may be.
+    for (arguments, wrong) in [(&[][..], 3), (&["serve"], 3), (&["config"], 3), (&["demo"], 2)] {
         let (code, _, error) = run(arguments, &settings).await;
         assert_eq!(code, Some(2), "{arguments:?}");
         let lines: Vec<_> = error.lines().collect();
-        assert_eq!(lines.len(), 3, "{error}");
+        assert_eq!(lines.len(), wrong, "{error}");
         assert!(error.contains("BTCFEED_INTERVAL reads a duration in ms, s, m or h, from 10ms to 1h, got \"often\""));
     }
+}
+
+#[tokio::test]
+async fn a_healthcheck_reads_the_one_setting_that_concerns_it() {
+    let port = crate::support::redis::free_port();
+    let nobody = format!("127.0.0.1:{port}");
+    let settings = [("BTCFEED_INTERVAL", "often"), ("BTCFEED_OPS_LISTEN", nobody.as_str())];
+    let (code, _, error) = run(&["healthcheck"], &settings).await;
+    assert!(code == Some(1) && error.contains("nothing listens on"), "{code:?} {error}");
+    let (code, _, error) = run(&["healthcheck", "--ops-listen", "here"], &settings).await;
+    assert!(code == Some(2) && error.starts_with("btcfeed: BTCFEED_OPS_LISTEN reads an IP address"), "{error}");
+}
+
+#[tokio::test]
+async fn the_help_of_each_command_tells_its_exit_codes_and_no_setting_that_it_has_no_use_for() {
+    for command in ["serve", "demo", "watch", "load", "healthcheck", "config"] {
+        let (code, help, _) = run(&[command, "--help"], &[]).await;
+        assert!(code == Some(0) && help.contains("\nExit codes: 0 "), "{help}");
+        assert_eq!(run(&["help", command], &[]).await.1, help);
+        let unused = ["--redis-url", "--key-prefix", "--role", "--window"].map(|flag| !help.contains(flag));
+        let expected = match command {
+            "serve" | "config" => [false; 4],
+            "demo" => [true, true, true, false],
+            _ => [true; 4],
+        };
+        assert_eq!(unused, expected, "{help}");
+    }
+    let (_, all, _) = run(&["--help"], &[]).await;
+    assert!(all.contains("; 130 ended at once"), "{all}");
+    assert_eq!(run(&["help"], &[]).await, (Some(0), all, String::new()));
+    let (code, help, _) = run(&["help", "--help"], &[]).await;
+    assert!(code == Some(0) && help.contains("Usage: btcfeed help [COMMAND]"), "{help}");
+    let (code, _, error) = run(&["help", "nobody"], &[]).await;
+    assert!(
+        code == Some(2) && error.contains("[possible values: serve, demo, watch, load, healthcheck, config]"),
+        "{error}"
+    );
+    let (code, _, error) = run(&["demo", "--redis-url", "redis://localhost"], &[]).await;
+    assert!(code == Some(2) && error.contains("--redis-url"), "{error}");
 }
 
 #[tokio::test]
