@@ -36,7 +36,7 @@ back     from the loss of a connection to the first message of the next, with th
 lost are gaps that nothing explains, or of which the feed says that it lost something (history_lost); doubled are updates that came again. Both count \
 from a client's first message on. Other gaps, as of an outage of the exchanges, are told with their reason.
 
-Exit codes: 0 every client got everything once; 1 something was lost or doubled, a client was not served or lacks the newest update, or there \
+Exit codes: 0 every client got everything once, also where no update came while it was measured, which the result says; 1 something was lost or doubled, a client was not served or lacks the newest update, or there \
 is no feed; 2 an argument is wrong, or the server refused one, or this machine has too few open files for so many clients.";
 
 /// The command.

@@ -82,8 +82,10 @@ fn add_up(result: &Value, clients: u64) {
     }
     let seconds = result["measured_seconds"].as_f64().unwrap();
     assert!((1.0..20.0).contains(&seconds), "{result}");
-    let rate = (updates as f64 / seconds) as u64;
-    assert!(number("updates_per_second").abs_diff(rate) <= 1, "{rate}: {result}");
+    // The seconds are rounded to a thousandth, the rate to a tenth.
+    let rate = updates as f64 / seconds;
+    let told = result["updates_per_second"].as_f64().unwrap();
+    assert!((told - rate).abs() <= 0.06 + rate / 1000.0, "{rate}: {result}");
 }
 
 #[tokio::test]

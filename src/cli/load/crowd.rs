@@ -178,14 +178,35 @@ impl<'a> Crowd<'a> {
 
 /// How it stands, on one line.
 fn standing(tally: &Tally, elapsed: Duration) -> String {
-    let (connected, rate) =
-        (grouped(&tally.connected.to_string()), grouped(&a_second(tally.updates, elapsed).to_string()));
+    let (connected, rate) = (grouped(&tally.connected.to_string()), rate(tally.updates, elapsed));
     let p99 = if tally.age.is_empty() { "–".to_owned() } else { exact(tally.age.within(0.99)) };
     format!("{connected} connected · {rate} updates/s · age p99 {p99} · {} lost", tally.lost)
 }
 
-/// How many that is a second.
-pub(super) fn a_second(count: u64, time: Duration) -> u64 {
-    let rate = u128::from(count) * 1_000_000 / time.as_micros().max(1);
-    u64::try_from(rate).unwrap_or(u64::MAX)
+/// How many that is a second, to a tenth.
+#[expect(clippy::cast_precision_loss, reason = "so many would take longer than anybody measures")]
+pub(super) fn a_second(count: u64, time: Duration) -> f64 {
+    let tenths = count as f64 * 10.0 / time.as_secs_f64().max(1e-6);
+    tenths.round() / 10.0
+}
+
+/// The same for people: the tenth only where it tells something.
+pub(super) fn rate(count: u64, time: Duration) -> String {
+    let rate = a_second(count, time);
+    grouped(&if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_rounded_and_not_cut_off() {
+        for (count, ms, rate, said) in
+            [(5, 7000, 0.7, "0.7"), (0, 7000, 0.0, "0.0"), (99, 10_000, 9.9, "9.9"), (19_999, 10_000, 1999.9, "2,000")]
+        {
+            let time = Duration::from_millis(ms);
+            assert_eq!((a_second(count, time), super::rate(count, time)), (rate, said.to_owned()));
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What came of it: a table for people, JSON for programs.
 
-use super::crowd::{Outcome, a_second};
+use super::crowd::{Outcome, a_second, rate};
 use super::plan::Plan;
 use super::times::{SHARES, Summary, Times};
 use crate::cli::words::{brief, counted, exact, grouped, plain};
@@ -29,7 +29,7 @@ struct Json<'a> {
     clients: Clients,
     entries: u64,
     updates: u64,
-    updates_per_second: u64,
+    updates_per_second: f64,
     newest: Option<u64>,
     lost: u64,
     doubled: u64,
@@ -125,9 +125,14 @@ impl fmt::Display for Report<'_> {
         let expected = number(self.expected as u64);
         writeln!(f, " connected    {connected} of {expected}")?;
         writeln!(f, " up to date   {} of {expected} have the newest update", number(self.at_newest as u64))?;
-        let (updates, entries) = (number(tally.updates), number(tally.entries));
-        let rate = number(a_second(tally.updates, *measured));
-        writeln!(f, " updates      {updates} delivered of {entries} in the feed, {rate} a second")?;
+        if tally.entries == 0 {
+            let nothing = "none came into the feed while it was measured, so nothing is known of how they come";
+            writeln!(f, " updates      {nothing}")?;
+        } else {
+            let (updates, entries) = (number(tally.updates), number(tally.entries));
+            let rate = rate(tally.updates, *measured);
+            writeln!(f, " updates      {updates} delivered of {entries} in the feed, {rate} a second")?;
+        }
         writeln!(f, " lost         {}", number(tally.lost))?;
         writeln!(f, " doubled      {}", number(tally.doubled))?;
         let gaps = tally.gaps.iter().map(|(reason, count)| format!("{} {}", number(*count), plain(reason)));

@@ -50,6 +50,17 @@ async fn a_client_that_is_left_behind_is_found_out() {
 }
 
 #[tokio::test]
+async fn that_nothing_came_and_nothing_was_measured_is_said() {
+    let answers = vec![say(&[&tick(10, 5), SYNCED], None)];
+    let (code, result) = found(answers.clone()).await;
+    assert_eq!((code, &result["entries"], &result["age_ms"]), (Some(0), &json!(0), &Value::Null), "{result}");
+    assert_eq!(result["updates_per_second"], 0.0);
+    let server = Server::start(answers).await.address.to_string();
+    let (code, result, _) = Load::start(&[&server, "--connections", "2", "--duration", "200ms"]).end().await;
+    assert!(code == Some(0) && result.contains("\n updates      none came into the feed while"), "{result}");
+}
+
+#[tokio::test]
 async fn what_is_on_its_way_when_measuring_ends_is_waited_for() {
     let event = |data: &str| format!("data: {data}\n\n");
     let begin = [event(&tick(10, 5)), event(SYNCED)];
