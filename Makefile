@@ -7,7 +7,7 @@ help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Run the feed in one process, for a look at it; nothing but Rust is needed
+demo: ## Run the feed in one process, for a look at it; nothing but Rust and a C compiler is needed
 	cargo run --release --locked -- demo
 
 .PHONY: up

@@ -11,8 +11,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 
-/// Runs the demo.
-pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+/// Runs the demo. `program` is how this one was called.
+pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>, program: &str) -> anyhow::Result<()> {
     if given("RUST_LOG").is_none_or(|filter| filter.trim().is_empty()) {
         "warn,btcfeed::quorum=off".clone_into(&mut config.telemetry.filter);
     }
@@ -29,7 +29,7 @@ pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>) ->
         let config = if real { config } else { config.simulated() };
         let app = App::bind(&config)?;
         if let Some(address) = app.address() {
-            say(&invitation(&market, address));
+            say(&invitation(&market, address, program));
         }
         let (hub, printing) = (app.hub(), CancellationToken::new());
         let print = async {
@@ -46,7 +46,14 @@ pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>) ->
 
 const SIMULATED: &str = "SIMULATED prices: no exchange could be reached from here, so these are made up";
 
-fn invitation(market: &str, address: SocketAddr) -> String {
+fn invitation(market: &str, address: SocketAddr, program: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
+    // To be pasted into a shell.
+    let program = if program.chars().all(is_plain) {
+        program.to_owned()
+    } else {
+        format!("'{}'", program.replace('\'', r"'\''"))
+    };
     let host =
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
     format!(
@@ -58,7 +65,7 @@ fn invitation(market: &str, address: SocketAddr) -> String {
          live events      curl -N 'http://{host}/v1/prices/stream'\n  \
          live WebSocket   ws://{host}/v1/ws          (websocat, wscat, or a browser's)\n  \
          with replay      ws://{host}/v1/ws?since=0&currency=USD,EUR&format=full\n  \
-         in a terminal    btcfeed watch {host} --currency USD,EUR\n  \
+         in a terminal    {program} watch {host} --currency USD,EUR\n  \
          how to read it   http://{host}/docs\n\n  \
          stop with Ctrl-C\n"
     )

@@ -31,6 +31,8 @@ const NOT_OF_A_DEMO: [&str; 3] = ["REDIS_URL", "BTCFEED_KEY_PREFIX", "BTCFEED_RO
 
 /// Runs the program with these arguments, the first of which is its own name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter().peekable();
+    let program = arguments.peek().map(|name| name.to_string_lossy().into_owned());
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) => error.exit(),
@@ -50,7 +52,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(mistakes) => return told(mistakes),
         },
         _ => match Config::read(given) {
-            Ok(config) if name == "demo" => demo::run(config, &given),
+            Ok(config) if name == "demo" => demo::run(config, &given, program.as_deref().unwrap_or("btcfeed")),
             Ok(config) if name == "config" => config::run(&config, &given),
             Ok(config) => serve::run(&config),
             Err(mistakes) => return told(mistakes),

@@ -185,7 +185,8 @@ async fn a_demo_shows_real_prices_where_an_exchange_answers() {
         printed.contains("REAL prices from coinbase, kraken, bitstamp") && !printed.contains("SIMULATED"),
         "{printed}"
     );
-    for paste in ["/v1/prices/latest'", "ws://127.0.0.1:", "since=0"] {
+    let watch = format!("{} watch 127.0.0.1:", env!("CARGO_BIN_EXE_btcfeed"));
+    for paste in ["/v1/prices/latest'", "ws://127.0.0.1:", "since=0", &watch] {
         assert!(printed.contains(paste), "{printed}");
     }
 }
