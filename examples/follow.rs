@@ -17,7 +17,10 @@ async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let address = arguments.next().unwrap_or_else(|| "http://localhost:8080".to_owned());
     let start = match arguments.next() {
-        Some(id) => Start::After(TickId::from_ms(id.parse().context("the second argument is the id of an update")?)),
+        Some(id) => {
+            let wrong = || format!("the second argument reads the id of an update (1795166431075), got {id:?}");
+            Start::After(TickId::from_ms(id.parse().ok().with_context(wrong)?))
+        }
         None => Start::Latest,
     };
     let client = Client::builder(&address).currencies([Currency::Usd, Currency::Eur]).start(start).build()?;

@@ -1,19 +1,27 @@
 //! Moments, durations, numbers and other people's words, as people read them.
 
 use crate::tick::TickId;
-use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
 use std::time::Duration;
 
-/// The time of day on this machine's clock, with the date if it is another day's.
+/// The time of day on this machine's clock, with the date if it is another day's, and the year if it is another year's.
 pub(super) fn clock(id: TickId) -> String {
-    let (moment, now) = (local(id), local(TickId::now()));
-    let form = if moment.date() == now.date() { "%H:%M:%S" } else { "%-d %B %H:%M:%S" };
+    seen_from(local(TickId::now()).date(), &local(id))
+}
+
+fn seen_from(today: Date, moment: &Zoned) -> String {
+    let form = match moment.date() {
+        day if day == today => "%H:%M:%S",
+        day if day.year() == today.year() => "%-d %B %H:%M:%S",
+        _ => "%-d %B %Y %H:%M:%S",
+    };
     moment.strftime(form).to_string()
 }
 
 /// A moment on this machine's clock.
-pub(super) fn local(id: TickId) -> jiff::Zoned {
+pub(super) fn local(id: TickId) -> Zoned {
     let ms = i64::try_from(id.ms()).unwrap_or(i64::MAX);
     Timestamp::from_millisecond(ms).unwrap_or(Timestamp::MAX).to_zoned(TimeZone::system())
 }
@@ -77,6 +85,16 @@ mod tests {
         for (number, shown) in [("7", "7"), ("116.175", "116.175"), ("97116.17", "97,116.17"), ("1000000", "1,000,000")]
         {
             assert_eq!(grouped(number), shown);
+        }
+    }
+
+    #[test]
+    fn a_moment_is_said_with_as_much_of_its_date_as_is_needed() {
+        let moment = Timestamp::from_second(1_751_199_177).unwrap().to_zoned(TimeZone::UTC);
+        for (today, said) in
+            [((2025, 6, 29), "12:12:57"), ((2025, 1, 1), "29 June 12:12:57"), ((2026, 6, 29), "29 June 2025 12:12:57")]
+        {
+            assert_eq!(seen_from(Date::constant(today.0, today.1, today.2), &moment), said);
         }
     }
 

@@ -20,6 +20,16 @@ async fn example() -> Command {
 }
 
 #[tokio::test]
+async fn what_is_no_id_is_named() {
+    let mut example = example().await;
+    let output = soon("the end", example.args(["localhost:1", "x"]).output()).await.unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{error}");
+    let wrong = "Error: the second argument reads the id of an update (1795166431075), got \"x\"";
+    assert_eq!(error.lines().next(), Some(wrong));
+}
+
+#[tokio::test]
 async fn it_follows_the_feed_and_ends_quietly_when_nobody_reads_any_more() {
     let mut example = example().await;
     let exchange = Exchange::start().await;

@@ -221,8 +221,11 @@ impl Screen {
         }
         self.foot.clear();
         drawn.append(&mut self.rows.shown);
-        drawn.extend_from_slice(self.paint.dim(&self.state.summary()).as_bytes());
-        drawn.push(b'\n');
+        for line in wrapped(&self.state.summary(), size().0.saturating_sub(2)) {
+            let line = format!(" {}", line.replace('\u{a0}', " "));
+            drawn.extend_from_slice(self.paint.dim(&line).as_bytes());
+            drawn.push(b'\n');
+        }
         Text { shown: drawn, ..Text::default() }
     }
 }

@@ -121,11 +121,11 @@ impl State {
         (format!(" {}", plain.join(BETWEEN)), format!(" {}", painted.join(&paint.dim(BETWEEN))))
     }
 
-    /// What there is to say at the end.
+    /// What there is to say at the end. What is to be typed has a space in it that no line breaks at.
     pub(super) fn summary(&self) -> String {
         let gaps = if self.gaps == 0 { "no gaps".to_owned() } else { counted(self.gaps, "gap") };
-        let on = self.last.map(|id| format!("; to go on from here: --after {id}")).unwrap_or_default();
-        format!(" {}, {gaps}{on}", counted(self.ticks, "tick"))
+        let on = self.last.map(|id| format!("; to go on from here: --after\u{a0}{id}")).unwrap_or_default();
+        format!("{}, {gaps}{on}", counted(self.ticks, "tick"))
     }
 }
 
