@@ -14,6 +14,8 @@ mod browser;
 mod choices;
 mod event_source;
 mod faults;
+mod loops;
+mod odd;
 mod page;
 mod restart;
 mod sdk;

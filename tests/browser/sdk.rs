@@ -1,21 +1,18 @@
 //! `/btcfeed.js` under a network that cuts it off, and before a server that says odd things.
 
 use crate::browser::Browser;
+use crate::odd::{Odd, close, gap, say, synced, tick};
 use crate::support::exchange::Exchange;
 use crate::support::proxy::Proxy;
-use crate::support::{embedded, soon, until};
-use futures_util::{SinkExt, StreamExt};
+use crate::support::{embedded, until};
+use futures_util::SinkExt;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
 /// Reads a feed in the page, as the example does, and keeps what came.
-fn reading(sdk: &str, options: &str) -> String {
+pub fn reading(sdk: &str, options: &str) -> String {
     format!(
         "window.seen = []; window.states = []; window.ended = '';
          import('{sdk}').then(async ({{ Feed }}) => {{
@@ -26,8 +23,13 @@ fn reading(sdk: &str, options: &str) -> String {
     )
 }
 
-async fn seen(browser: &Browser) -> Vec<Value> {
+pub async fn seen(browser: &Browser) -> Vec<Value> {
     browser.run("return window.seen").await.as_array().unwrap().clone()
+}
+
+/// The ids of what was seen, and gaps as where they are from, where they end, and why.
+pub async fn seen_in_short(browser: &Browser) -> Value {
+    browser.run("return seen.map(({ id, after, before, reason }) => id ?? [after, before, reason])").await
 }
 
 /// How long the network is bad.
@@ -113,55 +115,19 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
     until("the end", async || browser.run("return window.ended").await != "").await;
 }
 
-/// A server that says what a test wants, one connection after the other.
-struct Odd {
-    listener: TcpListener,
-}
-
-impl Odd {
-    async fn accept(&self) -> (WebSocketStream<TcpStream>, String) {
-        let (socket, _) = soon("a client", self.listener.accept()).await.unwrap();
-        let mut query = String::new();
-        #[allow(clippy::result_large_err, reason = "tungstenite's own type")]
-        let keep = |request: &tokio_tungstenite::tungstenite::handshake::server::Request, response| {
-            query = request.uri().query().unwrap_or_default().to_owned();
-            Ok(response)
-        };
-        let socket = soon("a handshake", accept_hdr_async(socket, keep)).await.unwrap();
-        (socket, query)
-    }
-}
-
-async fn say(socket: &mut WebSocketStream<TcpStream>, messages: &[Value]) {
-    for message in messages {
-        socket.send(Message::text(message.to_string())).await.unwrap();
-    }
-}
-
-async fn close(mut socket: WebSocketStream<TcpStream>, code: u16) {
-    let frame = CloseFrame { code: CloseCode::from(code), reason: "goodbye".into() };
-    socket.close(Some(frame)).await.ok();
-    while let Some(Ok(_)) = soon("the client's close", socket.next()).await {}
-}
-
-fn tick(id: u64, prev: u64) -> Value {
-    json!({"type": "tick", "id": id, "prev": prev, "timedate": "", "prices": {"USD": id}, "sources": {"USD": ["kraken"]}})
-}
-
 #[tokio::test]
 async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_is_missing() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let odd = Odd { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let address = odd.listener.local_addr().unwrap();
+    let odd = Odd::start().await;
+    let address = odd.address;
     // A page of another origin, which may read the SDK from the feed and connect wherever it wants.
     let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/feed', after: 5 }}"))).await;
     let (mut socket, query) = odd.accept().await;
     assert!(query.contains("format=full") && query.contains("after=5"), "{query}");
-    let outage =
-        |after: u64, before: u64| json!({"type": "gap", "after": after, "before": before, "reason": "source_outage"});
+    let outage = |after, before| gap(after, before, "source_outage");
     let status = json!({"type": "status", "id": 20, "prev": 10, "state": "stale", "since": "", "reason": "x"});
     say(&mut socket, &[tick(10, 5), json!({"type": "halving", "id": 11}), json!([1]), json!(null), tick(10, 5)]).await;
     socket.send(Message::text("not JSON")).await.unwrap();
@@ -173,8 +139,8 @@ async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_i
     let (mut socket, query) = odd.accept().await;
     assert!(query.contains("after=40"), "{query}");
     say(&mut socket, &[outage(40, 50), tick(50, 40)]).await;
-    let expired = json!({"type": "gap", "after": 50, "before": 70, "reason": "history_expired"});
-    say(&mut socket, &[expired.clone(), tick(70, 60), json!({"type": "synced", "id": 70})]).await;
+    let expired = gap(50, 70, "history_expired");
+    say(&mut socket, &[expired.clone(), tick(70, 60), synced(70)]).await;
     until("the rest", async || seen(&browser).await.len() == 8).await;
     // 4000 to 4499 means to come back, 4500 and more not to.
     close(socket, 4408).await;
@@ -187,95 +153,20 @@ async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_i
     for update in &mut seen {
         update.as_object_mut().unwrap().remove("exact");
     }
-    let broken = json!({"type": "gap", "after": 20, "before": 40, "reason": "unexplained"});
+    let broken = gap(20, 40, "unexplained");
     let expected = [tick(10, 5), status, broken, tick(40, 30), outage(40, 50), tick(50, 40), expired, tick(70, 60)];
     assert_eq!(seen, expected);
-}
-
-#[tokio::test]
-async fn a_loop_that_is_slow_holds_the_connection_up_and_misses_nothing() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let odd = Odd { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let address = odd.listener.local_addr().unwrap();
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    let script = format!(
-        "window.read = 0; window.wrong = 0;
-         import('http://{}/btcfeed.js').then(async ({{ Feed }}) => {{
-           window.feed = new Feed({{ url: 'ws://{address}/', after: 0 }});
-           const loop = feed[Symbol.asyncIterator]();
-           window.next = () => loop.next();
-           await next();
-         }})",
-        replica.address
-    );
-    browser.run(&script).await;
-    let (mut socket, _) = odd.accept().await;
-    let ticks: Vec<_> = (1..=12_000).map(|id| tick(id, id - 1)).collect();
-    // It is let go in the middle, so the end of this fails.
-    for tick in &ticks {
-        if socket.send(Message::text(tick.to_string())).await.is_err() {
-            break;
-        }
-    }
-    until("it to be full", async || browser.run("return feed.connection.state").await == "waiting").await;
-    let held = browser.run("return feed.lastId").await.as_u64().unwrap();
-    assert!(held < 12_000, "{held} updates were taken");
-    browser
-        .run("(async () => { let last = 1; for (;;) { const { value } = await next(); if (value.id !== ++last) wrong++; read = last } })()")
-        .await;
-    let (mut socket, query) = odd.accept().await;
-    assert!(query.contains(&format!("after={held}")), "{query}");
-    say(&mut socket, &ticks[held as usize..]).await;
-    until("all of it", async || browser.run("return read").await == 12_000).await;
-    assert_eq!(browser.run("return wrong").await, 0);
-}
-
-/// The ids of what was seen, and gaps as where they are from, where they end, and why.
-async fn seen_in_short(browser: &Browser) -> Value {
-    browser.run("return seen.map(({ id, after, before, reason }) => id ?? [after, before, reason])").await
-}
-
-#[tokio::test]
-async fn loops_that_begin_late_and_again_miss_nothing() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let odd = Odd { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let address = odd.listener.local_addr().unwrap();
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    let script = format!(
-        "window.seen = [];
-         import('http://{}/btcfeed.js').then(({{ Feed }}) => {{
-           window.feed = new Feed({{ url: 'ws://{address}/', after: 0 }});
-           feed.addEventListener('connection', () => {{}});
-           window.until = async (count) => {{
-             for await (const update of feed) {{ seen.push(update); if (seen.length === count) break }}
-           }}
-         }})",
-        replica.address
-    );
-    browser.run(&script).await;
-    let (mut socket, _) = odd.accept().await;
-    for (from, count) in [(1, 7), (11, 20)] {
-        let ticks: Vec<_> = (from..from + 10).map(|id| tick(id, id - 1)).collect();
-        say(&mut socket, &ticks).await;
-        until("all to be there", async || browser.run("return feed.lastId").await == from + 9).await;
-        browser.run(&format!("until({count})")).await;
-        until("the loop to end", async || seen(&browser).await.len() == count).await;
-    }
-    assert_eq!(seen_in_short(&browser).await, json!((1..=20).collect::<Vec<_>>()));
 }
 
 #[tokio::test]
 async fn a_feed_that_begins_anew_is_followed_after_a_gap() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let odd = Odd { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() };
-    let address = odd.listener.local_addr().unwrap();
+    let odd = Odd::start().await;
+    let address = odd.address;
     let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/' }}"))).await;
-    let synced = |id: u64| json!({"type": "synced", "id": id});
     let (mut socket, _) = odd.accept().await;
     say(&mut socket, &[synced(1000), tick(1010, 1000)]).await;
     until("an update", async || seen(&browser).await.len() == 1).await;

@@ -18,6 +18,8 @@
  *     { type: 'status', id, prev, state: 'live' | 'stale' | 'down', since, reason }
  *     { type: 'gap', after, before, reason, currencies? }
  *
+ * `feed.lastId` is the id of the last update that was handed out: keep it, and give it as `after` to go on another time.
+ *
  * `exact` has the digits that the market gave, which a number does not keep. A gap comes before the update that ends it;
  * its reason is the server's (`source_outage`, `history_expired`, `history_lost`), or `unexplained` where the server
  * skipped something without a word or has lost its newest: then `before` may be an id from earlier, and the feed goes on
@@ -67,8 +69,6 @@ const UPDATES = ['tick', 'status', 'gap']
 export class Feed extends EventTarget {
   /** What the last `connection` event said. */
   connection = { state: 'idle' }
-  /** The id of the last update: the `after` to resume with, be it in another page or on another day. */
-  lastId
 
   #url
   #since
@@ -82,13 +82,17 @@ export class Feed extends EventTarget {
   /** Until when the server wants to be left alone. */
   #notBefore = 0
   #begun = false
-  /** Whether something was handed out. Before, `lastId` is the caller's word. */
+  /** The id of the last update that came, after which the next connection goes on. */
+  #received
+  /** Whether something has come. Before, `#received` is the caller's word. */
   #moved = false
   /** Gaps on their way: they go out with the update that ends them, for cut off before it they come again. */
   #gaps = []
   #readers = new Set()
   /** What came while there was no loop, or was left by the last one: the next one begins with it. */
   #held = []
+  /** Whether there ever was a loop. */
+  #looped = false
   /** Whether somebody listens to updates, whom nothing that is held may keep waiting. */
   #listened = false
 
@@ -102,7 +106,7 @@ export class Feed extends EventTarget {
     this.#url.searchParams.set('hello', 'true')
     if (currencies.length > 0) this.#url.searchParams.set('currency', [currencies].flat().join(','))
     this.#since = since instanceof Date ? since.toISOString() : since
-    if (after !== undefined) this.lastId = Number(after)
+    if (after !== undefined) this.#received = Number(after)
   }
 
   addEventListener(type, ...rest) {
@@ -110,6 +114,14 @@ export class Feed extends EventTarget {
     if (UPDATES.includes(type)) this.#listened = true
     if (this.connection.unread && this.#hasRoom()) this.#connect()
     this.#begin()
+  }
+
+  /** The id of the last update that was handed out: the `after` to resume with, be it in another page or on another day.
+   *  What came and was not read yet is behind it. The slowest loop decides, or how far the last one came that was left; events
+   *  do where there has never been a loop. */
+  get lastId() {
+    const [next] = this.#listened && !this.#looped ? [] : this.#unread()
+    return next === undefined ? this.#received : next.after
   }
 
   /** Ends it for good. */
@@ -120,10 +132,11 @@ export class Feed extends EventTarget {
   async *[Symbol.asyncIterator]() {
     const reader = { unread: this.#readers.size === 0 ? this.#held.splice(0) : [], wake() {} }
     this.#readers.add(reader)
+    this.#looped = true
     this.#begin()
     try {
       for (;;) {
-        while (reader.unread.length > 0) yield reader.unread.shift()
+        while (reader.unread.length > 0) yield reader.unread.shift().update
         if (this.connection.refused) throw new Error(this.connection.reason)
         if (this.#isClosed()) return
         if (this.connection.unread && this.#hasRoom()) this.#connect()
@@ -152,7 +165,7 @@ export class Feed extends EventTarget {
     if (this.#isClosed()) return
     this.#drop()
     const url = new URL(this.#url)
-    if (this.lastId !== undefined) url.searchParams.set('after', this.lastId)
+    if (this.#received !== undefined) url.searchParams.set('after', this.#received)
     else if (this.#since !== undefined) url.searchParams.set('since', this.#since)
     let socket
     try {
@@ -271,10 +284,10 @@ export class Feed extends EventTarget {
         this.#tries = 0
         // Where there was nothing to replay, and where our id is from a future that this feed does not know: what comes next
         // is smaller, and may not be taken for known.
-        if (!(this.lastId <= message.id)) {
-          const after = this.lastId
-          this.lastId = message.id
-          if (this.#moved) this.#hand({ type: 'gap', after, before: message.id, reason: 'unexplained' })
+        if (!(this.#received <= message.id)) {
+          const after = this.#received
+          this.#received = message.id
+          if (this.#moved) this.#hand({ type: 'gap', after, before: message.id, reason: 'unexplained' }, after)
         }
         this.#tell({ state: 'live' })
         return this.#emit(message)
@@ -284,47 +297,55 @@ export class Feed extends EventTarget {
   /** An update: the next one, one that we have, or one before which something is missing. */
   #follow(update) {
     const gaps = this.#gaps.splice(0)
-    if (update.id <= this.lastId) return
+    const after = this.#received
+    if (update.id <= after) return
     const told = gaps.some((gap) => gap.reason !== 'source_outage')
-    if (this.lastId !== undefined && update.prev !== this.lastId && !told) {
-      gaps.push({ type: 'gap', after: this.lastId, before: update.id, reason: 'unexplained' })
+    if (after !== undefined && update.prev !== after && !told) {
+      gaps.push({ type: 'gap', after, before: update.id, reason: 'unexplained' })
     }
     this.#fruitless = this.#tries = 0
-    for (const gap of gaps) this.#hand(gap)
+    for (const gap of gaps) this.#hand(gap, after)
     if (this.#isClosed()) return
-    this.lastId = update.id
+    this.#received = update.id
     this.#moved = true
-    this.#hand(update)
+    this.#hand(update, after)
     if (!this.#hasRoom()) {
       this.#drop()
       this.#tell({ state: 'waiting', reason: 'what came has not been read yet', unread: true })
     }
   }
 
-  /** Gives something to all loops, or keeps it for the next one, and to those who listen. */
-  #hand(each) {
+  /** Gives something to all loops, or keeps it for the next one, and to those who listen. Who has not got it has all up to
+   *  the id `after`. */
+  #hand(update, after) {
     if (this.#isClosed()) return
-    if (this.#readers.size === 0) this.#hold(each)
+    if (this.#readers.size === 0) this.#hold(update, after)
     for (const reader of this.#readers) {
-      reader.unread.push(each)
+      reader.unread.push({ update, after })
       reader.wake()
     }
-    this.#emit(each)
+    this.#emit(update)
   }
 
-  #hold(each) {
+  #hold(update, after) {
     if (this.#listened && this.#held.length >= MOST_UNREAD) {
       const [first] = this.#held
-      const [after, before] = [first.after ?? first.prev, each.before ?? each.id]
-      this.#held = [{ type: 'gap', after, before, reason: 'unread' }]
+      const [begin, before] = [first.after ?? first.update.after ?? first.update.prev, update.before ?? update.id]
+      after = first.after
+      this.#held = [{ update: { type: 'gap', after: begin, before, reason: 'unread' }, after }]
     }
-    this.#held.push(each)
+    this.#held.push({ update, after })
+  }
+
+  /** What the slowest loop has not read, or what is kept for the next one. */
+  #unread() {
+    const all = [...this.#readers].map(({ unread }) => unread)
+    return all.reduce((longest, other) => (other.length > longest.length ? other : longest), this.#held)
   }
 
   /** Whether more may come: the slowest loop decides. Were only the quickest asked, the next update would be too many again. */
   #hasRoom() {
-    const held = this.#listened ? 0 : this.#held.length
-    return Math.max(held, ...[...this.#readers].map(({ unread }) => unread.length)) < MOST_UNREAD
+    return (this.#listened && this.#readers.size === 0) || this.#unread().length < MOST_UNREAD
   }
 
   #tell(connection) {

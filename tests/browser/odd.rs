@@ -1,0 +1,61 @@
+//! A server that says what a test wants, one connection after the other.
+
+use crate::support::soon;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
+
+pub struct Odd {
+    listener: TcpListener,
+    pub address: SocketAddr,
+}
+
+impl Odd {
+    pub async fn start() -> Odd {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Odd { listener, address }
+    }
+
+    /// The next connection, and what it asks for.
+    pub async fn accept(&self) -> (WebSocketStream<TcpStream>, String) {
+        let (socket, _) = soon("a client", self.listener.accept()).await.unwrap();
+        let mut query = String::new();
+        #[allow(clippy::result_large_err, reason = "tungstenite's own type")]
+        let keep = |request: &tokio_tungstenite::tungstenite::handshake::server::Request, response| {
+            query = request.uri().query().unwrap_or_default().to_owned();
+            Ok(response)
+        };
+        let socket = soon("a handshake", accept_hdr_async(socket, keep)).await.unwrap();
+        (socket, query)
+    }
+}
+
+pub async fn say(socket: &mut WebSocketStream<TcpStream>, messages: &[Value]) {
+    for message in messages {
+        socket.send(Message::text(message.to_string())).await.unwrap();
+    }
+}
+
+pub async fn close(mut socket: WebSocketStream<TcpStream>, code: u16) {
+    let frame = CloseFrame { code: CloseCode::from(code), reason: "goodbye".into() };
+    socket.close(Some(frame)).await.ok();
+    while let Some(Ok(_)) = soon("the client's close", socket.next()).await {}
+}
+
+pub fn tick(id: u64, prev: u64) -> Value {
+    json!({"type": "tick", "id": id, "prev": prev, "timedate": "", "prices": {"USD": id}, "sources": {"USD": ["kraken"]}})
+}
+
+pub fn synced(id: u64) -> Value {
+    json!({"type": "synced", "id": id})
+}
+
+pub fn gap(after: u64, before: u64, reason: &str) -> Value {
+    json!({"type": "gap", "after": after, "before": before, "reason": reason})
+}
