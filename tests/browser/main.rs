@@ -16,6 +16,7 @@ mod event_source;
 mod faults;
 mod loops;
 mod odd;
+mod options;
 mod page;
 mod restart;
 mod sdk;

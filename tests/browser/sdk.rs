@@ -133,7 +133,7 @@ async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_i
     socket.send(Message::text("not JSON")).await.unwrap();
     // One is skipped without a word, and the gap at the end is cut off before its tick.
     say(&mut socket, &[status.clone(), tick(40, 30), outage(40, 50)]).await;
-    until("the odd things", async || seen(&browser).await.len() == 4).await;
+    until("the odd things", async || seen(&browser).await.len() == 5).await;
     close(socket, 1001).await;
 
     let (mut socket, query) = odd.accept().await;

@@ -18,12 +18,12 @@
  *     { type: 'status', id, prev, state: 'live' | 'stale' | 'down', since, reason }
  *     { type: 'gap', after, before, reason, currencies? }
  *
- * `feed.lastId` is the id of the last update that was handed out: keep it, and give it as `after` to go on another time.
+ * `exact` has the digits that the market gave, which a number does not keep. A gap comes before the update that ends it; its
+ * reason is the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`), or `unexplained` where it skipped
+ * something without a word or has lost its newest: then `before` may be an id from earlier, and the feed goes on from there.
+ * Types that a newer server may have are passed over.
  *
- * `exact` has the digits that the market gave, which a number does not keep. A gap comes before the update that ends it;
- * its reason is the server's (`source_outage`, `history_expired`, `history_lost`), or `unexplained` where the server
- * skipped something without a word or has lost its newest: then `before` may be an id from earlier, and the feed goes on
- * from there. Types that a newer server may have are passed over.
+ * `feed.lastId` is the id of the last update that was handed out: keep it, and give it as `after` to go on another time.
  *
  * Nothing is asked for before the first loop begins or the first listener is added. One who leaves a loop can begin another,
  * which goes on where that one was left; what comes when there is none is kept for it. That is up to ten thousand updates:
@@ -42,6 +42,14 @@
  *     currencies   one or several; if not said, what the server gives to those who choose none
  *     since        a moment to replay from: a Date, RFC 3339, Unix seconds or milliseconds
  *     after        the id of the last update that you have, to resume from
+ *     changes      true: only ticks that bring another price
+ *     every        one tick in so much time at most: '30s', '5m', or milliseconds
+ *     limit        of what was missed only so many ticks, the newest, at each connection; a gap, `replay_limit`, tells the rest
+ *     clientId     the name under which the server remembers what it has sent, for those who cannot keep `lastId`: without
+ *                  `since` and `after` one goes on where the last of that name ended. For one feed at a time
+ *
+ * With `changes` and `every` ticks do not follow on one another: `prev` is an id that you may not have got, only the server
+ * tells gaps, and a gap may come long before another update does.
  *
  * @module btcfeed
  */
@@ -63,8 +71,11 @@ const LONGEST_WISH_MS = 600_000
 const REFUSALS = [400, 401, 403, 404, 410]
 /** How many updates may wait for a loop that is slow. Then the connection is let go, and resumed when they have been read. */
 const MOST_UNREAD = 10_000
+/** How many gaps are remembered as told. There is one for each currency at most. */
+const MOST_TOLD = 16
 /** The events that are also given to loops. */
 const UPDATES = ['tick', 'status', 'gap']
+const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId'
 
 export class Feed extends EventTarget {
   /** What the last `connection` event said. */
@@ -86,8 +97,10 @@ export class Feed extends EventTarget {
   #received
   /** Whether something has come. Before, `#received` is the caller's word. */
   #moved = false
-  /** Gaps on their way: they go out with the update that ends them, for cut off before it they come again. */
-  #gaps = []
+  /** Whether every update is asked for: then each must follow on the one before. */
+  #chained
+  /** Gaps that were told, and whose end has not come: cut off before it they come again. */
+  #told = []
   #readers = new Set()
   /** What came while there was no loop, or was left by the last one: the next one begins with it. */
   #held = []
@@ -96,15 +109,21 @@ export class Feed extends EventTarget {
   /** Whether somebody listens to updates, whom nothing that is held may keep waiting. */
   #listened = false
 
-  constructor({ url = new URL('/v1/ws', import.meta.url), currencies = [], since, after } = {}) {
+  constructor(options = {}) {
     super()
+    const { url = new URL('/v1/ws', import.meta.url), currencies = [], since, after, changes, every, limit, clientId, ...unknown } = options
+    for (const name in unknown) throw new TypeError(`there is no option ${JSON.stringify(name)}, only ${OPTIONS}`)
     if (since !== undefined && after !== undefined) throw new TypeError('since and after exclude each other')
     this.#url = new URL(url, globalThis.location?.href)
     this.#url.protocol = this.#url.protocol.replace('http', 'ws')
     if (!this.#url.protocol.startsWith('ws')) throw new TypeError(`url reads ws://, wss:// or http, got ${this.#url}`)
-    this.#url.searchParams.set('format', 'full')
-    this.#url.searchParams.set('hello', 'true')
-    if (currencies.length > 0) this.#url.searchParams.set('currency', [currencies].flat().join(','))
+    if (this.#url.search) throw new TypeError(`url ends before the question mark, got ${this.#url.search}: say it in options (${OPTIONS})`)
+    const query = {
+      format: 'full', hello: true, currency: [currencies].flat().join(',') || undefined, changes: changes || undefined,
+      every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId,
+    }
+    for (const [name, value] of Object.entries(query)) if (value !== undefined) this.#url.searchParams.set(name, value)
+    this.#chained = !changes && every === undefined
     this.#since = since instanceof Date ? since.toISOString() : since
     if (after !== undefined) this.#received = Number(after)
   }
@@ -125,9 +144,7 @@ export class Feed extends EventTarget {
   }
 
   /** Ends it for good. */
-  close() {
-    this.#end('closed')
-  }
+  close() { this.#end('closed') }
 
   async *[Symbol.asyncIterator]() {
     const reader = { unread: this.#readers.size === 0 ? this.#held.splice(0) : [], wake() {} }
@@ -148,9 +165,7 @@ export class Feed extends EventTarget {
     }
   }
 
-  #isClosed() {
-    return this.connection.state === 'closed'
-  }
+  #isClosed() { return this.connection.state === 'closed' }
 
   #begin() {
     if (this.#begun || this.#isClosed()) return
@@ -182,22 +197,15 @@ export class Feed extends EventTarget {
       this.#heard()
       this.#tell({ state: 'replaying' })
     })
-    socket.onmessage = mine(({ data }) => {
-      this.#heard()
-      this.#read(data)
-    })
+    socket.onmessage = mine(({ data }) => this.#read(data))
     socket.onclose = mine(({ code, reason }) => {
-      this.#drop()
       if (code >= 4500 && code <= 4999) this.#end(reason || `the server said ${code}`, true)
       else if (opened) this.#wait(reason || 'the connection was lost', code === 1001)
       else this.#askWhy(url)
     })
     this.#socket = socket
     this.#tell({ state: 'connecting' })
-    this.#after(CONNECT_MS, () => {
-      this.#drop()
-      this.#wait('the server does not answer')
-    })
+    this.#after(CONNECT_MS, () => this.#wait('the server does not answer'))
   }
 
   /** Lets go of the socket without waiting for it: it may be dead, and take its time to notice. */
@@ -205,7 +213,6 @@ export class Feed extends EventTarget {
     clearTimeout(this.#timer)
     const socket = this.#socket
     this.#socket = null
-    this.#gaps = []
     socket?.close()
   }
 
@@ -224,13 +231,12 @@ export class Feed extends EventTarget {
       if (wish_ms === 0) return
       this.#notBefore = Date.now() + wish_ms
       this.#pause(detail, Math.max(wish_ms, retryAt - Date.now()))
-    } catch {
-      // Then it is waited, and tried again.
-    }
+    } catch { /* Then it is waited, and tried again. */ }
   }
 
   /** Tries again in a while, or soon where somebody else is there to go on at once. */
   #wait(reason, soon = false) {
+    this.#drop()
     const bound = Math.min(FIRST_WAIT_MS * 2 ** (soon ? 0 : this.#tries++), LONGEST_WAIT_MS)
     this.#pause(reason, bound * (soon ? Math.random() : (1 + Math.random()) / 2))
   }
@@ -250,16 +256,13 @@ export class Feed extends EventTarget {
   #heard() {
     this.#heardAt = Date.now()
     const patience_ms = this.#patience()
-    const longest_ms = Math.max(patience_ms, LONGEST_SILENCE_MS)
-    this.#after(Math.min(patience_ms * 2 ** this.#fruitless, longest_ms), () => {
+    this.#after(Math.max(patience_ms, Math.min(patience_ms * 2 ** this.#fruitless, LONGEST_SILENCE_MS)), () => {
       this.#fruitless++
       this.#connect()
     })
   }
 
-  #patience() {
-    return Math.max(SILENCE_MS, 4 * this.#interval_ms)
-  }
+  #patience() { return Math.max(SILENCE_MS, 4 * this.#interval_ms) }
 
   /** The network is back, or somebody looks again: no time to wait, nor to trust a socket that may have slept through. */
   #hurry = () => {
@@ -270,23 +273,25 @@ export class Feed extends EventTarget {
   }
 
   #read(data) {
+    this.#heard()
     const message = parse(data)
     switch (message?.type) {
       case 'tick':
       case 'status':
         return this.#follow(message)
       case 'gap':
-        return this.#gaps.push(message)
+        return this.#tellGap(message)
       case 'hello':
         this.#interval_ms = Math.min(Number(message.interval_ms) || 0, LONGEST_INTERVAL_MS)
         return this.#emit(message)
       case 'synced':
         this.#tries = 0
         // Where there was nothing to replay, and where our id is from a future that this feed does not know: what comes next
-        // is smaller, and may not be taken for known.
-        if (!(this.#received <= message.id)) {
+        // is smaller, and may not be taken for known. Where ticks are left out, the server may be at one before the last.
+        if (!(this.#received <= message.id) && (this.#chained || !this.#moved)) {
           const after = this.#received
           this.#received = message.id
+          this.#told = []
           if (this.#moved) this.#hand({ type: 'gap', after, before: message.id, reason: 'unexplained' }, after)
         }
         this.#tell({ state: 'live' })
@@ -294,20 +299,29 @@ export class Feed extends EventTarget {
     }
   }
 
+  /** A gap that was not told yet. */
+  #tellGap(gap) {
+    if (gap.before <= this.#received || this.#told.some((told) => JSON.stringify(told) === JSON.stringify(gap))) return
+    this.#told = [...this.#told.slice(1 - MOST_TOLD), gap]
+    this.#hand(gap, this.#received)
+  }
+
   /** An update: the next one, one that we have, or one before which something is missing. */
   #follow(update) {
-    const gaps = this.#gaps.splice(0)
     const after = this.#received
     if (update.id <= after) return
-    const told = gaps.some((gap) => gap.reason !== 'source_outage')
-    if (after !== undefined && update.prev !== after && !told) {
-      gaps.push({ type: 'gap', after, before: update.id, reason: 'unexplained' })
+    this.#tries = 0
+    // Those who do not want every tick hear nothing for a while when all is well, and need not find it out again each time.
+    if (this.#chained) this.#fruitless = 0
+    // An outage explains why there are no prices, not why an entry is missing.
+    const explained = this.#told.some(({ before, reason }) => before === update.id && reason !== 'source_outage')
+    if (this.#chained && after !== undefined && update.prev !== after && !explained) {
+      this.#hand({ type: 'gap', after, before: update.id, reason: 'unexplained' }, after)
+      if (this.#isClosed()) return
     }
-    this.#fruitless = this.#tries = 0
-    for (const gap of gaps) this.#hand(gap, after)
-    if (this.#isClosed()) return
     this.#received = update.id
     this.#moved = true
+    this.#told = this.#told.filter(({ before }) => before > update.id)
     this.#hand(update, after)
     if (!this.#hasRoom()) {
       this.#drop()
@@ -315,8 +329,7 @@ export class Feed extends EventTarget {
     }
   }
 
-  /** Gives something to all loops, or keeps it for the next one, and to those who listen. Who has not got it has all up to
-   *  the id `after`. */
+  /** Gives something to all loops, or keeps it for the next one, and to those who listen. Before it one has all up to `after`. */
   #hand(update, after) {
     if (this.#isClosed()) return
     if (this.#readers.size === 0) this.#hold(update, after)
@@ -374,9 +387,7 @@ function parse(data) {
     const message = JSON.parse(data)
     if (message.type === 'tick') message.exact = digits(data)
     return message
-  } catch {
-    return undefined
-  }
+  } catch { return undefined }
 }
 
 /** The prices as text. They are flat, and stand before anything that a source could have written. */
