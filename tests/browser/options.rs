@@ -95,8 +95,40 @@ async fn what_it_cannot_be_told_is_said_with_what_it_can() {
             format!("url ends before the question mark, got ?every=30s: say it in options ({all})"),
         ),
         ("{ since: 1, after: 2 }", "since and after exclude each other".to_owned()),
+        ("{ after: 'x' }", "after reads the id of an update, got \"x\"".to_owned()),
+        // As a storage says that it has nothing.
+        ("{ after: null }", "after reads the id of an update, got \"null\"".to_owned()),
+        ("{ after: '17' }", "nothing".to_owned()),
+        ("{ url: 'ftp://x/' }", "url reads ws://, wss://, http:// or https://, got ftp://x/".to_owned()),
+        ("{ url: 'localhost:8080' }", "url reads ws://, wss://, http:// or https://, got localhost:8080".to_owned()),
         ("{ changes: false, every: undefined, limit: 0 }", "nothing".to_owned()),
     ] {
         assert_eq!(said(options).await, *expected, "{options}");
     }
+}
+
+#[tokio::test]
+async fn outside_a_page_it_says_what_is_missing() {
+    let (_exchange, replica, _odd, browser) = world().await;
+    // Read from a text, it came from no server, as from a file; without a WebSocket it is as in an old Node.
+    let script = format!(
+        "window.said = [];
+         const tell = (make) => {{ try {{ make(); said.push('nothing') }} catch (error) {{ said.push(error.message) }} }};
+         fetch('http://{}/btcfeed.js').then((answer) => answer.text())
+           .then((text) => import('data:text/javascript,' + encodeURIComponent(text))).then(({{ Feed }}) => {{
+             tell(() => new Feed());
+             tell(() => new Feed({{ url: 'ws://127.0.0.1:9/' }}));
+             delete window.WebSocket;
+             tell(() => new Feed({{ url: 'ws://127.0.0.1:9/' }}));
+           }})",
+        replica.address
+    );
+    browser.run(&script).await;
+    until("all to be said", async || browser.run("return said.length").await == 3).await;
+    let expected = json!([
+        "url reads ws://, wss://, http:// or https://, got none, and outside a page it is needed",
+        "nothing",
+        "there is no WebSocket here, which Node has from 22 on",
+    ]);
+    assert_eq!(browser.run("return said").await, expected);
 }

@@ -14,10 +14,10 @@ use tokio_tungstenite::tungstenite::Message;
 /// Reads a feed in the page, as the example does, and keeps what came.
 pub fn reading(sdk: &str, options: &str) -> String {
     format!(
-        "window.seen = []; window.states = []; window.ended = '';
+        "window.seen = []; window.states = []; window.reasons = []; window.ended = '';
          import('{sdk}').then(async ({{ Feed }}) => {{
            window.feed = new Feed({options});
-           feed.addEventListener('connection', ({{ detail }}) => states.push(detail.state));
+           feed.addEventListener('connection', ({{ detail }}) => {{ states.push(detail.state); reasons.push(detail.reason) }});
            for await (const update of feed) seen.push(update);
          }}).catch((error) => {{ window.ended = error.message }})"
     )
@@ -110,6 +110,9 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
     until("the end", async || browser.run("return window.ended").await != "").await;
     assert_eq!(browser.run("return window.ended").await, "currency reads USD or EUR, got \"GBP\"");
     assert_eq!(browser.run("return feed.connection.state").await, "closed");
+    // Nobody said that the server cannot be reached, which has answered.
+    let reasons = json!([null, "the connection failed", "currency reads USD or EUR, got \"GBP\""]);
+    assert_eq!(browser.run("return reasons").await, reasons);
     // Nor does an address come to be by asking for it again.
     browser.run(&reading("/btcfeed.js", "{ url: '/v1/nothing' }")).await;
     until("the end", async || browser.run("return window.ended").await != "").await;

@@ -36,7 +36,7 @@
  *     hello        { replica, version, currencies, interval_ms, … }    at each connection: who serves
  *     synced       { id }                                           at each connection: replay is over
  *
- * Options, none of which is needed:
+ * Options, none of which is needed in a page:
  *
  *     url          of the WebSocket; if not said, /v1/ws on the server that this file came from
  *     currencies   one or several; if not said, what the server gives to those who choose none
@@ -58,13 +58,11 @@
 const CONNECT_MS = 10_000
 /** How long nothing may come before a connection is taken for dead: at least so long, or four intervals of the feed. A
  *  feed that is down has nothing to say, so it is twice as long after each time that there was nothing to be had. */
-const SILENCE_MS = 15_000
-const LONGEST_SILENCE_MS = 120_000
+const [SILENCE_MS, LONGEST_SILENCE_MS] = [15_000, 120_000]
 /** The longest interval that is believed. */
 const LONGEST_INTERVAL_MS = 86_400_000
 /** How long to wait before the next try: twice as long each time, and a part of it at random, so that not all come at once. */
-const FIRST_WAIT_MS = 250
-const LONGEST_WAIT_MS = 15_000
+const [FIRST_WAIT_MS, LONGEST_WAIT_MS] = [250, 15_000]
 /** The longest that a server's wish to be left alone is heeded. */
 const LONGEST_WISH_MS = 600_000
 /** The answers of a server that has nothing for us, and will not have it later. */
@@ -111,13 +109,12 @@ export class Feed extends EventTarget {
 
   constructor(options = {}) {
     super()
-    const { url = new URL('/v1/ws', import.meta.url), currencies = [], since, after, changes, every, limit, clientId, ...unknown } = options
+    const { url, currencies = [], since, after, changes, every, limit, clientId, ...unknown } = options
     for (const name in unknown) throw new TypeError(`there is no option ${JSON.stringify(name)}, only ${OPTIONS}`)
     if (since !== undefined && after !== undefined) throw new TypeError('since and after exclude each other')
-    this.#url = new URL(url, globalThis.location?.href)
-    this.#url.protocol = this.#url.protocol.replace('http', 'ws')
-    if (!this.#url.protocol.startsWith('ws')) throw new TypeError(`url reads ws://, wss:// or http, got ${this.#url}`)
-    if (this.#url.search) throw new TypeError(`url ends before the question mark, got ${this.#url.search}: say it in options (${OPTIONS})`)
+    if (after !== undefined && !/^\d+$/.test(after)) throw new TypeError(`after reads the id of an update, got "${after}"`)
+    if (globalThis.WebSocket === undefined) throw new Error('there is no WebSocket here, which Node has from 22 on')
+    this.#url = address(url)
     const query = {
       format: 'full', hello: true, currency: [currencies].flat().join(',') || undefined, changes: changes || undefined,
       every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId,
@@ -135,9 +132,8 @@ export class Feed extends EventTarget {
     this.#begin()
   }
 
-  /** The id of the last update that was handed out: the `after` to resume with, be it in another page or on another day.
-   *  What came and was not read yet is behind it. The slowest loop decides, or how far the last one came that was left; events
-   *  do where there has never been a loop. */
+  /** The id of the last update that was handed out: the `after` to resume with, be it in another page or on another day. The
+   *  slowest loop decides, or where the last one was left; events do where there has never been a loop. */
   get lastId() {
     const [next] = this.#listened && !this.#looped ? [] : this.#unread()
     return next === undefined ? this.#received : next.after
@@ -183,10 +179,8 @@ export class Feed extends EventTarget {
     if (this.#received !== undefined) url.searchParams.set('after', this.#received)
     else if (this.#since !== undefined) url.searchParams.set('since', this.#since)
     let socket
-    try {
-      socket = new WebSocket(url)
-    } catch (error) {
-      // A page from https may not connect to ws, and an old Node has no WebSocket at all: neither changes by waiting.
+    try { socket = new WebSocket(url) } catch (error) {
+      // A page from https may not connect to ws, which does not change by waiting.
       return this.#end(error.message, true)
     }
     let opened = false
@@ -216,9 +210,9 @@ export class Feed extends EventTarget {
     socket?.close()
   }
 
-  /** A browser does not tell with what a handshake was refused, a plain request for the same does. */
+  /** A browser does not tell why there was no handshake; if it was refused, a plain request for the same does. */
   async #askWhy(url) {
-    this.#wait('the server cannot be reached')
+    this.#wait('the connection failed')
     const { retryAt } = this.connection
     const plain = new URL(url)
     plain.protocol = plain.protocol.replace('ws', 'http')
@@ -276,8 +270,7 @@ export class Feed extends EventTarget {
     this.#heard()
     const message = parse(data)
     switch (message?.type) {
-      case 'tick':
-      case 'status':
+      case 'tick': case 'status':
         return this.#follow(message)
       case 'gap':
         return this.#tellGap(message)
@@ -381,17 +374,27 @@ export class Feed extends EventTarget {
   }
 }
 
-/** A message, and its prices as they were written too. What cannot be read is nothing that we know. */
+/** Where the stream is: where it was said to be, or on the server that this file came from. */
+function address(said) {
+  let url
+  try { url = new URL(said ?? new URL('/v1/ws', import.meta.url), globalThis.location?.href) } catch { /* It is none. */ }
+  if (!/^(ws|http)s?:$/.test(url?.protocol)) {
+    throw new TypeError(`url reads ws://, wss://, http:// or https://, got ${said ?? 'none, and outside a page it is needed'}`)
+  }
+  if (url.search) throw new TypeError(`url ends before the question mark, got ${url.search}: say it in options (${OPTIONS})`)
+  url.protocol = url.protocol.replace('http', 'ws')
+  return url
+}
+
+/** A message, and its prices as they were written too: those are flat, and stand before anything that a source could have
+ *  written. What cannot be read is nothing that we know. */
 function parse(data) {
   try {
     const message = JSON.parse(data)
-    if (message.type === 'tick') message.exact = digits(data)
+    if (message.type === 'tick') {
+      const [, prices] = /"prices":\{([^}]*)\}/.exec(data)
+      message.exact = Object.fromEntries([...prices.matchAll(/"(\w+)":([^,]+)/g)].map(([, currency, price]) => [currency, price]))
+    }
     return message
   } catch { return undefined }
-}
-
-/** The prices as text. They are flat, and stand before anything that a source could have written. */
-function digits(data) {
-  const [, prices] = /"prices":\{([^}]*)\}/.exec(data)
-  return Object.fromEntries([...prices.matchAll(/"(\w+)":([^,]+)/g)].map(([, currency, price]) => [currency, price]))
 }
