@@ -39,6 +39,24 @@ async fn one_chooses_dollars_euros_or_both_and_the_address_remembers_it() {
 }
 
 #[tokio::test]
+async fn an_address_that_asks_for_what_there_is_not_is_put_right() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;
+    let browser = Browser::open(&format!("http://{}/#currency=GBP&range=7h", replica.address)).await;
+    let hash = async || browser.run("return location.hash").await;
+    until("what is shown", async || hash().await == "#currency=EUR&range=15m").await;
+    browser.until_text("#summary", |text| text.starts_with("In the last 15 minutes")).await;
+    browser.run("location.hash = '#currency=eur&range=6h'").await;
+    until("what was asked for", async || hash().await == "#currency=EUR&range=6h").await;
+    browser.run("location.hash = '#range=99h'").await;
+    until("what is shown", async || hash().await == "#currency=EUR&range=15m").await;
+    browser.go("about:blank").await;
+    browser.go(&format!("http://{}/", replica.address)).await;
+    browser.until_live().await;
+    assert_eq!(hash().await, "", "who asked for nothing has nothing in the address");
+}
+
+#[tokio::test]
 async fn a_feed_of_one_currency_shows_that_and_offers_no_other() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;

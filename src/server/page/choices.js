@@ -2,8 +2,6 @@
 
 import { RANGES } from './series.js'
 
-const CURRENCIES = ['USD', 'EUR', 'USD,EUR']
-
 export class Choices extends EventTarget {
   #form
 
@@ -12,7 +10,7 @@ export class Choices extends EventTarget {
     this.#form = form
     this.#read()
     form.addEventListener('change', () => {
-      history.replaceState(null, '', `#currency=${form.currency.value}&range=${form.range.value}`)
+      this.#write()
       this.#changed()
     })
     addEventListener('hashchange', () => {
@@ -34,14 +32,26 @@ export class Choices extends EventTarget {
     for (const input of this.#form.currency) input.disabled = !input.value.split(',').every((one) => currencies.includes(one))
     if ([...this.#form.currency].some((input) => input.checked && input.disabled)) {
       this.#form.currency.value = currencies[0]
+      this.#correct()
       this.#changed()
     }
   }
 
   #read() {
     const asked = new URLSearchParams(location.hash.slice(1))
-    this.#form.currency.value = CURRENCIES.find((known) => known === asked.get('currency')?.toUpperCase()) ?? 'USD'
+    const offered = [...this.#form.currency].filter(({ disabled }) => !disabled).map(({ value }) => value)
+    this.#form.currency.value = offered.find((known) => known === asked.get('currency')?.toUpperCase()) ?? offered[0]
     this.#form.range.value = Object.keys(RANGES).find((known) => known === asked.get('range')) ?? '15m'
+    this.#correct()
+  }
+
+  /** An address that asks for what there is not would be shared with it. */
+  #correct() {
+    if (location.hash !== '') this.#write()
+  }
+
+  #write() {
+    history.replaceState(null, '', `#currency=${this.#form.currency.value}&range=${this.#form.range.value}`)
   }
 
   #changed() {
