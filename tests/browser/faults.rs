@@ -101,6 +101,37 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
 }
 
 #[tokio::test]
+async fn a_page_whose_server_is_cut_off_from_the_feed_says_what_can_be_known() {
+    let mut world = World::new().await;
+    let replica = world.replica("r1", &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s")]).await;
+    let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
+    browser.until_live().await;
+    let known = |text: &str| {
+        text.starts_with("Connected, but no new price in USD and EUR comes: ")
+            && text.ends_with(" New ones appear here by themselves.")
+    };
+    world.redis.kill().await;
+    browser.until_text("#trouble", known).await;
+    browser.until_text("#state", |text| text == "Stale").await;
+    world.redis.run().await;
+    browser.until_live().await;
+    browser.until_text("#trouble", str::is_empty).await;
+    // Nor is it taken for live because the last that the feed said was that it is: not for longer than two minutes.
+    world.exchange.set_all(&Mode::Status(500, None));
+    browser.until_text("#trouble", |text| text.starts_with("No price in USD and EUR: ")).await;
+    world.exchange.set_all(&Mode::Good);
+    browser.until_live().await;
+    world.redis.kill().await;
+    until("what can be known", async || {
+        // A minute passes at each look, for a last tick may still come and set the page's clock.
+        browser.run("const was = Date.now; Date.now = () => was() + 60e3").await;
+        known(&browser.text("#trouble").await)
+    })
+    .await;
+    browser.until_text("#state", |text| text == "Stale").await;
+}
+
+#[tokio::test]
 async fn a_currency_that_fails_alone_leaves_the_other_as_it_is() {
     let exchange = Exchange::start().await;
     let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s"), ("BTCFEED_SOURCES", "coinbase")];
@@ -155,9 +186,12 @@ async fn a_price_that_is_older_than_what_is_drawn_is_shown_with_its_age() {
     pipe.zrembyscore("{btcfeed}:ticks", ids[0], ids[0]).ignore().zadd("{btcfeed}:ticks", first, ids[0]).ignore();
     let _: () = pipe.query_async(&mut world.redis.connection().await).await.unwrap();
     world.exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
-    let replica = world.replica("r1", &[("BTCFEED_SOURCES", "coinbase")]).await;
+    let settings = [("BTCFEED_SOURCES", "coinbase"), ("BTCFEED_STALE_AFTER", "2h"), ("BTCFEED_DOWN_AFTER", "3h")];
+    let replica = world.replica("r1", &settings).await;
     let browser = Browser::open(&format!("http://{}/#currency=EUR", replica.address)).await;
     browser.until_text(".quote[data-currency=EUR] .price", |text| text.replace('\n', "") == "€89,000.20").await;
     browser.until_text("#age", |text| text.starts_with("Updated 2") && text.ends_with(" min ago")).await;
     assert_eq!(browser.count(".quote[data-currency=EUR].old").await, 1);
+    let trouble = "No new price in EUR has come. The next one appears here by itself.";
+    browser.until_text("#trouble", |text| text == trouble).await;
 }

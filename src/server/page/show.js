@@ -20,12 +20,13 @@ const writeLines = (element, lines) => {
 /** The connection, the feed's health, and what is wrong in plain words. */
 export function showState(link, status, panels, all) {
   const ill = all.filter((panel) => panel.ill && panel.last !== undefined).map(({ currency }) => currency)
-  const { state, words } = stateOf(link, status, panels, ill.length < all.length ? ill : [])
+  const alone = ill.length < all.length ? ill : []
+  const { state, words } = stateOf(link, status, panels, alone)
   const element = byId('state')
   element.dataset.state = state
   write(element, words)
   byId('trouble').dataset.state = state
-  write(byId('trouble'), troubleOf(state, link, status, panels, ill))
+  write(byId('trouble'), troubleOf(state, link, status, panels, ill, alone))
   showAge(panels, link, state)
   const simulated = panels.some(({ currency, last }) => last?.sources[currency].every((source) => source === 'simulated'))
   byId('simulated').hidden = !simulated
@@ -42,29 +43,34 @@ function stateOf({ connection, shaken, failure }, status, panels, alone) {
     return failure === null ? { state: 'connecting', words: 'Connecting' } : { state: 'away', words: 'Disconnected' }
   }
   if (status?.state === 'down') return { state: 'down', words: 'Down' }
-  const stale = status?.state === 'stale' || (status === null && panels.some(({ ill, last }) => ill && last !== undefined))
+  const stale = status?.state === 'stale' || panels.some(({ ill, last }) => ill && last !== undefined)
   if (stale) return { state: 'stale', words: alone.length > 0 ? `Stale: ${alone.join(', ')}` : 'Stale' }
   if (panels.every(({ last }) => last === undefined)) return { state: 'waiting', words: 'Waiting' }
   return { state: 'live', words: 'Live' }
 }
 
-function troubleOf(state, { connection, failure }, status, panels, ill) {
+function troubleOf(state, { connection, failure }, status, panels, ill, alone) {
   if (connection.state === 'closed') return `The server refused: ${connection.reason}.`
   if (state === 'away') return `Not connected: ${failure.reason}. It comes back by itself, and misses nothing.`
-  if (state === 'down' || state === 'stale') return outage(state, status, ill)
+  if (state === 'down' || state === 'stale') return outage(state, status, ill, alone)
   if (panels.every(({ last }) => last === undefined) && connection.state === 'live') return 'Waiting for the first price.'
   return ''
 }
 
 /** What the feed says, which it said when the first currency failed; what has failed since; and what happens next. */
-function outage(state, status, ill) {
-  if (status === null) return `No new price in ${ill.join(' and ')}, and the feed has not said why.`
+function outage(state, status, ill, alone) {
+  if (status === null || status.state === 'live') return silence(ill.join(' and '), alone)
   const more = ill.filter((currency) => !status.reason.includes(currency))
   return [`${capital(status.reason)}.`,
     ...(more.length > 0 ? [`No new price in ${more.join(' and ')} either.`] : []),
     ...(state === 'down' ? ['The sources are asked again every few seconds.'] : []),
   ].join(' ')
 }
+
+/** No price comes, and the feed does not say that anything is wrong. A server that is cut off from it cannot either. */
+const silence = (currencies, alone) => (alone.length > 0
+  ? `No new price in ${currencies} has come. The next one appears here by itself.`
+  : `Connected, but no new price in ${currencies} comes: the server may be cut off from the feed. New ones appear here by themselves.`)
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '')
 
