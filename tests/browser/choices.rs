@@ -80,11 +80,13 @@ async fn one_chooses_the_range_and_sees_as_far_back() {
     browser.click("label:has([value='1h'])").await;
     until("an hour", async || (3550..5000).contains(&points().await)).await;
     assert!(browser.text(".change").await.ends_with("in the last hour"));
+    assert_eq!(browser.text("#begin").await, "", "there is more than that");
     // As candles, of which the newest is made of what comes.
     browser.click("label:has([value='6h'])").await;
     until("candles of a minute", async || (88..95).contains(&points().await)).await;
     let curve = browser.attribute(".curve", "d").await;
     until("the end to move", async || browser.attribute(".curve", "d").await != curve).await;
+    browser.until_text("#begin", |text| text.starts_with("The feed began at ")).await;
     browser.click("label:has([value='24h'])").await;
     until("candles of five minutes", async || (17..22).contains(&points().await)).await;
     assert!(browser.attribute(".spread", "d").await.len() > 100, "the lowest and the highest are shown");
@@ -94,15 +96,26 @@ async fn one_chooses_the_range_and_sees_as_far_back() {
 #[tokio::test]
 async fn candles_are_asked_for_once_and_drawn_from_the_first_price_to_the_last() {
     let (_exchange, replica) = world().await;
-    let first = &written(&replica.history().await, "USD")[0];
+    let history = replica.history().await;
+    let (first, id) = (&written(&history, "USD")[0], &history[0]["id"]);
     let browser = Browser::open(&format!("http://{}/#range=24h", replica.address)).await;
     browser.until_live().await;
     until("some seconds", async || browser.run("return performance.now() > 4000").await == true).await;
     let asked =
         "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/v1/candles')).length";
     assert_eq!(browser.run(asked).await, 1);
-    let read = browser.read_curve().await;
-    assert!(read[0].starts_with(&format!("${first}, ")), "{} is not {first}", read[0]);
+    // From no earlier moment than there was a price, and it says that this is all there is.
+    let time = async |seconds: &str| {
+        let script = format!(
+            "return new Date({id}).toLocaleTimeString('en-US', {{ hour: 'numeric', minute: '2-digit' {seconds} }})"
+        );
+        browser.run(&script).await.as_str().unwrap().to_owned()
+    };
+    let begin = format!("${first}, {}", time(", second: '2-digit'").await);
+    until(&begin, async || browser.read_curve().await[0] == begin).await;
+    let minute = time("").await;
+    browser.until_text("#begin", |text| text == format!("The feed began at {minute}.")).await;
+    browser.until_text(".change", |text| text.ends_with(&format!(" since {minute}"))).await;
     let ahead = browser.run("return document.querySelector('.end').cx.baseVal.value > document.querySelector('.drawing .grid:not(.faint)').getBBox().width").await;
     assert_eq!(ahead, false, "nothing is drawn in the future");
 }

@@ -31,6 +31,13 @@ export const entries = async (currencies, from, until) => {
 /** The newest tick that has a price in a currency, or nothing if there has been none. */
 export const latest = (currency) => get('/v1/prices/latest', { format: 'full', currency }).catch(() => undefined)
 
+/** The first tick with a price in a currency since a moment, and the entry before which there is nothing of it; neither if
+ *  there is none. */
+export const first = async (currency, from) => {
+  const { prices } = await get('/v1/prices', { format: 'full', currency, since: Math.floor(from), limit: 20 })
+  return { tick: prices.find(({ type }) => type === 'tick'), begin: prices.find(({ prev }) => prev === 0) }
+}
+
 /** What a request for candles begins with is rounded down to this, so that many ask the same. */
 const ROUND_MS = 300_000
 

@@ -7,7 +7,7 @@ import { Choices } from './choices.js'
 import { Crosshair } from './crosshair.js'
 import * as history from './history.js'
 import { RANGES, Series, silences } from './series.js'
-import { showFacts, showQuotes, showState } from './show.js'
+import { showBegin, showFacts, showQuotes, showState } from './show.js'
 import { zone } from './words.js'
 
 const chart = document.getElementById('chart')
@@ -54,6 +54,9 @@ function follow(currencies) {
 const isHere = (range, from) =>
   (range.interval === undefined ? series.isFull || series.since <= from + 1000 : series.hasCandles(range, from))
 
+/** The longest that one can look back. */
+const LONGEST_MS = Math.max(...Object.values(RANGES).map(({ ms }) => ms))
+
 /** Asks for what the chosen range needs and is not here yet. */
 let loading = false
 /** After a failure it is asked again in a while, twice as long each time. */
@@ -63,10 +66,14 @@ async function load() {
   const from = clock.now() - range.ms
   const currencies = link.offered.join(',')
   if (loading || performance.now() < patience.until || link.connection.state !== 'live') return
-  if (isHere(range, from) && !(range.interval && series.wantsCandles(range, clock.now()))) return
+  const isMissing = !isHere(range, from) || (range.interval && series.wantsCandles(range, clock.now()))
+  const wantsFirst = (currency) => series.wantsFirst(currency, range, from)
+  if (!isMissing && !link.offered.some(wantsFirst)) return
   loading = true
   try {
-    if (range.interval === undefined) {
+    if (!isMissing) {
+      // Then it is only not known yet why there is no more.
+    } else if (range.interval === undefined) {
       series.addOlder(await history.entries(currencies, from, series.since), from)
     } else {
       const at = clock.now()
@@ -74,6 +81,9 @@ async function load() {
     }
     for (const currency of link.offered) {
       if (series.last(currency) === undefined) series.addLast(currency, await history.latest(currency))
+    }
+    for (const currency of link.offered.filter(wantsFirst)) {
+      series.addFirst(currency, await history.first(currency, clock.now() - LONGEST_MS))
     }
     patience.ms = 1000
     redraw()
@@ -131,6 +141,7 @@ function draw() {
   showState(link, series.status, panels, all)
   showQuotes(panels, range, from)
   showFacts(panels, range, from)
+  showBegin(series.began(range, from))
   const at = layout({ from: begin(panels, range, from, until), until, panels }, chart.clientWidth, chart.clientHeight)
   chart.querySelector('.drawing').replaceChildren(...drawing(at))
   crosshair.show(at)

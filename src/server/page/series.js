@@ -26,6 +26,7 @@ export class Series {
   #gaps = []
   #candles = new Map()
   #lasts = {}
+  #firsts = {}
 
   /** The newest tick that has a price in a currency. */
   last(currency) {
@@ -60,6 +61,22 @@ export class Series {
   /** Takes in the last tick of a currency that has had none for longer than we look back. */
   addLast(currency, tick) {
     this.#lasts[currency] = tick
+  }
+
+  /** Takes in with which tick a currency begins, of all that one can look at, and with which entry the feed does. */
+  addFirst(currency, first) {
+    this.#firsts[currency] = first
+  }
+
+  /** Whether the curve of a currency begins so late that one should know why. */
+  wantsFirst(currency, range, from) {
+    return this.#firsts[currency] === undefined && isLate(this.points(currency, range, from)[0]?.t, range, from)
+  }
+
+  /** When the feed began, if it did so late in a range. */
+  began(range, from) {
+    const [begin] = Object.values(this.#firsts).flatMap((first) => first.begin?.id ?? [])
+    return isLate(begin, range, from) ? begin : undefined
   }
 
   /** Whether there are more ticks than are kept: then those before `since` are not asked for again. */
@@ -102,7 +119,8 @@ export class Series {
         .map((tick) => ({ t: tick.id, value: tick.prices[currency] }))
     }
     const gaps = this.gaps(currency, from)
-    return this.#candlesOf(currency, range, from).flatMap((candle, place, all) => pointsOf(candle, all[place - 1], gaps))
+    const first = this.#firsts[currency]?.tick?.id
+    return this.#candlesOf(currency, range, from).flatMap((candle, place, all) => pointsOf(candle, all[place - 1], gaps, first))
   }
 
   /** Candles as they came. Where every tick is here they are made of those, and the one before goes on with them, so that
@@ -155,12 +173,16 @@ export class Series {
   }
 }
 
-/** A candle is drawn where it closes; but not within a gap. One that follows no other is drawn from where it opens too, and
- *  one that a gap ends in from there on. */
-const pointsOf = ({ start, end, open, low, high, close }, previous, gaps) => {
+/** Whether a moment is so late in a range that what is shown is not all of it. */
+export const isLate = (moment, range, from) => moment > from + range.ms / 8
+
+/** A candle is drawn where it closes; but not within a gap. One that follows no other is drawn from where it opens too, which
+ *  is not before the `first` tick, and one that a gap ends in from there on. */
+const pointsOf = ({ start, end, open, low, high, close }, previous, gaps, first) => {
   const ended = gaps.find((gap) => gap.after < start && gap.before >= start && gap.before < end)
   const begun = gaps.find((gap) => gap.after > start && gap.after < end && gap.before >= end)
-  const opens = ended?.before ?? (previous?.end === start ? undefined : start)
+  const begin = first > start && first < end ? first : start
+  const opens = ended?.before ?? (previous?.end === start ? undefined : begin)
   const opening = opens === undefined ? [] : [{ t: opens, value: open, low: open, high: open }]
   return [...opening, { t: begun?.after ?? end, value: close, low, high }]
 }

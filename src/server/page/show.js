@@ -1,6 +1,6 @@
 // The words and numbers around the chart.
 
-import { extremes } from './series.js'
+import { extremes, isLate } from './series.js'
 import { duration, formatAmount, formatPercent, formatPrice, formatTime, gapWords, priceParts, sourceNames } from './words.js'
 
 const byId = (id) => document.getElementById(id)
@@ -15,6 +15,11 @@ const writeLines = (element, lines) => {
   const shown = lines.length === 0 ? ['–'] : lines
   if ([...element.children].map((line) => line.textContent).join() === shown.join()) return
   element.replaceChildren(...shown.map((text) => Object.assign(document.createElement('span'), { className: 'figure-line', textContent: text })))
+}
+
+/** Why there is no more than what is shown. */
+export function showBegin(began) {
+  write(byId('begin'), began === undefined ? '' : `The feed began at ${formatTime(began)}.`)
 }
 
 /** The connection, the feed's health, and what is wrong in plain words. */
@@ -114,7 +119,7 @@ function showQuote(element, { currency, last, points, fresh }, range, from) {
   const first = points.find(({ t }) => t >= from - (range.interval_ms ?? 0))
   const moved = first === undefined || last === undefined ? undefined : last.prices[currency] - first.value
   change.dataset.direction = moved > 0 ? 'up' : moved < 0 ? 'down' : 'flat'
-  const over = first?.t > from + range.ms / 8 ? `since ${formatTime(first.t)}` : `in the last ${range.words}`
+  const over = isLate(first?.t, range, from) ? `since ${formatTime(first.t)}` : `in the last ${range.words}`
   write(change, moved === undefined ? 'No change to tell yet'
     : `${{ up: '▲', down: '▼', flat: '' }[change.dataset.direction]} ${formatAmount(Math.abs(moved))} (${formatPercent(moved / first.value)}) ${over}`.trim())
 }
