@@ -116,6 +116,11 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
     // Nor does an address come to be by asking for it again.
     browser.run(&reading("/btcfeed.js", "{ url: '/v1/nothing' }")).await;
     until("the end", async || browser.run("return window.ended").await != "").await;
+    // In some a handshake that failed is an error, and no close comes after it.
+    browser.run("window.WebSocket = class { constructor() { setTimeout(() => this.onerror({})) } close() {} }").await;
+    browser.run(&reading("/btcfeed.js", "{ since: 'foo' }")).await;
+    until("the end", async || browser.run("return window.ended").await.as_str().unwrap().ends_with("got \"foo\""))
+        .await;
 }
 
 #[tokio::test]

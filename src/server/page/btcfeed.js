@@ -184,7 +184,7 @@ export class Feed extends EventTarget {
       return this.#end(error.message, true)
     }
     let opened = false
-    // A socket that was dropped may still have something to say.
+    // A socket that was dropped may still have something to say. One that failed to open does not say everywhere that it closes.
     const mine = (handle) => (event) => { if (this.#socket === socket) handle(event) }
     socket.onopen = mine(() => {
       opened = true
@@ -195,8 +195,8 @@ export class Feed extends EventTarget {
     socket.onclose = mine(({ code, reason }) => {
       if (code >= 4500 && code <= 4999) this.#end(reason || `the server said ${code}`, true)
       else if (opened) this.#wait(reason || 'the connection was lost', code === 1001)
-      else this.#askWhy(url)
     })
+    socket.onerror = mine(() => { if (!opened) this.#askWhy(url) })
     this.#socket = socket
     this.#tell({ state: 'connecting' })
     this.#after(CONNECT_MS, () => this.#wait('the server does not answer'))
