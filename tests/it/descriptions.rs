@@ -73,15 +73,17 @@ async fn every_answer_is_as_it_is_described() {
         exchange.set(name, Mode::Silent);
     }
     ticks(&mut replica.connect("format=full").await, 4).await;
-    let mut client = replica.connect("format=full&currency=USD,EUR").await;
+    // From the beginning, for it may be so already.
+    let mut client = replica.connect("format=full&currency=USD,EUR&since=0").await;
+    until("euros to be missed", async || client.json().await["state"] == "stale").await;
     exchange.set_all(&Mode::Good);
-    while client.json().await["currencies"] != json!(["EUR"]) {}
+    until("a gap in euros", async || client.json().await["currencies"] == json!(["EUR"])).await;
     exchange.set_all(&Mode::Silent);
-    let mut client = replica.connect("format=full").await;
-    while client.json().await["state"] != "down" {}
+    let mut client = replica.connect("format=full&since=0").await;
+    until("the feed to be down", async || client.json().await["state"] == "down").await;
     exchange.set_all(&Mode::Good);
-    while client.json().await["state"] != "live" {}
-    while client.json().await["type"] != "gap" {}
+    until("the feed to be live", async || client.json().await["state"] == "live").await;
+    until("a gap", async || client.json().await["type"] == "gap").await;
     let last = ticks(&mut client, 3).await["id"].to_string();
     for currency in CURRENCIES {
         for format in FORMATS {
