@@ -9,10 +9,11 @@ mod settings;
 pub use settings::{SETTINGS, Setting};
 
 use crate::source::SIMULATED;
+use crate::text::written;
 use crate::tick::{Currencies, Currency};
 use crate::view::Hello;
 use crate::{hub, leader, quorum, server, store, telemetry};
-use read::{Reader, without_secrets, written};
+use read::{Reader, without_secrets};
 use rust_decimal::Decimal;
 use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;

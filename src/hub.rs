@@ -140,8 +140,7 @@ impl Hub {
         let mut asked = count;
         loop {
             let newest = self.store.newest(asked).await?;
-            let ticks = newest.iter().rev().filter(|entry| wanted(entry));
-            match ticks.clone().nth(count.saturating_sub(1)) {
+            match newest.iter().rev().filter(|entry| wanted(entry)).nth(count.saturating_sub(1)) {
                 Some(entry) => return Ok(entry.prev),
                 None if newest.len() < asked => return Ok(TickId::ZERO),
                 // Some were statuses, or ticks without the price. Twice as many are asked for, or a currency that was silent

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`telemetry`] | logs |
 //! | [`shutdown`] | signals, tracked tasks |
+//! | [`text`] | durations and lists, as people write them |
 //! | [`tick`] | currency, price, tick, id |
 //! | [`feed`] | what a feed is; the gap rule |
 //! | [`source`] | one adapter an exchange |
@@ -37,5 +38,6 @@ pub mod shutdown;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub mod text;
 pub mod tick;
 pub mod view;

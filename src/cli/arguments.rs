@@ -1,11 +1,11 @@
 //! What the subcommands that read a feed have in common on the command line.
 
 use crate::client::{Error, Transport};
-use crate::server::EVERY;
+use crate::server::{EVERY, periods};
+use crate::text::duration;
 use crate::tick::{Currencies, Currency, MOMENTS, TickId};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
-use jiff::SignedDuration;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -88,17 +88,13 @@ pub(super) fn number(allowed: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u3
 /// How far apart updates can be asked to be.
 pub(super) fn every(text: &str) -> Result<Duration, String> {
     let every = duration(text).filter(|every| EVERY.contains(every));
-    every.ok_or_else(|| format!("it reads a time from 100ms to 24h, {DURATIONS}"))
+    every.ok_or_else(|| format!("it reads {}, {DURATIONS}", periods()))
 }
 
 /// A length of time that is not nothing.
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
     let time = duration(text).filter(|time| !time.is_zero());
     time.ok_or_else(|| format!("it reads a time longer than nothing, {DURATIONS}"))
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    text.parse::<SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
 }
 
 /// How a program ends that a feed does not serve: as with a wrong argument where it is one.

@@ -1,8 +1,8 @@
 //! Reads one setting after the other and keeps every mistake.
 
 use super::{Mistakes, SETTINGS};
+use crate::text::{duration, listed, written};
 use crate::tick::{Currencies, Currency};
-use jiff::SignedDuration;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -66,10 +66,7 @@ impl<'a> Reader<'a> {
 
     fn duration_from(&mut self, env: &'static str, allowed: RangeInclusive<Duration>, least: &str) -> Option<Duration> {
         let says = format!("a duration in ms, s, m or h, from {least} to {}", written(*allowed.end()));
-        self.optional(env, says, |text| {
-            let duration = Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()?;
-            allowed.contains(&duration).then_some(duration)
-        })
+        self.optional(env, says, |text| duration(text).filter(|duration| allowed.contains(duration)))
     }
 
     pub(super) fn duration(&mut self, env: &'static str, allowed: RangeInclusive<Duration>) -> Duration {
@@ -95,11 +92,7 @@ impl<'a> Reader<'a> {
 
     /// Reads one of a few words.
     pub(super) fn one_of<T: Copy>(&mut self, env: &'static str, words: &[(&str, T)]) -> T {
-        let words_alone: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-        let says = match &words_alone[..] {
-            [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-            words => words.concat(),
-        };
+        let says = listed(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>(), "or");
         let found =
             self.optional(env, says, |text| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value));
         found.unwrap_or(words[0].1)
@@ -115,16 +108,6 @@ impl<'a> Reader<'a> {
             self.mistake(format!("{env} reads each currency once, got {} again in {given:?}", again.1));
         }
         (listed.iter().copied().collect(), listed.first().copied().unwrap_or(Currency::Usd))
-    }
-}
-
-/// A duration as a setting of whole milliseconds is written: in the largest unit of which it is a whole number.
-pub(super) fn written(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-    match units.into_iter().find(|(_, unit)| ms.is_multiple_of(*unit)) {
-        Some((name, unit)) => format!("{}{name}", ms / unit),
-        None => format!("{ms}ms"),
     }
 }
 

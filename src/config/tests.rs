@@ -126,13 +126,6 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
 }
 
 #[test]
-fn a_duration_is_written_in_its_largest_whole_unit() {
-    for (ms, written) in [(10, "10ms"), (1500, "1500ms"), (90_000, "90s"), (120_000, "2m"), (86_400_000, "24h")] {
-        assert_eq!(read::written(Duration::from_millis(ms)), written);
-    }
-}
-
-#[test]
 fn the_first_currency_is_for_those_who_choose_none() {
     assert_eq!(read(&[]).unwrap().server.default_currency, Currency::Usd);
     let config = read(&[("BTCFEED_CURRENCIES", "EUR, USD")]).unwrap();

@@ -4,6 +4,7 @@ use super::outbox::Outbox;
 use super::{LastPrice, Options};
 use crate::feed::{Feed, State, Status};
 use crate::quorum::Poll;
+use crate::text::listed;
 use crate::tick::{Currencies, Currency, TickId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ impl Health {
             State::Live => "prices are back".to_owned(),
             _ => format!(
                 "no price in {}: {}",
-                stale.iter().map(Currency::code).collect::<Vec<_>>().join(" and "),
+                listed(&stale.iter().map(Currency::code).collect::<Vec<_>>(), "and"),
                 poll.reason(stale)
             ),
         };

@@ -25,7 +25,7 @@ mod sse;
 mod ws;
 
 pub use cors::Cors;
-pub use query::{EVERY, REPLAY_LIMIT};
+pub use query::{EVERY, REPLAY_LIMIT, periods};
 
 use crate::hub::Hub;
 use crate::session::{Bookmarks, Limits, Session, Sessions, Subscription};

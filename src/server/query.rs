@@ -8,10 +8,10 @@ pub(super) use history::HistoryQuery;
 
 use super::problem::Problem;
 use crate::session::{Pace, Start, Subscription};
+use crate::text::{duration, listed, written};
 use crate::tick::{Currencies, Currency, TickId};
 use crate::view::Format;
 use axum::http::HeaderValue;
-use jiff::SignedDuration;
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -31,6 +31,11 @@ const ID_EXAMPLE: &str = "1795166431075";
 pub const REPLAY_LIMIT: std::ops::RangeInclusive<usize> = 1..=10_000;
 /// How far apart updates can be asked to be.
 pub const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+
+/// How far apart that is, in words.
+pub fn periods() -> String {
+    format!("a time from {} to {}", written(*EVERY.start()), written(*EVERY.end()))
+}
 
 /// Reads the query of a stream. `offer` is what there is to choose from.
 pub(super) fn read_subscription(query: &str, default: Format, offer: Offer) -> Result<Subscription, Problem> {
@@ -95,9 +100,9 @@ impl<'a> Query<'a> {
                 Err(mistake) => mistake,
             },
             [..] => {
-                let what = if names.len() == 1 { names.concat() } else { format!("one of {}", listed(names)) };
+                let what = if names.len() == 1 { names.concat() } else { format!("one of {}", listed(names, "and")) };
                 let quoted: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
-                format!("{what} may stand once, got {}", listed(&quoted))
+                format!("{what} may stand once, got {}", listed(&quoted, "and"))
             }
         };
         self.mistakes.push(mistake);
@@ -129,7 +134,7 @@ impl<'a> Query<'a> {
     fn contradiction(&self) -> String {
         let begins = |name: &str| name == "after" || SINCE.contains(&name);
         let words = self.parameters.iter().filter(|(name, _)| begins(name));
-        listed(&words.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>())
+        listed(&words.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>(), "and")
     }
 
     /// The last moment of a part of the history.
@@ -159,10 +164,9 @@ impl<'a> Query<'a> {
     /// A period, in the words of the settings: `500ms`, `30s`, `5m`, `1h`.
     fn every(&mut self) -> Option<Duration> {
         self.one(&["every"], |text| {
-            let period = text.parse::<SignedDuration>().ok().and_then(|period| Duration::try_from(period).ok());
-            period
+            duration(text)
                 .filter(|period| EVERY.contains(period))
-                .ok_or_else(|| format!("every reads a time from 100ms to 24h, as 500ms, 30s, 5m or 1h, got {text:?}"))
+                .ok_or_else(|| format!("every reads {}, as 500ms, 30s, 5m or 1h, got {text:?}", periods()))
         })
     }
 
@@ -198,15 +202,6 @@ impl<'a> Query<'a> {
             self.mistakes.push(format!("there is no parameter {name:?}, only {names}"));
         }
         if self.mistakes.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.mistakes.join("; "))) }
-    }
-}
-
-/// Words as they stand in a sentence: `a, b and c`.
-fn listed(words: &[impl AsRef<str>]) -> String {
-    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
-    match &words[..] {
-        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        words => words.concat(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a bitcoin is priced in, and sets of it.
 
+use crate::text::listed;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -126,7 +127,7 @@ impl From<Currency> for Currencies {
 impl fmt::Display for Currencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let codes: Vec<_> = self.iter().map(Currency::code).collect();
-        f.write_str(&codes.join(" or "))
+        f.write_str(&listed(&codes, "or"))
     }
 }
 

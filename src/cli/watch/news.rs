@@ -4,6 +4,7 @@ use crate::cli::words::{brief, clock, plain};
 use crate::client::{Connected, Gap, GapReason, Tick, Update};
 use crate::feed::State;
 use crate::source;
+use crate::text::listed;
 use crate::tick::{Currency, TickId};
 use std::collections::VecDeque;
 use tokio::time::Instant;
@@ -78,7 +79,7 @@ fn gap(gap: &Gap) -> String {
     let Gap { after, before, reason, currencies, .. } = gap;
     let only = currencies.map(|currencies| {
         let codes: Vec<_> = currencies.iter().map(Currency::code).collect();
-        format!(" in {}", codes.join(" and "))
+        format!(" in {}", listed(&codes, "and"))
     });
     let only = only.unwrap_or_default();
     let between = match after {

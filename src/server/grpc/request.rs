@@ -1,6 +1,6 @@
 //! The fields of a request, each wrong value named with what is allowed, and the limits in its head.
 
-use crate::server::query::{EVERY, Offer, REPLAY_LIMIT};
+use crate::server::query::{EVERY, Offer, REPLAY_LIMIT, periods};
 use crate::tick::{Currencies, Currency, TickId};
 use axum::http::HeaderMap;
 use prost_types::Timestamp;
@@ -97,7 +97,7 @@ impl Fields {
         let read = Duration::try_from(every).ok().filter(|every| EVERY.contains(every));
         if read.is_none() {
             let prost_types::Duration { seconds, nanos } = every;
-            self.mistake("every", format!("every reads a time from 100ms to 24h, got {seconds} s and {nanos} ns"));
+            self.mistake("every", format!("every reads {}, got {seconds} s and {nanos} ns", periods()));
         }
         read
     }
