@@ -4,8 +4,10 @@
 //! `.env.example` are made of it. Every mistake is reported at once, before any port is bound.
 
 mod read;
+mod secrets;
 mod settings;
 
+pub use secrets::without_password;
 pub use settings::{SETTINGS, Setting};
 
 use crate::source::SIMULATED;
@@ -13,9 +15,10 @@ use crate::text::written;
 use crate::tick::{Currencies, Currency};
 use crate::view::Hello;
 use crate::{hub, leader, quorum, server, store, telemetry};
-use read::{Reader, without_secrets};
+use read::Reader;
 use rust_decimal::Decimal;
 use rustix::process::{Resource, getrlimit};
+use secrets::without_secrets;
 use std::net::SocketAddr;
 use std::time::Duration;
 

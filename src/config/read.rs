@@ -110,12 +110,3 @@ impl<'a> Reader<'a> {
         (listed.iter().copied().collect(), listed.first().copied().unwrap_or(Currency::Usd))
     }
 }
-
-/// An address that cannot be used, as it may be printed: where a password may stand in it, only its scheme.
-pub(super) fn without_secrets(address: &str) -> String {
-    let (scheme, rest) = address.find("://").map_or(("", address), |end| address.split_at(end + 3));
-    let is_port = |port: &str| port.split('/').next().is_some_and(|port| port.parse::<u16>().is_ok());
-    let may_have_one = rest.contains(['@', '?', '#'])
-        || rest.split_once(':').is_some_and(|(host, port)| host.is_empty() || !is_port(port));
-    if may_have_one { format!("{scheme}***") } else { address.to_owned() }
-}

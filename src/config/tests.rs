@@ -148,7 +148,7 @@ fn a_password_in_a_wrong_address_is_not_repeated() {
         ("http://user:sec@ret@host", "http://***"),
         ("unix:/run/redis?pass=secret", "***"),
     ] {
-        assert_eq!(read::without_secrets(wrong), shown);
+        assert_eq!(secrets::without_secrets(wrong), shown);
         if let Err(mistakes) = read(&[("REDIS_URL", wrong)]) {
             assert!(!mistakes[0].contains("sec"), "{}", mistakes[0]);
         }
