@@ -5,7 +5,7 @@
 //! its client goes to the reactor. Whatever else it answers is dropped, and the HTTP server finds the request where it was:
 //! so all rules stand in the handler, and this only saves work.
 
-use super::{HEAD_DEADLINE, Peer};
+use super::Peer;
 use crate::server::reactor::{Reactor, Wire};
 use crate::session::Session;
 use axum::Router;
@@ -18,7 +18,6 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
@@ -57,7 +56,6 @@ pub(in crate::server) struct Front {
 
 impl Front {
     /// Answers a connection whose first request has begun to come, if it is one for a stream; gives it back if not.
-    /// Whoever waits too long for that is dropped.
     pub(super) async fn answer(
         &self,
         stream: TcpStream,
@@ -69,9 +67,8 @@ impl Front {
         let slot = Slot::default();
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(slot.clone());
-        let answering = timeout(HEAD_DEADLINE, router.clone().oneshot(request));
-        // A router always answers, but a store that is asked where a client was may not.
-        let Ok(Ok(response)) = stop.run_until_cancelled(answering).await? else { return None };
+        // A router always answers, and what it asks of the store has a bound of its own.
+        let Ok(response) = stop.run_until_cancelled(router.clone().oneshot(request)).await?;
         let Some(Stream { wire, greeting, session }) = slot.take() else { return Some(stream) };
         let taken_over = read_exactly(&stream, head_bytes).and_then(|()| stream.into_std());
         match taken_over {
