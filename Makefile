@@ -55,7 +55,7 @@ fuzz: ## Give the WebSocket framing and the query what a fuzzer makes, a minute 
 	$(call FUZZ,frames)
 	$(call FUZZ,query)
 
-PYTHON := tests/compose/check tests/compose/follower.py tests/it/stranger.py
+PYTHON := tests/compose/check $(wildcard tests/*/*.py)
 
 .PHONY: lint
 lint: ## Check format, lints, documentation and scripts

@@ -57,28 +57,30 @@ const isHere = (range, from) =>
 /** The longest that one can look back. */
 const LONGEST_MS = Math.max(...Object.values(RANGES).map(({ ms }) => ms))
 
-/** Asks for what the chosen range needs and is not here yet. */
+async function loadRange(range, from) {
+  const currencies = link.offered.join(',')
+  if (range.interval === undefined) {
+    series.addOlder(await history.entries(currencies, from, series.since), from)
+  } else {
+    const at = clock.now()
+    series.addCandles(range.interval, await history.candles(currencies, range.interval, from), from, at)
+  }
+}
+
+/** Asks for what the chosen range needs and is not here yet, and for why there is no more. */
 let loading = false
 /** After a failure it is asked again in a while, twice as long each time. */
 const patience = { until: 0, ms: 1000 }
 async function load() {
   const range = RANGES[choices.range]
   const from = clock.now() - range.ms
-  const currencies = link.offered.join(',')
   if (loading || performance.now() < patience.until || link.connection.state !== 'live') return
   const isMissing = !isHere(range, from) || (range.interval && series.wantsCandles(range, clock.now()))
   const wantsFirst = (currency) => series.wantsFirst(currency, range, from)
   if (!isMissing && !link.offered.some(wantsFirst)) return
   loading = true
   try {
-    if (!isMissing) {
-      // Then it is only not known yet why there is no more.
-    } else if (range.interval === undefined) {
-      series.addOlder(await history.entries(currencies, from, series.since), from)
-    } else {
-      const at = clock.now()
-      series.addCandles(range.interval, await history.candles(currencies, range.interval, from), from, at)
-    }
+    if (isMissing) await loadRange(range, from)
     for (const currency of link.offered) {
       if (series.last(currency) === undefined) series.addLast(currency, await history.latest(currency))
     }
