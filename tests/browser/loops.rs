@@ -1,91 +1,17 @@
 //! How one reads `/btcfeed.js`: with loops that are slow, late or left early, with events, and where one is then.
 
 use crate::browser::Browser;
-use crate::odd::{Odd, close, gap, say, synced, tick};
-use crate::sdk::{seen, seen_in_short};
+use crate::odd::{Odd, close, gap, say, synced, tick, world};
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
-use crate::support::{embedded, until};
+use crate::support::until;
 use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-#[tokio::test]
-async fn a_loop_that_is_slow_holds_the_connection_up_and_misses_nothing() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let odd = Odd::start().await;
-    let address = odd.address;
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    let script = format!(
-        "window.read = 0; window.wrong = 0;
-         import('http://{}/btcfeed.js').then(async ({{ Feed }}) => {{
-           window.feed = new Feed({{ url: 'ws://{address}/', after: 0 }});
-           const loop = feed[Symbol.asyncIterator]();
-           window.next = () => loop.next();
-           await next();
-         }})",
-        replica.address
-    );
-    browser.run(&script).await;
-    let (mut socket, _) = odd.accept().await;
-    let ticks: Vec<_> = (1..=12_000).map(|id| tick(id, id - 1)).collect();
-    // It is let go in the middle, so the end of this fails.
-    for tick in &ticks {
-        if socket.send(Message::text(tick.to_string())).await.is_err() {
-            break;
-        }
-    }
-    until("it to be full", async || browser.run("return feed.connection.state").await == "waiting").await;
-    assert_eq!(browser.run("return feed.lastId").await, 1, "only one was read");
-    browser
-        .run("(async () => { let last = 1; for (;;) { const { value } = await next(); if (value.id !== ++last) wrong++; read = last } })()")
-        .await;
-    let (mut socket, query) = odd.accept().await;
-    let taken: usize = query.rsplit_once("after=").unwrap().1.parse().unwrap();
-    assert!((10_000..12_000).contains(&taken), "{query}");
-    say(&mut socket, &ticks[taken..]).await;
-    until("all of it", async || browser.run("return read").await == 12_000).await;
-    assert_eq!(browser.run("return wrong").await, 0);
-}
-
-#[tokio::test]
-async fn loops_that_begin_late_and_again_miss_nothing() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let odd = Odd::start().await;
-    let address = odd.address;
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    let script = format!(
-        "window.seen = [];
-         import('http://{}/btcfeed.js').then(({{ Feed }}) => {{
-           window.feed = new Feed({{ url: 'ws://{address}/', after: 0 }});
-           feed.addEventListener('synced', ({{ detail }}) => {{ window.synced = detail.id }});
-           window.until = async (count) => {{
-             for await (const update of feed) {{ seen.push(update); if (seen.length === count) break }}
-           }}
-         }})",
-        replica.address
-    );
-    browser.run(&script).await;
-    let (mut socket, _) = odd.accept().await;
-    for (from, count) in [(1, 7), (11, 20)] {
-        let ticks: Vec<_> = (from..from + 10).map(|id| tick(id, id - 1)).collect();
-        say(&mut socket, &ticks).await;
-        say(&mut socket, &[synced(from + 9)]).await;
-        until("all to be there", async || browser.run("return window.synced").await == from + 9).await;
-        browser.run(&format!("until({count})")).await;
-        until("the loop to end", async || seen(&browser).await.len() == count).await;
-    }
-    assert_eq!(seen_in_short(&browser).await, json!((1..=20).collect::<Vec<_>>()));
-}
-
 /// A page that imports the SDK as `Feed`, and reads a feed of what a test says as `feed`; which ids were given to whom is `given`.
 async fn page(options: &str) -> (Exchange, Replica, Odd, Browser) {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let odd = Odd::start().await;
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
+    let (exchange, replica, odd, browser) = world().await;
     let script = format!(
         "window.given = [];
          import('http://{}/btcfeed.js').then(({{ Feed }}) => {{
@@ -103,6 +29,50 @@ async fn page(options: &str) -> (Exchange, Replica, Odd, Browser) {
     browser.run(&script).await;
     until("the module", async || browser.run("return window.feed !== undefined").await == true).await;
     (exchange, replica, odd, browser)
+}
+
+#[tokio::test]
+async fn a_loop_that_is_slow_holds_the_connection_up_and_misses_nothing() {
+    let (_exchange, _replica, odd, browser) = page("after: 0").await;
+    let begin = "window.reached = 0; window.wrong = 0;
+        const loop = feed[Symbol.asyncIterator]();
+        window.next = () => loop.next();
+        next()";
+    browser.run(begin).await;
+    let (mut socket, _) = odd.accept().await;
+    let ticks: Vec<_> = (1..=12_000).map(|id| tick(id, id - 1)).collect();
+    // It is let go in the middle, so the end of this fails.
+    for tick in &ticks {
+        if socket.send(Message::text(tick.to_string())).await.is_err() {
+            break;
+        }
+    }
+    until("it to be full", async || browser.run("return feed.connection.state").await == "waiting").await;
+    assert_eq!(browser.run("return feed.lastId").await, 1, "only one was read");
+    browser
+        .run("(async () => { let last = 1; for (;;) { const { value } = await next(); if (value.id !== ++last) wrong++; reached = last } })()")
+        .await;
+    let (mut socket, query) = odd.accept().await;
+    let taken: usize = query.rsplit_once("after=").unwrap().1.parse().unwrap();
+    assert!((10_000..12_000).contains(&taken), "{query}");
+    say(&mut socket, &ticks[taken..]).await;
+    until("all of it", async || browser.run("return reached").await == 12_000).await;
+    assert_eq!(browser.run("return wrong").await, 0);
+}
+
+#[tokio::test]
+async fn loops_that_begin_late_and_again_miss_nothing() {
+    let (_exchange, _replica, odd, browser) = page("after: 0").await;
+    let (mut socket, _) = odd.accept().await;
+    for (from, more, count) in [(1, 7, 7), (11, 13, 20)] {
+        let ticks: Vec<_> = (from..from + 10).map(|id| tick(id, id - 1)).collect();
+        say(&mut socket, &ticks).await;
+        say(&mut socket, &[synced(from + 9)]).await;
+        until("all to be there", async || browser.run("return window.synced").await == from + 9).await;
+        browser.run(&format!("read({more})")).await;
+        until("the loop to end", async || browser.run("return given.length").await == count).await;
+    }
+    assert_eq!(browser.run("return given").await, json!((1..=20).collect::<Vec<_>>()));
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! A server that says what a test wants, one connection after the other.
 
-use crate::support::soon;
+use crate::browser::Browser;
+use crate::support::exchange::Exchange;
+use crate::support::replica::Replica;
+use crate::support::{embedded, soon};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -34,6 +37,14 @@ impl Odd {
         let socket = soon("a handshake", accept_hdr_async(socket, keep)).await.unwrap();
         (socket, query)
     }
+}
+
+/// One of them, a replica to have the SDK from, and a page of another origin, which may read that and connect wherever it wants.
+pub async fn world() -> (Exchange, Replica, Odd, Browser) {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
+    (exchange, replica, Odd::start().await, browser)
 }
 
 pub async fn say(socket: &mut WebSocketStream<TcpStream>, messages: &[Value]) {

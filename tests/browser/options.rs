@@ -1,19 +1,9 @@
 //! What `/btcfeed.js` can be told: to give less, where the feed is; and what it says to what it cannot be told.
 
-use crate::browser::Browser;
-use crate::odd::{Odd, close, gap, say, synced, tick};
+use crate::odd::{close, gap, say, synced, tick, world};
 use crate::sdk::{reading, seen, seen_in_short};
-use crate::support::exchange::Exchange;
-use crate::support::replica::Replica;
-use crate::support::{embedded, until};
+use crate::support::until;
 use serde_json::{Value, json};
-
-async fn world() -> (Exchange, Replica, Odd, Browser) {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    (exchange, replica, Odd::start().await, browser)
-}
 
 #[tokio::test]
 async fn one_who_asks_for_less_is_told_of_no_gap_that_is_none_and_of_each_that_is_once() {

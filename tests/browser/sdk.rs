@@ -1,7 +1,7 @@
 //! `/btcfeed.js` under a network that cuts it off, and before a server that says odd things.
 
 use crate::browser::Browser;
-use crate::odd::{Odd, close, gap, say, synced, tick};
+use crate::odd::{close, gap, say, synced, tick, world};
 use crate::support::exchange::Exchange;
 use crate::support::proxy::Proxy;
 use crate::support::{embedded, until};
@@ -125,13 +125,8 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
 
 #[tokio::test]
 async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_is_missing() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let odd = Odd::start().await;
-    let address = odd.address;
-    // A page of another origin, which may read the SDK from the feed and connect wherever it wants.
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    let sdk = format!("http://{}/btcfeed.js", replica.address);
+    let (_exchange, replica, odd, browser) = world().await;
+    let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), odd.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/feed', after: 5 }}"))).await;
     let (mut socket, query) = odd.accept().await;
     assert!(query.contains("format=full") && query.contains("after=5"), "{query}");
@@ -168,12 +163,8 @@ async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_i
 
 #[tokio::test]
 async fn a_feed_that_begins_anew_is_followed_after_a_gap() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let odd = Odd::start().await;
-    let address = odd.address;
-    let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    let sdk = format!("http://{}/btcfeed.js", replica.address);
+    let (_exchange, replica, odd, browser) = world().await;
+    let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), odd.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/' }}"))).await;
     let (mut socket, _) = odd.accept().await;
     say(&mut socket, &[synced(1000), tick(1010, 1000)]).await;

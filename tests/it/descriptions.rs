@@ -5,7 +5,7 @@ use crate::support::description::{Description, mistakes};
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{SERVE, World, embedded, http, until};
+use crate::support::{SERVE, World, embedded, http, tick, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -29,10 +29,7 @@ async fn priced(exchange: &Exchange, settings: &[(&str, &str)]) -> (Replica, Des
 async fn ticks(client: &mut Client, count: usize) -> Value {
     let mut last = Value::Null;
     for _ in 0..count {
-        last = client.json().await;
-        while last["type"] != "tick" {
-            last = client.json().await;
-        }
+        last = tick(client).await;
     }
     last
 }

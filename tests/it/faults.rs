@@ -3,7 +3,7 @@
 use crate::support::exchange::Mode;
 use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
-use crate::support::{INTERVAL, LEASE, World, entries, http, unbroken, until};
+use crate::support::{INTERVAL, LEASE, World, entries, http, tick, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -224,12 +224,9 @@ async fn a_leader_that_reaches_no_exchange_lets_another_replica_try() {
     assert_eq!(world.leader().await, "r1");
     let other = world.replica("r2", &[]).await;
     let mut client = other.connect("format=full&since=0").await;
-    let mut message = client.json().await;
-    while message["type"] != "tick" {
-        message = client.json().await;
-    }
+    let first = tick(&mut client).await;
     assert_eq!(cut_off.logged("stood down").await["why"], "no source answers here");
-    let history = cut_off.history_with(&message).await;
+    let history = cut_off.history_with(&first).await;
     let states: Vec<_> = history.iter().filter_map(|entry| entry["state"].as_str()).collect();
     assert_eq!(states, ["stale", "down", "live"]);
 }

@@ -2,7 +2,7 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::grpc::{Start, Subscriber, pb, request};
-use crate::support::{FAST, embedded, http, soon, unbroken, until};
+use crate::support::{FAST, embedded, http, http_over_2, soon, unbroken, until};
 use futures_util::stream;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -12,7 +12,7 @@ use tonic::Code;
 async fn what_is_no_call_is_refused_in_the_words_of_those_who_asked() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let (http1, http2) = (http(), reqwest::Client::builder().http2_prior_knowledge().build().unwrap());
+    let (http1, http2) = (http(), http_over_2());
     let url = |path: &str| format!("http://{}{path}", replica.address);
     let post = async |http: &reqwest::Client, path: &str, headers: &[(&str, &str)]| {
         let mut request = http.post(url(path)).body(vec![0; 5]);
@@ -41,7 +41,7 @@ async fn what_is_no_call_is_refused_in_the_words_of_those_who_asked() {
 async fn a_call_whose_request_never_ends_is_answered_when_its_time_is_up() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let http2 = http_over_2();
     for (path, timeout) in [("GetLatest", Some("300m")), ("Subscribe", Some("1S")), ("GetLatest", None)] {
         let body = reqwest::Body::wrap_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
         let mut request = http2.post(format!("http://{}/btcfeed.v1.PriceFeed/{path}", replica.address)).body(body);
@@ -60,7 +60,7 @@ async fn a_call_whose_request_never_ends_is_answered_when_its_time_is_up() {
 async fn the_other_doors_are_open_over_http2() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    let http2 = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let http2 = http_over_2();
     let get = async |path: &str| http2.get(format!("http://{}{path}", replica.address)).send().await.unwrap();
     until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
     let answer = get("/v1/prices?format=full&limit=1").await;

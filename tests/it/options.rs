@@ -4,22 +4,13 @@ use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{SERVE, World, embedded, entries, unbroken, until};
+use crate::support::{SERVE, World, embedded, entries, tick, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
 /// The price of a tick in full format.
 fn price(tick: &Value) -> f64 {
     tick["prices"]["USD"].as_f64().unwrap()
-}
-
-async fn tick(client: &mut Client) -> Value {
-    loop {
-        let message = client.json().await;
-        if message["type"] == "tick" {
-            return message;
-        }
-    }
 }
 
 async fn events(replica: &Replica, query: &str) -> Events {

@@ -3,7 +3,7 @@
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, entries, fields, http, is_established, soon, unbroken, until};
+use crate::support::{World, embedded, entries, fields, http, http_over_2, is_established, soon, unbroken, until};
 use reqwest::Method;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
@@ -179,9 +179,7 @@ async fn pages_of_other_origins_may_read_it_unless_that_is_forbidden() {
 async fn a_page_of_another_origin_may_read_that_there_is_no_place_for_it() {
     let exchange = Exchange::start().await;
     let settings = [("BTCFEED_CORS_ORIGINS", "https://a.example"), ("BTCFEED_MAX_CONNECTIONS", "1")];
-    // A connection that was refused is closed soon, so none is kept for another request.
-    let http1 = reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap();
-    let http2 = reqwest::Client::builder().tls_certs_only([]).http2_prior_knowledge().build().unwrap();
+    let (http1, http2) = (http(), http_over_2());
     // The only place is taken by a connection, or over HTTP/2 by the first request of the one that all of them come on.
     for (taker, others) in [(&http1, &http1), (&http1, &http2), (&http2, &http2)] {
         let replica = embedded(&exchange, &settings).await;

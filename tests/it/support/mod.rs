@@ -51,7 +51,12 @@ pub async fn soon<T>(what: &str, happening: impl Future<Output = T>) -> T {
 
 /// An HTTP client that keeps no connection open for another, and does not read the machine's certificates, which takes long.
 pub fn http() -> reqwest::Client {
-    reqwest::Client::builder().tls_certs_only([]).build().unwrap()
+    reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap()
+}
+
+/// One over HTTP/2, with all of its requests on one connection.
+pub fn http_over_2() -> reqwest::Client {
+    reqwest::Client::builder().tls_certs_only([]).http2_prior_knowledge().build().unwrap()
 }
 
 /// An exchange, a Redis and the replicas between them and the clients.
@@ -137,6 +142,16 @@ pub fn unbroken(entries: &[serde_json::Value]) -> Vec<u64> {
         assert_eq!(entry["prev"].as_u64(), Some(*before), "the chain is broken at {entry}");
     }
     ids
+}
+
+/// The next tick, whatever comes before it.
+pub async fn tick<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) -> serde_json::Value {
+    loop {
+        let message = client.json().await;
+        if message["type"] == "tick" {
+            return message;
+        }
+    }
 }
 
 /// The next `count` ticks that a full client gets; statuses count as entries, nothing else may come between.
