@@ -12,7 +12,7 @@ mod window;
 pub use window::Read;
 
 use crate::feed::{Continuity, Entry, Feed};
-use crate::store::{Live, Result, Store, StoreError};
+use crate::store::{EntryStream, Result, Store, StoreError};
 use crate::tick::{Currencies, TickId};
 use crate::view::View;
 use bytes::Bytes;
@@ -206,7 +206,7 @@ impl Hub {
 
     /// Follows the store until that fails.
     async fn follow(&self) -> Result<()> {
-        let mut live: Live = self.store.subscribe().await?;
+        let mut live: EntryStream = self.store.subscribe().await?;
         self.catch_up().await?;
         self.primed.send_replace(true);
         info!(head = %self.head(), "following the store");
@@ -219,12 +219,12 @@ impl Hub {
                 biased;
                 entry = live.next() => match entry {
                     Some(entry) => self.take(entry?).await?,
-                    None => return Err(StoreError::Away("the subscription ended".to_owned())),
+                    None => return Err(StoreError::Unavailable("the subscription ended".to_owned())),
                 },
                 _ = checks.tick() => {
                     // What the store had at the last check must be here by now.
                     if expected > self.head() && self.store.has_between(self.head(), expected).await? {
-                        return Err(StoreError::Away(format!("the subscription missed {expected}")));
+                        return Err(StoreError::Unavailable(format!("the subscription missed {expected}")));
                     }
                     expected = self.store.head().await?;
                 }

@@ -192,7 +192,7 @@ impl Leader {
             }
         };
         if timeout(FEED_DEADLINE, caught_up).await.is_err() && self.store.has_between(self.feed.head(), head).await? {
-            return Err(StoreError::Away("the feed is not followed".to_owned()));
+            return Err(StoreError::Unavailable("the feed is not followed".to_owned()));
         }
         // What is held from a time that another leader covered would come after its place, and is not missing. The store may
         // have lost what covers it, and get it back from here.

@@ -67,5 +67,5 @@ impl Reads {
 }
 
 async fn take_place(places: Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    places.acquire_owned().await.map_err(|error| StoreError::Away(error.to_string()))
+    places.acquire_owned().await.map_err(|error| StoreError::Unavailable(error.to_string()))
 }

@@ -64,7 +64,7 @@ impl Writer<'_> {
                 None => self.restore(&lease, newest).await,
             },
             // The keeper finds out whose lease it is.
-            Err(error @ (StoreError::NotLeader | StoreError::Away(_))) => {
+            Err(error @ (StoreError::NotLeader | StoreError::Unavailable(_))) => {
                 debug!(%error, held = self.outbox.len(), "a tick is held");
                 sleep(self.options.retry()).await;
             }

@@ -1,6 +1,6 @@
-//! The embedded store: one process, nothing outside it, gone with it.
+//! The embedded store: the feed of one process, kept in its memory only.
 
-use super::{Lease, Live, Options, Record, Result, Store, StoreError};
+use super::contract::{EntryStream, Lease, Options, Record, Result, Store, StoreError};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 /// A feed in this process's memory.
 pub struct Memory {
     options: Options,
-    /// A std mutex: it is held for a few map operations and never across an await.
+    /// A std mutex, held for a few map operations and never across an await.
     kept: Mutex<Kept>,
     live: broadcast::Sender<Entry>,
 }
@@ -22,16 +22,16 @@ pub struct Memory {
 struct Kept {
     entries: BTreeMap<TickId, Entry>,
     lease: Option<(Lease, Instant)>,
-    /// The number of the newest record, and its place.
+    /// The number of the newest record, and the id that it got.
     record: (u64, TickId),
-    /// The last id that each client was sent, and when that was told.
+    /// The last id that each client was sent, and when it was saved.
     clients: HashMap<String, (TickId, Instant)>,
 }
 
-/// The most clients that are remembered; beyond that the older half is forgotten.
+/// The most clients that are remembered. Above it the half that was saved longest ago is dropped.
 const MOST_CLIENTS: usize = 100_000;
 
-/// Entries a follower may be behind before its stream ends; it then reads the history again.
+/// Entries that a subscriber may lag behind before its stream ends; it then reads the history.
 const LIVE_BUFFER: usize = 1024;
 
 impl Memory {
@@ -44,7 +44,7 @@ impl Memory {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The feed, for a writer whose lease still runs.
+    /// Locks the feed for a writer, if `lease` is still valid.
     fn writable(&self, lease: &Lease) -> Result<MutexGuard<'_, Kept>> {
         let kept = self.kept();
         match &kept.lease {
@@ -88,9 +88,9 @@ impl Store for Memory {
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
         let mut kept = self.writable(lease)?;
         let prev = kept.head();
-        let (newest, place) = kept.record;
+        let (newest, id) = kept.record;
         if record.number <= newest {
-            let done = kept.entries.get(&place).filter(|_| record.number == newest);
+            let done = kept.entries.get(&id).filter(|_| record.number == newest);
             return done.cloned().ok_or(StoreError::NotLeader);
         }
         if seen > prev {
@@ -101,7 +101,7 @@ impl Store for Memory {
         kept.entries.insert(id, entry.clone());
         kept.record = (record.number, id);
         kept.entries = kept.entries.split_off(&id.minus(self.options.retention));
-        // Sent under the lock, so that followers get entries in the order of their ids. Nobody listening is no error.
+        // Sent under the lock, so that subscribers get entries in the order of their ids. No subscriber is no error.
         self.live.send(entry.clone()).ok();
         Ok(entry)
     }
@@ -147,26 +147,26 @@ impl Store for Memory {
         let mut kept = self.kept();
         kept.clients.extend(sent.iter().map(|(client, id)| (client.clone(), (*id, now))));
         if kept.clients.len() > MOST_CLIENTS {
-            let mut times: Vec<_> = kept.clients.values().map(|(_, told)| *told).collect();
+            let mut times: Vec<_> = kept.clients.values().map(|(_, saved_at)| *saved_at).collect();
             let (_, middle, _) = times.select_nth_unstable(MOST_CLIENTS / 2);
             let middle = *middle;
-            kept.clients.retain(|_, (_, told)| *told > middle);
+            kept.clients.retain(|_, (_, saved_at)| *saved_at > middle);
         }
         Ok(())
     }
 
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
-        let place = self.kept().clients.get(client).copied();
-        Ok(place.filter(|(_, told)| told.elapsed() < self.options.retention).map(|(id, _)| id))
+        let last = self.kept().clients.get(client).copied();
+        Ok(last.filter(|(_, saved_at)| saved_at.elapsed() < self.options.retention).map(|(id, _)| id))
     }
 
-    async fn subscribe(&self) -> Result<Live> {
+    async fn subscribe(&self) -> Result<EntryStream> {
         let receiver = self.live.subscribe();
-        // A follower that fell out of the buffer has missed something, so its stream ends.
-        let follow = |mut receiver: broadcast::Receiver<Entry>| async {
+        // A subscriber that lagged behind the buffer has missed entries, so its stream ends.
+        let next = |mut receiver: broadcast::Receiver<Entry>| async {
             let entry = receiver.recv().await.ok()?;
             Some((Ok(entry), receiver))
         };
-        Ok(stream::unfold(receiver, follow).boxed())
+        Ok(stream::unfold(receiver, next).boxed())
     }
 }

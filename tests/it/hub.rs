@@ -4,7 +4,7 @@ use crate::support::{soon, until};
 use async_trait::async_trait;
 use btcfeed::feed::{Entry, Event, Feed, State, Status};
 use btcfeed::hub::{Hub, Options};
-use btcfeed::store::{self, Lease, Live, Memory, Record, Result, Store, StoreError};
+use btcfeed::store::{self, EntryStream, Lease, Memory, Record, Result, Store, StoreError};
 use btcfeed::tick::{Currencies, TickId};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -29,7 +29,7 @@ struct Lossy {
 
 impl Lossy {
     fn here(&self) -> Result<&Memory> {
-        if self.away.load(Relaxed) { Err(StoreError::Away("cut".into())) } else { Ok(&self.store) }
+        if self.away.load(Relaxed) { Err(StoreError::Unavailable("cut".into())) } else { Ok(&self.store) }
     }
 }
 
@@ -72,7 +72,7 @@ impl Store for Lossy {
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
         self.here()?.recall(client).await
     }
-    async fn subscribe(&self) -> Result<Live> {
+    async fn subscribe(&self) -> Result<EntryStream> {
         let losing = self.losing.clone();
         self.subscriptions.fetch_add(1, Relaxed);
         let live = self.here()?.subscribe().await?;

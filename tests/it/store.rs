@@ -1,11 +1,13 @@
-//! What a store must do, written once and run on both.
+//! The contract of a store, written once and run on each store.
 
+use crate::support::proxy::Proxy;
 use crate::support::redis::Redis as Server;
 use crate::support::soon;
 use btcfeed::feed::{Entry, Event};
-use btcfeed::store::{Lease, Memory, Options, Record, Redis, Store, StoreError};
+use btcfeed::store::{HISTORY_READERS, Lease, Memory, Options, Record, Redis, Store, StoreError};
 use btcfeed::tick::{Currency, Tick, TickId};
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,20 +21,20 @@ fn tick(price: &str) -> Record {
     Record::now(Event::Tick { tick: Tick { prices, sources }, outages: vec![] })
 }
 
-/// A tick that was agreed on `ago`.
+/// A tick from `ago` before now.
 fn earlier(price: &str, ago: Duration) -> Record {
     Record { at: Instant::now().checked_sub(ago).unwrap(), ..tick(price) }
 }
 
 async fn lease(store: &dyn Store) -> Lease {
-    store.acquire("a").await.unwrap().expect("nobody has it")
+    store.acquire("a").await.unwrap().expect("the lease is free")
 }
 
 async fn append(store: &dyn Store, lease: &Lease, price: &str) -> Entry {
     store.append(lease, &tick(price), TickId::ZERO).await.unwrap()
 }
 
-/// An entry from a store that has since lost it.
+/// An entry that the store has lost.
 fn lost(id: TickId, prev: TickId) -> Arc<Entry> {
     Arc::new(Entry { id, prev, event: tick("1").event })
 }
@@ -43,7 +45,7 @@ async fn ids(store: &dyn Store, after: TickId, until: TickId, limit: usize) -> V
     store.range(after, until, limit).await.unwrap().iter().map(|entry| entry.id).collect()
 }
 
-async fn entries_come_back_in_order_and_each_names_the_one_before(store: &dyn Store) {
+async fn entries_are_ordered_and_chained(store: &dyn Store) {
     let lease = lease(store).await;
     let mut before = TickId::ZERO;
     for price in ["97116.17", "97116.10", "97000"] {
@@ -58,13 +60,13 @@ async fn entries_come_back_in_order_and_each_names_the_one_before(store: &dyn St
     assert_eq!(store.head().await.unwrap(), before);
 }
 
-async fn an_id_is_the_moment_of_its_tick_and_ids_increase_when_the_clock_stands_still_or_runs_back(store: &dyn Store) {
+async fn ids_are_moments_and_always_increase(store: &dyn Store) {
     let lease = lease(store).await;
     let record = earlier("1", Duration::from_secs(60));
     let held = store.append(&lease, &record, TickId::ZERO).await.unwrap();
     let age = TickId::now().since(held.id);
     assert!((59..62).contains(&age.as_secs()), "a tick that was held for a minute keeps its time, not {age:?}");
-    // All at one moment.
+    // Records of one moment.
     let at = Instant::now();
     let mut before = held.id;
     for _ in 0..20 {
@@ -72,7 +74,7 @@ async fn an_id_is_the_moment_of_its_tick_and_ids_increase_when_the_clock_stands_
         assert!(entry.id > before);
         before = entry.id;
     }
-    // The clock was ahead by an hour when the newest entry was made.
+    // The clock was an hour ahead when the newest entry was written.
     let ahead = TickId::now().plus(Duration::from_secs(3600));
     store.restore(&lease, &[lost(ahead, before)]).await.unwrap();
     for expected in [ahead.next(), ahead.next().next()] {
@@ -80,13 +82,13 @@ async fn an_id_is_the_moment_of_its_tick_and_ids_increase_when_the_clock_stands_
     }
 }
 
-async fn only_the_lease_that_runs_can_write(store: &dyn Store) {
+async fn only_the_valid_lease_can_write(store: &dyn Store) {
     let first = lease(store).await;
-    assert_eq!(store.acquire("b").await.unwrap(), None, "it is taken");
+    assert_eq!(store.acquire("b").await.unwrap(), None, "another holder has it");
     append(store, &first, "1").await;
     store.renew(&first).await.unwrap();
-    // Its holder is paused for longer than it lasts, and somebody else takes it.
-    let second = soon("the lease to run out", async {
+    // Its holder is paused for longer than the lease lasts, and another one acquires it.
+    let second = soon("the lease to expire", async {
         loop {
             if let Some(lease) = store.acquire("b").await.unwrap() {
                 break lease;
@@ -101,12 +103,12 @@ async fn only_the_lease_that_runs_can_write(store: &dyn Store) {
     assert!(matches!(store.restore(&first, &[lost(head.next(), head)]).await, Err(StoreError::NotLeader)));
     store.release(&first).await.unwrap();
     append(store, &second, "4").await;
-    assert_eq!(store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap().len(), 3, "the paused one wrote nothing");
+    assert_eq!(store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap().len(), 3, "the paused holder wrote nothing");
 }
 
-async fn a_lease_that_ran_out_is_refused_also_where_nobody_took_it(store: &dyn Store) {
+async fn expired_lease_is_rejected_if_still_free(store: &dyn Store) {
     let first = lease(store).await;
-    soon("the lease to run out", async {
+    soon("the lease to expire", async {
         while store.append(&first, &tick("1"), TickId::ZERO).await.is_ok() {
             sleep(Duration::from_millis(50)).await;
         }
@@ -114,30 +116,30 @@ async fn a_lease_that_ran_out_is_refused_also_where_nobody_took_it(store: &dyn S
     .await;
     assert!(matches!(store.renew(&first).await, Err(StoreError::NotLeader)));
     let again = store.acquire("a").await.unwrap().expect("it is free");
-    assert_ne!(again, first, "the same holder's next lease is another one");
+    assert_ne!(again, first, "the same holder gets a new lease");
     assert!(matches!(store.append(&first, &tick("1"), TickId::ZERO).await, Err(StoreError::NotLeader)));
 }
 
-async fn a_released_lease_is_free_at_once(store: &dyn Store) {
+async fn released_lease_is_free_immediately(store: &dyn Store) {
     let first = lease(store).await;
     store.release(&first).await.unwrap();
     assert!(store.acquire("b").await.unwrap().is_some());
 }
 
-async fn an_append_that_is_asked_for_again_is_done_once(store: &dyn Store) {
+async fn retried_append_happens_once(store: &dyn Store) {
     let lease = lease(store).await;
     append(store, &lease, "1").await;
     let record = tick("2");
     let done = store.append(&lease, &record, TickId::ZERO).await.unwrap();
     assert_eq!(store.append(&lease, &record, TickId::ZERO).await.unwrap(), done);
     assert_eq!(store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap().len(), 2);
-    assert_eq!(append(store, &lease, "2").await.prev, done.id, "the same price again is another tick");
-    // What was sent first arrives late, when more has been written since.
+    assert_eq!(append(store, &lease, "2").await.prev, done.id, "a new record with the same price is a new tick");
+    // The first attempt arrives late, after a newer record.
     store.append(&lease, &record, TickId::ZERO).await.unwrap_err();
     assert_eq!(store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap().len(), 3);
 }
 
-async fn a_range_has_both_its_bounds_and_a_limit(store: &dyn Store) {
+async fn range_respects_bounds_and_limit(store: &dyn Store) {
     let lease = lease(store).await;
     let mut all = Vec::new();
     for _ in 0..5 {
@@ -145,12 +147,12 @@ async fn a_range_has_both_its_bounds_and_a_limit(store: &dyn Store) {
     }
     assert_eq!(ids(store, TickId::ZERO, EVERYTHING, 10).await, all);
     assert_eq!(ids(store, all[1], all[3], 10).await, all[2..=3], "after excludes, until includes");
-    assert_eq!(ids(store, all[0].before(), EVERYTHING, 2).await, all[..2], "the oldest ones");
+    assert_eq!(ids(store, all[0].before(), EVERYTHING, 2).await, all[..2], "the oldest entries first");
     assert!(ids(store, all[4], EVERYTHING, 10).await.is_empty());
     assert!(ids(store, all[3], all[1], 10).await.is_empty());
 }
 
-async fn the_nth_is_the_last_of_a_range_that_has_so_many(store: &dyn Store) {
+async fn nth_is_the_last_id_of_a_range_of_n(store: &dyn Store) {
     let lease = lease(store).await;
     for _ in 0..5 {
         append(store, &lease, "1").await;
@@ -164,7 +166,7 @@ async fn the_nth_is_the_last_of_a_range_that_has_so_many(store: &dyn Store) {
     }
 }
 
-async fn what_is_older_than_the_retention_goes_with_the_next_append(store: &dyn Store) {
+async fn append_trims_entries_past_the_retention(store: &dyn Store) {
     let lease = lease(store).await;
     let now = TickId::now();
     let old = [now.minus(OPTIONS.retention * 2), now.minus(OPTIONS.retention).plus(Duration::from_secs(60))];
@@ -174,19 +176,19 @@ async fn what_is_older_than_the_retention_goes_with_the_next_append(store: &dyn 
     assert_eq!(ids(store, TickId::ZERO, EVERYTHING, 10).await, [old[1], new]);
 }
 
-async fn a_follower_gets_what_is_appended_after_it_came(store: &dyn Store) {
+async fn subscriber_gets_every_later_append(store: &dyn Store) {
     let lease = lease(store).await;
     append(store, &lease, "1").await;
     let mut live = [store.subscribe().await.unwrap(), store.subscribe().await.unwrap()];
     let appended = [append(store, &lease, "2").await, append(store, &lease, "3").await];
-    for follower in &mut live {
+    for subscriber in &mut live {
         for entry in &appended {
-            assert_eq!(soon("an entry", follower.next()).await.unwrap().unwrap(), *entry);
+            assert_eq!(soon("an entry", subscriber.next()).await.unwrap().unwrap(), *entry);
         }
     }
 }
 
-async fn a_store_that_lost_its_tail_says_so_and_takes_it_back(store: &dyn Store) {
+async fn lost_entries_are_reported_and_restored(store: &dyn Store) {
     let lease = lease(store).await;
     let kept = append(store, &lease, "1").await.id;
     let seen = [kept.next(), kept.next().next()];
@@ -199,10 +201,10 @@ async fn a_store_that_lost_its_tail_says_so_and_takes_it_back(store: &dyn Store)
     assert_eq!(entry.prev, seen[1]);
     let all = store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap();
     assert_eq!(all.len(), 4);
-    assert!(all[1..3].iter().zip(&tail).all(|(restored, lost)| *restored == **lost), "as they were");
+    assert!(all[1..3].iter().zip(&tail).all(|(restored, lost)| *restored == **lost), "restored unchanged");
 }
 
-async fn a_client_is_remembered_at_the_last_place_that_was_told(store: &dyn Store) {
+async fn client_is_remembered_at_its_last_id(store: &dyn Store) {
     let place = |client: &str, ms| (client.to_owned(), TickId::from_ms(ms));
     assert_eq!(store.recall("a").await.unwrap(), None);
     store.remember(&[place("a", 5), place("b", 6), place("a", 7)]).await.unwrap();
@@ -212,7 +214,7 @@ async fn a_client_is_remembered_at_the_last_place_that_was_told(store: &dyn Stor
     assert_eq!(store.recall("b").await.unwrap(), Some(TickId::from_ms(4)));
 }
 
-/// Runs each promise on a memory store and on a Redis store of its own.
+/// Runs each promise on a memory store and on a Redis store of its own server.
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
         mod memory {
@@ -233,22 +235,22 @@ macro_rules! contract {
 }
 
 contract! {
-    entries_come_back_in_order_and_each_names_the_one_before,
-    an_id_is_the_moment_of_its_tick_and_ids_increase_when_the_clock_stands_still_or_runs_back,
-    only_the_lease_that_runs_can_write,
-    a_lease_that_ran_out_is_refused_also_where_nobody_took_it,
-    a_released_lease_is_free_at_once,
-    an_append_that_is_asked_for_again_is_done_once,
-    a_range_has_both_its_bounds_and_a_limit,
-    the_nth_is_the_last_of_a_range_that_has_so_many,
-    what_is_older_than_the_retention_goes_with_the_next_append,
-    a_follower_gets_what_is_appended_after_it_came,
-    a_store_that_lost_its_tail_says_so_and_takes_it_back,
-    a_client_is_remembered_at_the_last_place_that_was_told,
+    entries_are_ordered_and_chained,
+    ids_are_moments_and_always_increase,
+    only_the_valid_lease_can_write,
+    expired_lease_is_rejected_if_still_free,
+    released_lease_is_free_immediately,
+    retried_append_happens_once,
+    range_respects_bounds_and_limit,
+    nth_is_the_last_id_of_a_range_of_n,
+    append_trims_entries_past_the_retention,
+    subscriber_gets_every_later_append,
+    lost_entries_are_reported_and_restored,
+    client_is_remembered_at_its_last_id,
 }
 
 #[tokio::test]
-async fn every_key_of_a_feed_has_the_same_hash_tag() {
+async fn all_keys_of_a_feed_share_a_hash_tag() {
     let server = Server::start().await;
     let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
     let lease = lease(&store).await;
@@ -260,11 +262,55 @@ async fn every_key_of_a_feed_has_the_same_hash_tag() {
 }
 
 #[tokio::test]
-async fn a_client_is_forgotten_with_the_ticks_that_it_has_not_seen() {
+async fn client_is_forgotten_after_the_retention() {
     let server = Server::start().await;
     let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
     store.remember(&[("a".to_owned(), TickId::from_ms(1))]).await.unwrap();
     let mut ttl = ::redis::cmd("PTTL");
     let ttl_ms: u64 = ttl.arg("{shop}:client:a").query_async(&mut server.connection().await).await.unwrap();
     assert!((3_590_000..=3_600_000).contains(&ttl_ms), "{ttl_ms}");
+}
+
+#[tokio::test]
+async fn closed_history_connections_are_replaced() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "test", OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    append(&store, &lease, "1").await;
+    let mut admin = server.connection().await;
+    for _ in 0..3 {
+        assert_eq!(store.newest(10).await.unwrap().len(), 1);
+        // As the setting `timeout` of Redis does with connections that are idle.
+        let mut kill = ::redis::cmd("CLIENT");
+        let closed: u64 = kill.arg("KILL").arg("TYPE").arg("normal").query_async(&mut admin).await.unwrap();
+        assert!(closed > 0, "the read left a connection open");
+    }
+}
+
+#[tokio::test]
+async fn read_survives_a_break_at_any_byte() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "test", OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    append(&store, &lease, "1").await;
+    let proxy = Proxy::start(server.port).await;
+    let reader = Redis::new(&proxy.url(), "test", OPTIONS).unwrap();
+    for bytes in 1..300 {
+        // The connection exists, so what breaks is the check of the pool or the answer to the read.
+        assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1);
+        proxy.tear_after(bytes);
+        assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1, "after {bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn hanging_history_connections_are_replaced() {
+    let server = Server::start().await;
+    let proxy = Proxy::start(server.port).await;
+    let store = Redis::new(&proxy.url(), "test", OPTIONS).unwrap();
+    let reads = || join_all((0..HISTORY_READERS + 1).map(|_| store.newest(10)));
+    assert!(reads().await.iter().all(Result::is_ok));
+    assert_eq!(proxy.open(), HISTORY_READERS + 1, "each read has a connection of its own");
+    proxy.freeze();
+    soon("a read to succeed", async { while store.newest(10).await.is_err() {} }).await;
 }

@@ -1,12 +1,12 @@
--- Gives an event its place in the feed: checks the lease, makes the id, keeps, trims, publishes. One step for everybody.
+-- Appends an event in one atomic step: checks the lease, assigns the id, keeps the entry, trims old entries, publishes.
 -- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record)
--- ARGV: token, age_ms (how long ago it happened), seen (newest id the leader knows), retention_ms, writer, number, channel,
---       body (the event's JSON without its opening brace)
+-- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
+--       channel, body (the event's JSON without its opening brace)
 -- Returns {'done', entry} | {'refused'} | {'behind', newest id}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
--- A writer numbers its records upwards. One that was written is not written again: the leader asks a second time where an
--- answer got lost, and what it sent the first time may still be on its way.
+-- A writer numbers its records upwards, and each is written once. After a lost answer the leader sends a record again, and
+-- the first attempt may still be on its way.
 local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id')
 if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
   local done = redis.call('ZRANGEBYSCORE', KEYS[2], record[3], record[3])
@@ -22,10 +22,10 @@ if tonumber(ARGV[3]) > prev then return {'behind', string.format('%d', prev)} en
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id = math.max(now - tonumber(ARGV[2]), prev + 1)
-local place = string.format('%d', id)
+local score = string.format('%d', id)
 local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
-redis.call('ZADD', KEYS[2], place, entry)
-redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', place)
+redis.call('ZADD', KEYS[2], score, entry)
+redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%d', id - tonumber(ARGV[4])))
 redis.call('PUBLISH', ARGV[7], entry)
 return {'done', entry}

@@ -1,4 +1,4 @@
--- Makes the lease last its full time again, if it is still ours.
+-- Extends the lease to its full time to live if it still has this token.
 -- KEYS: lease    ARGV: token, ttl_ms
 -- Returns {'done'} | {'refused'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end

@@ -1,6 +1,6 @@
--- Puts back entries that a failover lost, as they were. Nothing is published: whoever misses one of them notices by the
+-- Puts back entries that a failover lost, unchanged. Nothing is published: a replica that misses one of them notices by the
 -- next entry's prev and reads the history.
--- KEYS: lease, ticks    ARGV: token, then id and entry in turn
+-- KEYS: lease, ticks    ARGV: token, then pairs of id and entry
 -- Returns {'done'} | {'refused'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 for i = 2, #ARGV, 2 do

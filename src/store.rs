@@ -1,0 +1,11 @@
+//! The writable feed and its lease, behind one trait.
+//!
+//! [`Store`] states what every store promises. [`Memory`] serves one process, [`Redis`] any number of replicas.
+
+mod contract;
+mod memory;
+mod redis;
+
+pub use contract::{EntryStream, HISTORY_READERS, Lease, Options, Record, Result, Store, StoreError};
+pub use memory::Memory;
+pub use redis::Redis;

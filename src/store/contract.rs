@@ -1,0 +1,143 @@
+//! The contract of a store: one writable feed, and the lease, a time-limited right to write it.
+//!
+//! Every store keeps these promises, and the same tests (`tests/it/store.rs`) check each of them:
+//!
+//! - **Only the store orders.** [`Store::append`] checks the lease, assigns the id, keeps the entry, trims old entries and
+//!   publishes, in one atomic step. Ids strictly increase, even if the clock stands still or runs backwards, and each
+//!   entry's `prev` is the id of the entry before it.
+//! - **An expired lease cannot write**, whatever its holder believes: the store checks it, not a replica's clock.
+//! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets the
+//!   entry that the first attempt created. If an attempt arrives after newer records, it is rejected.
+//! - **A store that lost its newest entries says so.** An append by a leader that has seen later entries than the store
+//!   still has is rejected with [`StoreError::Behind`]. The leader restores them and retries.
+
+use crate::feed::{Entry, Event};
+use crate::tick::TickId;
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// The most reads of the history that a hub runs at once on behalf of clients. A store that reads over connections keeps
+/// one for each, and one more for the hub's own reads.
+pub const HISTORY_READERS: usize = 4;
+
+/// The settings of every store.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// How long an entry is kept.
+    pub retention: Duration,
+    /// How long a lease lasts without a renewal.
+    pub lease_ttl: Duration,
+}
+
+/// The right to write, until it expires. Each grant has its own token, so a lease that was lost and acquired again is a
+/// different lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The value that the store compares; no two grants share it.
+    pub token: String,
+}
+
+impl Lease {
+    /// A lease for `holder` that has not been granted yet.
+    pub(super) fn new(holder: &str) -> Lease {
+        Lease { token: format!("{holder}/{}", Uuid::now_v7()) }
+    }
+}
+
+/// An event to append, with a number that makes retries harmless.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The event.
+    pub event: Event,
+    /// When it happened, on the monotonic clock. The id is that moment on the *store's* clock.
+    pub at: Instant,
+    /// The record's number in this process. Records are appended in this order, each once, however often the leader
+    /// retries.
+    pub number: u64,
+}
+
+/// The number of the next record of this process.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
+impl Record {
+    /// A record of an event that happens now.
+    pub fn now(event: Event) -> Record {
+        Record { event, at: Instant::now(), number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+/// The reason why a store rejected or failed a request.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The lease has expired, or another holder has it.
+    #[error("the lease is no longer held")]
+    NotLeader,
+    /// The store lost entries that the leader has seen. The id is the newest one that the store still has.
+    #[error("the store has no entry after {0}, but the leader has")]
+    Behind(TickId),
+    /// The store could not be reached or did not answer in time. It may or may not have carried out the request.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// The result of a request to a store.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Entries in the order in which they are appended. The stream ends, or yields an error, when it may have missed one.
+pub type EntryStream = BoxStream<'static, Result<Entry>>;
+
+/// A feed that can be written and read, with its lease.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Takes the lease for `holder`. Returns `None` if another lease is still valid.
+    async fn acquire(&self, holder: &str) -> Result<Option<Lease>>;
+
+    /// Extends the lease to its full time to live.
+    async fn renew(&self, lease: &Lease) -> Result<()>;
+
+    /// Gives the lease up, so that another replica can acquire it immediately. Does nothing if the lease has expired.
+    async fn release(&self, lease: &Lease) -> Result<()>;
+
+    /// Assigns an id to `record`, keeps it and publishes it. `seen` is the newest id that the leader knows of.
+    async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;
+
+    /// Puts lost entries back unchanged. Entries that the store still has are left as they are.
+    async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
+
+    /// Returns the time of the store's clock, from which ids are made.
+    async fn now(&self) -> Result<TickId>;
+
+    /// Returns the newest id, or zero if the feed is empty.
+    async fn head(&self) -> Result<TickId>;
+
+    /// Returns the oldest entries with `after < id <= until`, at most `limit`, oldest first. Fewer than `limit` means that
+    /// there are no more.
+    async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, if there are that many. An entry that
+    /// cannot be decoded counts, but is never returned; the next one that can be decoded is.
+    async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id))
+    }
+
+    /// Returns true if there is an entry with `after < id <= until` that can be decoded.
+    async fn has_between(&self, after: TickId, until: TickId) -> Result<bool> {
+        Ok(!self.range(after, until, 1).await?.is_empty())
+    }
+
+    /// Returns the newest `limit` entries, oldest first.
+    async fn newest(&self, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Saves the last id that each of these clients was sent, for as long as entries are kept.
+    async fn remember(&self, sent: &[(String, TickId)]) -> Result<()>;
+
+    /// Returns the last id that was saved for a client.
+    async fn recall(&self, client: &str) -> Result<Option<TickId>>;
+
+    /// Follows the feed: the stream yields every entry that is appended after this call has returned.
+    async fn subscribe(&self) -> Result<EntryStream>;
+}

@@ -1,0 +1,53 @@
+//! The connections that read the history: a pool, so that one long answer delays no other read, and no write.
+//!
+//! The pool checks a connection with PING before it hands it out. A connection that Redis closed while it was idle is
+//! replaced without an error. One that breaks after the check fails the first command; a read may safely run again, so the
+//! command is retried once on another connection.
+
+use super::connection::{ANSWER_DEADLINE, CONNECT_DEADLINE, connection_config, timed_out, unavailable};
+use crate::store::contract::{HISTORY_READERS, Result};
+use ::redis::{Client, Cmd, FromRedisValue, RedisError};
+use deadpool_redis::{Connection, Manager, Pool};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The time within which the pool must provide a connection: its turn, the check and a new connection if it needs one.
+const POOL_DEADLINE: Duration = CONNECT_DEADLINE.saturating_add(ANSWER_DEADLINE);
+
+/// The pool of connections for reads.
+pub(super) struct HistoryPool(Pool);
+
+impl HistoryPool {
+    /// A pool with a connection for each of the clients' reads and one for the hub's own. None is open yet.
+    pub(super) fn new(client: &Client) -> std::result::Result<HistoryPool, RedisError> {
+        let manager = Manager::new_with_config(client.get_connection_info().clone(), connection_config())?;
+        let pool = Pool::builder(manager).max_size(HISTORY_READERS + 1).build();
+        Ok(HistoryPool(pool.expect("only the pool's own timeouts, which are not set, could fail")))
+    }
+
+    /// Runs a command that only reads.
+    pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        let mut connection = self.connect().await?;
+        let mut answer = command.query_async(&mut connection).await;
+        if answer.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
+            discard(connection);
+            connection = self.connect().await?;
+            answer = command.query_async(&mut connection).await;
+        }
+        if answer.is_err() {
+            discard(connection);
+        }
+        answer.map_err(unavailable)
+    }
+
+    async fn connect(&self) -> Result<Connection> {
+        // The pool alone would wait without a limit.
+        let connection = timeout(POOL_DEADLINE, self.0.get()).await;
+        connection.map_err(timed_out("getting a connection"))?.map_err(unavailable)
+    }
+}
+
+/// Takes a connection out of the pool: after an error there is no telling what it still holds.
+fn discard(connection: Connection) {
+    drop(Connection::take(connection));
+}
