@@ -1,8 +1,8 @@
-//! The window: the newest entries in order, and for each view that somebody uses a tape of their bytes.
+//! The window: the newest entries in order, and their bytes in each view that is in use.
 //!
-//! A reader names the id it has and gets what stands after it, so replay and live are one and the same read.
+//! A reader names the last id that it has and gets the entries after it, so replay and live updates are the same read.
 
-use super::tape::{Numbered, Tape};
+use super::encoded_log::{EncodedLog, Numbered};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use crate::view::View;
@@ -12,51 +12,54 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The most entries in one read: of bytes that are handed out as they stand, and of entries that somebody looks at.
+/// The most entries in one read of bytes alone.
 const READ_ENTRIES: usize = 1024;
-const LOOK_ENTRIES: usize = 64;
+/// The most entries in one read of bytes with their entries, which the reader examines one by one.
+const EXAMINE_ENTRIES: usize = 64;
 
-/// What a session finds after its cursor.
+/// The entries after a session's cursor.
 #[derive(Debug)]
 pub enum Read<T = Bytes> {
-    /// Nothing: it is at the head.
+    /// No entry: the cursor is at the head.
     Nothing,
-    /// Entries that were in the feed but no longer in the window; the store may have them.
+    /// Entries that have left the window. The store may still have them.
     Older {
-        /// The window's first entry.
+        /// The first entry of the window.
         before: Arc<Entry>,
     },
-    /// Entries that follow on each other without a gap.
+    /// Consecutive entries without a gap.
     Batch {
-        /// The first of them.
+        /// The first entry.
         first: Arc<Entry>,
-        /// What they are in this view.
+        /// The entries, encoded in the view.
         items: Vec<T>,
-        /// The id of the last of them.
+        /// The id of the last entry.
         last: TickId,
     },
 }
 
+/// The newest entries of the feed.
 pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
-    /// How many entries were dropped at the front since the beginning: the number of the first one.
+    /// The number of the first entry: how many have been dropped at the front.
     first_number: u64,
-    /// The numbers of the entries that do not follow on the one before them here. There are next to none.
+    /// The numbers of the entries that do not continue the entry before them. There are hardly any.
     breaks: VecDeque<u64>,
-    /// The newest status among them: every client that says hello is told it.
+    /// The newest status among the entries. Every client that asks for `hello` gets it.
     status: Option<Arc<Entry>>,
     capacity: usize,
     retention: Duration,
-    /// Whether the store has nothing older than the window.
+    /// True if the store has no entry older than the window.
     complete: bool,
-    tapes: Box<[Mutex<Tape>]>,
+    /// The encoded entries, by [`View::index`].
+    encoded: Box<[Mutex<EncodedLog>]>,
 }
 
 impl Window {
     pub(super) fn new(capacity: usize, retention: Duration) -> Window {
-        let tapes = (0..View::COUNT).map(|_| Mutex::default()).collect();
+        let encoded = (0..View::COUNT).map(|_| Mutex::default()).collect();
         let (entries, breaks) = (VecDeque::new(), VecDeque::new());
-        Window { entries, first_number: 0, breaks, status: None, capacity, retention, complete: true, tapes }
+        Window { entries, first_number: 0, breaks, status: None, capacity, retention, complete: true, encoded }
     }
 
     pub(super) fn set_complete(&mut self, complete: bool) {
@@ -67,7 +70,7 @@ impl Window {
         self.entries.back().map_or(TickId::ZERO, |entry| entry.id)
     }
 
-    /// Adds an entry at the end, unless it or a later one is known, and drops what is too many or too old.
+    /// Adds an entry at the end, unless its id is not above the head, and drops entries over the capacity or the retention.
     pub(super) fn push(&mut self, entry: Entry) {
         if entry.id <= self.head() {
             return;
@@ -90,10 +93,10 @@ impl Window {
         }
     }
 
-    /// Has the tapes drop what has left the window, also those that nobody reads any more.
+    /// Drops the encoded bytes of entries that have left the window, in views that are no longer read, too.
     pub(super) fn trim(&mut self) {
-        for tape in &mut self.tapes {
-            tape.get_mut().unwrap_or_else(PoisonError::into_inner).drop_before(self.first_number);
+        for log in &mut self.encoded {
+            log.get_mut().unwrap_or_else(PoisonError::into_inner).drop_before(self.first_number);
         }
     }
 
@@ -108,39 +111,39 @@ impl Window {
         }
     }
 
-    /// The place of the first entry after `id`.
-    fn place_after(&self, id: TickId) -> usize {
+    /// Returns the index of the first entry after `id`.
+    fn index_after(&self, id: TickId) -> usize {
         if id >= self.head() { self.entries.len() } else { self.entries.partition_point(|entry| entry.id <= id) }
     }
 
-    /// Whether entries between `id` and the window's first may be in the store.
-    fn begins_too_late(&self, id: TickId) -> Option<&Arc<Entry>> {
+    /// Returns the first entry if the store may have entries between `id` and it.
+    fn starts_too_late(&self, id: TickId) -> Option<&Arc<Entry>> {
         self.entries.front().filter(|first| !self.complete && first.prev > id)
     }
 
-    /// What stands after `cursor`: the bytes in `view`, in pieces of many entries.
+    /// Returns the entries after `cursor` as bytes in `view`, in slices of many entries.
     pub(super) fn read(&self, view: View, cursor: TickId) -> Read {
-        self.run_after(cursor, READ_ENTRIES, |numbers| self.tape(view).read(view, self.numbered(), numbers))
+        self.run_after(cursor, READ_ENTRIES, |numbers| self.encoded(view).read(view, self.numbered(), numbers))
     }
 
-    /// What stands after `cursor`: every entry with its bytes in `view`.
+    /// Returns each entry after `cursor` with its bytes in `view`.
     pub(super) fn read_entries(&self, view: View, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
-        self.run_after(cursor, LOOK_ENTRIES, |numbers| {
-            let (mut tape, window) = (self.tape(view), self.numbered());
-            let with_bytes = |number| Some((window.get(number)?.clone(), tape.entry(view, window, number)));
+        self.run_after(cursor, EXAMINE_ENTRIES, |numbers| {
+            let (mut log, window) = (self.encoded(view), self.numbered());
+            let with_bytes = |number| Some((window.get(number)?.clone(), log.entry(view, window, number)));
             numbers.filter_map(with_bytes).collect()
         })
     }
 
-    /// Reads entries after `cursor` that follow on each other, `most` of them. A chain that is broken behind them is for the
-    /// next read, whose reader compares its cursor with the first entry.
+    /// Reads at most `most` consecutive entries after `cursor`, up to a break in the chain. The next read starts behind the
+    /// break, and its reader notices it by comparing its cursor with the first entry.
     fn run_after<T>(&self, cursor: TickId, most: usize, items: impl FnOnce(Range<u64>) -> Vec<T>) -> Read<T> {
-        if let Some(before) = self.begins_too_late(cursor) {
+        if let Some(before) = self.starts_too_late(cursor) {
             return Read::Older { before: before.clone() };
         }
-        let place = self.place_after(cursor);
-        let Some(first) = self.entries.get(place) else { return Read::Nothing };
-        let (window, start) = (self.numbered(), self.first_number + place as u64);
+        let index = self.index_after(cursor);
+        let Some(first) = self.entries.get(index) else { return Read::Nothing };
+        let (window, start) = (self.numbered(), self.first_number + index as u64);
         let broken = self.breaks.iter().copied().find(|number| *number > start);
         let end = broken.unwrap_or(window.end()).min(start + most as u64);
         let last = window.get(end - 1).map_or(first.id, |last| last.id);
@@ -151,38 +154,38 @@ impl Window {
         Numbered { first: self.first_number, entries: &self.entries }
     }
 
-    fn tape(&self, view: View) -> MutexGuard<'_, Tape> {
-        self.tapes[view.index()].lock().unwrap_or_else(PoisonError::into_inner)
+    fn encoded(&self, view: View) -> MutexGuard<'_, EncodedLog> {
+        self.encoded[view.index()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The entries with `after < id <= until`, at most `limit`; `None` if the window begins too late to tell.
+    /// Returns the entries with `after < id <= until`, at most `limit`, or `None` if the store may have earlier ones.
     pub(super) fn range(&self, after: TickId, until: TickId, limit: usize) -> Option<Vec<Arc<Entry>>> {
-        if self.begins_too_late(after).is_some() {
+        if self.starts_too_late(after).is_some() {
             return None;
         }
         Some(self.held(after, until, limit))
     }
 
-    /// Whether everything after `id` is here, as far as it is anywhere.
+    /// Returns true if the store has no entry after `id` that has left the window.
     pub(super) fn reaches(&self, id: TickId) -> bool {
-        self.begins_too_late(id).is_none()
+        self.starts_too_late(id).is_none()
     }
 
-    /// The id of the `n`th entry here with `after < id <= until`, if there are so many.
+    /// Returns the id of the `n`th entry here with `after < id <= until`, counted from one, if there are that many.
     pub(super) fn nth(&self, after: TickId, until: TickId, n: usize) -> Option<TickId> {
-        let found = self.entries.get(self.place_after(after) + n - 1).map(|entry| entry.id);
+        let found = self.entries.get(self.index_after(after) + n - 1).map(|entry| entry.id);
         found.filter(|id| *id <= until)
     }
 
-    /// The entries with `after < id <= until` that are here, at most `limit`.
+    /// Returns the entries here with `after < id <= until`, at most `limit`.
     pub(super) fn held(&self, after: TickId, until: TickId, limit: usize) -> Vec<Arc<Entry>> {
-        let entries = self.entries.range(self.place_after(after)..);
+        let entries = self.entries.range(self.index_after(after)..);
         entries.take_while(|entry| entry.id <= until).take(limit).cloned().collect()
     }
 
-    /// The last entry up to `until`, if all between `after` and it are here and follow on each other.
+    /// Returns the last id up to `until` if the window has an unbroken chain from `after` to it.
     pub(super) fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
-        let mut part = self.entries.range(self.place_after(after)..).take_while(|entry| entry.id <= until);
+        let mut part = self.entries.range(self.index_after(after)..).take_while(|entry| entry.id <= until);
         if !self.reaches(after) {
             return None;
         }
@@ -190,14 +193,14 @@ impl Window {
     }
 
     pub(super) fn after(&self, id: TickId) -> Vec<Arc<Entry>> {
-        self.entries.range(self.place_after(id)..).cloned().collect()
+        self.entries.range(self.index_after(id)..).cloned().collect()
     }
 
     pub(super) fn status(&self) -> Option<Arc<Entry>> {
         self.status.clone()
     }
 
-    /// The id before the newest `count` entries that are `wanted`, if there are as many here.
+    /// Returns the id before the newest `count` entries that are `wanted`, if there are that many here.
     pub(super) fn before_newest(&self, count: usize, wanted: &dyn Fn(&Entry) -> bool) -> Option<TickId> {
         self.entries.iter().rev().filter(|entry| wanted(entry)).nth(count.checked_sub(1)?).map(|entry| entry.prev)
     }
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_begins_after_the_cursor_and_goes_on_to_the_head() {
+    fn read_starts_after_the_cursor() {
         let window = window(100, 1..=10);
         assert_eq!(batch(&window, 0), (10, 10, 100));
         assert_eq!(batch(&window, 70), (80, 3, 100));
@@ -252,13 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_replay_is_read_in_parts() {
+    fn long_replay_is_read_in_parts() {
         let window = window(2000, 1..=2000);
         let (_, entries, last) = batch(&window, 0);
         assert_eq!((entries, last), (READ_ENTRIES, READ_ENTRIES as u64 * 10));
         match window.read_entries(VIEW, TickId::from_ms(1000)) {
             Read::Batch { items, last, .. } => {
-                assert_eq!((items.len(), last.ms()), (LOOK_ENTRIES, 1000 + LOOK_ENTRIES as u64 * 10));
+                assert_eq!((items.len(), last.ms()), (EXAMINE_ENTRIES, 1000 + EXAMINE_ENTRIES as u64 * 10));
                 assert!(items.iter().all(|(entry, bytes)| VIEW.entry(entry) == *bytes));
             }
             other => panic!("{other:?}"),
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn everybody_gets_the_same_bytes() {
+    fn all_readers_share_the_same_bytes() {
         let window = window(100, 1..=10);
         let read = || match window.read(VIEW, TickId::ZERO) {
             Read::Batch { items, .. } => items.iter().map(|bytes| bytes.as_ptr()).collect::<Vec<_>>(),
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_dropped_entries_says_that_the_store_may_have_them() {
+    fn cursor_before_the_window_reads_older() {
         let mut window = window(5, 1..=10);
         let Read::Older { before } = window.read(VIEW, TickId::from_ms(20)) else { panic!("older") };
         assert_eq!((before.prev.ms(), before.id.ms()), (50, 60));
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_status_is_known_until_it_leaves_the_window() {
+    fn newest_status_is_kept_until_it_leaves() {
         let tick = |id| {
             let tick = crate::tick::Tick { prices: [].into(), sources: [].into() };
             let event = Event::Tick { tick, outages: vec![] };
@@ -296,20 +299,20 @@ mod tests {
         window.push(tick(30));
         assert_eq!(window.status().unwrap().id.ms(), 20);
         window.push(tick(40));
-        assert_eq!(window.status().unwrap().id.ms(), 20, "the older one has gone, this one is there");
+        assert_eq!(window.status().unwrap().id.ms(), 20, "the first entry has left, the status has not");
         window.push(tick(50));
         assert!(window.status().is_none());
     }
 
     #[test]
-    fn a_window_that_is_complete_begins_where_it_begins() {
+    fn complete_window_has_no_older_entries() {
         let mut window = window(100, 1..=10);
         window.push(entry(3_600_095, 100));
         assert_eq!(batch(&window, 0), (100, 2, 3_600_095));
     }
 
     #[test]
-    fn a_batch_ends_where_the_chain_is_broken() {
+    fn batch_ends_at_a_break_in_the_chain() {
         let mut window = window(100, 1..=3);
         window.push(entry(50, 40));
         assert_eq!(batch(&window, 10), (20, 2, 30));
@@ -317,9 +320,9 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_chained_only_if_all_of_it_is_here() {
+    fn chained_requires_the_whole_part() {
         let mut window = window(5, 1..=10);
-        assert_eq!(window.chained(TickId::from_ms(20), TickId::from_ms(40)), None, "all of it is before the window");
+        assert_eq!(window.chained(TickId::from_ms(20), TickId::from_ms(40)), None, "the part lies before the window");
         window.push(entry(150, 140));
         let chained = |after, until| window.chained(TickId::from_ms(after), TickId::from_ms(until)).map(TickId::ms);
         assert_eq!((chained(60, 100), chained(60, 95), chained(100, 100)), (Some(100), Some(90), Some(100)));

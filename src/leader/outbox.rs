@@ -1,4 +1,4 @@
-//! What was fetched and is not in the store yet, in order.
+//! The records that are not in the store yet, in order.
 
 use crate::feed::{Event, Status};
 use crate::store::Record;
@@ -7,10 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// The most records that are held: an hour and a half of ticks at one every five seconds. Beyond it the oldest go.
+/// The most records that are held: 83 minutes of ticks at one every five seconds. Above it the oldest is dropped.
 const MOST_HELD: usize = 1000;
 
-/// A bounded queue with one writer and one reader, which reads the first record as often as it must.
+/// A bounded queue with one producer and one consumer. The consumer may read the first record several times before it
+/// removes it.
 #[derive(Default)]
 pub(super) struct Outbox {
     held: Mutex<VecDeque<Record>>,
@@ -22,7 +23,7 @@ impl Outbox {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many are held.
+    /// Returns how many records are held.
     pub(super) fn len(&self) -> usize {
         self.held().len()
     }
@@ -31,14 +32,14 @@ impl Outbox {
     pub(super) fn push(&self, record: Record) {
         let mut held = self.held();
         if held.len() == MOST_HELD {
-            warn!(most = MOST_HELD, "too many ticks are held, dropping the oldest");
+            warn!(most = MOST_HELD, "the outbox is full, dropping the oldest record");
             held.pop_front();
         }
         held.push_back(record);
         self.pushed.notify_one();
     }
 
-    /// The first record, as soon as there is one.
+    /// Waits for the first record and returns a copy.
     pub(super) async fn first(&self) -> Record {
         loop {
             if let Some(record) = self.held().front() {
@@ -48,7 +49,7 @@ impl Outbox {
         }
     }
 
-    /// The newest status that is held.
+    /// Returns the newest status that is held.
     pub(super) fn last_status(&self) -> Option<Status> {
         let held = self.held();
         held.iter().rev().find_map(|record| match &record.event {
@@ -57,7 +58,7 @@ impl Outbox {
         })
     }
 
-    /// Takes out the first records for which `covered` is true, and returns how many.
+    /// Removes records from the front while `covered` is true, and returns how many.
     pub(super) fn drop_while(&self, covered: impl Fn(&Record) -> bool) -> usize {
         let mut held = self.held();
         let dropped = held.iter().take_while(|record| covered(record)).count();
@@ -65,8 +66,8 @@ impl Outbox {
         dropped
     }
 
-    /// Takes `record` out: it is written, or will never be.
-    pub(super) fn done(&self, record: &Record) {
+    /// Removes `record` after it was written.
+    pub(super) fn remove(&self, record: &Record) {
         self.held().retain(|held| held.number != record.number);
     }
 }
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_stays_until_it_is_done_and_a_full_outbox_drops_the_oldest() {
+    async fn full_outbox_drops_the_oldest_record() {
         let outbox = Outbox::default();
         for since in 0..=MOST_HELD as u64 {
             outbox.push(record(since));
@@ -92,7 +93,7 @@ mod tests {
         let first = outbox.first().await;
         assert_eq!(first.event, record(1).event);
         assert_eq!(outbox.first().await.number, first.number);
-        outbox.done(&first);
+        outbox.remove(&first);
         assert_eq!(outbox.first().await.event, record(2).event);
     }
 }

@@ -1,8 +1,8 @@
-//! Takes records from the outbox to the store, in order and each once.
+//! Writes the records of the outbox into the store, in order and each once.
 
-use super::keeper::Tenure;
+use super::options::Options;
 use super::outbox::Outbox;
-use super::{LastPrice, Options};
+use super::term::{LastPrice, Term};
 use crate::feed::{Entry, Event, Feed, Outage};
 use crate::store::{Lease, Record, Store, StoreError};
 use crate::tick::{Currency, Tick, TickId};
@@ -12,96 +12,98 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-/// The leader's way to the store.
+/// The part of a leader that writes.
 pub(super) struct Writer<'a> {
     pub(super) options: &'a Options,
     pub(super) store: &'a dyn Store,
     pub(super) feed: &'a dyn Feed,
-    pub(super) tenure: &'a Tenure,
+    pub(super) term: &'a Term,
     pub(super) outbox: &'a Outbox,
-    /// When each currency last had a price in the feed.
+    /// The newest price of each currency in the feed.
     pub(super) last_prices: BTreeMap<Currency, LastPrice>,
-    /// The last entry that was written, and when it happened.
+    /// The last entry that was written, with its moment on the monotonic clock.
     pub(super) anchor: &'a mut Option<(TickId, Instant)>,
-    /// What was written and has not come back through the feed yet: if the store loses it now, only we have it.
+    /// Entries that were written and have not come back through the feed yet. If the store loses them now, only this replica
+    /// has them.
     pub(super) unseen: Vec<Arc<Entry>>,
 }
 
 impl Writer<'_> {
-    /// Writes whatever comes, for ever.
+    /// Writes records as they come, and never returns.
     pub(super) async fn run(&mut self) {
         loop {
             self.write_first().await;
         }
     }
 
-    /// Writes what is held, and returns when nothing is.
-    pub(super) async fn empty(&mut self) {
+    /// Writes records until none is held.
+    pub(super) async fn flush(&mut self) {
         while self.outbox.len() > 0 {
             self.write_first().await;
         }
     }
 
-    /// Tries to write the first record; what fails is tried again with the next call.
+    /// Tries to write the first record. If that fails, the next call tries again.
     async fn write_first(&mut self) {
         let mut record = self.outbox.first().await;
         if let Event::Tick { tick, outages } = &mut record.event {
             *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after);
         }
-        let lease = self.tenure.lease();
+        let lease = self.term.lease();
         self.unseen.retain(|entry| entry.id > self.feed.head());
         let seen = self.unseen.last().map_or(self.feed.head(), |entry| entry.id);
         match self.store.append(&lease, &record, seen).await {
             Ok(entry) => {
-                self.outbox.done(&record);
-                self.written(&record, entry);
+                self.outbox.remove(&record);
+                self.note_written(&record, entry);
             }
-            Err(StoreError::Behind(newest)) => match self.known(&record) {
+            Err(StoreError::Behind(newest)) => match self.find_written(&record) {
                 Some(entry) => {
-                    self.outbox.done(&record);
-                    self.written(&record, Entry::clone(&entry));
+                    self.outbox.remove(&record);
+                    self.note_written(&record, Entry::clone(&entry));
                 }
                 None => self.restore(&lease, newest).await,
             },
-            // The keeper finds out whose lease it is.
+            // `LeaseRenewer` finds out who holds the lease.
             Err(error @ (StoreError::NotLeader | StoreError::Unavailable(_))) => {
-                debug!(%error, held = self.outbox.len(), "a tick is held");
-                sleep(self.options.retry()).await;
+                debug!(%error, held = self.outbox.len(), "holding a record");
+                sleep(self.options.retry_pause()).await;
             }
         }
     }
 
-    /// The entry that `record` became already, where the answer was lost, and then the store lost the entry itself. While the
-    /// tenure lasts nobody else has written what the feed has since.
-    fn known(&self, record: &Record) -> Option<Arc<Entry>> {
-        self.feed.after(self.tenure.newest()).into_iter().find(|entry| entry.event == record.event)
+    /// Returns the entry that an earlier attempt made of `record`, if its answer was lost and then the store lost the entry,
+    /// too. During a term only this replica writes, so an entry of the feed with the same event is that one.
+    fn find_written(&self, record: &Record) -> Option<Arc<Entry>> {
+        self.feed.after(self.term.newest()).into_iter().find(|entry| entry.event == record.event)
     }
 
-    fn written(&mut self, record: &Record, entry: Entry) {
+    fn note_written(&mut self, record: &Record, entry: Entry) {
         debug!(id = %entry.id, "written");
         *self.anchor = Some((entry.id, record.at));
-        self.tenure.wrote(entry.id);
+        self.term.set_newest(entry.id);
         for currency in entry.tick().into_iter().flat_map(|tick| tick.prices.keys()) {
             self.last_prices.insert(*currency, LastPrice { id: entry.id, at: record.at });
         }
         self.unseen.push(Arc::new(entry));
     }
 
-    /// Puts back what the store has lost after `newest`.
+    /// Puts back the entries after `newest`, which the store has lost.
     async fn restore(&self, lease: &Lease, newest: TickId) {
         let mut lost = self.feed.after(newest);
         lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
         match self.store.restore(lease, &lost).await {
-            Ok(()) => warn!(entries = lost.len(), after = %newest, "the store had lost entries, they are back"),
+            Ok(()) => warn!(entries = lost.len(), after = %newest, "restored entries that the store had lost"),
             Err(error) => {
-                warn!(%error, "the store has lost entries and does not take them back yet");
-                sleep(self.options.retry()).await;
+                warn!(%error, "cannot restore entries that the store has lost, retrying");
+                sleep(self.options.retry_pause()).await;
             }
         }
     }
 }
 
-/// The outages that end with `tick`, agreed at `at`: currencies that had no price for longer than `stale_after`.
+/// Returns the outages that end with `tick`, whose moment is `at`: one for each group of currencies that had no price for
+/// longer than `stale_after`.
 fn ended_outages(
     last_prices: &BTreeMap<Currency, LastPrice>,
     tick: &Tick,
@@ -130,10 +132,10 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// The one entry that this replica got.
-    struct Got(Arc<Entry>);
+    /// A copy of the feed with one entry.
+    struct OneEntry(Arc<Entry>);
 
-    impl Feed for Got {
+    impl Feed for OneEntry {
         fn head(&self) -> TickId {
             self.0.id
         }
@@ -146,17 +148,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tick_whose_answer_and_whose_entry_were_lost_stands_in_the_feed_once() {
+    async fn lost_answer_and_lost_entry_append_once() {
         let store = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
         let (lease, outbox, mut anchor) = (store.acquire("a").await.unwrap().unwrap(), Outbox::default(), None);
         for price in ["1", "2", "3"] {
             let prices = BTreeMap::from([(Currency::Usd, price.parse().unwrap())]);
             outbox.push(Record::now(Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages: vec![] }));
         }
-        // The first was written and published, its answer was lost, and then the store failed over to one that never had it.
+        // The first was written and published, its answer was lost, and the store failed over to a replica without it.
         let event = outbox.first().await.event;
-        let feed = Got(Arc::new(Entry { id: TickId::now(), prev: TickId::ZERO, event }));
-        let tenure = Tenure::new(lease, TickId::ZERO);
+        let feed = OneEntry(Arc::new(Entry { id: TickId::now(), prev: TickId::ZERO, event }));
+        let term = Term::new(lease, TickId::ZERO);
         let options = Options {
             replica: "a".to_owned(),
             interval: HOUR,
@@ -169,13 +171,13 @@ mod tests {
             options: &options,
             store: &store,
             feed: &feed,
-            tenure: &tenure,
+            term: &term,
             outbox: &outbox,
             last_prices: BTreeMap::new(),
             anchor: &mut anchor,
             unseen: Vec::new(),
         };
-        writer.empty().await;
+        writer.flush().await;
         let kept = store.newest(10).await.unwrap();
         let prices: Vec<_> =
             kept.iter().map(|entry| entry.tick().unwrap().prices[&Currency::Usd].to_string()).collect();
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_by_the_tick_that_ends_it_for_the_currencies_that_had_it() {
+    fn tick_reports_the_outages_that_it_ends() {
         let (now, id, seconds) = (Instant::now(), TickId::from_ms, Duration::from_secs);
         let at = |s| now + seconds(s);
         let prices = Currency::ALL.map(|currency| (currency, "1".parse().unwrap())).into();
@@ -197,6 +199,6 @@ mod tests {
         last.insert(Currency::Usd, LastPrice { id: id(20), at: at(10) });
         let euro = Outage { after: id(10), currencies: vec![Currency::Eur] };
         assert_eq!(ended_outages(&last, &tick, at(16), seconds(15)), [euro]);
-        assert_eq!(ended_outages(&BTreeMap::new(), &tick, at(16), seconds(15)), [], "a new feed has had no outage");
+        assert_eq!(ended_outages(&BTreeMap::new(), &tick, at(16), seconds(15)), [], "a new feed has no outage");
     }
 }

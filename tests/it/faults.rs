@@ -1,4 +1,4 @@
-//! Leaders die and pause, Redis goes and comes back, connections are cut or hang: each client still has every tick, once.
+//! Leaders die or pause, Redis stops and restarts, connections break or hang: each client still gets every tick once.
 
 use crate::support::exchange::Mode;
 use crate::support::proxy::Proxy;
@@ -9,35 +9,35 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// How late a tick may be where a busy machine holds everything up. Where one is lost with what was held, or with a leader,
-/// the pause is as long as the outage, which is longer than this.
+/// The longest pause between two ticks that a busy machine may cause. If a held tick is lost, the pause is as long as the
+/// outage, which is longer than this.
 const HICCUP: Duration = Duration::from_secs(3);
 
-/// What a busy machine may add to a time that is promised.
+/// The time that a busy machine may add to a promised one.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// The longest time between two ticks.
+/// Returns the longest time between two entries.
 fn longest_pause(entries: &[Value]) -> Duration {
     let ids = unbroken(entries);
     Duration::from_millis(ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap())
 }
 
-/// Whether what a client saw is a part of the history without anything left out.
-fn is_part_of(seen: &[Value], history: &[Value]) {
-    let begin = history.iter().position(|entry| *entry == seen[0]).expect("the history has the first");
+/// Asserts that `seen` is a part of the history with nothing left out.
+fn assert_part_of(seen: &[Value], history: &[Value]) {
+    let begin = history.iter().position(|entry| *entry == seen[0]).expect("the history has the first entry");
     assert_eq!(history[begin..begin + seen.len()], *seen);
 }
 
-/// Splits replicas into the one that leads and the others.
+/// Splits replicas into the leader and the others.
 async fn split<const N: usize>(world: &World, replicas: [Replica; N]) -> (Replica, Vec<Replica>) {
     let leader = world.leader().await;
     let mut replicas: Vec<_> = replicas.into();
-    let place = (0..N).find(|place| leader == format!("r{}", place + 1)).unwrap();
-    (replicas.remove(place), replicas)
+    let index = (0..N).find(|index| leader == format!("r{}", index + 1)).unwrap();
+    (replicas.remove(index), replicas)
 }
 
 #[tokio::test]
-async fn a_leader_that_is_killed_is_replaced_within_its_lease_and_a_second() {
+async fn killed_leader_is_replaced_in_time() {
     let world = World::new().await;
     let (leader, others) = split(&world, world.replicas::<3>().await).await;
     let mut client = others[0].connect("format=full").await;
@@ -47,11 +47,11 @@ async fn a_leader_that_is_killed_is_replaced_within_its_lease_and_a_second() {
     let pause = longest_pause(&seen);
     assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + BUSY, "{pause:?} without a tick");
     let history = others[1].history_with(seen.last().unwrap()).await;
-    assert!(seen.iter().all(|entry| history.contains(entry)), "another replica has the same");
+    assert!(seen.iter().all(|entry| history.contains(entry)), "another replica has the same entries");
 }
 
 #[tokio::test]
-async fn a_leader_that_is_paused_past_its_lease_writes_nothing_when_it_wakes() {
+async fn leader_paused_past_its_lease_cannot_write() {
     let world = World::new().await;
     let (leader, others) = split(&world, world.replicas::<2>().await).await;
     let mut client = others[0].connect("format=full").await;
@@ -64,13 +64,13 @@ async fn a_leader_that_is_paused_past_its_lease_writes_nothing_when_it_wakes() {
     seen.extend(entries(&mut client, 5).await);
     let pause = longest_pause(&seen);
     assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + BUSY, "{pause:?} without a tick");
-    // The one that woke follows what the other writes, in the same order.
+    // The old leader follows what the new one writes, in the same order.
     let mut after = leader.connect(&format!("format=full&after={}", seen[0]["id"])).await;
     assert_eq!(entries(&mut after, seen.len() - 1).await, seen[1..]);
 }
 
 #[tokio::test]
-async fn a_redis_that_restarts_with_its_file_leaves_no_hole_in_the_history() {
+async fn redis_restart_leaves_no_gap() {
     let mut world = World::new().await;
     let replicas: [_; 2] = world.replicas().await;
     let mut clients = [replicas[0].connect("format=full").await, replicas[1].connect("format=full").await];
@@ -80,24 +80,24 @@ async fn a_redis_that_restarts_with_its_file_leaves_no_hole_in_the_history() {
     for replica in &replicas {
         assert_eq!(replica.get("/v1/prices/latest").await.0, 200, "the latest price is served without Redis");
         let ready = http().get(format!("http://{}/readyz", replica.ops)).send().await.unwrap();
-        assert!(ready.status().is_success(), "a replica without Redis keeps its clients");
+        assert!(ready.status().is_success(), "a replica without Redis stays ready");
     }
     world.redis.run().await;
     for (client, seen) in clients.iter_mut().zip(&mut seen) {
         seen.extend(entries(client, 20).await);
         let pause = longest_pause(seen);
-        // What was fetched meanwhile was held, and stands in the history at its time.
+        // Ticks were held meanwhile, and have their own time in the history.
         assert!(pause < HICCUP, "{pause:?} without a tick");
     }
 }
 
 #[tokio::test]
-async fn a_redis_that_is_paused_for_longer_than_the_lease_leaves_no_hole_either() {
+async fn redis_paused_past_the_lease_leaves_no_gap() {
     let world = World::new().await;
     let replicas: [_; 3] = world.replicas().await;
     let mut client = replicas[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
-    // What candidates had asked for waits in its buffers, and is granted when they have given up.
+    // The candidates' requests wait in its buffers, and it grants them after the candidates have given up.
     world.redis.pause();
     sleep(LEASE * 4).await;
     world.redis.wake();
@@ -107,15 +107,15 @@ async fn a_redis_that_is_paused_for_longer_than_the_lease_leaves_no_hole_either(
 }
 
 #[tokio::test]
-async fn a_lease_that_vanishes_and_comes_back_stops_nobody() {
+async fn lease_that_vanishes_briefly_stops_no_leader() {
     let world = World::new().await;
     let replica = world.replica("r1", &[]).await;
     let mut client = replica.connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
-    // As if the address had pointed at another Redis for a moment.
+    // As if the address had pointed to another Redis for a moment.
     let mut redis = world.redis.connection().await;
     let mut pipe = ::redis::pipe();
-    // It must not run out where it is.
+    // It must not expire meanwhile.
     let away = pipe.cmd("RENAME").arg("{btcfeed}:lease").arg("away").ignore().cmd("PERSIST").arg("away").ignore();
     let _: () = away.query_async(&mut redis).await.unwrap();
     sleep(INTERVAL * 2).await;
@@ -128,9 +128,9 @@ async fn a_lease_that_vanishes_and_comes_back_stops_nobody() {
 }
 
 #[tokio::test]
-async fn a_leader_that_wakes_after_another_came_and_went_takes_the_feed_as_it_is() {
+async fn woken_leader_continues_the_current_feed() {
     let world = World::new().await;
-    // Longer than a take-over takes, so that the outage is the only one.
+    // Longer than a takeover, so that there is only one outage.
     let settings = [("BTCFEED_STALE_AFTER", "6s"), ("BTCFEED_DOWN_AFTER", "60s")];
     let first = world.replica("r1", &settings).await;
     assert_eq!(world.leader().await, "r1");
@@ -139,13 +139,13 @@ async fn a_leader_that_wakes_after_another_came_and_went_takes_the_feed_as_it_is
     entries(&mut client, 3).await;
     first.signal(Signal::STOP);
     second.logged("leading").await;
-    // The second leads into an outage, says so, and dies.
+    // The second leader gets no prices, reports that, and dies.
     entries(&mut client, 3).await;
     world.exchange.set_all(&Mode::Status(500, None));
     until("the feed to be stale", async || client.json().await["state"] == "stale").await;
     drop(second);
     world.exchange.set_all(&Mode::Good);
-    until("the lease to run out", async || world.redis.leader().await.is_none()).await;
+    until("the lease to expire", async || world.redis.leader().await.is_none()).await;
     first.signal(Signal::CONT);
     let mut client = first.connect("format=full&since=0").await;
     let mut seen = Vec::new();
@@ -167,7 +167,7 @@ async fn a_leader_that_wakes_after_another_came_and_went_takes_the_feed_as_it_is
 }
 
 #[tokio::test]
-async fn two_feeds_in_two_databases_of_one_redis_know_nothing_of_each_other() {
+async fn databases_of_one_redis_are_separate_feeds() {
     let world = World::new().await;
     let one = world.replica("r1", &[]).await;
     let url = format!("{}/1", world.redis.url());
@@ -175,18 +175,18 @@ async fn two_feeds_in_two_databases_of_one_redis_know_nothing_of_each_other() {
     for (replica, simulated) in [(&one, false), (&two, true)] {
         let seen = entries(&mut replica.connect("format=full&since=0").await, 10).await;
         unbroken(&seen);
-        let made_up = seen.iter().filter(|tick| tick["sources"]["USD"][0] == "simulated").count();
-        assert_eq!(made_up, if simulated { 10 } else { 0 });
+        let from_simulation = seen.iter().filter(|tick| tick["sources"]["USD"][0] == "simulated").count();
+        assert_eq!(from_simulation, if simulated { 10 } else { 0 });
     }
 }
 
 #[tokio::test]
-async fn an_entry_that_cannot_be_read_is_passed_over_and_told_as_missing() {
+async fn unknown_entry_is_skipped_and_reported() {
     let world = World::new().await;
     let replica = world.replica("r1", &[]).await;
     let mut client = replica.connect("format=full").await;
     let before = entries(&mut client, 2).await.pop().unwrap()["id"].as_u64().unwrap();
-    // An entry of a version to come, written by another process of that version.
+    // An entry of a future version, written by another process.
     let (id, mut redis) = (before + 100_000, world.redis.connection().await);
     let entry = format!(r#"{{"id":{id},"prev":{before},"type":"halving"}}"#);
     let mut pipe = ::redis::pipe();
@@ -198,7 +198,7 @@ async fn an_entry_that_cannot_be_read_is_passed_over_and_told_as_missing() {
     }
     assert_eq!((&message["type"], &message["reason"]), (&"gap".into(), &"history_expired".into()));
     assert_eq!(client.json().await["prev"], id);
-    // Not even as the newest does it keep another replica from following, or from leading.
+    // Even as the newest entry it must not keep another replica from following or leading.
     let newcomer = world.replica("r2", &[]).await;
     let mut client = newcomer.connect("format=full").await;
     let newest = entries(&mut client, 2).await.pop().unwrap()["id"].as_u64().unwrap();
@@ -211,7 +211,7 @@ async fn an_entry_that_cannot_be_read_is_passed_over_and_told_as_missing() {
 }
 
 #[tokio::test]
-async fn a_leader_that_reaches_no_exchange_lets_another_replica_try() {
+async fn leader_without_sources_yields() {
     let world = World::new().await;
     let nowhere = format!("http://127.0.0.1:{}", crate::support::redis::free_port());
     let settings = [
@@ -232,7 +232,7 @@ async fn a_leader_that_reaches_no_exchange_lets_another_replica_try() {
 }
 
 #[tokio::test]
-async fn a_redis_that_lost_everything_gets_it_back_from_the_leader() {
+async fn leader_restores_an_emptied_redis() {
     let mut world = World::new().await;
     let replicas: [_; 2] = world.replicas().await;
     let mut client = replicas[1].connect("format=full&since=0").await;
@@ -244,11 +244,11 @@ async fn a_redis_that_lost_everything_gets_it_back_from_the_leader() {
     unbroken(&seen);
     let newcomer = world.replica("r3", &[]).await;
     let mut replay = newcomer.connect("format=full&since=0").await;
-    assert_eq!(entries(&mut replay, seen.len()).await, seen, "a replica that never saw it has the whole history");
+    assert_eq!(entries(&mut replay, seen.len()).await, seen, "a new replica has the whole history");
 }
 
 #[tokio::test]
-async fn a_replica_that_is_cut_off_from_redis_catches_up_and_its_clients_stay() {
+async fn cut_off_replica_keeps_clients_and_catches_up() {
     let world = World::new().await;
     let leader = world.replica("r1", &[]).await;
     world.leader().await;
@@ -258,16 +258,16 @@ async fn a_replica_that_is_cut_off_from_redis_catches_up_and_its_clients_stay() 
     let mut seen = entries(&mut client, 3).await;
     for _ in 0..2 {
         proxy.cut();
-        // The feed goes on without it.
+        // The feed continues without it.
         entries(&mut leader.connect("format=full").await, 5).await;
         proxy.mend();
         seen.extend(entries(&mut client, 10).await);
     }
-    is_part_of(&seen, &leader.history_with(seen.last().unwrap()).await);
+    assert_part_of(&seen, &leader.history_with(seen.last().unwrap()).await);
 }
 
 #[tokio::test]
-async fn a_connection_to_redis_that_hangs_is_noticed_and_replaced() {
+async fn hanging_redis_connection_is_replaced() {
     let world = World::new().await;
     let leader = world.replica("r1", &[]).await;
     world.leader().await;
@@ -279,11 +279,11 @@ async fn a_connection_to_redis_that_hangs_is_noticed_and_replaced() {
     let begun = tokio::time::Instant::now();
     seen.extend(entries(&mut client, 10).await);
     assert!(begun.elapsed() < Duration::from_secs(15), "it took {:?} to notice", begun.elapsed());
-    is_part_of(&seen, &leader.history_with(seen.last().unwrap()).await);
+    assert_part_of(&seen, &leader.history_with(seen.last().unwrap()).await);
 }
 
 #[tokio::test]
-async fn a_leader_whose_connections_hang_holds_its_ticks_or_another_takes_over() {
+async fn hanging_leader_delays_ticks_within_bounds() {
     let world = World::new().await;
     let proxy = Proxy::start(world.redis.port).await;
     let leader = world.replica("r1", &[("REDIS_URL", &proxy.url())]).await;
@@ -296,11 +296,11 @@ async fn a_leader_whose_connections_hang_holds_its_ticks_or_another_takes_over()
     let pause = longest_pause(&seen);
     assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + BUSY, "{pause:?} without a tick");
     let history = leader.history_with(seen.last().unwrap()).await;
-    assert_eq!(history.iter().filter(|entry| seen.contains(entry)).count(), seen.len(), "each once");
+    assert_eq!(history.iter().filter(|entry| seen.contains(entry)).count(), seen.len(), "each tick once");
 }
 
 #[tokio::test]
-async fn an_outage_of_the_exchanges_is_told_while_it_lasts_and_explained_when_it_is_over() {
+async fn exchange_outage_is_reported_and_explained() {
     let world = World::new().await;
     let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s")];
     let replica = world.replica("r1", &settings).await;
@@ -318,7 +318,7 @@ async fn an_outage_of_the_exchanges_is_told_while_it_lasts_and_explained_when_it
     let reason = stale["reason"].as_str().unwrap();
     assert!(reason.starts_with("no price in USD and EUR: coinbase: HTTP 500"), "{reason}");
     assert_eq!(down["prev"], stale["id"]);
-    // A client that comes during the outage is told how things stand.
+    // A client that connects during the outage gets the current status.
     let mut late = replica.connect("format=full").await;
     assert_eq!(late.json().await["id"], last["id"]);
     assert_eq!(late.json().await["state"], "stale");

@@ -1,4 +1,4 @@
-//! The hub follows a store that loses messages on the way: whatever is missing is noticed and read from the history.
+//! The hub follows a store that loses messages: it notices what it missed and reads that from the history.
 
 use crate::support::{soon, until};
 use async_trait::async_trait;
@@ -15,26 +15,26 @@ use tokio_util::sync::CancellationToken;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// A memory store whose followers do not get everything.
-struct Lossy {
+/// A memory store whose subscribers do not get every entry.
+struct LossyStore {
     store: Memory,
     losing: Arc<AtomicBool>,
     subscriptions: AtomicUsize,
     ranges: AtomicUsize,
-    /// How many of the newest entries were asked for, in all.
+    /// The total of the limits of all reads of the newest entries.
     newest: AtomicUsize,
-    /// While it is, nothing can be asked of the store.
-    away: AtomicBool,
+    /// While true, every request fails.
+    unavailable: AtomicBool,
 }
 
-impl Lossy {
-    fn here(&self) -> Result<&Memory> {
-        if self.away.load(Relaxed) { Err(StoreError::Unavailable("cut".into())) } else { Ok(&self.store) }
+impl LossyStore {
+    fn store(&self) -> Result<&Memory> {
+        if self.unavailable.load(Relaxed) { Err(StoreError::Unavailable("cut".into())) } else { Ok(&self.store) }
     }
 }
 
 #[async_trait]
-impl Store for Lossy {
+impl Store for LossyStore {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
         self.store.acquire(holder).await
     }
@@ -51,38 +51,38 @@ impl Store for Lossy {
         self.store.restore(lease, entries).await
     }
     async fn now(&self) -> Result<TickId> {
-        self.here()?.now().await
+        self.store()?.now().await
     }
     async fn head(&self) -> Result<TickId> {
-        self.here()?.head().await
+        self.store()?.head().await
     }
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
         self.ranges.fetch_add(1, Relaxed);
-        // As a store that is asked over a line.
+        // The delay of a store behind a network.
         tokio::time::sleep(Duration::from_millis(10)).await;
-        self.here()?.range(after, until, limit).await
+        self.store()?.range(after, until, limit).await
     }
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         self.newest.fetch_add(limit, Relaxed);
-        self.here()?.newest(limit).await
+        self.store()?.newest(limit).await
     }
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
-        self.here()?.remember(sent).await
+        self.store()?.remember(sent).await
     }
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
-        self.here()?.recall(client).await
+        self.store()?.recall(client).await
     }
     async fn subscribe(&self) -> Result<EntryStream> {
         let losing = self.losing.clone();
         self.subscriptions.fetch_add(1, Relaxed);
-        let live = self.here()?.subscribe().await?;
+        let live = self.store()?.subscribe().await?;
         Ok(live.filter(move |_| std::future::ready(!losing.load(Relaxed))).boxed())
     }
 }
 
 /// A store with its lease, and a hub that follows it.
 struct Scene {
-    store: Arc<Lossy>,
+    store: Arc<LossyStore>,
     lease: Lease,
     hub: Arc<Hub>,
     stop: CancellationToken,
@@ -93,12 +93,12 @@ impl Scene {
         Scene::with(3, 100).await
     }
 
-    /// A store with so many entries, and a hub that keeps so many.
+    /// A store with `entries` entries, and a hub that keeps the newest `window`.
     async fn with(entries: usize, window: usize) -> Scene {
         let memory = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
-        let (losing, away) = (Arc::default(), AtomicBool::new(false));
+        let (losing, unavailable) = (Arc::default(), AtomicBool::new(false));
         let (subscriptions, ranges, newest) = Default::default();
-        let store = Arc::new(Lossy { store: memory, losing, subscriptions, ranges, newest, away });
+        let store = Arc::new(LossyStore { store: memory, losing, subscriptions, ranges, newest, unavailable });
         let lease = store.acquire("a").await.unwrap().unwrap();
         let hub = Arc::new(Hub::new(store.clone(), Options { window, retention: HOUR }));
         let scene = Scene { store, lease, hub, stop: CancellationToken::new() };
@@ -116,12 +116,12 @@ impl Scene {
         }
     }
 
-    /// Waits until the hub has exactly what the store has.
-    async fn agreed(&self) {
+    /// Waits until the hub has exactly the entries that the store has.
+    async fn in_sync(&self) {
         let kept = self.store.store.newest(1000).await.unwrap();
         until("the hub to have what the store has", async || self.hub.head() == kept.last().unwrap().id).await;
         let held = self.hub.after(TickId::ZERO);
-        assert!(held.iter().map(|entry| Entry::clone(entry)).eq(kept), "the same, in the same order");
+        assert!(held.iter().map(|entry| Entry::clone(entry)).eq(kept), "the same entries in the same order");
     }
 }
 
@@ -132,65 +132,64 @@ impl Drop for Scene {
 }
 
 #[tokio::test]
-async fn it_has_what_was_there_before_and_what_comes() {
+async fn hub_has_old_and_new_entries() {
     let scene = Scene::new().await;
     scene.append(3).await;
-    scene.agreed().await;
+    scene.in_sync().await;
 }
 
 #[tokio::test]
-async fn entries_that_were_lost_on_the_way_are_read_when_the_next_one_comes() {
+async fn next_entry_reveals_missed_ones() {
     let scene = Scene::new().await;
     scene.store.losing.store(true, Relaxed);
     scene.append(3).await;
-    // The hub has seen none of them, as far as a look can tell; the next entry's prev tells.
     tokio::task::yield_now().await;
     scene.store.losing.store(false, Relaxed);
     scene.append(1).await;
-    scene.agreed().await;
-    assert_eq!(scene.store.subscriptions.load(Relaxed), 1, "for that it need not subscribe anew");
+    scene.in_sync().await;
+    assert_eq!(scene.store.subscriptions.load(Relaxed), 1, "without a new subscription");
 }
 
 #[tokio::test]
-async fn an_entry_that_was_lost_and_that_nothing_follows_is_noticed_all_the_same() {
+async fn check_reveals_a_missed_newest_entry() {
     let scene = Scene::new().await;
     scene.store.losing.store(true, Relaxed);
     scene.append(1).await;
-    scene.agreed().await;
+    scene.in_sync().await;
 }
 
 #[tokio::test]
-async fn a_store_that_is_away_is_followed_again_when_it_is_back() {
+async fn hub_follows_a_store_that_comes_back() {
     let scene = Scene::new().await;
-    scene.store.away.store(true, Relaxed);
+    scene.store.unavailable.store(true, Relaxed);
     scene.store.losing.store(true, Relaxed);
     scene.append(3).await;
-    assert!(scene.hub.history(TickId::ZERO, TickId::from_ms(u64::MAX), 10).await.is_ok(), "what is here is served");
-    scene.store.away.store(false, Relaxed);
-    scene.agreed().await;
+    assert!(scene.hub.history(TickId::ZERO, TickId::from_ms(u64::MAX), 10).await.is_ok(), "the window is served");
+    scene.store.unavailable.store(false, Relaxed);
+    scene.in_sync().await;
 }
 
 #[tokio::test]
-async fn those_who_ask_for_the_same_history_at_once_have_it_read_once() {
+async fn same_page_is_read_once_for_all_clients() {
     let scene = Scene::with(200, 10).await;
     let newest = scene.hub.head();
     let read = async |after| scene.hub.history(after, newest, 50).await.unwrap();
     let answers = soon("the history", join_all((0..100).map(|_| read(TickId::ZERO)))).await;
     assert_eq!(scene.store.ranges.load(Relaxed), 1);
     assert!(answers.iter().all(|answer| answer.len() == 50 && answer.first() == answers[0].first()));
-    // Whoever asks later, or for something else, has it read anew; and what failed is tried again.
+    // A later request, or one for another page, reads again; so does one after a failure.
     let later = read(TickId::ZERO).await;
     let next = read(later.last().unwrap().id).await;
     assert_eq!((next.len(), scene.store.ranges.load(Relaxed)), (50, 3));
     assert_eq!(next[0].prev, later.last().unwrap().id);
-    scene.store.away.store(true, Relaxed);
+    scene.store.unavailable.store(true, Relaxed);
     assert!(scene.hub.history(TickId::ZERO, newest, 50).await.is_err());
-    scene.store.away.store(false, Relaxed);
+    scene.store.unavailable.store(false, Relaxed);
     assert_eq!(read(TickId::ZERO).await.len(), 50);
 }
 
 #[tokio::test]
-async fn a_currency_that_was_never_there_is_not_looked_for_over_and_over() {
+async fn search_for_an_absent_currency_is_bounded() {
     let scene = Scene::with(20_000, 100).await;
     let before = scene.store.newest.load(Relaxed);
     assert_eq!(scene.hub.before_newest_ticks(1, Currencies::all()).await.unwrap(), TickId::ZERO);

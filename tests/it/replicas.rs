@@ -1,4 +1,4 @@
-//! Many replicas are one feed: whatever a client gets from one, it would have got from any other.
+//! All replicas serve one feed: a client gets the same entries from each.
 
 use crate::support::{INTERVAL, SERVE, World, entries, soon, unbroken, until};
 use futures_util::future::join_all;
@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 #[tokio::test]
-async fn a_client_that_reconnects_to_another_replica_misses_nothing_and_gets_nothing_twice() {
+async fn client_resumes_on_any_replica() {
     let world = World::new().await;
     let replicas: [_; 3] = world.replicas().await;
     let mut seen = entries(&mut replicas[0].connect("format=full").await, 2).await;
     for round in 1..9 {
         let last = seen.last().unwrap();
-        // By id and by date in turn. A date is at or after: its own tick comes again, and only that.
+        // Resumes by id and by date in turn. A date includes its own tick, which is sent again.
         let (resume, again) = match round % 2 {
             0 => (format!("after={}", last["id"]), 0),
             _ => (format!("since={}", last["timedate"].as_str().unwrap()), 1),
         };
-        // The feed goes on while the client is away.
+        // The feed continues while the client is disconnected.
         sleep(INTERVAL * (round % 4)).await;
         let mut client = replicas[round as usize % 3].connect(&format!("format=full&{resume}")).await;
         let resumed = entries(&mut client, 3 + again).await;
@@ -28,11 +28,11 @@ async fn a_client_that_reconnects_to_another_replica_misses_nothing_and_gets_not
     unbroken(&seen);
     let history = replicas[0].history_with(seen.last().unwrap()).await;
     let begin = history.iter().position(|entry| *entry == seen[0]).unwrap();
-    assert_eq!(history[begin..begin + seen.len()], seen, "what the client pieced together is what the store has");
+    assert_eq!(history[begin..begin + seen.len()], seen, "the client has what the store has");
 }
 
 #[tokio::test]
-async fn two_hundred_clients_that_join_at_random_moments_each_see_an_unbroken_chain() {
+async fn clients_that_join_anytime_see_one_chain() {
     let world = World::new().await;
     let replicas: [_; 2] = world.replicas().await;
     let first = entries(&mut replicas[0].connect("format=full").await, 1).await[0]["id"].clone();
@@ -48,11 +48,11 @@ async fn two_hundred_clients_that_join_at_random_moments_each_see_an_unbroken_ch
         }
     });
     let all = join_all(clients).await;
-    assert!(all.iter().all(|seen| *seen == all[0]), "everybody saw the same");
+    assert!(all.iter().all(|seen| *seen == all[0]), "all clients saw the same entries");
 }
 
 #[tokio::test]
-async fn every_replica_sends_the_same_bytes() {
+async fn replicas_send_identical_bytes() {
     let world = World::new().await;
     let replicas: [_; 3] = world.replicas().await;
     let first = entries(&mut replicas[0].connect("format=full").await, 1).await[0]["id"].clone();
@@ -68,12 +68,12 @@ async fn every_replica_sends_the_same_bytes() {
             texts
         });
         let texts = join_all(read).await;
-        assert!(texts.iter().all(|of_one| *of_one == texts[0]), "{query}: {texts:#?}");
+        assert!(texts.iter().all(|other| *other == texts[0]), "{query}: {texts:#?}");
     }
 }
 
 #[tokio::test]
-async fn each_exchange_is_polled_once_an_interval_however_many_replicas_run() {
+async fn only_one_replica_polls_each_exchange() {
     let world = World::new().await;
     let replicas: [_; 4] = world.replicas().await;
     let seen = entries(&mut replicas[3].connect("format=full").await, 15).await;
@@ -84,15 +84,15 @@ async fn each_exchange_is_polled_once_an_interval_however_many_replicas_run() {
         let intervals = took.as_secs_f64() / INTERVAL.as_secs_f64();
         let polls = asked.len() as f64 - 1.0;
         assert!(polls < intervals + 1.5, "{name} {path}: {polls} polls in {intervals:.1} intervals");
-        // A source that was late on a busy machine rests, and is asked less often.
+        // The circuit breaker may skip a source that was late on a busy machine.
         assert!(polls >= 10.0, "{name} {path}: {polls} polls in {intervals:.1} intervals");
     }
 }
 
 #[tokio::test]
-async fn a_clean_stop_hands_over_at_once() {
+async fn clean_stop_hands_over_immediately() {
     let world = World::new().await;
-    // Nobody could wait for this lease to run out.
+    // The test would fail if the other replica waited until this lease expires.
     let lease = [("BTCFEED_LEASE_TTL", "20s")];
     let mut replicas = [world.replica("r1", &lease).await, world.replica("r2", &lease).await];
     let leader = world.leader().await;
@@ -104,13 +104,13 @@ async fn a_clean_stop_hands_over_at_once() {
     seen.extend(entries(&mut client, 6).await);
     let ids = unbroken(&seen);
     let longest = ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    // An interval, an attempt of the other to take the lease, and whatever else runs on this machine.
+    // An interval, an attempt of the other replica to acquire the lease, and delays of a busy machine.
     assert!(longest < 4000, "{longest} ms without a tick");
     assert_ne!(world.leader().await, leader);
 }
 
 #[tokio::test]
-async fn a_replica_that_only_serves_never_leads_and_one_that_only_fetches_never_serves() {
+async fn roles_limit_leading_and_serving() {
     let world = World::new().await;
     let serving = world.replica("serving", &[SERVE]).await;
     let fetching = world.replica("fetching", &[("BTCFEED_ROLE", "fetch")]).await;
@@ -118,12 +118,12 @@ async fn a_replica_that_only_serves_never_leads_and_one_that_only_fetches_never_
     unbroken(&entries(&mut serving.connect("format=full").await, 3).await);
     assert!(fetching.address.is_empty());
     drop(fetching);
-    let mut refused = BTreeSet::new();
-    until("the lease to run out", async || {
-        refused.insert(world.redis.leader().await);
-        refused.contains(&None)
+    let mut holders = BTreeSet::new();
+    until("the lease to expire", async || {
+        holders.insert(world.redis.leader().await);
+        holders.contains(&None)
     })
     .await;
-    soon("nobody to lead", sleep(INTERVAL * 5)).await;
+    soon("a few intervals to pass", sleep(INTERVAL * 5)).await;
     assert_eq!(world.redis.leader().await, None);
 }

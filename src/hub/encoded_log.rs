@@ -1,0 +1,185 @@
+//! The window's entries in one view, as bytes that all sessions share.
+//!
+//! Entries stand in segments, and each segment is one buffer. A live update is a slice of the newest segment, a replay of
+//! hundreds of entries is a few large slices, and neither is built for one client. A segment is encoded when a session
+//! first reads it. When entries have come since, it is rebuilt from the bytes that it had and the new ones: a copy of a few
+//! microseconds once a tick, however many clients there are. Sessions that still send the old buffer keep it.
+
+use crate::feed::Entry;
+use crate::view::View;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Entries in one segment.
+const SEGMENT_ENTRIES: u64 = 256;
+
+/// The entries of a window. An entry's number counts the entries that came before it since the hub started.
+#[derive(Clone, Copy)]
+pub(super) struct Numbered<'a> {
+    pub(super) first: u64,
+    pub(super) entries: &'a VecDeque<Arc<Entry>>,
+}
+
+impl<'a> Numbered<'a> {
+    /// Returns the number that the next entry will get.
+    pub(super) fn end(self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
+    pub(super) fn get(self, number: u64) -> Option<&'a Arc<Entry>> {
+        self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+}
+
+/// The encoded entries of a window in one view.
+#[derive(Default)]
+pub(super) struct EncodedLog {
+    /// The number of segments that have been dropped at the front.
+    first_segment: u64,
+    segments: VecDeque<Segment>,
+}
+
+/// The bytes of consecutive entries; the newest segment is not full.
+#[derive(Default)]
+struct Segment {
+    bytes: Bytes,
+    /// The offset at which each entry ends.
+    ends: Vec<usize>,
+}
+
+impl EncodedLog {
+    /// Returns the bytes of the entries with these numbers, one slice for each segment.
+    pub(super) fn read(&mut self, view: View, window: Numbered<'_>, numbers: Range<u64>) -> Vec<Bytes> {
+        let mut slices = Vec::with_capacity(1);
+        let mut number = numbers.start;
+        while number < numbers.end {
+            let start = number - number % SEGMENT_ENTRIES;
+            let end = numbers.end.min(start + SEGMENT_ENTRIES);
+            let slice = self.segment(view, window, start).slice(number - start..end - start);
+            if !slice.is_empty() {
+                slices.push(slice);
+            }
+            number = end;
+        }
+        slices
+    }
+
+    /// Returns the bytes of one entry.
+    pub(super) fn entry(&mut self, view: View, window: Numbered<'_>, number: u64) -> Bytes {
+        let index = number % SEGMENT_ENTRIES;
+        self.segment(view, window, number - index).slice(index..index + 1)
+    }
+
+    /// Returns the segment that starts with the entry `start`, with all of its entries that the window has.
+    fn segment(&mut self, view: View, window: Numbered<'_>, start: u64) -> &Segment {
+        self.drop_before(window.first);
+        let index = usize::try_from(start / SEGMENT_ENTRIES - self.first_segment).unwrap_or(usize::MAX);
+        if index >= self.segments.len() {
+            self.segments.resize_with(index + 1, Segment::default);
+        }
+        let segment = &mut self.segments[index];
+        segment.extend(view, window, start);
+        segment
+    }
+
+    /// Drops each segment whose entries have all left the window, which starts with the entry `first`.
+    pub(super) fn drop_before(&mut self, first: u64) {
+        let first_segment = first / SEGMENT_ENTRIES;
+        while self.first_segment < first_segment && self.segments.pop_front().is_some() {
+            self.first_segment += 1;
+        }
+        self.first_segment = first_segment;
+    }
+}
+
+impl Segment {
+    /// Encodes the entries that the window has and the segment, which starts with the entry `start`, does not.
+    fn extend(&mut self, view: View, window: Numbered<'_>, start: u64) {
+        let (have, end) = (start + self.ends.len() as u64, window.end().min(start + SEGMENT_ENTRIES));
+        if have >= end {
+            return;
+        }
+        let mut bytes = Vec::from(&self.bytes[..]);
+        for number in have..end {
+            // No session reads an entry that has left the window.
+            if let Some(entry) = window.get(number) {
+                view.write_entry(entry, &mut bytes);
+            }
+            self.ends.push(bytes.len());
+        }
+        self.bytes = Bytes::from(bytes);
+    }
+
+    /// Returns the bytes of the entries with these indices in the segment.
+    fn slice(&self, indices: Range<u64>) -> Bytes {
+        let end_of = |count: u64| {
+            let last = count.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+            last.map_or(0, |index| self.ends[index])
+        };
+        self.bytes.slice(end_of(indices.start)..end_of(indices.end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{Event, State, Status};
+    use crate::tick::{Currencies, TickId};
+    use crate::view::{Format, Framing};
+
+    const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
+
+    fn entry(number: u64) -> Arc<Entry> {
+        let status = Status { state: State::Live, since: TickId::from_ms(number), reason: String::new() };
+        let (id, prev) = (TickId::from_ms(number + 1), TickId::from_ms(number));
+        Arc::new(Entry { id, prev, event: Event::Status(status) })
+    }
+
+    fn expected(numbers: Range<u64>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        numbers.for_each(|number| VIEW.write_entry(&entry(number), &mut bytes));
+        bytes
+    }
+
+    #[test]
+    fn read_returns_exactly_the_asked_entries() {
+        let entries: VecDeque<_> = (100..1000).map(entry).collect();
+        let window = Numbered { first: 100, entries: &entries };
+        let mut log = EncodedLog::default();
+        for numbers in [100..101, 100..1000, 255..257, 256..512, 300..300, 511..1000, 999..1000, 101..900] {
+            assert_eq!(log.read(VIEW, window, numbers.clone()).concat(), expected(numbers.clone()), "{numbers:?}");
+        }
+        assert_eq!(log.entry(VIEW, window, 511)[..], expected(511..512)[..]);
+        assert_eq!(log.read(VIEW, window, 100..1000).len(), 4, "one slice for each segment");
+    }
+
+    #[test]
+    fn growing_segment_keeps_the_slices_read_before() {
+        let mut entries: VecDeque<_> = (0..10).map(entry).collect();
+        let mut log = EncodedLog::default();
+        let early = log.read(VIEW, Numbered { first: 0, entries: &entries }, 0..10).concat();
+        for number in 10..2000 {
+            entries.push_back(entry(number));
+            let first = number.saturating_sub(299);
+            entries.drain(..entries.len().saturating_sub(300));
+            let window = Numbered { first, entries: &entries };
+            assert_eq!(log.read(VIEW, window, number..number + 1).concat(), expected(number..number + 1));
+            assert_eq!(log.read(VIEW, window, first..number + 1).concat(), expected(first..number + 1));
+        }
+        assert_eq!(early, expected(0..10));
+        assert!(log.segments.len() <= 3, "segments that have left the window are dropped");
+    }
+
+    #[test]
+    fn unread_log_resumes_at_the_window() {
+        let entries: VecDeque<_> = (5000..5010).map(entry).collect();
+        let mut log = EncodedLog::default();
+        let few: VecDeque<_> = (0..10).map(entry).collect();
+        log.read(VIEW, Numbered { first: 0, entries: &few }, 0..10);
+        let window = Numbered { first: 5000, entries: &entries };
+        assert_eq!(log.read(VIEW, window, 5000..5010).concat(), expected(5000..5010));
+        assert_eq!(log.segments.len(), 1);
+    }
+}

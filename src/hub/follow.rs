@@ -1,0 +1,114 @@
+//! Follows the store without a gap.
+//!
+//! The hub subscribes first and reads the history afterwards, so that no entry falls between the two. Then it compares each
+//! live entry's `prev` with its head ([`Entry::continues`]). The next entry reveals a missed one, whatever the reason; if
+//! that is missed too, a comparison with the store's head once a second does.
+
+use super::Hub;
+use crate::feed::{Continuity, Entry, Feed};
+use crate::store::{EntryStream, Result, StoreError};
+use crate::tick::TickId;
+use futures_util::StreamExt;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// The time between two comparisons of the store's head with ours.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The first pause before following is retried, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Entries in one read of the store's history.
+const PAGE: usize = 1000;
+
+impl Hub {
+    /// Follows the store until `stop`, and retries whenever that fails.
+    pub async fn run(&self, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            let (mut pause, mut logged) = (RETRY.0, false);
+            loop {
+                let started = Instant::now();
+                let error = self.follow().await.err();
+                if started.elapsed() > RETRY.1 * 2 {
+                    // It worked for a while, so this is a new failure.
+                    (pause, logged) = (RETRY.0, false);
+                }
+                match error {
+                    Some(error) if !logged => warn!(%error, "cannot follow the store, retrying"),
+                    Some(error) => debug!(%error, "still cannot follow the store"),
+                    None => {}
+                }
+                logged = true;
+                // If only the subscription fails, the history can still be read.
+                self.catch_up().await.ok();
+                sleep(pause / 2 + pause.mul_f64(fastrand::f64())).await;
+                pause = (pause * 2).min(RETRY.1);
+            }
+        })
+        .await;
+    }
+
+    /// Follows the store until that fails.
+    async fn follow(&self) -> Result<()> {
+        let mut live: EntryStream = self.store.subscribe().await?;
+        self.catch_up().await?;
+        self.primed.send_replace(true);
+        info!(head = %self.head(), "following the store");
+        let mut checks = interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut expected = TickId::ZERO;
+        loop {
+            // Both arms are cancel-safe: an entry that has not been taken stays in the stream.
+            tokio::select! {
+                biased;
+                entry = live.next() => match entry {
+                    Some(entry) => self.take(entry?).await?,
+                    None => return Err(StoreError::Unavailable("the subscription ended".to_owned())),
+                },
+                _ = checks.tick() => {
+                    // By now the hub must have what the store had at the last check.
+                    if expected > self.head() && self.store.has_between(self.head(), expected).await? {
+                        return Err(StoreError::Unavailable(format!("the subscription missed {expected}")));
+                    }
+                    expected = self.store.head().await?;
+                }
+            }
+        }
+    }
+
+    /// Appends a live entry. If it does not continue our head, reads the history, which has the entry by now.
+    async fn take(&self, entry: Entry) -> Result<()> {
+        match entry.continues(self.head()) {
+            Continuity::Known => Ok(()),
+            Continuity::Next => {
+                self.append(vec![entry]);
+                Ok(())
+            }
+            Continuity::Missed => {
+                debug!(id = %entry.id, prev = %entry.prev, head = %self.head(), "missed entries, reading the history");
+                self.catch_up().await
+            }
+            Continuity::Lost => {
+                warn!(id = %entry.id, prev = %entry.prev, head = %self.head(), "the store has lost its newest entries");
+                self.catch_up().await
+            }
+        }
+    }
+
+    /// Reads the entries that the store has after our head.
+    async fn catch_up(&self) -> Result<()> {
+        if self.head() == TickId::ZERO {
+            let newest = self.store.newest(self.capacity).await?;
+            self.window_mut().set_complete(newest.len() < self.capacity);
+            self.append(newest);
+            return Ok(());
+        }
+        loop {
+            let page = self.store.range(self.head(), TickId::from_ms(u64::MAX), PAGE).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            self.append(page);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Polls the exchanges on schedule and puts the result into the outbox.
+
+use super::health::HealthMonitor;
+use super::options::Options;
+use super::outbox::Outbox;
+use super::term::LastPrice;
+use crate::feed::Event;
+use crate::quorum::{Poll, Quorum};
+use crate::store::Record;
+use crate::tick::Currency;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tokio::time::{MissedTickBehavior, interval_at};
+use tracing::debug;
+
+/// Consecutive polls without a price after which the leader of a feed that is down lets another replica try.
+const MOST_EMPTY_POLLS: u32 = 3;
+
+/// Polls once an interval. The first poll is due an interval after the newest tick, or at once if that has passed. Returns
+/// if the feed is down and no source answers, because another replica may reach one.
+pub(super) async fn poll(
+    options: &Options,
+    quorum: &mut Quorum,
+    health: &mut HealthMonitor,
+    outbox: &Outbox,
+    last_prices: &BTreeMap<Currency, LastPrice>,
+) {
+    let now = Instant::now();
+    let newest = last_prices.values().map(|last| last.at).max();
+    let first = newest.map_or(now, |at| (at + options.interval).clamp(now, now + options.interval));
+    let mut polls = interval_at(first.into(), options.interval);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut empty = 0;
+    loop {
+        polls.tick().await;
+        let poll: Poll = quorum.poll().await;
+        debug!(?poll, "polled");
+        if let Some(status) = health.update(&poll, Instant::now()) {
+            outbox.push(Record::now(Event::Status(status)));
+        }
+        empty = if poll.tick.is_some() { 0 } else { empty + 1 };
+        if let Some(tick) = poll.tick {
+            outbox.push(Record::now(Event::Tick { tick, outages: Vec::new() }));
+        }
+        if empty >= MOST_EMPTY_POLLS && health.is_down() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The state of the feed at the start of a term.
+
+use super::options::Options;
+use super::outbox::Outbox;
+use super::term::LastPrice;
+use crate::feed::Feed;
+use crate::store::{Record, Store, StoreError};
+use crate::tick::{Currency, TickId};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+/// How long a new leader waits until its copy of the feed has what the store has.
+const FEED_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The state of the feed at the start of a term.
+pub(super) struct TermStart {
+    /// The store's newest id.
+    pub(super) head: TickId,
+    /// The newest price of each currency that has one.
+    pub(super) last_prices: BTreeMap<Currency, LastPrice>,
+}
+
+impl TermStart {
+    /// Waits until `feed` has everything that `store` has, and drops the records that other leaders have covered. `anchor`
+    /// is the last entry that this replica wrote, with its moment on the monotonic clock.
+    ///
+    /// # Errors
+    /// If the store is unavailable, or `feed` does not catch up with it.
+    pub(super) async fn load(
+        options: &Options,
+        store: &dyn Store,
+        feed: &dyn Feed,
+        outbox: &Outbox,
+        anchor: Option<(TickId, Instant)>,
+    ) -> Result<TermStart, StoreError> {
+        let (head, clock) = (store.head().await?, store.now().await?);
+        let now = Instant::now();
+        let caught_up = async {
+            while feed.head() < head {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if timeout(FEED_DEADLINE, caught_up).await.is_err() && store.has_between(feed.head(), head).await? {
+            return Err(StoreError::Unavailable("this replica cannot follow the feed".to_owned()));
+        }
+        // A record from a time that another leader covered would come after its place, and is not missing. Our own copy
+        // counts, too: the store may have lost the entries that cover it, and get them back from here.
+        let covered = head.max(feed.head());
+        let id_of = |record: &Record| match anchor {
+            Some((id, at)) => id.plus(record.at.saturating_duration_since(at)),
+            None => clock.minus(now.saturating_duration_since(record.at)),
+        };
+        let dropped = outbox.drop_while(|record| id_of(record) <= covered);
+        if dropped > 0 {
+            info!(dropped, "dropped held ticks that the feed already covers");
+        }
+        let last = |currency| {
+            let id = feed.newest(&|entry| entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency)))?.id;
+            Some((currency, LastPrice { id, at: now.checked_sub(clock.since(id))? }))
+        };
+        Ok(TermStart { head, last_prices: options.currencies.iter().filter_map(last).collect() })
+    }
+}
