@@ -144,7 +144,7 @@ fn candles_of_a_tick(bencher: Bencher<'_, '_>) {
         head += EVERY_MS;
         entry(head - EVERY_MS, head)
     };
-    bencher.with_inputs(next).bench_local_values(|entry| book.take(&entry));
+    bencher.with_inputs(next).bench_local_values(|entry| book.add(&entry));
 }
 
 /// A day of minutes, out of the book.
@@ -237,7 +237,7 @@ fn entry(prev_ms: u64, id_ms: u64) -> Entry {
 fn fold(entries: &[Arc<Entry>]) -> Book {
     let mut book = Book::new(Duration::from_secs(86400));
     for entry in entries {
-        book.take(entry);
+        book.add(entry);
     }
     book
 }

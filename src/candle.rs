@@ -1,9 +1,9 @@
-//! Candles: open, high, low and close of each currency in every minute, five minutes and hour of the history.
+//! Candles: open, high, low and close of each currency in each minute, five minutes and hour of the history.
 //!
-//! No I/O. A [`Book`] takes in every entry of the feed once, in order, and after that an answer costs no more than its
-//! candles. It would rather have no candle than a wrong one: where entries are missing ([`Entry::continues`] tells), the
-//! candles that they belonged to are left out, and a gap is told instead. A candle is kept as long as its first moment is, so
-//! that every replica, however long it has been running, has the same ones.
+//! There is no I/O. A [`Book`] takes each entry of the feed once, in order; after that an answer costs no more than its
+//! candles. A missing candle is better than a wrong one: if entries are missing ([`Entry::continues`]), the candles to which
+//! they belong are omitted and a gap is reported instead. A candle expires with its first moment, so that all replicas have
+//! the same candles, however long they have been running.
 
 mod interval;
 mod series;
@@ -17,60 +17,60 @@ use series::Series;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The candles of everything that the history keeps.
+/// The candles of the whole history.
 #[derive(Debug)]
 pub struct Book {
     retention: Duration,
-    /// The newest entry that was taken in.
+    /// The id of the newest entry.
     head: TickId,
     /// The newest tick with a price in each currency.
     last_prices: [TickId; Currency::ALL.len()],
-    /// Whatever is known to have been before is not kept any more up to here; zero if there was nothing.
+    /// The last id that is known to have expired, or zero if none is.
     expired: TickId,
     series: [Series; Interval::ALL.len()],
-    /// Where something is missing, in the order of its end.
-    holes: VecDeque<Hole>,
+    /// The ranges in which entries or prices are missing, in the order of their ends.
+    missing: VecDeque<Missing>,
 }
 
-/// Something that is missing.
+/// A range of ids in which entries or prices are missing.
 #[derive(Clone, Copy, Debug)]
-struct Hole {
+struct Missing {
     after: TickId,
     before: TickId,
     reason: GapReason,
     currencies: Currencies,
 }
 
-/// Which candles somebody wants.
+/// The candles that a reader asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// How long each is.
+    /// The length of each candle.
     pub interval: Interval,
-    /// The currencies to see.
+    /// The currencies.
     pub currencies: Currencies,
-    /// The last moment before the first candle's first.
+    /// The exclusive lower bound of the first moments of candles.
     pub after: TickId,
-    /// The last moment that a candle may begin at.
+    /// The inclusive upper bound of the first moments of candles.
     pub until: TickId,
-    /// The most candles.
+    /// The maximum number of candles.
     pub limit: usize,
 }
 
-/// The candles of a [`Range`], oldest first; where nothing was traded there is none.
+/// The candles of a [`Range`], oldest first. An interval without a price has none.
 #[derive(Debug)]
 pub struct Part<'a> {
     /// The candles.
     pub candles: Vec<&'a Candle>,
-    /// What is missing in the part, oldest first.
+    /// The gaps in the range, oldest first.
     pub gaps: Vec<Gap>,
-    /// Where to go on, if there are more.
+    /// The `after` of the next part, if there are more candles.
     pub next: Option<TickId>,
-    /// If the part can no longer change: the newest moment of the feed at which that is still so.
+    /// If the part can no longer change, the moment until which that is certain: its first candle expires then.
     pub settled_until: Option<TickId>,
 }
 
 impl Book {
-    /// An empty book of a history that keeps entries for `retention`.
+    /// An empty book for a history that keeps entries for `retention`.
     pub fn new(retention: Duration) -> Book {
         Book {
             retention,
@@ -78,58 +78,58 @@ impl Book {
             last_prices: Default::default(),
             expired: TickId::ZERO,
             series: Interval::ALL.map(Series::new),
-            holes: VecDeque::new(),
+            missing: VecDeque::new(),
         }
     }
 
-    /// The newest entry that was taken in.
+    /// Returns the id of the newest entry.
     pub fn head(&self) -> TickId {
         self.head
     }
 
-    /// Takes in the next entry. One that is known is passed over.
-    pub fn take(&mut self, entry: &Entry) {
+    /// Adds the next entry. Does nothing if the book has it already.
+    pub fn add(&mut self, entry: &Entry) {
         match entry.continues(self.head) {
             Continuity::Known => return,
             Continuity::Next => {}
-            // The history that this book was begun with does not reach back to the feed's first entry.
+            // The history with which this book starts does not reach back to the feed's first entry.
             Continuity::Missed if self.head == TickId::ZERO => {
                 self.expired = entry.prev;
-                self.spoil(TickId::ZERO, entry.prev);
+                self.omit(TickId::ZERO, entry.prev);
             }
             Continuity::Missed => {
-                self.note(self.head, entry.id, GapReason::HistoryExpired, Currencies::all());
-                self.spoil(self.head, entry.prev);
+                self.add_missing(self.head, entry.id, GapReason::HistoryExpired, Currencies::all());
+                self.omit(self.head, entry.prev);
             }
             Continuity::Lost => {
-                self.note(self.head, entry.id, GapReason::HistoryLost, Currencies::all());
-                self.spoil(entry.prev, self.head);
+                self.add_missing(self.head, entry.id, GapReason::HistoryLost, Currencies::all());
+                self.omit(entry.prev, self.head);
             }
         }
         self.head = entry.id;
         if let Event::Tick { tick, outages } = &entry.event {
             for outage in outages {
                 let currencies = outage.currencies.iter().copied().collect();
-                self.note(outage.after, entry.id, GapReason::SourceOutage, currencies);
+                self.add_missing(outage.after, entry.id, GapReason::SourceOutage, currencies);
             }
             for currency in tick.prices.keys() {
                 self.last_prices[*currency as usize] = entry.id;
             }
             for series in &mut self.series {
-                series.take(entry.id, tick);
+                series.add(entry.id, tick);
             }
         }
         self.expire();
     }
 
-    fn note(&mut self, after: TickId, before: TickId, reason: GapReason, currencies: Currencies) {
-        self.holes.push_back(Hole { after, before, reason, currencies });
+    fn add_missing(&mut self, after: TickId, before: TickId, reason: GapReason, currencies: Currencies) {
+        self.missing.push_back(Missing { after, before, reason, currencies });
     }
 
-    /// Some entries with `after < id <= until` are not here.
-    fn spoil(&mut self, after: TickId, until: TickId) {
+    /// Omits the candles that may lack entries with `after < id <= until`.
+    fn omit(&mut self, after: TickId, until: TickId) {
         for series in &mut self.series {
-            series.spoil(after, until);
+            series.omit(after, until);
         }
     }
 
@@ -138,17 +138,17 @@ impl Book {
         for series in &mut self.series {
             self.expired = self.expired.max(series.expire(kept_from).unwrap_or_default());
         }
-        while self.holes.front().is_some_and(|hole| hole.before < kept_from) {
-            self.holes.pop_front();
+        while self.missing.front().is_some_and(|missing| missing.before < kept_from) {
+            self.missing.pop_front();
         }
     }
 
-    /// The first moment that is kept: the store drops what is before it when it takes in the head.
+    /// Returns the first moment that is kept. The store drops earlier entries when it appends the head.
     fn kept_from(&self) -> TickId {
         self.head.minus(self.retention)
     }
 
-    /// The candles of a range.
+    /// Returns the candles of a range.
     pub fn part(&self, range: Range) -> Part<'_> {
         let Range { interval, currencies, after, until, limit } = range;
         let first = interval.start_from(after.next());
@@ -156,24 +156,24 @@ impl Book {
         let mut wanted = found.by_ref().filter(|candle| !candle.currencies().and(currencies).is_empty());
         let candles: Vec<_> = wanted.by_ref().take(limit).collect();
         let next = wanted.next().and(candles.last()).map(|candle| candle.id);
-        // The part ends where its last candle does, or else where the last one that it may have would.
+        // The part ends with its last candle if it is full, or else with the last interval of the range.
         let end = interval.end(next.unwrap_or(until));
         let mut gaps: Vec<_> = self.expired_gap(&range).into_iter().collect();
         gaps.extend(self.gaps(currencies, first, end));
-        // Another replica may have what this one missed.
-        let whole = gaps.iter().all(|gap| gap.reason == GapReason::SourceOutage);
-        let settled = whole && self.is_told(currencies, end);
+        // Another replica may have the entries that this one missed.
+        let complete = gaps.iter().all(|gap| gap.reason == GapReason::SourceOutage);
+        let settled = complete && self.is_final(currencies, end);
         let settled_until = candles.first().filter(|_| settled).map(|candle| candle.id.plus(self.retention));
         Part { candles, gaps, next, settled_until }
     }
 
-    /// Whether nothing more can be told about the time before `end`: no tick, for ids increase, and no outage either, which
-    /// would have begun at a currency's last price.
-    fn is_told(&self, currencies: Currencies, end: TickId) -> bool {
+    /// Returns true if no future entry can affect the time before `end`: no tick, because ids increase, and no outage,
+    /// because it would start at a currency's last price.
+    fn is_final(&self, currencies: Currencies, end: TickId) -> bool {
         currencies.iter().all(|currency| self.last_prices[currency as usize] >= end)
     }
 
-    /// What a range asks for that has expired.
+    /// Returns the gap of the candles that a range asks for and that have expired.
     fn expired_gap(&self, range: &Range) -> Option<Gap> {
         let before = range.interval.start_from(self.expired.next().max(self.kept_from()));
         let gap = Gap { after: range.after, before, reason: GapReason::HistoryExpired, only: None };
@@ -181,13 +181,13 @@ impl Book {
     }
 
     fn gaps(&self, chosen: Currencies, first: TickId, end: TickId) -> impl Iterator<Item = Gap> {
-        let from = self.holes.partition_point(|hole| hole.before <= first);
-        let overlapping = self.holes.range(from..).filter(move |hole| hole.after.next() < end);
-        overlapping.filter_map(move |hole| {
-            let Hole { after, before, reason, currencies } = *hole;
-            let concerned = currencies.and(chosen);
-            let only = (concerned != chosen).then_some(concerned);
-            (!concerned.is_empty()).then_some(Gap { after, before, reason, only })
+        let from = self.missing.partition_point(|missing| missing.before <= first);
+        let overlapping = self.missing.range(from..).filter(move |missing| missing.after.next() < end);
+        overlapping.filter_map(move |missing| {
+            let Missing { after, before, reason, currencies } = *missing;
+            let affected = currencies.and(chosen);
+            let only = (affected != chosen).then_some(affected);
+            (!affected.is_empty()).then_some(Gap { after, before, reason, only })
         })
     }
 }

@@ -1,29 +1,29 @@
-//! What a feed is: entries in one order, each naming the one before it, so that anyone can tell that nothing is missing.
+//! The feed: entries in one order, each with the id of the entry before it, so that a reader can tell whether one is missing.
 //!
-//! The gap rule stands here once. [`Continuity::of`] compares an entry's `prev` with the last id that somebody has, and
-//! the hub (against the store) and every session (against its client's cursor) ask nothing else.
+//! The gap rule is implemented here once. [`Continuity::of`] compares an entry's `prev` with the last id that a reader has.
+//! The hub applies it to its head, a session to its client's cursor, the SDK to the last update that it received.
 
 use crate::tick::{Currencies, Currency, Tick, TickId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// One entry: a tick or a change of the feed's health, with its place.
+/// A tick or a change of the feed's health, with its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its place.
+    /// The position in the feed, which is also the moment of the event.
     pub id: TickId,
-    /// The place of the entry before it; zero for the first of a feed.
+    /// The id of the entry before it, or zero for the first entry of a feed.
     pub prev: TickId,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// What an entry tells. The store gives it a place and so makes an [`Entry`] of it.
+/// The content of an entry. The store assigns an id to it and so makes an [`Entry`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
-    /// Prices were agreed.
+    /// New prices.
     Tick {
         /// The prices.
         #[serde(flatten)]
@@ -32,24 +32,24 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         outages: Vec<Outage>,
     },
-    /// The feed's health changed.
+    /// A change of the feed's health.
     Status(Status),
 }
 
-/// A time without prices, told by the tick that ends it.
+/// A time without prices, reported by the tick that ends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// The last tick that had a price in these currencies.
     pub after: TickId,
-    /// The currencies that had no price since.
+    /// The currencies that have had no price since.
     pub currencies: Vec<Currency>,
 }
 
-/// The feed's health, from the best to the worst.
+/// The feed's health, ordered from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Every currency has a fresh price.
+    /// Every currency has a recent price.
     Live,
     /// Some currency has had no price for a while.
     Stale,
@@ -58,7 +58,7 @@ pub enum State {
 }
 
 impl State {
-    /// The word that clients see.
+    /// Returns the word that clients get.
     pub const fn as_str(self) -> &'static str {
         match self {
             State::Live => "live",
@@ -71,29 +71,29 @@ impl State {
 /// A change of the feed's health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// What it is now.
+    /// The new state.
     pub state: State,
-    /// Since when: for `stale` and `down` the last price before it, for `live` the moment prices came back.
+    /// The start of the state: for `stale` and `down` the moment of the last price, for `live` the moment prices returned.
     pub since: TickId,
-    /// Why, for a person to read.
+    /// The reason, as text for people.
     pub reason: String,
 }
 
-/// Why a client does not get something that was, or should have been, in the feed.
+/// The reason why entries that were or should have been in the feed are missing for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapReason {
-    /// No price could be agreed in that time: the exchanges were silent, or no replica was leading.
+    /// There were no prices in that time: the exchanges did not answer, or no replica was leading.
     SourceOutage,
-    /// It is older than what is kept.
+    /// The entries are older than the retention.
     HistoryExpired,
-    /// The store lost it.
+    /// The store lost the entries.
     HistoryLost,
-    /// The client asked for no more than so many ticks of replay.
+    /// The client limited the number of ticks in its replay.
     ReplayLimit,
 }
 
 impl GapReason {
-    /// The word that clients see.
+    /// Returns the word that clients get.
     pub const fn as_str(self) -> &'static str {
         match self {
             GapReason::SourceOutage => "source_outage",
@@ -104,44 +104,45 @@ impl GapReason {
     }
 }
 
-/// Between these two ids something is missing, and this is why.
+/// A range of ids in which entries are missing, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The last id before the gap.
     pub after: TickId,
     /// The first id after it.
     pub before: TickId,
-    /// Why.
+    /// The reason.
     pub reason: GapReason,
-    /// The currencies concerned, where it is not all of them.
+    /// The affected currencies, or `None` if all are.
     pub only: Option<Currencies>,
 }
 
-/// How an entry stands to the last id that somebody has.
+/// The relation of an entry to the last id that a reader has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuity {
-    /// It is the next one.
+    /// The entry is the next one.
     Next,
-    /// It, or something later, is known already.
+    /// The reader already has the entry or a later one.
     Known,
-    /// Something between the two is missing.
+    /// Entries between the two are missing.
     Missed,
-    /// It follows on something older than the last id: the feed has lost that id.
+    /// The entry follows an older id than the last one: the feed has lost the last one.
     Lost,
 }
 
 impl Outage {
-    /// The gap that it leaves for a client that chose `chosen`, if it leaves one. `before` is the tick that ends it.
+    /// Returns the gap that the outage leaves for a client that chose `chosen`, if it affects the client. `before` is the
+    /// tick that ends the outage.
     pub fn gap(&self, chosen: Currencies, before: TickId) -> Option<Gap> {
-        let concerned = self.currencies.iter().copied().collect::<Currencies>().and(chosen);
-        let only = (concerned != chosen).then_some(concerned);
+        let affected = self.currencies.iter().copied().collect::<Currencies>().and(chosen);
+        let only = (affected != chosen).then_some(affected);
         let gap = Gap { after: self.after, before, reason: GapReason::SourceOutage, only };
-        (!concerned.is_empty()).then_some(gap)
+        (!affected.is_empty()).then_some(gap)
     }
 }
 
 impl Continuity {
-    /// The gap rule: how an entry with this `id` and `prev` stands to `last`, the newest id that somebody has.
+    /// Applies the gap rule to an entry with this `id` and `prev`, for a reader whose newest id is `last`.
     pub fn of(id: TickId, prev: TickId, last: TickId) -> Continuity {
         if id <= last {
             Continuity::Known
@@ -156,12 +157,12 @@ impl Continuity {
 }
 
 impl Entry {
-    /// How this entry stands to `last`, the newest id that somebody has.
+    /// Applies the gap rule to this entry, for a reader whose newest id is `last`.
     pub fn continues(&self, last: TickId) -> Continuity {
         Continuity::of(self.id, self.prev, last)
     }
 
-    /// The tick, if the entry is one.
+    /// Returns the tick, if the entry is one.
     pub fn tick(&self) -> Option<&Tick> {
         match &self.event {
             Event::Tick { tick, .. } => Some(tick),
@@ -169,7 +170,7 @@ impl Entry {
         }
     }
 
-    /// The status, if the entry is one.
+    /// Returns the status, if the entry is one.
     pub fn status(&self) -> Option<&Status> {
         match &self.event {
             Event::Tick { .. } => None,
@@ -178,15 +179,15 @@ impl Entry {
     }
 }
 
-/// The part of the feed that this replica holds, as a leader needs to know it: leader and hub meet in nothing else.
+/// The part of the feed that this replica has, as the leader needs it. It is the only interface between leader and hub.
 pub trait Feed: Send + Sync {
-    /// The newest id; zero if there is none.
+    /// Returns the newest id, or zero if the feed is empty.
     fn head(&self) -> TickId;
 
-    /// Every entry after `id` that is held, oldest first.
+    /// Returns all entries here after `id`, oldest first.
     fn after(&self, id: TickId) -> Vec<Arc<Entry>>;
 
-    /// The newest entry for which `wanted` is true.
+    /// Returns the newest entry for which `wanted` is true.
     fn newest(&self, wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>>;
 }
 
@@ -195,18 +196,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_next_known_missed_or_lost() {
+    fn gap_rule_tells_next_known_missed_and_lost() {
         let event = Event::Status(Status { state: State::Live, since: TickId::ZERO, reason: String::new() });
         let entry = Entry { id: TickId::from_ms(30), prev: TickId::from_ms(20), event };
-        let asked =
+        let relations =
             [(20, Continuity::Next), (30, Continuity::Known), (31, Continuity::Known), (10, Continuity::Missed)];
-        for (last, expected) in asked.into_iter().chain([(25, Continuity::Lost)]) {
+        for (last, expected) in relations.into_iter().chain([(25, Continuity::Lost)]) {
             assert_eq!(entry.continues(TickId::from_ms(last)), expected, "after {last}");
         }
     }
 
     #[test]
-    fn an_entry_reads_back_from_what_the_store_keeps() {
+    fn stored_entry_decodes_to_the_same() {
         let json = r#"{"id":20,"prev":10,"type":"tick","prices":{"USD":"97116.10"},"sources":{"USD":["kraken"]}}"#;
         let entry: Entry = serde_json::from_str(json).unwrap();
         assert_eq!(entry.tick().unwrap().prices[&Currency::Usd].to_string(), "97116.10");

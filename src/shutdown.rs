@@ -1,4 +1,4 @@
-//! How the process ends: signals become a token, and every task is tracked so that the end can wait for it.
+//! Shutdown: signals cancel a token, and all tasks are tracked, so that the process can wait for them before it exits.
 
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -7,25 +7,25 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-/// The exit code of a program that was interrupted (128 + SIGINT).
+/// The exit status of an interrupted program (128 + SIGINT).
 const INTERRUPTED: i32 = 130;
 
-/// Spawns tasks and waits for them. The only place that spawns.
+/// Spawns tasks and waits for them to end. All tasks of the process are spawned here.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks(TaskTracker);
 
 impl Tasks {
-    /// Spawns a task that the end waits for.
+    /// Spawns a task, for which [`finish`](Self::finish) waits.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         drop(self.0.spawn(task));
     }
 
-    /// Runs `work` on a thread of its own, which the end waits for. It may wait for the kernel as long as it likes.
+    /// Runs `work` on a thread of its own, for which [`finish`](Self::finish) waits. The work may block.
     pub fn spawn_thread(&self, work: impl FnOnce() + Send + 'static) {
         drop(self.0.spawn_blocking(work));
     }
 
-    /// Waits for every task to end, for `deadline` at most. Whether all did.
+    /// Waits until all tasks have ended, for at most `deadline`. Returns true if they have.
     pub async fn finish(&self, deadline: Duration) -> bool {
         self.0.close();
         let finished = timeout(deadline, self.0.wait()).await.is_ok();
@@ -36,8 +36,8 @@ impl Tasks {
     }
 }
 
-/// Something without which a replica is of no use. Should it end before the replica does, by a panic, the replica stops,
-/// so that whoever runs it starts it anew.
+/// Guard for a task without which a replica is useless. If the task ends before the replica stops, as by a panic, the guard
+/// stops the replica, so that its supervisor restarts it.
 #[derive(Debug)]
 pub struct Vital {
     name: &'static str,
@@ -45,7 +45,7 @@ pub struct Vital {
 }
 
 impl Vital {
-    /// To be dropped when what is called `name` ends; it cancels `stop` if nobody has.
+    /// A guard for the task `name`. When it is dropped it cancels `stop`, unless that has been cancelled.
     pub fn new(name: &'static str, stop: &CancellationToken) -> Vital {
         Vital { name, stop: stop.clone() }
     }
@@ -54,29 +54,29 @@ impl Vital {
 impl Drop for Vital {
     fn drop(&mut self) {
         if !self.stop.is_cancelled() {
-            error!(part = self.name, "a vital part ended by itself, stopping");
+            error!(task = self.name, "a critical task ended by itself, stopping");
             self.stop.cancel();
         }
     }
 }
 
-/// A token that is cancelled by SIGTERM or SIGINT. A second signal ends the process at once, with the status that shells
-/// give an interrupted program.
+/// Returns a token that SIGTERM or SIGINT cancels. A second signal exits the process immediately, with the status that
+/// shells use for an interrupted program.
 ///
 /// # Errors
-/// If signals cannot be listened to.
+/// If the signal handlers cannot be installed.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let cancelled = stop.clone();
-    // Not tracked, since the end must not wait for it: it goes with the process.
-    #[expect(clippy::disallowed_methods, reason = "nobody waits for this task")]
+    // Not tracked, because the shutdown must not wait for it: it runs until the process exits.
+    #[expect(clippy::disallowed_methods, reason = "the shutdown must not wait for this task")]
     drop(tokio::spawn(async move {
         let mut stopping = false;
         loop {
             let name = tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
             if stopping {
-                warn!(signal = name, "stopping at once");
+                warn!(signal = name, "stopping immediately");
                 std::process::exit(INTERRUPTED);
             }
             info!(signal = name, "stopping");

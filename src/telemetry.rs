@@ -1,28 +1,28 @@
-//! Logs: a message with fields, to standard error, as text for people or JSON for machines.
+//! Logs: messages with fields on standard error, as text for people or as JSON for machines.
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// What is logged, and how.
+/// The settings of the logs.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The directives of `RUST_LOG`.
+    /// The directives, as in `RUST_LOG`.
     pub filter: String,
-    /// JSON, one object a line, in place of text.
+    /// True for JSON, one object a line; false for text.
     pub json: bool,
 }
 
-/// The levels, from nothing to everything.
+/// The levels, in order of increasing detail.
 const LEVELS: &str = "off, error, warn, info, debug, trace";
-/// What our own targets begin with.
+/// The first segment of our own targets.
 const OWN: &str = "btcfeed";
 
-/// Whether a filter can be read, and says something about our own lines. The library alone takes any word for the name of a
-/// target, and with `warning` nothing would be logged at all.
+/// Checks that a filter is valid and covers our own targets. The library alone takes any word for a target, so `warning`
+/// would silence the log.
 ///
 /// # Errors
-/// What is allowed, and what was given.
+/// The expected format and what was given.
 pub fn check_filter(filter: &str) -> Result<(), String> {
     let allowed = format!("a level ({LEVELS}), or target=level pairs with commas between them");
     let mut about_us = false;
@@ -43,11 +43,11 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::builder().parse(filter).map(drop).map_err(|_| format!("{allowed}, got {filter:?}"))
 }
 
-/// Starts logging. To be called once.
+/// Starts logging. Call it once.
 pub fn init(options: &Options) {
     let filter = EnvFilter::builder().parse_lossy(&options.filter);
-    // A line that cannot be written, because whoever read the log is gone, is dropped: to complain about it on standard error
-    // would panic, in whatever task was about to say something.
+    // A line that cannot be written, because the reader of the log is gone, is dropped. Reporting that on standard error
+    // would panic in the task that logs.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if options.json {
         log.json().flatten_event(true).init();
@@ -61,7 +61,7 @@ mod tests {
     use super::check_filter;
 
     #[test]
-    fn a_filter_that_would_silence_us_by_mistake_is_refused() {
+    fn filter_without_our_own_lines_is_rejected() {
         for filter in
             ["info", "off", "WARN", "warn,btcfeed::quorum=off", "btcfeed=debug,h2=trace", "btcfeed::hub[x]=trace"]
         {

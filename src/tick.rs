@@ -1,7 +1,7 @@
-//! The words that everything else is written in: [`Currency`], [`Price`], [`TickId`] and [`Tick`].
+//! The basic types of the domain: [`Currency`], [`Price`], [`TickId`] and [`Tick`].
 //!
-//! A price is an exact decimal from the exchange's digits to the client's: it is never a float on the way. An id is a
-//! place in the feed and a moment at once, which is why one number serves as score, cursor and date.
+//! A price is an exact decimal from the exchange's digits to the client's; it is never a float on the way. An id is both an
+//! entry's position in the feed and its moment, so one number serves as sorted-set score, cursor and date.
 
 mod currency;
 mod id;
@@ -14,17 +14,17 @@ pub use price::{BadPrice, Price};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The prices that were agreed at one moment. Its place in the feed is the [`Entry`](crate::feed::Entry) around it.
+/// The prices that were agreed on at one moment. The [`Entry`](crate::feed::Entry) around it has its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
-    /// One price for each currency that could be agreed on; never empty.
+    /// One price for each currency for which there was agreement; never empty.
     pub prices: BTreeMap<Currency, Price>,
-    /// The sources whose answers each price came from, by name, in the order they are configured in.
+    /// The names of the sources from which each price was computed, in the order of the configuration.
     pub sources: BTreeMap<Currency, Vec<String>>,
 }
 
 impl Tick {
-    /// The currencies this tick has a price for.
+    /// Returns the currencies for which this tick has a price.
     pub fn currencies(&self) -> Currencies {
         self.prices.keys().copied().collect()
     }

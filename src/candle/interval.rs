@@ -1,29 +1,29 @@
-//! How long a candle is.
+//! The lengths of candles.
 
 use crate::tick::TickId;
 use std::str::FromStr;
 
-/// How long a candle is. Candles begin at whole multiples of it in Unix time.
+/// The length of a candle. Candles start at multiples of it in Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interval {
-    /// `1m`
+    /// One minute, `1m`.
     Minute,
-    /// `5m`
+    /// Five minutes, `5m`.
     FiveMinutes,
-    /// `1h`
+    /// One hour, `1h`.
     Hour,
 }
 
-/// A word that names no interval.
+/// The error for a word that names no interval.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("interval reads 1m, 5m or 1h, got {0:?}")]
 pub struct UnknownInterval(pub String);
 
 impl Interval {
-    /// Every interval.
+    /// All intervals.
     pub const ALL: [Interval; 3] = [Interval::Minute, Interval::FiveMinutes, Interval::Hour];
 
-    /// The word that names it in a query.
+    /// Returns the word for the interval in a query.
     pub const fn name(self) -> &'static str {
         match self {
             Interval::Minute => "1m",
@@ -32,7 +32,7 @@ impl Interval {
         }
     }
 
-    /// Its length in milliseconds.
+    /// Returns the length in milliseconds.
     pub const fn ms(self) -> u64 {
         match self {
             Interval::Minute => 60_000,
@@ -41,17 +41,17 @@ impl Interval {
         }
     }
 
-    /// The first moment of the candle that `moment` is in.
+    /// Returns the first moment of the candle that contains `moment`.
     pub const fn start(self, moment: TickId) -> TickId {
         TickId::from_ms(moment.ms() - moment.ms() % self.ms())
     }
 
-    /// The first moment after the candle that `moment` is in.
+    /// Returns the first moment after the candle that contains `moment`.
     pub const fn end(self, moment: TickId) -> TickId {
         TickId::from_ms(self.start(moment).ms().saturating_add(self.ms()))
     }
 
-    /// The first moment of the first candle that does not begin before `moment`.
+    /// Returns the first moment of the first candle that does not start before `moment`.
     pub const fn start_from(self, moment: TickId) -> TickId {
         if moment.ms().is_multiple_of(self.ms()) { moment } else { self.end(moment) }
     }

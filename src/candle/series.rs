@@ -1,48 +1,48 @@
 //! The candles of one interval, in order.
 
-use super::Interval;
+use super::interval::Interval;
 use crate::tick::{Currencies, Currency, Price, Tick, TickId};
 use std::collections::VecDeque;
 use std::sync::OnceLock;
 
-/// What the price of one currency did in a candle.
+/// The prices of one currency in a candle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ohlc {
     /// The first price.
     pub open: Price,
-    /// The highest.
+    /// The highest price.
     pub high: Price,
-    /// The lowest.
+    /// The lowest price.
     pub low: Price,
-    /// The last, so far if the candle is still open.
+    /// The last price, or the newest one if the candle is not complete yet.
     pub close: Price,
 }
 
-/// The ticks of an interval in short; it has at least one.
+/// A summary of the ticks of one interval, of which there is at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candle {
-    /// Its first moment.
+    /// The first moment of the interval.
     pub id: TickId,
-    /// How many of its ticks have a price in exactly this set of currencies, by [`Currencies::index`].
+    /// The number of ticks with prices in exactly this set of currencies, by [`Currencies::index`].
     ticks: [u32; Currencies::SETS],
     prices: [Option<Ohlc>; Currency::ALL.len()],
-    /// What it is in a message to those who chose a set of currencies, once one of them has asked.
-    written: [OnceLock<String>; Currencies::SETS],
+    /// The encoded candle for each set of currencies that a client has chosen, by [`Currencies::index`].
+    encoded: [OnceLock<String>; Currencies::SETS],
 }
 
 impl Candle {
     fn new(id: TickId) -> Candle {
-        let (ticks, prices, written) = Default::default();
-        Candle { id, ticks, prices, written }
+        let (ticks, prices, encoded) = Default::default();
+        Candle { id, ticks, prices, encoded }
     }
 
-    /// What the candle is in a message to those who chose `currencies`, which `write` makes: once, for everybody.
-    pub fn written(&self, currencies: Currencies, write: impl FnOnce(&Candle) -> String) -> &str {
-        self.written[currencies.index()].get_or_init(|| write(self))
+    /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for all of them.
+    pub fn encoded(&self, currencies: Currencies, encode: impl FnOnce(&Candle) -> String) -> &str {
+        self.encoded[currencies.index()].get_or_init(|| encode(self))
     }
 
-    fn take(&mut self, tick: &Tick) {
-        self.written = Default::default();
+    fn add(&mut self, tick: &Tick) {
+        self.encoded = Default::default();
         self.ticks[tick.currencies().index()] += 1;
         for (currency, price) in &tick.prices {
             let ohlc = &mut self.prices[*currency as usize];
@@ -52,66 +52,65 @@ impl Candle {
         }
     }
 
-    /// How many of its ticks have a price in one of `currencies` at least.
+    /// Returns the number of ticks with a price in at least one of `currencies`.
     pub fn ticks(&self, currencies: Currencies) -> u32 {
         Currencies::sets().filter(|set| !set.and(currencies).is_empty()).map(|set| self.ticks[set.index()]).sum()
     }
 
-    /// What the price of `currency` did, if it had one.
+    /// Returns the prices of `currency`, if it had any.
     pub fn price(&self, currency: Currency) -> Option<&Ohlc> {
         self.prices[currency as usize].as_ref()
     }
 
-    /// The currencies that had a price.
+    /// Returns the currencies that had a price.
     pub fn currencies(&self) -> Currencies {
         Currency::ALL.into_iter().filter(|currency| self.price(*currency).is_some()).collect()
     }
 }
 
-/// The candles of one interval. Only the last one may still grow.
+/// The candles of one interval. Only the last one may still change.
 #[derive(Debug)]
 pub(super) struct Series {
     interval: Interval,
     candles: VecDeque<Candle>,
-    /// Candles that begin before are not all there, and left out.
-    whole_from: TickId,
+    /// Candles that start before this moment may be incomplete and are omitted.
+    complete_from: TickId,
 }
 
 impl Series {
     pub(super) fn new(interval: Interval) -> Series {
-        Series { interval, candles: VecDeque::new(), whole_from: TickId::ZERO }
+        Series { interval, candles: VecDeque::new(), complete_from: TickId::ZERO }
     }
 
-    /// Takes in the next tick.
-    pub(super) fn take(&mut self, id: TickId, tick: &Tick) {
+    /// Adds the next tick.
+    pub(super) fn add(&mut self, id: TickId, tick: &Tick) {
         let start = self.interval.start(id);
-        if start < self.whole_from {
+        if start < self.complete_from {
             return;
         }
         if self.candles.back().is_none_or(|candle| candle.id < start) {
             self.candles.push_back(Candle::new(start));
         }
         if let Some(candle) = self.candles.back_mut() {
-            candle.take(tick);
+            candle.add(tick);
         }
     }
 
-    /// Some entries with `after < id <= until` are not here, `until` being later than all that are: leaves out each candle that
-    /// may have one of them.
-    pub(super) fn spoil(&mut self, after: TickId, until: TickId) {
-        let whole = self.candles.partition_point(|candle| self.interval.end(candle.id) <= after.next());
-        self.candles.truncate(whole);
-        self.whole_from = self.whole_from.max(until.next());
+    /// Omits each candle that may lack an entry with `after < id <= until`. `until` must be later than all entries so far.
+    pub(super) fn omit(&mut self, after: TickId, until: TickId) {
+        let complete = self.candles.partition_point(|candle| self.interval.end(candle.id) <= after.next());
+        self.candles.truncate(complete);
+        self.complete_from = self.complete_from.max(until.next());
     }
 
-    /// Drops the candles that begin before `kept_from`, and returns the last one's first moment.
+    /// Drops the candles that start before `kept_from`, and returns the id of the last of them.
     pub(super) fn expire(&mut self, kept_from: TickId) -> Option<TickId> {
-        self.whole_from = self.whole_from.max(kept_from);
+        self.complete_from = self.complete_from.max(kept_from);
         let expired = self.candles.partition_point(|candle| candle.id < kept_from);
         self.candles.drain(..expired).next_back().map(|candle| candle.id)
     }
 
-    /// The candles with `first <= id <= until`.
+    /// Returns the candles with `first <= id <= until`.
     pub(super) fn between(&self, first: TickId, until: TickId) -> impl Iterator<Item = &Candle> {
         let from = self.candles.partition_point(|candle| candle.id < first);
         self.candles.range(from..).take_while(move |candle| candle.id <= until)

@@ -1,11 +1,11 @@
-//! What is in the book after which entries.
+//! Tests of which candles and gaps the book has after which entries.
 
 use super::*;
 use crate::feed::{Outage, State, Status};
 use crate::tick::Tick;
 use std::collections::BTreeMap;
 
-/// A whole hour of Unix time; moments are seconds after it.
+/// A whole hour of Unix time. Moments in the tests are seconds after it.
 const HOUR: u64 = 1_795_165_200_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const ALL: Range = Range {
@@ -20,7 +20,7 @@ fn at(second: u64) -> TickId {
     TickId::from_ms(HOUR + second * 1000)
 }
 
-/// A book and the place of its last entry.
+/// A book and the id of its last entry.
 struct Feed {
     book: Book,
     last: TickId,
@@ -33,7 +33,7 @@ impl Feed {
 
     fn entry(&mut self, second: u64, event: Event) {
         let entry = Entry { id: at(second), prev: self.last, event };
-        self.book.take(&entry);
+        self.book.add(&entry);
         self.last = entry.id;
     }
 
@@ -48,13 +48,13 @@ impl Feed {
         self.entry(second, Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages });
     }
 
-    /// Ticks every ten seconds.
+    /// Adds a tick every ten seconds.
     fn ticks(&mut self, seconds: std::ops::Range<u64>) {
         seconds.step_by(10).for_each(|second| self.tick(second, "97116.17", "89348.25"));
     }
 
-    /// The first moments of the candles in a range, in seconds, and the gaps.
-    fn told(&self, range: Range) -> (Vec<u64>, Vec<String>) {
+    /// Returns the first moments of the candles in a range, in seconds, and the gaps.
+    fn candles_and_gaps(&self, range: Range) -> (Vec<u64>, Vec<String>) {
         let part = self.book.part(range);
         let second = |id: TickId| id.ms().saturating_sub(HOUR) / 1000;
         let gap = |gap: &Gap| format!("{} {}..{}", gap.reason.as_str(), second(gap.after), second(gap.before));
@@ -73,7 +73,7 @@ fn ohlc(candle: &Candle, currency: Currency) -> [String; 4] {
 }
 
 #[test]
-fn a_candle_is_the_first_highest_lowest_and_last_price_with_their_digits() {
+fn candle_keeps_open_high_low_close_digits() {
     let mut feed = Feed::new();
     feed.tick(0, "97116.10", "");
     feed.tick(10, "97120", "89000.5");
@@ -91,24 +91,24 @@ fn a_candle_is_the_first_highest_lowest_and_last_price_with_their_digits() {
 }
 
 #[test]
-fn candles_begin_at_whole_intervals_and_one_without_a_price_is_not_there() {
+fn candles_start_at_whole_intervals() {
     let mut feed = Feed::new();
     for second in [59, 60, 299, 300, 3599, 3600] {
         feed.tick(second, "1", "");
     }
     feed.tick(3700, "", "1");
-    let starts = |interval| feed.told(Range { interval, currencies: Currency::Usd.into(), ..ALL }).0;
+    let starts = |interval| feed.candles_and_gaps(Range { interval, currencies: Currency::Usd.into(), ..ALL }).0;
     assert_eq!(starts(Interval::Minute), [0, 60, 240, 300, 3540, 3600]);
     assert_eq!(starts(Interval::FiveMinutes), [0, 300, 3300, 3600]);
     assert_eq!(starts(Interval::Hour), [0, 3600]);
-    assert_eq!(feed.told(Range { currencies: Currency::Eur.into(), ..ALL }).0, [3660]);
+    assert_eq!(feed.candles_and_gaps(Range { currencies: Currency::Eur.into(), ..ALL }).0, [3660]);
 }
 
 #[test]
-fn a_range_is_what_begins_in_it_and_says_where_to_go_on() {
+fn range_bounds_starts_and_names_the_next_part() {
     let mut feed = Feed::new();
     feed.ticks(0..600);
-    let minutes = |after, until| feed.told(Range { after, until, ..ALL }).0;
+    let minutes = |after, until| feed.candles_and_gaps(Range { after, until, ..ALL }).0;
     assert_eq!(minutes(at(60).before(), at(180)), [60, 120, 180]);
     assert_eq!(minutes(at(60), at(179)), [120]);
     assert_eq!(minutes(at(61), at(119)), [0; 0]);
@@ -120,11 +120,11 @@ fn a_range_is_what_begins_in_it_and_says_where_to_go_on() {
         after = next;
     }
     assert_eq!(pages, (0..10).map(|minute| at(minute * 60)).collect::<Vec<_>>());
-    assert_eq!(feed.book.part(Range { limit: 10, ..ALL }).next, None, "there is no eleventh");
+    assert_eq!(feed.book.part(Range { limit: 10, ..ALL }).next, None, "there is no eleventh candle");
 }
 
 #[test]
-fn what_was_taken_in_is_passed_over() {
+fn known_entries_are_ignored() {
     let mut feed = Feed::new();
     feed.ticks(0..120);
     let before = format!("{:?}", feed.book);
@@ -134,52 +134,52 @@ fn what_was_taken_in_is_passed_over() {
 }
 
 #[test]
-fn a_candle_whose_beginning_is_not_kept_any_more_is_left_out() {
+fn candle_with_an_expired_start_is_omitted() {
     let mut feed = Feed::new();
-    // The feed is older than what is kept of it: there was an entry at 25.
+    // The feed is older than the history: there was an entry at 25.
     feed.last = at(25);
     feed.ticks(30..400);
-    assert_eq!(feed.told(ALL), (vec![60, 120, 180, 240, 300, 360], vec!["history_expired 0..60".into()]));
+    assert_eq!(feed.candles_and_gaps(ALL), (vec![60, 120, 180, 240, 300, 360], vec!["history_expired 0..60".into()]));
     let hours = Range { interval: Interval::Hour, ..ALL };
-    assert_eq!(feed.told(hours), (vec![], vec!["history_expired 0..3600".into()]));
-    // Nothing is missing to those who ask for what came after.
-    assert_eq!(feed.told(Range { after: at(60).before(), ..ALL }).1, [""; 0]);
-    // One whose first entry is the first in its candle is whole.
+    assert_eq!(feed.candles_and_gaps(hours), (vec![], vec!["history_expired 0..3600".into()]));
+    // Nothing is missing in a later range.
+    assert_eq!(feed.candles_and_gaps(Range { after: at(60).before(), ..ALL }).1, [""; 0]);
+    // If the first entry is the first one of its candle, the candle is complete.
     let mut feed = Feed::new();
     feed.last = at(0).before();
     feed.ticks(0..100);
-    assert_eq!(feed.told(ALL).0, [0, 60]);
+    assert_eq!(feed.candles_and_gaps(ALL).0, [0, 60]);
 }
 
 #[test]
-fn a_candle_expires_with_its_first_moment() {
+fn candle_expires_with_its_first_moment() {
     let mut feed = Feed::new();
     feed.book = Book::new(Duration::from_secs(300));
     feed.ticks(0..361);
-    assert_eq!(feed.told(ALL), (vec![60, 120, 180, 240, 300, 360], vec!["history_expired 0..60".into()]));
+    assert_eq!(feed.candles_and_gaps(ALL), (vec![60, 120, 180, 240, 300, 360], vec!["history_expired 0..60".into()]));
     assert_eq!(feed.book.series[Interval::Hour as usize].between(TickId::ZERO, at(9999)).count(), 0);
-    assert_eq!(feed.told(Range { after: at(60).before(), ..ALL }).1, [""; 0]);
+    assert_eq!(feed.candles_and_gaps(Range { after: at(60).before(), ..ALL }).1, [""; 0]);
 }
 
 #[test]
-fn a_candle_with_a_hole_is_left_out_and_the_hole_is_told() {
+fn incomplete_candle_is_replaced_by_a_gap() {
     let mut feed = Feed::new();
     feed.ticks(0..100);
-    // The entries from 100 to 190 did not get here.
+    // The entries from 100 to 190 are missing.
     feed.last = at(190);
     feed.ticks(200..360);
-    assert_eq!(feed.told(ALL), (vec![0, 240, 300], vec!["history_expired 90..200".into()]));
-    // The feed goes on from 310: what came after it here was lost there.
+    assert_eq!(feed.candles_and_gaps(ALL), (vec![0, 240, 300], vec!["history_expired 90..200".into()]));
+    // The feed continues from 310: the store has lost the later entries.
     feed.last = at(310);
     feed.ticks(370..500);
-    let (candles, gaps) = feed.told(ALL);
+    let (candles, gaps) = feed.candles_and_gaps(ALL);
     assert_eq!(candles, [0, 240, 360, 420, 480]);
     assert_eq!(gaps[1], "history_lost 350..370");
     assert_eq!(feed.book.part(ALL).settled_until, None);
 }
 
 #[test]
-fn outages_are_told_to_those_whom_they_concern_where_they_overlap() {
+fn outage_is_reported_where_it_applies() {
     let mut feed = Feed::new();
     feed.ticks(0..120);
     feed.tick(120, "1", "");
@@ -192,21 +192,21 @@ fn outages_are_told_to_those_whom_they_concern_where_they_overlap() {
     assert_eq!(gaps(Currencies::all(), TickId::ZERO, at(999)), [Some(euro)]);
     assert_eq!(gaps(euro, TickId::ZERO, at(999)), [None]);
     assert_eq!(gaps(dollar, TickId::ZERO, at(999)), []);
-    assert_eq!(gaps(euro, at(120), at(180)), [None], "in the midst of it");
-    assert_eq!(gaps(euro, TickId::ZERO, at(59)), [], "before it");
-    assert_eq!(gaps(euro, at(300), at(999)), [], "after it");
+    assert_eq!(gaps(euro, at(120), at(180)), [None], "within the outage");
+    assert_eq!(gaps(euro, TickId::ZERO, at(59)), [], "before the outage");
+    assert_eq!(gaps(euro, at(300), at(999)), [], "after the outage");
 }
 
 #[test]
-fn a_part_is_settled_when_nothing_more_can_be_told_about_it_until_its_first_candle_expires() {
+fn part_is_settled_when_no_entry_can_change_it() {
     let mut feed = Feed::new();
     feed.ticks(0..180);
     let settled = |feed: &Feed, until| feed.book.part(Range { until, ..ALL }).settled_until;
     assert_eq!(settled(&feed, at(119)), Some(at(0).plus(DAY)));
-    assert_eq!(settled(&feed, at(120)), None, "the last candle is open");
+    assert_eq!(settled(&feed, at(120)), None, "the last candle is not complete");
     assert_eq!(settled(&feed, ALL.until), None);
     assert_eq!(feed.book.part(Range { limit: 2, ..ALL }).settled_until, Some(at(0).plus(DAY)), "a full page");
-    // The candle is over, but whether the euro was missing in it is known when it is back.
+    // The candle is over, but an outage of the euro in it would be reported by the euro's next price.
     feed.tick(180, "1", "");
     feed.entry(200, Event::Status(Status { state: State::Stale, since: at(170), reason: String::new() }));
     assert_eq!(settled(&feed, at(120)), None);

@@ -58,7 +58,7 @@ impl Candles {
             }
             let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
             for entry in entries {
-                book.take(&entry);
+                book.add(&entry);
             }
         }
     }
@@ -149,7 +149,7 @@ fn json(Range { interval, currencies, .. }: Range, part: &Part<'_>) -> String {
 
 /// A candle as JSON.
 fn message(candle: &Candle, chosen: Currencies) -> &str {
-    candle.written(chosen, |candle| {
+    candle.encoded(chosen, |candle| {
         let (id, ticks) = (candle.id, candle.ticks(chosen));
         let mut json = format!(r#"{{"id":{id},"timedate":"{}","ticks":{ticks},"prices":{{"#, id.timedate());
         for (place, currency) in candle.currencies().and(chosen).iter().enumerate() {

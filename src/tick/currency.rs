@@ -1,11 +1,11 @@
-//! What a bitcoin is priced in, and sets of it.
+//! Currencies, and sets of them.
 
 use crate::text::listed;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// A currency that the feed can carry, by its ISO 4217 code.
+/// A currency that the feed supports, named by its ISO 4217 code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Currency {
@@ -16,10 +16,10 @@ pub enum Currency {
 }
 
 impl Currency {
-    /// Every currency, in the order in which updates of one tick are sent.
+    /// All currencies, in the order in which a tick's updates are sent.
     pub const ALL: [Currency; 2] = [Currency::Usd, Currency::Eur];
 
-    /// The ISO 4217 code in capitals.
+    /// Returns the ISO 4217 code in upper case.
     pub const fn code(self) -> &'static str {
         match self {
             Currency::Usd => "USD",
@@ -34,18 +34,18 @@ impl fmt::Display for Currency {
     }
 }
 
-/// A code that is none of [`Currency::ALL`].
+/// The error for a code that names none of [`Currency::ALL`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("currency reads {all}, got {code:?}", all = Currencies::all())]
 pub struct UnknownCurrency {
-    /// What was given.
+    /// The code that was given.
     pub code: String,
 }
 
 impl FromStr for Currency {
     type Err = UnknownCurrency;
 
-    /// Reads an ISO 4217 code in capitals or small letters.
+    /// Parses an ISO 4217 code in upper or lower case.
     fn from_str(code: &str) -> Result<Currency, UnknownCurrency> {
         Currency::ALL
             .into_iter()
@@ -54,58 +54,58 @@ impl FromStr for Currency {
     }
 }
 
-/// A set of currencies, small enough to be copied into every session.
+/// A set of currencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Currencies(u8);
 
 impl Currencies {
-    /// The number of different sets, the empty one included.
+    /// The number of possible sets, including the empty one.
     pub const SETS: usize = 1 << Currency::ALL.len();
 
-    /// No currency.
+    /// The empty set.
     pub const NONE: Currencies = Currencies(0);
 
-    /// Every set there is, the empty one included.
+    /// Returns all possible sets, including the empty one.
     pub fn sets() -> impl Iterator<Item = Currencies> {
         (0..=Currencies::all().0).map(Currencies)
     }
 
-    /// Every currency there is.
+    /// Returns the set of all currencies.
     pub const fn all() -> Currencies {
         Currencies((1 << Currency::ALL.len()) - 1)
     }
 
-    /// Whether the set has no currency in it.
+    /// Returns true if the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// How many currencies are in the set.
+    /// Returns the number of currencies in the set.
     pub fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// Whether `currency` is in the set.
+    /// Returns true if the set contains `currency`.
     pub fn contains(self, currency: Currency) -> bool {
         self.0 & 1 << currency as u8 != 0
     }
 
-    /// What is in this set and not in `other`.
+    /// Returns the currencies of this set that are not in `other`.
     pub fn without(self, other: Currencies) -> Currencies {
         Currencies(self.0 & !other.0)
     }
 
-    /// What is in both.
+    /// Returns the currencies that are in both sets.
     pub fn and(self, other: Currencies) -> Currencies {
         Currencies(self.0 & other.0)
     }
 
-    /// The members, in the order of [`Currency::ALL`].
+    /// Returns the members in the order of [`Currency::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Currency> {
         Currency::ALL.into_iter().filter(move |currency| self.contains(*currency))
     }
 
-    /// A number below [`Currencies::SETS`] that is this set's own.
+    /// Returns a number below [`Currencies::SETS`] that differs for each set.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -123,7 +123,7 @@ impl From<Currency> for Currencies {
     }
 }
 
-/// Written as people list things: `USD`, `USD or EUR`.
+/// Formats the set as a list of alternatives: `USD`, `USD or EUR`.
 impl fmt::Display for Currencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let codes: Vec<_> = self.iter().map(Currency::code).collect();
@@ -136,14 +136,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_currency_is_read_in_any_case_and_an_unknown_one_is_named() {
+    fn currency_code_parses_in_any_case() {
         assert_eq!("eur".parse(), Ok(Currency::Eur));
         let error = "GBP".parse::<Currency>().unwrap_err();
         assert_eq!(error.to_string(), r#"currency reads USD or EUR, got "GBP""#);
     }
 
     #[test]
-    fn a_set_keeps_the_order_of_all_and_each_has_its_own_index() {
+    fn set_keeps_order_and_has_its_own_index() {
         let both: Currencies = [Currency::Eur, Currency::Usd].into_iter().collect();
         assert_eq!(both.iter().collect::<Vec<_>>(), Currency::ALL);
         assert_eq!(both.without(Currency::Usd.into()), Currency::Eur.into());

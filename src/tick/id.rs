@@ -1,4 +1,4 @@
-//! A place in the feed, which is a moment too.
+//! The id of an entry, which is also its moment.
 
 use jiff::Timestamp;
 use rust_decimal::Decimal;
@@ -9,100 +9,100 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The id of an entry: its time in Unix milliseconds, strictly increasing over the whole feed.
 ///
-/// It is the sorted-set score, the `after` cursor and, written as a date, the `timedate`. Zero stands before the whole
-/// feed: it is the `prev` of the first entry.
+/// It is the sorted-set score, the `after` cursor and, formatted as a date, the `timedate`. Zero precedes every entry: it
+/// is the `prev` of the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TickId(u64);
 
-/// How a moment is written.
+/// The accepted formats of a moment.
 pub const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431 or 1795166431.075) or Unix milliseconds \
                            (1795166431075)";
 
-/// A text that is no moment, with the name of the parameter that it was given for.
+/// The error for a text that is not a moment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} reads {MOMENTS}, got {text:?}")]
 pub struct BadMoment {
-    /// The parameter.
+    /// The name of the parameter.
     pub name: &'static str,
-    /// What it was given.
+    /// The value that was given.
     pub text: String,
 }
 
-/// The last moment that a date can name: 9999-12-30T22:00:00.999Z.
+/// The last moment that [`Timestamp`] supports, with milliseconds: 9999-12-30T22:00:00.999Z.
 const LAST_MS: u64 = 253_402_207_200_999;
-/// Numbers from here on are milliseconds: as seconds this is the year 5138, as milliseconds March 1973.
+/// Numbers from this one on are milliseconds. In seconds it is the year 5138, in milliseconds March 1973.
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
 
 impl TickId {
-    /// Before the whole feed.
+    /// The id before all entries.
     pub const ZERO: TickId = TickId(0);
 
-    /// The id with this number of Unix milliseconds.
+    /// Returns the id of a moment in Unix milliseconds.
     pub const fn from_ms(ms: u64) -> TickId {
         TickId(ms)
     }
 
-    /// Unix milliseconds.
+    /// Returns the moment in Unix milliseconds.
     pub const fn ms(self) -> u64 {
         self.0
     }
 
-    /// The moment in whole Unix seconds, rounded down.
+    /// Returns the moment in Unix seconds, rounded down.
     pub const fn seconds(self) -> u64 {
         self.0 / 1000
     }
 
-    /// The first whole millisecond that is not before a moment, given as Unix seconds and nanoseconds; `None` if no date
-    /// names it, or it is before 1970.
+    /// Returns a moment, given in Unix seconds and nanoseconds, rounded up to a whole millisecond. Returns `None` if it is
+    /// before 1970 or too late to be a date.
     pub fn from_moment(seconds: i64, nanos: i32) -> Option<TickId> {
         let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
         let ms = u64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(nanos.div_ceil(1_000_000))?;
         (ms <= LAST_MS).then_some(TickId(ms))
     }
 
-    /// This machine's clock.
+    /// Returns the time of this machine's clock.
     pub fn now() -> TickId {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         TickId(u64::try_from(since_epoch.as_millis()).unwrap_or(LAST_MS))
     }
 
-    /// The id right after this one.
+    /// Returns the id one millisecond later.
     pub const fn next(self) -> TickId {
         TickId(self.0.saturating_add(1))
     }
 
-    /// The id right before this one; zero stays zero.
+    /// Returns the id one millisecond earlier; zero stays zero.
     pub const fn before(self) -> TickId {
         TickId(self.0.saturating_sub(1))
     }
 
-    /// This moment and `duration` more.
+    /// Returns the moment `duration` later.
     pub fn plus(self, duration: Duration) -> TickId {
         TickId(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// This moment less `duration`; never before zero.
+    /// Returns the moment `duration` earlier, but not before zero.
     pub fn minus(self, duration: Duration) -> TickId {
         TickId(self.0.saturating_sub(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// The time from `earlier` to this moment; nothing if it is later.
+    /// Returns the time from `earlier` to this moment, or zero if `earlier` is later.
     pub fn since(self, earlier: TickId) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The moment as RFC 3339 with milliseconds, in UTC: `2026-11-20T09:20:31.075Z`.
+    /// Formats the moment by RFC 3339 in UTC with milliseconds: `2026-11-20T09:20:31.075Z`.
     pub fn timedate(self) -> String {
         let ms = i64::try_from(self.0.min(LAST_MS)).unwrap_or_default();
         let moment = Timestamp::from_millisecond(ms).unwrap_or_default();
         format!("{moment:.3}")
     }
 
-    /// Reads a moment as [`BadMoment`] describes it: the first whole millisecond that is not before it.
+    /// Parses a moment in one of the formats of [`MOMENTS`], rounded up to a whole millisecond.
     ///
     /// # Errors
-    /// [`BadMoment`], with `name` in its message, for anything else.
+    /// [`BadMoment`], whose message contains `name`, if `text` has another format.
     pub fn parse_moment(name: &'static str, text: &str) -> Result<TickId, BadMoment> {
         parse_number(text).or_else(|| parse_date(text)).ok_or_else(|| BadMoment { name, text: text.to_owned() })
     }
@@ -121,13 +121,14 @@ fn parse_number(text: &str) -> Option<TickId> {
     ms.ceil().to_u64().filter(|ms| *ms <= LAST_MS).map(TickId)
 }
 
-/// A plus sign in a query means a space, so `…T09:20:31+01:00` pasted into a URL arrives as `…T09:20:31 01:00`.
+/// Parses a date. In a query a plus sign means a space, so `…T09:20:31+01:00` pasted into a URL arrives as
+/// `…T09:20:31 01:00`, which is accepted, too.
 fn parse_date(text: &str) -> Option<TickId> {
-    let mended = match text.rsplit_once(' ') {
+    let restored = match text.rsplit_once(' ') {
         Some((date, offset)) if date.contains('T') => format!("{date}+{offset}"),
         _ => text.to_owned(),
     };
-    let ns = mended.parse::<Timestamp>().ok()?.as_nanosecond();
+    let ns = restored.parse::<Timestamp>().ok()?.as_nanosecond();
     let ms = u64::try_from(ns).ok()?.div_ceil(1_000_000);
     (ms <= LAST_MS).then_some(TickId(ms))
 }
@@ -143,14 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_read_in_every_documented_form() {
+    fn moment_parses_in_every_documented_format() {
         let forms = [
             ("2026-11-20T09:20:31.075Z", 1_795_166_431_075),
             ("2026-11-20T10:20:31.075+01:00", 1_795_166_431_075),
-            ("2026-11-20T10:20:31.075 01:00", 1_795_166_431_075), // the plus of a URL
+            ("2026-11-20T10:20:31.075 01:00", 1_795_166_431_075), // a plus that a URL turned into a space
             ("1795166431", 1_795_166_431_000),
             ("1795166431.075", 1_795_166_431_075),
-            ("1795166431.0750001", 1_795_166_431_076), // at or after: never a millisecond too early
+            ("1795166431.0750001", 1_795_166_431_076), // rounded up, never a millisecond too early
             ("1795166431075", 1_795_166_431_075),
             ("0", 0),
         ];
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_moment_is_refused_and_named() {
+    fn invalid_moment_is_quoted_in_the_error() {
         for text in
             ["", "yesterday", "-1", "1e9", "2026-11-20", "2026-11-20T09:20:31", "99999999999999999", "1.2.3", "NaN"]
         {
@@ -170,10 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_in_seconds_and_nanoseconds_is_rounded_up() {
-        let read =
+    fn seconds_and_nanoseconds_round_up() {
+        let moments =
             [((0, 0), 0), ((1_795_166_431, 75_000_000), 1_795_166_431_075), ((1, 1), 1001), ((1, 999_999_999), 2000)];
-        for ((seconds, nanos), ms) in read {
+        for ((seconds, nanos), ms) in moments {
             assert_eq!(TickId::from_moment(seconds, nanos), Some(TickId(ms)), "{seconds} {nanos}");
         }
         for (seconds, nanos) in [(-1, 0), (0, -1), (0, 1_000_000_000), (i64::MAX, 0), (253_402_300_800, 0)] {
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timedate_has_milliseconds_and_reads_back() {
+    fn timedate_has_milliseconds_and_parses() {
         let id = TickId(1_795_166_431_070);
         assert_eq!(id.timedate(), "2026-11-20T09:20:31.070Z");
         assert_eq!(TickId::parse_moment("since", &id.timedate()), Ok(id));

@@ -5,45 +5,45 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// What one bitcoin costs: a decimal above zero, with the digits that the market gave (`73367.8` stays `73367.8`).
+/// The price of one bitcoin: a decimal above zero with exactly the source's digits (`73367.8` stays `73367.8`).
 ///
-/// Written as it stands, which is a valid JSON number. In the store it is a JSON string, so that no reader is tempted to
-/// make a float of it.
+/// It formats as a valid JSON number. In the store it is a JSON string, so that no reader parses it as a float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Price(Decimal);
 
-/// What a price may be. Within these bounds sums and quotients of prices stay inside what a Decimal can hold.
+/// The lowest price. Between this and [`LARGEST`], sums and quotients of prices fit into a `Decimal`.
 const SMALLEST: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
+/// The highest price.
 const LARGEST: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
-/// A text that is no price.
+/// The error for a text that is not a price.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a price is a decimal above 0, from 0.00000001 to 1000000000, got {0:?}")]
 pub struct BadPrice(pub String);
 
 impl Price {
-    /// The point half way between two prices, to two decimals: a mean has no digits of the market's own to keep.
+    /// Returns the mean of two prices, rounded to two decimals because a mean has no source digits to keep.
     pub fn midpoint(self, other: Price) -> Price {
         let mean = self.0 / Decimal::TWO + other.0 / Decimal::TWO;
         let rounded = Price(mean).rounded();
-        // Two prices below a cent could round to nothing; a price is never zero.
+        // The mean of two prices below a cent could round to zero, which is not a price.
         Price(if rounded.is_zero() { mean } else { rounded })
     }
 
-    /// The price to two decimals, as people read it.
+    /// Returns the price rounded to two decimals, for display.
     pub fn rounded(self) -> Decimal {
         let mut rounded = self.0.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
         rounded.rescale(2);
         rounded
     }
 
-    /// What has to be added to `earlier` to get this price.
+    /// Returns the difference between this price and `earlier`.
     pub fn change_from(self, earlier: Price) -> Decimal {
         self.0 - earlier.0
     }
 
-    /// How far `other` is from this price, as a share of this price.
+    /// Returns the distance of `other` from this price, as a share of this price.
     pub fn deviation(self, other: Price) -> Decimal {
         (self.0 - other.0).abs() / self.0
     }
@@ -52,7 +52,7 @@ impl Price {
 impl FromStr for Price {
     type Err = BadPrice;
 
-    /// Reads plain decimals (`97116.17`) and, since JSON numbers may have one, an exponent (`9.7e4`).
+    /// Parses a plain decimal (`97116.17`) or, as JSON allows, one with an exponent (`9.7e4`).
     fn from_str(text: &str) -> Result<Price, BadPrice> {
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let number = if plain { Decimal::from_str_exact(text) } else { Decimal::from_scientific(text) };
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digits_of_the_market_stay_as_they_are() {
+    fn source_digits_are_preserved() {
         for digits in ["73367.8", "30303.20000", "73285", "106611.9028", "0.00000001"] {
             assert_eq!(price(digits).to_string(), digits);
             let stored = serde_json::to_string(&price(digits)).unwrap();
@@ -89,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn the_midpoint_of_two_has_two_decimals() {
+    fn midpoint_has_two_decimals() {
         assert_eq!(price("73367.8").midpoint(price("73285")).to_string(), "73326.40");
         assert_eq!(price("1.00").midpoint(price("1.01")).to_string(), "1.01");
         assert_eq!(price("0.001").midpoint(price("0.002")).to_string(), "0.00150");
     }
 
     #[test]
-    fn what_is_no_price_is_refused() {
+    fn invalid_prices_are_rejected() {
         for text in [
             "",
             "0",
@@ -112,17 +112,17 @@ mod tests {
             "0.0000000000000000000000000001",
             "99999999999999999999999999999999",
         ] {
-            assert!(text.parse::<Price>().is_err(), "{text:?} was taken for a price");
+            assert!(text.parse::<Price>().is_err(), "{text:?} was accepted");
         }
     }
 
     #[test]
-    fn a_change_is_exact_and_has_a_sign() {
+    fn change_is_exact_and_signed() {
         assert_eq!(price("97116.17").change_from(price("97116.2")).to_string(), "-0.03");
     }
 
     #[test]
-    fn the_deviation_is_a_share_of_the_first() {
+    fn deviation_is_relative_to_the_first_price() {
         assert_eq!(price("100").deviation(price("95")).to_string(), "0.05");
         assert_eq!(price("100").deviation(price("105")).to_string(), "0.05");
         let (least, most) = (price("0.00000001"), price("1000000000"));
