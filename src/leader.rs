@@ -23,6 +23,7 @@ pub use options::Options;
 use crate::feed::Feed;
 use crate::quorum::Quorum;
 use crate::store::{Lease, Store};
+use crate::telemetry::FaultLog;
 use crate::tick::TickId;
 use health::HealthMonitor;
 use lease::LeaseRenewer;
@@ -83,21 +84,20 @@ impl Leader {
 
     /// Waits until the lease is free and acquires it.
     async fn campaign(&self) -> Lease {
-        let mut unavailable = false;
+        let mut fault = FaultLog::default();
         loop {
             match self.store.acquire(&self.options.replica).await {
                 Ok(Some(lease)) => return lease,
-                Ok(None) => unavailable = false,
+                Ok(None) => fault.clear(),
                 Err(error) => {
-                    if !unavailable {
+                    if fault.is_due() {
                         warn!(%error, "cannot campaign, retrying");
                     }
-                    unavailable = true;
                     while self.store.head().await.is_err() {
                         sleep(self.options.retry_pause()).await;
                     }
                     // The replica that led when the store became unavailable holds ticks that no other has, so it gets the
-                    // first chance, even if a lease that nobody uses must expire before.
+                    // first chance, even if an unused lease must expire before.
                     sleep(self.options.lease_ttl * 2).await;
                     continue;
                 }
@@ -131,6 +131,7 @@ impl Leader {
             last_prices: start.last_prices.clone(),
             anchor: &mut self.anchor,
             unseen: Vec::new(),
+            restore_fault: FaultLog::default(),
         };
         // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written once.
         let end = tokio::select! {

@@ -1,6 +1,7 @@
 //! Logs: messages with fields on standard error, as text for people or as JSON for machines.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -56,9 +57,53 @@ pub fn init(options: &Options) {
     }
 }
 
+/// The time between two log lines about a lasting fault.
+const REPEAT_EVERY: Duration = Duration::from_secs(60);
+
+/// Limits what is logged about a lasting fault: one line when it starts and one a minute while it lasts.
+#[derive(Debug, Default)]
+pub struct FaultLog {
+    /// The time of the last line, if there is a fault.
+    logged: Option<Instant>,
+}
+
+impl FaultLog {
+    /// A log without a fault.
+    pub const fn new() -> FaultLog {
+        FaultLog { logged: None }
+    }
+
+    /// Returns true if the fault is to be logged now.
+    pub fn is_due(&mut self) -> bool {
+        self.is_due_at(Instant::now())
+    }
+
+    /// Ends the fault: the next one is logged immediately.
+    pub fn clear(&mut self) {
+        self.logged = None;
+    }
+
+    fn is_due_at(&mut self, now: Instant) -> bool {
+        let due = self.logged.is_none_or(|logged| now.duration_since(logged) >= REPEAT_EVERY);
+        if due {
+            self.logged = Some(now);
+        }
+        due
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::check_filter;
+    use super::*;
+
+    #[test]
+    fn lasting_fault_is_logged_once_a_minute() {
+        let (start, mut fault) = (Instant::now(), FaultLog::default());
+        let mut due = |second| fault.is_due_at(start + Duration::from_secs(second));
+        assert_eq!([0, 1, 59, 60, 61, 120].map(&mut due), [true, false, false, true, false, true]);
+        fault.clear();
+        assert!(fault.is_due_at(start + Duration::from_secs(121)), "a new fault");
+    }
 
     #[test]
     fn filter_without_our_own_lines_is_rejected() {

@@ -7,8 +7,10 @@
 use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
 use crate::store::{EntryStream, Result, StoreError};
+use crate::telemetry::FaultLog;
 use crate::tick::TickId;
 use futures_util::StreamExt;
+use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -25,20 +27,18 @@ impl Hub {
     /// Follows the store until `stop`, and retries whenever that fails.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
-            let (mut pause, mut logged) = (RETRY.0, false);
+            let (mut pause, mut fault) = (RETRY.0, FaultLog::default());
             loop {
                 let started = Instant::now();
-                let error = self.follow().await.err();
+                let Err(error) = self.follow().await;
                 if started.elapsed() > RETRY.1 * 2 {
-                    // It worked for a while, so this is a new failure.
-                    (pause, logged) = (RETRY.0, false);
+                    // It worked for a while, so this is a new fault.
+                    pause = RETRY.0;
+                    fault.clear();
                 }
-                match error {
-                    Some(error) if !logged => warn!(%error, "cannot follow the store, retrying"),
-                    Some(error) => debug!(%error, "still cannot follow the store"),
-                    None => {}
+                if fault.is_due() {
+                    warn!(%error, "cannot follow the store, retrying");
                 }
-                logged = true;
                 // If only the subscription fails, the history can still be read.
                 self.catch_up().await.ok();
                 sleep(pause / 2 + pause.mul_f64(fastrand::f64())).await;
@@ -49,7 +49,7 @@ impl Hub {
     }
 
     /// Follows the store until that fails.
-    async fn follow(&self) -> Result<()> {
+    async fn follow(&self) -> Result<Infallible> {
         let mut live: EntryStream = self.store.subscribe().await?;
         self.catch_up().await?;
         self.primed.send_replace(true);

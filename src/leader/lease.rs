@@ -3,6 +3,7 @@
 use super::options::Options;
 use super::term::Term;
 use crate::store::{Lease, Store, StoreError};
+use crate::telemetry::FaultLog;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
@@ -26,7 +27,7 @@ enum Renewal {
 impl LeaseRenewer<'_> {
     /// Renews the lease until another replica has written. Returns the lease if this replica holds a new one all the same.
     pub(super) async fn run(self) -> Option<Lease> {
-        let mut held = true;
+        let (mut held, mut fault) = (true, FaultLog::default());
         loop {
             sleep(if held { self.options.lease_ttl / 3 } else { self.options.retry_pause() }).await;
             match self.renew().await {
@@ -35,16 +36,17 @@ impl LeaseRenewer<'_> {
                         info!("the store is available again and the lease is held");
                     }
                     held = true;
+                    fault.clear();
                 }
                 Ok(Renewal::Vacant) => {
-                    if held {
+                    if fault.is_due() {
                         warn!("the lease is not held, holding ticks until it is or another replica writes");
                     }
                     held = false;
                 }
                 Ok(Renewal::Overtaken(lease)) => return lease,
                 Err(error) => {
-                    if held {
+                    if fault.is_due() {
                         warn!(%error, "cannot renew the lease, holding ticks until the store is available");
                     }
                     held = false;

@@ -2,6 +2,7 @@
 
 use crate::feed::{Event, Status};
 use crate::store::Record;
+use crate::telemetry::FaultLog;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -15,6 +16,7 @@ const MOST_HELD: usize = 1000;
 #[derive(Default)]
 pub(super) struct Outbox {
     held: Mutex<VecDeque<Record>>,
+    overflow: Mutex<FaultLog>,
     pushed: Notify,
 }
 
@@ -32,8 +34,10 @@ impl Outbox {
     pub(super) fn push(&self, record: Record) {
         let mut held = self.held();
         if held.len() == MOST_HELD {
-            warn!(most = MOST_HELD, "the outbox is full, dropping the oldest record");
             held.pop_front();
+            if self.overflow.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
+                warn!(most = MOST_HELD, "the outbox is full, dropping the oldest records");
+            }
         }
         held.push_back(record);
         self.pushed.notify_one();

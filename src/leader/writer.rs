@@ -5,6 +5,7 @@ use super::outbox::Outbox;
 use super::term::{LastPrice, Term};
 use crate::feed::{Entry, Event, Feed, Outage};
 use crate::store::{Lease, Record, Store, StoreError};
+use crate::telemetry::FaultLog;
 use crate::tick::{Currency, Tick, TickId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ pub(super) struct Writer<'a> {
     /// Entries that were written and have not come back through the feed yet. If the store loses them now, only this replica
     /// has them.
     pub(super) unseen: Vec<Arc<Entry>>,
+    /// The log of failures to restore.
+    pub(super) restore_fault: FaultLog,
 }
 
 impl Writer<'_> {
@@ -89,13 +92,15 @@ impl Writer<'_> {
     }
 
     /// Puts back the entries after `newest`, which the store has lost.
-    async fn restore(&self, lease: &Lease, newest: TickId) {
+    async fn restore(&mut self, lease: &Lease, newest: TickId) {
         let mut lost = self.feed.after(newest);
         lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
         match self.store.restore(lease, &lost).await {
             Ok(()) => warn!(entries = lost.len(), after = %newest, "restored entries that the store had lost"),
             Err(error) => {
-                warn!(%error, "cannot restore entries that the store has lost, retrying");
+                if self.restore_fault.is_due() {
+                    warn!(%error, "cannot restore entries that the store has lost, retrying");
+                }
                 sleep(self.options.retry_pause()).await;
             }
         }
@@ -176,6 +181,7 @@ mod tests {
             last_prices: BTreeMap::new(),
             anchor: &mut anchor,
             unseen: Vec::new(),
+            restore_fault: FaultLog::default(),
         };
         writer.flush().await;
         let kept = store.newest(10).await.unwrap();
