@@ -3,12 +3,12 @@
 //! What is in here can be reached from outside. The frame decoder and the reading of queries cannot; they run in `fanout`.
 
 use btcfeed::candle::{Book, Interval, Range};
+use btcfeed::encode::{Format, Framing, View};
 use btcfeed::feed::{Entry, Event};
 use btcfeed::hub::{self, Hub, Read};
 use btcfeed::session::{Limits, Session, Start, Step};
 use btcfeed::store::{self, Lease, Memory, Record, Store};
 use btcfeed::tick::{Currencies, Currency, Tick, TickId};
-use btcfeed::view::{Format, Framing, View};
 use divan::{AllocProfiler, Bencher, black_box};
 use std::fmt;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The only place where everything meets: what is made of a [`Config`], what runs, and in which order it ends.
 
+use crate::aggregate::Aggregator;
 use crate::config::{Config, Role};
 use crate::hub::Hub;
 use crate::leader::Leader;
-use crate::quorum::Quorum;
 use crate::server::Server;
 use crate::session::Bookmarks;
 use crate::shutdown::{Tasks, Vital};
@@ -46,8 +46,8 @@ impl App {
         let bookmarks = Arc::new(Bookmarks::new(store.clone()));
         let leader = match config.role {
             Role::All | Role::Fetch => {
-                let quorum = Quorum::new(open_sources(config)?, config.quorum);
-                Some(Leader::new(config.leader.clone(), store, hub.clone(), quorum))
+                let aggregate = Aggregator::new(open_sources(config)?, config.aggregate);
+                Some(Leader::new(config.leader.clone(), store, hub.clone(), aggregate))
             }
             Role::Serve => None,
         };
@@ -154,6 +154,6 @@ fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn source::Source>>>
 /// # Errors
 /// If a source cannot be made.
 pub async fn sources_answer(config: &Config) -> anyhow::Result<bool> {
-    let poll = Quorum::new(open_sources(config)?, config.quorum).poll().await;
+    let poll = Aggregator::new(open_sources(config)?, config.aggregate).poll().await;
     Ok(poll.tick.is_some())
 }

@@ -10,11 +10,11 @@ mod settings;
 pub use secrets::without_password;
 pub use settings::{SETTINGS, Setting};
 
+use crate::encode::Hello;
 use crate::source::SIMULATED;
 use crate::text::written;
 use crate::tick::{Currencies, Currency};
-use crate::view::Hello;
-use crate::{hub, leader, quorum, server, store, telemetry};
+use crate::{aggregate, hub, leader, server, store, telemetry};
 use read::Reader;
 use rust_decimal::Decimal;
 use rustix::process::{Resource, getrlimit};
@@ -32,7 +32,7 @@ pub struct Config {
     /// The sources to poll.
     pub sources: Vec<SourceConfig>,
     /// How to poll them.
-    pub quorum: quorum::Options,
+    pub aggregate: aggregate::Options,
     /// How to lead.
     pub leader: leader::Options,
     /// What the store keeps.
@@ -108,7 +108,7 @@ impl Config {
             redis,
             role,
             sources: read.sources(),
-            quorum: quorum::Options {
+            aggregate: aggregate::Options {
                 currencies,
                 // Well inside the interval, and no longer than a price stays worth waiting for.
                 deadline: (interval * 6 / 10).min(Duration::from_secs(3)),

@@ -4,14 +4,16 @@
 mod encoded_log;
 mod follow;
 mod history;
+mod load;
 mod window;
 
+pub use load::{LOAD_ENTRIES, load_history};
 pub use window::Read;
 
+use crate::encode::View;
 use crate::feed::{Entry, Feed};
 use crate::store::{Result, Store};
 use crate::tick::{Currencies, TickId};
-use crate::view::View;
 use bytes::Bytes;
 use history::HistoryReader;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

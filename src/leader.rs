@@ -20,8 +20,8 @@ mod writer;
 
 pub use options::Options;
 
+use crate::aggregate::Aggregator;
 use crate::feed::Feed;
-use crate::quorum::Quorum;
 use crate::store::{Lease, Store};
 use crate::telemetry::FaultLog;
 use crate::tick::TickId;
@@ -46,7 +46,7 @@ pub struct Leader {
     options: Options,
     store: Arc<dyn Store>,
     feed: Arc<dyn Feed>,
-    quorum: Quorum,
+    aggregator: Aggregator,
     /// The records that are not written yet. They outlive a term, because no other replica may have them.
     outbox: Outbox,
     /// The last entry that this replica wrote: its id, and its moment on the monotonic clock.
@@ -56,8 +56,8 @@ pub struct Leader {
 impl Leader {
     /// A candidate. `feed` is this replica's copy of the feed in `store`. It should be up to date when [`run`](Self::run) is
     /// called.
-    pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, quorum: Quorum) -> Leader {
-        Leader { options, store, feed, quorum, outbox: Outbox::default(), anchor: None }
+    pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, aggregator: Aggregator) -> Leader {
+        Leader { options, store, feed, aggregator, outbox: Outbox::default(), anchor: None }
     }
 
     /// Campaigns and leads until `stop`, then releases the lease.
@@ -136,7 +136,7 @@ impl Leader {
         // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written once.
         let end = tokio::select! {
             () = stop.cancelled() => TermEnd::Stopped,
-            () = poll(&self.options, &mut self.quorum, &mut health, &self.outbox, &start.last_prices) => TermEnd::Yielded,
+            () = poll(&self.options, &mut self.aggregator, &mut health, &self.outbox, &start.last_prices) => TermEnd::Yielded,
             () = writer.run() => TermEnd::Stopped,
             lease = renewer.run() => TermEnd::Overtaken(lease),
         };

@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn filter_without_our_own_lines_is_rejected() {
         for filter in
-            ["info", "off", "WARN", "warn,btcfeed::quorum=off", "btcfeed=debug,h2=trace", "btcfeed::hub[x]=trace"]
+            ["info", "off", "WARN", "warn,btcfeed::aggregate=off", "btcfeed=debug,h2=trace", "btcfeed::hub[x]=trace"]
         {
             assert_eq!(check_filter(filter), Ok(()), "{filter}");
         }

@@ -1,4 +1,4 @@
 //! A query, and a `Last-Event-ID`, read as every door reads it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|made: &[u8]| btcfeed::server::fuzz::query(made));
+libfuzzer_sys::fuzz_target!(|made: &[u8]| btcfeed::fuzz::query(made));

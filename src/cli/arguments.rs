@@ -1,7 +1,7 @@
 //! What the subcommands that read a feed have in common on the command line.
 
 use crate::client::{Error, Transport};
-use crate::server::{EVERY, periods};
+use crate::session::{EVERY, every_range};
 use crate::text::duration;
 use crate::tick::{Currencies, Currency, MOMENTS, TickId};
 use clap::builder::PossibleValuesParser;
@@ -88,7 +88,7 @@ pub(super) fn number(allowed: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u3
 /// How far apart updates can be asked to be.
 pub(super) fn every(text: &str) -> Result<Duration, String> {
     let every = duration(text).filter(|every| EVERY.contains(every));
-    every.ok_or_else(|| format!("it reads {}, {DURATIONS}", periods()))
+    every.ok_or_else(|| format!("it reads {}, {DURATIONS}", every_range()))
 }
 
 /// A length of time that is not nothing.

@@ -3,9 +3,9 @@
 
 use crate::app::App;
 use crate::config::Config;
+use crate::encode::{Format, Framing, View};
 use crate::hub::{Hub, Read};
 use crate::tick::Currency;
-use crate::view::{Format, Framing, View};
 use crate::{app, shutdown, telemetry};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 /// Runs the demo. `program` is how this one was called.
 pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>, program: &str) -> anyhow::Result<()> {
     if given("RUST_LOG").is_none_or(|filter| filter.trim().is_empty()) {
-        "warn,btcfeed::quorum=off".clone_into(&mut config.telemetry.filter);
+        "warn,btcfeed::aggregate=off".clone_into(&mut config.telemetry.filter);
     }
     telemetry::init(&config.telemetry);
     super::warn_of_unknown_variables();

@@ -87,7 +87,7 @@ impl Cursor {
                 self.hidden = true;
                 false
             }
-            Message::Unknown(None) | Message::Hello(_) | Message::Goodbye { .. } => false,
+            Message::Unknown(None) | Message::Hello(_) | Message::CloseReason { .. } => false,
         }
     }
 

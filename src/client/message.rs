@@ -18,7 +18,7 @@ pub(super) enum Message {
     Gap(Gap),
     Synced(TickId),
     /// The server is about to end the stream (SSE only; a WebSocket has close codes).
-    Goodbye {
+    CloseReason {
         draining: bool,
         message: String,
     },
@@ -122,7 +122,7 @@ impl Message {
             "goodbye" => {
                 let RawGoodbye { reason, message } = serde_json::from_str(text)?;
                 let draining = reason.as_deref() == Some("draining");
-                Message::Goodbye { draining, message: message.or(reason).unwrap_or_default() }
+                Message::CloseReason { draining, message: message.or(reason).unwrap_or_default() }
             }
             _ => Message::Unknown(serde_json::from_str(text).ok().map(|Place { id, prev }| (id, prev))),
         })
@@ -193,7 +193,7 @@ mod tests {
             assert_eq!((connected.state, connected.reason.as_deref()), (known, Some("r")));
         }
         let goodbye = r#"{"type":"goodbye","reason":"draining","message":"come back"}"#;
-        assert_eq!(read(goodbye), Message::Goodbye { draining: true, message: "come back".into() });
+        assert_eq!(read(goodbye), Message::CloseReason { draining: true, message: "come back".into() });
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Updates {
                 self.backoff.at_least(pause);
                 return Ok(());
             }
-            Event::Message(Message::Goodbye { message, .. }) => {
+            Event::Message(Message::CloseReason { message, .. }) => {
                 return Err(Failure::passing(format!("the server said goodbye: {message}")));
             }
             Event::Message(message) => message,

@@ -15,7 +15,7 @@ fn without_any_setting_it_is_one_process_that_polls_three_exchanges_every_five_s
     assert_eq!(config.leader.interval, Duration::from_secs(5));
     assert_eq!(config.leader.stale_after, Duration::from_secs(15));
     assert_eq!(config.leader.down_after, Duration::from_secs(60));
-    assert_eq!(config.quorum.deadline, Duration::from_secs(3));
+    assert_eq!(config.aggregate.deadline, Duration::from_secs(3));
     assert_eq!(config.store.retention, Duration::from_secs(24 * 3600));
     let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["coinbase", "kraken", "bitstamp"]);

@@ -5,8 +5,8 @@
 //! first reads it. When entries have come since, it is rebuilt from the bytes that it had and the new ones: a copy of a few
 //! microseconds once a tick, however many clients there are. Sessions that still send the old buffer keep it.
 
+use crate::encode::View;
 use crate::feed::Entry;
-use crate::view::View;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -125,9 +125,9 @@ impl Segment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::{Format, Framing};
     use crate::feed::{Event, State, Status};
     use crate::tick::{Currencies, TickId};
-    use crate::view::{Format, Framing};
 
     const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
 

@@ -3,9 +3,9 @@
 //! A reader names the last id that it has and gets the entries after it, so replay and live updates are the same read.
 
 use super::encoded_log::{EncodedLog, Numbered};
+use crate::encode::View;
 use crate::feed::Entry;
 use crate::tick::TickId;
-use crate::view::View;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -217,9 +217,9 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encode::{Format, Framing};
     use crate::feed::{Event, State, Status};
     use crate::tick::Currencies;
-    use crate::view::{Format, Framing};
 
     const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
 

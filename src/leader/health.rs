@@ -3,8 +3,8 @@
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
+use crate::aggregate::Poll;
 use crate::feed::{Feed, State, Status};
-use crate::quorum::Poll;
 use crate::text::listed;
 use crate::tick::{Currencies, Currency, TickId};
 use std::collections::BTreeMap;

@@ -4,8 +4,8 @@ use super::health::HealthMonitor;
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
+use crate::aggregate::{Aggregator, Poll};
 use crate::feed::Event;
-use crate::quorum::{Poll, Quorum};
 use crate::store::Record;
 use crate::tick::Currency;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ const MOST_EMPTY_POLLS: u32 = 3;
 /// if the feed is down and no source answers, because another replica may reach one.
 pub(super) async fn poll(
     options: &Options,
-    quorum: &mut Quorum,
+    aggregator: &mut Aggregator,
     health: &mut HealthMonitor,
     outbox: &Outbox,
     last_prices: &BTreeMap<Currency, LastPrice>,
@@ -33,7 +33,7 @@ pub(super) async fn poll(
     let mut empty = 0;
     loop {
         polls.tick().await;
-        let poll: Poll = quorum.poll().await;
+        let poll: Poll = aggregator.poll().await;
         debug!(?poll, "polled");
         if let Some(status) = health.update(&poll, Instant::now()) {
             outbox.push(Record::now(Event::Status(status)));

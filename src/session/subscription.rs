@@ -1,12 +1,28 @@
 //! What a client asks for, whichever door it comes through, and the session that it gets.
 
-use super::{Bookmarks, ClientId, Limits, Pace, Session, Start};
+use super::bookmarks::{Bookmarks, ClientId};
+use super::cursor::{Session, Start};
+use super::limits::Limits;
+use super::throttle::ThrottleOptions;
+use crate::encode::{Format, Framing, Hello, View};
 use crate::hub::Hub;
 use crate::store::Result;
+use crate::text::written;
 use crate::tick::Currencies;
-use crate::view::{Format, Framing, Hello, View};
 use bytes::Bytes;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Most ticks that a stream replays for a client that sets a limit.
+pub const REPLAY_LIMIT: RangeInclusive<usize> = 1..=10_000;
+/// Periods that a client can ask updates to be apart.
+pub const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
+
+/// Returns the range of [`EVERY`] in words.
+pub fn every_range() -> String {
+    format!("a time from {} to {}", written(*EVERY.start()), written(*EVERY.end()))
+}
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +36,7 @@ pub struct Subscription {
     /// The most ticks to replay: the newest of them.
     pub limit: Option<usize>,
     /// Which ticks are wanted.
-    pub pace: Pace,
+    pub throttle: ThrottleOptions,
     /// The name under which the client is remembered.
     pub client: Option<ClientId>,
     /// Whether the client wants to know who serves it.
@@ -30,7 +46,15 @@ pub struct Subscription {
 impl Subscription {
     /// Every tick in `currencies`, beginning at `start`.
     pub fn new(currencies: Currencies, format: Format, start: Start) -> Subscription {
-        Subscription { currencies, format, start, limit: None, pace: Pace::default(), client: None, hello: false }
+        Subscription {
+            currencies,
+            format,
+            start,
+            limit: None,
+            throttle: ThrottleOptions::default(),
+            client: None,
+            hello: false,
+        }
     }
 
     /// How a client that asks for this sees the feed.
@@ -89,9 +113,9 @@ impl Sessions {
             }
         }
         let mut session = Session::new(view, start, &self.limits, &self.hub);
-        if !asked.pace.is_full() {
+        if !asked.throttle.is_full() {
             // A client whose replay was cut does not have the tick before it.
-            session = session.paced(asked.pace, left_out_after.is_none());
+            session = session.throttled(asked.throttle, left_out_after.is_none());
         }
         if let Some(after) = left_out_after {
             session.extras().left_out_after = Some(after);

@@ -117,7 +117,7 @@ async fn a_client_that_takes_nothing_is_let_go_and_told_why() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[&FAST[..], &[("BTCFEED_WRITE_STALL", "1s")]].concat()).await;
     let mut stuck = raw(&replica, "format=full&currency=USD,EUR", b"").await;
-    assert_eq!(replica.logged("a client is let go").await["goodbye"], "TooSlow");
+    assert_eq!(replica.logged("closing a stream").await["reason"], "TooSlow");
     // What it finds when it wakes is whole frames, the last of them the reason, though one was half sent when it was let go.
     let mut bytes = Vec::new();
     soon("the end", stuck.read_to_end(&mut bytes)).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_client_that_reads_too_slowly_is_told_so_when_it_is_too_far_behind() {
     let (mut bytes, mut piece, begun) = (Vec::new(), [0; 256], Instant::now());
     // It takes a small part of what the feed sends, which on a busy machine is less too, until the server has had enough. First
     // the buffers between them must be full.
-    while replica.find_logged("a client is let go").is_none() {
+    while replica.find_logged("closing a stream").is_none() {
         assert!(begun.elapsed() < SOON * 4, "it was never let go");
         let len = soon("a piece", slow.read(&mut piece)).await.unwrap();
         bytes.extend_from_slice(&piece[..len]);

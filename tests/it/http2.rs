@@ -88,7 +88,7 @@ async fn a_subscriber_that_takes_nothing_is_reset_and_its_neighbours_go_on() {
     let mut seen = Vec::new();
     until("the stream to be reset", async || {
         seen.extend(neighbour.entries(1).await);
-        replica.find_logged("a stream is reset whose client takes nothing").is_some()
+        replica.find_logged("stream reset: its client reads nothing").is_some()
     })
     .await;
     seen.extend(neighbour.entries(20).await);

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking, and waits for nobody")]
 #![allow(clippy::pedantic, reason = "what a test says should be plain before it is polished")]
 
+mod architecture;
 mod candles;
 mod cli;
 mod client;
@@ -16,7 +17,6 @@ mod grpc;
 mod health;
 mod history;
 mod hostile;
-mod house;
 mod http2;
 mod hub;
 mod load;

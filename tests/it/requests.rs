@@ -124,7 +124,8 @@ async fn events_are_the_same_however_their_request_comes() {
         assert!(head.remove("date").is_some_and(|date| date.ends_with(" GMT")), "{way:?}");
         // Where there is another request, or might have been one, the end of the answer is told in another way.
         let framing = (head.remove("connection"), head.remove("transfer-encoding"));
-        let expected = if way == Way::First { (Some("close"), None) } else { (None, Some("chunked")) };
+        let first = matches!(way, Way::First | Way::InPieces);
+        let expected = if first { (Some("close"), None) } else { (None, Some("chunked")) };
         assert_eq!((framing.0.as_deref(), framing.1.as_deref()), expected, "{way:?}");
         heads.push(head);
         line.read_all(&ids[2..], b"retry: ").await;
@@ -176,5 +177,36 @@ async fn what_is_refused_is_refused_the_same_however_it_comes() {
             let body = line.bytes(head["content-length"].parse().unwrap()).await;
             assert!(String::from_utf8_lossy(&body).contains(says), "{way:?} {path}");
         }
+    }
+}
+
+#[tokio::test]
+async fn half_close_does_not_end_a_response() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let ticks = |read: &[u8]| read.windows(13).filter(|part| part == br#""type":"tick""#).count();
+    for way in WAYS {
+        for path in ["/v1/prices/stream?format=full&since=0", "/v1/prices?format=full"] {
+            let mut line = Line::request(&replica, way, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+            line.stream.shutdown().await.unwrap();
+            assert_eq!(line.head().await[""], "HTTP/1.1 200 OK", "{way:?} {path}");
+            // Of a stream, ticks that are live by now too.
+            let wanted = if path.contains("stream") { replica.history().await.len() + 3 } else { 1 };
+            line.until("ticks", |read| (ticks(read) >= wanted).then_some(0)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn client_that_closes_gives_its_place_back() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "1")]).await;
+    for way in WAYS {
+        // The client before, and each that was refused, gives its place back when the server notices its end.
+        until("a free place", async || {
+            let mut line = Line::request(&replica, way, "GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            line.head().await[""] == "HTTP/1.1 200 OK"
+        })
+        .await;
     }
 }

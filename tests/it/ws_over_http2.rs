@@ -129,7 +129,7 @@ async fn a_client_that_does_not_answer_a_ping_is_let_go() {
     let mut http2 = Http2::connect(&replica.address).await;
     // It has room for everything, and its library answers the pings of HTTP/2 by itself.
     let mut silent = http2.websocket("/v1/ws?format=full").await;
-    assert_eq!(replica.logged("a client is let go").await["goodbye"], "NoPong");
+    assert_eq!(replica.logged("closing a stream").await["reason"], "NoPong");
     let (ticks, code) = rest(&mut silent).await;
     unbroken(&ticks);
     assert!(code == Some(4408) && !ticks.is_empty());
@@ -143,7 +143,7 @@ async fn a_client_that_takes_nothing_is_let_go_and_told_why_if_it_wakes_soon() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &FULL).await;
     let mut stuck = Http2::with_window(&replica.address, 1000).await.websocket("/v1/ws?format=full").await;
-    assert_eq!(replica.logged("a client is let go").await["goodbye"], "TooSlow");
+    assert_eq!(replica.logged("closing a stream").await["reason"], "TooSlow");
     let (ticks, code) = rest(&mut stuck).await;
     unbroken(&ticks);
     assert!(code == Some(4408) && ticks.len() > 3, "{code:?} after {} ticks", ticks.len());
@@ -160,7 +160,7 @@ async fn a_client_that_never_takes_anything_leaves_its_place_and_its_neighbours_
     let mut seen = Vec::new();
     until("the stream to be reset", async || {
         seen.extend(entries(&mut neighbour, 1).await);
-        replica.find_logged("a stream is reset whose client takes nothing").is_some()
+        replica.find_logged("stream reset: its client reads nothing").is_some()
     })
     .await;
     let mut third = http2.websocket("/v1/ws").await;

@@ -4,9 +4,9 @@
 use super::news::News;
 use super::output::Text;
 use crate::client::{Gap, Status, Tick, Update};
+use crate::encode::{Format, Framing, View};
 use crate::feed::{Entry, Event, Status as FeedStatus};
 use crate::tick::{Currencies, Currency, Tick as Prices, TickId};
-use crate::view::{Format, Framing, View};
 use bytes::Bytes;
 use serde::Serialize;
 

@@ -1,0 +1,99 @@
+//! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the same port.
+//!
+//! What is answered once goes through tonic. [`subscribe`] does not: its messages are encoded once for everybody, and it
+//! passes the bytes on as they are. Requests are small and never compressed, and neither is what is answered: an update is
+//! smaller than what a compressor would add. A request that is compressed is refused with the encodings that are read, as
+//! gRPC's rules for compression say.
+
+pub(crate) mod call;
+mod health;
+mod prices;
+mod request;
+mod subscribe;
+
+use crate::api::problem::Problem;
+use crate::api::state::ApiState;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Version};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use call::{REQUEST_BYTES, SERVICE, is_grpc, refused};
+use futures_util::StreamExt;
+use health::Health;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tonic::Status;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_reflection::server::Builder as Reflection;
+
+/// How long a request may take to be read and answered, or to begin to be answered, where its client does not want less.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long somebody may look around by reflection.
+const REFLECTION_TIME: Duration = Duration::from_secs(60);
+/// What the services are described by.
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/btcfeed.v1.bin"));
+
+/// The routes of every service.
+pub(crate) fn router(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
+    let health = HealthServer::new(Health(state.clone())).max_decoding_message_size(REQUEST_BYTES);
+    Router::new()
+        .route(&format!("/{SERVICE}/Subscribe"), post(subscribe::subscribe))
+        .route(&format!("/{SERVICE}/GetLatest"), post(prices::get_latest))
+        .route(&format!("/{SERVICE}/ListPrices"), post(prices::list_prices))
+        .route_service("/grpc.health.v1.Health/{method}", health)
+        .merge(reflection(state))
+        .layer(from_fn(demand))
+}
+
+/// Reflection, in the version of today and in the one that most tools still ask for.
+fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
+    let describe = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (v1, v1alpha) = (
+        describe().build_v1().expect("the build made the descriptors"),
+        describe().build_v1alpha().expect("the build made the descriptors"),
+    );
+    Router::new()
+        .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1.max_decoding_message_size(REQUEST_BYTES))
+        .route_service(
+            "/grpc.reflection.v1alpha.ServerReflection/{method}",
+            v1alpha.max_decoding_message_size(REQUEST_BYTES),
+        )
+        .layer(from_fn_with_state(state.clone(), end_requests))
+}
+
+/// Ends what a client asks by reflection when it has asked for long enough, or this replica stops: the answer ends with it.
+async fn end_requests(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
+    let drain = state.drain.clone();
+    let end = async move {
+        tokio::select! { () = drain.cancelled() => {}, () = sleep(REFLECTION_TIME) => {} }
+    };
+    next.run(request.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(end))))).await
+}
+
+/// What every request must be, and when it must be answered.
+async fn demand(request: Request, next: Next) -> Response {
+    if request.version() < Version::HTTP_2 {
+        return Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2").into_response();
+    }
+    if !is_grpc(request.headers()) {
+        let detail = "this path reads gRPC: POST with Content-Type application/grpc";
+        return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response();
+    }
+    let deadline = request::uncompressed(request.headers()).and_then(|()| request::deadline(request.headers()));
+    let deadline = match deadline {
+        Ok(deadline) => deadline.unwrap_or(ANSWER_DEADLINE).min(ANSWER_DEADLINE),
+        Err(status) => return refused(status),
+    };
+    match timeout(deadline, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => refused(Status::deadline_exceeded(format!("there was no answer within {deadline:?}"))),
+    }
+}

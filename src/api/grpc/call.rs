@@ -1,0 +1,56 @@
+//! What every gRPC call needs: how a request is recognised, refused and answered.
+
+use crate::api::state::ApiState;
+use crate::hub::Hub;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::Response;
+use prost::Message;
+use tonic::Status;
+use tonic::server::Grpc;
+use tonic_prost::ProstCodec;
+
+/// The service's full name.
+pub(crate) const SERVICE: &str = "btcfeed.v1.PriceFeed";
+/// The longest request message.
+pub(super) const REQUEST_BYTES: usize = 4096;
+
+/// Whether a request is gRPC with protobuf messages (not gRPC-Web).
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    matches!(kind.as_str(), "application/grpc" | "application/grpc+proto")
+}
+
+/// An answer that is nothing but a status: it stands in the head (HTTP 200), where clients of gRPC look for it.
+pub(crate) fn refused(status: Status) -> Response {
+    status.into_http::<Body>()
+}
+
+/// What a request gets whose path is no method.
+pub(crate) fn unknown_method(path: &str) -> Response {
+    let methods = format!("/{SERVICE}/Subscribe, GetLatest and ListPrices, health and reflection");
+    refused(Status::unimplemented(format!("there is no {path}, only {methods}")))
+}
+
+/// The hub, once it has the history.
+pub(super) fn primed_hub(state: &ApiState) -> Result<&Hub, Status> {
+    state.primed_hub().map_err(|problem| Status::unavailable(problem.detail()))
+}
+
+/// Answers one message with one.
+pub(super) async fn unary<Q, A, F>(request: Request, mut answer: impl FnMut(Q) -> F + Send) -> Response
+where
+    Q: Message + Default + 'static,
+    A: Message + 'static,
+    F: Future<Output = Result<A, Status>> + Send,
+{
+    let service = tower::service_fn(move |request: tonic::Request<Q>| {
+        let answering = answer(request.into_inner());
+        async { answering.await.map(tonic::Response::new) }
+    });
+    let mut grpc = Grpc::new(ProstCodec::<A, Q>::default()).max_decoding_message_size(REQUEST_BYTES);
+    grpc.unary(service, request).await.map(Body::new)
+}

@@ -1,0 +1,88 @@
+//! `GetLatest` and `ListPrices`: the same as `GET /v1/prices/latest` and `GET /v1/prices`.
+
+use super::call::{primed_hub, unary};
+use super::request::Fields;
+use crate::api::state::ApiState;
+use crate::encode::proto::{self, pb};
+use crate::encode::{Format, Framing, View};
+use crate::session::{Session, Start};
+use crate::tick::TickId;
+use crate::wire::grpc;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use std::num::ParseIntError;
+use std::sync::Arc;
+use tonic::Status;
+
+/// The most entries in one answer: clients take 4 MiB if nobody told them to take more.
+const PAGE: usize = 1000;
+
+pub(crate) async fn get_latest(State(state): State<Arc<ApiState>>, request: Request) -> Response {
+    unary(request, |asked| std::future::ready(latest(&state, &asked))).await
+}
+
+pub(crate) async fn list_prices(State(state): State<Arc<ApiState>>, request: Request) -> Response {
+    unary(request, |asked| list(state.clone(), asked)).await
+}
+
+fn latest(state: &ApiState, request: &pb::GetLatestRequest) -> Result<pb::GetLatestResponse, Status> {
+    let mut fields = Fields::default();
+    let currencies = fields.currencies(&request.currencies, state.currencies);
+    fields.finish()?;
+    let entry = primed_hub(state)?.latest_tick(currencies);
+    let entry = entry.ok_or_else(|| Status::unavailable("there is no price yet"))?;
+    Ok(pb::GetLatestResponse { tick: proto::tick(&entry, currencies) })
+}
+
+/// A `ListPricesResponse` whose entries are encoded already: over the wire a message in a message is bytes.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Page {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    entries: Vec<Bytes>,
+    #[prost(string, tag = "2")]
+    next_page_token: String,
+}
+
+async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<Page, Status> {
+    use pb::list_prices_request::Start as Asked;
+    let mut fields = Fields::default();
+    let currencies = fields.currencies(&request.currencies, state.currencies);
+    let start = match request.start {
+        Some(Asked::Since(moment)) => Start::Since(fields.moment("since", moment)),
+        Some(Asked::After(id)) => Start::After(TickId::from_ms(id)),
+        None => Start::Since(TickId::ZERO),
+    };
+    let until = request.until.map_or(TickId::from_ms(u64::MAX), |until| fields.moment("until", until));
+    let size = match usize::try_from(request.page_size) {
+        Ok(0) => PAGE,
+        Ok(size) => size.min(PAGE),
+        Err(_) => {
+            fields.mistake(
+                "page_size",
+                format!("page_size reads 0 or more, of which {PAGE} are given at most, got {}", request.page_size),
+            );
+            PAGE
+        }
+    };
+    let start = match &*request.page_token {
+        "" => start,
+        token => token.parse().map(TickId::from_ms).map_or_else(
+            |_: ParseIntError| {
+                let mistake = format!("page_token reads the next_page_token of an answer, got {token:?}");
+                fields.mistake("page_token", mistake);
+                start
+            },
+            Start::After,
+        ),
+    };
+    fields.finish()?;
+    let hub = primed_hub(&state)?;
+    let view = View { format: Format::Full, currencies, framing: Framing::Grpc };
+    let mut session = Session::new(view, start, &state.sessions.limits, hub);
+    let entries = hub.history(session.cursor(), until, size).await;
+    let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now"))?;
+    let encoded = session.loaded(&entries);
+    let next_page_token = if entries.len() == size { session.cursor().to_string() } else { String::new() };
+    Ok(Page { entries: encoded.into_iter().flat_map(grpc::messages).collect(), next_page_token })
+}

@@ -1,0 +1,183 @@
+//! The fields of a request, each wrong value named with what is allowed, and the limits in its head.
+
+use crate::api::query::SupportedCurrencies;
+use crate::session::{EVERY, REPLAY_LIMIT, every_range};
+use crate::tick::{Currencies, Currency, TickId};
+use axum::http::HeaderMap;
+use prost_types::Timestamp;
+use std::time::Duration;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+/// The most mistakes that are told at once, and the most characters of each.
+const MOST_MISTAKES: usize = 8;
+const MISTAKE_CHARACTERS: usize = 160;
+
+/// How long a client will wait for its answer, if it says so (`grpc-timeout`: eight digits at most, and a unit).
+pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    let read = || {
+        let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+        let digits = Some(digits).filter(|digits| (1..=8).contains(&digits.len()))?;
+        let count = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok())??;
+        Some(match unit {
+            "H" => Duration::from_secs(count * 3600),
+            "M" => Duration::from_secs(count * 60),
+            "S" => Duration::from_secs(count),
+            "m" => Duration::from_millis(count),
+            "u" => Duration::from_micros(count),
+            "n" => Duration::from_nanos(count),
+            _ => return None,
+        })
+    };
+    match read() {
+        Some(deadline) => Ok(Some(deadline)),
+        None => Err(Status::invalid_argument(format!(
+            "grpc-timeout reads up to eight digits and one of H, M, S, m, u, n (5S), got {text:?}"
+        ))),
+    }
+}
+
+/// Refuses a request whose message is compressed, and says what is read.
+pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
+    match headers.get("grpc-encoding").map(|value| value.to_str().unwrap_or_default()) {
+        None | Some("identity") => Ok(()),
+        Some(other) => {
+            let mut status = Status::unimplemented(format!("grpc-encoding reads identity, got {other:?}"));
+            status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+            Err(status)
+        }
+    }
+}
+
+/// Fields, read one by one; every mistake is kept, so that all are told at once.
+#[derive(Default)]
+pub(crate) struct Fields {
+    mistakes: Vec<FieldViolation>,
+}
+
+impl Fields {
+    pub(crate) fn mistake(&mut self, field: &str, description: impl Into<String>) {
+        // The trailers of an answer have a bound, and a client that cannot read them would come back for ever.
+        if self.mistakes.len() < MOST_MISTAKES {
+            let description: String = description.into().chars().take(MISTAKE_CHARACTERS).collect();
+            self.mistakes.push(FieldViolation::new(field, description));
+        }
+    }
+
+    pub(crate) fn currencies(&mut self, codes: &[String], offer: SupportedCurrencies) -> Currencies {
+        if codes.is_empty() {
+            return offer.default.into();
+        }
+        let served = offer.currencies;
+        let mut chosen = Vec::new();
+        for (place, code) in codes.iter().enumerate() {
+            match code.parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {
+                Some(currency) => chosen.push(currency),
+                None => {
+                    self.mistake(&format!("currencies[{place}]"), format!("a currency reads {served}, got {code:?}"));
+                }
+            }
+        }
+        chosen.into_iter().collect()
+    }
+
+    pub(crate) fn moment(&mut self, field: &str, moment: Timestamp) -> TickId {
+        TickId::from_moment(moment.seconds, moment.nanos).unwrap_or_else(|| {
+            let Timestamp { seconds, nanos } = moment;
+            let allowed = format!("{field} reads a moment from 1970-01-01T00:00:00Z to 9999-12-30T22:00:00Z");
+            self.mistake(field, format!("{allowed}, got {seconds} s and {nanos} ns"));
+            TickId::ZERO
+        })
+    }
+
+    /// How far apart updates are to be.
+    pub(crate) fn every(&mut self, every: prost_types::Duration) -> Option<Duration> {
+        let read = Duration::try_from(every).ok().filter(|every| EVERY.contains(every));
+        if read.is_none() {
+            let prost_types::Duration { seconds, nanos } = every;
+            self.mistake("every", format!("every reads {}, got {seconds} s and {nanos} ns", every_range()));
+        }
+        read
+    }
+
+    /// The most ticks to replay.
+    pub(crate) fn limit(&mut self, limit: u32) -> Option<usize> {
+        let read = usize::try_from(limit).ok().filter(|limit| REPLAY_LIMIT.contains(limit));
+        if read.is_none() {
+            self.mistake("limit", format!("limit reads a number up to {}, got {limit}", REPLAY_LIMIT.end()));
+        }
+        read
+    }
+
+    /// Refuses whatever was wrong.
+    pub(crate) fn finish(self) -> Result<(), Status> {
+        if self.mistakes.is_empty() {
+            return Ok(());
+        }
+        let all = self.mistakes.iter().map(|mistake| mistake.description.as_str()).collect::<Vec<_>>().join("; ");
+        let details = ErrorDetails::with_bad_request(self.mistakes);
+        Err(Status::with_error_details(Code::InvalidArgument, all, details))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: SupportedCurrencies = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+
+    #[test]
+    fn a_deadline_is_read_in_every_unit() {
+        let read = |text: &str| {
+            let headers = HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]);
+            deadline(&headers).map_err(|status| status.message().to_owned())
+        };
+        for (text, ns) in
+            [("2H", 7_200_000_000_000), ("1M", 60_000_000_000), ("3S", 3_000_000_000), ("250m", 250_000_000)]
+        {
+            assert_eq!(read(text), Ok(Some(Duration::from_nanos(ns))), "{text}");
+        }
+        assert_eq!(read("99999999u"), Ok(Some(Duration::from_micros(99_999_999))));
+        assert_eq!(read("0n"), Ok(Some(Duration::ZERO)));
+        for text in ["", "S", "5", "5s", "-5S", "+5S", "123456789S", "5 S"] {
+            assert!(read(text).is_err_and(|message| message.contains(&format!("{text:?}"))), "{text}");
+        }
+        assert_eq!(deadline(&HeaderMap::new()).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_compressed_is_refused_with_what_is_read() {
+        let of = |encoding: &str| {
+            uncompressed(&HeaderMap::from_iter([("grpc-encoding".parse().unwrap(), encoding.parse().unwrap())]))
+        };
+        of("identity").unwrap();
+        let status = of("gzip").unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_the_name_of_its_field() {
+        let mut fields = Fields::default();
+        let chosen = fields.currencies(&["eur".to_owned(), "GBP".to_owned()], BOTH);
+        assert_eq!(chosen, Currency::Eur.into());
+        fields.moment("since", Timestamp { seconds: -1, nanos: 0 });
+        let status = fields.finish().unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(r#"a currency reads USD or EUR, got "GBP""#), "{}", status.message());
+        let details = status.get_error_details();
+        let fields: Vec<_> =
+            details.bad_request().unwrap().field_violations.iter().map(|mistake| mistake.field.as_str()).collect();
+        assert_eq!(fields, ["currencies[1]", "since"]);
+    }
+
+    #[test]
+    fn nobody_has_to_choose() {
+        let mut fields = Fields::default();
+        assert_eq!(fields.currencies(&[], BOTH), Currency::Usd.into());
+        fields.finish().unwrap();
+    }
+}

@@ -1,0 +1,26 @@
+//! What a connection over the limit gets, whatever it asks for: each kind of client in the words that it understands.
+
+use super::grpc::call;
+use super::stream::sse;
+use crate::api::problem::Problem;
+use axum::Router;
+use axum::http::HeaderMap;
+use axum::http::header::CONNECTION;
+use axum::response::{IntoResponse, Response};
+use tonic::Status;
+
+const REASON: &str = "this replica has all the connections that it takes, try again in a while";
+
+pub(crate) fn router() -> Router {
+    Router::new().fallback(refuse)
+}
+
+async fn refuse(headers: HeaderMap) -> Response {
+    if call::is_grpc(&headers) {
+        return call::refused(Status::resource_exhausted(REASON));
+    }
+    if sse::wants_events(&headers) {
+        return sse::unavailable(REASON);
+    }
+    Problem::unavailable(REASON).with(&[(CONNECTION, "close")]).into_response()
+}

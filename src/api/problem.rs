@@ -1,0 +1,61 @@
+//! Errors as problem details (RFC 9457): what was wrong and what is allowed, never anything internal.
+
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// An error for a client.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem { status, detail: detail.into(), headers: Vec::new() }
+    }
+
+    /// A parameter or header that cannot be read.
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Something that is over in a while.
+    pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(&[(RETRY_AFTER, "5")])
+    }
+
+    pub(crate) fn with(mut self, headers: &[(HeaderName, &'static str)]) -> Problem {
+        self.headers.extend(headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
+        self
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Problem { status, detail, headers } = self;
+        let title = status.canonical_reason().unwrap_or("Error");
+        let details = Details { r#type: "about:blank", title, status: status.as_u16(), detail: &detail };
+        let mut body = serde_json::to_vec(&details).unwrap_or_default();
+        body.push(b'\n');
+        let common = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
+        let mut response = (status, common, body).into_response();
+        response.headers_mut().extend(headers);
+        response
+    }
+}

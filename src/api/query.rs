@@ -1,0 +1,11 @@
+//! The query of a request: read once for every transport. Every wrong value is named with what is expected.
+
+mod candles;
+mod history;
+mod reader;
+mod subscription;
+
+pub(crate) use candles::CandlesQuery;
+pub(crate) use history::HistoryQuery;
+pub(crate) use reader::{SINCE, SupportedCurrencies};
+pub(crate) use subscription::{read_last_event_id, read_latest, read_subscription};

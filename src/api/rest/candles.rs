@@ -1,0 +1,130 @@
+//! `GET /v1/candles`: what a chart shows.
+
+use crate::api::caching::{self, CacheableResponse};
+use crate::api::negotiate::Media;
+use crate::api::problem::Problem;
+use crate::api::query::CandlesQuery;
+use crate::api::state::ApiState;
+use crate::candle::{Candle, Ohlc, Part, Range};
+use crate::encode::gap_fields;
+use crate::schema::{answers, bodies, parameters};
+use crate::tick::{Currencies, TickId};
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use std::fmt::Write;
+use std::sync::Arc;
+
+/// Candles
+///
+/// What a chart shows: the first, highest, lowest and last price of each interval, oldest first. An interval without a tick has no
+/// candle; the newest candle may still change.
+#[utoipa::path(
+    get, path = "/v1/candles", tag = "prices",
+    extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
+        "curl 'http://localhost:8080/v1/candles?interval=5m&since=2026-11-20T09:00:00Z'\n",
+        "curl 'http://localhost:8080/v1/candles?interval=1h&currency=USD,EUR&format=csv'"
+    )}]))),
+    params(
+        parameters::Interval, parameters::Currency, parameters::Start, parameters::End, parameters::CandlesLimit,
+        parameters::CandlesFormat, parameters::IfNoneMatch
+    ),
+    responses(
+        (
+            status = 200, description = "A page of candles.",
+            content(
+                (bodies::Candles = "application/json"),
+                (bodies::Candle = "application/x-ndjson"),
+                (bodies::CandleTable = "text/csv")
+            ),
+            headers(
+                ("ETag" = String, description = "The name of this content, for `If-None-Match`."),
+                ("Link" = String, description = "If there is a next page, where it is: `<?…>; rel=\"next\"`."),
+            )
+        ),
+        answers::NotModified, answers::BadRequest, answers::NotAcceptable, answers::Unavailable
+    )
+)]
+pub(crate) async fn candles(
+    State(state): State<Arc<ApiState>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = query.unwrap_or_default();
+    let CandlesQuery { range, media } = CandlesQuery::read(&query, state.currencies)?;
+    let (media, by_accept) = Media::chosen(media, &headers)?;
+    let hub = state.primed_hub()?;
+    state.candles.catch_up(hub).await.map_err(|_| Problem::unavailable("the history cannot be read now"))?;
+    let book = state.candles.book();
+    let part = book.part(range);
+    let tag = caching::tag(&(media, range, version(&part, book.head())));
+    let next = part.next.map(|id| caching::link_after(&query, id));
+    let answer = CacheableResponse { media, by_accept, tag: Some(tag), settled_until: part.settled_until, next };
+    Ok(answer.with(&headers, book.head(), || Body::from(written(media, range, &part))))
+}
+
+/// What the content of a part follows from, beside the range: what it begins with, and the head if it may still change.
+fn version(part: &Part<'_>, head: TickId) -> (Option<TickId>, Option<TickId>) {
+    let first = part.candles.first().map(|candle| candle.id);
+    (first, part.settled_until.is_none().then_some(head))
+}
+
+fn written(media: Media, range: Range, part: &Part<'_>) -> String {
+    match media {
+        Media::Json => json(range, part),
+        Media::Ndjson => part.candles.iter().fold(String::new(), |mut lines, candle| {
+            lines.push_str(message(candle, range.currencies));
+            lines.push('\n');
+            lines
+        }),
+        Media::Csv => csv(range.currencies, part),
+    }
+}
+
+fn json(Range { interval, currencies, .. }: Range, part: &Part<'_>) -> String {
+    // Writing to a String cannot fail, here and below.
+    let mut json = format!(r#"{{"interval":"{}","candles":["#, interval.name());
+    for (place, candle) in part.candles.iter().enumerate() {
+        json.push_str(if place == 0 { "" } else { "," });
+        json.push_str(message(candle, currencies));
+    }
+    json.push_str(r#"],"gaps":["#);
+    for (place, gap) in part.gaps.iter().enumerate() {
+        json.push_str(if place == 0 { "" } else { "," });
+        write!(json, "{{{}}}", gap_fields(gap)).ok();
+    }
+    let next = part.next.map_or("null".to_owned(), |id| id.to_string());
+    writeln!(json, r#"],"next":{next}}}"#).ok();
+    json
+}
+
+/// A candle as JSON.
+fn message(candle: &Candle, chosen: Currencies) -> &str {
+    candle.encoded(chosen, |candle| {
+        let (id, ticks) = (candle.id, candle.ticks(chosen));
+        let mut json = format!(r#"{{"id":{id},"timedate":"{}","ticks":{ticks},"prices":{{"#, id.timedate());
+        for (place, currency) in candle.currencies().and(chosen).iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            if let Some(Ohlc { open, high, low, close }) = candle.price(currency) {
+                let prices = format_args!(r#"{{"open":{open},"high":{high},"low":{low},"close":{close}}}"#);
+                write!(json, r#"{comma}"{currency}":{prices}"#).ok();
+            }
+        }
+        json + "}}"
+    })
+}
+
+/// A row for each currency of each candle.
+fn csv(chosen: Currencies, part: &Part<'_>) -> String {
+    let mut csv = String::from("id,timedate,ticks,currency,open,high,low,close\r\n");
+    for candle in &part.candles {
+        let (id, timedate, ticks) = (candle.id, candle.id.timedate(), candle.ticks(chosen));
+        for currency in candle.currencies().and(chosen).iter() {
+            if let Some(Ohlc { open, high, low, close }) = candle.price(currency) {
+                write!(csv, "{id},{timedate},{ticks},{currency},{open},{high},{low},{close}\r\n").ok();
+            }
+        }
+    }
+    csv
+}

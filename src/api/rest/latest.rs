@@ -1,0 +1,55 @@
+//! `GET /v1/prices/latest`: the newest tick, in the same words as the streams.
+
+use crate::api::caching::{self, CacheableResponse};
+use crate::api::negotiate::Media;
+use crate::api::problem::Problem;
+use crate::api::query::read_latest;
+use crate::api::state::ApiState;
+use crate::encode::{Format, Framing};
+use crate::feed::Feed;
+use crate::schema::{answers, bodies, parameters};
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use std::sync::Arc;
+
+/// The newest price
+///
+/// One update as an object, or, with several currencies, an array of updates.
+#[utoipa::path(
+    get, path = "/v1/prices/latest", tag = "prices",
+    extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
+        "curl 'http://localhost:8080/v1/prices/latest'\n",
+        "curl 'http://localhost:8080/v1/prices/latest?currency=USD,EUR'"
+    )}]))),
+    params(parameters::Currency, parameters::TimedateFormat, parameters::IfNoneMatch),
+    responses(
+        (
+            status = 200, description = "The newest tick that has a chosen currency.", body = bodies::Latest,
+            headers(("ETag" = String, description = "Names this content, for `If-None-Match`."))
+        ),
+        answers::NotModified, answers::BadRequest, answers::Unavailable
+    )
+)]
+pub(crate) async fn latest(
+    State(state): State<Arc<ApiState>>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let asked = read_latest(&query.unwrap_or_default(), Format::Timedate, state.currencies)?;
+    let hub = state.primed_hub()?;
+    let tick = hub.latest_tick(asked.currencies).ok_or_else(|| Problem::unavailable("there is no price yet"))?;
+    let bytes = asked.view(Framing::Line).entry(&tick);
+    let updates: Vec<_> = std::str::from_utf8(&bytes).unwrap_or_default().lines().collect();
+    let body = match updates[..] {
+        // A full tick that ends an outage is told after the gap; the tick itself is the last line.
+        [.., tick] if asked.format == Format::Full => format!("{tick}\n"),
+        [update] if asked.currencies.len() == 1 => format!("{update}\n"),
+        _ => format!("[{}]\n", updates.join(",")),
+    };
+    let tag = caching::tag(&(asked.format, asked.currencies, tick.id));
+    let answer =
+        CacheableResponse { media: Media::Json, by_accept: false, tag: Some(tag), settled_until: None, next: None };
+    Ok(answer.with(&headers, hub.head(), || Body::from(body)))
+}

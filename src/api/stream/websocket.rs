@@ -1,0 +1,231 @@
+//! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2), and its form over HTTP/2, a CONNECT (RFC 8441 §5).
+//!
+//! Afterwards the raw socket goes to the [reactor](crate::net::reactor): by a handoff if the request is the first of its
+//! connection, otherwise out of hyper's hands. Where there is no raw socket a library speaks ([`websocket_h2`]).
+
+use super::websocket_h2;
+use crate::api::problem::Problem;
+use crate::api::query::read_subscription;
+use crate::api::state::ApiState;
+use crate::encode::{Format, Framing};
+use crate::net::buffered_stream::BufferedStream;
+use crate::net::connection_limit::{Permit, StreamGuard};
+use crate::net::reactor::stream_protocol::StreamProtocol;
+use crate::net::takeover::Handoff;
+use crate::schema::{answers, parameters};
+use crate::session::Session;
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header::HeaderName};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::ext::Protocol;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::sync::Arc;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tracing::debug;
+use utoipa_axum::router::UtoipaMethodRouter;
+use utoipa_axum::routes;
+
+/// The door. What is described is how it is opened over HTTP/1.
+pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
+    let (schemas, paths, handler) = routes!(connect);
+    (schemas, paths, handler.connect(connect))
+}
+
+/// The feed over WebSocket
+///
+/// The replay, if `since` or `after` says where to begin, then live: one JSON object a message. `/asyncapi.json` describes each,
+/// and the close codes. Over HTTP/2 the handshake is an extended CONNECT (RFC 8441), which is answered with 200.
+#[utoipa::path(
+    get, path = "/v1/ws", tag = "streams", operation_id = "websocket",
+    extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
+        "websocat 'ws://localhost:8080/v1/ws'\n",
+        "websocat 'ws://localhost:8080/v1/ws?currency=USD,EUR&since=2026-11-20T09:00:00Z'\n",
+        "websocat 'ws://localhost:8080/v1/ws?format=full&after=1795166431075'"
+    )}]))),
+    params(parameters::Currency, parameters::Start, parameters::TimedateFormat, parameters::StreamFilter),
+    responses(
+        (status = 101, description = "The handshake is done, messages follow."),
+        answers::BadRequest, answers::Forbidden, answers::UpgradeRequired, answers::Unavailable
+    )
+)]
+pub(crate) async fn connect(
+    State(state): State<Arc<ApiState>>,
+    Extension(permit): Extension<Permit>,
+    handoff: Option<Extension<Handoff>>,
+    mut request: Request<Body>,
+) -> Result<Response, Problem> {
+    // The query first, so that a mistake in it can be seen with any HTTP client.
+    let query = request.uri().query().unwrap_or_default();
+    let subscription = read_subscription(query, Format::Timedate, state.currencies)?;
+    if !state.cors.admits(request.uri(), request.headers()) {
+        let detail = "pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)";
+        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+    }
+    if request.version() < Version::HTTP_11 {
+        // An HTTP/1.0 client knows of no upgrade (RFC 9110 §7.8).
+        return Err(upgrade_required("a WebSocket reads HTTP/1.1 or HTTP/2"));
+    }
+    let answer = match request.extensions().get::<Protocol>() {
+        Some(protocol) => {
+            check_connect(protocol.as_str(), request.headers())?;
+            StatusCode::OK.into_response()
+        }
+        None => switching(accept_key(request.method(), request.headers())?),
+    };
+    let session = state.open(&subscription, Framing::WebSocket).await?;
+    if let Some(Extension(handoff)) = handoff {
+        handoff.fill(StreamProtocol::websocket(), Bytes::new(), session);
+    } else {
+        let (upgrade, guard) = (hyper::upgrade::on(&mut request), permit.stream_guard());
+        let tasks = state.tasks.clone();
+        tasks.spawn(serve(state, upgrade, session, permit, guard));
+    }
+    Ok(answer)
+}
+
+/// The answer to a handshake over HTTP/1.
+fn switching(accept: HeaderValue) -> Response {
+    let headers = [
+        (CONNECTION, HeaderValue::from_static("upgrade")),
+        (UPGRADE, HeaderValue::from_static("websocket")),
+        (SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+}
+
+async fn serve(state: Arc<ApiState>, upgrade: OnUpgrade, session: Session, permit: Permit, guard: StreamGuard) {
+    let gone = |error: &dyn std::error::Error| debug!(%error, "a WebSocket handshake was not finished");
+    match upgrade.await.map(raw_socket) {
+        Ok(Ok(Ok((stream, early)))) => {
+            state.reactor.adopt(stream, StreamProtocol::websocket(), session, permit, Vec::new(), early);
+        }
+        Ok(Err(upgraded)) => Box::pin(websocket_h2::serve(state, upgraded, session, permit, guard)).await,
+        Ok(Ok(Err(error))) => gone(&error),
+        Err(error) => gone(&error),
+    }
+}
+
+/// A socket, and what the client sent early.
+type Raw = (std::net::TcpStream, Box<[u8]>);
+
+/// Returns the socket under an upgraded connection, or the connection itself if there is more than a socket under it.
+fn raw_socket(upgraded: Upgraded) -> Result<io::Result<Raw>, Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<BufferedStream>>()?;
+    let (buffered, socket) = parts.io.into_inner().into_parts();
+    // Copied, since it is hyper's buffer: kept, it would be most of what a connection costs.
+    Ok(socket.into_std().map(|socket| (socket, [&parts.read_buf[..], &buffered].concat().into())))
+}
+
+/// Whether one of a header's words is this.
+fn has(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
+}
+
+/// What a header was given as, for a message; a client's header has a bound of its own.
+fn given(headers: &HeaderMap, name: &HeaderName) -> String {
+    let values: Vec<_> = headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect();
+    if values.is_empty() {
+        "none".to_owned()
+    } else {
+        format!("{:?}", String::from_utf8_lossy(&values.join(&b", "[..])))
+    }
+}
+
+fn upgrade_required(detail: impl Into<String>) -> Problem {
+    let expected = [(UPGRADE, "websocket"), (CONNECTION, "upgrade"), (SEC_WEBSOCKET_VERSION, "13")];
+    Problem::new(StatusCode::UPGRADE_REQUIRED, detail).with(&expected)
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
+    let known = has(headers, SEC_WEBSOCKET_VERSION, "13");
+    known.then_some(()).ok_or_else(|| {
+        upgrade_required(format!("Sec-WebSocket-Version reads 13, got {}", given(headers, &SEC_WEBSOCKET_VERSION)))
+    })
+}
+
+/// Whether an extended CONNECT is a handshake as RFC 8441 §5 demands it: there are no keys in it.
+fn check_connect(protocol: &str, headers: &HeaderMap) -> Result<(), Problem> {
+    if protocol != "websocket" {
+        let detail = format!(":protocol reads websocket, got {protocol:?}");
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
+    }
+    check_version(headers)
+}
+
+/// The answer to the client's key, if the request is a handshake as §4.2.1 demands it.
+fn accept_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+    if method != Method::GET || !has(headers, CONNECTION, "upgrade") || !has(headers, UPGRADE, "websocket") {
+        return Err(upgrade_required("this is a WebSocket: connect with ws:// or wss://"));
+    }
+    check_version(headers)?;
+    let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
+        let given = given(headers, &SEC_WEBSOCKET_KEY);
+        return Err(Problem::bad_request(format!("Sec-WebSocket-Key reads 16 bytes in base64, got {given}")));
+    }
+    HeaderValue::from_str(&derive_accept_key(key))
+        .map_err(|_| Problem::bad_request("Sec-WebSocket-Key cannot be answered"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn handshake(version: &[&'static str], key: &str) -> Result<HeaderValue, Problem> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("WebSocket"));
+        for version in version {
+            headers.append(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(version));
+        }
+        headers.insert(SEC_WEBSOCKET_KEY, HeaderValue::from_str(key).unwrap());
+        accept_key(&Method::GET, &headers)
+    }
+
+    fn answer(key: &str) -> Result<HeaderValue, StatusCode> {
+        handshake(&["13"], key).map_err(|problem| problem.into_response().status())
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_handshake_is_named() {
+        for (version, key, detail) in [
+            (&[][..], "", "Sec-WebSocket-Version reads 13, got none"),
+            (&["8", "7"], "", r#"Sec-WebSocket-Version reads 13, got "8, 7""#),
+            (&["13"], "c2hvcnQ=", r#"Sec-WebSocket-Key reads 16 bytes in base64, got "c2hvcnQ=""#),
+        ] {
+            assert_eq!(handshake(version, key).unwrap_err().detail(), detail);
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+        assert_eq!(answer("dGhlIHNhbXBsZSBub25jZQ==").unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    proptest! {
+        /// tungstenite's client takes the answer to its key for right if it is this one.
+        #[test]
+        fn every_key_gets_the_answer_that_tungstenite_expects(key in any::<[u8; 16]>()) {
+            let key = STANDARD.encode(key);
+            prop_assert_eq!(answer(&key).unwrap(), derive_accept_key(key.as_bytes()));
+        }
+
+        #[test]
+        fn what_is_no_key_of_16_bytes_is_refused(
+            key in prop_oneof!["[ -~]{0,40}", prop::collection::vec(any::<u8>(), 0..40).prop_map(|key| STANDARD.encode(key))],
+        ) {
+            prop_assume!(STANDARD.decode(&key).map(|key| key.len()) != Ok(16));
+            prop_assert_eq!(answer(&key), Err(StatusCode::BAD_REQUEST));
+        }
+    }
+}

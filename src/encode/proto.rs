@@ -1,0 +1,171 @@
+//! The messages of gRPC (`proto/btcfeed/v1/price_feed.proto`), each behind the five bytes that say that it is not compressed
+//! and how long it is.
+
+use super::Hello;
+use crate::feed::{Entry, Event, Gap, GapReason, State, Status};
+use crate::tick::{Currencies, TickId};
+use crate::wire::grpc::write_message;
+use bytes::Bytes;
+use pb::subscribe_response::Update;
+use prost::Message;
+
+/// What the build made of the file.
+#[allow(clippy::all, clippy::pedantic, dead_code, unreachable_pub, reason = "generated code")]
+#[allow(rustdoc::all, reason = "its comments are written for every language")]
+pub(crate) mod pb {
+    include!(concat!(env!("OUT_DIR"), "/btcfeed.v1.rs"));
+}
+
+/// A moment's part of a message.
+fn timestamp(id: TickId) -> prost_types::Timestamp {
+    let seconds = i64::try_from(id.seconds()).unwrap_or(i64::MAX);
+    let nanos = i32::try_from(id.ms() % 1000).unwrap_or_default() * 1_000_000;
+    prost_types::Timestamp { seconds, nanos }
+}
+
+/// A tick with the chosen prices, if the entry is a tick.
+pub(crate) fn tick(entry: &Entry, chosen: Currencies) -> Option<pb::Tick> {
+    let tick = entry.tick()?;
+    let prices =
+        tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)).map(|(currency, price)| pb::Price {
+            currency: currency.code().to_owned(),
+            value: price.to_string(),
+            sources: tick.sources.get(currency).cloned().unwrap_or_default(),
+        });
+    let (id, prev, time) = (entry.id.ms(), entry.prev.ms(), Some(timestamp(entry.id)));
+    Some(pb::Tick { id, prev, time, prices: prices.collect() })
+}
+
+/// Writes the messages that `entry` is, in order: the gaps that end with it, the event itself, or both.
+pub(super) fn entry(chosen: Currencies, entry: &Entry, outages: bool, event: bool, to: &mut Vec<u8>) {
+    match &entry.event {
+        Event::Tick { outages: ended, .. } if outages => {
+            ended.iter().filter_map(|outage| outage.gap(chosen, entry.id)).for_each(|gap| write(self::gap(&gap), to));
+        }
+        _ => {}
+    }
+    if event {
+        let update = tick(entry, chosen).map(Update::Tick).or_else(|| status(entry).map(Update::Status));
+        if let Some(update) = update {
+            write(update, to);
+        }
+    }
+}
+
+fn status(entry: &Entry) -> Option<pb::Status> {
+    let status = entry.status()?;
+    let (id, prev, since) = (entry.id.ms(), entry.prev.ms(), Some(timestamp(status.since)));
+    Some(pb::Status { id, prev, state: state(status.state).into(), since, reason: status.reason.clone() })
+}
+
+fn state(state: State) -> pb::FeedState {
+    match state {
+        State::Live => pb::FeedState::Live,
+        State::Stale => pb::FeedState::Stale,
+        State::Down => pb::FeedState::Down,
+    }
+}
+
+pub(super) fn gap(gap: &Gap) -> Update {
+    let reason = match gap.reason {
+        GapReason::SourceOutage => pb::GapReason::SourceOutage,
+        GapReason::HistoryExpired => pb::GapReason::HistoryExpired,
+        GapReason::HistoryLost => pb::GapReason::HistoryLost,
+        GapReason::ReplayLimit => pb::GapReason::ReplayLimit,
+    };
+    let currencies = gap.only.iter().flat_map(|only| only.iter()).map(|currency| currency.code().to_owned());
+    Update::Gap(pb::Gap {
+        after: gap.after.ms(),
+        before: gap.before.ms(),
+        reason: reason.into(),
+        currencies: currencies.collect(),
+    })
+}
+
+pub(super) fn synced(id: TickId) -> Update {
+    Update::Synced(pb::Synced { id: id.ms() })
+}
+
+pub(super) fn hello(hello: &Hello, status: Option<&Status>) -> Update {
+    Update::Hello(pb::Hello {
+        replica: hello.replica.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        currencies: hello.currencies.iter().map(|currency| currency.code().to_owned()).collect(),
+        interval: prost_types::Duration::try_from(hello.interval).ok(),
+        state: status.map_or(pb::FeedState::Unspecified, |status| state(status.state)).into(),
+        reason: status.map(|status| status.reason.clone()).unwrap_or_default(),
+    })
+}
+
+/// A message as it goes over the wire.
+pub(super) fn framed(update: Update) -> Bytes {
+    let mut bytes = Vec::new();
+    write(update, &mut bytes);
+    Bytes::from(bytes)
+}
+
+fn write(update: Update, to: &mut Vec<u8>) {
+    let message = pb::SubscribeResponse { update: Some(update) };
+    write_message(&message.encode_to_vec(), to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Outage;
+    use crate::tick::{Currency, Tick};
+    use crate::wire::grpc::messages;
+    use std::collections::BTreeMap;
+
+    const ID: TickId = TickId::from_ms(1_795_166_431_075);
+    const PREV: TickId = TickId::from_ms(1_795_166_426_071);
+
+    fn updates(chosen: impl Into<Currencies>, event: Event) -> Vec<Update> {
+        let mut bytes = Vec::new();
+        entry(chosen.into(), &Entry { id: ID, prev: PREV, event }, true, true, &mut bytes);
+        let decode = |message| pb::SubscribeResponse::decode(message).unwrap().update.unwrap();
+        messages(bytes.into()).into_iter().map(decode).collect()
+    }
+
+    fn both(outages: Vec<Outage>) -> Event {
+        let prices = [(Currency::Usd, "97116.170"), (Currency::Eur, "89348.20")];
+        let prices = prices.map(|(currency, price)| (currency, price.parse().unwrap())).into();
+        let sources = BTreeMap::from([(Currency::Usd, vec!["coinbase".to_owned(), "kraken".to_owned()])]);
+        Event::Tick { tick: Tick { prices, sources }, outages }
+    }
+
+    #[test]
+    fn a_tick_has_the_digits_of_the_market_and_the_chosen_currencies_alone() {
+        let time = Some(prost_types::Timestamp { seconds: 1_795_166_431, nanos: 75_000_000 });
+        let price = |currency: &str, value: &str, sources: &[&str]| pb::Price {
+            currency: currency.to_owned(),
+            value: value.to_owned(),
+            sources: sources.iter().map(ToString::to_string).collect(),
+        };
+        let (usd, eur) = (price("USD", "97116.170", &["coinbase", "kraken"]), price("EUR", "89348.20", &[]));
+        let tick = |prices| Update::Tick(pb::Tick { id: ID.ms(), prev: PREV.ms(), time, prices });
+        assert_eq!(updates(Currencies::all(), both(vec![])), [tick(vec![usd, eur.clone()])]);
+        assert_eq!(updates(Currency::Eur, both(vec![])), [tick(vec![eur])]);
+    }
+
+    #[test]
+    fn a_gap_comes_before_the_tick_that_ends_it_as_a_message_of_its_own() {
+        let outage = || vec![Outage { after: PREV, currencies: vec![Currency::Eur] }];
+        let (after, before) = (PREV.ms(), ID.ms());
+        let gap =
+            |currencies| Update::Gap(pb::Gap { after, before, reason: pb::GapReason::SourceOutage.into(), currencies });
+        assert_eq!(updates(Currency::Usd, both(outage())).len(), 1);
+        assert_eq!(updates(Currency::Eur, both(outage()))[0], gap(vec![]));
+        let all = updates(Currencies::all(), both(outage()));
+        assert_eq!((all.len(), &all[0]), (2, &gap(vec!["EUR".to_owned()])));
+    }
+
+    #[test]
+    fn a_status_says_what_why_and_since_when() {
+        let event = Event::Status(Status { state: State::Down, since: PREV, reason: "no answer".to_owned() });
+        let since = Some(prost_types::Timestamp { seconds: 1_795_166_426, nanos: 71_000_000 });
+        let (state, reason) = (pb::FeedState::Down.into(), "no answer".to_owned());
+        let status = pb::Status { id: ID.ms(), prev: PREV.ms(), state, since, reason };
+        assert_eq!(updates(Currency::Usd, event), [Update::Status(status)]);
+    }
+}

@@ -1,0 +1,96 @@
+//! A connection whose first bytes have been read already: reads return the buffered bytes first, then those of the socket.
+
+use bytes::{Buf, Bytes};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A socket behind the bytes that were read from it before.
+#[derive(Debug)]
+pub(crate) struct BufferedStream {
+    buffer: Bytes,
+    socket: TcpStream,
+}
+
+impl BufferedStream {
+    /// Creates a stream that begins with `buffer`.
+    pub(crate) fn new(buffer: Bytes, socket: TcpStream) -> BufferedStream {
+        BufferedStream { buffer, socket }
+    }
+
+    /// Returns the bytes that nobody has read, and the socket.
+    pub(crate) fn into_parts(self) -> (Bytes, TcpStream) {
+        (self.buffer, self.socket)
+    }
+}
+
+impl AsyncRead for BufferedStream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.buffer.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(context, to);
+        }
+        let len = self.buffer.len().min(to.remaining());
+        to.put_slice(&self.buffer[..len]);
+        self.buffer.advance(len);
+        if self.buffer.is_empty() {
+            // Gives the memory back: the connection may live for hours.
+            self.buffer = Bytes::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for BufferedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn buffered_bytes_come_first_in_any_read_size() {
+        for size in [1, 3, 100] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (server, _) = listener.accept().await.unwrap();
+            client.write_all(b" world").await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut stream = BufferedStream::new(Bytes::from_static(b"hello"), server);
+            let (mut text, mut piece) = (Vec::new(), vec![0; size]);
+            loop {
+                match stream.read(&mut piece).await.unwrap() {
+                    0 => break,
+                    len => text.extend_from_slice(&piece[..len]),
+                }
+            }
+            assert_eq!(text, b"hello world", "{size} bytes at a time");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Bounds the number of clients. Over HTTP/1 a connection is a client. Over HTTP/2 each concurrent request is one, or a
+//! single connection could hold any number of subscriptions and long responses.
+
+use super::stall::StallDetector;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+/// Connections over the limit that are refused with a response at any one time. More are closed at once.
+const MAX_REFUSALS: usize = 64;
+
+/// Permits for clients, and for refusals.
+#[derive(Debug)]
+pub(crate) struct ConnectionLimit {
+    clients: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+}
+
+/// A connection that was admitted or is to be refused.
+pub(crate) enum Admission {
+    /// There is a place for the client.
+    Admitted(Permit),
+    /// The limit is reached. The permit covers the refusal.
+    Refused(Permit),
+}
+
+/// Permission of a client to be connected: a connection's, or that of one of its concurrent requests. Given back when the
+/// last clone is dropped. It also carries the peer's address.
+#[derive(Clone, Debug)]
+pub(crate) struct Permit {
+    connection: Arc<ConnectionPermit>,
+    _request: Option<Arc<RequestPermit>>,
+}
+
+#[derive(Debug)]
+struct ConnectionPermit {
+    peer: SocketAddr,
+    /// Where further requests of this connection get their permits.
+    clients: Arc<Semaphore>,
+    /// One permit for the connection, and one for each concurrent request after the first.
+    held: Mutex<Vec<OwnedSemaphorePermit>>,
+    requests: AtomicUsize,
+    streams: AtomicUsize,
+    /// Notified when the last stream has ended.
+    idle: Notify,
+}
+
+/// A request in flight on a connection that may have many.
+#[derive(Debug)]
+struct RequestPermit(Arc<ConnectionPermit>);
+
+/// Guard of a response that has no end of its own. While there is one, its connection is never too old.
+#[derive(Debug)]
+pub(crate) struct StreamGuard {
+    connection: Arc<ConnectionPermit>,
+    detector: Arc<StallDetector>,
+}
+
+impl ConnectionLimit {
+    pub(crate) fn new(limit: usize) -> ConnectionLimit {
+        // A semaphore has fewer permits than a usize has values, and a process has fewer descriptors than either.
+        let clients = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
+        ConnectionLimit { clients, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) }
+    }
+
+    /// Admits or refuses the connection from `peer`. Returns `None` if there is no permit even for a refusal.
+    pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Admission> {
+        let permit = |held| Permit::new(peer, self.clients.clone(), held);
+        if let Ok(held) = self.clients.clone().try_acquire_owned() {
+            return Some(Admission::Admitted(permit(held)));
+        }
+        self.refusals.clone().try_acquire_owned().ok().map(|held| Admission::Refused(permit(held)))
+    }
+}
+
+impl Permit {
+    fn new(peer: SocketAddr, clients: Arc<Semaphore>, held: OwnedSemaphorePermit) -> Permit {
+        let (requests, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let held = Mutex::new(vec![held]);
+        let connection = ConnectionPermit { peer, clients, held, requests, streams, idle: Notify::new() };
+        Permit { connection: Arc::new(connection), _request: None }
+    }
+
+    /// Returns the address that the connection came from.
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.connection.peer
+    }
+
+    /// Returns a permit to hold while a request is in flight, or `None` if the limit is reached. The first of several
+    /// concurrent requests uses the permit of its connection.
+    pub(crate) fn begin_request(&self) -> Option<Permit> {
+        let connection = &self.connection;
+        if connection.requests.fetch_add(1, Ordering::Relaxed) > 0 {
+            match connection.clients.clone().try_acquire_owned() {
+                Ok(permit) => connection.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit),
+                Err(_) => {
+                    connection.requests.fetch_sub(1, Ordering::Relaxed);
+                    return None;
+                }
+            }
+        }
+        let request = Some(Arc::new(RequestPermit(connection.clone())));
+        Some(Permit { connection: connection.clone(), _request: request })
+    }
+
+    /// Returns a guard to hold while a response streams that has no end of its own. Call it where the request is handled:
+    /// only there is it known which HTTP/2 stream the response belongs to.
+    pub(crate) fn stream_guard(&self) -> StreamGuard {
+        self.connection.streams.fetch_add(1, Ordering::Relaxed);
+        StreamGuard { connection: self.connection.clone(), detector: StallDetector::current() }
+    }
+
+    /// Waits until no stream is open.
+    pub(crate) async fn streams_ended(&self) {
+        while self.connection.streams.load(Ordering::Relaxed) > 0 {
+            // A stream that ended in the meantime has left a permit.
+            self.connection.idle.notified().await;
+        }
+    }
+}
+
+impl Drop for RequestPermit {
+    fn drop(&mut self) {
+        if self.0.requests.fetch_sub(1, Ordering::Relaxed) > 1 {
+            self.0.held.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        }
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.detector.finish();
+        if self.connection.streams.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.connection.idle.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+
+    fn admit(limit: &ConnectionLimit) -> Permit {
+        match limit.admit(PEER) {
+            Some(Admission::Admitted(permit)) => permit,
+            Some(Admission::Refused(_)) => panic!("refused"),
+            None => panic!("closed"),
+        }
+    }
+
+    #[test]
+    fn each_concurrent_request_is_a_client() {
+        let limit = ConnectionLimit::new(3);
+        let taken = || 3 - limit.clients.available_permits();
+        let permit = admit(&limit);
+        let first = permit.begin_request().unwrap();
+        assert_eq!(taken(), 1, "the first request uses the permit of its connection");
+        let others = [permit.begin_request().unwrap(), permit.begin_request().unwrap()];
+        assert_eq!(taken(), 3);
+        assert!(permit.begin_request().is_none());
+        assert!(matches!(limit.admit(PEER), Some(Admission::Refused(_))), "a connection is over the limit as well");
+        assert_eq!(taken(), 3, "a refusal takes no permit of a client");
+        drop(first);
+        assert_eq!(taken(), 2);
+        drop((others, permit));
+        assert_eq!(taken(), 0);
+    }
+
+    #[test]
+    fn refusals_take_no_place_from_clients() {
+        let limit = ConnectionLimit::new(1);
+        let client = admit(&limit);
+        let refused: Vec<_> = (0..MAX_REFUSALS).map(|_| limit.admit(PEER).unwrap()).collect();
+        assert!(refused.iter().all(|admission| matches!(admission, Admission::Refused(_))));
+        assert!(limit.admit(PEER).is_none());
+        drop(client);
+        admit(&limit);
+    }
+
+    #[test]
+    fn permit_carries_the_peer_address() {
+        let permit = admit(&ConnectionLimit::new(1));
+        assert_eq!(permit.begin_request().unwrap().peer(), PEER);
+    }
+
+    #[tokio::test]
+    async fn streams_have_ended_when_the_last_guard_is_dropped() {
+        let permit = admit(&ConnectionLimit::new(9));
+        permit.streams_ended().await;
+        let [one, other] = [permit.stream_guard(), permit.stream_guard()];
+        let waiting = permit.streams_ended();
+        tokio::pin!(waiting);
+        drop(one);
+        assert!(futures_util::poll!(waiting.as_mut()).is_pending());
+        drop(other);
+        waiting.await;
+    }
+}

@@ -1,0 +1,236 @@
+//! Accepts connections and drives each of them from its first bytes to its end.
+
+#[cfg(test)]
+mod tests;
+
+use super::buffered_stream::BufferedStream;
+use super::connection_limit::{Admission, ConnectionLimit, Permit};
+use super::request_head::{self, Opening, OpeningKind};
+use super::stall::{MonitoredBody, StallDetector};
+use super::takeover::{Routed, Takeover};
+use super::{http, socket};
+use crate::session::{CLOSE_DEADLINE, Limits};
+use crate::shutdown::Tasks;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+/// Time for the head of a request to arrive, and for an idle connection to send one.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Age at which a connection is asked to close, and the time that its last response may then take. It does not concern a
+/// connection that became a WebSocket, and responses that stream may go on.
+const MAX_AGE: Duration = Duration::from_secs(300);
+const LAST_RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
+/// Lifetime of a connection over the limit.
+const REFUSED_MAX_AGE: Duration = Duration::from_secs(2);
+/// Pause after an accept that failed.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+
+/// A port that is bound and not served yet.
+pub(crate) struct Listener {
+    socket: TcpListener,
+    limit: ConnectionLimit,
+    limits: Limits,
+    max_age: Duration,
+    /// Streams that leave the HTTP server, if there are any.
+    takeover: Option<Takeover>,
+    /// Router for connections and requests over the limit.
+    overload: Router,
+}
+
+impl Listener {
+    /// Binds `address` for at most `max_clients` clients. `overload` answers those over the limit.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub(crate) fn bind(
+        address: SocketAddr,
+        max_clients: usize,
+        limits: Limits,
+        overload: Router,
+    ) -> io::Result<Listener> {
+        let socket = TcpListener::from_std(socket::listen(address)?)?;
+        let limit = ConnectionLimit::new(max_clients);
+        Ok(Listener { socket, limit, limits, max_age: MAX_AGE, takeover: None, overload })
+    }
+
+    /// Has streams taken over by the reactor.
+    pub(crate) fn with_takeover(self, takeover: Takeover) -> Listener {
+        Listener { takeover: Some(takeover), ..self }
+    }
+
+    /// Returns the address that is bound.
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Serves `router` until `stop`, then lets responses in flight finish.
+    pub(crate) async fn serve(self, router: Router, tasks: Tasks, stop: CancellationToken) {
+        while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
+            let options = stream.set_nodelay(true);
+            if let Err(error) = options.and_then(|()| socket::set_user_timeout(&stream, Some(self.limits.write_stall)))
+            {
+                debug!(%peer, %error, "connection lost before it was served");
+                continue;
+            }
+            let (permit, router, max_age, takeover) = match self.limit.admit(peer) {
+                Some(Admission::Admitted(permit)) => (permit, router.clone(), self.max_age, self.takeover.clone()),
+                Some(Admission::Refused(permit)) => (permit, self.overload.clone(), REFUSED_MAX_AGE, None),
+                None => continue,
+            };
+            let (limits, overload, tasks_of_it) = (self.limits, self.overload.clone(), tasks.clone());
+            let connection = Connection { permit, router, overload, max_age, limits, tasks: tasks_of_it, takeover };
+            tasks.spawn(connection.serve(stream, stop.clone()));
+        }
+    }
+}
+
+/// A client's connection.
+struct Connection {
+    permit: Permit,
+    router: Router,
+    overload: Router,
+    max_age: Duration,
+    limits: Limits,
+    tasks: Tasks,
+    takeover: Option<Takeover>,
+}
+
+impl Connection {
+    async fn serve(self, mut socket: TcpStream, stop: CancellationToken) {
+        let deadline = HEAD_DEADLINE.min(self.max_age);
+        let opening = stop.run_until_cancelled(timeout(deadline, request_head::read(&mut socket))).await;
+        let Some(Ok(Ok(Some(Opening { buffer, kind })))) = opening else { return };
+        let is_http2 = matches!(kind, OpeningKind::Http2);
+        let mut response = None;
+        if let (Some(takeover), OpeningKind::Get { request, head_bytes }) = (&self.takeover, kind)
+            && takeover.applies_to(&request)
+        {
+            // A router always answers: what it asks the store has a deadline of its own.
+            match stop.run_until_cancelled(takeover.route(request, &self.permit, &self.router)).await {
+                Some(Routed::Stream(stream)) => {
+                    return takeover.adopt(socket, *stream, self.permit.clone(), &buffer[head_bytes..]);
+                }
+                Some(Routed::Response(routed)) => response = Some(routed),
+                None => return,
+            }
+        }
+        let stream = TokioIo::new(BufferedStream::new(buffer, socket));
+        let served = if is_http2 {
+            // Boxed: its many kilobytes would be kept for every other connection too.
+            Some(Box::pin(self.serve_http2(stream, &stop)).await)
+        } else {
+            self.serve_http1(stream, response, &stop).await
+        };
+        let peer = self.permit.peer();
+        match served {
+            Some(Ok(())) => {}
+            Some(Err(error)) => debug!(%peer, %error, "connection ended early"),
+            None => debug!(%peer, "connection closed: its client reads nothing"),
+        }
+    }
+
+    /// Serves HTTP/1. `routed` is the response to the first request if that has been through the router. Returns how the
+    /// connection ended, or `None` if its client read nothing.
+    async fn serve_http1(
+        &self,
+        stream: TokioIo<BufferedStream>,
+        routed: Option<Response<Body>>,
+        stop: &CancellationToken,
+    ) -> Option<hyper::Result<()>> {
+        let detector = Arc::<StallDetector>::default();
+        let (permit, router, monitor) = (self.permit.clone(), self.router.clone(), detector.clone());
+        let routed = Mutex::new(routed);
+        let service = service_fn(move |request| {
+            let routed = routed.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let (permit, router, monitor) = (permit.clone(), router.clone(), monitor.clone());
+            async move {
+                let response = match routed {
+                    Some(response) => response,
+                    None => route(request, router, permit).await,
+                };
+                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, monitor, ())))
+            }
+        });
+        let connection = http::http1(HEAD_DEADLINE).serve_connection(stream, service);
+        let serving = self.drive(connection.with_upgrades(), UpgradeableConnection::graceful_shutdown, stop);
+        detector.supervise(self.limits.write_stall, serving).await
+    }
+
+    async fn serve_http2(&self, stream: TokioIo<BufferedStream>, stop: &CancellationToken) -> hyper::Result<()> {
+        let (permit, router, overload) = (self.permit.clone(), self.router.clone(), self.overload.clone());
+        let service = service_fn(move |request| {
+            let begun = permit.begin_request();
+            let router = if begun.is_some() { router.clone() } else { overload.clone() };
+            let routing = route(request, router, begun.as_ref().unwrap_or(&permit).clone());
+            // Runs in the stream's own task.
+            async move {
+                let response = routing.await;
+                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, StallDetector::current(), begun)))
+            }
+        });
+        let connection = http::http2(self.tasks.clone(), &self.limits).serve_connection(stream, service);
+        self.drive(connection, http2::Connection::graceful_shutdown, stop).await
+    }
+
+    /// Drives the connection until it ends, is too old, or `stop`. Then it accepts no more requests and ends when those
+    /// in flight are answered.
+    async fn drive<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        connection: C,
+        shut_down: impl FnOnce(Pin<&mut C>),
+        stop: &CancellationToken,
+    ) -> hyper::Result<()> {
+        let mut connection = pin!(connection);
+        tokio::select! {
+            served = connection.as_mut() => return served,
+            () = stop.cancelled() => {}
+            () = sleep(self.max_age) => {}
+        }
+        shut_down(connection.as_mut());
+        let last_response = async {
+            // Only the client, or `stop`, ends a stream.
+            tokio::select! { () = self.permit.streams_ended() => {}, () = stop.cancelled() => {} }
+            // A client that does not read its response cannot delay the end of the replica.
+            tokio::select! {
+                () = sleep(LAST_RESPONSE_DEADLINE) => self.permit.streams_ended().await,
+                () = async { stop.cancelled().await; sleep(CLOSE_DEADLINE).await } => {}
+            }
+        };
+        tokio::select! { served = connection => served, () = last_response => Ok(()) }
+    }
+}
+
+/// Passes a request that hyper has parsed through the router.
+fn route(mut request: Request<Incoming>, router: Router, permit: Permit) -> impl Future<Output = Response<Body>> {
+    request.extensions_mut().insert(permit);
+    let routing = router.oneshot(request.map(Body::new));
+    async {
+        let Ok(response) = routing.await;
+        response
+    }
+}

@@ -1,0 +1,254 @@
+use super::*;
+use crate::api::overload;
+use crate::encode::Hello;
+use crate::hub::{self, Hub};
+use crate::net::reactor::Reactor;
+use crate::session::{Bookmarks, Limits, Sessions};
+use crate::store::{self, Memory};
+use crate::tick::Currencies;
+use axum::Extension;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::routing::get;
+use futures_util::stream;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::TokioExecutor;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+const MAX_AGE_HERE: Duration = Duration::from_millis(500);
+const STALL: Duration = Duration::from_millis(500);
+/// Longer than anything takes here, and than [`MAX_AGE_HERE`] and [`STALL`] by far.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+struct Server {
+    address: SocketAddr,
+    tasks: Tasks,
+    stop: CancellationToken,
+}
+
+/// A listener on which `/one` answers once, `/drip` streams a little for ever, and `/flood` as much as one takes.
+fn serve(clients: usize, max_age: Duration) -> Server {
+    let limits = Limits { write_stall: STALL, ..Limits::default() };
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = Listener { max_age, ..Listener::bind(address, clients, limits, overload::router()).unwrap() };
+    let server =
+        Server { address: listener.address().unwrap(), tasks: Tasks::default(), stop: CancellationToken::new() };
+    let drip = async |Extension(permit): Extension<Permit>| {
+        let open = permit.stream_guard();
+        Body::from_stream(stream::unfold(open, async |open| {
+            sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, Infallible>("drop "), open))
+        }))
+    };
+    let flood = async || Body::from_stream(stream::repeat_with(|| Ok::<_, Infallible>("x".repeat(10_000))));
+    let router = Router::new()
+        .route("/one", get(async || "one"))
+        .route("/drip", get(drip))
+        .route("/flood", get(flood))
+        .fallback(async || StatusCode::NOT_FOUND);
+    server.tasks.spawn(listener.serve(router, server.tasks.clone(), server.stop.clone()));
+    server
+}
+
+impl Server {
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// A client of HTTP/2 with small windows.
+    async fn http2(&self) -> SendRequest<Empty<Bytes>> {
+        let mut client = http2::Builder::new(TokioExecutor::new());
+        client.initial_stream_window_size(20_000).initial_connection_window_size(1_000_000);
+        let (sender, connection) = client.handshake(TokioIo::new(self.connect().await)).await.unwrap();
+        self.tasks.spawn(async { drop(connection.await) });
+        sender
+    }
+}
+
+async fn ask(sender: &mut SendRequest<Empty<Bytes>>, path: &str, kind: &str) -> hyper::Result<Response<Incoming>> {
+    let request = Request::get(format!("http://btcfeed{path}")).header("content-type", kind);
+    timeout(TIMEOUT, sender.send_request(request.body(Empty::new()).unwrap())).await.expect("an answer")
+}
+
+/// The next data of an answer.
+async fn data(body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
+    let frame = timeout(TIMEOUT, body.frame()).await.expect("a frame")?;
+    Some(frame.map(|frame| frame.into_data().unwrap()))
+}
+
+async fn http1(server: &Server, path: &str) -> TcpStream {
+    let mut stream = server.connect().await;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+}
+
+/// What comes until `end` of it.
+async fn until(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        text.push(timeout(TIMEOUT, stream.read_u8()).await.expect("a byte in time").expect("no end yet"));
+    }
+    String::from_utf8(text).unwrap()
+}
+
+/// Reactor without connections: nothing in these tests is taken over.
+fn reactor(tasks: &Tasks) -> Arc<Reactor> {
+    let hour = Duration::from_secs(3600);
+    let store = Arc::new(Memory::new(store::Options { retention: hour, lease_ttl: hour }));
+    let hub = Arc::new(Hub::new(store.clone(), hub::Options { window: 100, retention: hour }));
+    let hello = Hello { replica: String::new(), currencies: Currencies::all(), interval: hour };
+    let bookmarks = Arc::new(Bookmarks::new(store));
+    let sessions = Arc::new(Sessions { hub, limits: Limits::default(), bookmarks, hello });
+    Arc::new(Reactor::open(sessions, hour, tasks).unwrap().0)
+}
+
+#[tokio::test]
+async fn handler_runs_once_for_each_request() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = Listener::bind(address, 9, Limits::default(), overload::router()).unwrap();
+    let address = listener.address().unwrap();
+    let (tasks, stop, runs) = (Tasks::default(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+    let counted = runs.clone();
+    // A stream's handler that refuses, as it does with a wrong parameter, and any other handler.
+    let handler = async move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        (StatusCode::BAD_REQUEST, "no")
+    };
+    let router = Router::new().route("/stream", get(handler.clone())).route("/other", get(handler));
+    let takeover = Takeover { paths: Arc::new(["/stream".to_owned()]), reactor: reactor(&tasks) };
+    tasks.spawn(listener.with_takeover(takeover).serve(router, tasks.clone(), stop.clone()));
+    let mut expected = 0;
+    for path in ["/stream", "/other"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // The first request of the connection, and one that follows it.
+        for _ in 0..2 {
+            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+            assert!(until(&mut stream, "no").await.starts_with("HTTP/1.1 400 "), "{path}");
+            expected += 1;
+            assert_eq!(runs.load(Ordering::Relaxed), expected, "{path}");
+        }
+    }
+    // Two at once: the second lies behind the first in the same buffer.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let two = "GET /stream HTTP/1.1\r\nHost: x\r\n\r\nGET /other HTTP/1.1\r\nHost: x\r\n\r\n";
+    stream.write_all(two.as_bytes()).await.unwrap();
+    for _ in 0..2 {
+        assert!(until(&mut stream, "no").await.starts_with("HTTP/1.1 400 "));
+    }
+    assert_eq!(runs.load(Ordering::Relaxed), expected + 2);
+    stop.cancel();
+}
+
+#[tokio::test]
+async fn one_port_speaks_both_versions_of_http() {
+    let server = serve(9, MAX_AGE_HERE);
+    assert!(until(&mut http1(&server, "/one").await, "one").await.starts_with("HTTP/1.1 200 "));
+    // The one that begins as HTTP/2 does, and the one that only takes its time to say so.
+    assert!(until(&mut http1(&server, "/PRI").await, "\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
+    let mut late = server.connect().await;
+    for part in [&b"P"[..], b"RI * HTTP/2", b".0\r\n\r\nSM\r\n\r\n", &[0, 0, 0, 4, 0, 0, 0, 0, 0]] {
+        late.write_all(part).await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut settings = [0; 9];
+    timeout(TIMEOUT, late.read_exact(&mut settings)).await.unwrap().unwrap();
+    assert_eq!(settings[3], 4, "the answer is a SETTINGS frame");
+    let mut put = server.connect().await;
+    put.write_all(b"PRIME / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(until(&mut put, "\r\n").await.starts_with("HTTP/1.1 404 "));
+    let answer = ask(&mut server.http2().await, "/one", "").await.unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "one");
+}
+
+#[tokio::test]
+async fn a_stream_outlives_its_connection_s_time_and_nothing_else_does() {
+    let server = serve(9, MAX_AGE_HERE);
+    let (mut silent, mut kept) = (server.http2().await, http1(&server, "/one").await);
+    until(&mut kept, "one").await;
+    let mut first = http1(&server, "/drip").await;
+    let mut second = server.http2().await;
+    let mut body = ask(&mut second, "/drip", "").await.unwrap().into_body();
+    let begun = Instant::now();
+    while begun.elapsed() < MAX_AGE_HERE * 4 {
+        until(&mut first, "drop ").await;
+        assert_eq!(data(&mut body).await.unwrap().unwrap(), "drop ");
+    }
+    assert!(timeout(TIMEOUT, kept.read_u8()).await.unwrap().is_err(), "an idle connection is closed");
+    for sender in [&mut silent, &mut second] {
+        assert!(ask(sender, "/one", "").await.is_err(), "a connection takes no more requests");
+    }
+    // At the stop it is for the stream to end.
+    server.stop.cancel();
+    assert_eq!(data(&mut body).await.unwrap().unwrap(), "drop ");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_is_ended_and_the_others_of_its_connection_go_on() {
+    let server = serve(9, TIMEOUT);
+    let mut sender = server.http2().await;
+    let flood = ask(&mut sender, "/flood", "").await.unwrap();
+    let mut drip = ask(&mut sender, "/drip", "").await.unwrap().into_body();
+    let begun = Instant::now();
+    while begun.elapsed() < STALL * 3 {
+        assert_eq!(data(&mut drip).await.unwrap().unwrap(), "drop ");
+    }
+    // What had come before is there, and then the reset.
+    let mut flood = flood.into_body();
+    let mut taken = 0;
+    let end = loop {
+        match data(&mut flood).await {
+            Some(Ok(data)) if taken < 1_000_000 => taken += data.len(),
+            end => break end,
+        }
+    };
+    assert!(end.is_some_and(|end| end.is_err()) && taken <= 20_000, "{taken} bytes");
+    assert_eq!(ask(&mut sender, "/one", "").await.unwrap().status(), 200);
+
+    // Over HTTP/1 the answer is the connection.
+    let mut flood = http1(&server, "/flood").await;
+    sleep(STALL * 3).await;
+    let mut all = Vec::new();
+    timeout(TIMEOUT, flood.read_to_end(&mut all)).await.expect("an end").ok();
+    assert!(!all.ends_with(b"0\r\n\r\n"), "it was cut");
+}
+
+#[tokio::test]
+async fn each_request_of_a_connection_is_a_client_and_one_too_many_is_refused() {
+    let server = serve(3, TIMEOUT);
+    let mut sender = server.http2().await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(ask(&mut sender, "/drip", "").await.unwrap());
+    }
+    let refused = ask(&mut sender, "/one", "application/grpc").await.unwrap();
+    assert_eq!((refused.status(), &refused.headers()["grpc-status"]), (StatusCode::OK, &"8".parse().unwrap()));
+    assert_eq!(ask(&mut sender, "/one", "").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    // Another connection has no place either, and is not kept for long.
+    let mut other = server.http2().await;
+    let refused = ask(&mut other, "/btcfeed.v1.PriceFeed/Subscribe", "application/grpc").await.unwrap();
+    assert_eq!(refused.headers()["grpc-status"], "8");
+    assert!(until(&mut http1(&server, "/one").await, "\r\n\r\n").await.starts_with("HTTP/1.1 503 "));
+    streams.pop();
+    let begun = Instant::now();
+    while ask(&mut sender, "/one", "").await.unwrap().status() != StatusCode::OK {
+        assert!(begun.elapsed() < TIMEOUT, "there is no place");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_is_left_when_the_server_stops() {
+    let server = serve(9, TIMEOUT);
+    let (mut silent, mut begun) = (server.connect().await, server.connect().await);
+    begun.write_all(b"PRI").await.unwrap();
+    sleep(Duration::from_millis(50)).await;
+    server.stop.cancel();
+    for stream in [&mut silent, &mut begun] {
+        let ended = timeout(Duration::from_secs(3), stream.read_u8()).await.expect("an end at once");
+        assert!(ended.is_err());
+    }
+    assert!(server.tasks.finish(Duration::from_secs(3)).await, "no task is left");
+}

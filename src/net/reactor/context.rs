@@ -1,0 +1,31 @@
+//! What all connections of the reactor share.
+
+use crate::session::Sessions;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// State that every shard and every connection can see.
+pub(super) struct Context {
+    pub(super) sessions: Arc<Sessions>,
+    /// Time between two comments on an event stream.
+    pub(super) heartbeat: Duration,
+    /// Origin of the periods: whatever recurs is aligned to it.
+    pub(super) epoch: Instant,
+    draining: AtomicBool,
+}
+
+impl Context {
+    pub(super) fn new(sessions: Arc<Sessions>, heartbeat: Duration) -> Context {
+        Context { sessions, heartbeat, epoch: Instant::now(), draining: AtomicBool::new(false) }
+    }
+
+    /// Returns whether all connections are being closed.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}

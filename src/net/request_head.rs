@@ -1,0 +1,203 @@
+//! The first bytes of a connection: which protocol the client speaks, and the first request if it is a plain GET.
+//!
+//! They are read once, into a buffer that belongs to the connection. Whoever serves the connection begins with that buffer.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use axum::http::{Method, Request};
+use bytes::{Bytes, BytesMut};
+use std::io;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// Longest head of a request. hyper answers a longer one with 431.
+pub(crate) const MAX_HEAD_BYTES: u16 = 16 * 1024;
+/// Most header fields of a request that can be taken over. hyper takes requests with more, up to its own limit.
+const MAX_HEADERS: usize = 64;
+/// First capacity of the buffer. Heads are shorter as a rule.
+const BUFFER_BYTES: usize = 1024;
+/// Beginning of an HTTP/2 connection by prior knowledge (RFC 9113 §3.4). No HTTP/1 request begins like this.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// First bytes of a connection.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// Everything that has been read.
+    pub(crate) buffer: Bytes,
+    /// What it is.
+    pub(crate) kind: OpeningKind,
+}
+
+/// Protocol of a connection.
+#[derive(Debug)]
+pub(crate) enum OpeningKind {
+    /// HTTP/2 by prior knowledge.
+    Http2,
+    /// HTTP/1, beginning with a GET request that has no body. Its head is the first `head_bytes` bytes of the buffer.
+    Get {
+        /// The request.
+        request: Request<Body>,
+        /// Length of its head.
+        head_bytes: usize,
+    },
+    /// HTTP/1, beginning with something else. hyper knows what to answer.
+    Http1,
+}
+
+/// Reads the first bytes of a connection, up to the end of the first request's head. Returns `None` if the client closes
+/// without sending anything.
+///
+/// # Errors
+/// If the connection fails.
+pub(crate) async fn read(socket: &mut TcpStream) -> io::Result<Option<Opening>> {
+    let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
+    let mut examined = 0;
+    loop {
+        let known = buffer.len();
+        let is_end = socket.read_buf(&mut buffer).await? == 0;
+        if is_end && buffer.is_empty() {
+            return Ok(None);
+        }
+        // A client that sends byte by byte must not have everything parsed again each time.
+        let is_due = is_end || ends_head(&buffer, known) || buffer.len() >= 2 * examined;
+        let kind = match is_due.then(|| classify(&buffer)).flatten() {
+            Some(kind) => kind,
+            // hyper answers what is incomplete or too long.
+            None if is_end || buffer.len() >= usize::from(MAX_HEAD_BYTES) => OpeningKind::Http1,
+            None => {
+                examined = if is_due { buffer.len() } else { examined };
+                continue;
+            }
+        };
+        return Ok(Some(Opening { buffer: buffer.freeze(), kind }));
+    }
+}
+
+/// Returns whether the bytes behind the first `known` ones can end a head: with an empty line, or with the preface.
+fn ends_head(bytes: &[u8], known: usize) -> bool {
+    let tail = &bytes[known.saturating_sub(3)..];
+    tail.windows(2).any(|two| two == b"\n\n")
+        || tail.windows(3).any(|three| three == b"\n\r\n")
+        || bytes.len() == PREFACE.len()
+}
+
+/// Returns what a connection that begins with `bytes` is, or `None` if more bytes are needed to say so.
+fn classify(bytes: &[u8]) -> Option<OpeningKind> {
+    let shared = bytes.len().min(PREFACE.len());
+    if bytes[..shared] == PREFACE[..shared] {
+        return (shared == PREFACE.len()).then_some(OpeningKind::Http2);
+    }
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut parsed = httparse::Request::new(&mut headers);
+    match parsed.parse(bytes) {
+        Ok(httparse::Status::Partial) => None,
+        Ok(httparse::Status::Complete(head_bytes)) => Some(match plain_get(&parsed) {
+            Some(request) => OpeningKind::Get { request, head_bytes },
+            None => OpeningKind::Http1,
+        }),
+        Err(_) => Some(OpeningKind::Http1),
+    }
+}
+
+/// Returns the request if it is an HTTP/1.1 GET without a body. hyper has to look after everything else: other methods,
+/// bodies, `Expect`, and whatever breaks a rule.
+fn plain_get(parsed: &httparse::Request<'_, '_>) -> Option<Request<Body>> {
+    let mut request = Request::builder().method(parsed.method?).uri(parsed.path?);
+    for header in parsed.headers.iter() {
+        request = request.header(header.name, header.value);
+    }
+    let request = request.body(Body::empty()).ok()?;
+    let has = |name| request.headers().contains_key(name);
+    let is_plain = parsed.version == Some(1)
+        && request.method() == Method::GET
+        && !has(CONTENT_LENGTH)
+        && !has(TRANSFER_ENCODING)
+        && !has(EXPECT);
+    is_plain.then_some(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    fn get(text: &str) -> Option<(String, usize)> {
+        match classify(text.as_bytes())? {
+            OpeningKind::Get { request, head_bytes } => Some((request.uri().to_string(), head_bytes)),
+            OpeningKind::Http1 | OpeningKind::Http2 => None,
+        }
+    }
+
+    #[test]
+    fn only_a_plain_get_can_be_taken_over() {
+        let text = "GET /v1/ws?a=b HTTP/1.1\r\nHost: x\r\nX-Y: z\r\n\r\n";
+        assert_eq!(get(text), Some(("/v1/ws?a=b".to_owned(), text.len())));
+        assert_eq!(get(&format!("{text}early")), Some(("/v1/ws?a=b".to_owned(), text.len())));
+        for text in [
+            "HEAD /v1/ws HTTP/1.1\r\n\r\n",
+            "POST /v1/ws HTTP/1.1\r\n\r\n",
+            "GET /v1/ws HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "GET /v1/ws HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET /v1/ws HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
+            "GET /v1/ws HTTP/1.0\r\n\r\n",
+            "GET /v1/ws HTTP/2.0\r\n\r\n",
+            "GET /v1/ws HTTP/1.1\r\nno header\r\n\r\n",
+            "GET  HTTP/1.1\r\n\r\n",
+            "\x16\x03\x01",
+        ] {
+            assert!(matches!(classify(text.as_bytes()), Some(OpeningKind::Http1)), "{text:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn head_is_read_however_it_is_cut() {
+        let head = b"GET /v1/ws HTTP/1.1\r\nHost: x\r\n\r\n";
+        for (text, early) in [(&head[..], 0), (&[head, &b"early"[..]].concat()[..], 5), (&PREFACE[..], 0)] {
+            for size in [1, 2, 7, 1000] {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                client.set_nodelay(true).unwrap();
+                let (mut server, _) = listener.accept().await.unwrap();
+                let send = async {
+                    for piece in text.chunks(size) {
+                        client.write_all(piece).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                };
+                let (opening, ()) = tokio::join!(read(&mut server), send);
+                let Opening { buffer, kind } = opening.unwrap().unwrap();
+                assert!(text.starts_with(&buffer), "{size}: {buffer:?}");
+                match kind {
+                    OpeningKind::Get { head_bytes, .. } => assert_eq!(head_bytes, head.len()),
+                    OpeningKind::Http2 => assert_eq!((text, early), (&PREFACE[..], 0)),
+                    OpeningKind::Http1 => panic!("{size}: {buffer:?}"),
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn incomplete_or_endless_heads_go_to_hyper_and_silence_to_nobody() {
+        let endless = format!("GET /{} HTTP/1.1\r\n", "x".repeat(usize::from(MAX_HEAD_BYTES)));
+        for (text, expected) in [("", false), ("P", true), ("GET / HTTP/1.1\r\nHost:", true), (endless.as_str(), true)]
+        {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (mut server, _) = listener.accept().await.unwrap();
+            client.write_all(text.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            let opening = read(&mut server).await.unwrap();
+            assert_eq!(opening.is_some(), expected, "{text:?}");
+            assert!(opening.is_none_or(|opening| matches!(opening.kind, OpeningKind::Http1)));
+        }
+    }
+
+    #[test]
+    fn protocol_is_open_until_enough_bytes_are_there() {
+        for text in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r", "PO", "GET /v1/ws HTTP/1.1\r\nHost: x\r\n"] {
+            assert!(classify(text.as_bytes()).is_none(), "{text:?}");
+        }
+        assert!(matches!(classify(&[PREFACE, &b"more"[..]].concat()), Some(OpeningKind::Http2)));
+        assert!(matches!(classify(b"PRIME / HTTP/1.1\r\n\r\n"), Some(OpeningKind::Http1)));
+    }
+}

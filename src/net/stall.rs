@@ -1,0 +1,242 @@
+//! Detects a response that its client does not read.
+//!
+//! hyper asks a body for more once it has passed on what it got. So a client that reads nothing is one whose body has
+//! produced data and is not polled again, even if the client's library still answers pings. Bodies produce small pieces:
+//! the stall shows soon, and little is buffered until then.
+
+use crate::shutdown::Tasks;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::rt::Executor;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
+
+/// Largest piece that a body produces at once.
+const PIECE_BYTES: usize = 16 * 1024;
+
+tokio::task_local! {
+    /// Detector of the HTTP/2 stream that the current task serves. hyper creates the task and the response separately and
+    /// tells neither about the other, so this is the only thing that they share.
+    static CURRENT: Arc<StallDetector>;
+}
+
+/// What is known about one response, shared by its body and its supervisor.
+#[derive(Debug, Default)]
+pub(crate) struct StallDetector {
+    /// Time since which the body has not been polled. A std lock: held for an instant, never across an await.
+    idle_since: Mutex<Option<Instant>>,
+    /// Waker of the supervisor.
+    supervisor: AtomicWaker,
+}
+
+impl StallDetector {
+    /// Returns the detector of the HTTP/2 stream that this task serves, or a new one outside of such a task.
+    pub(crate) fn current() -> Arc<StallDetector> {
+        CURRENT.try_with(Arc::clone).unwrap_or_default()
+    }
+
+    /// Drives `serving`. Gives up and returns `None` when the client has read nothing for `stall`.
+    pub(crate) async fn supervise<F: Future>(&self, stall: Duration, serving: F) -> Option<F::Output> {
+        let mut serving = pin!(serving);
+        let mut timer = pin!(sleep(stall));
+        std::future::poll_fn(|context| {
+            self.supervisor.register(context.waker());
+            if let Poll::Ready(output) = serving.as_mut().poll(context) {
+                return Poll::Ready(Some(output));
+            }
+            let Some(since) = *self.lock() else { return Poll::Pending };
+            if timer.deadline() != since + stall {
+                timer.as_mut().reset(since + stall);
+            }
+            timer.as_mut().poll(context).map(|()| None)
+        })
+        .await
+    }
+
+    /// Marks the end of the data: the client has to read the last piece in time from now on.
+    pub(crate) fn finish(&self) {
+        *self.lock() = Some(Instant::now());
+        self.supervisor.wake();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.idle_since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Executor that runs each stream of an HTTP/2 connection as a supervised task. A stream whose client reads nothing is
+/// reset, and the other streams go on. A stream that became a WebSocket continues in a second task, which shares the
+/// detector of the first.
+#[derive(Clone)]
+pub(crate) struct SupervisedStreams {
+    tasks: Tasks,
+    stall: Duration,
+}
+
+impl SupervisedStreams {
+    /// Creates an executor that resets streams after `stall`.
+    pub(crate) fn new(tasks: Tasks, stall: Duration) -> SupervisedStreams {
+        SupervisedStreams { tasks, stall }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for SupervisedStreams {
+    fn execute(&self, stream: F) {
+        let (stall, detector) = (self.stall, StallDetector::current());
+        self.tasks.spawn(async move {
+            if detector.supervise(stall, CURRENT.scope(detector.clone(), stream)).await.is_none() {
+                debug!("stream reset: its client reads nothing");
+            }
+        });
+    }
+}
+
+/// Body that reports to a [`StallDetector`] when it is polled and when it produces data.
+pub(crate) struct MonitoredBody<G> {
+    inner: Body,
+    /// Data of the inner body that has not been passed on yet.
+    rest: Bytes,
+    detector: Arc<StallDetector>,
+    /// Dropped when the response is gone.
+    _guard: G,
+}
+
+impl<G> MonitoredBody<G> {
+    /// Wraps `inner`. `guard` lives until the response is gone.
+    pub(crate) fn new(inner: Body, detector: Arc<StallDetector>, guard: G) -> MonitoredBody<G> {
+        MonitoredBody { inner, rest: Bytes::new(), detector, _guard: guard }
+    }
+
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match Pin::new(&mut self.inner).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => self.rest = data,
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                other => return other,
+            }
+        }
+        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+}
+
+impl<G: Unpin> http_body::Body for MonitoredBody<G> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = self.next(context);
+        // A body is not polled again after its last frame.
+        let produced = matches!(frame, Poll::Ready(Some(Ok(_)))) && !self.is_end_stream();
+        *self.detector.lock() = produced.then(Instant::now);
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (mut hint, rest) = (self.inner.size_hint(), self.rest.len() as u64);
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
+    }
+}
+
+impl<G> Drop for MonitoredBody<G> {
+    fn drop(&mut self) {
+        *self.detector.lock() = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    const STALL: Duration = Duration::from_secs(10);
+
+    fn monitored(text: &str) -> (MonitoredBody<()>, Arc<StallDetector>) {
+        let detector = Arc::<StallDetector>::default();
+        (MonitoredBody::new(Body::from(text.to_owned()), detector.clone(), ()), detector)
+    }
+
+    #[tokio::test]
+    async fn a_body_goes_out_in_pieces_and_is_all_there() {
+        let text = "0123456789".repeat(5000);
+        let (mut body, _) = monitored(&text);
+        let mut pieces = Vec::new();
+        assert_eq!(body.size_hint().exact(), Some(text.len() as u64));
+        while let Some(frame) = body.frame().await {
+            pieces.push(frame.unwrap().into_data().unwrap());
+            let left = text.len() - pieces.concat().len();
+            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left as u64), left == 0));
+        }
+        assert_eq!(pieces.concat(), text.as_bytes());
+        assert!(pieces.len() == 4 && pieces[..3].iter().all(|piece| piece.len() == PIECE_BYTES));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_gave_and_is_not_asked_again_is_given_up() {
+        let (mut body, detector) = monitored(&"x".repeat(2 * PIECE_BYTES));
+        let begun = Instant::now();
+        let serving = async {
+            body.frame().await;
+            sleep(STALL / 2).await;
+            body.frame().await; // the last
+            sleep(STALL * 5).await;
+        };
+        assert_eq!(
+            detector.supervise(STALL, serving).await,
+            Some(()),
+            "it was asked in time, and has given everything"
+        );
+        assert_eq!(begun.elapsed(), STALL / 2 * 11);
+
+        let (mut body, detector) = monitored(&"x".repeat(3 * PIECE_BYTES));
+        let begun = Instant::now();
+        let serving = async {
+            body.frame().await;
+            sleep(STALL / 2).await;
+            body.frame().await;
+            std::future::pending::<()>().await;
+        };
+        let watching = tokio::time::timeout(STALL * 10, detector.supervise(STALL, serving));
+        assert_eq!(watching.await, Ok(None));
+        assert_eq!(begun.elapsed(), STALL / 2 * 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_given_last_by_another_task_has_to_be_taken_in_time_too() {
+        let (detector, begun) = (StallDetector::default(), Instant::now());
+        let giving = async {
+            sleep(STALL * 3).await;
+            detector.finish();
+        };
+        let (supervised, ()) = tokio::join!(detector.supervise(STALL, std::future::pending::<()>()), giving);
+        assert_eq!((supervised, begun.elapsed()), (None, STALL * 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_has_nothing_to_give_may_be_silent() {
+        let detector = Arc::<StallDetector>::default();
+        let stream = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let mut body = MonitoredBody::new(Body::from_stream(stream), detector.clone(), ());
+        let serving = tokio::time::timeout(STALL * 100, body.frame());
+        assert!(detector.supervise(STALL, serving).await.is_some_and(|outcome| outcome.is_err()));
+    }
+}

@@ -1,0 +1,130 @@
+//! Streams that move from HTTP to the reactor, so that no HTTP server stays with the connection.
+//!
+//! The first request of a connection is routed with a [`Handoff`] beside it if its path is that of a stream. A handler
+//! that fills the handoff gets its response's head written here, and its socket goes to the reactor. Any other response
+//! is returned to the caller, who sends it through hyper: no handler runs twice, and every rule stands in the handler.
+
+use super::connection_limit::Permit;
+use super::reactor::Reactor;
+use super::reactor::stream_protocol::StreamProtocol;
+use crate::session::Session;
+use axum::Router;
+use axum::body::Body;
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, DATE};
+use axum::http::{Request, Response, StatusCode};
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::net::TcpStream;
+use tower::ServiceExt;
+use tracing::debug;
+
+/// Place where a handler leaves a session for a client whose socket can be taken over.
+#[derive(Clone, Default)]
+pub(crate) struct Handoff(Arc<Mutex<Option<Stream>>>);
+
+struct Stream {
+    protocol: StreamProtocol,
+    greeting: Bytes,
+    session: Session,
+}
+
+impl Handoff {
+    /// Has the socket taken over: the client is sent `greeting`, then what the session yields, by `protocol`.
+    pub(crate) fn fill(&self, protocol: StreamProtocol, greeting: Bytes, session: Session) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stream { protocol, greeting, session });
+    }
+
+    fn take(&self) -> Option<Stream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Paths of the streams, and the reactor that takes them over.
+#[derive(Clone)]
+pub(crate) struct Takeover {
+    /// Paths whose handlers may fill a [`Handoff`].
+    pub(crate) paths: Arc<[String]>,
+    /// Owner of the sockets that are taken over.
+    pub(crate) reactor: Arc<Reactor>,
+}
+
+/// Result of a routed request.
+pub(crate) enum Routed {
+    /// A session that takes the socket over, and the head of the response.
+    Stream(Box<RoutedStream>),
+    /// A response to be sent.
+    Response(Response<Body>),
+}
+
+/// A stream that is ready for the reactor.
+pub(crate) struct RoutedStream {
+    stream: Stream,
+    head: Vec<u8>,
+}
+
+impl Takeover {
+    /// Returns whether the request is for a stream.
+    pub(crate) fn applies_to(&self, request: &Request<Body>) -> bool {
+        self.paths.iter().any(|path| path == request.uri().path())
+    }
+
+    /// Passes the request through the router, once.
+    pub(crate) async fn route(&self, mut request: Request<Body>, permit: &Permit, router: &Router) -> Routed {
+        let handoff = Handoff::default();
+        request.extensions_mut().insert(permit.clone());
+        request.extensions_mut().insert(handoff.clone());
+        let Ok(response) = router.clone().oneshot(request).await;
+        match handoff.take() {
+            Some(stream) => {
+                let head = [response_head(&response), stream.greeting.to_vec()].concat();
+                Routed::Stream(Box::new(RoutedStream { stream, head }))
+            }
+            None => Routed::Response(response),
+        }
+    }
+
+    /// Moves the socket to the reactor. `early` is what the client has sent behind its request.
+    pub(crate) fn adopt(&self, socket: TcpStream, routed: RoutedStream, permit: Permit, early: &[u8]) {
+        let RoutedStream { stream: Stream { protocol, session, .. }, head } = routed;
+        match socket.into_std() {
+            Ok(socket) => self.reactor.adopt(socket, protocol, session, permit, head, early.into()),
+            Err(error) => debug!(peer = %permit.peer(), %error, "connection lost before it was answered"),
+        }
+    }
+}
+
+/// Returns a response's head as it is sent. A body without a length ends with the connection (RFC 9112 §6.3).
+fn response_head(response: &Response<Body>) -> Vec<u8> {
+    let status = response.status();
+    let mut head =
+        format!("HTTP/1.1 {} {}\r\n", status.as_str(), status.canonical_reason().unwrap_or_default()).into_bytes();
+    let mut line =
+        |name: &str, value: &[u8]| head.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+    for (name, value) in response.headers().iter().filter(|(name, _)| **name != CONTENT_LENGTH) {
+        line(name.as_str(), value.as_bytes());
+    }
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        line(CONNECTION.as_str(), b"close");
+    }
+    line(DATE.as_str(), httpdate::fmt_http_date(SystemTime::now()).as_bytes());
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_says_that_the_body_ends_with_the_connection() {
+        let response = Response::builder().header("content-type", "text/event-stream").header(CONTENT_LENGTH, 0);
+        let head = String::from_utf8(response_head(&response.body(Body::empty()).unwrap())).unwrap();
+        let (lines, date) = head.split_once("date: ").unwrap();
+        assert_eq!(lines, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n");
+        assert!(date.ends_with(" GMT\r\n\r\n"), "{date}");
+        let response = Response::builder().status(101).header("connection", "upgrade").body(Body::empty()).unwrap();
+        let head = response_head(&response);
+        assert!(head.starts_with(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\ndate: "));
+    }
+}

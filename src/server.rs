@@ -1,0 +1,192 @@
+//! The server: binds the ports, routes requests and runs the parts that serve them. Only here [`api`](crate::api),
+//! [`site`](crate::site) and [`net`](crate::net) meet.
+
+use crate::api::candle_cache::CandleCache;
+pub use crate::api::cors::Cors;
+use crate::api::descriptions::Descriptions;
+use crate::api::grpc::call;
+use crate::api::problem::Problem;
+use crate::api::query::SupportedCurrencies;
+use crate::api::rest::{candles, history, latest};
+use crate::api::state::ApiState;
+use crate::api::stream::{sse, websocket};
+use crate::api::{compress, descriptions, grpc, ops, overload};
+use crate::encode::Hello;
+use crate::hub::Hub;
+use crate::net::listener::Listener;
+use crate::net::reactor::{Reactor, Shards};
+use crate::net::takeover::Takeover;
+use crate::schema::asyncapi::StreamFacts;
+use crate::schema::{asyncapi, openapi};
+use crate::session::{Bookmarks, Limits, Sessions};
+use crate::shutdown::{Tasks, Vital};
+use crate::site::docs::Docs;
+use crate::site::{docs, page};
+use crate::tick::{Currencies, Currency};
+use anyhow::Context;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::{Extension, Router};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
+use utoipa_axum::routes;
+
+/// What the server is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where clients connect; `None` if this replica serves none.
+    pub listen: Option<SocketAddr>,
+    /// Where operators do.
+    pub ops_listen: SocketAddr,
+    /// The currencies that clients may choose from.
+    pub currencies: Currencies,
+    /// What clients get who choose none.
+    pub default_currency: Currency,
+    /// The most client connections.
+    pub max_connections: usize,
+    /// What a client's session allows.
+    pub limits: Limits,
+    /// How often an event stream says that it is still there.
+    pub heartbeat: Duration,
+    /// The origins whose pages may read the feed.
+    pub cors: Cors,
+    /// What clients are told who want to know who serves them.
+    pub hello: Hello,
+}
+
+/// Connections on the operator's port.
+const MAX_OPS_CONNECTIONS: usize = 64;
+
+/// Ports that are bound and not yet served.
+pub struct Server {
+    public: Option<Listener>,
+    ops: Listener,
+    state: Arc<ApiState>,
+    shards: Shards,
+}
+
+impl Server {
+    /// Binds both ports. `unready` and `drain` tell when to turn clients away and when to let them go.
+    ///
+    /// # Errors
+    /// If a port cannot be bound.
+    pub fn bind(
+        options: &Options,
+        hub: Arc<Hub>,
+        bookmarks: Arc<Bookmarks>,
+        tasks: Tasks,
+        unready: CancellationToken,
+        drain: CancellationToken,
+    ) -> anyhow::Result<Server> {
+        let bind = |address: SocketAddr, limit, name| {
+            // An `EventSource` that may not read its answer gives up for good.
+            let overload = overload::router().layer(options.cors.layer());
+            Listener::bind(address, limit, options.limits, overload)
+                .with_context(|| format!("{name}: cannot listen on {address}"))
+        };
+        let public = options.listen.map(|address| bind(address, options.max_connections, "BTCFEED_LISTEN"));
+        let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, "BTCFEED_OPS_LISTEN")?;
+        let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
+        let currencies = SupportedCurrencies { currencies, default: default_currency };
+        let candles = CandleCache::new(&hub);
+        let sessions = Arc::new(Sessions { hub, limits, bookmarks, hello: options.hello.clone() });
+        let (reactor, shards) =
+            Reactor::open(sessions.clone(), heartbeat, &tasks).context("sockets cannot be waited for")?;
+        let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
+        let takeover = Takeover { paths: stream_paths(), reactor: reactor.clone() };
+        let public = public.transpose()?.map(|listener| listener.with_takeover(takeover));
+        let state =
+            Arc::new(ApiState { sessions, reactor, cors, candles, currencies, heartbeat, tasks, unready, drain });
+        Ok(Server { public, ops, state, shards })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.public.as_ref().and_then(|listener| listener.address().ok())
+    }
+
+    /// Where operators connect.
+    pub fn ops_address(&self) -> Option<SocketAddr> {
+        self.ops.address().ok()
+    }
+
+    /// Serves clients until `drain`, and operators, among the `services`, until `end`. Cancels `stop` if it cannot go on.
+    pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
+        let Server { public, ops, state, shards } = self;
+        shards.spawn(&state.tasks, stop);
+        let (reactor, drain) = (state.reactor.clone(), state.drain.clone());
+        let vital = Vital::new("waking the streams", stop);
+        services.spawn(async move {
+            reactor.watch_feed(&drain).await;
+            drop(vital);
+        });
+        services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone()));
+        if let Some(public) = public {
+            let (clients, drain) = (state.tasks.clone(), state.drain.clone());
+            state.tasks.clone().spawn(public.serve(router(state), clients, drain));
+        }
+    }
+}
+
+/// The streams that go out on raw sockets.
+fn streams() -> [UtoipaMethodRouter<Arc<ApiState>>; 4] {
+    [
+        websocket::route(),
+        openapi::short_form("/ws", websocket::route()),
+        routes!(sse::connect),
+        openapi::short_form("/prices/stream", routes!(sse::connect)),
+    ]
+}
+
+fn stream_paths() -> Arc<[String]> {
+    streams().into_iter().flat_map(|(_, paths, _)| paths.paths.into_keys()).collect()
+}
+
+fn router(state: Arc<ApiState>) -> Router {
+    let (router, openapi) = streams()
+        .into_iter()
+        .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::routes)
+        .routes(routes!(latest::latest))
+        .routes(routes!(history::history))
+        .routes(routes!(candles::candles))
+        .routes(routes!(descriptions::openapi))
+        .routes(routes!(descriptions::asyncapi))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::style))
+        .split_for_parts();
+    let paths = openapi.paths.paths.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let openapi = serde_json::to_value(openapi).expect("the keys of a description are strings");
+    let facts = StreamFacts { limits: state.sessions.limits, heartbeat: state.heartbeat };
+    let asyncapi = asyncapi::document(&openapi, &facts);
+    router
+        .merge(page::routes())
+        .method_not_allowed_fallback(async |method: Method| {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("this path reads GET and HEAD, got {method}"))
+        })
+        .fallback(async move |uri: Uri, headers: HeaderMap| {
+            if call::is_grpc(&headers) {
+                return call::unknown_method(uri.path());
+            }
+            Problem::new(StatusCode::NOT_FOUND, format!("there is no {}, only /, /btcfeed.js, {paths}", uri.path()))
+                .into_response()
+        })
+        .layer(Extension(Descriptions::new(&openapi, &asyncapi)))
+        .layer(Extension(Docs::new(&openapi, &asyncapi)))
+        .layer(compress::layer())
+        .merge(grpc::router(&state))
+        .layer(state.cors.layer())
+        .with_state(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_front_takes_every_stream_under_either_of_its_names() {
+        assert_eq!(*stream_paths(), ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"]);
+    }
+}

@@ -1,0 +1,251 @@
+//! The rules, without a socket.
+
+mod throttled;
+
+use super::*;
+use crate::encode::{Format, Framing};
+use crate::feed::{Event, Outage, State, Status};
+use crate::hub;
+use crate::session::{Bookmarks, ClientId};
+use crate::store::{Memory, Options};
+use crate::tick::{Currencies, Currency, Tick};
+use std::collections::BTreeMap;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Entries at these seconds after a moment a minute ago, each following on the one before.
+struct Feed {
+    hub: Hub,
+    begin: u64,
+    last: TickId,
+}
+
+impl Feed {
+    fn new(seconds: impl IntoIterator<Item = u64>) -> Feed {
+        let store = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
+        let hub = Hub::new(store, hub::Options { window: 5000, retention: HOUR });
+        let begin = TickId::now().minus(Duration::from_secs(60)).ms();
+        let mut feed = Feed { hub, begin, last: TickId::ZERO };
+        seconds.into_iter().for_each(|second| feed.tick(second));
+        feed
+    }
+
+    fn id(&self, second: u64) -> TickId {
+        TickId::from_ms(self.begin + second * 1000)
+    }
+
+    fn push(&mut self, second: u64, prev: TickId, event: Event) {
+        self.push_at(second * 1000, prev, event);
+    }
+
+    fn push_at(&mut self, ms: u64, prev: TickId, event: Event) {
+        self.last = TickId::from_ms(self.begin + ms);
+        self.hub.append(vec![Entry { id: self.last, prev, event }]);
+    }
+
+    fn tick(&mut self, second: u64) {
+        self.tick_at(second, "97116.17", vec![]);
+    }
+
+    fn tick_at(&mut self, second: u64, price: &str, outages: Vec<Outage>) {
+        let tick = Tick { prices: BTreeMap::from([(Currency::Usd, price.parse().unwrap())]), sources: BTreeMap::new() };
+        self.push(second, self.last, Event::Tick { tick, outages });
+    }
+
+    fn status(&mut self, second: u64) {
+        let status = Status { state: State::Stale, since: self.id(second), reason: String::new() };
+        self.push(second, self.last, Event::Status(status));
+    }
+
+    fn throttled(&self, start: Start, changes: bool, every: Option<u64>) -> Session {
+        self.session(start).throttled(ThrottleOptions { changes, every: every.map(Duration::from_secs) }, true)
+    }
+
+    fn session(&self, start: Start) -> Session {
+        let view = View { format: Format::Full, currencies: Currency::Usd.into(), framing: Framing::Line };
+        Session::new(view, start, &Limits::default(), &self.hub)
+    }
+
+    /// What a session says until it waits: ids of entries in seconds, and other words.
+    fn said(&self, session: &mut Session) -> Vec<String> {
+        let mut said = Vec::new();
+        loop {
+            match session.step(&self.hub, Instant::now()) {
+                Step::Send(bytes) => {
+                    for message in bytes.iter().flat_map(|bytes| bytes.split(|byte| *byte == b'\n')) {
+                        said.extend(serde_json::from_slice(message).ok().map(|message| self.word(&message)));
+                    }
+                }
+                Step::Again => {}
+                Step::Wait(_) => return said,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn word(&self, message: &serde_json::Value) -> String {
+        let second = |field: &str| (message[field].as_u64().unwrap() - self.begin) / 1000;
+        match message["type"].as_str().unwrap() {
+            "tick" | "status" => second("id").to_string(),
+            "synced" => format!("synced {}", second("id")),
+            _ => format!("{} {}..{}", message["reason"].as_str().unwrap(), second("after"), second("before")),
+        }
+    }
+}
+
+#[test]
+fn a_client_without_a_cursor_gets_the_latest_tick_and_what_happened_since() {
+    let mut feed = Feed::new([5, 10, 15]);
+    assert_eq!(feed.said(&mut feed.session(Start::Latest)), ["15", "synced 15"]);
+    feed.status(30);
+    assert_eq!(feed.said(&mut feed.session(Start::Latest)), ["15", "30", "synced 30"]);
+}
+
+#[test]
+fn since_is_at_or_after_and_after_is_after() {
+    let feed = Feed::new([5, 10, 15]);
+    assert_eq!(feed.said(&mut feed.session(Start::Since(feed.id(10)))), ["10", "15", "synced 15"]);
+    assert_eq!(feed.said(&mut feed.session(Start::Since(feed.id(11)))), ["15", "synced 15"]);
+    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(10)))), ["15", "synced 15"]);
+    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(15)))), ["synced 15"]);
+    assert_eq!(feed.said(&mut feed.session(Start::Since(TickId::ZERO))), ["5", "10", "15", "synced 15"]);
+}
+
+#[test]
+fn replay_becomes_live_without_a_moment_in_between() {
+    let mut feed = Feed::new([5, 10]);
+    let mut session = feed.session(Start::Since(TickId::ZERO));
+    assert_eq!(feed.said(&mut session), ["5", "10", "synced 10"]);
+    feed.tick(15);
+    feed.tick(20);
+    assert_eq!(feed.said(&mut session), ["15", "20"]);
+    assert_eq!(session.cursor(), feed.id(20));
+}
+
+#[test]
+fn a_gap_is_told_once_before_what_comes_after_it() {
+    let mut feed = Feed::new([]);
+    feed.last = feed.id(20);
+    feed.tick(25);
+    // The feed begins at 25 and says that there was a 20.
+    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(10)))), ["history_expired 10..25", "25", "synced 25"]);
+    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(20)))), ["25", "synced 25"]);
+    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(22)))), ["history_lost 22..25", "25", "synced 25"]);
+    // A moment is not an id: between 20 and 25 nothing is missing.
+    assert_eq!(feed.said(&mut feed.session(Start::Since(feed.id(22)))), ["25", "synced 25"]);
+    // A hole that this replica could not fill.
+    feed.last = feed.id(35);
+    feed.tick(40);
+    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(25)))), ["history_expired 25..40", "40", "synced 40"]);
+}
+
+#[test]
+fn a_cursor_a_little_ahead_waits_for_its_turn_and_one_from_the_far_future_starts_live() {
+    let mut feed = Feed::new([5, 10]);
+    let mut ahead = feed.session(Start::After(feed.id(15)));
+    let mut future = feed.session(Start::After(TickId::now().plus(HOUR)));
+    assert_eq!(feed.said(&mut ahead), ["synced 15"]);
+    assert_eq!(feed.said(&mut future), ["synced 10"]);
+    feed.tick(15);
+    assert_eq!(feed.said(&mut ahead), [""; 0], "it has this one from another replica");
+    assert_eq!(feed.said(&mut future), ["15"]);
+    feed.tick(20);
+    assert_eq!(feed.said(&mut ahead), ["20"]);
+}
+
+#[test]
+fn only_a_client_that_was_in_sync_and_does_not_get_there_again_is_too_slow() {
+    let mut feed = Feed::new((0..40).map(|second| second * 2));
+    let now = Instant::now();
+    let late = now + Limits::default().max_lag + Duration::from_secs(1);
+    // A replay may take its time.
+    let mut replaying = feed.session(Start::Since(TickId::ZERO));
+    assert!(matches!(replaying.step(&feed.hub, now), Step::Send(_)));
+    assert!(matches!(replaying.step(&feed.hub, late), Step::Send(_)));
+    // One that is in sync may be idle for ever, and may get much at once.
+    let mut slow = feed.session(Start::After(feed.last));
+    feed.said(&mut slow);
+    (100..3100).for_each(|second| feed.tick(second));
+    assert!(matches!(slow.step(&feed.hub, late), Step::Send(_)));
+    assert!(matches!(slow.step(&feed.hub, late + Duration::from_secs(29)), Step::Send(_)));
+    let gone = slow.step(&feed.hub, late + Duration::from_secs(31));
+    assert!(matches!(gone, Step::Close(CloseReason::TooSlow)), "{gone:?}");
+}
+
+#[test]
+fn entries_that_are_nothing_in_a_view_are_passed_over() {
+    let mut feed = Feed::new([5]);
+    let view = View { format: Format::Timedate, currencies: Currency::Eur.into(), framing: Framing::Line };
+    let mut session = Session::new(view, Start::Since(TickId::ZERO), &Limits::default(), &feed.hub);
+    assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Send(bytes) if bytes.is_empty()));
+    feed.tick(10);
+    assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Wait(None)));
+    assert_eq!(session.cursor(), feed.id(10), "the cursor moves on all the same");
+}
+
+#[test]
+fn what_leaves_the_window_while_older_entries_are_looked_for_is_looked_for_too() {
+    let mut feed = Feed::new([]);
+    let store = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
+    feed.hub = Hub::new(store, hub::Options { window: 3, retention: HOUR });
+    (1..=6).for_each(|place| feed.tick(place * 5));
+    let mut session = feed.session(Start::After(feed.id(10)));
+    let mut asked = |feed: &Feed| match session.step(&feed.hub, Instant::now()) {
+        Step::Load { until, .. } => {
+            session.loaded(&[]);
+            until
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(&feed), feed.id(15));
+    feed.tick(35);
+    assert_eq!(asked(&feed), feed.id(20), "which was in the window a moment ago");
+}
+
+#[test]
+fn a_bookmark_stands_where_everything_was_sent_for_the_last_time() {
+    let mut feed = Feed::new([5, 10]);
+    let bookmarks = Bookmarks::new(Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR })));
+    let client: ClientId = "shop-7".parse().unwrap();
+    let mut session = feed.session(Start::After(feed.id(5)));
+    session.extras().bookmark = Some(bookmarks.open_at(&client, session.settled(), None));
+    feed.said(&mut session);
+    feed.tick(15);
+    assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Send(_)));
+    // Handed out, but the transport may drop it with the connection.
+    let bookmark = session.take_bookmark().unwrap();
+    assert_eq!(bookmark.place(), feed.id(10));
+}
+
+#[tokio::test]
+async fn a_session_that_takes_over_a_place_writes_what_the_one_before_did_not() {
+    let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
+    let bookmarks = Bookmarks::new(store.clone());
+    let (client, id) = ("shop-7".parse().unwrap(), TickId::from_ms);
+    let dead = bookmarks.open_at(&client, Some(id(90)), None);
+    bookmarks.write().await.unwrap();
+    dead.move_to(id(100));
+    let here = bookmarks.recall(&client).await.unwrap();
+    assert_eq!(here, Some(id(100)), "the dead one's place, which is not written yet");
+    let next = bookmarks.open_at(&client, here, here);
+    bookmarks.write().await.unwrap();
+    assert_eq!(store.recall("shop-7").await.unwrap(), here);
+    drop((dead, next));
+}
+
+#[tokio::test]
+async fn a_new_client_is_remembered_at_once() {
+    let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
+    let bookmarks = Arc::new(Bookmarks::new(store.clone()));
+    let end = tokio_util::sync::CancellationToken::new();
+    let writing = bookmarks.run(end.clone());
+    let bookmark = bookmarks.open_at(&"shop-7".parse().unwrap(), None, None);
+    bookmark.move_to(TickId::from_ms(7));
+    let remembered = async {
+        while store.recall("shop-7").await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let soon = tokio::time::timeout(Duration::from_secs(1), remembered);
+    tokio::select! { () = writing => {}, remembered = soon => remembered.expect("long before the next round") }
+}

@@ -1,0 +1,150 @@
+// The drawing: a panel for each currency, one above the other with a scale of its own, over one axis of time.
+
+import { gapWords, axisFormat, formatTime } from './format.js'
+import { extremes } from './series.js'
+import { linear, priceDomain, priceTicks, timeTicks } from './scale.js'
+
+const AXIS_HEIGHT = 26
+const TOP = 10
+/** Above each of several panels, for its name. */
+const NAME = 24
+
+export const svg = (name, attributes = {}, ...children) => {
+  const element = document.createElementNS('http://www.w3.org/2000/svg', name)
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value)
+  element.append(...children)
+  return element
+}
+
+/** Where everything is: `model` is `{ from, until, panels: [{ currency, points, gaps, fresh }] }`. */
+export const layout = (model, width, height) => {
+  const highest = Math.max(0, ...model.panels.flatMap(({ points }) => points.slice(-1).map(({ value }) => value)))
+  // Room for the longest label of a price, with its separators and perhaps decimals.
+  const axis = 24 + 7.2 * Math.round(highest).toLocaleString().length
+  const x = linear(model.from, model.until, 0, width - axis)
+  const head = model.panels.length > 1 ? NAME : 0
+  const each = (height - AXIS_HEIGHT - TOP) / model.panels.length - head
+  const panels = model.panels.map((panel, place) => {
+    const top = TOP + head + place * (each + head)
+    const bottom = top + each
+    const found = extremes(panel.points)
+    const domain = found && priceDomain(...found)
+    return { ...panel, top, bottom, domain, y: domain && linear(...domain, bottom, top) }
+  })
+  return { ...model, x, panels, width, height, right: width - axis, bottom: height - AXIS_HEIGHT }
+}
+
+/** Everything but the crosshair. */
+export const drawing = (at) => [
+  ...timeTicks(at.from, at.until, Math.max(2, at.right / 90)).flatMap((t) => timeMark(at, t)),
+  ...at.panels.flatMap((panel) => [
+    ...grid(at, panel),
+    ...panel.gaps.map((gap) => band(at, panel, gap)),
+    ...curve(at, panel),
+    ...(at.panels.length > 1 ? [svg('text', { class: 'name', x: 0, y: panel.top - 8 }, panel.currency)] : []),
+  ]),
+]
+
+const timeMark = ({ x, right, bottom, panels }, t) => {
+  const place = x(t)
+  if (place < 20 || place > right) return []
+  return [
+    svg('path', { class: 'grid faint', d: panels.map((panel) => `M${crisp(place)} ${panel.top}V${panel.bottom}`).join('') }),
+    svg('text', { class: 'label', x: place, y: bottom + 20, 'text-anchor': 'middle' }, formatTime(t)),
+  ]
+}
+
+const grid = ({ right }, { domain, y, top, bottom }) => {
+  if (domain === undefined) return []
+  const { ticks, step } = priceTicks(...domain, Math.max(3, (bottom - top) / 70))
+  const format = axisFormat(step)
+  return ticks.flatMap((price) => [
+    svg('path', { class: 'grid', d: `M0 ${crisp(y(price))}H${right}` }),
+    svg('text', { class: 'label', x: right + 14, y: y(price) + 4 }, format.format(price)),
+  ])
+}
+
+const band = ({ x, from, until }, { top, bottom }, gap) => {
+  const [left, right] = [x(Math.max(gap.after, from)), x(Math.min(gap.before, until))]
+  const width = Math.max(right - left, 3)
+  const place = { x: left.toFixed(1), y: top, width: width.toFixed(1), height: bottom - top }
+  const words = note(gapWords(gap), width).map((line, place) =>
+    svg('text', { class: 'note', x: left + width / 2, y: top + 18 + place * 16, 'text-anchor': 'middle' }, line))
+  return svg('g', { class: `gap ${gap.open ? 'open' : ''}`, 'data-reason': gap.reason },
+    svg('rect', { ...place, class: 'veil' }), svg('rect', { ...place, class: 'hatch', fill: 'url(#hatch)' }), ...words)
+}
+
+/** The words of a gap in as many lines as it is wide for; none where a line cannot hold the longest word. */
+const note = (words, width) => {
+  const most = Math.floor((width - 12) / 6.6)
+  const lines = []
+  for (const word of words.split(' ')) {
+    if (word.length > most) return []
+    const longer = `${lines.at(-1)} ${word}`
+    if (lines.length > 0 && longer.length <= most) lines[lines.length - 1] = longer
+    else lines.push(word)
+  }
+  return lines.length > 3 ? [] : lines
+}
+
+const curve = (at, { points, gaps, y, top, bottom, fresh }) => {
+  if (points.length === 0) return []
+  const parts = unbroken(points, gaps).map((part) => thin(part, at.x, y))
+  const line = parts.map((part) => `M${part.join('L')}${part.length === 1 ? 'h0' : ''}`).join('')
+  const shade = parts.map((part) => `M${part.join('L')}L${part.at(-1)[0]} ${bottom}L${part[0][0]} ${bottom}Z`).join('')
+  const last = points.at(-1)
+  const end = { cx: at.x(last.t).toFixed(1), cy: y(last.value).toFixed(1) }
+  // An inner svg cuts off what is left of the range.
+  const [upper, tall, wide] = [top - 15, bottom - top + 15, at.right + 15]
+  const frame = svg('svg', { y: upper, width: wide, height: tall, viewBox: `0 ${upper} ${wide} ${tall}` },
+    svg('path', { class: 'shade', d: shade, fill: 'url(#shade)' }),
+    ...(points[0].high === undefined ? [] : [svg('path', { class: 'spread', d: spread(at, y, points, gaps) })]),
+    svg('path', { class: 'curve', d: line }),
+    ...(fresh ? [svg('circle', { class: 'pulse', ...end, r: 4 })] : []),
+    svg('circle', { class: 'end', ...end, r: 4 }))
+  return [svg('g', { class: fresh ? 'market' : 'market old', 'data-points': points.length }, frame)]
+}
+
+/** Between the lowest and the highest of each candle. */
+const spread = (at, y, points, gaps) => unbroken(points, gaps).map((part) => {
+  const edge = (side) => part.map((point) => [at.x(point.t).toFixed(1), y(point[side]).toFixed(1)])
+  return `M${edge('high').join('L')}L${edge('low').reverse().join('L')}Z`
+}).join('')
+
+/** The parts of a curve between its gaps. A gap that is a small part of a candle does not break it. */
+const unbroken = (points, gaps) => {
+  const parts = [[points[0]]]
+  for (let i = 1; i < points.length; i++) {
+    const [from, until] = [points[i - 1].t, points[i].t]
+    const missing = gaps.map((gap) => Math.min(gap.before, until) - Math.max(gap.after, from))
+    if (missing.some((ms) => ms > (until - from) / 2)) parts.push([])
+    parts.at(-1).push(points[i])
+  }
+  return parts
+}
+
+/** Places on the screen. Where many points share a pixel column, its first, lowest, highest and last are enough. */
+const thin = (part, x, y) => {
+  const places = part.map((point) => [x(point.t).toFixed(1), y(point.value).toFixed(1)])
+  return places.length < 3000 ? places : columns(places)
+}
+
+const columns = (places) => {
+  const kept = []
+  let column = []
+  const flush = () => {
+    const byHeight = column.toSorted((one, other) => one[1] - other[1])
+    kept.push(...new Set([column[0], byHeight[0], byHeight.at(-1), column.at(-1)]))
+  }
+  for (const place of places) {
+    if (column.length > 0 && Math.floor(place[0]) !== Math.floor(column[0][0])) {
+      flush()
+      column = []
+    }
+    column.push(place)
+  }
+  flush()
+  return kept
+}
+
+const crisp = (place) => Math.round(place) + 0.5

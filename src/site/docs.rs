@@ -1,0 +1,56 @@
+//! The reference at `/docs`, rendered once from the two descriptions.
+
+mod markup;
+mod reference;
+mod shape;
+
+use crate::api::document::Document;
+use crate::schema::{answers, parameters};
+use axum::Extension;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// The page and its style sheet as they are served, made once.
+pub(crate) struct Docs {
+    page: Document,
+    style: Document,
+}
+
+impl Docs {
+    pub(crate) fn new(openapi: &Value, asyncapi: &Value) -> Arc<Docs> {
+        let style = concat!(include_str!("theme.css"), include_str!("docs/docs.css"));
+        Arc::new(Docs {
+            page: Document::new("text/html; charset=utf-8", reference::html(openapi, asyncapi)),
+            style: Document::new("text/css; charset=utf-8", style.to_owned()),
+        })
+    }
+}
+
+/// Both as a page for people, which is this one
+#[utoipa::path(
+    get,
+    path = "/docs",
+    tag = "descriptions",
+    operation_id = "docs",
+    params(parameters::IfNoneMatch),
+    responses(answers::Page, answers::NotModified)
+)]
+pub(crate) async fn page(Extension(docs): Extension<Arc<Docs>>, headers: HeaderMap) -> Response {
+    docs.page.answer(&headers)
+}
+
+/// The look of that page
+#[utoipa::path(
+    get,
+    path = "/docs.css",
+    tag = "descriptions",
+    extensions(("x-part-of" = json!("/docs"))),
+    operation_id = "docs_style",
+    params(parameters::IfNoneMatch),
+    responses(answers::Style, answers::NotModified)
+)]
+pub(crate) async fn style(Extension(docs): Extension<Arc<Docs>>, headers: HeaderMap) -> Response {
+    docs.style.answer(&headers)
+}

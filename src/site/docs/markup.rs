@@ -1,0 +1,43 @@
+//! Helpers for rendering parts of a description.
+
+use maud::{Markup, PreEscaped};
+use serde_json::Value;
+
+pub(super) fn anchor(path: &str) -> String {
+    path.trim_matches('/').replace(['/', '.'], "-")
+}
+
+pub(super) fn title(tag: &Value) -> String {
+    let name = text(&tag["name"]);
+    name[..1].to_uppercase() + &name[1..]
+}
+
+pub(super) fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+pub(super) fn members(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    object.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+}
+
+pub(super) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A value as one would type it.
+pub(super) fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A description, which is `CommonMark` in both formats. Our own words, so nothing in it needs to be made harmless.
+pub(super) fn markdown(description: &Value) -> Markup {
+    let mut html = String::new();
+    pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new(text(description)));
+    PreEscaped(html)
+}
+
+/// The same inside a line.
+pub(super) fn inline_markdown(description: &Value) -> Markup {
+    let PreEscaped(html) = markdown(description);
+    PreEscaped(html.trim().trim_start_matches("<p>").trim_end_matches("</p>").to_owned())
+}

@@ -1,0 +1,11 @@
+//! Wire formats: bytes only, no socket and no knowledge of the feed.
+//!
+//! | module | format |
+//! |---|---|
+//! | [`websocket`] | WebSocket frames (RFC 6455 §5) |
+//! | [`sse`] | server-sent events (HTML Living Standard §9.2) |
+//! | [`grpc`] | length-prefixed messages of gRPC |
+
+pub(crate) mod grpc;
+pub(crate) mod sse;
+pub(crate) mod websocket;

@@ -1,0 +1,185 @@
+//! Rules of the code's structure that a compiler does not check.
+
+mod imports;
+
+use btcfeed::config::SETTINGS;
+use imports::Graph;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Returns the words that follow `prefix` at the beginning of a line.
+fn words_after(text: &str, prefix: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.strip_prefix(prefix)).map(word).collect()
+}
+
+/// Returns the word that a text begins with.
+fn word(text: &str) -> String {
+    let text = text.trim_start_matches(['[', '`']);
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Returns the modules in the first column of the table in a file's head, in order.
+fn table(file: &str) -> Vec<String> {
+    let mut words = words_after(&read(file), "//! | ");
+    words.retain(|word| word != "module" && word != "format");
+    words
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap()
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    files(folder).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+}
+
+/// Returns whether a file is written by hand to be run or shown. Scripts without an extension begin with `#!`.
+fn is_code(path: &Path) -> bool {
+    match path.extension() {
+        Some(extension) => ["rs", "js", "css", "html", "lua", "py"].iter().any(|known| extension == *known),
+        None => fs::read(path).unwrap().starts_with(b"#!"),
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn modules_import_only_what_stands_before_them() {
+    let graph = Graph::read(&root().join("src"));
+    // The order of the crate, and the orders inside the rooms whose head has a table.
+    let mut orders = BTreeMap::from([(String::new(), table("src/lib.rs"))]);
+    for room in ["net", "api", "site", "session"] {
+        orders.insert(room.to_owned(), table(&format!("src/{room}.rs")));
+    }
+    for (room, order) in orders {
+        assert!(order.len() > 1, "the head of {room:?} has no table");
+        let place = |file: &str| {
+            let inside = if room.is_empty() { file } else { file.strip_prefix(&format!("{room}/"))? };
+            let module = inside.split('/').next()?;
+            Some(order.iter().position(|known| known == module).unwrap_or_else(|| panic!("{file} is in no table")))
+        };
+        for (from, to) in graph.edges() {
+            if matches!(from, "main" | "lib" | "fuzz") {
+                continue;
+            }
+            if let (Some(from_place), Some(to_place)) = (place(from), place(to)) {
+                assert!(to_place <= from_place, "{from} imports {to}, which stands after it");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "some rooms still have cycles"]
+fn imports_have_no_cycle() {
+    let graph = Graph::read(&root().join("src"));
+    assert!(graph.edges().count() > 300, "the imports were read");
+    let mut back: Vec<_> = graph.edges().filter(|(a, b)| graph.edges().any(|e| e == (*b, *a))).collect();
+    back.sort();
+    eprintln!("{back:#?}");
+    assert_eq!(graph.cycle(), None);
+}
+
+#[test]
+fn largest_room_is_small() {
+    let src = root().join("src");
+    let (mut lines, mut rooms) = (Vec::new(), BTreeMap::<String, usize>::new());
+    for path in sources(&src) {
+        let count = fs::read_to_string(&path).unwrap().lines().count();
+        let inside = path.strip_prefix(&src).unwrap();
+        let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        *rooms.entry(room.to_owned()).or_default() += count;
+        lines.push(count);
+    }
+    let all: usize = lines.iter().sum();
+    for (room, count) in rooms {
+        assert!(count * 100 <= all * 15, "{room} has {count} of {all} lines, more than 15 %");
+    }
+    lines.sort_unstable();
+    assert!(lines[lines.len() / 2] <= 180, "the median file has {} lines", lines[lines.len() / 2]);
+}
+
+#[test]
+fn every_module_is_in_the_table_and_in_the_code_map() {
+    let code_map = read("ARCHITECTURE.md").split("\n## ").find(|part| part.starts_with("Code map")).unwrap().to_owned();
+    let mut mapped = words_after(&code_map, "| `");
+    mapped.dedup();
+    assert_eq!(mapped, table("src/lib.rs"), "ARCHITECTURE.md has another order than src/lib.rs");
+    let lib = read("src/lib.rs");
+    let mut declared = BTreeSet::from_iter([words_after(&lib, "pub mod "), words_after(&lib, "mod ")].concat());
+    declared.remove("fuzz");
+    assert_eq!(declared, BTreeSet::from_iter(table("src/lib.rs")));
+}
+
+#[test]
+fn no_file_is_longer_than_400_lines() {
+    let folders = ["src", "tests", "benches", "examples", "fuzz/fuzz_targets", ".ci"].map(|folder| root().join(folder));
+    for path in folders.iter().flat_map(|folder| files(folder)).filter(|path| is_code(path)) {
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 400, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn one_place_each_knows_redis_axum_tonic_reqwest_and_the_environment() {
+    let src = root().join("src");
+    let only = [
+        ("redis::", &["store/redis"][..]),
+        ("axum::", &["net", "api", "site", "server.rs", "fuzz.rs"]),
+        ("tonic::", &["api", "client"]),
+        ("reqwest::", &["source", "client"]),
+        ("std::env::var", &["config.rs"]),
+    ];
+    for path in sources(&src) {
+        let inside = path.strip_prefix(&src).unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            for (word, homes) in only {
+                let foreign = line.trim_start().strip_prefix("use ").unwrap_or(line.trim_start());
+                let uses = foreign.trim_start_matches("::").starts_with(word);
+                let at_home = homes.iter().any(|home| inside.starts_with(home));
+                assert!(!uses || at_home, "{inside} uses {word} outside {homes:?}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_public_route_has_a_description() {
+    // The operators' port and gRPC have descriptions of their own, and the page is no API.
+    let undescribed = ["api/ops.rs", "api/grpc.rs", "site/page.rs"].map(|file| root().join("src").join(file));
+    for path in sources(&root().join("src")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let exempt = undescribed.contains(&path) || path.ends_with("tests.rs");
+        assert!(exempt || !code.contains(".route("), "{} has a route without a description", path.display());
+    }
+}
+
+#[test]
+fn the_stack_passes_every_setting_on_that_is_not_its_own_business() {
+    // Its Redis is its own, its replicas are all alike and have their containers' names, and nginx knows their ports.
+    let own = ["REDIS_URL", "BTCFEED_ROLE", "BTCFEED_REPLICA", "BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"];
+    let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
+    let (_, list) = text.split_once("\n    environment:\n").unwrap();
+    let lines = list.lines().map_while(|line| line.strip_prefix("      - "));
+    let passed: BTreeSet<_> = lines.filter(|line| !line.contains('=')).collect();
+    let wanted: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.env).filter(|name| !own.contains(name)).collect();
+    assert_eq!(passed, wanted);
+    assert!(own.iter().all(|name| SETTINGS.iter().any(|setting| setting.env == *name)), "a name of {own:?} is none");
+    let example = fs::read_to_string(root().join(".env.example")).unwrap();
+    assert!(example.contains(&format!("\n#   {}\n", own.join(" "))), "the example says which ones they are");
+}
