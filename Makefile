@@ -1,13 +1,19 @@
-# Everything a developer does here. `make help` lists it.
+# Everything that a developer runs. `make help` lists it.
 
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+# The programs of `make tools`, which the system's own go before.
+export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
+ARCH := $(subst arm64,aarch64,$(shell uname -m))
 
 .PHONY: help
-help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: ## Run the feed in one process, for a look at it; nothing but Rust and a C compiler is needed
+demo: ## Run the feed in one process; needs only Rust and a C compiler
 	cargo run --release --locked -- demo
 
 .PHONY: up
@@ -19,56 +25,102 @@ down: ## Stop the whole stack; the feed's history is kept
 	$(COMPOSE) down
 
 .PHONY: test
-test: ## Run all tests; redis-server, nginx, curl, grpcio and websockets are installed if they are not here
-	tests/setup cargo test --locked
+test: ## Run the tests; installs redis-server, nginx, curl and Python packages if they are missing
+	tests/setup tests/run
 
 .PHONY: browser
-browser: ## Test the page, btcfeed.js and an EventSource in a headless Chromium or Chrome, which is installed if it is not here
-	tests/setup --browser cargo test --locked --test browser -- --test-threads=3
+browser: ## Test the page and btcfeed.js in headless Chromium or Chrome; installs one if it is missing
+	tests/setup --browser tests/run --test browser
 
 .PHONY: check
-check: ## Start the whole stack, kill its leader, and see that no update is lost (needs Docker)
+check: ## Start the whole stack, kill its leader, and check that no update is lost (needs Docker)
 	tests/compose/check
 
 .PHONY: bench
-bench: ## Measure what an update costs, in each step and in all (minutes)
+bench: ## Measure what an update costs: each step alone, then all together (takes minutes)
 	cargo bench --locked --bench hot
 	cargo bench --locked --bench fanout
 	cargo bench --locked --bench latency
 
 .PHONY: scale
-scale: ## Measure six replicas with 100,000 clients, and kill one of them (needs redis-server)
+scale: ## Measure six replicas with 100,000 clients while one replica is killed (needs redis-server)
 	cargo bench --locked --bench scale -- --replicas 6 --clients 100000 --interval 5s
 
+.PHONY: bench-test
+bench-test: ## Compile the benches, and run each step of `hot` once
+	cargo check --locked --benches
+	cargo test --locked --bench hot -- --test
+
 FUZZ_SECONDS ?= 60
-# Stable Rust has no sanitizers, and without `unsafe` code there is nothing for them to find. A message has 4096 bytes at most.
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+# Sanitizers need nightly Rust, and find nothing in code without `unsafe`. The largest message is 4096 bytes.
 FUZZ = cargo fuzz run --sanitizer none $(1) fuzz/corpus/$(1) fuzz/seeds/$(1) -- -max_total_time=$(FUZZ_SECONDS) -max_len=9000
 
 .PHONY: fuzz
-fuzz: ## Give the WebSocket framing and the query what a fuzzer makes, a minute each; FUZZ_SECONDS=600 for more
+fuzz: ## Run each fuzz target for a minute, or FUZZ_SECONDS=600
 	@cargo fuzz --version >/dev/null 2>&1 || \
-	{ echo "fuzz: cargo-fuzz is not here; it comes with: cargo install --locked cargo-fuzz" >&2; exit 1; }
+	{ echo "fuzz: cargo-fuzz is missing; to install it: cargo install --locked cargo-fuzz" >&2; exit 1; }
 	@c++ --version >/dev/null 2>&1 || \
-	{ echo "fuzz: no C++ compiler is here, which libFuzzer is built with; on Debian: apt-get install g++" >&2; exit 1; }
+	{ echo "fuzz: libFuzzer needs a C++ compiler; on Debian: apt-get install g++" >&2; exit 1; }
 	cp Cargo.lock fuzz/
-	mkdir -p fuzz/corpus/frames fuzz/corpus/query
-	$(call FUZZ,frames)
-	$(call FUZZ,query)
+	mkdir -p $(addprefix fuzz/corpus/,$(FUZZ_TARGETS))
+	$(foreach target,$(FUZZ_TARGETS),$(call FUZZ,$(target)) &&) true
 
+# `--all-targets` leaves out the tests that `cargo test` does not run by itself.
+EVERY_TARGET := --lib --bins --examples --benches --test '*'
 PYTHON := tests/compose/check $(wildcard tests/*/*.py)
 
 .PHONY: lint
-lint: ## Check format, lints, documentation and scripts
+lint: ## Check format, lints, documentation, dependencies, spelling, scripts and workflows
 	@for tool in fmt clippy; do cargo $$tool --version >/dev/null 2>&1 || missing="$$missing $$tool"; done; \
 	if [ -n "$$missing" ]; then \
-	  echo "lint: cargo lacks$$missing; both come with: rustup component add rustfmt clippy" >&2; exit 1; \
+	  echo "lint: cargo lacks$$missing; to install both: rustup component add rustfmt clippy" >&2; exit 1; \
 	fi
 	cargo fmt --check
 	rustfmt --check --edition 2024 fuzz/fuzz_targets/*.rs
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy $(EVERY_TARGET) --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
-	bash -n tests/setup
-	bash -n .ci/run
-	PYTHONPYCACHEPREFIX=target/python python3 -m py_compile $(PYTHON)
-	@if command -v shellcheck >/dev/null; then shellcheck tests/setup .ci/run; \
-	else echo "lint: shellcheck is not here, so the scripts were only parsed"; fi
+	PYTHONPYCACHEPREFIX=$(TARGET)/python python3 -m py_compile $(PYTHON)
+	.ci/lint
+
+.PHONY: tools
+tools: ## Install the tools of `make lint` and `make test` that Rust lacks, from PyPI in target/tools
+	python3 -m venv $(TARGET)/tools
+	$(TARGET)/tools/bin/python3 -m pip install --quiet --disable-pip-version-check -r .ci/tools.txt
+
+.PHONY: msrv
+msrv: ## Compile with the oldest Rust that is supported
+	rustup run --install $(MSRV) cargo check --locked --all-features
+
+IMAGE ?= btcfeed
+
+.PHONY: image
+image: ## Build the image IMAGE (needs Docker)
+	docker build --file deploy/Dockerfile --tag $(IMAGE) .
+
+.PHONY: version
+version: ## Print the version in Cargo.toml
+	@echo $(VERSION)
+
+.PHONY: notes
+notes: ## Print what CHANGELOG.md says about this version
+	@awk '/^## / { here = index($$0, "## [$(VERSION)]") == 1; next } here' CHANGELOG.md
+
+MUSL := $(ARCH)-unknown-linux-musl
+PACKAGE := btcfeed-$(VERSION)-$(ARCH)-linux
+
+.PHONY: dist
+dist: ## Build the static Linux program of a release, in target/dist with its checksum (needs musl-tools)
+	rustup target add $(MUSL)
+	cargo build --release --locked --target $(MUSL)
+	rm -rf $(TARGET)/dist/$(PACKAGE)
+	mkdir -p $(TARGET)/dist/$(PACKAGE)
+	cp $(TARGET)/$(MUSL)/release/btcfeed LICENSE README.md CHANGELOG.md $(TARGET)/dist/$(PACKAGE)
+	tar -C $(TARGET)/dist -czf $(TARGET)/dist/$(PACKAGE).tar.gz $(PACKAGE)
+	cd $(TARGET)/dist && sha256sum $(PACKAGE).tar.gz > $(PACKAGE).tar.gz.sha256
+
+.PHONY: sbom
+sbom: ## List the crates of the program as CycloneDX JSON, in target/dist (needs cargo-cyclonedx)
+	cargo cyclonedx --format json --spec-version 1.5 --no-build-deps --override-filename btcfeed-$(VERSION).cdx
+	mkdir -p $(TARGET)/dist
+	mv btcfeed-$(VERSION).cdx.json $(TARGET)/dist
