@@ -6,7 +6,7 @@ use crate::hub::Hub;
 use crate::leader::Leader;
 use crate::server::Server;
 use crate::session::Bookmarks;
-use crate::shutdown::{Tasks, Vital};
+use crate::shutdown::{CriticalTask, Tasks};
 use crate::store::{Memory, Redis, Store};
 use crate::{source, store};
 use anyhow::{Context, ensure};
@@ -91,10 +91,10 @@ impl App {
         }
         server.spawn(&services, &end, &stop);
         let (following, until) = (hub.clone(), end.clone());
-        let vital = Vital::new("following the feed", &stop);
+        let guard = CriticalTask::new("following the feed", &stop);
         services.spawn(async move {
             following.run(until).await;
-            drop(vital);
+            drop(guard);
         });
         // They end after the clients, whose last places they write.
         let until = end.clone();
@@ -102,8 +102,8 @@ impl App {
         let led = CancellationToken::new();
         match leader {
             Some(leader) => {
-                let vital = Vital::new("leading", &stop);
-                services.spawn(lead(leader, hub, unready.clone(), led.clone(), vital));
+                let guard = CriticalTask::new("leading", &stop);
+                services.spawn(lead(leader, hub, unready.clone(), led.clone(), guard));
             }
             None => led.cancel(),
         }
@@ -124,7 +124,7 @@ impl App {
 }
 
 /// Leads once the history is here: ids must not run backwards, and the next tick is due an interval after the last.
-async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: CancellationToken, _vital: Vital) {
+async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: CancellationToken, _guard: CriticalTask) {
     let _done = done.drop_guard();
     if stop.run_until_cancelled(hub.primed()).await.is_some() {
         leader.run(stop).await;

@@ -12,7 +12,7 @@ pub use settings::{SETTINGS, Setting};
 
 use crate::encode::Hello;
 use crate::source::SIMULATED;
-use crate::text::written;
+use crate::text::format_duration;
 use crate::tick::{Currencies, Currency};
 use crate::{aggregate, hub, leader, server, store, telemetry};
 use read::Reader;
@@ -148,8 +148,8 @@ impl Config {
         let server::Options { currencies, default_currency, max_connections, .. } = &self.server;
         Some(match env {
             "BTCFEED_REPLICA" => replica.clone(),
-            "BTCFEED_STALE_AFTER" => written(*stale_after),
-            "BTCFEED_DOWN_AFTER" => written(*down_after),
+            "BTCFEED_STALE_AFTER" => format_duration(*stale_after),
+            "BTCFEED_DOWN_AFTER" => format_duration(*down_after),
             "BTCFEED_MAX_CONNECTIONS" => max_connections.to_string(),
             "BTCFEED_CURRENCIES" => {
                 let others = currencies.iter().filter(|currency| currency != default_currency);

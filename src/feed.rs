@@ -48,7 +48,7 @@ pub struct Outage {
 /// The feed's health, ordered from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum FeedState {
     /// Every currency has a recent price.
     Live,
     /// Some currency has had no price for a while.
@@ -57,13 +57,13 @@ pub enum State {
     Down,
 }
 
-impl State {
+impl FeedState {
     /// Returns the word that clients get.
     pub const fn as_str(self) -> &'static str {
         match self {
-            State::Live => "live",
-            State::Stale => "stale",
-            State::Down => "down",
+            FeedState::Live => "live",
+            FeedState::Stale => "stale",
+            FeedState::Down => "down",
         }
     }
 }
@@ -72,7 +72,7 @@ impl State {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The new state.
-    pub state: State,
+    pub state: FeedState,
     /// The start of the state: for `stale` and `down` the moment of the last price, for `live` the moment prices returned.
     pub since: TickId,
     /// The reason, as text for people.
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn gap_rule_tells_next_known_missed_and_lost() {
-        let event = Event::Status(Status { state: State::Live, since: TickId::ZERO, reason: String::new() });
+        let event = Event::Status(Status { state: FeedState::Live, since: TickId::ZERO, reason: String::new() });
         let entry = Entry { id: TickId::from_ms(30), prev: TickId::from_ms(20), event };
         let relations =
             [(20, Continuity::Next), (30, Continuity::Known), (31, Continuity::Known), (10, Continuity::Missed)];

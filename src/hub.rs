@@ -7,7 +7,7 @@ mod history;
 mod load;
 mod window;
 
-pub use load::{LOAD_ENTRIES, load_history};
+pub use history::LOAD_ENTRIES;
 pub use window::Read;
 
 use crate::encode::View;

@@ -19,7 +19,7 @@ use crate::net::takeover::Takeover;
 use crate::schema::asyncapi::StreamFacts;
 use crate::schema::{asyncapi, openapi};
 use crate::session::{Bookmarks, Limits, Sessions};
-use crate::shutdown::{Tasks, Vital};
+use crate::shutdown::{CriticalTask, Tasks};
 use crate::site::docs::Docs;
 use crate::site::{docs, page};
 use crate::tick::{Currencies, Currency};
@@ -118,10 +118,10 @@ impl Server {
         let Server { public, ops, state, shards } = self;
         shards.spawn(&state.tasks, stop);
         let (reactor, drain) = (state.reactor.clone(), state.drain.clone());
-        let vital = Vital::new("waking the streams", stop);
+        let guard = CriticalTask::new("waking the streams", stop);
         services.spawn(async move {
             reactor.watch_feed(&drain).await;
-            drop(vital);
+            drop(guard);
         });
         services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone()));
         if let Some(public) = public {

@@ -39,19 +39,19 @@ impl Tasks {
 /// Guard for a task without which a replica is useless. If the task ends before the replica stops, as by a panic, the guard
 /// stops the replica, so that its supervisor restarts it.
 #[derive(Debug)]
-pub struct Vital {
+pub struct CriticalTask {
     name: &'static str,
     stop: CancellationToken,
 }
 
-impl Vital {
+impl CriticalTask {
     /// A guard for the task `name`. When it is dropped it cancels `stop`, unless that has been cancelled.
-    pub fn new(name: &'static str, stop: &CancellationToken) -> Vital {
-        Vital { name, stop: stop.clone() }
+    pub fn new(name: &'static str, stop: &CancellationToken) -> CriticalTask {
+        CriticalTask { name, stop: stop.clone() }
     }
 }
 
-impl Drop for Vital {
+impl Drop for CriticalTask {
     fn drop(&mut self) {
         if !self.stop.is_cancelled() {
             error!(task = self.name, "a critical task ended by itself, stopping");

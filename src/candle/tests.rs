@@ -1,7 +1,7 @@
 //! Tests of which candles and gaps the book has after which entries.
 
 use super::*;
-use crate::feed::{Outage, State, Status};
+use crate::feed::{FeedState, Outage, Status};
 use crate::tick::Tick;
 use std::collections::BTreeMap;
 
@@ -208,7 +208,7 @@ fn part_is_settled_when_no_entry_can_change_it() {
     assert_eq!(feed.book.part(Range { limit: 2, ..ALL }).settled_until, Some(at(0).plus(DAY)), "a full page");
     // The candle is over, but an outage of the euro in it would be reported by the euro's next price.
     feed.tick(180, "1", "");
-    feed.entry(200, Event::Status(Status { state: State::Stale, since: at(170), reason: String::new() }));
+    feed.entry(200, Event::Status(Status { state: FeedState::Stale, since: at(170), reason: String::new() }));
     assert_eq!(settled(&feed, at(120)), None);
     let dollars = Range { until: at(120), currencies: Currency::Usd.into(), ..ALL };
     assert_eq!(feed.book.part(dollars).settled_until, Some(at(0).plus(DAY)));

@@ -2,7 +2,7 @@
 
 use crate::client::{Error, Transport};
 use crate::session::{EVERY, every_range};
-use crate::text::duration;
+use crate::text::parse_duration;
 use crate::tick::{Currencies, Currency, MOMENTS, TickId};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
@@ -60,7 +60,7 @@ pub(super) fn amount(name: &'static str, value: &'static str, help: &'static str
 
 /// A time before now, or a moment as a server reads it.
 pub(super) fn moment(text: &str) -> Result<TickId, String> {
-    if let Some(ago) = duration(text) {
+    if let Some(ago) = parse_duration(text) {
         return Ok(TickId::now().minus(ago));
     }
     TickId::parse_moment("--since", text).map_err(|_| format!("it reads a time before now (10m), {MOMENTS}"))
@@ -87,13 +87,13 @@ pub(super) fn number(allowed: RangeInclusive<u32>) -> impl Fn(&str) -> Result<u3
 
 /// How far apart updates can be asked to be.
 pub(super) fn every(text: &str) -> Result<Duration, String> {
-    let every = duration(text).filter(|every| EVERY.contains(every));
+    let every = parse_duration(text).filter(|every| EVERY.contains(every));
     every.ok_or_else(|| format!("it reads {}, {DURATIONS}", every_range()))
 }
 
 /// A length of time that is not nothing.
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
-    let time = duration(text).filter(|time| !time.is_zero());
+    let time = parse_duration(text).filter(|time| !time.is_zero());
     time.ok_or_else(|| format!("it reads a time longer than nothing, {DURATIONS}"))
 }
 

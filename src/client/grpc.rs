@@ -8,13 +8,13 @@ use super::message::Message;
 use super::update::{Connected, Gap, GapReason, Status, Tick};
 use super::{Connection, Error, Event, Failure, MESSAGE_BYTES, Options, Start, http};
 use crate::encode::proto::pb;
-use crate::feed::State;
+use crate::feed::FeedState;
 use crate::tick::{Currencies, Currency, TickId};
 use anyhow::Context;
 use futures_util::StreamExt;
 use pb::subscribe_request::Start as From;
 use pb::subscribe_response::Update;
-use pb::{FeedState, SubscribeRequest, SubscribeResponse};
+use pb::{SubscribeRequest, SubscribeResponse};
 use prost::Message as _;
 use reqwest::header::{CONTENT_TYPE, TE};
 use reqwest::{Body, RequestBuilder, StatusCode};
@@ -159,12 +159,12 @@ fn message(response: SubscribeResponse) -> anyhow::Result<Message> {
     })
 }
 
-fn known_state(number: i32) -> Option<State> {
-    match FeedState::try_from(number) {
-        Ok(FeedState::Live) => Some(State::Live),
-        Ok(FeedState::Stale) => Some(State::Stale),
-        Ok(FeedState::Down) => Some(State::Down),
-        Ok(FeedState::Unspecified) | Err(_) => None,
+fn known_state(number: i32) -> Option<FeedState> {
+    match pb::FeedState::try_from(number) {
+        Ok(pb::FeedState::Live) => Some(FeedState::Live),
+        Ok(pb::FeedState::Stale) => Some(FeedState::Stale),
+        Ok(pb::FeedState::Down) => Some(FeedState::Down),
+        Ok(pb::FeedState::Unspecified) | Err(_) => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reading one message of the `full` format. What this version does not know is passed over: a newer server may say more.
 
 use super::update::{Connected, Gap, GapReason, Status, Tick};
-use crate::feed::State;
+use crate::feed::FeedState;
 use crate::tick::{Currency, TickId};
 use anyhow::Context;
 use serde::Deserialize;
@@ -148,8 +148,8 @@ fn status(raw: RawStatus) -> anyhow::Result<Result<Status, (TickId, TickId)>> {
     Ok(known_state(&state).map(|state| Status { id, prev, state, since, reason }).ok_or((id, prev)))
 }
 
-fn known_state(word: &str) -> Option<State> {
-    [State::Live, State::Stale, State::Down].into_iter().find(|known| known.as_str() == word)
+fn known_state(word: &str) -> Option<FeedState> {
+    [FeedState::Live, FeedState::Stale, FeedState::Down].into_iter().find(|known| known.as_str() == word)
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
         let read = |text| Message::read(text).unwrap();
         let status =
             r#"{"type":"status","id":2,"prev":1,"state":"stale","since":"1970-01-01T00:00:00.001Z","reason":"r"}"#;
-        let expected = Status { id: id(2), prev: id(1), state: State::Stale, since: id(1), reason: "r".into() };
+        let expected = Status { id: id(2), prev: id(1), state: FeedState::Stale, since: id(1), reason: "r".into() };
         assert_eq!(read(status), Message::Status(expected));
         let gap = r#"{"type":"gap","after":1,"before":2,"reason":"eaten","currencies":["EUR","GBP"]}"#;
         let reason = GapReason::Other("eaten".into());
@@ -187,7 +187,7 @@ mod tests {
         let Message::Hello(connected) = read(hello) else { panic!("not a hello") };
         assert_eq!((connected.replica.as_deref(), connected.interval), (Some("r1"), Some(Duration::from_secs(5))));
         assert_eq!((connected.state, connected.reason), (None, None));
-        for (state, known) in [(r#""stale""#, Some(State::Stale)), (r#""sideways""#, None), ("null", None)] {
+        for (state, known) in [(r#""stale""#, Some(FeedState::Stale)), (r#""sideways""#, None), ("null", None)] {
             let hello = format!(r#"{{"type":"hello","state":{state},"reason":"r"}}"#);
             let Ok(Message::Hello(connected)) = Message::read(&hello) else { panic!("not a hello") };
             assert_eq!((connected.state, connected.reason.as_deref()), (known, Some("r")));

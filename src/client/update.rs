@@ -2,7 +2,7 @@
 //!
 //! Every type may grow: a newer server may say more, and a newer version of this crate will show it.
 
-use crate::feed::State;
+use crate::feed::FeedState;
 use crate::tick::{Currencies, Currency, Price, TickId};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,7 +45,7 @@ pub struct Connected {
     /// How often the feed polls, if it said so.
     pub interval: Option<Duration>,
     /// How the feed is, by its newest status. None if there was no status yet, or the replica did not say.
-    pub state: Option<State>,
+    pub state: Option<FeedState>,
     /// Why, for a person to read, if it said so.
     pub reason: Option<String>,
 }
@@ -74,7 +74,7 @@ pub struct Status {
     /// The entry before it.
     pub prev: TickId,
     /// What it is now.
-    pub state: State,
+    pub state: FeedState,
     /// Since when: for `stale` and `down` the last price before it, for `live` the moment prices came back.
     pub since: TickId,
     /// Why, for a person to read.

@@ -1,7 +1,7 @@
 //! Reads one setting after the other and keeps every mistake.
 
 use super::{Mistakes, SETTINGS};
-use crate::text::{duration, listed, written};
+use crate::text::{format_duration, join_list, parse_duration};
 use crate::tick::{Currencies, Currency};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -54,19 +54,19 @@ impl<'a> Reader<'a> {
         env: &'static str,
         allowed: RangeInclusive<Duration>,
     ) -> Option<Duration> {
-        let least = written(*allowed.start());
+        let least = format_duration(*allowed.start());
         self.duration_from(env, allowed, &least)
     }
 
     /// Reads a duration of at least `least`, which `follows` from another setting, and at most a day.
     pub(super) fn duration_after(&mut self, env: &'static str, least: Duration, follows: &str) -> Option<Duration> {
-        let told = format!("{} ({follows})", written(least));
+        let told = format!("{} ({follows})", format_duration(least));
         self.duration_from(env, least..=Duration::from_secs(86400), &told)
     }
 
     fn duration_from(&mut self, env: &'static str, allowed: RangeInclusive<Duration>, least: &str) -> Option<Duration> {
-        let says = format!("a duration in ms, s, m or h, from {least} to {}", written(*allowed.end()));
-        self.optional(env, says, |text| duration(text).filter(|duration| allowed.contains(duration)))
+        let says = format!("a duration in ms, s, m or h, from {least} to {}", format_duration(*allowed.end()));
+        self.optional(env, says, |text| parse_duration(text).filter(|duration| allowed.contains(duration)))
     }
 
     pub(super) fn duration(&mut self, env: &'static str, allowed: RangeInclusive<Duration>) -> Duration {
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
 
     /// Reads one of a few words.
     pub(super) fn one_of<T: Copy>(&mut self, env: &'static str, words: &[(&str, T)]) -> T {
-        let says = listed(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>(), "or");
+        let says = join_list(&words.iter().map(|(word, _)| *word).collect::<Vec<_>>(), "or");
         let found =
             self.optional(env, says, |text| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value));
         found.unwrap_or(words[0].1)

@@ -77,7 +77,7 @@ fn cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::{Outage, State};
+    use crate::feed::{FeedState, Outage};
     use std::collections::BTreeMap;
 
     const ID: TickId = TickId::from_ms(1_795_166_431_075);
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_status_is_a_row_in_full_and_its_reason_may_be_any_text() {
         let status =
-            Status { state: State::Stale, since: PREV, reason: "no price: kraken said \"no\",\nand so on".into() };
+            Status { state: FeedState::Stale, since: PREV, reason: "no price: kraken said \"no\",\nand so on".into() };
         let of = Entry { id: ID, prev: PREV, event: Event::Status(status) };
         let expected = format!(
             "status,{MOMENTS},,,,stale,2026-11-20T09:20:26.071Z,\"no price: kraken said \"\"no\"\",\nand so on\""

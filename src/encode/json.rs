@@ -129,7 +129,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::{Outage, State};
+    use crate::feed::{FeedState, Outage};
     use crate::tick::Currency;
     use std::collections::BTreeMap;
 
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_status_is_shown_in_full_only() {
-        let status = Status { state: State::Stale, since: PREV, reason: r#"kraken: said "no""#.into() };
+        let status = Status { state: FeedState::Stale, since: PREV, reason: r#"kraken: said "no""#.into() };
         let of = Entry { id: ID, prev: PREV, event: Event::Status(status) };
         let expected = r#"{"type":"status","id":1795166431075,"prev":1795166426071,"state":"stale","since":"2026-11-20T09:20:26.071Z","reason":"kraken: said \"no\""}"#;
         assert_eq!(messages(Format::Full, Currency::Usd, &of), [expected]);

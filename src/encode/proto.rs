@@ -2,7 +2,7 @@
 //! and how long it is.
 
 use super::Hello;
-use crate::feed::{Entry, Event, Gap, GapReason, State, Status};
+use crate::feed::{Entry, Event, FeedState, Gap, GapReason, Status};
 use crate::tick::{Currencies, TickId};
 use crate::wire::grpc::write_message;
 use bytes::Bytes;
@@ -58,11 +58,11 @@ fn status(entry: &Entry) -> Option<pb::Status> {
     Some(pb::Status { id, prev, state: state(status.state).into(), since, reason: status.reason.clone() })
 }
 
-fn state(state: State) -> pb::FeedState {
+fn state(state: FeedState) -> pb::FeedState {
     match state {
-        State::Live => pb::FeedState::Live,
-        State::Stale => pb::FeedState::Stale,
-        State::Down => pb::FeedState::Down,
+        FeedState::Live => pb::FeedState::Live,
+        FeedState::Stale => pb::FeedState::Stale,
+        FeedState::Down => pb::FeedState::Down,
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_status_says_what_why_and_since_when() {
-        let event = Event::Status(Status { state: State::Down, since: PREV, reason: "no answer".to_owned() });
+        let event = Event::Status(Status { state: FeedState::Down, since: PREV, reason: "no answer".to_owned() });
         let since = Some(prost_types::Timestamp { seconds: 1_795_166_426, nanos: 71_000_000 });
         let (state, reason) = (pb::FeedState::Down.into(), "no answer".to_owned());
         let status = pb::Status { id: ID.ms(), prev: PREV.ms(), state, since, reason };

@@ -126,13 +126,13 @@ impl Segment {
 mod tests {
     use super::*;
     use crate::encode::{Format, Framing};
-    use crate::feed::{Event, State, Status};
+    use crate::feed::{Event, FeedState, Status};
     use crate::tick::{Currencies, TickId};
 
     const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
 
     fn entry(number: u64) -> Arc<Entry> {
-        let status = Status { state: State::Live, since: TickId::from_ms(number), reason: String::new() };
+        let status = Status { state: FeedState::Live, since: TickId::from_ms(number), reason: String::new() };
         let (id, prev) = (TickId::from_ms(number + 1), TickId::from_ms(number));
         Arc::new(Entry { id, prev, event: Event::Status(status) })
     }

@@ -13,6 +13,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+/// The most entries in one read for a client.
+pub const LOAD_ENTRIES: usize = 500;
+
 /// The arguments of a read: `after`, `until` and `limit`.
 type Page = (TickId, TickId, usize);
 type Entries = Arc<Vec<Arc<Entry>>>;

@@ -1,6 +1,7 @@
-//! Reads of the history on behalf of one client.
+//! Reads of the history for one client of a stream.
 
 use super::Hub;
+use super::history::LOAD_ENTRIES;
 use crate::feed::Entry;
 use crate::shutdown::Tasks;
 use crate::tick::TickId;
@@ -9,39 +10,40 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-/// Most entries of one read.
-pub const LOAD_ENTRIES: usize = 500;
-/// Pause before the store is asked again for history that it could not return.
+/// The pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Reads the oldest [`LOAD_ENTRIES`] entries after `after` and up to `until`, however long the store is away, sends them to
-/// `to` and calls `done`. It is a task of its own, because a reader that has a place among those of the store must go on
-/// whatever its client does. It ends with its client.
-pub fn load_history(
-    tasks: &Tasks,
-    hub: &Arc<Hub>,
-    after: TickId,
-    until: TickId,
-    mut to: oneshot::Sender<Vec<Arc<Entry>>>,
-    done: impl FnOnce() + Send + 'static,
-) {
-    let hub = hub.clone();
-    let read = async move {
-        loop {
-            match hub.history(after, until, LOAD_ENTRIES).await {
-                Ok(entries) => return entries,
-                Err(_) => sleep(RETRY).await,
+impl Hub {
+    /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, sends them to `to` and calls `done`. Retries
+    /// while the store is unavailable, until the receiver is dropped.
+    ///
+    /// The read is a task of its own: it holds one of a few permits, so it must proceed whatever its client does.
+    pub fn load(
+        self: &Arc<Hub>,
+        tasks: &Tasks,
+        after: TickId,
+        until: TickId,
+        mut to: oneshot::Sender<Vec<Arc<Entry>>>,
+        done: impl FnOnce() + Send + 'static,
+    ) {
+        let hub = self.clone();
+        let read = async move {
+            loop {
+                match hub.history(after, until, LOAD_ENTRIES).await {
+                    Ok(entries) => return entries,
+                    Err(_) => sleep(RETRY).await,
+                }
             }
-        }
-    };
-    tasks.spawn(async move {
-        // Cancel-safe: a client that is gone needs no history.
-        tokio::select! {
-            () = to.closed() => {}
-            entries = read => {
-                to.send(entries).ok();
-                done();
+        };
+        tasks.spawn(async move {
+            // Cancel-safe: a client that is gone needs no history.
+            tokio::select! {
+                () = to.closed() => {}
+                entries = read => {
+                    to.send(entries).ok();
+                    done();
+                }
             }
-        }
-    });
+        });
+    }
 }

@@ -218,13 +218,13 @@ impl Window {
 mod tests {
     use super::*;
     use crate::encode::{Format, Framing};
-    use crate::feed::{Event, State, Status};
+    use crate::feed::{Event, FeedState, Status};
     use crate::tick::Currencies;
 
     const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
 
     fn entry(id: u64, prev: u64) -> Entry {
-        let status = Status { state: State::Live, since: TickId::from_ms(id), reason: String::new() };
+        let status = Status { state: FeedState::Live, since: TickId::from_ms(id), reason: String::new() };
         Entry { id: TickId::from_ms(id), prev: TickId::from_ms(prev), event: Event::Status(status) }
     }
 

@@ -4,15 +4,15 @@ use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
 use crate::aggregate::Poll;
-use crate::feed::{Feed, State, Status};
-use crate::text::listed;
+use crate::feed::{Feed, FeedState, Status};
+use crate::text::join_list;
 use crate::tick::{Currencies, Currency, TickId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The feed's health. A new leader continues from the state that its predecessor left.
 pub(super) struct HealthMonitor {
-    state: State,
+    state: FeedState,
     currencies: Currencies,
     stale_after: Duration,
     down_after: Duration,
@@ -31,13 +31,13 @@ impl HealthMonitor {
         let now = Instant::now();
         let last = |currency| (currency, last_prices.get(&currency).map_or(now, |last| last.at));
         let written = || feed.newest(&|entry| entry.status().is_some()).and_then(|entry| entry.status().cloned());
-        let state = outbox.last_status().or_else(written).map_or(State::Live, |status| status.state);
+        let state = outbox.last_status().or_else(written).map_or(FeedState::Live, |status| status.state);
         HealthMonitor { state, currencies, stale_after, down_after, last: currencies.iter().map(last).collect() }
     }
 
     /// Returns true if no currency has had a price for `down_after`.
     pub(super) fn is_down(&self) -> bool {
-        self.state == State::Down
+        self.state == FeedState::Down
     }
 
     /// Takes the result of a poll into account. Returns the new status if the state changes.
@@ -51,11 +51,11 @@ impl HealthMonitor {
         };
         let (stale, down) = (silent(self.stale_after), silent(self.down_after));
         let state = if stale.is_empty() {
-            State::Live
+            FeedState::Live
         } else if down == self.currencies {
-            State::Down
+            FeedState::Down
         } else {
-            State::Stale
+            FeedState::Stale
         };
         // Only a price improves the state; a new leader that knows of none must not.
         if state == self.state || state < self.state && poll.tick.is_none() {
@@ -65,10 +65,10 @@ impl HealthMonitor {
         let oldest = self.last.iter().filter(|(currency, _)| stale.contains(**currency)).map(|(_, at)| *at).min();
         let since = TickId::now().minus(oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
         let reason = match state {
-            State::Live => "prices are back".to_owned(),
+            FeedState::Live => "prices are back".to_owned(),
             _ => format!(
                 "no price in {}: {}",
-                listed(&stale.iter().map(Currency::code).collect::<Vec<_>>(), "and"),
+                join_list(&stale.iter().map(Currency::code).collect::<Vec<_>>(), "and"),
                 poll.reason(stale)
             ),
         };
@@ -84,7 +84,7 @@ mod tests {
     fn health(now: Instant) -> HealthMonitor {
         let last = Currency::ALL.map(|currency| (currency, now)).into();
         let (stale_after, down_after) = (Duration::from_secs(15), Duration::from_secs(60));
-        HealthMonitor { state: State::Live, currencies: Currencies::all(), stale_after, down_after, last }
+        HealthMonitor { state: FeedState::Live, currencies: Currencies::all(), stale_after, down_after, last }
     }
 
     fn prices(currencies: &[Currency]) -> Poll {
@@ -102,18 +102,18 @@ mod tests {
         };
         assert_eq!(update(15, &Poll::default()), None);
         let (state, reason) = update(16, &Poll::default()).unwrap();
-        assert_eq!((state, reason.as_str()), (State::Stale, "no price in USD and EUR: no source was asked"));
+        assert_eq!((state, reason.as_str()), (FeedState::Stale, "no price in USD and EUR: no source was asked"));
         assert_eq!(update(60, &Poll::default()), None);
-        assert_eq!(update(61, &Poll::default()).unwrap().0, State::Down);
-        assert_eq!(update(70, &prices(&Currency::ALL)), Some((State::Live, "prices are back".into())));
+        assert_eq!(update(61, &Poll::default()).unwrap().0, FeedState::Down);
+        assert_eq!(update(70, &prices(&Currency::ALL)), Some((FeedState::Live, "prices are back".into())));
     }
 
     #[test]
     fn only_a_price_ends_an_outage() {
         let now = Instant::now();
-        let mut health = HealthMonitor { state: State::Down, ..health(now) };
+        let mut health = HealthMonitor { state: FeedState::Down, ..health(now) };
         assert_eq!(health.update(&Poll::default(), now), None);
-        assert_eq!(health.update(&prices(&Currency::ALL), now).unwrap().state, State::Live);
+        assert_eq!(health.update(&prices(&Currency::ALL), now).unwrap().state, FeedState::Live);
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let mut update = |after_s| health.update(&prices(&[Currency::Usd]), now + Duration::from_secs(after_s));
         assert_eq!(update(10), None);
         let status = update(20).unwrap();
-        assert_eq!(status.state, State::Stale);
+        assert_eq!(status.state, FeedState::Stale);
         assert!(status.reason.starts_with("no price in EUR:"), "{}", status.reason);
         assert_eq!(update(100), None);
     }

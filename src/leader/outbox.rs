@@ -79,11 +79,11 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::State;
+    use crate::feed::FeedState;
     use crate::tick::TickId;
 
     fn record(since: u64) -> Record {
-        let status = Status { state: State::Live, since: TickId::from_ms(since), reason: String::new() };
+        let status = Status { state: FeedState::Live, since: TickId::from_ms(since), reason: String::new() };
         Record::now(Event::Status(status))
     }
 

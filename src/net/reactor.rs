@@ -21,7 +21,7 @@ pub(crate) mod stream_protocol;
 use super::connection_limit::Permit;
 use super::socket::set_user_timeout;
 use crate::session::{Session, Sessions};
-use crate::shutdown::{Tasks, Vital};
+use crate::shutdown::{CriticalTask, Tasks};
 use connection::Connection;
 use context::Context;
 use shard::Shard;
@@ -103,10 +103,10 @@ impl Shards {
     /// Starts the threads. They end when all connections are closed. A thread that fails stops the replica (`stop`).
     pub(crate) fn spawn(self, tasks: &Tasks, stop: &CancellationToken) {
         for shard in self.0 {
-            let vital = Vital::new("streaming", stop);
+            let guard = CriticalTask::new("streaming", stop);
             tasks.spawn_thread(move || {
                 shard.run();
-                drop(vital);
+                drop(guard);
             });
         }
     }

@@ -7,7 +7,7 @@ use super::throttle::ThrottleOptions;
 use crate::encode::{Format, Framing, Hello, View};
 use crate::hub::Hub;
 use crate::store::Result;
-use crate::text::written;
+use crate::text::format_duration;
 use crate::tick::Currencies;
 use bytes::Bytes;
 use std::ops::RangeInclusive;
@@ -21,7 +21,7 @@ pub const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duratio
 
 /// Returns the range of [`EVERY`] in words.
 pub fn every_range() -> String {
-    format!("a time from {} to {}", written(*EVERY.start()), written(*EVERY.end()))
+    format!("a time from {} to {}", format_duration(*EVERY.start()), format_duration(*EVERY.end()))
 }
 
 /// What a client asks for.

@@ -1,6 +1,6 @@
 //! Currencies, and sets of them.
 
-use crate::text::listed;
+use crate::text::join_list;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -127,7 +127,7 @@ impl From<Currency> for Currencies {
 impl fmt::Display for Currencies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let codes: Vec<_> = self.iter().map(Currency::code).collect();
-        f.write_str(&listed(&codes, "or"))
+        f.write_str(&join_list(&codes, "or"))
     }
 }
 

@@ -314,7 +314,7 @@ async fn a_gap_is_told_once_with_its_reason() {
         exchange.set_all(&Mode::Status(500, None));
         loop {
             if let Update::Status(status) = next(&mut updates).await
-                && status.state == btcfeed::feed::State::Down
+                && status.state == btcfeed::feed::FeedState::Down
             {
                 break;
             }

@@ -2,7 +2,7 @@
 
 use crate::support::{soon, until};
 use async_trait::async_trait;
-use btcfeed::feed::{Entry, Event, Feed, State, Status};
+use btcfeed::feed::{Entry, Event, Feed, FeedState, Status};
 use btcfeed::hub::{Hub, Options};
 use btcfeed::store::{self, EntryStream, Lease, Memory, Record, Result, Store, StoreError};
 use btcfeed::tick::{Currencies, TickId};
@@ -111,7 +111,7 @@ impl Scene {
 
     async fn append(&self, count: usize) {
         for _ in 0..count {
-            let status = Status { state: State::Live, since: TickId::ZERO, reason: String::new() };
+            let status = Status { state: FeedState::Live, since: TickId::ZERO, reason: String::new() };
             self.store.append(&self.lease, &Record::now(Event::Status(status)), TickId::ZERO).await.unwrap();
         }
     }

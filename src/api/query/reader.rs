@@ -3,7 +3,7 @@
 use crate::api::problem::Problem;
 use crate::encode::Format;
 use crate::session::{EVERY, Start, Subscription, every_range};
-use crate::text::{duration, listed};
+use crate::text::{join_list, parse_duration};
 use crate::tick::{Currencies, Currency, TickId};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -53,9 +53,10 @@ impl<'a> QueryReader<'a> {
                 Err(mistake) => mistake,
             },
             [..] => {
-                let what = if names.len() == 1 { names.concat() } else { format!("one of {}", listed(names, "and")) };
+                let what =
+                    if names.len() == 1 { names.concat() } else { format!("one of {}", join_list(names, "and")) };
                 let quoted: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
-                format!("{what} may stand once, got {}", listed(&quoted, "and"))
+                format!("{what} may stand once, got {}", join_list(&quoted, "and"))
             }
         };
         self.mistakes.push(mistake);
@@ -87,7 +88,7 @@ impl<'a> QueryReader<'a> {
     fn contradiction(&self) -> String {
         let begins = |name: &str| name == "after" || SINCE.contains(&name);
         let words = self.parameters.iter().filter(|(name, _)| begins(name));
-        listed(&words.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>(), "and")
+        join_list(&words.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>(), "and")
     }
 
     /// The last moment of a part of the history.
@@ -117,7 +118,7 @@ impl<'a> QueryReader<'a> {
     /// A period, in the words of the settings: `500ms`, `30s`, `5m`, `1h`.
     pub(super) fn every(&mut self) -> Option<Duration> {
         self.one(&["every"], |text| {
-            duration(text)
+            parse_duration(text)
                 .filter(|period| EVERY.contains(period))
                 .ok_or_else(|| format!("every reads {}, as 500ms, 30s, 5m or 1h, got {text:?}", every_range()))
         })

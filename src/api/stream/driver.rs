@@ -3,7 +3,6 @@
 
 use crate::api::state::ApiState;
 use crate::feed::Entry;
-use crate::hub::load_history;
 use crate::session::{CloseReason, Session, Step};
 use crate::tick::TickId;
 use bytes::Bytes;
@@ -77,7 +76,7 @@ impl SessionDriver {
                     }
                     Step::Load { after, until } => {
                         let (to, loading) = oneshot::channel();
-                        load_history(&self.state.tasks, &self.state.sessions.hub, after, until, to, || {});
+                        self.state.sessions.hub.load(&self.state.tasks, after, until, to, || {});
                         self.loading = Some(loading);
                     }
                     Step::Close(reason) => return self.leave(reason).await,

@@ -2,9 +2,9 @@
 
 use crate::cli::words::{brief, clock, plain};
 use crate::client::{Connected, Gap, GapReason, Tick, Update};
-use crate::feed::State;
+use crate::feed::FeedState;
 use crate::source;
-use crate::text::listed;
+use crate::text::join_list;
 use crate::tick::{Currency, TickId};
 use std::collections::VecDeque;
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ impl News {
             Update::Disconnected { why, .. } => (now, self.lost(why)?),
             Update::Status(status) => {
                 let since = match status.state {
-                    State::Live => String::new(),
+                    FeedState::Live => String::new(),
                     _ => format!(" since {}", clock(status.since)),
                 };
                 (status.id, format!("the feed is {}{since}{}", status.state.as_str(), because(&status.reason)))
@@ -42,7 +42,7 @@ impl News {
 
     fn connected(&mut self, Connected { replica, state, reason, .. }: &Connected) -> String {
         let health = state
-            .filter(|state| *state != State::Live)
+            .filter(|state| *state != FeedState::Live)
             .map(|state| format!("; the feed is {}{}", state.as_str(), because(reason.as_deref().unwrap_or_default())));
         let health = health.unwrap_or_default();
         let to = replica.as_deref().map(|replica| format!(" to {}", plain(replica))).unwrap_or_default();
@@ -79,7 +79,7 @@ fn gap(gap: &Gap) -> String {
     let Gap { after, before, reason, currencies, .. } = gap;
     let only = currencies.map(|currencies| {
         let codes: Vec<_> = currencies.iter().map(Currency::code).collect();
-        format!(" in {}", listed(&codes, "and"))
+        format!(" in {}", join_list(&codes, "and"))
     });
     let only = only.unwrap_or_default();
     let between = match after {

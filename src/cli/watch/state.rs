@@ -4,7 +4,7 @@
 use super::screen::Paint;
 use crate::cli::words::{counted, plain};
 use crate::client::{Connected, Tick, Update};
-use crate::feed::State as Health;
+use crate::feed::FeedState as Health;
 use crate::source;
 use crate::tick::TickId;
 use std::time::Duration;

@@ -4,7 +4,6 @@ use super::connection::{Action, Connection};
 use super::context::Context;
 use super::shard_handle::{Commands, ShardHandle};
 use crate::feed::Feed;
-use crate::hub::load_history;
 use crate::shutdown::Tasks;
 use crate::tick::TickId;
 use mio::event::Event;
@@ -219,7 +218,7 @@ impl Shard {
             Action::RunAgain => self.schedule(key),
             Action::LoadHistory { after, until, to } => {
                 let handle = self.handle.clone();
-                load_history(&self.tasks, &self.context.sessions.hub, after, until, to, move || handle.complete(key));
+                self.context.sessions.hub.load(&self.tasks, after, until, to, move || handle.complete(key));
                 // There may be more to read in the meantime.
                 self.schedule(key);
             }

@@ -4,7 +4,7 @@ mod throttled;
 
 use super::*;
 use crate::encode::{Format, Framing};
-use crate::feed::{Event, Outage, State, Status};
+use crate::feed::{Event, FeedState, Outage, Status};
 use crate::hub;
 use crate::session::{Bookmarks, ClientId};
 use crate::store::{Memory, Options};
@@ -53,7 +53,7 @@ impl Feed {
     }
 
     fn status(&mut self, second: u64) {
-        let status = Status { state: State::Stale, since: self.id(second), reason: String::new() };
+        let status = Status { state: FeedState::Stale, since: self.id(second), reason: String::new() };
         self.push(second, self.last, Event::Status(status));
     }
 

@@ -6,7 +6,7 @@ use crate::support::odd_server::{Server, say, tick as a_tick};
 use crate::support::redis::free_port;
 use crate::support::{embedded, entries, soon, until};
 use btcfeed::client::{Client, GapReason, Start, Update};
-use btcfeed::feed::State;
+use btcfeed::feed::FeedState;
 use btcfeed::tick::TickId;
 use std::net::IpAddr;
 use tokio::net::TcpListener;
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 async fn connected_tells_how_the_feed_is() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "4s"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
-    for health in [None, Some(State::Stale)] {
+    for health in [None, Some(FeedState::Stale)] {
         if health.is_some() {
             until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
             exchange.set_all(&Mode::Status(500, None));
