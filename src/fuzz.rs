@@ -1,5 +1,4 @@
-//! Doors for the fuzz targets in `fuzz/`, which hold the server against what strangers may send. Only they and the tests
-//! have them.
+//! Entry points of the fuzz targets in `fuzz/`. Only they and the tests see this module.
 
 use crate::api::problem::Problem;
 use crate::api::query::{
@@ -11,46 +10,47 @@ use crate::tick::{Currencies, Currency};
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
 
-/// Reads a WebSocket's bytes with our decoder and with tungstenite: four lengths of pieces, and the stream to cut into them.
+/// Reads WebSocket frames with our decoder and with tungstenite. The input is four lengths of pieces, and the bytes to cut
+/// into them.
 ///
 /// # Panics
-/// If the two do not agree.
+/// If the two disagree.
 pub fn frames(made: &[u8]) {
     oracle::fuzz(made);
 }
 
-/// Reads a query as each door does that takes one, and a `Last-Event-ID`.
+/// Reads the input as the query of each request, and as a `Last-Event-ID`.
 ///
 /// # Panics
-/// If one panics, takes what is out of bounds, or refuses something without naming it.
+/// If a reader panics, accepts a value out of bounds, or refuses a value without naming it.
 pub fn query(made: &[u8]) {
-    let offer = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+    let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
     let query = String::from_utf8_lossy(made);
-    let subscription = read_subscription(&query, Format::Timedate, offer);
+    let subscription = read_subscription(&query, Format::Timedate, supported);
     if let Ok(subscription) = &subscription {
         assert!(subscription.limit.is_none_or(|limit| REPLAY_LIMIT.contains(&limit)));
         assert!(subscription.throttle.every.is_none_or(|every| EVERY.contains(&every)));
     }
-    let doors = [
+    let readers = [
         subscription.map(drop),
-        read_latest(&query, Format::Timedate, offer).map(drop),
-        HistoryQuery::read(&query, Format::Timedate, offer).map(drop),
-        CandlesQuery::read(&query, offer).map(drop),
+        read_latest(&query, Format::Timedate, supported).map(drop),
+        HistoryQuery::read(&query, Format::Timedate, supported).map(drop),
+        CandlesQuery::read(&query, supported).map(drop),
     ];
-    for problem in doors.into_iter().filter_map(Result::err) {
+    for problem in readers.into_iter().filter_map(Result::err) {
         assert!(names_what_it_refuses(&query, &problem), "{}", problem.detail());
     }
     if let Ok(header) = HeaderValue::from_bytes(made)
         && let Err(problem) = read_last_event_id(Some(&header))
     {
-        assert!(problem.detail().ends_with(&format!("got {query:?}")), "{}", problem.detail());
+        assert!(problem.detail().contains(&format!("invalid Last-Event-ID {query:?}")), "{}", problem.detail());
     }
 }
 
-/// Whether the detail quotes a name or a value of the query, whole or up to a comma, or names two that contradict each other.
+/// Returns whether the detail quotes a name or a value of the query, whole or up to a comma, or names two that conflict.
 fn names_what_it_refuses(query: &str, problem: &Problem) -> bool {
     let quotes = |word: &str| problem.detail().contains(&format!("{word:?}"));
-    let contradicts = "format cannot be both";
+    let contradicts = "conflicting format";
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
         quotes(&name) || quotes(&value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()))
     }) || problem.detail().contains(contradicts)
@@ -63,11 +63,11 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn what_the_fuzz_targets_begin_with_passes() {
-        for (target, door) in [("frames", frames as fn(&[u8])), ("query", query)] {
+    fn seeds_of_the_fuzz_targets_pass() {
+        for (target, run) in [("frames", frames as fn(&[u8])), ("query", query)] {
             let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
             for seed in fs::read_dir(seeds).unwrap() {
-                door(&fs::read(seed.unwrap().path()).unwrap());
+                run(&fs::read(seed.unwrap().path()).unwrap());
             }
         }
     }

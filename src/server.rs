@@ -34,33 +34,33 @@ use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
-/// What the server is told.
+/// Settings of the server.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where clients connect; `None` if this replica serves none.
+    /// Address for clients, or `None` if this replica serves none.
     pub listen: Option<SocketAddr>,
-    /// Where operators do.
+    /// Address for operators.
     pub ops_listen: SocketAddr,
-    /// The currencies that clients may choose from.
+    /// Currencies that clients can choose.
     pub currencies: Currencies,
-    /// What clients get who choose none.
+    /// Currency of clients that choose none.
     pub default_currency: Currency,
-    /// The most client connections.
+    /// Most client connections.
     pub max_connections: usize,
-    /// What a client's session allows.
+    /// Limits of a client's session.
     pub limits: Limits,
-    /// How often an event stream says that it is still there.
+    /// Time between two comments on an event stream.
     pub heartbeat: Duration,
-    /// The origins whose pages may read the feed.
+    /// Origins whose pages may read the feed.
     pub cors: Cors,
-    /// What clients are told who want to know who serves them.
+    /// Answer to clients that ask for a `hello`.
     pub hello: Hello,
 }
 
-/// Connections on the operator's port.
+/// Most connections on the operators' port.
 const MAX_OPS_CONNECTIONS: usize = 64;
 
-/// Ports that are bound and not yet served.
+/// Ports that are bound and not served yet.
 pub struct Server {
     public: Option<Listener>,
     ops: Listener,
@@ -69,7 +69,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both ports. `unready` and `drain` tell when to turn clients away and when to let them go.
+    /// Binds both ports. `unready` is cancelled when new clients are to be refused, `drain` when streams are to be closed.
     ///
     /// # Errors
     /// If a port cannot be bound.
@@ -94,7 +94,7 @@ impl Server {
         let candles = CandleCache::new(&hub);
         let sessions = Arc::new(Sessions { hub, limits, bookmarks, hello: options.hello.clone() });
         let (reactor, shards) =
-            Reactor::open(sessions.clone(), heartbeat, &tasks).context("sockets cannot be waited for")?;
+            Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
         let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
         let takeover = Takeover { paths: stream_paths(), reactor: reactor.clone() };
         let public = public.transpose()?.map(|listener| listener.with_takeover(takeover));
@@ -103,17 +103,17 @@ impl Server {
         Ok(Server { public, ops, state, shards })
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> Option<SocketAddr> {
         self.public.as_ref().and_then(|listener| listener.address().ok())
     }
 
-    /// Where operators connect.
+    /// Returns the address for operators.
     pub fn ops_address(&self) -> Option<SocketAddr> {
         self.ops.address().ok()
     }
 
-    /// Serves clients until `drain`, and operators, among the `services`, until `end`. Cancels `stop` if it cannot go on.
+    /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
         let Server { public, ops, state, shards } = self;
         shards.spawn(&state.tasks, stop);
@@ -131,7 +131,7 @@ impl Server {
     }
 }
 
-/// The streams that go out on raw sockets.
+/// Routes of the streams that the reactor takes over.
 fn streams() -> [UtoipaMethodRouter<Arc<ApiState>>; 4] {
     [
         websocket::route(),
@@ -164,14 +164,17 @@ fn router(state: Arc<ApiState>) -> Router {
     router
         .merge(page::routes())
         .method_not_allowed_fallback(async |method: Method| {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("this path reads GET and HEAD, got {method}"))
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("unsupported method {method}: expected GET or HEAD"))
         })
         .fallback(async move |uri: Uri, headers: HeaderMap| {
             if call::is_grpc(&headers) {
                 return call::unknown_method(uri.path());
             }
-            Problem::new(StatusCode::NOT_FOUND, format!("there is no {}, only /, /btcfeed.js, {paths}", uri.path()))
-                .into_response()
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                format!("unknown path {}: expected /, /btcfeed.js, {paths}", uri.path()),
+            )
+            .into_response()
         })
         .layer(Extension(Descriptions::new(&openapi, &asyncapi)))
         .layer(Extension(Docs::new(&openapi, &asyncapi)))
@@ -186,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_front_takes_every_stream_under_either_of_its_names() {
+    fn streams_are_taken_over_under_both_names() {
         assert_eq!(*stream_paths(), ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"]);
     }
 }

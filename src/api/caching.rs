@@ -1,9 +1,8 @@
-//! What the answers about the past have in common: how long they hold, whether the client has them already, where the next
-//! page is.
+//! HTTP caching of responses about the past: their lifetime, their entity tag, and the link to the next page.
 //!
-//! The feed is only ever added to, so a part of it that ends before the head can no longer change, except that its beginning
-//! expires one day. Until then anybody may keep the answer (`max-age`); any other answer may be kept too, but must be asked
-//! for again (`no-cache`), which costs next to nothing where nothing has changed (304).
+//! The feed is append-only, so a part of it that ends before the head cannot change, until its beginning expires. Until then
+//! every cache may keep the response (`max-age`). Any other response may be kept, too, but has to be validated
+//! (`no-cache`), which costs next to nothing if nothing has changed (304).
 
 use crate::api::negotiate::Media;
 use crate::tick::TickId;
@@ -16,28 +15,28 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha1::{Digest, Sha1};
 use std::fmt::Debug;
 
-/// The head of an answer.
+/// Head of a response that caches may keep.
 #[derive(Debug)]
 pub(crate) struct CacheableResponse {
     pub(crate) media: Media,
-    /// Whether `Accept` had a say in that.
+    /// Whether `Accept` decided that.
     pub(crate) by_accept: bool,
-    /// What the content follows from; `None` if that cannot be said before it is sent.
+    /// Entity tag, or `None` if the content is not known before it is sent.
     pub(crate) tag: Option<String>,
-    /// If the content can no longer change: the newest moment of the feed at which that is still so.
+    /// If the content cannot change any more: the time of the feed until which that holds.
     pub(crate) settled_until: Option<TickId>,
-    /// The reference to the next page.
+    /// Link to the next page.
     pub(crate) next: Option<String>,
 }
 
-/// A weak entity tag (RFC 9110 §8.8.3) of what follows from `content`: weak, since it is the same for every encoding. Another
-/// version may write the same content in another way.
+/// Returns a weak entity tag (RFC 9110 §8.8.3) for what `content` identifies. It is weak because it is the same for every
+/// encoding. It includes the version, because another version may write the same content differently.
 pub(crate) fn tag(content: &impl Debug) -> String {
     let digest = Sha1::new().chain_update(env!("CARGO_PKG_VERSION")).chain_update(format!("{content:?}")).finalize();
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]))
 }
 
-/// The same query from another place on.
+/// Returns the same query with another start.
 pub(crate) fn link_after(query: &str, id: TickId) -> String {
     let kept = form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| !crate::api::query::SINCE.contains(&&**name) && name != "after");
@@ -49,7 +48,7 @@ pub(crate) fn link_after(query: &str, id: TickId) -> String {
 }
 
 impl CacheableResponse {
-    /// Answers with `body`, unless the client has it.
+    /// Returns a response with `body`, or 304 if the client has it.
     pub(crate) fn with(self, request: &HeaderMap, head: TickId, body: impl FnOnce() -> Body) -> Response {
         let mut headers = vec![(CACHE_CONTROL, self.cache_control(head))];
         headers.extend(self.tag.iter().map(|tag| (ETAG, tag.clone())));
@@ -57,7 +56,7 @@ impl CacheableResponse {
         let known = self.tag.as_deref().is_some_and(|tag| is_current(request, tag));
         headers.extend(self.by_accept.then(|| (VARY, "accept".to_owned())));
         let mut response = if known {
-            // The content would have been compressed, if it was long, and the layer that does it would have said so.
+            // Long content would have been compressed, and the layer that does it would have said so.
             headers.push((VARY, "accept-encoding".to_owned()));
             StatusCode::NOT_MODIFIED.into_response()
         } else {
@@ -65,7 +64,7 @@ impl CacheableResponse {
             Response::new(body())
         };
         for (name, value) in headers {
-            // Made of what was read from a query or written here: all of it is plain ASCII.
+            // All values are made of parsed parameters and of text from here, which is plain ASCII.
             if let Ok(value) = value.parse() {
                 response.headers_mut().append(name, value);
             }
@@ -74,7 +73,7 @@ impl CacheableResponse {
     }
 
     fn cache_control(&self, head: TickId) -> String {
-        // The head may be late, and this machine's clock slow; what is left by the later of the two is certain.
+        // The head may be late, and this machine's clock slow. The later of the two is safe.
         let left = self.settled_until.map(|until| until.since(head.max(TickId::now())).as_secs());
         match left {
             Some(seconds @ 1..) => format!("public, max-age={seconds}, immutable"),
@@ -83,7 +82,7 @@ impl CacheableResponse {
     }
 }
 
-/// Whether the client has the content that `tag` names (RFC 9110 §13.1.2).
+/// Returns whether the client has the content of `tag` (`If-None-Match`, RFC 9110 §13.1.2).
 pub(crate) fn is_current(request: &HeaderMap, tag: &str) -> bool {
     let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
     let values = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
@@ -96,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_tag_is_compared_weakly_and_in_lists() {
+    fn tag_is_compared_weakly_and_in_lists() {
         let tag = tag(&1);
         let bare = tag.trim_start_matches("W/");
         let has = |value: &str| is_current(&[(IF_NONE_MATCH, value.parse().unwrap())].into_iter().collect(), &tag);
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_may_be_kept_until_its_beginning_expires_and_no_longer() {
+    fn lifetime_ends_when_the_first_entry_expires() {
         let now = TickId::now();
         let answer = |settled_until| CacheableResponse {
             media: Media::Json,
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_is_the_same_query_from_there_on() {
+    fn next_page_is_the_same_query_with_another_start() {
         let link = link_after("since=0&currency=USD,EUR&limit=3&start_timedate=x", TickId::from_ms(7));
         assert_eq!(link, "?currency=USD%2CEUR&limit=3&after=7");
         assert_eq!(link_after("after=1", TickId::from_ms(7)), "?after=7");

@@ -1,23 +1,23 @@
-//! Compression of answers that are long enough to gain by it, for clients that ask for it.
+//! Compression of responses that are long enough to gain from it, for clients that accept it.
 //!
-//! gzip alone: everybody reads it, and prices shrink to an eighth by it. Event streams and gRPC are left alone: each message must
-//! leave at once.
+//! Only gzip: every client reads it, and prices shrink to an eighth. Event streams and gRPC are not compressed, because each
+//! message must be sent at once.
 
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-/// What fits in a packet is not made faster by being smaller.
+/// Least size to compress: what fits in a packet does not get faster by being smaller.
 const WORTH_BYTES: u64 = 1024;
 
-/// A layer that compresses long answers as they are sent, without holding them.
+/// Returns a layer that compresses long responses while they are sent, without buffering them.
 pub(crate) fn layer() -> CompressionLayer<impl Predicate> {
     let worth = SizeAbove::new(WORTH_BYTES)
-        // GRPC would let gRPC for the web through.
+        // The constant GRPC would let gRPC-Web through.
         .and(NotForContentType::const_new("application/grpc"))
         .and(NotForContentType::SSE)
         .and(NotForContentType::IMAGES);
-    // The fastest: what is sent live to many must not cost much more to compress than to make.
+    // The fastest level: compressing a response must not cost much more than making it.
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth)
 }
 
@@ -31,7 +31,7 @@ mod tests {
     use tower::ServiceExt;
 
     #[tokio::test]
-    async fn only_what_is_long_and_does_not_have_to_leave_at_once_is_compressed() {
+    async fn only_long_responses_that_can_wait_are_compressed() {
         let long = "x".repeat(usize::try_from(WORTH_BYTES).unwrap());
         for (kind, body, compressed) in [
             ("application/json", long.clone(), true),

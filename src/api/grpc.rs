@@ -1,9 +1,8 @@
 //! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the same port.
 //!
-//! What is answered once goes through tonic. [`subscribe`] does not: its messages are encoded once for everybody, and it
-//! passes the bytes on as they are. Requests are small and never compressed, and neither is what is answered: an update is
-//! smaller than what a compressor would add. A request that is compressed is refused with the encodings that are read, as
-//! gRPC's rules for compression say.
+//! What is answered once goes through tonic. [`subscribe`] does not: its messages are encoded once for all clients, and it
+//! passes the bytes on. Nothing is compressed: an update is smaller than what a compressor would add. A compressed request
+//! is refused with the encodings that are supported, as the gRPC compression specification demands.
 
 pub(crate) mod call;
 mod health;
@@ -30,14 +29,14 @@ use tonic::Status;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
-/// How long a request may take to be read and answered, or to begin to be answered, where its client does not want less.
+/// Time for a request to be read and answered, or to begin to be answered, unless its client wants less.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// How long somebody may look around by reflection.
+/// Time that a reflection stream may stay open.
 const REFLECTION_TIME: Duration = Duration::from_secs(60);
-/// What the services are described by.
+/// Descriptors of the services.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/btcfeed.v1.bin"));
 
-/// The routes of every service.
+/// Returns the routes of all services.
 pub(crate) fn router(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
     let health = HealthServer::new(Health(state.clone())).max_decoding_message_size(REQUEST_BYTES);
     Router::new()
@@ -46,10 +45,10 @@ pub(crate) fn router(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
         .route(&format!("/{SERVICE}/ListPrices"), post(prices::list_prices))
         .route_service("/grpc.health.v1.Health/{method}", health)
         .merge(reflection(state))
-        .layer(from_fn(demand))
+        .layer(from_fn(check_request))
 }
 
-/// Reflection, in the version of today and in the one that most tools still ask for.
+/// Reflection in the current version and in the one that most tools still ask for.
 fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
     let describe = || {
         Reflection::configure()
@@ -69,7 +68,7 @@ fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
         .layer(from_fn_with_state(state.clone(), end_requests))
 }
 
-/// Ends what a client asks by reflection when it has asked for long enough, or this replica stops: the answer ends with it.
+/// Ends the requests of a reflection stream after a while, or when this replica stops. The response ends with them.
 async fn end_requests(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     let drain = state.drain.clone();
     let end = async move {
@@ -78,13 +77,14 @@ async fn end_requests(State(state): State<Arc<ApiState>>, request: Request, next
     next.run(request.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(end))))).await
 }
 
-/// What every request must be, and when it must be answered.
-async fn demand(request: Request, next: Next) -> Response {
+/// Checks what every request has to be, and applies its deadline.
+async fn check_request(request: Request, next: Next) -> Response {
     if request.version() < Version::HTTP_2 {
-        return Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "gRPC needs HTTP/2").into_response();
+        return Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "unsupported HTTP version: gRPC needs HTTP/2")
+            .into_response();
     }
     if !is_grpc(request.headers()) {
-        let detail = "this path reads gRPC: POST with Content-Type application/grpc";
+        let detail = "unsupported media type: expected a gRPC request, POST with Content-Type application/grpc";
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response();
     }
     let deadline = request::uncompressed(request.headers()).and_then(|()| request::deadline(request.headers()));
@@ -94,6 +94,6 @@ async fn demand(request: Request, next: Next) -> Response {
     };
     match timeout(deadline, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => refused(Status::deadline_exceeded(format!("there was no answer within {deadline:?}"))),
+        Err(_) => refused(Status::deadline_exceeded(format!("no answer within {deadline:?}"))),
     }
 }

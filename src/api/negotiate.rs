@@ -1,10 +1,10 @@
-//! What an answer is written as: JSON, JSON lines or CSV, by the `format` of the query or else by `Accept` (RFC 9110 §12.5.1).
+//! Content negotiation: JSON, JSON lines or CSV, by the `format` of the query or otherwise by `Accept` (RFC 9110 §12.5.1).
 
 use crate::api::problem::Problem;
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 
-/// What an answer is written as.
+/// Media type of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Media {
     /// One JSON text.
@@ -16,10 +16,10 @@ pub(crate) enum Media {
 }
 
 impl Media {
-    /// Every one, the one for those who do not mind first.
+    /// All media types. The first is the default.
     pub(crate) const ALL: [Media; 3] = [Media::Json, Media::Ndjson, Media::Csv];
 
-    /// The word that names it in a query.
+    /// Returns its name in a query.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Media::Json => "json",
@@ -28,6 +28,7 @@ impl Media {
         }
     }
 
+    /// Returns the value of `Content-Type`.
     pub(crate) const fn content_type(self) -> &'static str {
         match self {
             Media::Json => "application/json",
@@ -36,54 +37,59 @@ impl Media {
         }
     }
 
-    /// The type alone, as `Accept` names it.
+    /// Returns the type without parameters, as `Accept` names it.
     fn essence(self) -> &'static str {
         self.content_type().split(';').next().unwrap_or_default()
     }
 
+    /// Returns the media type of this name.
     pub(crate) fn named(name: &str) -> Option<Media> {
         Media::ALL.into_iter().find(|media| media.name() == name)
     }
 
-    /// What the query says or else the client accepts, and whether it was the latter.
+    /// Returns what the query names or otherwise `Accept` prefers, and whether it was the latter.
     ///
     /// # Errors
-    /// 406 if it accepts nothing of what there is.
+    /// 406 if the client accepts none of the types.
     pub(crate) fn chosen(by_query: Option<Media>, headers: &HeaderMap) -> Result<(Media, bool), Problem> {
         by_query.map_or_else(|| Media::accepted(headers).map(|media| (media, true)), |media| Ok((media, false)))
     }
 
-    /// What the client likes best, and has named most exactly where it likes several alike.
+    /// Returns the type with the highest quality, and of several the one that is named most specifically.
     fn accepted(headers: &HeaderMap) -> Result<Media, Problem> {
         let values: Vec<_> = headers.get_all(ACCEPT).iter().map(|value| value.to_str().unwrap_or_default()).collect();
         let ranges: Vec<_> = values.iter().flat_map(|value| value.split(',')).filter_map(Accepted::read).collect();
         if ranges.is_empty() {
             return Ok(Media::Json);
         }
-        let liking = |media: Media| {
-            // The most exact range that a type is in says how much it is liked.
-            let range = ranges.iter().filter_map(|range| Some((range.exactness(media)?, range.quality)));
-            range.max().filter(|(_, quality)| *quality > 0).map(|(exactness, quality)| (quality, exactness))
+        let preference = |media: Media| {
+            // The most specific range that matches a type decides its quality.
+            let range = ranges.iter().filter_map(|range| Some((range.specificity(media)?, range.quality)));
+            range.max().filter(|(_, quality)| *quality > 0).map(|(specificity, quality)| (quality, specificity))
         };
-        // Of several that are liked alike max_by_key takes the last.
-        let best =
-            Media::ALL.into_iter().rev().filter(|media| liking(*media).is_some()).max_by_key(|media| liking(*media));
+        // Of several equal ones max_by_key returns the last.
+        let best = Media::ALL
+            .into_iter()
+            .rev()
+            .filter(|media| preference(*media).is_some())
+            .max_by_key(|media| preference(*media));
         best.ok_or_else(|| {
-            let there_is = Media::ALL.map(Media::essence).join(", ");
-            let detail = format!("Accept reads {there_is} or a range with one of them, got {:?}", values.join(", "));
+            let types = Media::ALL.map(Media::essence).join(", ");
+            let detail =
+                format!("invalid Accept {:?}: expected {types} or a range that includes one", values.join(", "));
             Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
         })
     }
 }
 
-/// A range of types, and how much it is liked, in thousandths.
+/// Media range and its quality in thousandths.
 struct Accepted<'a> {
     range: &'a str,
     quality: u16,
 }
 
 impl Accepted<'_> {
-    /// Reads a member of the header's list; one that is empty or has a quality that is none counts for nothing.
+    /// Parses a member of the header's list. Returns `None` if it is empty or its quality is invalid.
     fn read(member: &str) -> Option<Accepted<'_>> {
         let mut parts = member.split(';').map(str::trim);
         let range = parts.next().filter(|range| !range.is_empty())?;
@@ -94,8 +100,8 @@ impl Accepted<'_> {
         Some(Accepted { range, quality: quality.map_or(Some(1000), thousandths)? })
     }
 
-    /// How exactly the range names `media`; `None` if it does not.
-    fn exactness(&self, media: Media) -> Option<u8> {
+    /// Returns how specifically the range matches `media`, or `None` if it does not.
+    fn specificity(&self, media: Media) -> Option<u8> {
         let essence = media.essence();
         let (group, _) = essence.split_once('/')?;
         let (range_group, name) = self.range.split_once('/')?;
@@ -108,7 +114,7 @@ impl Accepted<'_> {
     }
 }
 
-/// A quality: 0 to 1 with at most three decimals (RFC 9110 §12.4.2).
+/// Parses a quality: 0 to 1 with at most three decimals (RFC 9110 §12.4.2).
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits =
@@ -127,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_liked_best_wins_and_among_likes_what_is_named_most_exactly() {
+    fn highest_quality_then_specificity_wins() {
         let cases = [
             ("", Media::Json),
             (" , ", Media::Json),
@@ -154,11 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_not_is_refused_with_what_there_is() {
+    fn unknown_types_are_refused_with_the_known_ones() {
         for accept in ["text/html", "image/*", "application/json;q=0", "*/*;q=0.0", "json", "text/csvx"] {
             let detail = accepted(accept).expect_err(accept);
-            assert!(detail.starts_with("Accept reads application/json, application/x-ndjson, text/csv"), "{detail}");
-            assert!(detail.ends_with(&format!("got {accept:?}")), "{detail}");
+            let expected = format!(
+                "invalid Accept {accept:?}: expected application/json, application/x-ndjson, text/csv or a range that includes one"
+            );
+            assert_eq!(detail, expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The operator's port: is the process alive, and should it get clients.
+//! The operators' port: is the process alive, and should it get clients?
 
 use crate::api::state::ApiState;
 use axum::Router;
@@ -7,13 +7,13 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use std::sync::Arc;
 
-/// The routes of the operator's port.
+/// Returns the routes of the operators' port.
 pub(crate) fn router(state: Arc<ApiState>) -> Router {
     Router::new().route("/livez", get(async || "alive\n")).route("/readyz", get(ready)).with_state(state)
 }
 
-/// Ready when the history has been read once, until this replica drains. It does not depend on Redis being there now: all
-/// replicas would leave the balancer at once, though each can still serve what it has.
+/// Answers whether the replica is ready: from the first read of the history until it drains. Readiness does not depend on
+/// Redis being reachable now, or all replicas would leave the load balancer at once although each can still serve its window.
 async fn ready(State(state): State<Arc<ApiState>>) -> (StatusCode, &'static str) {
     if state.unready.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")

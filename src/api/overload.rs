@@ -1,4 +1,4 @@
-//! What a connection over the limit gets, whatever it asks for: each kind of client in the words that it understands.
+//! Refusal of connections and requests over the limit, in the form that each kind of client understands.
 
 use super::grpc::call;
 use super::stream::sse;
@@ -9,8 +9,9 @@ use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse, Response};
 use tonic::Status;
 
-const REASON: &str = "this replica has all the connections that it takes, try again in a while";
+const REASON: &str = "this replica has reached its connection limit, try again later";
 
+/// Returns a router that refuses every request.
 pub(crate) fn router() -> Router {
     Router::new().fallback(refuse)
 }

@@ -1,4 +1,4 @@
-//! Errors as problem details (RFC 9457): what was wrong and what is allowed, never anything internal.
+//! Errors as problem details (RFC 9457): what is wrong and what is expected, never anything internal.
 
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -22,25 +22,28 @@ struct Details<'a> {
 }
 
 impl Problem {
+    /// Reports an error with this status.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         Problem { status, detail: detail.into(), headers: Vec::new() }
     }
 
-    /// A parameter or header that cannot be read.
+    /// Reports a wrong parameter or header.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// Something that is over in a while.
+    /// Reports a temporary condition, with `Retry-After`.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(&[(RETRY_AFTER, "5")])
     }
 
+    /// Adds headers to the response.
     pub(crate) fn with(mut self, headers: &[(HeaderName, &'static str)]) -> Problem {
         self.headers.extend(headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
         self
     }
 
+    /// Returns the text that says what is wrong.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

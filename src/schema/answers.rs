@@ -34,7 +34,7 @@ pub(crate) struct Unavailable(Problem);
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Forbidden", "status": 403,
-        "detail": "pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)"
+        "detail": "origin not allowed: pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)"
     })
 )]
 pub(crate) struct Forbidden(Problem);
@@ -48,7 +48,7 @@ pub(crate) struct Forbidden(Problem);
     headers(("Upgrade" = String, description = "`websocket`"), ("Sec-WebSocket-Version" = String, description = "`13`")),
     example = json!({
         "type": "about:blank", "title": "Upgrade Required", "status": 426,
-        "detail": "this is a WebSocket: connect with ws:// or wss://"
+        "detail": "missing upgrade: this path is a WebSocket, connect with ws:// or wss://"
     })
 )]
 pub(crate) struct UpgradeRequired(Problem);

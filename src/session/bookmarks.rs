@@ -35,7 +35,7 @@ pub struct ClientId(Arc<str>);
 
 /// A text that cannot name a client.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("client_id reads 1 to 64 letters, digits, dots, dashes and underscores, got {0:?}")]
+#[error("invalid client_id {0:?}: expected 1 to 64 letters, digits, dots, dashes and underscores")]
 pub struct BadClientId(pub String);
 
 impl FromStr for ClientId {

@@ -1,4 +1,4 @@
-//! What a client asks for, whichever door it comes through, and the session that it gets.
+//! What a client asks for, over any transport, and the session that it gets.
 
 use super::bookmarks::{Bookmarks, ClientId};
 use super::cursor::{Session, Start};
@@ -19,32 +19,32 @@ pub const REPLAY_LIMIT: RangeInclusive<usize> = 1..=10_000;
 /// Periods that a client can ask updates to be apart.
 pub const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
-/// Returns the range of [`EVERY`] in words.
+/// Returns the range of [`EVERY`] as text.
 pub fn every_range() -> String {
-    format!("a time from {} to {}", format_duration(*EVERY.start()), format_duration(*EVERY.end()))
+    format!("a duration from {} to {}", format_duration(*EVERY.start()), format_duration(*EVERY.end()))
 }
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// The currencies to see.
+    /// Currencies of the updates.
     pub currencies: Currencies,
-    /// What an update looks like.
+    /// Format of the updates.
     pub format: Format,
-    /// Where to begin.
+    /// Start of the replay.
     pub start: Start,
-    /// The most ticks to replay: the newest of them.
+    /// Most ticks to replay: the newest ones.
     pub limit: Option<usize>,
-    /// Which ticks are wanted.
+    /// Which ticks the client wants.
     pub throttle: ThrottleOptions,
-    /// The name under which the client is remembered.
+    /// Name of the client's bookmark.
     pub client: Option<ClientId>,
-    /// Whether the client wants to know who serves it.
+    /// Whether the client wants a `hello` first.
     pub hello: bool,
 }
 
 impl Subscription {
-    /// Every tick in `currencies`, beginning at `start`.
+    /// Subscribes to every tick in `currencies`, beginning at `start`.
     pub fn new(currencies: Currencies, format: Format, start: Start) -> Subscription {
         Subscription {
             currencies,
@@ -57,27 +57,27 @@ impl Subscription {
         }
     }
 
-    /// How a client that asks for this sees the feed.
+    /// Returns the view in which the client sees the feed.
     pub fn view(&self, framing: Framing) -> View {
         View { format: self.format, currencies: self.currencies, framing }
     }
 }
 
-/// What sessions are made of.
+/// Factory of sessions.
 pub struct Sessions {
-    /// The feed.
+    /// The feed of this replica.
     pub hub: Arc<Hub>,
-    /// What clients are allowed.
+    /// Limits of each session.
     pub limits: Limits,
-    /// Where clients are remembered.
+    /// Bookmarks of clients with a name.
     pub bookmarks: Arc<Bookmarks>,
-    /// Who this is.
+    /// Answer to `hello`.
     pub hello: Hello,
 }
 
 impl Sessions {
-    /// Writes down how far the client of a session is that ends. Before the goodbye, after which it may be on another replica
-    /// at once.
+    /// Saves the bookmark of a session that ends. Call it before the close is sent: afterwards the client may be on another
+    /// replica at once.
     pub async fn close(&self, session: &mut Session) {
         if let Some(bookmark) = session.take_bookmark() {
             self.bookmarks.close(bookmark).await;
@@ -89,13 +89,13 @@ impl Sessions {
         view.hello(&self.hello, newest.as_ref().and_then(|entry| entry.status()))
     }
 
-    /// A session for a client that asks for this.
+    /// Opens a session.
     ///
     /// # Errors
-    /// If the store has to be asked where to begin, and is away.
+    /// If the store has to be asked where to begin and is unavailable.
     pub async fn open(&self, asked: &Subscription, framing: Framing) -> Result<Session> {
         let (view, mut start, mut recalled) = (asked.view(framing), asked.start, None);
-        // A cursor that the client has itself is exact; what was sent may not have arrived.
+        // The client's own cursor is exact. The bookmark only knows what was sent, which may not have arrived.
         if let (Start::Latest, Some(client)) = (start, &asked.client) {
             recalled = self.bookmarks.recall(client).await?;
             start = recalled.map_or(Start::Latest, Start::After);
@@ -114,7 +114,7 @@ impl Sessions {
         }
         let mut session = Session::new(view, start, &self.limits, &self.hub);
         if !asked.throttle.is_full() {
-            // A client whose replay was cut does not have the tick before it.
+            // A client whose replay was cut does not have the tick before the cut.
             session = session.throttled(asked.throttle, left_out_after.is_none());
         }
         if let Some(after) = left_out_after {

@@ -260,7 +260,7 @@ async fn what_the_server_would_refuse_again_ends_it_with_the_servers_words() {
         let client = builder(&replica.address).currencies([Currency::Eur]).build().unwrap();
         let error = end(&mut client.subscribe()).await;
         let Error::Refused { status: 400, detail } = error else { panic!("{error}") };
-        assert!(detail.contains(r#"currency reads USD, got "EUR""#), "{detail}");
+        assert!(detail.contains(r#"invalid currency "EUR": expected USD"#), "{detail}");
         let client = builder(&format!("{}/elsewhere", replica.address)).build().unwrap();
         let error = end(&mut client.subscribe()).await;
         assert!(matches!(error, Error::Refused { status: 404, .. }), "{error}");

@@ -34,10 +34,10 @@ async fn ticks(client: &mut Client, count: usize) -> Value {
     last
 }
 
-/// The words after `only` in a problem's detail.
+/// The words that a problem's detail says are expected.
 fn listed(problem: &str) -> BTreeSet<String> {
     let problem: Value = serde_json::from_str(problem).unwrap();
-    let (_, list) = problem["detail"].as_str().unwrap().rsplit_once("only ").expect("what there is instead");
+    let (_, list) = problem["detail"].as_str().unwrap().rsplit_once("expected ").expect("what is expected");
     list.split(", ").map(str::to_owned).collect()
 }
 

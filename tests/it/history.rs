@@ -186,7 +186,7 @@ async fn accept_or_format_says_what_an_answer_is_written_as() {
         assert!(problem["detail"].as_str().unwrap().contains("application/json, application/x-ndjson, text/csv"));
     }
     let (status, body) = replica.get("/v1/prices?format=csv,full&format=json").await;
-    assert!(status == 400 && body.contains("format cannot be both csv and json"), "{body}");
+    assert!(status == 400 && body.contains("conflicting format csv and json"), "{body}");
 }
 
 #[tokio::test]

@@ -279,7 +279,7 @@ async fn beyond_the_limit_of_connections_a_client_is_told_to_come_back() {
         clients.push(replica.connect("").await);
     }
     let (status, body) = Client::refused(&format!("ws://{}/v1/ws", replica.address)).await;
-    assert!(status == 503 && body.contains("all the connections that it takes"), "{status} {body}");
+    assert!(status == 503 && body.contains("reached its connection limit"), "{status} {body}");
     clients.pop();
     until("a place to be free", async || replica.get("/v1/prices/latest").await.0 == 200).await;
 }

@@ -7,16 +7,16 @@ use serde_json::Value;
 
 /// Wrong queries, and a part of what each is answered.
 const WRONG: [(&str, &str); 10] = [
-    ("currency=GBP", "currency reads USD or EUR, got \"GBP\""),
-    ("currency=", "currency reads USD or EUR"),
+    ("currency=GBP", "invalid currency \"GBP\": expected USD or EUR"),
+    ("currency=", "invalid currency \"\": expected USD or EUR"),
     ("since=yesterday", "since reads RFC 3339 (2026-11-20T09:20:31Z), Unix seconds"),
     ("since=-5", "got \"-5\""),
     ("since_date=2026-13-01T00:00:00Z", "got \"2026-13-01T00:00:00Z\""),
     ("start_timedate=", "got \"\""),
-    ("after=abc", "after reads the id of an update (1795166431075), got \"abc\""),
-    ("since=0&after=1", "since and after exclude each other, got since=\"0\" and after=\"1\""),
+    ("after=abc", "invalid after \"abc\": expected the id of an update such as 1795166431075"),
+    ("since=0&after=1", "conflicting since=\"0\" and after=\"1\": expected since or after, not both"),
     ("format=xml", "format reads timedate, timestamp or full, got \"xml\""),
-    ("curency=EUR", "there is no parameter \"curency\""),
+    ("curency=EUR", "unknown parameter \"curency\""),
 ];
 
 #[tokio::test]
@@ -44,10 +44,10 @@ async fn errors_are_problem_details() {
     let client = http();
     let url = |path: &str| format!("http://{}{path}", replica.address);
     for (request, status, said) in [
-        (client.get(url("/nothing")), 404, "there is no /nothing, only /, "),
-        (client.post(url("/v1/prices")), 405, "this path reads GET and HEAD, got POST"),
-        (client.get(url("/v1/ws")), 426, "this is a WebSocket: connect with ws:// or wss://"),
-        (client.get(url("/v1/prices?limit=x")), 400, "limit reads a number from 1 to 100000, got \"x\""),
+        (client.get(url("/nothing")), 404, "unknown path /nothing: expected /, "),
+        (client.post(url("/v1/prices")), 405, "unsupported method POST: expected GET or HEAD"),
+        (client.get(url("/v1/ws")), 426, "missing upgrade: this path is a WebSocket, connect with ws:// or wss://"),
+        (client.get(url("/v1/prices?limit=x")), 400, "invalid limit \"x\": expected a number from 1 to 100000"),
     ] {
         let response = soon("an answer", request.send()).await.unwrap();
         assert_eq!(response.status().as_u16(), status);

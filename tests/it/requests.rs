@@ -169,7 +169,7 @@ async fn what_is_refused_is_refused_the_same_however_it_comes() {
         for (path, status, says) in [
             ("/v1/prices/stream?currency=GBP", "400 Bad Request", "GBP"),
             ("/v1/ws?since=yesterday", "400 Bad Request", "yesterday"),
-            ("/v1/ws", "426 Upgrade Required", "this is a WebSocket"),
+            ("/v1/ws", "426 Upgrade Required", "this path is a WebSocket"),
         ] {
             let mut line = Line::request(&replica, way, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
             let head = line.head().await;

@@ -79,7 +79,7 @@ async fn a_wrong_last_event_id_or_parameter_is_named() {
             .text()
             .await
             .unwrap()
-            .contains(r#"Last-Event-ID reads the id of an update (1795166431075), got \"yesterday\""#)
+            .contains(r#"invalid Last-Event-ID \"yesterday\": expected the id of an update such as 1795166431075"#)
     );
     let (status, body) = replica.get("/v1/prices/stream?currency=GBP").await;
     assert!(status == 400 && body.contains("GBP"), "{body}");
@@ -197,7 +197,7 @@ async fn a_page_of_another_origin_may_read_that_there_is_no_place_for_it() {
             let (status, events) = refused(Method::GET, "text/event-stream").await;
             assert!(status == 200 && events.contains("event: goodbye\ndata: "), "{status} {events}");
             let (status, problem) = refused(Method::GET, "*/*").await;
-            assert!(status == 503 && problem.contains("all the connections that it takes"), "{status} {problem}");
+            assert!(status == 503 && problem.contains("reached its connection limit"), "{status} {problem}");
             // What a browser asks first, where a page wants to send more than a plain request has.
             assert_eq!(refused(Method::OPTIONS, "*/*").await.0, 200);
         }

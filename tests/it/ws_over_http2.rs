@@ -67,9 +67,15 @@ async fn what_is_no_handshake_is_refused_in_the_words_of_the_other_doors() {
     let own = format!("http://{}", replica.address);
     for (protocol, path, headers, expected, said) in [
         ("websocket", "/v1/ws?sinse=0", &[version][..], 400, "sinse"),
-        ("websocket", "/v1/ws", &[], 426, "Sec-WebSocket-Version reads 13, got none"),
-        ("websocket", "/ws", &[("sec-websocket-version", "8")], 426, r#"Sec-WebSocket-Version reads 13, got \"8\""#),
-        ("connect-udp", "/v1/ws", &[version], 501, ":protocol reads websocket"),
+        ("websocket", "/v1/ws", &[], 426, "missing Sec-WebSocket-Version: expected 13"),
+        (
+            "websocket",
+            "/ws",
+            &[("sec-websocket-version", "8")],
+            426,
+            r#"invalid Sec-WebSocket-Version \"8\": expected 13"#,
+        ),
+        ("connect-udp", "/v1/ws", &[version], 501, "expected websocket"),
         ("websocket", "/v1/ws", &[version, ("origin", "http://elsewhere.example")], 403, "BTCFEED_CORS_ORIGINS"),
         ("websocket", "/v1/prices", &[version], 405, "GET"),
         ("websocket", "/v2/ws", &[version], 404, "/v2/ws"),
@@ -187,7 +193,7 @@ async fn a_websocket_is_a_client_for_as_long_as_it_lives_however_it_ends() {
     }
     let refused = async |http2: &mut Http2| http2.try_websocket("/v1/ws").await.err();
     let (status, problem) = refused(&mut http2).await.expect("there is no place");
-    assert!(status == 503 && problem.contains("all the connections that it takes"), "{status} {problem}");
+    assert!(status == 503 && problem.contains("reached its connection limit"), "{status} {problem}");
     assert_eq!(replica.get("/v1/prices/latest").await.0, 503, "nor is there one for others");
     // One says goodbye, one is dropped.
     let mut polite = clients.pop().unwrap();

@@ -12,35 +12,35 @@ use tonic::Status;
 use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
-/// The service's full name.
+/// Full name of the service.
 pub(crate) const SERVICE: &str = "btcfeed.v1.PriceFeed";
-/// The longest request message.
+/// Longest request message.
 pub(super) const REQUEST_BYTES: usize = 4096;
 
-/// Whether a request is gRPC with protobuf messages (not gRPC-Web).
+/// Returns whether a request is gRPC with protobuf messages (not gRPC-Web).
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(kind.as_str(), "application/grpc" | "application/grpc+proto")
 }
 
-/// An answer that is nothing but a status: it stands in the head (HTTP 200), where clients of gRPC look for it.
+/// Returns a response that is only a status. It is in the head (HTTP 200), where gRPC clients look for it.
 pub(crate) fn refused(status: Status) -> Response {
     status.into_http::<Body>()
 }
 
-/// What a request gets whose path is no method.
+/// Returns the response to a request whose path is no method.
 pub(crate) fn unknown_method(path: &str) -> Response {
     let methods = format!("/{SERVICE}/Subscribe, GetLatest and ListPrices, health and reflection");
-    refused(Status::unimplemented(format!("there is no {path}, only {methods}")))
+    refused(Status::unimplemented(format!("unknown method {path}: expected {methods}")))
 }
 
-/// The hub, once it has the history.
+/// Returns the hub if it has read the history.
 pub(super) fn primed_hub(state: &ApiState) -> Result<&Hub, Status> {
     state.primed_hub().map_err(|problem| Status::unavailable(problem.detail()))
 }
 
-/// Answers one message with one.
+/// Answers one message with one message.
 pub(super) async fn unary<Q, A, F>(request: Request, mut answer: impl FnMut(Q) -> F + Send) -> Response
 where
     Q: Message + Default + 'static,

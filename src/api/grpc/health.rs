@@ -1,5 +1,4 @@
-//! `grpc.health.v1`: what `/readyz` says, for those who ask in gRPC. A replica serves once it has read the history, until it
-//! is told to stop.
+//! `grpc.health.v1`: the counterpart of `/readyz`. A replica serves from the first read of the history until it stops.
 
 use super::call::SERVICE;
 use crate::api::state::ApiState;
@@ -12,7 +11,7 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
 pub(crate) struct Health(pub(crate) Arc<ApiState>);
 
-/// One who watches.
+/// A client that watches the health.
 struct Watcher {
     state: Arc<ApiState>,
     known: bool,
@@ -20,7 +19,7 @@ struct Watcher {
     _stream: Option<StreamGuard>,
 }
 
-/// The whole server is asked for by no name.
+/// Returns whether a service is known. The empty name means the whole server.
 fn is_known(service: &str) -> bool {
     ["", SERVICE].contains(&service)
 }
@@ -42,7 +41,7 @@ impl health_server::Health for Health {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if !is_known(&service) {
-            return Err(Status::not_found(format!("there is no service {service:?}, only {SERVICE:?} and \"\"")));
+            return Err(Status::not_found(format!("unknown service {service:?}: expected {SERVICE:?} or \"\"")));
         }
         Ok(Response::new(message(serving(&self.0))))
     }
@@ -58,11 +57,11 @@ impl health_server::Health for Health {
 }
 
 impl Watcher {
-    /// The status when it is another one; at the end, that the client should ask elsewhere.
+    /// Returns the status when it has changed, and at the end that the client should ask elsewhere.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watcher)> {
         let state = self.state.clone();
         loop {
-            // An unknown service may come to be known; a stream is not ended for it.
+            // An unknown service may become known, so it does not end the stream.
             let status = if self.known { serving(&state) } else { ServingStatus::ServiceUnknown };
             if self.told != Some(status) {
                 self.told = Some(status);

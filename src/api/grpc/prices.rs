@@ -1,4 +1,4 @@
-//! `GetLatest` and `ListPrices`: the same as `GET /v1/prices/latest` and `GET /v1/prices`.
+//! `GetLatest` and `ListPrices`: the counterparts of `GET /v1/prices/latest` and `GET /v1/prices`.
 
 use super::call::{primed_hub, unary};
 use super::request::Fields;
@@ -15,7 +15,7 @@ use std::num::ParseIntError;
 use std::sync::Arc;
 use tonic::Status;
 
-/// The most entries in one answer: clients take 4 MiB if nobody told them to take more.
+/// Most entries of a response: gRPC clients accept 4 MiB by default.
 const PAGE: usize = 1000;
 
 pub(crate) async fn get_latest(State(state): State<Arc<ApiState>>, request: Request) -> Response {
@@ -35,16 +35,16 @@ fn latest(state: &ApiState, request: &pb::GetLatestRequest) -> Result<pb::GetLat
     Ok(pb::GetLatestResponse { tick: proto::tick(&entry, currencies) })
 }
 
-/// A `ListPricesResponse` whose entries are encoded already: over the wire a message in a message is bytes.
+/// `ListPricesResponse` whose entries are encoded already: in protobuf, a nested message is bytes.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Page {
+struct EncodedPage {
     #[prost(bytes = "bytes", repeated, tag = "1")]
     entries: Vec<Bytes>,
     #[prost(string, tag = "2")]
     next_page_token: String,
 }
 
-async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<Page, Status> {
+async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<EncodedPage, Status> {
     use pb::list_prices_request::Start as Asked;
     let mut fields = Fields::default();
     let currencies = fields.currencies(&request.currencies, state.currencies);
@@ -60,7 +60,10 @@ async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<Pa
         Err(_) => {
             fields.mistake(
                 "page_size",
-                format!("page_size reads 0 or more, of which {PAGE} are given at most, got {}", request.page_size),
+                format!(
+                    "invalid page_size {}: expected 0 or more, of which at most {PAGE} are returned",
+                    request.page_size
+                ),
             );
             PAGE
         }
@@ -69,7 +72,7 @@ async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<Pa
         "" => start,
         token => token.parse().map(TickId::from_ms).map_or_else(
             |_: ParseIntError| {
-                let mistake = format!("page_token reads the next_page_token of an answer, got {token:?}");
+                let mistake = format!("invalid page_token {token:?}: expected the next_page_token of a response");
                 fields.mistake("page_token", mistake);
                 start
             },
@@ -84,5 +87,5 @@ async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<Pa
     let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now"))?;
     let encoded = session.loaded(&entries);
     let next_page_token = if entries.len() == size { session.cursor().to_string() } else { String::new() };
-    Ok(Page { entries: encoded.into_iter().flat_map(grpc::messages).collect(), next_page_token })
+    Ok(EncodedPage { entries: encoded.into_iter().flat_map(grpc::messages).collect(), next_page_token })
 }

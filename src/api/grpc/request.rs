@@ -1,4 +1,4 @@
-//! The fields of a request, each wrong value named with what is allowed, and the limits in its head.
+//! Fields of a request, and the deadline and encoding in its head. Every wrong value is named with what is expected.
 
 use crate::api::query::SupportedCurrencies;
 use crate::session::{EVERY, REPLAY_LIMIT, every_range};
@@ -10,11 +10,14 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-/// The most mistakes that are told at once, and the most characters of each.
+/// Most mistakes in one status, and most characters of each.
 const MOST_MISTAKES: usize = 8;
 const MISTAKE_CHARACTERS: usize = 160;
 
-/// How long a client will wait for its answer, if it says so (`grpc-timeout`: eight digits at most, and a unit).
+/// Returns how long the client waits, if it says so (`grpc-timeout`: up to eight digits and a unit).
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
 pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
     let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
@@ -35,84 +38,96 @@ pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> 
     match read() {
         Some(deadline) => Ok(Some(deadline)),
         None => Err(Status::invalid_argument(format!(
-            "grpc-timeout reads up to eight digits and one of H, M, S, m, u, n (5S), got {text:?}"
+            "invalid grpc-timeout {text:?}: expected up to eight digits and one of H, M, S, m, u, n, such as 5S"
         ))),
     }
 }
 
-/// Refuses a request whose message is compressed, and says what is read.
+/// Checks that the message is not compressed.
+///
+/// # Errors
+/// `UNIMPLEMENTED`, with the encodings that are supported, as the gRPC compression specification demands.
 pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
     match headers.get("grpc-encoding").map(|value| value.to_str().unwrap_or_default()) {
         None | Some("identity") => Ok(()),
         Some(other) => {
-            let mut status = Status::unimplemented(format!("grpc-encoding reads identity, got {other:?}"));
+            let mut status = Status::unimplemented(format!("unsupported grpc-encoding {other:?}: expected identity"));
             status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
             Err(status)
         }
     }
 }
 
-/// Fields, read one by one; every mistake is kept, so that all are told at once.
+/// Reader of fields. Every mistake is kept, so that all are reported at once.
 #[derive(Default)]
 pub(crate) struct Fields {
     mistakes: Vec<FieldViolation>,
 }
 
 impl Fields {
+    /// Notes what is wrong with a field.
     pub(crate) fn mistake(&mut self, field: &str, description: impl Into<String>) {
-        // The trailers of an answer have a bound, and a client that cannot read them would come back for ever.
+        // Trailers have a bound, and a client that cannot read them would retry without end.
         if self.mistakes.len() < MOST_MISTAKES {
             let description: String = description.into().chars().take(MISTAKE_CHARACTERS).collect();
             self.mistakes.push(FieldViolation::new(field, description));
         }
     }
 
-    pub(crate) fn currencies(&mut self, codes: &[String], offer: SupportedCurrencies) -> Currencies {
+    /// Reads the currencies. None means the default.
+    pub(crate) fn currencies(&mut self, codes: &[String], supported: SupportedCurrencies) -> Currencies {
         if codes.is_empty() {
-            return offer.default.into();
+            return supported.default.into();
         }
-        let served = offer.currencies;
+        let served = supported.currencies;
         let mut chosen = Vec::new();
         for (place, code) in codes.iter().enumerate() {
             match code.parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {
                 Some(currency) => chosen.push(currency),
                 None => {
-                    self.mistake(&format!("currencies[{place}]"), format!("a currency reads {served}, got {code:?}"));
+                    self.mistake(
+                        &format!("currencies[{place}]"),
+                        format!("invalid currency {code:?}: expected {served}"),
+                    );
                 }
             }
         }
         chosen.into_iter().collect()
     }
 
+    /// Reads a point in time.
     pub(crate) fn moment(&mut self, field: &str, moment: Timestamp) -> TickId {
         TickId::from_moment(moment.seconds, moment.nanos).unwrap_or_else(|| {
             let Timestamp { seconds, nanos } = moment;
-            let allowed = format!("{field} reads a moment from 1970-01-01T00:00:00Z to 9999-12-30T22:00:00Z");
-            self.mistake(field, format!("{allowed}, got {seconds} s and {nanos} ns"));
+            let expected = "expected a time from 1970-01-01T00:00:00Z to 9999-12-30T22:00:00Z";
+            self.mistake(field, format!("invalid {field} {seconds} s and {nanos} ns: {expected}"));
             TickId::ZERO
         })
     }
 
-    /// How far apart updates are to be.
+    /// Reads the period between updates.
     pub(crate) fn every(&mut self, every: prost_types::Duration) -> Option<Duration> {
         let read = Duration::try_from(every).ok().filter(|every| EVERY.contains(every));
         if read.is_none() {
             let prost_types::Duration { seconds, nanos } = every;
-            self.mistake("every", format!("every reads {}, got {seconds} s and {nanos} ns", every_range()));
+            self.mistake("every", format!("invalid every {seconds} s and {nanos} ns: expected {}", every_range()));
         }
         read
     }
 
-    /// The most ticks to replay.
+    /// Reads the most ticks to replay.
     pub(crate) fn limit(&mut self, limit: u32) -> Option<usize> {
         let read = usize::try_from(limit).ok().filter(|limit| REPLAY_LIMIT.contains(limit));
         if read.is_none() {
-            self.mistake("limit", format!("limit reads a number up to {}, got {limit}", REPLAY_LIMIT.end()));
+            self.mistake("limit", format!("invalid limit {limit}: expected a number up to {}", REPLAY_LIMIT.end()));
         }
         read
     }
 
-    /// Refuses whatever was wrong.
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` with every mistake.
     pub(crate) fn finish(self) -> Result<(), Status> {
         if self.mistakes.is_empty() {
             return Ok(());
@@ -130,7 +145,7 @@ mod tests {
     const BOTH: SupportedCurrencies = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
 
     #[test]
-    fn a_deadline_is_read_in_every_unit() {
+    fn deadline_is_read_in_every_unit() {
         let read = |text: &str| {
             let headers = HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]);
             deadline(&headers).map_err(|status| status.message().to_owned())
@@ -149,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_compressed_is_refused_with_what_is_read() {
+    fn compressed_requests_are_refused() {
         let of = |encoding: &str| {
             uncompressed(&HeaderMap::from_iter([("grpc-encoding".parse().unwrap(), encoding.parse().unwrap())]))
         };
@@ -160,14 +175,14 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_at_once_with_the_name_of_its_field() {
+    fn mistakes_are_reported_by_field() {
         let mut fields = Fields::default();
         let chosen = fields.currencies(&["eur".to_owned(), "GBP".to_owned()], BOTH);
         assert_eq!(chosen, Currency::Eur.into());
         fields.moment("since", Timestamp { seconds: -1, nanos: 0 });
         let status = fields.finish().unwrap_err();
         assert_eq!(status.code(), Code::InvalidArgument);
-        assert!(status.message().contains(r#"a currency reads USD or EUR, got "GBP""#), "{}", status.message());
+        assert!(status.message().contains(r#"invalid currency "GBP": expected USD or EUR"#), "{}", status.message());
         let details = status.get_error_details();
         let fields: Vec<_> =
             details.bad_request().unwrap().field_violations.iter().map(|mistake| mistake.field.as_str()).collect();
@@ -175,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_to_choose() {
+    fn currencies_have_a_default() {
         let mut fields = Fields::default();
         assert_eq!(fields.currencies(&[], BOTH), Currency::Usd.into());
         fields.finish().unwrap();

@@ -1,5 +1,5 @@
-//! `Subscribe`: the rules of every stream ([`Session`](crate::session::Session)), as gRPC messages. What the hub has encoded goes into the answer's
-//! body as it is; only a replay, which is many messages at once, is put together first, since each piece is a frame.
+//! `Subscribe`: the rules of every stream ([`Session`](crate::session::Session)) in gRPC messages. What the hub has encoded goes into the
+//! body unchanged. Only a replay, which is many messages at once, is copied together first, since each piece becomes a frame.
 
 use super::call::{REQUEST_BYTES, refused};
 use super::request::Fields;
@@ -44,11 +44,11 @@ pub(crate) async fn subscribe(
     }
 }
 
-/// The one message of the request.
+/// Reads the only message of the request.
 async fn read(request: Request) -> Result<pb::SubscribeRequest, Status> {
     let decoder = ProstCodec::<pb::SubscribeResponse, pb::SubscribeRequest>::default().decoder();
     let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(REQUEST_BYTES));
-    messages.message().await?.ok_or_else(|| Status::invalid_argument("Subscribe reads a SubscribeRequest, got none"))
+    messages.message().await?.ok_or_else(|| Status::invalid_argument("missing request: expected one SubscribeRequest"))
 }
 
 async fn open(state: Arc<ApiState>, permit: &Permit, request: Request) -> Result<Updates, Status> {
@@ -81,15 +81,15 @@ fn subscription(request: &pb::SubscribeRequest, offer: SupportedCurrencies) -> R
     Ok(subscription)
 }
 
-/// The most bytes that are put together for one client alone, and wait with it if it takes nothing.
+/// Most bytes that are copied together for one client, and that wait if it reads nothing.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// The messages of one client, and at the end its status.
+/// Body of one client's response: its messages, and at the end the status.
 struct Updates {
     turns: BoxStream<'static, Output>,
-    /// What is to be sent first.
+    /// Messages to be sent first.
     pending: VecDeque<Bytes>,
-    /// Whether the status was told.
+    /// Whether the status has been sent.
     ended: bool,
     _open: StreamGuard,
 }
@@ -111,14 +111,14 @@ impl http_body::Body for Updates {
                     self.pending = updates.into();
                     continue;
                 }
-                // Its client's library answers pings.
+                // HTTP/2 has pings of its own.
                 Some(Output::Heartbeat) => continue,
                 Some(Output::Close(reason)) => Status::new(Code::from_i32(reason.grpc_code()), reason.message()),
-                None => Status::internal("the stream is over"),
+                None => Status::internal("the stream ended"),
             };
             self.ended = true;
             let mut trailers = HeaderMap::new();
-            // A code and an ASCII text always can be written.
+            // A code and an ASCII text can always be written.
             status.add_header(&mut trailers).ok();
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
@@ -130,7 +130,7 @@ impl http_body::Body for Updates {
     }
 }
 
-/// What is next, shared with everybody else as it is if it is long or alone; else several in one, for each piece is a frame.
+/// Returns the next piece: a message that is long or alone unchanged, otherwise several messages in one piece.
 fn next_piece(pending: &mut VecDeque<Bytes>) -> Option<Bytes> {
     let first = pending.pop_front()?;
     let fits = |len: usize, next: &Bytes| len + next.len() <= PIECE_BYTES;
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_messages_are_put_together_and_long_ones_stay_shared() {
+    fn short_messages_are_joined_and_long_ones_shared() {
         let bytes = |len: usize| Bytes::from(vec![0; len]);
         let long = bytes(2 * PIECE_BYTES);
         let mut pending: VecDeque<_> = [vec![bytes(100); 300], vec![long.clone(), bytes(5)]].concat().into();

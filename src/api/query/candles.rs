@@ -1,4 +1,4 @@
-//! The query of the candles.
+//! Query of the candles.
 
 use super::reader::{QueryReader, SupportedCurrencies};
 use crate::api::negotiate::Media;
@@ -8,24 +8,28 @@ use crate::session::Start;
 use crate::tick::TickId;
 use std::ops::RangeInclusive;
 
-/// Which candles, and what the answer is written as, if the query says so.
+/// Range of candles, and the media type if the query names one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CandlesQuery {
     pub(crate) range: Range,
     pub(crate) media: Option<Media>,
 }
 
-/// The most candles in one answer, and how many there are where nobody says: a day of minutes.
+/// Most candles of a response, and the default: a day of minutes.
 const LIMIT: RangeInclusive<usize> = 1..=10_000;
 const DEFAULT_LIMIT: usize = 1440;
 
 impl CandlesQuery {
-    pub(crate) fn read(query: &str, offer: SupportedCurrencies) -> Result<CandlesQuery, Problem> {
+    /// Reads the query.
+    ///
+    /// # Errors
+    /// 400 with every mistake.
+    pub(crate) fn read(query: &str, supported: SupportedCurrencies) -> Result<CandlesQuery, Problem> {
         let mut query = QueryReader::new(query);
         let interval = query.one(&["interval"], |text| text.parse().map_err(|error| format!("{error}")));
-        let currencies = query.currencies(offer);
+        let currencies = query.currencies(supported);
         let media = query.one(&["format"], |text| {
-            Media::named(text).ok_or_else(|| format!("format reads json, ndjson or csv, got {text:?}"))
+            Media::named(text).ok_or_else(|| format!("invalid format {text:?}: expected json, ndjson or csv"))
         });
         let after = match query.start() {
             Start::Latest => TickId::ZERO,
@@ -50,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_query_it_is_the_first_day_of_minutes_in_dollars() {
+    fn default_is_the_first_day_of_minutes_in_dollars() {
         let expected = Range {
             interval: Interval::Minute,
             currencies: Currency::Usd.into(),
@@ -62,20 +66,20 @@ mod tests {
     }
 
     #[test]
-    fn a_candle_that_begins_at_since_is_in_and_at_after_is_not() {
+    fn since_includes_its_candle_and_after_does_not() {
         assert_eq!(read("since=1795166400").unwrap().range.after.ms(), 1_795_166_399_999);
         assert_eq!(read("after=1795166400000").unwrap().range.after.ms(), 1_795_166_400_000);
     }
 
     #[test]
-    fn every_mistake_is_named_with_what_is_allowed() {
+    fn mistakes_name_value_and_expectation() {
         for (query, expected) in [
-            ("interval=2m", r#"interval reads 1m, 5m or 1h, got "2m""#),
-            ("format=full", r#"format reads json, ndjson or csv, got "full""#),
-            ("limit=10001", r#"limit reads a number from 1 to 10000, got "10001""#),
+            ("interval=2m", r#""2m""#),
+            ("format=full", r#"invalid format "full": expected json, ndjson or csv"#),
+            ("limit=10001", r#"invalid limit "10001": expected a number from 1 to 10000"#),
             (
                 "from=1",
-                r#"there is no parameter "from", only interval, currency, currencies, since, since_date, start_timedate, until, after, limit, format"#,
+                r#"unknown parameter "from": expected interval, currency, currencies, since, since_date, start_timedate, until, after, limit, format"#,
             ),
         ] {
             let detail = read(query).expect_err(query);

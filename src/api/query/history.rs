@@ -1,4 +1,4 @@
-//! The query of the history.
+//! Query of the history.
 
 use super::reader::{QueryReader, SupportedCurrencies};
 use crate::api::negotiate::Media;
@@ -8,28 +8,32 @@ use crate::session::Start;
 use crate::tick::{Currencies, TickId};
 use std::ops::RangeInclusive;
 
-/// A part of the history, and what it is to look like.
+/// Part of the history, and its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HistoryQuery {
     pub(crate) currencies: Currencies,
     pub(crate) format: Format,
-    /// What it is written as, if the query says so.
+    /// Media type, if the query names one.
     pub(crate) media: Option<Media>,
     pub(crate) start: Start,
-    /// The last moment.
+    /// End of the part.
     pub(crate) until: TickId,
-    /// The most entries.
+    /// Most entries of the response.
     pub(crate) limit: usize,
 }
 
-/// The most entries in one answer, and how many there are where nobody says.
+/// Most entries of a response, and the default.
 const LIMIT: RangeInclusive<usize> = 1..=100_000;
 const DEFAULT_LIMIT: usize = 1000;
 
 impl HistoryQuery {
-    pub(crate) fn read(query: &str, default: Format, offer: SupportedCurrencies) -> Result<HistoryQuery, Problem> {
+    /// Reads the query.
+    ///
+    /// # Errors
+    /// 400 with every mistake.
+    pub(crate) fn read(query: &str, default: Format, supported: SupportedCurrencies) -> Result<HistoryQuery, Problem> {
         let mut query = QueryReader::new(query);
-        let currencies = query.currencies(offer);
+        let currencies = query.currencies(supported);
         let (format, media) = query.format_and_media(default);
         let start = match query.start() {
             Start::Latest => Start::Since(TickId::ZERO),
@@ -42,7 +46,7 @@ impl HistoryQuery {
 }
 
 impl QueryReader<'_> {
-    /// `format` names what an update looks like, what the answer is written as, or both: repeated or with a comma.
+    /// Reads `format`, which names the format of updates, the media type, or both: repeated or separated by a comma.
     fn format_and_media(&mut self, default: Format) -> (Format, Option<Media>) {
         let (mut format, mut media) = (None, None);
         let values = self.all(&["format"]);
@@ -51,14 +55,13 @@ impl QueryReader<'_> {
                 (Ok(new), _) => format.replace(new).filter(|old| *old != new).map(Format::name),
                 (_, Some(new)) => media.replace(new).filter(|old| *old != new).map(Media::name),
                 _ => {
-                    let mistake =
-                        "format reads one of timedate, timestamp, full, one of json, ndjson, csv, or one of each";
-                    self.mistakes.push(format!("{mistake}, got {word:?}"));
+                    let expected = "one of timedate, timestamp, full, one of json, ndjson, csv, or one of each";
+                    self.mistakes.push(format!("invalid format {word:?}: expected {expected}"));
                     continue;
                 }
             };
             if let Some(before) = before {
-                self.mistakes.push(format!("format cannot be both {before} and {word}"));
+                self.mistakes.push(format!("conflicting format {before} and {word}: expected one of them"));
             }
         }
         (format.unwrap_or(default), media)
@@ -76,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_has_an_end_and_a_limit() {
+    fn history_has_an_end_and_a_limit() {
         let query = read("since=0&until=1795166431&limit=7").unwrap();
         assert_eq!((query.until.ms(), query.limit), (1_795_166_431_000, 7));
         for query in ["limit=0", "limit=100001", "limit=many", "until=soon"] {
@@ -99,10 +102,13 @@ mod tests {
             assert_eq!((read.format, read.media), (format, media), "{query}");
         }
         let cases = [
-            ("format=xml", r#"one of json, ndjson, csv, or one of each, got "xml""#),
-            ("format=", r#"got """#),
-            ("format=full,timedate", "format cannot be both full and timedate"),
-            ("format=csv&format=json", "format cannot be both csv and json"),
+            (
+                "format=xml",
+                r#"invalid format "xml": expected one of timedate, timestamp, full, one of json, ndjson, csv, or one of each"#,
+            ),
+            ("format=", r#"invalid format """#),
+            ("format=full,timedate", "conflicting format full and timedate: expected one of them"),
+            ("format=csv&format=json", "conflicting format csv and json: expected one of them"),
         ];
         for (query, expected) in cases {
             let detail = read(query).expect_err(query);

@@ -9,15 +9,15 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// What clients can choose from.
+/// Currencies that clients can choose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SupportedCurrencies {
     pub(crate) currencies: Currencies,
-    /// What those get who choose none.
+    /// Currency of clients that choose none.
     pub(crate) default: Currency,
 }
 
-/// The names that mean `currency`, and those that mean `since`.
+/// Names of the parameters `currency` and `since`.
 const CURRENCY: [&str; 2] = ["currency", "currencies"];
 pub(crate) const SINCE: [&str; 3] = ["since", "since_date", "start_timedate"];
 pub(super) const ID_EXAMPLE: &str = "1795166431075";
@@ -26,7 +26,7 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
     digits.and_then(|text| text.parse().ok()).map(TickId::from_ms)
 }
 
-/// Parameters, taken out one by one; every mistake is kept, so that all are told at once.
+/// Parameters of a query that have not been read yet, and the mistakes so far.
 pub(super) struct QueryReader<'a> {
     parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     pub(super) mistakes: Vec<String>,
@@ -37,13 +37,13 @@ impl<'a> QueryReader<'a> {
         QueryReader { parameters: form_urlencoded::parse(query.as_bytes()).collect(), mistakes: Vec::new() }
     }
 
-    /// The values of a parameter, by any of its names.
+    /// Returns the values of a parameter under any of its names.
     pub(super) fn all(&mut self, names: &[&str]) -> Vec<Cow<'a, str>> {
         let taken = self.parameters.extract_if(.., |(name, _)| names.contains(&&**name));
         taken.map(|(_, value)| value).collect()
     }
 
-    /// The value of a parameter that may stand once at most, by any of its names.
+    /// Returns the value of a parameter that may be given once at most, under any of its names.
     pub(super) fn one<T>(&mut self, names: &[&str], read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let values = self.all(names);
         let mistake = match &values[..] {
@@ -53,10 +53,9 @@ impl<'a> QueryReader<'a> {
                 Err(mistake) => mistake,
             },
             [..] => {
-                let what =
-                    if names.len() == 1 { names.concat() } else { format!("one of {}", join_list(names, "and")) };
+                let what = join_list(names, "or");
                 let quoted: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
-                format!("{what} may stand once, got {}", join_list(&quoted, "and"))
+                format!("repeated {what} {}: expected one value", join_list(&quoted, "and"))
             }
         };
         self.mistakes.push(mistake);
@@ -71,11 +70,12 @@ impl<'a> QueryReader<'a> {
         let both = self.contradiction();
         let since = self.one(&SINCE, |text| TickId::parse_moment("since", text).map_err(|error| error.to_string()));
         let after = self.one(&["after"], |text| {
-            parse_id(text).ok_or_else(|| format!("after reads the id of an update ({ID_EXAMPLE}), got {text:?}"))
+            parse_id(text)
+                .ok_or_else(|| format!("invalid after {text:?}: expected the id of an update such as {ID_EXAMPLE}"))
         });
         match (since, after) {
             (Some(_), Some(_)) => {
-                self.mistakes.push(format!("since and after exclude each other, got {both}"));
+                self.mistakes.push(format!("conflicting {both}: expected since or after, not both"));
                 Start::Latest
             }
             (Some(moment), None) => Start::Since(moment),
@@ -84,14 +84,14 @@ impl<'a> QueryReader<'a> {
         }
     }
 
-    /// Every word that says where to begin, as it was given.
+    /// Returns the parameters that say where to begin, as they were given.
     fn contradiction(&self) -> String {
         let begins = |name: &str| name == "after" || SINCE.contains(&name);
         let words = self.parameters.iter().filter(|(name, _)| begins(name));
         join_list(&words.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>(), "and")
     }
 
-    /// The last moment of a part of the history.
+    /// Returns the end of a part of the history.
     pub(super) fn until(&mut self) -> TickId {
         let until = self.one(&["until"], |text| TickId::parse_moment("until", text).map_err(|error| error.to_string()));
         until.unwrap_or(TickId::from_ms(u64::MAX))
@@ -101,7 +101,7 @@ impl<'a> QueryReader<'a> {
         self.one(&["limit"], |text| {
             let limit = text.parse().ok().filter(|limit| allowed.contains(limit));
             limit.ok_or_else(|| {
-                format!("limit reads a number from {} to {}, got {text:?}", allowed.start(), allowed.end())
+                format!("invalid limit {text:?}: expected a number from {} to {}", allowed.start(), allowed.end())
             })
         })
     }
@@ -110,17 +110,17 @@ impl<'a> QueryReader<'a> {
         let on = self.one(&[name], |text| match text {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err(format!("{name} reads true or false, got {text:?}")),
+            _ => Err(format!("invalid {name} {text:?}: expected true or false")),
         });
         on.unwrap_or(false)
     }
 
-    /// A period, in the words of the settings: `500ms`, `30s`, `5m`, `1h`.
+    /// Returns a period such as `500ms`, `30s`, `5m` or `1h`.
     pub(super) fn every(&mut self) -> Option<Duration> {
         self.one(&["every"], |text| {
-            parse_duration(text)
-                .filter(|period| EVERY.contains(period))
-                .ok_or_else(|| format!("every reads {}, as 500ms, 30s, 5m or 1h, got {text:?}", every_range()))
+            parse_duration(text).filter(|period| EVERY.contains(period)).ok_or_else(|| {
+                format!("invalid every {text:?}: expected {} such as 500ms, 30s, 5m or 1h", every_range())
+            })
         })
     }
 
@@ -138,13 +138,16 @@ impl<'a> QueryReader<'a> {
         for code in values.iter().flat_map(|value| value.split(',')) {
             match code.trim().parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {
                 Some(currency) => chosen.push(currency),
-                None => self.mistakes.push(format!("currency reads {served}, got {code:?}")),
+                None => self.mistakes.push(format!("invalid currency {code:?}: expected {served}")),
             }
         }
         chosen.into_iter().collect()
     }
 
-    /// Refuses whatever was wrong, and what nobody took: a misspelt name would otherwise be met with silence.
+    /// Ends the reading. Parameters that nobody has read are unknown: a misspelt name must not be ignored.
+    ///
+    /// # Errors
+    /// 400 with every mistake.
     pub(super) fn finish(mut self, known: &[&str]) -> Result<(), Problem> {
         let names = known.iter().flat_map(|name| match *name {
             "currency" => CURRENCY.to_vec(),
@@ -153,7 +156,7 @@ impl<'a> QueryReader<'a> {
         });
         let names = names.collect::<Vec<_>>().join(", ");
         for (name, _) in &self.parameters {
-            self.mistakes.push(format!("there is no parameter {name:?}, only {names}"));
+            self.mistakes.push(format!("unknown parameter {name:?}: expected {names}"));
         }
         if self.mistakes.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.mistakes.join("; "))) }
     }

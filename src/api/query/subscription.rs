@@ -7,14 +7,17 @@ use crate::session::{REPLAY_LIMIT, Start, Subscription, ThrottleOptions};
 use crate::tick::TickId;
 use axum::http::HeaderValue;
 
-/// Reads the query of a stream. `offer` is what there is to choose from.
+/// Reads the query of a stream.
+///
+/// # Errors
+/// 400 with every mistake.
 pub(crate) fn read_subscription(
     query: &str,
     default: Format,
-    offer: SupportedCurrencies,
+    supported: SupportedCurrencies,
 ) -> Result<Subscription, Problem> {
     let mut query = QueryReader::new(query);
-    let mut subscription = query.subscription(default, offer);
+    let mut subscription = query.subscription(default, supported);
     subscription.limit = query.limit(&REPLAY_LIMIT);
     subscription.throttle = ThrottleOptions { changes: query.switch("changes"), every: query.every() };
     subscription.client = query.one(&["client_id"], |text| text.parse().map_err(|error| format!("{error}")));
@@ -24,20 +27,32 @@ pub(crate) fn read_subscription(
     Ok(subscription)
 }
 
-/// Reads the id that an `EventSource` saw last. It sends none before it saw one, and some libraries an empty one.
+/// Reads `Last-Event-ID`. An `EventSource` sends none before it has received an event, and some libraries send an empty one.
+///
+/// # Errors
+/// 400 if it is no id.
 pub(crate) fn read_last_event_id(header: Option<&HeaderValue>) -> Result<Option<TickId>, Problem> {
     let Some(header) = header.filter(|header| !header.is_empty()) else { return Ok(None) };
     let text = String::from_utf8_lossy(header.as_bytes());
     let id = parse_id(text.trim()).map(Some);
     id.ok_or_else(|| {
-        Problem::bad_request(format!("Last-Event-ID reads the id of an update ({ID_EXAMPLE}), got {text:?}"))
+        Problem::bad_request(format!(
+            "invalid Last-Event-ID {text:?}: expected the id of an update such as {ID_EXAMPLE}"
+        ))
     })
 }
 
-/// Reads the query of a request that begins nowhere, for the newest tick.
-pub(crate) fn read_latest(query: &str, default: Format, offer: SupportedCurrencies) -> Result<Subscription, Problem> {
+/// Reads the query of a request for the newest tick.
+///
+/// # Errors
+/// 400 with every mistake.
+pub(crate) fn read_latest(
+    query: &str,
+    default: Format,
+    supported: SupportedCurrencies,
+) -> Result<Subscription, Problem> {
     let mut query = QueryReader::new(query);
-    let (currencies, format) = (query.currencies(offer), query.format(default));
+    let (currencies, format) = (query.currencies(supported), query.format(default));
     query.finish(&["currency", "format"])?;
     Ok(Subscription::new(currencies, format, Start::Latest))
 }
@@ -55,13 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_query_it_is_the_latest_price_in_dollars() {
+    fn default_is_the_latest_price_in_dollars() {
         let expected = Subscription::new(Currency::Usd.into(), Format::Timedate, Start::Latest);
         assert_eq!(read(""), Ok(expected));
     }
 
     #[test]
-    fn every_name_of_a_parameter_means_the_same() {
+    fn alternative_names_mean_the_same() {
         for query in
             ["currency=USD&currency=EUR", "currencies=usd,eur", "currency=EUR&currencies=USD", "currency=USD,%20EUR"]
         {
@@ -79,30 +94,30 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_named_with_what_is_allowed() {
+    fn mistakes_name_value_and_expectation() {
         let cases = [
-            ("currency=GBP", r#"currency reads USD or EUR, got "GBP""#),
-            ("currency=", r#"currency reads USD or EUR, got """#),
-            ("since=yesterday", "since reads RFC 3339"),
-            ("start_timedate=12:00", r#"got "12:00""#),
-            ("since=1&since_date=2", r#"one of since, since_date and start_timedate may stand once, got "1" and "2""#),
-            ("after=1&after=1&after=2", r#"after may stand once, got "1", "1" and "2""#),
-            ("after=-1", r#"after reads the id of an update (1795166431075), got "-1""#),
-            ("after=", "after reads the id"),
-            ("after=99999999999999999999", "after reads the id"),
-            ("since_date=1&after=2", r#"since and after exclude each other, got since_date="1" and after="2""#),
-            ("format=xml", r#"format reads timedate, timestamp or full, got "xml""#),
+            ("currency=GBP", r#"invalid currency "GBP": expected USD or EUR"#),
+            ("currency=", r#"invalid currency "": expected USD or EUR"#),
+            ("since=yesterday", "yesterday"),
+            ("start_timedate=12:00", r#""12:00""#),
+            ("since=1&since_date=2", r#"repeated since, since_date or start_timedate "1" and "2": expected one value"#),
+            ("after=1&after=1&after=2", r#"repeated after "1", "1" and "2": expected one value"#),
+            ("after=-1", r#"invalid after "-1": expected the id of an update such as 1795166431075"#),
+            ("after=", r#"invalid after """#),
+            ("after=99999999999999999999", "invalid after"),
+            ("since_date=1&after=2", r#"conflicting since_date="1" and after="2": expected since or after, not both"#),
+            ("format=xml", r#""xml""#),
             (
                 "curency=EUR",
-                r#"there is no parameter "curency", only currency, currencies, since, since_date, start_timedate, after, format, limit"#,
+                r#"unknown parameter "curency": expected currency, currencies, since, since_date, start_timedate, after, format, limit"#,
             ),
-            ("limit=0", r#"limit reads a number from 1 to 10000, got "0""#),
-            ("changes=yes", r#"changes reads true or false, got "yes""#),
-            ("every=0s", "every reads a time from 100ms to 24h"),
-            ("every=30", r#"got "30""#),
-            ("every=-5s", r#"got "-5s""#),
-            ("client_id=a/b", "client_id reads 1 to 64 letters"),
-            ("client_id=", r#"got """#),
+            ("limit=0", r#"invalid limit "0": expected a number from 1 to 10000"#),
+            ("changes=yes", r#"invalid changes "yes": expected true or false"#),
+            ("every=0s", r#"invalid every "0s": expected a duration from 100ms to 24h"#),
+            ("every=30", r#"invalid every "30""#),
+            ("every=-5s", r#"invalid every "-5s""#),
+            ("client_id=a/b", r#"invalid client_id "a/b": expected 1 to 64 letters"#),
+            ("client_id=", r#"invalid client_id """#),
         ];
         for (query, expected) in cases {
             let detail = read(query).expect_err(query);
@@ -113,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn a_currency_that_this_feed_does_not_have_is_refused() {
+    fn currencies_of_other_feeds_are_refused() {
         let problem = read_subscription(
             "currency=EUR",
             Format::Timedate,
             SupportedCurrencies { currencies: Currency::Usd.into(), ..BOTH },
         )
         .unwrap_err();
-        assert_eq!(problem.detail(), r#"currency reads USD, got "EUR""#);
+        assert_eq!(problem.detail(), r#"invalid currency "EUR": expected USD"#);
     }
 }

@@ -33,7 +33,7 @@ use tracing::debug;
 use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
-/// The door. What is described is how it is opened over HTTP/1.
+/// Returns the route. Its description is that of the handshake over HTTP/1.
 pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
     let (schemas, paths, handler) = routes!(connect);
     (schemas, paths, handler.connect(connect))
@@ -62,16 +62,16 @@ pub(crate) async fn connect(
     handoff: Option<Extension<Handoff>>,
     mut request: Request<Body>,
 ) -> Result<Response, Problem> {
-    // The query first, so that a mistake in it can be seen with any HTTP client.
+    // The query comes first, so that a mistake in it can be seen with any HTTP client.
     let query = request.uri().query().unwrap_or_default();
     let subscription = read_subscription(query, Format::Timedate, state.currencies)?;
     if !state.cors.admits(request.uri(), request.headers()) {
-        let detail = "pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)";
+        let detail = "origin not allowed: pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     if request.version() < Version::HTTP_11 {
-        // An HTTP/1.0 client knows of no upgrade (RFC 9110 §7.8).
-        return Err(upgrade_required("a WebSocket reads HTTP/1.1 or HTTP/2"));
+        // HTTP/1.0 has no upgrade (RFC 9110 §7.8).
+        return Err(upgrade_required("unsupported HTTP/1.0: expected HTTP/1.1 or HTTP/2"));
     }
     let answer = match request.extensions().get::<Protocol>() {
         Some(protocol) => {
@@ -91,7 +91,7 @@ pub(crate) async fn connect(
     Ok(answer)
 }
 
-/// The answer to a handshake over HTTP/1.
+/// Returns the response to a handshake over HTTP/1.
 fn switching(accept: HeaderValue) -> Response {
     let headers = [
         (CONNECTION, HeaderValue::from_static("upgrade")),
@@ -102,7 +102,7 @@ fn switching(accept: HeaderValue) -> Response {
 }
 
 async fn serve(state: Arc<ApiState>, upgrade: OnUpgrade, session: Session, permit: Permit, guard: StreamGuard) {
-    let gone = |error: &dyn std::error::Error| debug!(%error, "a WebSocket handshake was not finished");
+    let gone = |error: &dyn std::error::Error| debug!(%error, "WebSocket handshake not finished");
     match upgrade.await.map(raw_socket) {
         Ok(Ok(Ok((stream, early)))) => {
             state.reactor.adopt(stream, StreamProtocol::websocket(), session, permit, Vec::new(), early);
@@ -113,7 +113,7 @@ async fn serve(state: Arc<ApiState>, upgrade: OnUpgrade, session: Session, permi
     }
 }
 
-/// A socket, and what the client sent early.
+/// A socket, and what the client has sent behind its request.
 type Raw = (std::net::TcpStream, Box<[u8]>);
 
 /// Returns the socket under an upgraded connection, or the connection itself if there is more than a socket under it.
@@ -124,19 +124,24 @@ fn raw_socket(upgraded: Upgraded) -> Result<io::Result<Raw>, Upgraded> {
     Ok(socket.into_std().map(|socket| (socket, [&parts.read_buf[..], &buffered].concat().into())))
 }
 
-/// Whether one of a header's words is this.
+/// Returns whether a header contains a token.
 fn has(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
-/// What a header was given as, for a message; a client's header has a bound of its own.
-fn given(headers: &HeaderMap, name: &HeaderName) -> String {
+/// Returns what is wrong with a header, for a message. The length of headers is bounded.
+fn described(headers: &HeaderMap, name: &HeaderName) -> String {
     let values: Vec<_> = headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect();
+    let name = match name.as_str() {
+        "sec-websocket-version" => "Sec-WebSocket-Version",
+        "sec-websocket-key" => "Sec-WebSocket-Key",
+        other => other,
+    };
     if values.is_empty() {
-        "none".to_owned()
+        format!("missing {name}")
     } else {
-        format!("{:?}", String::from_utf8_lossy(&values.join(&b", "[..])))
+        format!("invalid {name} {:?}", String::from_utf8_lossy(&values.join(&b", "[..])))
     }
 }
 
@@ -147,33 +152,33 @@ fn upgrade_required(detail: impl Into<String>) -> Problem {
 
 fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     let known = has(headers, SEC_WEBSOCKET_VERSION, "13");
-    known.then_some(()).ok_or_else(|| {
-        upgrade_required(format!("Sec-WebSocket-Version reads 13, got {}", given(headers, &SEC_WEBSOCKET_VERSION)))
-    })
+    known
+        .then_some(())
+        .ok_or_else(|| upgrade_required(format!("{}: expected 13", described(headers, &SEC_WEBSOCKET_VERSION))))
 }
 
-/// Whether an extended CONNECT is a handshake as RFC 8441 §5 demands it: there are no keys in it.
+/// Checks that an extended CONNECT is a handshake (RFC 8441 §5). It has no keys.
 fn check_connect(protocol: &str, headers: &HeaderMap) -> Result<(), Problem> {
     if protocol != "websocket" {
-        let detail = format!(":protocol reads websocket, got {protocol:?}");
+        let detail = format!("unsupported :protocol {protocol:?}: expected websocket");
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
     }
     check_version(headers)
 }
 
-/// The answer to the client's key, if the request is a handshake as §4.2.1 demands it.
+/// Returns the answer to the client's key if the request is a handshake (RFC 6455 §4.2.1).
 fn accept_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Problem> {
     if method != Method::GET || !has(headers, CONNECTION, "upgrade") || !has(headers, UPGRADE, "websocket") {
-        return Err(upgrade_required("this is a WebSocket: connect with ws:// or wss://"));
+        return Err(upgrade_required("missing upgrade: this path is a WebSocket, connect with ws:// or wss://"));
     }
     check_version(headers)?;
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
-        let given = given(headers, &SEC_WEBSOCKET_KEY);
-        return Err(Problem::bad_request(format!("Sec-WebSocket-Key reads 16 bytes in base64, got {given}")));
+        let key = described(headers, &SEC_WEBSOCKET_KEY);
+        return Err(Problem::bad_request(format!("{key}: expected 16 bytes in base64")));
     }
     HeaderValue::from_str(&derive_accept_key(key))
-        .map_err(|_| Problem::bad_request("Sec-WebSocket-Key cannot be answered"))
+        .map_err(|_| Problem::bad_request("invalid Sec-WebSocket-Key: expected 16 bytes in base64"))
 }
 
 #[cfg(test)]
@@ -197,31 +202,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_handshake_is_named() {
+    fn handshake_errors_name_the_header() {
         for (version, key, detail) in [
-            (&[][..], "", "Sec-WebSocket-Version reads 13, got none"),
-            (&["8", "7"], "", r#"Sec-WebSocket-Version reads 13, got "8, 7""#),
-            (&["13"], "c2hvcnQ=", r#"Sec-WebSocket-Key reads 16 bytes in base64, got "c2hvcnQ=""#),
+            (&[][..], "", "missing Sec-WebSocket-Version: expected 13"),
+            (&["8", "7"], "", r#"invalid Sec-WebSocket-Version "8, 7": expected 13"#),
+            (&["13"], "c2hvcnQ=", r#"invalid Sec-WebSocket-Key "c2hvcnQ=": expected 16 bytes in base64"#),
         ] {
             assert_eq!(handshake(version, key).unwrap_err().detail(), detail);
         }
     }
 
     #[test]
-    fn the_key_of_the_rfc_gets_the_answer_of_the_rfc() {
+    fn accept_key_matches_the_example_of_the_rfc() {
         assert_eq!(answer("dGhlIHNhbXBsZSBub25jZQ==").unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     proptest! {
         /// tungstenite's client takes the answer to its key for right if it is this one.
         #[test]
-        fn every_key_gets_the_answer_that_tungstenite_expects(key in any::<[u8; 16]>()) {
+        fn every_key_gets_the_answer_of_tungstenite(key in any::<[u8; 16]>()) {
             let key = STANDARD.encode(key);
             prop_assert_eq!(answer(&key).unwrap(), derive_accept_key(key.as_bytes()));
         }
 
         #[test]
-        fn what_is_no_key_of_16_bytes_is_refused(
+        fn keys_of_other_lengths_are_refused(
             key in prop_oneof!["[ -~]{0,40}", prop::collection::vec(any::<u8>(), 0..40).prop_map(|key| STANDARD.encode(key))],
         ) {
             prop_assume!(STANDARD.decode(&key).map(|key| key.len()) != Ok(16));

@@ -84,7 +84,7 @@ async fn what_is_no_feed_or_takes_no_such_clients_is_told_at_once() {
         (&[&*nobody][..], 1, "cannot be reached: Connection refused"),
         (&[&nobody, &page], 1, "there is no feed at this address: "),
         (&[&page], 1, "there is no feed at this address: "),
-        (&[&dollars.address, "--currency", "EUR"], 2, "currency reads USD, got \"EUR\""),
+        (&[&dollars.address, "--currency", "EUR"], 2, "invalid currency \"EUR\": expected USD"),
     ] {
         let (ended, result, error) = Load::start(arguments).end().await;
         assert_eq!((ended, &*result), (Some(code), ""), "{error}");
