@@ -8,6 +8,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `problem` | errors as problem details |
+//! | `mistakes` | what is wrong with a request, bounded |
 //! | `negotiate` | JSON, JSON lines or CSV |
 //! | `query` | parameters |
 //! | `caching` | entity tags, lifetimes, links to the next page |
@@ -30,6 +31,7 @@ pub(crate) mod cors;
 pub(crate) mod descriptions;
 pub(crate) mod document;
 pub(crate) mod grpc;
+pub(crate) mod mistakes;
 pub(crate) mod negotiate;
 pub(crate) mod ops;
 pub(crate) mod overload;

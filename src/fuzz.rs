@@ -6,6 +6,7 @@ use crate::api::query::{
 };
 use crate::encode::Format;
 use crate::session::{EVERY, REPLAY_LIMIT};
+use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
@@ -43,13 +44,19 @@ pub fn query(made: &[u8]) {
     if let Ok(header) = HeaderValue::from_bytes(made)
         && let Err(problem) = read_last_event_id(Some(&header))
     {
-        assert!(problem.detail().contains(&format!("invalid Last-Event-ID {query:?}")), "{}", problem.detail());
+        assert!(
+            problem.detail().contains(&format!("invalid Last-Event-ID {:?}", excerpt(&query, 40))),
+            "{}",
+            problem.detail()
+        );
     }
 }
 
 /// Returns whether the detail quotes a name or a value of the query, whole or up to a comma, or names two that conflict.
 fn names_what_it_refuses(query: &str, problem: &Problem) -> bool {
-    let quotes = |word: &str| problem.detail().contains(&format!("{word:?}"));
+    let quotes = |word: &str| {
+        [usize::MAX, 40, 20].iter().any(|max| problem.detail().contains(&format!("{:?}", excerpt(word, *max))))
+    };
     let contradicts = "conflicting format";
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
         quotes(&name) || quotes(&value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()))

@@ -22,6 +22,7 @@ use crate::session::{Bookmarks, Limits, Sessions};
 use crate::shutdown::{CriticalTask, Tasks};
 use crate::site::docs::Docs;
 use crate::site::{docs, page};
+use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
 use anyhow::Context;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
@@ -164,7 +165,10 @@ fn router(state: Arc<ApiState>) -> Router {
     router
         .merge(page::routes())
         .method_not_allowed_fallback(async |method: Method| {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("unsupported method {method}: expected GET or HEAD"))
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("unsupported method {}: expected GET or HEAD", excerpt(method.as_str(), 200)),
+            )
         })
         .fallback(async move |uri: Uri, headers: HeaderMap| {
             if call::is_grpc(&headers) {
@@ -172,7 +176,7 @@ fn router(state: Arc<ApiState>) -> Router {
             }
             Problem::new(
                 StatusCode::NOT_FOUND,
-                format!("unknown path {}: expected /, /btcfeed.js, {paths}", uri.path()),
+                format!("unknown path {}: expected /, /btcfeed.js, {paths}", excerpt(uri.path(), 200)),
             )
             .into_response()
         })

@@ -1,4 +1,4 @@
-//! The text form of durations and lists in settings, parameters and messages.
+//! The text form of durations and lists in settings, parameters and messages, and excerpts of long texts.
 
 use jiff::SignedDuration;
 use std::time::Duration;
@@ -27,9 +27,22 @@ pub fn join_list(words: &[impl AsRef<str>], conjunction: &str) -> String {
     }
 }
 
+/// Returns the first characters of a text, at most `max`. If the text is longer, the last of them is `…`.
+pub fn excerpt(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(max.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn excerpt_marks_what_is_missing() {
+        assert_eq!(["", "ab", "abc", "abcd", "äöüß"].map(|text| excerpt(text, 3)), ["", "ab", "abc", "ab…", "äö…"]);
+    }
 
     #[test]
     fn duration_formats_and_parses_back() {

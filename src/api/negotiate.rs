@@ -1,6 +1,7 @@
 //! Content negotiation: JSON, JSON lines or CSV, by the `format` of the query or otherwise by `Accept` (RFC 9110 §12.5.1).
 
 use crate::api::problem::Problem;
+use crate::text::excerpt;
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 
@@ -75,8 +76,10 @@ impl Media {
             .max_by_key(|media| preference(*media));
         best.ok_or_else(|| {
             let types = Media::ALL.map(Media::essence).join(", ");
-            let detail =
-                format!("invalid Accept {:?}: expected {types} or a range that includes one", values.join(", "));
+            let detail = format!(
+                "invalid Accept {:?}: expected {types} or a range that includes one",
+                excerpt(&values.join(", "), 200)
+            );
             Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
         })
     }

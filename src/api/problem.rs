@@ -5,6 +5,9 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+/// Longest detail in bytes. JSON may double it, and no error response may exceed 4 KiB.
+const MAX_DETAIL_BYTES: usize = 1900;
+
 /// An error for a client.
 #[derive(Debug)]
 pub(crate) struct Problem {
@@ -24,7 +27,9 @@ struct Details<'a> {
 impl Problem {
     /// Reports an error with this status.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
-        Problem { status, detail: detail.into(), headers: Vec::new() }
+        let mut detail = detail.into();
+        detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
+        Problem { status, detail, headers: Vec::new() }
     }
 
     /// Reports a wrong parameter or header.
@@ -60,5 +65,21 @@ impl IntoResponse for Problem {
         let mut response = (status, common, body).into_response();
         response.headers_mut().extend(headers);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::BodyExt;
+
+    #[tokio::test]
+    async fn error_responses_are_at_most_4_kib() {
+        for detail in ["\"".repeat(100_000), "€".repeat(100_000), format!("{:?}", "\\\"\n".repeat(9999))] {
+            let response = Problem::bad_request(detail).into_response();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.len() <= 4096, "{} bytes", body.len());
+            serde_json::from_slice::<serde_json::Value>(&body).unwrap();
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::api::state::ApiState;
 use crate::hub::Hub;
+use crate::text::excerpt;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::HeaderMap;
@@ -32,7 +33,7 @@ pub(crate) fn refused(status: Status) -> Response {
 /// Returns the response to a request whose path is no method.
 pub(crate) fn unknown_method(path: &str) -> Response {
     let methods = format!("/{SERVICE}/Subscribe, GetLatest and ListPrices, health and reflection");
-    refused(Status::unimplemented(format!("unknown method {path}: expected {methods}")))
+    refused(Status::unimplemented(format!("unknown method {}: expected {methods}", excerpt(path, 200))))
 }
 
 /// Returns the hub if it has read the history.

@@ -3,6 +3,7 @@
 use super::call::SERVICE;
 use crate::api::state::ApiState;
 use crate::net::connection_limit::{Permit, StreamGuard};
+use crate::text::excerpt;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -41,7 +42,10 @@ impl health_server::Health for Health {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if !is_known(&service) {
-            return Err(Status::not_found(format!("unknown service {service:?}: expected {SERVICE:?} or \"\"")));
+            return Err(Status::not_found(format!(
+                "unknown service {:?}: expected {SERVICE:?} or \"\"",
+                excerpt(&service, 200)
+            )));
         }
         Ok(Response::new(message(serving(&self.0))))
     }

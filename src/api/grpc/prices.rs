@@ -6,6 +6,7 @@ use crate::api::state::ApiState;
 use crate::encode::proto::{self, pb};
 use crate::encode::{Format, Framing, View};
 use crate::session::{Session, Start};
+use crate::text::excerpt;
 use crate::tick::TickId;
 use crate::wire::grpc;
 use axum::extract::{Request, State};
@@ -72,7 +73,8 @@ async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<En
         "" => start,
         token => token.parse().map(TickId::from_ms).map_or_else(
             |_: ParseIntError| {
-                let mistake = format!("invalid page_token {token:?}: expected the next_page_token of a response");
+                let mistake =
+                    format!("invalid page_token {:?}: expected the next_page_token of a response", excerpt(token, 40));
                 fields.mistake("page_token", mistake);
                 start
             },

@@ -1,7 +1,9 @@
 //! Fields of a request, and the deadline and encoding in its head. Every wrong value is named with what is expected.
 
+use crate::api::mistakes::Mistakes;
 use crate::api::query::SupportedCurrencies;
 use crate::session::{EVERY, REPLAY_LIMIT, every_range};
+use crate::text::excerpt;
 use crate::tick::{Currencies, Currency, TickId};
 use axum::http::HeaderMap;
 use prost_types::Timestamp;
@@ -10,9 +12,14 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-/// Most mistakes in one status, and most characters of each.
-const MOST_MISTAKES: usize = 8;
-const MISTAKE_CHARACTERS: usize = 160;
+/// Most characters of a value in a message.
+const MAX_VALUE_CHARACTERS: usize = 40;
+/// Most fields that a status names. The message of the status names no more either.
+const MAX_VIOLATIONS: usize = 8;
+/// Most characters of a status's message.
+const MAX_MESSAGE_CHARACTERS: usize = 600;
+/// Most characters of a field's description.
+const MAX_CHARACTERS: usize = 160;
 
 /// Returns how long the client waits, if it says so (`grpc-timeout`: up to eight digits and a unit).
 ///
@@ -38,7 +45,8 @@ pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> 
     match read() {
         Some(deadline) => Ok(Some(deadline)),
         None => Err(Status::invalid_argument(format!(
-            "invalid grpc-timeout {text:?}: expected up to eight digits and one of H, M, S, m, u, n, such as 5S"
+            "invalid grpc-timeout {:?}: expected up to eight digits and one of H, M, S, m, u, n, such as 5S",
+            excerpt(text, MAX_VALUE_CHARACTERS)
         ))),
     }
 }
@@ -51,26 +59,35 @@ pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
     match headers.get("grpc-encoding").map(|value| value.to_str().unwrap_or_default()) {
         None | Some("identity") => Ok(()),
         Some(other) => {
-            let mut status = Status::unimplemented(format!("unsupported grpc-encoding {other:?}: expected identity"));
+            let mut status = Status::unimplemented(format!(
+                "unsupported grpc-encoding {:?}: expected identity",
+                excerpt(other, MAX_VALUE_CHARACTERS)
+            ));
             status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
             Err(status)
         }
     }
 }
 
+/// Escapes what is not ASCII: a status is percent-encoded in a header, where a character can take twelve bytes.
+fn ascii(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_ascii() { vec![c] } else { c.escape_unicode().collect() }).collect()
+}
+
 /// Reader of fields. Every mistake is kept, so that all are reported at once.
 #[derive(Default)]
 pub(crate) struct Fields {
-    mistakes: Vec<FieldViolation>,
+    mistakes: Mistakes,
+    violations: Vec<FieldViolation>,
 }
 
 impl Fields {
     /// Notes what is wrong with a field.
     pub(crate) fn mistake(&mut self, field: &str, description: impl Into<String>) {
-        // Trailers have a bound, and a client that cannot read them would retry without end.
-        if self.mistakes.len() < MOST_MISTAKES {
-            let description: String = description.into().chars().take(MISTAKE_CHARACTERS).collect();
-            self.mistakes.push(FieldViolation::new(field, description));
+        let description = excerpt(&ascii(&description.into()), MAX_CHARACTERS);
+        self.mistakes.push(&description);
+        if self.violations.len() < MAX_VIOLATIONS {
+            self.violations.push(FieldViolation::new(field, description));
         }
     }
 
@@ -87,7 +104,7 @@ impl Fields {
                 None => {
                     self.mistake(
                         &format!("currencies[{place}]"),
-                        format!("invalid currency {code:?}: expected {served}"),
+                        format!("invalid currency {:?}: expected {served}", excerpt(code, MAX_VALUE_CHARACTERS)),
                     );
                 }
             }
@@ -132,9 +149,10 @@ impl Fields {
         if self.mistakes.is_empty() {
             return Ok(());
         }
-        let all = self.mistakes.iter().map(|mistake| mistake.description.as_str()).collect::<Vec<_>>().join("; ");
-        let details = ErrorDetails::with_bad_request(self.mistakes);
-        Err(Status::with_error_details(Code::InvalidArgument, all, details))
+        // Percent-encoding may triple it, and the details have the same texts.
+        let message = excerpt(&self.mistakes.report(), MAX_MESSAGE_CHARACTERS);
+        let details = ErrorDetails::with_bad_request(self.violations);
+        Err(Status::with_error_details(Code::InvalidArgument, message, details))
     }
 }
 
@@ -187,6 +205,16 @@ mod tests {
         let fields: Vec<_> =
             details.bad_request().unwrap().field_violations.iter().map(|mistake| mistake.field.as_str()).collect();
         assert_eq!(fields, ["currencies[1]", "since"]);
+    }
+
+    #[test]
+    fn status_is_small_whatever_is_wrong() {
+        let mut fields = Fields::default();
+        fields.currencies(&vec!["ä\n%".repeat(999); 999], BOTH);
+        let (status, mut headers) = (fields.finish().unwrap_err(), HeaderMap::new());
+        status.add_header(&mut headers).unwrap();
+        let bytes: usize = headers.values().map(|value| value.len()).sum();
+        assert!(bytes <= 4096, "{bytes} bytes");
     }
 
     #[test]

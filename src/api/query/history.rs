@@ -1,6 +1,6 @@
 //! Query of the history.
 
-use super::reader::{QueryReader, SupportedCurrencies};
+use super::reader::{QueryReader, SupportedCurrencies, quoted};
 use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
 use crate::encode::Format;
@@ -56,12 +56,12 @@ impl QueryReader<'_> {
                 (_, Some(new)) => media.replace(new).filter(|old| *old != new).map(Media::name),
                 _ => {
                     let expected = "one of timedate, timestamp, full, one of json, ndjson, csv, or one of each";
-                    self.mistakes.push(format!("invalid format {word:?}: expected {expected}"));
+                    self.mistakes.push(&format!("invalid format {:?}: expected {expected}", quoted(word)));
                     continue;
                 }
             };
             if let Some(before) = before {
-                self.mistakes.push(format!("conflicting format {before} and {word}: expected one of them"));
+                self.mistakes.push(&format!("conflicting format {before} and {word}: expected one of them"));
             }
         }
         (format.unwrap_or(default), media)

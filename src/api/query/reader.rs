@@ -1,9 +1,10 @@
 //! Takes parameters out of a query one by one. Every mistake is kept, so that all are reported at once.
 
+use crate::api::mistakes::Mistakes;
 use crate::api::problem::Problem;
 use crate::encode::Format;
 use crate::session::{EVERY, Start, Subscription, every_range};
-use crate::text::{join_list, parse_duration};
+use crate::text::{excerpt, join_list, parse_duration};
 use crate::tick::{Currencies, Currency, TickId};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -26,15 +27,26 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
     digits.and_then(|text| text.parse().ok()).map(TickId::from_ms)
 }
 
+/// Most characters of a name and of a value in a message, so that it has room for what is expected.
+const MAX_NAME_CHARACTERS: usize = 20;
+const MAX_VALUE_CHARACTERS: usize = 40;
+/// Most values that a message quotes.
+const MAX_QUOTED: usize = 3;
+
+/// Returns a value as a message quotes it.
+pub(super) fn quoted(value: &str) -> String {
+    excerpt(value, MAX_VALUE_CHARACTERS)
+}
+
 /// Parameters of a query that have not been read yet, and the mistakes so far.
 pub(super) struct QueryReader<'a> {
     parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    pub(super) mistakes: Vec<String>,
+    pub(super) mistakes: Mistakes,
 }
 
 impl<'a> QueryReader<'a> {
     pub(super) fn new(query: &'a str) -> QueryReader<'a> {
-        QueryReader { parameters: form_urlencoded::parse(query.as_bytes()).collect(), mistakes: Vec::new() }
+        QueryReader { parameters: form_urlencoded::parse(query.as_bytes()).collect(), mistakes: Mistakes::default() }
     }
 
     /// Returns the values of a parameter under any of its names.
@@ -50,20 +62,22 @@ impl<'a> QueryReader<'a> {
             [] => return None,
             [value] => match read(value) {
                 Ok(value) => return Some(value),
-                Err(mistake) => mistake,
+                // Read again in the form in which it is quoted, which is no more valid.
+                Err(mistake) => read(&quoted(value)).err().unwrap_or(mistake),
             },
             [..] => {
                 let what = join_list(names, "or");
-                let quoted: Vec<_> = values.iter().map(|value| format!("{value:?}")).collect();
-                format!("repeated {what} {}: expected one value", join_list(&quoted, "and"))
+                let values: Vec<_> =
+                    values.iter().take(MAX_QUOTED).map(|value| format!("{:?}", self::quoted(value))).collect();
+                format!("repeated {what} {}: expected one value", join_list(&values, "and"))
             }
         };
-        self.mistakes.push(mistake);
+        self.mistakes.push(&mistake);
         None
     }
 
-    pub(super) fn subscription(&mut self, default: Format, offer: SupportedCurrencies) -> Subscription {
-        Subscription::new(self.currencies(offer), self.format(default), self.start())
+    pub(super) fn subscription(&mut self, default: Format, supported: SupportedCurrencies) -> Subscription {
+        Subscription::new(self.currencies(supported), self.format(default), self.start())
     }
 
     pub(super) fn start(&mut self) -> Start {
@@ -75,7 +89,7 @@ impl<'a> QueryReader<'a> {
         });
         match (since, after) {
             (Some(_), Some(_)) => {
-                self.mistakes.push(format!("conflicting {both}: expected since or after, not both"));
+                self.mistakes.push(&format!("conflicting {both}: expected since or after, not both"));
                 Start::Latest
             }
             (Some(moment), None) => Start::Since(moment),
@@ -87,8 +101,8 @@ impl<'a> QueryReader<'a> {
     /// Returns the parameters that say where to begin, as they were given.
     fn contradiction(&self) -> String {
         let begins = |name: &str| name == "after" || SINCE.contains(&name);
-        let words = self.parameters.iter().filter(|(name, _)| begins(name));
-        join_list(&words.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>(), "and")
+        let words = self.parameters.iter().filter(|(name, _)| begins(name)).take(MAX_QUOTED);
+        join_list(&words.map(|(name, value)| format!("{name}={:?}", quoted(value))).collect::<Vec<_>>(), "and")
     }
 
     /// Returns the end of a part of the history.
@@ -128,17 +142,17 @@ impl<'a> QueryReader<'a> {
         self.one(&["format"], |text| text.parse().map_err(|error| format!("{error}"))).unwrap_or(default)
     }
 
-    pub(super) fn currencies(&mut self, offer: SupportedCurrencies) -> Currencies {
+    pub(super) fn currencies(&mut self, supported: SupportedCurrencies) -> Currencies {
         let values = self.all(&CURRENCY);
         if values.is_empty() {
-            return offer.default.into();
+            return supported.default.into();
         }
-        let served = offer.currencies;
+        let served = supported.currencies;
         let mut chosen = Vec::new();
         for code in values.iter().flat_map(|value| value.split(',')) {
             match code.trim().parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {
                 Some(currency) => chosen.push(currency),
-                None => self.mistakes.push(format!("invalid currency {code:?}: expected {served}")),
+                None => self.mistakes.push(&format!("invalid currency {:?}: expected {served}", quoted(code))),
             }
         }
         chosen.into_iter().collect()
@@ -156,8 +170,9 @@ impl<'a> QueryReader<'a> {
         });
         let names = names.collect::<Vec<_>>().join(", ");
         for (name, _) in &self.parameters {
-            self.mistakes.push(format!("unknown parameter {name:?}: expected {names}"));
+            self.mistakes
+                .push(&format!("unknown parameter {:?}: expected {names}", excerpt(name, MAX_NAME_CHARACTERS)));
         }
-        if self.mistakes.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.mistakes.join("; "))) }
+        if self.mistakes.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.mistakes.report())) }
     }
 }

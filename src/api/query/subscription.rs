@@ -1,6 +1,6 @@
 //! The queries of the streams and of the newest price.
 
-use super::reader::{ID_EXAMPLE, QueryReader, SupportedCurrencies, parse_id};
+use super::reader::{ID_EXAMPLE, QueryReader, SupportedCurrencies, parse_id, quoted};
 use crate::api::problem::Problem;
 use crate::encode::Format;
 use crate::session::{REPLAY_LIMIT, Start, Subscription, ThrottleOptions};
@@ -35,6 +35,7 @@ pub(crate) fn read_last_event_id(header: Option<&HeaderValue>) -> Result<Option<
     let Some(header) = header.filter(|header| !header.is_empty()) else { return Ok(None) };
     let text = String::from_utf8_lossy(header.as_bytes());
     let id = parse_id(text.trim()).map(Some);
+    let text = quoted(&text);
     id.ok_or_else(|| {
         Problem::bad_request(format!(
             "invalid Last-Event-ID {text:?}: expected the id of an update such as {ID_EXAMPLE}"

@@ -14,6 +14,7 @@ use crate::net::reactor::stream_protocol::StreamProtocol;
 use crate::net::takeover::Handoff;
 use crate::schema::{answers, parameters};
 use crate::session::Session;
+use crate::text::excerpt;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -141,7 +142,8 @@ fn described(headers: &HeaderMap, name: &HeaderName) -> String {
     if values.is_empty() {
         format!("missing {name}")
     } else {
-        format!("invalid {name} {:?}", String::from_utf8_lossy(&values.join(&b", "[..])))
+        let value = values.join(&b", "[..]);
+        format!("invalid {name} {:?}", excerpt(&String::from_utf8_lossy(&value), 200))
     }
 }
 
@@ -160,7 +162,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
 /// Checks that an extended CONNECT is a handshake (RFC 8441 §5). It has no keys.
 fn check_connect(protocol: &str, headers: &HeaderMap) -> Result<(), Problem> {
     if protocol != "websocket" {
-        let detail = format!("unsupported :protocol {protocol:?}: expected websocket");
+        let detail = format!("unsupported :protocol {:?}: expected websocket", excerpt(protocol, 200));
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
     }
     check_version(headers)

@@ -1,0 +1,55 @@
+//! Mistakes in a request, with a bound on their number and length: a response must not be larger than the request that
+//! caused it by much, and trailers that a client cannot read would make it retry without end.
+
+use crate::text::excerpt;
+
+/// Most mistakes that are reported at once.
+const MAX_MISTAKES: usize = 8;
+/// Most characters of a mistake.
+const MAX_CHARACTERS: usize = 160;
+
+/// What is wrong with a request. All mistakes are counted, the first ones are kept.
+#[derive(Debug, Default)]
+pub(crate) struct Mistakes {
+    first: Vec<String>,
+    count: usize,
+}
+
+impl Mistakes {
+    /// Adds a mistake.
+    pub(crate) fn push(&mut self, mistake: &str) {
+        self.count += 1;
+        if self.first.len() < MAX_MISTAKES {
+            self.first.push(excerpt(mistake, MAX_CHARACTERS));
+        }
+    }
+
+    /// Returns whether nothing is wrong.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Returns the text that reports the mistakes.
+    pub(crate) fn report(&self) -> String {
+        let mut report = self.first.join("; ");
+        if self.count > self.first.len() {
+            report.push_str(&format!("; and {} more", self.count - self.first.len()));
+        }
+        report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_and_length_are_bounded() {
+        let mut mistakes = Mistakes::default();
+        assert!(mistakes.is_empty());
+        mistakes.push(&"ä".repeat(1000));
+        assert_eq!(mistakes.report().chars().count(), MAX_CHARACTERS);
+        (0..999).for_each(|_| mistakes.push("x"));
+        assert!(mistakes.report().ends_with("; x; x; x; x; x; x; x; and 992 more"), "{}", mistakes.report());
+    }
+}
