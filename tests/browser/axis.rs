@@ -1,7 +1,7 @@
 //! The axis of time below the curve.
 
-use crate::browser::Browser;
-use crate::support::{World, until};
+use super::driver::Browser;
+use crate::support::{TestCluster, until};
 use btcfeed::tick::TickId;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ struct Label {
 }
 
 /// Writes a history of more than a day: a tick a minute, and one every five seconds for more than the last hour.
-async fn fill_a_day(world: &World) {
+async fn fill_a_day(cluster: &TestCluster) {
     let (now, mut prev, mut add) = (TickId::now().ms(), 0, ::redis::cmd("ZADD"));
     add.arg("{btcfeed}:ticks");
     let ages_s = (4000..25 * 3600).rev().step_by(60).chain((5..4000).rev().step_by(5));
@@ -36,7 +36,7 @@ async fn fill_a_day(world: &World) {
         add.arg(id).arg(tick.to_string());
         prev = id;
     }
-    let _: u64 = add.query_async(&mut world.redis.connection().await).await.unwrap();
+    let _: u64 = add.query_async(&mut cluster.redis.connection().await).await.unwrap();
 }
 
 /// A moment of a day, in minutes, as it is written where one counts hours from 1 to 12: `3:05 PM`.
@@ -66,9 +66,9 @@ async fn read(browser: &Browser) -> Axis {
 
 #[tokio::test]
 async fn the_axis_says_what_time_it_was_all_along_the_range_on_the_clock_of_who_looks() {
-    let world = World::new().await;
-    fill_a_day(&world).await;
-    let replica = world.replica("r1", &[("BTCFEED_RETENTION", "26h")]).await;
+    let cluster = TestCluster::new().await;
+    fill_a_day(&cluster).await;
+    let replica = cluster.replica("r1", &[("BTCFEED_RETENTION", "26h")]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.live_in("Asia/Kolkata").await;
     browser.reload().await;

@@ -1,13 +1,13 @@
 //! What one chooses: the currency, the range, and by keyboard too.
 
-use crate::browser::Browser;
-use crate::page::written;
+use super::driver::Browser;
+use super::page::written;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::{embedded, until};
 use thirtyfour::prelude::*;
 
-async fn world() -> (Exchange, Replica) {
+async fn cluster() -> (Exchange, Replica) {
     let exchange = Exchange::start().await;
     // Slow enough for no answer to be late.
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "500ms")]).await;
@@ -16,7 +16,7 @@ async fn world() -> (Exchange, Replica) {
 
 #[tokio::test]
 async fn one_chooses_dollars_euros_or_both_and_the_address_remembers_it() {
-    let (_exchange, replica) = world().await;
+    let (_exchange, replica) = cluster().await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     browser.click("label:has([value='EUR'])").await;
@@ -69,10 +69,10 @@ async fn a_feed_of_one_currency_shows_that_and_offers_no_other() {
 
 #[tokio::test]
 async fn one_chooses_the_range_and_sees_as_far_back() {
-    let world = crate::support::World::new().await;
+    let cluster = crate::support::TestCluster::new().await;
     // An hour and a half, a tick a second.
-    let ids = world.redis.fill(5400).await;
-    let replica = world.replica("r1", &[]).await;
+    let ids = cluster.redis.fill(5400).await;
+    let replica = cluster.replica("r1", &[]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let points = async || browser.attribute(".market", "data-points").await.parse::<usize>().unwrap_or(0);
@@ -95,7 +95,7 @@ async fn one_chooses_the_range_and_sees_as_far_back() {
 
 #[tokio::test]
 async fn candles_are_asked_for_once_and_drawn_from_the_first_price_to_the_last() {
-    let (_exchange, replica) = world().await;
+    let (_exchange, replica) = cluster().await;
     let history = replica.history().await;
     let (first, id) = (&written(&history, "USD")[0], &history[0]["id"]);
     let browser = Browser::open(&format!("http://{}/#range=24h", replica.address)).await;
@@ -122,7 +122,7 @@ async fn candles_are_asked_for_once_and_drawn_from_the_first_price_to_the_last()
 
 #[tokio::test]
 async fn everything_can_be_done_by_keyboard() {
-    let (_exchange, replica) = world().await;
+    let (_exchange, replica) = cluster().await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let focused = async || {

@@ -1,10 +1,10 @@
 //! Chromium's own `EventSource`, which knows nothing of the feed: what it does by itself has to be enough.
 
-use crate::browser::Browser;
+use super::driver::Browser;
 use crate::support::exchange::Exchange;
 use crate::support::nginx::Nginx;
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, unbroken, until};
+use crate::support::{TestCluster, embedded, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -48,8 +48,8 @@ async fn state(browser: &Browser) -> Value {
 
 #[tokio::test]
 async fn it_loses_its_replica_and_resumes_by_itself_with_nothing_lost_or_doubled() {
-    let world = World::new().await;
-    let replicas: [_; 3] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 3] = cluster.replicas().await;
     let nginx = Nginx::start(&replicas.each_ref().map(|replica| replica.address.as_str())).await;
     // Not the page, which would read too.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", nginx.address)).await;
@@ -75,17 +75,17 @@ async fn it_loses_its_replica_and_resumes_by_itself_with_nothing_lost_or_doubled
 
 #[tokio::test]
 async fn one_that_comes_too_early_is_told_goodbye_and_lives_on_until_there_are_prices() {
-    let mut world = World::new().await;
-    world.redis.kill().await;
-    let mut settings = world.exchange.settings();
-    settings.push(("REDIS_URL".to_owned(), world.redis.url()));
+    let mut cluster = TestCluster::new().await;
+    cluster.redis.kill().await;
+    let mut settings = cluster.exchange.settings();
+    settings.push(("REDIS_URL".to_owned(), cluster.redis.url()));
     let replica = Replica::start_unready(&settings).await;
     let browser = Browser::open(&format!("http://{}/btcfeed.js", replica.address)).await;
     listen(&browser, STREAM).await;
     until("a goodbye", async || !seen(&browser, &["goodbye"]).await.is_empty()).await;
     assert_eq!(seen(&browser, &["goodbye"]).await[0]["reason"], "unavailable");
     until("it to wait", async || state(&browser).await == "connecting").await;
-    world.redis.run().await;
+    cluster.redis.run().await;
     until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
     until_more(&browser).await;
     unbroken(&entries(&browser).await);

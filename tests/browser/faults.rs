@@ -1,17 +1,17 @@
 //! What the page does when something breaks: it says so, comes back by itself, and shows what is missing.
 
-use crate::browser::Browser;
-use crate::page::written;
+use super::driver::Browser;
+use super::page::written;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::nginx::Nginx;
 use crate::support::proxy::Proxy;
-use crate::support::{World, embedded, until};
+use crate::support::{TestCluster, embedded, until};
 use rustix::process::Signal;
 
 #[tokio::test]
 async fn a_page_whose_replica_is_killed_goes_on_at_another_without_a_gap() {
-    let world = World::new().await;
-    let replicas: [_; 2] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 2] = cluster.replicas().await;
     let nginx = Nginx::start(&[&replicas[0].address, &replicas[1].address]).await;
     let browser = Browser::open(&format!("http://{}/", nginx.address)).await;
     browser.until_live().await;
@@ -102,26 +102,26 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
 
 #[tokio::test]
 async fn a_page_whose_server_is_cut_off_from_the_feed_says_what_can_be_known() {
-    let mut world = World::new().await;
-    let replica = world.replica("r1", &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s")]).await;
+    let mut cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s")]).await;
     let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
     browser.until_live().await;
     let known = |text: &str| {
         text.starts_with("Connected, but no new price in USD and EUR comes: ")
             && text.ends_with(" New ones appear here by themselves.")
     };
-    world.redis.kill().await;
+    cluster.redis.kill().await;
     browser.until_text("#trouble", known).await;
     browser.until_text("#state", |text| text == "Stale").await;
-    world.redis.run().await;
+    cluster.redis.run().await;
     browser.until_live().await;
     browser.until_text("#trouble", str::is_empty).await;
     // Nor is it taken for live because the last that the feed said was that it is: not for longer than two minutes.
-    world.exchange.set_all(&Mode::Status(500, None));
+    cluster.exchange.set_all(&Mode::Status(500, None));
     browser.until_text("#trouble", |text| text.starts_with("No price in USD and EUR: ")).await;
-    world.exchange.set_all(&Mode::Good);
+    cluster.exchange.set_all(&Mode::Good);
     browser.until_live().await;
-    world.redis.kill().await;
+    cluster.redis.kill().await;
     until("what can be known", async || {
         // A minute passes at each look, for a last tick may still come and set the page's clock.
         browser.run("const was = Date.now; Date.now = () => was() + 60e3").await;
@@ -175,8 +175,8 @@ async fn a_page_whose_clock_is_set_goes_by_the_feed() {
 
 #[tokio::test]
 async fn a_price_that_is_older_than_what_is_drawn_is_shown_with_its_age() {
-    let world = World::new().await;
-    let ids = world.redis.fill(1500).await;
+    let cluster = TestCluster::new().await;
+    let ids = cluster.redis.fill(1500).await;
     // Euros have had a price at the very beginning, 25 minutes ago.
     let first = format!(
         r#"{{"id":{},"prev":0,"type":"tick","prices":{{"USD":"97000.10","EUR":"89000.20"}},"sources":{{"USD":["kraken"],"EUR":["kraken"]}}}}"#,
@@ -184,10 +184,10 @@ async fn a_price_that_is_older_than_what_is_drawn_is_shown_with_its_age() {
     );
     let mut pipe = ::redis::pipe();
     pipe.zrembyscore("{btcfeed}:ticks", ids[0], ids[0]).ignore().zadd("{btcfeed}:ticks", first, ids[0]).ignore();
-    let _: () = pipe.query_async(&mut world.redis.connection().await).await.unwrap();
-    world.exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
+    let _: () = pipe.query_async(&mut cluster.redis.connection().await).await.unwrap();
+    cluster.exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
     let settings = [("BTCFEED_SOURCES", "coinbase"), ("BTCFEED_STALE_AFTER", "2h"), ("BTCFEED_DOWN_AFTER", "3h")];
-    let replica = world.replica("r1", &settings).await;
+    let replica = cluster.replica("r1", &settings).await;
     let browser = Browser::open(&format!("http://{}/#currency=EUR", replica.address)).await;
     browser.until_text(".quote[data-currency=EUR] .price", |text| text.replace('\n', "") == "€89,000.20").await;
     browser.until_text("#age", |text| text.starts_with("Updated 2") && text.ends_with(" min ago")).await;

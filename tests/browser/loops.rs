@@ -1,7 +1,7 @@
 //! How one reads `/btcfeed.js`: with loops that are slow, late or left early, with events, and where one is then.
 
-use crate::browser::Browser;
-use crate::odd::{Odd, close, gap, say, synced, tick, world};
+use super::driver::Browser;
+use super::scripted_server::{Odd, close, gap, say, setup, synced, tick};
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::until;
@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 /// A page that imports the SDK as `Feed`, and reads a feed of what a test says as `feed`; which ids were given to whom is `given`.
 async fn page(options: &str) -> (Exchange, Replica, Odd, Browser) {
-    let (exchange, replica, odd, browser) = world().await;
+    let (exchange, replica, odd, browser) = setup().await;
     let script = format!(
         "window.given = [];
          import('http://{}/btcfeed.js').then(({{ Feed }}) => {{

@@ -1,13 +1,13 @@
 //! What `/btcfeed.js` can be told: to give less, where the feed is; and what it says to what it cannot be told.
 
-use crate::odd::{close, gap, say, synced, tick, world};
-use crate::sdk::{reading, seen, seen_in_short};
+use super::scripted_server::{close, gap, say, setup, synced, tick};
+use super::sdk::{reading, seen, seen_in_short};
 use crate::support::until;
 use serde_json::{Value, json};
 
 #[tokio::test]
 async fn one_who_asks_for_less_is_told_of_no_gap_that_is_none_and_of_each_that_is_once() {
-    let (_exchange, replica, odd, browser) = world().await;
+    let (_exchange, replica, odd, browser) = setup().await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
     let less = "changes: true, every: 1500, limit: 100, clientId: 'shop-7'";
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{}/', {less} }}", odd.address))).await;
@@ -26,7 +26,7 @@ async fn one_who_asks_for_less_is_told_of_no_gap_that_is_none_and_of_each_that_i
 
 #[tokio::test]
 async fn with_a_limit_what_is_left_out_is_told_by_the_server_and_what_is_lost_by_itself() {
-    let (_exchange, replica, odd, browser) = world().await;
+    let (_exchange, replica, odd, browser) = setup().await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{}/', limit: 2 }}", odd.address))).await;
     let (mut socket, _) = odd.accept().await;
@@ -43,7 +43,7 @@ async fn with_a_limit_what_is_left_out_is_told_by_the_server_and_what_is_lost_by
 
 #[tokio::test]
 async fn a_replica_gives_less_and_remembers_a_name() {
-    let (_exchange, replica, _odd, browser) = world().await;
+    let (_exchange, replica, _odd, browser) = setup().await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
     let url = format!("url: 'ws://{}/v1/ws'", replica.address);
     browser.run(&reading(&sdk, &format!("{{ {url}, every: '1s', changes: true, clientId: 'shop-7' }}"))).await;
@@ -67,7 +67,7 @@ async fn a_replica_gives_less_and_remembers_a_name() {
 
 #[tokio::test]
 async fn what_it_cannot_be_told_is_said_with_what_it_can() {
-    let (_exchange, replica, _odd, browser) = world().await;
+    let (_exchange, replica, _odd, browser) = setup().await;
     browser
         .run(&format!("import('http://{}/btcfeed.js').then(({{ Feed }}) => {{ window.Feed = Feed }})", replica.address))
         .await;
@@ -99,7 +99,7 @@ async fn what_it_cannot_be_told_is_said_with_what_it_can() {
 
 #[tokio::test]
 async fn outside_a_page_it_says_what_is_missing() {
-    let (_exchange, replica, _odd, browser) = world().await;
+    let (_exchange, replica, _odd, browser) = setup().await;
     // Read from a text, it came from no server, as from a file; without a WebSocket it is as in an old Node.
     let script = format!(
         "window.said = [];

@@ -1,6 +1,6 @@
 //! What the page shows of a feed that is well.
 
-use crate::browser::{Browser, Screen};
+use super::driver::{Browser, Screen};
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::{embedded, until};
 use serde_json::Value;

@@ -1,11 +1,11 @@
 //! The page while the only server that it has is stopped and started again at the same address.
 
-use crate::browser::Browser;
-use crate::page::written;
+use super::driver::Browser;
+use super::page::written;
 use crate::support::exchange::Exchange;
 use crate::support::redis::free_port;
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, unbroken, until};
+use crate::support::{TestCluster, embedded, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use thirtyfour::Key;
@@ -66,15 +66,15 @@ fn duration(after: u64, before: u64) -> String {
 
 #[tokio::test]
 async fn a_page_goes_on_by_itself_when_its_server_is_started_again_and_misses_nothing() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     let address = format!("127.0.0.1:{}", free_port());
     // Without a price for a while the feed is well, so it tells no gap.
     let settings = [("BTCFEED_LISTEN", &*address), ("BTCFEED_STALE_AFTER", "10m"), ("BTCFEED_DOWN_AFTER", "20m")];
-    let mut replica = world.replica("r1", &settings).await;
+    let mut replica = cluster.replica("r1", &settings).await;
     let browser = open(&replica).await;
     for _ in 0..2 {
         stop(&browser, replica).await;
-        replica = world.replica("r1", &settings).await;
+        replica = cluster.replica("r1", &settings).await;
         until_back(&browser).await;
     }
     let history = replica.history().await;
@@ -87,14 +87,14 @@ async fn a_page_goes_on_by_itself_when_its_server_is_started_again_and_misses_no
 
 #[tokio::test]
 async fn a_page_whose_server_was_away_for_long_shows_the_gap_that_the_feed_tells() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     let address = format!("127.0.0.1:{}", free_port());
     let settings = [("BTCFEED_LISTEN", &*address), ("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "60s")];
-    let replica = world.replica("r1", &settings).await;
+    let replica = cluster.replica("r1", &settings).await;
     let browser = open(&replica).await;
     // Shown is what has been missing for longer than a second.
     stop(&browser, replica).await;
-    let replica = world.replica("r1", &settings).await;
+    let replica = cluster.replica("r1", &settings).await;
     until_back(&browser).await;
     let history = replica.history().await;
     let told: Vec<_> = history.iter().filter(|entry| entry["type"] == "gap").collect();

@@ -1,7 +1,7 @@
 //! `/btcfeed.js` under a network that cuts it off, and before a server that says odd things.
 
-use crate::browser::Browser;
-use crate::odd::{close, gap, say, synced, tick, world};
+use super::driver::Browser;
+use super::scripted_server::{close, gap, say, setup, synced, tick};
 use crate::support::exchange::Exchange;
 use crate::support::proxy::Proxy;
 use crate::support::{embedded, until};
@@ -125,7 +125,7 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
 
 #[tokio::test]
 async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_is_missing() {
-    let (_exchange, replica, odd, browser) = world().await;
+    let (_exchange, replica, odd, browser) = setup().await;
     let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), odd.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/feed', after: 5 }}"))).await;
     let (mut socket, query) = odd.accept().await;
@@ -163,7 +163,7 @@ async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_i
 
 #[tokio::test]
 async fn a_feed_that_begins_anew_is_followed_after_a_gap() {
-    let (_exchange, replica, odd, browser) = world().await;
+    let (_exchange, replica, odd, browser) = setup().await;
     let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), odd.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/' }}"))).await;
     let (mut socket, _) = odd.accept().await;

@@ -1,7 +1,7 @@
 //! Candles, beside the ticks that they are made of.
 
 use crate::support::exchange::Exchange;
-use crate::support::{SERVE, World, embedded, until};
+use crate::support::{SERVE, TestCluster, embedded, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ fn start(id: u64, length: u64) -> u64 {
 
 /// A history of one tick every second with prices that move, in euros now and then, but never from the 400th to the 520th, in
 /// which there is a whole minute: ids, and prices in cents.
-async fn fill(world: &World, count: u64) -> Vec<(u64, u64, Option<u64>)> {
+async fn fill(cluster: &TestCluster, count: u64) -> Vec<(u64, u64, Option<u64>)> {
     let prices: Vec<_> = (0..count).map(|place| 9_700_000 + place * 7919 % 10_007).collect();
     let price = |cents: u64| format!("{}.{:02}", cents / 100, cents % 100);
     let in_euros =
@@ -23,7 +23,7 @@ async fn fill(world: &World, count: u64) -> Vec<(u64, u64, Option<u64>)> {
         in_euros(place, *usd).inspect(|eur| prices["EUR"] = price(*eur).into());
         json!({"type": "tick", "prices": prices, "sources": {}})
     });
-    let ids = world.redis.write(events.collect()).await;
+    let ids = cluster.redis.write(events.collect()).await;
     ids.into_iter().zip(prices).enumerate().map(|(place, (id, usd))| (id, usd, in_euros(place, usd))).collect()
 }
 
@@ -40,11 +40,11 @@ fn cents(price: &Value) -> u64 {
 
 #[tokio::test]
 async fn a_candle_is_what_its_ticks_were_with_any_window() {
-    let world = World::new().await;
-    let ticks = fill(&world, 900).await;
+    let cluster = TestCluster::new().await;
+    let ticks = fill(&cluster, 900).await;
     for window in ["100", "20000"] {
         let settings = [("BTCFEED_WINDOW", window), SERVE];
-        let replica = world.replica(&format!("w{window}"), &settings).await;
+        let replica = cluster.replica(&format!("w{window}"), &settings).await;
         for (interval, length) in [("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", 60 * MINUTE)] {
             let answer = replica.json(&format!("/v1/candles?interval={interval}&currency=USD,EUR")).await;
             let mut groups: BTreeMap<u64, Vec<_>> = BTreeMap::new();
@@ -91,9 +91,9 @@ async fn the_newest_candle_grows_and_others_do_not_change() {
 
 #[tokio::test]
 async fn candles_are_paged_by_next_and_the_same_in_every_form() {
-    let world = World::new().await;
-    fill(&world, 900).await;
-    let replica = world.replica("r1", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    fill(&cluster, 900).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
     let whole = replica.json("/v1/candles?currency=EUR,USD").await;
     let (mut pages, mut next) = (Vec::new(), Value::from(0));
     while !next.is_null() {
@@ -130,9 +130,9 @@ async fn candles_are_paged_by_next_and_the_same_in_every_form() {
 
 #[tokio::test]
 async fn what_can_no_longer_change_may_be_kept_and_what_can_is_asked_for_again() {
-    let world = World::new().await;
-    let ticks = fill(&world, 300).await;
-    let replica = world.replica("r1", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    let ticks = fill(&cluster, 300).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
     let first = start(ticks[0].0, MINUTE);
     let ask = async |query: &str, tag: Option<&str>| {
         let headers: Vec<_> = tag.map(|tag| ("if-none-match", tag)).into_iter().collect();
@@ -165,25 +165,25 @@ async fn what_can_no_longer_change_may_be_kept_and_what_can_is_asked_for_again()
     assert_eq!(open.headers()["cache-control"], "no-cache");
     let tag = open.headers()["etag"].to_str().unwrap().to_owned();
     assert_eq!(ask("", Some(&tag)).await.status().as_u16(), 304, "nothing has come");
-    world.redis.append_tick(ticks[299].0).await;
+    cluster.redis.append_tick(ticks[299].0).await;
     until("a tick to change the answer", async || ask("", Some(&tag)).await.status().as_u16() == 200).await;
     assert_eq!(ask(&format!("until={}", first + MINUTE), Some(&tag)).await.status().as_u16(), 200, "another answer");
 }
 
 #[tokio::test]
 async fn a_candle_that_is_not_all_there_any_more_is_left_out_and_told_on_every_replica_alike() {
-    let world = World::new().await;
-    let ticks = fill(&world, 300).await;
+    let cluster = TestCluster::new().await;
+    let ticks = fill(&cluster, 300).await;
     // What is 150 seconds older than the newest has expired.
     let retention = [("BTCFEED_RETENTION", "150s"), SERVE];
-    let r1 = world.replica("r1", &retention).await;
+    let r1 = cluster.replica("r1", &retention).await;
     let kept_from = ticks[299].0 - 150_000;
     let whole = start(kept_from + MINUTE - 1, MINUTE);
     let answer = r1.json("/v1/candles").await;
     assert_eq!(answer["candles"][0]["id"], whole);
     let gap = json!([{"after": 0, "before": whole, "reason": "history_expired"}]);
     assert_eq!(answer["gaps"], gap);
-    let mut connection = world.redis.connection().await;
+    let mut connection = cluster.redis.connection().await;
     let max = format!("({kept_from}");
     redis::cmd("ZREMRANGEBYSCORE")
         .arg("{btcfeed}:ticks")
@@ -192,7 +192,7 @@ async fn a_candle_that_is_not_all_there_any_more_is_left_out_and_told_on_every_r
         .exec_async(&mut connection)
         .await
         .unwrap();
-    let r2 = world.replica("r2", &retention).await;
+    let r2 = cluster.replica("r2", &retention).await;
     assert_eq!(r2.json("/v1/candles").await, answer);
     assert_eq!(r2.json(&format!("/v1/candles?since={whole}")).await["gaps"], json!([]));
 }

@@ -5,7 +5,7 @@ mod options;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
-use crate::support::{SOON, World, embedded, soon, until};
+use crate::support::{TIMEOUT, TestCluster, embedded, soon, until};
 use btcfeed::client::{Client, Error, Gap, GapReason, Start, Tick, Transport, Update, Updates};
 use btcfeed::tick::{Currency, TickId};
 use rustix::process::Signal;
@@ -269,10 +269,10 @@ async fn what_the_server_would_refuse_again_ends_it_with_the_servers_words() {
 
 #[tokio::test]
 async fn a_replica_that_stops_or_dies_is_left_for_another_and_nothing_is_missed() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     for transport in TRANSPORTS {
         for (signal, said) in [(Signal::TERM, "this replica is stopping"), (Signal::KILL, "")] {
-            let [mut first, second] = world.replicas().await;
+            let [mut first, second] = cluster.replicas().await;
             let proxy = Proxy::start(first.port()).await;
             let client = Client::builder(&proxy.address.to_string()).transport(transport).build().unwrap();
             let mut updates = client.subscribe();
@@ -322,7 +322,7 @@ async fn a_gap_is_told_once_with_its_reason() {
         exchange.set_all(&Mode::Good);
         let begun = Instant::now();
         let gap = loop {
-            assert!(begun.elapsed() < 3 * SOON, "no gap was told");
+            assert!(begun.elapsed() < 3 * TIMEOUT, "no gap was told");
             if let Update::Gap(gap) = next(&mut updates).await {
                 break gap;
             }

@@ -5,7 +5,7 @@ use crate::support::description::{Description, mistakes};
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{SERVE, World, embedded, http, tick, until};
+use crate::support::{SERVE, TestCluster, embedded, http, tick, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -111,9 +111,9 @@ async fn every_answer_is_as_it_is_described() {
 
 #[tokio::test]
 async fn candles_and_answers_that_a_client_has_or_cannot_read_are_as_they_are_described() {
-    let world = World::new().await;
-    let kept = world.redis.fill(300).await;
-    let replica = world.replica("r1", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    let kept = cluster.redis.fill(300).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
     let description = Description::of(&replica).await;
     for query in ["", "interval=1m&limit=2", "interval=5m&since=0", "interval=1h", &format!("after={}", kept[200])] {
         for currency in CURRENCIES {

@@ -3,7 +3,7 @@
 use crate::support::exchange::Mode;
 use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
-use crate::support::{INTERVAL, LEASE, World, entries, http, tick, unbroken, until};
+use crate::support::{INTERVAL, LEASE, TestCluster, entries, http, tick, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::time::Duration;
@@ -29,8 +29,8 @@ fn assert_part_of(seen: &[Value], history: &[Value]) {
 }
 
 /// Splits replicas into the leader and the others.
-async fn split<const N: usize>(world: &World, replicas: [Replica; N]) -> (Replica, Vec<Replica>) {
-    let leader = world.leader().await;
+async fn split<const N: usize>(cluster: &TestCluster, replicas: [Replica; N]) -> (Replica, Vec<Replica>) {
+    let leader = cluster.leader().await;
     let mut replicas: Vec<_> = replicas.into();
     let index = (0..N).find(|index| leader == format!("r{}", index + 1)).unwrap();
     (replicas.remove(index), replicas)
@@ -38,8 +38,8 @@ async fn split<const N: usize>(world: &World, replicas: [Replica; N]) -> (Replic
 
 #[tokio::test]
 async fn killed_leader_is_replaced_in_time() {
-    let world = World::new().await;
-    let (leader, others) = split(&world, world.replicas::<3>().await).await;
+    let cluster = TestCluster::new().await;
+    let (leader, others) = split(&cluster, cluster.replicas::<3>().await).await;
     let mut client = others[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     leader.signal(Signal::KILL);
@@ -52,8 +52,8 @@ async fn killed_leader_is_replaced_in_time() {
 
 #[tokio::test]
 async fn leader_paused_past_its_lease_cannot_write() {
-    let world = World::new().await;
-    let (leader, others) = split(&world, world.replicas::<2>().await).await;
+    let cluster = TestCluster::new().await;
+    let (leader, others) = split(&cluster, cluster.replicas::<2>().await).await;
     let mut client = others[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     leader.signal(Signal::STOP);
@@ -71,18 +71,18 @@ async fn leader_paused_past_its_lease_cannot_write() {
 
 #[tokio::test]
 async fn redis_restart_leaves_no_gap() {
-    let mut world = World::new().await;
-    let replicas: [_; 2] = world.replicas().await;
+    let mut cluster = TestCluster::new().await;
+    let replicas: [_; 2] = cluster.replicas().await;
     let mut clients = [replicas[0].connect("format=full").await, replicas[1].connect("format=full").await];
     let mut seen = [entries(&mut clients[0], 3).await, entries(&mut clients[1], 3).await];
-    world.redis.kill().await;
+    cluster.redis.kill().await;
     sleep(LEASE * 4).await;
     for replica in &replicas {
         assert_eq!(replica.get("/v1/prices/latest").await.0, 200, "the latest price is served without Redis");
         let ready = http().get(format!("http://{}/readyz", replica.ops)).send().await.unwrap();
         assert!(ready.status().is_success(), "a replica without Redis stays ready");
     }
-    world.redis.run().await;
+    cluster.redis.run().await;
     for (client, seen) in clients.iter_mut().zip(&mut seen) {
         seen.extend(entries(client, 20).await);
         let pause = longest_pause(seen);
@@ -93,14 +93,14 @@ async fn redis_restart_leaves_no_gap() {
 
 #[tokio::test]
 async fn redis_paused_past_the_lease_leaves_no_gap() {
-    let world = World::new().await;
-    let replicas: [_; 3] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 3] = cluster.replicas().await;
     let mut client = replicas[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     // The candidates' requests wait in its buffers, and it grants them after the candidates have given up.
-    world.redis.pause();
+    cluster.redis.pause();
     sleep(LEASE * 4).await;
-    world.redis.wake();
+    cluster.redis.wake();
     seen.extend(entries(&mut client, 35).await);
     let pause = longest_pause(&seen);
     assert!(pause < HICCUP, "{pause:?} without a tick");
@@ -108,12 +108,12 @@ async fn redis_paused_past_the_lease_leaves_no_gap() {
 
 #[tokio::test]
 async fn lease_that_vanishes_briefly_stops_no_leader() {
-    let world = World::new().await;
-    let replica = world.replica("r1", &[]).await;
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[]).await;
     let mut client = replica.connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     // As if the address had pointed to another Redis for a moment.
-    let mut redis = world.redis.connection().await;
+    let mut redis = cluster.redis.connection().await;
     let mut pipe = ::redis::pipe();
     // It must not expire meanwhile.
     let away = pipe.cmd("RENAME").arg("{btcfeed}:lease").arg("away").ignore().cmd("PERSIST").arg("away").ignore();
@@ -129,23 +129,23 @@ async fn lease_that_vanishes_briefly_stops_no_leader() {
 
 #[tokio::test]
 async fn woken_leader_continues_the_current_feed() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     // Longer than a takeover, so that there is only one outage.
     let settings = [("BTCFEED_STALE_AFTER", "6s"), ("BTCFEED_DOWN_AFTER", "60s")];
-    let first = world.replica("r1", &settings).await;
-    assert_eq!(world.leader().await, "r1");
-    let second = world.replica("r2", &settings).await;
+    let first = cluster.replica("r1", &settings).await;
+    assert_eq!(cluster.leader().await, "r1");
+    let second = cluster.replica("r2", &settings).await;
     let mut client = second.connect("format=full&since=0").await;
     entries(&mut client, 3).await;
     first.signal(Signal::STOP);
     second.logged("leading").await;
     // The second leader gets no prices, reports that, and dies.
     entries(&mut client, 3).await;
-    world.exchange.set_all(&Mode::Status(500, None));
+    cluster.exchange.set_all(&Mode::Status(500, None));
     until("the feed to be stale", async || client.json().await["state"] == "stale").await;
     drop(second);
-    world.exchange.set_all(&Mode::Good);
-    until("the lease to expire", async || world.redis.leader().await.is_none()).await;
+    cluster.exchange.set_all(&Mode::Good);
+    until("the lease to expire", async || cluster.redis.leader().await.is_none()).await;
     first.signal(Signal::CONT);
     let mut client = first.connect("format=full&since=0").await;
     let mut seen = Vec::new();
@@ -168,10 +168,10 @@ async fn woken_leader_continues_the_current_feed() {
 
 #[tokio::test]
 async fn databases_of_one_redis_are_separate_feeds() {
-    let world = World::new().await;
-    let one = world.replica("r1", &[]).await;
-    let url = format!("{}/1", world.redis.url());
-    let two = world.replica("r2", &[("REDIS_URL", &url), ("BTCFEED_SOURCES", "simulated")]).await;
+    let cluster = TestCluster::new().await;
+    let one = cluster.replica("r1", &[]).await;
+    let url = format!("{}/1", cluster.redis.url());
+    let two = cluster.replica("r2", &[("REDIS_URL", &url), ("BTCFEED_SOURCES", "simulated")]).await;
     for (replica, simulated) in [(&one, false), (&two, true)] {
         let seen = entries(&mut replica.connect("format=full&since=0").await, 10).await;
         unbroken(&seen);
@@ -182,12 +182,12 @@ async fn databases_of_one_redis_are_separate_feeds() {
 
 #[tokio::test]
 async fn unknown_entry_is_skipped_and_reported() {
-    let world = World::new().await;
-    let replica = world.replica("r1", &[]).await;
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[]).await;
     let mut client = replica.connect("format=full").await;
     let before = entries(&mut client, 2).await.pop().unwrap()["id"].as_u64().unwrap();
     // An entry of a future version, written by another process.
-    let (id, mut redis) = (before + 100_000, world.redis.connection().await);
+    let (id, mut redis) = (before + 100_000, cluster.redis.connection().await);
     let entry = format!(r#"{{"id":{id},"prev":{before},"type":"halving"}}"#);
     let mut pipe = ::redis::pipe();
     pipe.zadd("{btcfeed}:ticks", &entry, id).ignore().publish("{btcfeed}:live", &entry).ignore();
@@ -199,7 +199,7 @@ async fn unknown_entry_is_skipped_and_reported() {
     assert_eq!((&message["type"], &message["reason"]), (&"gap".into(), &"history_expired".into()));
     assert_eq!(client.json().await["prev"], id);
     // Even as the newest entry it must not keep another replica from following or leading.
-    let newcomer = world.replica("r2", &[]).await;
+    let newcomer = cluster.replica("r2", &[]).await;
     let mut client = newcomer.connect("format=full").await;
     let newest = entries(&mut client, 2).await.pop().unwrap()["id"].as_u64().unwrap();
     replica.signal(Signal::KILL);
@@ -212,7 +212,7 @@ async fn unknown_entry_is_skipped_and_reported() {
 
 #[tokio::test]
 async fn leader_without_sources_yields() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     let nowhere = format!("http://127.0.0.1:{}", crate::support::redis::free_port());
     let settings = [
         ("BTCFEED_SOURCES", "kraken"),
@@ -220,9 +220,9 @@ async fn leader_without_sources_yields() {
         ("BTCFEED_STALE_AFTER", "1s"),
         ("BTCFEED_DOWN_AFTER", "3s"),
     ];
-    let cut_off = world.replica("r1", &settings).await;
-    assert_eq!(world.leader().await, "r1");
-    let other = world.replica("r2", &[]).await;
+    let cut_off = cluster.replica("r1", &settings).await;
+    assert_eq!(cluster.leader().await, "r1");
+    let other = cluster.replica("r2", &[]).await;
     let mut client = other.connect("format=full&since=0").await;
     let first = tick(&mut client).await;
     assert_eq!(cut_off.logged("stood down").await["why"], "no source answers here");
@@ -233,27 +233,27 @@ async fn leader_without_sources_yields() {
 
 #[tokio::test]
 async fn leader_restores_an_emptied_redis() {
-    let mut world = World::new().await;
-    let replicas: [_; 2] = world.replicas().await;
+    let mut cluster = TestCluster::new().await;
+    let replicas: [_; 2] = cluster.replicas().await;
     let mut client = replicas[1].connect("format=full&since=0").await;
     let mut seen = entries(&mut client, 5).await;
-    world.redis.kill().await;
-    world.redis.forget();
-    world.redis.run().await;
+    cluster.redis.kill().await;
+    cluster.redis.forget();
+    cluster.redis.run().await;
     seen.extend(entries(&mut client, 5).await);
     unbroken(&seen);
-    let newcomer = world.replica("r3", &[]).await;
+    let newcomer = cluster.replica("r3", &[]).await;
     let mut replay = newcomer.connect("format=full&since=0").await;
     assert_eq!(entries(&mut replay, seen.len()).await, seen, "a new replica has the whole history");
 }
 
 #[tokio::test]
 async fn cut_off_replica_keeps_clients_and_catches_up() {
-    let world = World::new().await;
-    let leader = world.replica("r1", &[]).await;
-    world.leader().await;
-    let proxy = Proxy::start(world.redis.port).await;
-    let cut_off = world.replica("r2", &[("REDIS_URL", &proxy.url())]).await;
+    let cluster = TestCluster::new().await;
+    let leader = cluster.replica("r1", &[]).await;
+    cluster.leader().await;
+    let proxy = Proxy::start(cluster.redis.port).await;
+    let cut_off = cluster.replica("r2", &[("REDIS_URL", &proxy.url())]).await;
     let mut client = cut_off.connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     for _ in 0..2 {
@@ -268,11 +268,11 @@ async fn cut_off_replica_keeps_clients_and_catches_up() {
 
 #[tokio::test]
 async fn hanging_redis_connection_is_replaced() {
-    let world = World::new().await;
-    let leader = world.replica("r1", &[]).await;
-    world.leader().await;
-    let proxy = Proxy::start(world.redis.port).await;
-    let hanging = world.replica("r2", &[("REDIS_URL", &proxy.url())]).await;
+    let cluster = TestCluster::new().await;
+    let leader = cluster.replica("r1", &[]).await;
+    cluster.leader().await;
+    let proxy = Proxy::start(cluster.redis.port).await;
+    let hanging = cluster.replica("r2", &[("REDIS_URL", &proxy.url())]).await;
     let mut client = hanging.connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     proxy.freeze();
@@ -284,11 +284,11 @@ async fn hanging_redis_connection_is_replaced() {
 
 #[tokio::test]
 async fn hanging_leader_delays_ticks_within_bounds() {
-    let world = World::new().await;
-    let proxy = Proxy::start(world.redis.port).await;
-    let leader = world.replica("r1", &[("REDIS_URL", &proxy.url())]).await;
-    world.leader().await;
-    let other = world.replica("r2", &[]).await;
+    let cluster = TestCluster::new().await;
+    let proxy = Proxy::start(cluster.redis.port).await;
+    let leader = cluster.replica("r1", &[("REDIS_URL", &proxy.url())]).await;
+    cluster.leader().await;
+    let other = cluster.replica("r2", &[]).await;
     let mut client = other.connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     proxy.freeze();
@@ -301,12 +301,12 @@ async fn hanging_leader_delays_ticks_within_bounds() {
 
 #[tokio::test]
 async fn exchange_outage_is_reported_and_explained() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s")];
-    let replica = world.replica("r1", &settings).await;
+    let replica = cluster.replica("r1", &settings).await;
     let mut client = replica.connect("format=full&currency=USD,EUR").await;
     let last = entries(&mut client, 3).await.pop().unwrap();
-    world.exchange.set_all(&Mode::Status(500, None));
+    cluster.exchange.set_all(&Mode::Status(500, None));
     let mut seen = Vec::new();
     until("the feed to be down", async || {
         seen.push(client.json().await);
@@ -323,7 +323,7 @@ async fn exchange_outage_is_reported_and_explained() {
     assert_eq!(late.json().await["id"], last["id"]);
     assert_eq!(late.json().await["state"], "stale");
 
-    world.exchange.set_all(&Mode::Good);
+    cluster.exchange.set_all(&Mode::Good);
     let (live, gap, tick) = (client.json().await, client.json().await, client.json().await);
     assert_eq!(live["state"], "live", "{live}");
     let expected =

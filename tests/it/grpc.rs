@@ -2,7 +2,7 @@
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::grpc::{Start, Subscriber, channel, client, pb, request};
-use crate::support::{SOON, World, embedded, entries, soon, unbroken, until};
+use crate::support::{TIMEOUT, TestCluster, embedded, entries, soon, unbroken, until};
 use futures_util::{StreamExt, stream};
 use prost_types::Timestamp;
 use rustix::process::Signal;
@@ -97,7 +97,7 @@ async fn a_silence_is_told_by_statuses_and_a_gap_over_grpc_too() {
     let mut read_until = async |wanted: &str, of: &str| {
         let begun = Instant::now();
         while seen.last().is_none_or(|update: &Value| update[wanted] != of) {
-            assert!(begun.elapsed() < SOON, "there is no {wanted} {of:?}");
+            assert!(begun.elapsed() < TIMEOUT, "there is no {wanted} {of:?}");
             seen.push(subscriber.json().await);
         }
     };
@@ -121,8 +121,8 @@ async fn a_silence_is_told_by_statuses_and_a_gap_over_grpc_too() {
 
 #[tokio::test]
 async fn a_subscriber_that_resumes_on_another_replica_misses_nothing() {
-    let world = World::new().await;
-    let mut replicas: [_; 2] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let mut replicas: [_; 2] = cluster.replicas().await;
     let clients = [client(&replicas[0].address).await, client(&replicas[1].address).await];
     let mut seen = Subscriber::new(&clients[0], request(&BOTH, None)).await.entries(2).await;
     for round in 1..7 {
@@ -235,9 +235,9 @@ async fn each_wrong_field_is_named_with_what_is_allowed() {
 
 #[tokio::test]
 async fn the_history_comes_page_by_page_as_it_was_streamed() {
-    let world = World::new().await;
-    let kept = world.redis.fill(2300).await;
-    let replica = world.replica("r1", &[("BTCFEED_WINDOW", "100")]).await;
+    let cluster = TestCluster::new().await;
+    let kept = cluster.redis.fill(2300).await;
+    let replica = cluster.replica("r1", &[("BTCFEED_WINDOW", "100")]).await;
     let mut client = client(&replica.address).await;
     let until = Some(moment(*kept.last().unwrap()));
     let mut asked = pb::ListPricesRequest { until, ..Default::default() };

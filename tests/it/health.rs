@@ -1,7 +1,7 @@
 //! What operators and container engines ask: alive, ready, and how it ends.
 
 use crate::support::exchange::Exchange;
-use crate::support::{World, embedded, entries, http, signal, soon, until};
+use crate::support::{TestCluster, embedded, entries, http, signal, soon, until};
 use rustix::process::Signal;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -64,8 +64,8 @@ async fn a_health_check_of_nothing_fails_and_says_so() {
 
 #[tokio::test]
 async fn a_stop_releases_the_lease_says_goodbye_to_clients_and_ends_well() {
-    let world = World::new().await;
-    let mut replica = world.replica("r1", &[]).await;
+    let cluster = TestCluster::new().await;
+    let mut replica = cluster.replica("r1", &[]).await;
     let mut client = replica.connect("format=full").await;
     entries(&mut client, 1).await;
     replica.signal(Signal::TERM);
@@ -73,7 +73,7 @@ async fn a_stop_releases_the_lease_says_goodbye_to_clients_and_ends_well() {
     assert_eq!(goodbye.code, CloseCode::Away);
     assert!(goodbye.reason.contains("come back with your last id"), "{}", goodbye.reason);
     assert_eq!(replica.exit().await.code(), Some(0));
-    assert_eq!(world.redis.leader().await, None);
+    assert_eq!(cluster.redis.leader().await, None);
 }
 
 #[tokio::test]

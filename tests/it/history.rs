@@ -2,13 +2,13 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
-use crate::support::{SERVE, World, embedded, http, soon, until};
+use crate::support::{SERVE, TestCluster, embedded, http, soon, until};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use std::io::Read;
 
 /// A history with everything in it: ticks in both currencies and in one, statuses, outages, and words that a table must quote.
-async fn fill(world: &World, count: u64) -> Vec<u64> {
+async fn fill(cluster: &TestCluster, count: u64) -> Vec<u64> {
     let events = (0..count).map(|place| {
         let (usd, eur) = (format!("97{:03}.25", place % 1000), format!("89{:03}.5", place % 1000));
         match place % 50 {
@@ -24,7 +24,7 @@ async fn fill(world: &World, count: u64) -> Vec<u64> {
             }
         }
     });
-    world.redis.write(events.collect()).await
+    cluster.redis.write(events.collect()).await
 }
 
 /// What a client gets that replays everything.
@@ -105,10 +105,10 @@ fn records(table: &str) -> Vec<csv::StringRecord> {
 
 #[tokio::test]
 async fn paging_through_everything_gives_what_one_stream_gives_in_every_form_with_any_window() {
-    let world = World::new().await;
-    fill(&world, 1700).await;
+    let cluster = TestCluster::new().await;
+    fill(&cluster, 1700).await;
     for window in ["100", "20000"] {
-        let replica = world.replica(&format!("w{window}"), &[("BTCFEED_WINDOW", window), SERVE]).await;
+        let replica = cluster.replica(&format!("w{window}"), &[("BTCFEED_WINDOW", window), SERVE]).await;
         for (query, count) in [
             ("currency=USD,EUR&format=full", 1734),
             ("currency=USD", 1598),
@@ -161,9 +161,9 @@ async fn paging_through_everything_gives_what_one_stream_gives_in_every_form_wit
 
 #[tokio::test]
 async fn accept_or_format_says_what_an_answer_is_written_as() {
-    let world = World::new().await;
-    fill(&world, 20).await;
-    let replica = world.replica("r1", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    fill(&cluster, 20).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
     for path in ["/v1/prices", "/v1/candles"] {
         for (query, accept, expected) in [
             ("", "*/*", "application/json"),
@@ -191,10 +191,10 @@ async fn accept_or_format_says_what_an_answer_is_written_as() {
 
 #[tokio::test]
 async fn a_page_that_can_no_longer_change_may_be_kept_and_one_at_the_head_is_asked_for_again() {
-    let world = World::new().await;
-    let ids = world.redis.fill(1200).await;
+    let cluster = TestCluster::new().await;
+    let ids = cluster.redis.fill(1200).await;
     for window in ["100", "20000"] {
-        let replica = world.replica(&format!("w{window}"), &[SERVE, ("BTCFEED_WINDOW", window)]).await;
+        let replica = cluster.replica(&format!("w{window}"), &[SERVE, ("BTCFEED_WINDOW", window)]).await;
         let ask =
             async |query: &str, tag: &str| replica.ask(&format!("/v1/prices?{query}"), &[("if-none-match", tag)]).await;
         // Of a long one the window knows whether it is whole.
@@ -224,22 +224,22 @@ async fn a_page_that_can_no_longer_change_may_be_kept_and_one_at_the_head_is_ask
             assert_eq!(ask(query, &tag).await.status().as_u16(), 304, "nothing has come");
         }
     }
-    let replica = world.replica("r1", &[SERVE]).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
     let open = replica.ask("/v1/prices?limit=2000", &[]).await.headers()["etag"].to_str().unwrap().to_owned();
-    world.redis.append_tick(ids[1199]).await;
+    cluster.redis.append_tick(ids[1199]).await;
     let status = async || replica.ask("/v1/prices?limit=2000", &[("if-none-match", &open)]).await.status().as_u16();
     until("another tick to change the answer", async || status().await == 200).await;
 }
 
 #[tokio::test]
 async fn an_answer_whose_beginning_expired_or_is_missing_is_not_said_to_last() {
-    let world = World::new().await;
-    let ids = world.redis.fill(100).await;
-    let mut connection = world.redis.connection().await;
+    let cluster = TestCluster::new().await;
+    let ids = cluster.redis.fill(100).await;
+    let mut connection = cluster.redis.connection().await;
     for lost in [ids[0], ids[50]] {
         let _: u64 = redis::AsyncCommands::zrembyscore(&mut connection, "{btcfeed}:ticks", lost, lost).await.unwrap();
     }
-    let replica = world.replica("r1", &[SERVE]).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
     let lasts = async |query: &str| {
         let response = replica.ask(&format!("/v1/prices?{query}"), &[]).await;
         response.headers()["cache-control"] != "no-cache"
@@ -255,15 +255,15 @@ async fn an_answer_whose_beginning_expired_or_is_missing_is_not_said_to_last() {
 
 #[tokio::test]
 async fn a_long_answer_with_a_hole_behind_its_first_entries_is_not_taken_for_the_whole_one() {
-    let world = World::new().await;
-    let ids = world.redis.fill(1201).await;
-    let whole = world.replica("whole", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    let ids = cluster.redis.fill(1201).await;
+    let whole = cluster.replica("whole", &[SERVE]).await;
     until("the history", async || whole.get("/v1/prices").await.0 == 200).await;
-    let mut connection = world.redis.connection().await;
+    let mut connection = cluster.redis.connection().await;
     let lost = ids[900];
     let _: u64 = redis::AsyncCommands::zrembyscore(&mut connection, "{btcfeed}:ticks", lost, lost).await.unwrap();
-    let part = world.replica("part", &[SERVE]).await;
-    let short = world.replica("short", &[SERVE, ("BTCFEED_WINDOW", "100")]).await;
+    let part = cluster.replica("part", &[SERVE]).await;
+    let short = cluster.replica("short", &[SERVE, ("BTCFEED_WINDOW", "100")]).await;
     let said = async |replica: &Replica, query: &str| {
         let answer = replica.ask(&format!("/v1/prices?{query}"), &[]).await;
         let tag = answer.headers().get("etag").cloned();
@@ -311,9 +311,9 @@ async fn the_latest_price_has_a_tag_and_head_is_answered_everywhere() {
 
 #[tokio::test]
 async fn long_answers_are_compressed_for_those_who_read_it_and_short_ones_are_not() {
-    let world = World::new().await;
-    fill(&world, 3000).await;
-    let replica = world.replica("r1", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    fill(&cluster, 3000).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
     for path in
         ["/v1/prices?limit=3000&format=full", "/v1/prices?limit=3000&format=csv", "/v1/candles?currency=USD,EUR"]
     {
@@ -345,9 +345,9 @@ async fn long_answers_are_compressed_for_those_who_read_it_and_short_ones_are_no
 
 #[tokio::test]
 async fn a_long_answer_leaves_while_it_is_read_and_is_broken_off_where_it_cannot_go_on() {
-    let world = World::new().await;
-    world.redis.fill(40_000).await;
-    let replica = world.replica("r1", &[SERVE, ("BTCFEED_WINDOW", "100")]).await;
+    let cluster = TestCluster::new().await;
+    cluster.redis.fill(40_000).await;
+    let replica = cluster.replica("r1", &[SERVE, ("BTCFEED_WINDOW", "100")]).await;
     for encoding in ["identity", "gzip"] {
         let answer = replica.ask("/v1/prices?limit=100000&format=full", &[("accept-encoding", encoding)]).await;
         assert_eq!(answer.headers().contains_key("content-encoding"), encoding == "gzip");
@@ -355,12 +355,12 @@ async fn a_long_answer_leaves_while_it_is_read_and_is_broken_off_where_it_cannot
         let first = soon("the first bytes", body.next()).await.unwrap().unwrap();
         assert!(!first.is_empty());
         // What is still to come is still in Redis, which does not give it now.
-        world.redis.pause();
+        cluster.redis.pause();
         let mut end = Ok(());
         while let Some(chunk) = soon("the rest", body.next()).await {
             end = chunk.map(drop);
         }
-        world.redis.wake();
+        cluster.redis.wake();
         assert!(end.is_err(), "an answer that is not whole must not look whole");
         until("redis to be back", async || replica.get("/v1/prices?limit=1").await.0 == 200).await;
     }
@@ -368,9 +368,9 @@ async fn a_long_answer_leaves_while_it_is_read_and_is_broken_off_where_it_cannot
 
 #[tokio::test]
 async fn clients_that_do_not_read_their_long_answers_cost_no_memory() {
-    let world = World::new().await;
-    world.redis.fill(40_000).await;
-    let replica = world.replica("r1", &[SERVE, ("BTCFEED_WINDOW", "100")]).await;
+    let cluster = TestCluster::new().await;
+    cluster.redis.fill(40_000).await;
+    let replica = cluster.replica("r1", &[SERVE, ("BTCFEED_WINDOW", "100")]).await;
     let before = replica.memory_kib();
     let mut slow = Vec::new();
     for client in 0..24 {

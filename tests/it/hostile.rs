@@ -3,7 +3,7 @@
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
-use crate::support::{FAST, SOON, embedded, is_established, soon, unbroken, until};
+use crate::support::{FAST, TIMEOUT, embedded, is_established, soon, unbroken, until};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -190,7 +190,7 @@ async fn a_client_that_reads_too_slowly_is_told_so_when_it_is_too_far_behind() {
     // It takes a small part of what the feed sends, which on a busy machine is less too, until the server has had enough. First
     // the buffers between them must be full.
     while replica.find_logged("closing a stream").is_none() {
-        assert!(begun.elapsed() < SOON * 4, "it was never let go");
+        assert!(begun.elapsed() < TIMEOUT * 4, "it was never let go");
         let len = soon("a piece", slow.read(&mut piece)).await.unwrap();
         bytes.extend_from_slice(&piece[..len]);
         tokio::time::sleep(Duration::from_millis(150)).await;

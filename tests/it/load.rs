@@ -4,7 +4,7 @@ mod wrong;
 
 use crate::support::exchange::Exchange;
 use crate::support::terminal::Terminal;
-use crate::support::{World, embedded, entries, signal, soon, with_history};
+use crate::support::{TestCluster, embedded, entries, signal, soon, with_history};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -112,8 +112,8 @@ async fn every_update_comes_to_every_client_over_each_transport_and_all_numbers_
 
 #[tokio::test]
 async fn clients_of_a_replica_that_is_killed_go_on_at_the_next_one_and_miss_nothing() {
-    let world = World::new().await;
-    let [first, second] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let [first, second] = cluster.replicas().await;
     entries(&mut second.connect("format=full&since=0").await, 1).await;
     let urls = [first.address.as_str(), &second.address];
     let arguments = ["--connections", "20", "--duration", "6s", "--json"];

@@ -3,14 +3,14 @@
 use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::nginx::Nginx;
-use crate::support::{SERVE, World, entries, http, soon, unbroken};
+use crate::support::{SERVE, TestCluster, entries, http, soon, unbroken};
 use rustix::process::Signal;
 use serde_json::Value;
 
 #[tokio::test]
 async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
-    let world = World::new().await;
-    let replicas: [_; 3] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 3] = cluster.replicas().await;
     let addresses = [0, 1, 2].map(|number: usize| replicas[number].address.as_str());
     let nginx = Nginx::start(&addresses).await;
     let connect =
@@ -31,16 +31,16 @@ async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
 
 #[tokio::test]
 async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
-    let world = World::new().await;
-    let mut last = world.redis.fill(2).await[1];
-    let replica = world.replica("r1", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    let mut last = cluster.redis.fill(2).await[1];
+    let replica = cluster.replica("r1", &[SERVE]).await;
     let nginx = Nginx::start(&[&replica.address]).await;
     let url = |query: &str| format!("ws://{}/v1/ws?{query}", nginx.address);
     let mut through = Client::connect(&url("format=full")).await;
     assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     for _ in 0..3 {
         // Nothing follows that could push it out.
-        last = world.redis.append_tick(last).await;
+        last = cluster.redis.append_tick(last).await;
         assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     }
     let (status, body) = Client::refused(&url("currency=GBP")).await;
@@ -52,10 +52,10 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
 
 #[tokio::test]
 async fn events_go_through_at_once_and_resume_on_another_replica() {
-    let world = World::new().await;
-    let mut last = world.redis.fill(2).await[1];
-    let first = world.replica("r1", &[SERVE]).await;
-    let second = world.replica("r2", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    let mut last = cluster.redis.fill(2).await[1];
+    let first = cluster.replica("r1", &[SERVE]).await;
+    let second = cluster.replica("r2", &[SERVE]).await;
     let nginx = Nginx::start(&[&first.address, &second.address]).await;
     let url = format!("http://{}/v1/prices/stream?format=full&hello=true", nginx.address);
     let mut events = Events::connect(&url, &[]).await;
@@ -63,13 +63,13 @@ async fn events_go_through_at_once_and_resume_on_another_replica() {
     assert_eq!(events.update().await.json()["id"], last);
     for _ in 0..3 {
         // Nothing follows that could push it out.
-        last = world.redis.append_tick(last).await;
+        last = cluster.redis.append_tick(last).await;
         assert_eq!(events.update().await.json()["id"], last);
     }
     let serving = if replica == "r1" { &first } else { &second };
     serving.signal(Signal::KILL);
     while events.block().await.is_some() {}
-    let next = world.redis.append_tick(last).await;
+    let next = cluster.redis.append_tick(last).await;
     let mut events = Events::connect(&url, &[("Last-Event-ID", &last.to_string())]).await;
     assert_ne!(events.named("hello").await.json()["replica"], replica);
     let resumed = events.update().await.json();
@@ -78,9 +78,9 @@ async fn events_go_through_at_once_and_resume_on_another_replica() {
 
 #[tokio::test]
 async fn where_no_replica_can_be_reached_one_is_told_so_in_the_words_of_a_replica() {
-    let world = World::new().await;
-    world.redis.fill(2).await;
-    let mut replica = world.replica("r1", &[SERVE]).await;
+    let cluster = TestCluster::new().await;
+    cluster.redis.fill(2).await;
+    let mut replica = cluster.replica("r1", &[SERVE]).await;
     let nginx = Nginx::start(&[&replica.address]).await;
     replica.signal(Signal::KILL);
     replica.exit().await;

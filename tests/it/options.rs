@@ -4,7 +4,7 @@ use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{SERVE, World, embedded, entries, tick, unbroken, until};
+use crate::support::{SERVE, TestCluster, embedded, entries, tick, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -65,9 +65,9 @@ async fn with_every_there_is_one_tick_a_period_the_newest() {
 
 #[tokio::test]
 async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() {
-    let world = World::new().await;
-    let kept = world.redis.fill(300).await;
-    let small = world.replica("r1", &[("BTCFEED_WINDOW", "100"), SERVE]).await;
+    let cluster = TestCluster::new().await;
+    let kept = cluster.redis.fill(300).await;
+    let small = cluster.replica("r1", &[("BTCFEED_WINDOW", "100"), SERVE]).await;
     for limit in [7, 99, 150, 299] {
         let first = kept[300 - limit];
         let mut client = small.connect(&format!("format=full&since=0&limit={limit}")).await;
@@ -121,8 +121,8 @@ async fn hello_names_the_replica_before_anything_else() {
 
 #[tokio::test]
 async fn a_client_that_remembers_nothing_goes_on_where_it_was_on_any_replica_over_any_door() {
-    let world = World::new().await;
-    let [mut first, second] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let [mut first, second] = cluster.replicas().await;
     let mut client = first.connect("format=full&client_id=shop-7").await;
     let seen = unbroken(&entries(&mut client, 3).await);
     // A goodbye is written down before it is said.
@@ -151,14 +151,14 @@ async fn a_client_that_remembers_nothing_goes_on_where_it_was_on_any_replica_ove
 
 #[tokio::test]
 async fn after_a_crash_a_client_is_remembered_a_few_seconds_back_and_misses_nothing() {
-    let world = World::new().await;
-    let [first, second] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let [first, second] = cluster.replicas().await;
     let mut client = first.connect("format=full&client_id=shop-7").await;
     let mut last = *unbroken(&entries(&mut client, 2).await).last().unwrap();
     until("a bookmark", async || {
         let id: Option<u64> = redis::cmd("GET")
             .arg("{btcfeed}:client:shop-7")
-            .query_async(&mut world.redis.connection().await)
+            .query_async(&mut cluster.redis.connection().await)
             .await
             .unwrap();
         id.is_some()
@@ -176,14 +176,14 @@ async fn after_a_crash_a_client_is_remembered_a_few_seconds_back_and_misses_noth
 
 #[tokio::test]
 async fn a_client_whose_place_cannot_be_looked_up_is_told_so_instead_of_missing_something() {
-    let world = World::new().await;
-    let replica = world.replica("r1", &[]).await;
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[]).await;
     entries(&mut replica.connect("format=full").await, 2).await;
-    world.redis.pause();
+    cluster.redis.pause();
     let url = format!("ws://{}/v1/ws?client_id=shop-7", replica.address);
     let (status, body) = Client::refused(&url).await;
     assert!(status == 503 && body.contains("where to begin cannot be looked up"), "{body}");
-    world.redis.wake();
+    cluster.redis.wake();
 }
 
 #[tokio::test]

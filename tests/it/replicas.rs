@@ -1,6 +1,6 @@
 //! All replicas serve one feed: a client gets the same entries from each.
 
-use crate::support::{INTERVAL, SERVE, World, entries, soon, unbroken, until};
+use crate::support::{INTERVAL, SERVE, TestCluster, entries, soon, unbroken, until};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use tokio::time::sleep;
 
 #[tokio::test]
 async fn client_resumes_on_any_replica() {
-    let world = World::new().await;
-    let replicas: [_; 3] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 3] = cluster.replicas().await;
     let mut seen = entries(&mut replicas[0].connect("format=full").await, 2).await;
     for round in 1..9 {
         let last = seen.last().unwrap();
@@ -33,8 +33,8 @@ async fn client_resumes_on_any_replica() {
 
 #[tokio::test]
 async fn clients_that_join_anytime_see_one_chain() {
-    let world = World::new().await;
-    let replicas: [_; 2] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 2] = cluster.replicas().await;
     let first = entries(&mut replicas[0].connect("format=full").await, 1).await[0]["id"].clone();
     let clients = (0..200).map(|number| {
         let (replica, first) = (&replicas[number % 2], &first);
@@ -53,8 +53,8 @@ async fn clients_that_join_anytime_see_one_chain() {
 
 #[tokio::test]
 async fn replicas_send_identical_bytes() {
-    let world = World::new().await;
-    let replicas: [_; 3] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 3] = cluster.replicas().await;
     let first = entries(&mut replicas[0].connect("format=full").await, 1).await[0]["id"].clone();
     for query in ["format=full", "format=timedate&currency=USD,EUR", "format=timestamp&currency=EUR"] {
         let read = replicas.iter().map(async |replica| {
@@ -74,12 +74,12 @@ async fn replicas_send_identical_bytes() {
 
 #[tokio::test]
 async fn only_one_replica_polls_each_exchange() {
-    let world = World::new().await;
-    let replicas: [_; 4] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 4] = cluster.replicas().await;
     let seen = entries(&mut replicas[3].connect("format=full").await, 15).await;
     unbroken(&seen);
     for (name, path) in [("coinbase", "BTC-USD"), ("coinbase", "BTC-EUR"), ("kraken", ""), ("bitstamp", "btcusd")] {
-        let asked = world.exchange.asked(name, path);
+        let asked = cluster.exchange.asked(name, path);
         let took = asked.last().unwrap().duration_since(asked[0]);
         let intervals = took.as_secs_f64() / INTERVAL.as_secs_f64();
         let polls = asked.len() as f64 - 1.0;
@@ -91,11 +91,11 @@ async fn only_one_replica_polls_each_exchange() {
 
 #[tokio::test]
 async fn clean_stop_hands_over_immediately() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     // The test would fail if the other replica waited until this lease expires.
     let lease = [("BTCFEED_LEASE_TTL", "20s")];
-    let mut replicas = [world.replica("r1", &lease).await, world.replica("r2", &lease).await];
-    let leader = world.leader().await;
+    let mut replicas = [cluster.replica("r1", &lease).await, cluster.replica("r2", &lease).await];
+    let leader = cluster.leader().await;
     let (leading, other) = if leader == "r1" { (0, 1) } else { (1, 0) };
     let mut client = replicas[other].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
@@ -106,24 +106,24 @@ async fn clean_stop_hands_over_immediately() {
     let longest = ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
     // An interval, an attempt of the other replica to acquire the lease, and delays of a busy machine.
     assert!(longest < 4000, "{longest} ms without a tick");
-    assert_ne!(world.leader().await, leader);
+    assert_ne!(cluster.leader().await, leader);
 }
 
 #[tokio::test]
 async fn roles_limit_leading_and_serving() {
-    let world = World::new().await;
-    let serving = world.replica("serving", &[SERVE]).await;
-    let fetching = world.replica("fetching", &[("BTCFEED_ROLE", "fetch")]).await;
-    assert_eq!(world.leader().await, "fetching");
+    let cluster = TestCluster::new().await;
+    let serving = cluster.replica("serving", &[SERVE]).await;
+    let fetching = cluster.replica("fetching", &[("BTCFEED_ROLE", "fetch")]).await;
+    assert_eq!(cluster.leader().await, "fetching");
     unbroken(&entries(&mut serving.connect("format=full").await, 3).await);
     assert!(fetching.address.is_empty());
     drop(fetching);
     let mut holders = BTreeSet::new();
     until("the lease to expire", async || {
-        holders.insert(world.redis.leader().await);
+        holders.insert(cluster.redis.leader().await);
         holders.contains(&None)
     })
     .await;
     soon("a few intervals to pass", sleep(INTERVAL * 5)).await;
-    assert_eq!(world.redis.leader().await, None);
+    assert_eq!(cluster.redis.leader().await, None);
 }

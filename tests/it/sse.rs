@@ -3,7 +3,9 @@
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{World, embedded, entries, fields, http, http_over_2, is_established, soon, unbroken, until};
+use crate::support::{
+    TestCluster, embedded, entries, fields, http, http_over_2, is_established, soon, unbroken, until,
+};
 use reqwest::Method;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
@@ -121,8 +123,8 @@ async fn a_silent_stream_is_sent_comments() {
 
 #[tokio::test]
 async fn a_draining_replica_says_goodbye_and_the_client_goes_on_elsewhere() {
-    let world = World::new().await;
-    let [mut first, second] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let [mut first, second] = cluster.replicas().await;
     let mut events = connect(&first, "format=full", &[]).await;
     let last = events.update().await.id.unwrap();
     first.signal(Signal::TERM);
@@ -206,9 +208,9 @@ async fn a_page_of_another_origin_may_read_that_there_is_no_place_for_it() {
 
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_let_go() {
-    let world = World::new().await;
-    world.redis.fill(20_000).await;
-    let replica = world.replica("r1", &[("BTCFEED_WRITE_STALL", "1s")]).await;
+    let cluster = TestCluster::new().await;
+    cluster.redis.fill(20_000).await;
+    let replica = cluster.replica("r1", &[("BTCFEED_WRITE_STALL", "1s")]).await;
     // It asks for megabytes and reads none.
     let mut socket = TcpStream::connect(&replica.address).await.unwrap();
     socket.write_all(b"GET /v1/prices/stream?format=full&since=0 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();

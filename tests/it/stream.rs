@@ -1,7 +1,7 @@
 //! The WebSocket as a client sees it: formats, beginnings, gaps.
 
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::{World, embedded, entries, fields, unbroken, until};
+use crate::support::{TestCluster, embedded, entries, fields, unbroken, until};
 use serde_json::Value;
 
 #[tokio::test]
@@ -123,9 +123,9 @@ async fn a_cursor_that_is_too_old_gets_what_is_kept_after_a_word_about_the_gap()
 
 #[tokio::test]
 async fn what_is_older_than_the_window_is_replayed_from_the_store() {
-    let world = World::new().await;
-    let kept = world.redis.fill(1700).await;
-    let replica = world.replica("r1", &[("BTCFEED_WINDOW", "100"), ("BTCFEED_STALE_AFTER", "60s")]).await;
+    let cluster = TestCluster::new().await;
+    let kept = cluster.redis.fill(1700).await;
+    let replica = cluster.replica("r1", &[("BTCFEED_WINDOW", "100"), ("BTCFEED_STALE_AFTER", "60s")]).await;
     let replayed = entries(&mut replica.connect("format=full&since=0").await, 1705).await;
     assert_eq!(unbroken(&replayed)[..1700], kept);
     let resumed = entries(&mut replica.connect(&format!("format=full&after={}", kept[3])).await, 1700).await;

@@ -4,10 +4,10 @@ mod stops;
 
 use crate::support::client::Client;
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::odd_server::{Answer, Server};
+use crate::support::foreign_server::{Answer, Server};
 use crate::support::proxy::Proxy;
 use crate::support::terminal::Terminal;
-use crate::support::{World, embedded, soon, unbroken, until, with_history};
+use crate::support::{TestCluster, embedded, soon, unbroken, until, with_history};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::process::{ExitStatus, Stdio};
@@ -173,9 +173,9 @@ async fn the_exit_code_tells_why_it_ended() {
 
 #[tokio::test]
 async fn a_replica_that_is_killed_costs_it_no_line() {
-    let world = World::new().await;
+    let cluster = TestCluster::new().await;
     for transport in ["ws", "sse", "grpc"] {
-        let [mut first, second] = world.replicas().await;
+        let [mut first, second] = cluster.replicas().await;
         let proxy = Proxy::start(first.port()).await;
         let address = proxy.address.to_string();
         let mut watch = Watch::start(&[&address, "--format", "full", "--transport", transport]);

@@ -2,7 +2,7 @@
 
 use super::{MS, TRANSPORTS, next, tick};
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::odd_server::{Server, say, tick as a_tick};
+use crate::support::foreign_server::{Server, say, tick as a_tick};
 use crate::support::redis::free_port;
 use crate::support::{embedded, entries, soon, until};
 use btcfeed::client::{Client, GapReason, Start, Update};

@@ -3,7 +3,7 @@
 use super::{Load, command, with_history};
 use crate::support::embedded;
 use crate::support::exchange::Exchange;
-use crate::support::odd_server::{Answer, Server, say, tick};
+use crate::support::foreign_server::{Answer, Server, say, tick};
 use crate::support::redis::free_port;
 use serde_json::{Value, json};
 use tokio::process::Command;

@@ -2,7 +2,7 @@
 
 use super::{Watch, command, ended, lines, with_history};
 use crate::support::exchange::Exchange;
-use crate::support::odd_server::{Answer, Server, say, tick};
+use crate::support::foreign_server::{Answer, Server, say, tick};
 use crate::support::terminal::Terminal;
 use crate::support::{INTERVAL, signal, until};
 use rustix::io::ioctl_fionread;

@@ -3,7 +3,7 @@
 use crate::support::events::Events;
 use crate::support::grpc::{Start, Subscriber, request};
 use crate::support::replica::Replica;
-use crate::support::{World, entries, unbroken, until};
+use crate::support::{TestCluster, entries, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -47,8 +47,8 @@ async fn read(door: &str, replica: &Replica, cursor: u64, count: usize) -> Vec<V
 
 #[tokio::test]
 async fn one_cursor_goes_through_every_door_on_every_replica_and_nothing_is_lost() {
-    let world = World::new().await;
-    let replicas: [_; 2] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 2] = cluster.replicas().await;
     let mut seen = entries(&mut replicas[0].connect("format=full&since=0").await, 2).await;
     // Each door after each other one, and now here, now there.
     let doors = ["ws", "sse", "grpc", "rest", "ws", "grpc", "sse", "rest", "sse", "ws", "rest", "grpc", "ws"];
@@ -68,8 +68,8 @@ async fn one_cursor_goes_through_every_door_on_every_replica_and_nothing_is_lost
 
 #[tokio::test]
 async fn clients_of_every_door_lose_their_replica_and_go_on_through_another_door_elsewhere() {
-    let world = World::new().await;
-    let [first, second] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let [first, second] = cluster.replicas().await;
     let mut seen = Vec::new();
     for door in ["ws", "sse", "grpc"] {
         seen.push(read(door, &first, 0, 3).await);

@@ -20,7 +20,7 @@ impl Nginx {
         let dir = tempfile::tempdir().unwrap();
         let [address, grpc_address] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         let servers: String = replicas.iter().map(|replica| format!("server {replica}; ")).collect();
-        let mut config = include_str!("../../../deploy/nginx/nginx.conf").to_owned();
+        let mut config = include_str!("../../deploy/nginx/nginx.conf").to_owned();
         // What depends on where it runs, and nothing else.
         for (shipped, ours) in [
             ("listen 8080 ", format!("listen {address} ")),

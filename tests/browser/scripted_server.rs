@@ -1,6 +1,6 @@
 //! A server that says what a test wants, one connection after the other.
 
-use crate::browser::Browser;
+use super::driver::Browser;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::{embedded, soon};
@@ -40,7 +40,7 @@ impl Odd {
 }
 
 /// One of them, a replica to have the SDK from, and a page of another origin, which may read that and connect wherever it wants.
-pub async fn world() -> (Exchange, Replica, Odd, Browser) {
+pub async fn setup() -> (Exchange, Replica, Odd, Browser) {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;

@@ -1,7 +1,7 @@
 //! A browser with nothing in it, and what one does with a page.
 
-use crate::binary;
-use crate::support::{SOON, http, soon, until};
+use super::binary;
+use crate::support::{TIMEOUT, http, soon, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -54,7 +54,7 @@ impl Browser {
         capabilities.add_experimental_option("mobileEmulation", json!({"deviceMetrics": metrics})).unwrap();
         capabilities.set_browser_log_level(LoggingPrefsLogLevel::All).unwrap();
         let connect = WebDriver::new(format!("http://{address}"), capabilities);
-        let driver = timeout(4 * SOON, connect).await.expect("chromium starts in time").expect("chromium starts");
+        let driver = timeout(4 * TIMEOUT, connect).await.expect("chromium starts in time").expect("chromium starts");
         let browser = Browser { driver, address, _chromedriver: chromedriver, _profile: profile };
         browser.go(url).await;
         browser
@@ -187,7 +187,7 @@ impl Drop for Browser {
         self.driver.clone().leak().ok();
         let end = || {
             let mut socket = TcpStream::connect(&self.address)?;
-            socket.set_read_timeout(Some(SOON))?;
+            socket.set_read_timeout(Some(TIMEOUT))?;
             socket.write_all(request.as_bytes())?;
             // It answers when Chromium is gone.
             socket.read(&mut [0; 64])

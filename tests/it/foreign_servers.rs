@@ -1,6 +1,6 @@
 //! The SDK against servers that are not ours, or not of this version: what they may say, and what they must not achieve.
 
-use crate::support::odd_server::{Answer, Server, say, tick};
+use crate::support::foreign_server::{Answer, Server, say, tick};
 use crate::support::soon;
 use btcfeed::client::{Client, Error, GapReason, Start, Transport, Update, Updates};
 use btcfeed::tick::TickId;

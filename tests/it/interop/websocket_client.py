@@ -1,7 +1,7 @@
-"""Reads the feed over WebSocket with Python's websockets, which frames, compresses and answers pings in its own way: a client
-that has nothing in common with the server under test. The tests in tests/it/stranger.rs run it.
+"""A WebSocket client made of Python's websockets, which frames, compresses and answers pings in its own way. It shares no
+code with the server. tests/it/interop.rs runs it.
 
-    stranger_ws.py URL    print what each entry follows on and its id, and at the end the close code and its reason
+    websocket_client.py URL    print `prev` and `id` of each entry, and the close code and reason at the end
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 
 async def follow(url):
-    # It sends no pings of its own, so that only the server's keep the connection.
+    # The client sends no pings itself, so that only the server's pings keep the connection alive.
     async with connect(url, ping_interval=None) as socket:
         try:
             while True:

@@ -1,9 +1,9 @@
-//! Clients of another make, which have nothing in common with the server: Python's grpcio, with code that it generates itself
-//! (`stranger.py`), Python's websockets (`stranger_ws.py`) and curl, straight to a replica and through nginx.
+//! Clients that share no code with the server: Python's grpcio with the code that it generates (`grpc_client.py`), Python's
+//! websockets (`websocket_client.py`), and curl. They connect to a replica directly, and through nginx.
 
 use crate::support::events::Event;
 use crate::support::nginx::Nginx;
-use crate::support::{SOON, World, soon, unbroken, until};
+use crate::support::{TIMEOUT, TestCluster, soon, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// A command whose output is read. No proxy is asked: what it talks to is on this machine.
+/// Returns a command whose output is read. It uses no proxy, because the servers are on this machine.
 fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env("NO_PROXY", "*").env("no_proxy", "*");
@@ -22,29 +22,32 @@ fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// A script of this folder, in the Python that `tests/setup` made, or the system's.
+/// Returns a command that runs a script with the Python that `tests/setup` prepared, or else with the system's.
 fn script(name: &str, arguments: &[&str]) -> Command {
     let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tests-python").join("bin/python3");
     let mut command = command(if ours.exists() { ours } else { "python3".into() });
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it").join(name)).args(arguments);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/interop").join(name)).args(arguments);
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
-/// How long a stranger may take to start, who first reads megabytes of Python and generates some, and to look at everything.
-const START: Duration = SOON.saturating_mul(3);
-const LOOK: Duration = SOON.saturating_mul(6);
+/// Time for a Python client to start: it loads megabytes of modules and generates code.
+const START_TIMEOUT: Duration = TIMEOUT.saturating_mul(3);
+/// Time for all checks of the gRPC client.
+const CHECK_TIMEOUT: Duration = TIMEOUT.saturating_mul(6);
 
-async fn look(address: &str) {
-    let output = timeout(LOOK, script("stranger.py", &["look", address]).stderr(Stdio::piped()).output()).await;
-    let output = output.expect("the stranger is done in time").expect("python3 is installed (see `make test`)");
-    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    // No excuse: a machine without grpcio has not tested what this test promises.
+/// Runs the checks of the gRPC client against `address`.
+async fn check(address: &str) {
+    let mut command = script("grpc_client.py", &["check", address]);
+    let output = timeout(CHECK_TIMEOUT, command.stderr(Stdio::piped()).output()).await;
+    let output = output.expect("the checks end in time").expect("python3 is installed (see `make test`)");
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // Without grpcio the test fails, because nothing has been tested.
     assert!(!errors.contains("ModuleNotFoundError"), "python3 lacks a part of grpcio (see `make test`):\n{errors}");
-    assert!(output.status.success() && said.contains("ok after"), "{said}\n{errors}");
+    assert!(output.status.success() && printed.contains("ok after"), "{printed}\n{errors}");
 }
 
-/// One who follows the feed.
+/// A client process that follows the feed and prints what it receives.
 struct Follower {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -58,31 +61,31 @@ impl Follower {
     }
 
     fn over_grpc(address: &str, after: u64) -> Follower {
-        Follower::start(script("stranger.py", &["follow", address, &after.to_string()]))
+        Follower::start(script("grpc_client.py", &["follow", address, &after.to_string()]))
     }
 
     fn over_websocket(address: &str, after: u64) -> Follower {
         let url = format!("ws://{address}/v1/ws?format=full&after={after}");
-        Follower::start(script("stranger_ws.py", &[&url]))
+        Follower::start(script("websocket_client.py", &[&url]))
     }
 
-    /// curl as one types it, without what its owner has written down for it.
+    /// curl as a user types it, without the user's `.curlrc`.
     fn curl(address: &str, more: &[&str]) -> Follower {
         let mut curl = command("curl");
         curl.args(["-q", "-sN", &format!("http://{address}/v1/prices/stream?format=full&since=0")]).args(more);
         Follower::start(curl)
     }
 
-    /// The next line; `None` at the end of what it says.
+    /// Returns the next line, or `None` at the end of the output.
     async fn try_line(&mut self) -> Option<String> {
-        timeout(START, self.lines.next_line()).await.expect("a line in time").unwrap()
+        timeout(START_TIMEOUT, self.lines.next_line()).await.expect("a line in time").unwrap()
     }
 
     async fn line(&mut self) -> String {
         self.try_line().await.expect("a line")
     }
 
-    /// The next event in what curl prints, an entry of which is `seen` then; `None` if there is no whole one any more.
+    /// Returns the next event that curl prints, or `None` if no complete one follows. Ticks and statuses are added to `seen`.
     async fn event(&mut self, seen: &mut Vec<Value>) -> Option<Event> {
         let mut block = String::new();
         let event = loop {
@@ -100,7 +103,7 @@ impl Follower {
         Some(event)
     }
 
-    /// Reads events until `count` more entries are `seen`.
+    /// Reads events until `seen` has `count` more entries.
     async fn read(&mut self, count: usize, seen: &mut Vec<Value>) {
         let enough = seen.len() + count;
         while seen.len() < enough {
@@ -108,7 +111,7 @@ impl Follower {
         }
     }
 
-    /// Reads `count` entries that follow on each other and on `last`.
+    /// Reads `count` entries. Each must follow the one before it, and the first must follow `last`.
     async fn entries(&mut self, count: usize, last: &mut u64) {
         for _ in 0..count {
             let line = self.line().await;
@@ -118,7 +121,7 @@ impl Follower {
         }
     }
 
-    /// The status at the end.
+    /// Reads on to the line that says how the stream ended.
     async fn end(&mut self) -> String {
         loop {
             let line = self.line().await;
@@ -130,25 +133,25 @@ impl Follower {
 }
 
 #[tokio::test]
-async fn a_stranger_finds_everything_as_it_is_promised() {
-    let world = World::new().await;
-    let replica = world.replica("r1", &[]).await;
+async fn grpcio_finds_the_documented_behaviour() {
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[]).await;
     until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
-    look(&replica.address).await;
+    check(&replica.address).await;
 }
 
 #[tokio::test]
-async fn a_stranger_finds_the_same_through_nginx() {
-    let world = World::new().await;
-    let replicas: [_; 2] = world.replicas().await;
+async fn grpcio_finds_the_same_through_nginx() {
+    let cluster = TestCluster::new().await;
+    let replicas: [_; 2] = cluster.replicas().await;
     let nginx = Nginx::start(&[&replicas[0].address, &replicas[1].address]).await;
-    look(&nginx.grpc_address).await;
+    check(&nginx.grpc_address).await;
 }
 
 #[tokio::test]
-async fn a_stranger_whose_replica_stops_or_dies_goes_on_elsewhere() {
-    let world = World::new().await;
-    let mut replicas: [_; 3] = world.replicas().await;
+async fn grpcio_resumes_after_a_stop_and_a_kill() {
+    let cluster = TestCluster::new().await;
+    let mut replicas: [_; 3] = cluster.replicas().await;
     let addresses = [0, 1, 2].map(|number: usize| replicas[number].address.clone());
     let nginx = Nginx::start(&[&addresses[0], &addresses[1], &addresses[2]]).await;
     let mut last = 0;
@@ -158,7 +161,7 @@ async fn a_stranger_whose_replica_stops_or_dies_goes_on_elsewhere() {
     let end = follower.end().await;
     assert_eq!(end, "UNAVAILABLE: this replica is stopping, come back with your last id");
     assert!(replicas[0].exit().await.success());
-    // Through nginx, which finds out by itself that it is gone.
+    // nginx detects by itself that the replica has stopped.
     let mut follower = Follower::over_grpc(&nginx.grpc_address, last);
     follower.entries(4, &mut last).await;
     replicas[1].signal(Signal::KILL);
@@ -169,15 +172,15 @@ async fn a_stranger_whose_replica_stops_or_dies_goes_on_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_websocket_library_of_another_make_stays_is_told_why_it_ends_and_resumes() {
-    let world = World::new().await;
+async fn python_websockets_stays_and_resumes() {
+    let cluster = TestCluster::new().await;
     let pings = [("BTCFEED_PING_EVERY", "2s")];
-    let mut replicas = [world.replica("r1", &pings).await, world.replica("r2", &pings).await];
+    let mut replicas = [cluster.replica("r1", &pings).await, cluster.replica("r2", &pings).await];
     let nginx = Nginx::start(&[&replicas[0].address, &replicas[1].address]).await;
     let mut last = 0;
     let mut follower = Follower::over_websocket(&replicas[0].address, last);
     follower.entries(1, &mut last).await;
-    // Who answers no ping is let go after two.
+    // A client that answers no pings would be closed after two of them.
     let enough = last + 7000;
     while last < enough {
         follower.entries(1, &mut last).await;
@@ -191,9 +194,9 @@ async fn a_websocket_library_of_another_make_stays_is_told_why_it_ends_and_resum
 }
 
 #[tokio::test]
-async fn curl_loses_its_replica_and_goes_on_elsewhere_with_the_last_event_id() {
-    let world = World::new().await;
-    let [mut first, second, third] = world.replicas().await;
+async fn curl_resumes_with_last_event_id() {
+    let cluster = TestCluster::new().await;
+    let [mut first, second, third] = cluster.replicas().await;
     let resume = |seen: &[Value]| format!("Last-Event-ID: {}", seen.last().unwrap()["id"]);
     let mut seen = Vec::new();
     let mut curl = Follower::curl(&first.address, &[]);
@@ -204,11 +207,11 @@ async fn curl_loses_its_replica_and_goes_on_elsewhere_with_the_last_event_id() {
         event = curl.event(&mut seen).await.expect("a goodbye");
     }
     assert_eq!((&event.json()["reason"], curl.event(&mut seen).await), (&"draining".into(), None));
-    assert!(soon("curl to end", curl.child.wait()).await.unwrap().success(), "nothing was cut off");
+    assert!(soon("curl to end", curl.child.wait()).await.unwrap().success(), "the stream ended cleanly");
     assert!(first.exit().await.success());
     let mut curl = Follower::curl(&second.address, &["-H", &resume(&seen)]);
     curl.read(4, &mut seen).await;
-    // What had not been read by then is asked for again.
+    // Entries that curl has not printed by now are requested again.
     second.signal(Signal::KILL);
     let mut curl = Follower::curl(&third.address, &["-H", &resume(&seen)]);
     curl.read(4, &mut seen).await;

@@ -1,13 +1,15 @@
-//! What the tests are played with. Every wait has a deadline, and nothing sleeps to hope for the best.
+//! Replicas, servers and clients that the test binaries share. Each wait is for a condition, and has a deadline.
+
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod client;
 pub mod description;
 pub mod events;
 pub mod exchange;
+pub mod foreign_server;
 pub mod grpc;
 pub mod http2;
 pub mod nginx;
-pub mod odd_server;
 pub mod proxy;
 pub mod redis;
 pub mod replica;
@@ -25,7 +27,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long anything may take that should be there in a moment. Generous: the machine may be busy.
-pub const SOON: Duration = Duration::from_secs(45);
+pub const TIMEOUT: Duration = Duration::from_secs(45);
 /// The time between two polls in tests, and the time to live of a lease.
 pub const INTERVAL: Duration = Duration::from_millis(200);
 pub const LEASE: Duration = Duration::from_secs(1);
@@ -39,14 +41,14 @@ pub const FAST: [(&str, &str); 2] = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !condition().await {
-        assert!(begun.elapsed() < SOON, "waited {SOON:?} for {what}");
+        assert!(begun.elapsed() < TIMEOUT, "waited {TIMEOUT:?} for {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
 /// The result of something that should happen soon.
 pub async fn soon<T>(what: &str, happening: impl Future<Output = T>) -> T {
-    timeout(SOON, happening).await.unwrap_or_else(|_| panic!("waited {SOON:?} for {what}"))
+    timeout(TIMEOUT, happening).await.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for {what}"))
 }
 
 /// An HTTP client that keeps no connection open for another, and does not read the machine's certificates, which takes long.
@@ -60,14 +62,14 @@ pub fn http_over_2() -> reqwest::Client {
 }
 
 /// An exchange, a Redis and the replicas between them and the clients.
-pub struct World {
+pub struct TestCluster {
     pub exchange: Exchange,
     pub redis: Redis,
 }
 
-impl World {
-    pub async fn new() -> World {
-        World { exchange: Exchange::start().await, redis: Redis::start().await }
+impl TestCluster {
+    pub async fn new() -> TestCluster {
+        TestCluster { exchange: Exchange::start().await, redis: Redis::start().await }
     }
 
     /// Starts a replica that is called `name`, with further settings.

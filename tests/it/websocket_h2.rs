@@ -1,9 +1,9 @@
 //! WebSockets over HTTP/2, where a library speaks: the same feed, the same rules, and no client that stays for nothing.
 
-use crate::hostile::{answers_pings, says_and_hears_everything};
+use super::hostile::{answers_pings, says_and_hears_everything};
 use crate::support::exchange::Exchange;
 use crate::support::http2::{Http2, Socket, text};
-use crate::support::{FAST, World, embedded, entries, soon, unbroken, until};
+use crate::support::{FAST, TestCluster, embedded, entries, soon, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,9 +31,9 @@ async fn rest(socket: &mut Socket) -> (Vec<Value>, Option<u16>) {
 
 #[tokio::test]
 async fn many_websockets_on_one_connection_read_what_a_raw_one_reads() {
-    let world = World::new().await;
-    let kept = world.redis.fill(700).await;
-    let replica = world.replica("r1", &[("BTCFEED_WINDOW", "400")]).await;
+    let cluster = TestCluster::new().await;
+    let kept = cluster.redis.fill(700).await;
+    let replica = cluster.replica("r1", &[("BTCFEED_WINDOW", "400")]).await;
     // From the store, from the window, and live.
     let query = format!("format=full&hello=true&after={}", kept[99]);
     let (mut raw, mut http2) = (replica.connect(&query).await, Http2::connect(&replica.address).await);
@@ -216,8 +216,8 @@ async fn a_websocket_is_a_client_for_as_long_as_it_lives_however_it_ends() {
 
 #[tokio::test]
 async fn a_replica_that_stops_says_so_and_another_one_goes_on_where_it_was() {
-    let world = World::new().await;
-    let [mut first, second] = world.replicas().await;
+    let cluster = TestCluster::new().await;
+    let [mut first, second] = cluster.replicas().await;
     let mut http2 = Http2::connect(&first.address).await;
     let mut client = http2.websocket("/v1/ws?format=full&client_id=shop-7").await;
     let mut seen = entries(&mut client, 3).await;

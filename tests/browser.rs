@@ -1,0 +1,26 @@
+//! Tests of the page, of `btcfeed.js` and of the browser's own `EventSource`, in a headless Chromium or Chrome that
+//! chromedriver controls, with running replicas.
+//!
+//! The page is read as a person reads it: by what it shows, and by what it tells a screen reader. It contains nothing for
+//! tests. `make browser` runs them.
+
+#![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
+#![allow(clippy::pedantic, reason = "plain code matters more in tests")]
+
+mod support;
+
+mod browser {
+    mod axis;
+    mod binary;
+    mod choices;
+    mod driver;
+    mod event_source;
+    mod faults;
+    mod loops;
+    mod options;
+    mod page;
+    mod restart;
+    mod scripted_server;
+    mod sdk;
+}

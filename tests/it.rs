@@ -1,0 +1,39 @@
+//! Tests of running replicas: real processes and sockets, a real redis-server and nginx. Only the exchanges are simulated,
+//! with answers that the real ones gave.
+
+#![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
+#![allow(clippy::pedantic, reason = "plain code matters more in tests")]
+
+mod support;
+
+mod it {
+    mod architecture;
+    mod candles;
+    mod cli;
+    mod client;
+    mod descriptions;
+    mod example;
+    mod faults;
+    mod foreign_servers;
+    mod grpc;
+    mod health;
+    mod history;
+    mod hostile;
+    mod http2;
+    mod hub;
+    mod interop;
+    mod load;
+    mod nginx;
+    mod options;
+    mod query;
+    mod replicas;
+    mod requests;
+    mod sources;
+    mod sse;
+    mod store;
+    mod stream;
+    mod transports;
+    mod watch;
+    mod websocket_h2;
+}
