@@ -16,6 +16,8 @@ use tracing::debug;
 
 /// The longest answer that is read; real ones are below 3 KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// The longest reason for an answer that cannot be read. It may quote the answer, and every client gets it in a status.
+pub(super) const MAX_REASON_CHARS: usize = 500;
 /// How long connecting may take. The whole request is bounded by whoever asks.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that is believed: a ban lasts three days at most.
@@ -54,8 +56,8 @@ impl<A: Api> Exchange<A> {
         if !status.is_success() {
             return Err(fail(format!("HTTP {status}"), rest_asked(&response)));
         }
-        let observations = read_bounded(response).await.and_then(|body| read::<A>(&body, currencies));
-        observations.map_err(|error| fail(format!("{error:#}"), None))
+        let body = read_bounded(response).await.map_err(|error| format!("{error:#}"));
+        body.and_then(|body| read::<A>(&body, currencies)).map_err(|reason| fail(reason, None))
     }
 }
 
@@ -79,13 +81,20 @@ impl<A: Api> Source for Exchange<A> {
     }
 }
 
-fn read<A: Api>(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
-    let observations = A::read(body, currencies).with_context(|| {
-        let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
-        format!("not the documented answer, it begins {start:?}")
-    })?;
-    ensure!(!observations.is_empty(), "the answer has no price in {currencies}");
-    Ok(observations)
+/// Reads an answer that has at least one price.
+///
+/// # Errors
+/// The reason, of at most [`MAX_REASON_CHARS`].
+pub(super) fn read<A: Api>(body: &[u8], currencies: Currencies) -> Result<Vec<Observation>, String> {
+    match A::read(body, currencies) {
+        Ok(observations) if observations.is_empty() => Err(format!("the answer has no price in {currencies}")),
+        Ok(observations) => Ok(observations),
+        Err(error) => {
+            let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
+            let reason = format!("not the documented answer, it begins {start:?}: {error:#}");
+            Err(reason.chars().take(MAX_REASON_CHARS).collect())
+        }
+    }
 }
 
 async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {

@@ -3,6 +3,8 @@
 //! An exchange is two pure functions, what to ask for and how to read the answer (`Api`); asking is the same for all of
 //! them and stands in `http.rs`. HTTP 200 is not success: an answer counts only when it reads as its documentation says.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod answers;
 mod bitstamp;
 mod coinbase;
 mod coindesk;
