@@ -6,10 +6,19 @@ use crate::api::query::{
 };
 use crate::encode::Format;
 use crate::session::{EVERY, REPLAY_LIMIT};
+use crate::source;
 use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
+
+/// Reads the input as the answer of each exchange.
+///
+/// # Panics
+/// If an adapter panics, returns a price that was not requested, or fails with an unbounded reason.
+pub fn answers(made: &[u8]) {
+    source::answers::check_all(made);
+}
 
 /// Reads WebSocket frames with our decoder and with tungstenite. The input is four lengths of pieces, and the bytes to cut
 /// into them.
@@ -71,7 +80,7 @@ mod tests {
 
     #[test]
     fn seeds_of_the_fuzz_targets_pass() {
-        for (target, run) in [("frames", frames as fn(&[u8])), ("query", query)] {
+        for (target, run) in [("answers", answers as fn(&[u8])), ("frames", frames), ("query", query)] {
             let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
             for seed in fs::read_dir(seeds).unwrap() {
                 run(&fs::read(seed.unwrap().path()).unwrap());
