@@ -286,7 +286,7 @@ impl Reader<'_> {
     fn telemetry(&mut self) -> telemetry::Options {
         let filter = self.text("RUST_LOG").unwrap_or_default();
         if let Err(error) = telemetry::check_filter(&filter) {
-            self.mistake(format!("RUST_LOG reads {error}"));
+            self.mistake(format!("invalid RUST_LOG {error}"));
         }
         let json = self.one_of("BTCFEED_LOG_FORMAT", &[("text", false), ("json", true)]);
         telemetry::Options { filter, json }

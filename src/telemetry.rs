@@ -23,25 +23,25 @@ const OWN: &str = "btcfeed";
 /// would silence the log.
 ///
 /// # Errors
-/// The expected format and what was given.
+/// The rejected part in quotes and what is expected in its place, to be appended to the name of the setting.
 pub fn check_filter(filter: &str) -> Result<(), String> {
-    let allowed = format!("a level ({LEVELS}), or target=level pairs with commas between them");
-    let mut about_us = false;
+    let expected = format!("expected a level ({LEVELS}), or target=level pairs separated by commas");
+    let mut own_target = false;
     for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         let (target, level) = match directive.rsplit_once('=') {
             Some((target, level)) => (target, level),
             None => ("", directive),
         };
         if level.is_empty() || level.parse::<LevelFilter>().is_err() {
-            return Err(format!("{allowed}, got {directive:?}"));
+            return Err(format!("{directive:?}: {expected}"));
         }
         let target = target.split('[').next().unwrap_or_default();
-        about_us |= OWN.starts_with(target) || target.strip_prefix(OWN).is_some_and(|rest| rest.starts_with("::"));
+        own_target |= OWN.starts_with(target) || target.strip_prefix(OWN).is_some_and(|rest| rest.starts_with("::"));
     }
-    if !about_us {
-        return Err(format!("{allowed}, one of them about {OWN} itself (info,h2=debug), got {filter:?}"));
+    if !own_target {
+        return Err(format!("{filter:?}: {expected}, one of them for {OWN} itself (info,h2=debug)"));
     }
-    EnvFilter::builder().parse(filter).map(drop).map_err(|_| format!("{allowed}, got {filter:?}"))
+    EnvFilter::builder().parse(filter).map(drop).map_err(|_| format!("{filter:?}: {expected}"))
 }
 
 /// Starts logging. Call it once.
@@ -112,17 +112,19 @@ mod tests {
         {
             assert_eq!(check_filter(filter), Ok(()), "{filter}");
         }
-        let allowed = "a level (off, error, warn, info, debug, trace), or target=level pairs with commas between them";
-        for (filter, got) in [
-            ("warning", r#", got "warning""#),
-            ("info,verbose", r#", got "verbose""#),
-            ("btcfeed=loud", r#", got "btcfeed=loud""#),
-            ("btcfeed=", r#", got "btcfeed=""#),
-            ("btcfed=debug", r#", one of them about btcfeed itself (info,h2=debug), got "btcfed=debug""#),
-            ("btcfeeds=debug", r#", one of them about btcfeed itself (info,h2=debug), got "btcfeeds=debug""#),
-            (",", r#", one of them about btcfeed itself (info,h2=debug), got ",""#),
+        let expected =
+            "expected a level (off, error, warn, info, debug, trace), or target=level pairs separated by commas";
+        let own = ", one of them for btcfeed itself (info,h2=debug)";
+        for (filter, rejected, rest) in [
+            ("warning", "warning", ""),
+            ("info,verbose", "verbose", ""),
+            ("btcfeed=loud", "btcfeed=loud", ""),
+            ("btcfeed=", "btcfeed=", ""),
+            ("btcfed=debug", "btcfed=debug", own),
+            ("btcfeeds=debug", "btcfeeds=debug", own),
+            (",", ",", own),
         ] {
-            assert_eq!(check_filter(filter), Err(format!("{allowed}{got}")), "{filter}");
+            assert_eq!(check_filter(filter), Err(format!("{rejected:?}: {expected}{rest}")), "{filter}");
         }
         assert!(check_filter("btcfeed[x=info").is_err());
     }

@@ -8,8 +8,8 @@ mod id;
 mod price;
 
 pub use currency::{Currencies, Currency, UnknownCurrency};
-pub use id::{BadMoment, MOMENTS, TickId};
-pub use price::{BadPrice, Price};
+pub use id::{InvalidMoment, MOMENTS, TickId};
+pub use price::{InvalidPrice, Price};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -16,7 +16,7 @@ pub enum Interval {
 
 /// The error for a word that names no interval.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("interval reads 1m, 5m or 1h, got {0:?}")]
+#[error("invalid interval {0:?}: expected 1m, 5m or 1h")]
 pub struct UnknownInterval(pub String);
 
 impl Interval {

@@ -109,7 +109,7 @@ fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
         (
             "RUST_LOG",
             "info,loud=very",
-            r#"RUST_LOG reads a level (off, error, warn, info, debug, trace), or target=level pairs with commas between them, got "loud=very""#,
+            r#"invalid RUST_LOG "loud=very": expected a level (off, error, warn, info, debug, trace), or target=level pairs separated by commas"#,
         ),
         ("BTCFEED_LOG_FORMAT", "xml", r#"BTCFEED_LOG_FORMAT reads text or json, got "xml""#),
     ];

@@ -36,7 +36,7 @@ impl fmt::Display for Currency {
 
 /// The error for a code that names none of [`Currency::ALL`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("currency reads {all}, got {code:?}", all = Currencies::all())]
+#[error("invalid currency {code:?}: expected {all}", all = Currencies::all())]
 pub struct UnknownCurrency {
     /// The code that was given.
     pub code: String,
@@ -139,7 +139,7 @@ mod tests {
     fn currency_code_parses_in_any_case() {
         assert_eq!("eur".parse(), Ok(Currency::Eur));
         let error = "GBP".parse::<Currency>().unwrap_err();
-        assert_eq!(error.to_string(), r#"currency reads USD or EUR, got "GBP""#);
+        assert_eq!(error.to_string(), r#"invalid currency "GBP": expected USD or EUR"#);
     }
 
     #[test]

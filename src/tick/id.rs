@@ -21,8 +21,8 @@ pub const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (179516
 
 /// The error for a text that is not a moment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} reads {MOMENTS}, got {text:?}")]
-pub struct BadMoment {
+#[error("invalid {name} {text:?}: expected {MOMENTS}")]
+pub struct InvalidMoment {
     /// The name of the parameter.
     pub name: &'static str,
     /// The value that was given.
@@ -102,9 +102,9 @@ impl TickId {
     /// Parses a moment in one of the formats of [`MOMENTS`], rounded up to a whole millisecond.
     ///
     /// # Errors
-    /// [`BadMoment`], whose message contains `name`, if `text` has another format.
-    pub fn parse_moment(name: &'static str, text: &str) -> Result<TickId, BadMoment> {
-        parse_number(text).or_else(|| parse_date(text)).ok_or_else(|| BadMoment { name, text: text.to_owned() })
+    /// [`InvalidMoment`], whose message contains `name`, if `text` has another format.
+    pub fn parse_moment(name: &'static str, text: &str) -> Result<TickId, InvalidMoment> {
+        parse_number(text).or_else(|| parse_date(text)).ok_or_else(|| InvalidMoment { name, text: text.to_owned() })
     }
 }
 
@@ -166,7 +166,7 @@ mod tests {
             ["", "yesterday", "-1", "1e9", "2026-11-20", "2026-11-20T09:20:31", "99999999999999999", "1.2.3", "NaN"]
         {
             let error = TickId::parse_moment("since", text).unwrap_err().to_string();
-            assert!(error.starts_with("since reads RFC 3339") && error.contains(&format!("{text:?}")), "{error}");
+            assert!(error.starts_with(&format!("invalid since {text:?}: expected RFC 3339")), "{error}");
         }
     }
 

@@ -19,8 +19,8 @@ const LARGEST: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 /// The error for a text that is not a price.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a price is a decimal above 0, from 0.00000001 to 1000000000, got {0:?}")]
-pub struct BadPrice(pub String);
+#[error("invalid price {0:?}: expected a decimal from 0.00000001 to 1000000000")]
+pub struct InvalidPrice(pub String);
 
 impl Price {
     /// Returns the mean of two prices, rounded to two decimals because a mean has no source digits to keep.
@@ -50,15 +50,15 @@ impl Price {
 }
 
 impl FromStr for Price {
-    type Err = BadPrice;
+    type Err = InvalidPrice;
 
     /// Parses a plain decimal (`97116.17`) or, as JSON allows, one with an exponent (`9.7e4`).
-    fn from_str(text: &str) -> Result<Price, BadPrice> {
+    fn from_str(text: &str) -> Result<Price, InvalidPrice> {
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let number = if plain { Decimal::from_str_exact(text) } else { Decimal::from_scientific(text) };
         match number {
             Ok(number) if (SMALLEST..=LARGEST).contains(&number) => Ok(Price(number)),
-            _ => Err(BadPrice(text.chars().take(40).collect())),
+            _ => Err(InvalidPrice(text.chars().take(40).collect())),
         }
     }
 }

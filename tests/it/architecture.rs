@@ -137,6 +137,7 @@ fn one_place_each_knows_redis_axum_tonic_reqwest_and_the_environment() {
     let src = root().join("src");
     let only = [
         ("redis::", &["store/redis"][..]),
+        ("deadpool_redis::", &["store/redis"]),
         ("axum::", &["net", "api", "site", "server.rs", "fuzz.rs"]),
         ("tonic::", &["api", "client"]),
         ("reqwest::", &["source", "client"]),

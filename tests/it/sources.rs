@@ -23,8 +23,8 @@ async fn a_bad_answer_is_left_out_and_named_and_the_feed_goes_on_with_the_others
         ("an endless answer", Mode::Endless, "longer than 65536 bytes"),
         ("silence", Mode::Silent, "no answer within 3s"),
         ("a redirect", Mode::Redirect, "HTTP 302 Found"),
-        ("a price of nothing", Mode::Price("0.00"), "a price is a decimal above 0"),
-        ("a price that is no number", Mode::Price("NaN"), "a price is a decimal above 0"),
+        ("a price of nothing", Mode::Price("0.00"), r#"invalid price "0.00": expected a decimal"#),
+        ("a price that is no number", Mode::Price("NaN"), r#"invalid price "NaN": expected a decimal"#),
     ];
     let run = cases.map(async |(what, mode, reason)| {
         let exchange = Exchange::start().await;
