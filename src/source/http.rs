@@ -2,6 +2,7 @@
 //! under status 200, or "go away".
 
 use super::{Answer, Api, Failure, Observation, Source};
+use crate::text::excerpt;
 use crate::tick::Currencies;
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
@@ -92,7 +93,7 @@ pub(super) fn read<A: Api>(body: &[u8], currencies: Currencies) -> Result<Vec<Ob
         Err(error) => {
             let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
             let reason = format!("not the documented answer, it begins {start:?}: {error:#}");
-            Err(reason.chars().take(MAX_REASON_CHARS).collect())
+            Err(excerpt(&reason, MAX_REASON_CHARS))
         }
     }
 }
