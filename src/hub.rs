@@ -27,7 +27,7 @@ use window::Window;
 pub struct Options {
     /// The most entries in the window. Older ones are read from the store on demand.
     pub window: usize,
-    /// How long an entry is kept, in the window as in the store.
+    /// The time for which an entry is kept, in the window as in the store.
     pub retention: Duration,
 }
 

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use writer::Writer;
 
-/// How long a clean stop may take to write the records that are still held.
+/// The time that a clean stop may take to write the records that are still held.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A replica that leads or wants to lead.

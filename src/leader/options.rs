@@ -12,7 +12,7 @@ pub struct Options {
     pub interval: Duration,
     /// The currencies that a healthy feed has prices in.
     pub currencies: Currencies,
-    /// How long a lease lasts without a renewal.
+    /// The time for which a lease lasts without a renewal.
     pub lease_ttl: Duration,
     /// The time without a price after which a currency is stale.
     pub stale_after: Duration,

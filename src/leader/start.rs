@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tracing::info;
 
-/// How long a new leader waits until its copy of the feed has what the store has.
+/// The time that a new leader waits until its copy of the feed has what the store has.
 const FEED_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The state of the feed at the start of a term.

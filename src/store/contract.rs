@@ -27,9 +27,9 @@ pub const HISTORY_READERS: usize = 4;
 /// The settings of every store.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// How long an entry is kept.
+    /// The time for which an entry is kept.
     pub retention: Duration,
-    /// How long a lease lasts without a renewal.
+    /// The time for which a lease lasts without a renewal.
     pub lease_ttl: Duration,
 }
 
