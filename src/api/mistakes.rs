@@ -31,11 +31,11 @@ impl Mistakes {
 
     /// Returns the text that reports the mistakes.
     pub(crate) fn report(&self) -> String {
-        let mut report = self.first.join("; ");
-        if self.count > self.first.len() {
-            report.push_str(&format!("; and {} more", self.count - self.first.len()));
+        let report = self.first.join("; ");
+        match self.count - self.first.len() {
+            0 => report,
+            more => format!("{report}; and {more} more"),
         }
-        report
     }
 }
 

@@ -28,7 +28,11 @@ impl Problem {
     /// Reports an error with this status.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         let mut detail = detail.into();
-        detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
+        let mut end = detail.len().min(MAX_DETAIL_BYTES);
+        while !detail.is_char_boundary(end) {
+            end -= 1;
+        }
+        detail.truncate(end);
         Problem { status, detail, headers: Vec::new() }
     }
 
