@@ -1,15 +1,16 @@
-//! One client: a cursor over the hub, its options, its limits, its close. Every transport drives the same rules.
+//! One client: its cursor over the hub, its options, its limits and its close reason. The rules are the same for every
+//! transport.
 //!
 //! In layer order, each file uses only those before it:
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `close_reason` | why the server closes a stream |
-//! | `limits` | what a client is allowed |
-//! | `bookmarks` | where a client with a `client_id` was |
-//! | `throttle` | clients that want fewer ticks |
-//! | `cursor` | the session: one client's place in the feed |
-//! | `subscription` | what a client asks for, and the session that it gets |
+//! | `limits` | limits of a client |
+//! | `bookmarks` | the last id that was sent to each `client_id` |
+//! | `throttle` | fewer ticks for clients that ask for fewer |
+//! | `cursor` | the session: one client's position in the feed |
+//! | `subscription` | a client's options, and the session made from them |
 
 mod bookmarks;
 mod close_reason;

@@ -243,7 +243,7 @@ pub(crate) struct Hello {
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(examples(json!({
-    "type": "goodbye", "reason": "draining", "message": "this replica is stopping, come back with your last id"
+    "type": "goodbye", "reason": "draining", "message": "this replica is stopping: reconnect with your last id"
 })))]
 pub(crate) struct Goodbye {
     #[schema(inline)]

@@ -1,9 +1,9 @@
-//! Where clients were that cannot remember it themselves: the last id that each `client_id` was sent.
+//! Bookmarks: the last id that was sent to each `client_id`, for clients that cannot store a cursor themselves.
 //!
-//! A session moves its bookmark in memory. Whatever moved is written to the store in one go: every few seconds, when a client
-//! is new, and when a session ends, never tick by tick. So after a goodbye the bookmark is where everything had been sent for
-//! the last time; after a replica was killed it is at most [`WRITE_EVERY`] old, and the client gets what it was sent since once
-//! more.
+//! A session moves its bookmark in memory. All bookmarks that have moved are written to the store in batches: every few
+//! seconds, when a client is new, and when a session ends, but not for every tick. After a regular close, the stored
+//! bookmark is the id at which everything had been sent. After a replica was killed, the stored bookmark is up to
+//! [`WRITE_EVERY`] old, so the client gets the entries since then a second time.
 
 use crate::store::{Result, Store};
 use crate::tick::TickId;
@@ -18,22 +18,22 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How old a bookmark in the store may be while its session goes on.
+/// Time between two writes while sessions are open.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
-/// How long those that end at the same time are gathered for one write.
-const GATHER: Duration = Duration::from_millis(10);
-/// How long a goodbye waits for its bookmark.
+/// Delay of a write that is due at once, so that sessions that end together share it.
+const BATCH_DELAY: Duration = Duration::from_millis(10);
+/// Time that a close waits for its bookmark to be written.
 const WRITE_DEADLINE: Duration = Duration::from_secs(1);
-/// The most bookmarks in one write.
-const BATCH: usize = 1000;
-/// The most places that are kept while the store is away.
-const MOST: usize = 100_000;
+/// Most bookmarks in one write.
+const MAX_BATCH: usize = 1000;
+/// Most bookmarks that are kept while the store is unavailable.
+const MAX_BOOKMARKS: usize = 100_000;
 
-/// The name under which a client is remembered.
+/// Name of a client, chosen by the client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ClientId(Arc<str>);
 
-/// A text that cannot name a client.
+/// Error for a text that is not a valid [`ClientId`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid client_id {0:?}: expected 1 to 64 letters, digits, dots, dashes and underscores")]
 pub struct BadClientId(pub String);
@@ -54,25 +54,25 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// The bookmarks of this replica's sessions.
+/// Bookmarks of this replica's sessions.
 pub struct Bookmarks {
     store: Arc<dyn Store>,
-    /// Each client's newest session here. A std mutex: it is held for a look or a walk and never across an await.
-    open: Mutex<HashMap<ClientId, Arc<Place>>>,
-    /// Told when something is to be written at once.
+    /// Position of each client's newest session on this replica. A std mutex, because it is never held across an await.
+    open: Mutex<HashMap<ClientId, Arc<Position>>>,
+    /// Notified if something is to be written at once.
     due: Arc<Notify>,
-    /// How many writes have been made.
+    /// Number of writes so far.
     writes: watch::Sender<u64>,
 }
 
-/// One client's place: what it was sent, and what of that the store knows. Zero is nothing.
+/// Position of one client: the last id that was sent to it, and the last id that was written to the store. Zero means none.
 #[derive(Debug)]
-struct Place {
+struct Position {
     sent: AtomicU64,
     written: AtomicU64,
 }
 
-impl Place {
+impl Position {
     fn sent(&self) -> TickId {
         TickId::from_ms(self.sent.load(Ordering::Relaxed))
     }
@@ -87,20 +87,20 @@ impl Place {
     }
 }
 
-/// A session's hold on its place, which is written soon after it lets go.
+/// Bookmark of an open session. It is written soon after it is dropped.
 #[derive(Debug)]
 pub struct Bookmark {
     client: ClientId,
-    place: Arc<Place>,
+    position: Arc<Position>,
     due: Arc<Notify>,
 }
 
 impl Bookmark {
-    /// The client was sent everything up to `id`.
+    /// Moves the bookmark to `id`: the client was sent everything up to it.
     pub(super) fn move_to(&self, id: TickId) {
-        let before = self.place.sent.swap(id.ms(), Ordering::Relaxed);
-        // Nobody knows of this client yet, so a replica that is killed now would leave it nowhere.
-        if before == 0 && self.place.is_new() {
+        let before = self.position.sent.swap(id.ms(), Ordering::Relaxed);
+        // The store has no bookmark of a new client. Without this write it would have none either if the replica was killed.
+        if before == 0 && self.position.is_new() {
             self.due.notify_one();
         }
     }
@@ -108,8 +108,8 @@ impl Bookmark {
 
 #[cfg(test)]
 impl Bookmark {
-    pub(super) fn place(&self) -> TickId {
-        self.place.sent()
+    pub(super) fn position(&self) -> TickId {
+        self.position.sent()
     }
 }
 
@@ -120,90 +120,91 @@ impl Drop for Bookmark {
 }
 
 impl Bookmarks {
-    /// Bookmarks that are kept in `store`.
+    /// Creates bookmarks that are kept in `store`.
     pub fn new(store: Arc<dyn Store>) -> Bookmarks {
         Bookmarks { store, open: Mutex::default(), due: Arc::default(), writes: watch::Sender::new(0) }
     }
 
-    /// Where `client` was, if anybody knows.
+    /// Returns the bookmark of `client`, or `None` for a new client.
     ///
     /// # Errors
-    /// If the store is away: whether the client was here before cannot be told then.
+    /// If the store is unavailable, because a known client cannot be told from a new one then.
     pub async fn recall(&self, client: &ClientId) -> Result<Option<TickId>> {
-        // A session that ended here a moment ago may not be written yet.
-        let here = self.open().get(client).filter(|place| !place.is_written()).map(|place| place.sent());
-        match here {
+        // The bookmark of a session that has just ended on this replica may not be in the store yet.
+        let unwritten =
+            self.open().get(client).filter(|position| !position.is_written()).map(|position| position.sent());
+        match unwritten {
             Some(id) => Ok(Some(id)),
             None => self.store.recall(&client.0).await,
         }
     }
 
-    /// A bookmark for a session of `client` that begins after the entry `id`, if it begins after one; `recalled` is what the
-    /// store said, if it was asked. It takes the place of any other session that the client has here: that one may be a line
-    /// that is dead and not noticed yet.
+    /// Opens a bookmark for a session of `client`. `id` is the entry that the session begins after, if there is one.
+    /// `recalled` is the bookmark from the store, if the store was asked. The new bookmark replaces that of any other
+    /// session of the client on this replica, which may be a dead connection that has not been detected yet.
     pub(super) fn open_at(&self, client: &ClientId, id: Option<TickId>, recalled: Option<TickId>) -> Bookmark {
         let mut open = self.open();
         let known = open.get(client).map(|old| old.written.load(Ordering::Relaxed));
         let written = known.or(recalled.map(TickId::ms)).unwrap_or_default();
         let sent = id.map(TickId::ms).unwrap_or_default();
-        let place = Arc::new(Place { sent: AtomicU64::new(sent), written: AtomicU64::new(written) });
-        if !place.is_written() {
+        let position = Arc::new(Position { sent: AtomicU64::new(sent), written: AtomicU64::new(written) });
+        if !position.is_written() {
             self.due.notify_one();
         }
-        open.insert(client.clone(), place.clone());
-        Bookmark { client: client.clone(), place, due: self.due.clone() }
+        open.insert(client.clone(), position.clone());
+        Bookmark { client: client.clone(), position, due: self.due.clone() }
     }
 
-    /// Lets go of a bookmark, and waits until it is written, though not for long.
+    /// Closes a bookmark, and waits until it is written, for at most [`WRITE_DEADLINE`].
     pub async fn close(&self, bookmark: Bookmark) {
-        let (client, place) = (bookmark.client.clone(), bookmark.place.clone());
+        let (client, position) = (bookmark.client.clone(), bookmark.position.clone());
         let mut writes = self.writes.subscribe();
         drop(bookmark);
-        // One that was taken over by a newer session is never written.
-        let is_newest = || self.open().get(&client).is_some_and(|newest| Arc::ptr_eq(newest, &place));
-        let written = async { while !place.is_written() && is_newest() && writes.changed().await.is_ok() {} };
+        // The bookmark that a newer session has replaced is never written.
+        let is_newest = || self.open().get(&client).is_some_and(|newest| Arc::ptr_eq(newest, &position));
+        let written = async { while !position.is_written() && is_newest() && writes.changed().await.is_ok() {} };
         timeout(WRITE_DEADLINE, written).await.ok();
     }
 
-    /// Writes until `end`, and once more then.
+    /// Writes bookmarks until `end` is cancelled, and once more after that.
     pub async fn run(&self, end: CancellationToken) {
-        let mut told = false;
+        let mut is_failing = false;
         while !end.is_cancelled() {
-            // Every arm is cancel-safe: time passes, a notice that nobody took is kept.
+            // Every arm is cancel-safe: `Notify` keeps a notification that nobody has received.
             tokio::select! {
                 () = end.cancelled() => {}
                 () = sleep(WRITE_EVERY) => {}
-                () = self.due.notified() => sleep(GATHER).await,
+                () = self.due.notified() => sleep(BATCH_DELAY).await,
             }
             match self.write().await {
-                Ok(()) => told = false,
-                Err(error) if !told => {
-                    warn!(%error, "where clients with a client_id are cannot be written, trying on");
-                    told = true;
+                Ok(()) => is_failing = false,
+                Err(error) if !is_failing => {
+                    warn!(%error, "cannot write bookmarks of clients with a client_id, retrying");
+                    is_failing = true;
                 }
                 Err(_) => {}
             }
         }
-        // What moved during the last write.
+        // Bookmarks may have moved during the last write.
         if let Err(error) = self.write().await {
-            warn!(%error, "where clients with a client_id were is not written");
+            warn!(%error, "bookmarks of clients with a client_id are lost");
         }
     }
 
-    /// Writes what has moved, and forgets the places that nobody holds and that are written.
+    /// Writes all positions that have moved, and removes those that are written and belong to no open session.
     pub(super) async fn write(&self) -> Result<()> {
         let moved: Vec<_> = {
             let open = self.open();
-            let moved = open.iter().filter(|(_, place)| !place.is_written());
-            moved.map(|(client, place)| (client.clone(), place.clone())).collect()
+            let moved = open.iter().filter(|(_, position)| !position.is_written());
+            moved.map(|(client, position)| (client.clone(), position.clone())).collect()
         };
         let mut result = Ok(());
-        for batch in moved.chunks(BATCH) {
-            let sent: Vec<_> = batch.iter().map(|(client, place)| (client.to_string(), place.sent())).collect();
+        for batch in moved.chunks(MAX_BATCH) {
+            let sent: Vec<_> = batch.iter().map(|(client, position)| (client.to_string(), position.sent())).collect();
             match self.store.remember(&sent).await {
                 Ok(()) => {
-                    for ((_, place), (_, id)) in batch.iter().zip(&sent) {
-                        place.written.store(id.ms(), Ordering::Relaxed);
+                    for ((_, position), (_, id)) in batch.iter().zip(&sent) {
+                        position.written.store(id.ms(), Ordering::Relaxed);
                     }
                 }
                 Err(error) => {
@@ -214,14 +215,14 @@ impl Bookmarks {
         }
         drop(moved);
         let mut open = self.open();
-        let has_room = open.len() < MOST;
-        open.retain(|_, place| Arc::strong_count(place) > 1 || (has_room && !place.is_written()));
+        let has_room = open.len() < MAX_BOOKMARKS;
+        open.retain(|_, position| Arc::strong_count(position) > 1 || (has_room && !position.is_written()));
         drop(open);
         self.writes.send_modify(|writes| *writes += 1);
         result
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Place>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Position>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

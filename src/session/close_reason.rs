@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-/// Time that a close may take when the replica stops, including the client's answer, and whatever else is in flight.
+/// Deadline for closing a connection, including the client's answer. When the replica stops, it also bounds the requests in
+/// flight.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Why the server closes a stream. Close codes 4000–4499 mean "reconnect with your cursor", 4500–4999 "do not reconnect".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// This replica is stopping; another one continues from the same cursor.
+    /// This replica is stopping. The client can resume from its cursor on another one.
     Draining,
-    /// The client was behind for too long, or read nothing for too long.
+    /// The client was behind the head, or read nothing, for too long.
     TooSlow,
     /// The client did not answer a ping in time.
     NoPong,
@@ -33,7 +34,7 @@ impl CloseReason {
         }
     }
 
-    /// Returns its name in an event stream.
+    /// Returns the name of the reason in an event stream.
     pub const fn name(self) -> &'static str {
         match self {
             CloseReason::Draining => "draining",
@@ -42,12 +43,12 @@ impl CloseReason {
         }
     }
 
-    /// Returns the message for people, below the 123 bytes that a close frame has room for.
+    /// Returns the message for people. It fits into a close frame, which has room for 123 bytes.
     pub const fn message(self) -> &'static str {
         match self {
-            CloseReason::Draining => "this replica is stopping, come back with your last id",
-            CloseReason::TooSlow => "too slow, come back with your last id",
-            CloseReason::NoPong => "no pong in time, come back with your last id",
+            CloseReason::Draining => "this replica is stopping: reconnect with your last id",
+            CloseReason::TooSlow => "too slow: reconnect with your last id",
+            CloseReason::NoPong => "no pong in time: reconnect with your last id",
         }
     }
 }

@@ -1,7 +1,7 @@
-//! One client's place in the feed.
+//! One client's position in the feed.
 //!
-//! A session does no I/O. Its whole life is one loop: send what comes after the cursor; wait until the head moves. Replay and
-//! live are the same step, so there is no moment between them in which an entry could be lost or duplicated.
+//! A session does no I/O. It runs one loop: send what comes after the cursor, then wait until the head moves. Replay and live
+//! are the same step, so no entry can be lost or duplicated between them.
 
 use super::bookmarks::Bookmark;
 use super::close_reason::CloseReason;
@@ -17,94 +17,97 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Where a client wants to begin.
+/// Start of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// With the latest tick, then live.
+    /// The latest tick, then live.
     Latest,
-    /// With the first entry at or after this moment.
+    /// The first entry at or after this moment.
     Since(TickId),
-    /// With the first entry after this id, which the client has: the exact resume.
+    /// The first entry after this id, which the client has: an exact resume.
     After(TickId),
 }
 
-/// What the transport does next.
+/// Next action of the transport.
 #[derive(Debug)]
 pub enum Step {
-    /// Send these bytes, then ask again.
+    /// Send these bytes, then call [`Session::step`] again.
     Send(Vec<Bytes>),
-    /// Read the oldest [`LOAD_ENTRIES`] of this part of the history (see [`Hub::history`]), hand them to
-    /// [`Session::loaded`], then ask again.
+    /// Read the oldest [`LOAD_ENTRIES`] of this part of the history (see [`Hub::history`]), pass them to
+    /// [`Session::loaded`], then call [`Session::step`] again.
     Load {
         /// The id to read after.
         after: TickId,
         /// The last id to read.
         until: TickId,
     },
-    /// Ask again when others have had their turn: there was much, and nothing for this client.
+    /// Let other sessions run, then call [`Session::step`] again. The session has read much, and nothing of it was for its
+    /// client.
     Again,
-    /// Ask again when the hub's head has moved, or after this time.
+    /// Call [`Session::step`] again when the hub's head has moved, or after this time.
     Wait(Option<Duration>),
-    /// Tell the client why, and close.
+    /// Send the client this reason, and close.
     Close(CloseReason),
 }
 
-/// The most reads in one step that come to nothing. A client that wants one tick a day would else be given the whole window
-/// at once, while everybody else waits.
-const READS_A_STEP: usize = 4;
+/// Most reads in one step that return nothing to send. Without it, a client that wants one tick a day would read the whole
+/// window in one step, and delay all other clients.
+const MAX_READS_PER_STEP: usize = 4;
 
-/// How far ahead of everything known here a cursor may be and still be one of ours: another replica may be an entry ahead.
-const AHEAD: Duration = Duration::from_secs(5);
+/// Time by which a valid cursor may be ahead of this replica: another replica may have received an entry earlier.
+const MAX_AHEAD: Duration = Duration::from_secs(5);
 
-/// One client's place in the feed. There are very many, so what few of them need stands elsewhere.
+/// One client's position in the feed. A replica has very many of them, so the fields that only few need are boxed.
 #[derive(Debug)]
 pub struct Session {
     view: View,
     max_lag_ms: u32,
-    /// The last id sent or passed over.
+    /// The last id that was sent or skipped.
     cursor: TickId,
-    /// Whether the cursor is the id of an entry that the client has; otherwise it is a moment.
-    has_cursor: bool,
+    /// Whether the cursor is the id of an entry that the client has. If not, it is only a moment.
+    cursor_is_id: bool,
     /// Whether replay is over.
     synced: bool,
-    /// Since when the client has not been at the head.
+    /// The time since which the client has not been at the head.
     behind_since: Option<Instant>,
-    /// For a client that does not want every tick.
+    /// Throttle of a client that does not want every tick.
     throttle: Option<Box<Throttle>>,
-    /// For a client that asked for more than a plain replay.
+    /// State of a client that asked for more than a plain replay.
     extras: Option<Box<Extras>>,
 }
 
+/// State that few sessions need.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
-    /// Up to where the store was asked last for what is older than the window, and up to where it had nothing.
-    asked_until: TickId,
-    nothing_until: TickId,
-    /// The last id before what was left out of the replay, until the client has been told.
-    pub(super) left_out_after: Option<TickId>,
-    /// What is said before everything else.
-    pub(super) greeting: Option<Bytes>,
-    /// Where it is remembered how far the client is.
+    /// The end of the last part of the history that the store was asked for.
+    requested_until: TickId,
+    /// The end of the last part of the history that the store had no entries of.
+    empty_until: TickId,
+    /// The last id before the entries that a replay limit skipped, until the client was sent the gap.
+    pub(super) skipped_after: Option<TickId>,
+    /// The message to send before all others.
+    pub(super) hello: Option<Bytes>,
+    /// Bookmark of a client with a `client_id`.
     pub(super) bookmark: Option<Bookmark>,
 }
 
 impl Session {
-    /// A session that begins at `start`.
+    /// Creates a session that begins at `start`.
     pub fn new(view: View, start: Start, limits: &Limits, hub: &Hub) -> Session {
-        // Ids are made by the store's clock, which may be ahead of ours.
-        let latest = TickId::now().max(hub.head()).plus(AHEAD);
-        let (cursor, has_cursor) = match start {
+        // The store makes the ids, and its clock may be ahead of ours.
+        let latest = TickId::now().max(hub.head()).plus(MAX_AHEAD);
+        let (cursor, cursor_is_id) = match start {
             Start::Since(moment) if moment <= latest => (moment.before(), false),
             Start::After(id) if id <= latest => (id, id > TickId::ZERO),
             Start::Latest => (hub.latest_tick(view.currencies).map_or(hub.head(), |tick| tick.id.before()), false),
-            // From the future: nothing to replay, so live.
+            // A start in the future: nothing to replay, so the session is live at once.
             Start::Since(_) | Start::After(_) => (hub.head(), false),
         };
         Session {
             view,
             max_lag_ms: u32::try_from(limits.max_lag.as_millis()).unwrap_or(u32::MAX),
             cursor,
-            has_cursor,
+            cursor_is_id,
             synced: false,
             behind_since: None,
             throttle: None,
@@ -116,34 +119,34 @@ impl Session {
         self.extras.get_or_insert_default()
     }
 
-    /// The same for a client that does not want every tick. Whether it got the one that the cursor names tells `knows_price`.
-    pub(super) fn throttled(mut self, options: ThrottleOptions, knows_price: bool) -> Session {
-        let has = Some(self.cursor).filter(|_| self.has_cursor && knows_price);
-        self.throttle = Some(Box::new(Throttle::new(self.view, options, has)));
-        if options.changes && has.is_some() {
-            // What the client got last is told by the tick that its cursor names, which is read first.
-            (self.cursor, self.has_cursor) = (self.cursor.before(), false);
+    /// Adds a throttle. `has_tick` says whether the client has the tick that the cursor names.
+    pub(super) fn throttled(mut self, options: ThrottleOptions, has_tick: bool) -> Session {
+        let known = Some(self.cursor).filter(|_| self.cursor_is_id && has_tick);
+        self.throttle = Some(Box::new(Throttle::new(self.view, options, known)));
+        if options.changes && known.is_some() {
+            // The prices that the client has are those of the tick that the cursor names, so that tick is read first.
+            (self.cursor, self.cursor_is_id) = (self.cursor.before(), false);
         }
         self
     }
 
-    /// What to do now. To be asked whenever everything that was to be sent has been sent.
+    /// Returns what to do next. Call it when everything that the last step returned has been sent.
     pub fn step(&mut self, hub: &Hub, now: Instant) -> Step {
-        self.mark();
-        if let Some(greeting) = self.extras.as_mut().and_then(|extras| extras.greeting.take()) {
-            return Step::Send(vec![greeting]);
+        self.update_bookmark();
+        if let Some(hello) = self.extras.as_mut().and_then(|extras| extras.hello.take()) {
+            return Step::Send(vec![hello]);
         }
-        for _ in 0..READS_A_STEP {
+        for _ in 0..MAX_READS_PER_STEP {
             match self.read(hub) {
-                // Also where it had nothing a moment ago, if the window has begun later since.
-                Read::Older { before } if self.extras().nothing_until < before.prev => {
-                    self.extras().asked_until = before.prev;
+                // The store is asked a second time if entries have left the window since it had nothing.
+                Read::Older { before } if self.extras().empty_until < before.prev => {
+                    self.extras().requested_until = before.prev;
                     return Step::Load { after: self.cursor, until: before.prev };
                 }
-                // The store does not have it any more: the client is told, and goes on where the window begins.
+                // The store no longer has these entries: send the gap, and continue where the window begins.
                 Read::Older { before } => {
                     let mut bytes = Vec::new();
-                    self.tell_gap_before(&before, &mut bytes);
+                    self.push_gap_before(&before, &mut bytes);
                     self.move_to(before.prev);
                     if !bytes.is_empty() {
                         return Step::Send(bytes);
@@ -155,16 +158,16 @@ impl Session {
                         return self.wait();
                     }
                     self.synced = true;
-                    // A moment that nothing stands at would be no cursor to resume from.
-                    let id = self.settled().unwrap_or_else(|| self.cursor.min(hub.head()));
+                    // The client needs an id that it can resume from, and a moment after the head is not one.
+                    let id = self.resume_id().unwrap_or_else(|| self.cursor.min(hub.head()));
                     return Step::Send(self.view.synced(id).into_iter().collect());
                 }
                 Read::Batch { items: bytes, last, .. } => {
-                    if self.too_far_behind(now) {
+                    if self.is_too_far_behind(now) {
                         return Step::Close(CloseReason::TooSlow);
                     }
                     self.move_to(last);
-                    // Entries that are nothing in this view are passed over without a word.
+                    // Entries that are empty in this view are skipped.
                     if !bytes.is_empty() {
                         return Step::Send(bytes);
                     }
@@ -174,52 +177,53 @@ impl Session {
         Step::Again
     }
 
-    /// Takes in what [`Step::Load`] asked for: what to send of it.
+    /// Accepts the entries that [`Step::Load`] asked for, and returns the bytes to send.
     pub fn loaded(&mut self, entries: &[Arc<Entry>]) -> Vec<Bytes> {
         let mut bytes = Vec::with_capacity(entries.len());
         for entry in entries {
-            self.tell_gap_before(entry, &mut bytes);
+            self.push_gap_before(entry, &mut bytes);
             match &mut self.throttle {
                 None => bytes.push(self.view.entry(entry)),
-                Some(throttle) => throttle.take(entry, self.view.entry(entry), &mut bytes),
+                Some(throttle) => throttle.push(entry, self.view.entry(entry), &mut bytes),
             }
             self.move_to(entry.id);
         }
         bytes.retain(|bytes| !bytes.is_empty());
         if entries.is_empty() {
             let extras = self.extras();
-            extras.nothing_until = extras.asked_until;
+            extras.empty_until = extras.requested_until;
         }
         bytes
     }
 
-    /// The last id that was sent or passed over.
+    /// Returns the last id that was sent or skipped.
     pub fn cursor(&self) -> TickId {
         self.cursor
     }
 
-    /// What remembers how far the client is, to be closed with the session. It stands where everything had been sent for the
-    /// last time: what was handed out since may be dropped.
+    /// Takes the bookmark out, to close it together with the session. It names the last step whose bytes were all sent,
+    /// because the transport may drop the bytes of a later one.
     pub fn take_bookmark(&mut self) -> Option<Bookmark> {
         self.extras.as_mut().and_then(|extras| extras.bookmark.take())
     }
 
-    /// Everything that was handed out has been sent.
-    fn mark(&self) {
+    /// Moves the bookmark. The bytes of all earlier steps have been sent.
+    fn update_bookmark(&self) {
         let bookmark = self.extras.as_ref().and_then(|extras| extras.bookmark.as_ref());
-        if let (Some(bookmark), Some(id)) = (bookmark, self.settled()) {
+        if let (Some(bookmark), Some(id)) = (bookmark, self.resume_id()) {
             bookmark.move_to(id);
         }
     }
 
-    /// The id to resume after: before anything that is held back. None, if the client has nothing yet but a moment.
-    pub(super) fn settled(&self) -> Option<TickId> {
-        let throttled = self.throttle.as_ref().map(|throttle| throttle.settled(self.cursor));
-        let has = self.throttle.as_ref().is_some_and(|throttle| throttle.has() > TickId::ZERO);
-        (self.has_cursor || has).then(|| throttled.unwrap_or(self.cursor))
+    /// Returns the id after which the client can resume, which is before any tick that the throttle holds. Returns `None` as
+    /// long as the client has no entry.
+    pub(super) fn resume_id(&self) -> Option<TickId> {
+        let throttled = self.throttle.as_ref().map(|throttle| throttle.resume_id(self.cursor));
+        let has_known = self.throttle.as_ref().is_some_and(|throttle| throttle.known_id() > TickId::ZERO);
+        (self.cursor_is_id || has_known).then(|| throttled.unwrap_or(self.cursor))
     }
 
-    /// Reads what stands after the cursor, behind a word about the gap before it, and without what the client does not want.
+    /// Reads the entries after the cursor, without those that the throttle drops. A gap before them comes first.
     fn read(&mut self, hub: &Hub) -> Read {
         if self.throttle.is_none() {
             let mut read = hub.read(self.view, self.cursor);
@@ -235,10 +239,10 @@ impl Session {
             Read::Older { before } => Read::Older { before },
             Read::Batch { first, items, last } => {
                 let mut wanted = Vec::new();
-                self.tell_gap_before(&first, &mut wanted);
+                self.push_gap_before(&first, &mut wanted);
                 if let Some(throttle) = &mut self.throttle {
                     for (entry, bytes) in items {
-                        throttle.take(&entry, bytes, &mut wanted);
+                        throttle.push(&entry, bytes, &mut wanted);
                     }
                 }
                 wanted.retain(|bytes| !bytes.is_empty());
@@ -247,7 +251,7 @@ impl Session {
         }
     }
 
-    /// At the head: nothing to send before it moves, unless a tick is held back that is due before.
+    /// Returns the step of a session at the head: it waits for the head to move, or for the tick that the throttle holds.
     fn wait(&mut self) -> Step {
         match self.throttle.as_mut().and_then(|throttle| throttle.due_in(TickId::now())) {
             Some(Duration::ZERO) => {
@@ -259,40 +263,41 @@ impl Session {
 
     fn move_to(&mut self, id: TickId) {
         self.cursor = id;
-        self.has_cursor = true;
+        self.cursor_is_id = true;
     }
 
-    /// Only a client that was in sync can be too slow: one that replays is as far behind as it asked to be, and one to
-    /// which the feed brings much at once needs its time.
-    fn too_far_behind(&mut self, now: Instant) -> bool {
+    /// Returns whether the client is too slow. Only a client that was in sync can be: a client in its replay is as far behind
+    /// as it asked to be. A client that gets many entries at once has `max_lag` to read them.
+    fn is_too_far_behind(&mut self, now: Instant) -> bool {
         let since = *self.behind_since.get_or_insert(now);
         self.synced && now.saturating_duration_since(since) > Duration::from_millis(self.max_lag_ms.into())
     }
 
-    /// Says that there is a gap before `entry`, if there is one. What is held back stands before it.
-    fn tell_gap_before(&mut self, entry: &Entry, bytes: &mut Vec<Bytes>) {
+    /// Pushes the gap before `entry`, if there is one. The tick that the throttle holds is older than the gap, so it comes
+    /// first.
+    fn push_gap_before(&mut self, entry: &Entry, bytes: &mut Vec<Bytes>) {
         if let Some(gap) = self.gap_before(entry) {
             bytes.extend(self.throttle.as_mut().and_then(|throttle| throttle.release()));
             bytes.push(gap);
         }
     }
 
-    /// The gap between the cursor and `entry`, if there is one and the view shows it.
+    /// Returns the gap between the cursor and `entry`, if there is one and the view shows gaps.
     fn gap_before(&mut self, entry: &Entry) -> Option<Bytes> {
-        if let Some(after) = self.extras.as_mut().and_then(|extras| extras.left_out_after.take()) {
+        if let Some(after) = self.extras.as_mut().and_then(|extras| extras.skipped_after.take()) {
             return self.view.gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
         }
-        // The tick that the cursor names was to be read first, and is not there any more.
-        if let Some(has) =
-            self.throttle.as_ref().map(|throttle| throttle.has()).filter(|has| (self.cursor..entry.id).contains(has))
-        {
-            (self.cursor, self.has_cursor) = (has, true);
+        // `throttled` moved the cursor back to read the tick that the client has. If that tick no longer exists, the gap
+        // begins there.
+        let known = self.throttle.as_ref().map(|throttle| throttle.known_id());
+        if let Some(id) = known.filter(|id| (self.cursor..entry.id).contains(id)) {
+            (self.cursor, self.cursor_is_id) = (id, true);
         }
         let reason = match entry.continues(self.cursor) {
             Continuity::Next | Continuity::Known => return None,
             Continuity::Missed => GapReason::HistoryExpired,
-            // Only an id can be lost; a moment that no entry stands at is just a moment.
-            Continuity::Lost if !self.has_cursor => return None,
+            // Only an id can be lost. A moment need not be the id of an entry.
+            Continuity::Lost if !self.cursor_is_id => return None,
             Continuity::Lost => GapReason::HistoryLost,
         };
         self.view.gap(&Gap { after: self.cursor, before: entry.id, reason, only: None })

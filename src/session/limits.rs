@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// What a session allows its client.
+/// Limits of a client's session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long a client that was in sync may be behind the head without ever reaching it.
+    /// Time that a client that was in sync may stay behind the head.
     pub max_lag: Duration,
-    /// How long a write may make no progress.
+    /// Time that a write may make no progress.
     pub write_stall: Duration,
-    /// How often a client is pinged, and how long its pong may take.
+    /// Time between two pings, and time within which a pong must arrive.
     pub ping_every: Duration,
 }
 

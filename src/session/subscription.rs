@@ -1,4 +1,4 @@
-//! What a client asks for, over any transport, and the session that it gets.
+//! Options of a client, the same over every transport, and the factory that makes a session from them.
 
 use super::bookmarks::{Bookmarks, ClientId};
 use super::cursor::{Session, Start};
@@ -14,9 +14,9 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Most ticks that a stream replays for a client that sets a limit.
+/// Range of the replay limit, in ticks.
 pub const REPLAY_LIMIT: RangeInclusive<usize> = 1..=10_000;
-/// Periods that a client can ask updates to be apart.
+/// Range of the throttle period.
 pub const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 3600);
 
 /// Returns the range of [`EVERY`] as text.
@@ -24,7 +24,7 @@ pub fn every_range() -> String {
     format!("a duration from {} to {}", format_duration(*EVERY.start()), format_duration(*EVERY.end()))
 }
 
-/// What a client asks for.
+/// Options of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// Currencies of the updates.
@@ -33,18 +33,18 @@ pub struct Subscription {
     pub format: Format,
     /// Start of the replay.
     pub start: Start,
-    /// Most ticks to replay: the newest ones.
+    /// Most ticks to replay. Older ones are skipped.
     pub limit: Option<usize>,
-    /// Which ticks the client wants.
+    /// Ticks that the client wants.
     pub throttle: ThrottleOptions,
-    /// Name of the client's bookmark.
+    /// Name of the client, if it wants a bookmark.
     pub client: Option<ClientId>,
     /// Whether the client wants a `hello` first.
     pub hello: bool,
 }
 
 impl Subscription {
-    /// Subscribes to every tick in `currencies`, beginning at `start`.
+    /// Creates the options for every tick in `currencies`, beginning at `start`.
     pub fn new(currencies: Currencies, format: Format, start: Start) -> Subscription {
         Subscription {
             currencies,
@@ -69,22 +69,22 @@ pub struct Sessions {
     pub hub: Arc<Hub>,
     /// Limits of each session.
     pub limits: Limits,
-    /// Bookmarks of clients with a name.
+    /// Bookmarks of clients with a `client_id`.
     pub bookmarks: Arc<Bookmarks>,
-    /// Answer to `hello`.
+    /// Content of the `hello` message, without the feed's status.
     pub hello: Hello,
 }
 
 impl Sessions {
-    /// Saves the bookmark of a session that ends. Call it before the close is sent: afterwards the client may be on another
-    /// replica at once.
+    /// Saves the bookmark of a session that ends. Call it before the close is sent, because the client may reconnect to
+    /// another replica right after it.
     pub async fn close(&self, session: &mut Session) {
         if let Some(bookmark) = session.take_bookmark() {
             self.bookmarks.close(bookmark).await;
         }
     }
 
-    fn greeting(&self, view: View) -> Option<Bytes> {
+    fn hello_message(&self, view: View) -> Option<Bytes> {
         let newest = self.hub.status();
         view.hello(&self.hello, newest.as_ref().and_then(|entry| entry.status()))
     }
@@ -92,39 +92,40 @@ impl Sessions {
     /// Opens a session.
     ///
     /// # Errors
-    /// If the store has to be asked where to begin and is unavailable.
-    pub async fn open(&self, asked: &Subscription, framing: Framing) -> Result<Session> {
-        let (view, mut start, mut recalled) = (asked.view(framing), asked.start, None);
-        // The client's own cursor is exact. The bookmark only knows what was sent, which may not have arrived.
-        if let (Start::Latest, Some(client)) = (start, &asked.client) {
+    /// If the start has to be read from the store, and the store is unavailable.
+    pub async fn open(&self, options: &Subscription, framing: Framing) -> Result<Session> {
+        let (view, mut start, mut recalled) = (options.view(framing), options.start, None);
+        // A cursor from the client is exact. A bookmark is only used without one: what it counts as sent may not have
+        // arrived.
+        if let (Start::Latest, Some(client)) = (start, &options.client) {
             recalled = self.bookmarks.recall(client).await?;
             start = recalled.map_or(Start::Latest, Start::After);
         }
-        let mut left_out_after = None;
+        let mut skipped_after = None;
         let replay_after = match start {
             Start::Latest => None,
             Start::Since(moment) => Some(moment.before()),
             Start::After(id) => Some(id),
         };
-        if let Some((limit, replay_after)) = asked.limit.zip(replay_after) {
-            let begin = self.hub.before_newest_ticks(limit, asked.currencies).await?;
+        if let Some((limit, replay_after)) = options.limit.zip(replay_after) {
+            let begin = self.hub.before_newest_ticks(limit, options.currencies).await?;
             if replay_after < begin {
-                (left_out_after, start) = (Some(replay_after), Start::After(begin));
+                (skipped_after, start) = (Some(replay_after), Start::After(begin));
             }
         }
         let mut session = Session::new(view, start, &self.limits, &self.hub);
-        if !asked.throttle.is_full() {
-            // A client whose replay was cut does not have the tick before the cut.
-            session = session.throttled(asked.throttle, left_out_after.is_none());
+        if !options.throttle.is_full() {
+            // If entries were skipped, the client does not have the tick before its replay.
+            session = session.throttled(options.throttle, skipped_after.is_none());
         }
-        if let Some(after) = left_out_after {
-            session.extras().left_out_after = Some(after);
+        if let Some(after) = skipped_after {
+            session.extras().skipped_after = Some(after);
         }
-        if asked.hello {
-            session.extras().greeting = self.greeting(view);
+        if options.hello {
+            session.extras().hello = self.hello_message(view);
         }
-        if let Some(client) = &asked.client {
-            let bookmark = self.bookmarks.open_at(client, session.settled(), recalled);
+        if let Some(client) = &options.client {
+            let bookmark = self.bookmarks.open_at(client, session.resume_id(), recalled);
             session.extras().bookmark = Some(bookmark);
         }
         Ok(session)

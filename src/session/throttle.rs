@@ -1,7 +1,7 @@
-//! Clients that want fewer ticks: only where the price changed, or at most one a period.
+//! Throttle for clients that want fewer ticks: only if a price changed, or at most one in each period.
 //!
-//! Everything is measured by the ids of ticks, which are times, so that a replay is thinned just as it would have been
-//! live. Statuses and gaps are never thinned out.
+//! Time is measured by the ids of ticks, so a replay has the same ticks as the live stream had. Statuses and gaps are
+//! never dropped.
 
 use crate::encode::View;
 use crate::feed::Entry;
@@ -11,37 +11,37 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Which ticks a client wants.
+/// Ticks that a client wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThrottleOptions {
-    /// Only those with a price that differs from the last one that this client got, in any of its currencies.
+    /// Only ticks in which a price, in any of the client's currencies, differs from the last one that the client was sent.
     pub changes: bool,
-    /// At most one in so long a time, the newest.
+    /// At most one tick in each period of this length: the newest.
     pub every: Option<Duration>,
 }
 
 impl ThrottleOptions {
-    /// Whether every tick is wanted.
+    /// Returns whether the client wants every tick.
     pub fn is_full(self) -> bool {
         self == ThrottleOptions::default()
     }
 }
 
-/// The farthest from a period's end that a tick counts as the one at its end.
-const LONGEST_GRACE: Duration = Duration::from_secs(1);
+/// Upper bound of the grace around the end of a period.
+const MAX_GRACE: Duration = Duration::from_secs(1);
 
-/// Decides tick by tick, and keeps the newest one that may still have to be sent.
+/// Throttle of one client. It decides for each tick, and holds the newest tick that may still have to be sent.
 #[derive(Debug)]
 pub(super) struct Throttle {
     view: View,
     options: ThrottleOptions,
-    /// The client has this tick already: it is where its prices are read off.
-    has: TickId,
-    /// The prices that the client got last.
-    got: BTreeMap<Currency, Price>,
-    /// When the period ends that began with the last tick sent.
+    /// The tick that the client had when it connected, or zero. Its prices are the first `last_prices`.
+    known_id: TickId,
+    /// The last price that the client was sent in each currency.
+    last_prices: BTreeMap<Currency, Price>,
+    /// The end of the period that began with the last tick sent.
     period_end: TickId,
-    /// The newest tick of this period, which is to be sent when that is over, and the id before everything held back.
+    /// The newest tick of the period, to be sent when the period ends.
     held: Option<Held>,
 }
 
@@ -49,35 +49,36 @@ pub(super) struct Throttle {
 struct Held {
     entry: Arc<Entry>,
     bytes: Bytes,
+    /// The id before the first tick that was held in this period.
     before: TickId,
 }
 
 impl Throttle {
-    /// A throttle for a client that has the tick `has`, or none.
-    pub(super) fn new(view: View, options: ThrottleOptions, has: Option<TickId>) -> Throttle {
-        let period_end = has.zip(options.every).map_or(TickId::ZERO, |(id, every)| id.plus(every));
-        let has = has.unwrap_or(TickId::ZERO);
-        Throttle { view, options, has, got: BTreeMap::new(), period_end, held: None }
+    /// Creates a throttle for a client that has the tick `known_id`, if it has one.
+    pub(super) fn new(view: View, options: ThrottleOptions, known_id: Option<TickId>) -> Throttle {
+        let period_end = known_id.zip(options.every).map_or(TickId::ZERO, |(id, every)| id.plus(every));
+        let known_id = known_id.unwrap_or(TickId::ZERO);
+        Throttle { view, options, known_id, last_prices: BTreeMap::new(), period_end, held: None }
     }
 
-    /// The tick that the client had when it came; zero if none.
-    pub(super) fn has(&self) -> TickId {
-        self.has
+    /// Returns the tick that the client had when it connected, or zero.
+    pub(super) fn known_id(&self) -> TickId {
+        self.known_id
     }
 
-    /// The last id that the client has, where the cursor has moved on to `cursor`.
-    pub(super) fn settled(&self, cursor: TickId) -> TickId {
-        self.held.as_ref().map_or(cursor, |held| held.before).max(self.has)
+    /// Returns the id after which the client can resume if its cursor is at `cursor`.
+    pub(super) fn resume_id(&self, cursor: TickId) -> TickId {
+        self.held.as_ref().map_or(cursor, |held| held.before).max(self.known_id)
     }
 
-    /// Takes the next entry in, which is `bytes` in this view, and hands out what is to be sent now.
-    pub(super) fn take(&mut self, entry: &Arc<Entry>, bytes: Bytes, send: &mut Vec<Bytes>) {
-        if entry.id <= self.has {
-            self.learn(entry);
+    /// Accepts the next entry, whose bytes in this view are `bytes`, and pushes what is to be sent now.
+    pub(super) fn push(&mut self, entry: &Arc<Entry>, bytes: Bytes, send: &mut Vec<Bytes>) {
+        if entry.id <= self.known_id {
+            self.record_prices(entry);
             return;
         }
-        // A status must not overtake a tick that is held back, for ids never run backwards; and a tick that lacks one of its
-        // prices does not replace it.
+        // A status must not overtake the held tick, because ids increase. A tick that lacks one of the held prices does not
+        // replace the held tick.
         let is_status = entry.status().is_some() && !bytes.is_empty();
         if entry.id >= self.period_end.plus(self.grace()) || is_status || self.holds_more_than(entry) {
             send.extend(self.release());
@@ -85,7 +86,7 @@ impl Throttle {
         if entry.status().is_some() {
             send.push(bytes);
         } else if !self.is_wanted(entry) {
-            // What was held back is no longer the newest, and what is newest the client has.
+            // The held tick is no longer the newest, and the client already has the newest prices.
             if self.prices(entry).next().is_some() {
                 self.held = None;
             }
@@ -95,10 +96,11 @@ impl Throttle {
             let before = self.held.take().map_or(entry.prev, |held| held.before);
             self.held = Some(Held { entry: entry.clone(), bytes: self.view.entry_alone(entry), before });
         } else {
-            // It is the newest now, so what was held back is not sent any more.
+            // This tick is newer than the held one, which is therefore dropped.
             self.held = None;
-            self.learn(entry);
-            // One that counts as the one at the end moves no period, or what is early each time would add up.
+            self.record_prices(entry);
+            // A tick within the grace does not move the period. If it did, ticks that are always early would shift it further
+            // each time.
             let is_at_end = entry.id < self.period_end.plus(self.grace());
             let begin = if is_at_end { self.period_end } else { entry.id };
             self.period_end = self.options.every.map_or(TickId::ZERO, |every| begin.plus(every));
@@ -106,26 +108,26 @@ impl Throttle {
         }
     }
 
-    /// How long a tick is still held back, if one is.
+    /// Returns the time until the held tick is due, if there is one.
     pub(super) fn due_in(&self, now: TickId) -> Option<Duration> {
         self.held.as_ref().map(|_| self.period_end.plus(self.grace()).since(now))
     }
 
-    /// How far from a period's end a tick may be to count as the one at its end. Where the period is a multiple of the time
-    /// between two ticks, one comes just then, or a moment before or after.
+    /// Returns the time around the end of a period within which a tick counts as the one at the end. If the period is a
+    /// multiple of the interval of the feed, a tick comes at its end, or slightly before or after.
     fn grace(&self) -> Duration {
-        self.options.every.map_or(Duration::ZERO, |every| (every / 10).min(LONGEST_GRACE))
+        self.options.every.map_or(Duration::ZERO, |every| (every / 10).min(MAX_GRACE))
     }
 
-    /// Hands out the tick that is held back, and begins the next period.
+    /// Returns the bytes of the held tick, if there is one, and begins the next period.
     pub(super) fn release(&mut self) -> Option<Bytes> {
         let Held { entry, bytes, .. } = self.held.take()?;
-        self.learn(&entry);
+        self.record_prices(&entry);
         self.period_end = self.period_end.plus(self.options.every.unwrap_or_default());
         Some(bytes)
     }
 
-    /// Whether a tick is held back that has a price in a currency in which this one has none.
+    /// Returns whether the held tick has a price in a currency in which `entry` has none.
     fn holds_more_than(&self, entry: &Entry) -> bool {
         let has = |currency| self.prices(entry).any(|(other, _)| other == currency);
         let held = self.held.iter().flat_map(|held| self.prices(&held.entry));
@@ -135,18 +137,18 @@ impl Throttle {
     fn is_wanted(&self, entry: &Entry) -> bool {
         let mut prices = self.prices(entry).peekable();
         if self.options.changes {
-            prices.any(|(currency, price)| self.got.get(&currency) != Some(&price))
+            prices.any(|(currency, price)| self.last_prices.get(&currency) != Some(&price))
         } else {
             prices.peek().is_some()
         }
     }
 
-    fn learn(&mut self, entry: &Entry) {
+    fn record_prices(&mut self, entry: &Entry) {
         let prices: Vec<_> = self.prices(entry).collect();
-        self.got.extend(prices);
+        self.last_prices.extend(prices);
     }
 
-    /// The prices of a tick that this client sees.
+    /// Returns the prices of a tick in the client's currencies.
     fn prices<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = (Currency, Price)> + use<'a> {
         let chosen: Currencies = self.view.currencies;
         let prices = entry.tick().into_iter().flat_map(|tick| &tick.prices);

@@ -137,7 +137,7 @@ async fn a_subscriber_that_resumes_on_another_replica_misses_nothing() {
     seen.extend(subscriber.entries(2).await);
     replicas[0].signal(Signal::TERM);
     let (code, message) = subscriber.ended().await;
-    assert_eq!((code, message.as_str()), (Code::Unavailable, "this replica is stopping, come back with your last id"));
+    assert_eq!((code, message.as_str()), (Code::Unavailable, "this replica is stopping: reconnect with your last id"));
     assert!(replicas[0].exit().await.success());
     let last = unbroken(&seen).pop().unwrap();
     seen.extend(Subscriber::new(&clients[1], request(&BOTH, Some(Start::After(last)))).await.entries(3).await);

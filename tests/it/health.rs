@@ -71,7 +71,7 @@ async fn a_stop_releases_the_lease_says_goodbye_to_clients_and_ends_well() {
     replica.signal(Signal::TERM);
     let goodbye = client.closed().await;
     assert_eq!(goodbye.code, CloseCode::Away);
-    assert!(goodbye.reason.contains("come back with your last id"), "{}", goodbye.reason);
+    assert!(goodbye.reason.contains("reconnect with your last id"), "{}", goodbye.reason);
     assert_eq!(replica.exit().await.code(), Some(0));
     assert_eq!(cluster.redis.leader().await, None);
 }

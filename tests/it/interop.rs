@@ -159,7 +159,7 @@ async fn grpcio_resumes_after_a_stop_and_a_kill() {
     follower.entries(4, &mut last).await;
     replicas[0].signal(Signal::TERM);
     let end = follower.end().await;
-    assert_eq!(end, "UNAVAILABLE: this replica is stopping, come back with your last id");
+    assert_eq!(end, "UNAVAILABLE: this replica is stopping: reconnect with your last id");
     assert!(replicas[0].exit().await.success());
     // nginx detects by itself that the replica has stopped.
     let mut follower = Follower::over_grpc(&nginx.grpc_address, last);
@@ -186,7 +186,7 @@ async fn python_websockets_stays_and_resumes() {
         follower.entries(1, &mut last).await;
     }
     replicas[0].signal(Signal::TERM);
-    assert_eq!(follower.end().await, "CLOSED 1001: this replica is stopping, come back with your last id");
+    assert_eq!(follower.end().await, "CLOSED 1001: this replica is stopping: reconnect with your last id");
     assert_eq!(follower.try_line().await, None);
     assert!(replicas[0].exit().await.success());
     let mut follower = Follower::over_websocket(&nginx.address, last);

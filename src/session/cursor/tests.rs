@@ -1,4 +1,4 @@
-//! The rules, without a socket.
+//! Rules of a session, tested without a socket.
 
 mod throttled;
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Entries at these seconds after a moment a minute ago, each following on the one before.
+/// Feed whose entries have times in seconds. Second 0 is one minute ago.
 struct Feed {
     hub: Hub,
     begin: u64,
@@ -66,24 +66,24 @@ impl Feed {
         Session::new(view, start, &Limits::default(), &self.hub)
     }
 
-    /// What a session says until it waits: ids of entries in seconds, and other words.
-    fn said(&self, session: &mut Session) -> Vec<String> {
-        let mut said = Vec::new();
+    /// Returns the messages of a session until it waits: an entry as its second, and other messages in words.
+    fn messages(&self, session: &mut Session) -> Vec<String> {
+        let mut messages = Vec::new();
         loop {
             match session.step(&self.hub, Instant::now()) {
                 Step::Send(bytes) => {
                     for message in bytes.iter().flat_map(|bytes| bytes.split(|byte| *byte == b'\n')) {
-                        said.extend(serde_json::from_slice(message).ok().map(|message| self.word(&message)));
+                        messages.extend(serde_json::from_slice(message).ok().map(|message| self.summary(&message)));
                     }
                 }
                 Step::Again => {}
-                Step::Wait(_) => return said,
+                Step::Wait(_) => return messages,
                 other => panic!("{other:?}"),
             }
         }
     }
 
-    fn word(&self, message: &serde_json::Value) -> String {
+    fn summary(&self, message: &serde_json::Value) -> String {
         let second = |field: &str| (message[field].as_u64().unwrap() - self.begin) / 1000;
         match message["type"].as_str().unwrap() {
             "tick" | "status" => second("id").to_string(),
@@ -94,158 +94,164 @@ impl Feed {
 }
 
 #[test]
-fn a_client_without_a_cursor_gets_the_latest_tick_and_what_happened_since() {
+fn latest_begins_with_tick_and_newer_statuses() {
     let mut feed = Feed::new([5, 10, 15]);
-    assert_eq!(feed.said(&mut feed.session(Start::Latest)), ["15", "synced 15"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::Latest)), ["15", "synced 15"]);
     feed.status(30);
-    assert_eq!(feed.said(&mut feed.session(Start::Latest)), ["15", "30", "synced 30"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::Latest)), ["15", "30", "synced 30"]);
 }
 
 #[test]
-fn since_is_at_or_after_and_after_is_after() {
+fn since_includes_its_moment_and_after_does_not() {
     let feed = Feed::new([5, 10, 15]);
-    assert_eq!(feed.said(&mut feed.session(Start::Since(feed.id(10)))), ["10", "15", "synced 15"]);
-    assert_eq!(feed.said(&mut feed.session(Start::Since(feed.id(11)))), ["15", "synced 15"]);
-    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(10)))), ["15", "synced 15"]);
-    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(15)))), ["synced 15"]);
-    assert_eq!(feed.said(&mut feed.session(Start::Since(TickId::ZERO))), ["5", "10", "15", "synced 15"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::Since(feed.id(10)))), ["10", "15", "synced 15"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::Since(feed.id(11)))), ["15", "synced 15"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::After(feed.id(10)))), ["15", "synced 15"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::After(feed.id(15)))), ["synced 15"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::Since(TickId::ZERO))), ["5", "10", "15", "synced 15"]);
 }
 
 #[test]
-fn replay_becomes_live_without_a_moment_in_between() {
+fn live_follows_replay_without_a_gap() {
     let mut feed = Feed::new([5, 10]);
     let mut session = feed.session(Start::Since(TickId::ZERO));
-    assert_eq!(feed.said(&mut session), ["5", "10", "synced 10"]);
+    assert_eq!(feed.messages(&mut session), ["5", "10", "synced 10"]);
     feed.tick(15);
     feed.tick(20);
-    assert_eq!(feed.said(&mut session), ["15", "20"]);
+    assert_eq!(feed.messages(&mut session), ["15", "20"]);
     assert_eq!(session.cursor(), feed.id(20));
 }
 
 #[test]
-fn a_gap_is_told_once_before_what_comes_after_it() {
+fn gap_is_reported_once_before_next_entry() {
     let mut feed = Feed::new([]);
     feed.last = feed.id(20);
     feed.tick(25);
-    // The feed begins at 25 and says that there was a 20.
-    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(10)))), ["history_expired 10..25", "25", "synced 25"]);
-    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(20)))), ["25", "synced 25"]);
-    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(22)))), ["history_lost 22..25", "25", "synced 25"]);
-    // A moment is not an id: between 20 and 25 nothing is missing.
-    assert_eq!(feed.said(&mut feed.session(Start::Since(feed.id(22)))), ["25", "synced 25"]);
-    // A hole that this replica could not fill.
+    // The feed begins at 25, and its `prev` says that an entry at 20 existed.
+    assert_eq!(
+        feed.messages(&mut feed.session(Start::After(feed.id(10)))),
+        ["history_expired 10..25", "25", "synced 25"]
+    );
+    assert_eq!(feed.messages(&mut feed.session(Start::After(feed.id(20)))), ["25", "synced 25"]);
+    assert_eq!(feed.messages(&mut feed.session(Start::After(feed.id(22)))), ["history_lost 22..25", "25", "synced 25"]);
+    // A moment is not an id. Nothing is missing between 20 and 25.
+    assert_eq!(feed.messages(&mut feed.session(Start::Since(feed.id(22)))), ["25", "synced 25"]);
+    // A gap that this replica could not fill from the store.
     feed.last = feed.id(35);
     feed.tick(40);
-    assert_eq!(feed.said(&mut feed.session(Start::After(feed.id(25)))), ["history_expired 25..40", "40", "synced 40"]);
+    assert_eq!(
+        feed.messages(&mut feed.session(Start::After(feed.id(25)))),
+        ["history_expired 25..40", "40", "synced 40"]
+    );
 }
 
 #[test]
-fn a_cursor_a_little_ahead_waits_for_its_turn_and_one_from_the_far_future_starts_live() {
+fn cursor_slightly_ahead_waits_and_future_starts_live() {
     let mut feed = Feed::new([5, 10]);
     let mut ahead = feed.session(Start::After(feed.id(15)));
     let mut future = feed.session(Start::After(TickId::now().plus(HOUR)));
-    assert_eq!(feed.said(&mut ahead), ["synced 15"]);
-    assert_eq!(feed.said(&mut future), ["synced 10"]);
+    assert_eq!(feed.messages(&mut ahead), ["synced 15"]);
+    assert_eq!(feed.messages(&mut future), ["synced 10"]);
     feed.tick(15);
-    assert_eq!(feed.said(&mut ahead), [""; 0], "it has this one from another replica");
-    assert_eq!(feed.said(&mut future), ["15"]);
+    assert_eq!(feed.messages(&mut ahead), [""; 0], "the client has this entry from another replica");
+    assert_eq!(feed.messages(&mut future), ["15"]);
     feed.tick(20);
-    assert_eq!(feed.said(&mut ahead), ["20"]);
+    assert_eq!(feed.messages(&mut ahead), ["20"]);
 }
 
 #[test]
-fn only_a_client_that_was_in_sync_and_does_not_get_there_again_is_too_slow() {
+fn only_client_that_was_synced_can_be_too_slow() {
     let mut feed = Feed::new((0..40).map(|second| second * 2));
     let now = Instant::now();
     let late = now + Limits::default().max_lag + Duration::from_secs(1);
-    // A replay may take its time.
+    // A replay has no deadline.
     let mut replaying = feed.session(Start::Since(TickId::ZERO));
     assert!(matches!(replaying.step(&feed.hub, now), Step::Send(_)));
     assert!(matches!(replaying.step(&feed.hub, late), Step::Send(_)));
-    // One that is in sync may be idle for ever, and may get much at once.
+    // A client in sync may be idle for any time, and then get many entries at once.
     let mut slow = feed.session(Start::After(feed.last));
-    feed.said(&mut slow);
+    feed.messages(&mut slow);
     (100..3100).for_each(|second| feed.tick(second));
     assert!(matches!(slow.step(&feed.hub, late), Step::Send(_)));
     assert!(matches!(slow.step(&feed.hub, late + Duration::from_secs(29)), Step::Send(_)));
-    let gone = slow.step(&feed.hub, late + Duration::from_secs(31));
-    assert!(matches!(gone, Step::Close(CloseReason::TooSlow)), "{gone:?}");
+    let step = slow.step(&feed.hub, late + Duration::from_secs(31));
+    assert!(matches!(step, Step::Close(CloseReason::TooSlow)), "{step:?}");
 }
 
 #[test]
-fn entries_that_are_nothing_in_a_view_are_passed_over() {
+fn entries_that_are_empty_in_the_view_are_skipped() {
     let mut feed = Feed::new([5]);
     let view = View { format: Format::Timedate, currencies: Currency::Eur.into(), framing: Framing::Line };
     let mut session = Session::new(view, Start::Since(TickId::ZERO), &Limits::default(), &feed.hub);
     assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Send(bytes) if bytes.is_empty()));
     feed.tick(10);
     assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Wait(None)));
-    assert_eq!(session.cursor(), feed.id(10), "the cursor moves on all the same");
+    assert_eq!(session.cursor(), feed.id(10), "the cursor moves all the same");
 }
 
 #[test]
-fn what_leaves_the_window_while_older_entries_are_looked_for_is_looked_for_too() {
+fn entries_that_leave_the_window_meanwhile_are_loaded() {
     let mut feed = Feed::new([]);
     let store = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
     feed.hub = Hub::new(store, hub::Options { window: 3, retention: HOUR });
     (1..=6).for_each(|place| feed.tick(place * 5));
     let mut session = feed.session(Start::After(feed.id(10)));
-    let mut asked = |feed: &Feed| match session.step(&feed.hub, Instant::now()) {
+    let mut load_until = |feed: &Feed| match session.step(&feed.hub, Instant::now()) {
         Step::Load { until, .. } => {
             session.loaded(&[]);
             until
         }
         other => panic!("{other:?}"),
     };
-    assert_eq!(asked(&feed), feed.id(15));
+    assert_eq!(load_until(&feed), feed.id(15));
     feed.tick(35);
-    assert_eq!(asked(&feed), feed.id(20), "which was in the window a moment ago");
+    assert_eq!(load_until(&feed), feed.id(20), "the entry at 20 has just left the window");
 }
 
 #[test]
-fn a_bookmark_stands_where_everything_was_sent_for_the_last_time() {
+fn bookmark_names_the_last_step_that_was_sent() {
     let mut feed = Feed::new([5, 10]);
     let bookmarks = Bookmarks::new(Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR })));
     let client: ClientId = "shop-7".parse().unwrap();
     let mut session = feed.session(Start::After(feed.id(5)));
-    session.extras().bookmark = Some(bookmarks.open_at(&client, session.settled(), None));
-    feed.said(&mut session);
+    session.extras().bookmark = Some(bookmarks.open_at(&client, session.resume_id(), None));
+    feed.messages(&mut session);
     feed.tick(15);
     assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Send(_)));
-    // Handed out, but the transport may drop it with the connection.
+    // The transport may drop the bytes of the last step together with the connection.
     let bookmark = session.take_bookmark().unwrap();
-    assert_eq!(bookmark.place(), feed.id(10));
+    assert_eq!(bookmark.position(), feed.id(10));
 }
 
 #[tokio::test]
-async fn a_session_that_takes_over_a_place_writes_what_the_one_before_did_not() {
+async fn new_session_writes_bookmark_of_the_dead_one() {
     let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
     let bookmarks = Bookmarks::new(store.clone());
     let (client, id) = ("shop-7".parse().unwrap(), TickId::from_ms);
     let dead = bookmarks.open_at(&client, Some(id(90)), None);
     bookmarks.write().await.unwrap();
     dead.move_to(id(100));
-    let here = bookmarks.recall(&client).await.unwrap();
-    assert_eq!(here, Some(id(100)), "the dead one's place, which is not written yet");
-    let next = bookmarks.open_at(&client, here, here);
+    let recalled = bookmarks.recall(&client).await.unwrap();
+    assert_eq!(recalled, Some(id(100)), "the bookmark of the dead session, which is not written yet");
+    let next = bookmarks.open_at(&client, recalled, recalled);
     bookmarks.write().await.unwrap();
-    assert_eq!(store.recall("shop-7").await.unwrap(), here);
+    assert_eq!(store.recall("shop-7").await.unwrap(), recalled);
     drop((dead, next));
 }
 
 #[tokio::test]
-async fn a_new_client_is_remembered_at_once() {
+async fn bookmark_of_a_new_client_is_written_at_once() {
     let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
     let bookmarks = Arc::new(Bookmarks::new(store.clone()));
     let end = tokio_util::sync::CancellationToken::new();
     let writing = bookmarks.run(end.clone());
     let bookmark = bookmarks.open_at(&"shop-7".parse().unwrap(), None, None);
     bookmark.move_to(TickId::from_ms(7));
-    let remembered = async {
+    let written = async {
         while store.recall("shop-7").await.unwrap().is_none() {
             tokio::task::yield_now().await;
         }
     };
-    let soon = tokio::time::timeout(Duration::from_secs(1), remembered);
-    tokio::select! { () = writing => {}, remembered = soon => remembered.expect("long before the next round") }
+    let written = tokio::time::timeout(Duration::from_secs(1), written);
+    tokio::select! { () = writing => {}, written = written => written.expect("long before the next regular write") }
 }
