@@ -13,6 +13,7 @@
 //! | `query` | parameters |
 //! | `caching` | entity tags, lifetimes, links to the next page |
 //! | `compress` | gzip |
+//! | `hardening` | rules for every request and response |
 //! | `cors` | which pages may read the feed |
 //! | `candle_cache` | the candles of this replica |
 //! | `state` | what every handler can see |
@@ -31,6 +32,7 @@ pub(crate) mod cors;
 pub(crate) mod descriptions;
 pub(crate) mod document;
 pub(crate) mod grpc;
+pub(crate) mod hardening;
 pub(crate) mod mistakes;
 pub(crate) mod negotiate;
 pub(crate) mod ops;

@@ -5,6 +5,7 @@ use crate::api::candle_cache::CandleCache;
 pub use crate::api::cors::Cors;
 use crate::api::descriptions::Descriptions;
 use crate::api::grpc::call;
+use crate::api::hardening::harden;
 use crate::api::problem::Problem;
 use crate::api::query::SupportedCurrencies;
 use crate::api::rest::{candles, history, latest};
@@ -26,6 +27,7 @@ use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
 use anyhow::Context;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::{Extension, Router};
 use std::net::SocketAddr;
@@ -84,7 +86,7 @@ impl Server {
     ) -> anyhow::Result<Server> {
         let bind = |address: SocketAddr, limit, name| {
             // An `EventSource` that may not read its answer gives up for good.
-            let overload = overload::router().layer(options.cors.layer());
+            let overload = overload::router().layer(options.cors.layer()).layer(from_fn(harden));
             Listener::bind(address, limit, options.limits, overload)
                 .with_context(|| format!("{name}: cannot listen on {address}"))
         };
@@ -185,6 +187,7 @@ fn router(state: Arc<ApiState>) -> Router {
         .layer(compress::layer())
         .merge(grpc::router(&state))
         .layer(state.cors.layer())
+        .layer(from_fn(harden))
         .with_state(state)
 }
 

@@ -3,7 +3,7 @@
 
 use super::stall::StallDetector;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
@@ -41,6 +41,8 @@ struct ConnectionPermit {
     /// One permit for the connection, and one for each concurrent request after the first.
     held: Mutex<Vec<OwnedSemaphorePermit>>,
     requests: AtomicUsize,
+    /// Whether there has been a request.
+    has_begun: AtomicBool,
     streams: AtomicUsize,
     /// Notified when the last stream has ended.
     idle: Notify,
@@ -78,7 +80,8 @@ impl Permit {
     fn new(peer: SocketAddr, clients: Arc<Semaphore>, held: OwnedSemaphorePermit) -> Permit {
         let (requests, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let held = Mutex::new(vec![held]);
-        let connection = ConnectionPermit { peer, clients, held, requests, streams, idle: Notify::new() };
+        let (has_begun, idle) = (AtomicBool::new(false), Notify::new());
+        let connection = ConnectionPermit { peer, clients, held, requests, has_begun, streams, idle };
         Permit { connection: Arc::new(connection), _request: None }
     }
 
@@ -91,6 +94,7 @@ impl Permit {
     /// concurrent requests uses the permit of its connection.
     pub(crate) fn begin_request(&self) -> Option<Permit> {
         let connection = &self.connection;
+        connection.has_begun.store(true, Ordering::Relaxed);
         if connection.requests.fetch_add(1, Ordering::Relaxed) > 0 {
             match connection.clients.clone().try_acquire_owned() {
                 Ok(permit) => connection.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit),
@@ -102,6 +106,11 @@ impl Permit {
         }
         let request = Some(Arc::new(RequestPermit(connection.clone())));
         Some(Permit { connection: connection.clone(), _request: request })
+    }
+
+    /// Returns whether a request has begun on the connection.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.connection.has_begun.load(Ordering::Relaxed)
     }
 
     /// Returns a guard to hold while a response streams that has no end of its own. Call it where the request is handled:

@@ -47,6 +47,7 @@ pub(crate) struct Listener {
     socket: TcpListener,
     limit: ConnectionLimit,
     limits: Limits,
+    head_deadline: Duration,
     max_age: Duration,
     /// Streams that leave the HTTP server, if there are any.
     takeover: Option<Takeover>,
@@ -67,7 +68,8 @@ impl Listener {
     ) -> io::Result<Listener> {
         let socket = TcpListener::from_std(socket::listen(address)?)?;
         let limit = ConnectionLimit::new(max_clients);
-        Ok(Listener { socket, limit, limits, max_age: MAX_AGE, takeover: None, overload })
+        let (head_deadline, max_age) = (HEAD_DEADLINE, MAX_AGE);
+        Ok(Listener { socket, limit, limits, head_deadline, max_age, takeover: None, overload })
     }
 
     /// Has streams taken over by the reactor.
@@ -97,14 +99,22 @@ impl Listener {
                 debug!(%peer, %error, "connection lost before it was served");
                 continue;
             }
-            let (permit, router, max_age, takeover) = match self.limit.admit(peer) {
-                Some(Admission::Admitted(permit)) => (permit, router.clone(), self.max_age, self.takeover.clone()),
-                Some(Admission::Refused(permit)) => (permit, self.overload.clone(), REFUSED_MAX_AGE, None),
+            let (permit, router, takeover, is_refused) = match self.limit.admit(peer) {
+                Some(Admission::Admitted(permit)) => (permit, router.clone(), self.takeover.clone(), false),
+                Some(Admission::Refused(permit)) => (permit, self.overload.clone(), None, true),
                 None => continue,
             };
-            let (limits, overload, tasks_of_it) = (self.limits, self.overload.clone(), tasks.clone());
-            let connection = Connection { permit, router, overload, max_age, limits, tasks: tasks_of_it, takeover };
-            tasks.spawn(connection.serve(stream, stop.clone()));
+            let (overload, max_age, limits, tasks_of_it) =
+                (self.overload.clone(), self.max_age, self.limits, tasks.clone());
+            let head_deadline = self.head_deadline;
+            let connection =
+                Connection { permit, router, overload, head_deadline, max_age, limits, tasks: tasks_of_it, takeover };
+            let serving = connection.serve(stream, stop.clone());
+            if is_refused {
+                tasks.spawn(async { timeout(REFUSED_MAX_AGE, serving).await.unwrap_or_default() });
+            } else {
+                tasks.spawn(serving);
+            }
         }
     }
 }
@@ -114,6 +124,7 @@ struct Connection {
     permit: Permit,
     router: Router,
     overload: Router,
+    head_deadline: Duration,
     max_age: Duration,
     limits: Limits,
     tasks: Tasks,
@@ -122,8 +133,7 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, mut socket: TcpStream, stop: CancellationToken) {
-        let deadline = HEAD_DEADLINE.min(self.max_age);
-        let opening = stop.run_until_cancelled(timeout(deadline, request_head::read(&mut socket))).await;
+        let opening = stop.run_until_cancelled(timeout(self.head_deadline, request_head::read(&mut socket))).await;
         let Some(Ok(Ok(Some(Opening { buffer, kind })))) = opening else { return };
         let is_http2 = matches!(kind, OpeningKind::Http2);
         let mut response = None;
@@ -176,7 +186,7 @@ impl Connection {
                 Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, monitor, ())))
             }
         });
-        let connection = http::http1(HEAD_DEADLINE).serve_connection(stream, service);
+        let connection = http::http1(self.head_deadline).serve_connection(stream, service);
         let serving = self.drive(connection.with_upgrades(), UpgradeableConnection::graceful_shutdown, stop);
         detector.supervise(self.limits.write_stall, serving).await
     }
@@ -194,7 +204,16 @@ impl Connection {
             }
         });
         let connection = http::http2(self.tasks.clone(), &self.limits).serve_connection(stream, service);
-        self.drive(connection, http2::Connection::graceful_shutdown, stop).await
+        let idle = async {
+            sleep(self.head_deadline).await;
+            if self.permit.has_begun() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            served = self.drive(connection, http2::Connection::graceful_shutdown, stop) => served,
+            () = idle => Ok(()),
+        }
     }
 
     /// Drives the connection until it ends, is too old, or `stop`. Then it accepts no more requests and ends when those

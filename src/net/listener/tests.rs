@@ -31,9 +31,14 @@ struct Server {
 
 /// A listener on which `/one` answers once, `/drip` streams a little for ever, and `/flood` as much as one takes.
 fn serve(clients: usize, max_age: Duration) -> Server {
+    serve_with(clients, max_age, max_age)
+}
+
+fn serve_with(clients: usize, head_deadline: Duration, max_age: Duration) -> Server {
     let limits = Limits { write_stall: STALL, ..Limits::default() };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener { max_age, ..Listener::bind(address, clients, limits, overload::router()).unwrap() };
+    let listener =
+        Listener { max_age, head_deadline, ..Listener::bind(address, clients, limits, overload::router()).unwrap() };
     let server =
         Server { address: listener.address().unwrap(), tasks: Tasks::default(), stop: CancellationToken::new() };
     let drip = async |Extension(permit): Extension<Permit>| {
@@ -213,6 +218,36 @@ async fn an_answer_that_is_not_taken_is_ended_and_the_others_of_its_connection_g
     let mut all = Vec::new();
     timeout(TIMEOUT, flood.read_to_end(&mut all)).await.expect("an end").ok();
     assert!(!all.ends_with(b"0\r\n\r\n"), "it was cut");
+}
+
+/// Preface and empty settings of an HTTP/2 client that then asks for nothing.
+const SILENT_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test]
+async fn http2_connection_without_requests_is_closed() {
+    let server = serve_with(9, MAX_AGE_HERE, TIMEOUT);
+    let mut asking = server.http2().await;
+    assert_eq!(ask(&mut asking, "/one", "").await.unwrap().status(), 200);
+    let mut silent = server.connect().await;
+    silent.write_all(SILENT_HTTP2).await.unwrap();
+    let begun = Instant::now();
+    timeout(TIMEOUT, silent.read_to_end(&mut Vec::new())).await.expect("an end").ok();
+    assert!(begun.elapsed() >= MAX_AGE_HERE);
+    assert_eq!(ask(&mut asking, "/one", "").await.unwrap().status(), 200, "the connection with a request lives on");
+}
+
+#[tokio::test]
+async fn refused_connection_is_closed_soon() {
+    let server = serve(1, TIMEOUT);
+    let _client = http1(&server, "/drip").await;
+    let mut silent = server.connect().await;
+    let mut http2 = server.connect().await;
+    http2.write_all(SILENT_HTTP2).await.unwrap();
+    let begun = Instant::now();
+    for stream in [&mut silent, &mut http2] {
+        timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await.expect("an end").ok();
+    }
+    assert!(begun.elapsed() < REFUSED_MAX_AGE + TIMEOUT / 10, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
