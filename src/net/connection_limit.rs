@@ -96,13 +96,11 @@ impl Permit {
         let connection = &self.connection;
         connection.has_begun.store(true, Ordering::Relaxed);
         if connection.requests.fetch_add(1, Ordering::Relaxed) > 0 {
-            match connection.clients.clone().try_acquire_owned() {
-                Ok(permit) => connection.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit),
-                Err(_) => {
-                    connection.requests.fetch_sub(1, Ordering::Relaxed);
-                    return None;
-                }
-            }
+            let Ok(permit) = connection.clients.clone().try_acquire_owned() else {
+                connection.requests.fetch_sub(1, Ordering::Relaxed);
+                return None;
+            };
+            connection.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
         }
         let request = Some(Arc::new(RequestPermit(connection.clone())));
         Some(Permit { connection: connection.clone(), _request: request })

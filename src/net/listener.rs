@@ -141,7 +141,7 @@ impl Connection {
             && takeover.applies_to(&request)
         {
             // A router always answers: what it asks the store has a deadline of its own.
-            match stop.run_until_cancelled(takeover.route(request, &self.permit, &self.router)).await {
+            match stop.run_until_cancelled(takeover.route(*request, &self.permit, &self.router)).await {
                 Some(Routed::Stream(stream)) => {
                     return takeover.adopt(socket, *stream, self.permit.clone(), &buffer[head_bytes..]);
                 }

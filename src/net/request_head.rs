@@ -36,7 +36,7 @@ pub(crate) enum OpeningKind {
     /// HTTP/1, beginning with a GET request that has no body. Its head is the first `head_bytes` bytes of the buffer.
     Get {
         /// The request.
-        request: Request<Body>,
+        request: Box<Request<Body>>,
         /// Length of its head.
         head_bytes: usize,
     },
@@ -92,7 +92,7 @@ fn classify(bytes: &[u8]) -> Option<OpeningKind> {
     match parsed.parse(bytes) {
         Ok(httparse::Status::Partial) => None,
         Ok(httparse::Status::Complete(head_bytes)) => Some(match plain_get(&parsed) {
-            Some(request) => OpeningKind::Get { request, head_bytes },
+            Some(request) => OpeningKind::Get { request: Box::new(request), head_bytes },
             None => OpeningKind::Http1,
         }),
         Err(_) => Some(OpeningKind::Http1),

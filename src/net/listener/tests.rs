@@ -38,7 +38,7 @@ fn serve_with(clients: usize, head_deadline: Duration, max_age: Duration) -> Ser
     let limits = Limits { write_stall: STALL, ..Limits::default() };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener =
-        Listener { max_age, head_deadline, ..Listener::bind(address, clients, limits, overload::router()).unwrap() };
+        Listener { head_deadline, max_age, ..Listener::bind(address, clients, limits, overload::router()).unwrap() };
     let server =
         Server { address: listener.address().unwrap(), tasks: Tasks::default(), stop: CancellationToken::new() };
     let drip = async |Extension(permit): Extension<Permit>| {

@@ -96,7 +96,7 @@ def check(address, pb, services):
     # Errors, with their details.
     wrong = feed.Subscribe(pb.SubscribeRequest(currencies=["GBP"]), timeout=TIMEOUT_S)
     error = rejected(grpc.StatusCode.INVALID_ARGUMENT, lambda: next(wrong))
-    assert error.details() == 'a currency reads USD or EUR, got "GBP"', error.details()
+    assert error.details() == 'invalid currency "GBP": expected USD or EUR', error.details()
     details = dict(error.trailing_metadata())["grpc-status-details-bin"]
     assert b"type.googleapis.com/google.rpc.BadRequest" in details and b"currencies[0]" in details, details
     unknown = channel.unary_unary("/btcfeed.v1.PriceFeed/Unsubscribe")
