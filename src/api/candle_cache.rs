@@ -1,7 +1,7 @@
-//! Candles of this replica, kept up to date by the requests for them.
+//! Candles of this replica, updated by the requests for them.
 //!
-//! Each request first adds what has happened since the last one; the very first adds the whole history. Requests that arrive
-//! in the meantime wait for that, and then find the work done.
+//! Each request first adds the entries since the last request. The first request adds the whole history. Requests that arrive
+//! during an update wait for it.
 
 use crate::candle::Book;
 use crate::feed::Feed;
@@ -11,38 +11,40 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::Mutex;
 
 /// Entries that are read at a time.
-const PAGE: usize = 1000;
+const PAGE_ENTRIES: usize = 1000;
 
-/// This replica's candles.
+/// Candles of this replica.
 pub(crate) struct CandleCache {
-    /// A std lock: it is read and written for less than a millisecond, and never across an await.
+    /// A std lock: it is held for less than a millisecond, and never across an await.
     book: RwLock<Book>,
-    /// Held by the request that reads what is new.
+    /// Held by the request that updates the book.
     catching_up: Mutex<()>,
 }
 
 impl CandleCache {
+    /// Creates an empty cache that keeps candles as long as the hub keeps entries.
     pub(crate) fn new(hub: &Hub) -> CandleCache {
         CandleCache { book: RwLock::new(Book::new(hub.retention())), catching_up: Mutex::default() }
     }
 
+    /// Returns the candles. Drop the guard before the next await.
     pub(crate) fn book(&self) -> RwLockReadGuard<'_, Book> {
         self.book.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds what the hub has and the book has not.
+    /// Adds the entries that the hub has and the book lacks.
     ///
     /// # Errors
-    /// If the store is needed and unavailable.
+    /// If entries are no longer in the hub's window and the store is unavailable.
     pub(crate) async fn catch_up(&self, hub: &Hub) -> Result<()> {
         let head = hub.head();
         if self.book().head() >= head {
             return Ok(());
         }
-        let _turn = self.catching_up.lock().await;
+        let _guard = self.catching_up.lock().await;
         loop {
             let after = self.book().head();
-            let entries = hub.history(after, head, PAGE).await?;
+            let entries = hub.history(after, head, PAGE_ENTRIES).await?;
             if entries.is_empty() {
                 return Ok(());
             }

@@ -8,20 +8,21 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Both descriptions as they are served, made once.
+/// Both descriptions, rendered once.
 pub(crate) struct Descriptions {
     openapi: Document,
     asyncapi: Document,
 }
 
 impl Descriptions {
+    /// Renders both descriptions.
     pub(crate) fn new(openapi: &Value, asyncapi: &Value) -> Arc<Descriptions> {
         let json = |value: &Value| Document::new("application/json", format!("{value:#}\n"));
         Arc::new(Descriptions { openapi: json(openapi), asyncapi: json(asyncapi) })
     }
 }
 
-/// What is asked and answered, as `OpenAPI` 3.1
+/// All requests and responses, as OpenAPI 3.1
 #[utoipa::path(
     get,
     path = "/openapi.json",
@@ -34,7 +35,7 @@ pub(crate) async fn openapi(Extension(descriptions): Extension<Arc<Descriptions>
     descriptions.openapi.answer(&headers)
 }
 
-/// The streams, as `AsyncAPI` 3.0
+/// The streams, as AsyncAPI 3.0
 #[utoipa::path(
     get,
     path = "/asyncapi.json",

@@ -1,4 +1,4 @@
-//! A text that does not change while the server runs.
+//! Documents that do not change while the server runs.
 
 use crate::api::caching;
 use axum::body::Body;
@@ -9,33 +9,35 @@ use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-/// A text, and what it is.
+/// Document with its media type and entity tag.
 pub(crate) struct Document {
-    kind: &'static str,
+    content_type: &'static str,
     text: Bytes,
     tag: String,
 }
 
-/// What a browser lets the page do: read its style and nothing else.
+/// Content security policy: the page may load its style sheet and images from here, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
-/// Where programs find the descriptions (RFC 8631).
+/// Links with which programs find the descriptions (RFC 8631).
 const SERVICE_LINKS: &str = "</openapi.json>; rel=\"service-desc\"; type=\"application/json\", \
                              </asyncapi.json>; rel=\"service-desc\"; type=\"application/json\"";
 
 impl Document {
-    pub(crate) fn new(kind: &'static str, text: String) -> Document {
-        Document { kind, tag: caching::tag(&text), text: Bytes::from(text) }
+    /// Creates a document.
+    pub(crate) fn new(content_type: &'static str, text: String) -> Document {
+        Document { content_type, tag: caching::tag(&text), text: Bytes::from(text) }
     }
 
-    /// The text, or the word that the client has it already. It is to ask each time, since another version may be there.
+    /// Returns the document, or 304 if the client has it. Clients must revalidate it each time, because the server may have
+    /// been updated.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
         let common: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-cache"), (ETAG, &self.tag)];
         if caching::is_current(request, &self.tag) {
             return (StatusCode::NOT_MODIFIED, common).into_response();
         }
         let headers: [(HeaderName, &str); 5] = [
-            (CONTENT_TYPE, self.kind),
+            (CONTENT_TYPE, self.content_type),
             (CONTENT_SECURITY_POLICY, POLICY),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
             (REFERRER_POLICY, "no-referrer"),

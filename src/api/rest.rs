@@ -1,4 +1,4 @@
-//! Requests that are answered once.
+//! Endpoints that answer with one response: the latest price, the history and candles.
 
 pub(crate) mod candles;
 pub(crate) mod history;

@@ -86,7 +86,7 @@ async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<En
     let view = View { format: Format::Full, currencies, framing: Framing::Grpc };
     let mut session = Session::new(view, start, &state.sessions.limits, hub);
     let entries = hub.history(session.cursor(), until, size).await;
-    let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now"))?;
+    let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now, try again"))?;
     let encoded = session.loaded(&entries);
     let next_page_token = if entries.len() == size { session.cursor().to_string() } else { String::new() };
     Ok(EncodedPage { entries: encoded.into_iter().flat_map(grpc::messages).collect(), next_page_token })

@@ -1,4 +1,4 @@
-//! `GET /v1/candles`: what a chart shows.
+//! `GET /v1/candles`: open, high, low and close of each interval, for charts.
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 /// Candles
 ///
-/// What a chart shows: the first, highest, lowest and last price of each interval, oldest first. An interval without a tick has no
-/// candle; the newest candle may still change.
+/// The first, highest, lowest and last price of each interval, oldest first. An interval without a tick has no candle. The newest
+/// candle may still change.
 #[utoipa::path(
     get, path = "/v1/candles", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -39,8 +39,8 @@ use std::sync::Arc;
                 (bodies::CandleTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "The name of this content, for `If-None-Match`."),
-                ("Link" = String, description = "If there is a next page, where it is: `<?…>; rel=\"next\"`."),
+                ("ETag" = String, description = "Identifies this content, for `If-None-Match`."),
+                ("Link" = String, description = "The next page, if there is one: `<?…>; rel=\"next\"`."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::NotAcceptable, answers::Unavailable
@@ -55,26 +55,27 @@ pub(crate) async fn candles(
     let CandlesQuery { range, media } = CandlesQuery::read(&query, state.currencies)?;
     let (media, by_accept) = Media::chosen(media, &headers)?;
     let hub = state.primed_hub()?;
-    state.candles.catch_up(hub).await.map_err(|_| Problem::unavailable("the history cannot be read now"))?;
+    state.candles.catch_up(hub).await.map_err(|_| Problem::unavailable("the history cannot be read now, try again"))?;
     let book = state.candles.book();
     let part = book.part(range);
     let tag = caching::tag(&(media, range, version(&part, book.head())));
     let next = part.next.map(|id| caching::link_after(&query, id));
     let answer = CacheableResponse { media, by_accept, tag: Some(tag), settled_until: part.settled_until, next };
-    Ok(answer.with(&headers, book.head(), || Body::from(written(media, range, &part))))
+    Ok(answer.with(&headers, book.head(), || Body::from(render(media, range, &part))))
 }
 
-/// What the content of a part follows from, beside the range: what it begins with, and the head if it may still change.
+/// Returns what identifies the content of a part, in addition to its range: its first candle, and the head if the part may
+/// still change.
 fn version(part: &Part<'_>, head: TickId) -> (Option<TickId>, Option<TickId>) {
     let first = part.candles.first().map(|candle| candle.id);
     (first, part.settled_until.is_none().then_some(head))
 }
 
-fn written(media: Media, range: Range, part: &Part<'_>) -> String {
+fn render(media: Media, range: Range, part: &Part<'_>) -> String {
     match media {
         Media::Json => json(range, part),
         Media::Ndjson => part.candles.iter().fold(String::new(), |mut lines, candle| {
-            lines.push_str(message(candle, range.currencies));
+            lines.push_str(candle_json(candle, range.currencies));
             lines.push('\n');
             lines
         }),
@@ -83,11 +84,11 @@ fn written(media: Media, range: Range, part: &Part<'_>) -> String {
 }
 
 fn json(Range { interval, currencies, .. }: Range, part: &Part<'_>) -> String {
-    // Writing to a String cannot fail, here and below.
+    // Writing to a String cannot fail, so the results of `write!` are ignored here and below.
     let mut json = format!(r#"{{"interval":"{}","candles":["#, interval.name());
     for (place, candle) in part.candles.iter().enumerate() {
         json.push_str(if place == 0 { "" } else { "," });
-        json.push_str(message(candle, currencies));
+        json.push_str(candle_json(candle, currencies));
     }
     json.push_str(r#"],"gaps":["#);
     for (place, gap) in part.gaps.iter().enumerate() {
@@ -99,8 +100,8 @@ fn json(Range { interval, currencies, .. }: Range, part: &Part<'_>) -> String {
     json
 }
 
-/// A candle as JSON.
-fn message(candle: &Candle, chosen: Currencies) -> &str {
+/// Returns a candle as JSON.
+fn candle_json(candle: &Candle, chosen: Currencies) -> &str {
     candle.encoded(chosen, |candle| {
         let (id, ticks) = (candle.id, candle.ticks(chosen));
         let mut json = format!(r#"{{"id":{id},"timedate":"{}","ticks":{ticks},"prices":{{"#, id.timedate());
@@ -115,7 +116,7 @@ fn message(candle: &Candle, chosen: Currencies) -> &str {
     })
 }
 
-/// A row for each currency of each candle.
+/// Returns a table with a row for each currency of each candle.
 fn csv(chosen: Currencies, part: &Part<'_>) -> String {
     let mut csv = String::from("id,timedate,ticks,currency,open,high,low,close\r\n");
     for candle in &part.candles {

@@ -1,8 +1,8 @@
-//! `GET /v1/prices`: a part of the history, oldest first, in the same words as the streams.
+//! `GET /v1/prices`: a page of the history, oldest first, in the same formats as on the streams.
 //!
-//! Where the part ends is known before its first byte is sent: at the entry that the limit ends at, else at `until`, else at the
-//! head as it is now. So the headers can say where the next page is, and whether this one can still change. The entries
-//! themselves are read as the client takes them, so that a long answer costs no more memory than a short one.
+//! The end of the page is known before its first byte is sent. It is the entry at which the limit is reached, otherwise
+//! `until`, otherwise the current head. So the headers can link to the next page, and say whether this one can still change.
+//! The entries themselves are read as fast as the client reads them, so a long response needs no more memory than a short one.
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
@@ -29,9 +29,9 @@ use tokio::sync::mpsc;
 
 /// The history
 ///
-/// A part of it, oldest first: what a stream would replay. It goes out as you read it, so that a long answer costs no more than a
-/// short one. A part that can no longer change says how long it may be kept (`Cache-Control`). What it is written as, JSON, a JSON
-/// text a line or a table, is said by `format`, else by `Accept`.
+/// A page of the history, oldest first: the entries that a stream would replay. The response is streamed, so a long one needs no
+/// more memory than a short one. A page that can no longer change says how long caches may keep it (`Cache-Control`). The content
+/// is JSON, JSON lines or CSV, as `format` says, or `Accept` if `format` does not.
 #[utoipa::path(
     get, path = "/v1/prices", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -52,8 +52,8 @@ use tokio::sync::mpsc;
                 (bodies::HistoryTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "If the content is known before it is sent: its name, for `If-None-Match`."),
-                ("Link" = String, description = "If there is a next page, where it is: `<?…>; rel=\"next\"`."),
+                ("ETag" = String, description = "Identifies this content, for `If-None-Match`. Only if the content is known before it is sent."),
+                ("Link" = String, description = "The next page, if there is one: `<?…>; rel=\"next\"`."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::NotAcceptable, answers::Unavailable
@@ -67,7 +67,7 @@ pub(crate) async fn history(
     let text = text.unwrap_or_default();
     let query = HistoryQuery::read(&text, Format::Timedate, state.currencies)?;
     let (media, by_accept) = Media::chosen(query.media, &headers)?;
-    let unreadable = |_| Problem::unavailable("the history cannot be read now");
+    let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
     let hub = state.primed_hub()?;
     let framing = if media == Media::Csv { Framing::Row } else { Framing::Line };
     let view = View { format: query.format, currencies: query.currencies, framing };
@@ -76,28 +76,31 @@ pub(crate) async fn history(
     let (begin, last) = (session.cursor(), query.until.min(head));
     let next = hub.nth(begin, last, query.limit).await.map_err(unreadable)?;
     let end = next.unwrap_or(last);
-    // The first entries before the status, which could not be taken back.
+    // The first entries are read before the response begins, so that an error can still change its status.
     let first = hub.history(begin, end, LOAD_ENTRIES.min(query.limit)).await.map_err(unreadable)?;
-    let whole_to = whole_to(&first, LOAD_ENTRIES.min(query.limit), begin, end, hub);
-    let tag = whole_to.map(|last| {
-        let begins = first.first().map(|entry| (entry.id, entry.prev));
-        caching::tag(&(media, &query, begin, begins, last, end))
+    let complete_to = complete_to(&first, LOAD_ENTRIES.min(query.limit), begin, end, hub);
+    let tag = complete_to.map(|last| {
+        let first = first.first().map(|entry| (entry.id, entry.prev));
+        caching::tag(&(media, &query, begin, first, last, end))
     });
-    let over = next.is_some() || query.until <= head;
-    let mut settled = first.first().filter(|entry| over && begins_well(entry, query.start, begin));
-    if settled.is_some() && !ends_well(whole_to, end, head, hub).await.map_err(unreadable)? {
+    let is_past = next.is_some() || query.until <= head;
+    let mut settled = first.first().filter(|entry| is_past && is_complete_before(entry, query.start, begin));
+    if settled.is_some() && !is_complete_after(complete_to, end, head, hub).await.map_err(unreadable)? {
         settled = None;
     }
     let settled_until = settled.map(|entry| entry.id.plus(hub.retention()));
     let link = next.map(|id| caching::link_after(&text, id));
     let answer = CacheableResponse { media, by_accept, tag, settled_until, next: link };
-    let (whole, left) = (whole_to.is_some(), query.limit);
-    let pages = Pages { state: state.clone(), view, media, session, next, end, whole, left, comma: false, over: false };
+    let (is_complete, remaining) = (complete_to.is_some(), query.limit);
+    let state = state.clone();
+    let pages =
+        Pages { state, view, media, session, next, end, is_complete, remaining, needs_comma: false, is_done: false };
     Ok(answer.with(&headers, head, || pages.body(&first)))
 }
 
-/// Whether nothing is missing before the first entry of an answer. A moment may lie between two entries, an id may not.
-fn begins_well(first: &Entry, start: Start, begin: TickId) -> bool {
+/// Returns whether no entry is missing before the first one of a response. A start that is a moment may lie between two
+/// entries, a start that is an id may not.
+fn is_complete_before(first: &Entry, start: Start, begin: TickId) -> bool {
     match first.continues(begin) {
         Continuity::Next => true,
         Continuity::Lost => matches!(start, Start::Since(_)),
@@ -105,96 +108,98 @@ fn begins_well(first: &Entry, start: Start, begin: TickId) -> bool {
     }
 }
 
-/// The last entry of an answer, if nothing is missing between its first one and that one. Another replica may have what is missing
-/// here, so only an answer of which this is known says what it is, and for how long. Behind the `first` entries, of which there
-/// may be `most`, the window must tell: the store is not read twice for it.
-fn whole_to(first: &[Arc<Entry>], most: usize, begin: TickId, end: TickId, hub: &Hub) -> Option<TickId> {
+/// Returns the last entry of a response if no entry is missing in it. Another replica may have the entries that are missing
+/// here, so only a complete response gets an entity tag and a lifetime. `first` are the first entries, at most `max_first`.
+/// The window must have the entries after them, because the store is not read twice.
+fn complete_to(first: &[Arc<Entry>], max_first: usize, begin: TickId, end: TickId, hub: &Hub) -> Option<TickId> {
     let last = first.last().map_or(begin, |entry| entry.id);
-    let chained = follow(first.first().map_or(begin, |entry| entry.prev), first);
-    let all = first.len() < most || last >= end;
-    if all { Some(last).filter(|_| chained) } else { hub.chained(last, end).filter(|_| chained) }
+    let chained = is_chain(first.first().map_or(begin, |entry| entry.prev), first);
+    let has_all = first.len() < max_first || last >= end;
+    if has_all { Some(last).filter(|_| chained) } else { hub.chained(last, end).filter(|_| chained) }
 }
 
-/// Whether nothing is missing between the last entry of an answer and its end, before the head. The entry after it knows.
-async fn ends_well(last: Option<TickId>, end: TickId, head: TickId, hub: &Hub) -> store::Result<bool> {
+/// Returns whether no entry is missing between `last`, the last entry of a response, and its end. The `prev` of the entry
+/// after the end shows it.
+async fn is_complete_after(last: Option<TickId>, end: TickId, head: TickId, hub: &Hub) -> store::Result<bool> {
     let Some(last) = last else { return Ok(false) };
     Ok(last == end || hub.history(end, head, 1).await?.first().is_some_and(|next| next.prev == last))
 }
 
-/// Whether each entry follows on the one before, and the first one on `after`.
-fn follow(after: TickId, entries: &[Arc<Entry>]) -> bool {
+/// Returns whether the `prev` of each entry is the id of the entry before it, and that of the first entry is `after`.
+fn is_chain(after: TickId, entries: &[Arc<Entry>]) -> bool {
     let before = iter::once(after).chain(entries.iter().map(|entry| entry.id));
     entries.iter().zip(before).all(|(entry, before)| entry.prev == before)
 }
 
-/// What is still to be sent of an answer.
+/// The part of a response that is still to be sent.
 struct Pages {
     state: Arc<ApiState>,
     view: View,
     media: Media,
     session: Session,
-    /// The last entry, where the limit ends the answer.
+    /// The last entry of the response, if the limit ends it.
     next: Option<TickId>,
-    /// The last id that the answer may have.
+    /// Upper bound of the ids in the response.
     end: TickId,
-    /// Whether it was said that nothing is missing in it.
-    whole: bool,
-    /// How many entries the answer may still have.
-    left: usize,
-    /// Whether an update has been written, and whether everything has.
-    comma: bool,
-    over: bool,
+    /// Whether the headers promise that no entry is missing.
+    is_complete: bool,
+    /// Most entries that the response may still have.
+    remaining: usize,
+    /// Whether the next update in JSON needs a comma before it.
+    needs_comma: bool,
+    /// Whether everything has been written.
+    is_done: bool,
 }
 
 impl Pages {
-    /// The answer that begins with the entries `first`.
+    /// Returns the body that begins with the entries `first`.
     fn body(mut self, first: &[Arc<Entry>]) -> Body {
         let mut text = match self.media {
             Media::Json => br#"{"prices":["#.to_vec(),
             Media::Ndjson | Media::Csv => self.view.header().as_bytes().to_vec(),
         };
         self.write(first, &mut text);
-        if self.over {
-            // All of it is here, so its length can be told.
+        if self.is_done {
+            // The whole body is here, so its length is known.
             return Body::from(text);
         }
-        // Read by a task of its own, since a body is not always asked for more (its encoder, or the connection, may have enough),
-        // and a read of the store that nobody drives on would keep others from reading.
+        // A task of its own reads the rest. The body is polled only as fast as the client reads, and a read of the store
+        // that is not polled would block other readers.
         let (sender, receiver) = mpsc::channel(1);
         self.state.tasks.clone().spawn(self.send(sender));
         let rest = stream::unfold(Some(receiver), async |receiver| {
             let mut receiver = receiver?;
             match receiver.recv().await {
-                Some(Ok((text, over))) => Some((Ok(text), Some(receiver).filter(|_| !over))),
+                Some(Ok((text, is_last))) => Some((Ok(text), Some(receiver).filter(|_| !is_last))),
                 Some(Err(error)) => Some((Err(error), None)),
-                None => Some((Err(io::Error::other("the answer was not finished")), None)),
+                None => Some((Err(io::Error::other("the response was not finished")), None)),
             }
         });
-        // Fused, since an encoder asks once more than it must.
+        // Fused, because an encoder polls the stream again after its end.
         Body::from_stream(stream::iter([Ok(Bytes::from(text))]).chain(rest).fuse())
     }
 
-    /// Sends what is left, a page when the one before has been taken, as long as there is somebody to take it.
+    /// Sends the rest. The next page is read when the receiver has taken the one before. Ends if the receiver is dropped.
     async fn send(mut self, to: mpsc::Sender<io::Result<(Bytes, bool)>>) {
         while let Ok(room) = to.reserve().await {
-            let page = self.page().await.map(|text| (text, self.over));
-            let last = page.as_ref().map_or(true, |(_, over)| *over);
+            let page = self.page().await.map(|text| (text, self.is_done));
+            let is_last = page.as_ref().map_or(true, |(_, is_last)| *is_last);
             room.send(page);
-            if last {
+            if is_last {
                 return;
             }
         }
     }
 
-    /// The next part of the answer. An error breaks the answer off, which its reader notices: better than one that looks
-    /// whole.
+    /// Returns the next page. An error aborts the response, so a truncated body never looks complete.
     async fn page(&mut self) -> io::Result<Bytes> {
         let (hub, cursor) = (self.state.hub(), self.session.cursor());
-        let entries = hub.history(cursor, self.end, self.left.min(LOAD_ENTRIES)).await.map_err(io::Error::other)?;
-        let overtaken = cursor < hub.head().minus(hub.retention())
+        let limit = self.remaining.min(LOAD_ENTRIES);
+        let entries = hub.history(cursor, self.end, limit).await.map_err(io::Error::other)?;
+        let expired = cursor < hub.head().minus(hub.retention())
             && entries.first().is_none_or(|entry| entry.continues(cursor) == Continuity::Missed);
-        let missing = self.whole && !follow(cursor, &entries) || entries.is_empty() && self.next.is_some();
-        if overtaken || missing {
+        let missing = self.is_complete && !is_chain(cursor, &entries) || entries.is_empty() && self.next.is_some();
+        if expired || missing {
             return Err(io::Error::other("the history expired, or was lost, before it was sent"));
         }
         let mut text = Vec::new();
@@ -203,23 +208,23 @@ impl Pages {
     }
 
     fn write(&mut self, entries: &[Arc<Entry>], text: &mut Vec<u8>) {
-        let complete = entries.len() < self.left.min(LOAD_ENTRIES);
-        self.left = self.left.saturating_sub(entries.len());
+        let has_all = entries.len() < self.remaining.min(LOAD_ENTRIES);
+        self.remaining = self.remaining.saturating_sub(entries.len());
         for bytes in self.session.loaded(entries) {
             match self.media {
                 Media::Ndjson | Media::Csv => text.extend_from_slice(&bytes),
                 Media::Json => {
                     for update in bytes.split(|byte| *byte == b'\n').filter(|update| !update.is_empty()) {
-                        text.extend_from_slice(if self.comma { b"," } else { b"" });
+                        text.extend_from_slice(if self.needs_comma { b"," } else { b"" });
                         text.extend_from_slice(update);
-                        self.comma = true;
+                        self.needs_comma = true;
                     }
                 }
             }
         }
-        self.over = complete || self.left == 0 || self.session.cursor() >= self.end;
-        if self.over && self.media == Media::Json {
-            let next = self.next.or_else(|| (self.left == 0).then(|| self.session.cursor()));
+        self.is_done = has_all || self.remaining == 0 || self.session.cursor() >= self.end;
+        if self.is_done && self.media == Media::Json {
+            let next = self.next.or_else(|| (self.remaining == 0).then(|| self.session.cursor()));
             let next = next.map_or("null".to_owned(), |id| id.to_string());
             text.extend_from_slice(format!("],\"next\":{next}}}\n").as_bytes());
         }

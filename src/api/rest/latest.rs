@@ -1,4 +1,4 @@
-//! `GET /v1/prices/latest`: the newest tick, in the same words as the streams.
+//! `GET /v1/prices/latest`: the newest tick, in the same formats as on the streams.
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
@@ -27,7 +27,7 @@ use std::sync::Arc;
     responses(
         (
             status = 200, description = "The newest tick that has a chosen currency.", body = bodies::Latest,
-            headers(("ETag" = String, description = "Names this content, for `If-None-Match`."))
+            headers(("ETag" = String, description = "Identifies this content, for `If-None-Match`."))
         ),
         answers::NotModified, answers::BadRequest, answers::Unavailable
     )
@@ -37,18 +37,18 @@ pub(crate) async fn latest(
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let asked = read_latest(&query.unwrap_or_default(), Format::Timedate, state.currencies)?;
+    let subscription = read_latest(&query.unwrap_or_default(), Format::Timedate, state.currencies)?;
     let hub = state.primed_hub()?;
-    let tick = hub.latest_tick(asked.currencies).ok_or_else(|| Problem::unavailable("there is no price yet"))?;
-    let bytes = asked.view(Framing::Line).entry(&tick);
+    let tick = hub.latest_tick(subscription.currencies).ok_or_else(|| Problem::unavailable("there is no price yet"))?;
+    let bytes = subscription.view(Framing::Line).entry(&tick);
     let updates: Vec<_> = std::str::from_utf8(&bytes).unwrap_or_default().lines().collect();
     let body = match updates[..] {
-        // A full tick that ends an outage is told after the gap; the tick itself is the last line.
-        [.., tick] if asked.format == Format::Full => format!("{tick}\n"),
-        [update] if asked.currencies.len() == 1 => format!("{update}\n"),
+        // In the full format, a tick that ends an outage is written as a gap and a tick. The tick is the last line.
+        [.., tick] if subscription.format == Format::Full => format!("{tick}\n"),
+        [update] if subscription.currencies.len() == 1 => format!("{update}\n"),
         _ => format!("[{}]\n", updates.join(",")),
     };
-    let tag = caching::tag(&(asked.format, asked.currencies, tick.id));
+    let tag = caching::tag(&(subscription.format, subscription.currencies, tick.id));
     let answer =
         CacheableResponse { media: Media::Json, by_accept: false, tag: Some(tag), settled_until: None, next: None };
     Ok(answer.with(&headers, hub.head(), || Body::from(body)))

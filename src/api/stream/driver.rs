@@ -1,5 +1,5 @@
-//! A client's session, played out for transports that ask for what to send when they have room for it: whatever has no raw
-//! socket. (Where there is one the reactor watches it, and plays the session itself.)
+//! Driver of a session for a transport that has no raw socket. The transport asks for more output when it has room for it.
+//! If there is a raw socket, the [reactor](crate::net::reactor) drives the session instead.
 
 use crate::api::state::ApiState;
 use crate::feed::Entry;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::debug;
 
-/// What is being read, once it is here; never, if nothing is.
+/// Waits for the entries that are being loaded. Never returns if none are.
 async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
     if let Some(loading) = loading
         && let Ok(entries) = loading.await
@@ -24,25 +24,25 @@ async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec
     std::future::pending().await
 }
 
-/// What a transport does next.
+/// Next action of a transport.
 pub(crate) enum Output {
     /// Send these bytes.
     Send(Vec<Bytes>),
-    /// Say that the stream is still there.
+    /// Send a heartbeat.
     Heartbeat,
-    /// Tell the client why, and end the stream.
+    /// Send the client this reason, and end the stream.
     Close(CloseReason),
 }
 
-/// A session that is played out.
+/// Session, with everything that it waits for.
 pub(crate) struct SessionDriver {
     state: Arc<ApiState>,
     session: Session,
     head: watch::Receiver<TickId>,
     loading: Option<oneshot::Receiver<Vec<Arc<Entry>>>>,
-    /// Kept, because to wait for the replica's end anew each time would cost more than all the rest.
-    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// One timer for the heartbeat and for what is held back.
+    /// One future for the whole stream: a new one for each wait would cost more than everything else in `next`.
+    drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// One timer for the heartbeat and for a tick that the throttle holds.
     timer: Pin<Box<Sleep>>,
     heartbeat_at: Instant,
 }
@@ -50,20 +50,20 @@ pub(crate) struct SessionDriver {
 impl SessionDriver {
     pub(crate) fn new(state: Arc<ApiState>, session: Session) -> SessionDriver {
         let head = state.hub().watch_head();
-        let stopped = Box::pin(state.drain.clone().cancelled_owned());
+        let drained = Box::pin(state.drain.clone().cancelled_owned());
         let heartbeat_at = Instant::now() + state.heartbeat;
         let timer = Box::pin(sleep_until(heartbeat_at));
-        SessionDriver { state, session, head, loading: None, stopped, timer, heartbeat_at }
+        SessionDriver { state, session, head, loading: None, drained, timer, heartbeat_at }
     }
 
-    /// What to do next, once there is something. To be asked when everything before has been taken.
+    /// Waits for the next action. Call it when the transport has sent the output before.
     pub(crate) async fn next(&mut self) -> Output {
         loop {
-            // Also in the middle of a replay, whose client would else be cut off without a word.
+            // Checked in the middle of a replay too: otherwise its client would not get the close reason.
             if self.state.drain.is_cancelled() {
                 return self.leave(CloseReason::Draining).await;
             }
-            // Seen before the session looks, so that a move in between wakes us again.
+            // Marked before the session reads the hub: if the head moves in between, the wait below returns at once.
             self.head.mark_unchanged();
             let mut wake_at = self.heartbeat_at;
             if self.loading.is_none() {
@@ -87,10 +87,10 @@ impl SessionDriver {
             if self.timer.deadline() != wake_at {
                 self.timer.as_mut().reset(wake_at);
             }
-            // Every arm is cancel-safe: the end, a deadline, what is being read and a moved head stay as they are.
+            // Every arm is cancel-safe: each future lives in `self` and is polled again in the next round.
             tokio::select! {
                 biased;
-                () = &mut self.stopped => return self.leave(CloseReason::Draining).await,
+                () = &mut self.drained => return self.leave(CloseReason::Draining).await,
                 () = &mut self.timer => {
                     let now = Instant::now();
                     if now >= self.heartbeat_at {
@@ -110,7 +110,7 @@ impl SessionDriver {
         }
     }
 
-    /// Writes down how far the client is, which is where everything had been taken for the last time.
+    /// Saves the client's bookmark. It names the last output that was sent completely.
     pub(crate) async fn close(&mut self) {
         self.state.sessions.close(&mut self.session).await;
     }

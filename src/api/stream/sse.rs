@@ -1,8 +1,8 @@
 //! `GET /v1/prices/stream`: server-sent events (HTML Living Standard §9.2).
 //!
-//! A native `EventSource` comes back by itself after a stream that ended, with the last id that it saw, and gives up for
-//! good on any answer but 200. So whatever is over in a while is told to it as a stream that says goodbye; only what will
-//! never be right, a wrong parameter, is an error.
+//! A browser's `EventSource` reconnects by itself after a stream has ended, with the last id that it received. If the
+//! status is not 200, it never reconnects. So a temporary failure is answered with 200 and a stream that ends with a
+//! `goodbye` event. Only a permanent failure, such as an invalid parameter, is answered with an error.
 
 use super::driver::{Output, SessionDriver};
 use crate::api::problem::Problem;
@@ -29,10 +29,10 @@ use std::sync::Arc;
 /// Reconnection time of a client that cannot be served now, in milliseconds.
 const RETRY_LATER_MS: std::ops::Range<u32> = 3000..8000;
 
-/// The header with which an `EventSource` says what it saw last.
+/// Header in which an `EventSource` sends the last id that it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// The headers of an event stream; nginx buffers it unless it is told not to.
+/// Headers of an event stream. `X-Accel-Buffering` keeps nginx from buffering it.
 const EVENTS: [(HeaderName, &str); 3] = [
     (CONTENT_TYPE, "text/event-stream"),
     (CACHE_CONTROL, "no-store"),
@@ -41,8 +41,8 @@ const EVENTS: [(HeaderName, &str); 3] = [
 
 /// The feed as server-sent events
 ///
-/// The replay, if `since`, `after` or `Last-Event-ID` says where to begin, then live. Updates are events without a name; `status`,
-/// `gap`, `synced`, `hello` and `goodbye` are named events in every format. `/asyncapi.json` describes each.
+/// A replay, if `since`, `after` or `Last-Event-ID` gives its start, then live updates. Updates are events without a name. `status`,
+/// `gap`, `synced`, `hello` and `goodbye` are named events in every format. `/asyncapi.json` describes each of them.
 #[utoipa::path(
     get, path = "/v1/prices/stream", tag = "streams", operation_id = "events",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -56,8 +56,8 @@ const EVENTS: [(HeaderName, &str); 3] = [
     responses(
         (
             status = 200, content_type = "text/event-stream", body = String,
-            description = "A stream without an end. A client that accepts `text/event-stream` and cannot be served now gets one that says \
-                           `goodbye`; others get 503.",
+            description = "A stream without an end. If the client cannot be served now and accepts `text/event-stream`, the stream has \
+                           only a `goodbye`. Other clients get 503.",
             example = "retry: 1312\n\nid: 1795166431075\ndata: {\"timestamp\":1795166431,\"price\":97116.17}\n\n",
         ),
         answers::BadRequest, answers::Unavailable
@@ -72,12 +72,12 @@ pub(crate) async fn connect(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut subscription = read_subscription(&query.unwrap_or_default(), Format::Timestamp, state.currencies)?;
-    // It wins: an EventSource repeats the query that it began with.
+    // The header has precedence, because an EventSource repeats its first query on each reconnect.
     if let Some(id) = read_last_event_id(headers.get(LAST_EVENT_ID))? {
         subscription.start = Start::After(id);
     }
     if method == Method::HEAD {
-        // Nothing will be sent, so nothing is to be remembered.
+        // Nothing is sent, so no bookmark may move.
         subscription.client = None;
     }
     let session = match state.open(&subscription, Framing::Event).await {
@@ -92,13 +92,13 @@ pub(crate) async fn connect(
     Ok((EVENTS, Body::from_stream(events(SessionDriver::new(state, session), permit.stream_guard()))).into_response())
 }
 
-/// What a client that reads events is told when it cannot be served now: to come back.
+/// Returns the response to a client that cannot be served now: a stream that ends with a `goodbye`.
 pub(crate) fn unavailable(detail: &str) -> Response {
     let goodbye = View::goodbye("unavailable", detail);
     (EVENTS, Body::from([retry(RETRY_LATER_MS), goodbye].concat())).into_response()
 }
 
-/// Whether the client is one that reads events and nothing else.
+/// Returns whether the client accepts an event stream.
 pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
     accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/event-stream"))
@@ -108,13 +108,13 @@ fn retry(range_ms: std::ops::Range<u32>) -> Bytes {
     sse::retry(fastrand::u32(range_ms))
 }
 
-/// The stream, in pieces that all clients share.
-fn events(follower: SessionDriver, open: StreamGuard) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
-    let live = stream::unfold(Some((follower, open)), async |following| {
-        let (mut follower, open) = following?;
-        Some(match follower.next().await {
-            Output::Send(bytes) => (bytes, Some((follower, open))),
-            Output::Heartbeat => (vec![sse::heartbeat()], Some((follower, open))),
+/// Returns the body of the stream. Its pieces are slices of buffers that all clients share.
+fn events(driver: SessionDriver, guard: StreamGuard) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
+    let live = stream::unfold(Some((driver, guard)), async |state| {
+        let (mut driver, guard) = state?;
+        Some(match driver.next().await {
+            Output::Send(bytes) => (bytes, Some((driver, guard))),
+            Output::Heartbeat => (vec![sse::heartbeat()], Some((driver, guard))),
             Output::Close(reason) => (vec![goodbye_event(reason)], None),
         })
     });

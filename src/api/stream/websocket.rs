@@ -1,7 +1,7 @@
 //! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2), and its form over HTTP/2, a CONNECT (RFC 8441 §5).
 //!
-//! Afterwards the raw socket goes to the [reactor](crate::net::reactor): by a handoff if the request is the first of its
-//! connection, otherwise out of hyper's hands. Where there is no raw socket a library speaks ([`websocket_h2`]).
+//! After the handshake, the raw socket goes to the [reactor](crate::net::reactor): by a handoff if the request is the first
+//! of its connection, otherwise by hyper's upgrade. If there is no raw socket, a library does the framing ([`websocket_h2`]).
 
 use super::websocket_h2;
 use crate::api::problem::Problem;
@@ -42,8 +42,8 @@ pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
 
 /// The feed over WebSocket
 ///
-/// The replay, if `since` or `after` says where to begin, then live: one JSON object a message. `/asyncapi.json` describes each,
-/// and the close codes. Over HTTP/2 the handshake is an extended CONNECT (RFC 8441), which is answered with 200.
+/// A replay, if `since` or `after` gives its start, then live updates. Each message is one JSON object. `/asyncapi.json` describes
+/// the messages and the close codes. Over HTTP/2 the handshake is an extended CONNECT (RFC 8441), which is answered with 200.
 #[utoipa::path(
     get, path = "/v1/ws", tag = "streams", operation_id = "websocket",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -63,7 +63,7 @@ pub(crate) async fn connect(
     handoff: Option<Extension<Handoff>>,
     mut request: Request<Body>,
 ) -> Result<Response, Problem> {
-    // The query comes first, so that a mistake in it can be seen with any HTTP client.
+    // The query is checked first, so that its errors can be seen with any HTTP client.
     let query = request.uri().query().unwrap_or_default();
     let subscription = read_subscription(query, Format::Timedate, state.currencies)?;
     if !state.cors.admits(request.uri(), request.headers()) {
@@ -103,25 +103,25 @@ fn switching(accept: HeaderValue) -> Response {
 }
 
 async fn serve(state: Arc<ApiState>, upgrade: OnUpgrade, session: Session, permit: Permit, guard: StreamGuard) {
-    let gone = |error: &dyn std::error::Error| debug!(%error, "WebSocket handshake not finished");
+    let unfinished = |error: &dyn std::error::Error| debug!(%error, "WebSocket handshake not finished");
     match upgrade.await.map(raw_socket) {
         Ok(Ok(Ok((stream, early)))) => {
             state.reactor.adopt(stream, StreamProtocol::websocket(), session, permit, Vec::new(), early);
         }
         Ok(Err(upgraded)) => Box::pin(websocket_h2::serve(state, upgraded, session, permit, guard)).await,
-        Ok(Ok(Err(error))) => gone(&error),
-        Err(error) => gone(&error),
+        Ok(Ok(Err(error))) => unfinished(&error),
+        Err(error) => unfinished(&error),
     }
 }
 
-/// A socket, and what the client has sent behind its request.
+/// A socket, and the bytes that the client has sent after its request.
 type Raw = (std::net::TcpStream, Box<[u8]>);
 
-/// Returns the socket under an upgraded connection, or the connection itself if there is more than a socket under it.
+/// Returns the socket of an upgraded connection, or the connection itself if it is not a plain socket.
 fn raw_socket(upgraded: Upgraded) -> Result<io::Result<Raw>, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<BufferedStream>>()?;
     let (buffered, socket) = parts.io.into_inner().into_parts();
-    // Copied, since it is hyper's buffer: kept, it would be most of what a connection costs.
+    // Copied: hyper's buffer is large, and would be most of the memory of a connection.
     Ok(socket.into_std().map(|socket| (socket, [&parts.read_buf[..], &buffered].concat().into())))
 }
 
@@ -131,8 +131,8 @@ fn has(headers: &HeaderMap, name: HeaderName, token: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|word| word.trim().eq_ignore_ascii_case(token))
 }
 
-/// Returns what is wrong with a header, for a message. The length of headers is bounded.
-fn described(headers: &HeaderMap, name: &HeaderName) -> String {
+/// Returns the beginning of an error message about a header: whether it is missing or invalid.
+fn header_error(headers: &HeaderMap, name: &HeaderName) -> String {
     let values: Vec<_> = headers.get_all(name).into_iter().map(HeaderValue::as_bytes).collect();
     let name = match name.as_str() {
         "sec-websocket-version" => "Sec-WebSocket-Version",
@@ -156,7 +156,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
     let known = has(headers, SEC_WEBSOCKET_VERSION, "13");
     known
         .then_some(())
-        .ok_or_else(|| upgrade_required(format!("{}: expected 13", described(headers, &SEC_WEBSOCKET_VERSION))))
+        .ok_or_else(|| upgrade_required(format!("{}: expected 13", header_error(headers, &SEC_WEBSOCKET_VERSION))))
 }
 
 /// Checks that an extended CONNECT is a handshake (RFC 8441 §5). It has no keys.
@@ -176,7 +176,7 @@ fn accept_key(method: &Method, headers: &HeaderMap) -> Result<HeaderValue, Probl
     check_version(headers)?;
     let key = headers.get(SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
     if STANDARD.decode(key).map(|key| key.len()) != Ok(16) {
-        let key = described(headers, &SEC_WEBSOCKET_KEY);
+        let key = header_error(headers, &SEC_WEBSOCKET_KEY);
         return Err(Problem::bad_request(format!("{key}: expected 16 bytes in base64")));
     }
     HeaderValue::from_str(&derive_accept_key(key))
@@ -220,15 +220,15 @@ mod tests {
     }
 
     proptest! {
-        /// tungstenite's client takes the answer to its key for right if it is this one.
+        /// tungstenite's client accepts only this answer.
         #[test]
-        fn every_key_gets_the_answer_of_tungstenite(key in any::<[u8; 16]>()) {
+        fn accept_key_equals_that_of_tungstenite(key in any::<[u8; 16]>()) {
             let key = STANDARD.encode(key);
             prop_assert_eq!(answer(&key).unwrap(), derive_accept_key(key.as_bytes()));
         }
 
         #[test]
-        fn keys_of_other_lengths_are_refused(
+        fn keys_of_other_lengths_are_rejected(
             key in prop_oneof!["[ -~]{0,40}", prop::collection::vec(any::<u8>(), 0..40).prop_map(|key| STANDARD.encode(key))],
         ) {
             prop_assume!(STANDARD.decode(&key).map(|key| key.len()) != Ok(16));

@@ -1,8 +1,8 @@
-//! A WebSocket where there is no raw socket to hand over: over HTTP/2 it is one stream among others (RFC 8441). A library
-//! speaks here, and a task drives the session.
+//! WebSocket over HTTP/2 (RFC 8441). It is one of several streams of a connection, so there is no raw socket for the
+//! reactor. A library does the framing, and a task drives the session.
 //!
-//! What is promised is what the [reactor](crate::net::reactor) promises, and the feed's bytes are the same that it sends.
-//! They are framed already, so their payloads are taken out again.
+//! The guarantees are those of the [reactor](crate::net::reactor), and the encoded entries come from the same buffers. Those
+//! are framed already, so the payloads are taken out of their frames.
 
 use super::driver::{Output, SessionDriver};
 use crate::api::state::ApiState;
@@ -24,15 +24,15 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 use tracing::debug;
 
-/// What is read at once.
+/// Size of the read buffer.
 const READ_BYTES: usize = 2048;
-/// What may wait to be written: a message, and answers to pings. None is as long.
+/// Size of the write buffer. One message and the pongs fit into it.
 const WRITE_BYTES: usize = 64 * 1024;
-/// What the library says of every other rule.
+/// Violation of any rule for which the library has no error of its own.
 const BROKEN: Violation = Violation { code: 1002, reason: "what you sent breaks the protocol" };
 
-/// Serves the client until either side has enough. The client has its place until then.
-pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, _peer: Permit, _open: StreamGuard) {
+/// Serves the client until either side closes. The permit and the guard are held until then.
+pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, _permit: Permit, _guard: StreamGuard) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
@@ -41,81 +41,81 @@ pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, 
         .max_frame_size(Some(MAX_MESSAGE_BYTES));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let heartbeat = Heartbeat::SendAt(now() + state.sessions.limits.ping_every);
-    let mut follower = SessionDriver::new(state.clone(), session);
-    let mut talk = Talk { socket, state, heartbeat };
-    let Err(end) = talk.follow(&mut follower).await;
-    // Before the goodbye, after which the client may be on another replica at once.
-    follower.close().await;
-    talk.part(end).await;
+    let mut driver = SessionDriver::new(state.clone(), session);
+    let mut connection = Connection { socket, state, heartbeat };
+    let Err(cause) = connection.run(&mut driver).await;
+    // The bookmark is saved before the close is sent, because the client may reconnect to another replica right after it.
+    driver.close().await;
+    connection.close(cause).await;
 }
 
-struct Talk {
+struct Connection {
     socket: WebSocketStream<TokioIo<Upgraded>>,
     state: Arc<ApiState>,
     heartbeat: Heartbeat,
 }
 
-fn close(reason: CloseReason) -> CloseCause {
+fn local(reason: CloseReason) -> CloseCause {
     debug!(?reason, "closing a stream");
     CloseCause::Local(reason)
 }
 
-impl Talk {
-    /// Sends what the session has to say until there is a reason to end.
-    async fn follow(&mut self, follower: &mut SessionDriver) -> Result<Infallible, CloseCause> {
+impl Connection {
+    /// Sends the output of the session until there is a cause to close.
+    async fn run(&mut self, driver: &mut SessionDriver) -> Result<Infallible, CloseCause> {
         loop {
-            match self.listen_until(follower.next()).await? {
+            match self.read_until(driver.next()).await? {
                 Output::Send(pieces) => {
                     for text in pieces.into_iter().flat_map(websocket::payloads) {
-                        self.listen_until(std::future::ready(())).await?;
+                        self.read_until(std::future::ready(())).await?;
                         self.send(message(text)).await?;
                     }
                 }
-                // Pings show that it is there.
+                // `read_until` sends pings instead.
                 Output::Heartbeat => {}
                 Output::Close(reason) => return Err(CloseCause::Local(reason)),
             }
         }
     }
 
-    /// Hears the client out, and pings it, until something else is there.
-    async fn listen_until<T>(&mut self, awaited: impl Future<Output = T>) -> Result<T, CloseCause> {
-        let mut awaited = pin!(awaited);
+    /// Reads messages of the client, and pings it, until `future` is ready.
+    async fn read_until<T>(&mut self, future: impl Future<Output = T>) -> Result<T, CloseCause> {
+        let mut future = pin!(future);
         loop {
             let due = self.heartbeat.due().into();
-            // Every arm is cancel-safe: what is awaited is kept, a message that has not come whole stays in the buffer. In
-            // no order, so that a client that floods hears of the feed all the same.
+            // Every arm is cancel-safe: `future` is kept, and an incomplete message stays in the buffer. The order is
+            // random, so that a client that floods the server still gets the feed.
             tokio::select! {
-                awaited = &mut awaited => return Ok(awaited),
-                said = self.socket.next() => self.hear(said.as_ref())?,
-                () = sleep_until(due) => self.beat().await?,
+                output = &mut future => return Ok(output),
+                message = self.socket.next() => self.on_message(message.as_ref())?,
+                () = sleep_until(due) => self.on_heartbeat_due().await?,
             }
         }
     }
 
-    async fn beat(&mut self) -> Result<(), CloseCause> {
+    async fn on_heartbeat_due(&mut self) -> Result<(), CloseCause> {
         let ping_every = self.state.sessions.limits.ping_every;
         match self.heartbeat {
             Heartbeat::SendAt(_) => {
                 self.heartbeat = Heartbeat::AnswerBy(now() + ping_every);
                 self.send(Message::Ping(Bytes::new())).await
             }
-            // The answer may be here, unread.
+            // The pong may have arrived but not been read.
             Heartbeat::AnswerBy(_) => match self.socket.next().now_or_never() {
-                Some(said) => self.hear(said.as_ref()),
-                None => Err(close(CloseReason::NoPong)),
+                Some(message) => self.on_message(message.as_ref()),
+                None => Err(local(CloseReason::NoPong)),
             },
         }
     }
 
-    fn hear(&mut self, said: Option<&Result<Message, Error>>) -> Result<(), CloseCause> {
-        match said {
+    fn on_message(&mut self, message: Option<&Result<Message, Error>>) -> Result<(), CloseCause> {
+        match message {
             Some(Ok(Message::Pong(_))) => {
                 self.heartbeat = Heartbeat::SendAt(now() + self.state.sessions.limits.ping_every);
                 Ok(())
             }
             Some(Ok(Message::Close(close))) => Err(CloseCause::Closed(close.as_ref().map(|close| close.code.into()))),
-            // Clients have nothing to tell, and the library answers pings.
+            // Data from the client has no meaning, and the library answers pings.
             Some(Ok(_)) => Ok(()),
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(CloseCause::Gone),
             Some(Err(Error::Protocol(_))) => Err(CloseCause::Violated(BROKEN)),
@@ -126,47 +126,47 @@ impl Talk {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), CloseCause> {
-        // A message that is given up is in the buffer, whole, and the goodbye comes behind it.
+        // If the send is cancelled, the whole message stays in the buffer, and the close frame is sent after it.
         tokio::select! {
             biased;
-            () = self.state.drain.cancelled() => Err(close(CloseReason::Draining)),
+            () = self.state.drain.cancelled() => Err(local(CloseReason::Draining)),
             sent = timeout(self.state.sessions.limits.write_stall, self.socket.send(message)) => match sent {
                 Ok(sent) => sent.map_err(|_| CloseCause::Gone),
-                Err(_) => Err(close(CloseReason::TooSlow)),
+                Err(_) => Err(local(CloseReason::TooSlow)),
             },
         }
     }
 
-    async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Error> {
+    async fn send_close(&mut self, code: u16, reason: &'static str) -> Result<(), Error> {
         self.socket.close(Some(CloseFrame { code: code.into(), reason: reason.into() })).await
     }
 
-    /// Says goodbye, and waits until the client has closed too, though not for long.
-    async fn part(&mut self, end: CloseCause) {
-        let (drain, patience) = (self.state.drain.clone(), self.state.sessions.limits.write_stall.max(CLOSE_DEADLINE));
-        let goodbye = async {
-            let said = match end {
+    /// Sends the close frame, and waits until the client has closed too, or until a deadline.
+    async fn close(&mut self, cause: CloseCause) {
+        let (drain, deadline) = (self.state.drain.clone(), self.state.sessions.limits.write_stall.max(CLOSE_DEADLINE));
+        let closing = async {
+            let sent = match cause {
                 CloseCause::Gone => return,
-                // The library has the answer.
+                // The library has queued the reply to the client's close frame.
                 CloseCause::Closed(_) => self.socket.flush().await,
-                CloseCause::Violated(Violation { code, reason }) => self.close(code, reason).await,
-                CloseCause::Local(reason) => self.close(reason.websocket_code(), reason.message()).await,
+                CloseCause::Violated(Violation { code, reason }) => self.send_close(code, reason).await,
+                CloseCause::Local(reason) => self.send_close(reason.websocket_code(), reason.message()).await,
             };
-            while said.is_ok() && self.socket.next().await.is_some_and(|said| said.is_ok()) {}
+            while sent.is_ok() && self.socket.next().await.is_some_and(|message| message.is_ok()) {}
         };
         let stopping = async {
             drain.cancelled().await;
             sleep(CLOSE_DEADLINE).await;
         };
-        tokio::select! { () = goodbye => {}, () = sleep(patience) => {}, () = stopping => {} }
+        tokio::select! { () = closing => {}, () = sleep(deadline) => {}, () = stopping => {} }
     }
 }
 
-/// This moment, by tokio's clock.
+/// Returns the current time of tokio's clock.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
 fn message(text: Bytes) -> Message {
-    Message::Text(text.try_into().expect("the feed is made of text"))
+    Message::Text(text.try_into().expect("the encoders write UTF-8"))
 }
