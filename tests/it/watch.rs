@@ -155,7 +155,7 @@ async fn the_exit_code_tells_why_it_ended() {
         (&["--transport", "pigeon"], 2, "ws"),
         (&["--count", "0"], 2, "'0' for '--count <N>': it reads a whole number from 1 on\n"),
         (&["ftp://localhost"], 2, "an address reads http://host:port"),
-        (&[&replica.address, "--currency", "EUR"], 2, r#"currency reads USD, got "EUR""#),
+        (&[&replica.address, "--currency", "EUR"], 2, r#"invalid currency "EUR": expected USD"#),
         (&["--limit", "10001"], 2, "'10001' for '--limit <N>': it reads a whole number from 1 to 10000\n"),
         (&[&replica.address, "--client-id", "a b"], 2, "invalid client_id"),
         (&[&elsewhere], 1, "404"),
