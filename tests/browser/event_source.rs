@@ -4,7 +4,7 @@ use super::driver::Browser;
 use crate::support::exchange::Exchange;
 use crate::support::nginx::Nginx;
 use crate::support::replica::Replica;
-use crate::support::{TestCluster, embedded, unbroken, until};
+use crate::support::{TestCluster, embedded, replica_settings, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -77,8 +77,7 @@ async fn it_loses_its_replica_and_resumes_by_itself_with_nothing_lost_or_doubled
 async fn one_that_comes_too_early_is_told_goodbye_and_lives_on_until_there_are_prices() {
     let mut cluster = TestCluster::new().await;
     cluster.redis.kill().await;
-    let mut settings = cluster.exchange.settings();
-    settings.push(("REDIS_URL".to_owned(), cluster.redis.url()));
+    let settings = replica_settings(&cluster.exchange, "r1", &[("REDIS_URL", &cluster.redis.url())]);
     let replica = Replica::start_unready(&settings).await;
     let browser = Browser::open(&format!("http://{}/btcfeed.js", replica.address)).await;
     listen(&browser, STREAM).await;
@@ -86,7 +85,7 @@ async fn one_that_comes_too_early_is_told_goodbye_and_lives_on_until_there_are_p
     assert_eq!(seen(&browser, &["goodbye"]).await[0]["reason"], "unavailable");
     until("it to wait", async || state(&browser).await == "connecting").await;
     cluster.redis.run().await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     until_more(&browser).await;
     unbroken(&entries(&browser).await);
 }

@@ -51,7 +51,7 @@ async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
     assert!(browser.title().await.starts_with("(!) "));
     assert_eq!(browser.count(".quote:not([hidden]).old").await, 1, "an old price is seen to be old");
     until("the hole", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
-    proxy.mend();
+    proxy.restore();
     browser.until_live().await;
     until("a curve without a hole", async || browser.count(".gap").await == 0).await;
     until("nothing to be old", async || browser.count(".old").await == 0).await;

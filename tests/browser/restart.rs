@@ -3,7 +3,7 @@
 use super::driver::Browser;
 use super::page::written;
 use crate::support::exchange::Exchange;
-use crate::support::redis::free_port;
+use crate::support::ports::free_port;
 use crate::support::replica::Replica;
 use crate::support::{TestCluster, embedded, unbroken, until};
 use rustix::process::Signal;

@@ -52,7 +52,7 @@ async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_
         proxy.cut();
         // As often as not for no longer than it takes to notice.
         sleep(Duration::from_millis(fastrand::u64(..10) * fastrand::u64(..150))).await;
-        proxy.mend();
+        proxy.restore();
     }
     let (_, history) = replica.get("/v1/prices?format=full&currency=USD,EUR&limit=100000").await;
     let expected: Vec<_> = history.lines().next().unwrap().split("{\"type\":").skip(1).collect();

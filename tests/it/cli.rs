@@ -1,7 +1,8 @@
 //! The command line, as a person or a script would use it.
 
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::{soon, until};
+use crate::support::ports::free_address;
+use crate::support::{http, signal, soon, until};
 use std::process::{Output, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -32,7 +33,7 @@ async fn wrong_settings_stop_the_start_with_a_line_each() {
 
 #[tokio::test]
 async fn a_healthcheck_reads_the_one_setting_that_concerns_it() {
-    let port = crate::support::redis::free_port();
+    let port = crate::support::ports::free_port();
     let nobody = format!("127.0.0.1:{port}");
     let settings = [("BTCFEED_INTERVAL", "often"), ("BTCFEED_OPS_LISTEN", nobody.as_str())];
     let (code, _, error) = run(&["healthcheck"], &settings).await;
@@ -121,9 +122,10 @@ async fn a_variable_that_looks_like_a_setting_and_is_none_is_told() {
 #[tokio::test]
 async fn whoever_has_read_enough_of_what_is_printed_may_go() {
     let exchange = Exchange::start().await;
-    let settings = exchange.settings();
+    let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    settings.extend([("BTCFEED_LISTEN", "127.0.0.1:0"), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"), ("RUST_LOG", "info")]);
+    let address = free_address();
+    settings.extend([("BTCFEED_LISTEN", &*address), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"), ("RUST_LOG", "info")]);
     for (subcommand, ends) in [("config", true), ("demo", false)] {
         let mut command = command(&[subcommand], &settings);
         // A pipe whose other end is closed already.
@@ -131,14 +133,14 @@ async fn whoever_has_read_enough_of_what_is_printed_may_go() {
         drop(reader);
         let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (mut printed, mut told) = (Vec::new(), false);
+        let mut printed = Vec::new();
+        if !ends {
+            let url = format!("http://{address}/v1/prices/latest");
+            until("a price", async || http().get(&url).send().await.is_ok_and(|answer| answer.status() == 200)).await;
+            signal(&child, rustix::process::Signal::TERM);
+        }
         while let Some(line) = soon("a line", lines.next_line()).await.unwrap() {
-            let serves = line.contains("leading");
             printed.push(line);
-            if serves && !told {
-                told = true;
-                crate::support::signal(&child, rustix::process::Signal::TERM);
-            }
         }
         assert_eq!(soon("the end", child.wait()).await.unwrap().code(), Some(0), "{subcommand}: {printed:#?}");
         assert_eq!(printed.is_empty(), ends, "{subcommand}: {printed:#?}");
@@ -158,7 +160,7 @@ async fn every_setting_has_a_flag_that_help_tells_and_an_unknown_one_is_refused(
 
 /// Starts a demo and returns what it prints until the first price.
 async fn demo(exchange: &Exchange) -> Vec<String> {
-    let settings = exchange.settings();
+    let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     settings.extend([
         ("BTCFEED_LISTEN", "127.0.0.1:0"),

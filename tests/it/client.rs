@@ -86,13 +86,13 @@ async fn a_minute_of_cuts(replica: &Replica, transport: Transport) {
                 0..4 => {
                     proxy.cut();
                     sleep(fastrand::u32(0..300) * MS).await;
-                    proxy.mend();
+                    proxy.restore();
                 }
-                4..9 => proxy.tear_after(fastrand::usize(1..2000)),
+                4..9 => proxy.break_after(fastrand::usize(1..2000)),
                 _ => proxy.freeze(),
             }
         }
-        proxy.tear_after(usize::MAX);
+        proxy.break_after(usize::MAX);
     };
     let read = async {
         // Until it has what was there when the minute was over.
@@ -150,7 +150,7 @@ async fn prices_come_exactly_and_each_connection_is_told_with_its_end() {
             }
         };
         assert!(!lost.0.is_empty() && lost.1 <= 2100 * MS, "{lost:?}");
-        proxy.mend();
+        proxy.restore();
         while !matches!(next(&mut updates).await, Update::Connected(_)) {}
         let after = Client::builder(&replica.address).start(Start::After(first.id)).build().unwrap();
         assert_eq!(tick(&mut after.subscribe()).await.prev, first.id);
@@ -221,7 +221,7 @@ async fn a_stream_that_nobody_polled_for_a_while_is_not_taken_for_a_dead_line() 
 async fn a_feed_with_nothing_to_say_is_not_taken_for_a_dead_line() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h")]).await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     let quiet = TRANSPORTS.map(async |transport| {
         // The server's signs of life come every 15 or 20 s.
         let client = Client::builder(&replica.address).transport(transport).silence(25_000 * MS);
@@ -237,7 +237,7 @@ async fn a_feed_with_nothing_to_say_is_not_taken_for_a_dead_line() {
 async fn a_server_that_is_not_there_is_tried_again_until_it_is() {
     let exchange = Exchange::start().await;
     for transport in TRANSPORTS {
-        let address = format!("127.0.0.1:{}", crate::support::redis::free_port());
+        let address = format!("127.0.0.1:{}", crate::support::ports::free_port());
         let client = Client::builder(&address).transport(transport).retry(10 * MS, 100 * MS).build().unwrap();
         let mut updates = client.subscribe();
         for _ in 0..5 {
@@ -277,7 +277,7 @@ async fn a_replica_that_stops_or_dies_is_left_for_another_and_nothing_is_missed(
             let client = Client::builder(&proxy.address.to_string()).transport(transport).build().unwrap();
             let mut updates = client.subscribe();
             let mut last = tick(&mut updates).await.id;
-            proxy.lead_to(second.port());
+            proxy.redirect(second.port());
             first.signal(signal);
             let (mut lost, mut after) = (false, 0);
             while after < 5 {

@@ -5,7 +5,7 @@ use crate::support::description::{Description, mistakes};
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{SERVE, TestCluster, embedded, http, tick, until};
+use crate::support::{SERVE, TestCluster, embedded, http, tick, until, without_redis};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -138,9 +138,7 @@ async fn candles_and_answers_that_a_client_has_or_cannot_read_are_as_they_are_de
 async fn what_cannot_be_had_now_is_answered_as_it_is_described() {
     let exchange = Exchange::start().await;
     let (_, description) = priced(&exchange, &[]).await;
-    let mut settings = exchange.settings();
-    settings.push(("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned()));
-    let replica = Replica::start_unready(&settings).await;
+    let replica = without_redis(&exchange).await;
     for path in ["/v1/prices/stream", "/v1/prices/latest", "/v1/prices", "/v1/candles"] {
         assert_eq!(description.ask(&replica, path, "", &[]).await.0, 503, "{path}");
     }
@@ -277,7 +275,7 @@ async fn a_wrong_handshake_is_answered_as_it_is_described() {
         let headers = [&handshake[..], &[("Sec-WebSocket-Version", version), ("Sec-WebSocket-Key", key)]].concat();
         assert_eq!(description.ask(&replica, "/v1/ws", "", &headers).await.0, expected);
     }
-    let (status, body) = Client::refused(&format!("ws://{}/v1/ws?format=xml", replica.address)).await;
+    let (status, body) = Client::rejected(&format!("ws://{}/v1/ws?format=xml", replica.address)).await;
     let problem = json!({"$ref": "#/components/schemas/Problem"});
     assert_eq!(mistakes(&description.openapi, &problem, &serde_json::from_str(&body).unwrap()), [""; 0]);
     assert_eq!(status, 400);

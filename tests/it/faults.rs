@@ -54,14 +54,22 @@ async fn killed_leader_is_replaced_in_time() {
 async fn leader_paused_past_its_lease_cannot_write() {
     let cluster = TestCluster::new().await;
     let (leader, others) = split(&cluster, cluster.replicas::<2>().await).await;
+    let old = cluster.leader().await;
+    let other = if old == "r1" { "r2" } else { "r1" };
     let mut client = others[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     leader.signal(Signal::STOP);
-    others[0].logged("leading").await;
+    cluster.until_led_by(other).await;
     seen.extend(entries(&mut client, 3).await);
     leader.signal(Signal::CONT);
-    leader.logged("stood down: another replica has written").await;
     seen.extend(entries(&mut client, 5).await);
+    // It notices that another replica has written, and stops polling.
+    until("the old leader to stand down", async || {
+        let before = cluster.exchange.requests_of(&old);
+        sleep(INTERVAL * 5).await;
+        cluster.exchange.requests_of(&old) == before
+    })
+    .await;
     let pause = longest_pause(&seen);
     assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + BUSY, "{pause:?} without a tick");
     // The old leader follows what the new one writes, in the same order.
@@ -100,7 +108,7 @@ async fn redis_paused_past_the_lease_leaves_no_gap() {
     // The candidates' requests wait in its buffers, and it grants them after the candidates have given up.
     cluster.redis.pause();
     sleep(LEASE * 4).await;
-    cluster.redis.wake();
+    cluster.redis.resume();
     seen.extend(entries(&mut client, 35).await);
     let pause = longest_pause(&seen);
     assert!(pause < HICCUP, "{pause:?} without a tick");
@@ -138,7 +146,7 @@ async fn woken_leader_continues_the_current_feed() {
     let mut client = second.connect("format=full&since=0").await;
     entries(&mut client, 3).await;
     first.signal(Signal::STOP);
-    second.logged("leading").await;
+    cluster.until_led_by("r2").await;
     // The second leader gets no prices, reports that, and dies.
     entries(&mut client, 3).await;
     cluster.exchange.set_all(&Mode::Status(500, None));
@@ -206,14 +214,14 @@ async fn unknown_entry_is_skipped_and_reported() {
     let id = newest + 100_000;
     let entry = format!(r#"{{"id":{id},"prev":{newest},"type":"halving"}}"#);
     let _: () = ::redis::pipe().zadd("{btcfeed}:ticks", &entry, id).ignore().query_async(&mut redis).await.unwrap();
-    newcomer.logged("leading").await;
+    cluster.until_led_by("r2").await;
     until("a tick after it", async || client.json().await["prev"] == id).await;
 }
 
 #[tokio::test]
 async fn leader_without_sources_yields() {
     let cluster = TestCluster::new().await;
-    let nowhere = format!("http://127.0.0.1:{}", crate::support::redis::free_port());
+    let nowhere = format!("http://127.0.0.1:{}", crate::support::ports::free_port());
     let settings = [
         ("BTCFEED_SOURCES", "kraken"),
         ("BTCFEED_SOURCE_KRAKEN_URL", nowhere.as_str()),
@@ -225,7 +233,7 @@ async fn leader_without_sources_yields() {
     let other = cluster.replica("r2", &[]).await;
     let mut client = other.connect("format=full&since=0").await;
     let first = tick(&mut client).await;
-    assert_eq!(cut_off.logged("stood down").await["why"], "no source answers here");
+    assert_eq!(cluster.leader().await, "r2");
     let history = cut_off.history_with(&first).await;
     let states: Vec<_> = history.iter().filter_map(|entry| entry["state"].as_str()).collect();
     assert_eq!(states, ["stale", "down", "live"]);
@@ -238,7 +246,7 @@ async fn leader_restores_an_emptied_redis() {
     let mut client = replicas[1].connect("format=full&since=0").await;
     let mut seen = entries(&mut client, 5).await;
     cluster.redis.kill().await;
-    cluster.redis.forget();
+    cluster.redis.delete_data();
     cluster.redis.run().await;
     seen.extend(entries(&mut client, 5).await);
     unbroken(&seen);
@@ -260,7 +268,7 @@ async fn cut_off_replica_keeps_clients_and_catches_up() {
         proxy.cut();
         // The feed continues without it.
         entries(&mut leader.connect("format=full").await, 5).await;
-        proxy.mend();
+        proxy.restore();
         seen.extend(entries(&mut client, 10).await);
     }
     assert_part_of(&seen, &leader.history_with(seen.last().unwrap()).await);

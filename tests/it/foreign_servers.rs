@@ -1,6 +1,6 @@
 //! The SDK against servers that are not ours, or not of this version: what they may say, and what they must not achieve.
 
-use crate::support::foreign_server::{Answer, Server, say, tick};
+use crate::support::foreign_server::{Answer, Server, tick};
 use crate::support::soon;
 use btcfeed::client::{Client, Error, GapReason, Start, Transport, Update, Updates};
 use btcfeed::tick::TickId;
@@ -39,7 +39,7 @@ async fn what_a_newer_server_says_is_passed_over_and_its_entries_are_not_taken_f
         r#"{"type":"gap","after":40,"before":50,"reason":"eaten_by_a_dog"}"#,
         &tick(50, 45),
     ];
-    let server = Server::start(vec![say(&messages, None)]).await;
+    let server = Server::start(vec![Answer::messages(&messages, None)]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let expected = [r#"connected Some("r7")"#, "tick 20", "eaten_by_a_dog 40-50", "tick 50"];
     assert_eq!(told(&mut updates, 4).await, expected);
@@ -47,15 +47,15 @@ async fn what_a_newer_server_says_is_passed_over_and_its_entries_are_not_taken_f
 
 #[tokio::test]
 async fn what_a_server_repeats_is_dropped_and_what_it_leaves_out_is_told() {
-    let first = say(&[&tick(20, 10), &tick(20, 10), &tick(30, 20)], Some(1001));
-    let second = say(&[&tick(20, 10), &tick(30, 20), &tick(60, 50), &tick(40, 30), &tick(70, 60)], None);
+    let first = Answer::messages(&[&tick(20, 10), &tick(20, 10), &tick(30, 20)], Some(1001));
+    let second = Answer::messages(&[&tick(20, 10), &tick(30, 20), &tick(60, 50), &tick(40, 30), &tick(70, 60)], None);
     let server = Server::start(vec![first, second]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
-    let lost = "the server closed with 1001: so";
+    let lost = "the server closed with 1001: test";
     let told = told(&mut updates, 8).await;
     let gap = format!("{} 30-60", GapReason::Unexplained);
     assert_eq!(told, ["connected None", "tick 20", "tick 30", lost, "connected None", &gap, "tick 60", "tick 70"]);
-    let lines: Vec<_> = server.asked().into_iter().map(|(line, _)| line).collect();
+    let lines: Vec<_> = server.requests().into_iter().map(|(line, _)| line).collect();
     assert!(lines[0].contains("after=10 ") && lines[1].contains("after=30 "), "{lines:?}");
 }
 
@@ -63,7 +63,11 @@ async fn what_a_server_repeats_is_dropped_and_what_it_leaves_out_is_told() {
 async fn the_id_to_go_on_after_is_never_ahead_of_what_was_handed_out() {
     let status = r#"{"type":"status","id":60,"prev":50,"state":"live","since":"1970-01-01T00:00:00Z","reason":""}"#;
     let messages = [&tick(30, 20), status, r#"{"type":"synced","id":60}"#];
-    let server = Server::start(vec![say(&messages, None), say(&[r#"{"type":"synced","id":7}"#], None)]).await;
+    let server = Server::start(vec![
+        Answer::messages(&messages, None),
+        Answer::messages(&[r#"{"type":"synced","id":7}"#], None),
+    ])
+    .await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let mut last = vec![updates.last_id().map(TickId::ms)];
     for _ in 0..6 {
@@ -82,14 +86,15 @@ async fn the_id_to_go_on_after_is_never_ahead_of_what_was_handed_out() {
 #[tokio::test]
 async fn a_close_code_from_4500_on_ends_it_and_others_do_not() {
     for (code, last) in [(1000, false), (1011, false), (4408, false), (4500, true), (4999, true)] {
-        let server = Server::start(vec![say(&[], Some(code)), say(&[&tick(20, 10)], None)]).await;
+        let server =
+            Server::start(vec![Answer::messages(&[], Some(code)), Answer::messages(&[&tick(20, 10)], None)]).await;
         let mut updates = server.client(Transport::WebSocket).build().unwrap().subscribe();
         let told = told(&mut updates, 1).await;
         if last {
-            assert_eq!(told, [Error::Closed { code, reason: "so".to_owned() }].map(|error| format!("end: {error}")));
+            assert_eq!(told, [Error::Closed { code, reason: "test".to_owned() }].map(|error| format!("end: {error}")));
             assert!(updates.next().await.is_none());
         } else {
-            assert_eq!(told, [format!("the server closed with {code}: so")]);
+            assert_eq!(told, [format!("the server closed with {code}: test")]);
             assert_eq!(self::told(&mut updates, 2).await[1], "tick 20");
         }
     }
@@ -106,7 +111,7 @@ async fn a_server_that_asks_to_be_left_alone_is_and_one_that_moved_is_named() {
         assert!(told[0].starts_with("HTTP 503: "), "{}", told[0]);
         assert!(!told[0].contains('\u{1b}'), "{}", told[0]);
         assert_eq!(told[1], "end: the server refused with HTTP 308: it moved to https://elsewhere/, use that address");
-        let asked = server.asked();
+        let asked = server.requests();
         let pause = asked[1].1 - asked[0].1;
         assert!(pause >= 990 * MS && pause < 5000 * MS, "{transport:?}: {pause:?}");
     }
@@ -115,8 +120,8 @@ async fn a_server_that_asks_to_be_left_alone_is_and_one_that_moved_is_named() {
 #[tokio::test]
 async fn what_makes_no_sense_is_tried_again_slower_and_slower() {
     for (transport, answer) in [
-        (Transport::WebSocket, say(&["<html>"], None)),
-        (Transport::WebSocket, say(&["x".repeat(70_000).as_str()], None)),
+        (Transport::WebSocket, Answer::messages(&["<html>"], None)),
+        (Transport::WebSocket, Answer::messages(&["x".repeat(70_000).as_str()], None)),
         (Transport::WebSocket, Answer::Raw("SSH-2.0-OpenSSH_9.2\r\n".to_owned())),
         (Transport::Sse, Answer::Events(vec!["data: <html>\n\n".to_owned()])),
         (Transport::Sse, Answer::Endless),
@@ -145,7 +150,7 @@ async fn an_answer_that_is_in_order_and_no_feed_is_the_end_of_it() {
         (Transport::WebSocket, Answer::Raw(nothing.clone()), "it answers HTTP 404 to a request for a stream"),
         (Transport::Sse, Answer::Raw(nothing), "it answers HTTP 404 to a request for a stream"),
         (Transport::Grpc, Answer::Http2Page, r#"it answers "text/html", not application/grpc"#),
-        (Transport::Grpc, Answer::Words, "what answers does not speak HTTP/2"),
+        (Transport::Grpc, Answer::BadRequest, "what answers does not speak HTTP/2"),
     ] {
         let server = Server::start(vec![answer]).await;
         let mut updates = server.client(transport).build().unwrap().subscribe();
@@ -157,11 +162,11 @@ async fn an_answer_that_is_in_order_and_no_feed_is_the_end_of_it() {
 #[tokio::test]
 async fn what_stands_in_for_a_feed_for_a_while_does_not_end_it() {
     let nothing = Answer::Raw("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned());
-    let [first, last] = [say(&[&tick(20, 10)], Some(1001)), say(&[&tick(30, 20)], None)];
+    let [first, last] = [Answer::messages(&[&tick(20, 10)], Some(1001)), Answer::messages(&[&tick(30, 20)], None)];
     let server = Server::start(vec![Answer::Raw(String::new()), first, nothing, last]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let told = told(&mut updates, 7).await;
-    let (shut, closed) = ("the connection was closed without an answer", "the server closed with 1001: so");
+    let (shut, closed) = ("the connection was closed without an answer", "the server closed with 1001: test");
     let away = "it answers HTTP 404 to a request for a stream";
     assert_eq!(told, [shut, "connected None", "tick 20", closed, away, "connected None", "tick 30"]);
 }
@@ -188,7 +193,7 @@ async fn an_event_stream_is_read_however_it_is_cut_and_its_retry_is_kept_to() {
     let back = "the server said goodbye: come back";
     let expected = [r#"connected Some("r1")"#, "tick 20", "tick 30", lost, "connected None", "tick 40", back];
     assert_eq!(told, expected);
-    let asked = server.asked();
+    let asked = server.requests();
     assert!(asked[1].0.contains("after=30 "), "{}", asked[1].0);
     let begun = asked[1].1 - asked[0].1;
     assert!(begun >= 700 * MS, "{begun:?}");

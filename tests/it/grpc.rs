@@ -339,7 +339,7 @@ async fn health_is_told_to_those_who_ask_and_to_those_who_watch() {
 #[tokio::test]
 async fn a_replica_that_has_no_history_yet_is_unavailable() {
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-    let port = crate::support::redis::free_port;
+    let port = crate::support::ports::free_port;
     let (public, ops, redis) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()), port());
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_btcfeed"));
     command.env_clear().env("BTCFEED_LISTEN", &public).env("BTCFEED_OPS_LISTEN", &ops).kill_on_drop(true);

@@ -292,7 +292,7 @@ async fn a_long_answer_with_a_hole_behind_its_first_entries_is_not_taken_for_the
 async fn the_latest_price_has_a_tag_and_head_is_answered_everywhere() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h")]).await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     let latest = replica.ask("/v1/prices/latest", &[]).await;
     assert_eq!(latest.headers()["cache-control"], "no-cache");
     let tag = latest.headers()["etag"].to_str().unwrap();
@@ -360,7 +360,7 @@ async fn a_long_answer_leaves_while_it_is_read_and_is_broken_off_where_it_cannot
         while let Some(chunk) = soon("the rest", body.next()).await {
             end = chunk.map(drop);
         }
-        cluster.redis.wake();
+        cluster.redis.resume();
         assert!(end.is_err(), "an answer that is not whole must not look whole");
         until("redis to be back", async || replica.get("/v1/prices?limit=1").await.0 == 200).await;
     }

@@ -3,7 +3,7 @@
 
 use crate::support::events::Event;
 use crate::support::nginx::Nginx;
-use crate::support::{TIMEOUT, TestCluster, soon, unbroken, until};
+use crate::support::{TIMEOUT, TestCluster, soon, unbroken};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::ffi::OsStr;
@@ -136,7 +136,7 @@ impl Follower {
 async fn grpcio_finds_the_documented_behaviour() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[]).await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     check(&replica.address).await;
 }
 

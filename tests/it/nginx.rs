@@ -43,7 +43,7 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
         last = cluster.redis.append_tick(last).await;
         assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     }
-    let (status, body) = Client::refused(&url("currency=GBP")).await;
+    let (status, body) = Client::rejected(&url("currency=GBP")).await;
     assert!(status == 400 && body.contains("invalid currency \\\"GBP\\\": expected USD or EUR"), "{status} {body}");
     let answer =
         soon("the history", http().get(format!("http://{}/v1/prices?limit=2", nginx.address)).send()).await.unwrap();

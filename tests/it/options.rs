@@ -181,16 +181,16 @@ async fn a_client_whose_place_cannot_be_looked_up_is_told_so_instead_of_missing_
     entries(&mut replica.connect("format=full").await, 2).await;
     cluster.redis.pause();
     let url = format!("ws://{}/v1/ws?client_id=shop-7", replica.address);
-    let (status, body) = Client::refused(&url).await;
+    let (status, body) = Client::rejected(&url).await;
     assert!(status == 503 && body.contains("where to begin cannot be looked up"), "{body}");
-    cluster.redis.wake();
+    cluster.redis.resume();
 }
 
 #[tokio::test]
 async fn hello_tells_how_the_feed_is() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "500ms"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     exchange.set_all(&Mode::Status(500, None));
     let mut watching = replica.connect("format=full").await;
     let status = loop {

@@ -24,7 +24,7 @@ async fn each_wrong_parameter_is_refused_before_the_upgrade_with_what_is_allowed
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     for (query, expected) in WRONG {
-        let (status, body) = Client::refused(&format!("ws://{}/v1/ws?{query}", replica.address)).await;
+        let (status, body) = Client::rejected(&format!("ws://{}/v1/ws?{query}", replica.address)).await;
         let problem: Value = serde_json::from_str(&body).unwrap();
         assert_eq!((status, &problem["status"]), (400, &400.into()), "{query}");
         assert!(problem["detail"].as_str().unwrap().contains(expected), "{query}: {body}");
@@ -61,7 +61,7 @@ async fn errors_are_problem_details() {
 async fn the_latest_price_is_one_update_or_an_array_of_them() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     let latest = replica.json("/v1/prices/latest").await;
     assert!(latest["timedate"].is_string() && latest["price"].is_number() && latest.get("currency").is_none());
     until("a price in both", async || {

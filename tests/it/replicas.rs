@@ -79,7 +79,7 @@ async fn only_one_replica_polls_each_exchange() {
     let seen = entries(&mut replicas[3].connect("format=full").await, 15).await;
     unbroken(&seen);
     for (name, path) in [("coinbase", "BTC-USD"), ("coinbase", "BTC-EUR"), ("kraken", ""), ("bitstamp", "btcusd")] {
-        let asked = cluster.exchange.asked(name, path);
+        let asked = cluster.exchange.requests(name, path);
         let took = asked.last().unwrap().duration_since(asked[0]);
         let intervals = took.as_secs_f64() / INTERVAL.as_secs_f64();
         let polls = asked.len() as f64 - 1.0;

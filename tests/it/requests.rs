@@ -3,6 +3,7 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
+use crate::support::socket::unread;
 use crate::support::{embedded, entries, soon, unbroken, until};
 use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,7 +33,7 @@ impl Line {
             Way::InPieces => {
                 let (begin, rest) = request.split_at(request.len() / 2);
                 line.write(begin).await;
-                until("the beginning to be read", async || line.unread() == 0).await;
+                until("the beginning to be read", async || unread(&line.stream) == Some(0)).await;
                 line.write(rest).await;
             }
             Way::AfterAnother => {
@@ -47,16 +48,6 @@ impl Line {
 
     async fn write(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
-    }
-
-    /// How much of what was sent the other end of this connection, on this machine, has not read (`proc_pid_net(5)`).
-    fn unread(&self) -> u32 {
-        let (here, there) = (self.stream.local_addr().unwrap().port(), self.stream.peer_addr().unwrap().port());
-        let other_end = format!("0100007F:{there:04X} 0100007F:{here:04X} ");
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let line = table.lines().find(|line| line.contains(&other_end)).unwrap_or_default();
-        let queues = line.split_whitespace().nth(4).and_then(|queues| queues.split_once(':'));
-        queues.map_or(u32::MAX, |(_, unread)| u32::from_str_radix(unread, 16).unwrap())
     }
 
     /// Reads until what has come is `enough`, and takes that many bytes.

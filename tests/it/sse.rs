@@ -3,9 +3,8 @@
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{
-    TestCluster, embedded, entries, fields, http, http_over_2, is_established, soon, unbroken, until,
-};
+use crate::support::socket::is_established;
+use crate::support::{TestCluster, embedded, entries, fields, http, http_over_2, soon, unbroken, until, without_redis};
 use reqwest::Method;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
@@ -96,7 +95,7 @@ async fn statuses_and_gaps_are_named_events_in_every_format() {
     let mut full = connect(&replica, "format=full", &[]).await;
     assert_eq!(short.named("synced").await.json()["type"], "synced");
     // Where there was no price before an outage it is no gap.
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     exchange.set_all(&Mode::Silent);
     let (stale, same) = (short.named("status").await, full.named("status").await);
     assert_eq!((&stale, &stale.json()["state"]), (&same, &"stale".into()));
@@ -148,9 +147,7 @@ async fn a_draining_replica_says_goodbye_and_the_client_goes_on_elsewhere() {
 async fn an_event_source_that_cannot_be_served_now_is_told_to_come_back() {
     let exchange = Exchange::start().await;
     // Redis is not there, so there is no history to begin with.
-    let mut settings = exchange.settings();
-    settings.push(("REDIS_URL".to_owned(), "redis://127.0.0.1:1".to_owned()));
-    let replica = Replica::start_unready(&settings).await;
+    let replica = without_redis(&exchange).await;
     let mut events = connect(&replica, "", &[("Accept", "text/event-stream")]).await;
     assert!(events.block().await.unwrap().retry.unwrap() >= 3000);
     assert_eq!(events.named("goodbye").await.json()["reason"], "unavailable");
@@ -164,7 +161,7 @@ async fn pages_of_other_origins_may_read_it_unless_that_is_forbidden() {
     let exchange = Exchange::start().await;
     let allowed = async |settings: &[(&str, &str)], path: &str| {
         let replica = embedded(&exchange, settings).await;
-        until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+        replica.priced().await;
         let request = http().get(format!("http://{}{path}", replica.address));
         let response = soon("an answer", request.header("Origin", "https://a.example").send()).await.unwrap();
         response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())

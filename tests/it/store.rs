@@ -298,7 +298,7 @@ async fn read_survives_a_break_at_any_byte() {
     for bytes in 1..300 {
         // The connection exists, so what breaks is the check of the pool or the answer to the read.
         assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1);
-        proxy.tear_after(bytes);
+        proxy.break_after(bytes);
         assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1, "after {bytes} bytes");
     }
 }

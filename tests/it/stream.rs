@@ -41,7 +41,7 @@ async fn a_price_keeps_the_digits_of_the_market() {
 async fn a_client_gets_the_latest_tick_at_once_and_then_live_ones() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h")]).await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     let mut client = replica.connect("format=full").await;
     assert_eq!(client.json().await["type"], "tick");
     assert_eq!(client.json().await["type"], "synced");

@@ -184,7 +184,7 @@ async fn a_replica_that_is_killed_costs_it_no_line() {
         let address = proxy.address.to_string();
         let mut watch = Watch::start(&[&address, "--format", "full", "--transport", transport]);
         let mut seen = vec![watch.entry().await];
-        proxy.lead_to(second.port());
+        proxy.redirect(second.port());
         first.signal(Signal::KILL);
         first.exit().await;
         while seen.len() < 15 {
@@ -268,7 +268,7 @@ async fn a_terminal_that_changes_its_width_has_one_foot_as_wide_as_it_is() {
 #[tokio::test]
 async fn a_terminal_shows_in_plain_words_what_happens() {
     let exchange = Exchange::start().await;
-    let port = crate::support::redis::free_port();
+    let port = crate::support::ports::free_port();
     let address = format!("127.0.0.1:{port}");
     let settings = [
         ("BTCFEED_LISTEN", address.as_str()),
@@ -303,7 +303,7 @@ async fn a_feed_that_is_stale_is_shown_as_such_at_once() {
     let replica =
         embedded(&exchange, &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "1h"), ("BTCFEED_REPLICA", "r1")])
             .await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     exchange.set_all(&Mode::Status(500, None));
     let is_stale = async || replica.history().await.last().unwrap()["state"] == "stale";
     until("the feed to be stale", is_stale).await;
@@ -369,14 +369,14 @@ async fn a_made_up_market_is_said_to_be_and_colours_are_left_out_where_they_are_
 #[tokio::test]
 async fn a_server_that_comes_later_is_waited_for() {
     let exchange = Exchange::start().await;
-    let address = format!("127.0.0.1:{}", crate::support::redis::free_port());
+    let address = format!("127.0.0.1:{}", crate::support::ports::free_port());
     let mut watch = Watch::start(&[&address, "--count", "1"]);
     let mut told = String::new();
     let mut stderr = BufReader::new(watch.child.stderr.take().unwrap());
     soon("a word", stderr.read_line(&mut told)).await.unwrap();
     assert!(told.starts_with("btcfeed: not connected: Connection refused"), "{told}");
     let replica = embedded(&exchange, &[("BTCFEED_LISTEN", &address)]).await;
-    until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    replica.priced().await;
     assert!(watch.line().await.unwrap().contains(r#""price":97"#));
     assert_eq!(watch.line().await, None);
     let mut raw = Client::connect(&format!("ws://{address}/v1/ws")).await;

@@ -1,45 +1,56 @@
-//! WebSockets over HTTP/2, where a library speaks: the same feed, the same rules, and no client that stays for nothing.
+//! WebSockets over HTTP/2, which a library frames: the feed and the limits are the same as over HTTP/1.
 
-use super::hostile::{answers_pings, says_and_hears_everything};
+use super::hostile::{answer_pings, exchange_messages};
 use crate::support::exchange::Exchange;
 use crate::support::http2::{Http2, Socket, text};
 use crate::support::{FAST, TestCluster, embedded, entries, soon, unbroken, until};
+use btcfeed::session::CloseReason;
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
 
-/// A feed that fills a stream, and little patience with those that take nothing.
-const FULL: [(&str, &str); 3] = [FAST[0], FAST[1], ("BTCFEED_WRITE_STALL", "1s")];
+/// Settings of a feed that soon fills a stream, with a short limit for stalled writes.
+const STALL_SOON: [(&str, &str); 3] = [FAST[0], FAST[1], ("BTCFEED_WRITE_STALL", "1s")];
 
-/// The ticks that are left in a stream, and the close frame at its end, if there is one.
-async fn rest(socket: &mut Socket) -> (Vec<Value>, Option<u16>) {
-    let (mut ticks, mut code) = (Vec::new(), None);
-    while let Some(message) = socket.next().await {
-        match message {
-            Message::Close(frame) => code = frame.map(|frame| frame.code.into()),
-            Message::Text(text) => ticks.push(serde_json::from_str::<Value>(&text).unwrap()),
-            _ => {}
+/// Reads a stream to its end. Returns the ticks, and the code and the reason of the close frame if there is one.
+async fn rest(socket: &mut Socket) -> (Vec<Value>, Option<(u16, String)>) {
+    let (mut ticks, mut close) = (Vec::new(), None);
+    let reading = async {
+        while let Some(message) = socket.next().await {
+            match message {
+                Message::Close(frame) => close = frame.map(|frame| (frame.code.into(), frame.reason.to_string())),
+                Message::Text(text) => ticks.push(serde_json::from_str::<Value>(&text).unwrap()),
+                _ => {}
+            }
         }
-    }
+    };
+    soon("the end of a stream", reading).await;
     ticks.retain(|update| update["type"] == "tick");
-    (ticks, code)
+    (ticks, close)
+}
+
+/// Reads a stream to its end. Returns the code of the close frame, if there is one.
+async fn close_code(socket: &mut Socket) -> Option<u16> {
+    rest(socket).await.1.map(|(code, _)| code)
 }
 
 #[tokio::test]
-async fn many_websockets_on_one_connection_read_what_a_raw_one_reads() {
+async fn streams_of_a_connection_get_the_same_feed() {
     let cluster = TestCluster::new().await;
     let kept = cluster.redis.fill(700).await;
     let replica = cluster.replica("r1", &[("BTCFEED_WINDOW", "400")]).await;
-    // From the store, from the window, and live.
+    // The entries come from the store, from the window, and live.
     let query = format!("format=full&hello=true&after={}", kept[99]);
     let (mut raw, mut http2) = (replica.connect(&query).await, Http2::connect(&replica.address).await);
     let mut sockets =
         [http2.websocket(&format!("/v1/ws?{query}")).await, http2.websocket(&format!("/ws?{query}")).await];
-    // Where synced stands among the first live ones is for each to see.
+    // The place of `synced` among the first live entries may differ.
     let is_synced = |text: &String| text.contains(r#""type":"synced""#);
     for count in 0..606 {
         let mut expected = raw.text().await;
@@ -59,13 +70,13 @@ async fn many_websockets_on_one_connection_read_what_a_raw_one_reads() {
 }
 
 #[tokio::test]
-async fn what_is_no_handshake_is_refused_in_the_words_of_the_other_doors() {
+async fn invalid_handshake_gets_a_problem() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_CORS_ORIGINS", "none")]).await;
     let mut http2 = Http2::connect(&replica.address).await;
     let version = ("sec-websocket-version", "13");
     let own = format!("http://{}", replica.address);
-    for (protocol, path, headers, expected, said) in [
+    for (protocol, path, headers, expected, detail) in [
         ("websocket", "/v1/ws?sinse=0", &[version][..], 400, "sinse"),
         ("websocket", "/v1/ws", &[], 426, "missing Sec-WebSocket-Version: expected 13"),
         (
@@ -91,9 +102,9 @@ async fn what_is_no_handshake_is_refused_in_the_words_of_the_other_doors() {
         }
         assert_eq!(kind.as_deref(), Some("application/problem+json"), "{path} {headers:?}");
         let (status, problem) = text(answer).await;
-        assert!(status == expected && problem.contains(said), "{path} {headers:?}: {status} {problem}");
+        assert!(status == expected && problem.contains(detail), "{path} {headers:?}: {status} {problem}");
     }
-    // Over HTTP/1 it is no CONNECT.
+    // HTTP/1 has no extended CONNECT.
     let mut http1 = TcpStream::connect(&replica.address).await.unwrap();
     let request = "CONNECT /v1/ws HTTP/1.1\r\nHost: x\r\nSec-WebSocket-Version: 13\r\nConnection: close\r\n\r\n";
     http1.write_all(request.as_bytes()).await.unwrap();
@@ -103,15 +114,15 @@ async fn what_is_no_handshake_is_refused_in_the_words_of_the_other_doors() {
 }
 
 #[tokio::test]
-async fn text_is_ignored_pings_are_answered_and_a_close_is_returned() {
+async fn server_ignores_text_and_echoes_ping_and_close() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let mut client = Http2::connect(&replica.address).await.websocket("/v1/ws").await;
-    says_and_hears_everything(&mut client).await;
+    exchange_messages(&mut client).await;
 }
 
 #[tokio::test]
-async fn each_violation_is_answered_with_its_close_code() {
+async fn violation_gets_its_close_code() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let mut http2 = Http2::connect(&replica.address).await;
@@ -124,63 +135,67 @@ async fn each_violation_is_answered_with_its_close_code() {
     ] {
         let mut client = http2.websocket("/v1/ws").await;
         client.send(Message::Frame(Frame::from_payload(header, payload.into()))).await;
-        assert_eq!(rest(&mut client).await.1, Some(code), "{what}");
+        assert_eq!(close_code(&mut client).await, Some(code), "{what}");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_answer_a_ping_is_let_go() {
+async fn client_without_pongs_is_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "2s")]).await;
     let mut http2 = Http2::connect(&replica.address).await;
-    // It has room for everything, and its library answers the pings of HTTP/2 by itself.
+    // The client does not read, so it answers no WebSocket ping. Its library answers the pings of HTTP/2, and its window is
+    // large enough for all entries.
     let mut silent = http2.websocket("/v1/ws?format=full").await;
-    assert_eq!(replica.logged("closing a stream").await["reason"], "NoPong");
-    let (ticks, code) = rest(&mut silent).await;
-    unbroken(&ticks);
-    assert!(code == Some(4408) && !ticks.is_empty());
-    // One that answers stays.
     let mut client = http2.websocket("/v1/ws").await;
-    answers_pings(&mut client).await;
-}
-
-#[tokio::test]
-async fn a_client_that_takes_nothing_is_let_go_and_told_why_if_it_wakes_soon() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &FULL).await;
-    let mut stuck = Http2::with_window(&replica.address, 1000).await.websocket("/v1/ws?format=full").await;
-    assert_eq!(replica.logged("closing a stream").await["reason"], "TooSlow");
-    let (ticks, code) = rest(&mut stuck).await;
+    // A client that answers pings stays.
+    tokio::join!(sleep(Duration::from_secs(5)), answer_pings(&mut client));
+    let (ticks, close) = rest(&mut silent).await;
     unbroken(&ticks);
-    assert!(code == Some(4408) && ticks.len() > 3, "{code:?} after {} ticks", ticks.len());
+    assert_eq!(close, Some((4408, CloseReason::NoPong.message().to_owned())));
+    assert!(!ticks.is_empty());
 }
 
 #[tokio::test]
-async fn a_client_that_never_takes_anything_leaves_its_place_and_its_neighbours_go_on() {
+async fn stalled_client_learns_why_it_is_closed() {
     let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[&FULL[..], &[("BTCFEED_MAX_CONNECTIONS", "2")]].concat()).await;
+    let replica = embedded(&exchange, &STALL_SOON).await;
+    let mut stuck = Http2::with_window(&replica.address, 1000).await.websocket("/v1/ws?format=full").await;
+    // A second until the buffers are full, one for the stalled write, and half of the three for the close frame.
+    sleep(Duration::from_millis(3500)).await;
+    let (ticks, close) = rest(&mut stuck).await;
+    unbroken(&ticks);
+    assert_eq!(close, Some((4408, CloseReason::TooSlow.message().to_owned())));
+    assert!(ticks.len() > 3, "{} ticks", ticks.len());
+}
+
+#[tokio::test]
+async fn stalled_client_is_reset_alone() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[&STALL_SOON[..], &[("BTCFEED_MAX_CONNECTIONS", "2")]].concat()).await;
     let mut http2 = Http2::with_window(&replica.address, 1000).await;
     let mut stuck = http2.websocket("/v1/ws?format=full").await;
     let mut neighbour = http2.websocket("/v1/ws?format=full").await;
-    assert_eq!(http2.try_websocket("/v1/ws").await.err().map(|(status, _)| status), Some(503));
+    let mut third = http2.try_websocket("/v1/ws").await;
+    assert_eq!(third.as_ref().err().map(|(status, _)| *status), Some(503), "both places are taken");
     let mut seen = Vec::new();
-    until("the stream to be reset", async || {
+    until("the place of the stalled client", async || {
         seen.extend(entries(&mut neighbour, 1).await);
-        replica.find_logged("stream reset: its client reads nothing").is_some()
+        third = http2.try_websocket("/v1/ws").await;
+        third.is_ok()
     })
     .await;
-    let mut third = http2.websocket("/v1/ws").await;
-    third.text().await;
+    third.unwrap().text().await;
     seen.extend(entries(&mut neighbour, 20).await);
     unbroken(&seen);
-    // When it wakes it finds what was on the way, and then no more.
-    let (ticks, code) = rest(&mut stuck).await;
+    // The stalled client finds what its window had room for, and no close frame.
+    let (ticks, close) = rest(&mut stuck).await;
     unbroken(&ticks);
-    assert_eq!(code, None);
+    assert_eq!(close, None);
 }
 
 #[tokio::test]
-async fn a_websocket_is_a_client_for_as_long_as_it_lives_however_it_ends() {
+async fn closed_or_dropped_stream_frees_its_place() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "3")]).await;
     let mut http2 = Http2::connect(&replica.address).await;
@@ -191,44 +206,44 @@ async fn a_websocket_is_a_client_for_as_long_as_it_lives_however_it_ends() {
     for client in &mut clients {
         client.text().await;
     }
-    let refused = async |http2: &mut Http2| http2.try_websocket("/v1/ws").await.err();
-    let (status, problem) = refused(&mut http2).await.expect("there is no place");
+    let rejected = async |http2: &mut Http2| http2.try_websocket("/v1/ws").await.err();
+    let (status, problem) = rejected(&mut http2).await.expect("all places are taken");
     assert!(status == 503 && problem.contains("reached its connection limit"), "{status} {problem}");
-    assert_eq!(replica.get("/v1/prices/latest").await.0, 503, "nor is there one for others");
-    // One says goodbye, one is dropped.
+    assert_eq!(replica.get("/v1/prices/latest").await.0, 503, "the limit is for all requests");
+    // One client closes, and one is dropped.
     let mut polite = clients.pop().unwrap();
     polite.send(Message::Close(None)).await;
-    assert_eq!(rest(&mut polite).await.1, None);
+    assert_eq!(close_code(&mut polite).await, None);
     drop(clients.pop());
     let mut again = Vec::new();
-    until("two places to be free", async || {
+    until("two free places", async || {
         again.extend(http2.try_websocket("/v1/ws").await);
         again.len() == 2
     })
     .await;
-    assert!(refused(&mut http2).await.is_some());
-    // The connection goes, and with it all that was on it.
+    assert!(rejected(&mut http2).await.is_some());
+    // The connection is dropped with everything on it.
     drop((http2, clients, again));
-    until("the places to be free", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    until("a free place", async || replica.get("/v1/prices/latest").await.0 == 200).await;
     let mut other = Http2::connect(&replica.address).await;
     let _both = [other.websocket("/v1/ws").await, other.websocket("/v1/ws").await];
 }
 
 #[tokio::test]
-async fn a_replica_that_stops_says_so_and_another_one_goes_on_where_it_was() {
+async fn client_resumes_by_name_after_a_stop() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
     let mut http2 = Http2::connect(&first.address).await;
     let mut client = http2.websocket("/v1/ws?format=full&client_id=shop-7").await;
     let mut seen = entries(&mut client, 3).await;
-    // One that reads nothing does not hold up the end.
+    // A client that does not read does not delay the stop.
     let _silent = http2.websocket("/v1/ws?since=0").await;
     first.signal(Signal::TERM);
-    let (ticks, code) = rest(&mut client).await;
-    assert_eq!(code, Some(1001));
+    let (ticks, close) = rest(&mut client).await;
+    assert_eq!(close.map(|(code, _)| code), Some(1001));
     assert!(first.exit().await.success());
     seen.extend(ticks);
-    // The goodbye was said when that was written down.
+    // The bookmark was saved before the close frame was sent.
     let mut resumed = Http2::connect(&second.address).await.websocket("/v1/ws?format=full&client_id=shop-7").await;
     seen.extend(entries(&mut resumed, 2).await);
     unbroken(&seen);

@@ -1,4 +1,4 @@
-//! A WebSocket client that has nothing in common with the server under test.
+//! A WebSocket client that shares no code with the server.
 
 use super::soon;
 use futures_util::{SinkExt, StreamExt};
@@ -14,35 +14,36 @@ pub struct Client<S = MaybeTlsStream<TcpStream>> {
 }
 
 impl Client {
+    /// Connects to a `ws://` URL.
     pub async fn connect(url: &str) -> Client {
         let (socket, _) = soon(url, connect_async(url)).await.unwrap_or_else(|error| panic!("{url}: {error}"));
         Client { socket }
     }
 
-    /// The status and body with which a handshake is refused.
-    pub async fn refused(url: &str) -> (u16, String) {
+    /// Attempts a handshake that the server must reject. Returns the status and the body of its response.
+    pub async fn rejected(url: &str) -> (u16, String) {
         match soon(url, connect_async(url)).await {
             Err(Error::Http(response)) => {
                 let body = response.body().clone().unwrap_or_default();
                 (response.status().as_u16(), String::from_utf8(body).unwrap())
             }
-            other => panic!("{url} was not refused: {other:?}"),
+            other => panic!("{url} was not rejected: {other:?}"),
         }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// A client whose handshake is done.
+    /// Wraps a socket whose handshake is done.
     pub fn over(socket: WebSocketStream<S>) -> Client<S> {
         Client { socket }
     }
 
-    /// The next message of any kind; `None` when the connection is over.
+    /// Returns the next message of any kind, or `None` when the connection has ended.
     pub async fn next(&mut self) -> Option<Message> {
         soon("a message", self.socket.next()).await.and_then(Result::ok)
     }
 
-    /// The next text. Pings do not put off the deadline.
+    /// Returns the next text. Pings do not extend the deadline.
     pub async fn text(&mut self) -> String {
         let text = async {
             loop {
@@ -56,12 +57,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         soon("a text", text).await
     }
 
+    /// Returns the next text as JSON.
     pub async fn json(&mut self) -> Value {
         let text = self.text().await;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Reads on to the close frame.
+    /// Reads on to the close frame, and returns it.
     pub async fn closed(&mut self) -> CloseFrame {
         loop {
             match self.next().await {
@@ -72,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// Sends a message.
     pub async fn send(&mut self, message: Message) {
         soon("sending", self.socket.send(message)).await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! What a replica says of itself in `/openapi.json` and `/asyncapi.json`, to hold its answers against.
+//! The OpenAPI and AsyncAPI documents of a server, with which its responses and messages are compared.
 
 use super::events::Event;
 use super::replica::Replica;

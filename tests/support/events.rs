@@ -1,10 +1,10 @@
-//! A reader of server-sent events that has nothing in common with the server under test.
+//! A reader of server-sent events that shares no code with the server.
 
 use super::{http, soon};
 use reqwest::Response;
 use serde_json::Value;
 
-/// One event as an `EventSource` would hand it out, or a line that it would take in silently.
+/// An event as an `EventSource` dispatches it, or a block of lines that it processes without an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
     pub name: Option<String>,
@@ -15,7 +15,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Takes a block of lines apart, which ended with an empty one.
+    /// Parses a block of lines without the empty line at its end.
     pub fn parse(block: &str) -> Event {
         let mut event = Event::default();
         for line in block.lines() {
@@ -33,18 +33,21 @@ impl Event {
         event
     }
 
+    /// Returns the data as JSON.
     pub fn json(&self) -> Value {
         let data = self.data.as_deref().unwrap_or_else(|| panic!("no data: {self:?}"));
         serde_json::from_str(data).unwrap_or_else(|error| panic!("{error}: {data}"))
     }
 }
 
+/// An event stream that is being read.
 pub struct Events {
     response: Response,
     buffer: String,
 }
 
 impl Events {
+    /// Requests a stream with these headers. The response must have status 200.
     pub async fn connect(url: &str, headers: &[(&str, &str)]) -> Events {
         let mut request = http().get(url);
         for (name, value) in headers {
@@ -56,7 +59,7 @@ impl Events {
         Events { response, buffer: String::new() }
     }
 
-    /// The next block of lines, of any kind; `None` when the stream is over or cut.
+    /// Returns the next block of lines of any kind, or `None` when the stream has ended or broken.
     pub async fn block(&mut self) -> Option<Event> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
@@ -69,22 +72,22 @@ impl Events {
         }
     }
 
-    /// The next event with data.
+    /// Returns the next event with data.
     pub async fn event(&mut self) -> Event {
         self.find("an event with data", |_| true).await
     }
 
-    /// The next tick, of which there may be several updates.
+    /// Returns the next price. A tick may have one for each currency.
     pub async fn update(&mut self) -> Event {
         self.find("an update", |event| event.name.is_none()).await
     }
 
-    /// The next event with this name.
+    /// Returns the next event with this name.
     pub async fn named(&mut self, name: &str) -> Event {
         self.find(name, |event| event.name.as_deref() == Some(name)).await
     }
 
-    /// The next event with data that is wanted. Comments do not put off the deadline.
+    /// Returns the next event with data for which `wanted` is true. Comments do not extend the deadline.
     async fn find(&mut self, what: &str, wanted: impl Fn(&Event) -> bool) -> Event {
         let find = async {
             loop {

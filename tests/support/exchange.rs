@@ -1,5 +1,5 @@
-//! Coinbase, Kraken and Bitstamp in one local HTTP server, which gives the answers that the real ones gave, with prices
-//! that move and times that are current; or misbehaves as it is told.
+//! Coinbase, Kraken and Bitstamp in one local HTTP server. It answers as the real exchanges do, with prices that move and
+//! the current time, or fails as a test specifies.
 
 use axum::Router;
 use axum::body::Body;
@@ -18,44 +18,59 @@ use tokio::net::TcpListener;
 /// How an exchange answers.
 #[derive(Clone, Debug)]
 pub enum Mode {
+    /// With a price that moves.
     Good,
-    /// Its price, whatever the market says.
+    /// With this price.
     Price(&'static str),
-    /// A price that it says is an hour old.
+    /// With a price whose time is an hour ago.
     Old,
+    /// With this status, and a `Retry-After` header.
     Status(u16, Option<&'static str>),
-    /// Status 200 with this body.
+    /// With status 200 and this body.
     Body(&'static str),
-    /// Half an answer, and the connection cut.
+    /// With half of an answer, then a closed connection.
     Truncated,
+    /// With a body that never ends.
     Endless,
-    /// Nothing, for ever.
+    /// With headers only: the body never comes.
     Silent,
+    /// With a redirect.
     Redirect,
+}
+
+/// A request that was received.
+struct Request {
+    /// Replica that sent it.
+    replica: String,
+    exchange: &'static str,
+    /// Pair of the request, as the exchange names it.
+    pair: String,
+    at: Instant,
 }
 
 #[derive(Default)]
 struct Market {
-    /// By exchange, or by exchange and path.
+    /// By exchange, or by exchange and pair.
     modes: Mutex<BTreeMap<String, Mode>>,
-    /// When each exchange was asked, for each of its paths.
-    asked: Mutex<Vec<(&'static str, String, Instant)>>,
+    requests: Mutex<Vec<Request>>,
 }
 
+/// The running server.
 pub struct Exchange {
     market: Arc<Market>,
     address: SocketAddr,
 }
 
-pub const NAMES: [&str; 3] = ["coinbase", "kraken", "bitstamp"];
+const NAMES: [&str; 3] = ["coinbase", "kraken", "bitstamp"];
 
 impl Exchange {
+    /// Starts the server.
     pub async fn start() -> Exchange {
         let market: Arc<Market> = Arc::default();
         let routes = Router::new()
-            .route("/coinbase/products/{pair}/ticker", get(coinbase))
-            .route("/kraken/0/public/Ticker", get(kraken))
-            .route("/bitstamp/api/v2/ticker/{pair}/", get(bitstamp))
+            .route("/{replica}/coinbase/products/{pair}/ticker", get(coinbase))
+            .route("/{replica}/kraken/0/public/Ticker", get(kraken))
+            .route("/{replica}/bitstamp/api/v2/ticker/{pair}/", get(bitstamp))
             .with_state(market.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -63,27 +78,37 @@ impl Exchange {
         Exchange { market, address }
     }
 
-    /// What a replica must be told to ask here.
-    pub fn settings(&self) -> Vec<(String, String)> {
-        let setting = |name: &&str| {
-            (format!("BTCFEED_SOURCE_{}_URL", name.to_uppercase()), format!("http://{}/{name}", self.address))
-        };
-        NAMES.iter().map(setting).collect()
+    /// Returns the address of each exchange for the replica `name`.
+    pub fn urls(&self, replica: &str) -> [(&'static str, String); 3] {
+        NAMES.map(|name| (name, format!("http://{}/{replica}/{name}", self.address)))
     }
 
-    /// Sets how `name` answers: an exchange, or an exchange and a path (`coinbase BTC-EUR`).
+    /// Returns the settings with which the replica `name` polls this server.
+    pub fn settings(&self, replica: &str) -> Vec<(String, String)> {
+        let setting = |(name, url): (&str, String)| (format!("BTCFEED_SOURCE_{}_URL", name.to_uppercase()), url);
+        self.urls(replica).map(setting).into()
+    }
+
+    /// Sets how `name` answers: an exchange, or an exchange and a pair (`coinbase BTC-EUR`).
     pub fn set(&self, name: &str, mode: Mode) {
         self.market.modes.lock().unwrap().insert(name.to_owned(), mode);
     }
 
+    /// Sets how every exchange answers.
     pub fn set_all(&self, mode: &Mode) {
         NAMES.into_iter().for_each(|name| self.set(name, mode.clone()));
     }
 
-    /// When `name` was asked for `path` (a part of it will do).
-    pub fn asked(&self, name: &str, path: &str) -> Vec<Instant> {
-        let asked = self.market.asked.lock().unwrap();
-        asked.iter().filter(|(asked, on, _)| *asked == name && on.contains(path)).map(|(.., at)| *at).collect()
+    /// Returns when `exchange` was asked for a pair whose name contains `pair`.
+    pub fn requests(&self, exchange: &str, pair: &str) -> Vec<Instant> {
+        let requests = self.market.requests.lock().unwrap();
+        let matches = |request: &&Request| request.exchange == exchange && request.pair.contains(pair);
+        requests.iter().filter(matches).map(|request| request.at).collect()
+    }
+
+    /// Returns how many requests the replica `name` has sent to all exchanges.
+    pub fn requests_of(&self, name: &str) -> usize {
+        self.market.requests.lock().unwrap().iter().filter(|request| request.replica == name).count()
     }
 }
 
@@ -92,18 +117,25 @@ fn now() -> Duration {
 }
 
 impl Market {
-    /// Notes that `name` was asked, and answers in its mode, with `good` for a price in cents and a time.
-    fn answer(&self, name: &'static str, path: &str, good: impl Fn(&str, Duration) -> String) -> Response<Body> {
-        let mut asked = self.asked.lock().unwrap();
-        asked.push((name, path.to_owned(), Instant::now()));
-        let base = if path.to_ascii_uppercase().contains("USD") { 9_700_000 } else { 8_900_000 };
-        // Each poll finds another price.
-        let cents = base + asked.len() % 1000;
-        let price = format!("{}.{:02}", cents / 100, cents % 100);
-        drop(asked);
+    /// Records a request, and answers it in the mode of its exchange. `good` makes an answer of a price and a time.
+    fn answer(
+        &self,
+        replica: String,
+        exchange: &'static str,
+        pair: &str,
+        good: impl Fn(&str, Duration) -> String,
+    ) -> Response<Body> {
+        // The mode is read first: a test that sees the request may change it, which concerns the next request.
         let modes = self.modes.lock().unwrap();
-        let mode = modes.get(&format!("{name} {path}")).or(modes.get(name)).cloned().unwrap_or(Mode::Good);
+        let mode = modes.get(&format!("{exchange} {pair}")).or(modes.get(exchange)).cloned().unwrap_or(Mode::Good);
         drop(modes);
+        let mut requests = self.requests.lock().unwrap();
+        requests.push(Request { replica, exchange, pair: pair.to_owned(), at: Instant::now() });
+        // Each poll gets another price.
+        let base = if pair.to_ascii_uppercase().contains("USD") { 9_700_000 } else { 8_900_000 };
+        let cents = base + requests.len() % 1000;
+        let price = format!("{}.{:02}", cents / 100, cents % 100);
+        drop(requests);
         match mode {
             Mode::Good => good(&price, now()).into_response(),
             Mode::Price(price) => good(price, now()).into_response(),
@@ -120,7 +152,7 @@ impl Market {
                 let whole = good(&price, now());
                 let half = whole[..whole.len() / 2].to_owned();
                 let cut = async {
-                    // The half is on its way by then.
+                    // By then the half has been sent.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     Err(std::io::Error::other("cut"))
                 };
@@ -131,14 +163,16 @@ impl Market {
                 .into_response(),
             Mode::Silent => Body::from_stream(stream::pending::<Result<&str, Infallible>>()).into_response(),
             Mode::Redirect => {
-                (StatusCode::FOUND, [("location", "/kraken/0/public/Ticker?pair=XBTUSD")]).into_response()
+                (StatusCode::FOUND, [("location", "/r1/kraken/0/public/Ticker?pair=XBTUSD")]).into_response()
             }
         }
     }
 }
 
-async fn coinbase(State(market): State<Arc<Market>>, Path(pair): Path<String>) -> Response<Body> {
-    market.answer("coinbase", &pair, |price, time| {
+type Shared = State<Arc<Market>>;
+
+async fn coinbase(State(market): Shared, Path((replica, pair)): Path<(String, String)>) -> Response<Body> {
+    market.answer(replica, "coinbase", &pair, |price, time| {
         let time = btcfeed::tick::TickId::from_ms(u64::try_from(time.as_millis()).unwrap()).timedate();
         format!(
             r#"{{"ask":"73369.19","bid":"73360.34","volume":"1207.50668151","trade_id":18502105,"price":"{price}","size":"0.00730812","time":"{time}","rfq_volume":"7.669923"}}"#
@@ -146,8 +180,8 @@ async fn coinbase(State(market): State<Arc<Market>>, Path(pair): Path<String>) -
     })
 }
 
-async fn kraken(State(market): State<Arc<Market>>) -> Response<Body> {
-    market.answer("kraken", "XBTUSD", |price, _| {
+async fn kraken(State(market): Shared, Path(replica): Path<String>) -> Response<Body> {
+    market.answer(replica, "kraken", "XBTUSD", |price, _| {
         let eur = format!("8{}", &price[1..]);
         let ticker = |last: &str| {
             format!(
@@ -159,8 +193,8 @@ async fn kraken(State(market): State<Arc<Market>>) -> Response<Body> {
     })
 }
 
-async fn bitstamp(State(market): State<Arc<Market>>, Path(pair): Path<String>) -> Response<Body> {
-    market.answer("bitstamp", &pair, |price, time| {
+async fn bitstamp(State(market): Shared, Path((replica, pair)): Path<(String, String)>) -> Response<Body> {
+    market.answer(replica, "bitstamp", &pair, |price, time| {
         let time = time.as_secs();
         format!(
             r#"{{"timestamp":"{time}","open":"71448","high":"73656","low":"68626","last":"{price}","volume":"135.29692054","vwap":"70853","bid":"73353","ask":"73367","side":"0","open_24":"72144","percent_change_24":"1.58"}}"#

@@ -1,4 +1,4 @@
-//! A server that answers as a test wants it to: a feed of another version, or no feed at all.
+//! A server that answers as a test specifies: a feed of another version, or something that is no feed.
 
 use btcfeed::client::{Client, Transport};
 use futures_util::SinkExt;
@@ -19,60 +19,72 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What a server does with one connection after the other; the last again and again.
+/// What a server does with a connection. Connections get the answers in order, and the last one again and again.
 #[derive(Clone)]
 pub enum Answer {
-    /// Over a WebSocket, and then a close frame with this code, or silence if there is none.
-    Say(Vec<String>, Option<u16>),
-    /// These bytes in place of an HTTP answer.
+    /// These messages over a WebSocket, then a close frame with this code. Without a code the connection stays open.
+    WebSocket(Vec<String>, Option<u16>),
+    /// These bytes instead of an HTTP response.
     Raw(String),
-    /// The head of an event stream and these bytes, in pieces, and then the end.
+    /// The head of an event stream, then these pieces, then the end.
     Events(Vec<String>),
-    /// No end.
+    /// An event stream with a line that never ends.
     Endless,
-    /// What a server of HTTP/1 says to one that does not speak it.
-    Words,
-    /// A page for browsers, over HTTP/2.
+    /// An HTTP/1 error that does not wait for a request.
+    BadRequest,
+    /// An HTML page over HTTP/2.
     Http2Page,
 }
 
+impl Answer {
+    /// Returns an answer of these messages over a WebSocket.
+    pub fn messages(messages: &[&str], close: Option<u16>) -> Answer {
+        Answer::WebSocket(messages.iter().map(|message| (*message).to_owned()).collect(), close)
+    }
+}
+
+/// A running server.
 pub struct Server {
+    /// Address of the server.
     pub address: SocketAddr,
-    /// The request line of each connection with raw bytes or events, and when each connection came.
-    asked: Arc<Mutex<Vec<(String, Instant)>>>,
+    /// First line of each connection, and when it came.
+    requests: Arc<Mutex<Vec<(String, Instant)>>>,
 }
 
 impl Server {
+    /// Starts a server with these answers.
     pub async fn start(answers: Vec<Answer>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, asked) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default());
-        let asks = asked.clone();
+        let (address, requests) = (listener.local_addr().unwrap(), Arc::<Mutex<Vec<_>>>::default());
+        let kept = requests.clone();
         tokio::spawn(async move {
             for connection in 0.. {
                 let (socket, _) = listener.accept().await.unwrap();
                 let answer = answers[connection.min(answers.len() - 1)].clone();
-                tokio::spawn(serve(socket, answer, asks.clone()));
+                tokio::spawn(serve(socket, answer, kept.clone()));
             }
         });
-        Server { address, asked }
+        Server { address, requests }
     }
 
+    /// Returns a builder for a client of this server that retries quickly.
     pub fn client(&self, transport: Transport) -> btcfeed::client::Builder {
         Client::builder(&self.address.to_string()).transport(transport).retry(10 * MS, 50 * MS)
     }
 
-    pub fn asked(&self) -> Vec<(String, Instant)> {
-        self.asked.lock().unwrap().clone()
+    /// Returns the first line of each connection, and when it came.
+    pub fn requests(&self) -> Vec<(String, Instant)> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
-async fn serve(mut socket: TcpStream, answer: Answer, asked: Arc<Mutex<Vec<(String, Instant)>>>) {
+async fn serve(mut socket: TcpStream, answer: Answer, requests: Arc<Mutex<Vec<(String, Instant)>>>) {
     let mut start = [0; 4096];
     let len = socket.peek(&mut start).await.unwrap();
     let line = String::from_utf8_lossy(&start[..len]).lines().next().unwrap_or_default().to_owned();
-    asked.lock().unwrap().push((line, Instant::now()));
+    requests.lock().unwrap().push((line, Instant::now()));
     match answer {
-        Answer::Say(messages, close) => {
+        Answer::WebSocket(messages, close) => {
             let mut socket = accept_async(socket).await.unwrap();
             for message in messages {
                 if socket.send(Message::text(message)).await.is_err() {
@@ -80,10 +92,12 @@ async fn serve(mut socket: TcpStream, answer: Answer, asked: Arc<Mutex<Vec<(Stri
                 }
             }
             match close {
-                Some(code) => socket.close(Some(CloseFrame { code: code.into(), reason: "so".into() })).await.unwrap(),
+                Some(code) => {
+                    socket.close(Some(CloseFrame { code: code.into(), reason: "test".into() })).await.unwrap()
+                }
                 None => std::future::pending().await,
             }
-            // The other side reads it before the socket is closed.
+            // The client reads the close frame before the socket is closed.
             sleep(1000 * MS).await;
         }
         Answer::Raw(bytes) => {
@@ -98,9 +112,9 @@ async fn serve(mut socket: TcpStream, answer: Answer, asked: Arc<Mutex<Vec<(Stri
                 sleep(20 * MS).await;
             }
         }
-        Answer::Words => {
+        Answer::BadRequest => {
             socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.ok();
-            // Until the other side has closed.
+            // Until the client has closed.
             while socket.read(&mut start).await.is_ok_and(|len| len > 0) {}
         }
         Answer::Http2Page => {
@@ -125,10 +139,7 @@ async fn read_request(socket: &mut TcpStream) {
     }
 }
 
+/// Returns a tick as JSON. It has fields and a currency that the SDK does not know.
 pub fn tick(id: u64, prev: u64) -> String {
     format!(r#"{{"type":"tick","id":{id},"prev":{prev},"new":{{}},"prices":{{"USD":1.5,"XAU":2}},"sources":{{}}}}"#)
-}
-
-pub fn say(messages: &[&str], close: Option<u16>) -> Answer {
-    Answer::Say(messages.iter().map(|message| (*message).to_owned()).collect(), close)
 }

@@ -1,4 +1,4 @@
-//! A gRPC client that was generated for the tests, and what it gets in the words of the other doors.
+//! A gRPC client that is generated for the tests, with its messages in the form of the other transports.
 
 use super::soon;
 use pb::price_feed_client::PriceFeedClient;
@@ -15,25 +15,28 @@ pub mod pb {
 
 pub use pb::subscribe_request::Start;
 
-/// A connection: every call on it is a stream of its own.
+/// Connects to a server. Each call on the connection is a stream of its own.
 pub async fn channel(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     soon("a connection", endpoint.connect()).await.unwrap_or_else(|error| panic!("{address}: {error:?}"))
 }
 
+/// Returns a client with a connection of its own.
 pub async fn client(address: &str) -> PriceFeedClient<Channel> {
     PriceFeedClient::new(channel(address).await)
 }
 
-/// Updates in these currencies, beginning at `start`.
+/// Returns a request for updates in these currencies, beginning at `start`.
 pub fn request(currencies: &[&str], start: Option<Start>) -> SubscribeRequest {
     let currencies = currencies.iter().map(ToString::to_string).collect();
     SubscribeRequest { currencies, start, ..SubscribeRequest::default() }
 }
 
+/// A subscription that is being read.
 pub struct Subscriber(Streaming<pb::SubscribeResponse>);
 
 impl Subscriber {
+    /// Subscribes on the connection of `client`.
     pub async fn new(client: &PriceFeedClient<Channel>, request: SubscribeRequest) -> Subscriber {
         let answer = soon("an answer", client.clone().subscribe(request)).await;
         Subscriber(answer.expect("an answer").into_inner())
@@ -44,17 +47,18 @@ impl Subscriber {
         Subscriber::new(&client(address).await, request).await
     }
 
+    /// Returns the next update, or the status with which the stream ends.
     pub async fn next(&mut self) -> Result<Update, Status> {
         let message = soon("an update", self.0.message()).await?;
-        Ok(message.expect("a stream never ends well").update.expect("an update that is known"))
+        Ok(message.expect("a stream never ends with OK").update.expect("an update that is known"))
     }
 
-    /// The next update as WebSocket clients get it in full.
+    /// Returns the next update as JSON in full format.
     pub async fn json(&mut self) -> Value {
         json(&self.next().await.expect("an update"))
     }
 
-    /// The next `count` ticks and statuses; nothing else may come between.
+    /// Returns the next `count` ticks and statuses. Only `synced` may come between them.
     pub async fn entries(&mut self, count: usize) -> Vec<Value> {
         let mut entries = Vec::new();
         while entries.len() < count {
@@ -68,7 +72,7 @@ impl Subscriber {
         entries
     }
 
-    /// Reads on to the end.
+    /// Reads on to the end, and returns the code and the message of the status.
     pub async fn ended(&mut self) -> (Code, String) {
         loop {
             if let Err(status) = self.next().await {
@@ -88,7 +92,7 @@ fn word(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).expect("a name with its prefix").to_lowercase()
 }
 
-/// An update as WebSocket clients get it in full.
+/// Converts an update to JSON in full format.
 pub fn json(update: &Update) -> Value {
     match update {
         Update::Tick(tick) => {

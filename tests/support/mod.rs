@@ -10,9 +10,11 @@ pub mod foreign_server;
 pub mod grpc;
 pub mod http2;
 pub mod nginx;
+pub mod ports;
 pub mod proxy;
 pub mod redis;
 pub mod replica;
+pub mod socket;
 pub mod terminal;
 
 use client::Client;
@@ -22,22 +24,22 @@ use replica::Replica;
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long anything may take that should be there in a moment. Generous: the machine may be busy.
+/// Deadline of a wait. It is long because the machine may be busy.
 pub const TIMEOUT: Duration = Duration::from_secs(45);
-/// The time between two polls in tests, and the time to live of a lease.
+/// Time between two polls of a replica.
 pub const INTERVAL: Duration = Duration::from_millis(200);
+/// Time to live of a replica's lease.
 pub const LEASE: Duration = Duration::from_secs(1);
 
-/// A replica that follows what the test appends, so that nothing comes but that.
+/// Setting of a replica that never leads, so that its feed has only the entries that the test appends.
 pub const SERVE: (&str, &str) = ("BTCFEED_ROLE", "serve");
-/// Settings under which a feed is fast enough to fill a connection in a test.
+/// Settings of a feed that soon fills the buffers of a connection.
 pub const FAST: [(&str, &str); 2] = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "10ms")];
 
-/// Waits until `condition` holds; `what` says what was waited for.
+/// Waits until `condition` is true. `what` names it if that takes too long.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let begun = Instant::now();
     while !condition().await {
@@ -46,42 +48,40 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// The result of something that should happen soon.
-pub async fn soon<T>(what: &str, happening: impl Future<Output = T>) -> T {
-    timeout(TIMEOUT, happening).await.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for {what}"))
+/// Waits for a future. `what` names it if that takes too long.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    timeout(TIMEOUT, future).await.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for {what}"))
 }
 
-/// An HTTP client that keeps no connection open for another, and does not read the machine's certificates, which takes long.
+/// Returns an HTTP client that uses each connection once. It does not load the system's certificates, which takes long.
 pub fn http() -> reqwest::Client {
     reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap()
 }
 
-/// One over HTTP/2, with all of its requests on one connection.
+/// Returns an HTTP/2 client that sends all requests on one connection.
 pub fn http_over_2() -> reqwest::Client {
     reqwest::Client::builder().tls_certs_only([]).http2_prior_knowledge().build().unwrap()
 }
 
-/// An exchange, a Redis and the replicas between them and the clients.
+/// A Redis and an exchange for replicas that share one feed.
 pub struct TestCluster {
     pub exchange: Exchange,
     pub redis: Redis,
 }
 
 impl TestCluster {
+    /// Starts a cluster without replicas.
     pub async fn new() -> TestCluster {
         TestCluster { exchange: Exchange::start().await, redis: Redis::start().await }
     }
 
     /// Starts a replica that is called `name`, with further settings.
     pub async fn replica(&self, name: &str, settings: &[(&str, &str)]) -> Replica {
-        let url = self.redis.url();
-        let mut all = self.exchange.settings();
-        all.extend([("BTCFEED_REPLICA".to_owned(), name.to_owned()), ("REDIS_URL".to_owned(), url)]);
-        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        Replica::start(&all).await
+        let redis = [("REDIS_URL".to_owned(), self.redis.url())];
+        Replica::start(&[redis.into(), replica_settings(&self.exchange, name, settings)].concat()).await
     }
 
-    /// Starts replicas `r1`, `r2`, …
+    /// Starts replicas that are called `r1`, `r2`, …
     pub async fn replicas<const N: usize>(&self) -> [Replica; N] {
         let mut replicas = Vec::new();
         for number in 1..=N {
@@ -90,7 +90,7 @@ impl TestCluster {
         replicas.try_into().unwrap_or_else(|_| unreachable!("N replicas were started"))
     }
 
-    /// The name of the replica that leads, once one does.
+    /// Returns the name of the leader, once there is one.
     pub async fn leader(&self) -> String {
         let mut leader = String::new();
         until("a leader", async || {
@@ -100,44 +100,51 @@ impl TestCluster {
         .await;
         leader
     }
+
+    /// Waits until the replica `name` holds the lease.
+    pub async fn until_led_by(&self, name: &str) {
+        until(&format!("{name} to lead"), async || self.redis.leader().await.as_deref() == Some(name)).await;
+    }
 }
 
-/// Sends a signal to a process that was started here and still runs.
+/// Starts a replica with the memory store, which is called `r1`, with further settings.
+pub async fn embedded(exchange: &Exchange, settings: &[(&str, &str)]) -> Replica {
+    Replica::start(&replica_settings(exchange, "r1", settings)).await
+}
+
+/// Starts a replica that cannot reach its Redis, and so never gets ready.
+pub async fn without_redis(exchange: &Exchange) -> Replica {
+    let nowhere = format!("redis://{}", ports::free_address());
+    Replica::start_unready(&replica_settings(exchange, "r1", &[("REDIS_URL", &nowhere)])).await
+}
+
+/// Starts a replica with the memory store and waits for some history.
+pub async fn with_history(exchange: &Exchange) -> Replica {
+    let replica = embedded(exchange, &[]).await;
+    entries(&mut replica.connect("format=full&since=0").await, 6).await;
+    replica
+}
+
+/// Returns the settings of a replica that polls `exchange`. The last of two settings with one name wins.
+pub fn replica_settings(exchange: &Exchange, name: &str, settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    let mut all = exchange.settings(name);
+    all.push(("BTCFEED_REPLICA".to_owned(), name.to_owned()));
+    all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    all
+}
+
+/// Sends a signal to a child process.
 pub fn signal(child: &Child, signal: Signal) {
     let id = child.id().expect("it runs").cast_signed();
     kill_process(Pid::from_raw(id).expect("a process has a number"), signal).unwrap();
 }
 
-/// Whether the other end of a connection on this machine is open still (`proc_pid_net(5)`: addresses in hexadecimal, and
-/// state 01).
-pub fn is_established(socket: &TcpStream) -> bool {
-    // One that was reset has no other end.
-    let Ok(there) = socket.peer_addr().map(|address| address.port()) else { return false };
-    let here = socket.local_addr().unwrap().port();
-    let other_end = format!(":{there:04X} 0100007F:{here:04X} 01 ");
-    std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&other_end)
-}
-
-/// One process without Redis.
-pub async fn embedded(exchange: &Exchange, settings: &[(&str, &str)]) -> Replica {
-    let mut all = exchange.settings();
-    all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    Replica::start(&all).await
-}
-
-/// The same called `r1`, with some history.
-pub async fn with_history(exchange: &Exchange) -> Replica {
-    let replica = embedded(exchange, &[("BTCFEED_REPLICA", "r1")]).await;
-    entries(&mut replica.connect("format=full&since=0").await, 6).await;
-    replica
-}
-
-/// The names of a message's fields, in order.
+/// Returns the names of a message's fields, in order.
 pub fn fields(message: &serde_json::Value) -> Vec<&str> {
     message.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-/// The ids of entries in full format, after a check that each follows on the one before it.
+/// Asserts that each of these entries in full format follows the one before it. Returns their ids.
 pub fn unbroken(entries: &[serde_json::Value]) -> Vec<u64> {
     let ids: Vec<u64> = entries.iter().map(|entry| entry["id"].as_u64().unwrap_or_else(|| panic!("{entry}"))).collect();
     for (entry, before) in entries.iter().skip(1).zip(&ids) {
@@ -146,7 +153,7 @@ pub fn unbroken(entries: &[serde_json::Value]) -> Vec<u64> {
     ids
 }
 
-/// The next tick, whatever comes before it.
+/// Returns the next tick of a client in full format, and skips everything before it.
 pub async fn tick<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) -> serde_json::Value {
     loop {
         let message = client.json().await;
@@ -156,7 +163,7 @@ pub async fn tick<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) -> 
     }
 }
 
-/// The next `count` ticks that a full client gets; statuses count as entries, nothing else may come between.
+/// Returns the next `count` ticks and statuses of a client in full format. Only `synced` may come between them.
 pub async fn entries<S: AsyncRead + AsyncWrite + Unpin>(
     client: &mut Client<S>,
     count: usize,

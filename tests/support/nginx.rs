@@ -1,40 +1,42 @@
-//! A real nginx with the configuration that is shipped, in front of replicas on this machine.
+//! A real nginx with the configuration of `deploy/nginx`, in front of replicas on this machine.
 
-use super::redis::free_port;
+use super::ports::free_address;
 use super::{http, until};
 use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+/// A running nginx.
 pub struct Nginx {
     _child: Child,
     _dir: TempDir,
+    /// Address for HTTP.
     pub address: String,
-    /// Where it takes gRPC.
+    /// Address for gRPC.
     pub grpc_address: String,
 }
 
 impl Nginx {
-    /// Starts one; `replicas` are the addresses it spreads clients over.
+    /// Starts nginx. It distributes clients over the addresses in `replicas`.
     pub async fn start(replicas: &[&str]) -> Nginx {
         let dir = tempfile::tempdir().unwrap();
-        let [address, grpc_address] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let (address, grpc_address) = (free_address(), free_address());
         let servers: String = replicas.iter().map(|replica| format!("server {replica}; ")).collect();
         let mut config = include_str!("../../deploy/nginx/nginx.conf").to_owned();
-        // What depends on where it runs, and nothing else.
-        for (shipped, ours) in [
+        // Only what depends on the place where it runs is replaced.
+        for (shipped, local) in [
             ("listen 8080 ", format!("listen {address} ")),
             ("listen 8081 ", format!("listen {grpc_address} ")),
             ("resolver 127.0.0.11 valid=2s ipv6=off;", format!("upstream replicas {{ {servers} }}")),
             ("default btcfeed:8080;", "default replicas;".to_owned()),
         ] {
-            assert_eq!(config.matches(shipped).count(), 1, "{shipped} stands once in nginx.conf");
-            config = config.replace(shipped, &ours);
+            assert_eq!(config.matches(shipped).count(), 1, "nginx.conf contains {shipped:?} once");
+            config = config.replace(shipped, &local);
         }
         let file = dir.path().join("nginx.conf");
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new("nginx");
-        // Debian keeps it where only root looks.
+        // On Debian only root's PATH has nginx.
         command.env("PATH", format!("{}:/usr/local/sbin:/usr/sbin:/sbin", std::env::var("PATH").unwrap()));
         command.arg("-p").arg(dir.path()).arg("-c").arg(&file).args(["-g", "daemon off; master_process off;"]);
         command.stderr(Stdio::null()).kill_on_drop(true);

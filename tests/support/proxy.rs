@@ -1,4 +1,4 @@
-//! A TCP proxy that a test cuts, freezes and mends.
+//! A TCP proxy that breaks connections when a test says so.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,51 +7,54 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// What the proxy does with what comes.
+/// State of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
-    Open,
-    /// Every connection is closed, and new ones are too.
-    Cut,
+enum Link {
+    Up,
+    /// Every connection is closed, and so is every new one.
+    Down,
 }
 
+/// A running proxy to a port on this machine.
 pub struct Proxy {
+    /// Address of the proxy.
     pub address: SocketAddr,
-    line: Arc<watch::Sender<Line>>,
-    /// Connections that were made before this number moved pass nothing on any more, and are not closed either: what a
-    /// firewall does that forgets them.
+    link: Arc<watch::Sender<Link>>,
+    /// When this number changes, the connections of that moment hang: they forward nothing and stay open, as behind a
+    /// firewall that has forgotten them.
     frozen: Arc<watch::Sender<u64>>,
-    /// After so many bytes more from the server the connection that they go to is closed.
-    torn: Arc<AtomicUsize>,
-    to: Arc<AtomicU16>,
-    /// One for the proxy, and one for each connection.
+    /// Bytes from the server after which the connection that they belong to is closed.
+    break_after: Arc<AtomicUsize>,
+    target: Arc<AtomicU16>,
+    /// Counts connections by its clones.
     open: Arc<()>,
 }
 
 impl Proxy {
+    /// Starts a proxy to the port `to`.
     pub async fn start(to: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (line, frozen) = (Arc::new(watch::Sender::new(Line::Open)), Arc::new(watch::Sender::new(0)));
-        let torn = Arc::new(AtomicUsize::new(usize::MAX));
-        let leads = Arc::new(AtomicU16::new(to));
+        let (link, frozen) = (Arc::new(watch::Sender::new(Link::Up)), Arc::new(watch::Sender::new(0)));
+        let break_after = Arc::new(AtomicUsize::new(usize::MAX));
+        let target = Arc::new(AtomicU16::new(to));
         let proxy = Proxy {
             address,
-            line: line.clone(),
+            link: link.clone(),
             frozen: frozen.clone(),
-            torn: torn.clone(),
-            to: leads.clone(),
+            break_after: break_after.clone(),
+            target: target.clone(),
             open: Arc::default(),
         };
         let open = proxy.open.clone();
         tokio::spawn(async move {
             loop {
                 let (from, _) = listener.accept().await.unwrap();
-                if *line.borrow() == Line::Cut {
+                if *link.borrow() == Link::Down {
                     continue;
                 }
-                let to = leads.load(Ordering::Relaxed);
-                let (mut line, frozen, torn) = (line.subscribe(), frozen.subscribe(), torn.clone());
+                let to = target.load(Ordering::Relaxed);
+                let (mut link, frozen, break_after) = (link.subscribe(), frozen.subscribe(), break_after.clone());
                 let counted = open.clone();
                 tokio::spawn(async move {
                     let _counted = counted;
@@ -60,9 +63,9 @@ impl Proxy {
                     let (to_read, to_write) = to.into_split();
                     let whole = AtomicUsize::new(usize::MAX);
                     tokio::select! {
-                        () = pass(from_read, to_write, frozen.clone(), &whole) => {}
-                        () = pass(to_read, from_write, frozen, &torn) => {}
-                        _ = line.wait_for(|line| *line == Line::Cut) => {}
+                        () = forward(from_read, to_write, frozen.clone(), &whole) => {}
+                        () = forward(to_read, from_write, frozen, &break_after) => {}
+                        _ = link.wait_for(|link| *link == Link::Down) => {}
                     }
                 });
             }
@@ -70,47 +73,49 @@ impl Proxy {
         proxy
     }
 
+    /// Returns its address as a URL for Redis.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
-    /// Closes every connection, and every new one, until [`mend`](Self::mend).
+    /// Closes every connection, and every new one, until [`restore`](Self::restore).
     pub fn cut(&self) {
-        self.line.send_replace(Line::Cut);
+        self.link.send_replace(Link::Down);
     }
 
-    pub fn mend(&self) {
-        self.line.send_replace(Line::Open);
+    /// Accepts connections again.
+    pub fn restore(&self) {
+        self.link.send_replace(Link::Up);
     }
 
-    /// Closes a connection when `bytes` more have come from the server, in the middle of a message most likely.
-    pub fn tear_after(&self, bytes: usize) {
-        self.torn.store(bytes, Ordering::Relaxed);
+    /// Closes a connection after `bytes` more from the server, which is probably in the middle of a message.
+    pub fn break_after(&self, bytes: usize) {
+        self.break_after.store(bytes, Ordering::Relaxed);
     }
 
-    /// Leads new connections to another port.
-    pub fn lead_to(&self, port: u16) {
-        self.to.store(port, Ordering::Relaxed);
+    /// Forwards new connections to another port.
+    pub fn redirect(&self, port: u16) {
+        self.target.store(port, Ordering::Relaxed);
     }
 
-    /// The connections that are open.
+    /// Returns the number of open connections.
     pub fn open(&self) -> usize {
-        // The proxy's own and its task's do not count.
+        // The clones of the proxy and of its task do not count.
         Arc::strong_count(&self.open) - 2
     }
 
-    /// Lets the connections that are open now hang for ever. New ones work.
+    /// Makes the open connections hang. New ones work.
     pub fn freeze(&self) {
         self.frozen.send_modify(|generation| *generation += 1);
     }
 }
 
-/// Passes bytes on until the connection ends or is torn, or hangs when it is frozen.
-async fn pass(
+/// Forwards bytes until the connection ends or is broken. Hangs when it is frozen.
+async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut frozen: watch::Receiver<u64>,
-    torn: &AtomicUsize,
+    break_after: &AtomicUsize,
 ) {
     let mut buffer = [0; 4096];
     loop {
@@ -119,10 +124,10 @@ async fn pass(
             _ = frozen.changed() => std::future::pending().await,
             read = from.read(&mut buffer) => read.unwrap_or(0),
         };
-        let left = torn.load(Ordering::Relaxed);
-        let tears = left <= len;
-        torn.store(if tears || left == usize::MAX { usize::MAX } else { left - len }, Ordering::Relaxed);
-        if len == 0 || to.write_all(&buffer[..len.min(left)]).await.is_err() || tears {
+        let left = break_after.load(Ordering::Relaxed);
+        let breaks = left <= len;
+        break_after.store(if breaks || left == usize::MAX { usize::MAX } else { left - len }, Ordering::Relaxed);
+        if len == 0 || to.write_all(&buffer[..len.min(left)]).await.is_err() || breaks {
             return;
         }
     }

@@ -1,23 +1,24 @@
-//! A redis-server of a test's own.
+//! A redis-server that belongs to one test.
 
+use super::ports::free_port;
 use super::{signal, soon, until};
 use redis::AsyncCommands;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use std::net::TcpListener;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+/// A redis-server, which can be stopped and started again.
 pub struct Redis {
     child: Option<Child>,
     dir: TempDir,
+    /// Port of the server.
     pub port: u16,
 }
 
 impl Redis {
-    /// Starts one that writes every change to its append-only file before it answers.
+    /// Starts a server that writes each change to its append-only file before it replies.
     pub async fn start() -> Redis {
         let dir = tempfile::tempdir().unwrap();
         let mut redis = Redis { child: None, dir, port: free_port() };
@@ -25,11 +26,12 @@ impl Redis {
         redis
     }
 
+    /// Returns its URL.
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Starts the server, with what its file holds.
+    /// Starts the server with the data in its file.
     pub async fn run(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
@@ -39,36 +41,37 @@ impl Redis {
         until("redis to answer", async || self.try_connect().await.is_some()).await;
     }
 
-    /// Kills the server, as a power cut would.
+    /// Kills the server.
     pub async fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");
         soon("redis to die", child.kill()).await.unwrap();
     }
 
-    /// Stops the server from doing anything until it is woken, connections and all.
+    /// Pauses the server. Its connections stay open.
     pub fn pause(&self) {
         signal(self.child.as_ref().expect("it runs"), Signal::STOP);
     }
 
-    pub fn wake(&self) {
+    /// Resumes a paused server.
+    pub fn resume(&self) {
         signal(self.child.as_ref().expect("it runs"), Signal::CONT);
     }
 
-    /// Throws away everything that the server wrote down.
-    pub fn forget(&self) {
+    /// Deletes the files of the server.
+    pub fn delete_data(&self) {
         for entry in std::fs::read_dir(self.dir.path()).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.unwrap();
         }
     }
 
-    /// Writes a history of `count` ticks, one a second up to a few seconds ago, and returns their ids.
+    /// Writes a history of `count` ticks, one per second up to a few seconds ago. Returns their ids.
     pub async fn fill(&self, count: u64) -> Vec<u64> {
         let tick = json!({"type": "tick", "prices": {"USD": "97000.10"}, "sources": {"USD": ["kraken"]}});
         self.write(vec![tick; usize::try_from(count).unwrap()]).await
     }
 
-    /// Writes these events as a history, one a second up to a few seconds ago, and returns their ids.
+    /// Writes these events as a history, one per second up to a few seconds ago. Returns their ids.
     pub async fn write(&self, events: Vec<Value>) -> Vec<u64> {
         let begin = btcfeed::tick::TickId::now().ms() - 5000 - (events.len() as u64).saturating_sub(1) * 1000;
         let (mut ids, mut connection) = (Vec::new(), self.connection().await);
@@ -87,7 +90,7 @@ impl Redis {
         ids
     }
 
-    /// Appends a tick after the one with this id, as a leader would, and tells those who follow.
+    /// Appends a tick after the one with the id `prev`, and publishes it, as a leader does. Returns its id.
     pub async fn append_tick(&self, prev: u64) -> u64 {
         let id = prev + 1000;
         let entry = format!(
@@ -99,6 +102,7 @@ impl Redis {
         id
     }
 
+    /// Returns a new connection.
     pub async fn connection(&self) -> redis::aio::MultiplexedConnection {
         self.try_connect().await.expect("redis answers")
     }
@@ -110,23 +114,9 @@ impl Redis {
         pong.ok().map(|_| connection)
     }
 
-    /// The name of the replica that holds the lease.
+    /// Returns the name of the replica that holds the lease.
     pub async fn leader(&self) -> Option<String> {
         let token: Option<String> = self.connection().await.get("{btcfeed}:lease").await.unwrap();
         token.and_then(|token| Some(token.split_once('/')?.0.to_owned()))
-    }
-}
-
-/// A port that nobody listens on, outside the range that the system gives out by itself, so that nobody is given it while it
-/// is not used yet.
-pub fn free_port() -> u16 {
-    static TRIED: AtomicU32 = AtomicU32::new(0);
-    loop {
-        // Processes that run at the same time begin at different places.
-        let place = std::process::id().wrapping_mul(97).wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed));
-        let port = 20_000 + u16::try_from(place % 12_000).expect("below 12,000");
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }

@@ -1,84 +1,95 @@
 //! A running btcfeed process.
 
 use super::client::Client;
+use super::ports::free_address;
 use super::{INTERVAL, LEASE, http, soon, until};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// A process, killed when dropped. Its log is kept, and printed when a test fails.
+/// Lines of its log that are printed if a test fails.
+const SHOWN_LINES: usize = 60;
+
+/// A process that is killed when it is dropped. Its log is for people: tests do not read it.
 pub struct Replica {
     child: Child,
-    log: Arc<Mutex<Vec<Value>>>,
+    log: Arc<Mutex<Vec<String>>>,
+    /// Address for clients.
     pub address: String,
+    /// Address for operators.
     pub ops: String,
 }
 
+/// Returns `btcfeed serve` on free ports with these settings, and with nothing from this process's environment.
+pub fn serve_command(settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    command.env_clear().env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
+    command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
+    command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
+    command.envs(settings.iter().cloned()).kill_on_drop(true);
+    command
+}
+
 impl Replica {
-    /// Starts `btcfeed serve` on free ports with these settings and none of this process's own environment.
+    /// Starts a replica and waits until it is ready.
     pub async fn start(settings: &[(String, String)]) -> Replica {
         let replica = Replica::start_unready(settings).await;
         replica.ready().await;
         replica
     }
 
-    /// The same without waiting until it is ready.
+    /// Starts a replica and waits until it listens.
     pub async fn start_unready(settings: &[(String, String)]) -> Replica {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-        command.env_clear().env("BTCFEED_LISTEN", "127.0.0.1:0").env("BTCFEED_OPS_LISTEN", "127.0.0.1:0");
-        command.env("BTCFEED_LOG_FORMAT", "json").env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
-        command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
-        command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
-        command.envs(settings.iter().cloned()).stderr(Stdio::piped()).kill_on_drop(true);
+        let address = |name: &str| {
+            let given = settings.iter().find(|(setting, _)| setting == name);
+            given.map_or_else(free_address, |(_, address)| address.clone())
+        };
+        let (address, ops) = (address("BTCFEED_LISTEN"), address("BTCFEED_OPS_LISTEN"));
+        let mut command = serve_command(settings);
+        command.env("BTCFEED_LISTEN", &address).env("BTCFEED_OPS_LISTEN", &ops).stderr(Stdio::piped());
         let mut child = command.spawn().expect("btcfeed starts");
         let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let log: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = log.clone();
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                let entry = serde_json::from_str(&line).unwrap_or_else(|_| Value::from(line));
-                kept.lock().unwrap().push(entry);
+                kept.lock().unwrap().push(line);
             }
         });
-        let mut replica = Replica { child, log, address: String::new(), ops: String::new() };
-        replica.ops = replica.logged("listening for operators").await["address"].as_str().unwrap().to_owned();
-        // Both lines are written before anything is served, the clients' first.
-        if let Some(line) = replica.find_logged("listening") {
-            replica.address = line["address"].as_str().unwrap().to_owned();
-        }
+        let mut replica = Replica { child, log, address, ops };
+        let url = format!("http://{}/livez", replica.ops);
+        until("a replica to listen", async || {
+            let exit = replica.child.try_wait().unwrap();
+            assert!(exit.is_none(), "the replica has ended: {exit:?}");
+            http().get(&url).send().await.is_ok()
+        })
+        .await;
         replica
     }
 
-    /// The first line of the log with this message, once there is one.
-    pub async fn logged(&self, message: &str) -> Value {
-        let mut found = None;
-        until(&format!("{message:?} in the log"), async || {
-            found = self.find_logged(message);
-            found.is_some()
-        })
-        .await;
-        found.unwrap()
-    }
-
-    pub fn find_logged(&self, message: &str) -> Option<Value> {
-        self.log.lock().unwrap().iter().find(|line| line["message"] == message).cloned()
-    }
-
     async fn ready(&self) {
-        let url = format!("http://{}/readyz", self.ops);
-        until("a replica to be ready", async || {
-            http().get(&url).send().await.is_ok_and(|response| response.status().is_success())
-        })
-        .await;
+        until("a replica to be ready", async || self.is_ready().await).await;
     }
 
-    /// The port of `address`.
+    /// Returns whether `/readyz` says that the replica is ready.
+    pub async fn is_ready(&self) -> bool {
+        let answer = http().get(format!("http://{}/readyz", self.ops)).send().await;
+        answer.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// Returns the socket address for clients.
+    pub fn socket_address(&self) -> SocketAddr {
+        self.address.parse().unwrap()
+    }
+
+    /// Returns the port for clients.
     pub fn port(&self) -> u16 {
-        self.address.rsplit_once(':').unwrap().1.parse().unwrap()
+        self.socket_address().port()
     }
 
     /// Connects a WebSocket to `/v1/ws` with this query.
@@ -86,13 +97,13 @@ impl Replica {
         Client::connect(&format!("ws://{}/v1/ws?{query}", self.address)).await
     }
 
-    /// Asks for a path on the clients' port: the status and the body.
+    /// Requests a path on the port for clients. Returns the status and the body.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let response = soon(path, http().get(format!("http://{}{path}", self.address)).send()).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Asks for a path with these headers: the answer, of which nothing but the head has been read.
+    /// Requests a path with these headers. Returns the response with its body unread.
     pub async fn ask(&self, path: &str, headers: &[(&'static str, &str)]) -> reqwest::Response {
         let mut request = http().get(format!("http://{}{path}", self.address));
         for (name, value) in headers {
@@ -101,21 +112,26 @@ impl Replica {
         soon(path, request.send()).await.unwrap()
     }
 
-    /// The JSON at a path.
+    /// Waits until the replica has a price.
+    pub async fn priced(&self) {
+        until("a price", async || self.get("/v1/prices/latest").await.0 == 200).await;
+    }
+
+    /// Returns the JSON at a path.
     pub async fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
     }
 
-    /// The whole history in full format, as a client gets it who chose no currency, once it has begun.
+    /// Returns the whole history in full format and the default currency, once it has an entry.
     pub async fn history(&self) -> Vec<Value> {
         self.history_where("it has begun", |history| !history.is_empty()).await
     }
 
-    /// The same once it has this entry: another replica may have sent it a moment before.
+    /// Returns the history once it has this entry. Another replica may have sent it to a client a moment earlier.
     pub async fn history_with(&self, entry: &Value) -> Vec<Value> {
-        self.history_where("it has what others have", |history| history.contains(entry)).await
+        self.history_where("it has an entry of another replica", |history| history.contains(entry)).await
     }
 
     async fn history_where(&self, what: &str, is_wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
@@ -129,30 +145,38 @@ impl Replica {
         history
     }
 
-    /// How many files, connections among them, the process has open.
+    /// Waits until the newest entry of the history is a status with this state.
+    pub async fn state(&self, state: &str) {
+        let is_it = async || self.history().await.last().unwrap()["state"] == state;
+        until(&format!("the feed to be {state}"), is_it).await;
+    }
+
+    /// Returns the number of files that the process has open, connections included.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// The memory that the process has now (`VmRSS`), in KiB.
+    /// Returns the resident memory of the process (`VmRSS`), in KiB.
     pub fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// The processor time that the process has used.
+    /// Returns the processor time that the process has used.
     pub fn processor_time(&self) -> Duration {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        // One may end while they are counted.
+        // A thread may end while they are counted.
         let used = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")).ok());
         used.map(|used| Duration::from_nanos(used.split_whitespace().next().unwrap().parse().unwrap())).sum()
     }
 
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         super::signal(&self.child, signal);
     }
@@ -167,7 +191,7 @@ impl Drop for Replica {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let log = self.log.lock().unwrap();
-            let shown = log.iter().rev().take(60).rev().map(ToString::to_string).collect::<Vec<_>>();
+            let shown = &log[log.len().saturating_sub(SHOWN_LINES)..];
             eprintln!("--- the last lines of {}\n{}", self.address, shown.join("\n"));
         }
     }

@@ -1,4 +1,4 @@
-//! A terminal of a test's own: a pseudo-terminal, and what would be seen on it.
+//! A pseudo-terminal, and an emulator that knows what a person would see on it.
 
 use super::until;
 use rustix::fs::{Mode, OFlags, open};
@@ -14,34 +14,36 @@ use std::sync::{Arc, Mutex};
 use tokio::process::{Child, Command};
 use vt100::Parser;
 
+/// A program on a terminal.
 pub struct Terminal {
     screen: Arc<Mutex<Parser>>,
-    /// Everything that was ever written to it.
+    /// Everything that the program has written.
     written: Arc<Mutex<Vec<u8>>>,
-    ours: OwnedFd,
+    master: OwnedFd,
     child: Child,
 }
 
+/// Lines of the terminal.
 const HEIGHT: u16 = 24;
 
 impl Terminal {
     /// Runs a program on a terminal of this width.
     pub fn run(mut command: Command, width: u16) -> Terminal {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap();
-        let theirs = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-        tcsetwinsize(&ours, size(width)).unwrap();
-        let copy = || Stdio::from(theirs.try_clone().unwrap());
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap();
+        let slave = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        tcsetwinsize(&master, size(width)).unwrap();
+        let copy = || Stdio::from(slave.try_clone().unwrap());
         command.stdin(copy()).stdout(copy());
-        command.stderr(Stdio::from(theirs)).kill_on_drop(true);
+        command.stderr(Stdio::from(slave)).kill_on_drop(true);
         let child = command.spawn().unwrap();
-        // Its copies of the other side are closed with it, so that the end can be seen here.
+        // The command holds copies of the slave side. They are closed so that reading ends when the program does.
         drop(command);
         let screen = Arc::new(Mutex::new(Parser::new(cells(HEIGHT), cells(width), 0)));
         let written: Arc<Mutex<Vec<u8>>> = Arc::default();
-        let (drawn, kept, mut from) = (screen.clone(), written.clone(), File::from(ours.try_clone().unwrap()));
+        let (drawn, kept, mut from) = (screen.clone(), written.clone(), File::from(master.try_clone().unwrap()));
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(len @ 1..) = from.read(&mut buffer) {
@@ -49,23 +51,25 @@ impl Terminal {
                 drawn.lock().unwrap().process(&buffer[..len]);
             }
         });
-        Terminal { screen, written, ours, child }
+        Terminal { screen, written, master, child }
     }
 
-    /// What is to be seen.
+    /// Returns the text on the screen.
     pub fn screen(&self) -> String {
         self.screen.lock().unwrap().screen().contents()
     }
 
+    /// Returns everything that the program has written.
     pub fn written(&self) -> String {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
+    /// Returns whether the cursor is visible.
     pub fn shows_cursor(&self) -> bool {
         !self.screen.lock().unwrap().screen().hide_cursor()
     }
 
-    /// Waits until the screen is as it should be; `what` says how that is.
+    /// Waits until the screen shows `what`, for which `is` is true. Returns the screen.
     pub async fn shows(&self, what: &str, is: impl Fn(&str) -> bool) -> String {
         let mut screen = String::new();
         until(&format!("{what} on the screen"), async || {
@@ -76,27 +80,29 @@ impl Terminal {
         screen
     }
 
-    /// Makes the terminal wider or narrower, as somebody would with the mouse.
+    /// Changes the width of the terminal.
     pub fn resize(&self, width: u16) {
-        tcsetwinsize(&self.ours, size(width)).unwrap();
+        tcsetwinsize(&self.master, size(width)).unwrap();
         self.screen.lock().unwrap().screen_mut().set_size(cells(HEIGHT), cells(width));
         self.signal(Signal::WINCH);
     }
 
-    /// Presses a key, or several.
+    /// Presses keys.
     pub fn press(&self, keys: &[u8]) {
-        rustix::io::write(&self.ours, keys).unwrap();
+        rustix::io::write(&self.master, keys).unwrap();
     }
 
-    /// What another program writes on it.
-    pub fn another_writes(&self, text: &str) {
+    /// Writes to the terminal as another program does.
+    pub fn write_as_another(&self, text: &str) {
         self.screen.lock().unwrap().process(text.as_bytes());
     }
 
+    /// Sends a signal to the program.
     pub fn signal(&self, signal: Signal) {
         super::signal(&self.child, signal);
     }
 
+    /// Waits for the program to end.
     pub async fn exit(&mut self) -> ExitStatus {
         super::soon("the program to end", self.child.wait()).await.unwrap()
     }
@@ -107,7 +113,7 @@ fn size(width: u16) -> Winsize {
 }
 
 fn cells(count: u16) -> NonZero<u16> {
-    NonZero::new(count).expect("a terminal has some")
+    NonZero::new(count).expect("a terminal has lines and columns")
 }
 
 impl Drop for Terminal {

@@ -2,8 +2,8 @@
 
 use super::{MS, TRANSPORTS, next, tick};
 use crate::support::exchange::{Exchange, Mode};
-use crate::support::foreign_server::{Server, say, tick as a_tick};
-use crate::support::redis::free_port;
+use crate::support::foreign_server::{Answer, Server, tick as a_tick};
+use crate::support::ports::free_port;
 use crate::support::{embedded, entries, soon, until};
 use btcfeed::client::{Client, GapReason, Start, Update};
 use btcfeed::feed::FeedState;
@@ -17,7 +17,7 @@ async fn connected_tells_how_the_feed_is() {
     let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "4s"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
     for health in [None, Some(FeedState::Stale)] {
         if health.is_some() {
-            until("a price", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+            replica.priced().await;
             exchange.set_all(&Mode::Status(500, None));
             let is_stale = async || replica.history().await.last().unwrap()["state"] == "stale";
             until("the feed to be stale", is_stale).await;
@@ -79,7 +79,7 @@ async fn a_client_that_is_known_by_its_name_goes_on_where_it_was() {
 async fn streams_are_spread_over_all_addresses_and_go_on_at_the_next_one() {
     let mut servers = Vec::new();
     for _ in 0..3 {
-        servers.push(Server::start(vec![say(&[&a_tick(20, 10)], None)]).await);
+        servers.push(Server::start(vec![Answer::messages(&[&a_tick(20, 10)], None)]).await);
     }
     let dead = format!("127.0.0.1:{}", free_port());
     let client = |dead: &[&str]| {
@@ -87,7 +87,7 @@ async fn streams_are_spread_over_all_addresses_and_go_on_at_the_next_one() {
         let client = servers[1..].iter().fold(client, |client, server| client.also_at(&server.address.to_string()));
         dead.iter().fold(client, |client, dead| client.also_at(dead)).build().unwrap()
     };
-    let asked = || servers.iter().map(|server| server.asked().len()).collect::<Vec<_>>();
+    let asked = || servers.iter().map(|server| server.requests().len()).collect::<Vec<_>>();
     let all = client(&[]);
     let mut streams: Vec<_> = (0..6).map(|_| all.subscribe()).collect();
     for stream in &mut streams {

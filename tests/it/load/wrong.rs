@@ -3,8 +3,8 @@
 use super::{Load, command, with_history};
 use crate::support::embedded;
 use crate::support::exchange::Exchange;
-use crate::support::foreign_server::{Answer, Server, say, tick};
-use crate::support::redis::free_port;
+use crate::support::foreign_server::{Answer, Server, tick};
+use crate::support::ports::free_port;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -34,7 +34,7 @@ async fn a_server_that_loses_or_doubles_an_update_is_found_out() {
         (explained("history_lost", 30), 1, 2, 0, json!({"history_lost": 2})),
     ] {
         let [then, last] = &then;
-        let (ended, result) = found(vec![say(&[&tick(10, 5), SYNCED, then, last], None)]).await;
+        let (ended, result) = found(vec![Answer::messages(&[&tick(10, 5), SYNCED, then, last], None)]).await;
         assert_eq!(ended, Some(code), "{result}");
         assert_eq!((&result["lost"], &result["doubled"]), (&json!(losses), &json!(doubles)), "{result}");
         assert_eq!((&result["gaps"], &result["clients"]["at_newest"]), (&gaps, &json!(2)));
@@ -44,14 +44,14 @@ async fn a_server_that_loses_or_doubles_an_update_is_found_out() {
 #[tokio::test]
 async fn a_client_that_is_left_behind_is_found_out() {
     let (all, some) = ([&*tick(10, 5), SYNCED, &tick(20, 10)], [&*tick(10, 5), SYNCED]);
-    let (code, result) = found(vec![say(&all, None), say(&some, None)]).await;
+    let (code, result) = found(vec![Answer::messages(&all, None), Answer::messages(&some, None)]).await;
     assert_eq!((code, &result["lost"]), (Some(1), &json!(0)), "{result}");
     assert_eq!((&result["newest"], &result["clients"]["at_newest"]), (&json!(20), &json!(1)));
 }
 
 #[tokio::test]
 async fn that_nothing_came_and_nothing_was_measured_is_said() {
-    let answers = vec![say(&[&tick(10, 5), SYNCED], None)];
+    let answers = vec![Answer::messages(&[&tick(10, 5), SYNCED], None)];
     let (code, result) = found(answers.clone()).await;
     assert_eq!((code, &result["entries"], &result["age_ms"]), (Some(0), &json!(0), &Value::Null), "{result}");
     assert_eq!(result["updates_per_second"], 0.0);

@@ -2,7 +2,7 @@
 
 use super::{Watch, command, ended, lines, with_history};
 use crate::support::exchange::Exchange;
-use crate::support::foreign_server::{Answer, Server, say, tick};
+use crate::support::foreign_server::{Answer, Server, tick};
 use crate::support::terminal::Terminal;
 use crate::support::{INTERVAL, signal, until};
 use rustix::io::ioctl_fionread;
@@ -12,7 +12,7 @@ use std::process::Stdio;
 /// More ticks than a pipe holds.
 async fn endless() -> Server {
     let messages = (1..4000).map(|id| tick(id * 10, id * 10 - 10)).collect();
-    Server::start(vec![Answer::Say(messages, None)]).await
+    Server::start(vec![Answer::WebSocket(messages, None)]).await
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_reader_that_takes_nothing_does_not_keep_it_from_stopping() {
 async fn news_that_nobody_takes_do_not_keep_it_from_stopping() {
     let gap = |id: u64| format!(r#"{{"type":"gap","after":0,"before":{id},"reason":"{}"}}"#, "long ".repeat(99));
     let messages = (1..4000).flat_map(|id| [gap(id), tick(id, id - 1)]).collect();
-    let server = Server::start(vec![Answer::Say(messages, None)]).await;
+    let server = Server::start(vec![Answer::WebSocket(messages, None)]).await;
     let mut command = command(&[&server.address.to_string()]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let pipe = child.stderr.take().unwrap();
@@ -68,7 +68,7 @@ async fn only_ticks_that_have_a_line_count() {
     let without =
         |id: u64| format!(r#"{{"type":"tick","id":{id},"prev":{},"prices":{{"EUR":2}},"sources":{{}}}}"#, id - 10);
     let messages = [tick(20, 10), without(30), without(40), tick(50, 40), tick(60, 50)];
-    let server = Server::start(vec![say(&messages.each_ref().map(String::as_str), None)]).await;
+    let server = Server::start(vec![Answer::messages(&messages.each_ref().map(String::as_str), None)]).await;
     let address = server.address.to_string();
     let watch = Watch::start(&[&address, "--count", "2", "--currency", "USD"]);
     let (code, lines, _) = watch.end().await;
@@ -109,7 +109,7 @@ async fn between_two_drawings_the_terminal_is_in_order_whatever_stops_it() {
     })
     .await;
     // What a shell does.
-    terminal.another_writes("\r\n[1]+  Stopped\r\n$ fg\r\nbtcfeed watch\r\n");
+    terminal.write_as_another("\r\n[1]+  Stopped\r\n$ fg\r\nbtcfeed watch\r\n");
     let before = terminal.written().len();
     terminal.signal(Signal::CONT);
     until("it to go on", async || terminal.written().len() > before + 1000).await;
