@@ -1,5 +1,5 @@
-//! The server: binds the ports, routes requests and runs the parts that serve them. Only here [`api`](crate::api),
-//! [`site`](crate::site) and [`net`](crate::net) meet.
+//! The server: binds the ports, routes requests and runs the parts that serve them. Only here `api`,
+//! `site` and `net` meet.
 
 use crate::api::candle_cache::CandleCache;
 pub use crate::api::cors::Cors;

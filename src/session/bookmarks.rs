@@ -155,7 +155,7 @@ impl Bookmarks {
         Bookmark { client: client.clone(), position, due: self.due.clone() }
     }
 
-    /// Closes a bookmark, and waits until it is written, for at most [`WRITE_DEADLINE`].
+    /// Closes a bookmark, and waits until it is written, for at most `WRITE_DEADLINE`.
     pub async fn close(&self, bookmark: Bookmark) {
         let (client, position) = (bookmark.client.clone(), bookmark.position.clone());
         let mut writes = self.writes.subscribe();
