@@ -1,9 +1,9 @@
-//! Length-prefixed messages of gRPC (gRPC over HTTP2, "Length-Prefixed-Message"): a byte that says that the message is not
-//! compressed, its length in four bytes, and the message.
+//! Length-prefixed messages of gRPC (gRPC over HTTP2, "Length-Prefixed-Message"): a byte for compression (0, for none), the
+//! length in four bytes, and the message.
 
 use bytes::{Buf, Bytes};
 
-/// Writes `message` behind its prefix.
+/// Writes `message` after its prefix.
 pub(crate) fn write_message(message: &[u8], to: &mut Vec<u8>) {
     to.push(0);
     to.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use std::fmt::Display;
 
-/// Writes an event. Without a name it is a plain message, which `onmessage` handlers receive. `id` is what the client sends
-/// back as `Last-Event-ID`. `data` must not contain line breaks.
+/// Writes an event. An event without a name is received by `onmessage` handlers. The client sends `id` back as
+/// `Last-Event-ID`. `data` must not contain line breaks.
 pub(crate) fn write_event(name: Option<&str>, id: Option<impl Display>, data: &str, to: &mut Vec<u8>) {
     if let Some(name) = name {
         to.extend_from_slice(format!("event: {name}\n").as_bytes());
@@ -17,12 +17,12 @@ pub(crate) fn write_event(name: Option<&str>, id: Option<impl Display>, data: &s
     to.extend_from_slice(b"\n\n");
 }
 
-/// Returns the field that tells the client when to reconnect.
+/// Returns the field that sets the client's reconnection time.
 pub(crate) fn retry(ms: u32) -> Bytes {
     Bytes::from(format!("retry: {ms}\n\n"))
 }
 
-/// Returns a comment, which shows that the stream is still there.
+/// Returns a comment, which keeps an idle stream open.
 pub(crate) fn heartbeat() -> Bytes {
     Bytes::from_static(b": still here\n\n")
 }

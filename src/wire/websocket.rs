@@ -1,9 +1,8 @@
-//! What a client sends over a WebSocket (RFC 6455 §5), read as it comes in, however it is cut up.
+//! WebSocket frames (RFC 6455 §5): a decoder for the frames of a client, and writers for those of the server.
 //!
-//! Clients have nothing to tell this server, so messages are checked and dropped: nothing is kept of them. Only control
-//! frames have a meaning. `oracle.rs` holds all of it against tungstenite, in tests and in a fuzz target.
-//!
-//! It also makes the frames that a server sends, and finds their ends.
+//! The decoder reads a byte stream in pieces of any size. Data from a client has no meaning to this server, so messages are
+//! checked and dropped. Only control frames are passed on. Tests and a fuzz target compare the decoder with tungstenite
+//! (`oracle.rs`).
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
@@ -12,27 +11,27 @@ mod tests;
 
 use bytes::Bytes;
 
-/// The longest frame, and the longest message, that is read.
+/// Longest message, and longest frame, of a client.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4096;
-/// The longest payload of a control frame (§5.5).
+/// Longest payload of a control frame (§5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 /// Bytes that are unmasked at a time.
-const PIECE: usize = 256;
-/// The most bytes of a character that can be here without its end.
-const PARTIAL: usize = 3;
+const CHUNK_BYTES: usize = 256;
+/// Most bytes of an incomplete UTF-8 character.
+const MAX_PARTIAL_BYTES: usize = 3;
 
-/// Something that a client said.
+/// Control frame of a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Incoming {
-    /// It wants this payload back.
+    /// A ping with this payload, which the pong repeats.
     Ping(Vec<u8>),
-    /// It answers a ping.
+    /// A pong.
     Pong,
-    /// It closes, with this code if it gave one.
+    /// A close, with its code if it has one.
     Close(Option<u16>),
 }
 
-/// Something that a client must not do, and the close code that says so (§7.4.1).
+/// Violation of the protocol by a client, with its close code (§7.4.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub code: u16,
@@ -42,28 +41,28 @@ pub(crate) struct Violation {
 const fn protocol(reason: &'static str) -> Violation {
     Violation { code: 1002, reason }
 }
-pub(crate) const NOT_UTF8: Violation = Violation { code: 1007, reason: "text that is not UTF-8" };
-pub(crate) const TOO_BIG: Violation = Violation { code: 1009, reason: "a message is longer than 4096 bytes" };
-const BAD_LENGTH: Violation = protocol("a length with its highest bit set");
-const LONG_CONTROL: Violation = protocol("a control frame longer than 125 bytes");
-const BAD_CLOSE_CODE: Violation = protocol("a close code that must not be sent");
+pub(crate) const NOT_UTF8: Violation = Violation { code: 1007, reason: "text is not UTF-8" };
+pub(crate) const TOO_BIG: Violation = Violation { code: 1009, reason: "message longer than 4096 bytes" };
+const BAD_LENGTH: Violation = protocol("length with its highest bit set");
+const LONG_CONTROL: Violation = protocol("control frame longer than 125 bytes");
+const BAD_CLOSE_CODE: Violation = protocol("close code that must not be sent");
 
-/// Reads frames out of pieces of a byte stream. Between two messages, where nearly all connections are nearly always, it
-/// owns nothing.
+/// Decoder of a client's frames. Between two messages it owns no memory, and nearly all connections are between two messages
+/// nearly all of the time.
 #[derive(Debug, Default)]
-pub(crate) struct Decoder(Option<Box<Begun>>);
+pub(crate) struct Decoder(Option<Box<Partial>>);
 
-/// What has begun to come in.
+/// Input that is not complete yet.
 #[derive(Debug, Default)]
-struct Begun {
-    /// The header as far as it has come: at most 2 + 8 + 4 bytes.
+struct Partial {
+    /// The bytes of the header that have arrived: at most 2 + 8 + 4.
     header: [u8; 14],
     header_len: usize,
-    /// The frame whose payload is coming in.
+    /// The frame whose payload is arriving.
     frame: Option<Frame>,
-    /// The message that fragments are coming in for.
+    /// The message whose fragments are arriving.
     message: Option<Message>,
-    /// The payload of the control frame that is coming in.
+    /// The payload of the control frame that is arriving.
     control: Vec<u8>,
 }
 
@@ -72,7 +71,7 @@ struct Frame {
     fin: bool,
     opcode: u8,
     mask: [u8; 4],
-    /// How much of the payload has come.
+    /// Bytes of the payload that have arrived.
     at: usize,
     len: usize,
 }
@@ -81,50 +80,50 @@ struct Frame {
 struct Message {
     len: usize,
     text: bool,
-    /// The beginning of a character whose end has not come yet.
-    partial: [u8; PARTIAL],
+    /// The first bytes of a character whose end has not arrived.
+    partial: [u8; MAX_PARTIAL_BYTES],
     partial_len: usize,
 }
 
 impl Decoder {
-    /// Reads `input` and hands what it says to `say`.
+    /// Decodes `input`, and calls `emit` for each control frame.
     ///
     /// # Errors
-    /// At the first violation; nothing more is to be read then.
-    pub(crate) fn read(&mut self, input: &[u8], say: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
-        let mut begun = self.0.take().map_or_else(Begun::default, |begun| *begun);
-        begun.read(input, say)?;
-        if begun.header_len > 0 || begun.frame.is_some() || begun.message.is_some() {
-            self.0 = Some(Box::new(begun));
+    /// At the first violation. Do not call it again after that.
+    pub(crate) fn read(&mut self, input: &[u8], emit: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
+        let mut partial = self.0.take().map_or_else(Partial::default, |partial| *partial);
+        partial.read(input, emit)?;
+        if partial.header_len > 0 || partial.frame.is_some() || partial.message.is_some() {
+            self.0 = Some(Box::new(partial));
         }
         Ok(())
     }
 }
 
-impl Begun {
-    fn read(&mut self, mut input: &[u8], say: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
+impl Partial {
+    fn read(&mut self, mut input: &[u8], emit: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
         loop {
             if let Some(mut frame) = self.frame {
                 let (payload, rest) = input.split_at(input.len().min(frame.len - frame.at));
-                self.payload(&mut frame, payload)?;
+                self.read_payload(&mut frame, payload)?;
                 input = rest;
                 if frame.at < frame.len {
                     self.frame = Some(frame);
                     return Ok(());
                 }
                 self.frame = None;
-                self.end(frame, say)?;
+                self.end_frame(frame, emit)?;
             }
             let Some((first, rest)) = input.split_first() else { return Ok(()) };
             input = rest;
             self.header[self.header_len] = *first;
             self.header_len += 1;
-            self.frame = self.frame_of_header()?;
+            self.frame = self.parse_header()?;
         }
     }
 
-    /// The frame that the header announces, once all of it is here.
-    fn frame_of_header(&mut self) -> Result<Option<Frame>, Violation> {
+    /// Returns the frame that the header announces, or `None` if the header is not complete.
+    fn parse_header(&mut self) -> Result<Option<Frame>, Violation> {
         let [first, second, rest @ ..] = &self.header[..self.header_len] else { return Ok(None) };
         let (short, masked) = (second & 0x7f, second & 0x80 != 0);
         let length_bytes = match short {
@@ -136,7 +135,7 @@ impl Begun {
             return Ok(None);
         }
         let (length, mask) = rest.split_at(length_bytes);
-        // A length in more bytes than it needs is read like any other: the rule of §5.2 is for who writes one.
+        // A length in more bytes than necessary is accepted: the rule of §5.2 is for senders.
         let length = match length {
             [] => u64::from(short),
             bytes => bytes.iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
@@ -158,52 +157,53 @@ impl Begun {
         Ok(Some(frame))
     }
 
-    /// The length of a frame that may come. Where a header breaks several rules, the order is tungstenite's.
+    /// Checks a header, and returns the length of the payload. If several rules are broken, the first one in tungstenite's
+    /// order is reported.
     fn check(&self, first: u8, masked: bool, length: u64) -> Result<usize, Violation> {
         let (fin, opcode, control) = (first & 0x80 != 0, first & 0x0f, first & 0x08 != 0);
         let len = usize::try_from(length).unwrap_or(usize::MAX);
         match opcode {
-            3..=7 | 11.. => Err(protocol("an unknown opcode")),
+            3..=7 | 11.. => Err(protocol("unknown opcode")),
             _ if length >> 63 == 1 => Err(BAD_LENGTH),
             _ if control && len > MAX_CONTROL_BYTES => Err(LONG_CONTROL),
             _ if len > MAX_MESSAGE_BYTES => Err(TOO_BIG),
-            _ if !masked => Err(protocol("a frame that is not masked")),
-            _ if first & 0x70 != 0 => Err(protocol("reserved bits without an extension")),
-            _ if control && !fin => Err(protocol("a control frame in fragments")),
+            _ if !masked => Err(protocol("frame is not masked")),
+            _ if first & 0x70 != 0 => Err(protocol("reserved bits set without an extension")),
+            _ if control && !fin => Err(protocol("fragmented control frame")),
             _ if control => Ok(len),
             _ => match (opcode, &self.message) {
-                (0, None) => Err(protocol("a continuation of nothing")),
-                (1 | 2, Some(_)) => Err(protocol("a new message inside another")),
+                (0, None) => Err(protocol("continuation frame without a message")),
+                (1 | 2, Some(_)) => Err(protocol("new message before the end of the last one")),
                 (_, Some(message)) if message.len + len > MAX_MESSAGE_BYTES => Err(TOO_BIG),
                 _ => Ok(len),
             },
         }
     }
 
-    fn payload(&mut self, frame: &mut Frame, payload: &[u8]) -> Result<(), Violation> {
-        let mut clear = [0; PIECE];
-        for piece in payload.chunks(PIECE) {
-            for (offset, (clear, masked)) in clear.iter_mut().zip(piece).enumerate() {
-                *clear = masked ^ frame.mask[(frame.at + offset) % 4];
+    fn read_payload(&mut self, frame: &mut Frame, payload: &[u8]) -> Result<(), Violation> {
+        let mut unmasked = [0; CHUNK_BYTES];
+        for chunk in payload.chunks(CHUNK_BYTES) {
+            for (offset, (unmasked, masked)) in unmasked.iter_mut().zip(chunk).enumerate() {
+                *unmasked = masked ^ frame.mask[(frame.at + offset) % 4];
             }
-            frame.at += piece.len();
-            let clear = &clear[..piece.len()];
+            frame.at += chunk.len();
+            let unmasked = &unmasked[..chunk.len()];
             match &mut self.message {
-                _ if frame.opcode >= 8 => self.control.extend_from_slice(clear),
-                Some(message) if message.text => message.check_text(clear)?,
+                _ if frame.opcode >= 8 => self.control.extend_from_slice(unmasked),
+                Some(message) if message.text => message.check_text(unmasked)?,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    fn end(&mut self, frame: Frame, say: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
+    fn end_frame(&mut self, frame: Frame, emit: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
         match frame.opcode {
-            8 => say(Incoming::Close(close_code(&std::mem::take(&mut self.control))?)),
-            9 => say(Incoming::Ping(std::mem::take(&mut self.control))),
+            8 => emit(Incoming::Close(close_code(&std::mem::take(&mut self.control))?)),
+            9 => emit(Incoming::Ping(std::mem::take(&mut self.control))),
             10 => {
                 self.control = Vec::new();
-                say(Incoming::Pong);
+                emit(Incoming::Pong);
             }
             _ if frame.fin && self.message.take().is_some_and(|message| message.partial_len > 0) => {
                 return Err(NOT_UTF8);
@@ -215,12 +215,12 @@ impl Begun {
 }
 
 impl Message {
-    /// Checks what comes next of a text: at most [`PIECE`] bytes.
-    fn check_text(&mut self, piece: &[u8]) -> Result<(), Violation> {
-        let mut text = [0; PARTIAL + PIECE];
-        let (begun, len) = (self.partial_len, self.partial_len + piece.len());
-        text[..begun].copy_from_slice(&self.partial[..begun]);
-        text[begun..len].copy_from_slice(piece);
+    /// Checks that the next bytes of a text, at most [`CHUNK_BYTES`], are UTF-8.
+    fn check_text(&mut self, chunk: &[u8]) -> Result<(), Violation> {
+        let mut text = [0; MAX_PARTIAL_BYTES + CHUNK_BYTES];
+        let (begin, len) = (self.partial_len, self.partial_len + chunk.len());
+        text[..begin].copy_from_slice(&self.partial[..begin]);
+        text[begin..len].copy_from_slice(chunk);
         let partial = match std::str::from_utf8(&text[..len]) {
             Ok(_) => &[],
             Err(error) if error.error_len().is_none() => &text[error.valid_up_to()..len],
@@ -232,10 +232,11 @@ impl Message {
     }
 }
 
-/// The code of a close frame (§5.5.1), if it is one that may be sent (§7.4, and IANA's registry for 1012 to 1014).
+/// Returns the code of a close frame (§5.5.1). Rejects codes that must not be sent (§7.4, and IANA's registry for 1012 to
+/// 1014).
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk() else {
-        return if payload.is_empty() { Ok(None) } else { Err(protocol("a close code of one byte")) };
+        return if payload.is_empty() { Ok(None) } else { Err(protocol("close code of one byte")) };
     };
     match u16::from_be_bytes(*code) {
         _ if std::str::from_utf8(reason).is_err() => Err(NOT_UTF8),
@@ -260,7 +261,7 @@ pub(crate) fn write_text_header(length: usize, to: &mut Vec<u8>) {
     }
 }
 
-/// A frame that a server sends to control the connection: unmasked and whole.
+/// Returns an unmasked, unfragmented control frame.
 fn control_frame(opcode: u8, payload: &[&[u8]]) -> Bytes {
     let len: usize = payload.iter().map(|part| part.len()).sum();
     let len = u8::try_from(len.min(MAX_CONTROL_BYTES)).unwrap_or(0);
@@ -269,24 +270,24 @@ fn control_frame(opcode: u8, payload: &[&[u8]]) -> Bytes {
     bytes.take(2 + usize::from(len)).copied().collect()
 }
 
-/// A close frame with a code and a reason, or as many of its characters as there is room for.
+/// Returns a close frame with a code and a reason. A reason that is too long is truncated.
 pub(crate) fn close(code: u16, reason: &str) -> Bytes {
     let ends = reason.char_indices().map(|(at, character)| at + character.len_utf8());
     let room = ends.take_while(|end| *end <= MAX_CONTROL_BYTES - 2).last().unwrap_or(0);
     control_frame(8, &[&code.to_be_bytes(), &reason.as_bytes()[..room]])
 }
 
-/// The answer to a client's close frame: the same code, or none where it gave none.
+/// Returns the reply to a client's close frame, with the same code or without one.
 pub(crate) fn close_reply(code: Option<u16>) -> Bytes {
     code.map_or_else(|| control_frame(8, &[]), |code| close(code, ""))
 }
 
-/// A ping without a payload.
+/// Returns a ping without a payload.
 pub(crate) fn ping() -> Bytes {
     control_frame(9, &[])
 }
 
-/// The answer to a ping.
+/// Returns the answer to a ping with this payload.
 pub(crate) fn pong(payload: &[u8]) -> Bytes {
     control_frame(10, &[payload])
 }
@@ -300,7 +301,7 @@ pub(crate) fn message_end(frames: &[u8], sent: usize) -> usize {
     end
 }
 
-/// What was framed: the payloads of whole frames, as servers send them.
+/// Returns the payloads of whole, unmasked frames.
 pub(crate) fn payloads(mut frames: Bytes) -> impl Iterator<Item = Bytes> {
     std::iter::from_fn(move || {
         let (header, whole) = (!frames.is_empty()).then(|| lengths(&frames))?;
@@ -308,7 +309,7 @@ pub(crate) fn payloads(mut frames: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// How long the header is of the frame that `frames` begin with, and how long all of it, as servers send it: not masked.
+/// Returns the length of the header, and of the whole frame, of the first frame in `frames`, which is not masked.
 fn lengths(frames: &[u8]) -> (usize, usize) {
     let number = |at: usize, bytes: usize| {
         let digits = frames.get(at..at + bytes).unwrap_or_default();

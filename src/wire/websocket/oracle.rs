@@ -1,7 +1,7 @@
-//! What tungstenite makes of the bytes that a client sends, held against what we make of them.
+//! Oracle for the decoder: reads the bytes of a client with tungstenite too, and compares the results.
 //!
-//! Both must hear the same, answer the same, and refuse the same for the same reason. Where tungstenite does something else
-//! than we do, [`agree`] says what and why, and lets nothing else pass.
+//! Both must decode the same control frames, send the same answers, and reject the same input for the same reason.
+//! [`agree`] lists all accepted differences with their reasons.
 
 use super::{BAD_CLOSE_CODE, BAD_LENGTH, Decoder, Incoming, LONG_CONTROL, MAX_MESSAGE_BYTES, Violation};
 use std::io::{self, Read, Write};
@@ -9,47 +9,47 @@ use tokio_tungstenite::tungstenite::error::CapacityError::MessageTooLong;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSocket, WebSocketConfig};
 
-/// How what a client sends ends.
+/// End of a client's byte stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End<C, V> {
-    /// There may be more.
+    /// No end: more input may follow.
     Open,
-    /// With a close frame; what comes after one does not count (§5.5.1).
+    /// A close frame. Input after it is ignored (§5.5.1).
     Closed(C),
-    /// With something that a client must not send.
-    Refused(V),
+    /// A violation of the protocol.
+    Rejected(V),
 }
 
-/// What we hear before the end, and the end.
+/// Result of our decoder: the control frames before the end, and the end.
 pub(super) type Ours = (Vec<Incoming>, End<Option<u16>, Violation>);
 
-/// What tungstenite hears before the end, and the end; and the bytes that it answers.
+/// Result of tungstenite: the control frames before the end, the end, and the bytes that it answers.
 struct Theirs {
-    heard: Vec<Incoming>,
+    incoming: Vec<Incoming>,
     end: End<Option<CloseFrame>, Error>,
     answers: Vec<u8>,
 }
 
-/// Reads `stream` in pieces of these lengths, over and over; in one piece if there are none.
+/// Decodes `stream` in pieces of these lengths, repeated, or in one piece if there are no lengths.
 pub(super) fn read(stream: &[u8], pieces: &[u8]) -> Ours {
-    let (mut decoder, mut heard, mut rest) = (Decoder::default(), Vec::new(), stream);
+    let (mut decoder, mut incoming, mut rest) = (Decoder::default(), Vec::new(), stream);
     let mut lengths = pieces.iter().map(|length| usize::from(*length).max(1)).cycle();
-    let mut read = Ok(());
-    while read.is_ok() && !rest.is_empty() {
-        let (piece, more) = rest.split_at(lengths.next().map_or(rest.len(), |length| length.min(rest.len())));
-        read = decoder.read(piece, &mut |incoming| heard.push(incoming));
-        rest = more;
+    let mut result = Ok(());
+    while result.is_ok() && !rest.is_empty() {
+        let (piece, after) = rest.split_at(lengths.next().map_or(rest.len(), |length| length.min(rest.len())));
+        result = decoder.read(piece, &mut |frame| incoming.push(frame));
+        rest = after;
     }
-    let closed = heard.iter().position(|incoming| matches!(incoming, Incoming::Close(_)));
-    let end = match (closed.and_then(|at| heard.drain(at..).next()), read) {
+    let closed = incoming.iter().position(|incoming| matches!(incoming, Incoming::Close(_)));
+    let end = match (closed.and_then(|at| incoming.drain(at..).next()), result) {
         (Some(Incoming::Close(code)), _) => End::Closed(code),
-        (_, Err(violation)) => End::Refused(violation),
+        (_, Err(violation)) => End::Rejected(violation),
         (_, Ok(())) => End::Open,
     };
-    (heard, end)
+    (incoming, end)
 }
 
-/// Bytes to read, and bytes that were written.
+/// Socket in memory.
 struct Memory<'a> {
     input: &'a [u8],
     written: Vec<u8>,
@@ -80,21 +80,21 @@ fn tungstenite(stream: &[u8]) -> Theirs {
         .write_buffer_size(0);
     let memory = Memory { input: stream, written: Vec::new() };
     let mut socket = WebSocket::from_raw_socket(memory, Role::Server, Some(config));
-    let mut heard = Vec::new();
+    let mut incoming = Vec::new();
     let end = loop {
         match socket.read() {
-            Ok(Message::Ping(payload)) => heard.push(Incoming::Ping(payload.into())),
-            Ok(Message::Pong(_)) => heard.push(Incoming::Pong),
+            Ok(Message::Ping(payload)) => incoming.push(Incoming::Ping(payload.into())),
+            Ok(Message::Pong(_)) => incoming.push(Incoming::Pong),
             Ok(Message::Close(close)) => break End::Closed(close),
             Ok(_) => {}
             Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break End::Open,
-            Err(error) => break End::Refused(error),
+            Err(error) => break End::Rejected(error),
         }
     };
-    Theirs { heard, end, answers: socket.into_inner().written }
+    Theirs { incoming, end, answers: socket.into_inner().written }
 }
 
-/// What tungstenite's client hears of what a server sends.
+/// Returns the messages that tungstenite's client reads from the bytes that a server sent.
 #[cfg(test)]
 pub(super) fn client(sent: &[u8]) -> Vec<Message> {
     let memory = Memory { input: sent, written: Vec::new() };
@@ -102,18 +102,18 @@ pub(super) fn client(sent: &[u8]) -> Vec<Message> {
     std::iter::from_fn(|| socket.read().ok()).collect()
 }
 
-/// Reads `stream` with both, ours in pieces of these lengths and in one.
+/// Decodes `stream` with both decoders, with ours in pieces of these lengths and in one piece.
 ///
 /// # Panics
-/// If they do not agree.
+/// If the results differ.
 pub(super) fn compare(stream: &[u8], pieces: &[u8]) {
     let ours = read(stream, pieces);
     assert_eq!(ours, read(stream, &[]), "in pieces of {pieces:?} bytes and in one");
-    // We refuse a frame as soon as it is wrong; tungstenite looks at it when all of it is here. So it gets the rest of it,
-    // of bytes that would be pongs if the frame were taken.
-    let rest: &[u8] = if matches!(ours.1, End::Refused(_)) { &[0x8a; MAX_MESSAGE_BYTES] } else { &[] };
+    // We reject a frame as early as possible, tungstenite when the frame is complete. So tungstenite gets more bytes to
+    // complete it. If it accepted the frame, it would read these bytes as pongs.
+    let rest: &[u8] = if matches!(ours.1, End::Rejected(_)) { &[0x8a; MAX_MESSAGE_BYTES] } else { &[] };
     let theirs = tungstenite(&[stream, rest].concat());
-    assert_eq!(ours.0, theirs.heard, "heard before {:?} and {:?}", ours.1, theirs.end);
+    assert_eq!(ours.0, theirs.incoming, "frames before {:?} and {:?}", ours.1, theirs.end);
     assert!(agree(&ours.1, &theirs.end), "ours: {:?}, theirs: {:?}", ours.1, theirs.end);
     let answers = ours.0.iter().filter_map(|incoming| match incoming {
         Incoming::Ping(payload) => Some(super::pong(payload)),
@@ -122,33 +122,33 @@ pub(super) fn compare(stream: &[u8], pieces: &[u8]) {
     assert_eq!(answers.collect::<Vec<_>>().concat(), theirs.answers);
 }
 
-/// Reads what a fuzzer made: four lengths of pieces, and a stream.
-pub(crate) fn fuzz(made: &[u8]) {
-    let (pieces, stream) = made.split_at(made.len().min(4));
+/// Runs the comparison on the input of a fuzzer: four lengths of pieces, then the stream.
+pub(crate) fn fuzz(input: &[u8]) {
+    let (pieces, stream) = input.split_at(input.len().min(4));
     compare(stream, pieces);
 }
 
-/// Whether both mean the same.
+/// Returns whether both ends mean the same.
 fn agree(ours: &End<Option<u16>, Violation>, theirs: &End<Option<CloseFrame>, Error>) -> bool {
     match (ours, theirs) {
         (End::Open, End::Open) => true,
-        // A close code that must not be sent is no error to tungstenite: it says that it heard this one, which it answers.
-        // Either way the client is told 1002. But it takes 1014 for such a code too, which IANA's registry has (§11.7).
-        (End::Refused(BAD_CLOSE_CODE) | End::Closed(Some(1014)), End::Closed(Some(close))) => {
+        // To tungstenite, a close code that must not be sent is not an error. It returns the close frame that it answers with
+        // instead, so the client gets 1002 in both cases. It also does this for 1014, which IANA's registry allows (§11.7).
+        (End::Rejected(BAD_CLOSE_CODE) | End::Closed(Some(1014)), End::Closed(Some(close))) => {
             u16::from(close.code) == 1002 && close.reason.as_str() == "Protocol violation"
         }
         (End::Closed(code), End::Closed(close)) => *code == close.as_ref().map(|close| close.code.into()),
-        // What is longer than a message may be is too big to tungstenite. But the highest bit of a length must be 0 (§5.2),
-        (End::Refused(BAD_LENGTH), End::Refused(Error::Capacity(MessageTooLong { size, .. }))) => {
+        // tungstenite reports any length above the limit as too big. We report a length whose highest bit is set (§5.2) and
+        // a control frame that is too long (§5.5) as violations of the protocol.
+        (End::Rejected(BAD_LENGTH), End::Rejected(Error::Capacity(MessageTooLong { size, .. }))) => {
             isize::try_from(*size).is_err()
         }
-        // and a control frame is not too big because it is longer than a message may be (§5.5).
-        (End::Refused(LONG_CONTROL), End::Refused(Error::Capacity(MessageTooLong { size, .. }))) => {
+        (End::Rejected(LONG_CONTROL), End::Rejected(Error::Capacity(MessageTooLong { size, .. }))) => {
             *size > MAX_MESSAGE_BYTES
         }
-        (End::Refused(violation), End::Refused(Error::Protocol(_))) => violation.code == 1002,
-        (End::Refused(violation), End::Refused(Error::Utf8(_))) => violation.code == 1007,
-        (End::Refused(violation), End::Refused(Error::Capacity(_))) => violation.code == 1009,
+        (End::Rejected(violation), End::Rejected(Error::Protocol(_))) => violation.code == 1002,
+        (End::Rejected(violation), End::Rejected(Error::Utf8(_))) => violation.code == 1007,
+        (End::Rejected(violation), End::Rejected(Error::Capacity(_))) => violation.code == 1009,
         _ => false,
     }
 }
