@@ -28,7 +28,7 @@ pub struct App {
     bookmarks: Arc<Bookmarks>,
     leader: Option<Leader>,
     server: Server,
-    /// Connections and sessions.
+    /// Connections and sessions, on threads of their own.
     clients: Tasks,
     /// Cancelled when no new clients are wanted, and when those that are here are to be let go.
     unready: CancellationToken,
@@ -51,7 +51,9 @@ impl App {
             }
             Role::Serve => None,
         };
-        let (clients, unready, drain) = (Tasks::default(), CancellationToken::new(), CancellationToken::new());
+        // Whatever clients ask for, the leader, the hub, the store and the operators' port run on time.
+        let clients = Tasks::isolated("clients").context("cannot start the threads for clients")?;
+        let (unready, drain) = (CancellationToken::new(), CancellationToken::new());
         let server = Server::bind(
             &config.server,
             hub.clone(),

@@ -1,6 +1,8 @@
 //! Shutdown: signals cancel a token, and all tasks are tracked, so that the process can wait for them before it exits.
 
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -11,26 +13,63 @@ use tracing::{error, info, warn};
 const INTERRUPTED: i32 = 130;
 
 /// Spawns tasks and waits for them to end. All tasks of the process are spawned here.
+///
+/// By default tasks run on the runtime that spawns them. Those of [`isolated`](Self::isolated) have threads of their own.
 #[derive(Clone, Debug, Default)]
-pub struct Tasks(TaskTracker);
+pub struct Tasks {
+    tracker: TaskTracker,
+    isolated: Option<Arc<Isolated>>,
+}
+
+/// A runtime that other tasks do not share. It ends with the last of its handles, without waiting.
+#[derive(Debug)]
+struct Isolated(Option<Runtime>);
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // A runtime that waits for its threads must not be dropped by a task.
+            runtime.shutdown_background();
+        }
+    }
+}
 
 impl Tasks {
+    /// Creates a runtime whose threads are called `name`: whatever its tasks do, tasks elsewhere run on time.
+    ///
+    /// # Errors
+    /// If the kernel has no more threads or descriptors.
+    pub fn isolated(name: &str) -> std::io::Result<Tasks> {
+        let runtime = Builder::new_multi_thread().thread_name(name).enable_all().build()?;
+        Ok(Tasks { tracker: TaskTracker::new(), isolated: Some(Arc::new(Isolated(Some(runtime)))) })
+    }
+
     /// Spawns a task, for which [`finish`](Self::finish) waits.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.0.spawn(task));
+        match self.handle() {
+            Some(handle) => drop(self.tracker.spawn_on(task, handle)),
+            None => drop(self.tracker.spawn(task)),
+        }
     }
 
     /// Runs `work` on a thread of its own, for which [`finish`](Self::finish) waits. The work may block.
     pub fn spawn_thread(&self, work: impl FnOnce() + Send + 'static) {
-        drop(self.0.spawn_blocking(work));
+        match self.handle() {
+            Some(handle) => drop(self.tracker.spawn_blocking_on(work, handle)),
+            None => drop(self.tracker.spawn_blocking(work)),
+        }
+    }
+
+    fn handle(&self) -> Option<&Handle> {
+        self.isolated.as_ref()?.0.as_ref().map(Runtime::handle)
     }
 
     /// Waits until all tasks have ended, for at most `deadline`. Returns true if they have.
     pub async fn finish(&self, deadline: Duration) -> bool {
-        self.0.close();
-        let finished = timeout(deadline, self.0.wait()).await.is_ok();
+        self.tracker.close();
+        let finished = timeout(deadline, self.tracker.wait()).await.is_ok();
         if !finished {
-            warn!(tasks = self.0.len(), "tasks did not end in time");
+            warn!(tasks = self.tracker.len(), "tasks did not end in time");
         }
         finished
     }
@@ -85,4 +124,32 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
         }
     }));
     Ok(stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::time::{Instant, sleep};
+
+    #[tokio::test]
+    async fn isolated_tasks_do_not_delay_others() {
+        let (tasks, stop) = (Tasks::isolated("test").unwrap(), Arc::new(AtomicBool::new(false)));
+        for _ in 0..8 {
+            let stop = stop.clone();
+            // Never yields, as a handler that has too much to do.
+            tasks.spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+        let begun = Instant::now();
+        for _ in 0..20 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        stop.store(true, Ordering::Relaxed);
+        assert!(tasks.finish(Duration::from_secs(10)).await);
+    }
 }
