@@ -14,6 +14,7 @@ pub mod ports;
 pub mod proxy;
 pub mod redis;
 pub mod replica;
+pub mod sdk;
 pub mod socket;
 pub mod terminal;
 

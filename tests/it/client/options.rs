@@ -1,9 +1,10 @@
-//! What a client asks for besides prices, and what it is told first.
+//! Options of a subscription: replay limit, client id, several addresses, local address.
 
-use super::{MS, TRANSPORTS, next, tick};
+use super::MS;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::foreign_server::{Answer, Server, tick as a_tick};
-use crate::support::ports::free_port;
+use crate::support::ports::free_address;
+use crate::support::sdk::{TRANSPORTS, next, tick};
 use crate::support::{embedded, entries, soon, until};
 use btcfeed::client::{Client, GapReason, Start, Update};
 use btcfeed::feed::FeedState;
@@ -12,15 +13,14 @@ use std::net::IpAddr;
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn connected_tells_how_the_feed_is() {
+async fn connected_has_the_state_of_the_feed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "4s"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
     for health in [None, Some(FeedState::Stale)] {
         if health.is_some() {
             replica.priced().await;
             exchange.set_all(&Mode::Status(500, None));
-            let is_stale = async || replica.history().await.last().unwrap()["state"] == "stale";
-            until("the feed to be stale", is_stale).await;
+            replica.state("stale").await;
         }
         for transport in TRANSPORTS {
             let mut updates = Client::builder(&replica.address).transport(transport).build().unwrap().subscribe();
@@ -31,7 +31,7 @@ async fn connected_tells_how_the_feed_is() {
 }
 
 #[tokio::test]
-async fn of_a_replay_come_only_the_newest_ticks_and_a_word_about_the_rest() {
+async fn limited_replay_has_newest_ticks_and_a_gap() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     entries(&mut replica.connect("format=full&since=0").await, 8).await;
@@ -49,13 +49,13 @@ async fn of_a_replay_come_only_the_newest_ticks_and_a_word_about_the_rest() {
                 other => panic!("{other:?}"),
             }
         }
-        // Some may have come meanwhile.
+        // New ticks may have come meanwhile.
         assert!(ticks[0] == gap.before && (2..20).contains(&ticks.len()), "{ticks:?} {gap:?}");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_is_known_by_its_name_goes_on_where_it_was() {
+async fn client_id_resumes_after_the_last_tick() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     for transport in TRANSPORTS {
@@ -67,44 +67,44 @@ async fn a_client_that_is_known_by_its_name_goes_on_where_it_was() {
         drop(updates);
         let ahead =
             async || replica.json(&format!("/v1/prices?after={last}")).await["prices"].as_array().unwrap().len();
-        until("the feed to be far ahead", async || ahead().await > 10).await;
+        until("ten more ticks", async || ahead().await > 10).await;
         let first = tick(&mut client.subscribe()).await.id;
-        // What was on its way when it went counts as sent.
+        // Ticks that were being sent when the client left count as sent.
         let between = replica.json(&format!("/v1/prices?after={last}&until={first}")).await;
         assert!((1..=10).contains(&between["prices"].as_array().unwrap().len()), "{transport:?}: {between}");
     }
 }
 
 #[tokio::test]
-async fn streams_are_spread_over_all_addresses_and_go_on_at_the_next_one() {
+async fn streams_rotate_through_all_addresses() {
     let mut servers = Vec::new();
     for _ in 0..3 {
         servers.push(Server::start(vec![Answer::messages(&[&a_tick(20, 10)], None)]).await);
     }
-    let dead = format!("127.0.0.1:{}", free_port());
+    let dead = free_address();
     let client = |dead: &[&str]| {
         let client = Client::builder(&servers[0].address.to_string()).retry(MS, 10 * MS);
         let client = servers[1..].iter().fold(client, |client, server| client.also_at(&server.address.to_string()));
         dead.iter().fold(client, |client, dead| client.also_at(dead)).build().unwrap()
     };
-    let asked = || servers.iter().map(|server| server.requests().len()).collect::<Vec<_>>();
+    let counts = || servers.iter().map(|server| server.requests().len()).collect::<Vec<_>>();
     let all = client(&[]);
     let mut streams: Vec<_> = (0..6).map(|_| all.subscribe()).collect();
     for stream in &mut streams {
         assert_eq!(soon("a tick", tick(stream)).await.id, TickId::from_ms(20));
     }
-    assert_eq!(asked(), [2, 2, 2]);
-    // Two of five begin where nobody is, and go on to the first.
+    assert_eq!(counts(), [2, 2, 2]);
+    // Two of five streams begin at an address without a server, and continue with the first one.
     let all = client(&[&dead, &dead]);
     let mut streams: Vec<_> = (0..5).map(|_| all.subscribe()).collect();
     for stream in &mut streams {
         soon("a tick", tick(stream)).await;
     }
-    assert_eq!(asked(), [5, 3, 3]);
+    assert_eq!(counts(), [5, 3, 3]);
 }
 
 #[tokio::test]
-async fn a_client_connects_from_the_address_that_it_is_told() {
+async fn client_connects_from_its_local_address() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let from: IpAddr = "127.0.0.9".parse().unwrap();
     for transport in TRANSPORTS {

@@ -1,0 +1,12 @@
+//! Tests that run for a minute or longer. `make soak` runs them.
+
+#![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
+#![allow(clippy::pedantic, reason = "plain code matters more in tests")]
+
+mod support;
+
+mod soak {
+    mod cuts;
+    mod quiet;
+}

@@ -1,0 +1,103 @@
+//! The SDK over a connection that breaks at random moments.
+
+use crate::support::embedded;
+use crate::support::exchange::Exchange;
+use crate::support::proxy::Proxy;
+use crate::support::replica::Replica;
+use crate::support::sdk::{TRANSPORTS, next};
+use btcfeed::client::{Client, Gap, GapReason, Start, Transport, Update};
+use btcfeed::tick::{Currency, TickId};
+use futures_util::future::join_all;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+const MS: Duration = Duration::from_millis(1);
+/// Time for which connections break.
+const BAD: Duration = Duration::from_secs(60);
+
+/// What a client received: each entry with its contents, and the gaps.
+#[derive(Debug, Default, PartialEq)]
+struct Received {
+    entries: Vec<(TickId, String)>,
+    gaps: Vec<Gap>,
+}
+
+impl Received {
+    fn push(&mut self, update: Update) {
+        match update {
+            Update::Tick(tick) => self.entries.push((tick.id, format!("{:?} {:?}", tick.prices, tick.sources))),
+            Update::Status(status) => self.entries.push((status.id, format!("{:?} {}", status.state, status.reason))),
+            // On a busy machine an exchange may have answered too late.
+            Update::Gap(gap) if gap.reason == GapReason::SourceOutage => self.gaps.push(gap),
+            Update::Connected(_) | Update::Disconnected { .. } | Update::Synced { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn client_gets_each_update_once_over_bad_links() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "100ms")]).await;
+    join_all(TRANSPORTS.map(|transport| read_over_a_bad_link(&replica, transport))).await;
+}
+
+/// Breaks connections at random moments until `over`.
+async fn break_connections(proxy: &Proxy, over: Instant) {
+    while Instant::now() < over {
+        sleep(fastrand::u32(0..700) * MS).await;
+        match fastrand::u32(0..10) {
+            0..4 => {
+                proxy.cut();
+                sleep(fastrand::u32(0..300) * MS).await;
+                proxy.restore();
+            }
+            4..9 => proxy.break_after(fastrand::usize(1..2000)),
+            _ => proxy.freeze(),
+        }
+    }
+    proxy.break_after(usize::MAX);
+}
+
+async fn read_over_a_bad_link(replica: &Replica, transport: Transport) {
+    let proxy = Proxy::start(replica.port()).await;
+    let client = Client::builder(&proxy.address.to_string())
+        .transport(transport)
+        .currencies(Currency::ALL)
+        .start(Start::Since(TickId::ZERO))
+        .silence(1500 * MS)
+        .retry(20 * MS, 200 * MS);
+    let mut updates = client.build().unwrap().subscribe();
+    let (mut received, mut connected, mut lost) = (Received::default(), 0, 0);
+    let over = Instant::now() + BAD;
+    let read = async {
+        // Until it has what was in the feed when the time was over.
+        let mut goal = None;
+        while goal.is_none_or(|goal| received.entries.last().is_none_or(|(last, _)| *last < goal)) {
+            let update = next(&mut updates).await;
+            connected += u32::from(matches!(update, Update::Connected(_)));
+            lost += u32::from(matches!(update, Update::Disconnected { .. }));
+            received.push(update);
+            if Instant::now() > over && goal.is_none() {
+                let history = replica.history().await;
+                goal = history.last().map(|entry| TickId::from_ms(entry["id"].as_u64().unwrap()));
+            }
+        }
+    };
+    tokio::join!(break_connections(&proxy, over), read);
+    // A client with a good link receives the same.
+    let good = Client::builder(&replica.address).currencies(Currency::ALL).start(Start::Since(TickId::ZERO));
+    let (mut good, mut expected) = (good.build().unwrap().subscribe(), Received::default());
+    while expected.entries.len() < received.entries.len() {
+        expected.push(next(&mut good).await);
+    }
+    assert_eq!(received, expected);
+    let history: Vec<_> = replica.history().await.iter().filter_map(|entry| entry["id"].as_u64()).collect();
+    let ids: Vec<_> = received.entries.iter().map(|(id, _)| id.ms()).collect();
+    assert_eq!(ids, history[..ids.len()]);
+    println!("{transport:?}: {} entries over {connected} connections", ids.len());
+    // An event stream asks its clients to wait before they reconnect.
+    let least = if transport == Transport::Sse { 8 } else { 20 };
+    assert!(connected > least && lost > least, "{connected} connections, {lost} lost");
+    assert!(ids.len() > 100, "{} entries", ids.len());
+}
