@@ -1,22 +1,22 @@
-//! Connections: accepts them, bounds what each of them may cost, and serves them.
+//! Connections: accepts them, bounds their cost, and serves them.
 //!
-//! Every connection takes the same way. The [`Listener`](listener::Listener) accepts it and takes a permit for it. The first
-//! bytes are read once, into the connection's own buffer, and say which protocol the client speaks
-//! ([`request_head`]). A request for a stream goes through the router, and a handler that wants the raw socket says so in
-//! a [`Handoff`](takeover::Handoff); the socket then moves to the [`reactor`]. Everything else is served by hyper from a
-//! stream that begins with the same buffer ([`buffered_stream`]). No request is routed twice.
+//! Every connection takes the same path. The [`Listener`](listener::Listener) accepts it and takes a permit for it. The first
+//! bytes are read once, into the connection's own buffer, and show which protocol the client uses ([`request_head`]). A
+//! request for a stream goes through the router. If its handler fills the [`Handoff`](takeover::Handoff), the socket moves to
+//! the [`reactor`]. Everything else is served by hyper from a stream that begins with the same buffer ([`buffered_stream`]).
+//! No request is routed twice.
 //!
 //! In layer order, each file uses only those before it:
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `socket` | options of a client's socket |
-//! | `stall` | responses that their clients do not read |
-//! | `connection_limit` | how many clients there may be |
+//! | `stall` | detection of responses that their clients do not read |
+//! | `connection_limit` | permits for clients |
 //! | `buffered_stream` | a connection whose first bytes have been read |
 //! | `request_head` | the first bytes of a connection |
 //! | `reactor` | streams on raw sockets |
-//! | `takeover` | streams that move from HTTP to the reactor |
+//! | `takeover` | handoff of streams from HTTP to the reactor |
 //! | `http` | hyper's servers and their bounds |
 //! | `listener` | a connection from accept to its end |
 

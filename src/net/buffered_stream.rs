@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A socket behind the bytes that were read from it before.
+/// Socket, with bytes that were read from it before.
 #[derive(Debug)]
 pub(crate) struct BufferedStream {
     buffer: Bytes,
@@ -20,7 +20,7 @@ impl BufferedStream {
         BufferedStream { buffer, socket }
     }
 
-    /// Returns the bytes that nobody has read, and the socket.
+    /// Returns the buffered bytes that have not been read, and the socket.
     pub(crate) fn into_parts(self) -> (Bytes, TcpStream) {
         (self.buffer, self.socket)
     }

@@ -1,5 +1,5 @@
-//! Bounds the number of clients. Over HTTP/1 a connection is a client. Over HTTP/2 each concurrent request is one, or a
-//! single connection could hold any number of subscriptions and long responses.
+//! Bound on the number of clients. Over HTTP/1 each connection counts as a client. Over HTTP/2 each concurrent request does;
+//! otherwise a single connection could hold any number of subscriptions and long responses.
 
 use super::stall::StallDetector;
 use std::net::SocketAddr;
@@ -17,16 +17,16 @@ pub(crate) struct ConnectionLimit {
     refusals: Arc<Semaphore>,
 }
 
-/// A connection that was admitted or is to be refused.
+/// Decision on a new connection.
 pub(crate) enum Admission {
-    /// There is a place for the client.
+    /// The client is admitted.
     Admitted(Permit),
     /// The limit is reached. The permit covers the refusal.
     Refused(Permit),
 }
 
-/// Permission of a client to be connected: a connection's, or that of one of its concurrent requests. Given back when the
-/// last clone is dropped. It also carries the peer's address.
+/// Permit of a connection, or of one of its concurrent requests. It is returned when the last clone is dropped. It also
+/// carries the peer's address.
 #[derive(Clone, Debug)]
 pub(crate) struct Permit {
     connection: Arc<ConnectionPermit>,
@@ -36,7 +36,7 @@ pub(crate) struct Permit {
 #[derive(Debug)]
 struct ConnectionPermit {
     peer: SocketAddr,
-    /// Where further requests of this connection get their permits.
+    /// Source of permits for further requests of this connection.
     clients: Arc<Semaphore>,
     /// One permit for the connection, and one for each concurrent request after the first.
     held: Mutex<Vec<OwnedSemaphorePermit>>,
@@ -48,11 +48,11 @@ struct ConnectionPermit {
     idle: Notify,
 }
 
-/// A request in flight on a connection that may have many.
+/// Guard of a request in flight. A connection may have several.
 #[derive(Debug)]
 struct RequestPermit(Arc<ConnectionPermit>);
 
-/// Guard of a response that has no end of its own. While there is one, its connection is never too old.
+/// Guard of a response without an end. While it is held, `MAX_AGE` does not close its connection.
 #[derive(Debug)]
 pub(crate) struct StreamGuard {
     connection: Arc<ConnectionPermit>,
@@ -111,8 +111,8 @@ impl Permit {
         self.connection.has_begun.load(Ordering::Relaxed)
     }
 
-    /// Returns a guard to hold while a response streams that has no end of its own. Call it where the request is handled:
-    /// only there is it known which HTTP/2 stream the response belongs to.
+    /// Returns a guard to hold while a response without an end is streamed. Call it in the task that handles the request:
+    /// only that task knows the HTTP/2 stream of the response.
     pub(crate) fn stream_guard(&self) -> StreamGuard {
         self.connection.streams.fetch_add(1, Ordering::Relaxed);
         StreamGuard { connection: self.connection.clone(), detector: StallDetector::current() }
@@ -121,7 +121,7 @@ impl Permit {
     /// Waits until no stream is open.
     pub(crate) async fn streams_ended(&self) {
         while self.connection.streams.load(Ordering::Relaxed) > 0 {
-            // A stream that ended in the meantime has left a permit.
+            // `Notify` keeps the notification of a stream that has ended in the meantime.
             self.connection.idle.notified().await;
         }
     }

@@ -1,4 +1,4 @@
-//! hyper's servers, with a bound on everything that a client could make large or long.
+//! hyper's servers, with a bound on all sizes and times that a client controls.
 
 use super::request_head::MAX_HEAD_BYTES;
 use super::stall::SupervisedStreams;
@@ -8,20 +8,24 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use std::time::Duration;
 
-/// Concurrent requests of an HTTP/2 client: the least that RFC 9113 §6.5.2 recommends. Its library holds back more.
+/// Most concurrent requests of an HTTP/2 client: the lowest value that RFC 9113 §6.5.2 recommends. Client libraries queue
+/// further requests.
 const MAX_STREAMS: u32 = 100;
-/// Flow control windows: what a client may send before it is read. Requests are small.
+/// Flow-control window of a stream: bytes that a client may send before they are read. Requests are small.
 const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
+/// Flow-control window of a connection.
 const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024;
-/// Data of one stream that may wait for its client to read.
+/// Bytes of one stream that are buffered until the client reads them.
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
-/// Streams that a client opened and reset at once and that are not handled yet, and streams that it broke. Beyond that
-/// the connection is closed (CVE-2023-44487 and its like).
+/// Most streams of a connection that the client reset before they were handled. Beyond this the connection is closed
+/// (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 20;
+/// Most streams of a connection that the server reset because the client broke the protocol. Beyond this the connection is
+/// closed (RUSTSEC-2024-0003).
 const MAX_BROKEN_STREAMS: usize = 100;
 
-/// Returns an HTTP/1 server that waits `head_deadline` for a request's head. A client that half-closes its connection
-/// after a request, as `nc -N` does, still gets the response.
+/// Returns an HTTP/1 server that waits at most `head_deadline` for a request's head. A client that half-closes its
+/// connection after a request, as `nc -N` does, still gets the response.
 pub(crate) fn http1(head_deadline: Duration) -> http1::Builder {
     let mut server = http1::Builder::new();
     server
@@ -32,8 +36,8 @@ pub(crate) fn http1(head_deadline: Duration) -> http1::Builder {
     server
 }
 
-/// Returns an HTTP/2 server. It pings its clients as a WebSocket does: a client whose machine is gone sends nothing, not
-/// even a reset.
+/// Returns an HTTP/2 server. It pings its clients, as a WebSocket does, because a client whose machine or network has failed
+/// sends nothing, not even a reset.
 pub(crate) fn http2(tasks: Tasks, limits: &Limits) -> http2::Builder<SupervisedStreams> {
     let mut server = http2::Builder::new(SupervisedStreams::new(tasks, limits.write_stall));
     server

@@ -33,23 +33,23 @@ use tracing::{debug, warn};
 
 /// Time for the head of a request to arrive, and for an idle connection to send one.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// Age at which a connection is asked to close, and the time that its last response may then take. It does not concern a
-/// connection that became a WebSocket, and responses that stream may go on.
+/// Age at which a connection accepts no more requests. Open streams and WebSockets are not affected.
 const MAX_AGE: Duration = Duration::from_secs(300);
+/// Time that the responses in flight may take after that.
 const LAST_RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
 /// Lifetime of a connection over the limit.
 const REFUSED_MAX_AGE: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// A port that is bound and not served yet.
+/// Bound port that is not served yet.
 pub(crate) struct Listener {
     socket: TcpListener,
     limit: ConnectionLimit,
     limits: Limits,
     head_deadline: Duration,
     max_age: Duration,
-    /// Streams that leave the HTTP server, if there are any.
+    /// Handoff of streams to the reactor, if this listener has streams.
     takeover: Option<Takeover>,
     /// Router for connections and requests over the limit.
     overload: Router,
@@ -72,12 +72,12 @@ impl Listener {
         Ok(Listener { socket, limit, limits, head_deadline, max_age, takeover: None, overload })
     }
 
-    /// Has streams taken over by the reactor.
+    /// Lets the reactor take over streams.
     pub(crate) fn with_takeover(self, takeover: Takeover) -> Listener {
         Listener { takeover: Some(takeover), ..self }
     }
 
-    /// Returns the address that is bound.
+    /// Returns the bound address.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -104,11 +104,16 @@ impl Listener {
                 Some(Admission::Refused(permit)) => (permit, self.overload.clone(), None, true),
                 None => continue,
             };
-            let (overload, max_age, limits, tasks_of_it) =
-                (self.overload.clone(), self.max_age, self.limits, tasks.clone());
-            let head_deadline = self.head_deadline;
-            let connection =
-                Connection { permit, router, overload, head_deadline, max_age, limits, tasks: tasks_of_it, takeover };
+            let connection = Connection {
+                permit,
+                router,
+                overload: self.overload.clone(),
+                head_deadline: self.head_deadline,
+                max_age: self.max_age,
+                limits: self.limits,
+                tasks: tasks.clone(),
+                takeover,
+            };
             let serving = connection.serve(stream, stop.clone());
             if is_refused {
                 tasks.spawn(async { timeout(REFUSED_MAX_AGE, serving).await.unwrap_or_default() });
@@ -140,7 +145,7 @@ impl Connection {
         if let (Some(takeover), OpeningKind::Get { request, head_bytes }) = (&self.takeover, kind)
             && takeover.applies_to(&request)
         {
-            // A router always answers: what it asks the store has a deadline of its own.
+            // No timeout is needed here: every request to the store has its own.
             match stop.run_until_cancelled(takeover.route(*request, &self.permit, &self.router)).await {
                 Some(Routed::Stream(stream)) => {
                     return takeover.adopt(socket, *stream, self.permit.clone(), &buffer[head_bytes..]);
@@ -151,7 +156,7 @@ impl Connection {
         }
         let stream = TokioIo::new(BufferedStream::new(buffer, socket));
         let served = if is_http2 {
-            // Boxed: its many kilobytes would be kept for every other connection too.
+            // Boxed: otherwise the future of every HTTP/1 connection would be as large, by many kilobytes.
             Some(Box::pin(self.serve_http2(stream, &stop)).await)
         } else {
             self.serve_http1(stream, response, &stop).await
@@ -160,7 +165,7 @@ impl Connection {
         match served {
             Some(Ok(())) => {}
             Some(Err(error)) => debug!(%peer, %error, "connection ended early"),
-            None => debug!(%peer, "connection closed: its client reads nothing"),
+            None => debug!(%peer, "connection closed: the client reads nothing"),
         }
     }
 
@@ -197,7 +202,7 @@ impl Connection {
             let begun = permit.begin_request();
             let router = if begun.is_some() { router.clone() } else { overload.clone() };
             let routing = route(request, router, begun.as_ref().unwrap_or(&permit).clone());
-            // Runs in the stream's own task.
+            // This future runs in the task of the stream, which has its own `StallDetector`.
             async move {
                 let response = routing.await;
                 Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, StallDetector::current(), begun)))
@@ -232,9 +237,9 @@ impl Connection {
         }
         shut_down(connection.as_mut());
         let last_response = async {
-            // Only the client, or `stop`, ends a stream.
+            // Streams are ended only by the client or by `stop`.
             tokio::select! { () = self.permit.streams_ended() => {}, () = stop.cancelled() => {} }
-            // A client that does not read its response cannot delay the end of the replica.
+            // A client that does not read its response must not delay the stop of the replica.
             tokio::select! {
                 () = sleep(LAST_RESPONSE_DEADLINE) => self.permit.streams_ended().await,
                 () = async { stop.cancelled().await; sleep(CLOSE_DEADLINE).await } => {}

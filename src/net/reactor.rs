@@ -1,13 +1,24 @@
-//! Streams on raw sockets: a few threads, each of which waits for thousands of sockets at once.
+//! Streams on raw sockets: a few threads, each of which waits for thousands of sockets.
 //!
-//! A connection here is a cursor and a few words. While nothing happens it has no task, no timer and no buffer. When the
-//! feed moves, each thread (a shard) visits its connections and sends each of them what comes after its cursor, in bytes
-//! that all share. The protocol decides what to send and the session when; the reactor only schedules.
+//! A connection is a cursor and a few bytes of state. While it is idle, it has no task, no timer and no buffer. When the feed
+//! moves, each thread (a shard) visits its connections, and sends each of them the entries after its cursor. The encoded
+//! bytes are shared by all connections. The protocol decides what to send and the session when; the reactor only schedules.
 //!
-//! Whatever has to wait for something other than a socket, above all for the store, runs as a task of the runtime, which
+//! A shard never waits for anything but sockets. Work that has to wait for the store runs as a task of the runtime, which
 //! wakes the shard when it is done.
 //!
-//! In layer order: a file uses only those before it.
+//! In layer order, each file uses only those before it:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `context` | state that all shards share |
+//! | `stream_protocol` | WebSocket and server-sent events on a raw socket |
+//! | `heartbeat` | pings and their deadlines |
+//! | `send_queue` | bytes to send |
+//! | `closing` | close of a connection |
+//! | `connection` | one client |
+//! | `shard_handle` | commands for a shard |
+//! | `shard` | one thread with its connections |
 
 mod closing;
 mod connection;
@@ -36,7 +47,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-/// Entrance for connections: distributes them over the shards.
+/// Handle of the reactor: distributes new connections over the shards.
 pub(crate) struct Reactor {
     shards: Vec<Arc<ShardHandle>>,
     /// Shard that gets the next connection.
@@ -44,14 +55,14 @@ pub(crate) struct Reactor {
     context: Arc<Context>,
 }
 
-/// Threads that hold the connections, not started yet.
+/// Shards whose threads have not been started.
 pub(crate) struct Shards(Vec<Shard>);
 
 impl Reactor {
-    /// Creates a shard for each worker thread of the runtime.
+    /// Creates one shard for each worker thread of the runtime.
     ///
     /// # Errors
-    /// If the kernel has no more descriptors for this process.
+    /// If this process has too many open file descriptors.
     pub(crate) fn open(sessions: Arc<Sessions>, heartbeat: Duration, tasks: &Tasks) -> io::Result<(Reactor, Shards)> {
         let context = Arc::new(Context::new(sessions, heartbeat));
         let workers = 0..Handle::current().metrics().num_workers();
@@ -60,8 +71,8 @@ impl Reactor {
         Ok((Reactor { shards: handles, next: AtomicUsize::new(0), context }, Shards(shards)))
     }
 
-    /// Takes over a non-blocking socket. `head` is what the client is to be sent first, `early` is what it has sent behind
-    /// its request. The client counts as connected until `permit` is dropped.
+    /// Takes over a non-blocking socket. `head` is sent before the output of the session. `early` are the bytes that the
+    /// client has sent after its request. The client counts as connected until `permit` is dropped.
     pub(crate) fn adopt(
         &self,
         socket: TcpStream,
@@ -80,14 +91,15 @@ impl Reactor {
         self.shards[next % self.shards.len()].adopt(connection, head);
     }
 
-    /// Returns how long the kernel keeps a connection whose client acknowledges nothing. The kernel cannot tell a client
-    /// that is gone from one that reads nothing, and the latter should be told why it is evicted. So there is no such
-    /// bound where pings find out who is gone. Elsewhere our own bound, and the time for a close, come first.
+    /// Returns the `TCP_USER_TIMEOUT` of a connection. The kernel cannot tell a client that is gone from one that reads
+    /// nothing, and the latter should get a close reason. So a protocol with pings has no such timeout, because the pings
+    /// detect a client that is gone. For other protocols the timeout is so long that the bound on write stalls acts first.
     fn user_timeout(&self, protocol: &StreamProtocol) -> Option<Duration> {
         (!protocol.answers_heartbeats()).then(|| self.context.sessions.limits.write_stall * 3)
     }
 
-    /// Wakes the shards whenever the feed has moved, until `drain`, when they are to close all connections.
+    /// Wakes the shards whenever the feed has moved. When `drain` is cancelled, it makes them close all connections, and
+    /// returns.
     pub(crate) async fn watch_feed(&self, drain: &CancellationToken) {
         let mut head = self.context.sessions.hub.watch_head();
         // The hub outlives its watchers, so waiting cannot fail.
@@ -100,7 +112,8 @@ impl Reactor {
 }
 
 impl Shards {
-    /// Starts the threads. They end when all connections are closed. A thread that fails stops the replica (`stop`).
+    /// Starts the threads. They end when the reactor drains and all connections are closed. If a thread fails, it cancels
+    /// `stop`.
     pub(crate) fn spawn(self, tasks: &Tasks, stop: &CancellationToken) {
         for shard in self.0 {
             let guard = CriticalTask::new("streaming", stop);

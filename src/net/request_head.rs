@@ -1,6 +1,6 @@
-//! The first bytes of a connection: which protocol the client speaks, and the first request if it is a plain GET.
+//! First bytes of a connection: they show which protocol the client uses, and contain the first request.
 //!
-//! They are read once, into a buffer that belongs to the connection. Whoever serves the connection begins with that buffer.
+//! They are read once, into a buffer that belongs to the connection, and are served from that buffer.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
@@ -12,9 +12,9 @@ use tokio::net::TcpStream;
 
 /// Longest head of a request. hyper answers a longer one with 431.
 pub(crate) const MAX_HEAD_BYTES: u16 = 16 * 1024;
-/// Most header fields of a request that can be taken over. hyper takes requests with more, up to its own limit.
+/// Most header fields of a request for a raw socket. hyper serves requests with more, up to its own limit.
 const MAX_HEADERS: usize = 64;
-/// First capacity of the buffer. Heads are shorter as a rule.
+/// Initial capacity of the buffer. Most heads are shorter.
 const BUFFER_BYTES: usize = 1024;
 /// Beginning of an HTTP/2 connection by prior knowledge (RFC 9113 §3.4). No HTTP/1 request begins like this.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -22,13 +22,13 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// First bytes of a connection.
 #[derive(Debug)]
 pub(crate) struct Opening {
-    /// Everything that has been read.
+    /// All bytes that have been read.
     pub(crate) buffer: Bytes,
-    /// What it is.
+    /// Protocol of the connection.
     pub(crate) kind: OpeningKind,
 }
 
-/// Protocol of a connection.
+/// Protocol of a connection, and its first request if that may be for a raw socket.
 #[derive(Debug)]
 pub(crate) enum OpeningKind {
     /// HTTP/2 by prior knowledge.
@@ -40,7 +40,7 @@ pub(crate) enum OpeningKind {
         /// Length of its head.
         head_bytes: usize,
     },
-    /// HTTP/1, beginning with something else. hyper knows what to answer.
+    /// HTTP/1, beginning with anything else, valid or not. hyper answers it.
     Http1,
 }
 
@@ -58,11 +58,11 @@ pub(crate) async fn read(socket: &mut TcpStream) -> io::Result<Option<Opening>> 
         if is_end && buffer.is_empty() {
             return Ok(None);
         }
-        // A client that sends byte by byte must not have everything parsed again each time.
+        // Parsing again after each byte of a slow client would take quadratic time.
         let is_due = is_end || ends_head(&buffer, known) || buffer.len() >= 2 * examined;
         let kind = match is_due.then(|| classify(&buffer)).flatten() {
             Some(kind) => kind,
-            // hyper answers what is incomplete or too long.
+            // hyper answers a head that is incomplete or too long.
             None if is_end || buffer.len() >= usize::from(MAX_HEAD_BYTES) => OpeningKind::Http1,
             None => {
                 examined = if is_due { buffer.len() } else { examined };
@@ -73,7 +73,7 @@ pub(crate) async fn read(socket: &mut TcpStream) -> io::Result<Option<Opening>> 
     }
 }
 
-/// Returns whether the bytes behind the first `known` ones can end a head: with an empty line, or with the preface.
+/// Returns whether the bytes after the first `known` ones may end a head: with an empty line, or with the end of the preface.
 fn ends_head(bytes: &[u8], known: usize) -> bool {
     let tail = &bytes[known.saturating_sub(3)..];
     tail.windows(2).any(|two| two == b"\n\n")
@@ -81,7 +81,7 @@ fn ends_head(bytes: &[u8], known: usize) -> bool {
         || bytes.len() == PREFACE.len()
 }
 
-/// Returns what a connection that begins with `bytes` is, or `None` if more bytes are needed to say so.
+/// Returns the kind of a connection that begins with `bytes`, or `None` if more bytes are needed to decide.
 fn classify(bytes: &[u8]) -> Option<OpeningKind> {
     let shared = bytes.len().min(PREFACE.len());
     if bytes[..shared] == PREFACE[..shared] {
@@ -99,8 +99,8 @@ fn classify(bytes: &[u8]) -> Option<OpeningKind> {
     }
 }
 
-/// Returns the request if it is an HTTP/1.1 GET without a body. hyper has to look after everything else: other methods,
-/// bodies, `Expect`, and whatever breaks a rule.
+/// Returns the request if it is an HTTP/1.1 GET without a body. hyper serves everything else: other methods, bodies,
+/// `Expect`, and invalid requests.
 fn plain_get(parsed: &httparse::Request<'_, '_>) -> Option<Request<Body>> {
     let mut request = Request::builder().method(parsed.method?).uri(parsed.path?);
     for header in parsed.headers.iter() {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn head_is_read_however_it_is_cut() {
+    async fn head_is_read_from_pieces_of_any_size() {
         let head = b"GET /v1/ws HTTP/1.1\r\nHost: x\r\n\r\n";
         for (text, early) in [(&head[..], 0), (&[head, &b"early"[..]].concat()[..], 5), (&PREFACE[..], 0)] {
             for size in [1, 2, 7, 1000] {
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn incomplete_or_endless_heads_go_to_hyper_and_silence_to_nobody() {
+    async fn incomplete_and_long_heads_go_to_hyper() {
         let endless = format!("GET /{} HTTP/1.1\r\n", "x".repeat(usize::from(MAX_HEAD_BYTES)));
         for (text, expected) in [("", false), ("P", true), ("GET / HTTP/1.1\r\nHost:", true), (endless.as_str(), true)]
         {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn protocol_is_open_until_enough_bytes_are_there() {
+    fn protocol_is_undecided_until_the_head_ends() {
         for text in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r", "PO", "GET /v1/ws HTTP/1.1\r\nHost: x\r\n"] {
             assert!(classify(text.as_bytes()).is_none(), "{text:?}");
         }

@@ -1,4 +1,4 @@
-//! Options of a client's socket that the standard library does not offer.
+//! Socket options that the standard library does not offer.
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::io;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Length of the accept queue. The kernel lowers it to `net.core.somaxconn`. A connection that finds the queue full retries
+/// Length of the accept queue. The kernel lowers it to `net.core.somaxconn`. If the queue is full, a client retries only
 /// after a second, which is long when thousands reconnect at once.
 const BACKLOG: i32 = 65_535;
 /// Size of the kernel's send buffer. Without a bound it grows to 4 MiB for a slow client.
@@ -26,8 +26,8 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Sets `TCP_USER_TIMEOUT`: the kernel drops a peer that stops acknowledging data. Only Linux has it; elsewhere the bounds
-/// on stalled responses have to do.
+/// Sets `TCP_USER_TIMEOUT`: the kernel drops a peer that stops acknowledging data. Only Linux has it. On other systems only
+/// the bounds on stalled responses apply.
 ///
 /// # Errors
 /// If the socket is closed.

@@ -1,8 +1,8 @@
-//! Detects a response that its client does not read.
+//! Detector of responses that their clients do not read.
 //!
-//! hyper asks a body for more once it has passed on what it got. So a client that reads nothing is one whose body has
-//! produced data and is not polled again, even if the client's library still answers pings. Bodies produce small pieces:
-//! the stall shows soon, and little is buffered until then.
+//! hyper polls a body again when it has sent the last piece. If the body has produced a piece and is not polled again, the
+//! client reads nothing, even if its library still answers pings. Bodies produce small pieces, so a stall is detected soon,
+//! and little is buffered until then.
 
 use crate::shutdown::Tasks;
 use axum::body::Body;
@@ -21,15 +21,16 @@ use tracing::debug;
 const PIECE_BYTES: usize = 16 * 1024;
 
 tokio::task_local! {
-    /// Detector of the HTTP/2 stream that the current task serves. hyper creates the task and the response separately and
-    /// tells neither about the other, so this is the only thing that they share.
+    /// Detector of the HTTP/2 stream that the current task serves. hyper has no other way to connect the task of a stream
+    /// with its response.
     static CURRENT: Arc<StallDetector>;
 }
 
-/// What is known about one response, shared by its body and its supervisor.
+/// State of one response, shared by its body and its supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct StallDetector {
-    /// Time since which the body has not been polled. A std lock: held for an instant, never across an await.
+    /// Time since which the body has not been polled, although it has produced data. A std lock, because it is never held
+    /// across an await.
     idle_since: Mutex<Option<Instant>>,
     /// Waker of the supervisor.
     supervisor: AtomicWaker,
@@ -41,7 +42,7 @@ impl StallDetector {
         CURRENT.try_with(Arc::clone).unwrap_or_default()
     }
 
-    /// Drives `serving`. Gives up and returns `None` when the client has read nothing for `stall`.
+    /// Drives `serving` to its end. Returns `None` if the client has read nothing for `stall`.
     pub(crate) async fn supervise<F: Future>(&self, stall: Duration, serving: F) -> Option<F::Output> {
         let mut serving = pin!(serving);
         let mut timer = pin!(sleep(stall));
@@ -59,7 +60,7 @@ impl StallDetector {
         .await
     }
 
-    /// Marks the end of the data: the client has to read the last piece in time from now on.
+    /// Marks the end of the data. From now on, the client has `stall` to read the last piece.
     pub(crate) fn finish(&self) {
         *self.lock() = Some(Instant::now());
         self.supervisor.wake();
@@ -70,8 +71,8 @@ impl StallDetector {
     }
 }
 
-/// Executor that runs each stream of an HTTP/2 connection as a supervised task. A stream whose client reads nothing is
-/// reset, and the other streams go on. A stream that became a WebSocket continues in a second task, which shares the
+/// Executor that runs each stream of an HTTP/2 connection as a supervised task. If the client does not read one stream, that
+/// stream is reset and the others continue. A stream that becomes a WebSocket continues in a second task, which shares the
 /// detector of the first.
 #[derive(Clone)]
 pub(crate) struct SupervisedStreams {
@@ -91,7 +92,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for SupervisedStreams 
         let (stall, detector) = (self.stall, StallDetector::current());
         self.tasks.spawn(async move {
             if detector.supervise(stall, CURRENT.scope(detector.clone(), stream)).await.is_none() {
-                debug!("stream reset: its client reads nothing");
+                debug!("stream reset: the client reads nothing");
             }
         });
     }
@@ -100,15 +101,15 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for SupervisedStreams 
 /// Body that reports to a [`StallDetector`] when it is polled and when it produces data.
 pub(crate) struct MonitoredBody<G> {
     inner: Body,
-    /// Data of the inner body that has not been passed on yet.
+    /// Data of the inner body that has not been returned yet.
     rest: Bytes,
     detector: Arc<StallDetector>,
-    /// Dropped when the response is gone.
+    /// Held until the response is dropped.
     _guard: G,
 }
 
 impl<G> MonitoredBody<G> {
-    /// Wraps `inner`. `guard` lives until the response is gone.
+    /// Wraps `inner`. `guard` is dropped together with the response.
     pub(crate) fn new(inner: Body, detector: Arc<StallDetector>, guard: G) -> MonitoredBody<G> {
         MonitoredBody { inner, rest: Bytes::new(), detector, _guard: guard }
     }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_goes_out_in_pieces_and_is_all_there() {
+    async fn body_is_produced_in_small_pieces() {
         let text = "0123456789".repeat(5000);
         let (mut body, _) = monitored(&text);
         let mut pieces = Vec::new();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_gave_and_is_not_asked_again_is_given_up() {
+    async fn body_that_is_not_polled_again_is_a_stall() {
         let (mut body, detector) = monitored(&"x".repeat(2 * PIECE_BYTES));
         let begun = Instant::now();
         let serving = async {
@@ -200,11 +201,7 @@ mod tests {
             body.frame().await; // the last
             sleep(STALL * 5).await;
         };
-        assert_eq!(
-            detector.supervise(STALL, serving).await,
-            Some(()),
-            "it was asked in time, and has given everything"
-        );
+        assert_eq!(detector.supervise(STALL, serving).await, Some(()), "it was polled in time until its end");
         assert_eq!(begun.elapsed(), STALL / 2 * 11);
 
         let (mut body, detector) = monitored(&"x".repeat(3 * PIECE_BYTES));
@@ -221,18 +218,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_given_last_by_another_task_has_to_be_taken_in_time_too() {
+    async fn last_piece_has_to_be_read_in_time() {
         let (detector, begun) = (StallDetector::default(), Instant::now());
-        let giving = async {
+        let finishing = async {
             sleep(STALL * 3).await;
             detector.finish();
         };
-        let (supervised, ()) = tokio::join!(detector.supervise(STALL, std::future::pending::<()>()), giving);
+        let (supervised, ()) = tokio::join!(detector.supervise(STALL, std::future::pending::<()>()), finishing);
         assert_eq!((supervised, begun.elapsed()), (None, STALL * 4));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_has_nothing_to_give_may_be_silent() {
+    async fn body_without_data_is_not_a_stall() {
         let detector = Arc::<StallDetector>::default();
         let stream = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
         let mut body = MonitoredBody::new(Body::from_stream(stream), detector.clone(), ());

@@ -1,8 +1,9 @@
-//! Streams that move from HTTP to the reactor, so that no HTTP server stays with the connection.
+//! Handoff of streams from HTTP to the reactor. After it, the connection has no HTTP server any more.
 //!
-//! The first request of a connection is routed with a [`Handoff`] beside it if its path is that of a stream. A handler
-//! that fills the handoff gets its response's head written here, and its socket goes to the reactor. Any other response
-//! is returned to the caller, who sends it through hyper: no handler runs twice, and every rule stands in the handler.
+//! If the first request of a connection has the path of a stream, it is routed with a [`Handoff`] in its extensions. If the
+//! handler fills the handoff, the head of its response is written here, and the socket moves to the reactor. Any other
+//! response is returned to the caller, which sends it through hyper. So no handler runs twice, and all rules are in the
+//! handlers.
 
 use super::connection_limit::Permit;
 use super::reactor::Reactor;
@@ -19,20 +20,21 @@ use tokio::net::TcpStream;
 use tower::ServiceExt;
 use tracing::debug;
 
-/// Place where a handler leaves a session for a client whose socket can be taken over.
+/// Slot in which a handler puts a session for the raw socket.
 #[derive(Clone, Default)]
 pub(crate) struct Handoff(Arc<Mutex<Option<Stream>>>);
 
 struct Stream {
     protocol: StreamProtocol,
-    greeting: Bytes,
+    /// Bytes between the head of the response and the output of the session.
+    prelude: Bytes,
     session: Session,
 }
 
 impl Handoff {
-    /// Has the socket taken over: the client is sent `greeting`, then what the session yields, by `protocol`.
-    pub(crate) fn fill(&self, protocol: StreamProtocol, greeting: Bytes, session: Session) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stream { protocol, greeting, session });
+    /// Requests the takeover. The client is sent `prelude`, then the output of the session in `protocol`.
+    pub(crate) fn fill(&self, protocol: StreamProtocol, prelude: Bytes, session: Session) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stream { protocol, prelude, session });
     }
 
     fn take(&self) -> Option<Stream> {
@@ -40,24 +42,24 @@ impl Handoff {
     }
 }
 
-/// Paths of the streams, and the reactor that takes them over.
+/// Paths of the streams, and the reactor for their sockets.
 #[derive(Clone)]
 pub(crate) struct Takeover {
     /// Paths whose handlers may fill a [`Handoff`].
     pub(crate) paths: Arc<[String]>,
-    /// Owner of the sockets that are taken over.
+    /// Reactor that gets the sockets.
     pub(crate) reactor: Arc<Reactor>,
 }
 
 /// Result of a routed request.
 pub(crate) enum Routed {
-    /// A session that takes the socket over, and the head of the response.
+    /// A stream whose socket moves to the reactor.
     Stream(Box<RoutedStream>),
-    /// A response to be sent.
+    /// A response to send.
     Response(Response<Body>),
 }
 
-/// A stream that is ready for the reactor.
+/// Stream that is ready for the reactor, with the head of its response.
 pub(crate) struct RoutedStream {
     stream: Stream,
     head: Vec<u8>,
@@ -77,14 +79,14 @@ impl Takeover {
         let Ok(response) = router.clone().oneshot(request).await;
         match handoff.take() {
             Some(stream) => {
-                let head = [response_head(&response), stream.greeting.to_vec()].concat();
+                let head = [response_head(&response), stream.prelude.to_vec()].concat();
                 Routed::Stream(Box::new(RoutedStream { stream, head }))
             }
             None => Routed::Response(response),
         }
     }
 
-    /// Moves the socket to the reactor. `early` is what the client has sent behind its request.
+    /// Moves the socket to the reactor. `early` are the bytes that the client has sent after its request.
     pub(crate) fn adopt(&self, socket: TcpStream, routed: RoutedStream, permit: Permit, early: &[u8]) {
         let RoutedStream { stream: Stream { protocol, session, .. }, head } = routed;
         match socket.into_std() {
@@ -94,7 +96,7 @@ impl Takeover {
     }
 }
 
-/// Returns a response's head as it is sent. A body without a length ends with the connection (RFC 9112 §6.3).
+/// Returns the encoded head of a response. The body has no length, so it ends with the connection (RFC 9112 §6.3).
 fn response_head(response: &Response<Body>) -> Vec<u8> {
     let status = response.status();
     let mut head =

@@ -1,3 +1,5 @@
+//! Tests of a listener with short deadlines.
+
 use super::*;
 use crate::api::overload;
 use crate::encode::Hello;
@@ -18,9 +20,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-const MAX_AGE_HERE: Duration = Duration::from_millis(500);
+const SHORT_AGE: Duration = Duration::from_millis(500);
 const STALL: Duration = Duration::from_millis(500);
-/// Longer than anything takes here, and than [`MAX_AGE_HERE`] and [`STALL`] by far.
+/// Deadline of each wait, far longer than [`SHORT_AGE`] and [`STALL`].
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 struct Server {
@@ -29,7 +31,7 @@ struct Server {
     stop: CancellationToken,
 }
 
-/// A listener on which `/one` answers once, `/drip` streams a little for ever, and `/flood` as much as one takes.
+/// Serves `/one` with a short response, `/drip` with an endless slow stream, and `/flood` with an endless fast one.
 fn serve(clients: usize, max_age: Duration) -> Server {
     serve_with(clients, max_age, max_age)
 }
@@ -63,7 +65,7 @@ impl Server {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// A client of HTTP/2 with small windows.
+    /// Connects an HTTP/2 client with a small window for each stream.
     async fn http2(&self) -> SendRequest<Empty<Bytes>> {
         let mut client = http2::Builder::new(TokioExecutor::new());
         client.initial_stream_window_size(20_000).initial_connection_window_size(1_000_000);
@@ -73,25 +75,29 @@ impl Server {
     }
 }
 
-async fn ask(sender: &mut SendRequest<Empty<Bytes>>, path: &str, kind: &str) -> hyper::Result<Response<Incoming>> {
+async fn get_http2(
+    sender: &mut SendRequest<Empty<Bytes>>,
+    path: &str,
+    kind: &str,
+) -> hyper::Result<Response<Incoming>> {
     let request = Request::get(format!("http://btcfeed{path}")).header("content-type", kind);
     timeout(TIMEOUT, sender.send_request(request.body(Empty::new()).unwrap())).await.expect("an answer")
 }
 
-/// The next data of an answer.
+/// Returns the next data of a response.
 async fn data(body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
     let frame = timeout(TIMEOUT, body.frame()).await.expect("a frame")?;
     Some(frame.map(|frame| frame.into_data().unwrap()))
 }
 
-async fn http1(server: &Server, path: &str) -> TcpStream {
+async fn get_http1(server: &Server, path: &str) -> TcpStream {
     let mut stream = server.connect().await;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
     stream
 }
 
-/// What comes until `end` of it.
-async fn until(stream: &mut TcpStream, end: &str) -> String {
+/// Reads until the text ends with `end`.
+async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = Vec::new();
     while !text.ends_with(end.as_bytes()) {
         text.push(timeout(TIMEOUT, stream.read_u8()).await.expect("a byte in time").expect("no end yet"));
@@ -117,7 +123,7 @@ async fn handler_runs_once_for_each_request() {
     let address = listener.address().unwrap();
     let (tasks, stop, runs) = (Tasks::default(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let counted = runs.clone();
-    // A stream's handler that refuses, as it does with a wrong parameter, and any other handler.
+    // A handler on the path of a stream that answers with an error, and a handler on another path.
     let handler = async move || {
         counted.fetch_add(1, Ordering::Relaxed);
         (StatusCode::BAD_REQUEST, "no")
@@ -131,28 +137,28 @@ async fn handler_runs_once_for_each_request() {
         // The first request of the connection, and one that follows it.
         for _ in 0..2 {
             stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-            assert!(until(&mut stream, "no").await.starts_with("HTTP/1.1 400 "), "{path}");
+            assert!(read_until(&mut stream, "no").await.starts_with("HTTP/1.1 400 "), "{path}");
             expected += 1;
             assert_eq!(runs.load(Ordering::Relaxed), expected, "{path}");
         }
     }
-    // Two at once: the second lies behind the first in the same buffer.
+    // Two requests at once, so that both are in the first buffer.
     let mut stream = TcpStream::connect(address).await.unwrap();
     let two = "GET /stream HTTP/1.1\r\nHost: x\r\n\r\nGET /other HTTP/1.1\r\nHost: x\r\n\r\n";
     stream.write_all(two.as_bytes()).await.unwrap();
     for _ in 0..2 {
-        assert!(until(&mut stream, "no").await.starts_with("HTTP/1.1 400 "));
+        assert!(read_until(&mut stream, "no").await.starts_with("HTTP/1.1 400 "));
     }
     assert_eq!(runs.load(Ordering::Relaxed), expected + 2);
     stop.cancel();
 }
 
 #[tokio::test]
-async fn one_port_speaks_both_versions_of_http() {
-    let server = serve(9, MAX_AGE_HERE);
-    assert!(until(&mut http1(&server, "/one").await, "one").await.starts_with("HTTP/1.1 200 "));
-    // The one that begins as HTTP/2 does, and the one that only takes its time to say so.
-    assert!(until(&mut http1(&server, "/PRI").await, "\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
+async fn http1_and_http2_share_a_port() {
+    let server = serve(9, SHORT_AGE);
+    assert!(read_until(&mut get_http1(&server, "/one").await, "one").await.starts_with("HTTP/1.1 200 "));
+    // An HTTP/1 request that begins like HTTP/2, and an HTTP/2 preface that arrives in pieces.
+    assert!(read_until(&mut get_http1(&server, "/PRI").await, "\r\n\r\n").await.starts_with("HTTP/1.1 404 "));
     let mut late = server.connect().await;
     for part in [&b"P"[..], b"RI * HTTP/2", b".0\r\n\r\nSM\r\n\r\n", &[0, 0, 0, 4, 0, 0, 0, 0, 0]] {
         late.write_all(part).await.unwrap();
@@ -163,83 +169,87 @@ async fn one_port_speaks_both_versions_of_http() {
     assert_eq!(settings[3], 4, "the answer is a SETTINGS frame");
     let mut put = server.connect().await;
     put.write_all(b"PRIME / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert!(until(&mut put, "\r\n").await.starts_with("HTTP/1.1 404 "));
-    let answer = ask(&mut server.http2().await, "/one", "").await.unwrap();
+    assert!(read_until(&mut put, "\r\n").await.starts_with("HTTP/1.1 404 "));
+    let answer = get_http2(&mut server.http2().await, "/one", "").await.unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "one");
 }
 
 #[tokio::test]
-async fn a_stream_outlives_its_connection_s_time_and_nothing_else_does() {
-    let server = serve(9, MAX_AGE_HERE);
-    let (mut silent, mut kept) = (server.http2().await, http1(&server, "/one").await);
-    until(&mut kept, "one").await;
-    let mut first = http1(&server, "/drip").await;
+async fn only_streams_outlive_the_connection_age() {
+    let server = serve(9, SHORT_AGE);
+    let (mut silent, mut kept) = (server.http2().await, get_http1(&server, "/one").await);
+    read_until(&mut kept, "one").await;
+    let mut first = get_http1(&server, "/drip").await;
     let mut second = server.http2().await;
-    let mut body = ask(&mut second, "/drip", "").await.unwrap().into_body();
+    let mut body = get_http2(&mut second, "/drip", "").await.unwrap().into_body();
     let begun = Instant::now();
-    while begun.elapsed() < MAX_AGE_HERE * 4 {
-        until(&mut first, "drop ").await;
+    while begun.elapsed() < SHORT_AGE * 4 {
+        read_until(&mut first, "drop ").await;
         assert_eq!(data(&mut body).await.unwrap().unwrap(), "drop ");
     }
     assert!(timeout(TIMEOUT, kept.read_u8()).await.unwrap().is_err(), "an idle connection is closed");
     for sender in [&mut silent, &mut second] {
-        assert!(ask(sender, "/one", "").await.is_err(), "a connection takes no more requests");
+        assert!(get_http2(sender, "/one", "").await.is_err(), "the connection accepts no more requests");
     }
-    // At the stop it is for the stream to end.
+    // At a stop, the handler ends its stream; the listener does not.
     server.stop.cancel();
     assert_eq!(data(&mut body).await.unwrap().unwrap(), "drop ");
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_taken_is_ended_and_the_others_of_its_connection_go_on() {
+async fn stalled_response_ends_and_others_go_on() {
     let server = serve(9, TIMEOUT);
     let mut sender = server.http2().await;
-    let flood = ask(&mut sender, "/flood", "").await.unwrap();
-    let mut drip = ask(&mut sender, "/drip", "").await.unwrap().into_body();
+    let flood = get_http2(&mut sender, "/flood", "").await.unwrap();
+    let mut drip = get_http2(&mut sender, "/drip", "").await.unwrap().into_body();
     let begun = Instant::now();
     while begun.elapsed() < STALL * 3 {
         assert_eq!(data(&mut drip).await.unwrap().unwrap(), "drop ");
     }
-    // What had come before is there, and then the reset.
+    // The client still has the data from before the reset.
     let mut flood = flood.into_body();
-    let mut taken = 0;
+    let mut received = 0;
     let end = loop {
         match data(&mut flood).await {
-            Some(Ok(data)) if taken < 1_000_000 => taken += data.len(),
+            Some(Ok(data)) if received < 1_000_000 => received += data.len(),
             end => break end,
         }
     };
-    assert!(end.is_some_and(|end| end.is_err()) && taken <= 20_000, "{taken} bytes");
-    assert_eq!(ask(&mut sender, "/one", "").await.unwrap().status(), 200);
+    assert!(end.is_some_and(|end| end.is_err()) && received <= 20_000, "{received} bytes");
+    assert_eq!(get_http2(&mut sender, "/one", "").await.unwrap().status(), 200);
 
-    // Over HTTP/1 the answer is the connection.
-    let mut flood = http1(&server, "/flood").await;
+    // Over HTTP/1 the connection ends with the response.
+    let mut flood = get_http1(&server, "/flood").await;
     sleep(STALL * 3).await;
     let mut all = Vec::new();
     timeout(TIMEOUT, flood.read_to_end(&mut all)).await.expect("an end").ok();
-    assert!(!all.ends_with(b"0\r\n\r\n"), "it was cut");
+    assert!(!all.ends_with(b"0\r\n\r\n"), "the response is truncated");
 }
 
-/// Preface and empty settings of an HTTP/2 client that then asks for nothing.
+/// Preface and empty settings of an HTTP/2 client that sends no request.
 const SILENT_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[tokio::test]
 async fn http2_connection_without_requests_is_closed() {
-    let server = serve_with(9, MAX_AGE_HERE, TIMEOUT);
+    let server = serve_with(9, SHORT_AGE, TIMEOUT);
     let mut asking = server.http2().await;
-    assert_eq!(ask(&mut asking, "/one", "").await.unwrap().status(), 200);
+    assert_eq!(get_http2(&mut asking, "/one", "").await.unwrap().status(), 200);
     let mut silent = server.connect().await;
     silent.write_all(SILENT_HTTP2).await.unwrap();
     let begun = Instant::now();
     timeout(TIMEOUT, silent.read_to_end(&mut Vec::new())).await.expect("an end").ok();
-    assert!(begun.elapsed() >= MAX_AGE_HERE);
-    assert_eq!(ask(&mut asking, "/one", "").await.unwrap().status(), 200, "the connection with a request lives on");
+    assert!(begun.elapsed() >= SHORT_AGE);
+    assert_eq!(
+        get_http2(&mut asking, "/one", "").await.unwrap().status(),
+        200,
+        "the connection with a request lives on"
+    );
 }
 
 #[tokio::test]
 async fn refused_connection_is_closed_soon() {
     let server = serve(1, TIMEOUT);
-    let _client = http1(&server, "/drip").await;
+    let _client = get_http1(&server, "/drip").await;
     let mut silent = server.connect().await;
     let mut http2 = server.connect().await;
     http2.write_all(SILENT_HTTP2).await.unwrap();
@@ -251,37 +261,37 @@ async fn refused_connection_is_closed_soon() {
 }
 
 #[tokio::test]
-async fn each_request_of_a_connection_is_a_client_and_one_too_many_is_refused() {
+async fn request_over_the_client_limit_is_refused() {
     let server = serve(3, TIMEOUT);
     let mut sender = server.http2().await;
     let mut streams = Vec::new();
     for _ in 0..3 {
-        streams.push(ask(&mut sender, "/drip", "").await.unwrap());
+        streams.push(get_http2(&mut sender, "/drip", "").await.unwrap());
     }
-    let refused = ask(&mut sender, "/one", "application/grpc").await.unwrap();
+    let refused = get_http2(&mut sender, "/one", "application/grpc").await.unwrap();
     assert_eq!((refused.status(), &refused.headers()["grpc-status"]), (StatusCode::OK, &"8".parse().unwrap()));
-    assert_eq!(ask(&mut sender, "/one", "").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
-    // Another connection has no place either, and is not kept for long.
+    assert_eq!(get_http2(&mut sender, "/one", "").await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
+    // Another connection is over the limit as well.
     let mut other = server.http2().await;
-    let refused = ask(&mut other, "/btcfeed.v1.PriceFeed/Subscribe", "application/grpc").await.unwrap();
+    let refused = get_http2(&mut other, "/btcfeed.v1.PriceFeed/Subscribe", "application/grpc").await.unwrap();
     assert_eq!(refused.headers()["grpc-status"], "8");
-    assert!(until(&mut http1(&server, "/one").await, "\r\n\r\n").await.starts_with("HTTP/1.1 503 "));
+    assert!(read_until(&mut get_http1(&server, "/one").await, "\r\n\r\n").await.starts_with("HTTP/1.1 503 "));
     streams.pop();
     let begun = Instant::now();
-    while ask(&mut sender, "/one", "").await.unwrap().status() != StatusCode::OK {
-        assert!(begun.elapsed() < TIMEOUT, "there is no place");
+    while get_http2(&mut sender, "/one", "").await.unwrap().status() != StatusCode::OK {
+        assert!(begun.elapsed() < TIMEOUT, "no permit was returned");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_is_left_when_the_server_stops() {
+async fn stop_closes_connections_without_a_request() {
     let server = serve(9, TIMEOUT);
-    let (mut silent, mut begun) = (server.connect().await, server.connect().await);
-    begun.write_all(b"PRI").await.unwrap();
+    let (mut silent, mut partial) = (server.connect().await, server.connect().await);
+    partial.write_all(b"PRI").await.unwrap();
     sleep(Duration::from_millis(50)).await;
     server.stop.cancel();
-    for stream in [&mut silent, &mut begun] {
+    for stream in [&mut silent, &mut partial] {
         let ended = timeout(Duration::from_secs(3), stream.read_u8()).await.expect("an end at once");
         assert!(ended.is_err());
     }

@@ -1,8 +1,11 @@
-//! The end of a connection: what still has to happen before it is dropped, and until when.
+//! Close of a connection: its stages and its deadline.
 //!
-//! First the client's bookmark is saved: after the close the client may be on another replica at once. Then the close is
-//! sent, and then the client is to close its side: dropping a socket with unread data would reset the connection, and the
-//! client might never see the close. A client that takes too long for any of this is dropped all the same.
+//! 1. The client's bookmark is saved, because the client may reconnect to another replica right after the close.
+//! 2. The close message is sent.
+//! 3. The client closes its side. The server waits for it, because dropping a socket with unread data resets the connection,
+//!    and the client might not see the close message.
+//!
+//! When the deadline is over, the connection is dropped at any stage.
 
 use super::context::Context;
 use super::stream_protocol::CloseCause;
@@ -14,34 +17,34 @@ use std::net::Shutdown;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
-/// A connection on its way to the end.
+/// State of a connection that is being closed.
 pub(super) struct Closing {
     stage: Stage,
-    /// Time at which the connection is dropped in any case.
+    /// The deadline.
     until: Instant,
-    /// Whether the client sends nothing more. If so, the connection is dropped as soon as the close is sent.
+    /// Whether the client sends nothing more. If so, the connection is dropped as soon as the close message is sent.
     peer_closed: bool,
 }
 
 enum Stage {
     /// The bookmark is being saved. `message` is sent afterwards.
     SavingBookmark { saved: Receiver<()>, message: Bytes },
-    /// The close is being sent.
+    /// The close message is being sent.
     Sending,
-    /// The close is sent, and the client is to close its side.
+    /// The close message is sent, and the server waits for the client to close its side.
     Lingering,
 }
 
 impl Closing {
-    /// Begins with a close that is being sent.
+    /// Creates the state at the stage in which the close message is sent.
     pub(super) fn new(cause: &CloseCause, context: &Context, now: Instant) -> Closing {
-        // A client that reads slowly should learn why it is evicted. A replica that stops does not wait that long.
+        // A slow client gets time to read its close reason. A replica that stops does not wait that long.
         let patience = if context.is_draining() { Duration::ZERO } else { context.sessions.limits.write_stall };
         let peer_closed = matches!(cause, CloseCause::Closed(_));
         Closing { stage: Stage::Sending, until: now + patience.max(CLOSE_DEADLINE), peer_closed }
     }
 
-    /// Sends `message` only when the bookmark is `saved`.
+    /// Goes back to the first stage: `message` is sent when the bookmark is `saved`.
     pub(super) fn after(self, saved: Receiver<()>, message: Bytes) -> Closing {
         Closing { stage: Stage::SavingBookmark { saved, message }, ..self }
     }
@@ -56,7 +59,10 @@ impl Closing {
         self.until = self.until.min(now + CLOSE_DEADLINE);
     }
 
-    /// Notes that the client sends nothing more. It is still sent the close.
+    /// Notes that the client sends nothing more. The close message is still sent.
+    ///
+    /// # Errors
+    /// If that was the last stage, so that the connection can be dropped.
     pub(super) fn peer_closed(&mut self) -> Result<(), CloseCause> {
         if matches!(self.stage, Stage::Lingering) {
             return Err(CloseCause::Gone);
@@ -65,7 +71,10 @@ impl Closing {
         Ok(())
     }
 
-    /// Returns what to send next, if there is anything now. Call it when everything before has been sent.
+    /// Returns the close message if it is due now. Call it when everything before has been sent.
+    ///
+    /// # Errors
+    /// If the connection can be dropped.
     pub(super) fn next(&mut self, socket: &TcpStream) -> Result<Option<Bytes>, CloseCause> {
         match &mut self.stage {
             Stage::SavingBookmark { saved, message } => {
@@ -86,12 +95,15 @@ impl Closing {
         }
     }
 
-    /// Ends the connection if it has taken too long.
+    /// Checks the deadline.
+    ///
+    /// # Errors
+    /// If the deadline is over, so that the connection is dropped.
     pub(super) fn check_deadline(&self, socket: &TcpStream, now: Instant) -> Result<(), CloseCause> {
         if now < self.until {
             return Ok(());
         }
-        // What the client did not read must not stay in the kernel, where nothing bounds it.
+        // Discards the data that the client did not read. Otherwise the kernel would keep it for minutes.
         SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
         Err(CloseCause::Gone)
     }

@@ -1,6 +1,6 @@
-//! One client's connection: drives a session over a raw socket, by the rules of its protocol.
+//! One client's connection: drives a session over a raw socket.
 //!
-//! It never waits. It reads and writes what the socket has and accepts at the moment, and tells its shard what it needs next.
+//! It never blocks. It reads and writes as much as the socket allows at the moment, and returns an [`Action`] for its shard.
 
 use super::closing::Closing;
 use super::context::Context;
@@ -21,34 +21,35 @@ use std::time::Instant;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tracing::debug;
 
-/// Bytes of one read, and the reads, or writes, that a connection may do in a row before others run.
+/// Size of one read.
 const READ_BYTES: usize = 2048;
+/// Most reads, and most writes, in a row before other connections run.
 const MAX_IN_A_ROW: usize = 4;
 
-/// What a connection needs from its shard.
+/// Request of a connection to its shard.
 pub(super) enum Action {
-    /// Nothing until something happens.
+    /// Wait for the socket, the feed or a deadline.
     Wait,
-    /// To run again, after the others.
+    /// Run the connection again after the others.
     RunAgain,
-    /// A part of the history, to be sent to `to`.
+    /// Load a part of the history and send it to `to`.
     LoadHistory { after: TickId, until: TickId, to: oneshot::Sender<Vec<Arc<Entry>>> },
-    /// Its bookmark saved, and `saved` notified.
+    /// Save the bookmark and notify `saved`.
     SaveBookmark { bookmark: Bookmark, saved: oneshot::Sender<()> },
-    /// To be dropped.
+    /// Drop the connection.
     Remove,
 }
 
 enum Phase {
-    /// It follows the feed.
+    /// The connection follows the feed.
     Following,
-    /// A part of the history is being read for it.
+    /// A part of the history is being loaded.
     Loading(oneshot::Receiver<Vec<Arc<Entry>>>),
-    /// It is being closed.
+    /// The connection is being closed.
     Closing(Box<Closing>),
 }
 
-/// This side of a client's connection.
+/// Connection of one client.
 pub(super) struct Connection {
     socket: TcpStream,
     protocol: StreamProtocol,
@@ -59,18 +60,18 @@ pub(super) struct Connection {
     readable: bool,
     /// Whether the client has shut down its sending side.
     half_closed: bool,
-    /// Whether its shard has noted that it wants to run again.
+    /// Whether the shard has scheduled the connection to run again.
     pub(super) is_scheduled: bool,
-    /// Answer to the newest ping: only that one needs an answer (RFC 6455 §5.5.3).
+    /// Answer to the newest ping. Older pings need no answer (RFC 6455 §5.5.3).
     pong: Option<Box<Bytes>>,
     heartbeat: Heartbeat,
     /// Time since which the socket has accepted nothing.
     stalled_since: Option<Instant>,
-    /// Time at which the session wants to be asked again even if nothing has happened.
-    ask_at: Option<Instant>,
-    /// What the client sent before the connection came here.
+    /// Time of the session's next step if nothing else happens before.
+    step_at: Option<Instant>,
+    /// Bytes that the client sent before the takeover.
     early: Box<[u8]>,
-    /// Held until the socket is closed: fields are dropped in order.
+    /// Held until the socket is closed. It is the last field, because fields are dropped in order.
     permit: Permit,
 }
 
@@ -95,18 +96,18 @@ impl Connection {
             is_scheduled: false,
             pong: None,
             stalled_since: None,
-            ask_at: None,
+            step_at: None,
             early,
             permit,
         }
     }
 
-    /// Has the poll report, under this token, when the socket can be read or, after it was full, written to.
+    /// Registers the socket: the poll reports under `token` when it can be read or, after it was full, written to.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Sends `head` before anything is read, together with the first bytes of the session in one packet.
+    /// Sends `head` and the first output of the session, in one packet if they fit, before anything is read.
     pub(super) fn begin(&mut self, head: Vec<u8>, context: &Context, now: Instant) -> Action {
         self.attempt(context, now, |connection, context, now| {
             if head.is_empty() {
@@ -114,7 +115,7 @@ impl Connection {
             }
             connection.queue.push(head.into());
             let filled = connection.fill(context, now);
-            // An empty socket accepts a whole head, so nothing can cut it.
+            // The send buffer of a new socket has room for the whole head, so a close cannot cut it.
             connection.queue.write(&connection.socket)?;
             match filled? {
                 Some(Action::Wait) | None => connection.run(context, now),
@@ -123,12 +124,12 @@ impl Connection {
         })
     }
 
-    /// Returns whether it has nothing to send and waits for the feed to move.
+    /// Returns whether the connection has nothing to send and waits for the feed to move.
     pub(super) fn follows(&self) -> bool {
         self.queue.is_empty() && matches!(self.phase, Phase::Following)
     }
 
-    /// Notes that there is something to read.
+    /// Notes that the socket can be read.
     pub(super) fn set_readable(&mut self) {
         self.readable = !self.half_closed;
     }
@@ -139,17 +140,17 @@ impl Connection {
             Phase::Closing(closing) => closing.deadline(),
             Phase::Following | Phase::Loading(_) => {
                 let stalled = self.stalled_since.map(|since| since + context.sessions.limits.write_stall);
-                [stalled, self.ask_at].into_iter().flatten().fold(self.heartbeat.due(), Instant::min)
+                [stalled, self.step_at].into_iter().flatten().fold(self.heartbeat.due(), Instant::min)
             }
         }
     }
 
-    /// Does everything that can be done without waiting.
+    /// Reads, steps and writes as far as possible without blocking.
     pub(super) fn on_ready(&mut self, context: &Context, now: Instant) -> Action {
         self.attempt(context, now, Connection::run)
     }
 
-    /// Checks what is overdue, then does everything that can be done without waiting.
+    /// Checks all deadlines, then does the same as [`on_ready`](Self::on_ready).
     pub(super) fn on_deadline(&mut self, context: &Context, now: Instant) -> Action {
         self.attempt(context, now, |connection, context, now| {
             connection.check_deadlines(context, now)?;
@@ -157,7 +158,7 @@ impl Connection {
         })
     }
 
-    /// Ends the connection after its socket reported an error, which also tells of a client that is gone for good.
+    /// Handles an error of the socket. After a half-close, it means that the client no longer reads.
     pub(super) fn on_error(&mut self, context: &Context, now: Instant) -> Action {
         if self.half_closed { Action::Remove } else { self.on_ready(context, now) }
     }
@@ -194,7 +195,7 @@ impl Connection {
         }
     }
 
-    /// Begins to close the connection. Returns what its shard has to do first, if anything.
+    /// Begins to close the connection. Returns the action that its shard has to do first, if there is one.
     fn begin_close(&mut self, cause: &CloseCause, context: &Context, now: Instant) -> Option<Action> {
         if let CloseCause::Local(reason) = cause {
             debug!(peer = %self.permit.peer(), ?reason, cursor = %self.session.cursor(), "closing a stream");
@@ -218,7 +219,7 @@ impl Connection {
         first
     }
 
-    /// Reads what has arrived, then sends what there is to send.
+    /// Reads what has arrived, then sends what is due.
     fn run(&mut self, context: &Context, now: Instant) -> Result<Action, CloseCause> {
         self.read_socket(context, now)?;
         let action = self.flush(context, now)?;
@@ -246,7 +247,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Handles the end of what the client sends. Only a failed write tells whether the client still reads.
+    /// Handles a half-close by the client. The client may still read; only a failed write shows that it does not.
     fn handle_end_of_input(&mut self) -> Result<(), CloseCause> {
         (self.readable, self.half_closed) = (false, true);
         match &mut self.phase {
@@ -274,7 +275,7 @@ impl Connection {
         read
     }
 
-    /// Sends what is due, until there is nothing more or the socket is full.
+    /// Sends what is due until the session waits or the socket is full.
     fn flush(&mut self, context: &Context, now: Instant) -> Result<Action, CloseCause> {
         for _ in 0..MAX_IN_A_ROW {
             if self.queue.is_empty()
@@ -293,7 +294,7 @@ impl Connection {
         Ok(Action::RunAgain)
     }
 
-    /// Queues something to send, or returns what to wait for.
+    /// Fills the queue, or returns an action if there is nothing to send now.
     fn fill(&mut self, context: &Context, now: Instant) -> Result<Option<Action>, CloseCause> {
         if let Some(pong) = self.pong.take() {
             self.queue.push(*pong);
@@ -309,7 +310,7 @@ impl Connection {
                         None
                     }
                     Err(TryRecvError::Empty) => Some(Action::Wait),
-                    // The reader has ended, and so does the process.
+                    // The task that loads has been cancelled, so the process is stopping.
                     Err(TryRecvError::Closed) => return Err(CloseCause::Gone),
                 },
                 Phase::Closing(closing) => match closing.next(&self.socket)? {
@@ -326,7 +327,7 @@ impl Connection {
         }
     }
 
-    /// Has the session take its next step.
+    /// Runs the next step of the session.
     fn step(&mut self, context: &Context, now: Instant) -> Result<Option<Action>, CloseCause> {
         match self.session.step(&context.sessions.hub, now) {
             Step::Send(bytes) => {
@@ -341,31 +342,31 @@ impl Connection {
             Step::Close(reason) => Err(CloseCause::Local(reason)),
             Step::Again => Ok(Some(Action::RunAgain)),
             Step::Wait(at_most) => {
-                self.ask_at = at_most.map(|wait| now + wait);
+                self.step_at = at_most.map(|wait| now + wait);
                 Ok(Some(Action::Wait))
             }
         }
     }
 
     fn check_deadlines(&mut self, context: &Context, now: Instant) -> Result<(), CloseCause> {
-        self.ask_at = self.ask_at.filter(|at| *at > now);
+        self.step_at = self.step_at.filter(|at| *at > now);
         if let Phase::Closing(closing) = &self.phase {
             return closing.check_deadline(&self.socket, now);
         }
         if self.stalled_since.is_some_and(|since| since + context.sessions.limits.write_stall <= now) {
-            // The kernel reports room only when much of its buffer is free.
+            // The kernel reports a writable socket only when much of its buffer is free, so there may be room already.
             if !self.queue.write(&self.socket)? {
                 return Err(CloseCause::Local(CloseReason::TooSlow));
             }
             self.stalled_since = (!self.queue.is_empty()).then_some(now);
         }
-        // The answer may have arrived and not been read.
+        // The pong may have arrived but not been read.
         self.set_readable();
         self.read_socket(context, now)?;
         match self.heartbeat {
             Heartbeat::AnswerBy(by) if by <= now => return Err(CloseCause::Local(CloseReason::NoPong)),
             Heartbeat::SendAt(at) if at <= now => {
-                // Data that is being sent is as good as a heartbeat, and an answer would have to wait for all of it.
+                // While data is being sent, no heartbeat is needed, and the pong would be delayed by that data.
                 let is_idle = self.queue.is_empty();
                 if is_idle {
                     self.queue.push(self.protocol.heartbeat());

@@ -1,16 +1,16 @@
-//! What all connections of the reactor share.
+//! State that all shards share.
 
 use crate::session::Sessions;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// State that every shard and every connection can see.
+/// State that all shards and their connections share.
 pub(super) struct Context {
     pub(super) sessions: Arc<Sessions>,
     /// Time between two comments on an event stream.
     pub(super) heartbeat: Duration,
-    /// Origin of the periods: whatever recurs is aligned to it.
+    /// Origin of the grid to which heartbeats are aligned.
     pub(super) epoch: Instant,
     draining: AtomicBool,
 }

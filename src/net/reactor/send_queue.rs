@@ -1,4 +1,4 @@
-//! Bytes that wait to be sent. An empty queue owns no memory, and what a queue holds is shared with others.
+//! Queue of bytes to send. An empty queue owns no memory, and the queued buffers are shared between connections.
 
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -32,10 +32,10 @@ impl SendQueue {
         }
     }
 
-    /// Drops everything except the rest of a message that was sent in part. `message_end` returns where that message ends.
+    /// Drops everything except the rest of a message that was sent in part. `message_end` returns the end of that message.
     pub(super) fn keep_partial_message(&mut self, message_end: impl FnOnce(&[u8], usize) -> usize) {
         let partial = self.queue.front().filter(|_| self.sent > 0);
-        // A copy, so that the shared segment can be freed.
+        // Copied, so that the shared segment can be freed.
         let rest = partial.map(|first| Bytes::copy_from_slice(&first[self.sent..message_end(first, self.sent)]));
         let queue = rest.into_iter().filter(|rest| !rest.is_empty()).collect();
         *self = SendQueue { queue, sent: 0 };
@@ -109,7 +109,7 @@ mod tests {
         queue
     }
 
-    /// End of a message: each ends with a dot.
+    /// Returns the end of a message. Each message ends with a dot.
     fn end(piece: &[u8], sent: usize) -> usize {
         sent + piece[sent..].iter().position(|byte| *byte == b'.').map_or(0, |dot| dot + 1)
     }
@@ -118,7 +118,7 @@ mod tests {
     fn order_is_kept_by_partial_writes() {
         let (mut queue, mut socket) = (queue(), Narrow { taken: vec![], room: 0 });
         while !queue.is_empty() {
-            assert!(!queue.write(&mut socket).unwrap(), "it is full");
+            assert!(!queue.write(&mut socket).unwrap(), "the socket is full");
             socket.room += 3;
             assert!(queue.write(&mut socket).unwrap());
         }

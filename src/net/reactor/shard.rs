@@ -1,4 +1,4 @@
-//! A shard: one thread and its connections. It waits for their sockets, for commands, and for the next deadline.
+//! Shard: one thread with its connections. It waits for their sockets, for commands, and for the next deadline.
 
 use super::connection::{Action, Connection};
 use super::context::Context;
@@ -14,35 +14,35 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, error};
 
-/// Events of one poll.
-const EVENTS: usize = 1024;
-/// Token of the waker. Connections have those of their keys.
+/// Most events of one poll.
+const MAX_EVENTS: usize = 1024;
+/// Token of the waker. The token of a connection is its key.
 const WAKER: Token = Token(usize::MAX);
-/// Longest wait: some heartbeat is due before.
+/// Longest wait of a shard without connections. With connections, a heartbeat is always due before.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
-/// One thread's connections.
+/// Connections of one thread.
 pub(super) struct Shard {
     poll: Poll,
     handle: Arc<ShardHandle>,
     context: Arc<Context>,
     tasks: Tasks,
     connections: Slab<Connection>,
-    /// Bound of the keys of all connections.
-    extent: usize,
-    /// Key at which the next broadcast begins: otherwise the same client would always be the last.
+    /// Exclusive upper bound of the keys of all connections.
+    key_bound: usize,
+    /// Key at which the last broadcast began. It changes each time, so that no client is always the last.
     first: usize,
     /// Head of the feed at the last broadcast.
     head: TickId,
-    /// Keys of connections that want to run again.
+    /// Keys of connections to run again.
     scheduled: Vec<usize>,
-    /// Time before which nothing is overdue.
+    /// Lower bound of all deadlines.
     due: Instant,
-    /// Whether all connections have been told to close.
+    /// Whether all connections are being closed.
     draining: bool,
 }
 
-/// Ends the handle with the thread, also if a defect ends it.
+/// Guard that ends the handle together with the thread, even if the thread panics.
 struct EndGuard<'a>(&'a ShardHandle);
 
 impl Drop for EndGuard<'_> {
@@ -61,7 +61,7 @@ impl Shard {
             context,
             tasks,
             connections: Slab::new(),
-            extent: 0,
+            key_bound: 0,
             first: 0,
             head: TickId::ZERO,
             scheduled: Vec::new(),
@@ -74,9 +74,9 @@ impl Shard {
         self.handle.clone()
     }
 
-    /// Serves its connections until all of them are closed and no more come.
+    /// Serves the connections. Returns when the shard drains and all of them are closed.
     pub(super) fn run(mut self) {
-        let mut events = Events::with_capacity(EVENTS);
+        let mut events = Events::with_capacity(MAX_EVENTS);
         let handle = self.handle.clone();
         let _end = EndGuard(&handle);
         while !(self.draining && self.connections.is_empty() && handle.end_if_empty()) {
@@ -102,7 +102,7 @@ impl Shard {
 
     fn on_event(&mut self, event: &Event) {
         let key = event.token().0;
-        // A connection that ended earlier in this batch is gone.
+        // The connection may have been removed earlier in this batch.
         let Some(connection) = self.connections.get_mut(key) else { return };
         let now = Instant::now();
         if event.is_readable() || event.is_read_closed() || event.is_error() {
@@ -136,21 +136,21 @@ impl Shard {
                 continue;
             }
             self.connections.insert(connection);
-            self.extent = self.extent.max(key + 1);
+            self.key_bound = self.key_bound.max(key + 1);
             let action = self.connections[key].begin(head, &self.context, now);
             self.apply(key, action);
-            // A client that connects now has to be told, too.
+            // A client that connects while the shard drains gets its close reason, too.
             if self.draining {
                 self.drain(key, now);
             }
         }
-        // If another connection has the key by now, it finds nothing to do, which costs nothing.
+        // If another connection has got the key in the meantime, it finds nothing to do.
         for key in completed {
             self.run_connection(key, now);
         }
         if draining && !self.draining {
             self.draining = true;
-            for key in 0..self.extent {
+            for key in 0..self.key_bound {
                 self.drain(key, now);
             }
         }
@@ -163,7 +163,7 @@ impl Shard {
         }
     }
 
-    /// Sends every connection that follows the feed what is new, if anything is.
+    /// Sends the new entries, if there are any, to all connections that follow the feed.
     fn broadcast(&mut self) {
         let head = self.context.sessions.hub.head();
         if head == self.head || self.draining {
@@ -171,8 +171,8 @@ impl Shard {
         }
         self.head = head;
         let now = Instant::now();
-        self.first = if self.extent > 0 { (self.first + self.extent / 3 + 1) % self.extent } else { 0 };
-        for key in (self.first..self.extent).chain(0..self.first) {
+        self.first = if self.key_bound > 0 { (self.first + self.key_bound / 3 + 1) % self.key_bound } else { 0 };
+        for key in (self.first..self.key_bound).chain(0..self.first) {
             if self.connections.get(key).is_some_and(Connection::follows) {
                 self.run_connection(key, now);
             }
@@ -185,7 +185,7 @@ impl Shard {
             return;
         }
         self.due = now + MAX_WAIT;
-        for key in 0..self.extent {
+        for key in 0..self.key_bound {
             let Some(connection) = self.connections.get_mut(key) else { continue };
             let deadline = connection.deadline(&self.context);
             if deadline <= now {
@@ -211,7 +211,7 @@ impl Shard {
         }
     }
 
-    /// Does what a connection needs.
+    /// Executes the request of a connection.
     fn apply(&mut self, key: usize, action: Action) {
         match action {
             Action::Wait => {}
@@ -219,7 +219,7 @@ impl Shard {
             Action::LoadHistory { after, until, to } => {
                 let handle = self.handle.clone();
                 self.context.sessions.hub.load(&self.tasks, after, until, to, move || handle.complete(key));
-                // There may be more to read in the meantime.
+                // Meanwhile the socket may have more input.
                 self.schedule(key);
             }
             Action::SaveBookmark { bookmark, saved } => {

@@ -1,27 +1,27 @@
-//! Way for other threads to reach a shard: they leave commands and wake it.
+//! Handle of a shard for other threads: they queue commands and wake the shard.
 
 use super::connection::Connection;
 use mio::Waker;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tracing::error;
 
-/// What other threads want from a shard.
+/// Handle of a shard.
 pub(super) struct ShardHandle {
     waker: Waker,
-    /// A std lock: held to put something in or to take everything out.
+    /// A std lock, because it is held only to add a command or to take all.
     commands: Mutex<Commands>,
 }
 
-/// Commands that the shard has not taken yet.
+/// Commands that the shard has not received yet.
 #[derive(Default)]
 pub(super) struct Commands {
-    /// New connections, each with what is to be sent to it first.
+    /// New connections, each with the bytes to send first.
     pub(super) adopted: Vec<(Connection, Vec<u8>)>,
-    /// Keys of connections for which something that they waited for is done.
+    /// Keys of connections whose load or save is done.
     pub(super) completed: Vec<usize>,
-    /// Whether all connections are to be closed.
+    /// Whether the shard is to close all connections.
     pub(super) draining: bool,
-    /// Whether the shard has ended, so that nobody would take a command.
+    /// Whether the shard has ended. If so, commands have no effect.
     ended: bool,
 }
 
@@ -30,7 +30,7 @@ impl ShardHandle {
         ShardHandle { waker, commands: Mutex::default() }
     }
 
-    /// Hands a connection over, with what is to be sent first. It is dropped if the shard has ended.
+    /// Passes a connection to the shard, with the bytes to send first. If the shard has ended, the connection is dropped.
     pub(super) fn adopt(&self, connection: Connection, head: Vec<u8>) {
         {
             let mut commands = self.lock();
@@ -42,19 +42,19 @@ impl ShardHandle {
         self.wake();
     }
 
-    /// Has the shard close all connections.
+    /// Makes the shard close all connections.
     pub(super) fn drain(&self) {
         self.lock().draining = true;
         self.wake();
     }
 
-    /// Tells the shard that what the connection waited for is done.
+    /// Notifies the shard that the load or the save of a connection is done.
     pub(super) fn complete(&self, key: usize) {
         self.lock().completed.push(key);
         self.wake();
     }
 
-    /// Has the shard look at its commands and at the feed.
+    /// Wakes the shard: it reads its commands and the head of the feed.
     pub(super) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             error!(%error, "cannot wake a shard");

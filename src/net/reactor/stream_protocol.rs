@@ -1,4 +1,4 @@
-//! Protocols of raw sockets: what a client may send, and what it is sent besides the feed.
+//! Protocols of raw sockets: the meaning of a client's input, and the messages that are not part of the feed.
 
 use crate::encode::View;
 use crate::session::CloseReason;
@@ -7,8 +7,8 @@ use crate::wire::websocket::{self, Decoder, Incoming, Violation};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// Reconnection time that clients of an event stream are told, in milliseconds. It differs from client to client, so that
-/// the clients of a replica that is gone do not all return at the same moment.
+/// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica that
+/// stops do not all reconnect at the same moment.
 pub(crate) const RETRY_MS: Range<u32> = 500..2000;
 
 /// Protocol of a stream.
@@ -19,25 +19,25 @@ pub(crate) enum StreamProtocol {
     Events,
 }
 
-/// What a client sent that matters.
+/// Input of a client that needs a reaction.
 #[derive(Debug)]
 pub(crate) enum ClientEvent {
-    /// It wants this payload back.
+    /// A ping with this payload, which the pong repeats.
     Ping(Vec<u8>),
-    /// It answers a ping.
+    /// An answer to a ping.
     Pong,
 }
 
-/// Why a connection ends.
+/// Cause for the end of a connection.
 #[derive(Debug)]
 pub(crate) enum CloseCause {
-    /// The client is gone.
+    /// The connection failed or was dropped by the client.
     Gone,
-    /// The client closed.
+    /// The client closed, with this code if it sent one.
     Closed(Option<u16>),
     /// The client broke the protocol.
     Violated(Violation),
-    /// This side closes.
+    /// The server closes.
     Local(CloseReason),
 }
 
@@ -48,17 +48,17 @@ impl From<std::io::Error> for CloseCause {
 }
 
 impl StreamProtocol {
-    /// Creates a WebSocket after its handshake.
+    /// Returns the protocol of a WebSocket after its handshake.
     pub(crate) fn websocket() -> StreamProtocol {
         StreamProtocol::WebSocket(Decoder::default())
     }
 
-    /// Reads what the client sent, in pieces of any size.
+    /// Decodes input of the client, in pieces of any size, and calls `emit` for each event.
     ///
     /// # Errors
     /// If the client closes or breaks the protocol.
     pub(super) fn read(&mut self, bytes: &[u8], emit: &mut dyn FnMut(ClientEvent)) -> Result<(), CloseCause> {
-        // A reader of events has nothing more to send.
+        // Input after the request of an event stream has no meaning.
         let StreamProtocol::WebSocket(decoder) = self else { return Ok(()) };
         let mut closed = None;
         let read = decoder.read(bytes, &mut |incoming| match incoming {
@@ -67,15 +67,15 @@ impl StreamProtocol {
             Incoming::Close(code) => closed = closed.take().or(Some(code)),
         });
         match (closed, read) {
-            // What follows a close frame does not count (RFC 6455 §5.5.1).
+            // Input after a close frame is ignored (RFC 6455 §5.5.1).
             (Some(code), _) => Err(CloseCause::Closed(code)),
             (None, Err(violation)) => Err(CloseCause::Violated(violation)),
             (None, Ok(())) => Ok(()),
         }
     }
 
-    /// Returns whether the stream goes on when the client has shut down its sending side. A reader of events has nothing
-    /// more to send anyway. A WebSocket cannot go on: it needs the client's pongs and its close.
+    /// Returns whether the stream continues after the client has shut down its sending side. An event stream does, because
+    /// its client has nothing more to send. A WebSocket does not, because it needs the client's pongs and its close.
     pub(super) fn survives_half_close(&self) -> bool {
         matches!(self, StreamProtocol::Events)
     }
@@ -85,7 +85,7 @@ impl StreamProtocol {
         websocket::pong(payload)
     }
 
-    /// Returns what shows that this side is still there.
+    /// Returns the heartbeat message.
     pub(super) fn heartbeat(&self) -> Bytes {
         match self {
             StreamProtocol::WebSocket(_) => websocket::ping(),
@@ -115,8 +115,8 @@ impl StreamProtocol {
         }
     }
 
-    /// Returns the end of the message of which `sent` bytes of `piece` are a part: nothing may be sent in the middle of a
-    /// message. A piece is whole messages.
+    /// Returns the end offset of the message that contains byte `sent` of `piece`, which consists of whole messages. No other
+    /// message may be sent before that end.
     pub(super) fn message_end(&self, piece: &[u8], sent: usize) -> usize {
         match self {
             StreamProtocol::WebSocket(_) => websocket::message_end(piece, sent),
@@ -125,7 +125,7 @@ impl StreamProtocol {
     }
 }
 
-/// Returns the end of an event stream: when to reconnect, and a `goodbye` event.
+/// Returns the end of an event stream: its reconnection time and a `goodbye` event.
 pub(crate) fn goodbye_event(reason: CloseReason) -> Bytes {
     [sse::retry(fastrand::u32(RETRY_MS)), View::goodbye(reason.name(), reason.message())].concat().into()
 }
@@ -150,7 +150,7 @@ mod tests {
             for message in &messages {
                 let begin = end;
                 end += message.len();
-                assert_eq!(protocol.message_end(&piece, begin), begin, "nothing of the next one is sent");
+                assert_eq!(protocol.message_end(&piece, begin), begin, "nothing of the next message is sent");
                 for sent in begin + 1..=end {
                     assert_eq!(protocol.message_end(&piece, sent), end, "{sent} of {piece:?}");
                 }
