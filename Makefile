@@ -28,6 +28,10 @@ down: ## Stop the whole stack; the feed's history is kept
 test: ## Run the tests; installs redis-server, nginx, curl and Python packages if they are missing
 	tests/setup tests/run
 
+.PHONY: soak
+soak: ## Run the tests that take a minute each
+	tests/setup tests/run --test soak
+
 .PHONY: browser
 browser: ## Test the page and btcfeed.js in headless Chromium or Chrome; installs one if it is missing
 	tests/setup --browser tests/run --test browser
