@@ -2,6 +2,7 @@
 //! the same words in both, so only what `OpenAPI` has no words for stands here.
 
 use crate::session::{CloseReason, Limits};
+use crate::wire::websocket::{NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -167,11 +168,7 @@ fn close_codes() -> Value {
     let mut codes: Vec<_> = [CloseReason::Draining, CloseReason::TooSlow, CloseReason::NoPong]
         .map(|reason| json!({"code": reason.websocket_code(), "reason": reason.message(), "come_back": true}))
         .into();
-    for (code, reason) in [
-        (1002, "what you sent breaks the protocol"),
-        (1007, "text that is not UTF-8"),
-        (1009, "a message is longer than 4096 bytes"),
-    ] {
+    for Violation { code, reason } in [PROTOCOL_VIOLATION, NOT_UTF8, TOO_BIG] {
         codes.push(json!({"code": code, "reason": reason, "come_back": false}));
     }
     Value::Array(codes)

@@ -41,6 +41,9 @@ pub(crate) struct Violation {
 const fn protocol(reason: &'static str) -> Violation {
     Violation { code: 1002, reason }
 }
+
+/// Violation that is not known more exactly.
+pub(crate) const PROTOCOL_VIOLATION: Violation = protocol("violation of the WebSocket protocol");
 pub(crate) const NOT_UTF8: Violation = Violation { code: 1007, reason: "text is not UTF-8" };
 pub(crate) const TOO_BIG: Violation = Violation { code: 1009, reason: "message longer than 4096 bytes" };
 const BAD_LENGTH: Violation = protocol("length with its highest bit set");

@@ -39,8 +39,8 @@ use std::sync::Arc;
                 (bodies::CandleTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "Identifies this content, for `If-None-Match`."),
-                ("Link" = String, description = "The next page, if there is one: `<?…>; rel=\"next\"`."),
+                ("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."),
+                ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::NotAcceptable, answers::Unavailable

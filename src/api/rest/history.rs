@@ -52,8 +52,8 @@ use tokio::sync::mpsc;
                 (bodies::HistoryTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "Identifies this content, for `If-None-Match`. Only if the content is known before it is sent."),
-                ("Link" = String, description = "The next page, if there is one: `<?…>; rel=\"next\"`."),
+                ("ETag" = String, description = "If the content is known before it is sent: its entity tag, for `If-None-Match`."),
+                ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::NotAcceptable, answers::Unavailable

@@ -27,7 +27,7 @@ use std::sync::Arc;
     responses(
         (
             status = 200, description = "The newest tick that has a chosen currency.", body = bodies::Latest,
-            headers(("ETag" = String, description = "Identifies this content, for `If-None-Match`."))
+            headers(("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."))
         ),
         answers::NotModified, answers::BadRequest, answers::Unavailable
     )

@@ -10,7 +10,7 @@ use crate::net::connection_limit::{Permit, StreamGuard};
 use crate::net::reactor::heartbeat::Heartbeat;
 use crate::net::reactor::stream_protocol::CloseCause;
 use crate::session::{CLOSE_DEADLINE, CloseReason, Session};
-use crate::wire::websocket::{self, MAX_MESSAGE_BYTES, NOT_UTF8, TOO_BIG, Violation};
+use crate::wire::websocket::{self, MAX_MESSAGE_BYTES, NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
@@ -28,8 +28,6 @@ use tracing::debug;
 const READ_BYTES: usize = 2048;
 /// Size of the write buffer. One message and the pongs fit into it.
 const WRITE_BYTES: usize = 64 * 1024;
-/// Violation of any rule for which the library has no error of its own.
-const BROKEN: Violation = Violation { code: 1002, reason: "what you sent breaks the protocol" };
 
 /// Serves the client until either side closes. The permit and the guard are held until then.
 pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, _permit: Permit, _guard: StreamGuard) {
@@ -118,7 +116,7 @@ impl Connection {
             // Data from the client has no meaning, and the library answers pings.
             Some(Ok(_)) => Ok(()),
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(CloseCause::Gone),
-            Some(Err(Error::Protocol(_))) => Err(CloseCause::Violated(BROKEN)),
+            Some(Err(Error::Protocol(_))) => Err(CloseCause::Violated(PROTOCOL_VIOLATION)),
             Some(Err(Error::Utf8(_))) => Err(CloseCause::Violated(NOT_UTF8)),
             Some(Err(Error::Capacity(_))) => Err(CloseCause::Violated(TOO_BIG)),
             Some(Err(_)) | None => Err(CloseCause::Gone),
