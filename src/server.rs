@@ -14,6 +14,7 @@ use crate::api::stream::{sse, websocket};
 use crate::api::{compress, descriptions, grpc, ops, overload};
 use crate::encode::Hello;
 use crate::hub::Hub;
+use crate::net::connection_limit::Permit;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Reactor, Shards};
 use crate::net::takeover::Takeover;
@@ -92,17 +93,9 @@ impl Server {
         };
         let public = options.listen.map(|address| bind(address, options.max_connections, "BTCFEED_LISTEN"));
         let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, "BTCFEED_OPS_LISTEN")?;
-        let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
-        let currencies = SupportedCurrencies { currencies, default: default_currency };
-        let candles = CandleCache::new(&hub);
-        let sessions = Arc::new(Sessions { hub, limits, bookmarks, hello: options.hello.clone() });
-        let (reactor, shards) =
-            Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
-        let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
-        let takeover = Takeover { paths: stream_paths(), reactor: reactor.clone() };
+        let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
+        let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
         let public = public.transpose()?.map(|listener| listener.with_takeover(takeover));
-        let state =
-            Arc::new(ApiState { sessions, reactor, cors, candles, currencies, heartbeat, tasks, unready, drain });
         Ok(Server { public, ops, state, shards })
     }
 
@@ -129,9 +122,39 @@ impl Server {
         services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone()));
         if let Some(public) = public {
             let (clients, drain) = (state.tasks.clone(), state.drain.clone());
-            state.tasks.clone().spawn(public.serve(router(state), clients, drain));
+            state.tasks.clone().spawn(public.serve(routes(state), clients, drain));
         }
     }
+}
+
+/// Returns the router for clients without a port: for requests from the same process, such as those of a test. Streams are
+/// response bodies, because there is no socket that the reactor could take over.
+///
+/// # Errors
+/// If the kernel has no more descriptors for this process.
+pub fn router(options: &Options, hub: Arc<Hub>, bookmarks: Arc<Bookmarks>) -> anyhow::Result<Router> {
+    let (unready, drain) = (CancellationToken::new(), CancellationToken::new());
+    let (state, _) = open(options, hub, bookmarks, Tasks::default(), unready, drain)?;
+    Ok(routes(state).layer(Extension(Permit::unlimited())))
+}
+
+/// Creates what every handler sees, and the threads for streams.
+fn open(
+    options: &Options,
+    hub: Arc<Hub>,
+    bookmarks: Arc<Bookmarks>,
+    tasks: Tasks,
+    unready: CancellationToken,
+    drain: CancellationToken,
+) -> anyhow::Result<(Arc<ApiState>, Shards)> {
+    let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
+    let currencies = SupportedCurrencies { currencies, default: default_currency };
+    let candles = CandleCache::new(&hub);
+    let sessions = Arc::new(Sessions { hub, limits, bookmarks, hello: options.hello.clone() });
+    let (reactor, shards) = Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
+    let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
+    let state = ApiState { sessions, reactor, cors, candles, currencies, heartbeat, tasks, unready, drain };
+    Ok((Arc::new(state), shards))
 }
 
 /// Routes of the streams that the reactor takes over.
@@ -148,7 +171,7 @@ fn stream_paths() -> Arc<[String]> {
     streams().into_iter().flat_map(|(_, paths, _)| paths.paths.into_keys()).collect()
 }
 
-fn router(state: Arc<ApiState>) -> Router {
+fn routes(state: Arc<ApiState>) -> Router {
     let (router, openapi) = streams()
         .into_iter()
         .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::routes)

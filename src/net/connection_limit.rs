@@ -85,6 +85,13 @@ impl Permit {
         Permit { connection: Arc::new(connection), _request: None }
     }
 
+    /// Returns a permit for requests that come over no connection. There is no limit for them.
+    pub(crate) fn unlimited() -> Permit {
+        let clients = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
+        let held = clients.clone().try_acquire_owned().expect("a new semaphore has permits");
+        Permit::new(SocketAddr::from(([0; 4], 0)), clients, held)
+    }
+
     /// Returns the address that the connection came from.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.connection.peer
