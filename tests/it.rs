@@ -9,7 +9,6 @@ mod support;
 
 mod it {
     mod architecture;
-    mod candles;
     mod cli;
     mod client;
     mod descriptions;
@@ -26,7 +25,6 @@ mod it {
     mod load;
     mod nginx;
     mod options;
-    mod query;
     mod replicas;
     mod requests;
     mod sources;

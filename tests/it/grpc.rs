@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Code;
-use tonic_types::StatusExt;
 
 const BOTH: [&str; 2] = ["USD", "EUR"];
 
@@ -55,32 +54,6 @@ async fn a_subscription_is_the_same_feed_as_a_full_websocket() {
     // If nobody chooses, it is dollars.
     let first = Subscriber::new(&client, request(&[], None)).await.json().await;
     assert_eq!(first["prices"].as_object().unwrap().keys().collect::<Vec<_>>(), ["USD"]);
-}
-
-#[tokio::test]
-async fn a_price_keeps_the_digits_of_the_market_over_grpc() {
-    let exchange = Exchange::start().await;
-    exchange.set_all(&Mode::Price("97116.170"));
-    let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "coinbase")]).await;
-    let mut client = client(&replica.address).await;
-    let expected = |currency: &str| pb::Price {
-        currency: currency.to_owned(),
-        value: "97116.170".to_owned(),
-        sources: vec!["coinbase".to_owned()],
-    };
-    let currencies = BOTH.map(str::to_owned).to_vec();
-    let mut prices = Vec::new();
-    until("a price in both currencies", async || {
-        let asked = pb::GetLatestRequest { currencies: currencies.clone() };
-        let latest = client.get_latest(asked).await.map(|answer| answer.into_inner().tick.unwrap());
-        prices = latest.map(|tick| tick.prices).unwrap_or_default();
-        prices.len() == 2
-    })
-    .await;
-    assert_eq!(prices, [expected("USD"), expected("EUR")]);
-    let mut subscriber = Subscriber::new(&client, request(&BOTH, None)).await;
-    let pb::subscribe_response::Update::Tick(tick) = subscriber.next().await.unwrap() else { panic!("a tick") };
-    assert_eq!(tick.prices[0], expected("USD"));
 }
 
 #[tokio::test]
@@ -192,85 +165,6 @@ async fn the_wishes_of_a_stream_are_the_same_over_grpc() {
 }
 
 #[tokio::test]
-async fn each_wrong_field_is_named_with_what_is_allowed() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let mut client = client(&replica.address).await;
-    let wrong = pb::SubscribeRequest {
-        currencies: vec!["USD".to_owned(), "GBP".to_owned()],
-        start: Some(Start::Since(Timestamp { seconds: -1, nanos: 0 })),
-        every: Some(prost_types::Duration { seconds: 0, nanos: 1 }),
-        limit: 10_001,
-        client_id: "a b".to_owned(),
-        ..pb::SubscribeRequest::default()
-    };
-    let status = client.subscribe(wrong).await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument);
-    for part in [
-        r#"invalid currency "GBP": expected USD or EUR"#,
-        "expected a time from 1970",
-        "invalid every 0 s and 1 ns: expected a duration from 100ms to 24h",
-        "invalid limit 10001: expected a number up to 10000",
-        r#"invalid client_id "a b": expected 1 to 64 letters, digits, dots, dashes and underscores"#,
-    ] {
-        assert!(status.message().contains(part), "{part}: {}", status.message());
-    }
-    let details = status.get_error_details();
-    let fields: Vec<_> = details.bad_request().unwrap().field_violations.iter().map(|one| one.field.clone()).collect();
-    assert_eq!(fields, ["currencies[1]", "since", "every", "limit", "client_id"]);
-
-    let currencies = vec!["XBT".to_owned()];
-    let status = client.get_latest(pb::GetLatestRequest { currencies: currencies.clone() }).await.unwrap_err();
-    assert!(status.code() == Code::InvalidArgument && status.message().contains("XBT"), "{status:?}");
-    let wrong = pb::ListPricesRequest { page_size: -1, page_token: "x".to_owned(), ..Default::default() };
-    let status = client.list_prices(wrong).await.unwrap_err();
-    let expected = r#"invalid page_size -1: expected 0 or more, of which at most 1000 are returned; invalid page_token "x": expected the next_page_token of a response"#;
-    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, expected));
-    // A request that is far too long is not even read.
-    let long = pb::GetLatestRequest { currencies: vec!["USD".to_owned(); 2000] };
-    assert_eq!(client.get_latest(long).await.unwrap_err().code(), Code::OutOfRange);
-    let long = request(&["USD"; 2000], None);
-    assert_eq!(client.subscribe(long).await.unwrap_err().code(), Code::OutOfRange);
-}
-
-#[tokio::test]
-async fn the_history_comes_page_by_page_as_it_was_streamed() {
-    let cluster = TestCluster::new().await;
-    let kept = cluster.redis.fill(2300).await;
-    let replica = cluster.replica("r1", &[("BTCFEED_WINDOW", "100")]).await;
-    let mut client = client(&replica.address).await;
-    let until = Some(moment(*kept.last().unwrap()));
-    let mut asked = pb::ListPricesRequest { until, ..Default::default() };
-    let mut ids = Vec::new();
-    let mut sizes = Vec::new();
-    loop {
-        let page = soon("a page", client.list_prices(asked.clone())).await.unwrap().into_inner();
-        sizes.push(page.entries.len());
-        ids.extend(page.entries.into_iter().map(|entry| match entry.entry.unwrap() {
-            pb::entry::Entry::Tick(tick) => tick.id,
-            other => panic!("no tick: {other:?}"),
-        }));
-        asked.page_token = page.next_page_token;
-        if asked.page_token.is_empty() {
-            break;
-        }
-    }
-    assert_eq!((&ids, &sizes[..]), (&kept, &[1000, 1000, 300][..]));
-    // A part, and what is told where its beginning is not there any more.
-    asked = pb::ListPricesRequest {
-        start: Some(pb::list_prices_request::Start::After(kept[10] - 1)),
-        until: Some(moment(kept[12])),
-        page_size: 9,
-        ..asked
-    };
-    let page = client.list_prices(asked).await.unwrap().into_inner();
-    let [gap, ticks @ ..] = &page.entries[..] else { panic!("{page:?}") };
-    let Some(pb::entry::Entry::Gap(gap)) = &gap.entry else { panic!("{gap:?}") };
-    assert_eq!((gap.reason(), gap.before), (pb::GapReason::HistoryLost, kept[10]));
-    assert!(ticks.len() == 3 && page.next_page_token.is_empty());
-}
-
-#[tokio::test]
 async fn twenty_subscriptions_share_a_connection_and_one_over_the_limit_is_refused() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "21")]).await;
@@ -334,23 +228,4 @@ async fn health_is_told_to_those_who_ask_and_to_those_who_watch() {
     assert_eq!(soon("the end", unknown.message()).await.unwrap_err().code(), Code::Unavailable);
     assert!(replica.exit().await.success());
     assert!(begun.elapsed() < Duration::from_secs(5), "open streams held the stop up for {:?}", begun.elapsed());
-}
-
-#[tokio::test]
-async fn a_replica_that_has_no_history_yet_is_unavailable() {
-    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
-    let port = crate::support::ports::free_port;
-    let (public, ops, redis) = (format!("127.0.0.1:{}", port()), format!("127.0.0.1:{}", port()), port());
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    command.env_clear().env("BTCFEED_LISTEN", &public).env("BTCFEED_OPS_LISTEN", &ops).kill_on_drop(true);
-    command.env("REDIS_URL", format!("redis://127.0.0.1:{redis}")).env("BTCFEED_SOURCES", "simulated");
-    let _child = command.stderr(std::process::Stdio::null()).spawn().unwrap();
-    until("it to listen", async || tokio::net::TcpStream::connect(&public).await.is_ok()).await;
-    let mut client = client(&public).await;
-    let status = client.subscribe(request(&[], None)).await.unwrap_err();
-    assert!(status.code() == Code::Unavailable && status.message().contains("not read the history"), "{status:?}");
-    assert_eq!(client.get_latest(pb::GetLatestRequest::default()).await.unwrap_err().code(), Code::Unavailable);
-    assert_eq!(client.list_prices(pb::ListPricesRequest::default()).await.unwrap_err().code(), Code::Unavailable);
-    let health = HealthClient::new(channel(&public).await).check(HealthCheckRequest::default()).await.unwrap();
-    assert_eq!(health.into_inner().status().as_str_name(), "NOT_SERVING");
 }

@@ -34,20 +34,6 @@ async fn an_update_has_exactly_a_timestamp_a_price_and_an_id_and_no_name() {
 }
 
 #[tokio::test]
-async fn of_several_currencies_only_the_last_update_of_a_tick_has_the_id() {
-    let exchange = Exchange::start().await;
-    // Slow enough for no answer in euros to be late.
-    let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "2s")]).await;
-    let mut events = connect(&replica, "currency=USD,EUR&format=timedate", &[]).await;
-    for _ in 0..2 {
-        let (usd, eur) = (events.update().await, events.update().await);
-        assert_eq!((&usd.json()["currency"], usd.id), (&"USD".into(), None));
-        assert_eq!((&eur.json()["currency"], eur.id.is_some()), (&"EUR".into(), true));
-        assert_eq!(fields(&eur.json()), ["timedate", "price", "currency"]);
-    }
-}
-
-#[tokio::test]
 async fn the_last_event_id_resumes_exactly_and_wins_over_the_query() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
@@ -65,25 +51,6 @@ async fn the_last_event_id_resumes_exactly_and_wins_over_the_query() {
     // An empty one, as some libraries send it, says nothing.
     let mut events = connect(&replica, "format=full&since=0", &[("Last-Event-ID", "")]).await;
     assert_eq!(events.event().await.json(), all[0]);
-}
-
-#[tokio::test]
-async fn a_wrong_last_event_id_or_parameter_is_named() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let url = format!("http://{}/v1/prices/stream", replica.address);
-    let request = http().get(&url).header("Last-Event-ID", "yesterday");
-    let response = soon("an answer", request.header("Accept", "text/event-stream").send()).await.unwrap();
-    assert_eq!(response.status(), 400);
-    assert!(
-        response
-            .text()
-            .await
-            .unwrap()
-            .contains(r#"invalid Last-Event-ID \"yesterday\": expected the id of an update such as 1795166431075"#)
-    );
-    let (status, body) = replica.get("/v1/prices/stream?currency=GBP").await;
-    assert!(status == 400 && body.contains("GBP"), "{body}");
 }
 
 #[tokio::test]
@@ -154,24 +121,6 @@ async fn an_event_source_that_cannot_be_served_now_is_told_to_come_back() {
     assert_eq!(events.block().await, None);
     let (status, _) = replica.get("/v1/prices/stream").await;
     assert_eq!(status, 503, "others are told by the status");
-}
-
-#[tokio::test]
-async fn pages_of_other_origins_may_read_it_unless_that_is_forbidden() {
-    let exchange = Exchange::start().await;
-    let allowed = async |settings: &[(&str, &str)], path: &str| {
-        let replica = embedded(&exchange, settings).await;
-        replica.priced().await;
-        let request = http().get(format!("http://{}{path}", replica.address));
-        let response = soon("an answer", request.header("Origin", "https://a.example").send()).await.unwrap();
-        response.headers().get("access-control-allow-origin").map(|value| value.to_str().unwrap().to_owned())
-    };
-    assert_eq!(allowed(&[], "/v1/prices/stream").await.as_deref(), Some("*"));
-    assert_eq!(allowed(&[], "/v1/prices?currency=GBP").await.as_deref(), Some("*"), "errors too");
-    let named = [("BTCFEED_CORS_ORIGINS", "https://b.example,https://a.example")];
-    assert_eq!(allowed(&named, "/v1/prices/latest").await.as_deref(), Some("https://a.example"));
-    assert_eq!(allowed(&[("BTCFEED_CORS_ORIGINS", "https://b.example")], "/v1/prices/stream").await, None);
-    assert_eq!(allowed(&[("BTCFEED_CORS_ORIGINS", "none")], "/v1/prices/stream").await, None);
 }
 
 #[tokio::test]

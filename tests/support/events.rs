@@ -1,7 +1,9 @@
 //! A reader of server-sent events that shares no code with the server.
 
 use super::{http, soon};
-use reqwest::Response;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 
 /// An event as an `EventSource` dispatches it, or a block of lines that it processes without an event.
@@ -42,7 +44,7 @@ impl Event {
 
 /// An event stream that is being read.
 pub struct Events {
-    response: Response,
+    chunks: BoxStream<'static, Result<Bytes, ()>>,
     buffer: String,
 }
 
@@ -56,7 +58,12 @@ impl Events {
         let response = soon(url, request.send()).await.unwrap();
         assert_eq!(response.status(), 200, "{url}");
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Events { response, buffer: String::new() }
+        Events::read(response.bytes_stream().map(|chunk| chunk.map_err(drop)))
+    }
+
+    /// Reads a stream of bytes.
+    pub fn read(chunks: impl Stream<Item = Result<Bytes, ()>> + Send + 'static) -> Events {
+        Events { chunks: chunks.boxed(), buffer: String::new() }
     }
 
     /// Returns the next block of lines of any kind, or `None` when the stream has ended or broken.
@@ -67,7 +74,7 @@ impl Events {
                 self.buffer = rest.to_owned();
                 return Some(event);
             }
-            let chunk = soon("an event", self.response.chunk()).await.ok()??;
+            let chunk = soon("an event", self.chunks.next()).await?.ok()?;
             self.buffer.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }

@@ -18,6 +18,17 @@ pub mod sdk;
 pub mod socket;
 pub mod terminal;
 
+/// Compares a text with its snapshot in the folder `snapshots` beside the test's file. `INSTA_UPDATE=always cargo test`
+/// writes the snapshots anew; they are reviewed like code.
+#[allow(unused_macros, reason = "each test binary uses a part")]
+macro_rules! assert_reviewed {
+    ($name:expr, $text:expr) => {
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!($name, $text);
+        })
+    };
+}
+
 use client::Client;
 use exchange::Exchange;
 use redis::Redis;

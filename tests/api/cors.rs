@@ -1,0 +1,37 @@
+//! Pages of other origins.
+
+use super::server::{TestServer, request, ticks};
+use axum::http::Method;
+
+#[tokio::test]
+async fn allowed_origin_may_read_answers_and_errors() {
+    for (setting, allowed) in [
+        (None, "*"),
+        (Some("https://b.example,https://a.example"), "https://a.example"),
+        (Some("https://b.example"), ""),
+        (Some("none"), ""),
+    ] {
+        let settings: Vec<_> = setting.iter().map(|origins| ("BTCFEED_CORS_ORIGINS", *origins)).collect();
+        let server = TestServer::with(&settings, &ticks(1)).await;
+        for path in ["/v1/prices/stream", "/v1/prices/latest", "/v1/prices?currency=GBP"] {
+            let answer = server.get_with(path, &[("origin", "https://a.example")]).await;
+            assert_eq!(answer.header("access-control-allow-origin"), allowed, "{path} {setting:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn preflight_allows_the_headers_of_a_client() {
+    let server = TestServer::new().await;
+    let headers = [
+        ("origin", "https://a.example"),
+        ("access-control-request-method", "GET"),
+        ("access-control-request-headers", "last-event-id,if-none-match"),
+    ];
+    let answer = server.send(request(Method::OPTIONS, "/v1/prices/stream", &headers)).await;
+    let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap();
+    assert!(
+        answer.status() == 200 && allowed.contains("last-event-id") && allowed.contains("if-none-match"),
+        "{allowed}"
+    );
+}

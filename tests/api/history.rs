@@ -1,0 +1,161 @@
+//! The history over REST: pages, formats, and bounds.
+
+use super::server::{TestServer, history};
+use btcfeed::feed::Entry;
+use serde_json::{Value, json};
+
+/// Returns a history of ticks in both currencies and in one, statuses, outages, and texts that a table must quote.
+fn varied(count: usize) -> Vec<Entry> {
+    history((0..count).map(|place| {
+        let (usd, eur) = (format!("97{:03}.25", place % 1000), format!("89{:03}.5", place % 1000));
+        match place % 50 {
+            7 => {
+                json!({"type": "status", "state": "stale", "since": 1000, "reason": "no price: \"kraken\", and others"})
+            }
+            8 => json!({"type": "status", "state": "live", "since": 1000, "reason": "prices are back"}),
+            9 => json!({"type": "tick", "prices": {"USD": usd, "EUR": eur}, "sources": {"USD": ["kraken"]},
+                "outages": [{"after": 1000, "currencies": ["EUR"]}]}),
+            11 => json!({"type": "tick", "prices": {"EUR": eur}, "sources": {}}),
+            _ => {
+                json!({"type": "tick", "prices": {"USD": usd, "EUR": eur}, "sources": {"USD": ["coinbase", "kraken"]}})
+            }
+        }
+    }))
+}
+
+/// Returns the first `count` messages of a replay of everything.
+async fn streamed(server: &TestServer, query: &str, count: usize) -> Vec<Value> {
+    let mut events = server.events(&format!("{query}&since=0"), &[]).await;
+    let mut messages = Vec::new();
+    while messages.len() < count {
+        let event = events.event().await;
+        // An event stream has statuses and gaps in every format, the other formats only in full.
+        if event.name.is_none() || query.contains("full") {
+            messages.push(event.json());
+        }
+    }
+    messages
+}
+
+/// Returns the bodies of all pages, found by the `Link` header.
+async fn pages(server: &TestServer, query: &str) -> Vec<String> {
+    let (mut pages, mut query) = (Vec::new(), Some(query.to_owned()));
+    while let Some(current) = query {
+        let answer = server.get(&format!("/v1/prices?{current}")).await;
+        assert_eq!(answer.status, 200);
+        let next = |link: &str| {
+            let target = link.strip_prefix("</v1/prices?").or(link.strip_prefix("<?")).unwrap();
+            target.strip_suffix(">; rel=\"next\"").unwrap().to_owned()
+        };
+        query = Some(answer.header("link")).filter(|link| !link.is_empty()).map(next);
+        pages.push(answer.text().to_owned());
+    }
+    pages
+}
+
+/// Returns the rows of a message in a table of the full format, without times.
+fn rows(message: &Value) -> Vec<Vec<String>> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let field = |name: &str| message.get(name).map(text).unwrap_or_default();
+    let words = |list: &Value| list.as_array().into_iter().flatten().map(text).collect::<Vec<_>>().join(" ");
+    let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+    let (id, prev) = (field("id"), field("prev"));
+    match message["type"].as_str().unwrap() {
+        "gap" => {
+            let currencies = words(&message["currencies"]);
+            vec![row(&["gap", &field("before"), &field("after"), &currencies, "", "", "", &field("reason")])]
+        }
+        "status" => vec![row(&["status", &id, &prev, "", "", "", &field("state"), &field("reason")])],
+        _ => {
+            let prices = message["prices"].as_object().unwrap();
+            let mut rows: Vec<_> = prices
+                .iter()
+                .map(|(currency, price)| {
+                    let sources = words(&message["sources"][currency]);
+                    row(&["tick", &id, &prev, currency, &price.to_string(), &sources, "", ""])
+                })
+                .collect();
+            if rows.is_empty() {
+                rows.push(row(&["tick", &id, &prev, "", "", "", "", ""]));
+            }
+            rows
+        }
+    }
+}
+
+/// Returns a number in one notation for all formats, and any other text as it is.
+fn normalized(cell: &str) -> String {
+    cell.parse::<f64>().map_or(cell.to_owned(), |number| json!(number).to_string())
+}
+
+/// Returns the row of an update in a table of a short format.
+fn short_row(update: &Value, time: &str) -> [String; 3] {
+    let time = update[time].as_str().map_or_else(|| update[time].to_string(), str::to_owned);
+    let currency = update["currency"].as_str().unwrap_or("USD").to_owned();
+    [time, currency, update["price"].to_string()].map(|cell| normalized(&cell))
+}
+
+fn records(table: &str) -> Vec<csv::StringRecord> {
+    csv::Reader::from_reader(table.as_bytes()).records().map(Result::unwrap).collect()
+}
+
+/// Asserts that the pages of `query` in every format contain exactly `expected`.
+async fn assert_pages(server: &TestServer, query: &str, limit: usize, expected: &[Value]) {
+    let json = pages(server, query).await;
+    let json: Vec<Value> = json.iter().map(|page| serde_json::from_str(page).unwrap()).collect();
+    assert!(json.iter().flat_map(|page| page["prices"].as_array().unwrap()).eq(expected), "{query}");
+    // The `Link` header and `next` agree. Another page follows each full page, even if it is empty.
+    let (last, full) = json.split_last().unwrap();
+    assert_eq!(full.len(), 1700 / limit, "{query}");
+    assert!(full.iter().all(|page| page["next"].is_u64()) && last["next"].is_null(), "{query}");
+    assert_eq!(last["prices"] == json!([]), 1700 % limit == 0, "{query}");
+
+    let lines = pages(server, &format!("{query}&format=ndjson")).await.concat();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    assert!(lines.eq(expected.iter().cloned()), "{query} as lines");
+
+    let tables = pages(server, &format!("{query}&format=csv")).await;
+    let read = tables.iter().flat_map(|table| records(table));
+    if query.contains("full") {
+        let read = read.map(|row| [0, 1, 2, 4, 5, 6, 7, 9].map(|column| row[column].to_owned()).to_vec());
+        assert!(read.eq(expected.iter().flat_map(rows)), "{query} as a table");
+    } else {
+        let time = if query.contains("timestamp") { "timestamp" } else { "timedate" };
+        let read = read.map(|row| [0, 1, 2].map(|column| normalized(&row[column])));
+        assert!(read.eq(expected.iter().map(|update| short_row(update, time))), "{query} as a table");
+    }
+}
+
+#[tokio::test]
+async fn pages_equal_the_stream_in_every_format() {
+    let entries = varied(1700);
+    for window in ["100", "20000"] {
+        let server = TestServer::with(&[("BTCFEED_WINDOW", window)], &entries).await;
+        for (query, count) in [
+            ("currency=USD,EUR&format=full", 1734),
+            ("currency=USD&format=timedate", 1598),
+            ("currency=EUR,USD&format=timestamp", 3230),
+        ] {
+            let expected = streamed(&server, query, count).await;
+            for limit in [340, 601, 1700] {
+                assert_pages(&server, &format!("{query}&limit={limit}"), limit, &expected).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn since_includes_its_time_and_after_excludes_its_id() {
+    let server = TestServer::with(&[], &varied(7)).await;
+    let all = server.json("/v1/prices?format=full").await["prices"].as_array().unwrap().clone();
+    let (id, time) = (|place: usize| all[place]["id"].clone(), all[5]["timedate"].as_str().unwrap());
+    for (query, expected) in [
+        (format!("since={time}&until={}", id(6)), 5..7),
+        (format!("since={}&until={}", id(5), id(6)), 5..7),
+        (format!("after={}&until={}", id(5), id(6)), 6..7),
+        (format!("since={}&until={}", id(3), id(4)), 3..5),
+    ] {
+        let page = server.json(&format!("/v1/prices?format=full&{query}")).await;
+        assert_eq!(page["prices"].as_array().unwrap()[..], all[expected], "{query}");
+    }
+}
