@@ -79,18 +79,21 @@ async fn what_it_cannot_be_told_is_said_with_what_it_can() {
     };
     let all = "url, currencies, since, after, changes, every, limit, clientId";
     for (options, expected) in [
-        ("{ curencies: ['EUR'] }", format!("there is no option \"curencies\", only {all}")),
+        ("{ curencies: ['EUR'] }", format!("invalid option \"curencies\": expected {all}")),
         (
             "{ url: 'ws://feed.example/v1/ws?every=30s' }",
-            format!("url ends before the question mark, got ?every=30s: say it in options ({all})"),
+            format!("invalid url with the query \"?every=30s\": expected options instead ({all})"),
         ),
-        ("{ since: 1, after: 2 }", "since and after exclude each other".to_owned()),
-        ("{ after: 'x' }", "after reads the id of an update, got \"x\"".to_owned()),
-        // As a storage says that it has nothing.
-        ("{ after: null }", "after reads the id of an update, got \"null\"".to_owned()),
+        ("{ since: 1, after: 2 }", "invalid options since and after: expected only one of them".to_owned()),
+        ("{ after: 'x' }", "invalid after \"x\": expected the id of an update".to_owned()),
+        // `localStorage.getItem` returns null if it has nothing.
+        ("{ after: null }", "invalid after \"null\": expected the id of an update".to_owned()),
         ("{ after: '17' }", "nothing".to_owned()),
-        ("{ url: 'ftp://x/' }", "url reads ws://, wss://, http:// or https://, got ftp://x/".to_owned()),
-        ("{ url: 'localhost:8080' }", "url reads ws://, wss://, http:// or https://, got localhost:8080".to_owned()),
+        ("{ url: 'ftp://x/' }", "invalid url \"ftp://x/\": expected ws://, wss://, http:// or https://".to_owned()),
+        (
+            "{ url: 'localhost:8080' }",
+            "invalid url \"localhost:8080\": expected ws://, wss://, http:// or https://".to_owned(),
+        ),
         ("{ changes: false, every: undefined, limit: 0 }", "nothing".to_owned()),
     ] {
         assert_eq!(said(options).await, *expected, "{options}");
@@ -116,9 +119,9 @@ async fn outside_a_page_it_says_what_is_missing() {
     browser.run(&script).await;
     until("all to be said", async || browser.run("return said.length").await == 3).await;
     let expected = json!([
-        "url reads ws://, wss://, http:// or https://, got none, and outside a page it is needed",
+        "missing url outside of a page: expected ws://, wss://, http:// or https://",
         "nothing",
-        "there is no WebSocket here, which Node has from 22 on",
+        "missing WebSocket: expected a browser, Deno, Bun, or Node 22 or later",
     ]);
     assert_eq!(browser.run("return said").await, expected);
 }

@@ -108,10 +108,10 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.run(&reading("/btcfeed.js", "{ currencies: 'GBP' }")).await;
     until("the end", async || browser.run("return window.ended").await != "").await;
-    assert_eq!(browser.run("return window.ended").await, "currency reads USD or EUR, got \"GBP\"");
+    assert_eq!(browser.run("return window.ended").await, "invalid currency \"GBP\": expected USD or EUR");
     assert_eq!(browser.run("return feed.connection.state").await, "closed");
     // Nobody said that the server cannot be reached, which has answered.
-    let reasons = json!([null, "the connection failed", "currency reads USD or EUR, got \"GBP\""]);
+    let reasons = json!([null, "the connection failed", "invalid currency \"GBP\": expected USD or EUR"]);
     assert_eq!(browser.run("return reasons").await, reasons);
     // Nor does an address come to be by asking for it again.
     browser.run(&reading("/btcfeed.js", "{ url: '/v1/nothing' }")).await;
@@ -119,8 +119,10 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
     // In some a handshake that failed is an error, and no close comes after it.
     browser.run("window.WebSocket = class { constructor() { setTimeout(() => this.onerror({})) } close() {} }").await;
     browser.run(&reading("/btcfeed.js", "{ since: 'foo' }")).await;
-    until("the end", async || browser.run("return window.ended").await.as_str().unwrap().ends_with("got \"foo\""))
-        .await;
+    until("the end", async || {
+        browser.run("return window.ended").await.as_str().unwrap().starts_with("invalid since \"foo\": ")
+    })
+    .await;
 }
 
 #[tokio::test]

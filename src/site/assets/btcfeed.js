@@ -1,5 +1,5 @@
 /**
- * The feed in a browser, or wherever there is a WebSocket (Node 22, Deno, Bun). One file, no dependencies.
+ * Client of a btcfeed server, for browsers and other runtimes with a WebSocket (Node 22, Deno, Bun).
  *
  *     import { Feed } from 'https://feed.example/btcfeed.js'
  *
@@ -9,112 +9,112 @@
  *       if (update.type === 'gap') console.warn('missing', update.after, update.before, update.reason)
  *     }
  *
- * It promises every update once, in order, over any number of lost connections and on whichever replica; and where
- * something is missing, a gap that says so. It comes back by itself until `close()`, or until the server refuses it for
- * good, at which the loop throws. Updates are plain objects:
+ * A feed delivers every update once and in order, over any number of lost connections and on any replica. If something is
+ * missing, it delivers a gap. It reconnects by itself until `close()` is called, or until the server rejects it permanently;
+ * then the loop throws. Updates are plain objects:
  *
  *     { type: 'tick', id, prev, timedate, prices: { USD: 97116.1 }, exact: { USD: '97116.10' },
  *       sources: { USD: ['coinbase', 'kraken'] } }
  *     { type: 'status', id, prev, state: 'live' | 'stale' | 'down', since, reason }
  *     { type: 'gap', after, before, reason, currencies? }
  *
- * `exact` has the digits that the market gave, which a number does not keep. A gap comes before the update that ends it; its
- * reason is the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`), or `unexplained` where it skipped
- * something without a word or has lost its newest: then `before` may be an id from earlier, and the feed goes on from there.
- * Types that a newer server may have are passed over.
+ * `exact` has the digits as the exchanges sent them, which a number does not keep. A gap comes before the update that ends
+ * it. Its reason is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`), or `unexplained`
+ * if the server skipped entries without a gap, or has lost its newest ones. If it has lost them, `before` may be an id from
+ * earlier, and the feed continues from there. Messages of unknown types are ignored.
  *
- * `feed.lastId` is the id of the last update that was handed out: keep it, and give it as `after` to go on another time.
+ * `feed.lastId` is the id of the last update that was delivered. Store it, and pass it as `after` to resume later.
  *
- * Nothing is asked for before the first loop begins or the first listener is added. One who leaves a loop can begin another,
- * which goes on where that one was left; what comes when there is none is kept for it. That is up to ten thousand updates:
- * then the connection rests, or, where there are listeners too, a gap with the reason `unread` stands for what was kept.
- * A loop that begins beside another one begins with what comes.
+ * The feed connects when the first loop begins or the first listener is added. If a loop is left, another one continues where
+ * it ended; updates are buffered until then. If ten thousand updates are buffered, the connection is closed until they have
+ * been read. If there are listeners too, the connection stays, and a gap with the reason `unread` replaces the buffered
+ * updates. A loop that begins while another one runs begins with the next update.
  *
- * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`, and beside them there are
+ * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`. There are three more events:
  *
  *     connection   { state: 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason? }
- *     hello        { replica, version, currencies, interval_ms, … }    at each connection: who serves
- *     synced       { id }                                           at each connection: replay is over
+ *     hello        { replica, version, currencies, interval_ms, … }    on each connection: the server
+ *     synced       { id }                                              on each connection: the replay is over
  *
- * Options, none of which is needed in a page:
+ * Options, all of them optional in a page:
  *
- *     url          of the WebSocket; if not said, /v1/ws on the server that this file came from
- *     currencies   one or several; if not said, what the server gives to those who choose none
- *     since        a moment to replay from: a Date, RFC 3339, Unix seconds or milliseconds
- *     after        the id of the last update that you have, to resume from
- *     changes      true: only ticks that bring another price
- *     every        one tick in so much time at most: '30s', '5m', or milliseconds
- *     limit        of what was missed only so many ticks, the newest, at each connection; a gap, `replay_limit`, tells the rest
- *     clientId     the name under which the server remembers what it has sent, for those who cannot keep `lastId`: without
- *                  `since` and `after` one goes on where the last of that name ended. For one feed at a time
+ *     url          URL of the WebSocket; by default /v1/ws on the server that this file came from
+ *     currencies   one or several; by default the server's default
+ *     since        the moment to replay from: a Date, RFC 3339, Unix seconds or milliseconds
+ *     after        the id of the last update that you have, to resume after it
+ *     changes      true: only ticks in which a price has changed
+ *     every        at most one tick in this time: '30s', '5m', or milliseconds
+ *     limit        most ticks to replay on each connection; a gap with the reason `replay_limit` replaces older ones
+ *     clientId     a name under which the server stores what it has sent, for clients that cannot store `lastId`. Without
+ *                  `since` and `after`, the feed resumes where the last one with this name ended. For one feed at a time
  *
- * With `changes` and `every` ticks do not follow on one another: `prev` is an id that you may not have got, only the server
- * tells gaps, and a gap may come long before another update does.
+ * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps, and a gap
+ * may come long before the next update.
  *
  * @module btcfeed
  */
 
-/** How long a connection may take to open. */
-const CONNECT_MS = 10_000
-/** How long nothing may come before a connection is taken for dead: at least so long, or four intervals of the feed. A
- *  feed that is down has nothing to say, so it is twice as long after each time that there was nothing to be had. */
-const [SILENCE_MS, LONGEST_SILENCE_MS] = [15_000, 120_000]
-/** The longest interval that is believed. */
-const LONGEST_INTERVAL_MS = 86_400_000
-/** How long to wait before the next try: twice as long each time, and a part of it at random, so that not all come at once. */
-const [FIRST_WAIT_MS, LONGEST_WAIT_MS] = [250, 15_000]
-/** The longest that a server's wish to be left alone is heeded. */
-const LONGEST_WISH_MS = 600_000
-/** The answers of a server that has nothing for us, and will not have it later. */
-const REFUSALS = [400, 401, 403, 404, 410]
-/** How many updates may wait for a loop that is slow. Then the connection is let go, and resumed when they have been read. */
-const MOST_UNREAD = 10_000
-/** How many gaps are remembered as told. There is one for each currency at most. */
-const MOST_TOLD = 16
-/** The events that are also given to loops. */
+/** Timeout for opening a connection. */
+const CONNECT_TIMEOUT_MS = 10_000
+/** Time without a message after which a connection counts as dead: at least this, or four intervals of the feed. A feed that
+ *  is down sends nothing, so the time doubles with each connection without an update, up to the second value. */
+const [SILENCE_MS, MAX_SILENCE_MS] = [15_000, 120_000]
+const MAX_INTERVAL_MS = 86_400_000
+/** First and longest delay before a retry. The delay doubles each time, and is randomised so that clients spread out. */
+const [FIRST_RETRY_MS, MAX_RETRY_MS] = [250, 15_000]
+/** Upper bound for `Retry-After`. */
+const MAX_RETRY_AFTER_MS = 600_000
+/** Statuses with which a server rejects a request permanently. */
+const PERMANENT_ERRORS = [400, 401, 403, 404, 410]
+/** Most buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates have been read. */
+const MAX_UNREAD = 10_000
+/** Most gaps that are remembered as delivered. There is one for each currency at most. */
+const MAX_REPORTED_GAPS = 16
+/** Events that are delivered to loops too. */
 const UPDATES = ['tick', 'status', 'gap']
 const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId'
 
 export class Feed extends EventTarget {
-  /** What the last `connection` event said. */
+  /** Detail of the last `connection` event. */
   connection = { state: 'idle' }
 
   #url
   #since
   #socket = null
   #timer
-  /** Tries since the last one that succeeded, and connections since the last one that brought something. */
-  #tries = 0
-  #fruitless = 0
+  /** Attempts since the last successful one. */
+  #attempts = 0
+  /** Connections since the last one that brought an update. */
+  #silentConnections = 0
   #interval_ms = 0
-  #heardAt = 0
-  /** Until when the server wants to be left alone. */
+  #lastMessageAt = 0
+  /** End of the server's `Retry-After`. */
   #notBefore = 0
-  #begun = false
-  /** The id of the last update that came, after which the next connection goes on. */
+  #started = false
+  /** Id of the last update that was received, or the option `after`. The next connection resumes after it. */
   #received
-  /** Whether something has come. Before, `#received` is the caller's word. */
-  #moved = false
-  /** Whether every update is asked for: then each must follow on the one before. */
+  /** Whether an update has been received. */
+  #hasReceived = false
+  /** Whether all updates are requested, so that the `prev` of each one must be the id of the one before. */
   #chained
-  /** Gaps that were told, and whose end has not come: cut off before it they come again. */
-  #told = []
+  /** Gaps that were delivered but not ended yet. If the connection is lost before their end, the server sends them again. */
+  #reportedGaps = []
   #readers = new Set()
-  /** What came while there was no loop, or was left by the last one: the next one begins with it. */
-  #held = []
-  /** Whether there ever was a loop. */
-  #looped = false
-  /** Whether somebody listens to updates, whom nothing that is held may keep waiting. */
-  #listened = false
+  /** Updates for the next loop. */
+  #buffered = []
+  /** Whether there has been a loop. */
+  #hadLoop = false
+  /** Whether updates have a listener. If so, the connection stays open even if no loop reads. */
+  #hasListener = false
 
   constructor(options = {}) {
     super()
     const { url, currencies = [], since, after, changes, every, limit, clientId, ...unknown } = options
-    for (const name in unknown) throw new TypeError(`there is no option ${JSON.stringify(name)}, only ${OPTIONS}`)
-    if (since !== undefined && after !== undefined) throw new TypeError('since and after exclude each other')
-    if (after !== undefined && !/^\d+$/.test(after)) throw new TypeError(`after reads the id of an update, got "${after}"`)
-    if (globalThis.WebSocket === undefined) throw new Error('there is no WebSocket here, which Node has from 22 on')
-    this.#url = address(url)
+    for (const name in unknown) throw new TypeError(`invalid option ${JSON.stringify(name)}: expected ${OPTIONS}`)
+    if (since !== undefined && after !== undefined) throw new TypeError('invalid options since and after: expected only one of them')
+    if (after !== undefined && !/^\d+$/.test(after)) throw new TypeError(`invalid after "${after}": expected the id of an update`)
+    if (globalThis.WebSocket === undefined) throw new Error('missing WebSocket: expected a browser, Deno, Bun, or Node 22 or later')
+    this.#url = parseUrl(url)
     const query = {
       format: 'full', hello: true, currency: [currencies].flat().join(',') || undefined, changes: changes || undefined,
       every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId,
@@ -127,26 +127,25 @@ export class Feed extends EventTarget {
 
   addEventListener(type, ...rest) {
     super.addEventListener(type, ...rest)
-    if (UPDATES.includes(type)) this.#listened = true
+    if (UPDATES.includes(type)) this.#hasListener = true
     if (this.connection.unread && this.#hasRoom()) this.#connect()
-    this.#begin()
+    this.#start()
   }
 
-  /** The id of the last update that was handed out: the `after` to resume with, be it in another page or on another day. The
-   *  slowest loop decides, or where the last one was left; events do where there has never been a loop. */
+  /** Id of the last update that was delivered: to the slowest loop, to the last loop if it was left, or else to listeners. */
   get lastId() {
-    const [next] = this.#listened && !this.#looped ? [] : this.#unread()
+    const [next] = this.#hasListener && !this.#hadLoop ? [] : this.#unread()
     return next === undefined ? this.#received : next.after
   }
 
-  /** Ends it for good. */
-  close() { this.#end('closed') }
+  /** Closes the feed permanently. */
+  close() { this.#close('closed') }
 
   async *[Symbol.asyncIterator]() {
-    const reader = { unread: this.#readers.size === 0 ? this.#held.splice(0) : [], wake() {} }
+    const reader = { unread: this.#readers.size === 0 ? this.#buffered.splice(0) : [], wake() {} }
     this.#readers.add(reader)
-    this.#looped = true
-    this.#begin()
+    this.#hadLoop = true
+    this.#start()
     try {
       for (;;) {
         while (reader.unread.length > 0) yield reader.unread.shift().update
@@ -157,175 +156,175 @@ export class Feed extends EventTarget {
       }
     } finally {
       this.#readers.delete(reader)
-      if (this.#readers.size === 0) this.#held = reader.unread
+      if (this.#readers.size === 0) this.#buffered = reader.unread
     }
   }
 
   #isClosed() { return this.connection.state === 'closed' }
 
-  #begin() {
-    if (this.#begun || this.#isClosed()) return
-    this.#begun = true
-    globalThis.addEventListener?.('online', this.#hurry)
-    globalThis.document?.addEventListener('visibilitychange', this.#hurry)
-    // Not before whoever listens to one thing could listen to the others.
+  #start() {
+    if (this.#started || this.#isClosed()) return
+    this.#started = true
+    globalThis.addEventListener?.('online', this.#checkConnection)
+    globalThis.document?.addEventListener('visibilitychange', this.#checkConnection)
+    // In a microtask, so that the caller can add all listeners before.
     queueMicrotask(() => this.#connect())
   }
 
   #connect() {
     if (this.#isClosed()) return
-    this.#drop()
+    this.#dropSocket()
     const url = new URL(this.#url)
     if (this.#received !== undefined) url.searchParams.set('after', this.#received)
     else if (this.#since !== undefined) url.searchParams.set('since', this.#since)
     let socket
     try { socket = new WebSocket(url) } catch (error) {
-      // A page from https may not connect to ws, which does not change by waiting.
-      return this.#end(error.message, true)
+      // A page over https may not connect to ws, for example. A retry would not help.
+      return this.#close(error.message, true)
     }
     let opened = false
-    // A socket that was dropped may still have something to say. One that failed to open does not say everywhere that it closes.
-    const mine = (handle) => (event) => { if (this.#socket === socket) handle(event) }
-    socket.onopen = mine(() => {
+    // Events of a socket that was dropped are ignored. If a socket fails to open, some runtimes emit no `close` event.
+    const current = (handle) => (event) => { if (this.#socket === socket) handle(event) }
+    socket.onopen = current(() => {
       opened = true
-      this.#heard()
-      this.#tell({ state: 'replaying' })
+      this.#onActivity()
+      this.#setConnection({ state: 'replaying' })
     })
-    socket.onmessage = mine(({ data }) => this.#read(data))
-    socket.onclose = mine(({ code, reason }) => {
-      if (code >= 4500 && code <= 4999) this.#end(reason || `the server said ${code}`, true)
-      else if (opened) this.#wait(reason || 'the connection was lost', code === 1001)
+    socket.onmessage = current(({ data }) => this.#onMessage(data))
+    socket.onclose = current(({ code, reason }) => {
+      if (code >= 4500 && code <= 4999) this.#close(reason || `the server closed with code ${code}`, true)
+      else if (opened) this.#retry(reason || 'the connection was lost', code === 1001)
     })
-    socket.onerror = mine(() => { if (!opened) this.#askWhy(url) })
+    socket.onerror = current(() => { if (!opened) this.#fetchReason(url) })
     this.#socket = socket
-    this.#tell({ state: 'connecting' })
-    this.#after(CONNECT_MS, () => this.#wait('the server does not answer'))
+    this.#setConnection({ state: 'connecting' })
+    this.#setTimer(CONNECT_TIMEOUT_MS, () => this.#retry('the server does not answer'))
   }
 
-  /** Lets go of the socket without waiting for it: it may be dead, and take its time to notice. */
-  #drop() {
+  /** Drops the socket without waiting for its `close` event: a dead connection may take minutes to close. */
+  #dropSocket() {
     clearTimeout(this.#timer)
     const socket = this.#socket
     this.#socket = null
     socket?.close()
   }
 
-  /** A browser does not tell why there was no handshake; if it was refused, a plain request for the same does. */
-  async #askWhy(url) {
-    this.#wait('the connection failed')
+  /** Schedules a retry, and asks for the reason with a plain request, because browsers do not report a failed handshake. */
+  async #fetchReason(url) {
+    this.#retry('the connection failed')
     const { retryAt } = this.connection
     const plain = new URL(url)
     plain.protocol = plain.protocol.replace('ws', 'http')
     try {
-      const answer = await fetch(plain, { signal: AbortSignal.timeout(CONNECT_MS), cache: 'no-store' })
-      const { detail = `the server said ${answer.status}` } = await answer.json().catch(() => ({}))
+      const response = await fetch(plain, { signal: AbortSignal.timeout(CONNECT_TIMEOUT_MS), cache: 'no-store' })
+      const { detail = `the server answered with HTTP ${response.status}` } = await response.json().catch(() => ({}))
       if (this.connection.retryAt !== retryAt) return
-      if (REFUSALS.includes(answer.status)) return this.#end(detail, true)
-      const wish_ms = Math.min(answer.headers.get('retry-after') * 1000 || 0, LONGEST_WISH_MS)
-      if (wish_ms === 0) return
-      this.#notBefore = Date.now() + wish_ms
-      this.#pause(detail, Math.max(wish_ms, retryAt - Date.now()))
-    } catch { /* Then it is waited, and tried again. */ }
+      if (PERMANENT_ERRORS.includes(response.status)) return this.#close(detail, true)
+      const retryAfter_ms = Math.min(response.headers.get('retry-after') * 1000 || 0, MAX_RETRY_AFTER_MS)
+      if (retryAfter_ms === 0) return
+      this.#notBefore = Date.now() + retryAfter_ms
+      this.#retryIn(Math.max(retryAfter_ms, retryAt - Date.now()), detail)
+    } catch { /* The retry is scheduled already. */ }
   }
 
-  /** Tries again in a while, or soon where somebody else is there to go on at once. */
-  #wait(reason, soon = false) {
-    this.#drop()
-    const bound = Math.min(FIRST_WAIT_MS * 2 ** (soon ? 0 : this.#tries++), LONGEST_WAIT_MS)
-    this.#pause(reason, bound * (soon ? Math.random() : (1 + Math.random()) / 2))
+  /** Schedules a retry with backoff, or `soon` if another replica can take over at once. */
+  #retry(reason, soon = false) {
+    this.#dropSocket()
+    const bound = Math.min(FIRST_RETRY_MS * 2 ** (soon ? 0 : this.#attempts++), MAX_RETRY_MS)
+    this.#retryIn(bound * (soon ? Math.random() : (1 + Math.random()) / 2), reason)
   }
 
-  #pause(reason, wait_ms) {
-    this.#tell({ state: 'waiting', reason, retryAt: Date.now() + wait_ms })
-    this.#after(wait_ms, () => this.#connect())
+  #retryIn(delay_ms, reason) {
+    this.#setConnection({ state: 'waiting', reason, retryAt: Date.now() + delay_ms })
+    this.#setTimer(delay_ms, () => this.#connect())
   }
 
-  #after(ms, happens) {
+  #setTimer(ms, callback) {
     clearTimeout(this.#timer)
-    // Whoever was told something may have closed it.
-    if (!this.#isClosed()) this.#timer = setTimeout(happens, ms)
+    // A listener may have closed the feed.
+    if (!this.#isClosed()) this.#timer = setTimeout(callback, ms)
   }
 
-  /** The connection lives. Browsers do not show pings, so one on which nothing comes has to be made anew to be sure. */
-  #heard() {
-    this.#heardAt = Date.now()
-    const patience_ms = this.#patience()
-    this.#after(Math.max(patience_ms, Math.min(patience_ms * 2 ** this.#fruitless, LONGEST_SILENCE_MS)), () => {
-      this.#fruitless++
+  /** Restarts the timer for silence. Browsers do not report pings, so a silent connection is replaced to be safe. */
+  #onActivity() {
+    this.#lastMessageAt = Date.now()
+    const limit_ms = this.#silenceLimit()
+    this.#setTimer(Math.max(limit_ms, Math.min(limit_ms * 2 ** this.#silentConnections, MAX_SILENCE_MS)), () => {
+      this.#silentConnections++
       this.#connect()
     })
   }
 
-  #patience() { return Math.max(SILENCE_MS, 4 * this.#interval_ms) }
+  #silenceLimit() { return Math.max(SILENCE_MS, 4 * this.#interval_ms) }
 
-  /** The network is back, or somebody looks again: no time to wait, nor to trust a socket that may have slept through. */
-  #hurry = () => {
+  /** Reconnects at once, if necessary, when the network is back or the page is visible again. */
+  #checkConnection = () => {
     if (globalThis.document?.visibilityState === 'hidden') return
-    const silent = this.connection.state === 'live' && Date.now() - this.#heardAt > this.#patience()
+    const silent = this.connection.state === 'live' && Date.now() - this.#lastMessageAt > this.#silenceLimit()
     const waits = this.connection.state === 'waiting' && !this.connection.unread && Date.now() >= this.#notBefore
     if (silent || waits) this.#connect()
   }
 
-  #read(data) {
-    this.#heard()
+  #onMessage(data) {
+    this.#onActivity()
     const message = parse(data)
     switch (message?.type) {
       case 'tick': case 'status':
-        return this.#follow(message)
+        return this.#onUpdate(message)
       case 'gap':
-        return this.#tellGap(message)
+        return this.#onGap(message)
       case 'hello':
-        this.#interval_ms = Math.min(Number(message.interval_ms) || 0, LONGEST_INTERVAL_MS)
+        this.#interval_ms = Math.min(Number(message.interval_ms) || 0, MAX_INTERVAL_MS)
         return this.#emit(message)
       case 'synced':
-        this.#tries = 0
-        // Where there was nothing to replay, and where our id is from a future that this feed does not know: what comes next
-        // is smaller, and may not be taken for known. Where ticks are left out, the server may be at one before the last.
-        if (!(this.#received <= message.id) && (this.#chained || !this.#moved)) {
+        this.#attempts = 0
+        // There was nothing to replay, or the feed has lost its newest entries, so that our id is ahead of it. Then the next
+        // ids are smaller and must not be dropped as known. With `changes` or `every`, `synced` may be before our last tick.
+        if (!(this.#received <= message.id) && (this.#chained || !this.#hasReceived)) {
           const after = this.#received
           this.#received = message.id
-          this.#told = []
-          if (this.#moved) this.#hand({ type: 'gap', after, before: message.id, reason: 'unexplained' }, after)
+          this.#reportedGaps = []
+          if (this.#hasReceived) this.#deliver({ type: 'gap', after, before: message.id, reason: 'unexplained' }, after)
         }
-        this.#tell({ state: 'live' })
+        this.#setConnection({ state: 'live' })
         return this.#emit(message)
     }
   }
 
-  /** A gap that was not told yet. */
-  #tellGap(gap) {
-    if (gap.before <= this.#received || this.#told.some((told) => JSON.stringify(told) === JSON.stringify(gap))) return
-    this.#told = [...this.#told.slice(1 - MOST_TOLD), gap]
-    this.#hand(gap, this.#received)
+  /** Delivers a gap, unless it has been delivered before. */
+  #onGap(gap) {
+    if (gap.before <= this.#received || this.#reportedGaps.some((known) => JSON.stringify(known) === JSON.stringify(gap))) return
+    this.#reportedGaps = [...this.#reportedGaps.slice(1 - MAX_REPORTED_GAPS), gap]
+    this.#deliver(gap, this.#received)
   }
 
-  /** An update: the next one, one that we have, or one before which something is missing. */
-  #follow(update) {
+  /** Delivers an update, unless it is known. If something is missing before it, delivers a gap first. */
+  #onUpdate(update) {
     const after = this.#received
     if (update.id <= after) return
-    this.#tries = 0
-    // Those who do not want every tick hear nothing for a while when all is well, and need not find it out again each time.
-    if (this.#chained) this.#fruitless = 0
-    // An outage explains why there are no prices, not why an entry is missing.
-    const explained = this.#told.some(({ before, reason }) => before === update.id && reason !== 'source_outage')
+    this.#attempts = 0
+    // With `changes` or `every`, silence is normal, so the longer time for it is kept.
+    if (this.#chained) this.#silentConnections = 0
+    // An outage explains missing prices, but not a missing entry.
+    const explained = this.#reportedGaps.some(({ before, reason }) => before === update.id && reason !== 'source_outage')
     if (this.#chained && after !== undefined && update.prev !== after && !explained) {
-      this.#hand({ type: 'gap', after, before: update.id, reason: 'unexplained' }, after)
+      this.#deliver({ type: 'gap', after, before: update.id, reason: 'unexplained' }, after)
       if (this.#isClosed()) return
     }
     this.#received = update.id
-    this.#moved = true
-    this.#told = this.#told.filter(({ before }) => before > update.id)
-    this.#hand(update, after)
+    this.#hasReceived = true
+    this.#reportedGaps = this.#reportedGaps.filter(({ before }) => before > update.id)
+    this.#deliver(update, after)
     if (!this.#hasRoom()) {
-      this.#drop()
-      this.#tell({ state: 'waiting', reason: 'what came has not been read yet', unread: true })
+      this.#dropSocket()
+      this.#setConnection({ state: 'waiting', reason: 'the buffered updates have not been read', unread: true })
     }
   }
 
-  /** Gives something to all loops, or keeps it for the next one, and to those who listen. Before it one has all up to `after`. */
-  #hand(update, after) {
+  /** Delivers an update, or buffers it for the next loop. Until it has been read, `after` is the id to resume after. */
+  #deliver(update, after) {
     if (this.#isClosed()) return
-    if (this.#readers.size === 0) this.#hold(update, after)
+    if (this.#readers.size === 0) this.#buffer(update, after)
     for (const reader of this.#readers) {
       reader.unread.push({ update, after })
       reader.wake()
@@ -333,28 +332,28 @@ export class Feed extends EventTarget {
     this.#emit(update)
   }
 
-  #hold(update, after) {
-    if (this.#listened && this.#held.length >= MOST_UNREAD) {
-      const [first] = this.#held
+  #buffer(update, after) {
+    if (this.#hasListener && this.#buffered.length >= MAX_UNREAD) {
+      const [first] = this.#buffered
       const [begin, before] = [first.after ?? first.update.after ?? first.update.prev, update.before ?? update.id]
       after = first.after
-      this.#held = [{ update: { type: 'gap', after: begin, before, reason: 'unread' }, after }]
+      this.#buffered = [{ update: { type: 'gap', after: begin, before, reason: 'unread' }, after }]
     }
-    this.#held.push({ update, after })
+    this.#buffered.push({ update, after })
   }
 
-  /** What the slowest loop has not read, or what is kept for the next one. */
+  /** Updates that the slowest loop has not read, or that are buffered for the next loop. */
   #unread() {
     const all = [...this.#readers].map(({ unread }) => unread)
-    return all.reduce((longest, other) => (other.length > longest.length ? other : longest), this.#held)
+    return all.reduce((longest, other) => (other.length > longest.length ? other : longest), this.#buffered)
   }
 
-  /** Whether more may come: the slowest loop decides. Were only the quickest asked, the next update would be too many again. */
+  /** Whether more updates can be buffered. The slowest loop counts, so that no buffer grows beyond the bound. */
   #hasRoom() {
-    return (this.#listened && this.#readers.size === 0) || this.#unread().length < MOST_UNREAD
+    return (this.#hasListener && this.#readers.size === 0) || this.#unread().length < MAX_UNREAD
   }
 
-  #tell(connection) {
+  #setConnection(connection) {
     if (this.#isClosed()) return
     this.connection = connection
     this.#emit({ type: 'connection', ...connection })
@@ -364,30 +363,31 @@ export class Feed extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail: { type, ...detail } }))
   }
 
-  #end(reason, refused = false) {
-    this.#drop()
+  #close(reason, refused = false) {
+    this.#dropSocket()
     if (this.#isClosed()) return
-    globalThis.removeEventListener?.('online', this.#hurry)
-    globalThis.document?.removeEventListener('visibilitychange', this.#hurry)
-    this.#tell({ state: 'closed', reason, refused })
+    globalThis.removeEventListener?.('online', this.#checkConnection)
+    globalThis.document?.removeEventListener('visibilitychange', this.#checkConnection)
+    this.#setConnection({ state: 'closed', reason, refused })
     for (const reader of this.#readers) reader.wake()
   }
 }
 
-/** Where the stream is: where it was said to be, or on the server that this file came from. */
-function address(said) {
+/** Returns the URL of the WebSocket: the given one, or /v1/ws on the server that this file came from. */
+function parseUrl(given) {
   let url
-  try { url = new URL(said ?? new URL('/v1/ws', import.meta.url), globalThis.location?.href) } catch { /* It is none. */ }
+  try { url = new URL(given ?? new URL('/v1/ws', import.meta.url), globalThis.location?.href) } catch { /* Rejected below. */ }
   if (!/^(ws|http)s?:$/.test(url?.protocol)) {
-    throw new TypeError(`url reads ws://, wss://, http:// or https://, got ${said ?? 'none, and outside a page it is needed'}`)
+    const problem = given == null ? 'missing url outside of a page' : `invalid url "${given}"`
+    throw new TypeError(`${problem}: expected ws://, wss://, http:// or https://`)
   }
-  if (url.search) throw new TypeError(`url ends before the question mark, got ${url.search}: say it in options (${OPTIONS})`)
+  if (url.search) throw new TypeError(`invalid url with the query "${url.search}": expected options instead (${OPTIONS})`)
   url.protocol = url.protocol.replace('http', 'ws')
   return url
 }
 
-/** A message, and its prices as they were written too: those are flat, and stand before anything that a source could have
- *  written. What cannot be read is nothing that we know. */
+/** Parses a message, or returns `undefined`. `exact` has the prices as text. A regular expression can find them, because they
+ *  are in a flat object that comes before any text from a source. */
 function parse(data) {
   try {
     const message = JSON.parse(data)
