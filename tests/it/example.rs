@@ -1,4 +1,4 @@
-//! The example `follow`, as somebody would run it.
+//! The example `follow`, run as a user runs it.
 
 use crate::support::exchange::Exchange;
 use crate::support::{embedded, soon};
@@ -9,18 +9,18 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Builds it, where it is not there as it is now.
+/// Builds the example, and returns a command that runs it.
 async fn example() -> Command {
     let mut build = Command::new(env!("CARGO"));
     build.args(["build", "--locked", "--offline", "--quiet", "--example", "follow"]);
     let build = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
     assert!(timeout(Duration::from_secs(300), build).await.unwrap().unwrap().success());
-    // Next to the program, which lies where this build puts everything.
+    // In the same build directory as the program.
     Command::new(Path::new(env!("CARGO_BIN_EXE_btcfeed")).with_file_name("examples").join("follow"))
 }
 
 #[tokio::test]
-async fn what_is_no_id_is_named() {
+async fn invalid_id_is_reported() {
     let mut example = example().await;
     let output = soon("the end", example.args(["localhost:1", "x"]).output()).await.unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -30,7 +30,7 @@ async fn what_is_no_id_is_named() {
 }
 
 #[tokio::test]
-async fn it_follows_the_feed_and_ends_quietly_when_nobody_reads_any_more() {
+async fn follow_ends_cleanly_at_a_closed_pipe() {
     let mut example = example().await;
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;

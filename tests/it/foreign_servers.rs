@@ -1,4 +1,4 @@
-//! The SDK against servers that are not ours, or not of this version: what they may say, and what they must not achieve.
+//! The SDK against servers of another version, and against servers of something else.
 
 use crate::support::foreign_server::{Answer, Server, tick};
 use crate::support::soon;
@@ -9,11 +9,11 @@ use tokio::net::TcpListener;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// The next updates, in short.
-async fn told(updates: &mut Updates, count: usize) -> Vec<String> {
-    let mut told = Vec::new();
-    while told.len() < count {
-        told.push(match soon("an update", updates.next()).await.unwrap() {
+/// Returns the next updates in short form.
+async fn read(updates: &mut Updates, count: usize) -> Vec<String> {
+    let mut read = Vec::new();
+    while read.len() < count {
+        read.push(match soon("an update", updates.next()).await.unwrap() {
             Ok(Update::Tick(tick)) => format!("tick {}", tick.id),
             Ok(Update::Gap(gap)) => format!("{} {}-{}", gap.reason, gap.after, gap.before),
             Ok(Update::Disconnected { why, .. }) => why,
@@ -23,13 +23,13 @@ async fn told(updates: &mut Updates, count: usize) -> Vec<String> {
             Err(error) => format!("end: {error}"),
         });
     }
-    told
+    read
 }
 
 const AFTER_10: Start = Start::After(TickId::from_ms(10));
 
 #[tokio::test]
-async fn what_a_newer_server_says_is_passed_over_and_its_entries_are_not_taken_for_missing() {
+async fn unknown_messages_and_fields_are_skipped() {
     let messages = [
         r#"{"type":"hello","replica":"r7","version":"9.0.0","motto":"more"}"#,
         &tick(20, 10),
@@ -42,25 +42,25 @@ async fn what_a_newer_server_says_is_passed_over_and_its_entries_are_not_taken_f
     let server = Server::start(vec![Answer::messages(&messages, None)]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let expected = [r#"connected Some("r7")"#, "tick 20", "eaten_by_a_dog 40-50", "tick 50"];
-    assert_eq!(told(&mut updates, 4).await, expected);
+    assert_eq!(read(&mut updates, 4).await, expected);
 }
 
 #[tokio::test]
-async fn what_a_server_repeats_is_dropped_and_what_it_leaves_out_is_told() {
+async fn repeated_entry_is_dropped_and_lost_one_reported() {
     let first = Answer::messages(&[&tick(20, 10), &tick(20, 10), &tick(30, 20)], Some(1001));
     let second = Answer::messages(&[&tick(20, 10), &tick(30, 20), &tick(60, 50), &tick(40, 30), &tick(70, 60)], None);
     let server = Server::start(vec![first, second]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let lost = "the server closed with 1001: test";
-    let told = told(&mut updates, 8).await;
+    let seen = read(&mut updates, 8).await;
     let gap = format!("{} 30-60", GapReason::Unexplained);
-    assert_eq!(told, ["connected None", "tick 20", "tick 30", lost, "connected None", &gap, "tick 60", "tick 70"]);
+    assert_eq!(seen, ["connected None", "tick 20", "tick 30", lost, "connected None", &gap, "tick 60", "tick 70"]);
     let lines: Vec<_> = server.requests().into_iter().map(|(line, _)| line).collect();
     assert!(lines[0].contains("after=10 ") && lines[1].contains("after=30 "), "{lines:?}");
 }
 
 #[tokio::test]
-async fn the_id_to_go_on_after_is_never_ahead_of_what_was_handed_out() {
+async fn last_id_is_never_ahead_of_the_updates() {
     let status = r#"{"type":"status","id":60,"prev":50,"state":"live","since":"1970-01-01T00:00:00Z","reason":""}"#;
     let messages = [&tick(30, 20), status, r#"{"type":"synced","id":60}"#];
     let server = Server::start(vec![
@@ -71,46 +71,46 @@ async fn the_id_to_go_on_after_is_never_ahead_of_what_was_handed_out() {
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let mut last = vec![updates.last_id().map(TickId::ms)];
     for _ in 0..6 {
-        told(&mut updates, 1).await;
+        read(&mut updates, 1).await;
         last.push(updates.last_id().map(TickId::ms));
     }
-    // At first, connected, gap, tick, gap, status, synced.
+    // At the start, then after connected, gap, tick, gap, status and synced.
     assert_eq!(last, [10, 10, 10, 30, 30, 60, 60].map(Some));
     let mut updates = server.client(Transport::WebSocket).build().unwrap().subscribe();
-    told(&mut updates, 1).await;
+    read(&mut updates, 1).await;
     assert_eq!(updates.last_id(), None);
-    told(&mut updates, 1).await;
+    read(&mut updates, 1).await;
     assert_eq!(updates.last_id(), Some(TickId::from_ms(7)));
 }
 
 #[tokio::test]
-async fn a_close_code_from_4500_on_ends_it_and_others_do_not() {
+async fn only_close_codes_from_4500_end_the_stream() {
     for (code, last) in [(1000, false), (1011, false), (4408, false), (4500, true), (4999, true)] {
         let server =
             Server::start(vec![Answer::messages(&[], Some(code)), Answer::messages(&[&tick(20, 10)], None)]).await;
         let mut updates = server.client(Transport::WebSocket).build().unwrap().subscribe();
-        let told = told(&mut updates, 1).await;
+        let seen = read(&mut updates, 1).await;
         if last {
-            assert_eq!(told, [Error::Closed { code, reason: "test".to_owned() }].map(|error| format!("end: {error}")));
+            assert_eq!(seen, [Error::Closed { code, reason: "test".to_owned() }].map(|error| format!("end: {error}")));
             assert!(updates.next().await.is_none());
         } else {
-            assert_eq!(told, [format!("the server closed with {code}: test")]);
-            assert_eq!(self::told(&mut updates, 2).await[1], "tick 20");
+            assert_eq!(seen, [format!("the server closed with {code}: test")]);
+            assert_eq!(read(&mut updates, 2).await[1], "tick 20");
         }
     }
 }
 
 #[tokio::test]
-async fn a_server_that_asks_to_be_left_alone_is_and_one_that_moved_is_named() {
+async fn retry_after_is_obeyed_and_redirect_reported() {
     for transport in [Transport::WebSocket, Transport::Sse] {
         let busy = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 25\r\n\r\n{\"detail\":\"too many\u{1b}[2J\"}";
         let moved = "HTTP/1.1 308 Permanent Redirect\r\nlocation: https://elsewhere/\r\ncontent-length: 0\r\n\r\n";
         let server = Server::start([busy, moved].map(|answer| Answer::Raw(answer.to_owned())).into()).await;
         let mut updates = server.client(transport).build().unwrap().subscribe();
-        let told = told(&mut updates, 2).await;
-        assert!(told[0].starts_with("HTTP 503: "), "{}", told[0]);
-        assert!(!told[0].contains('\u{1b}'), "{}", told[0]);
-        assert_eq!(told[1], "end: the server refused with HTTP 308: it moved to https://elsewhere/, use that address");
+        let seen = read(&mut updates, 2).await;
+        assert!(seen[0].starts_with("HTTP 503: "), "{}", seen[0]);
+        assert!(!seen[0].contains('\u{1b}'), "{}", seen[0]);
+        assert_eq!(seen[1], "end: the server refused with HTTP 308: it moved to https://elsewhere/, use that address");
         let asked = server.requests();
         let pause = asked[1].1 - asked[0].1;
         assert!(pause >= 990 * MS && pause < 5000 * MS, "{transport:?}: {pause:?}");
@@ -118,7 +118,7 @@ async fn a_server_that_asks_to_be_left_alone_is_and_one_that_moved_is_named() {
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_tried_again_slower_and_slower() {
+async fn malformed_answer_is_retried_with_backoff() {
     for (transport, answer) in [
         (Transport::WebSocket, Answer::messages(&["<html>"], None)),
         (Transport::WebSocket, Answer::messages(&["x".repeat(70_000).as_str()], None)),
@@ -141,7 +141,7 @@ async fn what_makes_no_sense_is_tried_again_slower_and_slower() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_in_order_and_no_feed_is_the_end_of_it() {
+async fn valid_answer_that_is_no_feed_ends_the_stream() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     let nothing = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     for (transport, answer, said) in [
@@ -154,25 +154,25 @@ async fn an_answer_that_is_in_order_and_no_feed_is_the_end_of_it() {
     ] {
         let server = Server::start(vec![answer]).await;
         let mut updates = server.client(transport).build().unwrap().subscribe();
-        assert_eq!(told(&mut updates, 1).await, [format!("end: there is no feed at this address: {said}")]);
+        assert_eq!(read(&mut updates, 1).await, [format!("end: there is no feed at this address: {said}")]);
         assert!(updates.next().await.is_none());
     }
 }
 
 #[tokio::test]
-async fn what_stands_in_for_a_feed_for_a_while_does_not_end_it() {
+async fn error_after_a_success_is_retried() {
     let nothing = Answer::Raw("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned());
     let [first, last] = [Answer::messages(&[&tick(20, 10)], Some(1001)), Answer::messages(&[&tick(30, 20)], None)];
     let server = Server::start(vec![Answer::Raw(String::new()), first, nothing, last]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
-    let told = told(&mut updates, 7).await;
+    let seen = read(&mut updates, 7).await;
     let (shut, closed) = ("the connection was closed without an answer", "the server closed with 1001: test");
     let away = "it answers HTTP 404 to a request for a stream";
-    assert_eq!(told, [shut, "connected None", "tick 20", closed, away, "connected None", "tick 30"]);
+    assert_eq!(seen, [shut, "connected None", "tick 20", closed, away, "connected None", "tick 30"]);
 }
 
 #[tokio::test]
-async fn an_event_stream_is_read_however_it_is_cut_and_its_retry_is_kept_to() {
+async fn events_are_parsed_from_any_pieces() {
     let tick = |id, prev| format!("id: {id}\r\ndata: {}\r\n\r\n", tick(id, prev));
     let whole = format!(
         "\u{feff}retry: 700\r\n\r\nevent: hello\r\ndata: {{\"type\":\"hello\",\"replica\":\"r1\"}}\r\n\r\n{}: ping\r\n\r\n{}",
@@ -188,11 +188,11 @@ async fn an_event_stream_is_read_however_it_is_cut_and_its_retry_is_kept_to() {
     ];
     let server = Server::start(answers).await;
     let mut updates = server.client(Transport::Sse).start(AFTER_10).build().unwrap().subscribe();
-    let told = told(&mut updates, 7).await;
+    let seen = read(&mut updates, 7).await;
     let lost = "the server ended the stream";
     let back = "the server said goodbye: come back";
     let expected = [r#"connected Some("r1")"#, "tick 20", "tick 30", lost, "connected None", "tick 40", back];
-    assert_eq!(told, expected);
+    assert_eq!(seen, expected);
     let asked = server.requests();
     assert!(asked[1].0.contains("after=30 "), "{}", asked[1].0);
     let begun = asked[1].1 - asked[0].1;
@@ -200,12 +200,12 @@ async fn an_event_stream_is_read_however_it_is_cut_and_its_retry_is_kept_to() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up_for_another_try() {
+async fn server_that_never_answers_is_retried() {
     for transport in [Transport::WebSocket, Transport::Sse, Transport::Grpc] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let client = Client::builder(&address).transport(transport).connect_within(200 * MS).retry(MS, MS);
         let mut updates = client.build().unwrap().subscribe();
-        assert_eq!(told(&mut updates, 2).await, ["no answer within 200ms"; 2]);
+        assert_eq!(read(&mut updates, 2).await, ["no answer within 200ms"; 2]);
     }
 }

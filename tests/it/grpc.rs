@@ -1,4 +1,4 @@
-//! gRPC with a generated client: the same feed as over WebSocket, on the same port.
+//! gRPC subscriptions with a generated client: they have the same feed as a WebSocket, on the same port.
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::grpc::{Start, Subscriber, channel, client, pb, request};
@@ -13,12 +13,12 @@ use tonic::Code;
 
 const BOTH: [&str; 2] = ["USD", "EUR"];
 
-fn moment(ms: u64) -> Timestamp {
+fn timestamp(ms: u64) -> Timestamp {
     Timestamp { seconds: (ms / 1000) as i64, nanos: (ms % 1000) as i32 * 1_000_000 }
 }
 
 #[tokio::test]
-async fn a_subscription_is_the_same_feed_as_a_full_websocket() {
+async fn subscription_equals_a_websocket_in_full_format() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let all = entries(&mut replica.connect("format=full&currency=USD,EUR&since=0").await, 8).await;
@@ -26,15 +26,15 @@ async fn a_subscription_is_the_same_feed_as_a_full_websocket() {
     let client = client(&replica.address).await;
     for (start, from) in [
         (Start::Since(Timestamp::default()), 0),
-        (Start::Since(moment(ids[2])), 2),
-        (Start::Since(Timestamp { nanos: moment(ids[2]).nanos + 1, ..moment(ids[2]) }), 3),
+        (Start::Since(timestamp(ids[2])), 2),
+        (Start::Since(Timestamp { nanos: timestamp(ids[2]).nanos + 1, ..timestamp(ids[2]) }), 3),
         (Start::After(0), 0),
         (Start::After(ids[2]), 3),
     ] {
         let mut subscriber = Subscriber::new(&client, request(&BOTH, Some(start))).await;
         assert_eq!(subscriber.entries(8 - from).await, all[from..], "{start:?}");
     }
-    // Live, and one currency alone.
+    // Live, in one currency.
     let mut socket = replica.connect("format=full&currency=EUR").await;
     let mut subscriber = Subscriber::new(&client, request(&["eur"], None)).await;
     let mut last = subscriber.json().await;
@@ -42,29 +42,29 @@ async fn a_subscription_is_the_same_feed_as_a_full_websocket() {
     let synced = loop {
         match subscriber.json().await {
             synced if synced["type"] == "synced" => break synced,
-            // One that came in between.
+            // A tick that came in between.
             tick => last = tick,
         }
     };
-    assert_eq!(synced["id"], last["id"], "at once with the latest");
+    assert_eq!(synced["id"], last["id"], "the latest tick comes first");
     let seen = entries(&mut socket, 5).await;
     let live = subscriber.entries(5).await;
     let begin = seen.iter().position(|entry| *entry == live[0]).unwrap();
     assert_eq!(live[..5 - begin], seen[begin..]);
-    // If nobody chooses, it is dollars.
+    // The default currency is USD.
     let first = Subscriber::new(&client, request(&[], None)).await.json().await;
     assert_eq!(first["prices"].as_object().unwrap().keys().collect::<Vec<_>>(), ["USD"]);
 }
 
 #[tokio::test]
-async fn a_silence_is_told_by_statuses_and_a_gap_over_grpc_too() {
+async fn outage_is_reported_as_over_websocket() {
     let exchange = Exchange::start().await;
     let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s"), ("BTCFEED_SOURCES", "coinbase")];
     let replica = embedded(&exchange, &settings).await;
     let mut socket = replica.connect("format=full&currency=USD,EUR").await;
     let mut subscriber = Subscriber::connect(&replica.address, request(&BOTH, None)).await;
     subscriber.entries(2).await;
-    // First the euro alone, then everything.
+    // First there is no price in euros, then none at all.
     exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
     let mut seen = Vec::new();
     let mut read_until = async |wanted: &str, of: &str| {
@@ -83,17 +83,17 @@ async fn a_silence_is_told_by_statuses_and_a_gap_over_grpc_too() {
     read_until("type", "tick").await;
     let gaps: Vec<_> = seen.iter().filter(|update| update["type"] == "gap").collect();
     assert!(!gaps.is_empty() && gaps.iter().all(|gap| gap["reason"] == "source_outage"), "{seen:#?}");
-    // The same as over WebSocket, word for word.
-    let mut told = Vec::new();
-    while told.last() != seen.last() {
-        told.push(socket.json().await);
+    // A WebSocket gets the same messages.
+    let mut messages = Vec::new();
+    while messages.last() != seen.last() {
+        messages.push(socket.json().await);
     }
-    let begin = told.iter().position(|update| *update == seen[0]).unwrap();
-    assert_eq!(told[begin..], seen);
+    let begin = messages.iter().position(|update| *update == seen[0]).unwrap();
+    assert_eq!(messages[begin..], seen);
 }
 
 #[tokio::test]
-async fn a_subscriber_that_resumes_on_another_replica_misses_nothing() {
+async fn subscription_resumes_on_another_replica() {
     let cluster = TestCluster::new().await;
     let mut replicas: [_; 2] = cluster.replicas().await;
     let clients = [client(&replicas[0].address).await, client(&replicas[1].address).await];
@@ -105,7 +105,7 @@ async fn a_subscriber_that_resumes_on_another_replica_misses_nothing() {
         seen.extend(Subscriber::new(&clients[round as usize % 2], again).await.entries(3).await);
     }
     let last = unbroken(&seen).pop().unwrap();
-    // One stops: it says so, and the other has the rest.
+    // A replica stops and says so, and the other one continues.
     let mut subscriber = Subscriber::new(&clients[0], request(&BOTH, Some(Start::After(last)))).await;
     seen.extend(subscriber.entries(2).await);
     replicas[0].signal(Signal::TERM);
@@ -118,7 +118,7 @@ async fn a_subscriber_that_resumes_on_another_replica_misses_nothing() {
 }
 
 #[tokio::test]
-async fn the_wishes_of_a_stream_are_the_same_over_grpc() {
+async fn stream_options_work_over_grpc() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_REPLICA", "r7"), ("BTCFEED_SOURCES", "coinbase")]).await;
     entries(&mut replica.connect("format=full&since=0").await, 6).await;
@@ -139,20 +139,20 @@ async fn the_wishes_of_a_stream_are_the_same_over_grpc() {
         let update = subscriber.json().await;
         ids.extend(update["id"].as_u64().filter(|_| update["type"] == "tick"));
     }
-    // What is sent is the newest when a period is over, so two of them may be some ticks less than a period apart.
+    // Each is the newest tick at the end of a period, so two of them may be less than a period apart.
     assert!(ids[2] - ids[0] >= 1200, "{ids:?}");
 
-    // A market that stands still changes nothing.
+    // A price that stays the same is not sent again.
     exchange.set_all(&Mode::Price("97000.00"));
-    until("the price to stand still", async || replica.json("/v1/prices/latest").await["price"] == 97000.0).await;
+    until("a constant price", async || replica.json("/v1/prices/latest").await["price"] == 97000.0).await;
     let asked = pb::SubscribeRequest { changes: true, ..request(&["USD"], None) };
     let mut subscriber = Subscriber::new(&client, asked).await;
     assert_eq!(subscriber.json().await["prices"]["USD"], 97000.0);
     assert_eq!(subscriber.json().await["type"], "synced");
     let waited = tokio::time::timeout(Duration::from_secs(1), subscriber.next()).await;
-    assert!(waited.is_err(), "five ticks with the same price came as {waited:?}");
+    assert!(waited.is_err(), "a tick with the same price was sent: {waited:?}");
 
-    // A name is remembered.
+    // A client id is remembered.
     let named = pb::SubscribeRequest { client_id: "till-7".to_owned(), ..request(&["USD"], None) };
     let mut first = Subscriber::new(&client, named.clone()).await;
     let last = first.entries(2).await.pop().unwrap();
@@ -165,7 +165,7 @@ async fn the_wishes_of_a_stream_are_the_same_over_grpc() {
 }
 
 #[tokio::test]
-async fn twenty_subscriptions_share_a_connection_and_one_over_the_limit_is_refused() {
+async fn each_subscription_counts_as_a_client() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "21")]).await;
     let client = client(&replica.address).await;
@@ -178,20 +178,20 @@ async fn twenty_subscriptions_share_a_connection_and_one_over_the_limit_is_refus
         seen.push(subscriber.entries(6).await);
     }
     unbroken(&seen[0]);
-    assert!(seen.iter().all(|of_one| *of_one == seen[0]), "everybody got the same");
+    assert!(seen.iter().all(|entries| *entries == seen[0]), "all subscriptions got the same");
     subscribers.push(Subscriber::new(&client, request(&[], None)).await);
     let status = client.clone().subscribe(request(&[], None)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
     assert!(status.message().contains("reached its connection limit"), "{}", status.message());
-    // Another connection is refused in the same words.
+    // Another connection is rejected with the same status.
     let mut other = crate::support::grpc::client(&replica.address).await;
     assert_eq!(other.get_latest(pb::GetLatestRequest::default()).await.unwrap_err().code(), Code::ResourceExhausted);
     subscribers.clear();
-    until("a place", async || client.clone().get_latest(pb::GetLatestRequest::default()).await.is_ok()).await;
+    until("a free place", async || client.clone().get_latest(pb::GetLatestRequest::default()).await.is_ok()).await;
 }
 
 #[tokio::test]
-async fn health_is_told_to_those_who_ask_and_to_those_who_watch() {
+async fn health_watch_and_reflection_end_at_a_stop() {
     use tonic_health::pb::health_check_response::ServingStatus;
     use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
@@ -209,7 +209,7 @@ async fn health_is_told_to_those_who_ask_and_to_those_who_watch() {
     assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let mut watch = health.watch(asked("")).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
-    // One who looks around by reflection, and does not go.
+    // A reflection stream that its client leaves open.
     let asked = ServerReflectionRequest { host: String::new(), message_request: Some(ListServices(String::new())) };
     let asking = stream::iter([asked]).chain(stream::pending());
     let mut reflection = ServerReflectionClient::new(channel(&replica.address).await);
@@ -220,12 +220,12 @@ async fn health_is_told_to_those_who_ask_and_to_those_who_watch() {
     let end = loop {
         match soon("the end", watch.message()).await {
             Ok(Some(status)) => assert_eq!(status.status(), ServingStatus::NotServing),
-            Ok(None) => panic!("it ended well"),
+            Ok(None) => panic!("the stream ended with OK"),
             Err(status) => break status,
         }
     };
     assert_eq!(end.code(), Code::Unavailable);
     assert_eq!(soon("the end", unknown.message()).await.unwrap_err().code(), Code::Unavailable);
     assert!(replica.exit().await.success());
-    assert!(begun.elapsed() < Duration::from_secs(5), "open streams held the stop up for {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "open streams delayed the stop by {:?}", begun.elapsed());
 }

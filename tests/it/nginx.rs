@@ -1,4 +1,4 @@
-//! Behind the load balancer that is shipped, many replicas look like one.
+//! Replicas behind nginx with the configuration of `deploy/nginx`.
 
 use crate::support::client::Client;
 use crate::support::events::Events;
@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 #[tokio::test]
-async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
+async fn clients_of_a_killed_replica_reconnect() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 3] = cluster.replicas().await;
     let addresses = [0, 1, 2].map(|number: usize| replicas[number].address.as_str());
@@ -17,7 +17,7 @@ async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
         async |resume: &str| Client::connect(&format!("ws://{}/v1/ws?format=full{resume}", nginx.address)).await;
 
     let mut seen = entries(&mut connect("&since=0").await, 3).await;
-    // Every replica but one is killed in turn: some of the clients lose their connection each time, and one the leader.
+    // All replicas except one are killed in turn, one of them perhaps the leader.
     for replica in &replicas[..2] {
         let mut client = connect(&format!("&after={}", seen.last().unwrap()["id"])).await;
         seen.extend(entries(&mut client, 2).await);
@@ -30,7 +30,7 @@ async fn clients_of_a_killed_replica_read_on_through_the_same_address() {
 }
 
 #[tokio::test]
-async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
+async fn updates_and_rejections_are_not_delayed() {
     let cluster = TestCluster::new().await;
     let mut last = cluster.redis.fill(2).await[1];
     let replica = cluster.replica("r1", &[SERVE]).await;
@@ -39,7 +39,7 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
     let mut through = Client::connect(&url("format=full")).await;
     assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     for _ in 0..3 {
-        // Nothing follows that could push it out.
+        // No further data follows that could flush it.
         last = cluster.redis.append_tick(last).await;
         assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     }
@@ -51,7 +51,7 @@ async fn an_update_goes_through_at_once_and_so_does_a_refusal() {
 }
 
 #[tokio::test]
-async fn events_go_through_at_once_and_resume_on_another_replica() {
+async fn events_are_not_delayed_and_resume() {
     let cluster = TestCluster::new().await;
     let mut last = cluster.redis.fill(2).await[1];
     let first = cluster.replica("r1", &[SERVE]).await;
@@ -62,7 +62,7 @@ async fn events_go_through_at_once_and_resume_on_another_replica() {
     let replica = events.named("hello").await.json()["replica"].as_str().unwrap().to_owned();
     assert_eq!(events.update().await.json()["id"], last);
     for _ in 0..3 {
-        // Nothing follows that could push it out.
+        // No further data follows that could flush it.
         last = cluster.redis.append_tick(last).await;
         assert_eq!(events.update().await.json()["id"], last);
     }
@@ -77,7 +77,7 @@ async fn events_go_through_at_once_and_resume_on_another_replica() {
 }
 
 #[tokio::test]
-async fn where_no_replica_can_be_reached_one_is_told_so_in_the_words_of_a_replica() {
+async fn unreachable_replicas_get_the_same_errors() {
     let cluster = TestCluster::new().await;
     cluster.redis.fill(2).await;
     let mut replica = cluster.replica("r1", &[SERVE]).await;

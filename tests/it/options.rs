@@ -1,4 +1,4 @@
-//! What a client can ask for beside where to begin: fewer ticks, a shorter replay, to be remembered, to know who serves it.
+//! Options of a stream: `changes`, `every`, `limit`, `hello` and `client_id`.
 
 use crate::support::client::Client;
 use crate::support::events::Events;
@@ -8,7 +8,7 @@ use crate::support::{SERVE, TestCluster, embedded, entries, tick, unbroken, unti
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The price of a tick in full format.
+/// Returns the price of a tick in full format.
 fn price(tick: &Value) -> f64 {
     tick["prices"]["USD"].as_f64().unwrap()
 }
@@ -18,7 +18,7 @@ async fn events(replica: &Replica, query: &str) -> Events {
 }
 
 #[tokio::test]
-async fn with_changes_only_a_price_that_differs_is_sent_over_every_door_and_after_a_reconnect() {
+async fn changes_skips_ticks_with_the_same_price() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Price("97000.10"));
     let replica = embedded(&exchange, &[]).await;
@@ -27,19 +27,19 @@ async fn with_changes_only_a_price_that_differs_is_sent_over_every_door_and_afte
     let first = tick(&mut client).await;
     assert_eq!(price(&first), 97000.1);
     assert_eq!(price(&stream.update().await.json()), 97000.1);
-    // Some ticks with the same price, of which these clients hear nothing.
+    // Some ticks with the same price, which these clients do not get.
     entries(&mut replica.connect("format=full").await, 4).await;
     exchange.set_all(&Mode::Price("97000.20"));
     let second = tick(&mut client).await;
     assert_eq!(price(&second), 97000.2);
     assert_eq!(stream.update().await.json(), second);
-    assert!(second["prev"] != first["id"], "the ticks between them are left out");
+    assert!(second["prev"] != first["id"], "the ticks between them are skipped");
     let resume = format!("format=full&changes=true&after={}", first["id"]);
     assert_eq!(tick(&mut replica.connect(&resume).await).await, second);
 }
 
 #[tokio::test]
-async fn with_every_there_is_one_tick_a_period_the_newest() {
+async fn every_sends_the_newest_tick_of_a_period() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let mut client = replica.connect("format=full&every=1s").await;
@@ -49,12 +49,12 @@ async fn with_every_there_is_one_tick_a_period_the_newest() {
         ids.push(tick(&mut client).await["id"].as_u64().unwrap());
         stream.update().await;
     }
-    // What is sent is the newest when a period is over, so two of them may be some ticks less than a period apart.
+    // Each is the newest tick at the end of a period, so two of them may be less than a period apart.
     assert!(ids.windows(3).all(|some| some[2] - some[0] > 1200), "a period is a second: {ids:?}");
     let since = format!("/v1/prices?format=full&after={}&until={}", ids[0], ids[3]);
     let all = replica.json(&since).await["prices"].as_array().unwrap().len();
-    assert!(all > 3, "most of {all} ticks were left out");
-    // A tick that is held back comes also where nothing follows it.
+    assert!(all > 3, "most of {all} ticks were skipped");
+    // A tick that was held back is sent even if no other tick follows.
     exchange.set_all(&Mode::Silent);
     let last = replica.json("/v1/prices/latest?format=full").await["id"].as_u64().unwrap();
     let mut newest = *ids.last().unwrap();
@@ -64,7 +64,7 @@ async fn with_every_there_is_one_tick_a_period_the_newest() {
 }
 
 #[tokio::test]
-async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() {
+async fn limit_keeps_the_newest_ticks_of_a_replay() {
     let cluster = TestCluster::new().await;
     let kept = cluster.redis.fill(300).await;
     let small = cluster.replica("r1", &[("BTCFEED_WINDOW", "100"), SERVE]).await;
@@ -77,7 +77,7 @@ async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() 
         assert_eq!(unbroken(&entries(&mut client, limit).await), kept[300 - limit..]);
         assert_eq!(client.json().await["type"], "synced");
     }
-    // Nothing is left out where there is no more.
+    // A replay within the limit has no gap.
     for query in ["since=0&limit=300", "since=0&limit=10000"] {
         let mut client = small.connect(&format!("format=full&{query}")).await;
         assert_eq!(unbroken(&entries(&mut client, 300).await), kept);
@@ -86,10 +86,10 @@ async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() 
     assert_eq!(unbroken(&entries(&mut client, 7).await), kept[293..]);
     let mut client = small.connect(&format!("format=full&after={}&limit=6", kept[292])).await;
     assert_eq!(client.json().await["after"], kept[292]);
-    // Without a replay it limits nothing.
+    // Without a replay the limit has no effect.
     let mut client = small.connect("format=full&limit=1").await;
     assert_eq!(unbroken(&entries(&mut client, 1).await), kept[299..]);
-    // It counts before anything is thinned out.
+    // Ticks that `every` or `changes` skips count as well.
     let mut client = small.connect("format=full&since=0&limit=7&every=3s").await;
     assert_eq!(client.json().await["before"], kept[293]);
     for id in [kept[293], kept[296], kept[299]] {
@@ -104,7 +104,7 @@ async fn a_limit_keeps_the_newest_ticks_of_a_replay_and_says_what_is_left_out() 
 }
 
 #[tokio::test]
-async fn hello_names_the_replica_before_anything_else() {
+async fn hello_comes_first_and_names_the_replica() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_REPLICA", "r1")]).await;
     let hello = replica.connect("format=full&hello=true").await.json().await;
@@ -116,16 +116,16 @@ async fn hello_names_the_replica_before_anything_else() {
     let event = events(&replica, "hello=true").await.event().await;
     assert_eq!((event.name.as_deref(), event.json()), (Some("hello"), expected));
     let first = replica.connect("hello=true").await.text().await;
-    assert!(first.starts_with(r#"{"timedate""#), "formats that show no statuses do not show it: {first}");
+    assert!(first.starts_with(r#"{"timedate""#), "formats without statuses have no hello: {first}");
 }
 
 #[tokio::test]
-async fn a_client_that_remembers_nothing_goes_on_where_it_was_on_any_replica_over_any_door() {
+async fn client_id_resumes_on_any_replica_and_transport() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
     let mut client = first.connect("format=full&client_id=shop-7").await;
     let seen = unbroken(&entries(&mut client, 3).await);
-    // A goodbye is written down before it is said.
+    // The bookmark is saved before the close frame is sent.
     first.signal(Signal::TERM);
     let mut last = *seen.last().unwrap();
     while let Some(message) = client.next().await.filter(|message| message.is_text()) {
@@ -137,20 +137,20 @@ async fn a_client_that_remembers_nothing_goes_on_where_it_was_on_any_replica_ove
     let next = stream.update().await.json();
     assert_eq!(next["prev"].as_u64(), Some(last), "{next}");
     drop(stream);
-    // A client that just goes is remembered a moment later.
+    // The bookmark of a client that disconnects is saved a moment later.
     let mut gone = second.connect("format=full&client_id=shop-7&since=0").await;
     let all = unbroken(&entries(&mut gone, 4).await);
     drop(gone);
     let mut again = second.connect("format=full&client_id=shop-7").await;
     let resumed = tick(&mut again).await;
     assert!(resumed["prev"].as_u64().unwrap() >= all[3], "{resumed}");
-    // Its own cursor wins.
+    // The cursor in a query has precedence.
     let own = entries(&mut second.connect(&format!("format=full&client_id=shop-7&after={}", all[0])).await, 3).await;
     assert_eq!(unbroken(&own), all[1..4]);
 }
 
 #[tokio::test]
-async fn after_a_crash_a_client_is_remembered_a_few_seconds_back_and_misses_nothing() {
+async fn client_id_loses_nothing_after_a_crash() {
     let cluster = TestCluster::new().await;
     let [first, second] = cluster.replicas().await;
     let mut client = first.connect("format=full&client_id=shop-7").await;
@@ -175,7 +175,7 @@ async fn after_a_crash_a_client_is_remembered_a_few_seconds_back_and_misses_noth
 }
 
 #[tokio::test]
-async fn a_client_whose_place_cannot_be_looked_up_is_told_so_instead_of_missing_something() {
+async fn unknown_bookmark_is_an_error_without_redis() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[]).await;
     entries(&mut replica.connect("format=full").await, 2).await;
@@ -187,7 +187,7 @@ async fn a_client_whose_place_cannot_be_looked_up_is_told_so_instead_of_missing_
 }
 
 #[tokio::test]
-async fn hello_tells_how_the_feed_is() {
+async fn hello_has_the_state_of_the_feed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "500ms"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
     replica.priced().await;

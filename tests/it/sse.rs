@@ -1,4 +1,4 @@
-//! The feed as server-sent events.
+//! Server-sent events over HTTP/1, which the reactor sends.
 
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
@@ -18,14 +18,14 @@ async fn connect(replica: &Replica, query: &str, headers: &[(&str, &str)]) -> Ev
 }
 
 #[tokio::test]
-async fn an_update_has_exactly_a_timestamp_a_price_and_an_id_and_no_name() {
+async fn update_has_a_timestamp_a_price_and_an_id() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     for path in ["/v1/prices/stream", "/prices/stream"] {
         let mut events = Events::connect(&format!("http://{}{path}", replica.address), &[]).await;
         let retry = events.block().await.unwrap().retry.expect("retry comes first");
         assert!((500..2000).contains(&retry));
-        // Before the first tick there may be named events.
+        // Named events may come before the first tick.
         let event = events.update().await;
         assert_eq!(fields(&event.json()), ["timestamp", "price"]);
         let id: u64 = event.id.as_deref().unwrap().parse().unwrap();
@@ -34,7 +34,7 @@ async fn an_update_has_exactly_a_timestamp_a_price_and_an_id_and_no_name() {
 }
 
 #[tokio::test]
-async fn the_last_event_id_resumes_exactly_and_wins_over_the_query() {
+async fn last_event_id_has_precedence_over_the_query() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let all = entries(&mut replica.connect("format=full&since=0").await, 6).await;
@@ -48,25 +48,25 @@ async fn the_last_event_id_resumes_exactly_and_wins_over_the_query() {
             assert_eq!(event.id.unwrap(), expected["id"].to_string());
         }
     }
-    // An empty one, as some libraries send it, says nothing.
+    // Some libraries send an empty header, which has no effect.
     let mut events = connect(&replica, "format=full&since=0", &[("Last-Event-ID", "")]).await;
     assert_eq!(events.event().await.json(), all[0]);
 }
 
 #[tokio::test]
-async fn statuses_and_gaps_are_named_events_in_every_format() {
+async fn statuses_and_gaps_are_named_events() {
     let exchange = Exchange::start().await;
     let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
     let replica = embedded(&exchange, &settings).await;
     let mut short = connect(&replica, "", &[]).await;
     let mut full = connect(&replica, "format=full", &[]).await;
     assert_eq!(short.named("synced").await.json()["type"], "synced");
-    // Where there was no price before an outage it is no gap.
+    // An outage before the first price is no gap.
     replica.priced().await;
     exchange.set_all(&Mode::Silent);
     let (stale, same) = (short.named("status").await, full.named("status").await);
     assert_eq!((&stale, &stale.json()["state"]), (&same, &"stale".into()));
-    assert_eq!(stale.id.unwrap(), same.json()["id"].to_string(), "one can resume from it");
+    assert_eq!(stale.id.unwrap(), same.json()["id"].to_string(), "a client can resume from it");
     exchange.set_all(&Mode::Good);
     let (gap, same) = (short.named("gap").await, full.named("gap").await);
     assert_eq!((&gap, &gap.json()["reason"], &gap.id), (&same, &"source_outage".into(), &None));
@@ -74,7 +74,7 @@ async fn statuses_and_gaps_are_named_events_in_every_format() {
 }
 
 #[tokio::test]
-async fn a_silent_stream_is_sent_comments() {
+async fn quiet_stream_gets_comments() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h"), ("BTCFEED_HEARTBEAT", "1s")]).await;
     let mut events = connect(&replica, "", &[]).await;
@@ -88,7 +88,7 @@ async fn a_silent_stream_is_sent_comments() {
 }
 
 #[tokio::test]
-async fn a_draining_replica_says_goodbye_and_the_client_goes_on_elsewhere() {
+async fn client_resumes_elsewhere_after_a_goodbye() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
     let mut events = connect(&first, "format=full", &[]).await;
@@ -104,69 +104,68 @@ async fn a_draining_replica_says_goodbye_and_the_client_goes_on_elsewhere() {
     };
     assert_eq!((&goodbye["type"], &goodbye["reason"]), (&"goodbye".into(), &"draining".into()));
     assert_eq!(events.block().await, None, "the stream ends");
-    assert!(first.exit().await.success(), "an open stream does not hold it up");
+    assert!(first.exit().await.success(), "an open stream does not delay the stop");
     let mut resumed = connect(&second, "format=full", &[("Last-Event-ID", seen.last().unwrap())]).await;
     let next = resumed.update().await.json();
     assert_eq!(next["prev"].to_string(), *seen.last().unwrap(), "{next}");
 }
 
 #[tokio::test]
-async fn an_event_source_that_cannot_be_served_now_is_told_to_come_back() {
+async fn event_source_is_asked_to_retry() {
     let exchange = Exchange::start().await;
-    // Redis is not there, so there is no history to begin with.
     let replica = without_redis(&exchange).await;
     let mut events = connect(&replica, "", &[("Accept", "text/event-stream")]).await;
     assert!(events.block().await.unwrap().retry.unwrap() >= 3000);
     assert_eq!(events.named("goodbye").await.json()["reason"], "unavailable");
     assert_eq!(events.block().await, None);
     let (status, _) = replica.get("/v1/prices/stream").await;
-    assert_eq!(status, 503, "others are told by the status");
+    assert_eq!(status, 503, "other clients get the status");
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_may_read_that_there_is_no_place_for_it() {
+async fn rejection_over_the_limit_has_cors_headers() {
     let exchange = Exchange::start().await;
     let settings = [("BTCFEED_CORS_ORIGINS", "https://a.example"), ("BTCFEED_MAX_CONNECTIONS", "1")];
     let (http1, http2) = (http(), http_over_2());
-    // The only place is taken by a connection, or over HTTP/2 by the first request of the one that all of them come on.
+    // The only place is taken by a connection, or by the first of several requests on an HTTP/2 connection.
     for (taker, others) in [(&http1, &http1), (&http1, &http2), (&http2, &http2)] {
         let replica = embedded(&exchange, &settings).await;
         let url = format!("http://{}/v1/prices/stream", replica.address);
         let taken = soon("the only place", taker.get(&url).send()).await.unwrap();
         assert_eq!(taken.status(), 200);
         for (origin, allowed) in [("https://a.example", Some("https://a.example")), ("https://b.example", None)] {
-            let refused = async |method: Method, accept: &str| {
+            let rejected = async |method: Method, accept: &str| {
                 let request = others.request(method, &url).header("Origin", origin).header("Accept", accept);
                 let answer = soon("an answer", request.send()).await.unwrap();
-                let told = answer.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap());
-                assert_eq!(told, allowed, "{accept} {answer:?}");
+                let header = answer.headers().get("access-control-allow-origin").map(|origin| origin.to_str().unwrap());
+                assert_eq!(header, allowed, "{accept} {answer:?}");
                 (answer.status().as_u16(), soon("the rest", answer.text()).await.unwrap())
             };
-            let (status, events) = refused(Method::GET, "text/event-stream").await;
+            let (status, events) = rejected(Method::GET, "text/event-stream").await;
             assert!(status == 200 && events.contains("event: goodbye\ndata: "), "{status} {events}");
-            let (status, problem) = refused(Method::GET, "*/*").await;
+            let (status, problem) = rejected(Method::GET, "*/*").await;
             assert!(status == 503 && problem.contains("reached its connection limit"), "{status} {problem}");
-            // What a browser asks first, where a page wants to send more than a plain request has.
-            assert_eq!(refused(Method::OPTIONS, "*/*").await.0, 200);
+            // The preflight request of a browser.
+            assert_eq!(rejected(Method::OPTIONS, "*/*").await.0, 200);
         }
     }
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_is_let_go() {
+async fn stalled_reader_is_disconnected() {
     let cluster = TestCluster::new().await;
     cluster.redis.fill(20_000).await;
     let replica = cluster.replica("r1", &[("BTCFEED_WRITE_STALL", "1s")]).await;
-    // It asks for megabytes and reads none.
+    // The client requests megabytes and reads nothing.
     let mut socket = TcpStream::connect(&replica.address).await.unwrap();
     socket.write_all(b"GET /v1/prices/stream?format=full&since=0 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     socket.readable().await.unwrap();
     assert!(is_established(&socket));
-    until("the server to give the connection up", async || !is_established(&socket)).await;
+    until("the server to close the connection", async || !is_established(&socket)).await;
 }
 
 #[tokio::test]
-async fn a_page_of_an_origin_that_is_not_allowed_gets_no_websocket_either() {
+async fn forbidden_origin_gets_no_websocket() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_CORS_ORIGINS", "https://a.example")]).await;
     let handshake = async |origin: Option<&str>| {

@@ -1,11 +1,11 @@
-//! The WebSocket as a client sees it: formats, beginnings, gaps.
+//! The WebSocket as a client sees it: formats, replays and gaps.
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::{TestCluster, embedded, entries, fields, unbroken, until};
 use serde_json::Value;
 
 #[tokio::test]
-async fn an_update_has_exactly_the_fields_of_its_format() {
+async fn update_has_the_fields_of_its_format() {
     let exchange = Exchange::start().await;
     // Slow enough that no exchange is late on a busy machine.
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "3s")]).await;
@@ -16,7 +16,7 @@ async fn an_update_has_exactly_the_fields_of_its_format() {
     let update = replica.connect("format=timestamp&currency=EUR").await.json().await;
     assert_eq!(fields(&update), ["timestamp", "price"]);
     let price = update["price"].as_f64().unwrap();
-    assert!((80_000.0..95_000.0).contains(&price), "{price} is no price in euros");
+    assert!((80_000.0..95_000.0).contains(&price), "{price} is not in euros");
 
     let mut both = replica.connect("currency=USD&currency=EUR").await;
     let updates = [both.json().await, both.json().await];
@@ -30,7 +30,7 @@ async fn an_update_has_exactly_the_fields_of_its_format() {
 }
 
 #[tokio::test]
-async fn a_price_keeps_the_digits_of_the_market() {
+async fn price_keeps_its_digits() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Price("97116.170"));
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "coinbase")]).await;
@@ -38,7 +38,7 @@ async fn a_price_keeps_the_digits_of_the_market() {
 }
 
 #[tokio::test]
-async fn a_client_gets_the_latest_tick_at_once_and_then_live_ones() {
+async fn client_gets_the_latest_tick_at_once() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h")]).await;
     replica.priced().await;
@@ -48,7 +48,7 @@ async fn a_client_gets_the_latest_tick_at_once_and_then_live_ones() {
 }
 
 #[tokio::test]
-async fn both_paths_and_every_name_of_since_replay_from_a_moment_on() {
+async fn every_name_of_since_replays_from_a_time() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let first = entries(&mut replica.connect("format=full&since=0").await, 4).await;
@@ -70,7 +70,7 @@ async fn both_paths_and_every_name_of_since_replay_from_a_moment_on() {
 }
 
 #[tokio::test]
-async fn synced_comes_once_when_replay_is_over_and_live_goes_on_without_a_break() {
+async fn synced_separates_replay_and_live() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     entries(&mut replica.connect("format=full").await, 5).await;
@@ -85,17 +85,17 @@ async fn synced_comes_once_when_replay_is_over_and_live_goes_on_without_a_break(
     }
     unbroken(&seen);
     let [(at, id)] = &synced[..] else { panic!("synced came {} times", synced.len()) };
-    assert!(*at >= 5 && *id == seen[at - 1]["id"], "synced names the last entry of the replay");
+    assert!(*at >= 5 && *id == seen[at - 1]["id"], "synced has the id of the last entry of the replay");
 }
 
 #[tokio::test]
-async fn a_cursor_from_the_future_starts_live_and_one_just_ahead_waits_for_its_turn() {
+async fn cursor_ahead_of_the_feed_waits_or_starts_live() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let head = entries(&mut replica.connect("format=full").await, 1).await[0]["id"].as_u64().unwrap();
     let next = entries(&mut replica.connect("format=full&after=9999999999999").await, 1).await;
     assert!(next[0]["id"].as_u64().unwrap() > head);
-    // Another replica was ahead of this one by some ticks: they must not come twice.
+    // Another replica was some ticks ahead of this one. They must not come twice.
     let ahead = next[0]["id"].as_u64().unwrap() + 3000;
     let mut client = replica.connect(&format!("format=full&after={ahead}")).await;
     assert_eq!(client.json().await["type"], "synced");
@@ -107,22 +107,22 @@ async fn a_cursor_from_the_future_starts_live_and_one_just_ahead_waits_for_its_t
 }
 
 #[tokio::test]
-async fn a_cursor_that_is_too_old_gets_what_is_kept_after_a_word_about_the_gap() {
+async fn expired_cursor_gets_a_gap_and_the_rest() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_RETENTION", "10s"), ("BTCFEED_INTERVAL", "500ms")]).await;
     let first = entries(&mut replica.connect("format=full&since=0").await, 1).await[0]["id"].as_u64().unwrap();
     let oldest = async || replica.history().await.iter().find(|message| message["type"] == "tick").unwrap().clone();
-    until("the first tick to be too old", async || oldest().await["prev"].as_u64().unwrap() > first).await;
+    until("the first tick to expire", async || oldest().await["prev"].as_u64().unwrap() > first).await;
     let mut client = replica.connect(&format!("format=full&after={first}")).await;
     let (gap, next) = (client.json().await, client.json().await);
     assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"history_expired".into()), "{gap}");
     assert_eq!((gap["after"].as_u64(), &gap["before"]), (Some(first), &next["id"]));
-    // A client that cannot be shown gaps gets what is kept all the same.
+    // A client whose format has no gaps gets the rest, too.
     assert_eq!(fields(&replica.connect("since=0").await.json().await), ["timedate", "price"]);
 }
 
 #[tokio::test]
-async fn what_is_older_than_the_window_is_replayed_from_the_store() {
+async fn entries_before_the_window_come_from_the_store() {
     let cluster = TestCluster::new().await;
     let kept = cluster.redis.fill(1700).await;
     let replica = cluster.replica("r1", &[("BTCFEED_WINDOW", "100"), ("BTCFEED_STALE_AFTER", "60s")]).await;
@@ -130,7 +130,7 @@ async fn what_is_older_than_the_window_is_replayed_from_the_store() {
     assert_eq!(unbroken(&replayed)[..1700], kept);
     let resumed = entries(&mut replica.connect(&format!("format=full&after={}", kept[3])).await, 1700).await;
     assert_eq!(resumed[..1696], replayed[4..1700]);
-    // A long answer over REST comes in pages, and is one JSON text.
+    // A long answer over REST is read in pages, and is one JSON document.
     let history = replica.json("/v1/prices?format=full&limit=100000").await;
     assert_eq!(history["prices"].as_array().unwrap()[..1705], replayed);
     assert_eq!(history["next"], Value::Null);
@@ -140,7 +140,7 @@ async fn what_is_older_than_the_window_is_replayed_from_the_store() {
 }
 
 #[tokio::test]
-async fn an_id_that_the_feed_does_not_have_is_told_as_lost() {
+async fn unknown_cursor_gets_a_history_lost_gap() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let all = entries(&mut replica.connect("format=full&since=0").await, 2).await;

@@ -1,4 +1,4 @@
-//! One feed, many doors: whatever a client reads over, its id means the same, on every replica.
+//! One feed over all transports: an id means the same on each of them, on every replica.
 
 use crate::support::events::Events;
 use crate::support::grpc::{Start, Subscriber, request};
@@ -7,9 +7,9 @@ use crate::support::{TestCluster, entries, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// The next `count` entries after `cursor` over one of the doors.
-async fn read(door: &str, replica: &Replica, cursor: u64, count: usize) -> Vec<Value> {
-    match door {
+/// Returns the next `count` entries after `cursor` over a transport.
+async fn read(transport: &str, replica: &Replica, cursor: u64, count: usize) -> Vec<Value> {
+    match transport {
         "ws" => entries(&mut replica.connect(&format!("format=full&after={cursor}")).await, count).await,
         "sse" => {
             let url = format!("http://{}/v1/prices/stream?format=full", replica.address);
@@ -41,44 +41,44 @@ async fn read(door: &str, replica: &Replica, cursor: u64, count: usize) -> Vec<V
             .await;
             read
         }
-        _ => panic!("there is no door {door}"),
+        _ => panic!("unknown transport {transport}"),
     }
 }
 
 #[tokio::test]
-async fn one_cursor_goes_through_every_door_on_every_replica_and_nothing_is_lost() {
+async fn cursor_works_on_every_transport_and_replica() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 2] = cluster.replicas().await;
     let mut seen = entries(&mut replicas[0].connect("format=full&since=0").await, 2).await;
-    // Each door after each other one, and now here, now there.
-    let doors = ["ws", "sse", "grpc", "rest", "ws", "grpc", "sse", "rest", "sse", "ws", "rest", "grpc", "ws"];
-    for (turn, door) in doors.into_iter().enumerate() {
+    // Each transport follows each other one, and the replica changes each time.
+    let transports = ["ws", "sse", "grpc", "rest", "ws", "grpc", "sse", "rest", "sse", "ws", "rest", "grpc", "ws"];
+    for (turn, transport) in transports.into_iter().enumerate() {
         let cursor = seen.last().unwrap()["id"].as_u64().unwrap();
-        seen.extend(read(door, &replicas[(turn + 1) % 2], cursor, 2).await);
+        seen.extend(read(transport, &replicas[(turn + 1) % 2], cursor, 2).await);
     }
     unbroken(&seen);
     for replica in &replicas {
         assert_eq!(
             replica.history_with(seen.last().unwrap()).await[..seen.len()],
             seen,
-            "every door says the same as the history"
+            "the transports have what the history has"
         );
     }
 }
 
 #[tokio::test]
-async fn clients_of_every_door_lose_their_replica_and_go_on_through_another_door_elsewhere() {
+async fn client_changes_transport_after_a_crash() {
     let cluster = TestCluster::new().await;
     let [first, second] = cluster.replicas().await;
     let mut seen = Vec::new();
-    for door in ["ws", "sse", "grpc"] {
-        seen.push(read(door, &first, 0, 3).await);
+    for transport in ["ws", "sse", "grpc"] {
+        seen.push(read(transport, &first, 0, 3).await);
     }
     first.signal(Signal::KILL);
-    for (before, door) in seen.iter_mut().zip(["grpc", "ws", "sse"]) {
+    for (before, transport) in seen.iter_mut().zip(["grpc", "ws", "sse"]) {
         let cursor = before.last().unwrap()["id"].as_u64().unwrap();
-        before.extend(read(door, &second, cursor, 5).await);
+        before.extend(read(transport, &second, cursor, 5).await);
         unbroken(before);
     }
-    assert!(seen.iter().all(|entries| *entries == seen[0]), "all of them have the same");
+    assert!(seen.iter().all(|entries| *entries == seen[0]), "all clients have the same");
 }
