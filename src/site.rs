@@ -1,8 +1,8 @@
-//! What people look at in a browser: the page, and the reference at `/docs`.
+//! Pages for people: the live page and the API reference.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `docs` | the reference |
+//! | `docs` | the API reference at `/docs` |
 //! | `page` | the page and the JavaScript SDK |
 
 pub(crate) mod docs;

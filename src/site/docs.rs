@@ -1,8 +1,8 @@
-//! The reference at `/docs`, rendered once from the two descriptions.
+//! API reference at `/docs`, rendered once from the two descriptions.
 
 mod markup;
 mod reference;
-mod shape;
+mod schemas;
 
 use crate::api::document::Document;
 use crate::schema::{answers, parameters};
@@ -12,13 +12,14 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The page and its style sheet as they are served, made once.
+/// The page and its style sheet, rendered once.
 pub(crate) struct Docs {
     page: Document,
     style: Document,
 }
 
 impl Docs {
+    /// Renders the page.
     pub(crate) fn new(openapi: &Value, asyncapi: &Value) -> Arc<Docs> {
         let style = concat!(include_str!("theme.css"), include_str!("docs/docs.css"));
         Arc::new(Docs {
@@ -28,7 +29,7 @@ impl Docs {
     }
 }
 
-/// Both as a page for people, which is this one
+/// Both descriptions as a page for people: this page
 #[utoipa::path(
     get,
     path = "/docs",
@@ -41,7 +42,7 @@ pub(crate) async fn page(Extension(docs): Extension<Arc<Docs>>, headers: HeaderM
     docs.page.answer(&headers)
 }
 
-/// The look of that page
+/// The style sheet of that page
 #[utoipa::path(
     get,
     path = "/docs.css",

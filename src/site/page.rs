@@ -1,8 +1,8 @@
-//! The page at `/` and the JavaScript SDK at `/btcfeed.js`: files that are part of the program, so that there is nothing
-//! beside it to deploy, and no build but cargo's.
+//! Live page at `/` and JavaScript SDK at `/btcfeed.js`. Their files are compiled into the program, so that only one file is
+//! deployed, and cargo is the only build tool.
 //!
-//! The page is a client like any other: it reads the WebSocket and the history. It may load nothing from elsewhere, and
-//! run nothing that is not one of these files (see [`POLICY`]).
+//! The page is a client like any other: it reads the WebSocket and the history. A content security policy allows it to load
+//! and run only these files (see [`POLICY`]).
 
 use crate::api::caching;
 use axum::Router;
@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// What a browser lets the page do: only what comes from here, nothing inline, inside nobody's frame. `'self'` covers the
-/// WebSocket too (CSP 3 §6.7.2.8).
+/// Content security policy: the page may load only files from this server, may have no inline scripts or styles, and may not
+/// be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -23,7 +23,7 @@ const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// Where each file is, what it is, and what is in it.
+/// Path, media type and content of each file.
 const FILES: [(&str, &str, &str); 15] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/btcfeed.js", JAVASCRIPT, include_str!("assets/btcfeed.js")),
@@ -42,23 +42,23 @@ const FILES: [(&str, &str, &str); 15] = [
     ("/page/crosshair.js", JAVASCRIPT, include_str!("assets/crosshair.js")),
 ];
 
-/// The routes of all files.
+/// Returns a router for all files.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    FILES.into_iter().fold(Router::new(), |router, (path, kind, text)| {
+    FILES.into_iter().fold(Router::new(), |router, (path, content_type, text)| {
         let tag = caching::tag(&text);
-        router.route(path, get(async move |headers: HeaderMap| file(&headers, kind, text, &tag)))
+        router.route(path, get(async move |headers: HeaderMap| file(&headers, content_type, text, &tag)))
     })
 }
 
-/// A file, or the word that the browser has it already. It asks each time, so that a page and its parts are never of two
-/// versions for longer than a roll-out takes.
-fn file(request: &HeaderMap, kind: &'static str, text: &'static str, tag: &str) -> Response {
+/// Returns a file, or 304 if the browser has it. Browsers must revalidate it each time, so that the files of a page are of
+/// different versions only while a new version is being deployed.
+fn file(request: &HeaderMap, content_type: &'static str, text: &'static str, tag: &str) -> Response {
     let known = caching::is_current(request, tag);
     let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { text.into_response() };
     let headers = response.headers_mut();
     headers.extend(HeaderValue::from_str(tag).ok().map(|tag| (ETAG, tag)));
     for (name, value) in [
-        (CONTENT_TYPE, kind),
+        (CONTENT_TYPE, content_type),
         (CACHE_CONTROL, "no-cache"),
         (CONTENT_SECURITY_POLICY, POLICY),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -75,26 +75,26 @@ mod tests {
     use axum::http::header::IF_NONE_MATCH;
 
     #[test]
-    fn every_file_of_the_page_is_served_and_names_only_files_that_are() {
+    fn all_assets_are_served_and_refer_only_to_assets() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/site/assets");
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), FILES.len());
         for (path, _, text) in FILES {
-            for part in text.split(['"', '\'']).filter(|part| matches!(part.rsplit_once('.'), Some((_, "js" | "css"))))
-            {
-                let named = part.strip_prefix("./").map_or(part.to_owned(), |name| format!("/page/{name}"));
-                let served = FILES.iter().any(|(path, ..)| *path == named);
-                assert!(served || named.starts_with("https://feed.example/"), "{path} names {named}");
+            let is_file = |part: &&str| matches!(part.rsplit_once('.'), Some((_, "js" | "css")));
+            for part in text.split(['"', '\'']).filter(is_file) {
+                let target = part.strip_prefix("./").map_or(part.to_owned(), |name| format!("/page/{name}"));
+                let is_served = FILES.iter().any(|(path, ..)| *path == target);
+                assert!(is_served || target.starts_with("https://feed.example/"), "{path} refers to {target}");
             }
         }
     }
 
     #[test]
-    fn a_browser_that_has_a_file_is_told_so_and_is_always_told_the_policy() {
-        let (_, kind, text) = FILES[0];
+    fn file_is_revalidated_and_has_the_policy() {
+        let (_, content_type, text) = FILES[0];
         let tag = caching::tag(&text);
         for (known, status) in [("\"x\"", StatusCode::OK), (tag.as_str(), StatusCode::NOT_MODIFIED)] {
             let request = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_str(known).unwrap())]);
-            let response = file(&request, kind, text, &tag);
+            let response = file(&request, content_type, text, &tag);
             assert_eq!((response.status(), &response.headers()[ETAG]), (status, &HeaderValue::from_str(&tag).unwrap()));
             assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
         }

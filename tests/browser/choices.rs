@@ -149,7 +149,7 @@ async fn everything_can_be_done_by_keyboard() {
     assert_ne!(browser.text(".tip").await, read);
     browser.press(Key::Escape).await;
     assert_eq!(browser.text(".tip").await, "");
-    for last in ["latest", "history", "btcfeed.js", "How to read the feed", "auto"] {
+    for last in ["latest", "history", "btcfeed.js", "API reference", "auto"] {
         browser.press(Key::Tab).await;
         assert_eq!(focused().await, last);
     }

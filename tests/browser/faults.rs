@@ -46,8 +46,8 @@ async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
     browser.until_live().await;
     proxy.cut();
     browser.until_text("#state", |text| text == "Disconnected").await;
-    browser.until_text("#trouble", |text| text.contains("It comes back by itself")).await;
-    browser.until_text("#age", |text| text.contains("ago, next try in") || text.contains("ago, trying")).await;
+    browser.until_text("#trouble", |text| text.contains("The page reconnects automatically")).await;
+    browser.until_text("#age", |text| text.contains("ago, reconnecting")).await;
     assert!(browser.title().await.starts_with("(!) "));
     assert_eq!(browser.count(".quote:not([hidden]).old").await, 1, "an old price is seen to be old");
     until("the hole", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
@@ -78,7 +78,7 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
     assert!(states.as_array().unwrap().contains(&"Stale".into()), "it was {states}");
     let trouble = browser.until_text("#trouble", |text| !text.is_empty()).await;
     assert!(trouble.starts_with("No price in USD and EUR: coinbase: HTTP 500"), "{trouble}");
-    assert!(trouble.ends_with(". The sources are asked again every few seconds."), "{trouble}");
+    assert!(trouble.ends_with(". The server polls the sources again every few seconds."), "{trouble}");
     until("the outage", async || browser.count(".gap.open[data-reason=source_outage]").await == 1).await;
     assert_eq!(browser.count(".quote:not([hidden]).old").await, 1);
     assert!(browser.title().await.starts_with("(!) "));
@@ -88,11 +88,11 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
     until("the gap", async || browser.count(".gap:not(.open)[data-reason=source_outage]").await == 1).await;
     until("nothing to be old", async || browser.count(".old").await == 0).await;
     browser.until_text("#trouble", str::is_empty).await;
-    assert!(browser.text("#summary").await.contains("USD: No price could be agreed from "));
+    assert!(browser.text("#summary").await.contains("USD: No price from the sources ("));
     // It is not drawn over, and says of itself what it is.
     assert_eq!(browser.attribute(".curve", "d").await.matches('M').count(), 2, "the curve has two parts");
     let read = browser.read_curve().await;
-    let gaps: Vec<_> = read.iter().filter(|said| said.starts_with("No price could be agreed, ")).collect();
+    let gaps: Vec<_> = read.iter().filter(|said| said.starts_with("No price from the sources, ")).collect();
     assert!(gaps.len() == 1 && gaps[0].contains("coinbase: HTTP 500"), "{gaps:?}");
     // One who comes later is told the same.
     browser.reload().await;
@@ -107,8 +107,8 @@ async fn a_page_whose_server_is_cut_off_from_the_feed_says_what_can_be_known() {
     let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
     browser.until_live().await;
     let known = |text: &str| {
-        text.starts_with("Connected, but no new price in USD and EUR comes: ")
-            && text.ends_with(" New ones appear here by themselves.")
+        text.starts_with("Connected, but without new prices in USD and EUR. ")
+            && text.ends_with(" New prices appear automatically.")
     };
     cluster.redis.kill().await;
     browser.until_text("#trouble", known).await;
@@ -192,6 +192,6 @@ async fn a_price_that_is_older_than_what_is_drawn_is_shown_with_its_age() {
     browser.until_text(".quote[data-currency=EUR] .price", |text| text.replace('\n', "") == "€89,000.20").await;
     browser.until_text("#age", |text| text.starts_with("Updated 2") && text.ends_with(" min ago")).await;
     assert_eq!(browser.count(".quote[data-currency=EUR].old").await, 1);
-    let trouble = "No new price in EUR has come. The next one appears here by itself.";
+    let trouble = "No new price in EUR. The next one appears automatically.";
     browser.until_text("#trouble", |text| text == trouble).await;
 }

@@ -1,27 +1,28 @@
-// The feed's clock: the curve ends at its now, not at this machine's, which may be wrong or be set while one looks.
+// Clock of the feed. The chart ends at its time and not at this machine's, which may be wrong or may be adjusted meanwhile.
 
-/** A difference that is worth minding. */
-const WORTH_MS = 3000
-/** How long what the stream said of the time is better than what an answer over HTTP says. */
-const GOOD_FOR_MS = 60_000
+/** Difference below which this machine's clock is used as it is. */
+const TOLERANCE_MS = 3000
+/** Time for which a tick is a better clock than a response over HTTP. */
+const TICK_VALID_MS = 60_000
 
 let skew_ms = 0
-let heardAt = -Infinity
+let tickAt = -Infinity
 
+/** Current time of the feed. */
 export const now = () => Date.now() + skew_ms
 
-/** A tick of the live stream has come: its id is the time, give or take its way here. */
-export const hear = (ms) => {
-  heardAt = performance.now()
-  if (Math.abs(ms - now()) > WORTH_MS) set(ms)
+/** Sets the clock by a live tick. Its id is the time, apart from the network's latency. */
+export const setByTick = (ms) => {
+  tickAt = performance.now()
+  if (Math.abs(ms - now()) > TOLERANCE_MS) set(ms)
 }
 
-/** An answer over HTTP has come, with its date. */
-export const suppose = (ms) => {
-  if (performance.now() - heardAt > GOOD_FOR_MS) set(ms)
+/** Sets the clock by the date of a response over HTTP, unless a tick has come recently. */
+export const setByResponse = (ms) => {
+  if (performance.now() - tickAt > TICK_VALID_MS) set(ms)
 }
 
 const set = (ms) => {
   const skew = ms - Date.now()
-  skew_ms = Math.abs(skew) > WORTH_MS ? skew : 0
+  skew_ms = Math.abs(skew) > TOLERANCE_MS ? skew : 0
 }

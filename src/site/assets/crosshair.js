@@ -1,14 +1,15 @@
-// Reading the curve: the pointer, a finger or the arrow keys choose a point, and a small label says what it is.
+// The crosshair: the pointer, a finger or the arrow keys choose a point of the chart, and a label shows its values.
 
-import { duration, formatMoment, formatPrice, gapWords } from './format.js'
 import { svg } from './chart.js'
+import { formatDuration, formatMoment, formatPrice, gapReason } from './format.js'
 
 export class Crosshair {
   #chart
   #cross
   #tip
-  /** The layout that is shown, and the moment that is looked at. */
+  /** Layout of the chart. */
   #at = null
+  /** Chosen moment, or `null`. */
   #moment = null
 
   constructor(chart) {
@@ -19,57 +20,57 @@ export class Crosshair {
       if (this.#at === null) return
       const { from, until, right } = this.#at
       const share = (event.clientX - chart.getBoundingClientRect().left) / right
-      this.#look(from + Math.min(Math.max(share, 0), 1) * (until - from))
+      this.#choose(from + Math.min(Math.max(share, 0), 1) * (until - from))
     }
     chart.addEventListener('pointermove', follow)
     chart.addEventListener('pointerdown', follow)
-    chart.addEventListener('pointerleave', () => this.#look(null))
-    chart.addEventListener('blur', () => this.#look(null))
-    chart.addEventListener('keydown', (event) => this.#key(event))
+    chart.addEventListener('pointerleave', () => this.#choose(null))
+    chart.addEventListener('blur', () => this.#choose(null))
+    chart.addEventListener('keydown', (event) => this.#onKey(event))
   }
 
-  /** Shows the same moment in a new drawing. */
+  /** Shows the chosen moment in a new layout. */
   show(at) {
     this.#at = at
     this.#draw()
   }
 
-  #look(moment) {
+  #choose(moment) {
     this.#moment = moment
     this.#draw()
   }
 
-  /** Where the arrow keys stop: at each point, and in each gap. */
+  /** Moments at which the arrow keys stop: each point, and the middle of each gap. */
   #stops() {
     const [{ points, gaps }] = this.#at.panels
     const shown = [...points.map(({ t }) => t), ...gaps.map((gap) => middle(gap, this.#at))]
     return shown.filter((t) => t >= this.#at.from).sort((one, other) => one - other)
   }
 
-  #key(event) {
+  #onKey(event) {
     if (this.#at === null) return
     const stops = this.#stops()
     if (stops.length === 0) return
     const last = stops.length - 1
     const page = Math.max(1, Math.round(last / 10))
-    // Whoever has not chosen a point yet stands behind the last.
-    const here = this.#moment === null ? stops.length : nearest(stops, this.#moment)
-    const place = {
-      ArrowLeft: here - 1, ArrowDown: here - 1, ArrowRight: here + 1, ArrowUp: here + 1,
-      PageDown: here - page, PageUp: here + page, Home: 0, End: last,
+    // If no moment is chosen, the keys begin after the last stop.
+    const current = this.#moment === null ? stops.length : nearest(stops, this.#moment)
+    const wanted = {
+      ArrowLeft: current - 1, ArrowDown: current - 1, ArrowRight: current + 1, ArrowUp: current + 1,
+      PageDown: current - page, PageUp: current + page, Home: 0, End: last,
     }[event.key]
-    if (event.key === 'Escape') this.#look(null)
-    if (place === undefined) return
+    if (event.key === 'Escape') this.#choose(null)
+    if (wanted === undefined) return
     event.preventDefault()
-    const chosen = Math.min(Math.max(place, 0), last)
-    this.#look(stops[chosen])
-    this.#say(chosen, last)
+    const chosen = Math.min(Math.max(wanted, 0), last)
+    this.#choose(stops[chosen])
+    this.#announce(chosen, last)
   }
 
-  /** For those who listen: only what the keys chose, or each movement of the mouse would be read out. */
-  #say(place, last) {
+  /** Sets the value that screen readers read. Only keys change it; otherwise each movement of the pointer would be read. */
+  #announce(index, last) {
     this.#chart.setAttribute('aria-valuemax', last)
-    this.#chart.setAttribute('aria-valuenow', place)
+    this.#chart.setAttribute('aria-valuenow', index)
     this.#chart.setAttribute('aria-valuetext', [...this.#tip.children].map((line) => line.textContent).join(', '))
   }
 
@@ -79,30 +80,30 @@ export class Crosshair {
     const read = this.#moment === null || this.#moment < at.from ? null : this.#read()
     this.#tip.hidden = read === null
     if (read === null) return this.#cross.replaceChildren()
-    const place = at.x(read.t)
+    const x = at.x(read.t)
     this.#cross.replaceChildren(
-      svg('path', { class: 'hair', d: `M${place.toFixed(1)} ${at.panels[0].top}V${at.bottom}` }),
-      ...read.dots.map(({ y }) => svg('circle', { class: 'dot', cx: place.toFixed(1), cy: y.toFixed(1), r: 4.5 })))
+      svg('path', { class: 'hair', d: `M${x.toFixed(1)} ${at.panels[0].top}V${at.bottom}` }),
+      ...read.dots.map(({ y }) => svg('circle', { class: 'dot', cx: x.toFixed(1), cy: y.toFixed(1), r: 4.5 })))
     this.#tip.replaceChildren(...read.lines.map(([name, text]) => Object.assign(document.createElement('p'), { className: name, textContent: text })))
-    // Beside the line, on the side that has room; at the foot of the panel where it would lie on the curve above, or on the
-    // words of a gap.
+    // The label is beside the line, on the side that has room. It is at the top of the panel, or at the bottom if it would
+    // cover the curve or the text of a gap there.
     const { offsetWidth: width, offsetHeight: height } = this.#tip
     const [{ top, bottom }] = at.panels
-    const left = place + 16 + width < at.right ? place + 16 : place - 16 - width
+    const left = x + 16 + width < at.right ? x + 16 : x - 16 - width
     const isHigh = read.dots.length === 0 || read.dots[0].y < top + height + 16
     const upper = isHigh && bottom - top > 2 * height ? bottom - height - 8 : top + 8
     this.#tip.style.transform = `translate(${Math.max(0, left).toFixed(0)}px, ${upper.toFixed(0)}px)`
   }
 
-  /** What is at the moment that is looked at: a gap, or the point that is nearest. */
+  /** Content of the label: the gap at the chosen moment, or the nearest point. */
   #read() {
     const { panels, until } = this.#at
     const gap = panels.flatMap(({ gaps }) => gaps).find(({ after, before }) => this.#moment > after && this.#moment < before)
-    if (gap !== undefined && this.#isNearer(gap)) {
+    if (gap !== undefined && this.#isReadable(gap)) {
       const end = gap.open ? 'now' : formatMoment(gap.before, until)
       const lines = [
-        ['what', gapWords(gap)],
-        ['when', `${formatMoment(gap.after, until)} – ${end}, ${duration(gap.before - gap.after)}`],
+        ['what', gapReason(gap)],
+        ['when', `${formatMoment(gap.after, until)} – ${end}, ${formatDuration(gap.before - gap.after)}`],
         ...(gap.why === undefined ? [] : [['why', gap.why]]),
       ]
       return { t: this.#moment, dots: [], lines }
@@ -116,8 +117,8 @@ export class Crosshair {
     return { t, dots: found, lines: [...found.map(({ line }) => line), ['when', formatMoment(t, until)]] }
   }
 
-  /** A short gap within a candle does not keep the candle from being read. */
-  #isNearer(gap) {
+  /** Whether a gap has a label. A short gap inside a candle has none, so that the candle can be read. */
+  #isReadable(gap) {
     const { points } = this.#at.panels[0]
     return !points.some(({ t }) => t > gap.after && t < gap.before) && this.#at.x(gap.before) - this.#at.x(gap.after) > 2
   }
@@ -125,7 +126,7 @@ export class Crosshair {
 
 const middle = (gap, { from, until }) => (Math.max(gap.after, from) + Math.min(gap.before, until)) / 2
 
-/** The place of the number nearest to another, in a sorted list. */
+/** The index of the number nearest to `wanted` in a sorted list. */
 const nearest = (sorted, wanted) => {
   let [low, high] = [0, sorted.length - 1]
   while (high - low > 1) {

@@ -1,4 +1,4 @@
-// What is said, and how numbers and times are written: in the reader's own way, by Intl.
+// Formats of numbers, times and names. Intl formats them for the visitor's locale.
 
 const price = (currency) => new Intl.NumberFormat(undefined, {
   style: 'currency', currency, currencyDisplay: 'narrowSymbol', minimumFractionDigits: 2, maximumFractionDigits: 2,
@@ -12,15 +12,14 @@ const day = new Intl.DateTimeFormat(undefined, { weekday: 'short', hour: 'numeri
 const list = new Intl.ListFormat('en', { type: 'conjunction' })
 
 export const formatPrice = (value, currency) => prices[currency].format(value)
-/** A price in parts (`{ type, value }`), for a page that sets its symbol and its decimals smaller. */
+/** The parts of a price (`{ type, value }`), so that the symbol and the decimals can have a style of their own. */
 export const priceParts = (value, currency) => prices[currency].formatToParts(value)
 export const formatAmount = (value) => amount.format(value)
 export const formatPercent = (share) => percent.format(Math.abs(share))
 export const formatTime = (ms) => clock.format(ms)
-export const formatSeconds = (ms) => seconds.format(ms)
-/** A moment of a range of a day, which may have been yesterday. */
+/** A moment of the last 24 hours: with seconds if it is today, otherwise with the day of the week. */
 export const formatMoment = (ms, now) => (sameDay(ms, now) ? seconds : day).format(ms)
-/** The labels of an axis: as many decimals as its step has. */
+/** Format for the labels of an axis, with as many decimals as its step needs. */
 export const axisFormat = (step) => {
   const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9))
   return new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits })
@@ -28,8 +27,8 @@ export const axisFormat = (step) => {
 
 const sameDay = (one, other) => new Date(one).toDateString() === new Date(other).toDateString()
 
-/** `8 s`, `3 min`, `2 h 5 min`, `3 days`. */
-export const duration = (ms) => {
+/** A duration such as `8 s`, `3 min`, `2 h 5 min` or `3 days`. */
+export const formatDuration = (ms) => {
   const total = Math.max(0, Math.round(ms / 1000))
   if (total < 100) return `${total} s`
   const minutes = Math.round(total / 60)
@@ -40,19 +39,19 @@ export const duration = (ms) => {
 }
 
 const names = { coinbase: 'Coinbase', kraken: 'Kraken', bitstamp: 'Bitstamp', coindesk: 'CoinDesk', simulated: 'simulated market' }
-export const sourceNames = (sources) => list.format(sources.map((source) => names[source] ?? source))
+export const formatSources = (sources) => list.format(sources.map((source) => names[source] ?? source))
 
-/** Why there is nothing in a gap. */
-export const gapWords = (gap) => ({
-  source_outage: 'No price could be agreed',
-  history_expired: 'Older than what is kept',
+/** The reason of a gap in words. */
+export const gapReason = (gap) => ({
+  source_outage: 'No price from the sources',
+  history_expired: 'Older than the history',
   history_lost: 'Lost by the store',
-  unexplained: 'Missed, and nobody said why',
-  silence: 'No update came',
+  unexplained: 'Missing for an unknown reason',
+  silence: 'No update received',
   disconnected: 'Not connected',
 })[gap.reason] ?? gap.reason
 
-export const zone = () => {
+export const timeZone = () => {
   const offset = new Intl.DateTimeFormat('en', { timeZoneName: 'shortOffset' })
     .formatToParts(Date.now()).find((part) => part.type === 'timeZoneName').value
   return `Times are local (${offset}).`

@@ -1,44 +1,45 @@
-// What was before the page was opened, asked for over HTTP.
+// Requests over HTTP for data from before the page was opened.
 
 import * as clock from './clock.js'
 
-/** The most entries in one answer, and in all answers for one range. */
-const PAGE = 5000
-const MOST = 100_000
+/** Most entries in one response. */
+const PAGE_ENTRIES = 5000
+/** Most entries for one range. */
+const MAX_ENTRIES = 100_000
 
 const get = async (path, query) => {
-  const answer = await fetch(`${path}?${new URLSearchParams(query)}`, { signal: AbortSignal.timeout(15_000), cache: 'no-cache' })
-  if (!answer.ok) throw new Error(`${path}: ${answer.status}`)
-  clock.suppose(Date.parse(answer.headers.get('date')))
-  return answer.json()
+  const response = await fetch(`${path}?${new URLSearchParams(query)}`, { signal: AbortSignal.timeout(15_000), cache: 'no-cache' })
+  if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`)
+  clock.setByResponse(Date.parse(response.headers.get('date')))
+  return response.json()
 }
 
-/** Ticks, statuses and gaps from one moment to another, both included, oldest first. Of a fast feed's the oldest are left out,
- *  so that what is there meets what the stream has. */
+/** Ticks, statuses and gaps between two moments, both included, oldest first. If there are too many, the oldest are dropped, so
+ *  that the rest still meets the data of the stream. */
 export const entries = async (currencies, from, until) => {
   const found = []
   let start = { since: Math.floor(from) }
   do {
-    const query = { format: 'full', currency: currencies, ...start, until: Math.floor(until), limit: PAGE }
+    const query = { format: 'full', currency: currencies, ...start, until: Math.floor(until), limit: PAGE_ENTRIES }
     const { prices, next } = await get('/v1/prices', query)
     found.push(...prices)
-    found.splice(0, Math.max(found.length - MOST, 0))
+    found.splice(0, Math.max(found.length - MAX_ENTRIES, 0))
     start = next === null ? null : { after: next }
   } while (start !== null)
   return found
 }
 
-/** The newest tick that has a price in a currency, or nothing if there has been none. */
+/** The newest tick that has a price in a currency, or `undefined` if there is none. */
 export const latest = (currency) => get('/v1/prices/latest', { format: 'full', currency }).catch(() => undefined)
 
-/** The first tick with a price in a currency since a moment, and the entry before which there is nothing of it; neither if
- *  there is none. */
+/** The first tick after a moment that has a price in a currency (`tick`), and the first entry of the feed (`begin`). Both are
+ *  `undefined` if they are not among the first entries after the moment. */
 export const first = async (currency, from) => {
   const { prices } = await get('/v1/prices', { format: 'full', currency, since: Math.floor(from), limit: 20 })
   return { tick: prices.find(({ type }) => type === 'tick'), begin: prices.find(({ prev }) => prev === 0) }
 }
 
-/** What a request for candles begins with is rounded down to this, so that many ask the same. */
+/** Start times of requests for candles are rounded down to this, so that many clients send the same request. */
 const ROUND_MS = 300_000
 
 /** Candles of an interval (`1m`, `5m`) from a moment on, and the gaps among them. */

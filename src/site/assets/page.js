@@ -1,38 +1,39 @@
-// The page: puts what the feed says where one can see it.
+// The page: connects the feed, the history and the choices of the visitor to the chart and the figures.
 
 import { Feed } from '/btcfeed.js'
 import { drawing, layout } from './chart.js'
 import * as clock from './clock.js'
-import { Choices } from './url_state.js'
 import { Crosshair } from './crosshair.js'
+import { timeZone } from './format.js'
 import * as history from './history.js'
+import { renderBegin, renderFacts, renderQuotes, renderState } from './render.js'
 import { RANGES, Series, silences } from './series.js'
-import { showBegin, showFacts, showQuotes, showState } from './render.js'
-import { zone } from './format.js'
+import { UrlState } from './url_state.js'
 
 const chart = document.getElementById('chart')
 const crosshair = new Crosshair(chart)
-const choices = new Choices(document.getElementById('choices'))
+const choices = new UrlState(document.getElementById('choices'))
 const series = new Series()
 
-/** Who serves us, and how the connection is: since when it has not been live, and what the last try failed with. */
-const link = { connection: { state: 'connecting' }, hello: null, shaken: null, failure: null, offered: ['USD', 'EUR'] }
+/** State of the connection: the last `connection` and `hello`, the time since which it is not live, the last failure, and the
+ *  currencies of the feed. */
+const link = { connection: { state: 'connecting' }, hello: null, notLiveSince: null, failure: null, currencies: ['USD', 'EUR'] }
 
 function follow(currencies) {
   const feed = new Feed({ currencies })
   for (const type of ['tick', 'status', 'gap']) {
     feed.addEventListener(type, ({ detail }) => {
       series.add(detail)
-      if (detail.type === 'tick' && link.connection.state === 'live') clock.hear(detail.id)
+      if (detail.type === 'tick' && link.connection.state === 'live') clock.setByTick(detail.id)
       redraw()
     })
   }
   feed.addEventListener('hello', ({ detail }) => {
     link.hello = detail
-    // What it says of the feed is newer than what is replayed, which ends with the same.
+    // The status in `hello` is newer than those of the replay.
     if (detail.state !== undefined) series.status = detail.state === null ? null : detail
-    choices.offer(detail.currencies)
-    link.offered = detail.currencies
+    choices.setAvailable(detail.currencies)
+    link.currencies = detail.currencies
     redraw()
   })
   feed.addEventListener('synced', ({ detail }) => {
@@ -40,25 +41,25 @@ function follow(currencies) {
     load()
   })
   feed.addEventListener('connection', ({ detail }) => {
-    // Not every feed has both currencies; what it has it tells to those who do not choose.
+    // The feed may lack one of the currencies. Without a choice, the server sends those that it has.
     if (detail.refused && currencies.length > 0) return follow([])
-    if (detail.state === 'live') link.shaken = link.failure = null
-    else link.shaken ??= Date.now()
+    if (detail.state === 'live') link.notLiveSince = link.failure = null
+    else link.notLiveSince ??= Date.now()
     if (detail.state === 'waiting') link.failure = detail
     link.connection = detail
     redraw()
   })
 }
 
-/** Whether all that a range needs is here. */
-const isHere = (range, from) =>
+/** Whether all data of a range is loaded. */
+const isLoaded = (range, from) =>
   (range.interval === undefined ? series.isFull || series.since <= from + 1000 : series.hasCandles(range, from))
 
-/** The longest that one can look back. */
-const LONGEST_MS = Math.max(...Object.values(RANGES).map(({ ms }) => ms))
+/** The longest range. */
+const MAX_RANGE_MS = Math.max(...Object.values(RANGES).map(({ ms }) => ms))
 
 async function loadRange(range, from) {
-  const currencies = link.offered.join(',')
+  const currencies = link.currencies.join(',')
   if (range.interval === undefined) {
     series.addOlder(await history.entries(currencies, from, series.since), from)
   } else {
@@ -67,68 +68,69 @@ async function loadRange(range, from) {
   }
 }
 
-/** Asks for what the chosen range needs and is not here yet, and for why there is no more. */
 let loading = false
-/** After a failure it is asked again in a while, twice as long each time. */
-const patience = { until: 0, ms: 1000 }
+/** Delay of the next load after a failure. It doubles each time. */
+const backoff = { until: 0, ms: 1000 }
+/** Loads the missing data of the chosen range, and the beginning of the feed if the range begins before it. */
 async function load() {
   const range = RANGES[choices.range]
   const from = clock.now() - range.ms
-  if (loading || performance.now() < patience.until || link.connection.state !== 'live') return
-  const isMissing = !isHere(range, from) || (range.interval && series.wantsCandles(range, clock.now()))
+  if (loading || performance.now() < backoff.until || link.connection.state !== 'live') return
+  const isMissing = !isLoaded(range, from) || (range.interval && series.wantsCandles(range, clock.now()))
   const wantsFirst = (currency) => series.wantsFirst(currency, range, from)
-  if (!isMissing && !link.offered.some(wantsFirst)) return
+  if (!isMissing && !link.currencies.some(wantsFirst)) return
   loading = true
   try {
     if (isMissing) await loadRange(range, from)
-    for (const currency of link.offered) {
+    for (const currency of link.currencies) {
       if (series.last(currency) === undefined) series.addLast(currency, await history.latest(currency))
     }
-    for (const currency of link.offered.filter(wantsFirst)) {
-      series.addFirst(currency, await history.first(currency, clock.now() - LONGEST_MS))
+    for (const currency of link.currencies.filter(wantsFirst)) {
+      series.addFirst(currency, await history.first(currency, clock.now() - MAX_RANGE_MS))
     }
-    patience.ms = 1000
+    backoff.ms = 1000
     redraw()
   } catch (error) {
-    console.info(`The history is not there yet: ${error.message}`)
-    patience.until = performance.now() + patience.ms
-    patience.ms = Math.min(patience.ms * 2, 60_000)
+    console.info(`Cannot load the history, retrying in ${backoff.ms / 1000} s: ${error.message}`)
+    backoff.until = performance.now() + backoff.ms
+    backoff.ms = Math.min(backoff.ms * 2, 60_000)
   } finally {
     loading = false
   }
 }
 
-/** A price this old is old, whatever the feed says of the other currency. */
-const LONG_MS = 120_000
+/** Age at which a price is stale, even if the feed is live because of the other currency. */
+const MAX_AGE_MS = 120_000
 
-/** What is to be seen of one currency. */
-function look(currency, range, from, until) {
+/** The data of one currency to draw. */
+function panelOf(currency, range, from, until) {
   const points = series.points(currency, range, from)
   const last = series.last(currency)
   const gaps = series.gaps(currency, from)
   const interval_ms = link.hello?.interval_ms ?? 5000
   gaps.push(...silences(points, gaps, Math.max(12 * interval_ms, 2.5 * (range.interval_ms ?? 0), 10_000)))
   const age = last === undefined ? Infinity : until - last.id
-  const late = age > 3 * interval_ms + 1000
-  const away = link.shaken !== null && Date.now() - link.shaken > 1000
-  const out = ['stale', 'down'].includes(series.status?.state)
-  // Where nobody said that the feed is well, a late price is not taken for a good one.
-  const ill = late && (out || series.status === null || age > LONG_MS)
-  if (last !== undefined && late && (away || ill)) {
-    const reason = away ? 'disconnected' : out ? 'source_outage' : 'silence'
-    gaps.push({ after: last.id, before: until, reason, open: true, why: away ? link.failure?.reason : series.why(last.id, until) })
+  const isLate = age > 3 * interval_ms + 1000
+  const disconnected = link.notLiveSince !== null && Date.now() - link.notLiveSince > 1000
+  const outage = ['stale', 'down'].includes(series.status?.state)
+  // If the feed's status is not known, a late price counts as stale.
+  const stale = isLate && (outage || series.status === null || age > MAX_AGE_MS)
+  if (last !== undefined && isLate && (disconnected || stale)) {
+    const reason = disconnected ? 'disconnected' : outage ? 'source_outage' : 'silence'
+    const why = disconnected ? link.failure?.reason : series.why(last.id, until)
+    gaps.push({ after: last.id, before: until, reason, open: true, why })
   }
-  return { currency, points, gaps, last, age, ill, fresh: last !== undefined && !away && !ill }
+  return { currency, points, gaps, last, age, stale, fresh: last !== undefined && !disconnected && !stale }
 }
 
-/** The least to show. */
-const SHORTEST_MS = 120_000
+/** The shortest time that is drawn. */
+const MIN_DRAWN_MS = 120_000
 
-/** Of a feed that is younger than the range all there is, rather than a long nothing. */
+/** The moment at which the drawing begins. If the feed is younger than the range, that is the feed's beginning. */
 function begin(panels, range, from, until) {
   const firsts = panels.flatMap(({ points }) => points.slice(0, 1).map(({ t }) => t))
-  if (firsts.length === 0 || !isHere(range, from)) return from
-  return Math.max(from, Math.min(...firsts, until - SHORTEST_MS))
+  if (firsts.length === 0 || !isLoaded(range, from)) return from
+  return Math.max(from, Math.min(...firsts, until - MIN_DRAWN_MS))
 }
 
 function draw() {
@@ -138,12 +140,12 @@ function draw() {
   const range = RANGES[choices.range]
   const until = clock.now()
   const from = until - range.ms
-  const all = link.offered.map((currency) => look(currency, range, from, until))
+  const all = link.currencies.map((currency) => panelOf(currency, range, from, until))
   const panels = all.filter(({ currency }) => choices.currencies.includes(currency))
-  showState(link, series.status, panels, all)
-  showQuotes(panels, range, from)
-  showFacts(panels, range, from)
-  showBegin(series.began(range, from))
+  renderState(link, series.status, panels, all)
+  renderQuotes(panels, range, from)
+  renderFacts(panels, range, from)
+  renderBegin(series.began(range, from))
   const at = layout({ from: begin(panels, range, from, until), until, panels }, chart.clientWidth, chart.clientHeight)
   chart.querySelector('.drawing').replaceChildren(...drawing(at))
   crosshair.show(at)
@@ -152,7 +154,7 @@ function draw() {
 let pending = null
 let drawnAt = 0
 function redraw() {
-  // Where nobody looks timers sleep, but the title may still be read.
+  // Browsers throttle the timers of a hidden page, but its title is still visible, so it is drawn at once.
   if (document.hidden && Date.now() - drawnAt > 1000) draw()
   else pending ??= setTimeout(draw, 16)
 }
@@ -162,10 +164,10 @@ choices.addEventListener('change', () => {
   redraw()
 })
 new ResizeObserver(redraw).observe(chart)
-// Time goes on without an update, and what could not be loaded is tried again.
+// Once a second, so that time goes on without an update, and failed loads are retried.
 setInterval(() => {
   load()
   redraw()
 }, 1000)
-document.getElementById('zone').textContent = zone()
-follow(link.offered)
+document.getElementById('zone').textContent = timeZone()
+follow(link.currencies)

@@ -1,9 +1,9 @@
-// From values to places on the screen, and the round numbers to label them with.
+// Scales: from values to coordinates, and round numbers for the labels of an axis.
 
-/** A straight line through two points: `linear(domain from, to, range from, to)`. */
+/** A linear scale from the domain `from`–`to` to the range `a`–`b`. */
 export const linear = (from, to, a, b) => (value) => a + ((value - from) / (to - from)) * (b - a)
 
-/** Round numbers between two prices, about `count` of them, and the step between them. */
+/** About `count` round numbers between two prices, and the step between them. */
 export const priceTicks = (low, high, count) => {
   const wanted = (high - low) / count
   const power = 10 ** Math.floor(Math.log10(wanted))
@@ -17,7 +17,7 @@ export const priceTicks = (low, high, count) => {
 const MINUTE = 60_000
 const STEPS = [1, 2, 3, 5, 10, 15, 30, 60, 120, 180, 240, 360, 480, 720].map((minutes) => minutes * MINUTE)
 
-/** Moments between two others, at most `count`, that are round on a local clock. */
+/** At most `count` moments between two others, at round local times. */
 export const timeTicks = (from, until, count) => {
   const step = STEPS.find((candidate) => (until - from) / candidate <= count) ?? STEPS.at(-1)
   const offset = new Date(until).getTimezoneOffset() * MINUTE
@@ -26,9 +26,9 @@ export const timeTicks = (from, until, count) => {
   return ticks
 }
 
-/** From the lowest to the highest with some air; a market that stands still is not blown up to a storm. */
+/** The domain from the lowest to the highest price, with a margin. It has a minimum size, so that tiny movements look tiny. */
 export const priceDomain = (low, high) => {
-  const least = high * 0.0004
-  const air = Math.max((high - low) * 0.1, (least - (high - low)) / 2)
-  return [low - air, high + air]
+  const minimum = high * 0.0004
+  const margin = Math.max((high - low) * 0.1, (minimum - (high - low)) / 2)
+  return [low - margin, high + margin]
 }

@@ -1,13 +1,15 @@
-// What the page knows of the feed: ticks of the last hour, candles of what is older, gaps and statuses.
+// Data of the page: ticks of the last hour, candles for the time before, gaps and statuses.
 
 const HOUR = 3_600_000
-const KEPT_MS = 65 * 60_000
-const MOST_TICKS = 100_000
-/** How long after its end a candle is whole wherever one asks, and how long it is at least until one asks again. */
+/** Age at which ticks are dropped. */
+const RETENTION_MS = 65 * 60_000
+const MAX_TICKS = 100_000
+/** Time after its end at which a candle is complete on every replica. */
 const SETTLED_MS = 2000
-const AGAIN_MS = 30_000
+/** Shortest time between two requests for candles. */
+const RELOAD_MS = 30_000
 
-/** What one can look at: an hour and less tick by tick, more as candles. */
+/** Ranges that a visitor can choose. Ranges up to an hour are drawn from ticks, longer ones from candles. */
 export const RANGES = {
   '15m': { ms: HOUR / 4, words: '15 minutes' },
   '1h': { ms: HOUR, words: 'hour' },
@@ -16,9 +18,9 @@ export const RANGES = {
 }
 
 export class Series {
-  /** From this moment on every tick is here. */
+  /** Moment from which on all ticks are here. */
   since = Infinity
-  /** What the feed said last of its health; `null` if that is not known. */
+  /** The newest status of the feed, or `null` if it is not known. */
   status = null
 
   #ticks = []
@@ -33,12 +35,12 @@ export class Series {
     return this.#ticks.findLast((tick) => currency in tick.prices) ?? this.#lasts[currency]
   }
 
-  /** Takes in an update of the stream. */
+  /** Adds an update of the stream. */
   add(update) {
     if (update.type === 'tick') {
       this.#ticks.push(update)
       this.since = Math.min(this.since, update.id)
-      this.#forget(update.id - KEPT_MS)
+      this.#forget(update.id - RETENTION_MS)
     } else if (update.type === 'status') {
       this.#statuses.push(update)
       this.status = update
@@ -47,7 +49,7 @@ export class Series {
     }
   }
 
-  /** Takes in what was before, which the stream does not have; complete from `since` on. */
+  /** Adds entries of the history from before the stream. They are complete from `since` on. */
   addOlder(entries, since) {
     const before = (all) => (entry) => entry.id < (all[0]?.id ?? Infinity)
     const of = (type) => entries.filter((entry) => entry.type === type)
@@ -58,60 +60,60 @@ export class Series {
     this.since = Math.min(this.since, since)
   }
 
-  /** Takes in the last tick of a currency that has had none for longer than we look back. */
+  /** Sets the last tick of a currency that has no tick in the loaded data. */
   addLast(currency, tick) {
     this.#lasts[currency] = tick
   }
 
-  /** Takes in with which tick a currency begins, of all that one can look at, and with which entry the feed does. */
+  /** Sets the first tick of a currency in the longest range, and the first entry of the feed. */
   addFirst(currency, first) {
     this.#firsts[currency] = first
   }
 
-  /** Whether the curve of a currency begins so late that one should know why. */
+  /** Whether the curve of a currency begins late in a range and the reason is not known yet. */
   wantsFirst(currency, range, from) {
     return this.#firsts[currency] === undefined && isLate(this.points(currency, range, from)[0]?.t, range, from)
   }
 
-  /** When the feed began, if it did so late in a range. */
+  /** The beginning of the feed, if it is late in a range. */
   began(range, from) {
     const [begin] = Object.values(this.#firsts).flatMap((first) => first.begin?.id ?? [])
     return isLate(begin, range, from) ? begin : undefined
   }
 
-  /** Whether there are more ticks than are kept: then those before `since` are not asked for again. */
+  /** Whether there is no room for more ticks. Then ticks before `since` are not loaded. */
   get isFull() {
-    return this.#ticks.length >= MOST_TICKS
+    return this.#ticks.length >= MAX_TICKS
   }
 
-  /** Takes in candles; `from` is where they were asked from, `at` when. */
+  /** Sets the candles of an interval, which were requested at the time `at` for the time since `from`. */
   addCandles(interval, { candles, gaps }, from, at) {
     this.#candles.set(interval, { candles, from, at })
     for (const gap of gaps) this.#addGap(gap)
   }
 
-  /** Whether candles are there from a moment on. */
+  /** Whether candles from a moment on are here. */
   hasCandles({ interval, interval_ms }, from) {
     const known = this.#candles.get(interval)
     return known !== undefined && known.from <= from + interval_ms
   }
 
-  /** Whether it is time to ask for candles again. The one in which the ticks begin was not over when they were asked for, and
-   *  who answered may have been behind the stream; so it is asked for once more when it is. */
+  /** Whether to request candles again. The candle in which the ticks begin was not complete at the first request, and the
+   *  replica that answered may have been behind the stream. So candles are requested again when it is complete. */
   wantsCandles({ interval, interval_ms }, now) {
     const known = this.#candles.get(interval)
     const whole = this.#firstWhole(interval_ms)
-    // A moment in the future is from a clock that has been set since.
+    // A time in the future is from before this machine's clock was set back.
     return known === undefined || known.at > now + interval_ms
-      || (known.at < whole && now > Math.max(whole + SETTLED_MS, known.at + AGAIN_MS))
+      || (known.at < whole && now > Math.max(whole + SETTLED_MS, known.at + RELOAD_MS))
   }
 
-  /** From here on every tick of every candle is here. */
+  /** The start of the first candle of which all ticks are here. */
   #firstWhole(interval_ms) {
     return Math.ceil(this.since / interval_ms) * interval_ms
   }
 
-  /** The curve of a currency from a moment on: points with a time and a value and, of candles, the lowest and highest. */
+  /** The curve of a currency from a moment on: points with a time and a value. Points of candles have a low and a high too. */
   points(currency, range, from) {
     if (range.interval === undefined) {
       const begin = this.#ticks.findLastIndex((tick) => tick.id < from)
@@ -120,11 +122,11 @@ export class Series {
     }
     const gaps = this.gaps(currency, from)
     const first = this.#firsts[currency]?.tick?.id
-    return this.#candlesOf(currency, range, from).flatMap((candle, place, all) => pointsOf(candle, all[place - 1], gaps, first))
+    return this.#candlesOf(currency, range, from).flatMap((candle, index, all) => pointsOf(candle, all[index - 1], gaps, first))
   }
 
-  /** Candles as they came. Where every tick is here they are made of those, and the one before goes on with them, so that
-   *  the end is as live as the price. A tick that is in a candle already changes nothing. */
+  /** The candles of the server, continued with candles that are built from ticks, so that the end of the curve is live. Adding
+   *  a tick to a candle that contains it already changes nothing. */
   #candlesOf(currency, { interval, interval_ms }, from) {
     const { candles, at } = this.#candles.get(interval) ?? { candles: [], at: 0 }
     const whole = this.#firstWhole(interval_ms)
@@ -139,19 +141,19 @@ export class Series {
       if (last?.start !== start) found.push({ start, end: start + interval_ms, open: value, low: value, high: value, close: value })
       else Object.assign(last, { close: value, low: Math.min(last.low, value), high: Math.max(last.high, value) })
     }
-    // The last one is not over: it ends with the last tick, or when it was asked for.
+    // The last candle is not complete. It ends with the last tick, or at the time of the request.
     const [newest, tick] = [found.at(-1), this.last(currency)]
     if (newest !== undefined) newest.end = Math.min(newest.end, tick?.id >= newest.start ? tick.id : Math.max(at, newest.start))
     return found
   }
 
-  /** The gaps that a currency has after a moment, each with the reason that the feed gave while it lasted. */
+  /** The gaps of a currency after a moment, each with the reason in the feed's status at the time (`why`). */
   gaps(currency, from) {
     return this.#gaps.filter((gap) => gap.before > from && (gap.currencies?.includes(currency) ?? true))
       .map((gap) => ({ ...gap, why: this.why(gap.after, gap.before) }))
   }
 
-  /** What the feed said between two moments was wrong with it. */
+  /** The reason in the feed's last status between two moments, unless that is `live`. */
   why(after, before) {
     return this.#statuses.findLast(({ id, state }) => id > after && id <= before && state !== 'live')?.reason
   }
@@ -162,8 +164,8 @@ export class Series {
   }
 
   #forget(moment) {
-    const excess = Math.max(this.#ticks.length - MOST_TICKS, 0)
-    // Now and then is enough.
+    const excess = Math.max(this.#ticks.length - MAX_TICKS, 0)
+    // Once a minute is enough.
     if (excess === 0 && this.#ticks[0].id > moment - 60_000) return
     const cut = Math.max(excess, this.#ticks.findIndex((tick) => tick.id > moment))
     this.#ticks.splice(0, cut)
@@ -173,11 +175,11 @@ export class Series {
   }
 }
 
-/** Whether a moment is so late in a range that what is shown is not all of it. */
+/** Whether a moment is so late in a range that the range is not covered by what follows. */
 export const isLate = (moment, range, from) => moment > from + range.ms / 8
 
-/** A candle is drawn where it closes; but not within a gap. One that follows no other is drawn from where it opens too, which
- *  is not before the `first` tick, and one that a gap ends in from there on. */
+/** The points of a candle. It is drawn at the time of its close, but not inside a gap. If there is no candle right before it, it
+ *  is drawn from its open on, but not before the `first` tick. If a gap ends inside it, it is drawn from there on. */
 const pointsOf = ({ start, end, open, low, high, close }, previous, gaps, first) => {
   const ended = gaps.find((gap) => gap.after < start && gap.before >= start && gap.before < end)
   const begun = gaps.find((gap) => gap.after > start && gap.after < end && gap.before >= end)
@@ -187,7 +189,7 @@ const pointsOf = ({ start, end, open, low, high, close }, previous, gaps, first)
   return [...opening, { t: begun?.after ?? end, value: close, low, high }]
 }
 
-/** The lowest and the highest of points; `undefined` if there are none. */
+/** The lowest and the highest value of points, or `undefined` if there are no points. */
 export const extremes = (points) => {
   if (points.length === 0) return undefined
   let [lowest, highest] = [Infinity, -Infinity]
@@ -198,14 +200,14 @@ export const extremes = (points) => {
   return [lowest, highest]
 }
 
-/** Gaps that nobody told: times in which no update came, though others come far more often. */
-export const silences = (points, gaps, usual_ms) => {
+/** Gaps that the feed did not report: times longer than `limit_ms` without an update. */
+export const silences = (points, gaps, limit_ms) => {
   const found = []
   for (let i = 1; i < points.length; i++) {
     const [after, before] = [points[i - 1].t, points[i].t]
-    if (before - after <= usual_ms) continue
-    const told = gaps.some((gap) => gap.after < before && gap.before > after)
-    if (!told) found.push({ after, before, reason: 'silence' })
+    if (before - after <= limit_ms) continue
+    const reported = gaps.some((gap) => gap.after < before && gap.before > after)
+    if (!reported) found.push({ after, before, reason: 'silence' })
   }
   return found
 }

@@ -1,8 +1,8 @@
-// What is looked at: which currency, over which time. It is kept in the address, to be shared and reloaded.
+// The chosen currencies and range. They are stored in the URL's fragment, so that they can be shared and survive a reload.
 
 import { RANGES } from './series.js'
 
-export class Choices extends EventTarget {
+export class UrlState extends EventTarget {
   #form
 
   constructor(form) {
@@ -27,8 +27,8 @@ export class Choices extends EventTarget {
     return this.#form.range.value
   }
 
-  /** A feed may have one currency only; then there is nothing to choose. */
-  offer(currencies) {
+  /** Disables the choices that the feed has no currency for. */
+  setAvailable(currencies) {
     for (const input of this.#form.currency) input.disabled = !input.value.split(',').every((one) => currencies.includes(one))
     if ([...this.#form.currency].some((input) => input.checked && input.disabled)) {
       this.#form.currency.value = currencies[0]
@@ -38,14 +38,14 @@ export class Choices extends EventTarget {
   }
 
   #read() {
-    const asked = new URLSearchParams(location.hash.slice(1))
-    const offered = [...this.#form.currency].filter(({ disabled }) => !disabled).map(({ value }) => value)
-    this.#form.currency.value = offered.find((known) => known === asked.get('currency')?.toUpperCase()) ?? offered[0]
-    this.#form.range.value = Object.keys(RANGES).find((known) => known === asked.get('range')) ?? '15m'
+    const fragment = new URLSearchParams(location.hash.slice(1))
+    const available = [...this.#form.currency].filter(({ disabled }) => !disabled).map(({ value }) => value)
+    this.#form.currency.value = available.find((known) => known === fragment.get('currency')?.toUpperCase()) ?? available[0]
+    this.#form.range.value = Object.keys(RANGES).find((known) => known === fragment.get('range')) ?? '15m'
     this.#correct()
   }
 
-  /** An address that asks for what there is not would be shared with it. */
+  /** Replaces a fragment that was not valid, so that it is not shared. A URL without a fragment stays without one. */
   #correct() {
     if (location.hash !== '') this.#write()
   }

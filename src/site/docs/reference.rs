@@ -1,12 +1,12 @@
-//! The descriptions as a page, rendered once from the two documents: what is not in them is not on the page. It needs no
-//! script, and nothing from elsewhere.
+//! Renders the API reference. All of its content comes from the two descriptions. The page needs no script and loads nothing
+//! from other servers.
 
 use super::markup::{anchor, inline_markdown, items, markdown, members, plain, text, title};
-use super::shape::{example, fields, kind};
+use super::schemas::{example, fields, kind};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-/// The page.
+/// Returns the page.
 pub(crate) fn html(openapi: &Value, asyncapi: &Value) -> String {
     let page = html! {
         (DOCTYPE)
@@ -15,15 +15,15 @@ pub(crate) fn html(openapi: &Value, asyncapi: &Value) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                meta name="description" content="How to read the feed: every path, parameter, answer and message.";
-                title { "btcfeed: how to read it" }
+                meta name="description" content="API reference of btcfeed: every path, parameter, response and message.";
+                title { "btcfeed: API reference" }
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/docs.css";
                 link rel="service-desc" href="/openapi.json" type="application/json";
                 link rel="service-desc" href="/asyncapi.json" type="application/json";
             }
             body {
-                a.skip href="#content" { "To the content" }
+                a.skip href="#content" { "Skip to content" }
                 header {
                     p.brand { a href="/" { "btcfeed" } " " span { (text(&openapi["info"]["version"])) } }
                     nav aria-label="Machine-readable" {
@@ -33,7 +33,7 @@ pub(crate) fn html(openapi: &Value, asyncapi: &Value) -> String {
                 }
                 main.columns {
                     div.intro {
-                        h1 { "How to read the feed" }
+                        h1 { "API reference" }
                         div.lead { (markdown(&openapi["info"]["description"])) }
                     }
                     (contents(openapi, asyncapi))
@@ -48,7 +48,7 @@ pub(crate) fn html(openapi: &Value, asyncapi: &Value) -> String {
                                 @if tag["name"] == "streams" { (messages(asyncapi)) }
                             }
                         }
-                        (shapes(openapi, asyncapi))
+                        (schemas(openapi, asyncapi))
                     }
                 }
             }
@@ -74,16 +74,16 @@ fn contents(openapi: &Value, asyncapi: &Value) -> Markup {
                     }
                 }
             }
-            p { a href="#shapes" { "Shapes" } }
+            p { a href="#schemas" { "Schemas" } }
         }
     }
 }
 
-/// The operations of a tag, without the short forms of others, which are told with these, and what is only a part of a page.
+/// Returns the operations of a tag. Short forms of other paths are described with those, and parts of a page not at all.
 fn operations<'a>(openapi: &'a Value, tag: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
     members(&openapi["paths"]).map(|(path, item)| (path, &item["get"])).filter(move |(_, operation)| {
-        let told = operation["x-short-form-of"].is_null() && operation["x-part-of"].is_null();
-        told && items(&operation["tags"]).any(|name| *name == tag["name"])
+        let is_listed = operation["x-short-form-of"].is_null() && operation["x-part-of"].is_null();
+        is_listed && items(&operation["tags"]).any(|name| *name == tag["name"])
     })
 }
 
@@ -103,9 +103,9 @@ fn operation(openapi: &Value, asyncapi: &Value, path: &str, operation: &Value) -
                 h4 { "Parameters" }
                 (parameters(operation))
             }
-            h4 { "Answers" }
-            dl.answers {
-                @for (status, response) in members(&operation["responses"]) { (answer(status, response)) }
+            h4 { "Responses" }
+            dl.responses {
+                @for (status, response) in members(&operation["responses"]) { (self::response(status, response)) }
             }
             @if let Some((_, channel)) = channel {
                 h4 { "On the stream" }
@@ -135,7 +135,7 @@ fn parameters(operation: &Value) -> Markup {
     }
 }
 
-fn answer(status: &str, response: &Value) -> Markup {
+fn response(status: &str, response: &Value) -> Markup {
     let tone = if status.starts_with(['1', '2']) { "good" } else { "other" };
     html! {
         dt.(tone) { (status) }
@@ -162,13 +162,13 @@ fn close_codes(codes: &Value) -> Markup {
             div.scroll tabindex="0" {
                 table {
                     caption { "Close codes" }
-                    thead { tr { th { "code" } th { "what is said with it" } th { "come back?" } } }
+                    thead { tr { th { "code" } th { "reason" } th { "reconnect?" } } }
                     tbody {
                         @for code in items(codes) {
                             tr {
                                 td { code { (plain(&code["code"])) } }
                                 td { (text(&code["reason"])) }
-                                td { @if code["come_back"] == true { "yes, with your last id" } @else { "mend it first" } }
+                                td { @if code["come_back"] == true { "yes, with your last id" } @else { "no, fix the client first" } }
                             }
                         }
                     }
@@ -178,7 +178,7 @@ fn close_codes(codes: &Value) -> Markup {
     }
 }
 
-/// The messages of the event stream: those of the WebSocket are among them.
+/// Returns the messages of the event stream, which include those of the WebSocket.
 fn event_messages(asyncapi: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let messages = members(&asyncapi["components"]["messages"]);
     messages.filter_map(|(id, message)| Some((id.strip_prefix("events.")?, message)))
@@ -188,7 +188,7 @@ fn messages(asyncapi: &Value) -> Markup {
     let over_websocket = &asyncapi["channels"]["websocket"]["messages"];
     html! {
         h2 #messages { "Messages" }
-        p { "Each is one JSON object with exactly these fields: a WebSocket message, or the data of an event." }
+        p { "Each message is one JSON object with exactly these fields. It is sent as a WebSocket message or as the data of an event." }
         @for (name, message) in event_messages(asyncapi) {
             article id={ "message-" (name) } {
                 h3 { a.anchor href={ "#message-" (name) } { code { (name) } } }
@@ -211,17 +211,17 @@ fn messages(asyncapi: &Value) -> Markup {
     }
 }
 
-/// Every schema that is no message.
-fn shapes(openapi: &Value, asyncapi: &Value) -> Markup {
+/// Renders all schemas that are not messages.
+fn schemas(openapi: &Value, asyncapi: &Value) -> Markup {
     let messages: Vec<_> = event_messages(asyncapi).map(|(_, message)| &message["title"]).collect();
     html! {
         section.tag {
-            h2 #shapes { "Shapes" }
-            p { "What messages and answers are made of." }
+            h2 #schemas { "Schemas" }
+            p { "The types of the values in messages and responses." }
             @for (name, schema) in members(&openapi["components"]["schemas"]) {
                 @if !messages.iter().any(|title| **title == name) {
-                    article.shape id={ "shape-" (name) } {
-                        h3 { a.anchor href={ "#shape-" (name) } { (name) } " " span.kind { (kind(schema)) } }
+                    article.schema id={ "schema-" (name) } {
+                        h3 { a.anchor href={ "#schema-" (name) } { (name) } " " span.kind { (kind(schema)) } }
                         (markdown(&schema["description"]))
                         @if schema["properties"].is_object() {
                             @for example in items(&schema["examples"]) {

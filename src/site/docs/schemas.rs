@@ -1,33 +1,33 @@
-//! Schemas and examples in words.
+//! Renders schemas and examples.
 
 use super::markup::{inline_markdown, items, members, plain, text};
 use maud::{Markup, html};
 use serde_json::Value;
 
-/// The prefix of references to schemas.
+/// Prefix of references to schemas.
 const SCHEMAS: &str = "#/components/schemas/";
 
-/// What a value is, in a few words. A schema that has a name is a link to it.
+/// Renders the type of a value in a few words. A named schema becomes a link.
 pub(crate) fn kind(schema: &Value) -> Markup {
     let several = ["oneOf", "anyOf"].into_iter().find(|key| schema[*key].is_array());
     html! {
         @if let Some(name) = schema["$ref"].as_str().and_then(|to| to.strip_prefix(SCHEMAS)) {
-            a href={ "#" (place(name)) } { (name) }
+            a href={ "#" (schema_anchor(name)) } { (name) }
         } @else if let Some(key) = several {
-            @for (place, item) in items(&schema[key]).enumerate() {
-                @if place > 0 { " or " }
+            @for (index, item) in items(&schema[key]).enumerate() {
+                @if index > 0 { " or " }
                 (kind(item))
             }
         } @else if schema["enum"].is_array() {
-            @for (place, word) in items(&schema["enum"]).enumerate() {
-                @if place > 0 { " | " }
+            @for (index, word) in items(&schema["enum"]).enumerate() {
+                @if index > 0 { " | " }
                 code { (plain(word)) }
             }
         } @else if schema["type"] == "array" {
             "array of " (kind(&schema["items"]))
         } @else if schema["type"].is_array() {
-            @for (place, word) in items(&schema["type"]).enumerate() {
-                @if place > 0 { " or " }
+            @for (index, word) in items(&schema["type"]).enumerate() {
+                @if index > 0 { " or " }
                 (text(word))
             }
         } @else if schema["format"] == "date-time" {
@@ -39,17 +39,17 @@ pub(crate) fn kind(schema: &Value) -> Markup {
     }
 }
 
-/// Where the page tells of a schema: messages are told of with the streams.
-fn place(name: &str) -> String {
+/// Returns the id of a schema on the page. Messages are described with the streams.
+fn schema_anchor(name: &str) -> String {
     match name {
         "TimedateUpdate" => "message-timedate".to_owned(),
         "TimestampUpdate" => "message-timestamp".to_owned(),
         "Tick" | "Status" | "Gap" | "Synced" | "Hello" | "CloseReason" => format!("message-{}", name.to_lowercase()),
-        _ => format!("shape-{name}"),
+        _ => format!("schema-{name}"),
     }
 }
 
-/// The fields of an object.
+/// Renders the fields of an object.
 pub(crate) fn fields(document: &Value, schema: &Value) -> Markup {
     let named = schema["$ref"].as_str().and_then(|to| to.strip_prefix(SCHEMAS));
     let schema = named.map_or(schema, |name| &document["components"]["schemas"][name]);
@@ -61,7 +61,7 @@ pub(crate) fn fields(document: &Value, schema: &Value) -> Markup {
                     dt {
                         code { (name) }
                         " " span.kind { (kind(field)) }
-                        @if !required(name) { " " span.aside { "not always" } }
+                        @if !required(name) { " " span.aside { "optional" } }
                     }
                     dd { (inline_markdown(&description(document, field))) }
                 }
@@ -70,7 +70,8 @@ pub(crate) fn fields(document: &Value, schema: &Value) -> Markup {
     }
 }
 
-/// What a field is: its own words, or the first sentence of what it is made of. Of a word that is one of several, all that it may be.
+/// Returns the description of a field: its own one, or the first sentence of that of its schema. If the schema is an enumeration,
+/// the whole description is returned, because it lists the meaning of each value.
 fn description(document: &Value, field: &Value) -> Value {
     let named = field["$ref"].as_str().and_then(|to| to.strip_prefix(SCHEMAS));
     match (&field["description"], named) {
@@ -87,30 +88,30 @@ fn description(document: &Value, field: &Value) -> Value {
     }
 }
 
-/// A string that is not broken across lines.
-const SHORT: usize = 32;
+/// Longest string that is not wrapped.
+const MAX_UNWRAPPED: usize = 32;
 
-/// A value as JSON in one line, as it is sent, in colours.
+/// Renders a value as JSON without spaces, as it is sent, with syntax highlighting.
 pub(crate) fn example(value: &Value) -> Markup {
     html! {
         @match value {
             Value::Object(_) => {
                 "{"
-                @for (place, (name, member)) in members(value).enumerate() {
-                    @if place > 0 { "," wbr; }
+                @for (index, (name, member)) in members(value).enumerate() {
+                    @if index > 0 { "," wbr; }
                     span.name { "\"" (name) "\"" } ":" (example(member))
                 }
                 "}"
             }
             Value::Array(_) => {
                 "["
-                @for (place, item) in items(value).enumerate() {
-                    @if place > 0 { "," wbr; }
+                @for (index, item) in items(value).enumerate() {
+                    @if index > 0 { "," wbr; }
                     (example(item))
                 }
                 "]"
             }
-            Value::String(text) => span.string.short[text.len() <= SHORT] { (value) },
+            Value::String(text) => span.string.short[text.len() <= MAX_UNWRAPPED] { (value) },
             value => span.number { (value) },
         }
     }
