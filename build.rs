@@ -1,7 +1,6 @@
-//! Makes Rust of `proto/`, with a compiler that is a crate: nobody needs `protoc`.
+//! Compiles `proto/` to Rust. The compiler is a crate, so `protoc` is not needed.
 //!
-//! Three things come out of it: the messages (for `src/view/proto.rs`), the descriptors (for reflection), and a client of
-//! its own that only the tests use.
+//! It writes the messages (for `src/encode/proto.rs`), the descriptors (for reflection), and a client for the tests.
 
 use std::error::Error;
 use std::path::PathBuf;
