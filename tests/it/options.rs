@@ -4,9 +4,11 @@ use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::replica::Replica;
-use crate::support::{SERVE, TestCluster, embedded, entries, tick, unbroken, until};
+use crate::support::{SERVE, TestCluster, embedded, entries, soon, tick, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Returns the price of a tick in full format.
 fn price(tick: &Value) -> f64 {
@@ -147,6 +149,39 @@ async fn client_id_resumes_on_any_replica_and_transport() {
     // The cursor in a query has precedence.
     let own = entries(&mut second.connect(&format!("format=full&client_id=shop-7&after={}", all[0])).await, 3).await;
     assert_eq!(unbroken(&own), all[1..4]);
+}
+
+#[tokio::test]
+async fn client_id_of_a_closed_event_stream_skips_nothing() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    let mut last = None;
+    for _ in 0..3 {
+        // A plain socket: an HTTP client may close its connection only when the next bytes arrive.
+        let mut socket = TcpStream::connect(&replica.address).await.unwrap();
+        let request = "GET /v1/prices/stream?format=full&client_id=shop-7 HTTP/1.1\r\nHost: x\r\n\r\n";
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let ticks = |bytes: &[u8]| -> Vec<Value> {
+            let text = String::from_utf8_lossy(bytes);
+            let data = text.split("\n\n").filter_map(|block| block.split_once("data: ")).map(|(_, data)| data);
+            data.filter_map(|data| serde_json::from_str::<Value>(data).ok())
+                .filter(|data| data["type"] == "tick")
+                .collect()
+        };
+        while ticks(&bytes).len() < 2 || !bytes.ends_with(b"\n\n") {
+            assert!(soon("a tick", socket.read_buf(&mut bytes)).await.unwrap() > 0, "the end");
+        }
+        drop(socket);
+        let read = ticks(&bytes);
+        if let Some(last) = last {
+            assert_eq!(read[0]["prev"].as_u64(), Some(last), "{read:?}");
+        }
+        last = read.last().unwrap()["id"].as_u64();
+        // The server writes to a client that is gone before it notices.
+        let known = replica.history().await.len();
+        until("ticks without a reader", async || replica.history().await.len() > known + 2).await;
+    }
 }
 
 #[tokio::test]

@@ -252,7 +252,11 @@ impl Connection {
         (self.readable, self.half_closed) = (false, true);
         match &mut self.phase {
             Phase::Closing(closing) => closing.peer_closed(),
-            Phase::Following | Phase::Loading(_) if self.protocol.survives_half_close() => Ok(()),
+            Phase::Following | Phase::Loading(_) if self.protocol.survives_half_close() => {
+                // The bookmark stays where it is: nothing that is sent from now on is certain to be read.
+                drop(self.session.take_bookmark());
+                Ok(())
+            }
             Phase::Following | Phase::Loading(_) => Err(CloseCause::Gone),
         }
     }
