@@ -1,4 +1,4 @@
-//! The axis of time below the curve.
+//! The time axis below the chart.
 
 use super::driver::Browser;
 use crate::support::{TestCluster, until};
@@ -6,11 +6,12 @@ use btcfeed::tick::TickId;
 use serde_json::{Value, json};
 
 const MINUTE: u64 = 60_000;
-/// In minutes: a day, and how far ahead the clocks of India are, half an hour beside the hours of most and all the year.
+/// A day in minutes.
 const DAY: u64 = 1440;
-const AHEAD: u64 = 330;
+/// UTC offset of India in minutes. It has half an hour and no summer time.
+const OFFSET: u64 = 330;
 
-/// All of one drawing.
+/// The axis at one moment.
 #[derive(Debug, Default)]
 struct Axis {
     now_ms: u64,
@@ -19,13 +20,13 @@ struct Axis {
 
 #[derive(Debug)]
 struct Label {
-    /// The minute of the day that it says.
+    /// The minute of the day in its text.
     minute: u64,
-    /// How much of the range lies behind it, as a share.
-    behind: f64,
+    /// Its distance from the right edge, as a share of the range.
+    from_end: f64,
 }
 
-/// Writes a history of more than a day: a tick a minute, and one every five seconds for more than the last hour.
+/// Writes a history of more than a day: a tick per minute, and one per five seconds in the last hour.
 async fn fill_a_day(cluster: &TestCluster) {
     let (now, mut prev, mut add) = (TickId::now().ms(), 0, ::redis::cmd("ZADD"));
     add.arg("{btcfeed}:ticks");
@@ -39,7 +40,7 @@ async fn fill_a_day(cluster: &TestCluster) {
     let _: u64 = add.query_async(&mut cluster.redis.connection().await).await.unwrap();
 }
 
-/// A moment of a day, in minutes, as it is written where one counts hours from 1 to 12: `3:05 PM`.
+/// Parses a time such as `3:05 PM` into a minute of the day.
 fn minute_of_day(text: &str) -> u64 {
     let read = || {
         let (time, half) = text.split_once(char::is_whitespace)?;
@@ -48,7 +49,7 @@ fn minute_of_day(text: &str) -> u64 {
         let afternoon = ["AM", "PM"].iter().position(|name| *name == half)? as u64;
         ((1..=12).contains(&hour) && minute < 60).then_some(hour % 12 * 60 + afternoon * 720 + minute)
     };
-    read().unwrap_or_else(|| panic!("{text:?} is no time"))
+    read().unwrap_or_else(|| panic!("invalid time {text:?}"))
 }
 
 async fn read(browser: &Browser) -> Axis {
@@ -59,24 +60,24 @@ async fn read(browser: &Browser) -> Axis {
     let read = browser.run(script).await;
     let label = |label: &Value| Label {
         minute: minute_of_day(label[0].as_str().unwrap()),
-        behind: label[1].as_f64().unwrap_or(f64::NAN),
+        from_end: label[1].as_f64().unwrap_or(f64::NAN),
     };
     Axis { now_ms: read[0].as_u64().unwrap(), labels: read[1].as_array().unwrap().iter().map(label).collect() }
 }
 
 #[tokio::test]
-async fn the_axis_says_what_time_it_was_all_along_the_range_on_the_clock_of_who_looks() {
+async fn axis_has_round_local_times_at_their_places() {
     let cluster = TestCluster::new().await;
     fill_a_day(&cluster).await;
     let replica = cluster.replica("r1", &[("BTCFEED_RETENTION", "26h")]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
-    browser.live_in("Asia/Kolkata").await;
+    browser.set_time_zone("Asia/Kolkata").await;
     browser.reload().await;
     browser.until_live().await;
     for (range, minutes) in [("15m", 15), ("1h", 60), ("6h", 360), ("24h", 1440)] {
         browser.click(&format!("label:has([value='{range}'])")).await;
         let (mut axis, mut step) = (Axis::default(), 0);
-        // Each range has a step of its own, with room for what each label says.
+        // Each range has its own step, with room for the labels.
         until(&format!("an axis of {range}"), async || {
             axis = read(&browser).await;
             step = axis.labels.windows(2).next().map_or(0, |pair| (pair[1].minute + DAY - pair[0].minute) % DAY);
@@ -90,10 +91,10 @@ async fn the_axis_says_what_time_it_was_all_along_the_range_on_the_clock_of_who_
         }
         for label in &axis.labels {
             assert_eq!(label.minute % step, 0, "round on the clock of {range}: {axis:?}");
-            assert!((0.0..1.0).contains(&label.behind), "{range}: {axis:?}");
-            // It stands where its moment is, which is a whole minute; what was drawn a while ago is a little older.
-            let moment = axis.now_ms as f64 - label.behind * (minutes * MINUTE) as f64;
-            let there = (moment / MINUTE as f64).round() as u64 + AHEAD;
+            assert!((0.0..1.0).contains(&label.from_end), "{range}: {axis:?}");
+            // The label is at the place of its minute. What was drawn a moment ago is slightly older.
+            let moment = axis.now_ms as f64 - label.from_end * (minutes * MINUTE) as f64;
+            let there = (moment / MINUTE as f64).round() as u64 + OFFSET;
             assert_eq!(label.minute, there % DAY, "{range}: {label:?} in {axis:?}");
         }
     }

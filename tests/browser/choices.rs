@@ -1,37 +1,37 @@
-//! What one chooses: the currency, the range, and by keyboard too.
+//! The choice of a currency and a range, also by keyboard.
 
 use super::driver::Browser;
-use super::page::written;
+use super::page::formatted;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::{embedded, until};
 use thirtyfour::prelude::*;
 
-async fn cluster() -> (Exchange, Replica) {
+async fn start() -> (Exchange, Replica) {
     let exchange = Exchange::start().await;
-    // Slow enough for no answer to be late.
+    // Slow enough that no exchange is late.
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "500ms")]).await;
     (exchange, replica)
 }
 
 #[tokio::test]
-async fn one_chooses_dollars_euros_or_both_and_the_address_remembers_it() {
-    let (_exchange, replica) = cluster().await;
+async fn chosen_currency_is_kept_in_the_address() {
+    let (_exchange, replica) = start().await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     browser.click("label:has([value='EUR'])").await;
     let price = browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
     let history = replica.json("/v1/prices?format=full&currency=EUR&limit=100000").await;
-    let known = written(history["prices"].as_array().unwrap(), "EUR");
+    let known = formatted(history["prices"].as_array().unwrap(), "EUR");
     assert!(known.contains(&price.replace(['€', '\n'], "")), "{price} was never a price");
-    assert_eq!(browser.text(".quote[data-currency=USD] .price").await, "", "dollars are gone");
-    until("euros in the title", async || browser.title().await.starts_with('€')).await;
+    assert_eq!(browser.text(".quote[data-currency=USD] .price").await, "", "USD is hidden");
+    until("EUR in the title", async || browser.title().await.starts_with('€')).await;
     assert!(browser.read_curve().await.iter().all(|said| said.starts_with('€')));
 
     browser.click("label:has([value='USD,EUR'])").await;
     until("two curves", async || browser.count(".market").await == 2).await;
     let names = browser.run("return [...document.querySelectorAll('.name')].map((name) => name.textContent)").await;
-    assert_eq!(names, serde_json::json!(["USD", "EUR"]), "each says what it is");
+    assert_eq!(names, serde_json::json!(["USD", "EUR"]), "each curve has its name");
     assert!(browser.read_curve().await.iter().all(|said| said.starts_with('$') && said.contains(", €")));
     browser.reload().await;
     until("both again", async || browser.count(".market").await == 2).await;
@@ -39,25 +39,25 @@ async fn one_chooses_dollars_euros_or_both_and_the_address_remembers_it() {
 }
 
 #[tokio::test]
-async fn an_address_that_asks_for_what_there_is_not_is_put_right() {
+async fn invalid_choice_in_the_address_is_corrected() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;
     let browser = Browser::open(&format!("http://{}/#currency=GBP&range=7h", replica.address)).await;
     let hash = async || browser.run("return location.hash").await;
-    until("what is shown", async || hash().await == "#currency=EUR&range=15m").await;
+    until("the corrected address", async || hash().await == "#currency=EUR&range=15m").await;
     browser.until_text("#summary", |text| text.starts_with("In the last 15 minutes")).await;
     browser.run("location.hash = '#currency=eur&range=6h'").await;
-    until("what was asked for", async || hash().await == "#currency=EUR&range=6h").await;
+    until("the accepted address", async || hash().await == "#currency=EUR&range=6h").await;
     browser.run("location.hash = '#range=99h'").await;
-    until("what is shown", async || hash().await == "#currency=EUR&range=15m").await;
+    until("the corrected address", async || hash().await == "#currency=EUR&range=15m").await;
     browser.go("about:blank").await;
     browser.go(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
-    assert_eq!(hash().await, "", "who asked for nothing has nothing in the address");
+    assert_eq!(hash().await, "", "without a choice the address has none");
 }
 
 #[tokio::test]
-async fn a_feed_of_one_currency_shows_that_and_offers_no_other() {
+async fn only_currencies_of_the_feed_can_be_chosen() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
@@ -68,9 +68,9 @@ async fn a_feed_of_one_currency_shows_that_and_offers_no_other() {
 }
 
 #[tokio::test]
-async fn one_chooses_the_range_and_sees_as_far_back() {
+async fn chart_covers_the_chosen_range() {
     let cluster = crate::support::TestCluster::new().await;
-    // An hour and a half, a tick a second.
+    // An hour and a half of ticks, one per second.
     let ids = cluster.redis.fill(5400).await;
     let replica = cluster.replica("r1", &[]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
@@ -80,8 +80,8 @@ async fn one_chooses_the_range_and_sees_as_far_back() {
     browser.click("label:has([value='1h'])").await;
     until("an hour", async || (3550..5000).contains(&points().await)).await;
     assert!(browser.text(".change").await.ends_with("in the last hour"));
-    assert_eq!(browser.text("#begin").await, "", "there is more than that");
-    // As candles, of which the newest is made of what comes.
+    assert_eq!(browser.text("#begin").await, "", "the feed began before the range");
+    // Long ranges are drawn from candles. New ticks update the last one.
     browser.click("label:has([value='6h'])").await;
     until("candles of a minute", async || (88..95).contains(&points().await)).await;
     let curve = browser.attribute(".curve", "d").await;
@@ -94,17 +94,17 @@ async fn one_chooses_the_range_and_sees_as_far_back() {
 }
 
 #[tokio::test]
-async fn candles_are_asked_for_once_and_drawn_from_the_first_price_to_the_last() {
-    let (_exchange, replica) = cluster().await;
+async fn candles_are_loaded_once_for_a_long_range() {
+    let (_exchange, replica) = start().await;
     let history = replica.history().await;
-    let (first, id) = (&written(&history, "USD")[0], &history[0]["id"]);
+    let (first, id) = (&formatted(&history, "USD")[0], &history[0]["id"]);
     let browser = Browser::open(&format!("http://{}/#range=24h", replica.address)).await;
     browser.until_live().await;
     until("some seconds", async || browser.run("return performance.now() > 4000").await == true).await;
     let asked =
         "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/v1/candles')).length";
     assert_eq!(browser.run(asked).await, 1);
-    // From no earlier moment than there was a price, and it says that this is all there is.
+    // The curve begins at the first price, and the page says that the feed began there.
     let time = async |seconds: &str| {
         let script = format!(
             "return new Date({id}).toLocaleTimeString('en-US', {{ hour: 'numeric', minute: '2-digit' {seconds} }})"
@@ -121,8 +121,8 @@ async fn candles_are_asked_for_once_and_drawn_from_the_first_price_to_the_last()
 }
 
 #[tokio::test]
-async fn everything_can_be_done_by_keyboard() {
-    let (_exchange, replica) = cluster().await;
+async fn keyboard_reaches_every_control() {
+    let (_exchange, replica) = start().await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let focused = async || {
@@ -138,7 +138,7 @@ async fn everything_can_be_done_by_keyboard() {
     browser.press(Key::Right).await;
     browser.until_text("#summary", |text| text.contains("In the last hour")).await;
     let ring = "return getComputedStyle(document.querySelector('[value=\"1h\"] + span')).outlineStyle";
-    assert_eq!(browser.run(ring).await, "solid", "one sees where one is");
+    assert_eq!(browser.run(ring).await, "solid", "the focus is visible");
     browser.press(Key::Tab).await;
     assert_eq!(focused().await, "chart");
     browser.press(Key::Left).await;

@@ -1,4 +1,4 @@
-//! A browser with nothing in it, and what one does with a page.
+//! A browser with an empty profile, and what a user does in it.
 
 use super::binary;
 use crate::support::{TIMEOUT, http, soon, until};
@@ -13,27 +13,29 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+/// A running browser.
 pub struct Browser {
     driver: WebDriver,
-    /// Where chromedriver listens.
+    /// Address of chromedriver.
     address: String,
     _chromedriver: Child,
     _profile: TempDir,
 }
 
-/// The screen that it is looked at on.
+/// Size and kind of the screen.
 #[derive(Clone, Copy)]
 pub enum Screen {
-    Desk,
+    Desktop,
     Phone,
 }
 
 impl Browser {
-    /// Opens an address on a desk.
+    /// Opens a page on a desktop screen.
     pub async fn open(url: &str) -> Browser {
-        Browser::open_on(Screen::Desk, url).await
+        Browser::open_on(Screen::Desktop, url).await
     }
 
+    /// Opens a page on a screen.
     pub async fn open_on(screen: Screen, url: &str) -> Browser {
         let (chromedriver, address) = start_chromedriver().await;
         let profile = tempfile::tempdir().unwrap();
@@ -47,7 +49,7 @@ impl Browser {
         }
         capabilities.add_arg(&format!("--user-data-dir={}", profile.path().display())).unwrap();
         let (width, height, mobile) = match screen {
-            Screen::Desk => (1200, 900, false),
+            Screen::Desktop => (1200, 900, false),
             Screen::Phone => (390, 844, true),
         };
         let metrics = json!({"width": width, "height": height, "pixelRatio": 2.0, "mobile": mobile, "touch": mobile});
@@ -60,29 +62,31 @@ impl Browser {
         browser
     }
 
+    /// Opens another page.
     pub async fn go(&self, url: &str) {
         soon(url, self.driver.goto(url)).await.unwrap();
     }
 
+    /// Reloads the page.
     pub async fn reload(&self) {
         soon("the page again", self.driver.refresh()).await.unwrap();
     }
 
-    /// Has its pages live in a time zone from when they are loaded again.
-    pub async fn live_in(&self, zone: &str) {
+    /// Sets the time zone of the pages that are loaded from now on.
+    pub async fn set_time_zone(&self, zone: &str) {
         let command = json!({"cmd": "Emulation.setTimezoneOverride", "params": {"timezoneId": zone}});
         let url = format!("http://{}/session/{}/goog/cdp/execute", self.address, self.driver.session_id());
         let answer = soon(zone, http().post(url).body(command.to_string()).send()).await.unwrap();
         assert_eq!(answer.status(), 200, "{zone}");
     }
 
-    /// What a script returns.
+    /// Runs a script, and returns its result.
     pub async fn run(&self, script: &str) -> Value {
         let result = soon(script, self.driver.execute(script, vec![])).await;
         result.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 
-    /// What one sees of the first element that a selector finds, line by line; nothing if it is hidden.
+    /// Returns the visible text of the first element that matches a selector, or an empty text if it is hidden.
     pub async fn text(&self, selector: &str) -> String {
         let script = format!(
             "const it = document.querySelector({selector:?});
@@ -91,20 +95,23 @@ impl Browser {
         self.run(&script).await.as_str().unwrap().to_owned()
     }
 
+    /// Returns an attribute of the first element that matches a selector.
     pub async fn attribute(&self, selector: &str, name: &str) -> String {
         let script = format!("return document.querySelector({selector:?})?.getAttribute({name:?}) ?? ''");
         self.run(&script).await.as_str().unwrap().to_owned()
     }
 
+    /// Returns the number of elements that match a selector.
     pub async fn count(&self, selector: &str) -> u64 {
         self.run(&format!("return document.querySelectorAll({selector:?}).length")).await.as_u64().unwrap()
     }
 
+    /// Returns the title of the page.
     pub async fn title(&self) -> String {
         soon("the title", self.driver.title()).await.unwrap()
     }
 
-    /// Waits until an element's text is as wanted, and returns it.
+    /// Waits until `wanted` is true for the text of an element, and returns the text.
     pub async fn until_text(&self, selector: &str, wanted: impl Fn(&str) -> bool) -> String {
         let mut text = String::new();
         until(&format!("the text of {selector}"), async || {
@@ -115,40 +122,41 @@ impl Browser {
         text
     }
 
-    /// Waits for the price and for the connection to be live.
+    /// Waits until the page shows a price and a live connection.
     pub async fn until_live(&self) {
         self.until_text("#state", |text| text == "Live").await;
         self.until_text(".quote:not([hidden]) .price", |text| text.len() > 5).await;
     }
 
+    /// Clicks on the first element that matches a selector.
     pub async fn click(&self, selector: &str) {
         let element = soon(selector, self.driver.find(By::Css(selector))).await.unwrap();
         soon("a click", element.click()).await.unwrap();
     }
 
-    /// Presses keys, whatever has the focus.
+    /// Presses a key.
     pub async fn press(&self, key: Key) {
         soon("a key", self.driver.action_chain().send_keys(key).perform()).await.unwrap();
     }
 
-    /// Puts the pointer somewhere on the first element that a selector finds, from its middle.
+    /// Moves the pointer to the middle of the first element that matches a selector.
     pub async fn point_at(&self, selector: &str) {
         let element = soon(selector, self.driver.find(By::Css(selector))).await.unwrap();
         soon("the pointer", self.driver.action_chain().move_to_element_center(&element).perform()).await.unwrap();
     }
 
-    /// What the browser complained of since it was asked last: errors, what the policy forbids, requests that failed.
-    pub async fn complaints(&self) -> Vec<String> {
+    /// Returns the messages of the browser's console since the last call: errors, policy violations, failed requests.
+    pub async fn console_messages(&self) -> Vec<String> {
         let log = soon("the log", self.driver.browser_log()).await.unwrap();
         log.iter().filter(|entry| entry.level != "INFO").map(|entry| format!("{entry:?}")).collect()
     }
 
-    /// The curve as the arrow keys read it, point by point: times and prices.
+    /// Reads the curve point by point with the arrow keys, as a screen reader does.
     pub async fn read_curve(&self) -> Vec<String> {
         self.run("document.getElementById('chart').focus()").await;
         self.press(Key::Home).await;
         let number = async |name: &str| self.attribute("#chart", name).await.parse::<u64>().unwrap();
-        // To where it ends now, for it grows while it is read.
+        // Up to its present end, because it grows meanwhile.
         let end = number("aria-valuemax").await;
         let mut read = vec![self.attribute("#chart", "aria-valuetext").await];
         while number("aria-valuenow").await < end {
@@ -159,9 +167,9 @@ impl Browser {
     }
 }
 
-/// Starts chromedriver on a port of its choice, and returns where that is.
+/// Starts chromedriver on a port that it chooses. Returns its address.
 async fn start_chromedriver() -> (Child, String) {
-    // It takes the port in IPv4 first, and gives up if somebody else has the same in IPv6.
+    // It takes a port in IPv4, and fails if another program has the same port in IPv6.
     for _ in 0..10 {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdout(Stdio::piped()).kill_on_drop(true);
@@ -177,8 +185,8 @@ async fn start_chromedriver() -> (Child, String) {
 }
 
 impl Drop for Browser {
-    /// Ends Chromium, also when a test fails. By a plain request, for the library's own would wait for the runtime that waits
-    /// here.
+    /// Ends Chromium, also if a test fails. It sends the request itself, because the library would wait for the runtime, which
+    /// is blocked here.
     fn drop(&mut self) {
         let request = format!(
             "DELETE /session/{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
@@ -189,7 +197,7 @@ impl Drop for Browser {
             let mut socket = TcpStream::connect(&self.address)?;
             socket.set_read_timeout(Some(TIMEOUT))?;
             socket.write_all(request.as_bytes())?;
-            // It answers when Chromium is gone.
+            // The response comes when Chromium has ended.
             socket.read(&mut [0; 64])
         };
         if let Err(error) = end() {
@@ -198,7 +206,7 @@ impl Drop for Browser {
     }
 }
 
-/// Neither of them may ask anything on the network by itself.
+/// The browser must not use the network by itself.
 const ARGUMENTS: [&str; 9] = [
     "--headless",
     "--disable-gpu",
@@ -208,6 +216,6 @@ const ARGUMENTS: [&str; 9] = [
     "--disable-component-update",
     "--disable-sync",
     "--lang=en-US",
-    // In a container shared memory is short.
+    // Containers have little shared memory.
     "--disable-dev-shm-usage",
 ];

@@ -1,4 +1,4 @@
-//! Chromium's own `EventSource`, which knows nothing of the feed: what it does by itself has to be enough.
+//! Chromium's own `EventSource`: its standard behaviour must be enough to lose nothing.
 
 use super::driver::Browser;
 use crate::support::exchange::Exchange;
@@ -8,10 +8,10 @@ use crate::support::{TestCluster, embedded, replica_settings, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
 
-/// What is asked for: everything from the beginning on, which a client that did not say what it saw last would get twice.
+/// The stream from the start of the feed. A client that did not send its last id would get everything twice.
 const STREAM: &str = "/v1/prices/stream?format=full&since=0&hello=true";
 
-/// Begins to read in the page, and keeps what comes.
+/// Opens a stream in the page, and records its events.
 async fn listen(browser: &Browser, url: &str) {
     let script = format!(
         "window.source?.close()
@@ -23,14 +23,14 @@ async fn listen(browser: &Browser, url: &str) {
     browser.run(&script).await;
 }
 
-/// The data of the events of some types that have come.
+/// Returns the data of the recorded events of these types.
 async fn seen(browser: &Browser, types: &[&str]) -> Vec<Value> {
     let events = browser.run("return seen").await;
     let events = events.as_array().unwrap().iter().filter(|event| types.iter().any(|of| event["type"] == *of));
     events.map(|event| serde_json::from_str(event["data"].as_str().unwrap()).unwrap()).collect()
 }
 
-/// The entries that have come; nothing was told to be missing.
+/// Returns the recorded entries. There must be no gap.
 async fn entries(browser: &Browser) -> Vec<Value> {
     assert_eq!(seen(browser, &["gap"]).await, [] as [Value; 0]);
     seen(browser, &["message", "status"]).await
@@ -41,17 +41,18 @@ async fn until_more(browser: &Browser) {
     until("three more updates", async || entries(browser).await.len() >= before + 3).await;
 }
 
-/// Whether it connects or waits to, is open, or has given up for good (HTML Living Standard §9.2.2).
+/// Returns the state of the stream (HTML Living Standard §9.2.2): `connecting` includes the time before a reconnect, and
+/// `closed` is for ever.
 async fn state(browser: &Browser) -> Value {
     browser.run("return ['connecting', 'open', 'closed'][source.readyState]").await
 }
 
 #[tokio::test]
-async fn it_loses_its_replica_and_resumes_by_itself_with_nothing_lost_or_doubled() {
+async fn event_source_resumes_on_another_replica() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 3] = cluster.replicas().await;
     let nginx = Nginx::start(&replicas.each_ref().map(|replica| replica.address.as_str())).await;
-    // Not the page, which would read too.
+    // The script instead of the page, which would open a stream itself.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", nginx.address)).await;
     listen(&browser, STREAM).await;
     until_more(&browser).await;
@@ -59,7 +60,7 @@ async fn it_loses_its_replica_and_resumes_by_itself_with_nothing_lost_or_doubled
         let hellos = seen(&browser, &["hello"]).await;
         hellos.last().unwrap()["replica"].as_str().unwrap()[1..].parse::<usize>().unwrap() - 1
     };
-    // One stops, which says goodbye, and one dies.
+    // One replica stops and says goodbye, and one is killed.
     for signal in [Signal::TERM, Signal::KILL] {
         let lost = serving().await;
         replicas[lost].signal(signal);
@@ -74,7 +75,7 @@ async fn it_loses_its_replica_and_resumes_by_itself_with_nothing_lost_or_doubled
 }
 
 #[tokio::test]
-async fn one_that_comes_too_early_is_told_goodbye_and_lives_on_until_there_are_prices() {
+async fn event_source_waits_for_the_first_price() {
     let mut cluster = TestCluster::new().await;
     cluster.redis.kill().await;
     let settings = replica_settings(&cluster.exchange, "r1", &[("REDIS_URL", &cluster.redis.url())]);
@@ -83,7 +84,7 @@ async fn one_that_comes_too_early_is_told_goodbye_and_lives_on_until_there_are_p
     listen(&browser, STREAM).await;
     until("a goodbye", async || !seen(&browser, &["goodbye"]).await.is_empty()).await;
     assert_eq!(seen(&browser, &["goodbye"]).await[0]["reason"], "unavailable");
-    until("it to wait", async || state(&browser).await == "connecting").await;
+    until("a reconnect", async || state(&browser).await == "connecting").await;
     cluster.redis.run().await;
     replica.priced().await;
     until_more(&browser).await;
@@ -91,20 +92,20 @@ async fn one_that_comes_too_early_is_told_goodbye_and_lives_on_until_there_are_p
 }
 
 #[tokio::test]
-async fn one_of_another_origin_waits_for_a_place_and_reads_or_is_kept_out_where_it_is_not_wanted() {
+async fn event_source_of_another_origin_obeys_cors() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "1")]).await;
     let taken = replica.connect("").await;
     let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
     listen(&browser, &format!("http://{}{STREAM}", replica.address)).await;
     until("a goodbye", async || !seen(&browser, &["goodbye"]).await.is_empty()).await;
-    until("it to wait", async || state(&browser).await == "connecting").await;
+    until("a reconnect", async || state(&browser).await == "connecting").await;
     drop(taken);
     until_more(&browser).await;
     unbroken(&entries(&browser).await);
 
     let replica = embedded(&exchange, &[("BTCFEED_CORS_ORIGINS", "https://a.example")]).await;
     listen(&browser, &format!("http://{}{STREAM}", replica.address)).await;
-    until("it to give up", async || state(&browser).await == "closed").await;
+    until("the end", async || state(&browser).await == "closed").await;
     assert_eq!(browser.run("return seen").await, Value::Array(vec![]));
 }

@@ -1,15 +1,18 @@
-//! What the page does when something breaks: it says so, comes back by itself, and shows what is missing.
+//! The page during faults: it reports them, recovers by itself, and shows what is missing.
 
 use super::driver::Browser;
-use super::page::written;
+use super::page::formatted;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::nginx::Nginx;
 use crate::support::proxy::Proxy;
 use crate::support::{TestCluster, embedded, until};
 use rustix::process::Signal;
 
+/// Long enough that an error of an exchange comes before the deadline of the poll, also on a busy machine.
+const SLOW: (&str, &str) = ("BTCFEED_INTERVAL", "500ms");
+
 #[tokio::test]
-async fn a_page_whose_replica_is_killed_goes_on_at_another_without_a_gap() {
+async fn page_moves_to_another_replica_without_a_gap() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 2] = cluster.replicas().await;
     let nginx = Nginx::start(&[&replicas[0].address, &replicas[1].address]).await;
@@ -31,14 +34,14 @@ async fn a_page_whose_replica_is_killed_goes_on_at_another_without_a_gap() {
         read.len() > 10
     })
     .await;
-    let history = written(&replicas[other].history().await, "USD");
+    let history = formatted(&replicas[other].history().await, "USD");
     for (place, said) in read.iter().enumerate().take(history.len()) {
         assert!(said.starts_with(&format!("${}, ", history[place])), "{place}: {said} is not {}", history[place]);
     }
 }
 
 #[tokio::test]
-async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
+async fn disconnected_page_says_so_and_catches_up() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let proxy = Proxy::start(replica.port()).await;
@@ -49,26 +52,26 @@ async fn a_page_that_is_cut_off_says_so_and_catches_up_by_itself() {
     browser.until_text("#trouble", |text| text.contains("The page reconnects automatically")).await;
     browser.until_text("#age", |text| text.contains("ago, reconnecting")).await;
     assert!(browser.title().await.starts_with("(!) "));
-    assert_eq!(browser.count(".quote:not([hidden]).old").await, 1, "an old price is seen to be old");
+    assert_eq!(browser.count(".quote:not([hidden]).old").await, 1, "an old price is marked");
     until("the hole", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
     proxy.restore();
     browser.until_live().await;
     until("a curve without a hole", async || browser.count(".gap").await == 0).await;
     until("nothing to be old", async || browser.count(".old").await == 0).await;
-    let history = written(&replica.history().await, "USD");
+    let history = formatted(&replica.history().await, "USD");
     for (said, price) in browser.read_curve().await.iter().zip(&history) {
         assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
     }
 }
 
 #[tokio::test]
-async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
+async fn outage_is_shown_and_becomes_a_gap() {
     let exchange = Exchange::start().await;
-    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s")];
+    let settings = [SLOW, ("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s")];
     let replica = embedded(&exchange, &settings).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
-    // Kept by the browser, for a slow test could look away while it is stale.
+    // The browser records the states, because a slow test could miss one.
     let keep = "window.states = []; const state = document.getElementById('state');
         new MutationObserver(() => states.push(state.innerText.trim())).observe(state, { childList: true, characterData: true, subtree: true })";
     browser.run(keep).await;
@@ -89,19 +92,19 @@ async fn an_outage_is_shown_while_it_lasts_and_as_a_gap_when_it_is_over() {
     until("nothing to be old", async || browser.count(".old").await == 0).await;
     browser.until_text("#trouble", str::is_empty).await;
     assert!(browser.text("#summary").await.contains("USD: No price from the sources ("));
-    // It is not drawn over, and says of itself what it is.
+    // The curve has a hole, which names its reason.
     assert_eq!(browser.attribute(".curve", "d").await.matches('M').count(), 2, "the curve has two parts");
     let read = browser.read_curve().await;
     let gaps: Vec<_> = read.iter().filter(|said| said.starts_with("No price from the sources, ")).collect();
     assert!(gaps.len() == 1 && gaps[0].contains("coinbase: HTTP 500"), "{gaps:?}");
-    // One who comes later is told the same.
+    // A page that is opened later shows the same.
     browser.reload().await;
     browser.until_live().await;
     until("the gap again", async || browser.count(".gap[data-reason=source_outage]").await == 1).await;
 }
 
 #[tokio::test]
-async fn a_page_whose_server_is_cut_off_from_the_feed_says_what_can_be_known() {
+async fn page_detects_a_server_without_a_store() {
     let mut cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s")]).await;
     let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
@@ -116,14 +119,14 @@ async fn a_page_whose_server_is_cut_off_from_the_feed_says_what_can_be_known() {
     cluster.redis.run().await;
     browser.until_live().await;
     browser.until_text("#trouble", str::is_empty).await;
-    // Nor is it taken for live because the last that the feed said was that it is: not for longer than two minutes.
+    // A feed whose last state was live is not taken for live for longer than two minutes.
     cluster.exchange.set_all(&Mode::Status(500, None));
     browser.until_text("#trouble", |text| text.starts_with("No price in USD and EUR: ")).await;
     cluster.exchange.set_all(&Mode::Good);
     browser.until_live().await;
     cluster.redis.kill().await;
-    until("what can be known", async || {
-        // A minute passes at each look, for a last tick may still come and set the page's clock.
+    until("the notice", async || {
+        // The clock moves by a minute each time, because a last tick may still set it.
         browser.run("const was = Date.now; Date.now = () => was() + 60e3").await;
         known(&browser.text("#trouble").await)
     })
@@ -132,9 +135,10 @@ async fn a_page_whose_server_is_cut_off_from_the_feed_says_what_can_be_known() {
 }
 
 #[tokio::test]
-async fn a_currency_that_fails_alone_leaves_the_other_as_it_is() {
+async fn one_failing_currency_leaves_the_other_live() {
     let exchange = Exchange::start().await;
-    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s"), ("BTCFEED_SOURCES", "coinbase")];
+    let settings =
+        [SLOW, ("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s"), ("BTCFEED_SOURCES", "coinbase")];
     let replica = embedded(&exchange, &settings).await;
     let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
     browser.until_live().await;
@@ -143,7 +147,7 @@ async fn a_currency_that_fails_alone_leaves_the_other_as_it_is() {
     assert_eq!(browser.count(".quote[data-currency=USD]:not(.old)").await, 1);
     assert_eq!(browser.count(".gap").await, 1);
     browser.until_text("#state", |text| text == "Stale: EUR").await;
-    // One who comes later is told the same, whatever is drawn.
+    // A page that is opened later shows the same, for any range.
     for range in ["24h", "15m"] {
         browser.go("about:blank").await;
         browser.go(&format!("http://{}/#currency=EUR&range={range}", replica.address)).await;
@@ -156,14 +160,14 @@ async fn a_currency_that_fails_alone_leaves_the_other_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_page_whose_clock_is_set_goes_by_the_feed() {
+async fn page_follows_the_clock_of_the_feed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     for hours in [1, -2] {
         browser.run(&format!("const was = Date.now; Date.now = () => was() + {hours} * 3600e3")).await;
-        // It is drawn with the new clock, and then with the feed's.
+        // The page is drawn with the new clock, and then with the clock of the feed.
         let price = browser.text(".price").await;
         browser.until_text(".price", |text| text != price).await;
         browser.until_text("#age", |text| text == "Updated now").await;
@@ -174,10 +178,10 @@ async fn a_page_whose_clock_is_set_goes_by_the_feed() {
 }
 
 #[tokio::test]
-async fn a_price_that_is_older_than_what_is_drawn_is_shown_with_its_age() {
+async fn price_older_than_the_range_has_its_age() {
     let cluster = TestCluster::new().await;
     let ids = cluster.redis.fill(1500).await;
-    // Euros have had a price at the very beginning, 25 minutes ago.
+    // Only the first tick, 25 minutes ago, has a price in euros.
     let first = format!(
         r#"{{"id":{},"prev":0,"type":"tick","prices":{{"USD":"97000.10","EUR":"89000.20"}},"sources":{{"USD":["kraken"],"EUR":["kraken"]}}}}"#,
         ids[0]

@@ -1,7 +1,7 @@
-//! How one reads `/btcfeed.js`: with loops that are slow, late or left early, with events, and where one is then.
+//! Ways to read `/btcfeed.js`: loops that are slow, begin late or end early, and events.
 
 use super::driver::Browser;
-use super::scripted_server::{Odd, close, gap, say, setup, synced, tick};
+use super::scripted_server::{ScriptedServer, close, gap, send, setup, synced, tick};
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::until;
@@ -9,9 +9,9 @@ use futures_util::SinkExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
-/// A page that imports the SDK as `Feed`, and reads a feed of what a test says as `feed`; which ids were given to whom is `given`.
-async fn page(options: &str) -> (Exchange, Replica, Odd, Browser) {
-    let (exchange, replica, odd, browser) = setup().await;
+/// Opens a page that imports the SDK as `Feed` and reads the scripted server as `feed`. Loops record what they get in `given`.
+async fn page(options: &str) -> (Exchange, Replica, ScriptedServer, Browser) {
+    let (exchange, replica, server, browser) = setup().await;
     let script = format!(
         "window.given = [];
          import('http://{}/btcfeed.js').then(({{ Feed }}) => {{
@@ -24,50 +24,50 @@ async fn page(options: &str) -> (Exchange, Replica, Odd, Browser) {
              window.left = count;
            }}
          }})",
-        replica.address, odd.address
+        replica.address, server.address
     );
     browser.run(&script).await;
     until("the module", async || browser.run("return window.feed !== undefined").await == true).await;
-    (exchange, replica, odd, browser)
+    (exchange, replica, server, browser)
 }
 
 #[tokio::test]
-async fn a_loop_that_is_slow_holds_the_connection_up_and_misses_nothing() {
-    let (_exchange, _replica, odd, browser) = page("after: 0").await;
+async fn slow_loop_applies_backpressure() {
+    let (_exchange, _replica, server, browser) = page("after: 0").await;
     let begin = "window.reached = 0; window.wrong = 0;
         const loop = feed[Symbol.asyncIterator]();
         window.next = () => loop.next();
         next()";
     browser.run(begin).await;
-    let (mut socket, _) = odd.accept().await;
+    let (mut socket, _) = server.accept().await;
     let ticks: Vec<_> = (1..=12_000).map(|id| tick(id, id - 1)).collect();
-    // It is let go in the middle, so the end of this fails.
+    // The client closes the connection when it has enough, so sending fails in the end.
     for tick in &ticks {
         if socket.send(Message::text(tick.to_string())).await.is_err() {
             break;
         }
     }
-    until("it to be full", async || browser.run("return feed.connection.state").await == "waiting").await;
+    until("a full buffer", async || browser.run("return feed.connection.state").await == "waiting").await;
     assert_eq!(browser.run("return feed.lastId").await, 1, "only one was read");
     browser
         .run("(async () => { let last = 1; for (;;) { const { value } = await next(); if (value.id !== ++last) wrong++; reached = last } })()")
         .await;
-    let (mut socket, query) = odd.accept().await;
+    let (mut socket, query) = server.accept().await;
     let taken: usize = query.rsplit_once("after=").unwrap().1.parse().unwrap();
     assert!((10_000..12_000).contains(&taken), "{query}");
-    say(&mut socket, &ticks[taken..]).await;
+    send(&mut socket, &ticks[taken..]).await;
     until("all of it", async || browser.run("return reached").await == 12_000).await;
     assert_eq!(browser.run("return wrong").await, 0);
 }
 
 #[tokio::test]
-async fn loops_that_begin_late_and_again_miss_nothing() {
-    let (_exchange, _replica, odd, browser) = page("after: 0").await;
-    let (mut socket, _) = odd.accept().await;
+async fn late_and_repeated_loops_miss_nothing() {
+    let (_exchange, _replica, server, browser) = page("after: 0").await;
+    let (mut socket, _) = server.accept().await;
     for (from, more, count) in [(1, 7, 7), (11, 13, 20)] {
         let ticks: Vec<_> = (from..from + 10).map(|id| tick(id, id - 1)).collect();
-        say(&mut socket, &ticks).await;
-        say(&mut socket, &[synced(from + 9)]).await;
+        send(&mut socket, &ticks).await;
+        send(&mut socket, &[synced(from + 9)]).await;
         until("all to be there", async || browser.run("return window.synced").await == from + 9).await;
         browser.run(&format!("read({more})")).await;
         until("the loop to end", async || browser.run("return given.length").await == count).await;
@@ -76,30 +76,30 @@ async fn loops_that_begin_late_and_again_miss_nothing() {
 }
 
 #[tokio::test]
-async fn where_one_is_is_what_loops_were_given_and_not_what_has_come() {
-    let (_exchange, _replica, odd, browser) = page("after: 3").await;
-    let (mut socket, query) = odd.accept().await;
+async fn last_id_is_what_the_loops_have_read() {
+    let (_exchange, _replica, server, browser) = page("after: 3").await;
+    let (mut socket, query) = server.accept().await;
     assert!(query.contains("after=3"), "{query}");
-    say(&mut socket, &[tick(4, 3), tick(5, 4), tick(6, 5), tick(7, 6), gap(7, 9, "source_outage"), tick(9, 7)]).await;
-    say(&mut socket, &[tick(10, 9), synced(10)]).await;
+    send(&mut socket, &[tick(4, 3), tick(5, 4), tick(6, 5), tick(7, 6), gap(7, 9, "source_outage"), tick(9, 7)]).await;
+    send(&mut socket, &[tick(10, 9), synced(10)]).await;
     until("all to be there", async || browser.run("return window.synced").await == 10).await;
     let last = async || browser.run("return feed.lastId").await;
     assert_eq!(last().await, 3, "nothing was read yet");
-    // One loop after the other, one of them left at a gap, which whoever resumes there is told again.
+    // One loop after the other. One ends at a gap, which a client that resumes there gets again.
     for (more, expected) in [(2, 5), (1, 6), (2, 7), (1, 9)] {
         browser.run(&format!("window.left = 0; read({more})")).await;
         until("the loop to be left", async || browser.run("return left").await == more).await;
         assert_eq!(last().await, expected);
     }
     assert_eq!(browser.run("return given").await, json!([4, 5, 6, 7, "source_outage", 9]));
-    // Another connection goes on after what has come all the same.
+    // A new connection continues after what has been received.
     close(socket, 1001).await;
-    let (mut socket, query) = odd.accept().await;
+    let (mut socket, query) = server.accept().await;
     assert!(query.contains("after=10"), "{query}");
     assert_eq!(last().await, 9);
-    // Of two loops the slower one decides, and who listens beside them is no slower.
+    // The slower of two loops decides. An event listener does not count.
     browser.run("feed.addEventListener('tick', () => {}); window.slow = feed[Symbol.asyncIterator](); slow.next(); read(100)").await;
-    say(&mut socket, &[tick(11, 10), tick(12, 11)]).await;
+    send(&mut socket, &[tick(11, 10), tick(12, 11)]).await;
     until("the quick loop to be there", async || browser.run("return given.at(-1)").await == 12).await;
     assert_eq!(last().await, 10, "the slow one has read no more");
     browser.run("slow.next(); slow.next()").await;
@@ -107,14 +107,14 @@ async fn where_one_is_is_what_loops_were_given_and_not_what_has_come() {
 }
 
 #[tokio::test]
-async fn where_there_are_events_alone_one_is_at_the_last_of_them() {
-    let (_exchange, _replica, odd, browser) = page("").await;
+async fn last_id_of_a_listener_is_the_last_event() {
+    let (_exchange, _replica, server, browser) = page("").await;
     browser.run("feed.addEventListener('tick', ({ detail }) => given.push([detail.id, feed.lastId]))").await;
     browser.run("feed.addEventListener('gap', () => given.push(feed.lastId))").await;
-    let (mut socket, _) = odd.accept().await;
-    say(&mut socket, &[tick(4, 3), tick(5, 4), gap(5, 9, "source_outage"), tick(9, 5)]).await;
+    let (mut socket, _) = server.accept().await;
+    send(&mut socket, &[tick(4, 3), tick(5, 4), gap(5, 9, "source_outage"), tick(9, 5)]).await;
     until("all to be there", async || browser.run("return given.length").await == 4).await;
     assert_eq!(browser.run("return given").await, json!([[4, 4], [5, 5], 5, [9, 9]]));
-    // Nothing is behind for those who have read nothing.
+    // Without any update there is no id.
     assert_eq!(browser.run("return new Feed({ url: 'ws://127.0.0.1:9/' }).lastId ?? 'nothing'").await, "nothing");
 }

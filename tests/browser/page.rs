@@ -1,12 +1,12 @@
-//! What the page shows of a feed that is well.
+//! The page of a healthy feed.
 
 use super::driver::{Browser, Screen};
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::{embedded, until};
 use serde_json::Value;
 
-/// The prices of a history as the page writes them.
-pub fn written(history: &[Value], currency: &str) -> Vec<String> {
+/// Returns the prices of a history as the page formats them.
+pub fn formatted(history: &[Value], currency: &str) -> Vec<String> {
     let prices = history.iter().filter_map(|entry| entry["prices"][currency].as_f64());
     prices.map(with_separators).collect()
 }
@@ -19,7 +19,7 @@ fn with_separators(price: f64) -> String {
 }
 
 #[tokio::test]
-async fn the_price_appears_large_and_in_the_title_with_its_sources() {
+async fn page_shows_the_price_and_its_sources() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_REPLICA", "r7")]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
@@ -27,27 +27,27 @@ async fn the_price_appears_large_and_in_the_title_with_its_sources() {
     let price = browser.text(".price").await.replace('\n', "");
     let title = browser.title().await;
     let spoken = browser.run("return document.querySelector('.spoken').textContent").await;
-    let history = written(&replica.history().await, "USD");
+    let history = formatted(&replica.history().await, "USD");
     let known = |text: &str| history.iter().any(|price| text == format!("${price}"));
     assert!(known(&price), "{price} was never a price");
-    assert!(known(spoken.as_str().unwrap()), "who listens hears {spoken}");
+    assert!(known(spoken.as_str().unwrap()), "a screen reader gets {spoken}");
     assert!(title.strip_suffix(" · btcfeed").is_some_and(known), "{title}");
     browser.until_text("#sources", |text| text == "Coinbase, Kraken, and Bitstamp").await;
     assert_eq!(browser.text("#replica").await, "r7");
     assert_eq!(browser.text("#simulated").await, "");
     browser.until_text(".change", |text| text.contains("since ") && text.contains('%')).await;
     let size = browser.run("return parseFloat(getComputedStyle(document.querySelector('.price')).fontSize)").await;
-    assert!(size.as_f64().unwrap() > 60.0, "large is not {size} px");
+    assert!(size.as_f64().unwrap() > 60.0, "the price has {size} px");
 }
 
 #[tokio::test]
-async fn the_curve_moves_with_each_update() {
+async fn curve_grows_with_each_update() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let points = async || browser.attribute(".market", "data-points").await.parse::<u32>().unwrap_or(0);
-    // In this order, for updates come between the two.
+    // In this order, because updates come between the two.
     let curve = browser.attribute(".curve", "d").await;
     let before = points().await;
     until("five more points", async || points().await >= before + 5).await;
@@ -55,17 +55,17 @@ async fn the_curve_moves_with_each_update() {
     browser.point_at("#chart").await;
     let read = browser.until_text(".tip", |text| !text.is_empty()).await;
     assert!(read.starts_with("$97,"), "the pointer reads {read}");
-    // What it draws is the history, without a gap.
+    // The curve is the history without a gap.
     let read = browser.read_curve().await;
     assert!(read.len() > 5 && browser.count(".gap").await == 0, "{read:?}");
-    let history = written(&replica.history().await, "USD");
+    let history = formatted(&replica.history().await, "USD");
     for (said, price) in read.iter().zip(&history) {
         assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
     }
 }
 
 #[tokio::test]
-async fn nothing_is_asked_of_others_and_the_policy_forbids_nothing_that_is_needed() {
+async fn page_loads_nothing_from_other_origins() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let origin = format!("http://{}/", replica.address);
@@ -80,19 +80,19 @@ async fn nothing_is_asked_of_others_and_the_policy_forbids_nothing_that_is_neede
     let addresses: Vec<_> = asked.iter().filter(|name| name.contains(':')).collect();
     assert!(addresses.len() > 10, "{asked:?}");
     assert!(addresses.iter().all(|address| address.starts_with(&origin)), "{addresses:?}");
-    assert_eq!(browser.complaints().await, [] as [String; 0]);
-    // The policy works: what it forbids is forbidden, and told.
+    assert_eq!(browser.console_messages().await, [] as [String; 0]);
+    // The policy blocks other origins, and the browser reports that.
     browser
         .run("document.body.append(Object.assign(document.createElement('img'), { src: 'http://127.0.0.2:9/' }))")
         .await;
-    until("a complaint", async || {
-        browser.complaints().await.iter().any(|said| said.contains("Content Security Policy"))
+    until("a policy violation", async || {
+        browser.console_messages().await.iter().any(|said| said.contains("Content Security Policy"))
     })
     .await;
 }
 
 #[tokio::test]
-async fn simulated_prices_are_said_to_be() {
+async fn simulated_prices_are_marked() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
@@ -103,37 +103,37 @@ async fn simulated_prices_are_said_to_be() {
 }
 
 #[tokio::test]
-async fn before_the_first_price_it_says_that_there_is_none() {
+async fn page_waits_for_the_first_price() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Status(500, None));
     let replica = embedded(&exchange, &[("BTCFEED_STALE_AFTER", "10m"), ("BTCFEED_DOWN_AFTER", "1h")]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_text("#trouble", |text| text == "Waiting for the first price.").await;
     assert_eq!((browser.text(".price").await.as_str(), browser.title().await.as_str()), ("–", "btcfeed"));
-    assert_eq!(browser.text("#state").await, "Waiting", "nothing is live yet");
+    assert_eq!(browser.text("#state").await, "Waiting", "the feed is not live yet");
     exchange.set_all(&Mode::Good);
     browser.until_live().await;
     browser.until_text("#trouble", str::is_empty).await;
 }
 
 #[tokio::test]
-async fn it_fits_a_phone_and_a_desk_in_light_and_in_dark() {
+async fn page_fits_phone_and_desktop_in_both_themes() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
     let url = format!("http://{}/#currency=USD,EUR", replica.address);
-    for screen in [Screen::Phone, Screen::Desk] {
+    for screen in [Screen::Phone, Screen::Desktop] {
         let browser = Browser::open_on(screen, &url).await;
         browser.until_live().await;
         let wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth";
-        assert_eq!(browser.run(wide).await, 0, "nothing sticks out to the side");
+        assert_eq!(browser.run(wide).await, 0, "nothing overflows horizontally");
         let dark = async || {
             let script = "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0] < 100";
             browser.run(script).await.as_bool().unwrap()
         };
-        assert!(!dark().await, "a browser without a wish is light");
+        assert!(!dark().await, "light is the default");
         browser.click(".theme label:has([value='dark'])").await;
         assert!(dark().await);
         browser.reload().await;
-        assert!(dark().await, "it is remembered");
+        assert!(dark().await, "the theme is kept");
     }
 }

@@ -1,4 +1,4 @@
-//! A server that says what a test wants, one connection after the other.
+//! A WebSocket server that a test controls, one connection after the other.
 
 use super::driver::Browser;
 use crate::support::exchange::Exchange;
@@ -13,19 +13,21 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
-pub struct Odd {
+/// The server.
+pub struct ScriptedServer {
     listener: TcpListener,
     pub address: SocketAddr,
 }
 
-impl Odd {
-    pub async fn start() -> Odd {
+impl ScriptedServer {
+    /// Starts the server.
+    pub async fn start() -> ScriptedServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Odd { listener, address }
+        ScriptedServer { listener, address }
     }
 
-    /// The next connection, and what it asks for.
+    /// Accepts the next connection. Returns it with its query.
     pub async fn accept(&self) -> (WebSocketStream<TcpStream>, String) {
         let (socket, _) = soon("a client", self.listener.accept()).await.unwrap();
         let mut query = String::new();
@@ -39,22 +41,24 @@ impl Odd {
     }
 }
 
-/// One of them, a replica to have the SDK from, and a page of another origin, which may read that and connect wherever it wants.
-pub async fn setup() -> (Exchange, Replica, Odd, Browser) {
+/// Starts a scripted server, a replica that has the SDK, and a page of another origin without a policy of its own.
+pub async fn setup() -> (Exchange, Replica, ScriptedServer, Browser) {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let browser = Browser::open(&format!("http://{}/livez", replica.ops)).await;
-    (exchange, replica, Odd::start().await, browser)
+    (exchange, replica, ScriptedServer::start().await, browser)
 }
 
-pub async fn say(socket: &mut WebSocketStream<TcpStream>, messages: &[Value]) {
+/// Sends messages.
+pub async fn send(socket: &mut WebSocketStream<TcpStream>, messages: &[Value]) {
     for message in messages {
         socket.send(Message::text(message.to_string())).await.unwrap();
     }
 }
 
+/// Closes a connection with this code, and waits for the client's close frame.
 pub async fn close(mut socket: WebSocketStream<TcpStream>, code: u16) {
-    let frame = CloseFrame { code: CloseCode::from(code), reason: "goodbye".into() };
+    let frame = CloseFrame { code: CloseCode::from(code), reason: "closed by the test".into() };
     socket.close(Some(frame)).await.ok();
     while let Some(Ok(_)) = soon("the client's close", socket.next()).await {}
 }

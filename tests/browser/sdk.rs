@@ -1,7 +1,7 @@
-//! `/btcfeed.js` under a network that cuts it off, and before a server that says odd things.
+//! `/btcfeed.js` over a bad network, and with unusual messages.
 
 use super::driver::Browser;
-use super::scripted_server::{close, gap, say, setup, synced, tick};
+use super::scripted_server::{close, gap, send, setup, synced, tick};
 use crate::support::exchange::Exchange;
 use crate::support::proxy::Proxy;
 use crate::support::{embedded, until};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Reads a feed in the page, as the example does, and keeps what came.
+/// Returns a script that reads a feed in the page, as the example does, and records the updates.
 pub fn reading(sdk: &str, options: &str) -> String {
     format!(
         "window.seen = []; window.states = []; window.reasons = []; window.ended = '';
@@ -23,20 +23,21 @@ pub fn reading(sdk: &str, options: &str) -> String {
     )
 }
 
+/// Returns the recorded updates.
 pub async fn seen(browser: &Browser) -> Vec<Value> {
     browser.run("return window.seen").await.as_array().unwrap().clone()
 }
 
-/// The ids of what was seen, and gaps as where they are from, where they end, and why.
+/// Returns the ids of the recorded entries, and gaps as `[after, before, reason]`.
 pub async fn seen_in_short(browser: &Browser) -> Value {
     browser.run("return seen.map(({ id, after, before, reason }) => id ?? [after, before, reason])").await
 }
 
-/// How long the network is bad.
+/// Time for which connections break.
 const BAD: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_order() {
+async fn sdk_gets_each_update_once_over_bad_links() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let proxy = Proxy::start(replica.port()).await;
@@ -44,13 +45,13 @@ async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_
     browser.until_live().await;
     browser.run(&reading("/btcfeed.js", "{ currencies: ['USD', 'EUR'], since: 0 }")).await;
     let begun = Instant::now();
-    // First one that hangs, which only the watch over silence can find.
+    // The first connection hangs, which only a missing heartbeat shows.
     sleep(Duration::from_secs(1)).await;
     proxy.freeze();
     while begun.elapsed() < BAD {
         sleep(Duration::from_millis(fastrand::u64(..3000))).await;
         proxy.cut();
-        // As often as not for no longer than it takes to notice.
+        // Often for less time than it takes to notice.
         sleep(Duration::from_millis(fastrand::u64(..10) * fastrand::u64(..150))).await;
         proxy.restore();
     }
@@ -58,7 +59,7 @@ async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_
     let expected: Vec<_> = history.lines().next().unwrap().split("{\"type\":").skip(1).collect();
     until("the rest", async || seen(&browser).await.len() >= expected.len()).await;
     for (update, expected) in seen(&browser).await.iter().zip(&expected) {
-        // On a busy machine the exchanges may have been late with one of the two.
+        // On a busy machine an exchange may have answered too late for one currency.
         let digits = |code| Some(format!("\"{code}\":{}", update["exact"][code].as_str()?));
         let prices: Vec<_> = ["USD", "EUR"].into_iter().filter_map(digits).collect();
         let (id, prev, prices) = (&update["id"], &update["prev"], prices.join(","));
@@ -68,13 +69,13 @@ async fn over_a_minute_of_cuts_at_random_moments_every_update_comes_once_and_in_
     let states = browser.run("return window.states").await;
     let connections = states.as_array().unwrap().iter().filter(|state| *state == "live").count();
     assert!(connections > 8 && expected.len() > 60, "{connections} connections, {} updates", expected.len());
-    // The page lived through the same.
+    // The page went through the same.
     browser.until_live().await;
     until("a curve without a hole", async || browser.count(".gap").await == 0).await;
 }
 
 #[tokio::test]
-async fn a_connection_that_hangs_is_given_up() {
+async fn hanging_connection_is_replaced() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let proxy = Proxy::start(replica.port()).await;
@@ -90,7 +91,7 @@ async fn a_connection_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
-async fn prices_keep_the_digits_that_the_market_gave() {
+async fn exact_prices_keep_their_digits() {
     let exchange = Exchange::start().await;
     exchange.set("kraken", crate::support::exchange::Mode::Price("97116.50"));
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "kraken")]).await;
@@ -102,7 +103,7 @@ async fn prices_keep_the_digits_that_the_market_gave() {
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
+async fn permanent_rejection_ends_the_feed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
@@ -110,13 +111,13 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
     until("the end", async || browser.run("return window.ended").await != "").await;
     assert_eq!(browser.run("return window.ended").await, "invalid currency \"GBP\": expected USD or EUR");
     assert_eq!(browser.run("return feed.connection.state").await, "closed");
-    // Nobody said that the server cannot be reached, which has answered.
+    // The server has answered, so nothing says that it cannot be reached.
     let reasons = json!([null, "the connection failed", "invalid currency \"GBP\": expected USD or EUR"]);
     assert_eq!(browser.run("return reasons").await, reasons);
-    // Nor does an address come to be by asking for it again.
+    // An unknown path is permanent, too.
     browser.run(&reading("/btcfeed.js", "{ url: '/v1/nothing' }")).await;
     until("the end", async || browser.run("return window.ended").await != "").await;
-    // In some a handshake that failed is an error, and no close comes after it.
+    // In some browsers a failed handshake is an error without a close event.
     browser.run("window.WebSocket = class { constructor() { setTimeout(() => this.onerror({})) } close() {} }").await;
     browser.run(&reading("/btcfeed.js", "{ since: 'foo' }")).await;
     until("the end", async || {
@@ -126,33 +127,33 @@ async fn what_the_server_refuses_for_good_ends_it_with_the_reason() {
 }
 
 #[tokio::test]
-async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_is_missing() {
-    let (_exchange, replica, odd, browser) = setup().await;
-    let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), odd.address);
+async fn sdk_dedupes_skips_and_reports_gaps() {
+    let (_exchange, replica, server, browser) = setup().await;
+    let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), server.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/feed', after: 5 }}"))).await;
-    let (mut socket, query) = odd.accept().await;
+    let (mut socket, query) = server.accept().await;
     assert!(query.contains("format=full") && query.contains("after=5"), "{query}");
     let outage = |after, before| gap(after, before, "source_outage");
     let status = json!({"type": "status", "id": 20, "prev": 10, "state": "stale", "since": "", "reason": "x"});
-    say(&mut socket, &[tick(10, 5), json!({"type": "halving", "id": 11}), json!([1]), json!(null), tick(10, 5)]).await;
+    send(&mut socket, &[tick(10, 5), json!({"type": "halving", "id": 11}), json!([1]), json!(null), tick(10, 5)]).await;
     socket.send(Message::text("not JSON")).await.unwrap();
-    // One is skipped without a word, and the gap at the end is cut off before its tick.
-    say(&mut socket, &[status.clone(), tick(40, 30), outage(40, 50)]).await;
-    until("the odd things", async || seen(&browser).await.len() == 5).await;
+    // An entry is missing without a gap, and the connection ends between a gap and its tick.
+    send(&mut socket, &[status.clone(), tick(40, 30), outage(40, 50)]).await;
+    until("the first part", async || seen(&browser).await.len() == 5).await;
     close(socket, 1001).await;
 
-    let (mut socket, query) = odd.accept().await;
+    let (mut socket, query) = server.accept().await;
     assert!(query.contains("after=40"), "{query}");
-    say(&mut socket, &[outage(40, 50), tick(50, 40)]).await;
+    send(&mut socket, &[outage(40, 50), tick(50, 40)]).await;
     let expired = gap(50, 70, "history_expired");
-    say(&mut socket, &[expired.clone(), tick(70, 60), synced(70)]).await;
+    send(&mut socket, &[expired.clone(), tick(70, 60), synced(70)]).await;
     until("the rest", async || seen(&browser).await.len() == 8).await;
-    // 4000 to 4499 means to come back, 4500 and more not to.
+    // Codes from 4000 to 4499 mean reconnect, codes from 4500 do not.
     close(socket, 4408).await;
-    let (socket, query) = odd.accept().await;
+    let (socket, query) = server.accept().await;
     assert!(query.contains("after=70"), "{query}");
     close(socket, 4500).await;
-    until("the end", async || browser.run("return window.ended").await == "goodbye").await;
+    until("the end", async || browser.run("return window.ended").await == "closed by the test").await;
 
     let mut seen = seen(&browser).await;
     for update in &mut seen {
@@ -164,27 +165,27 @@ async fn it_drops_what_it_has_passes_over_what_it_does_not_know_and_tells_what_i
 }
 
 #[tokio::test]
-async fn a_feed_that_begins_anew_is_followed_after_a_gap() {
-    let (_exchange, replica, odd, browser) = setup().await;
-    let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), odd.address);
+async fn restarted_feed_continues_after_a_gap() {
+    let (_exchange, replica, server, browser) = setup().await;
+    let (sdk, address) = (format!("http://{}/btcfeed.js", replica.address), server.address);
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{address}/' }}"))).await;
-    let (mut socket, _) = odd.accept().await;
-    say(&mut socket, &[synced(1000), tick(1010, 1000)]).await;
+    let (mut socket, _) = server.accept().await;
+    send(&mut socket, &[synced(1000), tick(1010, 1000)]).await;
     until("an update", async || seen(&browser).await.len() == 1).await;
     close(socket, 1001).await;
-    let (mut socket, _) = odd.accept().await;
-    say(&mut socket, &[synced(500), tick(510, 500)]).await;
+    let (mut socket, _) = server.accept().await;
+    send(&mut socket, &[synced(500), tick(510, 500)]).await;
     until("the rest", async || seen(&browser).await.len() == 3).await;
     assert_eq!(seen_in_short(&browser).await, json!([1010, [1010, 500, "unexplained"], 510]));
 }
 
 #[tokio::test]
-async fn where_no_connection_may_be_made_it_ends_and_closed_it_stays_closed() {
+async fn forbidden_or_closed_feed_stays_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    // Not the page, for what is played below would be played with its own feed too, which would try again without end.
+    // The script instead of the page, whose own feed would use the replaced functions, too.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", replica.address)).await;
-    // As a page from https is answered that asks for ws.
+    // As a browser answers a page from https that connects to ws.
     browser.run("window.WebSocket = class { constructor() { throw new Error('insecure') } }").await;
     browser.run(&reading("/btcfeed.js", "{}")).await;
     until("the end", async || browser.run("return window.ended").await == "insecure").await;
@@ -192,7 +193,7 @@ async fn where_no_connection_may_be_made_it_ends_and_closed_it_stays_closed() {
         import('/btcfeed.js').then(({ Feed }) => {
           window.feed = new Feed();
           feed.addEventListener('connection', ({ detail }) => { if (detail.state === 'connecting') feed.close() });
-          // What it would have waited for passes at once.
+          // Timers fire at once.
           window.setTimeout = (happens) => queueMicrotask(happens)
         })";
     browser.run(script).await;
