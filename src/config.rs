@@ -10,7 +10,7 @@ mod settings;
 pub use secrets::without_password;
 pub use settings::{SETTINGS, Setting};
 
-use crate::encode::Hello;
+use crate::encode::ReplicaInfo;
 use crate::source::SIMULATED;
 use crate::text::format_duration;
 use crate::tick::{Currencies, Currency};
@@ -264,7 +264,7 @@ impl Reader<'_> {
             },
             heartbeat: self.duration("BTCFEED_HEARTBEAT", second..=second * 3600),
             cors: self.cors(),
-            hello: Hello { replica: self.replica(), currencies, interval },
+            hello: ReplicaInfo { replica: self.replica(), currencies, interval },
         }
     }
 

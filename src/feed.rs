@@ -80,7 +80,8 @@ pub struct Status {
 }
 
 /// The reason why entries that were or should have been in the feed are missing for a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum GapReason {
     /// There were no prices in that time: the exchanges did not answer, or no replica was leading.
     SourceOutage,

@@ -10,6 +10,7 @@
 //! | [`tick`] | currency, price, tick, id |
 //! | [`feed`] | entries of a feed; the gap rule |
 //! | [`candle`] | open, high, low, close of each interval |
+//! | [`message`] | every message that clients read, defined once |
 //! | `wire` | wire formats: WebSocket frames, events, gRPC messages |
 //! | [`source`] | one adapter for each exchange |
 //! | [`aggregate`] | many observations → one price for each currency |
@@ -41,6 +42,7 @@ pub mod feed;
 pub mod fuzz;
 pub mod hub;
 pub mod leader;
+pub mod message;
 mod net;
 mod schema;
 pub mod server;

@@ -1,11 +1,19 @@
-//! Descriptions of everything that can be asked for and is answered: OpenAPI for requests, AsyncAPI for the streams.
+//! Descriptions of requests, responses and messages: OpenAPI for requests, AsyncAPI for the streams.
 //!
-//! A route cannot be had without its description: [`utoipa_axum`] makes both from the annotation of a handler. What the
-//! descriptions say of messages and parameters is compared with the running server by `tests/it/descriptions.rs`.
+//! Messages describe themselves ([`message`](crate::message)). Here is what surrounds them: parameters, common responses,
+//! and the heads of both documents. A route cannot be added without its description, because [`utoipa_axum`] makes both
+//! from the annotation of a handler. `tests/it/descriptions.rs` compares the descriptions with a running server.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `tables` | responses that are tables |
+//! | `answers` | responses that several paths have in common |
+//! | `parameters` | parameters of requests |
+//! | `openapi` | the OpenAPI document |
+//! | `asyncapi` | the AsyncAPI document |
 
 pub(crate) mod answers;
 pub(crate) mod asyncapi;
-pub(crate) mod bodies;
-pub(crate) mod messages;
 pub(crate) mod openapi;
 pub(crate) mod parameters;
+pub(crate) mod tables;

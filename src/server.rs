@@ -12,7 +12,7 @@ use crate::api::rest::{candles, history, latest};
 use crate::api::state::ApiState;
 use crate::api::stream::{sse, websocket};
 use crate::api::{compress, descriptions, grpc, ops, overload};
-use crate::encode::Hello;
+use crate::encode::ReplicaInfo;
 use crate::hub::Hub;
 use crate::net::connection_limit::Permit;
 use crate::net::listener::Listener;
@@ -58,7 +58,7 @@ pub struct Options {
     /// Origins whose pages may read the feed.
     pub cors: Cors,
     /// Answer to clients that ask for a `hello`.
-    pub hello: Hello,
+    pub hello: ReplicaInfo,
 }
 
 /// Most connections on the operators' port.
@@ -184,7 +184,7 @@ fn routes(state: Arc<ApiState>) -> Router {
         .routes(routes!(docs::style))
         .split_for_parts();
     let paths = openapi.paths.paths.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let openapi = serde_json::to_value(openapi).expect("the keys of a description are strings");
+    let openapi = openapi::document(openapi);
     let facts = StreamFacts { limits: state.sessions.limits, heartbeat: state.heartbeat };
     let asyncapi = asyncapi::document(&openapi, &facts);
     router

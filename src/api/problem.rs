@@ -1,9 +1,10 @@
 //! Errors as problem details (RFC 9457): what is wrong and what is expected, never anything internal.
 
+use crate::message::ProblemDetails;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use std::borrow::Cow;
 
 /// Longest detail in bytes. JSON may double it, and no error response may exceed 4 KiB.
 const MAX_DETAIL_BYTES: usize = 1900;
@@ -14,14 +15,6 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-#[derive(Serialize)]
-struct Details<'a> {
-    r#type: &'static str,
-    title: &'static str,
-    status: u16,
-    detail: &'a str,
 }
 
 impl Problem {
@@ -62,7 +55,12 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Problem { status, detail, headers } = self;
         let title = status.canonical_reason().unwrap_or("Error");
-        let details = Details { r#type: "about:blank", title, status: status.as_u16(), detail: &detail };
+        let details = ProblemDetails {
+            r#type: Cow::Borrowed("about:blank"),
+            title: Cow::Borrowed(title),
+            status: status.as_u16(),
+            detail: Cow::Borrowed(&detail),
+        };
         let mut body = serde_json::to_vec(&details).unwrap_or_default();
         body.push(b'\n');
         let common = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];

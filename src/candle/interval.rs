@@ -1,16 +1,20 @@
 //! The lengths of candles.
 
 use crate::tick::TickId;
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
 /// The length of a candle. Candles start at multiples of it in Unix time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Interval {
     /// One minute, `1m`.
+    #[serde(rename = "1m")]
     Minute,
     /// Five minutes, `5m`.
+    #[serde(rename = "5m")]
     FiveMinutes,
     /// One hour, `1h`.
+    #[serde(rename = "1h")]
     Hour,
 }
 

@@ -1,14 +1,14 @@
-//! Updates as rows of a table (RFC 4180): lines end in CR LF, the first one names the columns.
+//! Entries as rows of a table (RFC 4180): lines end in CR LF, and the first one names the columns.
 //!
-//! A program that opens the table may take a cell that begins with `=`, `+`, `-` or `@` for a formula. None does: cells are numbers
-//! without a sign, dates, our own words, and a status's reason, which begins with our own words too.
+//! A spreadsheet may take a cell that begins with `=`, `+`, `-` or `@` for a formula. No cell begins so: cells are numbers
+//! without a sign, dates, words of this program, or the reason of a status, which begins with a word of this program.
 
-use super::Format;
+use super::format::Format;
 use crate::feed::{Entry, Event, Gap, Status};
 use crate::tick::{Currencies, Currency, Tick, TickId};
 use std::fmt::Write;
 
-/// The names of the columns.
+/// Returns the names of the columns.
 pub(super) const fn header(format: Format) -> &'static str {
     match format {
         Format::Timedate => "timedate,currency,price\r\n",
@@ -17,7 +17,7 @@ pub(super) const fn header(format: Format) -> &'static str {
     }
 }
 
-/// Everything that `entry` is, as rows.
+/// Returns the rows of `entry`.
 pub(super) fn entry(format: Format, chosen: Currencies, entry: &Entry) -> String {
     let mut rows = String::new();
     match (&entry.event, format) {
@@ -35,14 +35,15 @@ pub(super) fn entry(format: Format, chosen: Currencies, entry: &Entry) -> String
     rows
 }
 
-/// A row for each chosen currency.
+/// Writes a row for each chosen currency.
 fn updates(rows: &mut String, moment: &str, tick: &Tick, chosen: Currencies) {
     for (currency, price) in tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)) {
         write!(rows, "{moment},{currency},{price}\r\n").ok(); // writing to a String cannot fail
     }
 }
 
-/// A row for each chosen currency, or one without a price: the next prev will name this id.
+/// Writes a row for each chosen currency. If none has a price, writes a row without one, because the next `prev` names
+/// this id.
 fn full_tick(rows: &mut String, entry: &Entry, tick: &Tick, chosen: Currencies) {
     let Entry { id, prev, .. } = entry;
     let head = format!("tick,{id},{prev},{}", id.timedate());
@@ -61,7 +62,8 @@ fn full_status(rows: &mut String, entry: &Entry, status: &Status) {
     write!(rows, "status,{id},{prev},{},,,,{state},{since},{reason}\r\n", id.timedate()).ok();
 }
 
-/// What is missing stands between `prev` and `id`; the currencies are those concerned, where it is not all.
+/// Returns the row of a gap. The missing entries are between `prev` and `id`. The column `currency` has the affected
+/// currencies, if not all are.
 pub(super) fn gap(gap: &Gap) -> String {
     let Gap { after, before, reason, only } = gap;
     let only: Vec<_> = only.iter().flat_map(|only| only.iter()).map(Currency::code).collect();
@@ -69,7 +71,7 @@ pub(super) fn gap(gap: &Gap) -> String {
     format!("gap,{before},{after},{timedate},{},,,,{since},{}\r\n", only.join(" "), reason.as_str())
 }
 
-/// Text as a cell, in quotes where it needs them (§2.6 and §2.7).
+/// Returns text as a cell, quoted if necessary (RFC 4180 §2.6 and §2.7).
 fn cell(text: &str) -> String {
     if text.contains([',', '"', '\r', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
@@ -95,14 +97,14 @@ mod tests {
         let text = entry(format, chosen.into(), of);
         let rows: Vec<_> =
             text.split_inclusive("\r\n").map(|row| row.strip_suffix("\r\n").unwrap().to_owned()).collect();
-        // As many columns as the header names, read by somebody else's eyes.
+        // Another reader finds as many columns as the header names.
         let table = format!("{}{text}", header(format));
         assert_eq!(csv::Reader::from_reader(table.as_bytes()).records().map(Result::unwrap).count(), rows.len());
         rows
     }
 
     #[test]
-    fn an_update_is_a_row_with_its_currency() {
+    fn update_is_a_row_with_its_currency() {
         let of = tick(vec![]);
         assert_eq!(rows(Format::Timedate, Currency::Usd, &of), ["2026-11-20T09:20:31.075Z,USD,97116.17"]);
         let both = ["1795166431,USD,97116.17", "1795166431,EUR,89348.20"];
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_tick_is_a_row_for_each_currency_after_the_gaps_that_it_ends() {
+    fn full_tick_is_a_row_per_currency_after_gaps() {
         let of = tick(vec![Outage { after: PREV, currencies: vec![Currency::Eur] }]);
         let expected = [
             format!("gap,{MOMENTS},EUR,,,,2026-11-20T09:20:26.071Z,source_outage"),
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_a_row_in_full_and_its_reason_may_be_any_text() {
+    fn status_row_quotes_any_reason() {
         let status =
             Status { state: FeedState::Stale, since: PREV, reason: "no price: kraken said \"no\",\nand so on".into() };
         let of = Entry { id: ID, prev: PREV, event: Event::Status(status) };

@@ -1,137 +1,121 @@
-//! The messages that clients read, as JSON text. Written by hand, field by field: these shapes are the contract, and a
-//! price must come out with exactly the digits that went in.
+//! Entries as JSON messages ([`message`](crate::message)), which borrow from the entry.
 
-use super::{Format, Hello, Message};
+use super::format::Format;
+use super::framing::JsonWriter;
+use super::replica::ReplicaInfo;
 use crate::feed::{Entry, Event, Gap, Status};
-use crate::tick::{Currencies, Tick, TickId};
-use std::fmt::Write;
+use crate::message::{
+    ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, StatusMessage,
+    StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate, TimedateUpdate, TimestampUpdate,
+};
+use crate::tick::{Currencies, Currency, Tick, TickId};
+use std::borrow::Cow;
 
-/// Hands to `emit` every gap that ends with `entry` and concerns somebody who chose `chosen`.
-pub(super) fn outages(chosen: Currencies, entry: &Entry, emit: &mut dyn FnMut(Message<'_>)) {
+/// Writes each gap that ends with `entry` and affects a client that chose `chosen`.
+pub(super) fn outages(chosen: Currencies, entry: &Entry, to: &mut JsonWriter<'_>) {
     let Event::Tick { outages, .. } = &entry.event else { return };
     for gap in outages.iter().filter_map(|outage| outage.gap(chosen, entry.id)) {
-        emit(Message { name: Some("gap"), id: None, json: &self::gap(&gap) });
+        self::gap(&gap, to);
     }
 }
 
-/// Hands every message that the event of `entry` is to `emit`, in order; a status only if it `shows_health`.
-pub(super) fn event(
-    format: Format,
-    chosen: Currencies,
-    shows_health: bool,
-    entry: &Entry,
-    emit: &mut dyn FnMut(Message<'_>),
-) {
-    let id = Some(entry.id);
+/// Writes each message that the event of `entry` becomes. A status becomes one only if `shows_health`.
+pub(super) fn event(format: Format, chosen: Currencies, shows_health: bool, entry: &Entry, to: &mut JsonWriter<'_>) {
     match (&entry.event, format) {
         (Event::Status(status), _) if shows_health => {
-            emit(Message { name: Some("status"), id, json: &full_status(entry, status) });
+            to.named("status", Some(entry.id), &status_message(entry, status));
         }
         (Event::Status(_), _) => {}
-        // Also where no chosen currency has a price: the next prev will name this id.
-        (Event::Tick { tick, .. }, Format::Full) => {
-            emit(Message { name: None, id, json: &full_tick(entry, tick, chosen) });
-        }
+        // Also if no chosen currency has a price, because the next `prev` names this id.
+        (Event::Tick { tick, .. }, Format::Full) => to.update(Some(entry.id), &tick_message(entry, tick, chosen)),
         (Event::Tick { tick, .. }, Format::Timedate) => {
-            let moment = format!(r#""timedate":"{}""#, entry.id.timedate());
-            updates(&moment, entry.id, tick, chosen, emit);
+            let timedate = Timedate::from(entry.id);
+            updates(entry.id, tick, chosen, |id, price, currency| {
+                to.update(id, &TimedateUpdate { timedate: timedate.borrowed(), price, currency });
+            });
         }
         (Event::Tick { tick, .. }, Format::Timestamp) => {
-            let moment = format!(r#""timestamp":{}"#, entry.id.seconds());
-            updates(&moment, entry.id, tick, chosen, emit);
+            let timestamp = entry.id.seconds();
+            updates(entry.id, tick, chosen, |id, price, currency| {
+                to.update(id, &TimestampUpdate { timestamp, price, currency });
+            });
         }
     }
 }
 
-/// One update for each chosen currency; which one it is needs saying only where several were chosen. The last one carries
-/// the id: who has only some of them has not got the tick.
-fn updates(moment: &str, id: TickId, tick: &Tick, chosen: Currencies, emit: &mut dyn FnMut(Message<'_>)) {
+/// Makes an update for each chosen currency, which is named if several were chosen. The last update carries the id, because
+/// a client that has only some of them does not have the tick.
+fn updates(
+    id: TickId,
+    tick: &Tick,
+    chosen: Currencies,
+    mut make: impl FnMut(Option<TickId>, ExactPrice, Option<Currency>),
+) {
     let mut prices = tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)).peekable();
     while let Some((currency, price)) = prices.next() {
-        let json = if chosen.len() == 1 {
-            format!(r#"{{{moment},"price":{price}}}"#)
-        } else {
-            format!(r#"{{{moment},"price":{price},"currency":"{currency}"}}"#)
-        };
-        emit(Message { name: None, id: prices.peek().is_none().then_some(id), json: &json });
+        let is_last = prices.peek().is_none();
+        make(is_last.then_some(id), ExactPrice(*price), (chosen.len() > 1).then_some(*currency));
     }
 }
 
-fn full_tick(entry: &Entry, tick: &Tick, chosen: Currencies) -> String {
-    let Entry { id, prev, .. } = entry;
-    let mut json = format!(r#"{{"type":"tick","id":{id},"prev":{prev},"timedate":"{}","prices":{{"#, id.timedate());
-    let members = |json: &mut String, member: &dyn Fn(&mut String, crate::tick::Currency)| {
-        for (place, currency) in chosen.iter().filter(|currency| tick.prices.contains_key(currency)).enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            write!(json, r#"{comma}"{currency}":"#).ok(); // writing to a String cannot fail
-            member(json, currency);
-        }
-    };
-    members(&mut json, &|json, currency| {
-        write!(json, "{}", tick.prices[&currency]).ok();
-    });
-    json.push_str(r#"},"sources":{"#);
-    members(&mut json, &|json, currency| {
-        let sources: Vec<_> = tick.sources.get(&currency).into_iter().flatten().map(|name| quoted(name)).collect();
-        write!(json, "[{}]", sources.join(",")).ok();
-    });
-    json.push_str("}}");
-    json
-}
-
-fn full_status(entry: &Entry, status: &Status) -> String {
-    let Entry { id, prev, .. } = entry;
-    let (state, since, reason) = (status.state.as_str(), status.since.timedate(), quoted(&status.reason));
-    format!(r#"{{"type":"status","id":{id},"prev":{prev},"state":"{state}","since":"{since}","reason":{reason}}}"#)
-}
-
-pub(super) fn gap(gap: &Gap) -> String {
-    format!(r#"{{"type":"gap",{}}}"#, gap_fields(gap))
-}
-
-/// What every gap tells, wherever it stands: the fields of an object.
-pub(crate) fn gap_fields(gap: &Gap) -> String {
-    let Gap { after, before, reason, only } = gap;
-    let mut json = format!(r#""after":{after},"before":{before},"reason":"{}""#, reason.as_str());
-    if let Some(only) = only {
-        let codes: Vec<_> = only.iter().map(|currency| quoted(currency.code())).collect();
-        write!(json, r#","currencies":[{}]"#, codes.join(",")).ok();
+fn tick_message<'a>(entry: &Entry, tick: &'a Tick, chosen: Currencies) -> TickMessage<'a> {
+    let prices = || tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency));
+    let sources = |currency| tick.sources.get(currency).map_or(&[][..], Vec::as_slice);
+    TickMessage {
+        r#type: TickType::Tick,
+        id: entry.id,
+        prev: entry.prev,
+        timedate: entry.id.into(),
+        prices: prices().map(|(currency, price)| (*currency, ExactPrice(*price))).collect(),
+        sources: prices().map(|(currency, _)| (*currency, Cow::Borrowed(sources(currency)))).collect(),
     }
-    json
 }
 
-pub(super) fn synced(id: TickId) -> String {
-    format!(r#"{{"type":"synced","id":{id}}}"#)
+fn status_message<'a>(entry: &Entry, status: &'a Status) -> StatusMessage<'a> {
+    StatusMessage {
+        r#type: StatusType::Status,
+        id: entry.id,
+        prev: entry.prev,
+        state: status.state.into(),
+        since: status.since.into(),
+        reason: Cow::Borrowed(&status.reason),
+    }
 }
 
-pub(super) fn hello(hello: &Hello, status: Option<&Status>) -> String {
-    let codes: Vec<_> = hello.currencies.iter().map(|currency| quoted(currency.code())).collect();
-    let (replica, codes) = (quoted(&hello.replica), codes.join(","));
-    let (version, interval_ms) = (env!("CARGO_PKG_VERSION"), hello.interval.as_millis());
-    let (state, reason) = match status {
-        Some(status) => (quoted(status.state.as_str()), quoted(&status.reason)),
-        None => ("null".to_owned(), "null".to_owned()),
+pub(super) fn gap(gap: &Gap, to: &mut JsonWriter<'_>) {
+    to.named("gap", None, &GapMessage::from(gap));
+}
+
+pub(super) fn synced(id: TickId, to: &mut JsonWriter<'_>) {
+    let cursor = Some(id).filter(|id| *id > TickId::ZERO);
+    to.named("synced", cursor, &SyncedMessage { r#type: SyncedType::Synced, id });
+}
+
+pub(super) fn hello(replica: &ReplicaInfo, status: Option<&Status>, to: &mut JsonWriter<'_>) {
+    let message = HelloMessage {
+        r#type: HelloType::Hello,
+        replica: Cow::Borrowed(&replica.replica),
+        version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
+        currencies: replica.currencies.iter().map(Into::into).collect(),
+        interval_ms: u64::try_from(replica.interval.as_millis()).unwrap_or(u64::MAX),
+        state: status.map(|status| status.state.into()),
+        reason: status.map(|status| Cow::Borrowed(&*status.reason)),
     };
-    format!(
-        r#"{{"type":"hello","replica":{replica},"version":"{version}","currencies":[{codes}],"interval_ms":{interval_ms},"state":{state},"reason":{reason}}}"#
-    )
+    to.named("hello", None, &message);
 }
 
-pub(super) fn goodbye(reason: &str, message: &str) -> String {
-    format!(r#"{{"type":"goodbye","reason":{},"message":{}}}"#, quoted(reason), quoted(message))
-}
-
-/// A JSON string. Nothing but text goes in, so nothing can go wrong.
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+pub(super) fn goodbye(reason: GoodbyeReason, text: &str, to: &mut JsonWriter<'_>) {
+    let (reason, message) = (reason.into(), Cow::Borrowed(text));
+    to.named("goodbye", None, &GoodbyeMessage { r#type: GoodbyeType::Goodbye, reason, message });
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Framing, View};
     use super::*;
     use crate::feed::{FeedState, Outage};
-    use crate::tick::Currency;
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     const ID: TickId = TickId::from_ms(1_795_166_431_075);
     const PREV: TickId = TickId::from_ms(1_795_166_426_071);
@@ -146,22 +130,17 @@ mod tests {
         Entry { id: ID, prev: PREV, event: Event::Tick { tick: Tick { prices, sources }, outages } }
     }
 
-    fn messages(format: Format, chosen: impl Into<Currencies>, of: &Entry) -> Vec<String> {
-        let mut messages = Vec::new();
-        let chosen = chosen.into();
-        let mut emit = |message: Message<'_>| messages.push(message.json.to_owned());
-        if format == Format::Full {
-            outages(chosen, of, &mut emit);
-        }
-        event(format, chosen, format == Format::Full, of, &mut emit);
-        for message in &messages {
-            serde_json::from_str::<serde_json::Value>(message).expect("valid JSON");
-        }
-        messages
+    fn view(format: Format, chosen: impl Into<Currencies>) -> View {
+        View { format, currencies: chosen.into(), framing: Framing::Line }
+    }
+
+    fn messages(format: Format, chosen: impl Into<Currencies>, entry: &Entry) -> Vec<String> {
+        let lines = String::from_utf8(view(format, chosen).entry(entry).into()).unwrap();
+        lines.lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn one_currency_is_two_fields_alone_and_several_have_a_third() {
+    fn update_names_the_currency_if_several_were_chosen() {
         let of = tick(vec![]);
         let usd = messages(Format::Timedate, Currency::Usd, &of);
         assert_eq!(usd, [r#"{"timedate":"2026-11-20T09:20:31.075Z","price":97116.17}"#]);
@@ -171,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_tick_shows_the_chosen_prices_and_their_sources() {
+    fn full_tick_has_chosen_prices_and_their_sources() {
         let head = r#"{"type":"tick","id":1795166431075,"prev":1795166426071,"timedate":"2026-11-20T09:20:31.075Z","#;
         let both = format!(
             r#"{head}"prices":{{"USD":97116.17,"EUR":89348.20}},"sources":{{"USD":["coinbase","kraken"],"EUR":["kraken"]}}}}"#
@@ -179,10 +158,18 @@ mod tests {
         assert_eq!(messages(Format::Full, Currencies::all(), &tick(vec![])), [both]);
         let euro = format!(r#"{head}"prices":{{"EUR":89348.20}},"sources":{{"EUR":["kraken"]}}}}"#);
         assert_eq!(messages(Format::Full, Currency::Eur, &tick(vec![])), [euro]);
+        let mut of = tick(vec![]);
+        let Event::Tick { tick, .. } = &mut of.event else { panic!("a tick") };
+        tick.prices.remove(&Currency::Eur);
+        tick.sources.clear();
+        let none = format!(r#"{head}"prices":{{}},"sources":{{}}}}"#);
+        assert_eq!(messages(Format::Full, Currency::Eur, &of), [none]);
+        let unnamed = format!(r#"{head}"prices":{{"USD":97116.17}},"sources":{{"USD":[]}}}}"#);
+        assert_eq!(messages(Format::Full, Currencies::all(), &of), [unnamed]);
     }
 
     #[test]
-    fn a_gap_comes_before_the_tick_that_ends_it_for_those_whom_it_concerns() {
+    fn gap_precedes_the_tick_for_affected_clients() {
         let of = tick(vec![Outage { after: PREV, currencies: vec![Currency::Eur] }]);
         let gap = r#"{"type":"gap","after":1795166426071,"before":1795166431075,"reason":"source_outage""#;
         assert_eq!(messages(Format::Full, Currency::Usd, &of).len(), 1);
@@ -192,11 +179,34 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_shown_in_full_only() {
+    fn status_is_shown_in_full_only() {
         let status = Status { state: FeedState::Stale, since: PREV, reason: r#"kraken: said "no""#.into() };
         let of = Entry { id: ID, prev: PREV, event: Event::Status(status) };
         let expected = r#"{"type":"status","id":1795166431075,"prev":1795166426071,"state":"stale","since":"2026-11-20T09:20:26.071Z","reason":"kraken: said \"no\""}"#;
         assert_eq!(messages(Format::Full, Currency::Usd, &of), [expected]);
         assert!(messages(Format::Timestamp, Currency::Usd, &of).is_empty());
+    }
+
+    #[test]
+    fn messages_beside_entries_keep_their_bytes() {
+        let full = view(Format::Full, Currency::Usd);
+        let text = |bytes: Option<bytes::Bytes>| String::from_utf8(bytes.unwrap().into()).unwrap();
+        assert_eq!(text(full.synced(ID)), "{\"type\":\"synced\",\"id\":1795166431075}\n");
+        let replica =
+            ReplicaInfo { replica: "r\"1".to_owned(), currencies: Currencies::all(), interval: Duration::from_secs(5) };
+        let hello = format!(
+            r#"{{"type":"hello","replica":"r\"1","version":"{}","currencies":["USD","EUR"],"interval_ms":5000"#,
+            env!("CARGO_PKG_VERSION")
+        );
+        assert_eq!(text(full.hello(&replica, None)), format!("{hello},\"state\":null,\"reason\":null}}\n"));
+        let status = Status { state: FeedState::Live, since: PREV, reason: "prices in USD and EUR".to_owned() };
+        let known = format!("{hello},\"state\":\"live\",\"reason\":\"prices in USD and EUR\"}}\n");
+        assert_eq!(text(full.hello(&replica, Some(&status))), known);
+        let goodbye = View::goodbye(GoodbyeReason::TooSlow, "too slow, come back with your last id");
+        assert_eq!(
+            text(Some(goodbye)),
+            "event: goodbye\ndata: {\"type\":\"goodbye\",\"reason\":\"too_slow\",\"message\":\"too slow, come back with your last id\"}\n\n"
+        );
+        assert_eq!(view(Format::Timedate, Currency::Usd).synced(ID), None);
     }
 }

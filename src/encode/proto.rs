@@ -1,29 +1,22 @@
-//! The messages of gRPC (`proto/btcfeed/v1/price_feed.proto`), each behind the five bytes that say that it is not compressed
-//! and how long it is.
+//! Entries as messages of gRPC (`proto/btcfeed/v1/price_feed.proto`), each behind the prefix of five bytes with its length.
 
-use super::Hello;
+use super::replica::ReplicaInfo;
 use crate::feed::{Entry, Event, FeedState, Gap, GapReason, Status};
+use crate::message::pb;
 use crate::tick::{Currencies, TickId};
 use crate::wire::grpc::write_message;
 use bytes::Bytes;
 use pb::subscribe_response::Update;
 use prost::Message;
 
-/// What the build made of the file.
-#[allow(clippy::all, clippy::pedantic, dead_code, unreachable_pub, reason = "generated code")]
-#[allow(rustdoc::all, reason = "its comments are written for every language")]
-pub(crate) mod pb {
-    include!(concat!(env!("OUT_DIR"), "/btcfeed.v1.rs"));
-}
-
-/// A moment's part of a message.
+/// Returns a moment as a protobuf timestamp.
 fn timestamp(id: TickId) -> prost_types::Timestamp {
     let seconds = i64::try_from(id.seconds()).unwrap_or(i64::MAX);
     let nanos = i32::try_from(id.ms() % 1000).unwrap_or_default() * 1_000_000;
     prost_types::Timestamp { seconds, nanos }
 }
 
-/// A tick with the chosen prices, if the entry is a tick.
+/// Returns the tick with the chosen prices, if the entry is a tick.
 pub(crate) fn tick(entry: &Entry, chosen: Currencies) -> Option<pb::Tick> {
     let tick = entry.tick()?;
     let prices =
@@ -36,7 +29,7 @@ pub(crate) fn tick(entry: &Entry, chosen: Currencies) -> Option<pb::Tick> {
     Some(pb::Tick { id, prev, time, prices: prices.collect() })
 }
 
-/// Writes the messages that `entry` is, in order: the gaps that end with it, the event itself, or both.
+/// Writes the messages of `entry` in order: the gaps that end with it, the event itself, or both.
 pub(super) fn entry(chosen: Currencies, entry: &Entry, outages: bool, event: bool, to: &mut Vec<u8>) {
     match &entry.event {
         Event::Tick { outages: ended, .. } if outages => {
@@ -86,18 +79,18 @@ pub(super) fn synced(id: TickId) -> Update {
     Update::Synced(pb::Synced { id: id.ms() })
 }
 
-pub(super) fn hello(hello: &Hello, status: Option<&Status>) -> Update {
+pub(super) fn hello(replica: &ReplicaInfo, status: Option<&Status>) -> Update {
     Update::Hello(pb::Hello {
-        replica: hello.replica.clone(),
+        replica: replica.replica.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        currencies: hello.currencies.iter().map(|currency| currency.code().to_owned()).collect(),
-        interval: prost_types::Duration::try_from(hello.interval).ok(),
+        currencies: replica.currencies.iter().map(|currency| currency.code().to_owned()).collect(),
+        interval: prost_types::Duration::try_from(replica.interval).ok(),
         state: status.map_or(pb::FeedState::Unspecified, |status| state(status.state)).into(),
         reason: status.map(|status| status.reason.clone()).unwrap_or_default(),
     })
 }
 
-/// A message as it goes over the wire.
+/// Returns a message with its prefix.
 pub(super) fn framed(update: Update) -> Bytes {
     let mut bytes = Vec::new();
     write(update, &mut bytes);
@@ -135,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_has_the_digits_of_the_market_and_the_chosen_currencies_alone() {
+    fn tick_has_exact_digits_of_chosen_currencies() {
         let time = Some(prost_types::Timestamp { seconds: 1_795_166_431, nanos: 75_000_000 });
         let price = |currency: &str, value: &str, sources: &[&str]| pb::Price {
             currency: currency.to_owned(),
@@ -149,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_comes_before_the_tick_that_ends_it_as_a_message_of_its_own() {
+    fn gap_is_a_message_before_the_tick_that_ends_it() {
         let outage = || vec![Outage { after: PREV, currencies: vec![Currency::Eur] }];
         let (after, before) = (PREV.ms(), ID.ms());
         let gap =
@@ -161,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_says_what_why_and_since_when() {
+    fn status_has_state_reason_and_start() {
         let event = Event::Status(Status { state: FeedState::Down, since: PREV, reason: "no answer".to_owned() });
         let since = Some(prost_types::Timestamp { seconds: 1_795_166_426, nanos: 71_000_000 });
         let (state, reason) = (pb::FeedState::Down.into(), "no answer".to_owned());

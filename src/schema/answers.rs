@@ -1,102 +1,103 @@
-//! The answers that several paths have in common.
+//! Responses that several paths have in common.
 
-#![allow(dead_code, reason = "these are shapes, which nobody makes")]
+#![allow(dead_code, reason = "the types are only described, never constructed")]
 
-use super::bodies::Problem;
+use crate::message::ProblemDetails;
 use utoipa::IntoResponses;
 
-/// A mistake in the request.
+/// A request with an invalid parameter or header.
 #[derive(IntoResponses)]
 #[response(
     status = 400,
-    description = "A parameter or header cannot be read. All mistakes are named at once, with what is allowed.",
+    description = "A parameter or a header is invalid. The answer names every invalid value and what is allowed.",
     content_type = "application/problem+json"
 )]
-pub(crate) struct BadRequest(Problem);
+pub(crate) struct BadRequest(ProblemDetails<'static>);
 
-/// Nothing that can be had now.
+/// A request that cannot be served now.
 #[derive(IntoResponses)]
 #[response(
     status = 503,
-    description = "Not now: there is no price yet (only where the latest is asked for), the history has not been read yet or cannot be, the replica is stopping or \
-                   has as many connections as it can.",
+    description = "The replica cannot serve the request now: there is no price yet (only if the latest one is asked for), \
+                   the history has not been read yet or cannot be read, the replica is stopping, or it has as many clients \
+                   as it accepts.",
     content_type = "application/problem+json",
-    headers(("Retry-After" = u32, description = "Seconds to wait before the next try.")),
+    headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "there is no price yet"})
 )]
-pub(crate) struct Unavailable(Problem);
+pub(crate) struct Unavailable(ProblemDetails<'static>);
 
-/// A page that may not.
+/// A page whose origin is not allowed.
 #[derive(IntoResponses)]
 #[response(
     status = 403,
-    description = "The page that asks is of an origin that may not read the feed (`BTCFEED_CORS_ORIGINS`).",
+    description = "Pages of this origin may not read the feed (`BTCFEED_CORS_ORIGINS`).",
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Forbidden", "status": 403,
         "detail": "origin not allowed: pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)"
     })
 )]
-pub(crate) struct Forbidden(Problem);
+pub(crate) struct Forbidden(ProblemDetails<'static>);
 
-/// Another protocol is needed.
+/// A request that is not a WebSocket handshake.
 #[derive(IntoResponses)]
 #[response(
     status = 426,
-    description = "This is a WebSocket, and the request is no handshake of one (RFC 6455).",
+    description = "This path serves a WebSocket, and the request is not a WebSocket handshake (RFC 6455).",
     content_type = "application/problem+json",
     headers(("Upgrade" = String, description = "`websocket`"), ("Sec-WebSocket-Version" = String, description = "`13`")),
     example = json!({
         "type": "about:blank", "title": "Upgrade Required", "status": 426,
-        "detail": "missing upgrade: this path is a WebSocket, connect with ws:// or wss://"
+        "detail": "this is a WebSocket: connect with ws:// or wss://"
     })
 )]
-pub(crate) struct UpgradeRequired(Problem);
+pub(crate) struct UpgradeRequired(ProblemDetails<'static>);
 
-/// Nothing new.
+/// Content that the client already has.
 #[derive(IntoResponses)]
 #[response(
     status = 304,
-    description = "What `If-None-Match` names is what there is.",
-    headers(("ETag" = String, description = "What the content is."))
+    description = "The content has not changed since the response whose `ETag` is in `If-None-Match`.",
+    headers(("ETag" = String, description = "The tag of the content."))
 )]
 pub(crate) struct NotModified;
 
-/// Nothing that the client reads.
+/// A media type that the client does not accept.
 #[derive(IntoResponses)]
 #[response(
     status = 406,
-    description = "`Accept` has nothing of what there is.",
+    description = "`Accept` allows none of the media types of this path.",
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Not Acceptable", "status": 406,
-        "detail": "Accept reads application/json, application/x-ndjson, text/csv or a range with one of them, got \"text/html\""
+        "detail": "invalid Accept \"text/html\": expected application/json, application/x-ndjson, text/csv or a range that includes one"
     })
 )]
-pub(crate) struct NotAcceptable(Problem);
+pub(crate) struct NotAcceptable(ProblemDetails<'static>);
 
-/// The description.
+/// A description of the API.
 #[derive(IntoResponses)]
 #[response(
     status = 200,
     description = "The description.",
     content_type = "application/json",
     headers(
-        ("ETag" = String, description = "Names this content, for `If-None-Match`."),
-        ("Link" = String, description = "Where both descriptions are (RFC 8631).")
+        ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
+        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
     )
 )]
 pub(crate) struct Description(serde_json::Value);
 
-/// A page.
+/// A page for browsers.
 #[derive(IntoResponses)]
 #[response(
     status = 200,
-    description = "A page.",
+    description = "The page.",
     content_type = "text/html",
     headers(
-        ("ETag" = String, description = "Names this content, for `If-None-Match`."),
-        ("Link" = String, description = "Where both descriptions are (RFC 8631).")
+        ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
+        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
     )
 )]
 pub(crate) struct Page(String);
@@ -105,11 +106,11 @@ pub(crate) struct Page(String);
 #[derive(IntoResponses)]
 #[response(
     status = 200,
-    description = "A style sheet.",
+    description = "The style sheet.",
     content_type = "text/css",
     headers(
-        ("ETag" = String, description = "Names this content, for `If-None-Match`."),
-        ("Link" = String, description = "Where both descriptions are (RFC 8631).")
+        ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
+        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
     )
 )]
 pub(crate) struct Style(String);

@@ -1,45 +1,50 @@
-//! The head of the OpenAPI description, and short forms of paths.
+//! The OpenAPI document: its head, the short forms of paths, and what is done when all paths are there.
 
-use super::{bodies, messages};
+use crate::message;
+use serde_json::Value;
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
 use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
-/// What stands above the paths.
+/// The head of the document.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "btcfeed",
-        description = "A Bitcoin price feed that never loses an update. Every few seconds several exchanges are asked, one price in USD \
-                       and one in EUR is agreed on, and streamed. A client that lost its connection says where it was and gets every \
-                       update that it missed, on any replica.\n\nEvery entry of the feed has an `id`, which strictly increases and is \
-                       its moment in Unix milliseconds. It is the cursor for every door: pass the last one that you have as `after`.\
-                       \n\nPaths read GET and HEAD; another method is answered with 405, an unknown path with 404, both as problem \
-                       details (RFC 9457).\n\nThe same feed over gRPC is the service `btcfeed.v1.PriceFeed` on the same port. It describes \
-                       itself by reflection (`grpcurl -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`)."
+        description = "A Bitcoin price feed that never loses an update. btcfeed asks several exchanges every few seconds, agrees on \
+                       one price in USD and one in EUR, and streams them. A client that lost its connection sends the last id that \
+                       it has and gets every update that it missed, on any replica.\n\nEvery entry of the feed has an `id`, which \
+                       strictly increases and is the moment of the entry in Unix milliseconds. The id is the cursor on every path: \
+                       pass the last one that you have as `after`.\n\nEvery path accepts GET and HEAD. Another method is answered \
+                       with 405 and an unknown path with 404, both as problem details (RFC 9457).\n\nThe same feed is there over \
+                       gRPC: the service `btcfeed.v1.PriceFeed` on the same port. It describes itself by reflection (`grpcurl \
+                       -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`)."
     ),
     servers((url = "/", description = "This server")),
     security(()),
     tags(
-        (name = "streams", description = "Live updates, with a replay before them. The messages are described in `/asyncapi.json`."),
-        (name = "prices", description = "The newest price and the history."),
-        (name = "descriptions", description = "What stands here, for programs: to make a client or to check messages.")
+        (name = "streams", description = "Live updates, after a replay if you ask for one. `/asyncapi.json` describes the messages."),
+        (name = "prices", description = "The latest price, the history and candles."),
+        (name = "descriptions", description = "This description for programs, to generate a client or to validate messages.")
     ),
     components(schemas(
-        messages::Id, messages::TimedateUpdate, messages::TimestampUpdate, messages::Tick, messages::Status, messages::Gap,
-        messages::Synced, messages::Hello, messages::Goodbye, bodies::Latest, bodies::History, bodies::HistoryLine,
-        bodies::Candle, bodies::Candles, bodies::Problem
+        message::TimedateUpdate<'static>, message::TimestampUpdate, message::TickMessage<'static>,
+        message::StatusMessage<'static>, message::GapMessage, message::SyncedMessage, message::HelloMessage<'static>,
+        message::GoodbyeMessage<'static>, message::Latest<'static>, message::HistoryPage<'static>,
+        message::HistoryLine<'static>, message::CandleMessage<'static>, message::CandlesPage<'static>,
+        message::ProblemDetails<'static>
     ))
 )]
 struct Head;
 
-/// A description without paths.
+/// Returns a description without paths.
 pub(crate) fn head() -> OpenApi {
     Head::openapi()
 }
 
-/// The same under a short form of its path.
+/// Returns the same route under a short form of its path.
 pub(crate) fn short_form<S>(path: &str, (schemas, mut paths, handler): UtoipaMethodRouter<S>) -> UtoipaMethodRouter<S> {
     if let Some((whole, mut item)) = paths.paths.pop() {
         if let Some(operation) = &mut item.get {
@@ -52,4 +57,30 @@ pub(crate) fn short_form<S>(path: &str, (schemas, mut paths, handler): UtoipaMet
         paths.paths.insert(path.to_owned(), item);
     }
     (schemas, paths, handler)
+}
+
+/// Returns the document of all paths. Its objects are closed, so that the tests find fields that are not described.
+pub(crate) fn document(mut openapi: OpenApi) -> Value {
+    let schemas = openapi.components.iter_mut().flat_map(|components| components.schemas.values_mut());
+    for schema in schemas {
+        if let RefOr::T(Schema::Object(object)) = schema
+            && !object.properties.is_empty()
+        {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            object.properties.values_mut().for_each(merge_description);
+        }
+    }
+    serde_json::to_value(openapi).expect("the keys of a description are strings")
+}
+
+/// Moves the description of an inlined property into its schema. utoipa makes it a second schema, an object, which a value
+/// that is not an object would violate.
+fn merge_description(property: &mut RefOr<Schema>) {
+    if let RefOr::T(Schema::AllOf(all)) = property
+        && let [RefOr::T(Schema::Object(inlined)), RefOr::T(Schema::Object(comment))] = &mut all.items[..]
+        && comment.properties.is_empty()
+    {
+        inlined.description = comment.description.take();
+        *property = RefOr::T(Schema::Object(std::mem::take(inlined)));
+    }
 }

@@ -1,18 +1,19 @@
-//! What can be asked for, as parameters. Each stands here once, and says what `query.rs` reads.
+//! Parameters of requests, as `api::query` reads them.
 //!
-//! The server names the parameters that it knows to whoever sends another; `tests/it/descriptions.rs` compares that with what is
-//! written here, sends every example, and tries the bounds.
+//! The server tells a client that sends an unknown parameter which ones there are. `tests/it/descriptions.rs` compares
+//! that list with these descriptions, sends every example, and tests the bounds.
 
-#![allow(dead_code, reason = "these are shapes, which nobody makes")]
+#![allow(dead_code, reason = "the types are only described, never constructed")]
 #![allow(clippy::struct_field_names, reason = "the names are what clients write")]
 
-use super::messages::CurrencyCode;
+use crate::candle::Interval;
+use crate::tick::Currency;
 use serde_json::json;
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-/// A moment: RFC 3339, Unix seconds, whole or with a fraction, or Unix milliseconds (from 100000000000 on).
+/// A moment in one of the accepted formats.
 pub(crate) struct Moment;
 
 impl ToSchema for Moment {}
@@ -24,30 +25,31 @@ impl PartialSchema for Moment {
         let date = date.examples([json!("2026-11-20T09:20:31Z"), json!("2026-11-20T10:20:31.075+01:00")]);
         let number = text().pattern(Some(r"^\d{1,13}(\.\d{1,9})?$"));
         let number = number.examples([json!("1795166431"), json!("1795166431.075"), json!("1795166431075")]);
-        let about = "RFC 3339, Unix seconds (whole or with a fraction) or Unix milliseconds.";
-        AnyOfBuilder::new().item(date).item(number).description(Some(about)).into()
+        let formats = "RFC 3339, Unix seconds (whole or with a fraction) or Unix milliseconds (from 100000000000 on).";
+        AnyOfBuilder::new().item(date).item(number).description(Some(formats)).into()
     }
 }
 
-/// Which currencies.
+/// The currencies.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Currency {
-    /// One currency or several: repeated or with commas. If not said, the first that this server has (`USD`). With several there is
-    /// an update for each, with a third field that says which; a candle has all of them.
+pub(crate) struct CurrencyParameters {
+    /// One or several currencies, as a list with commas or as a repeated parameter. The default is the first currency of
+    /// the feed, which is `USD` unless the operator has changed it. If you choose several, you get an update for each, with
+    /// a third field that names the currency; a candle contains all of them.
     #[param(required = false, inline, style = Form, explode, example = json!(["USD", "EUR"]))]
-    currency: Vec<CurrencyCode>,
+    currency: Vec<Currency>,
     /// Another name for `currency`.
     #[param(required = false, inline, style = Form, explode, example = json!(["EUR"]))]
-    currencies: Vec<CurrencyCode>,
+    currencies: Vec<Currency>,
 }
 
-/// Where to begin.
+/// The start.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Start {
-    /// Begin with the first tick (of candles: the first that begins) **at or after** this moment. RFC 3339 (`2026-11-20T09:20:31Z`), Unix seconds (`1795166431`,
-    /// `1795166431.075`) or Unix milliseconds (`1795166431075`). Excludes `after`.
+pub(crate) struct StartParameters {
+    /// Start with the first tick or candle **at or after** this moment: RFC 3339 (`2026-11-20T09:20:31Z`), Unix seconds
+    /// (`1795166431`, `1795166431.075`) or Unix milliseconds (`1795166431075`). It cannot be combined with `after`.
     #[param(required = false, inline, example = "2026-11-20T09:20:31Z")]
     since: Moment,
     /// Another name for `since`.
@@ -56,35 +58,37 @@ pub(crate) struct Start {
     /// Another name for `since`.
     #[param(required = false, inline, example = "1795166431075")]
     start_timedate: Moment,
-    /// Begin with the first entry (of candles: the first that begins) strictly **after** this id: the exact resume. Excludes `since`.
+    /// Start with the first entry or candle strictly **after** this id: the exact resume. It cannot be combined with
+    /// `since`.
     #[param(required = false, example = 1_795_166_431_075_u64)]
     after: u64,
 }
 
-/// Which updates of a stream.
+/// The options of a stream.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct StreamFilter {
-    /// Only ticks with a price that differs from the last one that this client got, in any of its currencies.
+pub(crate) struct StreamParameters {
+    /// Send only ticks in which at least one chosen price differs from the last one that this client got.
     #[param(required = false, default = false, example = true)]
     changes: bool,
-    /// At most one tick a period, the newest: `100ms` to `24h`. The first comes at once.
+    /// Send at most one tick in this period, the newest: `100ms` to `24h`. The first tick is sent at once.
     #[param(required = false, pattern = r"^[1-9]\d*(ms|s|m|h)$", example = "30s")]
     every: String,
-    /// Of a replay only the newest ticks, of which `changes` and `every` then leave some out. What is older is told by a gap with
-    /// the reason `replay_limit`.
+    /// Replay only this many ticks, the newest. `changes` and `every` may then leave out some of these. A gap with the
+    /// reason `replay_limit` reports older ones.
     #[param(required = false, minimum = 1, maximum = 10_000, example = 100)]
     limit: u32,
-    /// The server remembers the last id that a client of this name was sent. When it comes back without `since` and `after`, to any
-    /// replica, it goes on there. For one connection at a time.
+    /// A name under which the server remembers the last id that it sent to this client. If the client returns without
+    /// `since` and `after`, to any replica, the stream continues after that id. Use a name for one connection at a time.
     #[param(required = false, pattern = "^[A-Za-z0-9._-]{1,64}$", example = "shop-7")]
     client_id: String,
-    /// First of all say who serves this client. Over WebSocket in the format `full`, as an event in every format.
+    /// Send a `hello` message first: which replica serves, and the state of the feed. A WebSocket sends it only in the
+    /// format `full`, an event stream in every format.
     #[param(required = false, default = false, example = true)]
     hello: bool,
 }
 
-/// What an update looks like, and what it is where nobody says.
+/// The format of updates, and which one is the default.
 struct Format<const DEFAULT: usize>;
 
 const FORMATS: [&str; 3] = ["timedate", "timestamp", "full"];
@@ -98,52 +102,54 @@ impl<const DEFAULT: usize> PartialSchema for Format<DEFAULT> {
     }
 }
 
-/// The format of what is `timedate` where nobody says.
+/// The format of updates where `timedate` is the default.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TimedateFormat {
-    /// What an update looks like. `timedate`: RFC 3339 and a price. `timestamp`: Unix seconds and a price. `full`: everything.
+    /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price. `full`:
+    /// everything.
     #[param(required = false, inline, example = "full")]
     format: Format<0>,
 }
 
-/// The format of what is `timestamp` where nobody says.
+/// The format of updates where `timestamp` is the default.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TimestampFormat {
-    /// What an update looks like. `timedate`: RFC 3339 and a price. `timestamp`: Unix seconds and a price. `full`: everything.
+    /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price. `full`:
+    /// everything.
     #[param(required = false, inline, example = "full")]
     format: Format<1>,
 }
 
-/// Where a part of the history ends.
+/// The end of a page.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct End {
-    /// The last moment, in the words of `since`. If not said, now.
+pub(crate) struct UntilParameter {
+    /// The last moment, in the formats of `since`. The default is now.
     #[param(required = false, inline, example = "2026-11-20T10:00:00Z")]
     until: Moment,
 }
 
-/// How much of the history.
+/// The length of a page of the history.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryLimit {
-    /// The most entries in the answer.
+    /// The maximum number of entries.
     #[param(required = false, minimum = 1, maximum = 100_000, default = 1000, example = 100)]
     limit: u32,
 }
 
-/// How many candles.
+/// The length of a page of candles.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CandlesLimit {
-    /// The most candles in the answer. If not said, a day of minutes.
+    /// The maximum number of candles. The default is enough for a day of minutes.
     #[param(required = false, minimum = 1, maximum = 10_000, default = 1440, example = 60)]
     limit: u32,
 }
 
-/// What an answer may be written as, beside what an update looks like.
+/// A format of updates or of the response.
 #[derive(ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum FormatOrMedia {
@@ -159,13 +165,14 @@ enum FormatOrMedia {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryFormat {
-    /// What an update looks like (`timedate` if not said, `timestamp` or `full`), what the answer is written as (`json`, `ndjson` or
-    /// `csv`; if not said, what `Accept` likes best, else `json`), or one of each: repeated or with a comma.
+    /// The content of an update (`timedate`, `timestamp` or `full`; the default is `timedate`), the format of the response
+    /// (`json`, `ndjson` or `csv`; the default is what `Accept` prefers, or `json`), or one of each, as a list with a comma
+    /// or as a repeated parameter.
     #[param(required = false, inline, style = Form, explode, example = json!(["full", "ndjson"]))]
     format: Vec<FormatOrMedia>,
 }
 
-/// What an answer is written as.
+/// A format of the response.
 #[derive(ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Media {
@@ -178,46 +185,47 @@ enum Media {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CandlesFormat {
-    /// What the answer is written as. If not said, what `Accept` likes best, else `json`.
+    /// The format of the response. The default is what `Accept` prefers, or `json`.
     #[param(required = false, inline, example = "csv")]
     format: Media,
 }
 
-/// How long a candle is.
-struct IntervalWord;
+/// The length of candles, and the default.
+struct IntervalOrDefault;
 
-impl ToSchema for IntervalWord {}
+impl ToSchema for IntervalOrDefault {}
 
-impl PartialSchema for IntervalWord {
+impl PartialSchema for IntervalOrDefault {
     fn schema() -> RefOr<Schema> {
-        let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["1m", "5m", "1h"]));
-        words.default(Some(json!("1m"))).into()
+        let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(Interval::ALL.map(Interval::name)));
+        words.default(Some(json!(Interval::Minute))).into()
     }
 }
 
-/// Which candles.
+/// The length of candles.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(crate) struct Interval {
-    /// How long a candle is. Candles begin at whole multiples of it in Unix time.
+pub(crate) struct IntervalParameter {
+    /// The length of a candle. Candles start at multiples of it in Unix time.
     #[param(required = false, inline, example = "5m")]
-    interval: IntervalWord,
+    interval: IntervalOrDefault,
 }
 
-/// Where an `EventSource` was.
+/// The cursor of an `EventSource`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct LastEventId {
-    /// The last id that was seen, as an `EventSource` sends it by itself. It wins over `since` and `after`.
+    /// The last id that was received, which an `EventSource` sends when it reconnects. It takes precedence over `since` and
+    /// `after`.
     #[param(required = false, rename = "Last-Event-ID", example = 1_795_166_431_075_u64)]
     last_event_id: u64,
 }
 
-/// What a client has already.
+/// The tag of content that the client already has.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct IfNoneMatch {
-    /// The `ETag` of the content that you have: if it is still the same, the answer is 304 and empty.
+    /// The `ETag` of the content that you have. If the content has not changed, the answer is 304 without a body.
     #[param(required = false, rename = "If-None-Match", example = "W/\"abc\"")]
     if_none_match: String,
 }

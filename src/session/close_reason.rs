@@ -1,5 +1,6 @@
 //! Why the server closes a stream: one table for every transport.
 
+use crate::message::GoodbyeReason;
 use std::time::Duration;
 
 /// Deadline for closing a connection, including the client's answer. When the replica stops, it also bounds the requests in
@@ -34,12 +35,11 @@ impl CloseReason {
         }
     }
 
-    /// Returns the name of the reason in an event stream.
-    pub const fn name(self) -> &'static str {
+    /// Returns the reason in the message `goodbye` of an event stream, in which there are no pongs.
+    pub const fn goodbye(self) -> GoodbyeReason {
         match self {
-            CloseReason::Draining => "draining",
-            CloseReason::TooSlow => "too_slow",
-            CloseReason::NoPong => "no_pong",
+            CloseReason::Draining => GoodbyeReason::Draining,
+            CloseReason::TooSlow | CloseReason::NoPong => GoodbyeReason::TooSlow,
         }
     }
 

@@ -4,7 +4,7 @@ use super::bookmarks::{Bookmarks, ClientId};
 use super::cursor::{Session, Start};
 use super::limits::Limits;
 use super::throttle::ThrottleOptions;
-use crate::encode::{Format, Framing, Hello, View};
+use crate::encode::{Format, Framing, ReplicaInfo, View};
 use crate::hub::Hub;
 use crate::store::Result;
 use crate::text::format_duration;
@@ -72,7 +72,7 @@ pub struct Sessions {
     /// Bookmarks of clients with a `client_id`.
     pub bookmarks: Arc<Bookmarks>,
     /// Content of the `hello` message, without the feed's status.
-    pub hello: Hello,
+    pub hello: ReplicaInfo,
 }
 
 impl Sessions {

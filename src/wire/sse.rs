@@ -2,18 +2,25 @@
 
 use bytes::Bytes;
 use std::fmt::Display;
+use std::io::Write;
 
-/// Writes an event. An event without a name is received by `onmessage` handlers. The client sends `id` back as
-/// `Last-Event-ID`. `data` must not contain line breaks.
-pub(crate) fn write_event(name: Option<&str>, id: Option<impl Display>, data: &str, to: &mut Vec<u8>) {
+/// Writes an event with the data that `write_data` writes, which must not contain line breaks. An event without a name is
+/// received by `onmessage` handlers. The client sends `id` back as `Last-Event-ID`.
+pub(crate) fn write_event(
+    name: Option<&str>,
+    id: Option<impl Display>,
+    to: &mut Vec<u8>,
+    write_data: impl FnOnce(&mut Vec<u8>),
+) {
+    // Writing to a Vec cannot fail.
     if let Some(name) = name {
-        to.extend_from_slice(format!("event: {name}\n").as_bytes());
+        writeln!(to, "event: {name}").ok();
     }
     if let Some(id) = id {
-        to.extend_from_slice(format!("id: {id}\n").as_bytes());
+        writeln!(to, "id: {id}").ok();
     }
     to.extend_from_slice(b"data: ");
-    to.extend_from_slice(data.as_bytes());
+    write_data(to);
     to.extend_from_slice(b"\n\n");
 }
 
@@ -40,8 +47,9 @@ mod tests {
     #[test]
     fn event_has_a_name_and_an_id_only_if_given() {
         let mut bytes = Vec::new();
-        write_event(None, Some(7), "{}", &mut bytes);
-        write_event(Some("gap"), None::<u64>, "{}", &mut bytes);
+        let data = |to: &mut Vec<u8>| to.extend_from_slice(b"{}");
+        write_event(None, Some(7), &mut bytes, data);
+        write_event(Some("gap"), None::<u64>, &mut bytes, data);
         assert_eq!(String::from_utf8(bytes).unwrap(), "id: 7\ndata: {}\n\nevent: gap\ndata: {}\n\n");
     }
 }

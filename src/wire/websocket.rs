@@ -248,18 +248,23 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
-/// Writes the header of an unmasked text frame (§5.2): FIN and opcode 1, then the length in one, three or nine bytes.
-pub(crate) fn write_text_header(length: usize, to: &mut Vec<u8>) {
-    to.push(0x81);
+/// Writes an unmasked text frame (§5.2) with the payload that `write_payload` writes. The header is FIN and opcode 1, then
+/// the length in one, three or nine bytes.
+pub(crate) fn write_text(to: &mut Vec<u8>, write_payload: impl FnOnce(&mut Vec<u8>)) {
+    let length_at = to.len() + 1;
+    to.extend_from_slice(&[0x81, 0]);
+    let payload_at = to.len();
+    write_payload(to);
+    let length = to.len() - payload_at;
     match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short @ ..=125), _) => to.push(short),
+        (Ok(short @ ..=125), _) => to[length_at] = short,
         (_, Ok(medium)) => {
-            to.push(126);
-            to.extend_from_slice(&medium.to_be_bytes());
+            to[length_at] = 126;
+            to.splice(payload_at..payload_at, medium.to_be_bytes());
         }
         _ => {
-            to.push(127);
-            to.extend_from_slice(&(length as u64).to_be_bytes());
+            to[length_at] = 127;
+            to.splice(payload_at..payload_at, (length as u64).to_be_bytes());
         }
     }
 }

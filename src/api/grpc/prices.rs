@@ -3,8 +3,9 @@
 use super::call::{primed_hub, unary};
 use super::request::Fields;
 use crate::api::state::ApiState;
-use crate::encode::proto::{self, pb};
+use crate::encode::proto;
 use crate::encode::{Format, Framing, View};
+use crate::message::pb;
 use crate::session::{Session, Start};
 use crate::text::excerpt;
 use crate::tick::TickId;

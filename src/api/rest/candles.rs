@@ -6,8 +6,8 @@ use crate::api::problem::Problem;
 use crate::api::query::CandlesQuery;
 use crate::api::state::ApiState;
 use crate::candle::{Candle, Ohlc, Part, Range};
-use crate::encode::gap_fields;
-use crate::schema::{answers, bodies, parameters};
+use crate::message::{self, CandleMessage, CandlesPage, text_around_list};
+use crate::schema::{answers, parameters, tables};
 use crate::tick::{Currencies, TickId};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -27,16 +27,16 @@ use std::sync::Arc;
         "curl 'http://localhost:8080/v1/candles?interval=1h&currency=USD,EUR&format=csv'"
     )}]))),
     params(
-        parameters::Interval, parameters::Currency, parameters::Start, parameters::End, parameters::CandlesLimit,
+        parameters::IntervalParameter, parameters::CurrencyParameters, parameters::StartParameters, parameters::UntilParameter, parameters::CandlesLimit,
         parameters::CandlesFormat, parameters::IfNoneMatch
     ),
     responses(
         (
             status = 200, description = "A page of candles.",
             content(
-                (bodies::Candles = "application/json"),
-                (bodies::Candle = "application/x-ndjson"),
-                (bodies::CandleTable = "text/csv")
+                (message::CandlesPage<'static> = "application/json"),
+                (message::CandleMessage<'static> = "application/x-ndjson"),
+                (tables::CandleTable = "text/csv")
             ),
             headers(
                 ("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."),
@@ -84,36 +84,16 @@ fn render(media: Media, range: Range, part: &Part<'_>) -> String {
 }
 
 fn json(Range { interval, currencies, .. }: Range, part: &Part<'_>) -> String {
-    // Writing to a String cannot fail, so the results of `write!` are ignored here and below.
-    let mut json = format!(r#"{{"interval":"{}","candles":["#, interval.name());
-    for (place, candle) in part.candles.iter().enumerate() {
-        json.push_str(if place == 0 { "" } else { "," });
-        json.push_str(candle_json(candle, currencies));
-    }
-    json.push_str(r#"],"gaps":["#);
-    for (place, gap) in part.gaps.iter().enumerate() {
-        json.push_str(if place == 0 { "" } else { "," });
-        write!(json, "{{{}}}", gap_fields(gap)).ok();
-    }
-    let next = part.next.map_or("null".to_owned(), |id| id.to_string());
-    writeln!(json, r#"],"next":{next}}}"#).ok();
-    json
+    let gaps = part.gaps.iter().map(Into::into).collect();
+    let (before, after) = text_around_list(&CandlesPage { interval, candles: Vec::new(), gaps, next: part.next });
+    let candles: Vec<_> = part.candles.iter().map(|candle| candle_json(candle, currencies)).collect();
+    format!("{before}{}{after}\n", candles.join(","))
 }
 
-/// Returns a candle as JSON.
+/// Returns a candle as JSON, which is encoded once for all clients.
 fn candle_json(candle: &Candle, chosen: Currencies) -> &str {
-    candle.encoded(chosen, |candle| {
-        let (id, ticks) = (candle.id, candle.ticks(chosen));
-        let mut json = format!(r#"{{"id":{id},"timedate":"{}","ticks":{ticks},"prices":{{"#, id.timedate());
-        for (place, currency) in candle.currencies().and(chosen).iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            if let Some(Ohlc { open, high, low, close }) = candle.price(currency) {
-                let prices = format_args!(r#"{{"open":{open},"high":{high},"low":{low},"close":{close}}}"#);
-                write!(json, r#"{comma}"{currency}":{prices}"#).ok();
-            }
-        }
-        json + "}}"
-    })
+    let encode = |candle: &Candle| serde_json::to_string(&CandleMessage::new(candle, chosen));
+    candle.encoded(chosen, |candle| encode(candle).expect("messages have string keys"))
 }
 
 /// Returns a table with a row for each currency of each candle.

@@ -12,7 +12,8 @@ use crate::api::state::ApiState;
 use crate::encode::{Format, Framing, View};
 use crate::feed::{Continuity, Entry, Feed};
 use crate::hub::{Hub, LOAD_ENTRIES};
-use crate::schema::{answers, bodies, parameters};
+use crate::message::{self, HistoryPage, text_around_list};
+use crate::schema::{answers, parameters, tables};
 use crate::session::{Session, Start};
 use crate::store;
 use crate::tick::TickId;
@@ -40,16 +41,16 @@ use tokio::sync::mpsc;
         "curl 'http://localhost:8080/v1/prices?format=csv&currency=USD,EUR&limit=100000'"
     )}]))),
     params(
-        parameters::Currency, parameters::Start, parameters::End, parameters::HistoryLimit, parameters::HistoryFormat,
+        parameters::CurrencyParameters, parameters::StartParameters, parameters::UntilParameter, parameters::HistoryLimit, parameters::HistoryFormat,
         parameters::IfNoneMatch
     ),
     responses(
         (
             status = 200, description = "A page of the history.",
             content(
-                (bodies::History = "application/json"),
-                (bodies::HistoryLine = "application/x-ndjson"),
-                (bodies::HistoryTable = "text/csv")
+                (message::HistoryPage<'static> = "application/json"),
+                (message::HistoryLine<'static> = "application/x-ndjson"),
+                (tables::HistoryTable = "text/csv")
             ),
             headers(
                 ("ETag" = String, description = "If the content is known before it is sent: its entity tag, for `If-None-Match`."),
@@ -155,7 +156,7 @@ impl Pages {
     /// Returns the body that begins with the entries `first`.
     fn body(mut self, first: &[Arc<Entry>]) -> Body {
         let mut text = match self.media {
-            Media::Json => br#"{"prices":["#.to_vec(),
+            Media::Json => envelope(None).0.into_bytes(),
             Media::Ndjson | Media::Csv => self.view.header().as_bytes().to_vec(),
         };
         self.write(first, &mut text);
@@ -225,8 +226,13 @@ impl Pages {
         self.is_done = has_all || self.remaining == 0 || self.session.cursor() >= self.end;
         if self.is_done && self.media == Media::Json {
             let next = self.next.or_else(|| (self.remaining == 0).then(|| self.session.cursor()));
-            let next = next.map_or("null".to_owned(), |id| id.to_string());
-            text.extend_from_slice(format!("],\"next\":{next}}}\n").as_bytes());
+            text.extend_from_slice(envelope(next).1.as_bytes());
+            text.push(b'\n');
         }
     }
+}
+
+/// Returns the text before and after the lines of a page in JSON.
+fn envelope(next: Option<TickId>) -> (String, String) {
+    text_around_list(&HistoryPage { prices: Vec::new(), next })
 }

@@ -7,7 +7,8 @@ use crate::api::query::read_latest;
 use crate::api::state::ApiState;
 use crate::encode::{Format, Framing};
 use crate::feed::Feed;
-use crate::schema::{answers, bodies, parameters};
+use crate::message;
+use crate::schema::{answers, parameters};
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -23,10 +24,10 @@ use std::sync::Arc;
         "curl 'http://localhost:8080/v1/prices/latest'\n",
         "curl 'http://localhost:8080/v1/prices/latest?currency=USD,EUR'"
     )}]))),
-    params(parameters::Currency, parameters::TimedateFormat, parameters::IfNoneMatch),
+    params(parameters::CurrencyParameters, parameters::TimedateFormat, parameters::IfNoneMatch),
     responses(
         (
-            status = 200, description = "The newest tick that has a chosen currency.", body = bodies::Latest,
+            status = 200, description = "The newest tick that has a chosen currency.", body = message::Latest<'static>,
             headers(("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."))
         ),
         answers::NotModified, answers::BadRequest, answers::Unavailable

@@ -9,6 +9,7 @@ use crate::api::problem::Problem;
 use crate::api::query::{read_last_event_id, read_subscription};
 use crate::api::state::ApiState;
 use crate::encode::{Format, Framing, View};
+use crate::message::GoodbyeReason;
 use crate::net::connection_limit::{Permit, StreamGuard};
 use crate::net::reactor::stream_protocol::{RETRY_MS, StreamProtocol, goodbye_event};
 use crate::net::takeover::Handoff;
@@ -51,7 +52,7 @@ const EVENTS: [(HeaderName, &str); 3] = [
         "curl -N -H 'Last-Event-ID: 1795166431075' 'http://localhost:8080/v1/prices/stream'"
     )}]))),
     params(
-        parameters::Currency, parameters::Start, parameters::TimestampFormat, parameters::StreamFilter, parameters::LastEventId
+        parameters::CurrencyParameters, parameters::StartParameters, parameters::TimestampFormat, parameters::StreamParameters, parameters::LastEventId
     ),
     responses(
         (
@@ -94,7 +95,7 @@ pub(crate) async fn connect(
 
 /// Returns the response to a client that cannot be served now: a stream that ends with a `goodbye`.
 pub(crate) fn unavailable(detail: &str) -> Response {
-    let goodbye = View::goodbye("unavailable", detail);
+    let goodbye = View::goodbye(GoodbyeReason::Unavailable, detail);
     (EVENTS, Body::from([retry(RETRY_LATER_MS), goodbye].concat())).into_response()
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
         "websocat 'ws://localhost:8080/v1/ws?currency=USD,EUR&since=2026-11-20T09:00:00Z'\n",
         "websocat 'ws://localhost:8080/v1/ws?format=full&after=1795166431075'"
     )}]))),
-    params(parameters::Currency, parameters::Start, parameters::TimedateFormat, parameters::StreamFilter),
+    params(parameters::CurrencyParameters, parameters::StartParameters, parameters::TimedateFormat, parameters::StreamParameters),
     responses(
         (status = 101, description = "The handshake is done, messages follow."),
         answers::BadRequest, answers::Forbidden, answers::UpgradeRequired, answers::Unavailable

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::overload;
-use crate::encode::Hello;
+use crate::encode::ReplicaInfo;
 use crate::hub::{self, Hub};
 use crate::net::reactor::Reactor;
 use crate::session::{Bookmarks, Limits, Sessions};
@@ -110,7 +110,7 @@ fn reactor(tasks: &Tasks) -> Arc<Reactor> {
     let hour = Duration::from_secs(3600);
     let store = Arc::new(Memory::new(store::Options { retention: hour, lease_ttl: hour }));
     let hub = Arc::new(Hub::new(store.clone(), hub::Options { window: 100, retention: hour }));
-    let hello = Hello { replica: String::new(), currencies: Currencies::all(), interval: hour };
+    let hello = ReplicaInfo { replica: String::new(), currencies: Currencies::all(), interval: hour };
     let bookmarks = Arc::new(Bookmarks::new(store));
     let sessions = Arc::new(Sessions { hub, limits: Limits::default(), bookmarks, hello });
     Arc::new(Reactor::open(sessions, hour, tasks).unwrap().0)

@@ -127,7 +127,7 @@ impl StreamProtocol {
 
 /// Returns the end of an event stream: its reconnection time and a `goodbye` event.
 pub(crate) fn goodbye_event(reason: CloseReason) -> Bytes {
-    [sse::retry(fastrand::u32(RETRY_MS)), View::goodbye(reason.name(), reason.message())].concat().into()
+    [sse::retry(fastrand::u32(RETRY_MS)), View::goodbye(reason.goodbye(), reason.message())].concat().into()
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn schema_anchor(name: &str) -> String {
     match name {
         "TimedateUpdate" => "message-timedate".to_owned(),
         "TimestampUpdate" => "message-timestamp".to_owned(),
-        "Tick" | "Status" | "Gap" | "Synced" | "Hello" | "CloseReason" => format!("message-{}", name.to_lowercase()),
+        "Tick" | "Status" | "Gap" | "Synced" | "Hello" | "Goodbye" => format!("message-{}", name.to_lowercase()),
         _ => format!("schema-{name}"),
     }
 }
@@ -71,21 +71,20 @@ pub(crate) fn fields(document: &Value, schema: &Value) -> Markup {
 }
 
 /// Returns the description of a field: its own one, or the first sentence of that of its schema. If the schema is an enumeration,
-/// the whole description is returned, because it lists the meaning of each value.
+/// its whole description is added, because it lists the meaning of each value.
 fn description(document: &Value, field: &Value) -> Value {
-    let named = field["$ref"].as_str().and_then(|to| to.strip_prefix(SCHEMAS));
-    match (&field["description"], named) {
-        (Value::Null, Some(name)) => {
-            let schema = &document["components"]["schemas"][name];
-            let whole = text(&schema["description"]);
-            if schema["enum"].is_array() {
-                return Value::from(whole);
-            }
-            let first = whole.split_once(". ").map_or(whole.to_owned(), |(first, _)| format!("{first}."));
-            Value::from(first)
-        }
-        (own, _) => own.clone(),
-    }
+    let reference = [field].into_iter().chain(items(&field["oneOf"])).find(|part| part["$ref"].is_string());
+    let reference = reference.unwrap_or(field);
+    let own = [field, reference].into_iter().find_map(|part| part["description"].as_str());
+    let name = reference["$ref"].as_str().and_then(|to| to.strip_prefix(SCHEMAS));
+    let schema = name.map_or(&Value::Null, |name| &document["components"]["schemas"][name]);
+    let whole = text(&schema["description"]);
+    Value::from(match own {
+        Some(own) if schema["enum"].is_array() => format!("{own} {whole}"),
+        Some(own) => own.to_owned(),
+        None if schema["enum"].is_array() => whole.to_owned(),
+        None => whole.split_once(". ").map_or(whole.to_owned(), |(first, _)| format!("{first}.")),
+    })
 }
 
 /// Longest string that is not wrapped.

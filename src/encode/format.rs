@@ -1,0 +1,48 @@
+//! The content of an update.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The content of an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Format {
+    /// `{"timedate":"2026-11-20T09:20:31.075Z","price":97116.17}`
+    Timedate,
+    /// `{"timestamp":1795166431,"price":97116.17}`
+    Timestamp,
+    /// Ticks with id, prev, all chosen prices and their sources; also statuses, gaps and the end of the replay.
+    Full,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Format; 3] = [Format::Timedate, Format::Timestamp, Format::Full];
+
+    /// Returns the word for the format in a query.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Format::Timedate => "timedate",
+            Format::Timestamp => "timestamp",
+            Format::Full => "full",
+        }
+    }
+}
+
+/// The error for a word that names no format.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid format {0:?}: expected timedate, timestamp or full")]
+pub struct UnknownFormat(pub String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Format, UnknownFormat> {
+        Format::ALL.into_iter().find(|format| format.name() == name).ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

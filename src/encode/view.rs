@@ -1,0 +1,138 @@
+//! One view of the feed.
+
+use super::format::Format;
+use super::framing::{Encoding, Framing, JsonFraming, JsonWriter};
+#[cfg(feature = "grpc")]
+use super::proto;
+use super::replica::ReplicaInfo;
+use super::{csv, json};
+use crate::feed::{Entry, Gap, Status};
+use crate::message::GoodbyeReason;
+use crate::tick::{Currencies, TickId};
+use bytes::Bytes;
+
+/// Room for a message. Only few are longer.
+const USUAL_BYTES: usize = 256;
+
+/// One view of the feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The content of an update.
+    pub format: Format,
+    /// The currencies to show.
+    pub currencies: Currencies,
+    /// What surrounds each message.
+    pub framing: Framing,
+}
+
+impl View {
+    /// The number of different views.
+    pub const COUNT: usize = Format::ALL.len() * Currencies::SETS * 5;
+
+    /// Returns a number below [`View::COUNT`] that differs for each view.
+    pub fn index(self) -> usize {
+        (self.format as usize * 5 + self.framing as usize) * Currencies::SETS + self.currencies.index()
+    }
+
+    /// Returns everything that `entry` is in this view, framed. It may be nothing.
+    pub fn entry(self, entry: &Entry) -> Bytes {
+        self.parts(entry, true, true)
+    }
+
+    /// Writes everything that `entry` is in this view.
+    pub fn write_entry(self, entry: &Entry, to: &mut Vec<u8>) {
+        self.write_parts(entry, true, true, to);
+    }
+
+    /// Returns what `entry` is in this view without the gaps that end with it.
+    pub fn entry_alone(self, entry: &Entry) -> Bytes {
+        self.parts(entry, false, true)
+    }
+
+    /// Returns the gaps that end with `entry`, if the view shows gaps. It may be nothing.
+    pub fn outages(self, entry: &Entry) -> Bytes {
+        self.parts(entry, true, false)
+    }
+
+    /// Returns a gap, if the view shows gaps.
+    pub fn gap(self, gap: &Gap) -> Option<Bytes> {
+        self.shows_health().then(|| match self.framing.encoding() {
+            Encoding::Json(framing) => message(framing, |to| json::gap(gap, to)),
+            Encoding::Csv => csv::gap(gap).into(),
+            #[cfg(feature = "grpc")]
+            Encoding::Protobuf => proto::framed(proto::gap(gap)),
+        })
+    }
+
+    /// Returns the end of the replay, if the view shows it.
+    pub fn synced(self, id: TickId) -> Option<Bytes> {
+        match self.framing.encoding() {
+            Encoding::Json(framing) => self.shows_health().then(|| message(framing, |to| json::synced(id, to))),
+            Encoding::Csv => None,
+            #[cfg(feature = "grpc")]
+            Encoding::Protobuf => Some(proto::framed(proto::synced(id))),
+        }
+    }
+
+    /// Returns which replica serves the client and the state of the feed, if the view shows it.
+    pub fn hello(self, replica: &ReplicaInfo, status: Option<&Status>) -> Option<Bytes> {
+        match self.framing.encoding() {
+            Encoding::Json(framing) => {
+                self.shows_health().then(|| message(framing, |to| json::hello(replica, status, to)))
+            }
+            Encoding::Csv => None,
+            #[cfg(feature = "grpc")]
+            Encoding::Protobuf => Some(proto::framed(proto::hello(replica, status))),
+        }
+    }
+
+    /// Returns the end of an event stream. The other framings have means of their own for it.
+    pub fn goodbye(reason: GoodbyeReason, text: &str) -> Bytes {
+        message(JsonFraming::Event, |to| json::goodbye(reason, text, to))
+    }
+
+    /// Returns what precedes all entries: the names of the columns if this is a table.
+    pub fn header(self) -> &'static str {
+        if self.framing == Framing::Row { csv::header(self.format) } else { "" }
+    }
+
+    /// Returns true if the view shows statuses, gaps and the like. Events show them in every format, by names that plain
+    /// readers of updates do not listen to.
+    pub fn shows_health(self) -> bool {
+        match self.framing {
+            Framing::Line | Framing::Row | Framing::WebSocket => self.format == Format::Full,
+            Framing::Event => true,
+            #[cfg(feature = "grpc")]
+            Framing::Grpc => true,
+        }
+    }
+
+    fn parts(self, entry: &Entry, outages: bool, event: bool) -> Bytes {
+        let mut bytes = Vec::with_capacity(USUAL_BYTES);
+        self.write_parts(entry, outages, event, &mut bytes);
+        Bytes::from(bytes)
+    }
+
+    fn write_parts(self, entry: &Entry, outages: bool, event: bool, to: &mut Vec<u8>) {
+        match self.framing.encoding() {
+            Encoding::Json(framing) => {
+                let (health, mut to) = (self.shows_health(), JsonWriter::new(framing, to));
+                if outages && health {
+                    json::outages(self.currencies, entry, &mut to);
+                }
+                if event {
+                    json::event(self.format, self.currencies, health, entry, &mut to);
+                }
+            }
+            Encoding::Csv => to.extend_from_slice(csv::entry(self.format, self.currencies, entry).as_bytes()),
+            #[cfg(feature = "grpc")]
+            Encoding::Protobuf => proto::entry(self.currencies, entry, outages, event, to),
+        }
+    }
+}
+
+fn message(framing: JsonFraming, write: impl FnOnce(&mut JsonWriter<'_>)) -> Bytes {
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    write(&mut JsonWriter::new(framing, &mut bytes));
+    Bytes::from(bytes)
+}

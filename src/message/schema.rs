@@ -1,0 +1,159 @@
+//! The schemas of the values that messages are made of.
+
+use super::by_currency::ByCurrency;
+use super::candles::ExactOhlc;
+use super::price::ExactPrice;
+use super::timedate::Timedate;
+use crate::candle::Interval;
+use crate::feed::{FeedState, GapReason};
+use crate::tick::{Currency, TickId};
+use serde_json::json;
+use std::borrow::Cow;
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+type Schemas = Vec<(String, RefOr<Schema>)>;
+
+fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// Gives a type a name among the schemas, and a schema.
+macro_rules! schema {
+    ($type:ty, $name:literal, $schema:expr) => {
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        }
+
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                $schema.into()
+            }
+        }
+    };
+}
+
+schema!(TickId, "Id", {
+    let id =
+        ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
+    id.minimum(Some(0_u32)).examples([json!(1_795_166_431_075_u64)]).description(Some(
+        "The id of a tick or a status: its moment in Unix milliseconds. Ids strictly increase over the whole feed. An id is \
+         the cursor to resume from: pass it as `after`.",
+    ))
+});
+
+schema!(Timedate<'_>, "Timedate", {
+    let date = text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)));
+    date.pattern(Some(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"))
+        .examples([json!("2026-11-20T09:20:31.075Z")])
+        .description(Some("A moment in UTC with milliseconds (RFC 3339)."))
+});
+
+schema!(ExactPrice, "Price", {
+    let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0));
+    number.examples([json!(97116.17)]).description(Some(
+        "The price of one bitcoin: an exact decimal with the digits of the market, which was never a float on its way. Read \
+         it as a decimal too if the last digit matters to you.",
+    ))
+});
+
+schema!(Currency, "CurrencyCode", {
+    text().enum_values(Some(Currency::ALL.map(Currency::code))).description(Some("The code of a currency (ISO 4217)."))
+});
+
+schema!(FeedState, "Health", {
+    let states = [FeedState::Live, FeedState::Stale, FeedState::Down];
+    text().enum_values(Some(states.map(FeedState::as_str))).description(Some(
+        "`live`: every currency has a recent price. `stale`: at least one currency has had no price for a while. `down`: no \
+         currency has had a price for a long while.",
+    ))
+});
+
+schema!(GapReason, "GapReason", {
+    let reasons = [GapReason::SourceOutage, GapReason::HistoryExpired, GapReason::HistoryLost, GapReason::ReplayLimit];
+    text().enum_values(Some(reasons.map(GapReason::as_str))).description(Some(
+        "`source_outage`: no exchange had a price. `history_expired`: the entries are older than the retention, or were lost \
+         from the middle of the history. `history_lost`: the store has lost the entry that you have and later ones, or this \
+         feed never had its id. `replay_limit`: you limited the replay with `limit`.",
+    ))
+});
+
+schema!(Interval, "Interval", {
+    text().enum_values(Some(Interval::ALL.map(Interval::name))).description(Some("The length of a candle."))
+});
+
+/// A value that an object has for each currency.
+trait ValueByCurrency {
+    const NAME: &'static str;
+    const DESCRIPTION: &'static str;
+
+    fn schema() -> RefOr<Schema>;
+    fn schemas(schemas: &mut Schemas);
+}
+
+fn reference<T: ToSchema>() -> RefOr<Schema> {
+    Ref::from_schema_name(T::name()).into()
+}
+
+fn with_children<T: ToSchema>(schemas: &mut Schemas) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
+}
+
+impl ValueByCurrency for ExactPrice {
+    const NAME: &'static str = "Prices";
+    const DESCRIPTION: &'static str = "A price for each chosen currency that has one at this moment.";
+
+    fn schema() -> RefOr<Schema> {
+        reference::<ExactPrice>()
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        with_children::<ExactPrice>(schemas);
+    }
+}
+
+impl ValueByCurrency for ExactOhlc {
+    const NAME: &'static str = "CandlePrices";
+    const DESCRIPTION: &'static str = "The prices of the interval in each chosen currency that had any.";
+
+    fn schema() -> RefOr<Schema> {
+        reference::<ExactOhlc>()
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        with_children::<ExactOhlc>(schemas);
+    }
+}
+
+impl ValueByCurrency for Cow<'_, [String]> {
+    const NAME: &'static str = "Sources";
+    const DESCRIPTION: &'static str = "The names of the sources whose median each price is. `simulated` is not a market: its \
+                                       prices are made up.";
+
+    fn schema() -> RefOr<Schema> {
+        ArrayBuilder::new().items(text()).into()
+    }
+
+    fn schemas(_: &mut Schemas) {}
+}
+
+impl<T: ValueByCurrency> ToSchema for ByCurrency<T> {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed(T::NAME)
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        T::schemas(schemas);
+    }
+}
+
+impl<T: ValueByCurrency> PartialSchema for ByCurrency<T> {
+    fn schema() -> RefOr<Schema> {
+        let object = ObjectBuilder::new().description(Some(T::DESCRIPTION));
+        Currency::ALL.into_iter().fold(object, |object, currency| object.property(currency.code(), T::schema())).into()
+    }
+}

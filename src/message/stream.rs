@@ -1,0 +1,214 @@
+//! The messages of the format `full`, and those that come between updates in every format of an event stream.
+
+use super::by_currency::ByCurrency;
+use super::price::ExactPrice;
+use super::timedate::Timedate;
+use super::word::Word;
+use crate::feed::{FeedState, Gap, GapReason};
+use crate::tick::{Currencies, Currency, TickId};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+/// Defines the types of the field `type`, each of which has one value.
+macro_rules! message_types {
+    ($($name:ident::$word:ident,)*) => {$(
+        #[doc = concat!("The `type` of a [`", stringify!($word), "Message`].")]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(description = "The type of the message."))]
+        #[serde(rename_all = "lowercase")]
+        pub enum $name {
+            /// The one value.
+            #[default]
+            $word,
+        }
+    )*};
+}
+
+message_types! {
+    TickType::Tick,
+    StatusType::Status,
+    GapType::Gap,
+    SyncedType::Synced,
+    HelloType::Hello,
+    GoodbyeType::Goodbye,
+}
+
+/// A price for each chosen currency that has one at this moment.
+pub type Prices = ByCurrency<ExactPrice>;
+
+/// The names of the sources whose median each price is. `simulated` is not a market: its prices are made up.
+pub type Sources<'a> = ByCurrency<Cow<'a, [String]>>;
+
+/// The prices that were agreed on at one moment, in the format `full`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Tick))]
+#[cfg_attr(feature = "server", schema(examples(json!({
+    "type": "tick", "id": 1_795_166_431_075_u64, "prev": 1_795_166_426_071_u64, "timedate": "2026-11-20T09:20:31.075Z",
+    "prices": {"USD": 97116.17, "EUR": 89348.25}, "sources": {"USD": ["coinbase", "kraken"], "EUR": ["kraken"]}
+}))))]
+pub struct TickMessage<'a> {
+    /// Always `tick`.
+    #[cfg_attr(feature = "server", schema(inline))]
+    pub r#type: TickType,
+    /// The id of the tick: its moment in Unix milliseconds, and the cursor to resume from.
+    pub id: TickId,
+    /// The id of the entry before, or 0 for the first entry of the feed. If it is the last id that you have, nothing is
+    /// missing.
+    #[cfg_attr(feature = "server", schema(value_type = u64))]
+    pub prev: TickId,
+    /// The same moment as `id`.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required))]
+    pub timedate: Timedate<'a>,
+    /// A price for each chosen currency that has one at this moment. It may be empty.
+    pub prices: Prices,
+    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are made up.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required))]
+    pub sources: Sources<'a>,
+}
+
+/// A change of the feed's health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Status))]
+#[cfg_attr(feature = "server", schema(examples(json!({
+    "type": "status", "id": 1_795_166_446_090_u64, "prev": 1_795_166_431_075_u64, "state": "stale",
+    "since": "2026-11-20T09:20:31.075Z", "reason": "no price for 15s: kraken: HTTP 503"
+}))))]
+pub struct StatusMessage<'a> {
+    /// Always `status`.
+    #[cfg_attr(feature = "server", schema(inline))]
+    pub r#type: StatusType,
+    /// The id of the status: its moment in Unix milliseconds, and the cursor to resume from.
+    pub id: TickId,
+    /// The id of the entry before, or 0 for the first entry of the feed.
+    #[cfg_attr(feature = "server", schema(value_type = u64))]
+    pub prev: TickId,
+    /// The new state.
+    #[cfg_attr(feature = "server", schema(value_type = FeedState))]
+    pub state: Word<FeedState>,
+    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `live` the moment when prices
+    /// returned.
+    pub since: Timedate<'a>,
+    /// The reason, as text for people.
+    pub reason: Cow<'a, str>,
+}
+
+/// A range of ids in which updates are missing, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Gap))]
+#[cfg_attr(feature = "server", schema(examples(json!({
+    "type": "gap", "after": 1_795_166_431_075_u64, "before": 1_795_166_461_080_u64, "reason": "source_outage",
+    "currencies": ["EUR"]
+}))))]
+pub struct GapMessage {
+    /// Always `gap`.
+    #[cfg_attr(feature = "server", schema(inline))]
+    pub r#type: GapType,
+    /// The last id before the gap, or 0 if the gap starts with the feed.
+    #[cfg_attr(feature = "server", schema(value_type = u64))]
+    pub after: TickId,
+    /// The first id after the gap.
+    pub before: TickId,
+    /// The reason.
+    #[cfg_attr(feature = "server", schema(value_type = GapReason))]
+    pub reason: Word<GapReason>,
+    /// The affected currencies, if not all chosen ones are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<Currency>))]
+    pub currencies: Option<Vec<Word<Currency>>>,
+}
+
+/// The end of the replay: from here on every message is live. It is sent once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Synced))]
+#[cfg_attr(feature = "server", schema(examples(json!({"type": "synced", "id": 1_795_166_431_075_u64}))))]
+pub struct SyncedMessage {
+    /// Always `synced`.
+    #[cfg_attr(feature = "server", schema(inline))]
+    pub r#type: SyncedType,
+    /// The id of the last entry that was sent, or 0 if none was.
+    #[cfg_attr(feature = "server", schema(value_type = u64))]
+    pub id: TickId,
+}
+
+/// The replica that serves you. It is the first message if you asked for it with `hello=true`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Hello))]
+#[cfg_attr(feature = "server", schema(examples(json!({
+    "type": "hello", "replica": "r1", "version": "0.1.0", "currencies": ["USD", "EUR"], "interval_ms": 5000,
+    "state": "stale", "reason": "no price in EUR: kraken: no answer in time"
+}))))]
+pub struct HelloMessage<'a> {
+    /// Always `hello`.
+    #[cfg_attr(feature = "server", schema(inline))]
+    pub r#type: HelloType,
+    /// The name of the replica.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required))]
+    pub replica: Cow<'a, str>,
+    /// The version of its program.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required))]
+    pub version: Cow<'a, str>,
+    /// The currencies of the feed.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required, value_type = Vec<Currency>))]
+    pub currencies: Vec<Word<Currency>>,
+    /// The time between two ticks, in milliseconds.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required))]
+    pub interval_ms: u64,
+    /// The state of the feed by the newest status that this replica has in memory, or null if it has none.
+    #[cfg_attr(feature = "server", schema(required, value_type = Option<FeedState>))]
+    pub state: Option<Word<FeedState>>,
+    /// The reason for the state, as text for people.
+    #[cfg_attr(feature = "server", schema(required))]
+    pub reason: Option<Cow<'a, str>>,
+}
+
+/// The end of an event stream, and the reason. Reconnect with the last id that you have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Goodbye))]
+#[cfg_attr(feature = "server", schema(examples(json!({
+    "type": "goodbye", "reason": "draining", "message": "this replica is stopping, come back with your last id"
+}))))]
+pub struct GoodbyeMessage<'a> {
+    /// Always `goodbye`.
+    #[cfg_attr(feature = "server", schema(inline))]
+    pub r#type: GoodbyeType,
+    /// The reason.
+    #[cfg_attr(feature = "server", schema(value_type = GoodbyeReason))]
+    pub reason: Word<GoodbyeReason>,
+    /// The reason, as text for people.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required))]
+    pub message: Cow<'a, str>,
+}
+
+/// `draining`: this replica is stopping; the others are not. `too_slow`: you were behind for too long, or read nothing for
+/// too long. `unavailable`: this replica cannot serve you now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GoodbyeReason {
+    /// This replica is stopping.
+    Draining,
+    /// The client was behind for too long, or read nothing for too long.
+    TooSlow,
+    /// This replica cannot serve the client now.
+    Unavailable,
+}
+
+impl From<&Gap> for GapMessage {
+    fn from(gap: &Gap) -> GapMessage {
+        let Gap { after, before, reason, only } = *gap;
+        let (reason, currencies) = (reason.into(), only.map(words));
+        GapMessage { r#type: GapType::Gap, after, before, reason, currencies }
+    }
+}
+
+/// Returns the currencies of a set as words.
+pub(super) fn words(currencies: Currencies) -> Vec<Word<Currency>> {
+    currencies.iter().map(Word::from).collect()
+}

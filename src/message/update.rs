@@ -1,0 +1,81 @@
+//! Prices in the formats `timedate` and `timestamp`.
+
+use super::price::ExactPrice;
+use super::stream::TickMessage;
+use super::timedate::Timedate;
+use crate::tick::Currency;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+/// A price in the format `timedate`. If one currency was chosen, it has only the first two fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(examples(
+    json!({"timedate": "2026-11-20T09:20:31.075Z", "price": 97116.17}),
+    json!({"timedate": "2026-11-20T09:20:31.075Z", "price": 89348.25, "currency": "EUR"})
+)))]
+pub struct TimedateUpdate<'a> {
+    /// The moment of the price. As Unix milliseconds it is the id to resume from.
+    pub timedate: Timedate<'a>,
+    /// The price of one bitcoin.
+    pub price: ExactPrice,
+    /// The currency, if several were chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = Currency))]
+    pub currency: Option<Currency>,
+}
+
+/// A price in the format `timestamp`. If one currency was chosen, it has only the first two fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(examples(
+    json!({"timestamp": 1_795_166_431, "price": 97116.17}),
+    json!({"timestamp": 1_795_166_431, "price": 89348.25, "currency": "EUR"})
+)))]
+pub struct TimestampUpdate {
+    /// The moment of the price, in whole Unix seconds.
+    #[cfg_attr(feature = "server", schema(examples(json!(1_795_166_431_u64))))]
+    pub timestamp: u64,
+    /// The price of one bitcoin.
+    pub price: ExactPrice,
+    /// The currency, if several were chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = Currency))]
+    pub currency: Option<Currency>,
+}
+
+/// A price in the format that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Update))]
+#[serde(untagged)]
+pub enum PriceUpdate<'a> {
+    /// In the format `timedate`.
+    Timedate(TimedateUpdate<'a>),
+    /// In the format `timestamp`.
+    Timestamp(TimestampUpdate),
+    /// In the format `full`.
+    Tick(TickMessage<'a>),
+}
+
+/// What tells messages apart.
+#[derive(Deserialize)]
+pub(super) struct Kind {
+    pub(super) r#type: Option<String>,
+    timestamp: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for PriceUpdate<'_> {
+    /// Reads the text twice, because what `untagged` buffers between two attempts would turn prices into floats.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let read = |text| {
+            let kind: Kind = serde_json::from_str(text)?;
+            Ok(match kind {
+                Kind { r#type: Some(_), .. } => PriceUpdate::Tick(serde_json::from_str(text)?),
+                Kind { timestamp: Some(_), .. } => PriceUpdate::Timestamp(serde_json::from_str(text)?),
+                Kind { .. } => PriceUpdate::Timedate(serde_json::from_str(text)?),
+            })
+        };
+        read(text.get()).map_err(|error: serde_json::Error| serde::de::Error::custom(error))
+    }
+}
