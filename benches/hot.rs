@@ -73,9 +73,10 @@ fn read_from_store(bencher: Bencher<'_, '_>) {
 fn hub_live(bencher: Bencher<'_, '_>, readers: usize) {
     let mut feed = Feed::of(HOUR);
     let hub = feed.hub.clone();
+    let view = hub.view(VIEW);
     bencher.with_inputs(|| feed.append()).bench_local_values(|cursor| {
         for _ in 0..readers {
-            black_box(hub.read(VIEW, cursor));
+            black_box(hub.read(&view, cursor));
         }
     });
 }
@@ -84,9 +85,10 @@ fn hub_live(bencher: Bencher<'_, '_>, readers: usize) {
 #[divan::bench]
 fn hub_replay_of_720(bencher: Bencher<'_, '_>) {
     let feed = Feed::of(HOUR);
+    let view = feed.hub.view(VIEW);
     bencher.bench_local(|| {
         let mut cursor = TickId::ZERO;
-        while let Read::Batch { items, last, .. } = black_box(feed.hub.read(VIEW, cursor)) {
+        while let Read::Batch { items, last, .. } = black_box(feed.hub.read(&view, cursor)) {
             black_box(items);
             cursor = last;
         }

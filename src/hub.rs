@@ -7,6 +7,7 @@ mod history;
 mod load;
 mod window;
 
+pub use encoded_log::SharedView;
 pub use history::LOAD_ENTRIES;
 pub use window::Read;
 
@@ -79,13 +80,21 @@ impl Hub {
         self.head.subscribe()
     }
 
-    /// Returns the entries after `cursor`, encoded in `view`, as many as one write should carry.
-    pub fn read(&self, view: View, cursor: TickId) -> Read {
+    /// Returns a view of the window. All callers share it, and it is dropped some time after the last one is gone.
+    pub fn view(&self, view: View) -> Arc<SharedView> {
+        if let Some(shared) = self.window().view(view) {
+            return shared;
+        }
+        self.window_mut().add_view(view)
+    }
+
+    /// Returns the entries after `cursor`, encoded in a view of this hub, as many as one write should carry.
+    pub fn read(&self, view: &SharedView, cursor: TickId) -> Read {
         self.window().read(view, cursor)
     }
 
     /// Like [`read`](Self::read), with each entry beside its bytes, for a client that does not want all of them.
-    pub fn read_entries(&self, view: View, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
+    pub fn read_entries(&self, view: &SharedView, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
         self.window().read_entries(view, cursor)
     }
 

@@ -79,10 +79,10 @@ fn say(line: &str) {
 /// Prints every update as a client would get it.
 async fn print(hub: &Hub) {
     let currencies = Currency::Usd.into();
-    let view = View { format: Format::Timedate, currencies, framing: Framing::Line };
+    let view = hub.view(View { format: Format::Timedate, currencies, framing: Framing::Line });
     let (mut head, mut cursor) = (hub.watch_head(), crate::tick::TickId::ZERO);
     loop {
-        while let Read::Batch { items: bytes, last, .. } = hub.read(view, cursor) {
+        while let Read::Batch { items: bytes, last, .. } = hub.read(&view, cursor) {
             let mut out = std::io::stdout().lock();
             bytes.iter().try_for_each(|bytes| out.write_all(bytes)).and_then(|()| out.flush()).ok();
             cursor = last;

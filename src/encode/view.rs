@@ -15,7 +15,7 @@ use bytes::Bytes;
 const USUAL_BYTES: usize = 256;
 
 /// One view of the feed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct View {
     /// The content of an update.
     pub format: Format,
@@ -26,14 +26,6 @@ pub struct View {
 }
 
 impl View {
-    /// The number of different views.
-    pub const COUNT: usize = Format::ALL.len() * Currencies::SETS * 5;
-
-    /// Returns a number below [`View::COUNT`] that differs for each view.
-    pub fn index(self) -> usize {
-        (self.format as usize * 5 + self.framing as usize) * Currencies::SETS + self.currencies.index()
-    }
-
     /// Returns everything that `entry` is in this view, framed. It may be nothing.
     pub fn entry(self, entry: &Entry) -> Bytes {
         self.parts(entry, true, true)

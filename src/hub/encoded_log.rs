@@ -9,8 +9,9 @@ use crate::encode::View;
 use crate::feed::Entry;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries in one segment.
 const SEGMENT_ENTRIES: u64 = 256;
@@ -30,6 +31,34 @@ impl<'a> Numbered<'a> {
 
     pub(super) fn get(self, number: u64) -> Option<&'a Arc<Entry>> {
         self.entries.get(usize::try_from(number.checked_sub(self.first)?).ok()?)
+    }
+}
+
+/// A view of a hub's window that all its sessions share, so that the entries are encoded once for all of them.
+pub struct SharedView {
+    view: View,
+    log: Mutex<EncodedLog>,
+}
+
+impl SharedView {
+    pub(super) fn new(view: View) -> SharedView {
+        SharedView { view, log: Mutex::default() }
+    }
+
+    /// Returns the view.
+    pub fn view(&self) -> View {
+        self.view
+    }
+
+    pub(super) fn log(&self) -> MutexGuard<'_, EncodedLog> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Formats the view without its entries.
+impl fmt::Debug for SharedView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.view.fmt(f)
     }
 }
 
@@ -91,6 +120,11 @@ impl EncodedLog {
             self.first_segment += 1;
         }
         self.first_segment = first_segment;
+    }
+
+    /// Returns true if no bytes are kept.
+    pub(super) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! A reader names the last id that it has and gets the entries after it, so replay and live updates are the same read.
 
-use super::encoded_log::{EncodedLog, Numbered};
+use super::encoded_log::{Numbered, SharedView};
 use crate::encode::View;
 use crate::feed::Entry;
 use crate::tick::TickId;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most entries in one read of bytes alone.
@@ -51,15 +51,14 @@ pub(super) struct Window {
     retention: Duration,
     /// True if the store has no entry older than the window.
     complete: bool,
-    /// The encoded entries, by [`View::index`].
-    encoded: Box<[Mutex<EncodedLog>]>,
+    /// The views that are in use, with the encoded entries.
+    views: BTreeMap<View, Arc<SharedView>>,
 }
 
 impl Window {
     pub(super) fn new(capacity: usize, retention: Duration) -> Window {
-        let encoded = (0..View::COUNT).map(|_| Mutex::default()).collect();
-        let (entries, breaks) = (VecDeque::new(), VecDeque::new());
-        Window { entries, first_number: 0, breaks, status: None, capacity, retention, complete: true, encoded }
+        let (entries, breaks, views) = (VecDeque::new(), VecDeque::new(), BTreeMap::new());
+        Window { entries, first_number: 0, breaks, status: None, capacity, retention, complete: true, views }
     }
 
     pub(super) fn set_complete(&mut self, complete: bool) {
@@ -93,11 +92,23 @@ impl Window {
         }
     }
 
-    /// Drops the encoded bytes of entries that have left the window, in views that are no longer read, too.
+    /// Drops the encoded bytes of entries that have left the window, and views that are no longer used and have none left.
     pub(super) fn trim(&mut self) {
-        for log in &mut self.encoded {
-            log.get_mut().unwrap_or_else(PoisonError::into_inner).drop_before(self.first_number);
-        }
+        self.views.retain(|_, shared| {
+            let mut log = shared.log();
+            log.drop_before(self.first_number);
+            Arc::strong_count(shared) > 1 || !log.is_empty()
+        });
+    }
+
+    /// Returns a view that is in use.
+    pub(super) fn view(&self, view: View) -> Option<Arc<SharedView>> {
+        self.views.get(&view).cloned()
+    }
+
+    /// Returns a view, which is in use from now on.
+    pub(super) fn add_view(&mut self, view: View) -> Arc<SharedView> {
+        self.views.entry(view).or_insert_with(|| Arc::new(SharedView::new(view))).clone()
     }
 
     fn drop_first(&mut self) {
@@ -121,15 +132,15 @@ impl Window {
         self.entries.front().filter(|first| !self.complete && first.prev > id)
     }
 
-    /// Returns the entries after `cursor` as bytes in `view`, in slices of many entries.
-    pub(super) fn read(&self, view: View, cursor: TickId) -> Read {
-        self.run_after(cursor, READ_ENTRIES, |numbers| self.encoded(view).read(view, self.numbered(), numbers))
+    /// Returns the entries after `cursor` as bytes in a view, in slices of many entries.
+    pub(super) fn read(&self, shared: &SharedView, cursor: TickId) -> Read {
+        self.run_after(cursor, READ_ENTRIES, |numbers| shared.log().read(shared.view(), self.numbered(), numbers))
     }
 
-    /// Returns each entry after `cursor` with its bytes in `view`.
-    pub(super) fn read_entries(&self, view: View, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
+    /// Returns each entry after `cursor` with its bytes in a view.
+    pub(super) fn read_entries(&self, shared: &SharedView, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
         self.run_after(cursor, EXAMINE_ENTRIES, |numbers| {
-            let (mut log, window) = (self.encoded(view), self.numbered());
+            let (view, mut log, window) = (shared.view(), shared.log(), self.numbered());
             let with_bytes = |number| Some((window.get(number)?.clone(), log.entry(view, window, number)));
             numbers.filter_map(with_bytes).collect()
         })
@@ -152,10 +163,6 @@ impl Window {
 
     fn numbered(&self) -> Numbered<'_> {
         Numbered { first: self.first_number, entries: &self.entries }
-    }
-
-    fn encoded(&self, view: View) -> MutexGuard<'_, EncodedLog> {
-        self.encoded[view.index()].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the entries with `after < id <= until`, at most `limit`, or `None` if the store may have earlier ones.
@@ -239,7 +246,7 @@ mod tests {
     }
 
     fn batch(window: &Window, cursor: u64) -> (u64, usize, u64) {
-        match window.read(VIEW, TickId::from_ms(cursor)) {
+        match window.read(&SharedView::new(VIEW), TickId::from_ms(cursor)) {
             Read::Batch { first, items, last } => (first.id.ms(), lines(&items), last.ms()),
             other => panic!("{other:?}"),
         }
@@ -251,7 +258,7 @@ mod tests {
         assert_eq!(batch(&window, 0), (10, 10, 100));
         assert_eq!(batch(&window, 70), (80, 3, 100));
         assert_eq!(batch(&window, 75), (80, 3, 100));
-        assert!(matches!(window.read(VIEW, TickId::from_ms(100)), Read::Nothing));
+        assert!(matches!(window.read(&SharedView::new(VIEW), TickId::from_ms(100)), Read::Nothing));
     }
 
     #[test]
@@ -259,7 +266,7 @@ mod tests {
         let window = window(2000, 1..=2000);
         let (_, entries, last) = batch(&window, 0);
         assert_eq!((entries, last), (READ_ENTRIES, READ_ENTRIES as u64 * 10));
-        match window.read_entries(VIEW, TickId::from_ms(1000)) {
+        match window.read_entries(&SharedView::new(VIEW), TickId::from_ms(1000)) {
             Read::Batch { items, last, .. } => {
                 assert_eq!((items.len(), last.ms()), (EXAMINE_ENTRIES, 1000 + EXAMINE_ENTRIES as u64 * 10));
                 assert!(items.iter().all(|(entry, bytes)| VIEW.entry(entry) == *bytes));
@@ -270,8 +277,8 @@ mod tests {
 
     #[test]
     fn all_readers_share_the_same_bytes() {
-        let window = window(100, 1..=10);
-        let read = || match window.read(VIEW, TickId::ZERO) {
+        let (window, view) = (window(100, 1..=10), SharedView::new(VIEW));
+        let read = || match window.read(&view, TickId::ZERO) {
             Read::Batch { items, .. } => items.iter().map(|bytes| bytes.as_ptr()).collect::<Vec<_>>(),
             other => panic!("{other:?}"),
         };
@@ -279,9 +286,25 @@ mod tests {
     }
 
     #[test]
+    fn view_lives_as_long_as_it_is_used() {
+        let mut window = window(1000, 1..=10);
+        let view = window.add_view(VIEW);
+        assert!(Arc::ptr_eq(&window.view(VIEW).unwrap(), &view));
+        window.trim();
+        assert!(window.view(VIEW).is_some(), "a session has it");
+        window.read(&view, TickId::ZERO);
+        drop(view);
+        window.trim();
+        assert!(window.view(VIEW).is_some(), "its bytes may be read again");
+        (11..=2000).for_each(|id| window.push(entry(id * 10, (id - 1) * 10)));
+        window.trim();
+        assert!(window.view(VIEW).is_none());
+    }
+
+    #[test]
     fn cursor_before_the_window_reads_older() {
         let mut window = window(5, 1..=10);
-        let Read::Older { before } = window.read(VIEW, TickId::from_ms(20)) else { panic!("older") };
+        let Read::Older { before } = window.read(&SharedView::new(VIEW), TickId::from_ms(20)) else { panic!("older") };
         assert_eq!((before.prev.ms(), before.id.ms()), (50, 60));
         assert_eq!(batch(&window, 50), (60, 5, 100));
         window.push(entry(110, 100));

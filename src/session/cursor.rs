@@ -11,7 +11,7 @@ use crate::encode::View;
 use crate::feed::{Continuity, Entry, Feed, Gap, GapReason};
 #[cfg(doc)]
 use crate::hub::LOAD_ENTRIES;
-use crate::hub::{Hub, Read};
+use crate::hub::{Hub, Read, SharedView};
 use crate::tick::TickId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ const MAX_AHEAD: Duration = Duration::from_secs(5);
 /// One client's position in the feed. A replica has very many of them, so the fields that only few need are boxed.
 #[derive(Debug)]
 pub struct Session {
-    view: View,
+    view: Arc<SharedView>,
     max_lag_ms: u32,
     /// The last id that was sent or skipped.
     cursor: TickId,
@@ -104,7 +104,7 @@ impl Session {
             Start::Since(_) | Start::After(_) => (hub.head(), false),
         };
         Session {
-            view,
+            view: hub.view(view),
             max_lag_ms: u32::try_from(limits.max_lag.as_millis()).unwrap_or(u32::MAX),
             cursor,
             cursor_is_id,
@@ -122,7 +122,7 @@ impl Session {
     /// Adds a throttle. `has_tick` says whether the client has the tick that the cursor names.
     pub(super) fn throttled(mut self, options: ThrottleOptions, has_tick: bool) -> Session {
         let known = Some(self.cursor).filter(|_| self.cursor_is_id && has_tick);
-        self.throttle = Some(Box::new(Throttle::new(self.view, options, known)));
+        self.throttle = Some(Box::new(Throttle::new(self.view.view(), options, known)));
         if options.changes && known.is_some() {
             // The prices that the client has are those of the tick that the cursor names, so that tick is read first.
             (self.cursor, self.cursor_is_id) = (self.cursor.before(), false);
@@ -160,7 +160,7 @@ impl Session {
                     self.synced = true;
                     // The client needs an id that it can resume from, and a moment after the head is not one.
                     let id = self.resume_id().unwrap_or_else(|| self.cursor.min(hub.head()));
-                    return Step::Send(self.view.synced(id).into_iter().collect());
+                    return Step::Send(self.view.view().synced(id).into_iter().collect());
                 }
                 Read::Batch { items: bytes, last, .. } => {
                     if self.is_too_far_behind(now) {
@@ -179,12 +179,12 @@ impl Session {
 
     /// Accepts the entries that [`Step::Load`] asked for, and returns the bytes to send.
     pub fn loaded(&mut self, entries: &[Arc<Entry>]) -> Vec<Bytes> {
-        let mut bytes = Vec::with_capacity(entries.len());
+        let (view, mut bytes) = (self.view.view(), Vec::with_capacity(entries.len()));
         for entry in entries {
             self.push_gap_before(entry, &mut bytes);
             match &mut self.throttle {
-                None => bytes.push(self.view.entry(entry)),
-                Some(throttle) => throttle.push(entry, self.view.entry(entry), &mut bytes),
+                None => bytes.push(view.entry(entry)),
+                Some(throttle) => throttle.push(entry, view.entry(entry), &mut bytes),
             }
             self.move_to(entry.id);
         }
@@ -226,7 +226,7 @@ impl Session {
     /// Reads the entries after the cursor, without those that the throttle drops. A gap before them comes first.
     fn read(&mut self, hub: &Hub) -> Read {
         if self.throttle.is_none() {
-            let mut read = hub.read(self.view, self.cursor);
+            let mut read = hub.read(&self.view, self.cursor);
             if let Read::Batch { first, items, .. } = &mut read
                 && let Some(gap) = self.gap_before(first)
             {
@@ -234,7 +234,7 @@ impl Session {
             }
             return read;
         }
-        match hub.read_entries(self.view, self.cursor) {
+        match hub.read_entries(&self.view, self.cursor) {
             Read::Nothing => Read::Nothing,
             Read::Older { before } => Read::Older { before },
             Read::Batch { first, items, last } => {
@@ -285,7 +285,7 @@ impl Session {
     /// Returns the gap between the cursor and `entry`, if there is one and the view shows gaps.
     fn gap_before(&mut self, entry: &Entry) -> Option<Bytes> {
         if let Some(after) = self.extras.as_mut().and_then(|extras| extras.skipped_after.take()) {
-            return self.view.gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
+            return self.view.view().gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
         }
         // `throttled` moved the cursor back to read the tick that the client has. If that tick no longer exists, the gap
         // begins there.
@@ -300,7 +300,7 @@ impl Session {
             Continuity::Lost if !self.cursor_is_id => return None,
             Continuity::Lost => GapReason::HistoryLost,
         };
-        self.view.gap(&Gap { after: self.cursor, before: entry.id, reason, only: None })
+        self.view.view().gap(&Gap { after: self.cursor, before: entry.id, reason, only: None })
     }
 }
 

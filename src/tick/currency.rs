@@ -55,7 +55,7 @@ impl FromStr for Currency {
 }
 
 /// A set of currencies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currencies(u8);
 
 impl Currencies {
