@@ -1,6 +1,6 @@
-//! The functions that a tick runs through, each by itself: what is called once a tick, and what is called once a client.
+//! Functions that run for each tick, and functions that run for each tick and client, each measured by itself.
 //!
-//! What is in here can be reached from outside. The frame decoder and the reading of queries cannot; they run in `fanout`.
+//! They are public. The frame decoder and the parsing of queries are not; they are measured in `fanout`.
 
 use btcfeed::candle::{Book, Interval, Range};
 use btcfeed::encode::{Format, Framing, View};
@@ -16,13 +16,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-/// Allocations are counted: what is called once a client should make few.
+/// Counts allocations. Functions that run for each client should allocate little.
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-/// An hour of ticks every five seconds.
+/// Ticks in an hour, one every five seconds.
 const HOUR: u64 = 720;
-/// A day of them.
+/// Ticks in a day.
 const DAY: u64 = 24 * HOUR;
 const EVERY_MS: u64 = 5000;
 const NEWEST_MS: u64 = 1_795_166_431_075;
@@ -32,43 +32,43 @@ fn main() {
     divan::main();
 }
 
-/// A format with what stands around it.
+/// Format and framing of a view.
 #[derive(Clone, Copy)]
-struct Look(Format, Framing);
+struct Encoding(Format, Framing);
 
-impl fmt::Display for Look {
+impl fmt::Display for Encoding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:?}", self.0, self.1)
     }
 }
 
-const LOOKS: [Look; 9] = [
-    Look(Format::Timedate, Framing::WebSocket),
-    Look(Format::Timestamp, Framing::WebSocket),
-    Look(Format::Full, Framing::WebSocket),
-    Look(Format::Timedate, Framing::Event),
-    Look(Format::Timestamp, Framing::Event),
-    Look(Format::Full, Framing::Event),
-    Look(Format::Full, Framing::Line),
-    Look(Format::Full, Framing::Row),
-    Look(Format::Full, Framing::Grpc),
+const ENCODINGS: [Encoding; 9] = [
+    Encoding(Format::Timedate, Framing::WebSocket),
+    Encoding(Format::Timestamp, Framing::WebSocket),
+    Encoding(Format::Full, Framing::WebSocket),
+    Encoding(Format::Timedate, Framing::Event),
+    Encoding(Format::Timestamp, Framing::Event),
+    Encoding(Format::Full, Framing::Event),
+    Encoding(Format::Full, Framing::Line),
+    Encoding(Format::Full, Framing::Row),
+    Encoding(Format::Full, Framing::Grpc),
 ];
 
-/// The bytes of a tick: once a tick in each view that somebody uses.
-#[divan::bench(args = LOOKS)]
-fn encode(bencher: Bencher<'_, '_>, Look(format, framing): Look) {
+/// Encodes a tick, which happens once in each view that a client uses.
+#[divan::bench(args = ENCODINGS)]
+fn encode(bencher: Bencher<'_, '_>, Encoding(format, framing): Encoding) {
     let (view, entry) = (View { format, framing, ..VIEW }, entry(1, 2));
     bencher.bench(|| view.entry(black_box(&entry)));
 }
 
-/// What the store has of a tick, as every replica reads it.
+/// Decodes a tick from the store, which happens once in each replica.
 #[divan::bench]
 fn read_from_store(bencher: Bencher<'_, '_>) {
     let json = serde_json::to_string(&entry(1, 2)).expect("an entry can be written");
     bencher.bench(|| serde_json::from_str::<Entry>(black_box(&json)));
 }
 
-/// A tick that has just come, read by so many: the first makes the bytes, the others share them.
+/// Reads a new tick for `readers` clients: the first read encodes it, the others share the bytes.
 #[divan::bench(args = [1, 1000], sample_size = 1, sample_count = 300)]
 fn hub_live(bencher: Bencher<'_, '_>, readers: usize) {
     let mut feed = Feed::of(HOUR);
@@ -81,7 +81,7 @@ fn hub_live(bencher: Bencher<'_, '_>, readers: usize) {
     });
 }
 
-/// An hour of ticks, as a client that comes back reads it.
+/// Reads an hour of ticks, as for a client that reconnects.
 #[divan::bench]
 fn hub_replay_of_720(bencher: Bencher<'_, '_>) {
     let feed = Feed::of(HOUR);
@@ -95,7 +95,7 @@ fn hub_replay_of_720(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A session at the head of the feed: nothing to do.
+/// Steps a session at the head of the feed, which has nothing to do.
 #[divan::bench]
 fn session_at_the_head(bencher: Bencher<'_, '_>) {
     let feed = Feed::of(HOUR);
@@ -103,7 +103,7 @@ fn session_at_the_head(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| matches!(black_box(session.step(&feed.hub, now)), Step::Wait(None)));
 }
 
-/// Sessions in sync, and a tick that has just come: each says what to send, then that it waits.
+/// Steps sessions after a new tick: each returns the bytes to send, then that it waits.
 #[divan::bench(args = [1, 1000], sample_size = 1, sample_count = 300)]
 fn session_live(bencher: Bencher<'_, '_>, sessions: usize) {
     let mut feed = Feed::of(HOUR);
@@ -119,7 +119,7 @@ fn session_live(bencher: Bencher<'_, '_>, sessions: usize) {
     });
 }
 
-/// A client that replays an hour, from its first step until it is in sync.
+/// Runs a session that replays an hour, from its first step until it is in sync.
 #[divan::bench]
 fn session_replay_of_720(bencher: Bencher<'_, '_>) {
     let feed = Feed::of(HOUR);
@@ -130,14 +130,14 @@ fn session_replay_of_720(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A day of ticks made into candles, as after a start.
+/// Builds the candles of a day, which happens once after a start.
 #[divan::bench]
 fn candles_of_a_day(bencher: Bencher<'_, '_>) {
     let entries = history(DAY);
     bencher.bench(|| fold(&entries));
 }
 
-/// One more tick.
+/// Adds a tick to the candles of a day.
 #[divan::bench(sample_size = 1, sample_count = 1000)]
 fn candles_of_a_tick(bencher: Bencher<'_, '_>) {
     let mut book = fold(&history(DAY));
@@ -149,7 +149,7 @@ fn candles_of_a_tick(bencher: Bencher<'_, '_>) {
     bencher.with_inputs(next).bench_local_values(|entry| book.add(&entry));
 }
 
-/// A day of minutes, out of the book.
+/// Returns the one-minute candles of a day.
 #[divan::bench]
 fn candles_asked_for(bencher: Bencher<'_, '_>) {
     let book = fold(&history(DAY));
@@ -158,13 +158,13 @@ fn candles_asked_for(bencher: Bencher<'_, '_>) {
     bencher.bench(|| black_box(book.part(range)).candles.len());
 }
 
-/// A moment in a query.
+/// Parses a moment in a query.
 #[divan::bench(args = ["1795166431075", "1795166431.075", "2026-11-20T09:20:31.075Z"])]
 fn read_a_moment(text: &str) -> bool {
     TickId::parse_moment("since", black_box(text)).is_ok()
 }
 
-/// A feed in memory, with a hub that follows it.
+/// Feed in memory, with a hub that follows it.
 struct Feed {
     hub: Arc<Hub>,
     store: Arc<Memory>,
@@ -189,14 +189,14 @@ impl Feed {
         Feed { hub, store, lease, runtime, stop }
     }
 
-    /// Appends a tick and waits until the hub has it: the id before it.
+    /// Appends a tick, and waits until the hub has it. Returns the id before it.
     fn append(&mut self) -> TickId {
-        let Event::Tick { tick, outages } = entry(1, 2).event else { unreachable!("it is made as a tick") };
+        let Event::Tick { tick, outages } = entry(1, 2).event else { unreachable!("the entry is a tick") };
         let record = Record::now(Event::Tick { tick, outages });
         let entry = self.runtime.block_on(async {
             let entry = self.store.append(&self.lease, &record, TickId::ZERO).await.expect("the lease is held");
             let mut head = self.hub.watch_head();
-            head.wait_for(|head| *head >= entry.id).await.expect("the hub is there");
+            head.wait_for(|head| *head >= entry.id).await.expect("the hub is alive");
             entry
         });
         entry.prev

@@ -1,5 +1,5 @@
-//! The least that a fan-out server can do: one thread, one frame that is made once, one write a connection. It reads
-//! nothing after the handshake, knows no feed and keeps no promise. Its cost is what the kernel takes.
+//! The floor: the least that a fan-out server can do. One thread writes the same frame to each connection. It reads nothing
+//! after the handshake, and gives no guarantees. Its cost is the cost of the kernel.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read, Write};
@@ -30,7 +30,7 @@ pub(crate) fn run(tick_every: Duration) -> anyhow::Result<()> {
         number += 1;
         let frame = frame(number)?;
         for client in &mut clients {
-            // What a client does not take is lost, and the clients count it.
+            // If a socket is full, the frame is lost. The clients count that.
             client.write_all(&frame).ok();
         }
     }
@@ -48,7 +48,7 @@ fn answer(mut stream: TcpStream) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// An update as long as the feed's, with an id of its own.
+/// Returns a frame as long as those of the feed, with its own id.
 fn frame(number: u32) -> anyhow::Result<Vec<u8>> {
     let (minute, second, ms) = (number / 60_000, number / 1000 % 60, number % 1000);
     let update = format!(r#"{{"timedate":"2026-11-20T09:{minute:02}:{second:02}.{ms:03}Z","price":97116.17}}"#);

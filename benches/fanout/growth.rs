@@ -1,7 +1,8 @@
-//! How the cost grows: with the clients, with the length of a replay, with the rate of the ticks. One measurement a row.
+//! Growth of the cost with the number of clients, the length of a replay and the rate of ticks. Each row of the table is one
+//! measurement.
 
-use crate::shared::book::Faults;
-use crate::shared::connection::Door;
+use crate::shared::connection::Transport;
+use crate::shared::deliveries::Faults;
 use crate::shared::machine;
 use crate::shared::redis::Redis;
 use crate::shared::server::Server;
@@ -11,7 +12,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// What grows.
+/// Quantity that grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Growth {
     Clients,
@@ -22,7 +23,7 @@ pub(crate) enum Growth {
 impl Growth {
     pub(crate) const NAMES: [&str; 3] = ["clients", "history", "rate"];
 
-    pub(crate) fn named(name: &str) -> Growth {
+    pub(crate) fn from_name(name: &str) -> Growth {
         match name {
             "clients" => Growth::Clients,
             "history" => Growth::History,
@@ -32,13 +33,13 @@ impl Growth {
 }
 
 const CLIENTS: [usize; 4] = [1000, 5000, 10_000, 19_000];
-/// Ticks that a client replays; nobody gets less than the latest.
+/// Ticks that a client replays. Every client gets at least the latest one.
 const HISTORY: [usize; 4] = [1, 100, 720, 5000];
 const INTERVALS: [Duration; 3] = [Duration::from_secs(5), TICK_EVERY, Duration::from_millis(100)];
-/// How long ticks are counted for at most.
-const COUNTED_FOR: Duration = Duration::from_secs(30);
+/// Longest time for one measurement.
+const MAX_TIME: Duration = Duration::from_secs(30);
 
-/// Measures row by row: the table, and what went wrong.
+/// Measures all rows. Returns the table and the faults.
 pub(crate) fn run(growth: Growth, plan: Plan) -> anyhow::Result<(String, Faults)> {
     let (mut table, mut faults) = (format!("{}.\n\n", machine::describe()), Faults::default());
     match growth {
@@ -53,7 +54,7 @@ pub(crate) fn run(growth: Growth, plan: Plan) -> anyhow::Result<(String, Faults)
         Growth::Rate => {
             writeln!(table, "{} clients, WebSocket.\n\n| a tick every {HEAD}", plan.connections)?;
             for interval in INTERVALS {
-                let most = COUNTED_FOR.as_millis() / interval.as_millis();
+                let most = MAX_TIME.as_millis() / interval.as_millis();
                 let plan = Plan { ticks: usize::try_from(most)?.clamp(2, 100), ..plan };
                 faults = faults.and(fan_out(&mut table, &format!("{interval:?}"), interval, plan)?);
             }
@@ -83,7 +84,7 @@ const HEAD: &str =
 
 fn fan_out(table: &mut String, name: &str, interval: Duration, plan: Plan) -> anyhow::Result<Faults> {
     eprintln!("{name}");
-    let mut measured = measure::fan_out(&Server::btcfeed(interval)?, Door::WebSocket, plan)?;
+    let mut measured = measure::fan_out(&Server::btcfeed(interval)?, Transport::WebSocket, plan)?;
     measured.spreads.sort();
     let millis = |spread: Option<&Duration>| spread.map_or(f64::NAN, |spread| spread.as_secs_f64() * 1e3);
     let (half, most) = (measured.spreads.get(measured.spreads.len() / 2), measured.spreads.last());
@@ -92,7 +93,7 @@ fn fan_out(table: &mut String, name: &str, interval: Duration, plan: Plan) -> an
     Ok(measured.faults)
 }
 
-/// Writes a history of so many ticks, five seconds apart up to now, as a leader would have.
+/// Writes a history of `ticks` ticks up to now, five seconds apart, in the format of a leader.
 fn fill(redis: &Redis, ticks: usize) -> anyhow::Result<()> {
     let mut connection = redis.client()?.get_connection()?;
     let (mut commands, mut prev) = (redis::pipe(), 0);

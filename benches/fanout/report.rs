@@ -1,13 +1,13 @@
-//! What was measured, as a table.
+//! Table of the results.
 
 use crate::measure::{FanOut, Herd, Idle};
-use crate::shared::book::Faults;
+use crate::shared::deliveries::Faults;
 use crate::shared::machine;
 use crate::{Plan, TICK_EVERY};
 use std::fmt;
 use std::time::Duration;
 
-/// The results of all rounds.
+/// Results of all rounds.
 pub(crate) struct Report {
     plan: Plan,
     pub(crate) floor: Vec<FanOut>,
@@ -16,7 +16,7 @@ pub(crate) struct Report {
     pub(crate) herd: Option<Herd>,
 }
 
-/// What was measured over one protocol.
+/// Results of one transport.
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) idle: Vec<Idle>,
@@ -36,7 +36,7 @@ impl Report {
         Report { plan, floor: Vec::new(), websocket, events, herd: None }
     }
 
-    /// The updates that the replica delivered in all measurements, and what went wrong with them.
+    /// Returns the number of updates that the replica delivered in all measurements, and their faults.
     pub(crate) fn delivered(&self) -> (u32, Faults) {
         let herd = self.herd.iter().map(|herd| (herd.delivered, herd.faults));
         sum(self.websocket.delivered().chain(self.events.delivered()).chain(herd))
@@ -49,11 +49,11 @@ impl fmt::Display for Report {
         writeln!(f, "{connections} clients, medians of {rounds} rounds of {ticks} ticks, one every {TICK_EVERY:?}.")?;
         writeln!(f, "{}.\n", machine::describe())?;
         writeln!(f, "| | WebSocket | events | floor |\n|---|---|---|---|")?;
-        let (doors, floor) = ([&self.websocket, &self.events], &self.floor);
+        let (transports, floor) = ([&self.websocket, &self.events], &self.floor);
         let processor = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| micros(round.processor)));
         let least = processor(floor);
-        let [websocket, events] = doors.map(|door| {
-            let ours = processor(&door.fan_out);
+        let [websocket, events] = transports.map(|transport| {
+            let ours = processor(&transport.fan_out);
             format!("{ours:.2} ({:.2} × the floor)", ours / least)
         });
         writeln!(f, "| processor time per update, µs | {websocket} | {events} | {least:.2} |")?;
@@ -63,16 +63,18 @@ impl fmt::Display for Report {
             millis(spreads[((spreads.len() - 1) * share).div_ceil(100)])
         };
         for share in [50, 99] {
-            let ([websocket, events], floor) = (doors.map(|door| spread(&door.fan_out, share)), spread(floor, share));
+            let ([websocket, events], floor) =
+                (transports.map(|transport| spread(&transport.fan_out, share)), spread(floor, share));
             let row = format!("{websocket:.1} | {events:.1} | {floor:.1}");
             writeln!(f, "| from the first to the last client, p{share}, ms | {row} |")?;
         }
-        let [websocket, events] = doors.map(|door| median(door.idle.iter().map(|round| round.kib)));
+        let [websocket, events] = transports.map(|transport| median(transport.idle.iter().map(|round| round.kib)));
         writeln!(f, "| memory per idle connection, KiB | {websocket:.2} | {events:.2} | |")?;
         let kib = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| round.kib));
-        let ([websocket, events], floor) = (doors.map(|door| kib(&door.fan_out)), kib(floor));
-        writeln!(f, "| the same while ticks go out, KiB | {websocket:.2} | {events:.2} | {floor:.2} |")?;
-        let [websocket, events] = doors.map(|door| median(door.idle.iter().map(|round| micros(round.set_up))));
+        let ([websocket, events], floor) = (transports.map(|transport| kib(&transport.fan_out)), kib(floor));
+        writeln!(f, "| memory per connection with ticks, KiB | {websocket:.2} | {events:.2} | {floor:.2} |")?;
+        let [websocket, events] =
+            transports.map(|transport| median(transport.idle.iter().map(|round| micros(round.set_up))));
         writeln!(f, "| processor time per connection set up, µs | {websocket:.0} | {events:.0} | |")?;
         if let Some(Herd { in_sync, processor, .. }) = self.herd {
             let (in_sync, processor) = (in_sync.as_secs_f64(), micros(processor));
@@ -80,17 +82,17 @@ impl fmt::Display for Report {
             writeln!(f, "| processor time per replayed update, µs | {processor:.2} | | |\n")?;
         }
         let (ours, floor) = (self.delivered(), sum(self.floor.iter().map(|round| (round.delivered, round.faults))));
-        writeln!(f, "| all together | btcfeed | floor |\n|---|---|---|")?;
+        writeln!(f, "| total | btcfeed | floor |\n|---|---|---|")?;
         writeln!(f, "| updates delivered | {} | {} |", ours.0, floor.0)?;
         writeln!(f, "| lost | {} | {} |", ours.1.lost, floor.1.lost)?;
-        writeln!(f, "| doubled or out of order | {} | {} |", ours.1.doubled, floor.1.doubled)?;
-        writeln!(f, "| strange messages | {} | {} |", ours.1.strange, floor.1.strange)?;
+        writeln!(f, "| duplicated or out of order | {} | {} |", ours.1.duplicated, floor.1.duplicated)?;
+        writeln!(f, "| unexpected messages | {} | {} |", ours.1.unexpected, floor.1.unexpected)?;
         writeln!(f, "| connections that ended early | {} | {} |\n", ours.1.closed, floor.1.closed)?;
         writeln!(
             f,
             "The floor is one thread that writes one shared frame to every socket in a loop. Processor time is the server's, user\n\
-             and kernel, with what the loopback does for the receiver. Times between clients are by the clients' clock: what it\n\
-             costs to read ten thousand sockets with one thread is in them. Memory is Pss, without the kernel's socket buffers."
+             and kernel, including the receiver's side of the loopback. Times between clients are measured by the clients, so they\n\
+             include the time in which one thread reads ten thousand sockets. Memory is Pss, without the kernel's socket buffers."
         )
     }
 }

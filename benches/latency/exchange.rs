@@ -1,4 +1,4 @@
-//! An exchange that the bench plays itself, so that it knows when a poll was answered.
+//! Simulated exchange that records when it has answered each poll.
 
 use crate::shared::machine::unix_ns;
 use anyhow::Context;
@@ -8,14 +8,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// An exchange with one price, which answers as Coinbase does.
+/// Exchange with one price, in the format of Coinbase.
 pub(crate) struct Exchange {
     address: SocketAddr,
     answers: Arc<Mutex<Vec<u64>>>,
 }
 
 impl Exchange {
-    /// Opens it; it answers until this process ends.
+    /// Starts the exchange. It runs until this process ends.
     pub(crate) fn open() -> anyhow::Result<Exchange> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let exchange = Exchange { address: listener.local_addr()?, answers: Arc::default() };
@@ -23,7 +23,7 @@ impl Exchange {
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let answers = answers.clone();
-                // Whoever asks may go at any time.
+                // An error means that the client has disconnected.
                 std::thread::spawn(move || answer(&stream, &answers).ok());
             }
         });
@@ -34,18 +34,18 @@ impl Exchange {
         format!("http://{}", self.address)
     }
 
-    /// When each poll was answered, in nanoseconds since 1970.
+    /// Returns the times of all answers, in nanoseconds since 1970.
     pub(crate) fn answers(&self) -> Vec<u64> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Answers whatever is asked on a connection.
+/// Answers all requests of a connection.
 fn answer(mut stream: &TcpStream, answers: &Mutex<Vec<u64>>) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let mut lines = BufReader::new(stream).lines();
     loop {
-        while !lines.next().context("the client has gone")??.is_empty() {}
+        while !lines.next().context("the client has disconnected")??.is_empty() {}
         let body = format!(r#"{{"price":"97116.17","time":"{}"}}"#, TickId::now().timedate());
         let length = body.len();
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");

@@ -1,22 +1,21 @@
-//! How long a tick takes from the moment that a poll was answered until the last client has it, and which step takes how
-//! much: on one replica without Redis and with it, and across three.
+//! Latency of a tick from the exchange's answer to the last client, stage by stage: with one replica without Redis, with one
+//! replica and Redis, and with three replicas and Redis.
 //!
-//! The bench plays the exchange, so it knows when it has answered. What happens then is read off the replicas' logs and Redis's
-//! channel, and the clients' part off their own clock, all on one machine. Where there are two cores, the servers share one
-//! and the clients have the other.
+//! The bench is the exchange, so it knows the time of each answer. The times of the other stages are from the replicas' logs,
+//! from Redis' channel and from the clients, all on one machine. If there are two cores, the servers share one and the
+//! clients have the other.
 
 mod exchange;
-mod journey;
 #[path = "../shared/mod.rs"]
 mod shared;
+mod timeline;
 
 use anyhow::{Context, ensure};
 use clap::{Arg, ArgAction, Command, value_parser};
 use exchange::Exchange;
-use journey::{Journey, STATIONS, Sightings, listen};
-use shared::book::Faults;
-use shared::connection::Door;
-use shared::crowd::Crowd;
+use shared::client_pool::ClientPool;
+use shared::connection::Transport;
+use shared::deliveries::Faults;
 use shared::machine;
 use shared::redis::Redis;
 use shared::server::Server;
@@ -25,17 +24,18 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
+use timeline::{STAGES, StageTimes, Timeline, subscribe};
 
-/// The time between two ticks.
+/// Time between two ticks.
 const TICK_EVERY: Duration = Duration::from_millis(500);
-/// How long the clients' thread rests when there is nothing to read: it is part of what is measured.
-const REST: Duration = Duration::from_micros(50);
-/// How long a log may take to say what happened.
+/// Pause of the clients' thread if there is nothing to read. It is part of the measured time.
+const PAUSE: Duration = Duration::from_micros(50);
+/// Upper bound for the delay of a log line.
 const LOG_DELAY: Duration = Duration::from_millis(200);
-/// Descriptors that we need beside those of the clients.
+/// Descriptors that this process needs in addition to those of the clients.
 const SPARE_DESCRIPTORS: u64 = 300;
 
-/// What is measured.
+/// Parameters of one measurement.
 #[derive(Clone, Copy, Debug)]
 struct Setup {
     replicas: usize,
@@ -56,8 +56,8 @@ fn main() -> anyhow::Result<()> {
     for clients in sizes {
         ensure!(clients <= most, "the limit on open files leaves room for {most} clients");
         for (replicas, redis) in [(1, false), (1, true), (3, true)] {
-            if redis && !Redis::is_here() {
-                eprintln!("redis-server is not here, so what needs it was left out");
+            if redis && !Redis::is_installed() {
+                eprintln!("redis-server is not installed: skipping what needs it");
                 continue;
             }
             let setup = Setup { replicas, redis, clients };
@@ -76,16 +76,19 @@ fn arguments() -> Command {
         Arg::new(name).long(name).help(help).value_name("N").value_parser(value_parser!(usize))
     };
     Command::new("latency")
-        .about("From the answer of an exchange to the last client")
+        .about("Latency of a tick from an exchange's answer to the last client")
         .arg(
-            number("clients", "Clients; several numbers with commas are measured one after the other")
-                .value_delimiter(','),
+            number(
+                "clients",
+                "Number of clients; several numbers, separated by commas, are measured one after the other",
+            )
+            .value_delimiter(','),
         )
-        .arg(number("ticks", "Ticks of which the medians are taken"))
+        .arg(number("ticks", "Ticks to measure"))
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
 }
 
-fn measure(setup: Setup, ticks: usize, exchange: &Exchange) -> anyhow::Result<Vec<Journey>> {
+fn measure(setup: Setup, ticks: usize, exchange: &Exchange) -> anyhow::Result<Vec<Timeline>> {
     let redis = if setup.redis { Some(Redis::start()?) } else { None };
     let url = exchange.url();
     let mut settings = vec![
@@ -95,38 +98,38 @@ fn measure(setup: Setup, ticks: usize, exchange: &Exchange) -> anyhow::Result<Ve
         ("RUST_LOG", "info,btcfeed::leader=debug,btcfeed::hub=trace"),
     ];
     settings.extend(redis.iter().map(|redis| ("REDIS_URL", redis.url())));
-    let channel = redis.as_ref().map(|redis| listen(&redis.client()?)).transpose()?;
+    let channel = redis.as_ref().map(|redis| subscribe(&redis.client()?)).transpose()?;
     let (log, logged) = mpsc::channel();
     let replicas: Vec<_> = (0..setup.replicas)
         .map(|_| Server::replica(TICK_EVERY, &settings, Some(log.clone())))
         .collect::<Result<_, _>>()?;
     let servers: Vec<_> = replicas.iter().map(Server::address).collect();
     let witness = Witness::connect(*servers.last().context("no replica")?, 1)?;
-    let mut crowd = Crowd::new(&servers, Door::WebSocket, Some(witness))?;
-    crowd.rest = REST;
-    crowd.grow(setup.clients)?;
-    let first = crowd.book.len();
+    let mut pool = ClientPool::new(&servers, Transport::WebSocket, Some(witness))?;
+    pool.pause = PAUSE;
+    pool.grow(setup.clients)?;
+    let first = pool.deliveries.len();
     let last = first + ticks;
-    crowd.until("the last tick for all", |crowd| crowd.book.is_settled(last, setup.clients))?;
-    let faults = crowd.faults(last)?;
+    pool.until("the last tick for all", |pool| pool.deliveries.is_settled(last, setup.clients))?;
+    let faults = pool.faults(last)?;
     ensure!(faults == Faults::default(), "not every update reached every client exactly once: {faults:?}");
-    crowd.during(LOG_DELAY)?;
-    let mut sightings = Sightings::default();
-    logged.try_iter().try_for_each(|line| sightings.read(&line))?;
+    pool.during(LOG_DELAY)?;
+    let mut times = StageTimes::default();
+    logged.try_iter().try_for_each(|line| times.record(&line))?;
     for (id, at) in channel.iter().flat_map(|channel| channel.try_iter()) {
-        sightings.note_stored(id, at);
+        times.record_stored(id, at);
     }
     let answers = exchange.answers();
-    // The first may have come while clients still did.
-    let updates = &crowd.book.updates()[first + 1..=last];
-    updates.iter().map(|update| sightings.journey(update, &answers)).collect()
+    // The first update may have come while clients were connecting, so it is not counted.
+    let updates = &pool.deliveries.updates()[first + 1..=last];
+    updates.iter().map(|update| times.timeline(update, &answers)).collect()
 }
 
-fn table(measured: &[(Setup, Vec<Journey>)], ticks: usize) -> anyhow::Result<String> {
+fn table(measured: &[(Setup, Vec<Timeline>)], ticks: usize) -> anyhow::Result<String> {
     let mut table = format!("{}.\n", machine::describe());
     writeln!(
         table,
-        "Medians of {ticks} ticks, one every {TICK_EVERY:?}: ms since the answer, and the step's share of all.\n"
+        "Medians of {ticks} ticks, one every {TICK_EVERY:?}: ms since the answer, and the stage's share of the total.\n"
     )?;
     let mut row = |name: &str, cells: &mut dyn Iterator<Item = String>| {
         write!(table, "| {name} |")?;
@@ -137,13 +140,13 @@ fn table(measured: &[(Setup, Vec<Journey>)], ticks: usize) -> anyhow::Result<Str
     };
     row("", &mut measured.iter().map(|(setup, _)| setup.to_string()))?;
     row("---", &mut measured.iter().map(|_| "---".to_owned()))?;
-    for (station, name) in STATIONS.iter().enumerate().skip(1) {
+    for (stage, name) in STAGES.iter().enumerate().skip(1) {
         row(
             name,
-            &mut measured.iter().map(|(_, journeys)| {
-                let since = |from: usize, to: usize| millis(journeys, from, to);
-                let steps: f64 = (1..STATIONS.len()).map(|to| since(to - 1, to)).sum();
-                format!("{:.2} ({:.0} %)", since(0, station), since(station - 1, station) / steps * 100.0)
+            &mut measured.iter().map(|(_, timelines)| {
+                let since = |from: usize, to: usize| millis(timelines, from, to);
+                let steps: f64 = (1..STAGES.len()).map(|to| since(to - 1, to)).sum();
+                format!("{:.2} ({:.0} %)", since(0, stage), since(stage - 1, stage) / steps * 100.0)
             }),
         )?;
     }
@@ -158,10 +161,10 @@ impl std::fmt::Display for Setup {
     }
 }
 
-/// The median time from one station to another.
-fn millis(journeys: &[Journey], from: usize, to: usize) -> f64 {
-    let time = |journey: &Journey| Duration::from_nanos(journey[to].saturating_sub(journey[from]));
-    let mut times: Vec<_> = journeys.iter().map(time).collect();
+/// Returns the median time from one stage to another.
+fn millis(timelines: &[Timeline], from: usize, to: usize) -> f64 {
+    let time = |timeline: &Timeline| Duration::from_nanos(timeline[to].saturating_sub(timeline[from]));
+    let mut times: Vec<_> = timelines.iter().map(time).collect();
     times.sort();
     times.get(times.len() / 2).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
 }

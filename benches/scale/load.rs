@@ -1,11 +1,13 @@
-//! A process full of clients: a process has only so many descriptors, so a hundred thousand clients need several.
+//! Process with clients. The number of descriptors of a process is limited, so a hundred thousand clients need several
+//! processes.
 //!
-//! It takes orders on its standard input, a line each, and answers on its standard output. When its input ends, so does it.
+//! The process reads commands from its standard input, one on each line, and answers on its standard output. It ends when its
+//! input ends.
 
 use crate::SPARE_DESCRIPTORS;
-use crate::shared::book::{Faults, Id};
-use crate::shared::connection::{self, Door};
-use crate::shared::crowd::Crowd;
+use crate::shared::client_pool::ClientPool;
+use crate::shared::connection::{self, Transport};
+use crate::shared::deliveries::{Faults, Id};
 use crate::shared::machine::{self, monotonic_ns};
 use crate::shared::witness::Witness;
 use anyhow::{Context, bail};
@@ -13,32 +15,32 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{self, Child, ChildStdin, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// How long it may take to carry out an order.
+/// Time that a command may take.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// How long an update may take to reach everybody before it is lost.
+/// Time after which an update counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(20);
 
-/// What a process of clients is for.
+/// Task of a process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Task {
-    /// Its number among all of them.
+    /// Number of the process.
     pub(crate) process: u32,
     pub(crate) clients: usize,
-    /// The replicas; the last of them tells what should have been sent.
+    /// Replicas. The witness of the process reads from the last one.
     pub(crate) servers: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-enum Order {
-    /// Let all clients go but so many.
+enum Command {
+    /// Close all clients except so many.
     Keep(usize),
-    /// This replica is about to die.
-    ExpectDeathOf(usize),
-    /// Tell what everybody got up to this update, as soon as all have it.
+    /// Expect that this replica is killed.
+    ExpectFailureOf(usize),
+    /// Report all updates up to this one when all clients have it.
     Report(String),
 }
 
@@ -48,50 +50,51 @@ enum Answer {
     Report(Report),
 }
 
-/// What the clients of a process got.
+/// Updates that the clients of a process received.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
-    pub(crate) updates: Vec<Seen>,
+    pub(crate) updates: Vec<Delivery>,
     pub(crate) delivered: u32,
     pub(crate) faults: Faults,
-    /// How many had to go to another replica, and when the last of them was connected to it.
-    pub(crate) returned: usize,
-    pub(crate) returned_ns: Option<u64>,
+    /// Number of clients that had to reconnect to another replica.
+    pub(crate) reconnected: usize,
+    /// Time at which the last of them was connected.
+    pub(crate) reconnected_ns: Option<u64>,
 }
 
-/// An update, and when the first and the last client of a process got it, by the machine's monotonic clock.
+/// Update, with the times of its first and last delivery in a process, by the machine's monotonic clock.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Seen {
+pub(crate) struct Delivery {
     pub(crate) id: String,
     pub(crate) first_ns: u64,
     pub(crate) last_ns: u64,
 }
 
-/// Such a process, seen from outside. It ends with this.
+/// Handle of a process. The process is killed when this is dropped.
 pub(crate) struct Load {
     child: Child,
-    orders: ChildStdin,
+    commands: ChildStdin,
     answers: Receiver<Answer>,
     connected: bool,
     pub(crate) clients: usize,
 }
 
 impl Load {
-    /// Starts the process, which begins to connect its clients.
+    /// Starts the process. It begins to connect its clients.
     pub(crate) fn start(task: &Task) -> anyhow::Result<Load> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = process::Command::new(std::env::current_exe()?);
         command.arg("--load").arg(serde_json::to_string(task)?).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start a process of clients")?;
-        let orders = child.stdin.take().context("its input is ours")?;
-        let answers = lines(BufReader::new(child.stdout.take().context("its output is ours")?));
-        Ok(Load { child, orders, answers, connected: false, clients: task.clients })
+        let commands = child.stdin.take().context("stdin is piped")?;
+        let answers = lines(BufReader::new(child.stdout.take().context("stdout is piped")?));
+        Ok(Load { child, commands, answers, connected: false, clients: task.clients })
     }
 
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
-    /// Whether all clients are connected, which is the first that the process says.
+    /// Returns whether all clients are connected. The first answer of the process reports it.
     pub(crate) fn is_connected(&mut self) -> anyhow::Result<bool> {
         match self.answers.try_recv() {
             Ok(_) => self.connected = true,
@@ -101,28 +104,28 @@ impl Load {
         Ok(self.connected)
     }
 
-    /// Waits until the last order is carried out.
+    /// Waits until the last command is done.
     fn done(&self) -> anyhow::Result<()> {
         match self.answer()? {
             Answer::Done => Ok(()),
-            Answer::Report(_) => bail!("a report that nobody asked for"),
+            Answer::Report(_) => bail!("unexpected report"),
         }
     }
 
     pub(crate) fn keep(&mut self, clients: usize) -> anyhow::Result<()> {
         self.clients = clients;
-        self.order(&Order::Keep(clients))?;
+        self.send(&Command::Keep(clients))?;
         self.done()
     }
 
-    pub(crate) fn expect_death_of(&mut self, server: usize) -> anyhow::Result<()> {
-        self.order(&Order::ExpectDeathOf(server))?;
+    pub(crate) fn expect_failure_of(&mut self, server: usize) -> anyhow::Result<()> {
+        self.send(&Command::ExpectFailureOf(server))?;
         self.done()
     }
 
-    /// Asks for a report, to be [read](Self::report) later.
-    pub(crate) fn ask_for_report(&mut self, last: &str) -> anyhow::Result<()> {
-        self.order(&Order::Report(last.to_owned()))
+    /// Requests a report up to the update `last`. [`report`](Self::report) returns it.
+    pub(crate) fn request_report(&mut self, last: &str) -> anyhow::Result<()> {
+        self.send(&Command::Report(last.to_owned()))
     }
 
     pub(crate) fn report(&self) -> anyhow::Result<Report> {
@@ -132,8 +135,8 @@ impl Load {
         }
     }
 
-    fn order(&mut self, order: &Order) -> anyhow::Result<()> {
-        say(&mut self.orders, order).context("a process of clients has ended")
+    fn send(&mut self, command: &Command) -> anyhow::Result<()> {
+        write_line(&mut self.commands, command).context("a process of clients has ended")
     }
 
     fn answer(&self) -> anyhow::Result<Answer> {
@@ -150,75 +153,75 @@ impl Drop for Load {
     }
 }
 
-/// Runs such a process.
+/// Runs a process with clients.
 pub(crate) fn run(task: &Task) -> anyhow::Result<()> {
     machine::most_clients(SPARE_DESCRIPTORS)?;
     connection::connect_as(task.process);
-    let orders = lines(BufReader::new(std::io::stdin()));
+    let commands = lines(BufReader::new(std::io::stdin()));
     let witness = Witness::connect(*task.servers.last().context("no server")?, 1)?;
-    let mut crowd = Crowd::new(&task.servers, Door::WebSocket, Some(witness))?;
-    crowd.grow(task.clients)?;
+    let mut pool = ClientPool::new(&task.servers, Transport::WebSocket, Some(witness))?;
+    pool.grow(task.clients)?;
     let mut out = std::io::stdout();
-    say(&mut out, &Answer::Done)?;
+    write_line(&mut out, &Answer::Done)?;
     loop {
-        match orders.try_recv() {
-            Ok(Order::Keep(clients)) => crowd.keep(clients),
-            Ok(Order::ExpectDeathOf(server)) => crowd.expect_death_of(server),
-            Ok(Order::Report(last)) => {
-                let report = report(&mut crowd, &last)?;
-                say(&mut out, &Answer::Report(report))?;
+        match commands.try_recv() {
+            Ok(Command::Keep(clients)) => pool.keep(clients),
+            Ok(Command::ExpectFailureOf(server)) => pool.expect_failure_of(server),
+            Ok(Command::Report(last)) => {
+                let report = report(&mut pool, &last)?;
+                write_line(&mut out, &Answer::Report(report))?;
                 continue;
             }
             Err(TryRecvError::Empty) => {
-                crowd.during(Duration::from_millis(5))?;
+                pool.during(Duration::from_millis(5))?;
                 continue;
             }
             Err(TryRecvError::Disconnected) => return Ok(()),
         }
-        say(&mut out, &Answer::Done)?;
+        write_line(&mut out, &Answer::Done)?;
     }
 }
 
-fn report(crowd: &mut Crowd, last: &str) -> anyhow::Result<Report> {
+fn report(pool: &mut ClientPool, last: &str) -> anyhow::Result<Report> {
     let last: Id = last.as_bytes().try_into().context("an id like 2026-11-20T09:20:31.075Z")?;
     let began = Instant::now();
-    let number = |crowd: &Crowd| crowd.book.updates().iter().position(|update| update.id == last);
-    crowd.until("the last update for all", |crowd| {
-        let settled = number(crowd).is_some_and(|number| crowd.book.is_settled(number, crowd.len()));
+    let number = |pool: &ClientPool| pool.deliveries.updates().iter().position(|update| update.id == last);
+    pool.until("the last update for all", |pool| {
+        let settled = number(pool).is_some_and(|number| pool.deliveries.is_settled(number, pool.len()));
         settled || began.elapsed() > LOST_AFTER
     })?;
-    let number = number(crowd).context("nobody got the last update")?;
-    let faults = crowd.faults(number)?;
-    let seen = crowd.book.updates()[..=number].iter().map(|update| Seen {
+    let number = number(pool).context("no client received the last update")?;
+    let faults = pool.faults(number)?;
+    let seen = pool.deliveries.updates()[..=number].iter().map(|update| Delivery {
         id: String::from_utf8_lossy(&update.id).into_owned(),
         first_ns: monotonic_ns(update.first),
         last_ns: monotonic_ns(update.last),
     });
     Ok(Report {
         updates: seen.collect(),
-        delivered: crowd.book.delivered(),
+        delivered: pool.deliveries.delivered(),
         faults,
-        returned: crowd.returning().count(),
-        returned_ns: crowd.returning().last.map(monotonic_ns),
+        reconnected: pool.failover().count(),
+        reconnected_ns: pool.failover().last.map(monotonic_ns),
     })
 }
 
-fn say(to: &mut impl Write, what: &impl Serialize) -> anyhow::Result<()> {
-    serde_json::to_writer(&mut *to, what)?;
+fn write_line(to: &mut impl Write, message: &impl Serialize) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *to, message)?;
     to.write_all(b"\n")?;
     Ok(to.flush()?)
 }
 
-/// What is said on a pipe, a line each, until it ends.
+/// Returns the messages on a pipe, one on each line, until it ends.
 fn lines<T: DeserializeOwned + Send + 'static>(from: impl BufRead + Send + 'static) -> Receiver<T> {
-    let (to, said) = mpsc::channel();
+    let (to, messages) = mpsc::channel();
     std::thread::spawn(move || {
         let lines = from.lines().map_while(Result::ok);
-        for heard in lines.map_while(|line| serde_json::from_str(&line).ok()) {
-            if to.send(heard).is_err() {
+        for message in lines.map_while(|line| serde_json::from_str(&line).ok()) {
+            if to.send(message).is_err() {
                 return;
             }
         }
     });
-    said
+    messages
 }

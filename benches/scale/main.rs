@@ -1,12 +1,12 @@
-//! Many replicas on one Redis, and very many clients: every tick to every client, and what becomes of the clients of a replica
-//! that dies.
+//! Many replicas on one Redis with very many clients: the cost of sending every tick to every client, and the failover of the
+//! clients of a replica that is killed.
 //!
-//! `cargo bench --bench scale -- --replicas 6 --clients 100000 --interval 5s` starts `redis-server` and the replicas, and
-//! several processes of clients, for one has too few descriptors. In each process every client's updates are checked against
-//! what a witness of its own read in the `full` format. Then one replica is killed: its clients go to the others with the
-//! last id that they have. Everything shares all cores, as it would on one machine.
+//! `cargo bench --bench scale -- --replicas 6 --clients 100000 --interval 5s` starts `redis-server`, the replicas, and several
+//! processes with clients, because one process has too few descriptors. In each process, a witness reads the feed in the
+//! `full` format, and the updates of all clients are compared with it. Then one replica is killed, and its clients reconnect
+//! to the others with their last ids. All processes share all cores, as they would on one machine.
 //!
-//! `--replicas 1,2,3,6` measures one after the other, and prints how it grows.
+//! `--replicas 1,2,3,6` measures these numbers one after the other, and prints how the cost grows.
 
 mod load;
 mod report;
@@ -16,35 +16,35 @@ mod stack;
 
 use anyhow::{Context, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use report::{Death, Outcome, Report};
-use shared::book::Faults;
-use shared::machine::{self, memory_kib, monotonic_ns, rest};
+use report::{Failover, Outcome, Report};
+use shared::deliveries::Faults;
+use shared::machine::{self, memory_kib, monotonic_ns, sleep};
 use shared::redis::Redis;
 use stack::{Stack, waves};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Clients in one process, where it may have 20,000 descriptors.
+/// Clients in one process, below a limit of 20,000 descriptors.
 const PER_PROCESS: usize = 17_000;
-/// Descriptors that a process of clients needs beside those of its clients.
+/// Descriptors that a process with clients needs in addition to those of its clients.
 const SPARE_DESCRIPTORS: u64 = 300;
-/// Descriptors that a replica keeps for other things than clients, and connections of our witnesses.
+/// Descriptors of a replica that are not for the measured clients, including those for the witnesses.
 const REPLICA_SPARE: usize = 256 + 24;
-/// How long before a tick a replica dies, so that its clients miss that one.
-const BEFORE_A_TICK: Duration = Duration::from_millis(200);
-/// With ticks more often than this, those who come back cannot be told from those who are only late.
-const DEATH_FROM: Duration = Duration::from_secs(1);
+/// Time between the kill of a replica and the next tick, which its clients therefore miss.
+const KILL_BEFORE_TICK: Duration = Duration::from_millis(200);
+/// Shortest interval at which a failover is measured. With more ticks, clients that reconnect cannot be told from late ones.
+const MIN_FAILOVER_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What is measured.
+/// Parameters of one measurement.
 #[derive(Clone, Debug)]
 struct Plan {
     replicas: usize,
     clients: usize,
     interval: Duration,
-    /// Ticks over which everything is measured.
+    /// Ticks to measure.
     ticks: usize,
-    /// Whether a replica is killed.
-    death: bool,
+    /// Whether a replica is killed at the end.
+    failover: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -54,8 +54,8 @@ fn main() -> anyhow::Result<()> {
         return load::run(&serde_json::from_str(task)?);
     }
     let trial = !arguments.get_flag("bench");
-    if trial && !Redis::is_here() {
-        eprintln!("redis-server is not here, so nothing was tried");
+    if trial && !Redis::is_installed() {
+        eprintln!("redis-server is not installed: skipping");
         return Ok(());
     }
     let files = machine::most_clients(0)?;
@@ -86,7 +86,7 @@ fn plans(arguments: &ArgMatches, trial: bool) -> Vec<Plan> {
         clients: number("clients").unwrap_or(if trial { 200 } else { 100_000 }),
         interval,
         ticks: number("ticks").unwrap_or(if trial { 2 } else { 6 }),
-        death: !arguments.get_flag("no-death") && replicas > 1 && interval >= DEATH_FROM,
+        failover: !arguments.get_flag("no-failover") && replicas > 1 && interval >= MIN_FAILOVER_INTERVAL,
     };
     replicas.into_iter().map(plan).collect()
 }
@@ -96,15 +96,23 @@ fn arguments() -> Command {
         Arg::new(name).long(name).help(help).value_name("N").value_parser(value_parser!(usize))
     };
     Command::new("scale")
-        .about("Many replicas on one Redis, and very many clients")
+        .about("Many replicas on one Redis with very many clients")
         .arg(
-            number("replicas", "Replicas; several numbers with commas are measured one after the other")
-                .value_delimiter(','),
+            number(
+                "replicas",
+                "Number of replicas; several numbers, separated by commas, are measured one after the other",
+            )
+            .value_delimiter(','),
         )
-        .arg(number("clients", "Clients of all replicas together"))
-        .arg(number("ticks", "Ticks over which everything is measured"))
-        .arg(Arg::new("interval").long("interval").help("The time between two ticks: 5s, 100ms").value_parser(duration))
-        .arg(Arg::new("no-death").long("no-death").help("Kill no replica").action(ArgAction::SetTrue))
+        .arg(number("clients", "Number of clients of all replicas together"))
+        .arg(number("ticks", "Ticks to measure"))
+        .arg(
+            Arg::new("interval")
+                .long("interval")
+                .help("Time between two ticks, such as 5s or 100ms")
+                .value_parser(duration),
+        )
+        .arg(Arg::new("no-failover").long("no-failover").help("Do not kill a replica").action(ArgAction::SetTrue))
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
         .arg(Arg::new("load").long("load").hide(true))
 }
@@ -114,7 +122,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     match (number.parse(), unit) {
         (Ok(number), "s") => Ok(Duration::from_secs(number)),
         (Ok(number), "ms") => Ok(Duration::from_millis(number)),
-        _ => Err(format!("an interval reads 5s or 100ms, got {text:?}")),
+        _ => Err(format!("invalid interval {text:?}: expected a duration such as 5s or 100ms")),
     }
 }
 
@@ -122,7 +130,7 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let mut stack = Stack::start(plan)?;
     let connected = began.elapsed();
-    // From the next tick on everybody is there.
+    // All clients get the next tick.
     let (first, _) = stack.ticks(2)?;
     let before = stack.used()?;
     let (last, _) = stack.ticks(plan.ticks)?;
@@ -135,12 +143,12 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
         .map(|(_, wave)| Duration::from_nanos(wave.last_ns.saturating_sub(wave.first_ns)))
         .collect();
     let partly = waves.range(first.as_str()..=last.as_str()).filter(|(_, wave)| wave.processes < stack.loads.len());
-    // A tick that no client of a process got at all is not in its book.
+    // If no client of a process received a tick, the report of that process does not contain it.
     let unseen = partly.count() * plan.clients;
-    let death = if plan.death {
-        let (death, after) = die(plan, &mut stack, files)?;
+    let failover = if plan.failover {
+        let (failover, after) = fail_over(plan, &mut stack, files)?;
         reports = after;
-        Some(death)
+        Some(failover)
     } else {
         None
     };
@@ -155,40 +163,41 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
         spreads,
         delivered: reports.iter().map(|report| u64::from(report.delivered)).sum(),
         faults: Faults { lost: faults.lost + unseen, ..faults },
-        death,
+        failover,
     })
 }
 
-/// Kills a replica right before a tick: how long it takes until all of its clients have that tick from the others.
-fn die(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Death, Vec<load::Report>)> {
+/// Kills a replica right before a tick, and measures the time until all of its clients have that tick from other replicas.
+fn fail_over(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Failover, Vec<load::Report>)> {
     let room = (plan.replicas - 1) * files.saturating_sub(REPLICA_SPARE);
     let clients = plan.clients.min(room / 1000 * 1000).min(room);
     stack.keep(clients)?;
-    // The last one has the witnesses, and a leader's clients would wait for its lease to run out as everybody does.
+    // Not the last replica, which has the witnesses, and not the leader, because all clients would have to wait for its lease
+    // to expire.
     let leader = stack.leader()?;
     let victim = (0..plan.replicas).find(|number| *number != leader && *number != plan.replicas - 1);
     let victim = victim.unwrap_or(0);
     for load in &mut stack.loads {
-        load.expect_death_of(victim)?;
+        load.expect_failure_of(victim)?;
     }
     let (_, tick) = stack.ticks(1)?;
-    rest(plan.interval.saturating_sub(BEFORE_A_TICK + tick.elapsed()));
+    sleep(plan.interval.saturating_sub(KILL_BEFORE_TICK + tick.elapsed()));
     eprintln!("replica {} is killed", victim + 1);
     let (seen, killed_ns) = (stack.seen(), monotonic_ns(Instant::now()));
-    // Its sockets are closed one after the other, so the tick may be here before it is gone.
+    // The kernel closes the sockets of the replica one after the other, so the tick may come before the process has ended.
     stack.replicas[victim].kill()?;
     let (missed, _) = stack.until(seen + 1)?;
     let (last, _) = stack.ticks(2)?;
     let reports = stack.report(&last)?;
-    let wave = *waves(&reports).get(missed.as_str()).context("nobody got the tick after the death")?;
+    let wave = *waves(&reports).get(missed.as_str()).context("no client received the tick after the kill")?;
     let since = |ns: u64| Duration::from_nanos(ns.saturating_sub(killed_ns));
-    let returned = reports.iter().filter_map(|report| report.returned_ns).max();
-    let death = Death {
+    let reconnected = reports.iter().filter_map(|report| report.reconnected_ns).max();
+    let failover = Failover {
         clients: stack.clients(),
-        victim_led: victim == leader,
-        returned: reports.iter().map(|report| report.returned).sum(),
-        connected: since(returned.context("nobody had to come back")?),
-        in_sync: since(wave.last_ns.max(returned.unwrap_or_default())),
+        was_leader: victim == leader,
+        reconnected: reports.iter().map(|report| report.reconnected).sum(),
+        connected: since(reconnected.context("no client had to reconnect")?),
+        in_sync: since(wave.last_ns.max(reconnected.unwrap_or_default())),
     };
-    Ok((death, reports))
+    Ok((failover, reports))
 }

@@ -1,45 +1,47 @@
-//! What was measured, as tables.
+//! Tables of the results.
 
 use crate::Plan;
-use crate::shared::book::Faults;
+use crate::shared::deliveries::Faults;
 use crate::shared::machine;
 use crate::stack::Used;
 use std::fmt;
 use std::time::Duration;
 
-/// How one plan came out.
+/// Results of one plan.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) plan: Plan,
-    /// From the start of everything until the last client was connected.
+    /// Time from the start until the last client was connected.
     pub(crate) connected: Duration,
-    /// The memory of each replica before it had clients, and with all of them.
+    /// Memory of each replica without clients.
     pub(crate) empty_kib: Vec<u32>,
+    /// Memory of each replica with all clients.
     pub(crate) kib: Vec<u32>,
-    /// Processor time, over this time.
+    /// Processor time that was used during `time`.
     pub(crate) used: Used,
     pub(crate) time: Duration,
-    /// From the first to the last of all clients, tick by tick.
+    /// Time from the first to the last of all clients, for each tick.
     pub(crate) spreads: Vec<Duration>,
     pub(crate) delivered: u64,
     pub(crate) faults: Faults,
-    pub(crate) death: Option<Death>,
+    pub(crate) failover: Option<Failover>,
 }
 
-/// What became of the clients of a replica that died.
+/// Failover of the clients of a replica that was killed.
 #[derive(Debug)]
-pub(crate) struct Death {
-    /// All clients, of every replica, at that time.
+pub(crate) struct Failover {
+    /// Number of clients of all replicas at that time.
     pub(crate) clients: usize,
-    pub(crate) victim_led: bool,
-    /// Clients that had to go to another replica.
-    pub(crate) returned: usize,
-    /// From the death until the last of them was connected, and until all clients had the tick that came meanwhile.
+    pub(crate) was_leader: bool,
+    /// Number of clients that had to reconnect to another replica.
+    pub(crate) reconnected: usize,
+    /// Time from the kill until the last of them was connected.
     pub(crate) connected: Duration,
+    /// Time from the kill until all clients had the tick that they missed.
     pub(crate) in_sync: Duration,
 }
 
-/// The outcome of every plan.
+/// Results of all plans.
 pub(crate) struct Report {
     pub(crate) outcomes: Vec<Outcome>,
 }
@@ -94,7 +96,7 @@ impl Outcome {
         (sum(&self.kib) - sum(&self.empty_kib)) / float(self.plan.clients)
     }
 
-    /// The spread in the middle, and the longest.
+    /// Returns the median spread and the longest one.
     fn spread_ms(&self) -> [f64; 2] {
         let mut spreads = self.spreads.clone();
         spreads.sort();
@@ -114,35 +116,38 @@ impl fmt::Display for Outcome {
             "| | clients | memory, MiB | per client, KiB | µs per update | of a core, % |\n|---|---|---|---|---|---|"
         )?;
         let share = |used: Duration| used.as_secs_f64() / self.time.as_secs_f64() * 100.0;
-        for (place, ((kib, empty), used)) in self.kib.iter().zip(&self.empty_kib).zip(&self.used.replicas).enumerate() {
-            let mine = clients / replicas + usize::from(place < clients % replicas);
+        for (index, ((kib, empty), used)) in self.kib.iter().zip(&self.empty_kib).zip(&self.used.replicas).enumerate() {
+            let mine = clients / replicas + usize::from(index < clients % replicas);
             let (mib, each) = (f64::from(*kib) / 1024.0, (f64::from(*kib) - f64::from(*empty)) / float(mine));
             let update = used.as_secs_f64() * 1e6 / self.ticks() / float(mine);
-            let (name, share) = (place + 1, share(*used));
+            let (name, share) = (index + 1, share(*used));
             writeln!(f, "| replica {name} | {mine} | {mib:.1} | {each:.2} | {update:.2} | {share:.1} |")?;
         }
         writeln!(f, "| Redis | | | | | {:.2} |", share(self.used.redis))?;
-        writeln!(f, "| the clients themselves | | | | | {:.1} |\n", share(self.used.clients))?;
+        writeln!(f, "| clients | | | | | {:.1} |\n", share(self.used.clients))?;
         let [half, most] = self.spread_ms();
-        writeln!(f, "| all together | |\n|---|---|")?;
+        writeln!(f, "| total | |\n|---|---|")?;
         writeln!(f, "| from the first to the last client, p50 / longest, ms | {half:.1} / {most:.1} |")?;
-        writeln!(f, "| start until all were connected, s | {:.1} |", self.connected.as_secs_f64())?;
+        writeln!(f, "| time until all clients were connected, s | {:.1} |", self.connected.as_secs_f64())?;
         writeln!(f, "| updates delivered | {} |", self.delivered)?;
-        let Faults { lost, doubled, strange, closed } = self.faults;
-        writeln!(f, "| lost | {lost} |\n| doubled or out of order | {doubled} |\n| strange messages | {strange} |")?;
+        let Faults { lost, duplicated, unexpected, closed } = self.faults;
+        writeln!(
+            f,
+            "| lost | {lost} |\n| duplicated or out of order | {duplicated} |\n| unexpected messages | {unexpected} |"
+        )?;
         writeln!(f, "| connections that ended early | {closed} |")?;
-        let Some(Death { clients: left, victim_led, returned, connected, in_sync }) = self.death else {
+        let Some(Failover { clients: left, was_leader, reconnected, connected, in_sync }) = self.failover else {
             return Ok(());
         };
-        let role = if victim_led { "the leader" } else { "a replica" };
-        writeln!(f, "| {role} killed 0.2 s before a tick, clients that had to go elsewhere | {returned} |")?;
-        writeln!(f, "| all of them connected again after, s | {:.2} |", connected.as_secs_f64())?;
+        let role = if was_leader { "the leader" } else { "a replica" };
+        writeln!(f, "| {role} killed 0.2 s before a tick, clients that had to reconnect | {reconnected} |")?;
+        writeln!(f, "| all of them reconnected after, s | {:.2} |", connected.as_secs_f64())?;
         writeln!(f, "| all {left} clients have that tick after, s | {:.2} |", in_sync.as_secs_f64())?;
         if left < clients {
             let others = replicas - 1;
             writeln!(
                 f,
-                "\nFor the death {} clients left before: {others} replicas have no descriptors for more.",
+                "\nBefore the failover, {} clients were closed: {others} replicas have no descriptors for more.",
                 clients - left
             )?;
         }

@@ -1,7 +1,7 @@
-//! Everything that runs: Redis, the replicas, the processes of clients, and a witness that tells what the feed has sent.
+//! Processes of the bench: Redis, the replicas, the clients, and a witness that knows all ids of the feed.
 
 use crate::load::{Load, Report, Task};
-use crate::shared::machine::{memory_kib, processor_time, rest};
+use crate::shared::machine::{memory_kib, processor_time, sleep};
 use crate::shared::redis::Redis;
 use crate::shared::server::Server;
 use crate::shared::witness::Witness;
@@ -10,22 +10,22 @@ use anyhow::{Context, ensure};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// How long connecting may take, for each thousand clients.
+/// Time that a thousand clients may take to connect.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Redis, replicas and clients. All of it ends with this; first the clients.
+/// Redis, replicas and clients. All processes are stopped when this is dropped, the clients first.
 pub(crate) struct Stack {
     pub(crate) loads: Vec<Load>,
     witness: Witness,
     pub(crate) replicas: Vec<Server>,
     pub(crate) redis: Redis,
-    /// The memory of each replica before it had clients, in KiB.
+    /// Memory of each replica without clients, in KiB.
     pub(crate) empty_kib: Vec<u32>,
     interval: Duration,
     buffer: Vec<u8>,
 }
 
-/// The processor time that everything has used.
+/// Processor time that the processes have used.
 #[derive(Clone, Debug)]
 pub(crate) struct Used {
     pub(crate) replicas: Vec<Duration>,
@@ -35,7 +35,7 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// What was used since, and in which time.
+    /// Returns the processor time since `before`, and the elapsed time.
     pub(crate) fn since(self, before: &Used) -> (Used, Duration) {
         let replicas = self.replicas.iter().zip(&before.replicas).map(|(now, then)| now.saturating_sub(*then));
         let used = Used {
@@ -48,12 +48,12 @@ impl Used {
     }
 }
 
-/// What all clients together got of an update.
+/// Deliveries of an update to all clients.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wave {
     pub(crate) first_ns: u64,
     pub(crate) last_ns: u64,
-    /// In how many processes somebody got it.
+    /// Number of processes in which a client received it.
     pub(crate) processes: usize,
 }
 
@@ -80,23 +80,23 @@ impl Stack {
         let mut stack =
             Stack { loads, witness, replicas, redis, empty_kib, interval: plan.interval, buffer: vec![0; 64 * 1024] };
         let thousands = u32::try_from(plan.clients.div_ceil(1000))?;
-        eprintln!("{} clients connect, at most {:?} long", plan.clients, CONNECT_DEADLINE * thousands);
+        eprintln!("connecting {} clients, for at most {:?}", plan.clients, CONNECT_DEADLINE * thousands);
         let began = Instant::now();
         while !stack.loads.iter_mut().try_fold(true, |all, load| Ok::<_, anyhow::Error>(load.is_connected()? && all))? {
             ensure!(began.elapsed() < CONNECT_DEADLINE * thousands, "not all clients are connected");
-            // The witness answers pings meanwhile, or its replica would let it go.
-            stack.look()?;
-            rest(Duration::from_millis(5));
+            // The witness has to answer pings meanwhile; otherwise its replica would close it.
+            stack.read_witness()?;
+            sleep(Duration::from_millis(5));
         }
         Ok(stack)
     }
 
-    /// The replica that writes the feed.
+    /// Returns the index of the leader.
     pub(crate) fn leader(&self) -> anyhow::Result<usize> {
         let mut connection = self.redis.client()?.get_connection()?;
         let token: String = redis::cmd("GET").arg("{btcfeed}:lease").query(&mut connection)?;
         let number = token.strip_prefix("replica-").and_then(|rest| rest.split('/').next());
-        Ok(number.context("a lease of a stranger")?.parse::<usize>()? - 1)
+        Ok(number.context("the lease belongs to an unknown replica")?.parse::<usize>()? - 1)
     }
 
     pub(crate) fn used(&self) -> anyhow::Result<Used> {
@@ -110,25 +110,25 @@ impl Stack {
         })
     }
 
-    /// Waits for so many more ticks: the id of the last, and when it was here.
+    /// Waits for `count` more ticks. Returns the id of the last one, and the time at which it arrived.
     pub(crate) fn ticks(&mut self, count: usize) -> anyhow::Result<(String, Instant)> {
-        self.look()?;
+        self.read_witness()?;
         self.until(self.seen() + count)
     }
 
-    /// How many ticks have been read.
+    /// Returns the number of ticks so far.
     pub(crate) fn seen(&self) -> usize {
         self.witness.ids().len()
     }
 
-    /// Waits for the tick with this number, counted from one: its id, and when it was here at the latest.
+    /// Waits for the tick with this number, counted from one. Returns its id, and a time at which it had arrived.
     pub(crate) fn until(&mut self, number: usize) -> anyhow::Result<(String, Instant)> {
         let deadline = self.interval * 3 + Duration::from_secs(10);
         let mut newest = Instant::now();
         while self.seen() < number {
             ensure!(newest.elapsed() < deadline, "no tick for {deadline:?}");
-            rest(Duration::from_millis(1));
-            if self.look()? {
+            sleep(Duration::from_millis(1));
+            if self.read_witness()? {
                 newest = Instant::now();
             }
         }
@@ -136,16 +136,16 @@ impl Stack {
         Ok((String::from_utf8_lossy(id).into_owned(), newest))
     }
 
-    /// Reads what the feed has sent: whether there is a new tick.
-    fn look(&mut self) -> anyhow::Result<bool> {
+    /// Reads what the witness has received. Returns whether there is a new tick.
+    fn read_witness(&mut self) -> anyhow::Result<bool> {
         let known = self.witness.ids().len();
         self.witness.read(&mut self.buffer)?;
         Ok(self.witness.ids().len() > known)
     }
 
-    /// What all clients got up to this update.
+    /// Returns the reports of all processes up to the update `last`.
     pub(crate) fn report(&mut self, last: &str) -> anyhow::Result<Vec<Report>> {
-        self.loads.iter_mut().try_for_each(|load| load.ask_for_report(last))?;
+        self.loads.iter_mut().try_for_each(|load| load.request_report(last))?;
         self.loads.iter().map(Load::report).collect()
     }
 
@@ -153,7 +153,7 @@ impl Stack {
         self.loads.iter().map(|load| load.clients).sum()
     }
 
-    /// Lets clients go until there are so many.
+    /// Closes clients until there are `clients`.
     pub(crate) fn keep(&mut self, clients: usize) -> anyhow::Result<()> {
         let processes = self.loads.len();
         for (process, load) in self.loads.iter_mut().enumerate() {
@@ -163,12 +163,12 @@ impl Stack {
     }
 }
 
-/// What one of so many processes gets of all clients.
+/// Returns the number of clients of one process.
 fn share(clients: usize, processes: usize, process: usize) -> usize {
     clients / processes + usize::from(process < clients % processes)
 }
 
-/// All updates, from the reports of all processes.
+/// Merges the reports of all processes.
 pub(crate) fn waves(reports: &[Report]) -> BTreeMap<&str, Wave> {
     let mut waves = BTreeMap::new();
     for seen in reports.iter().flat_map(|report| &report.updates) {

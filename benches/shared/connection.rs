@@ -1,5 +1,5 @@
-//! One stream as a client sees it, a WebSocket (RFC 6455) or server-sent events over HTTP/1.1, with nothing in it that
-//! costs time or memory: there are ten thousand, and what they take from the machine is taken from the server.
+//! Client's end of a stream: a WebSocket (RFC 6455) or server-sent events over HTTP/1.1. It needs little time and memory,
+//! because ten thousand of them run on the machine of the server.
 
 use anyhow::{bail, ensure};
 use socket2::{Domain, Socket, Type};
@@ -9,50 +9,50 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Connections from one address: well below the number of ports that it has, so that a free one is found at once.
+/// Connections from one address. It has far more ports, so a free one is found at once.
 const PER_ADDRESS: u32 = 10_000;
-/// The first address to connect from. All of 127.0.0.0/8 is this machine.
+/// First source address. All addresses in 127.0.0.0/8 are this machine.
 static FIRST_ADDRESS: AtomicU32 = AtomicU32::new(0x7f00_0101);
-/// Addresses that a process may use, where several do.
+/// Source addresses of each process, if there are several processes.
 const ADDRESSES: u32 = 8;
-/// How many connections were ever made. Ports stay taken for a minute, so an address is not used again.
-static MADE: AtomicU32 = AtomicU32::new(0);
+/// Number of connections so far. A port stays in use for a minute, so an address is not used again.
+static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
 
-/// Connects from addresses that are this process's own among others, of which it is this one.
+/// Gives this process its own source addresses, by its number.
 pub(crate) fn connect_as(process: u32) {
     FIRST_ADDRESS.fetch_add(process * ADDRESSES, Ordering::Relaxed);
 }
 
-/// The protocols that a client can read the feed over.
+/// Transport of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Transport {
     WebSocket,
     Events,
 }
 
-/// A client's end of a stream.
+/// Client's end of a stream.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    door: Door,
-    /// Whether the handshake is over.
+    transport: Transport,
+    /// Whether the handshake is complete.
     open: bool,
-    /// What has come of the answer or frame that is not complete yet.
+    /// Bytes of a response head, frame or event that is not complete.
     partial: Vec<u8>,
 }
 
 impl Connection {
-    /// Begins to connect. When the socket can be written to, [`request`](Self::request) is next.
-    pub(crate) fn begin(server: SocketAddr, door: Door) -> anyhow::Result<Connection> {
+    /// Begins to connect. Call [`request`](Self::request) when the socket is writable.
+    pub(crate) fn begin(server: SocketAddr, transport: Transport) -> anyhow::Result<Connection> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
-        let address = FIRST_ADDRESS.load(Ordering::Relaxed) + MADE.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS;
+        let address = FIRST_ADDRESS.load(Ordering::Relaxed) + CONNECTIONS.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::from(address), 0).into())?;
-        // A reset in place of a goodbye keeps no port waiting.
+        // Closes with a reset, so that the port is free at once.
         socket.set_linger(Some(Duration::ZERO))?;
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => bail!(error),
-            _ => Ok(Connection { stream: socket.into(), door, open: false, partial: Vec::new() }),
+            _ => Ok(Connection { stream: socket.into(), transport, open: false, partial: Vec::new() }),
         }
     }
 
@@ -61,12 +61,12 @@ impl Connection {
         if let Some(error) = self.stream.take_error()? {
             bail!(error);
         }
-        let request = match self.door {
-            Door::WebSocket => format!(
+        let request = match self.transport {
+            Transport::WebSocket => format!(
                 "GET /v1/ws?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             ),
-            Door::Events => {
+            Transport::Events => {
                 format!("GET /v1/prices/stream?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n")
             }
         };
@@ -78,11 +78,11 @@ impl Connection {
         self.open
     }
 
-    /// Reads once what has come, into `buffer`, and hands each text message to `say`.
+    /// Reads once, into `buffer`, and calls `emit` for each update.
     ///
     /// # Errors
     /// If the connection has ended, or the server broke the protocol.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], say: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8], emit: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
         let read = match self.stream.read(buffer) {
             Ok(0) => bail!("the server has closed the connection"),
             Ok(len) => &buffer[..len],
@@ -90,41 +90,41 @@ impl Connection {
             Err(error) => bail!(error),
         };
         if self.partial.is_empty() {
-            let used = self.take(read, say)?;
+            let used = self.parse(read, emit)?;
             self.partial.extend_from_slice(&read[used..]);
             return Ok(());
         }
         let mut whole = std::mem::take(&mut self.partial);
         whole.extend_from_slice(read);
-        let used = self.take(&whole, say)?;
+        let used = self.parse(&whole, emit)?;
         self.partial.extend_from_slice(&whole[used..]);
         Ok(())
     }
 
-    /// Takes what is complete out of `bytes`: how many bytes that was.
-    fn take(&mut self, bytes: &[u8], say: &mut dyn FnMut(&[u8])) -> anyhow::Result<usize> {
+    /// Parses all complete frames or events in `bytes`. Returns their length.
+    fn parse(&mut self, bytes: &[u8], emit: &mut dyn FnMut(&[u8])) -> anyhow::Result<usize> {
         let mut used = 0;
         if !self.open {
             let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(0) };
-            let accepted: &[u8] = if self.door == Door::Events { b"HTTP/1.1 200 " } else { b"HTTP/1.1 101 " };
-            ensure!(bytes.starts_with(accepted), "refused: {}", String::from_utf8_lossy(bytes));
+            let accepted: &[u8] = if self.transport == Transport::Events { b"HTTP/1.1 200 " } else { b"HTTP/1.1 101 " };
+            ensure!(bytes.starts_with(accepted), "handshake rejected: {}", String::from_utf8_lossy(bytes));
             let head = &bytes[..end];
             let chunked = head.windows(18).any(|name| name.eq_ignore_ascii_case(b"transfer-encoding:"));
             ensure!(!chunked, "a body that does not end with the connection: {}", String::from_utf8_lossy(head));
             self.open = true;
             used = end + 4;
         }
-        if self.door == Door::Events {
+        if self.transport == Transport::Events {
             while let Some(len) = event_len(&bytes[used..]) {
-                update(&bytes[used..used + len]).into_iter().for_each(&mut *say);
+                update(&bytes[used..used + len]).into_iter().for_each(&mut *emit);
                 used += len;
             }
             return Ok(used);
         }
         while let Some((opcode, payload, len)) = frame(&bytes[used..]) {
             match opcode {
-                1 => say(payload),
-                8 => bail!("the server says goodbye: {}", String::from_utf8_lossy(payload)),
+                1 => emit(payload),
+                8 => bail!("the server has closed: {}", String::from_utf8_lossy(payload)),
                 9 => self.pong(payload)?,
                 _ => {}
             }
@@ -133,7 +133,7 @@ impl Connection {
         Ok(used)
     }
 
-    /// Clients mask what they send (§5.3); this mask leaves everything as it is.
+    /// Sends a pong. Clients must mask their frames (§5.3). The mask is zero, which changes nothing.
     fn pong(&mut self, payload: &[u8]) -> anyhow::Result<()> {
         let len = u8::try_from(payload.len())?;
         let frame = [&[0x8a, 0x80 | len, 0, 0, 0, 0], payload].concat();
@@ -148,8 +148,8 @@ impl AsFd for Connection {
     }
 }
 
-/// The opcode and payload of the frame that `bytes` begin with, and its length with the header; `None` if it is not
-/// complete. Servers do not mask.
+/// Returns the opcode and payload of the first frame in `bytes`, and its length with the header, or `None` if it is not
+/// complete. Frames of servers are not masked.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let [first, second, ..] = *bytes else { return None };
     let (head, length) = match second & 0x7f {
@@ -160,13 +160,13 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((first & 0x0f, bytes.get(head..head + length)?, head + length))
 }
 
-/// The length of the event that `bytes` begin with, and of the blank line that ends it; `None` if it is not complete. The
-/// body of the answer is events and nothing else, and ends with the connection, so it comes cut up in any way.
+/// Returns the length of the first event in `bytes`, including the blank line that ends it, or `None` if it is not complete.
+/// The body is not chunked.
 fn event_len(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|pair| pair == b"\n\n").map(|place| place + 2)
 }
 
-/// The data of an event that is an update: it has no name.
+/// Returns the data of an event if it is an update. Updates have no event name.
 fn update(event: &[u8]) -> Option<&[u8]> {
     let mut lines = event.split(|byte| *byte == b'\n');
     if event.starts_with(b"event: ") { None } else { lines.find_map(|line| line.strip_prefix(b"data: ")) }

@@ -1,4 +1,4 @@
-//! What the kernel tells and lets us do: processor time, memory, limits, cores.
+//! Interface to the kernel: processor time, memory, limits and cores.
 
 use anyhow::Context;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
@@ -8,13 +8,13 @@ use std::fs::{read_dir, read_to_string};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Does nothing for a while.
+/// Sleeps.
 #[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
-pub(crate) fn rest(time: Duration) {
+pub(crate) fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Raises the limit on open files as far as it goes: how many clients that is enough for.
+/// Raises the limit on open files to its maximum. Returns the number of clients that it allows, with `spare` files left.
 pub(crate) fn most_clients(spare: u64) -> anyhow::Result<usize> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
@@ -23,9 +23,9 @@ pub(crate) fn most_clients(spare: u64) -> anyhow::Result<usize> {
     Ok(usize::try_from(files.saturating_sub(spare).max(1))?)
 }
 
-/// The processor time that a process has used, user and kernel.
+/// Returns the processor time that a process has used, user and kernel.
 pub(crate) fn processor_time(pid: Pid) -> anyhow::Result<Duration> {
-    // Nanoseconds on a processor, thread by thread: finer than the ticks of `stat`.
+    // `schedstat` has nanoseconds for each thread, which is more exact than the clock ticks of `stat`.
     let mut total = Duration::ZERO;
     for thread in read_dir(format!("/proc/{pid}/task"))? {
         let schedstat = read_to_string(thread?.path().join("schedstat")).context("no scheduler statistics")?;
@@ -35,23 +35,23 @@ pub(crate) fn processor_time(pid: Pid) -> anyhow::Result<Duration> {
     Ok(total)
 }
 
-/// The memory that a process has for itself, and its share of what it has with others, in KiB. The kernel's own memory
-/// for its sockets is not in it.
+/// Returns the proportional set size of a process in KiB: its own memory and its share of shared memory. It does not include
+/// the kernel's socket buffers.
 pub(crate) fn memory_kib(pid: Pid) -> anyhow::Result<u32> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let rollup = read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let share = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
-    share.trim().trim_end_matches(" kB").parse().context("a Pss that is no number")
+    share.trim().trim_end_matches(" kB").parse().context("invalid Pss: expected a number")
 }
 
-/// This moment by the clock that all processes of a machine share and nobody sets, in nanoseconds.
+/// Returns a moment by the monotonic clock, which all processes share, in nanoseconds.
 pub(crate) fn monotonic_ns(moment: Instant) -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     let now = Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default());
     nanoseconds(now.saturating_sub(moment.elapsed()))
 }
 
-/// This moment by the clock on the wall, in nanoseconds since 1970.
+/// Returns a moment by the system clock, in nanoseconds since 1970.
 pub(crate) fn unix_ns(moment: Instant) -> u64 {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     nanoseconds(now.saturating_sub(moment.elapsed()))
@@ -63,12 +63,12 @@ fn nanoseconds(time: Duration) -> u64 {
 
 static CORES: OnceLock<Option<(usize, usize)>> = OnceLock::new();
 
-/// Has all processes share all cores.
+/// Makes all processes share all cores.
 pub(crate) fn share_cores() {
     CORES.get_or_init(|| None);
 }
 
-/// The cores for the server and for the clients: two of those that we may use; `None` where all are shared.
+/// Returns the cores for the server and for the clients, or `None` if all cores are shared.
 fn cores() -> Option<(usize, usize)> {
     *CORES.get_or_init(|| {
         let allowed = sched_getaffinity(None).ok()?;
@@ -77,21 +77,21 @@ fn cores() -> Option<(usize, usize)> {
     })
 }
 
-/// Keeps this thread, and what it starts, on one core. If that is refused, everything shares all cores.
+/// Pins this thread, and the processes that it starts, to one core. If that fails, all cores are shared.
 fn stay_on(core: usize) {
     let mut set = CpuSet::new();
     set.set(core);
     sched_setaffinity(None, &set).ok();
 }
 
-/// Keeps this thread on the clients' core.
+/// Pins this thread to the clients' core.
 pub(crate) fn stay_on_load_core() {
     if let Some((_, load)) = cores() {
         stay_on(load);
     }
 }
 
-/// Runs `start` such that the process which it starts is on the server's core.
+/// Runs `start`. The process that it starts is pinned to the server's core.
 pub(crate) fn on_server_core<T>(start: impl FnOnce() -> T) -> T {
     if let Some((server, _)) = cores() {
         stay_on(server);
@@ -101,11 +101,11 @@ pub(crate) fn on_server_core<T>(start: impl FnOnce() -> T) -> T {
     started
 }
 
-/// The machine in a few words.
+/// Returns a short description of the machine.
 pub(crate) fn describe() -> String {
     let processor = read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = processor.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let model = model.map_or("a processor without a name", |(_, name)| name.trim());
+    let model = model.map_or("unknown processor", |(_, name)| name.trim());
     let kernel = rustix::system::uname();
     let pinned = cores().map_or("servers and clients on the same cores", |_| "server on one core, clients on another");
     format!("{model}, Linux {}, {pinned}", kernel.release().to_string_lossy())

@@ -1,11 +1,10 @@
-//! What the benches that run whole replicas have in common: the servers, the clients, and the book in which it is kept who
-//! got what.
+//! Shared code of the benches that run whole replicas: servers, clients, and the check of what the clients received.
 
 #![allow(dead_code, reason = "each bench uses its part")]
 
-pub(crate) mod book;
+pub(crate) mod client_pool;
 pub(crate) mod connection;
-pub(crate) mod crowd;
+pub(crate) mod deliveries;
 pub(crate) mod machine;
 pub(crate) mod redis;
 pub(crate) mod server;

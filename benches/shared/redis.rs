@@ -1,4 +1,4 @@
-//! A redis-server of a bench's own, which keeps nothing on disk.
+//! Private redis-server of a bench. It stores nothing on disk.
 
 use super::machine;
 use anyhow::{Context, ensure};
@@ -8,10 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long it may take to answer.
+/// Time that it may take to start.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// A server that is running. It ends with this.
+/// Running redis-server. It is killed when this is dropped.
 pub(crate) struct Redis {
     child: Child,
     url: String,
@@ -19,8 +19,8 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Whether there is such a program here.
-    pub(crate) fn is_here() -> bool {
+    /// Returns whether redis-server is installed.
+    pub(crate) fn is_installed() -> bool {
         let mut command = Command::new("redis-server");
         command.arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
     }
@@ -31,12 +31,12 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir"]);
         command.arg(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        let child = machine::on_server_core(|| command.spawn()).context("redis-server cannot be started")?;
+        let child = machine::on_server_core(|| command.spawn()).context("cannot start redis-server")?;
         let redis = Redis { child, url: format!("redis://127.0.0.1:{port}"), _dir: dir };
         let began = Instant::now();
         while redis.client()?.get_connection().is_err() {
             ensure!(began.elapsed() < DEADLINE, "redis-server does not answer");
-            machine::rest(Duration::from_millis(10));
+            machine::sleep(Duration::from_millis(10));
         }
         Ok(redis)
     }

@@ -1,4 +1,4 @@
-//! The process under test: the program of this package, or the floor.
+//! Process under test: btcfeed, or the floor.
 
 use super::machine;
 use anyhow::{Context, bail};
@@ -10,10 +10,10 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-/// How long the server may take to end.
-const END_DEADLINE: Duration = Duration::from_secs(10);
+/// Time that the server may take to stop.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A server that is running. It ends with this.
+/// Running server. It is stopped when this is dropped.
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
@@ -21,13 +21,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A replica with the embedded store and a simulated market.
+    /// Starts a replica with the embedded store and a simulated market.
     pub(crate) fn btcfeed(tick_every: Duration) -> anyhow::Result<Server> {
         Server::replica(tick_every, &[], None)
     }
 
-    /// A replica with a simulated market, and with these settings. It gets nothing of our environment. What it logs goes to
-    /// `log`, if somebody wants it.
+    /// Starts a replica with a simulated market and these settings. It does not inherit this process's environment. Its log
+    /// entries are sent to `log`, if there is one.
     pub(crate) fn replica(
         tick_every: Duration,
         settings: &[(&str, &str)],
@@ -45,7 +45,7 @@ impl Server {
         Server::start(command, false, log)
     }
 
-    /// The floor: this program again, with another task.
+    /// Starts the floor: this program with another argument.
     pub(crate) fn floor(tick_every: Duration) -> anyhow::Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--floor").arg(tick_every.as_millis().to_string());
@@ -58,10 +58,10 @@ impl Server {
         let mut log = BufReader::new(child.stderr.take().context("its log is ours")?).lines();
         let address = logged(&mut log, "listening")?["address"].as_str().context("no address")?.parse()?;
         if !is_floor {
-            // Before it has read its history it serves nobody.
+            // A replica serves no clients before it has read the history.
             logged(&mut log, "following the store")?;
         }
-        // The log must be read on, or the server waits for it. What is worth knowing is passed on.
+        // The log must be read; otherwise the pipe gets full and the server blocks. Warnings and errors are printed.
         std::thread::spawn(move || {
             for line in log.map_while(Result::ok) {
                 let entry: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Server {
                     eprintln!("{line}");
                 }
                 if let Some(to) = &to {
-                    // Nobody may want it any more.
+                    // The receiver may have been dropped.
                     to.send(entry).ok();
                 }
             }
@@ -91,7 +91,7 @@ impl Server {
 }
 
 impl Server {
-    /// Ends it as a power cut would.
+    /// Kills the server without a chance to clean up, like a power failure.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().and_then(|()| self.child.wait()).context("cannot kill the server")?;
         Ok(())
@@ -105,13 +105,13 @@ impl Drop for Server {
         }
         kill_process(self.pid(), Signal::TERM).ok();
         let began = Instant::now();
-        while began.elapsed() < END_DEADLINE {
+        while began.elapsed() < STOP_DEADLINE {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;
             }
-            machine::rest(Duration::from_millis(10));
+            machine::sleep(Duration::from_millis(10));
         }
-        eprintln!("the server did not end in {END_DEADLINE:?}");
+        eprintln!("the server did not stop in {STOP_DEADLINE:?}");
         self.child.kill().and_then(|()| self.child.wait()).ok();
     }
 }

@@ -1,30 +1,30 @@
-//! A client that takes the feed at its word: it reads the `full` format, where each entry names the one before, so that it
-//! knows all ids there are. Clients of the other formats are checked against it.
+//! Witness: a client that knows all ids of the feed. It reads the `full` format, in which each entry names the one before it.
+//! Clients of other formats are compared with it.
 
-use super::book::Id;
-use super::connection::{Connection, Door};
+use super::connection::{Connection, Transport};
+use super::deliveries::Id;
 use anyhow::{Context, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 use std::net::SocketAddr;
 
-/// How long it may take until something happens.
+/// Deadline of each wait.
 const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
-/// The witness, and what it has seen.
+/// Witness, and the ids that it has received.
 #[derive(Debug)]
 pub(crate) struct Witness {
     connection: Connection,
-    /// The id of the newest entry: ticks and statuses stand in one chain.
+    /// Id of the newest entry, a tick or a status.
     newest: Option<u64>,
-    /// The ticks' ids.
+    /// Ids of all ticks.
     ids: Vec<Id>,
 }
 
 impl Witness {
-    /// A client that reads the feed from its beginning, and has seen so many ticks.
+    /// Connects, and reads the feed from its beginning until it has `ticks` ticks.
     pub(crate) fn connect(server: SocketAddr, ticks: usize) -> anyhow::Result<Witness> {
-        let mut connection = Connection::begin(server, Door::WebSocket)?;
+        let mut connection = Connection::begin(server, Transport::WebSocket)?;
         wait(&connection, PollFlags::OUT)?;
         connection.request("format=full&since=0")?;
         let mut witness = Witness { connection, newest: None, ids: Vec::new() };
@@ -36,19 +36,19 @@ impl Witness {
         Ok(witness)
     }
 
-    /// Reads what has come.
+    /// Reads what has arrived.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> anyhow::Result<()> {
         let Witness { connection, newest, ids } = self;
         let mut result = Ok(());
         connection.read(buffer, &mut |message| {
             if result.is_ok() {
-                result = note(message, newest, ids);
+                result = record(message, newest, ids);
             }
         })?;
         result
     }
 
-    /// The ids of all ticks so far.
+    /// Returns the ids of all ticks so far.
     pub(crate) fn ids(&self) -> &[Id] {
         &self.ids
     }
@@ -57,18 +57,18 @@ impl Witness {
 /// Waits until a connection can be read or written to.
 fn wait(connection: &Connection, what: PollFlags) -> anyhow::Result<()> {
     let ready = poll(&mut [PollFd::new(connection, what)], Some(&DEADLINE))?;
-    ensure!(ready > 0, "nothing came for {} s", DEADLINE.tv_sec);
+    ensure!(ready > 0, "nothing arrived for {} s", DEADLINE.tv_sec);
     Ok(())
 }
 
-/// Notes an entry; what else the format has is no part of the chain.
-fn note(message: &[u8], newest: &mut Option<u64>, ids: &mut Vec<Id>) -> anyhow::Result<()> {
+/// Records an entry. Other messages are ignored.
+fn record(message: &[u8], newest: &mut Option<u64>, ids: &mut Vec<Id>) -> anyhow::Result<()> {
     let entry: Value = serde_json::from_slice(message)?;
     if !matches!(entry["type"].as_str(), Some("tick" | "status")) {
         return Ok(());
     }
     let (id, prev) = (entry["id"].as_u64().context("an entry without id")?, entry["prev"].as_u64());
-    ensure!(newest.is_none() || *newest == prev, "{id} comes after {newest:?} but names {prev:?} before it");
+    ensure!(newest.is_none() || *newest == prev, "entry {id} follows {newest:?}, but its prev is {prev:?}");
     *newest = Some(id);
     if let Some(timedate) = entry["timedate"].as_str() {
         ids.push(timedate.as_bytes().try_into().with_context(|| format!("a timedate like {timedate}"))?);

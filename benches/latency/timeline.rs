@@ -1,5 +1,5 @@
-//! A tick's way from the answer of an exchange to the last client, put together of what was seen from outside: the exchange's
-//! own clock, the replicas' logs, Redis's channel, and the clients.
+//! Timeline of a tick from an exchange's answer to the last client. Its times are from the exchange, the replicas' logs, Redis'
+//! channel and the clients.
 
 use anyhow::Context;
 use btcfeed::tick::TickId;
@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use crate::shared::book::Update;
+use crate::shared::deliveries::Update;
 use crate::shared::machine::unix_ns;
 
-/// The stations of the way.
-pub(crate) const STATIONS: [&str; 7] = [
+/// Stages of a tick.
+pub(crate) const STAGES: [&str; 7] = [
     "the exchange has answered",
-    "the price is agreed on",
+    "the price is aggregated",
     "the tick is in the store",
     "the first replica has it",
     "the last replica has it",
@@ -23,23 +23,23 @@ pub(crate) const STATIONS: [&str; 7] = [
     "the last client has it",
 ];
 
-/// When a tick was at each station, in nanoseconds since 1970.
-pub(crate) type Journey = [u64; STATIONS.len()];
+/// Times at which a tick reached each stage, in nanoseconds since 1970.
+pub(crate) type Timeline = [u64; STAGES.len()];
 
-/// What the replicas and Redis said, and when, in nanoseconds since 1970.
+/// Times from the logs and from Redis, in nanoseconds since 1970.
 #[derive(Debug, Default)]
-pub(crate) struct Sightings {
-    /// When each poll was over.
+pub(crate) struct StageTimes {
+    /// Times at which polls ended.
     polled: Vec<u64>,
-    /// When an entry was first seen to be in the store.
+    /// Time at which each entry was known to be in the store.
     stored: HashMap<String, u64>,
-    /// When each replica had it.
+    /// Times at which the replicas received each entry.
     received: HashMap<String, Vec<u64>>,
 }
 
-impl Sightings {
-    /// Notes a line of a log, if it tells anything.
-    pub(crate) fn read(&mut self, line: &Value) -> anyhow::Result<()> {
+impl StageTimes {
+    /// Records a line of a log if it is about a stage.
+    pub(crate) fn record(&mut self, line: &Value) -> anyhow::Result<()> {
         let message = line["message"].as_str().unwrap_or_default();
         if !matches!(message, "polled" | "written" | "received") {
             return Ok(());
@@ -49,37 +49,37 @@ impl Sightings {
         let id = || Ok::<_, anyhow::Error>(line["id"].as_str().context("a line without an id")?.to_owned());
         match message {
             "polled" => self.polled.push(at),
-            "written" => self.note_stored(id()?, at),
+            "written" => self.record_stored(id()?, at),
             _ => self.received.entry(id()?).or_default().push(at),
         }
         Ok(())
     }
 
-    /// Notes that an entry was in the store at this time.
-    pub(crate) fn note_stored(&mut self, id: String, at: u64) {
+    /// Records that an entry was in the store at the time `at`.
+    pub(crate) fn record_stored(&mut self, id: String, at: u64) {
         let first = self.stored.entry(id).or_insert(at);
         *first = at.min(*first);
     }
 
-    /// The way of an update.
-    pub(crate) fn journey(&self, update: &Update, answers: &[u64]) -> anyhow::Result<Journey> {
+    /// Returns the timeline of an update.
+    pub(crate) fn timeline(&self, update: &Update, answers: &[u64]) -> anyhow::Result<Timeline> {
         let id = TickId::parse_moment("timedate", std::str::from_utf8(&update.id)?)?.to_string();
-        let received = self.received.get(&id).context("no replica had it")?;
+        let received = self.received.get(&id).context("no replica has received the tick")?;
         let first_received = received.iter().min().copied().unwrap_or_default();
         let last_received = received.iter().max().copied().unwrap_or_default();
-        // A replica, or a subscriber, may have it before its writer has heard that it is written.
-        let stored = self.stored.get(&id).copied().context("it was not written")?.min(first_received);
+        // A replica, or a subscriber, may receive the entry before the leader gets the answer to its write.
+        let stored = self.stored.get(&id).copied().context("the tick was not written")?.min(first_received);
         let last_before = |times: &[u64], moment: u64| times.iter().rfind(|time| **time <= moment).copied();
-        let agreed = last_before(&self.polled, stored).context("nobody has polled")?;
-        let answered = last_before(answers, agreed).context("nobody has answered")?;
+        let agreed = last_before(&self.polled, stored).context("no poll before the write")?;
+        let answered = last_before(answers, agreed).context("no answer before the poll")?;
         Ok([answered, agreed, stored, first_received, last_received, unix_ns(update.first), unix_ns(update.last)])
     }
 }
 
-/// Listens to what Redis tells the replicas: the ids of entries, and when they came, until this is dropped.
-pub(crate) fn listen(client: &redis::Client) -> anyhow::Result<Receiver<(String, u64)>> {
+/// Subscribes to Redis' channel. Returns the ids of entries with their times, until the receiver is dropped.
+pub(crate) fn subscribe(client: &redis::Client) -> anyhow::Result<Receiver<(String, u64)>> {
     let mut connection = client.get_connection()?;
-    let (to, heard) = mpsc::channel();
+    let (to, entries) = mpsc::channel();
     let (subscribed, ready) = mpsc::channel();
     std::thread::spawn(move || {
         let mut channel = connection.as_pubsub();
@@ -94,5 +94,5 @@ pub(crate) fn listen(client: &redis::Client) -> anyhow::Result<Receiver<(String,
         }
     });
     ready.recv_timeout(Duration::from_secs(5)).context("Redis does not answer")??;
-    Ok(heard)
+    Ok(entries)
 }
