@@ -1,29 +1,29 @@
-//! What clients and operators can ask for: streams, REST, gRPC, descriptions, health.
+//! Handlers of all requests: streams, REST, gRPC, descriptions and health.
 //!
-//! A file of a transport holds framing and nothing else. What two transports have in common is in
-//! [`session`](crate::session). A route cannot be had without its description ([`schema`](crate::schema)).
+//! The files of a transport contain only its framing. Rules that transports share are in [`session`](crate::session). Every
+//! route has a description ([`schema`](crate::schema)).
 //!
 //! In layer order, each file uses only those before it:
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `problem` | errors as problem details |
-//! | `mistakes` | what is wrong with a request, bounded |
+//! | `mistakes` | mistakes in a request, with a bound |
 //! | `negotiate` | JSON, JSON lines or CSV |
 //! | `query` | parameters |
 //! | `caching` | entity tags, lifetimes, links to the next page |
 //! | `compress` | gzip |
 //! | `hardening` | rules for every request and response |
-//! | `cors` | which pages may read the feed |
+//! | `cors` | pages of other origins that may read the feed |
 //! | `candle_cache` | the candles of this replica |
-//! | `state` | what every handler can see |
-//! | `document` | texts that do not change while the server runs |
+//! | `state` | state that all handlers share |
+//! | `document` | documents that do not change while the server runs |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
 //! | `rest` | latest, history, candles |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
-//! | `overload` | refusals when the limit is reached |
-//! | `ops` | the port of the operators |
+//! | `overload` | responses to requests over the limit |
+//! | `ops` | health checks on the operators' port |
 
 pub(crate) mod caching;
 pub(crate) mod candle_cache;

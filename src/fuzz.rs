@@ -12,30 +12,30 @@ use crate::tick::{Currencies, Currency};
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
 
-/// Reads the input as the answer of each exchange.
+/// Parses the input as the answer of each exchange.
 ///
 /// # Panics
 /// If an adapter panics, returns a price that was not requested, or fails with an unbounded reason.
-pub fn answers(made: &[u8]) {
-    source::answers::check_all(made);
+pub fn answers(input: &[u8]) {
+    source::answers::check_all(input);
 }
 
-/// Reads WebSocket frames with our decoder and with tungstenite. The input is four lengths of pieces, and the bytes to cut
-/// into them.
+/// Decodes the input as WebSocket frames with our decoder and with tungstenite. The input is four lengths of pieces, then the
+/// bytes.
 ///
 /// # Panics
 /// If the two disagree.
-pub fn frames(made: &[u8]) {
-    oracle::fuzz(made);
+pub fn frames(input: &[u8]) {
+    oracle::fuzz(input);
 }
 
-/// Reads the input as the query of each request, and as a `Last-Event-ID`.
+/// Parses the input as the query of each request, and as a `Last-Event-ID`.
 ///
 /// # Panics
-/// If a reader panics, accepts a value out of bounds, or refuses a value without naming it.
-pub fn query(made: &[u8]) {
+/// If a parser panics, accepts a value out of bounds, or rejects a value without naming it.
+pub fn query(input: &[u8]) {
     let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
-    let query = String::from_utf8_lossy(made);
+    let query = String::from_utf8_lossy(input);
     let subscription = read_subscription(&query, Format::Timedate, supported);
     if let Ok(subscription) = &subscription {
         assert!(subscription.limit.is_none_or(|limit| REPLAY_LIMIT.contains(&limit)));
@@ -48,9 +48,9 @@ pub fn query(made: &[u8]) {
         CandlesQuery::read(&query, supported).map(drop),
     ];
     for problem in readers.into_iter().filter_map(Result::err) {
-        assert!(names_what_it_refuses(&query, &problem), "{}", problem.detail());
+        assert!(names_what_it_rejects(&query, &problem), "{}", problem.detail());
     }
-    if let Ok(header) = HeaderValue::from_bytes(made)
+    if let Ok(header) = HeaderValue::from_bytes(input)
         && let Err(problem) = read_last_event_id(Some(&header))
     {
         assert!(
@@ -62,7 +62,7 @@ pub fn query(made: &[u8]) {
 }
 
 /// Returns whether the detail quotes a name or a value of the query, whole or up to a comma, or names two that conflict.
-fn names_what_it_refuses(query: &str, problem: &Problem) -> bool {
+fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
     let quotes = |word: &str| {
         [usize::MAX, 40, 20].iter().any(|max| problem.detail().contains(&format!("{:?}", excerpt(word, *max))))
     };

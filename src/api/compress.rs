@@ -1,23 +1,23 @@
-//! Compression of responses that are long enough to gain from it, for clients that accept it.
+//! Compression of long responses, for clients that accept it.
 //!
-//! Only gzip: every client reads it, and prices shrink to an eighth. Event streams and gRPC are not compressed, because each
-//! message must be sent at once.
+//! The only encoding is gzip: every client can decode it, and it shrinks prices to an eighth. Event streams and gRPC are not
+//! compressed, because each message must be sent at once.
 
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-/// Least size to compress: what fits in a packet does not get faster by being smaller.
+/// Least size to compress. A smaller response fits into one packet anyway.
 const WORTH_BYTES: u64 = 1024;
 
 /// Returns a layer that compresses long responses while they are sent, without buffering them.
 pub(crate) fn layer() -> CompressionLayer<impl Predicate> {
     let worth = SizeAbove::new(WORTH_BYTES)
-        // The constant GRPC would let gRPC-Web through.
+        // The constant `GRPC` does not cover gRPC-Web.
         .and(NotForContentType::const_new("application/grpc"))
         .and(NotForContentType::SSE)
         .and(NotForContentType::IMAGES);
-    // The fastest level: compressing a response must not cost much more than making it.
+    // The fastest level, so that compressing a response does not cost much more than encoding it.
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth)
 }
 
@@ -31,7 +31,7 @@ mod tests {
     use tower::ServiceExt;
 
     #[tokio::test]
-    async fn only_long_responses_that_can_wait_are_compressed() {
+    async fn only_long_finite_responses_are_compressed() {
         let long = "x".repeat(usize::try_from(WORTH_BYTES).unwrap());
         for (kind, body, compressed) in [
             ("application/json", long.clone(), true),

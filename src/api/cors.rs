@@ -1,4 +1,4 @@
-//! Which pages of other origins may read the feed in a browser.
+//! Cross-origin access: the pages of other origins that may read the feed in a browser.
 
 use axum::http::header::{CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, LINK, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
@@ -9,8 +9,8 @@ use url::Url;
 /// Time for which a browser may cache the answer to a preflight request.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// Origins whose pages may read the feed. Prices are public and no cookies are used, so all that depends on it is who may
-/// use this server's bandwidth.
+/// Origins whose pages may read the feed. Prices are public and no cookies are used, so this only decides who may use this
+/// server's bandwidth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
     /// Every origin.
@@ -55,8 +55,8 @@ impl Cors {
     }
 }
 
-/// Parses an origin as browsers write it (RFC 6454 §6.2): scheme, host and perhaps a port. An origin in another spelling, for
-/// example with capital letters or with the default port, would never match. Nobody can be at port 0.
+/// Parses an origin as browsers write it (RFC 6454 §6.2): scheme, host and, if it is not the default, port. Other spellings,
+/// such as capital letters or a default port, are rejected, because they would never match. So is port 0.
 fn parse_origin(text: &str) -> Option<HeaderValue> {
     // A wildcard inside a host is valid in a URL, but no browser sends it.
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && !text.contains('*'))?;
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_that_browsers_write_otherwise_are_refused() {
+    fn other_spellings_of_origins_are_rejected() {
         for text in ["https://[2001:db8::1]", "http://[::1]:8080", "https://a.example:80", "http://127.0.0.1:443"] {
             assert!(Cors::parse(text).is_some(), "{text}");
         }

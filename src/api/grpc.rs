@@ -1,8 +1,8 @@
 //! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the same port.
 //!
-//! What is answered once goes through tonic. [`subscribe`] does not: its messages are encoded once for all clients, and it
-//! passes the bytes on. Nothing is compressed: an update is smaller than what a compressor would add. A compressed request
-//! is refused with the encodings that are supported, as the gRPC compression specification demands.
+//! Calls with one response go through tonic. [`subscribe`] does not: its messages are encoded once for all clients, and it
+//! passes the bytes on. Nothing is compressed, because an update is too small to gain from it. A compressed request is
+//! rejected with the supported encodings, as the gRPC compression specification requires.
 
 pub(crate) mod call;
 mod health;
@@ -19,7 +19,7 @@ use axum::http::{StatusCode, Version};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use call::{REQUEST_BYTES, SERVICE, is_grpc, refused};
+use call::{REQUEST_BYTES, SERVICE, is_grpc, status_response};
 use futures_util::StreamExt;
 use health::Health;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use tonic::Status;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
-/// Time for a request to be read and answered, or to begin to be answered, unless its client wants less.
+/// Deadline for the response to a request, or for the begin of a stream. The client may set a shorter one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Time that a reflection stream may stay open.
 const REFLECTION_TIME: Duration = Duration::from_secs(60);
@@ -48,7 +48,7 @@ pub(crate) fn router(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
         .layer(from_fn(check_request))
 }
 
-/// Reflection in the current version and in the one that most tools still ask for.
+/// Returns the routes of reflection, in the current version and in the one that most tools still use.
 fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
     let describe = || {
         Reflection::configure()
@@ -56,8 +56,8 @@ fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let (v1, v1alpha) = (
-        describe().build_v1().expect("the build made the descriptors"),
-        describe().build_v1alpha().expect("the build made the descriptors"),
+        describe().build_v1().expect("the build wrote the descriptors"),
+        describe().build_v1alpha().expect("the build wrote the descriptors"),
     );
     Router::new()
         .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1.max_decoding_message_size(REQUEST_BYTES))
@@ -68,7 +68,8 @@ fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
         .layer(from_fn_with_state(state.clone(), end_requests))
 }
 
-/// Ends the requests of a reflection stream after a while, or when this replica stops. The response ends with them.
+/// Ends the requests of a reflection stream after [`REFLECTION_TIME`], or when this replica stops. The response ends with
+/// them.
 async fn end_requests(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     let drain = state.drain.clone();
     let end = async move {
@@ -77,7 +78,7 @@ async fn end_requests(State(state): State<Arc<ApiState>>, request: Request, next
     next.run(request.map(|body| Body::from_stream(body.into_data_stream().take_until(Box::pin(end))))).await
 }
 
-/// Checks what every request has to be, and applies its deadline.
+/// Checks that a request is gRPC, and applies its deadline.
 async fn check_request(request: Request, next: Next) -> Response {
     if request.version() < Version::HTTP_2 {
         return Problem::new(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "unsupported HTTP version: gRPC needs HTTP/2")
@@ -90,10 +91,10 @@ async fn check_request(request: Request, next: Next) -> Response {
     let deadline = request::uncompressed(request.headers()).and_then(|()| request::deadline(request.headers()));
     let deadline = match deadline {
         Ok(deadline) => deadline.unwrap_or(ANSWER_DEADLINE).min(ANSWER_DEADLINE),
-        Err(status) => return refused(status),
+        Err(status) => return status_response(status),
     };
     match timeout(deadline, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => refused(Status::deadline_exceeded(format!("no answer within {deadline:?}"))),
+        Err(_) => status_response(Status::deadline_exceeded(format!("no answer within {deadline:?}"))),
     }
 }

@@ -1,5 +1,5 @@
-//! Mistakes in a request, with a bound on their number and length: a response must not be larger than the request that
-//! caused it by much, and trailers that a client cannot read would make it retry without end.
+//! Mistakes in a request, with a bound on their number and length. An error response must not be much larger than its
+//! request, and a gRPC client would fail to read long trailers and retry without end.
 
 use crate::text::excerpt;
 
@@ -8,7 +8,7 @@ const MAX_MISTAKES: usize = 8;
 /// Most characters of a mistake.
 const MAX_CHARACTERS: usize = 160;
 
-/// What is wrong with a request. All mistakes are counted, the first ones are kept.
+/// Mistakes in a request. All are counted, and the first ones are kept.
 #[derive(Debug, Default)]
 pub(crate) struct Mistakes {
     first: Vec<String>,
@@ -24,12 +24,12 @@ impl Mistakes {
         }
     }
 
-    /// Returns whether nothing is wrong.
+    /// Returns whether there are no mistakes.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Returns the text that reports the mistakes.
+    /// Returns a text that lists the mistakes.
     pub(crate) fn report(&self) -> String {
         let report = self.first.join("; ");
         match self.count - self.first.len() {

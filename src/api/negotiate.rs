@@ -48,7 +48,7 @@ impl Media {
         Media::ALL.into_iter().find(|media| media.name() == name)
     }
 
-    /// Returns what the query names or otherwise `Accept` prefers, and whether it was the latter.
+    /// Returns the media type in the query, or otherwise the one that `Accept` prefers, and whether `Accept` decided.
     ///
     /// # Errors
     /// 406 if the client accepts none of the types.
@@ -56,7 +56,7 @@ impl Media {
         by_query.map_or_else(|| Media::accepted(headers).map(|media| (media, true)), |media| Ok((media, false)))
     }
 
-    /// Returns the type with the highest quality, and of several the one that is named most specifically.
+    /// Returns the type with the highest quality. If several have it, the one that is named most specifically is returned.
     fn accepted(headers: &HeaderMap) -> Result<Media, Problem> {
         let values: Vec<_> = headers.get_all(ACCEPT).iter().map(|value| value.to_str().unwrap_or_default()).collect();
         let ranges: Vec<_> = values.iter().flat_map(|value| value.split(',')).filter_map(Accepted::read).collect();
@@ -68,7 +68,7 @@ impl Media {
             let range = ranges.iter().filter_map(|range| Some((range.specificity(media)?, range.quality)));
             range.max().filter(|(_, quality)| *quality > 0).map(|(specificity, quality)| (quality, specificity))
         };
-        // Of several equal ones max_by_key returns the last.
+        // If several are equal, `max_by_key` returns the last.
         let best = Media::ALL
             .into_iter()
             .rev()
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_types_are_refused_with_the_known_ones() {
+    fn error_for_unknown_types_lists_the_known_ones() {
         for accept in ["text/html", "image/*", "application/json;q=0", "*/*;q=0.0", "json", "text/csvx"] {
             let detail = accepted(accept).expect_err(accept);
             let expected = format!(

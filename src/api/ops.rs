@@ -1,4 +1,4 @@
-//! The operators' port: is the process alive, and should it get clients?
+//! Health checks on the operators' port: whether the process is alive, and whether it should get clients.
 
 use crate::api::state::ApiState;
 use axum::Router;
@@ -12,8 +12,9 @@ pub(crate) fn router(state: Arc<ApiState>) -> Router {
     Router::new().route("/livez", get(async || "alive\n")).route("/readyz", get(ready)).with_state(state)
 }
 
-/// Answers whether the replica is ready: from the first read of the history until it drains. Readiness does not depend on
-/// Redis being reachable now, or all replicas would leave the load balancer at once although each can still serve its window.
+/// Returns 200 if the replica is ready: from the first read of the history until it drains. Readiness does not depend on
+/// Redis. If it did, an outage of Redis would remove all replicas from the load balancer, although each can still serve its
+/// window.
 async fn ready(State(state): State<Arc<ApiState>>) -> (StatusCode, &'static str) {
     if state.unready.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")

@@ -1,4 +1,4 @@
-//! Refusal of connections and requests over the limit, in the form that each kind of client understands.
+//! Rejection of connections and requests over the limit, in the format of each kind of client.
 
 use super::grpc::call;
 use super::stream::sse;
@@ -11,14 +11,14 @@ use tonic::Status;
 
 const REASON: &str = "this replica has reached its connection limit, try again later";
 
-/// Returns a router that refuses every request.
+/// Returns a router that rejects every request.
 pub(crate) fn router() -> Router {
-    Router::new().fallback(refuse)
+    Router::new().fallback(reject)
 }
 
-async fn refuse(headers: HeaderMap) -> Response {
+async fn reject(headers: HeaderMap) -> Response {
     if call::is_grpc(&headers) {
-        return call::refused(Status::resource_exhausted(REASON));
+        return call::status_response(Status::resource_exhausted(REASON));
     }
     if sse::wants_events(&headers) {
         return sse::unavailable(REASON);

@@ -1,4 +1,4 @@
-//! Errors as problem details (RFC 9457): what is wrong and what is expected, never anything internal.
+//! Errors as problem details (RFC 9457). They say what is wrong and what is expected, and nothing internal.
 
 use crate::message::ProblemDetails;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 /// Longest detail in bytes. JSON may double it, and no error response may exceed 4 KiB.
 const MAX_DETAIL_BYTES: usize = 1900;
 
-/// An error for a client.
+/// Error for a client.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -18,7 +18,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// Reports an error with this status.
+    /// Creates an error with this status.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
         let mut detail = detail.into();
         let mut end = detail.len().min(MAX_DETAIL_BYTES);
@@ -29,12 +29,12 @@ impl Problem {
         Problem { status, detail, headers: Vec::new() }
     }
 
-    /// Reports a wrong parameter or header.
+    /// Creates an error for an invalid parameter or header.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// Reports a temporary condition, with `Retry-After`.
+    /// Creates an error for a temporary condition, with `Retry-After`.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(&[(RETRY_AFTER, "5")])
     }
@@ -45,7 +45,7 @@ impl Problem {
         self
     }
 
-    /// Returns the text that says what is wrong.
+    /// Returns the description of the error.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

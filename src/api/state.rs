@@ -1,4 +1,4 @@
-//! What every request can see.
+//! State that all handlers share.
 
 use super::candle_cache::CandleCache;
 use super::cors::Cors;
@@ -14,10 +14,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Time that the store may take to say where a client's replay begins.
+/// Time that the store may take to look up the start of a replay.
 const LOOK_UP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// State that every handler can see.
+/// State that all handlers share.
 pub(crate) struct ApiState {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) reactor: Arc<Reactor>,
@@ -34,12 +34,13 @@ pub(crate) struct ApiState {
 }
 
 impl ApiState {
-    /// Returns the hub. It is no use before it has read the history: clients would be told that there is none.
+    /// Returns the hub when it has read the history. Before that, clients would get an empty history.
     ///
     /// # Errors
-    /// 503 until then.
+    /// 503 if it has not.
     pub(crate) fn primed_hub(&self) -> Result<&Hub, Problem> {
-        let unprimed = || Problem::unavailable("this replica has not read the history yet, try another or again");
+        let unprimed =
+            || Problem::unavailable("this replica has not read the history yet, try again or use another replica");
         self.hub().is_primed().then(|| self.hub()).ok_or_else(unprimed)
     }
 
@@ -55,10 +56,11 @@ impl ApiState {
     pub(crate) async fn open(&self, subscription: &Subscription, framing: Framing) -> Result<Session, Problem> {
         self.primed_hub()?;
         if self.drain.is_cancelled() {
-            return Err(Problem::unavailable("this replica is stopping, try another"));
+            return Err(Problem::unavailable("this replica is stopping, use another replica"));
         }
         let opened = timeout(LOOK_UP_DEADLINE, self.sessions.open(subscription, framing)).await;
-        let away = || Problem::unavailable("where to begin cannot be looked up now, try again or say after which id");
-        opened.ok().and_then(Result::ok).ok_or_else(away)
+        let failed =
+            || Problem::unavailable("the start cannot be looked up now, try again or set after to your last id");
+        opened.ok().and_then(Result::ok).ok_or_else(failed)
     }
 }

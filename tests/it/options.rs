@@ -217,7 +217,7 @@ async fn unknown_bookmark_is_an_error_without_redis() {
     cluster.redis.pause();
     let url = format!("ws://{}/v1/ws?client_id=shop-7", replica.address);
     let (status, body) = Client::rejected(&url).await;
-    assert!(status == 503 && body.contains("where to begin cannot be looked up"), "{body}");
+    assert!(status == 503 && body.contains("the start cannot be looked up"), "{body}");
     cluster.redis.resume();
 }
 

@@ -1,4 +1,4 @@
-//! What every gRPC call needs: how a request is recognised, refused and answered.
+//! Parts of every gRPC call: recognition of a request, rejection and response.
 
 use crate::api::state::ApiState;
 use crate::hub::Hub;
@@ -25,15 +25,15 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(kind.as_str(), "application/grpc" | "application/grpc+proto")
 }
 
-/// Returns a response that is only a status. It is in the head (HTTP 200), where gRPC clients look for it.
-pub(crate) fn refused(status: Status) -> Response {
+/// Returns a response that is only a status. gRPC clients expect it in the head of a response with HTTP 200.
+pub(crate) fn status_response(status: Status) -> Response {
     status.into_http::<Body>()
 }
 
-/// Returns the response to a request whose path is no method.
+/// Returns the response to a request for an unknown method.
 pub(crate) fn unknown_method(path: &str) -> Response {
     let methods = format!("/{SERVICE}/Subscribe, GetLatest and ListPrices, health and reflection");
-    refused(Status::unimplemented(format!("unknown method {}: expected {methods}", excerpt(path, 200))))
+    status_response(Status::unimplemented(format!("unknown method {}: expected {methods}", excerpt(path, 200))))
 }
 
 /// Returns the hub if it has read the history.

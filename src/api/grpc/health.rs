@@ -16,7 +16,7 @@ pub(crate) struct Health(pub(crate) Arc<ApiState>);
 struct Watcher {
     state: Arc<ApiState>,
     known: bool,
-    told: Option<ServingStatus>,
+    reported: Option<ServingStatus>,
     _stream: Option<StreamGuard>,
 }
 
@@ -55,20 +55,21 @@ impl health_server::Health for Health {
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let stream = request.extensions().get::<Permit>().map(Permit::stream_guard);
         let known = is_known(&request.into_inner().service);
-        let watcher = Watcher { state: self.0.clone(), known, told: None, _stream: stream };
+        let watcher = Watcher { state: self.0.clone(), known, reported: None, _stream: stream };
         Ok(Response::new(stream::unfold(watcher, Watcher::next).boxed()))
     }
 }
 
 impl Watcher {
-    /// Returns the status when it has changed, and at the end that the client should ask elsewhere.
+    /// Returns the status when it has changed. When the replica stops, returns `UNAVAILABLE`, so that the client watches
+    /// another one.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watcher)> {
         let state = self.state.clone();
         loop {
             // An unknown service may become known, so it does not end the stream.
             let status = if self.known { serving(&state) } else { ServingStatus::ServiceUnknown };
-            if self.told != Some(status) {
-                self.told = Some(status);
+            if self.reported != Some(status) {
+                self.reported = Some(status);
                 return Some((Ok(message(status)), self));
             }
             let unready = state.unready.is_cancelled();

@@ -21,11 +21,11 @@ use tonic::Status;
 const PAGE: usize = 1000;
 
 pub(crate) async fn get_latest(State(state): State<Arc<ApiState>>, request: Request) -> Response {
-    unary(request, |asked| std::future::ready(latest(&state, &asked))).await
+    unary(request, |message| std::future::ready(latest(&state, &message))).await
 }
 
 pub(crate) async fn list_prices(State(state): State<Arc<ApiState>>, request: Request) -> Response {
-    unary(request, |asked| list(state.clone(), asked)).await
+    unary(request, |message| list(state.clone(), message)).await
 }
 
 fn latest(state: &ApiState, request: &pb::GetLatestRequest) -> Result<pb::GetLatestResponse, Status> {
@@ -37,7 +37,7 @@ fn latest(state: &ApiState, request: &pb::GetLatestRequest) -> Result<pb::GetLat
     Ok(pb::GetLatestResponse { tick: proto::tick(&entry, currencies) })
 }
 
-/// `ListPricesResponse` whose entries are encoded already: in protobuf, a nested message is bytes.
+/// `ListPricesResponse` with encoded entries. In protobuf, a nested message is encoded like bytes.
 #[derive(Clone, PartialEq, prost::Message)]
 struct EncodedPage {
     #[prost(bytes = "bytes", repeated, tag = "1")]

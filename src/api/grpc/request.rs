@@ -1,4 +1,4 @@
-//! Fields of a request, and the deadline and encoding in its head. Every wrong value is named with what is expected.
+//! Fields of a request, and the deadline and encoding in its head. Errors name every invalid value and what is expected.
 
 use crate::api::mistakes::Mistakes;
 use crate::api::query::SupportedCurrencies;
@@ -12,16 +12,16 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-/// Most characters of a value in a message.
+/// Most characters of a value in an error message.
 const MAX_VALUE_CHARACTERS: usize = 40;
-/// Most fields that a status names. The message of the status names no more either.
+/// Most fields in the details, and in the message, of a status.
 const MAX_VIOLATIONS: usize = 8;
 /// Most characters of a status's message.
 const MAX_MESSAGE_CHARACTERS: usize = 600;
 /// Most characters of a field's description.
 const MAX_CHARACTERS: usize = 160;
 
-/// Returns how long the client waits, if it says so (`grpc-timeout`: up to eight digits and a unit).
+/// Returns the client's deadline, if there is one (`grpc-timeout`: up to eight digits and a unit).
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`.
@@ -54,7 +54,7 @@ pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> 
 /// Checks that the message is not compressed.
 ///
 /// # Errors
-/// `UNIMPLEMENTED`, with the encodings that are supported, as the gRPC compression specification demands.
+/// `UNIMPLEMENTED`, with the supported encodings, as the gRPC compression specification requires.
 pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
     match headers.get("grpc-encoding").map(|value| value.to_str().unwrap_or_default()) {
         None | Some("identity") => Ok(()),
@@ -69,12 +69,12 @@ pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
     }
 }
 
-/// Escapes what is not ASCII: a status is percent-encoded in a header, where a character can take twelve bytes.
+/// Escapes non-ASCII characters. A status is percent-encoded in a header, where such a character takes up to twelve bytes.
 fn ascii(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_ascii() { vec![c] } else { c.escape_unicode().collect() }).collect()
 }
 
-/// Reader of fields. Every mistake is kept, so that all are reported at once.
+/// Reader of fields. It collects all mistakes, so that they are reported together.
 #[derive(Default)]
 pub(crate) struct Fields {
     mistakes: Mistakes,
@@ -82,7 +82,7 @@ pub(crate) struct Fields {
 }
 
 impl Fields {
-    /// Notes what is wrong with a field.
+    /// Adds a mistake in a field.
     pub(crate) fn mistake(&mut self, field: &str, description: impl Into<String>) {
         let description = excerpt(&ascii(&description.into()), MAX_CHARACTERS);
         self.mistakes.push(&description);
@@ -91,7 +91,7 @@ impl Fields {
         }
     }
 
-    /// Reads the currencies. None means the default.
+    /// Reads the currencies. An empty list means the default.
     pub(crate) fn currencies(&mut self, codes: &[String], supported: SupportedCurrencies) -> Currencies {
         if codes.is_empty() {
             return supported.default.into();
@@ -132,7 +132,7 @@ impl Fields {
         read
     }
 
-    /// Reads the most ticks to replay.
+    /// Reads the replay limit.
     pub(crate) fn limit(&mut self, limit: u32) -> Option<usize> {
         let read = usize::try_from(limit).ok().filter(|limit| REPLAY_LIMIT.contains(limit));
         if read.is_none() {
@@ -149,7 +149,7 @@ impl Fields {
         if self.mistakes.is_empty() {
             return Ok(());
         }
-        // Percent-encoding may triple it, and the details have the same texts.
+        // Percent-encoding may triple the message, and the details repeat it.
         let message = excerpt(&self.mistakes.report(), MAX_MESSAGE_CHARACTERS);
         let details = ErrorDetails::with_bad_request(self.violations);
         Err(Status::with_error_details(Code::InvalidArgument, message, details))
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn compressed_requests_are_refused() {
+    fn compressed_requests_are_rejected() {
         let of = |encoding: &str| {
             uncompressed(&HeaderMap::from_iter([("grpc-encoding".parse().unwrap(), encoding.parse().unwrap())]))
         };

@@ -1,7 +1,7 @@
-//! `Subscribe`: the rules of every stream ([`Session`](crate::session::Session)) in gRPC messages. What the hub has encoded goes into the
-//! body unchanged. Only a replay, which is many messages at once, is copied together first, since each piece becomes a frame.
+//! `Subscribe`: a [`Session`](crate::session::Session) over gRPC. The messages that the hub has encoded go into the body
+//! unchanged. Only the many short messages of a replay are first copied into longer pieces, because each piece becomes a frame.
 
-use super::call::{REQUEST_BYTES, refused};
+use super::call::{REQUEST_BYTES, status_response};
 use super::request::Fields;
 use crate::api::query::SupportedCurrencies;
 use crate::api::state::ApiState;
@@ -40,7 +40,7 @@ pub(crate) async fn subscribe(
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             response
         }
-        Err(status) => refused(status),
+        Err(status) => status_response(status),
     }
 }
 
@@ -52,21 +52,21 @@ async fn read(request: Request) -> Result<pb::SubscribeRequest, Status> {
 }
 
 async fn open(state: Arc<ApiState>, permit: &Permit, request: Request) -> Result<Updates, Status> {
-    let asked = subscription(&read(request).await?, state.currencies)?;
-    let session = state.open(&asked, Framing::Grpc).await;
+    let subscription = subscription(&read(request).await?, state.currencies)?;
+    let session = state.open(&subscription, Framing::Grpc).await;
     let session = session.map_err(|problem| Status::unavailable(problem.detail()))?;
-    let follow = async |mut follower: SessionDriver| Some((follower.next().await, follower));
-    let turns = stream::unfold(SessionDriver::new(state, session), follow).boxed();
-    Ok(Updates { turns, pending: VecDeque::new(), ended: false, _open: permit.stream_guard() })
+    let next = async |mut driver: SessionDriver| Some((driver.next().await, driver));
+    let outputs = stream::unfold(SessionDriver::new(state, session), next).boxed();
+    Ok(Updates { outputs, pending: VecDeque::new(), ended: false, _guard: permit.stream_guard() })
 }
 
-fn subscription(request: &pb::SubscribeRequest, offer: SupportedCurrencies) -> Result<Subscription, Status> {
-    use pb::subscribe_request::Start as Asked;
+fn subscription(request: &pb::SubscribeRequest, supported: SupportedCurrencies) -> Result<Subscription, Status> {
+    use pb::subscribe_request::Start as StartField;
     let mut fields = Fields::default();
-    let currencies = fields.currencies(&request.currencies, offer);
+    let currencies = fields.currencies(&request.currencies, supported);
     let start = match request.start {
-        Some(Asked::Since(moment)) => Start::Since(fields.moment("since", moment)),
-        Some(Asked::After(id)) => Start::After(TickId::from_ms(id)),
+        Some(StartField::Since(moment)) => Start::Since(fields.moment("since", moment)),
+        Some(StartField::After(id)) => Start::After(TickId::from_ms(id)),
         None => Start::Latest,
     };
     let mut subscription = Subscription::new(currencies, Format::Full, start);
@@ -81,17 +81,17 @@ fn subscription(request: &pb::SubscribeRequest, offer: SupportedCurrencies) -> R
     Ok(subscription)
 }
 
-/// Most bytes that are copied together for one client, and that wait if it reads nothing.
+/// Most bytes in a copied piece, and so most bytes that are buffered if the client reads nothing.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Body of one client's response: its messages, and at the end the status.
+/// Body of one client's response: its messages, then the status.
 struct Updates {
-    turns: BoxStream<'static, Output>,
-    /// Messages to be sent first.
+    outputs: BoxStream<'static, Output>,
+    /// Messages that have not been sent.
     pending: VecDeque<Bytes>,
     /// Whether the status has been sent.
     ended: bool,
-    _open: StreamGuard,
+    _guard: StreamGuard,
 }
 
 impl http_body::Body for Updates {
@@ -106,7 +106,7 @@ impl http_body::Body for Updates {
             if let Some(piece) = next_piece(&mut self.pending) {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            let status = match ready!(self.turns.poll_next_unpin(context)) {
+            let status = match ready!(self.outputs.poll_next_unpin(context)) {
                 Some(Output::Send(updates)) => {
                     self.pending = updates.into();
                     continue;
@@ -118,7 +118,7 @@ impl http_body::Body for Updates {
             };
             self.ended = true;
             let mut trailers = HeaderMap::new();
-            // A code and an ASCII text can always be written.
+            // A code and an ASCII text are always a valid header.
             status.add_header(&mut trailers).ok();
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
@@ -130,7 +130,7 @@ impl http_body::Body for Updates {
     }
 }
 
-/// Returns the next piece: a message that is long or alone unchanged, otherwise several messages in one piece.
+/// Returns the next piece: an unchanged message if it is long or the only one, otherwise a copy of several messages.
 fn next_piece(pending: &mut VecDeque<Bytes>) -> Option<Bytes> {
     let first = pending.pop_front()?;
     let fits = |len: usize, next: &Bytes| len + next.len() <= PIECE_BYTES;

@@ -49,8 +49,8 @@ mod tests {
     use crate::tick::{Currencies, Currency};
 
     fn read(query: &str) -> Result<CandlesQuery, String> {
-        let offer = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
-        CandlesQuery::read(query, offer).map_err(|problem| problem.detail().to_owned())
+        let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+        CandlesQuery::read(query, supported).map_err(|problem| problem.detail().to_owned())
     }
 
     #[test]

@@ -74,8 +74,8 @@ mod tests {
     use crate::tick::Currency;
 
     fn read(query: &str) -> Result<HistoryQuery, String> {
-        let offer = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
-        HistoryQuery::read(query, Format::Timedate, offer).map_err(|problem| problem.detail().to_owned())
+        let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+        HistoryQuery::read(query, Format::Timedate, supported).map_err(|problem| problem.detail().to_owned())
     }
 
     #[test]

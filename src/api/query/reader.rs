@@ -1,4 +1,4 @@
-//! Takes parameters out of a query one by one. Every mistake is kept, so that all are reported at once.
+//! Reader of a query's parameters. It collects all mistakes, so that they are reported together.
 
 use crate::api::mistakes::Mistakes;
 use crate::api::problem::Problem;
@@ -10,11 +10,11 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Currencies that clients can choose.
+/// Currencies of the feed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SupportedCurrencies {
     pub(crate) currencies: Currencies,
-    /// Currency of clients that choose none.
+    /// Currency for clients that do not choose one.
     pub(crate) default: Currency,
 }
 
@@ -27,13 +27,13 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
     digits.and_then(|text| text.parse().ok()).map(TickId::from_ms)
 }
 
-/// Most characters of a name and of a value in a message, so that it has room for what is expected.
+/// Most characters of a name, and of a value, in an error message, so that the message has room for what is expected.
 const MAX_NAME_CHARACTERS: usize = 20;
 const MAX_VALUE_CHARACTERS: usize = 40;
-/// Most values that a message quotes.
+/// Most values that an error message quotes.
 const MAX_QUOTED: usize = 3;
 
-/// Returns a value as a message quotes it.
+/// Returns a value, shortened for an error message.
 pub(super) fn quoted(value: &str) -> String {
     excerpt(value, MAX_VALUE_CHARACTERS)
 }
@@ -55,14 +55,14 @@ impl<'a> QueryReader<'a> {
         taken.map(|(_, value)| value).collect()
     }
 
-    /// Returns the value of a parameter that may be given once at most, under any of its names.
+    /// Returns the value of a parameter, which may be given at most once, under any of its names.
     pub(super) fn one<T>(&mut self, names: &[&str], read: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let values = self.all(names);
         let mistake = match &values[..] {
             [] => return None,
             [value] => match read(value) {
                 Ok(value) => return Some(value),
-                // Read again in the form in which it is quoted, which is no more valid.
+                // The invalid value is parsed a second time in its shortened form, so that the error quotes that form.
                 Err(mistake) => read(&quoted(value)).err().unwrap_or(mistake),
             },
             [..] => {
@@ -98,14 +98,14 @@ impl<'a> QueryReader<'a> {
         }
     }
 
-    /// Returns the parameters that say where to begin, as they were given.
+    /// Returns the parameters that give the start, with their names and values.
     fn contradiction(&self) -> String {
         let begins = |name: &str| name == "after" || SINCE.contains(&name);
         let words = self.parameters.iter().filter(|(name, _)| begins(name)).take(MAX_QUOTED);
         join_list(&words.map(|(name, value)| format!("{name}={:?}", quoted(value))).collect::<Vec<_>>(), "and")
     }
 
-    /// Returns the end of a part of the history.
+    /// Returns the parameter `until`.
     pub(super) fn until(&mut self) -> TickId {
         let until = self.one(&["until"], |text| TickId::parse_moment("until", text).map_err(|error| error.to_string()));
         until.unwrap_or(TickId::from_ms(u64::MAX))
@@ -129,7 +129,7 @@ impl<'a> QueryReader<'a> {
         on.unwrap_or(false)
     }
 
-    /// Returns a period such as `500ms`, `30s`, `5m` or `1h`.
+    /// Returns the parameter `every`, a period such as `500ms`, `30s`, `5m` or `1h`.
     pub(super) fn every(&mut self) -> Option<Duration> {
         self.one(&["every"], |text| {
             parse_duration(text).filter(|period| EVERY.contains(period)).ok_or_else(|| {
@@ -158,7 +158,7 @@ impl<'a> QueryReader<'a> {
         chosen.into_iter().collect()
     }
 
-    /// Ends the reading. Parameters that nobody has read are unknown: a misspelt name must not be ignored.
+    /// Ends the reading. Parameters that have not been read are unknown and rejected, so that a misspelt name is not ignored.
     ///
     /// # Errors
     /// 400 with every mistake.

@@ -1,4 +1,4 @@
-//! The queries of the streams and of the newest price.
+//! Queries of the streams and of the newest price.
 
 use super::reader::{ID_EXAMPLE, QueryReader, SupportedCurrencies, parse_id, quoted};
 use crate::api::problem::Problem;
@@ -30,7 +30,7 @@ pub(crate) fn read_subscription(
 /// Reads `Last-Event-ID`. An `EventSource` sends none before it has received an event, and some libraries send an empty one.
 ///
 /// # Errors
-/// 400 if it is no id.
+/// 400 if it is not an id.
 pub(crate) fn read_last_event_id(header: Option<&HeaderValue>) -> Result<Option<TickId>, Problem> {
     let Some(header) = header.filter(|header| !header.is_empty()) else { return Ok(None) };
     let text = String::from_utf8_lossy(header.as_bytes());
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn currencies_of_other_feeds_are_refused() {
+    fn currencies_of_other_feeds_are_rejected() {
         let problem = read_subscription(
             "currency=EUR",
             Format::Timedate,
