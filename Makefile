@@ -40,6 +40,10 @@ browser: ## Test the page and btcfeed.js in headless Chromium or Chrome; install
 check: ## Start the whole stack, kill its leader, and check that no update is lost (needs Docker)
 	tests/compose/check
 
+.PHONY: containers
+containers: ## Test the store with the Redis of BTCFEED_TEST_REDIS_IMAGES, by default redis:7-bookworm (needs Docker)
+	tests/run --test containers
+
 .PHONY: bench
 bench: ## Measure what an update costs: each step alone, then all together (takes minutes)
 	cargo bench --locked --bench hot

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]
 #![allow(clippy::pedantic, reason = "plain code matters more in tests")]
 
+#[macro_use]
 mod support;
 
 mod it {

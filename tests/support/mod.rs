@@ -16,6 +16,7 @@ pub mod redis;
 pub mod replica;
 pub mod sdk;
 pub mod socket;
+pub mod store_contract;
 pub mod terminal;
 
 /// Compares a text with its snapshot in the folder `snapshots` beside the test's file. `INSTA_UPDATE=always cargo test`
@@ -26,6 +27,27 @@ macro_rules! assert_reviewed {
         insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
             insta::assert_snapshot!($name, $text);
         })
+    };
+}
+
+/// Passes the names of all promises to a macro.
+#[allow(unused_macros, reason = "each test binary uses a part")]
+macro_rules! for_each_promise {
+    ($callback:ident) => {
+        $callback! {
+            entries_are_ordered_and_chained,
+            ids_are_moments_and_always_increase,
+            only_the_valid_lease_can_write,
+            expired_lease_is_rejected_if_still_free,
+            released_lease_is_free_immediately,
+            retried_append_happens_once,
+            range_respects_bounds_and_limit,
+            nth_is_the_last_id_of_a_range_of_n,
+            append_trims_entries_past_the_retention,
+            subscriber_gets_every_later_append,
+            lost_entries_are_reported_and_restored,
+            client_is_remembered_at_its_last_id,
+        }
     };
 }
 
