@@ -1,112 +1,115 @@
-//! Many observations make one price a currency, and tell which sources are healthy.
+//! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
-//! One poll asks every source that is not resting, all at once, and takes the median of the answers that are valid: above
-//! zero, not too old, and within a bound of the others; where fewer than three answer, within a bound of the last price
-//! while that is fresh. Where no valid answer is left there is no price: a price is never invented, and of two that
-//! contradict each other, with no last price to tell, neither is believed.
+//! A poll asks all sources at once, except those whose circuit breaker is open, and takes the median of the valid answers.
+//! An answer is valid if its price is above zero, not too old, and close to the median. If fewer than three sources
+//! answer, their prices must be close to the last price instead, while that is fresh.
+//!
+//! Without a valid answer there is no price: a price is never invented. If two sources contradict each other and there is
+//! no fresh last price, neither counts.
 
 mod breaker;
 
-use crate::source::{Answer, Failure, Observation, Source};
+use crate::source::{Answer, Observation, Source, SourceError};
 use crate::tick::{Currencies, Currency, Price, Tick, TickId};
-use breaker::Breaker;
+use breaker::CircuitBreaker;
 use futures_util::future::join_all;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How to poll, and which answers count.
+/// How to poll the sources, and which answers are valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The currencies to ask for.
+    /// The currencies to request.
     pub currencies: Currencies,
-    /// How long a source may take.
+    /// The time in which a source must answer.
     pub deadline: Duration,
-    /// How old an answer may be by its own time, where it gives one; also how far ahead of our clock.
+    /// The maximum difference between our clock and the time in an answer, in both directions.
     pub max_age: Duration,
-    /// How far an answer may be from the median of all, as a share of it.
+    /// The maximum difference between a price and the median of all prices, as a share of the median.
     pub max_deviation: Decimal,
 }
 
-/// The sources, and what is known of their health.
+/// The sources and their health.
 pub struct Aggregator {
     members: Vec<Member>,
     options: Options,
-    /// The last price that was agreed on, and when.
+    /// The last price of each currency, and when it was aggregated.
     last: BTreeMap<Currency, (Price, Instant)>,
 }
 
 struct Member {
     source: Box<dyn Source>,
-    breaker: Breaker,
+    breaker: CircuitBreaker,
 }
 
-/// What one poll came to.
+/// The result of a poll.
 #[derive(Debug, Default)]
 pub struct Poll {
-    /// The prices that could be agreed on, if any.
+    /// The prices, if there is a valid one.
     pub tick: Option<Tick>,
-    /// What was wrong with the sources that did not help.
-    pub problems: Vec<Problem>,
+    /// The faults of the sources that did not contribute.
+    pub faults: Vec<SourceFault>,
 }
 
-/// Why a source did not contribute a price in some currencies.
+/// The reason why a source did not contribute a price in some currencies.
 #[derive(Debug)]
-pub struct Problem {
-    /// The source.
+pub struct SourceFault {
+    /// The name of the source.
     pub source: &'static str,
     /// The currencies.
     pub currencies: Currencies,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 impl Poll {
-    /// Why there is no price in `currencies`, in a line.
+    /// Returns the reason why there is no price in `currencies`, in one line.
     pub fn reason(&self, currencies: Currencies) -> String {
-        let concerned = self.problems.iter().filter(|problem| !problem.currencies.and(currencies).is_empty());
-        let mut reasons: Vec<_> = concerned.map(|problem| format!("{}: {}", problem.source, problem.reason)).collect();
-        // A source that is asked for each currency by itself may say the same twice.
+        let faults = self.faults.iter().filter(|fault| !fault.currencies.and(currencies).is_empty());
+        let mut reasons: Vec<_> = faults.map(|fault| format!("{}: {}", fault.source, fault.reason)).collect();
+        // A source with a request for each currency may have the same fault twice.
         reasons.dedup();
         if reasons.is_empty() { "no source was asked".to_owned() } else { reasons.join("; ") }
     }
 }
 
 impl Aggregator {
-    /// A quorum of `sources`, all of them trusted until they fail.
+    /// An aggregator of `sources`, whose circuit breakers are closed.
     pub fn new(sources: Vec<Box<dyn Source>>, options: Options) -> Aggregator {
-        let members = sources.into_iter().map(|source| Member { source, breaker: Breaker::default() }).collect();
+        let members = sources.into_iter().map(|source| Member { source, breaker: CircuitBreaker::default() }).collect();
         Aggregator { members, options, last: BTreeMap::new() }
     }
 
-    /// Asks once.
+    /// Polls the sources once.
     pub async fn poll(&mut self) -> Poll {
         let Options { currencies, deadline, .. } = self.options;
         let now = Instant::now();
-        // Two sources at least keep each other honest. With fewer awake those that rest are tried all the same, and only a
-        // source that asked to be left alone is.
-        let few = self.members.iter().filter(|member| !member.breaker.rests(now)).count() < 2;
-        let asked = self.members.iter_mut().map(async |member| {
-            if member.breaker.banned(now) || !few && member.breaker.rests(now) {
-                let reason = format!("resting for {} s after failures", member.breaker.rest_left(now).as_secs().max(1));
-                return (member, vec![Err(Failure { currencies, reason, retry_after: None })]);
+        // Two sources check each other. If fewer are available, open circuit breakers are ignored, except those of sources
+        // that asked for a pause.
+        let few = self.members.iter().filter(|member| !member.breaker.is_open(now)).count() < 2;
+        let polls = self.members.iter_mut().map(async |member| {
+            if member.breaker.is_banned(now) || !few && member.breaker.is_open(now) {
+                let seconds = member.breaker.time_left(now).as_secs().max(1);
+                let reason = format!("not asked for {seconds} s after failures");
+                return (member, vec![Err(SourceError { currencies, reason, retry_after: None })]);
             }
             let answers = member.source.observe(currencies, deadline).await;
-            member.breaker.learn(member.source.name(), now, &answers);
+            member.breaker.record(member.source.name(), now, &answers);
             (member, answers)
         });
-        let answered = join_all(asked).await;
+        let polled = join_all(polls).await;
         if now.elapsed() > deadline * 2 {
-            // This process was paused meanwhile: what it found when it woke is as old as that.
+            // This process was paused during the poll, so the answers are as old as the pause is long.
             let mut poll = Poll::default();
-            poll.problem("all sources", currencies, "the answers were not read in time".to_owned());
+            poll.add_fault("all sources", currencies, "the answers were not read in time".to_owned());
             return poll;
         }
-        let answers = answered.into_iter().map(|(member, answers)| (member.source.name(), answers)).collect();
+        let answers = polled.into_iter().map(|(member, answers)| (member.source.name(), answers)).collect();
         self.last.retain(|_, (_, at)| now.saturating_duration_since(*at) <= self.options.max_age);
         let last = self.last.iter().map(|(currency, (price, _))| (*currency, *price)).collect();
-        let poll = self.options.agree(answers, TickId::now(), &last);
+        let poll = self.options.aggregate(answers, TickId::now(), &last);
         for (currency, price) in poll.tick.iter().flat_map(|tick| &tick.prices) {
             self.last.insert(*currency, (*price, now));
         }
@@ -115,8 +118,13 @@ impl Aggregator {
 }
 
 impl Options {
-    /// Makes one tick of what the sources said. `last` are the last prices, as far as they are fresh.
-    fn agree(&self, answers: Vec<(&'static str, Vec<Answer>)>, now: TickId, last: &BTreeMap<Currency, Price>) -> Poll {
+    /// Aggregates the answers into one tick. `last` are the last prices that are still fresh.
+    fn aggregate(
+        &self,
+        answers: Vec<(&'static str, Vec<Answer>)>,
+        now: TickId,
+        last: &BTreeMap<Currency, Price>,
+    ) -> Poll {
         let mut poll = Poll::default();
         let mut candidates: BTreeMap<Currency, Vec<(&'static str, Price)>> = BTreeMap::new();
         for (source, answers) in answers {
@@ -124,31 +132,28 @@ impl Options {
                 match answer {
                     Ok(observations) => {
                         for seen in observations {
-                            match self.too_old(&seen, now) {
+                            match self.wrong_time(&seen, now) {
                                 None => candidates.entry(seen.currency).or_default().push((source, seen.price)),
-                                Some(reason) => poll.problem(source, seen.currency.into(), reason),
+                                Some(reason) => poll.add_fault(source, seen.currency.into(), reason),
                             }
                         }
                     }
-                    Err(failure) => poll.problem(source, failure.currencies, failure.reason),
+                    Err(error) => poll.add_fault(source, error.currencies, error.reason),
                 }
             }
         }
         let mut tick = Tick { prices: BTreeMap::new(), sources: BTreeMap::new() };
         for (currency, candidates) in candidates {
             let Some(all) = median(&candidates) else { continue };
-            let (what, measure) = match last.get(&currency) {
+            let (name, reference) = match last.get(&currency) {
                 Some(last) if candidates.len() < 3 => ("last price", *last),
                 _ => ("median", all),
             };
             let (close, far): (Vec<_>, Vec<_>) =
-                candidates.into_iter().partition(|(_, price)| measure.deviation(*price) <= self.max_deviation);
+                candidates.into_iter().partition(|(_, price)| reference.deviation(*price) <= self.max_deviation);
             for (source, price) in far {
-                poll.problem(
-                    source,
-                    currency.into(),
-                    format!("{price} {currency} is too far from the {what} {measure}"),
-                );
+                let reason = format!("{price} {currency} is too far from the {name} {reference}");
+                poll.add_fault(source, currency.into(), reason);
             }
             if let Some(price) = median(&close) {
                 tick.prices.insert(currency, price);
@@ -159,12 +164,13 @@ impl Options {
         poll
     }
 
-    fn too_old(&self, seen: &Observation, now: TickId) -> Option<String> {
+    /// Returns the reason why an observation does not count if its time is too far in the past or in the future.
+    fn wrong_time(&self, seen: &Observation, now: TickId) -> Option<String> {
         let time = seen.time?;
         if now.since(time) > self.max_age {
-            Some(format!("its price is of {}, {} s ago", time.timedate(), now.since(time).as_secs()))
+            Some(format!("the time of its price is {}, {} s ago", time.timedate(), now.since(time).as_secs()))
         } else if time.since(now) > self.max_age {
-            Some(format!("its price is of {}, which is not yet", time.timedate()))
+            Some(format!("the time of its price is {}, in the future", time.timedate()))
         } else {
             None
         }
@@ -172,12 +178,12 @@ impl Options {
 }
 
 impl Poll {
-    fn problem(&mut self, source: &'static str, currencies: Currencies, reason: String) {
-        self.problems.push(Problem { source, currencies, reason });
+    fn add_fault(&mut self, source: &'static str, currencies: Currencies, reason: String) {
+        self.faults.push(SourceFault { source, currencies, reason });
     }
 }
 
-/// The middle price, or the point half way between the two middle ones.
+/// Returns the median: the middle price, or the mean of the two middle prices.
 fn median(candidates: &[(&'static str, Price)]) -> Option<Price> {
     let mut prices: Vec<_> = candidates.iter().map(|(_, price)| *price).collect();
     prices.sort_unstable();
@@ -197,61 +203,65 @@ mod tests {
         Options { currencies: Currencies::all(), deadline: seconds(1), max_age: seconds(60), max_deviation }
     }
 
-    fn says(source: &'static str, price: &str, age_s: u64) -> (&'static str, Vec<Answer>) {
+    fn answer(source: &'static str, price: &str, age_s: u64) -> (&'static str, Vec<Answer>) {
         let time = Some(NOW.minus(Duration::from_secs(age_s)));
         (source, vec![Ok(vec![Observation { currency: Currency::Usd, price: price.parse().unwrap(), time }])])
     }
 
-    fn agreed(answers: Vec<(&'static str, Vec<Answer>)>) -> (Option<String>, String) {
-        agreed_after(answers, &[])
+    /// Returns the price in dollars and the faults.
+    fn aggregated(answers: Vec<(&'static str, Vec<Answer>)>) -> (Option<String>, String) {
+        aggregated_after(answers, &[])
     }
 
-    /// What is agreed on where these were the last prices.
-    fn agreed_after(answers: Vec<(&'static str, Vec<Answer>)>, last: &[(Currency, Price)]) -> (Option<String>, String) {
-        let poll = options().agree(answers, NOW, &last.iter().copied().collect());
+    /// Returns the same if `last` are the last prices.
+    fn aggregated_after(
+        answers: Vec<(&'static str, Vec<Answer>)>,
+        last: &[(Currency, Price)],
+    ) -> (Option<String>, String) {
+        let poll = options().aggregate(answers, NOW, &last.iter().copied().collect());
         let price = poll.tick.as_ref().map(|tick| tick.prices[&Currency::Usd].to_string());
         (price, poll.reason(Currencies::all()))
     }
 
     #[test]
-    fn of_three_the_middle_one_is_the_price_and_of_two_the_point_between() {
-        let three = vec![says("a", "97120.5", 0), says("b", "97100.10", 0), says("c", "97110.25", 0)];
-        assert_eq!(agreed(three).0.unwrap(), "97110.25");
-        assert_eq!(agreed(vec![says("a", "97120.5", 0), says("b", "97100.10", 0)]).0.unwrap(), "97110.30");
+    fn median_of_three_and_mean_of_two_is_the_price() {
+        let three = vec![answer("a", "97120.5", 0), answer("b", "97100.10", 0), answer("c", "97110.25", 0)];
+        assert_eq!(aggregated(three).0.unwrap(), "97110.25");
+        assert_eq!(aggregated(vec![answer("a", "97120.5", 0), answer("b", "97100.10", 0)]).0.unwrap(), "97110.30");
     }
 
     #[test]
-    fn an_outlier_or_an_old_answer_does_not_count_and_is_named() {
-        let (price, reason) = agreed(vec![says("a", "100", 0), says("b", "101", 0), says("c", "10", 0)]);
+    fn outliers_and_old_answers_are_faults() {
+        let (price, reason) = aggregated(vec![answer("a", "100", 0), answer("b", "101", 0), answer("c", "10", 0)]);
         assert_eq!(price.unwrap(), "100.50");
         assert_eq!(reason, "c: 10 USD is too far from the median 100");
-        let (price, reason) = agreed(vec![says("a", "100", 61), says("b", "101", 60)]);
+        let (price, reason) = aggregated(vec![answer("a", "100", 61), answer("b", "101", 60)]);
         assert_eq!(price.unwrap(), "101");
-        assert!(reason.starts_with("a: its price is of 2026-11-20T"), "{reason}");
+        assert!(reason.starts_with("a: the time of its price is 2026-11-20T"), "{reason}");
     }
 
     #[test]
-    fn of_two_that_contradict_each_other_neither_is_believed() {
-        let (price, reason) = agreed(vec![says("a", "100", 0), says("b", "200", 0)]);
+    fn two_contradicting_sources_give_no_price() {
+        let (price, reason) = aggregated(vec![answer("a", "100", 0), answer("b", "200", 0)]);
         assert_eq!(price, None);
         assert!(reason.contains("a: 100 USD") && reason.contains("b: 200 USD"), "{reason}");
     }
 
     #[test]
-    fn one_or_two_are_believed_only_near_the_last_price_while_that_is_fresh() {
+    fn few_sources_must_be_close_to_the_last_price() {
         let last = [(Currency::Usd, "100".parse().unwrap())];
-        let (price, reason) = agreed_after(vec![says("a", "10", 0)], &last);
+        let (price, reason) = aggregated_after(vec![answer("a", "10", 0)], &last);
         assert_eq!((price, reason.as_str()), (None, "a: 10 USD is too far from the last price 100"));
-        assert_eq!(agreed_after(vec![says("a", "104", 0)], &last).0.unwrap(), "104");
-        assert_eq!(agreed_after(vec![says("a", "101", 0), says("b", "200", 0)], &last).0.unwrap(), "101");
-        let three = vec![says("a", "200", 0), says("b", "201", 0), says("c", "202", 0)];
-        assert_eq!(agreed_after(three, &last).0.unwrap(), "201", "three that agree need no witness");
+        assert_eq!(aggregated_after(vec![answer("a", "104", 0)], &last).0.unwrap(), "104");
+        assert_eq!(aggregated_after(vec![answer("a", "101", 0), answer("b", "200", 0)], &last).0.unwrap(), "101");
+        let three = vec![answer("a", "200", 0), answer("b", "201", 0), answer("c", "202", 0)];
+        assert_eq!(aggregated_after(three, &last).0.unwrap(), "201", "three that agree need no reference");
     }
 
     #[test]
-    fn a_tick_names_the_sources_of_each_price() {
-        let answers = vec![says("a", "100", 0), says("b", "101", 0), says("c", "10", 0)];
-        let tick = options().agree(answers, NOW, &BTreeMap::new()).tick.unwrap();
+    fn tick_names_the_sources_of_each_price() {
+        let answers = vec![answer("a", "100", 0), answer("b", "101", 0), answer("c", "10", 0)];
+        let tick = options().aggregate(answers, NOW, &BTreeMap::new()).tick.unwrap();
         assert_eq!(tick.sources[&Currency::Usd], ["a", "b"]);
         assert!(!tick.prices.contains_key(&Currency::Eur));
     }

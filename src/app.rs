@@ -1,15 +1,16 @@
-//! The only place where everything meets: what is made of a [`Config`], what runs, and in which order it ends.
+//! Connects all parts of a replica: what is made from a [`Config`], which tasks run, and in which order they end.
 
 use crate::aggregate::Aggregator;
-use crate::config::{Config, Role};
+use crate::config::{Config, Role, SourceConfig};
 use crate::hub::Hub;
 use crate::leader::Leader;
 use crate::server::Server;
 use crate::session::Bookmarks;
 use crate::shutdown::{CriticalTask, Tasks};
+use crate::source::Source;
 use crate::store::{Memory, Redis, Store};
-use crate::{source, store};
 use anyhow::{Context, ensure};
+use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,26 +18,30 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// How long a leader may take to write its last tick and release the lease, clients to be let go, and the rest to end.
+/// The time in which a leader must write its last tick and release the lease.
 const LEADER_DEADLINE: Duration = Duration::from_secs(3);
+/// The time in which all client connections must be closed.
 const CLIENTS_DEADLINE: Duration = Duration::from_secs(5);
+/// The time in which all other tasks must end.
 const REST_DEADLINE: Duration = Duration::from_secs(1);
 
-/// A replica whose ports are bound, not running yet.
+/// A replica whose ports are bound, and which does not run yet.
 pub struct App {
+    store: Arc<dyn Store>,
     hub: Arc<Hub>,
     bookmarks: Arc<Bookmarks>,
     leader: Option<Leader>,
     server: Server,
-    /// Connections and sessions, on threads of their own.
+    /// The tasks of connections and sessions, on threads of their own.
     clients: Tasks,
-    /// Cancelled when no new clients are wanted, and when those that are here are to be let go.
+    /// Cancelled when new clients are to be rejected.
     unready: CancellationToken,
+    /// Cancelled when all clients are to be closed.
     drain: CancellationToken,
 }
 
 impl App {
-    /// Makes everything and binds the ports. Redis need not be there yet.
+    /// Makes all parts and binds the ports. Redis is not connected yet, and no exchange is asked.
     ///
     /// # Errors
     /// If a port cannot be bound, or a part cannot be made.
@@ -45,13 +50,10 @@ impl App {
         let hub = Arc::new(Hub::new(store.clone(), config.hub));
         let bookmarks = Arc::new(Bookmarks::new(store.clone()));
         let leader = match config.role {
-            Role::All | Role::Fetch => {
-                let aggregate = Aggregator::new(open_sources(config)?, config.aggregate);
-                Some(Leader::new(config.leader.clone(), store, hub.clone(), aggregate))
-            }
+            Role::All | Role::Fetch => Some(open_leader(config, &store, &hub)?),
             Role::Serve => None,
         };
-        // Whatever clients ask for, the leader, the hub, the store and the operators' port run on time.
+        // Threads of their own, so that clients cannot delay the leader, the hub, the store and the operators' port.
         let clients = Tasks::isolated("clients").context("cannot start the threads for clients")?;
         let (unready, drain) = (CancellationToken::new(), CancellationToken::new());
         let server = Server::bind(
@@ -62,28 +64,38 @@ impl App {
             unready.clone(),
             drain.clone(),
         )?;
-        Ok(App { hub, bookmarks, leader, server, clients, unready, drain })
+        Ok(App { store, hub, bookmarks, leader, server, clients, unready, drain })
     }
 
-    /// Where clients connect, if this replica serves any.
+    /// Returns the address on which clients connect, if this replica serves any.
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.address()
     }
 
-    /// This replica's copy of the feed.
+    /// Returns this replica's copy of the feed.
     pub fn hub(&self) -> Arc<Hub> {
         self.hub.clone()
     }
 
-    /// Runs until `stop`, then ends in order: unready → lease released → clients told to go elsewhere → the rest.
+    /// Replaces the leader, and with it the sources, by those of another configuration.
     ///
     /// # Errors
-    /// If a part without which there is no feed ended by itself, which only a defect can bring about.
+    /// If a source cannot be opened.
+    pub fn lead_with(&mut self, config: &Config) -> anyhow::Result<()> {
+        self.leader = Some(open_leader(config, &self.store, &self.hub)?);
+        Ok(())
+    }
+
+    /// Runs until `stop` is cancelled. Then it ends in this order: new clients are rejected, the lease is released, clients
+    /// are closed, all other tasks end.
+    ///
+    /// # Errors
+    /// If a critical task ended by itself, which only a defect can cause.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        // Stopped by whoever runs this, or by ourselves.
-        let asked = stop;
-        let stop = asked.child_token();
-        let App { hub, bookmarks, leader, server, clients, unready, drain } = self;
+        // `requested` is cancelled from outside, `stop` also by a critical task that ends.
+        let requested = stop;
+        let stop = requested.child_token();
+        let App { store: _, hub, bookmarks, leader, server, clients, unready, drain } = self;
         let (services, end) = (Tasks::default(), CancellationToken::new());
         if let Some(address) = server.address() {
             info!(%address, "listening");
@@ -98,7 +110,7 @@ impl App {
             following.run(until).await;
             drop(guard);
         });
-        // They end after the clients, whose last places they write.
+        // Bookmarks end after the clients, because they write the last ids of these.
         let until = end.clone();
         services.spawn(async move { bookmarks.run(until).await });
         let led = CancellationToken::new();
@@ -113,19 +125,19 @@ impl App {
         stop.cancelled().await;
         unready.cancel();
         if timeout(LEADER_DEADLINE, led.cancelled()).await.is_err() {
-            warn!("the lease was not released in time, the next leader waits for it to run out");
+            warn!("lease not released in time, the next leader waits until it expires");
         }
         drain.cancel();
         clients.finish(CLIENTS_DEADLINE).await;
         end.cancel();
         services.finish(REST_DEADLINE).await;
         info!("stopped");
-        ensure!(asked.is_cancelled(), "a part of this replica failed, see the log");
+        ensure!(requested.is_cancelled(), "a critical task failed, see the log");
         Ok(())
     }
 }
 
-/// Leads once the history is here: ids must not run backwards, and the next tick is due an interval after the last.
+/// Leads once the hub has the history: ids must increase, and the next tick is due one interval after the last.
 async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: CancellationToken, _guard: CriticalTask) {
     let _done = done.drop_guard();
     if stop.run_until_cancelled(hub.primed()).await.is_some() {
@@ -134,28 +146,30 @@ async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: Canc
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    let options: store::Options = config.store;
     Ok(match &config.redis {
-        None => Arc::new(Memory::new(options)),
+        None => Arc::new(Memory::new(config.store)),
         Some(redis) => {
-            Arc::new(Redis::new(&redis.url, &redis.key_prefix, options).context("REDIS_URL cannot be used")?)
+            let store = Redis::new(redis.url.expose_secret(), &redis.key_prefix, config.store);
+            Arc::new(store.context("cannot use REDIS_URL")?)
         }
     })
 }
 
-fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn source::Source>>> {
-    let open = |wanted: &crate::config::SourceConfig| {
-        source::open(&wanted.name, wanted.url.as_deref())?
-            .with_context(|| format!("there is no source {:?}", wanted.name))
-    };
+fn open_leader(config: &Config, store: &Arc<dyn Store>, hub: &Arc<Hub>) -> anyhow::Result<Leader> {
+    let aggregator = Aggregator::new(open_sources(config)?, config.aggregate);
+    Ok(Leader::new(config.leader.clone(), store.clone(), hub.clone(), aggregator))
+}
+
+fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
+    let open = |source: &SourceConfig| source.definition.open(source.url.as_ref().map(ExposeSecret::expose_secret));
     config.sources.iter().map(open).collect()
 }
 
-/// Asks every configured source once: whether any of them gives a price now.
+/// Polls all sources once. Returns true if there is a price.
 ///
 /// # Errors
-/// If a source cannot be made.
-pub async fn sources_answer(config: &Config) -> anyhow::Result<bool> {
+/// If a source cannot be opened.
+pub async fn has_price(config: &Config) -> anyhow::Result<bool> {
     let poll = Aggregator::new(open_sources(config)?, config.aggregate).poll().await;
     Ok(poll.tick.is_some())
 }

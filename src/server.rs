@@ -26,7 +26,7 @@ use crate::site::docs::Docs;
 use crate::site::{docs, page};
 use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::from_fn;
 use axum::response::IntoResponse;
@@ -85,14 +85,16 @@ impl Server {
         unready: CancellationToken,
         drain: CancellationToken,
     ) -> anyhow::Result<Server> {
-        let bind = |address: SocketAddr, limit, name| {
+        let bind = |address: SocketAddr, limit, (flag, variable)| {
             // An `EventSource` that may not read its answer gives up for good.
             let overload = overload::router().layer(options.cors.layer()).layer(from_fn(harden));
-            Listener::bind(address, limit, options.limits, overload)
-                .with_context(|| format!("{name}: cannot listen on {address}"))
+            let listener = Listener::bind(address, limit, options.limits, overload);
+            listener.map_err(|error| {
+                anyhow!("cannot listen on {address}: {error}; choose another with --{flag} or {variable}")
+            })
         };
-        let public = options.listen.map(|address| bind(address, options.max_connections, "BTCFEED_LISTEN"));
-        let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, "BTCFEED_OPS_LISTEN")?;
+        let public = options.listen.map(|address| bind(address, options.max_connections, ("listen", "BTCFEED_LISTEN")));
+        let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, ("ops-listen", "BTCFEED_OPS_LISTEN"))?;
         let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
         let public = public.transpose()?.map(|listener| listener.with_takeover(takeover));

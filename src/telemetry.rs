@@ -14,8 +14,8 @@ pub struct Options {
     pub json: bool,
 }
 
-/// The levels, in order of increasing detail.
-const LEVELS: &str = "off, error, warn, info, debug, trace";
+/// The form of a filter. The levels are in order of increasing detail.
+pub const FILTERS: &str = "a level (off, error, warn, info, debug, trace), or target=level pairs separated by commas";
 /// The first segment of our own targets.
 const OWN: &str = "btcfeed";
 
@@ -25,7 +25,7 @@ const OWN: &str = "btcfeed";
 /// # Errors
 /// The rejected part in quotes and what is expected in its place, to be appended to the name of the setting.
 pub fn check_filter(filter: &str) -> Result<(), String> {
-    let expected = format!("expected a level ({LEVELS}), or target=level pairs separated by commas");
+    let expected = format!("expected {FILTERS}");
     let mut own_target = false;
     for directive in filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
         let (target, level) = match directive.rsplit_once('=') {
@@ -112,8 +112,7 @@ mod tests {
         {
             assert_eq!(check_filter(filter), Ok(()), "{filter}");
         }
-        let expected =
-            "expected a level (off, error, warn, info, debug, trace), or target=level pairs separated by commas";
+        let expected = format!("expected {FILTERS}");
         let own = ", one of them for btcfeed itself (info,h2=debug)";
         for (filter, rejected, rest) in [
             ("warning", "warning", ""),

@@ -1,26 +1,48 @@
-//! `btcfeed config`: every setting as it would be used, in the form of an `.env` file.
+//! `btcfeed config`: all settings with the values in use, in the form of an `.env` file.
 
-use crate::config::{Config, SETTINGS, without_password};
+use super::settings::flags;
+use crate::config::{Config, Lookup, redact_url, sections, unknown_variables};
+use clap::Command;
 use std::io::{self, ErrorKind, Write};
 
-/// Prints the settings. A password in an address is left out. Variables that look like settings and are none are told on
-/// standard error.
+const EXAMPLES: &str = "\
+Examples:
+  btcfeed config                         the values in use
+  btcfeed config --interval 2s > .env    a file for docker-compose
+
+Exit codes: 0 printed; 1 cannot print; 2 a setting or an argument is invalid.";
+
+/// The arguments.
+pub(super) fn command() -> Command {
+    Command::new("config")
+        .about("Print all settings with the values in use, without passwords")
+        .after_long_help(EXAMPLES)
+        .args(flags(|_| true))
+}
+
+/// Prints the settings, and on standard error the variables that look like settings but are none.
 ///
 /// # Errors
-/// If they cannot be written, except to a reader that has gone: it has read all that it wanted (`btcfeed config | head`).
-pub(super) fn run(config: &Config, given: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
-    for variable in super::unknown_variables() {
-        eprintln!("btcfeed: there is no setting {variable}");
+/// If the settings cannot be written. It is no error if the reader has closed its end, as in `btcfeed config | head`.
+pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
+    for unknown in unknown_variables(lookup) {
+        eprintln!("btcfeed: {unknown}");
     }
-    let mut out = io::stdout().lock();
-    let written = SETTINGS.iter().try_for_each(|setting| {
-        let given = || given(setting.env).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let value = config.effective(setting.env).or_else(given);
-        let value = value.or_else(|| setting.default.map(str::to_owned)).unwrap_or_default();
-        writeln!(out, "# {}\n{}={}", setting.help, setting.env, without_password(&value))
-    });
-    match written {
+    match print(config, lookup, &mut io::stdout().lock()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+fn print(config: &Config, lookup: &Lookup, out: &mut impl Write) -> io::Result<()> {
+    for (place, (section, settings)) in sections().enumerate() {
+        let gap = if place == 0 { "" } else { "\n" };
+        writeln!(out, "{gap}# --- {section} ---")?;
+        for setting in settings {
+            let value = config.effective(setting.env).or_else(|| lookup.value(setting.env));
+            let value = value.or_else(|| setting.default.fixed().map(str::to_owned)).unwrap_or_default();
+            writeln!(out, "\n# {}\n{}={}", setting.help, setting.env, redact_url(&value))?;
+        }
+    }
+    Ok(())
 }

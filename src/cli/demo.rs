@@ -1,54 +1,63 @@
-//! `btcfeed demo`: the whole feed in one process, for a look at it. Real prices if an exchange can be reached, else a
-//! simulated market, said loudly. What to open or paste is printed, and then the prices themselves.
+//! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if an exchange can be reached, and
+//! simulated otherwise, which is said clearly. It prints what to open or paste, and then the prices.
 
-use crate::app::App;
-use crate::config::Config;
+use super::runtime::{block_on, raise_file_limit};
+use super::settings::warn_of_unknown_variables;
+use crate::app::{self, App};
+use crate::config::{Config, Lookup};
 use crate::encode::{Format, Framing, View};
 use crate::hub::{Hub, Read};
-use crate::tick::Currency;
-use crate::{app, shutdown, telemetry};
-use std::io::Write;
+use crate::tick::{Currency, TickId};
+use crate::{shutdown, telemetry};
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 
-/// Runs the demo. `program` is how this one was called.
-pub(super) fn run(mut config: Config, given: &dyn Fn(&str) -> Option<String>, program: &str) -> anyhow::Result<()> {
-    if given("RUST_LOG").is_none_or(|filter| filter.trim().is_empty()) {
-        "warn,btcfeed::aggregate=off".clone_into(&mut config.telemetry.filter);
+/// The log of a demo. Failures of exchanges are left out, because the demo says itself whether its prices are real.
+const LOG: &str = "warn,btcfeed::aggregate=off";
+
+/// Runs the demo. `program` is the name under which this program was called.
+///
+/// # Errors
+/// If it cannot start, or if a critical task fails.
+pub(super) fn run(mut config: Config, lookup: &Lookup, program: &str) -> anyhow::Result<()> {
+    if lookup.value("RUST_LOG").is_none() {
+        LOG.clone_into(&mut config.telemetry.filter);
     }
     telemetry::init(&config.telemetry);
-    super::warn_of_unknown_variables();
-    config.redis = None;
-    super::block_on(async {
+    warn_of_unknown_variables(lookup);
+    block_on(async {
         let stop = shutdown::on_signal()?;
-        super::serve::raise_file_limit();
-        let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
-        say(&format!("Asking {} for a price …", names.join(", ")));
-        let real = app::sources_answer(&config).await?;
-        let market = if real { format!("REAL prices from {}", names.join(", ")) } else { SIMULATED.to_owned() };
-        let config = if real { config } else { config.simulated() };
-        let app = App::bind(&config)?;
+        raise_file_limit();
+        let mut app = App::bind(&config)?;
+        let names = config.source_names().collect::<Vec<_>>().join(", ");
+        print_line(&format!("Asking {names} for a price …"));
+        let is_real = app::has_price(&config).await?;
+        let market = if is_real { format!("REAL prices from {names}") } else { SIMULATED.to_owned() };
+        if !is_real {
+            app.lead_with(&config.simulated())?;
+        }
         if let Some(address) = app.address() {
-            say(&invitation(&market, address, program));
+            print_line(&instructions(&market, address, program));
         }
         let (hub, printing) = (app.hub(), CancellationToken::new());
         let print = async {
-            printing.run_until_cancelled(print(&hub)).await;
+            printing.run_until_cancelled(print_prices(&hub)).await;
         };
         let run = async {
-            let ended = app.run(stop).await;
+            let result = app.run(stop).await;
             printing.cancel();
-            ended
+            result
         };
         tokio::join!(run, print).0
     })
 }
 
-const SIMULATED: &str = "SIMULATED prices: no exchange could be reached from here, so these are made up";
+const SIMULATED: &str = "SIMULATED prices: no exchange could be reached from here";
 
-fn invitation(market: &str, address: SocketAddr, program: &str) -> String {
+fn instructions(market: &str, address: SocketAddr, program: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
-    // To be pasted into a shell.
+    // Quoted if necessary, so that it can be pasted into a shell.
     let program = if program.chars().all(is_plain) {
         program.to_owned()
     } else {
@@ -71,19 +80,19 @@ fn invitation(market: &str, address: SocketAddr, program: &str) -> String {
     )
 }
 
-/// Prints a line. Nobody reading is no reason to stop serving, which `println!` would.
-fn say(line: &str) {
-    writeln!(std::io::stdout(), "{line}").ok();
+/// Prints a line. A closed output does not stop the demo, as it would with `println!`.
+fn print_line(line: &str) {
+    writeln!(io::stdout(), "{line}").ok();
 }
 
-/// Prints every update as a client would get it.
-async fn print(hub: &Hub) {
+/// Prints all updates as a client would get them.
+async fn print_prices(hub: &Hub) {
     let currencies = Currency::Usd.into();
     let view = hub.view(View { format: Format::Timedate, currencies, framing: Framing::Line });
-    let (mut head, mut cursor) = (hub.watch_head(), crate::tick::TickId::ZERO);
+    let (mut head, mut cursor) = (hub.watch_head(), TickId::ZERO);
     loop {
         while let Read::Batch { items: bytes, last, .. } = hub.read(&view, cursor) {
-            let mut out = std::io::stdout().lock();
+            let mut out = io::stdout().lock();
             bytes.iter().try_for_each(|bytes| out.write_all(bytes)).and_then(|()| out.flush()).ok();
             cursor = last;
         }

@@ -1,52 +1,51 @@
-//! `btcfeed healthcheck`: whether the replica on this machine is ready, for container engines.
+//! `btcfeed healthcheck`: asks the replica on this machine whether it is ready, for container engines.
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
-use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use super::runtime::block_on;
+use super::settings::flags;
+use anyhow::{Context, bail, ensure};
+use clap::Command;
+use reqwest::Client;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
-/// How long the answer may take.
-const DEADLINE: Duration = Duration::from_secs(2);
+/// The timeout of the request.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks for `/readyz` on the operators' port, which a replica on this machine listens on.
+/// The arguments.
+pub(super) fn command() -> Command {
+    Command::new("healthcheck")
+        .about("Ask the replica on this machine whether it is ready")
+        .after_long_help("Exit codes: 0 ready; 1 not ready, or no answer; 2 the setting or an argument is invalid.")
+        .args(flags(|setting| setting.env == "BTCFEED_OPS_LISTEN"))
+}
+
+/// Requests `/readyz` from the replica that listens on `ops_listen`.
+///
+/// # Errors
+/// If it does not answer or is not ready.
 pub(super) fn run(ops_listen: SocketAddr) -> anyhow::Result<()> {
-    let address = reachable(ops_listen);
-    super::block_on(async {
-        let asked = timeout(DEADLINE, ask(address)).await;
-        asked.with_context(|| format!("no answer from {address} within {DEADLINE:?}"))?
-    })
+    block_on(check(reachable(ops_listen)))
 }
 
-async fn ask(address: SocketAddr) -> anyhow::Result<()> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("nothing listens on {address}"))?;
-    let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::get("/readyz").header("host", address.to_string()).body(Empty::<Bytes>::new())?;
-    let asking = async {
-        let response = requests.send_request(request).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        ensure!(status.is_success(), "not ready: {}", String::from_utf8_lossy(&body).trim());
-        Ok(())
+async fn check(address: SocketAddr) -> anyhow::Result<()> {
+    let client = Client::builder().no_proxy().timeout(TIMEOUT).build().context("cannot make an HTTP client")?;
+    let response = match client.get(format!("http://{address}/readyz")).send().await {
+        Ok(response) => response,
+        Err(error) if error.is_timeout() => bail!("no answer from {address} within {TIMEOUT:?}"),
+        Err(error) if error.is_connect() => bail!("cannot connect to {address}: is a replica running here?"),
+        Err(error) => return Err(error.into()),
     };
-    // The connection is driven by the side; it ends only when the request is done.
-    tokio::select! {
-        asked = asking => asked,
-        Err(error) = connection => Err(error.into()),
-    }
+    let (status, body) = (response.status(), response.text().await?);
+    ensure!(status.is_success(), "not ready: {}", body.trim());
+    Ok(())
 }
 
-/// The address to connect to for one that is listened on: 0.0.0.0 is every address, and none to connect to.
-fn reachable(listened: SocketAddr) -> SocketAddr {
-    let ip = match listened.ip() {
+/// Returns the address to connect to. An unspecified address such as 0.0.0.0 can only be listened on.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    SocketAddr::new(ip, listened.port())
+    SocketAddr::new(ip, listen.port())
 }

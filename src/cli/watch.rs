@@ -1,17 +1,19 @@
-//! `btcfeed watch`: the feed as a table for people, or as JSON lines for programs. It needs a feed somewhere, and none of the
-//! settings that a replica has.
+//! `btcfeed watch`: shows a feed as a table for people or as JSON lines for programs. It uses none of a replica's settings.
 
 mod curve;
 mod lines;
-mod news;
+mod notices;
 mod output;
+mod paint;
 mod row;
 mod screen;
-mod state;
+mod status_line;
 
 use super::arguments::{self, amount};
+use super::exit;
+use super::runtime::block_on;
+use super::terminal::{is_colourless, is_dumb};
 use crate::client::{Builder, Client, Error, Start, Update};
-use crate::config::environment;
 use crate::encode::Format;
 use crate::session::REPLAY_LIMIT;
 use crate::shutdown;
@@ -19,7 +21,7 @@ use crate::tick::TickId;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::FutureExt;
 use lines::Lines;
-use output::{Output, Text};
+use output::{Output, OutputText};
 use rustix::process::Signal;
 use screen::Screen;
 use signal_hook::flag;
@@ -32,51 +34,62 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How often what stands at the bottom is looked at, for the time to the next try.
+/// The time between two refreshes of the status line, which shows the time until the next attempt to connect.
 const REFRESH: Duration = Duration::from_millis(500);
-/// How long the last words may wait for a reader once it has to stop.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+/// The time for which the last output may wait for its reader after a signal.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
-const ABOUT: &str =
-    "Show a feed: a table on a terminal, JSON lines (with --format, or where the output is no terminal) else";
+const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is no terminal";
 
-const EXIT_CODES: &str = "\
-It goes on through every disconnect, from where it was. Lines are of --format, one a tick and currency (in full also statuses, \
-gaps and synced); what happens to the connection is told on standard error.
+const AFTER_HELP: &str = "\
+After a disconnect it reconnects and continues with the next update. With --format, or if the output is no terminal, each tick \
+and currency is a line. In the format full, statuses, gaps and synced are lines too. Notices about the connection go to \
+standard error.
 
-Exit codes: 0 stopped (Ctrl-C, SIGTERM), --count reached, or nobody reads the output any more; 1 the server does not want this \
-client, or answers as no feed does; 2 an argument is wrong, or the server refused one.";
+Examples:
+  btcfeed watch                                      the feed on this machine
+  btcfeed watch https://feed.example.org --since 1h  with the last hour
+  btcfeed watch --currency EUR --every 1m            one price a minute, in euros
+  btcfeed watch --format full --count 10 | jq .id    ten ticks for a program
+
+Exit codes: 0 stopped by a signal, --count reached, or the output was closed; 1 the server rejected this client, or there is no \
+feed; 2 an argument is invalid.";
 
 /// The arguments.
 pub(super) fn command() -> Command {
     let arg = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).help(help)
     };
-    let most = u32::try_from(*REPLAY_LIMIT.end()).unwrap_or(u32::MAX);
-    Command::new("watch").about(ABOUT).after_help(EXIT_CODES).args([
+    let max = u32::try_from(*REPLAY_LIMIT.end()).unwrap_or(u32::MAX);
+    Command::new("watch").about(ABOUT).after_long_help(AFTER_HELP).args([
         Arg::new("url")
             .value_name("URL")
             .default_value(arguments::FEED)
-            .help("The feed: http://host:port (https, ws, wss too), or host:port"),
-        arguments::currency(),
-        amount("since", "MOMENT", "Begin so long ago (10m), or at a moment (2026-11-20T09:20:31Z, Unix time)")
+            .help("Address of the feed: HOST:PORT, or a URL with http, https, ws or wss"),
+        arguments::currency_flag(),
+        amount("since", "MOMENT", "Begin this long ago (10m) or at a moment (2026-11-20T09:20:31Z, Unix time)")
             .value_parser(arguments::moment)
             .conflicts_with("after"),
-        amount("after", "ID", "Begin right after the update with this id").value_parser(arguments::id),
-        arg("format", "FORMAT", "JSON lines as timedate, timestamp or full, also on a terminal")
-            .value_parser(|text: &str| text.parse::<Format>().map_err(|_| "it reads timedate, timestamp or full")),
-        arguments::how(),
-        amount("count", "N", "Stop after so many ticks").value_parser(arguments::count),
-        Arg::new("changes").long("changes").action(ArgAction::SetTrue).help("Only ticks that bring another price"),
-        amount("every", "TIME", "One tick in so much time at most (30s)").value_parser(arguments::every),
-        amount("limit", "N", "Of what was missed only the newest ticks").value_parser(arguments::number(1..=most)),
-        arg("client-id", "NAME", "Go on where the last one of this name ended, if neither --since nor --after is said"),
+        amount("after", "ID", "Begin after the update with this id").value_parser(arguments::id),
+        arg("format", "FORMAT", "Print JSON lines: timedate, timestamp or full")
+            .value_parser(|text: &str| text.parse::<Format>().map_err(|_| "expected timedate, timestamp or full")),
+        arguments::transport_flag(),
+        amount("count", "N", "Stop after this number of ticks").value_parser(arguments::count),
+        Arg::new("changes").long("changes").action(ArgAction::SetTrue).help("Show only ticks that change a price"),
+        amount("every", "TIME", "Show at most one tick in this time (30s)").value_parser(arguments::every),
+        amount("limit", "N", "Replay at most this number of ticks, the newest")
+            .value_parser(arguments::number(1..=max)),
+        arg(
+            "client-id",
+            "NAME",
+            "Continue where the last client with this name stopped, unless --since or --after is given",
+        ),
     ])
 }
 
-/// Why it ended.
+/// The reason why it ends.
 enum End {
-    /// As was asked for, or because nobody reads any more.
+    /// It was stopped, or its output was closed.
     Done,
     Failed(Error),
     Io(io::Error),
@@ -89,37 +102,31 @@ impl From<io::Error> for End {
 }
 
 impl End {
-    /// The exit code, and what there is to say about it.
-    fn told(&self) -> (u8, Option<String>) {
+    /// Returns the exit code and the message that explains it.
+    fn report(&self) -> (u8, Option<String>) {
         match self {
             End::Done => (0, None),
-            End::Failed(error) => (arguments::exit_code(error), Some(error.to_string())),
+            End::Failed(error) => (exit::client_error_code(error), Some(error.to_string())),
             End::Io(error) => (1, Some(error.to_string())),
         }
     }
 }
 
-/// What updates are shown on.
+/// Where updates are shown.
 enum Show {
     Table(Box<Screen>),
     Lines(Lines),
 }
 
-/// Runs until it is stopped.
+/// Shows the feed until it is stopped.
 pub(super) fn run(flags: &ArgMatches) -> ExitCode {
-    let code = match client(flags) {
-        Ok(client) => super::block_on(follow(&client, flags)),
-        Err(error) => {
-            let (code, said) = End::Failed(error).told();
-            eprintln!("btcfeed: {}", said.unwrap_or_default());
-            Ok(code)
-        }
-    };
-    let code = code.unwrap_or_else(|error| {
-        eprintln!("btcfeed: {error:#}");
-        1
-    });
-    ExitCode::from(code)
+    match client(flags) {
+        Ok(client) => match block_on(follow(&client, flags)) {
+            Ok(code) => ExitCode::from(code),
+            Err(error) => exit::with_message(1, &format!("{error:#}")),
+        },
+        Err(error) => exit::with_message(exit::client_error_code(&error), &error.to_string()),
+    }
 }
 
 fn client(flags: &ArgMatches) -> Result<Client, Error> {
@@ -136,31 +143,31 @@ fn client(flags: &ArgMatches) -> Result<Client, Error> {
     flags.get_one("every").map_or(client.clone(), |every| Builder::every(client, *every)).build()
 }
 
-/// Follows the feed to the end; the exit code.
+/// Follows the feed to the end, and returns the exit code.
 async fn follow(client: &Client, flags: &ArgMatches) -> anyhow::Result<u8> {
     let stop = shutdown::on_signal()?;
     let (mut show, mut output) = (show(flags), Output::open());
     let end = show_updates(client, flags, &mut show, &mut output, &stop).await?;
-    let (mut code, said) = end.told();
-    // The terminal is as it was before anything is said on it.
+    let (mut code, message) = end.report();
+    // The footer is erased before a message is printed.
     let mut last = show.close();
-    said.inspect(|said| last.tell(said));
-    let patience = async {
+    message.inspect(|message| last.add_notice(message));
+    let timeout = async {
         stop.cancelled().await;
-        sleep(LAST_WORDS).await;
+        sleep(FLUSH_TIMEOUT).await;
     };
-    let last_words = async {
+    let flush = async {
         if let (Err(error), End::Done) = (output.write(&last).await, end) {
-            let said;
-            (code, said) = End::from(error).told();
-            let mut last = Text::default();
-            said.inspect(|said| last.tell(said));
+            let message;
+            (code, message) = End::from(error).report();
+            let mut last = OutputText::default();
+            message.inspect(|message| last.add_notice(message));
             output.write(&last).await.ok();
         }
     };
     tokio::select! {
-        () = last_words => {}
-        () = patience => {}
+        () = flush => {}
+        () = timeout => {}
     }
     Ok(code)
 }
@@ -173,7 +180,7 @@ async fn show_updates(
     stop: &CancellationToken,
 ) -> anyhow::Result<End> {
     let mut resized = signal(SignalKind::window_change())?;
-    // Set by the signal's handler itself, which runs before anything else does: a signal by tokio may come after an update.
+    // Set by the signal handler itself, before anything else runs. A signal from tokio could arrive after an update.
     let continued = Arc::new(AtomicBool::new(false));
     flag::register(Signal::CONT.as_raw(), continued.clone())?;
     let mut refresh = interval(REFRESH);
@@ -181,13 +188,13 @@ async fn show_updates(
     let mut updates = client.subscribe();
     let mut left = flags.get_one::<u64>("count").copied();
     loop {
-        // Whatever is there already goes out with one write.
+        // All updates that are ready are written together.
         let ready = if show.is_full() || stop.is_cancelled() { None } else { updates.next().now_or_never() };
         let update = if let Some(update) = ready {
             update
         } else {
             if continued.swap(false, Ordering::Relaxed) {
-                show.forget_foot();
+                show.forget_footer();
             }
             let text = show.take();
             tokio::select! {
@@ -222,16 +229,15 @@ fn show(flags: &ArgMatches) -> Show {
     let chosen = arguments::currencies(flags);
     match flags.get_one::<Format>("format") {
         None if io::stdout().is_terminal() => {
-            let is_set = |name| environment(name).is_some_and(|value| !value.is_empty());
-            let dumb = environment("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-            Show::Table(Box::new(Screen::open(chosen, !dumb && !is_set("NO_COLOR"), !dumb)))
+            let moves = !is_dumb();
+            Show::Table(Box::new(Screen::open(chosen, moves && !is_colourless(), moves)))
         }
         format => Show::Lines(Lines::new(format.copied().unwrap_or(Format::Timedate), chosen)),
     }
 }
 
 impl Show {
-    /// Takes an update in. Whether it was a tick that is to be seen.
+    /// Adds an update. Returns true if it is a tick that is shown.
     fn update(&mut self, update: Update) -> bool {
         match self {
             Show::Table(screen) => screen.update(&update),
@@ -239,7 +245,7 @@ impl Show {
         }
     }
 
-    /// Whether so much waits to be written that no more should be taken in.
+    /// Returns true if the output should be written before more updates are added.
     fn is_full(&self) -> bool {
         match self {
             Show::Table(screen) => screen.is_full(),
@@ -247,22 +253,22 @@ impl Show {
         }
     }
 
-    /// What shows what was taken in.
-    fn take(&mut self) -> Text {
+    /// Takes the output that shows the added updates.
+    fn take(&mut self) -> OutputText {
         match self {
             Show::Table(screen) => screen.draw(),
             Show::Lines(lines) => lines.take(),
         }
     }
 
-    fn forget_foot(&mut self) {
+    fn forget_footer(&mut self) {
         if let Show::Table(screen) = self {
-            screen.forget_foot();
+            screen.forget_footer();
         }
     }
 
-    /// The last of it.
-    fn close(&mut self) -> Text {
+    /// Takes the last output.
+    fn close(&mut self) -> OutputText {
         match self {
             Show::Table(screen) => screen.close(),
             Show::Lines(lines) => lines.take(),

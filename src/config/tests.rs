@@ -1,177 +1,142 @@
-//! What the settings promise.
-
 use super::*;
-use std::collections::BTreeMap;
+use crate::tick::Currencies;
+use std::time::Duration;
 
-fn read(given: &[(&str, &str)]) -> Result<Config, Vec<String>> {
-    let given: BTreeMap<_, _> = given.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    Config::read(|name| given.get(name).cloned()).map_err(|mistakes| mistakes.0)
+fn lookup(environment: &[(&str, &str)]) -> Lookup {
+    Lookup::new([], environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+fn read(environment: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    Config::read(&lookup(environment)).map_err(|errors| errors.0)
+}
+
+fn errors(environment: &[(&str, &str)]) -> Vec<String> {
+    read(environment).err().unwrap_or_default()
 }
 
 #[test]
-fn without_any_setting_it_is_one_process_that_polls_three_exchanges_every_five_seconds() {
-    let config = read(&[]).unwrap();
+fn defaults_poll_three_exchanges_in_one_process() {
+    let config = read(&[]).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert!(config.redis.is_none());
     assert_eq!(config.leader.interval, Duration::from_secs(5));
     assert_eq!(config.leader.stale_after, Duration::from_secs(15));
     assert_eq!(config.leader.down_after, Duration::from_secs(60));
     assert_eq!(config.aggregate.deadline, Duration::from_secs(3));
     assert_eq!(config.store.retention, Duration::from_secs(24 * 3600));
-    let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
-    assert_eq!(names, ["coinbase", "kraken", "bitstamp"]);
+    assert_eq!(config.server.ops_listen.to_string(), "127.0.0.1:9464");
+    assert_eq!(config.source_names().collect::<Vec<_>>(), ["coinbase", "kraken", "bitstamp"]);
 }
 
+const DURATION: &str = "expected a duration such as 5s or 500ms, from";
+
 #[test]
-fn each_wrong_value_names_the_variable_the_value_and_what_is_allowed() {
+fn each_invalid_value_is_reported_with_the_expected_one() {
     let cases = [
         (
             "REDIS_URL",
             "http://localhost:80",
-            r#"REDIS_URL reads redis://HOST:PORT/DATABASE, rediss://… or unix://PATH, got "http://localhost:80""#,
+            r#"REDIS_URL "http://localhost:80": expected redis://HOST:PORT/DATABASE, red"#,
         ),
-        ("REDIS_URL", "foo", r#"got "foo""#),
-        ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX reads a name without braces and spaces, got "a{b""#),
-        ("BTCFEED_ROLE", "both", r#"BTCFEED_ROLE reads all, fetch or serve, got "both""#),
-        (
-            "BTCFEED_ROLE",
-            "serve",
-            r#"BTCFEED_ROLE reads all where no REDIS_URL is set, for there is no other replica, got "serve""#,
-        ),
+        ("REDIS_URL", "foo", r#"REDIS_URL "foo": expected redis://"#),
+        ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX "a{b": expected a name without braces or spaces"#),
+        ("BTCFEED_ROLE", "both", r#"BTCFEED_ROLE "both": expected all, fetch or serve"#),
+        ("BTCFEED_ROLE", "serve", r#"BTCFEED_ROLE "serve": expected all, because there is no other replica if REDIS"#),
         (
             "BTCFEED_LISTEN",
             "8080",
-            r#"BTCFEED_LISTEN reads an IP address and a port (0.0.0.0:8080, [::]:8080), got "8080""#,
+            r#"BTCFEED_LISTEN "8080": expected HOST:PORT such as 0.0.0.0:8080, [::]:8080 or loc"#,
         ),
-        ("BTCFEED_OPS_LISTEN", "localhost", "BTCFEED_OPS_LISTEN reads an IP address and a port"),
-        ("BTCFEED_INTERVAL", "2h", r#"BTCFEED_INTERVAL reads a duration in ms, s, m or h, from 10ms to 1h, got "2h""#),
-        ("BTCFEED_INTERVAL", "5", r#"got "5""#),
-        ("BTCFEED_INTERVAL", "0s", r#"got "0s""#),
-        (
-            "BTCFEED_CURRENCIES",
-            "USD,GBP",
-            r#"BTCFEED_CURRENCIES reads USD or EUR, or several of them with commas, got "USD,GBP""#,
-        ),
-        (
-            "BTCFEED_CURRENCIES",
-            "usd,EUR,USD",
-            r#"BTCFEED_CURRENCIES reads each currency once, got USD again in "usd,EUR,USD""#,
-        ),
+        ("BTCFEED_LISTEN", "nowhere.invalid:80", r#"LISTEN "nowhere.invalid:80": cannot resolve the host name: "#),
+        ("BTCFEED_OPS_LISTEN", "localhost", r#"BTCFEED_OPS_LISTEN "localhost": expected HOST:PORT such as"#),
+        ("BTCFEED_INTERVAL", "2h", &format!(r#"BTCFEED_INTERVAL "2h": {DURATION} 10ms to 1h"#)),
+        ("BTCFEED_INTERVAL", "5", r#"invalid BTCFEED_INTERVAL "5": "#),
+        ("BTCFEED_INTERVAL", "0s", r#"invalid BTCFEED_INTERVAL "0s": "#),
+        ("BTCFEED_CURRENCIES", "USD,GBP", r#"BTCFEED_CURRENCIES "GBP": expected USD or EUR (a list with commas)"#),
+        ("BTCFEED_CURRENCIES", "usd,EUR,USD", r#""usd,EUR,USD": expected each name once, and USD is there twice"#),
         (
             "BTCFEED_SOURCES",
             "kraken,mtgox",
-            r#"BTCFEED_SOURCES reads names out of coinbase, kraken, bitstamp, coindesk, simulated, got "mtgox""#,
+            r#"BTCFEED_SOURCES "mtgox": expected coinbase, kraken, bitstamp or coindesk"#,
         ),
-        (
-            "BTCFEED_SOURCES",
-            "simulated,kraken",
-            r#"BTCFEED_SOURCES reads simulated alone, or none of it: made up prices are not to be mixed with real ones, got "simulated,kraken""#,
-        ),
-        (
-            "BTCFEED_SOURCES",
-            "kraken,kraken",
-            r#"BTCFEED_SOURCES reads each name once, got "kraken" again in "kraken,kraken""#,
-        ),
+        ("BTCFEED_SOURCES", "simulated,kraken", "(a list with commas), or simulated alone"),
+        ("BTCFEED_SOURCES", "kraken,kraken", r#""kraken,kraken": expected each name once, and kraken is there twice"#),
         (
             "BTCFEED_SOURCE_KRAKEN_URL",
             "ftp://kraken",
-            r#"BTCFEED_SOURCE_KRAKEN_URL: an address begins with http:// or https://, got "ftp://kraken""#,
+            r#"KRAKEN_URL "ftp://kraken": expected an http:// or https:// U"#,
         ),
-        ("BTCFEED_SOURCE_MAX_AGE", "-1s", "BTCFEED_SOURCE_MAX_AGE reads a duration in ms, s, m or h, from 1s to 24h"),
-        (
-            "BTCFEED_MAX_DEVIATION",
-            "5%",
-            r#"BTCFEED_MAX_DEVIATION reads a share between 0 and 1 (0.05 is 5 %), got "5%""#,
-        ),
-        (
-            "BTCFEED_STALE_AFTER",
-            "1s",
-            r#"BTCFEED_STALE_AFTER reads a duration in ms, s, m or h, from 10s (twice BTCFEED_INTERVAL) to 24h, got "1s""#,
-        ),
-        (
-            "BTCFEED_DOWN_AFTER",
-            "14s",
-            r#"BTCFEED_DOWN_AFTER reads a duration in ms, s, m or h, from 15s (BTCFEED_STALE_AFTER) to 24h, got "14s""#,
-        ),
-        ("BTCFEED_RETENTION", "a day", "BTCFEED_RETENTION reads a duration in ms, s, m or h, from 10s to 8784h"),
-        ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW reads a number from 100 to 10000000, got "0""#),
-        ("BTCFEED_LEASE_TTL", "1ms", "BTCFEED_LEASE_TTL reads a duration in ms, s, m or h, from 1s to 1m"),
-        ("BTCFEED_MAX_CONNECTIONS", "many", "BTCFEED_MAX_CONNECTIONS reads a number from 1 to"),
-        ("BTCFEED_MAX_LAG", "0s", "from 1s to 1h, got"),
-        ("BTCFEED_WRITE_STALL", "x", "from 1s to 1h, got"),
-        ("BTCFEED_PING_EVERY", "x", "from 1s to 1h, got"),
-        ("BTCFEED_HEARTBEAT", "x", "from 1s to 1h, got"),
-        (
-            "BTCFEED_CORS_ORIGINS",
-            "https://Example.org",
-            "BTCFEED_CORS_ORIGINS reads *, none, or origins with commas between them as browsers write them \
-             (https://example.org, in small letters, without a path and without the usual port), got \"https://Example.org\"",
-        ),
-        (
-            "RUST_LOG",
-            "info,loud=very",
-            r#"invalid RUST_LOG "loud=very": expected a level (off, error, warn, info, debug, trace), or target=level pairs separated by commas"#,
-        ),
-        ("BTCFEED_LOG_FORMAT", "xml", r#"BTCFEED_LOG_FORMAT reads text or json, got "xml""#),
+        ("BTCFEED_SOURCE_MAX_AGE", "-1s", &format!(r#"BTCFEED_SOURCE_MAX_AGE "-1s": {DURATION} 1s to 24h"#)),
+        ("BTCFEED_MAX_DEVIATION", "5%", r#""5%": expected a share between 0 and 1, for example 0.05 for 5 %"#),
+        ("BTCFEED_STALE_AFTER", "1s", &format!(r#""1s": {DURATION} 10s (twice BTCFEED_INTERVAL) to 24h"#)),
+        ("BTCFEED_STALE_AFTER", "x", &format!(r#""x": {DURATION} twice BTCFEED_INTERVAL to 24h"#)),
+        ("BTCFEED_DOWN_AFTER", "14s", &format!(r#""14s": {DURATION} 15s (BTCFEED_STALE_AFTER) to 24h"#)),
+        ("BTCFEED_RETENTION", "a day", &format!(r#""a day": {DURATION} 10s to 8784h"#)),
+        ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW "0": expected a number from 100 to 10000000"#),
+        ("BTCFEED_LEASE_TTL", "1ms", &format!(r#""1ms": {DURATION} 1s to 1m"#)),
+        ("BTCFEED_MAX_CONNECTIONS", "many", "expected a number from 1 to the limit on open files less 256"),
+        ("BTCFEED_MAX_CONNECTIONS", "99999999999", " (the limit on open files less 256)"),
+        ("BTCFEED_MAX_LAG", "0s", "from 1s to 1h"),
+        ("BTCFEED_WRITE_STALL", "x", "from 1s to 1h"),
+        ("BTCFEED_PING_EVERY", "x", "from 1s to 1h"),
+        ("BTCFEED_HEARTBEAT", "x", "from 1s to 1h"),
+        ("BTCFEED_CORS_ORIGINS", "https://Example.org", "expected *, none, or a list of origins with commas, in lower"),
+        ("RUST_LOG", "info,loud=very", r#"RUST_LOG "loud=very": expected a level (off, error, warn, info, debug, "#),
+        ("BTCFEED_LOG_FORMAT", "xml", r#"BTCFEED_LOG_FORMAT "xml": expected text or json"#),
     ];
     for (name, value, expected) in cases {
-        let mistakes = read(&[(name, value)]).expect_err(name);
-        assert_eq!(mistakes.len(), 1, "{mistakes:?}");
-        assert!(mistakes[0].contains(expected), "{}", mistakes[0]);
+        let errors = errors(&[(name, value)]);
+        assert_eq!(errors.len(), 1, "{name}={value}: {errors:?}");
+        assert!(errors[0].starts_with("invalid ") && errors[0].contains(expected), "{}", errors[0]);
     }
     let tested: Vec<_> = cases.iter().map(|(name, ..)| *name).collect();
-    for setting in SETTINGS.iter().filter(|setting| setting.env != "BTCFEED_REPLICA" && !setting.env.ends_with("_URL"))
+    for setting in
+        settings().iter().filter(|setting| setting.env != "BTCFEED_REPLICA" && !setting.env.ends_with("_URL"))
     {
-        assert!(tested.contains(&setting.env), "{} takes anything, or is not tested", setting.env);
+        assert!(tested.contains(&setting.env), "no invalid value of {} is tested", setting.env);
     }
 }
 
 #[test]
-fn the_first_currency_is_for_those_who_choose_none() {
-    assert_eq!(read(&[]).unwrap().server.default_currency, Currency::Usd);
-    let config = read(&[("BTCFEED_CURRENCIES", "EUR, USD")]).unwrap();
+fn every_setting_is_read_and_documented() {
+    // Each example of the documentation is a valid value.
+    for setting in settings() {
+        let needed = ("BTCFEED_SOURCES", "coinbase,kraken,bitstamp,coindesk");
+        let redis = ("REDIS_URL", "redis://localhost");
+        assert_eq!(errors(&[redis, needed, (setting.env, setting.example)]), [] as [&str; 0], "{}", setting.env);
+    }
+}
+
+#[test]
+fn errors_name_the_flag_if_a_flag_was_given() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let flags = [pair("BTCFEED_INTERVAL", "soon"), pair("BTCFEED_ROLE", "serve")];
+    let lookup = Lookup::new(flags, [pair("BTCFEED_INTERVAL", "5s"), pair("BTCFEED_MAX_LAG", "x")]);
+    let errors = Config::read(&lookup).err().unwrap().0;
+    assert!(errors.contains(&format!(r#"invalid --interval "soon": {DURATION} 10ms to 1h"#)), "{errors:?}");
+    assert!(errors.iter().any(|error| error.starts_with(r#"invalid --role "serve": expected all, "#)), "{errors:?}");
+    assert!(errors.iter().any(|error| error.starts_with(r#"invalid BTCFEED_MAX_LAG "x": "#)), "{errors:?}");
+}
+
+#[test]
+fn first_currency_is_the_default() {
+    let config = read(&[]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(config.server.default_currency, Currency::Usd);
+    let config = read(&[("BTCFEED_CURRENCIES", "EUR, USD")]).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!((config.server.default_currency, config.server.currencies), (Currency::Eur, Currencies::all()));
 }
 
 #[test]
-fn every_mistake_is_reported_at_once() {
-    let mistakes = read(&[("BTCFEED_INTERVAL", "x"), ("BTCFEED_LISTEN", "y"), ("BTCFEED_SOURCES", "z")]).unwrap_err();
-    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+fn all_errors_are_reported_at_once() {
+    let errors = errors(&[("BTCFEED_INTERVAL", "x"), ("BTCFEED_LISTEN", "y"), ("BTCFEED_SOURCES", "z")]);
+    assert_eq!(errors.len(), 3, "{errors:?}");
 }
 
 #[test]
-fn a_password_in_a_wrong_address_is_not_repeated() {
-    for (wrong, shown) in [
-        ("redis:/user:secret@host", "***"),
-        ("redis://:secret", "redis://***"),
-        ("redis://user:secret@host:99999", "redis://***"),
-        ("redis://host:secret", "redis://***"),
-        ("http://user:sec@ret@host", "http://***"),
-        ("unix:/run/redis?pass=secret", "***"),
-    ] {
-        assert_eq!(secrets::without_secrets(wrong), shown);
-        if let Err(mistakes) = read(&[("REDIS_URL", wrong)]) {
-            assert!(!mistakes[0].contains("sec"), "{}", mistakes[0]);
+fn errors_do_not_repeat_passwords() {
+    for name in ["REDIS_URL", "BTCFEED_SOURCE_KRAKEN_URL"] {
+        for wrong in ["redis:/user:secret@host", "redis://user:secret@host:99999", "ftp://user:sec@ret@host"] {
+            let errors = errors(&[(name, wrong)]);
+            assert!(errors.len() == 1 && !errors[0].contains("sec"), "{errors:?}");
         }
     }
-}
-
-#[test]
-fn the_example_lists_every_setting_with_its_default() {
-    let example = include_str!("../../.env.example");
-    let lines: BTreeMap<_, _> = example
-        .lines()
-        .filter_map(|line| line.trim_start_matches("# ").split_once('='))
-        .filter(|(name, _)| !name.contains(' '))
-        .collect();
-    for setting in SETTINGS {
-        let listed = lines.get(setting.env).unwrap_or_else(|| panic!("{} is not in .env.example", setting.env));
-        assert_eq!(*listed, setting.default.unwrap_or(""), "the default of {}", setting.env);
-        assert!(example.contains(setting.help), "{} has another help text in .env.example", setting.env);
-    }
-    // docker-compose.yml has two of its own, and their defaults.
-    let compose = include_str!("../../docker-compose.yml");
-    for own in ["BTCFEED_PORT", "BTCFEED_GRPC_PORT"] {
-        assert!(compose.contains(&format!("${{{own}:-{}}}", lines[own])), "the default of {own}");
-    }
-    assert_eq!(lines.len(), SETTINGS.len() + 2, "the example has settings that do not exist: {lines:?}");
 }

@@ -1,15 +1,30 @@
 //! `CoinDesk`'s Bitcoin Price Index: `GET /v1/bpi/currentprice.json`.
 //!
-//! Its host has been gone since February 2025, so it is not a default; the shape lives on in mirrors, which
-//! `BTCFEED_SOURCE_COINDESK_URL` can name. `rate` has thousands commas, hence `rate_float`, read digit by digit.
+//! Its host has not answered since February 2025, so it is not a default source. Mirrors still use the format;
+//! `BTCFEED_SOURCE_COINDESK_URL` can name one. `rate` has thousands separators, so `rate_float` is read, without passing
+//! through a float.
 
-use super::{Api, Observation};
+use super::definition::{Definition, Origin};
+use super::http::{HttpApi, Request};
+use super::observation::Observation;
 use crate::tick::{Currencies, TickId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
 
-pub(super) struct CoinDesk;
+pub(super) const DEFINITION: Definition = Definition {
+    name: "coindesk",
+    title: "CoinDesk",
+    currencies: Currencies::all(),
+    is_default: false,
+    origin: Origin::Http(HttpApi {
+        base_url: "https://api.coindesk.com",
+        url_variable: "BTCFEED_SOURCE_COINDESK_URL",
+        url_help: "URL of a mirror of the CoinDesk API, whose own host has not answered since February 2025",
+        requests,
+        read,
+    }),
+};
 
 #[derive(Deserialize)]
 struct Index<'a> {
@@ -20,7 +35,7 @@ struct Index<'a> {
 
 #[derive(Deserialize)]
 struct Rate<'a> {
-    /// The JSON number as it was written: a float would not keep its digits.
+    /// The JSON number with the digits as they were sent, which a float would not keep.
     #[serde(borrow)]
     rate_float: &'a RawValue,
 }
@@ -31,22 +46,15 @@ struct Updated {
     updated_iso: String,
 }
 
-impl Api for CoinDesk {
-    const NAME: &'static str = "coindesk";
-    const BASE: &'static str = "https://api.coindesk.com";
+fn requests(currencies: Currencies) -> Vec<Request> {
+    vec![Request { path: "/v1/bpi/currentprice.json".to_owned(), currencies }]
+}
 
-    fn requests(currencies: Currencies) -> Vec<(String, Currencies)> {
-        vec![("/v1/bpi/currentprice.json".to_owned(), currencies)]
-    }
-
-    fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
-        let index: Index<'_> = serde_json::from_slice(body)?;
-        let time = Some(TickId::parse_moment("updatedISO", &index.time.updated_iso)?);
-        let rated = currencies.iter().filter_map(|currency| Some((currency, index.bpi.get(currency.code())?)));
-        rated
-            .map(|(currency, rate)| Ok(Observation { currency, price: rate.rate_float.get().parse()?, time }))
-            .collect()
-    }
+fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
+    let index: Index<'_> = serde_json::from_slice(body)?;
+    let time = Some(TickId::parse_moment("updatedISO", &index.time.updated_iso)?);
+    let rates = currencies.iter().filter_map(|currency| Some((currency, index.bpi.get(currency.code())?)));
+    rates.map(|(currency, rate)| Ok(Observation { currency, price: rate.rate_float.get().parse()?, time })).collect()
 }
 
 #[cfg(test)]
@@ -54,12 +62,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recorded_answer_is_read_with_all_its_digits() {
+    fn recorded_coindesk_answer_keeps_all_digits() {
         let body = br#"{"time":{"updated":"Dec 17, 2024 06:41:36 UTC","updatedISO":"2024-12-17T06:41:36+00:00"},
             "chartName":"Bitcoin","bpi":{"USD":{"code":"USD","rate":"106,611.903","rate_float":106611.9028},
             "GBP":{"code":"GBP","rate":"83,912.402","rate_float":83912.4021},
             "EUR":{"code":"EUR","rate":"101,233.332","rate_float":101233.3323}}}"#;
-        let observed = CoinDesk::read(body, Currencies::all()).unwrap();
+        let observed = read(body, Currencies::all()).unwrap();
         let prices: Vec<_> = observed.iter().map(|seen| format!("{} {}", seen.currency, seen.price)).collect();
         assert_eq!(prices, ["USD 106611.9028", "EUR 101233.3323"]);
         assert_eq!(observed[0].time.unwrap().timedate(), "2024-12-17T06:41:36.000Z");

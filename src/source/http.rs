@@ -1,7 +1,7 @@
-//! Asking an exchange over HTTP, guarded against everything that an answer may be: late, endless, a redirect, an HTML page
-//! under status 200, or "go away".
+//! Requests to an exchange over HTTP, with a bound for everything that can go wrong: late or endless answers, redirects,
+//! HTML pages with status 200, rate limits.
 
-use super::{Answer, Api, Failure, Observation, Source};
+use super::observation::{Answer, Observation, Source, SourceError};
 use crate::text::excerpt;
 use crate::tick::Currencies;
 use anyhow::{Context, ensure};
@@ -10,98 +10,139 @@ use futures_util::future::join_all;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use std::error::Error;
-use std::marker::PhantomData;
 use std::time::Duration;
 use tokio::time::timeout;
 use tracing::debug;
 
-/// The longest answer that is read; real ones are below 3 KiB.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// The longest reason for an answer that cannot be read. It may quote the answer, and every client gets it in a status.
-pub(super) const MAX_REASON_CHARS: usize = 500;
-/// How long connecting may take. The whole request is bounded by whoever asks.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// The longest `Retry-After` that is believed: a ban lasts three days at most.
-const MAX_REST: Duration = Duration::from_secs(3 * 24 * 3600);
-/// How long to rest after "too many requests" without a `Retry-After`.
-const DEFAULT_REST: Duration = Duration::from_secs(60);
-/// The user agent: some exchanges refuse requests without one.
-const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
-
-/// The source that an [`Api`] makes together with HTTP.
-pub(super) struct Exchange<A> {
-    client: Client,
-    base: String,
-    api: PhantomData<A>,
+/// The HTTP API of an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpApi {
+    /// The URL that the paths of requests are appended to.
+    pub base_url: &'static str,
+    /// The variable that sets another one.
+    pub url_variable: &'static str,
+    /// The description of that variable, without a full stop.
+    pub url_help: &'static str,
+    /// Returns the requests for the prices in these currencies.
+    pub requests: fn(Currencies) -> Vec<Request>,
+    /// Reads the answer to a request about these currencies. Leaves out those that the answer does not have. The error says
+    /// what is wrong with the answer.
+    pub read: fn(&[u8], Currencies) -> anyhow::Result<Vec<Observation>>,
 }
 
-impl<A: Api> Exchange<A> {
-    pub(super) fn open(base: Option<&str>) -> anyhow::Result<Exchange<A>> {
-        let base = base.unwrap_or(A::BASE).trim_end_matches('/').to_owned();
-        let url = Url::parse(&base).with_context(|| format!("{base:?} is no address"))?;
-        ensure!(matches!(url.scheme(), "http" | "https"), "an address begins with http:// or https://, got {base:?}");
+/// A GET request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The path and the query.
+    pub path: String,
+    /// The currencies whose prices are in the answer.
+    pub currencies: Currencies,
+}
+
+/// The maximum size of an answer. Real ones have less than 3 KiB.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// The maximum length of the reason why an answer cannot be read. It may quote the answer, and all clients get it in a status.
+pub(super) const MAX_REASON_CHARS: usize = 500;
+/// The timeout of connecting. The caller bounds the whole request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum `Retry-After` that is accepted. A ban of an exchange lasts three days at most.
+const MAX_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
+/// The pause after "too many requests" without a `Retry-After`.
+const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
+/// The user agent. Some exchanges reject requests without one.
+const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
+
+impl HttpApi {
+    /// Reads an answer that has at least one price.
+    ///
+    /// # Errors
+    /// The reason, of at most [`MAX_REASON_CHARS`].
+    pub(super) fn read_answer(&self, body: &[u8], currencies: Currencies) -> Result<Vec<Observation>, String> {
+        match (self.read)(body, currencies) {
+            Ok(observations) if observations.is_empty() => Err(format!("the answer has no price in {currencies}")),
+            Ok(observations) => Ok(observations),
+            Err(error) => {
+                let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
+                let reason = format!("not the documented answer, it begins {start:?}: {error:#}");
+                Err(excerpt(&reason, MAX_REASON_CHARS))
+            }
+        }
+    }
+}
+
+/// A source that is an [`HttpApi`].
+pub(super) struct HttpSource {
+    name: &'static str,
+    /// The currencies that the source has.
+    currencies: Currencies,
+    api: HttpApi,
+    base_url: String,
+    client: Client,
+}
+
+impl HttpSource {
+    /// Opens the source `name`. `base_url` replaces the URL of the API.
+    pub(super) fn open(
+        name: &'static str,
+        currencies: Currencies,
+        api: HttpApi,
+        base_url: Option<&str>,
+    ) -> anyhow::Result<HttpSource> {
+        let base_url = base_url.unwrap_or(api.base_url).trim_end_matches('/').to_owned();
+        // The error does not contain the URL, which may hold a password.
+        ensure!(is_http_url(&base_url), "the URL of {name} is not an http:// or https:// URL");
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_DEADLINE)
+            .connect_timeout(CONNECT_TIMEOUT)
             .build()
-            .context("the HTTP client cannot be made")?;
-        Ok(Exchange { client, base, api: PhantomData })
+            .context("cannot make an HTTP client")?;
+        Ok(HttpSource { name, currencies, api, base_url, client })
     }
 
-    async fn ask(&self, path: &str, currencies: Currencies) -> Answer {
-        let fail = |reason: String, retry_after| Failure { currencies, reason, retry_after };
-        let request = self.client.get(format!("{}{path}", self.base)).send();
-        let response = request.await.map_err(|error| fail(told(&error, "the request failed"), None))?;
+    async fn send(&self, request: &Request) -> Answer {
+        let currencies = request.currencies;
+        let fail = |reason: String, retry_after| SourceError { currencies, reason, retry_after };
+        let response = self.client.get(format!("{}{}", self.base_url, request.path)).send().await;
+        let response = response.map_err(|error| fail(public_reason(&error, "the request failed"), None))?;
         let status = response.status();
         if !status.is_success() {
-            return Err(fail(format!("HTTP {status}"), rest_asked(&response)));
+            return Err(fail(format!("HTTP {status}"), requested_pause(&response)));
         }
         let body = read_bounded(response).await.map_err(|error| format!("{error:#}"));
-        body.and_then(|body| read::<A>(&body, currencies)).map_err(|reason| fail(reason, None))
+        body.and_then(|body| self.api.read_answer(&body, currencies)).map_err(|reason| fail(reason, None))
     }
 }
 
 #[async_trait]
-impl<A: Api> Source for Exchange<A> {
+impl Source for HttpSource {
     fn name(&self) -> &'static str {
-        A::NAME
+        self.name
     }
 
     async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer> {
-        let requests = A::requests(currencies);
-        let ask = async |(path, currencies): &(String, Currencies)| {
-            let late = |_| Failure {
-                currencies: *currencies,
+        let requests = (self.api.requests)(currencies.and(self.currencies));
+        let send = async |request: &Request| {
+            let late = |_| SourceError {
+                currencies: request.currencies,
                 reason: format!("no answer within {deadline:?}"),
                 retry_after: None,
             };
-            timeout(deadline, self.ask(path, *currencies)).await.map_err(late).flatten()
+            timeout(deadline, self.send(request)).await.map_err(late).flatten()
         };
-        join_all(requests.iter().map(ask)).await
+        join_all(requests.iter().map(send)).await
     }
 }
 
-/// Reads an answer that has at least one price.
-///
-/// # Errors
-/// The reason, of at most [`MAX_REASON_CHARS`].
-pub(super) fn read<A: Api>(body: &[u8], currencies: Currencies) -> Result<Vec<Observation>, String> {
-    match A::read(body, currencies) {
-        Ok(observations) if observations.is_empty() => Err(format!("the answer has no price in {currencies}")),
-        Ok(observations) => Ok(observations),
-        Err(error) => {
-            let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
-            let reason = format!("not the documented answer, it begins {start:?}: {error:#}");
-            Err(excerpt(&reason, MAX_REASON_CHARS))
-        }
-    }
+/// Returns true if `text` is a URL that a source can be at.
+pub fn is_http_url(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
 async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) =
-        response.chunk().await.map_err(|error| anyhow::anyhow!(told(&error, "the answer broke off")))?
+        response.chunk().await.map_err(|error| anyhow::anyhow!(public_reason(&error, "the answer broke off")))?
     {
         ensure!(body.len() + chunk.len() <= MAX_ANSWER_BYTES, "the answer is longer than {MAX_ANSWER_BYTES} bytes");
         body.extend_from_slice(&chunk);
@@ -109,29 +150,28 @@ async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// How long the source wants to be left alone: 429 and 503 by RFC 9110, 418 is Binance's ban, 451 a refused region.
-fn rest_asked(response: &Response) -> Option<Duration> {
-    let status = response.status();
+/// Returns how long the source asks not to be sent any request. 429 and 503 are defined in RFC 9110; 418 is a ban by
+/// Binance, and 451 a region that is not served.
+fn requested_pause(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let asked = seconds.map(Duration::from_secs);
-    match status {
+    let requested = seconds.map(Duration::from_secs);
+    match response.status() {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::IM_A_TEAPOT | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
-            Some(asked.unwrap_or(DEFAULT_REST).min(MAX_REST))
+            Some(requested.unwrap_or(DEFAULT_PAUSE).min(MAX_PAUSE))
         }
-        _ => asked.map(|rest| rest.min(MAX_REST)),
+        _ => requested.map(|pause| pause.min(MAX_PAUSE)),
     }
 }
 
-/// What went wrong, in words that a client may read: how this machine reaches an exchange is nobody's business. The log has
-/// the causes.
-fn told(error: &reqwest::Error, otherwise: &str) -> String {
+/// Returns a reason that clients may read. It does not tell how this machine reaches an exchange; the log has the details.
+fn public_reason(error: &reqwest::Error, otherwise: &str) -> String {
     let mut causes = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         causes = format!("{causes}: {error}");
         cause = error.source();
     }
-    debug!(causes, "a request failed");
-    let told = if error.is_connect() { "it cannot be reached" } else { otherwise };
-    told.to_owned()
+    debug!(causes, "request failed");
+    let reason = if error.is_connect() { "cannot connect" } else { otherwise };
+    reason.to_owned()
 }

@@ -1,32 +1,44 @@
-//! A market that is made up, for trying things out. It runs only where it was asked for by name, or by `btcfeed demo`, and
-//! every `full` tick names it among its sources.
+//! A simulated market, for trials without the internet. It is polled only if the settings name it, or by `btcfeed demo`, and
+//! each `full` tick names it as its source.
 
-use super::{Answer, Observation, SIMULATED, Source};
+use super::definition::{Definition, Origin};
+use super::observation::{Answer, Observation, Source};
 use crate::tick::{Currencies, Currency, TickId};
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// What it moves around, in cents.
+/// The name of the simulated market.
+pub const SIMULATED: &str = "simulated";
+
+pub(super) const DEFINITION: Definition = Definition {
+    name: SIMULATED,
+    title: "Simulated market",
+    currencies: Currencies::all(),
+    is_default: false,
+    origin: Origin::Simulation(|| Box::new(Simulated)),
+};
+
+/// The price around which the market moves, in cents.
 const MIDDLE: i64 = 9_500_000;
-/// How many waves there are: the slowest takes six days.
+/// The number of waves. The slowest has a period of six days.
 const WAVES: u32 = 12;
-/// How long the fastest wave takes, in milliseconds, and how high it is at most, in cents.
+/// The period of the fastest wave in milliseconds, and its maximum height in cents.
 const FASTEST: (u64, i64) = (125, 240);
-/// Euro cents for a hundred dollars.
+/// Euro cents for 100 dollars.
 const EUR_CENTS: i64 = 9_200;
 
-/// Waves of random heights, each four times as slow and twice as high as the one before it, which is what a random walk looks
-/// like. It is a function of the time alone: where another replica takes over, the market is the same and does not jump.
-pub(super) struct Simulated;
+/// A sum of waves of random heights, each four times as slow and twice as high as the one before it, which resembles a random
+/// walk. The price depends on the time alone, so it does not jump when another replica becomes the leader.
+struct Simulated;
 
-/// The price in dollars at a moment, in cents.
+/// Returns the price in dollars at a moment, in cents.
 fn cents_at(moment: TickId) -> i64 {
     let wave = |number: u32| {
         let (period, height) = (FASTEST.0 << (2 * number), FASTEST.1 << number);
-        let (turn, into) = (moment.ms() / period, moment.ms() % period);
-        let at = |turn: u64| fastrand::Rng::with_seed(turn ^ u64::from(number) << 56).i64(-height..=height);
-        let (from, to) = (at(turn), at(turn + 1));
-        // In a line, which is enough: the waves add up to something rough.
+        let (cycle, into) = (moment.ms() / period, moment.ms() % period);
+        let at = |cycle: u64| fastrand::Rng::with_seed(cycle ^ u64::from(number) << 56).i64(-height..=height);
+        let (from, to) = (at(cycle), at(cycle + 1));
+        // Linear interpolation is sufficient, because the sum of the waves is rough anyway.
         from + (to - from) * into.cast_signed() / period.cast_signed()
     };
     MIDDLE + (0..WAVES).map(wave).sum::<i64>()
@@ -58,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_market_moves_stays_near_its_middle_and_does_not_jump() {
+    fn simulated_market_moves_without_jumps() {
         let begin = TickId::from_ms(1_795_166_431_075);
         let prices =
             |step_ms: u64, count: u64| (0..count).map(move |n| cents_at(TickId::from_ms(begin.ms() + n * step_ms)));
-        // A year, an hour at a time; ten minutes, five seconds at a time.
+        // A year in steps of an hour, and ten minutes in steps of five seconds.
         assert!(prices(3_600_000, 8760).all(|cents| (MIDDLE - cents).abs() < MIDDLE / 8));
         let slow: Vec<_> = prices(5000, 120).collect();
         assert!(slow.windows(2).all(|pair| (pair[1] - pair[0]).abs() < MIDDLE / 500), "{slow:?}");
@@ -72,7 +84,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_currency_has_a_price_of_two_digits() {
+    async fn simulated_prices_have_two_decimals() {
         let answers = Simulated.observe(Currencies::all(), Duration::ZERO).await;
         let [usd, eur] = &answers[0].as_ref().unwrap()[..] else { panic!("both currencies") };
         assert!(

@@ -5,7 +5,7 @@ use crate::support::{soon, until};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response};
-use btcfeed::config::Config;
+use btcfeed::config::{Config, Lookup};
 use btcfeed::feed::{Entry, Event, Feed};
 use btcfeed::hub::Hub;
 use btcfeed::server;
@@ -69,9 +69,8 @@ impl TestServer {
 
     /// Creates a server that has not read its history, as a replica that cannot reach Redis.
     pub async fn unprimed(settings: &[(&str, &str)], history: &[Entry]) -> TestServer {
-        let given =
-            |name: &str| settings.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
-        let config = Config::read(given).unwrap();
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = Config::read(&Lookup::new([], settings)).unwrap();
         let store = Arc::new(Memory::new(config.store));
         let lease = store.acquire("r1").await.unwrap().unwrap();
         let history: Vec<_> = history.iter().cloned().map(Arc::new).collect();

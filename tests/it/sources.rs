@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Returns all sources, which ask `exchange`.
 fn sources(exchange: &Exchange) -> Aggregator {
-    let sources = exchange.urls("r1").map(|(name, url)| source::open(name, Some(&url)).unwrap().unwrap());
+    let sources = exchange.urls("r1").map(|(name, url)| source::find(name).unwrap().open(Some(&url)).unwrap());
     let options = Options {
         currencies: Currencies::all(),
         deadline: DEADLINE,
@@ -38,8 +38,8 @@ fn price(poll: &Poll, currency: Currency) -> (Vec<String>, String) {
 
 /// Returns the reason why `source` contributed no price.
 fn reason(poll: &Poll, source: &str) -> String {
-    let problem = poll.problems.iter().find(|problem| problem.source == source);
-    problem.unwrap_or_else(|| panic!("{source} has no problem")).reason.clone()
+    let fault = poll.faults.iter().find(|fault| fault.source == source);
+    fault.unwrap_or_else(|| panic!("{source} has no fault")).reason.clone()
 }
 
 #[tokio::test]

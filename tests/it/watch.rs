@@ -140,23 +140,23 @@ async fn the_exit_code_tells_why_it_ended() {
     let page = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     let page = Server::start(vec![Answer::Raw(page)]).await.address.to_string();
     for (arguments, code, said) in [
-        (&["--format", "xml"][..], 2, "'xml' for '--format <FORMAT>': it reads timedate, timestamp or full\n"),
-        (&["--currency", "GBP"], 2, "'GBP' for '--currency <CODES>': it reads USD or EUR\n"),
-        (&["--since", "yesterday"], 2, "for '--since <MOMENT>': it reads a time before now (10m), RFC 3339 (2026-"),
-        (&["--since", "-5m"], 2, "'-5m' for '--since <MOMENT>': it reads a time before now (10m), RFC 3339 (2026-"),
+        (&["--format", "xml"][..], 2, "'xml' for '--format <FORMAT>': expected timedate, timestamp or full\n"),
+        (&["--currency", "GBP"], 2, "'GBP' for '--currency <CODES>': expected USD or EUR\n"),
+        (&["--since", "yesterday"], 2, "for '--since <MOMENT>': expected a time before now (10m), RFC 3339 (2026-"),
+        (&["--since", "-5m"], 2, "'-5m' for '--since <MOMENT>': expected a time before now (10m), RFC 3339 (2026-"),
         (&["--since", "10m", "--after", "5"], 2, "cannot be used with"),
         (
             &["--every", "5"],
             2,
-            "'5' for '--every <TIME>': it reads a duration from 100ms to 24h, as 500ms, 30s, 10m or",
+            "'5' for '--every <TIME>': expected a duration from 100ms to 24h, such as 500ms, 30s, 10m or",
         ),
-        (&["--every", "1ms"], 2, "it reads a duration from 100ms to 24h"),
-        (&["--after", "x"], 2, "'x' for '--after <ID>': it reads the id of an update (1795166431075)\n"),
+        (&["--every", "1ms"], 2, "expected a duration from 100ms to 24h"),
+        (&["--after", "x"], 2, "'x' for '--after <ID>': expected the id of an update such as 1795166431075\n"),
         (&["--transport", "pigeon"], 2, "ws"),
-        (&["--count", "0"], 2, "'0' for '--count <N>': it reads a whole number from 1 on\n"),
+        (&["--count", "0"], 2, "'0' for '--count <N>': expected a whole number above 0\n"),
         (&["ftp://localhost"], 2, "an address reads http://host:port"),
         (&[&replica.address, "--currency", "EUR"], 2, r#"invalid currency "EUR": expected USD"#),
-        (&["--limit", "10001"], 2, "'10001' for '--limit <N>': it reads a whole number from 1 to 10000\n"),
+        (&["--limit", "10001"], 2, "'10001' for '--limit <N>': expected a whole number from 1 to 10000\n"),
         (&[&replica.address, "--client-id", "a b"], 2, "invalid client_id"),
         (&[&elsewhere], 1, "404"),
         (&[&replica.ops], 1, "there is no feed at this address: it answers HTTP 404"),
@@ -242,7 +242,7 @@ async fn on_a_terminal_it_is_a_table_that_fits_and_leaves_everything_in_order() 
         assert_eq!(terminal.exit().await.code(), Some(0));
         let is_told = |line: &&str| line.split_once("--after ").is_some_and(|(_, id)| id.trim().len() == 13);
         let screen = terminal.shows("a last word", |screen| lines(screen).iter().any(is_told)).await;
-        assert!(screen.contains("to go on from here:"), "{screen}");
+        assert!(screen.contains("resume with"), "{screen}");
         // A line that the terminal has broken reads as a longer one here.
         assert!(lines(&screen).iter().all(|line| line.chars().count() <= usize::from(width)), "{screen}");
         assert!(!screen.contains("● live"), "the foot is gone: {screen}");
@@ -284,9 +284,8 @@ async fn a_terminal_shows_in_plain_words_what_happens() {
         .shows("the outage", |screen| screen.contains("● down") && screen.contains("the feed is stale since "))
         .await;
     exchange.set_all(&Mode::Good);
-    let gone = |screen: &str| {
-        screen.contains("the exchanges gave none") && screen.contains("● live") && screen.contains("1 gap")
-    };
+    let gone =
+        |screen: &str| screen.contains("no exchange gave one") && screen.contains("● live") && screen.contains("1 gap");
     terminal.shows("the gap", gone).await;
     drop(replica);
     terminal.shows("the loss", |screen| screen.contains("not connected: ") && screen.contains("○ reconnecting")).await;
@@ -324,7 +323,7 @@ async fn of_a_replay_it_shows_as_much_as_was_asked_for() {
     let arguments = [&replica.address, "--since", "1h", "--limit", "2", "--count", "2"];
     let (_, lines, error) = Watch::start(&arguments).end().await;
     assert_eq!(lines.len(), 2);
-    assert!(error.contains("btcfeed: updates are left out from ") && error.contains(": more than was asked for\n"));
+    assert!(error.contains("btcfeed: updates are left out from ") && error.contains(": more than the limit\n"));
     let (_, lines, _) = Watch::start(&[&arguments[..], &["--format", "full"]].concat()).end().await;
     assert!(lines[0].contains(r#""reason":"replay_limit""#), "{lines:?}");
     // Who comes back by a name goes on.
@@ -355,7 +354,7 @@ async fn a_made_up_market_is_said_to_be_and_colours_are_left_out_where_they_are_
         let mut command = command(&[&replica.address]);
         command.env(env.0, env.1);
         let terminal = Terminal::run(command, 80);
-        let said = |screen: &str| screen.contains("SIMULATED: these prices are made up") && screen.contains('▲');
+        let said = |screen: &str| screen.contains("the prices are SIMULATED") && screen.contains('▲');
         terminal.shows("a made-up price", said).await;
         if moves {
             terminal.shows("the state", |screen| screen.contains("● live · SIMULATED")).await;

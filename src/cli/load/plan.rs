@@ -1,4 +1,4 @@
-//! What is to be done, as the command line says it, and whether this machine can do it.
+//! The plan of a load test, read from the command line, and checks that this machine can carry it out.
 
 use crate::cli::arguments::{self, amount};
 use crate::client::{Client, Error, Start, Transport};
@@ -9,25 +9,25 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-/// Open files that are no connections.
-const SPARE_FILES: u64 = 64;
-/// The most clients, and the most that come in a second: beyond anything that one machine has ports for.
-const MOST: u32 = 1_000_000;
+/// Open files that are not connections.
+const RESERVED_FILES: u64 = 64;
+/// The maximum of the number of clients and of their rate. No machine has ports for so many.
+const MAX: u32 = 1_000_000;
 
-/// What is to be done.
+/// The parameters of a load test.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) urls: Vec<String>,
     pub(super) connections: usize,
-    /// Clients that come in a second.
+    /// The number of clients that start in a second.
     pub(super) rate: u32,
-    /// How long is measured when all are there.
+    /// The time of the measurement.
     pub(super) duration: Duration,
     pub(super) transport: Transport,
     currencies: Currencies,
-    /// What each client reads first.
+    /// The beginning of the replay that each client reads first.
     pub(super) since: Option<TickId>,
-    /// Where clients connect from, if it is not for the system to choose.
+    /// The addresses to connect from. Empty if the system chooses.
     from: Vec<IpAddr>,
 }
 
@@ -38,33 +38,33 @@ pub(super) fn arguments() -> Vec<Arg> {
             .value_name("URL")
             .num_args(1..)
             .default_value(arguments::FEED)
-            .help("The feed: http://host:port (https, ws, wss too), or host:port. Several: its replicas, in turn"),
-        amount("connections", "N", "How many clients").value_parser(arguments::number(1..=MOST)).default_value("1000"),
-        amount("rate", "N", "How many of them come in a second")
-            .value_parser(arguments::number(1..=MOST))
+            .help("Addresses of the feed: HOST:PORT, or URLs with http, https, ws or wss. Clients use several in turn"),
+        amount("connections", "N", "Number of clients").value_parser(arguments::number(1..=MAX)).default_value("1000"),
+        amount("rate", "N", "Number of clients that start in a second")
+            .value_parser(arguments::number(1..=MAX))
             .default_value("500"),
-        amount("duration", "TIME", "How long to measure when all are there (5m)")
-            .value_parser(arguments::some_time)
+        amount("duration", "TIME", "Time of the measurement, when all are in sync (5m)")
+            .value_parser(arguments::positive_duration)
             .default_value("30s"),
-        arguments::how(),
-        arguments::currency(),
+        arguments::transport_flag(),
+        arguments::currency_flag(),
         amount(
             "since",
             "MOMENT",
-            "Each reads first what came since so long ago (10m) or a moment (2026-11-20T09:20:31Z, Unix time)",
+            "Replay first from this long ago (10m) or from a moment (2026-11-20T09:20:31Z, Unix time)",
         )
         .value_parser(arguments::moment),
         Arg::new("source-address")
             .long("source-address")
             .value_name("ADDRESSES")
-            .help("The addresses to connect from, in turn (127.0.0.2,127.0.0.3); the system's choice if not said")
+            .help("Addresses to connect from, in turn (127.0.0.2,127.0.0.3) [default: the system chooses]")
             .value_parser(|text: &str| {
                 text.parse::<IpAddr>()
-                    .map_err(|_| "it reads IP addresses with commas between them (127.0.0.2,127.0.0.3)")
+                    .map_err(|_| "expected IP addresses with commas between them (127.0.0.2,127.0.0.3)")
             })
             .value_delimiter(',')
             .action(ArgAction::Append),
-        Arg::new("json").long("json").action(ArgAction::SetTrue).help("The result as JSON"),
+        Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print the result as JSON"),
     ]
 }
 
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// What the clients are made with: one for each address that they connect from.
+    /// Returns the clients: one for each address to connect from.
     pub(super) fn clients(&self) -> Result<Vec<Client>, Error> {
         let (first, others) = self.urls.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
         let start = self.since.map_or(Start::Latest, Start::Since);
@@ -95,43 +95,44 @@ impl Plan {
         self.from.iter().map(|address| client.clone().local_address(*address).build()).collect()
     }
 
-    /// What is wrong with an address to connect from that is none of this machine's.
+    /// Returns an error if an address to connect from is not one of this machine.
     pub(super) fn foreign_address(&self) -> Option<String> {
-        // Nothing is sent: the kernel only says whether it could be.
+        // Binding a UDP socket sends nothing.
         let bind = |address: IpAddr| UdpSocket::bind((address, 0));
         let is_foreign = |error: io::Error| error.kind() == ErrorKind::AddrNotAvailable;
         let foreign = self.from.iter().find(|address| bind(**address).is_err_and(is_foreign))?;
-        Some(format!("--source-address reads addresses of this machine, got {foreign}"))
+        Some(format!("invalid --source-address \"{foreign}\": expected addresses of this machine"))
     }
 
-    /// What is wrong with so many clients, where a process may have so many open files.
-    pub(super) fn beyond(&self, files: u64) -> Option<String> {
-        let most = files.saturating_sub(SPARE_FILES);
-        (self.connections as u64 > most).then(|| {
+    /// Returns an error if there are more clients than a process with `files` open files can have.
+    pub(super) fn exceeds_files(&self, files: u64) -> Option<String> {
+        let max = files.saturating_sub(RESERVED_FILES);
+        (self.connections as u64 > max).then(|| {
             format!(
-                "--connections reads at most {most} here, for each is an open file, and this process may have {files} of those \
-                 (ulimit -Hn), got {}",
+                "invalid --connections \"{}\": expected at most {max}, because each is an open file and the limit on those is \
+                 {files} (ulimit -Hn)",
                 self.connections
             )
         })
     }
 
-    /// What may be wrong with so many clients, where so many ports are there to connect from.
-    pub(super) fn short_of_ports(&self, ports: u64) -> Option<String> {
-        // Where the address is chosen before the port is, a port is taken for every server alike.
+    /// Returns a warning if there are more clients than local ports.
+    pub(super) fn exceeds_ports(&self, ports: u64) -> Option<String> {
+        // If the local address is given, the kernel chooses the port before it knows the server, so a port is used once for
+        // all servers.
         let pairs = if self.from.is_empty() { self.urls.len() } else { self.from.len() };
-        let most = ports.saturating_mul(pairs as u64);
-        (self.connections as u64 > most).then(|| {
+        let max = ports.saturating_mul(pairs as u64);
+        (self.connections as u64 > max).then(|| {
             format!(
-                "this machine has {ports} ports to connect from (net.ipv4.ip_local_port_range), enough for {most} clients: more need \
-                 further addresses (--source-address)"
+                "this machine has {ports} local ports (net.ipv4.ip_local_port_range), enough for {max} clients; \
+                 --source-address adds addresses for more"
             )
         })
     }
 }
 
-/// How many ports there are to connect from, where the kernel says so.
-pub(super) fn ports() -> Option<u64> {
+/// Returns the number of local ports, if the kernel reports it.
+pub(super) fn local_ports() -> Option<u64> {
     let range = read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
     let mut ends = range.split_whitespace().map(|end| end.parse::<u64>().ok());
     let (first, last) = (ends.next()??, ends.next()??);
@@ -148,23 +149,21 @@ mod tests {
     }
 
     #[test]
-    fn what_the_machine_has_too_little_of_is_told_with_numbers() {
+    fn too_few_open_files_are_reported_with_numbers() {
         let plan = plan(&["--connections", "1000"]);
-        assert_eq!(plan.beyond(1064), None);
-        let said = plan.beyond(256).unwrap();
-        assert!(
-            said.contains("at most 192 here") && said.contains("may have 256 of") && said.ends_with("got 1000"),
-            "{said}"
-        );
+        assert_eq!(plan.exceeds_files(1064), None);
+        let error = plan.exceeds_files(256).unwrap();
+        assert!(error.starts_with("invalid --connections \"1000\": expected at most 192, "), "{error}");
+        assert!(error.contains("is 256 "), "{error}");
     }
 
     #[test]
-    fn ports_are_counted_for_each_server_or_each_address_to_connect_from() {
-        assert_eq!(plan(&["--connections", "1000"]).short_of_ports(1000), None);
-        assert!(plan(&["--connections", "1001"]).short_of_ports(1000).unwrap().contains("enough for 1000 clients"));
-        assert_eq!(plan(&["a", "b", "--connections", "1001"]).short_of_ports(1000), None);
+    fn ports_count_for_each_server_or_local_address() {
+        assert_eq!(plan(&["--connections", "1000"]).exceeds_ports(1000), None);
+        assert!(plan(&["--connections", "1001"]).exceeds_ports(1000).unwrap().contains("enough for 1000 clients"));
+        assert_eq!(plan(&["a", "b", "--connections", "1001"]).exceeds_ports(1000), None);
         let from = ["a", "b", "--connections", "1001", "--source-address"];
-        assert!(plan(&[&from[..], &["127.0.0.2"]].concat()).short_of_ports(1000).is_some());
-        assert_eq!(plan(&[&from[..], &["127.0.0.2,127.0.0.3"]].concat()).short_of_ports(1000), None);
+        assert!(plan(&[&from[..], &["127.0.0.2"]].concat()).exceeds_ports(1000).is_some());
+        assert_eq!(plan(&[&from[..], &["127.0.0.2,127.0.0.3"]].concat()).exceeds_ports(1000), None);
     }
 }

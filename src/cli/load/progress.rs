@@ -1,15 +1,15 @@
-//! How it goes, on standard error: a bar that is redrawn in place on a terminal, a line now and then elsewhere.
+//! The progress, on standard error: a bar on a terminal, occasional lines otherwise.
 
-use crate::config::environment;
+use crate::cli::terminal::is_dumb;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often there is a line where there is no bar.
+/// The time between two lines if there is no bar.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Shows how it goes.
+/// Shows the progress.
 pub(super) enum Progress {
     Bar(ProgressBar),
     Lines { phase: &'static str, next: Instant },
@@ -17,53 +17,52 @@ pub(super) enum Progress {
 
 impl Progress {
     pub(super) fn open() -> Progress {
-        let dumb = environment("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        if dumb || !io::stderr().is_terminal() {
+        if is_dumb() || !io::stderr().is_terminal() {
             return Progress::Lines { phase: "", next: Instant::now() + LINE_EVERY };
         }
-        let style = ProgressStyle::with_template(" {prefix} {bar:24} {wide_msg}").expect("the template is in order");
+        let style = ProgressStyle::with_template(" {prefix} {bar:24} {wide_msg}").expect("the template is valid");
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         Progress::Bar(bar.with_style(style.progress_chars("━━─")))
     }
 
-    /// What is done from now on, and when it is done.
-    pub(super) fn begin(&mut self, what: &'static str, length: u64) {
+    /// Begins a phase that ends at position `length`.
+    pub(super) fn begin(&mut self, name: &'static str, length: u64) {
         match self {
             Progress::Bar(bar) => {
-                bar.set_prefix(what);
+                bar.set_prefix(name);
                 bar.set_length(length);
                 bar.set_message("");
                 bar.set_position(0);
             }
-            Progress::Lines { phase, .. } => *phase = what,
+            Progress::Lines { phase, .. } => *phase = name,
         }
     }
 
-    /// How far it is.
-    pub(super) fn show(&mut self, position: u64, words: String) {
+    /// Shows the position and a message.
+    pub(super) fn show(&mut self, position: u64, message: String) {
         match self {
             Progress::Bar(bar) => {
-                bar.set_message(words);
+                bar.set_message(message);
                 bar.set_position(position);
             }
             Progress::Lines { phase, next } if *next <= Instant::now() => {
-                eprintln!("btcfeed: {phase}: {words}");
+                eprintln!("btcfeed: {phase}: {message}");
                 *next = Instant::now() + LINE_EVERY;
             }
             Progress::Lines { .. } => {}
         }
     }
 
-    /// What stays to be read.
-    pub(super) fn tell(&self, words: &str) {
-        let tell = || eprintln!("btcfeed: {words}");
+    /// Prints a line that stays.
+    pub(super) fn print(&self, line: &str) {
+        let print = || eprintln!("btcfeed: {line}");
         match self {
-            Progress::Bar(bar) => bar.suspend(tell),
-            Progress::Lines { .. } => tell(),
+            Progress::Bar(bar) => bar.suspend(print),
+            Progress::Lines { .. } => print(),
         }
     }
 
-    /// The last of it.
+    /// Erases the bar.
     pub(super) fn close(self) {
         if let Progress::Bar(bar) = self {
             bar.finish_and_clear();

@@ -1,57 +1,57 @@
-//! One client: it reads the feed through every disconnect, and writes down in the tally what it gets.
+//! One client: it reads the feed, reconnects after each disconnect, and records what it gets.
 
-use super::crowd::Shared;
+use super::stats::SharedStats;
 use crate::client::{Update, Updates};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Where a client is with its connection.
-enum Line {
-    /// It was never connected; since when it tries to be.
+/// The state of a client's connection.
+enum Connection {
+    /// There was none yet. The client has tried to connect since this moment.
     New(Instant),
     Open,
-    /// Since when it has none.
+    /// There has been none since this moment.
     Lost(Instant),
 }
 
-/// Reads until it is stopped, or the server wants this client no more.
-pub(super) async fn read(number: usize, mut updates: Updates, tally: Shared, stop: CancellationToken) {
-    stop.run_until_cancelled(read_on(number, &mut updates, &tally)).await;
-    tally.lock().doubled += updates.duplicates();
+/// Reads until `stop` is cancelled or the server rejects this client.
+pub(super) async fn read(client: usize, mut updates: Updates, stats: SharedStats, stop: CancellationToken) {
+    stop.run_until_cancelled(read_all(client, &mut updates, &stats)).await;
+    stats.lock().doubled += updates.duplicates();
 }
 
-async fn read_on(number: usize, updates: &mut Updates, tally: &Shared) {
+async fn read_all(client: usize, updates: &mut Updates, stats: &SharedStats) {
     let begun = Instant::now();
-    let (mut line, mut in_sync) = (Line::New(begun), false);
+    let (mut connection, mut in_sync) = (Connection::New(begun), false);
     while let Some(update) = updates.next().await {
-        let mut tally = tally.lock();
+        let mut stats = stats.lock();
         match update {
-            Ok(Update::Tick(tick)) => tally.entry(number, tick.id),
-            Ok(Update::Status(status)) => tally.entry(number, status.id),
-            Ok(Update::Gap(gap)) => tally.gap(&gap),
-            Ok(Update::Connected(_)) => match std::mem::replace(&mut line, Line::Open) {
-                Line::New(since) => tally.connects(number, since.elapsed()),
-                Line::Lost(since) => tally.reconnects(since.elapsed()),
-                Line::Open => {}
+            Ok(Update::Tick(tick)) => stats.record_entry(client, tick.id),
+            Ok(Update::Status(status)) => stats.record_entry(client, status.id),
+            Ok(Update::Gap(gap)) => stats.record_gap(&gap),
+            Ok(Update::Connected(_)) => match std::mem::replace(&mut connection, Connection::Open) {
+                Connection::New(since) => stats.record_connect(client, since.elapsed()),
+                Connection::Lost(since) => stats.record_reconnect(since.elapsed()),
+                Connection::Open => {}
             },
             Ok(Update::Synced { id }) => {
-                tally.reaches(number, id);
+                stats.record_reached(client, id);
                 if !std::mem::replace(&mut in_sync, true) {
-                    tally.syncs(begun.elapsed());
+                    stats.record_sync(begun.elapsed());
                 }
             }
-            Ok(Update::Disconnected { why, .. }) => tally.fails(&why, line.lose()),
-            Err(error) => tally.is_refused(error, line.lose()),
+            Ok(Update::Disconnected { why, .. }) => stats.record_failure(&why, connection.lose()),
+            Err(error) => stats.record_rejection(error, connection.lose()),
         }
     }
 }
 
-impl Line {
-    /// The connection is over, or was not made. Whether there was one.
+impl Connection {
+    /// Marks the connection as lost. Returns true if there was one.
     fn lose(&mut self) -> bool {
-        let was_open = matches!(self, Line::Open);
+        let was_open = matches!(self, Connection::Open);
         if was_open {
-            *self = Line::Lost(Instant::now());
+            *self = Connection::Lost(Instant::now());
         }
         was_open
     }

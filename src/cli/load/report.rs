@@ -1,9 +1,9 @@
-//! What came of it: a table for people, JSON for programs.
+//! The result of a load test: a table for people, JSON for programs.
 
-use super::crowd::{Outcome, a_second, rate};
+use super::latencies::{Latencies, LatencySummary, QUANTILES};
+use super::load_test::Outcome;
 use super::plan::Plan;
-use super::times::{SHARES, Summary, Times};
-use crate::cli::words::{brief, counted, exact, grouped, plain};
+use crate::cli::format::{brief_duration, counted, grouped, measured_duration, printable, rate, rate_per_second};
 use crate::client::Transport;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -13,20 +13,22 @@ use std::fmt::{self, Write};
 pub(super) struct Report<'a> {
     plan: &'a Plan,
     outcome: &'a Outcome,
-    /// The clients that were to have everything, those that have the newest entry, and those that have not.
+    /// Clients that should have all entries.
     expected: usize,
+    /// Clients that have the newest entry.
     at_newest: usize,
+    /// Clients that should have the newest entry, but have not.
     missing: usize,
 }
 
-/// The result for programs. The README says what each field means.
+/// The result for programs.
 #[derive(Serialize)]
-struct Json<'a> {
+struct JsonReport<'a> {
     urls: &'a [String],
     transport: &'a str,
     interrupted: bool,
     measured_seconds: f64,
-    clients: Clients,
+    clients: ClientCounts,
     entries: u64,
     updates: u64,
     updates_per_second: f64,
@@ -36,15 +38,15 @@ struct Json<'a> {
     gaps: &'a BTreeMap<String, u64>,
     reconnects: u64,
     failures: &'a BTreeMap<String, u64>,
-    age_ms: Option<Summary>,
-    spread_ms: Option<Summary>,
-    connect_ms: Option<Summary>,
-    sync_ms: Option<Summary>,
-    reconnect_ms: Option<Summary>,
+    age_ms: Option<LatencySummary>,
+    spread_ms: Option<LatencySummary>,
+    connect_ms: Option<LatencySummary>,
+    sync_ms: Option<LatencySummary>,
+    reconnect_ms: Option<LatencySummary>,
 }
 
 #[derive(Serialize)]
-struct Clients {
+struct ClientCounts {
     asked: usize,
     started: usize,
     connected: usize,
@@ -55,55 +57,55 @@ struct Clients {
 
 impl Report<'_> {
     pub(super) fn of<'a>(plan: &'a Plan, outcome: &'a Outcome) -> Report<'a> {
-        let Outcome { tally, started, interrupted, .. } = outcome;
-        // Who was on the way when the user had enough is not missed.
-        let expected = if *interrupted { tally.ever_connected() } else { *started };
-        let at_newest = tally.at_newest();
+        let Outcome { stats, started, interrupted, .. } = outcome;
+        // Clients that were still connecting when the user ended the test are not missing.
+        let expected = if *interrupted { stats.ever_connected() } else { *started };
+        let at_newest = stats.at_newest();
         Report { plan, outcome, expected, at_newest, missing: expected.saturating_sub(at_newest) }
     }
 
-    /// Whether every client got everything once.
+    /// Returns true if every client got every entry once.
     pub(super) fn is_good(&self) -> bool {
-        let tally = &self.outcome.tally;
-        tally.lost == 0 && tally.doubled == 0 && self.missing == 0
+        let stats = &self.outcome.stats;
+        stats.lost == 0 && stats.doubled == 0 && self.missing == 0
     }
 
-    /// One line of JSON.
+    /// Returns the result as one line of JSON.
     pub(super) fn json(&self) -> String {
-        let Outcome { tally, started, measured, interrupted } = self.outcome;
-        let json = Json {
+        let Outcome { stats, started, measured, interrupted } = self.outcome;
+        let json = JsonReport {
             urls: &self.plan.urls,
             transport: self.transport().0,
             interrupted: *interrupted,
             measured_seconds: (measured.as_secs_f64() * 1000.0).round() / 1000.0,
-            clients: Clients {
+            clients: ClientCounts {
                 asked: self.plan.connections,
                 started: *started,
-                connected: tally.ever_connected(),
-                in_sync: tally.in_sync,
+                connected: stats.ever_connected(),
+                in_sync: stats.in_sync,
                 at_newest: self.at_newest,
-                refused: tally.refused,
+                refused: stats.rejected,
             },
-            entries: tally.entries,
-            updates: tally.updates,
-            updates_per_second: a_second(tally.updates, *measured),
-            newest: Some(tally.newest().ms()).filter(|id| *id > 0),
-            lost: tally.lost,
-            doubled: tally.doubled,
-            gaps: &tally.gaps,
-            reconnects: tally.reconnects,
-            failures: &tally.failures,
-            age_ms: tally.age.summary(),
-            spread_ms: tally.spread.summary(),
-            connect_ms: tally.connect.summary(),
-            sync_ms: tally.sync.summary(),
-            reconnect_ms: tally.reconnect.summary(),
+            entries: stats.entries,
+            updates: stats.updates,
+            updates_per_second: rate_per_second(stats.updates, *measured),
+            newest: Some(stats.newest().ms()).filter(|id| *id > 0),
+            lost: stats.lost,
+            doubled: stats.doubled,
+            gaps: &stats.gaps,
+            reconnects: stats.reconnects,
+            failures: &stats.failures,
+            age_ms: stats.age.summary(),
+            spread_ms: stats.spread.summary(),
+            connect_ms: stats.connect.summary(),
+            sync_ms: stats.sync.summary(),
+            reconnect_ms: stats.reconnect.summary(),
         };
-        // Text and numbers can always be written.
+        // Text and numbers can always be serialised.
         serde_json::to_string(&json).unwrap_or_default()
     }
 
-    /// The name of the transport, for programs and for people.
+    /// Returns the name of the transport for programs and for people.
     fn transport(&self) -> (&'static str, &'static str) {
         match self.plan.transport {
             Transport::WebSocket => ("ws", "WebSocket"),
@@ -115,67 +117,66 @@ impl Report<'_> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome { tally, measured, interrupted, .. } = self.outcome;
+        let Outcome { stats, measured, interrupted, .. } = self.outcome;
         let number = |number: u64| grouped(&number.to_string());
         let early = if *interrupted { ", ended early" } else { "" };
         let clients = counted(self.plan.connections as u64, "client");
-        writeln!(f, " {clients} over {}, measured for {}{early}", self.transport().1, brief(*measured))?;
+        writeln!(f, " {clients} over {}, measured for {}{early}", self.transport().1, brief_duration(*measured))?;
         writeln!(f, " {}\n", self.plan.urls.join(" "))?;
-        let connected = number(tally.ever_connected() as u64);
+        let connected = number(stats.ever_connected() as u64);
         let expected = number(self.expected as u64);
         writeln!(f, " connected    {connected} of {expected}")?;
         writeln!(f, " up to date   {} of {expected} have the newest update", number(self.at_newest as u64))?;
-        if tally.entries == 0 {
-            let nothing = "none came into the feed while it was measured, so nothing is known of how they come";
-            writeln!(f, " updates      {nothing}")?;
+        if stats.entries == 0 {
+            writeln!(f, " updates      none in the feed during the measurement")?;
         } else {
-            let (updates, entries) = (number(tally.updates), number(tally.entries));
-            let rate = rate(tally.updates, *measured);
+            let (updates, entries) = (number(stats.updates), number(stats.entries));
+            let rate = rate(stats.updates, *measured);
             writeln!(f, " updates      {updates} delivered of {entries} in the feed, {rate} a second")?;
         }
-        writeln!(f, " lost         {}", number(tally.lost))?;
-        writeln!(f, " doubled      {}", number(tally.doubled))?;
-        let gaps = tally.gaps.iter().map(|(reason, count)| format!("{} {}", number(*count), plain(reason)));
+        writeln!(f, " lost         {}", number(stats.lost))?;
+        writeln!(f, " doubled      {}", number(stats.doubled))?;
+        let gaps = stats.gaps.iter().map(|(reason, count)| format!("{} {}", number(*count), printable(reason)));
         let gaps = gaps.collect::<Vec<_>>().join(", ");
         writeln!(f, " gaps         {}", if gaps.is_empty() { "none" } else { &gaps })?;
-        writeln!(f, " reconnects   {}", number(tally.reconnects))?;
-        write!(f, "\n         ")?;
-        for name in SHARES.map(|(name, _)| name).into_iter().chain(["max"]) {
+        writeln!(f, " reconnects   {}", number(stats.reconnects))?;
+        write!(f, "\n          ")?;
+        for name in QUANTILES.map(|(name, _)| name).into_iter().chain(["max"]) {
             write!(f, "{name:>10}")?;
         }
         writeln!(f)?;
-        let row = |name, times| Row { name, times };
-        write!(f, "{}", row("age", &tally.age))?;
-        write!(f, "{}", row("spread", &tally.spread))?;
-        write!(f, "{}", row("connect", &tally.connect))?;
+        let row = |name, latencies| LatencyRow { name, latencies };
+        write!(f, "{}", row("age", &stats.age))?;
+        write!(f, "{}", row("spread", &stats.spread))?;
+        write!(f, "{}", row("connect", &stats.connect))?;
         if self.plan.since.is_some() {
-            write!(f, "{}", row("in sync", &tally.sync))?;
+            write!(f, "{}", row("in sync", &stats.sync))?;
         }
-        if !tally.reconnect.is_empty() {
-            write!(f, "{}", row("back", &tally.reconnect))?;
+        if !stats.reconnect.is_empty() {
+            write!(f, "{}", row("reconnect", &stats.reconnect))?;
         }
-        if !tally.failures.is_empty() {
-            writeln!(f, "\n connections that were lost or not made")?;
+        if !stats.failures.is_empty() {
+            writeln!(f, "\n connections that were lost or could not be opened")?;
         }
-        for (why, count) in &tally.failures {
+        for (why, count) in &stats.failures {
             writeln!(f, " {:>9}  {why}", number(*count))?;
         }
         Ok(())
     }
 }
 
-/// A line of times.
-struct Row<'a> {
+/// A line of the table of latencies.
+struct LatencyRow<'a> {
     name: &'static str,
-    times: &'a Times,
+    latencies: &'a Latencies,
 }
 
-impl fmt::Display for Row<'_> {
+impl fmt::Display for LatencyRow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let times = SHARES.map(|(_, share)| self.times.within(share)).into_iter().chain([self.times.longest()]);
-        write!(f, " {:8}", self.name)?;
-        for time in times {
-            let time = if self.times.is_empty() { "–".to_owned() } else { exact(time) };
+        let quantiles = QUANTILES.map(|(_, share)| self.latencies.quantile(share));
+        write!(f, " {:9}", self.name)?;
+        for time in quantiles.into_iter().chain([self.latencies.max()]) {
+            let time = if self.latencies.is_empty() { "–".to_owned() } else { measured_duration(time) };
             write!(f, "{time:>10}")?;
         }
         f.write_char('\n')

@@ -1,4 +1,4 @@
-//! A small curve of the last prices, as high as a line of text.
+//! A small curve of the last prices, one line high.
 
 use crate::tick::Price;
 use rust_decimal::Decimal;
@@ -7,21 +7,21 @@ use rust_decimal::prelude::ToPrimitive;
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const TOP: Decimal = Decimal::from_parts(7, 0, 0, false, 0);
 
-/// The newest prices that `width` characters have room for, each as a bar between the lowest and the highest of them.
+/// Returns the curve of the newest prices that fit into `width` characters, with one bar for each price.
 pub(super) fn curve<'a>(prices: impl DoubleEndedIterator<Item = &'a Price>, width: usize) -> Option<Curve> {
     let mut shown: Vec<_> = prices.rev().take(width).copied().collect();
     shown.reverse();
     let (low, high) = (*shown.iter().min()?, *shown.iter().max()?);
     let range = high.change_from(low);
     let bar = |price: &Price| {
-        // The middle, where all are the same.
+        // The middle, if all prices are equal.
         let step = (price.change_from(low) * TOP).checked_div(range).map_or(Some(3), |step| step.round().to_usize());
         step.and_then(|step| BARS.get(step)).copied().unwrap_or('█')
     };
     Some(Curve { bars: shown.iter().map(bar).collect(), low, high })
 }
 
-/// A curve and its bounds.
+/// A curve, and the lowest and the highest of its prices.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Curve {
     pub(super) bars: String,
@@ -39,14 +39,14 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_is_at_the_bottom_and_the_highest_at_the_top() {
+    fn curve_spans_lowest_to_highest_price() {
         assert_eq!(bars(&["100", "107", "103.2", "101", "100"], 80).unwrap(), "▁█▄▂▁");
         assert_eq!(bars(&["5", "5"], 80).unwrap(), "▄▄");
         assert_eq!(bars(&[], 80), None);
     }
 
     #[test]
-    fn only_the_newest_that_have_room_count() {
+    fn curve_shows_the_newest_prices_that_fit() {
         assert_eq!(bars(&["1", "900000000", "100", "107"], 2).unwrap(), "▁█");
     }
 }

@@ -1,32 +1,32 @@
-//! Where what is shown goes: standard output, and standard error for what is told beside it.
+//! Standard output for the feed, and standard error for notices.
 //!
-//! Both may be full, because a reader takes nothing (`| less`) or a terminal is halted (Ctrl-S). A write waits then, on a
-//! thread of its own, so that a signal need not.
+//! Both may be full, because a reader is slow (`| less`) or a terminal is stopped (Ctrl-S). A write then waits on a thread of
+//! its own, so that signals are still handled.
 
 use std::io;
 use tokio::io::{AsyncWriteExt, Stderr, Stdout, stderr, stdout};
 
-/// The most that is gathered before it is written.
-const GATHERED_BYTES: usize = 64 * 1024;
+/// The size of a text from which it should be written before more is added.
+const FULL_BYTES: usize = 64 * 1024;
 
-/// What is to be written.
+/// A text that is to be written.
 #[derive(Debug, Default)]
-pub(super) struct Text {
-    /// On standard output.
-    pub(super) shown: Vec<u8>,
-    /// On standard error.
-    pub(super) told: String,
+pub(super) struct OutputText {
+    /// For standard output.
+    pub(super) feed: Vec<u8>,
+    /// For standard error.
+    pub(super) notices: String,
 }
 
-impl Text {
-    pub(super) fn tell(&mut self, words: &str) {
-        self.told.push_str("btcfeed: ");
-        self.told.push_str(words);
-        self.told.push('\n');
+impl OutputText {
+    pub(super) fn add_notice(&mut self, notice: &str) {
+        self.notices.push_str("btcfeed: ");
+        self.notices.push_str(notice);
+        self.notices.push('\n');
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.shown.len().max(self.told.len()) >= GATHERED_BYTES
+        self.feed.len().max(self.notices.len()) >= FULL_BYTES
     }
 }
 
@@ -41,19 +41,18 @@ impl Output {
         Output { out: stdout(), error: stderr() }
     }
 
-    /// Writes all of it. Where the future is dropped, an unknown part of it may have been written, and comes before whatever
-    /// is written next.
-    pub(super) async fn write(&mut self, text: &Text) -> io::Result<()> {
-        let shown = async {
-            self.out.write_all(&text.shown).await?;
+    /// Writes the whole text. If the future is dropped, a part of it may have been written.
+    pub(super) async fn write(&mut self, text: &OutputText) -> io::Result<()> {
+        let feed = async {
+            self.out.write_all(&text.feed).await?;
             self.out.flush().await
         };
-        let shown = shown.await;
-        if !text.told.is_empty() {
-            // Nobody listening there is no reason to stop.
-            self.error.write_all(text.told.as_bytes()).await.ok();
+        let result = feed.await;
+        if !text.notices.is_empty() {
+            // A closed standard error is no reason to stop.
+            self.error.write_all(text.notices.as_bytes()).await.ok();
             self.error.flush().await.ok();
         }
-        shown
+        result
     }
 }

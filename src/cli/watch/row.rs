@@ -1,17 +1,17 @@
-//! The table's rows: the time, and for each currency the price and how it has changed, as wide as the terminal allows.
-//! Prices stand there with two decimals, one below the other; JSON lines have all digits.
+//! The rows of the table: the time, and the price and its change for each currency. Prices are rounded to two decimals, so
+//! that they line up; JSON lines have all digits.
 
-use super::screen::Paint;
-use crate::cli::words::{self, grouped};
+use super::paint::Paint;
+use crate::cli::format::{self, grouped};
 use crate::client::Tick;
 use crate::tick::{Currencies, Currency, Price};
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 
-/// What is shown of a currency.
+/// The content of a currency's cell, which depends on the width of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
-    /// The price, its change, and that in percent.
+    /// The price, its change, and the change in percent.
     Wide,
     /// The price and its change.
     Middle,
@@ -19,13 +19,13 @@ pub(super) enum Cell {
     Narrow,
 }
 
-/// The margin and the time.
-const TIME: usize = 9;
+/// The width of the margin and the time.
+const TIME_WIDTH: usize = 9;
 
 impl Cell {
-    /// The widest that fits.
+    /// Returns the widest cell that fits.
     pub(super) fn fitting(width: usize, currencies: usize) -> Cell {
-        let fits = |cell: &Cell| TIME + cell.width() * currencies < width;
+        let fits = |cell: &Cell| TIME_WIDTH + cell.width() * currencies < width;
         [Cell::Wide, Cell::Middle].into_iter().find(fits).unwrap_or(Cell::Narrow)
     }
 
@@ -37,7 +37,7 @@ impl Cell {
         }
     }
 
-    /// The names of the columns.
+    /// Returns the names of the columns.
     pub(super) fn header(self, currencies: Currencies) -> String {
         let names = currencies.iter().map(|currency| match self {
             Cell::Wide => format!("{:>12}{:>11}{:>9}", format!("BTC/{currency}"), "change", "%"),
@@ -47,7 +47,7 @@ impl Cell {
         [format!(" {:<8}", "time")].into_iter().chain(names).collect()
     }
 
-    /// A tick as a row, with its changes against `before`.
+    /// Returns the row of a tick, with the changes since the prices in `before`.
     pub(super) fn row(
         self,
         tick: &Tick,
@@ -55,7 +55,7 @@ impl Cell {
         before: &BTreeMap<Currency, Price>,
         paint: Paint,
     ) -> String {
-        let time = words::local(tick.id).strftime("%H:%M:%S").to_string();
+        let time = format::local(tick.id).strftime("%H:%M:%S").to_string();
         let mut row = paint.dim(&format!(" {time}"));
         for currency in currencies.iter() {
             row += &match tick.prices.get(&currency) {
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cell_says_what_fits() {
+    fn cell_content_depends_on_its_width() {
         let cell = |cell: Cell, price: &str, before: &str| {
             cell.cell(price.parse().unwrap(), before.parse().ok().as_ref(), Paint::NONE)
         };
@@ -110,12 +110,12 @@ mod tests {
         assert_eq!(cell(Cell::Wide, "97116.17", "none"), "   97,116.17                    ");
         for any in [Cell::Wide, Cell::Middle, Cell::Narrow] {
             assert_eq!(cell(any, "97116.17", "97000").chars().count(), any.width());
-            assert_eq!(any.header(Currency::Usd.into()).chars().count(), TIME + any.width());
+            assert_eq!(any.header(Currency::Usd.into()).chars().count(), TIME_WIDTH + any.width());
         }
     }
 
     #[test]
-    fn two_currencies_fit_into_every_usual_terminal() {
+    fn two_currencies_fit_into_80_columns() {
         assert_eq!(
             [120, 80, 60, 40].map(|width| Cell::fitting(width, 2)),
             [Cell::Wide, Cell::Wide, Cell::Middle, Cell::Narrow]

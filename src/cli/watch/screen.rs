@@ -1,162 +1,139 @@
-//! The terminal: rows that scroll, and a foot that is redrawn in place: a curve for each currency, and the state.
+//! The terminal: rows that scroll, and a footer that is redrawn in place. The footer has a curve for each currency and the
+//! status line.
 //!
-//! Rows are printed like any other output, so that they can be scrolled back to and stay there afterwards. A terminal that
-//! cannot move its cursor (`TERM=dumb`) gets the rows alone.
+//! Rows are printed like any other output, so they can be scrolled back and stay when the program ends. A terminal that
+//! cannot move its cursor (`TERM=dumb`) gets only the rows.
 //!
-//! Between two drawings the terminal is as a shell wants to have it, cursor and all: whatever stops or ends the program
-//! (Ctrl-Z, Ctrl-\, a second signal) leaves nothing to put right.
+//! Between two drawings the terminal is in its normal state, with a visible cursor. Whatever stops or ends the program
+//! (Ctrl-Z, Ctrl-\, a second signal), nothing has to be restored.
 
 use super::curve::curve;
-use super::news::News;
-use super::output::Text;
+use super::notices::Notices;
+use super::output::OutputText;
+use super::paint::Paint;
 use super::row::Cell;
-use super::state::State;
-use crate::cli::words::{self, grouped};
+use super::status_line::StatusLine;
+use crate::cli::format::{self, grouped};
 use crate::client::{Tick, Update};
 use crate::tick::{Currencies, Currency, Price, TickId};
 use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};
-use crossterm::style::Stylize;
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
 use crossterm::{queue, terminal};
 use jiff::civil::Date;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The most prices that a curve can have room for.
-const CURVE: usize = 200;
-/// The size where a terminal does not tell it.
-const USUAL: (u16, u16) = (80, 24);
-/// On a lower terminal the state has to do.
-const LOW: u16 = 10;
-
-/// Colours, if there are to be any.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paint(bool);
-
-impl Paint {
-    #[cfg(test)]
-    pub(super) const NONE: Paint = Paint(false);
-
-    pub(super) fn good(self, text: &str) -> String {
-        if self.0 { text.dark_green().to_string() } else { text.to_owned() }
-    }
-
-    pub(super) fn bad(self, text: &str) -> String {
-        if self.0 { text.dark_red().to_string() } else { text.to_owned() }
-    }
-
-    pub(super) fn loud(self, text: &str) -> String {
-        if self.0 { text.dark_yellow().bold().to_string() } else { text.to_owned() }
-    }
-
-    pub(super) fn dim(self, text: &str) -> String {
-        if self.0 { text.dim().to_string() } else { text.to_owned() }
-    }
-}
+/// The maximum number of prices in a curve.
+const CURVE_WIDTH: usize = 200;
+/// The size of a terminal that does not report it.
+const DEFAULT_SIZE: (u16, u16) = (80, 24);
+/// The height from which a terminal shows the curves.
+const CURVE_HEIGHT: u16 = 10;
 
 /// A table on a terminal.
 pub(super) struct Screen {
     paint: Paint,
-    /// Whether the cursor can be moved.
+    /// True if the cursor can be moved.
     moves: bool,
-    /// Empty if the server chooses; then what came first counts.
+    /// The currencies. If the server chooses them, they are taken from the first tick.
     chosen: Currencies,
-    state: State,
-    news: News,
-    /// The last price in each currency, and the last ones.
+    status: StatusLine,
+    notices: Notices,
+    /// The last price in each currency, and the prices of its curve.
     before: BTreeMap<Currency, Price>,
     curves: BTreeMap<Currency, VecDeque<Price>>,
-    /// The day that the last row is of.
+    /// The day of the last row.
     day: Date,
     header: Option<Cell>,
     /// Rows that are not drawn yet.
-    rows: Text,
-    /// The foot as it stands there, without colours.
-    foot: Vec<String>,
+    rows: OutputText,
+    /// The footer on the terminal, without colours.
+    footer: Vec<String>,
 }
 
 impl Screen {
     pub(super) fn open(chosen: Currencies, colours: bool, moves: bool) -> Screen {
-        let day = words::local(TickId::now()).date();
+        let day = format::local(TickId::now()).date();
         Screen {
-            paint: Paint(colours),
+            paint: Paint::new(colours),
             moves,
             chosen,
-            state: State::new(),
-            news: News::default(),
+            status: StatusLine::new(),
+            notices: Notices::default(),
             before: BTreeMap::new(),
             curves: BTreeMap::new(),
             day,
             header: None,
-            rows: Text::default(),
-            foot: Vec::new(),
+            rows: OutputText::default(),
+            footer: Vec::new(),
         }
     }
 
-    /// Takes an update in, which is drawn with the next [`draw`](Self::draw). Whether it was a tick that has a row.
+    /// Adds an update, which the next [`draw`](Self::draw) shows. Returns true if it is a tick that has a row.
     pub(super) fn update(&mut self, update: &Update) -> bool {
-        self.state.update(update);
-        if let Some((moment, news)) = self.news.of(update) {
-            self.day(moment);
-            let time = words::local(moment).strftime("%H:%M:%S").to_string();
-            let text = wrapped(&news, size().0.saturating_sub(11)).join("\n           ");
+        self.status.update(update);
+        if let Some((moment, notice)) = self.notices.of(update) {
+            self.add_day(moment);
+            let time = format::local(moment).strftime("%H:%M:%S").to_string();
+            let text = wrapped(&notice, size().0.saturating_sub(11)).join("\n           ");
             let text =
-                if matches!(update, Update::Connected(_)) { self.paint.good(&text) } else { self.paint.loud(&text) };
-            self.row(&format!("{}  {text}", self.paint.dim(&format!(" {time}"))));
+                if matches!(update, Update::Connected(_)) { self.paint.good(&text) } else { self.paint.warning(&text) };
+            self.add_row(&format!("{}  {text}", self.paint.dim(&format!(" {time}"))));
         }
-        if let Update::Tick(tick) = update { self.tick(tick) } else { false }
+        if let Update::Tick(tick) = update { self.add_tick(tick) } else { false }
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.rows.is_full()
     }
 
-    fn tick(&mut self, tick: &Tick) -> bool {
+    fn add_tick(&mut self, tick: &Tick) -> bool {
         if self.chosen.is_empty() {
             self.chosen = tick.prices.keys().copied().collect();
         }
         if tick.prices.is_empty() {
             return false;
         }
-        self.day(tick.id);
+        self.add_day(tick.id);
         let cell = Cell::fitting(size().0, self.chosen.len());
         if self.header.replace(cell) != Some(cell) {
             let header = self.paint.dim(&cell.header(self.chosen));
-            self.row(&header);
+            self.add_row(&header);
         }
         let row = cell.row(tick, self.chosen, &self.before, self.paint);
-        self.row(&row);
+        self.add_row(&row);
         for (currency, price) in &tick.prices {
             self.before.insert(*currency, *price);
             let curve = self.curves.entry(*currency).or_default();
             curve.push_back(*price);
-            if curve.len() > CURVE {
+            if curve.len() > CURVE_WIDTH {
                 curve.pop_front();
             }
         }
         true
     }
 
-    /// A row of its own where a new day begins.
-    fn day(&mut self, id: TickId) {
-        let moment = words::local(id);
+    /// Adds a row with the date if a new day begins.
+    fn add_day(&mut self, id: TickId) {
+        let moment = format::local(id);
         if std::mem::replace(&mut self.day, moment.date()) != moment.date() {
             let day = self.paint.dim(&format!(" {}", moment.strftime("%A, %-d %B %Y")));
-            self.row(&day);
+            self.add_row(&day);
         }
     }
 
-    fn row(&mut self, row: &str) {
-        self.rows.shown.extend_from_slice(row.trim_end().as_bytes());
-        self.rows.shown.push(b'\n');
+    fn add_row(&mut self, row: &str) {
+        self.rows.feed.extend_from_slice(row.trim_end().as_bytes());
+        self.rows.feed.push(b'\n');
     }
 
-    /// The drawing of what has come: the rows where the foot was, and the foot below. Empty if it would change nothing.
-    pub(super) fn draw(&mut self) -> Text {
+    /// Returns the output that draws the new rows over the old footer, and a new footer below. It is empty if nothing has
+    /// changed.
+    pub(super) fn draw(&mut self) -> OutputText {
         let size = size();
-        let foot = if self.moves { self.foot(size) } else { Vec::new() };
-        let (plain, painted): (Vec<_>, Vec<_>) = foot.into_iter().unzip();
-        if self.rows.shown.is_empty() && plain == self.foot {
-            return Text::default();
+        let footer = if self.moves { self.footer(size) } else { Vec::new() };
+        let (plain, painted): (Vec<_>, Vec<_>) = footer.into_iter().unzip();
+        if self.rows.feed.is_empty() && plain == self.footer {
+            return OutputText::default();
         }
         let mut drawn = Vec::new();
         if self.moves {
@@ -164,44 +141,45 @@ impl Screen {
             queue!(drawn, BeginSynchronizedUpdate, Hide).ok();
             self.erase(size.0, &mut drawn);
         }
-        drawn.append(&mut self.rows.shown);
+        drawn.append(&mut self.rows.feed);
         drawn.extend_from_slice(painted.join("\n").as_bytes());
         if self.moves {
             queue!(drawn, Show, EndSynchronizedUpdate).ok();
         }
-        self.foot = plain;
-        Text { shown: drawn, ..Text::default() }
+        self.footer = plain;
+        OutputText { feed: drawn, ..OutputText::default() }
     }
 
-    /// Whoever had the terminal meanwhile may have written where the foot was.
-    pub(super) fn forget_foot(&mut self) {
-        self.foot.clear();
+    /// Leaves the old footer where it is, because another program has used the terminal in the meantime.
+    pub(super) fn forget_footer(&mut self) {
+        self.footer.clear();
     }
 
-    /// Takes the foot away. On a terminal that has become narrower its lines are several.
+    /// Erases the footer. If the terminal has become narrower, each of its lines may have been wrapped.
     fn erase(&self, width: usize, drawn: &mut Vec<u8>) {
-        let lines: usize = self.foot.iter().map(|line| line.chars().count().div_ceil(width.max(1)).max(1)).sum();
+        let lines: usize = self.footer.iter().map(|line| line.chars().count().div_ceil(width.max(1)).max(1)).sum();
         if let Ok(up @ 1..) = u16::try_from(lines.saturating_sub(1)) {
             queue!(drawn, MoveUp(up)).ok();
         }
         queue!(drawn, MoveToColumn(0), Clear(ClearType::FromCursorDown)).ok();
     }
 
-    /// The lines of the foot, as they read and as they look. None is as wide as the terminal, so that none wraps.
-    fn foot(&self, (width, height): (usize, u16)) -> Vec<(String, String)> {
+    /// Returns the lines of the footer, each without and with colours. All are shorter than the terminal is wide, so that
+    /// none wraps.
+    fn footer(&self, (width, height): (usize, u16)) -> Vec<(String, String)> {
         let mut lines = Vec::new();
-        if height >= LOW && !self.curves.is_empty() {
+        if height >= CURVE_HEIGHT && !self.curves.is_empty() {
             let rule = format!(" {}", "─".repeat(width.saturating_sub(2)));
             lines.push((rule.clone(), self.paint.dim(&rule)));
             lines.extend(self.chosen.iter().filter_map(|currency| self.curve(currency, width)));
         }
-        lines.push(self.state.line(width.saturating_sub(1), self.paint));
+        lines.push(self.status.text(width.saturating_sub(1), self.paint));
         lines
     }
 
     fn curve(&self, currency: Currency, width: usize) -> Option<(String, String)> {
         let prices = self.curves.get(&currency)?;
-        let all = curve(prices.iter(), CURVE)?;
+        let all = curve(prices.iter(), CURVE_WIDTH)?;
         let bounds = |low: Price, high: Price| {
             format!("  {} – {}", grouped(&low.rounded().to_string()), grouped(&high.rounded().to_string()))
         };
@@ -213,30 +191,30 @@ impl Screen {
         Some((plain, painted))
     }
 
-    /// The last drawing: the rows stay, and below them is what there is to say at the end.
-    pub(super) fn close(&mut self) -> Text {
+    /// Returns the output that erases the footer and prints the summary below the rows.
+    pub(super) fn close(&mut self) -> OutputText {
         let mut drawn = Vec::new();
         if self.moves {
             self.erase(size().0, &mut drawn);
         }
-        self.foot.clear();
-        drawn.append(&mut self.rows.shown);
-        for line in wrapped(&self.state.summary(), size().0.saturating_sub(2)) {
+        self.footer.clear();
+        drawn.append(&mut self.rows.feed);
+        for line in wrapped(&self.status.summary(), size().0.saturating_sub(2)) {
             let line = format!(" {}", line.replace('\u{a0}', " "));
             drawn.extend_from_slice(self.paint.dim(&line).as_bytes());
             drawn.push(b'\n');
         }
-        Text { shown: drawn, ..Text::default() }
+        OutputText { feed: drawn, ..OutputText::default() }
     }
 }
 
-/// The terminal's width and height.
+/// Returns the width and the height of the terminal.
 fn size() -> (usize, u16) {
-    let (width, height) = terminal::size().ok().filter(|(width, _)| *width > 0).unwrap_or(USUAL);
+    let (width, height) = terminal::size().ok().filter(|(width, _)| *width > 0).unwrap_or(DEFAULT_SIZE);
     (usize::from(width), height)
 }
 
-/// A text in lines of `width` characters at most, broken between words.
+/// Wraps a text between words into lines of `width` characters at most.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -259,7 +237,7 @@ mod tests {
     use super::wrapped;
 
     #[test]
-    fn a_text_is_broken_between_words() {
+    fn text_is_wrapped_between_words() {
         assert_eq!(wrapped("one two three", 7), ["one two", "three"]);
         assert_eq!(wrapped("one two", 2), ["one", "two"]);
         assert_eq!(wrapped("", 5), [""]);

@@ -1,6 +1,7 @@
-//! What happens besides prices, in plain words: each thing once, however often it is tried.
+//! Notices about everything but prices: the connection, gaps, the state of the feed. A notice that would repeat itself, such
+//! as the reason why the server cannot be reached, comes once.
 
-use crate::cli::words::{brief, clock, plain};
+use crate::cli::format::{brief_duration, local_time, printable};
 use crate::client::{Connected, Gap, GapReason, Tick, Update};
 use crate::feed::FeedState;
 use crate::source;
@@ -9,19 +10,19 @@ use crate::tick::{Currency, TickId};
 use std::collections::VecDeque;
 use tokio::time::Instant;
 
-/// The most reasons that are remembered: a server may make up a new one each time.
-const REASONS: usize = 32;
+/// The maximum number of reasons that are remembered, because a server may send a new one each time.
+const MAX_REASONS: usize = 32;
 
-/// What was told already.
+/// Makes notices, and remembers those that it made.
 #[derive(Debug, Default)]
-pub(super) struct News {
-    /// Since when there has been no connection, and each reason for it that was told.
+pub(super) struct Notices {
+    /// The time when the connection was lost, and the reasons for it that were reported.
     lost: Option<(Instant, VecDeque<String>)>,
     simulated: bool,
 }
 
-impl News {
-    /// What an update is, and when it was, if it is worth telling and no price.
+impl Notices {
+    /// Returns the notice about an update and the time of the update, if there is something to say.
     pub(super) fn of(&mut self, update: &Update) -> Option<(TickId, String)> {
         let now = TickId::now();
         Some(match update {
@@ -30,7 +31,7 @@ impl News {
             Update::Status(status) => {
                 let since = match status.state {
                     FeedState::Live => String::new(),
-                    _ => format!(" since {}", clock(status.since)),
+                    _ => format!(" since {}", local_time(status.since)),
                 };
                 (status.id, format!("the feed is {}{since}{}", status.state.as_str(), because(&status.reason)))
             }
@@ -45,34 +46,34 @@ impl News {
             .filter(|state| *state != FeedState::Live)
             .map(|state| format!("; the feed is {}{}", state.as_str(), because(reason.as_deref().unwrap_or_default())));
         let health = health.unwrap_or_default();
-        let to = replica.as_deref().map(|replica| format!(" to {}", plain(replica))).unwrap_or_default();
+        let to = replica.as_deref().map(|replica| format!(" to {}", printable(replica))).unwrap_or_default();
         match self.lost.take() {
-            Some((since, _)) => format!("connected again{to} after {}{health}", brief(since.elapsed())),
+            Some((since, _)) => format!("connected again{to} after {}{health}", brief_duration(since.elapsed())),
             None => format!("connected{to}{health}"),
         }
     }
 
     fn lost(&mut self, why: &str) -> Option<String> {
-        let (_, told) = self.lost.get_or_insert_with(|| (Instant::now(), VecDeque::new()));
-        if told.iter().any(|known| known == why) {
+        let (_, reported) = self.lost.get_or_insert_with(|| (Instant::now(), VecDeque::new()));
+        if reported.iter().any(|known| known == why) {
             return None;
         }
-        if told.len() == REASONS {
-            told.pop_front();
+        if reported.len() == MAX_REASONS {
+            reported.pop_front();
         }
-        told.push_back(why.to_owned());
+        reported.push_back(why.to_owned());
         Some(format!("not connected: {why}"))
     }
 
     fn simulated(&mut self, tick: &Tick) -> Option<String> {
         let simulated = tick.sources.values().flatten().any(|name| name == source::SIMULATED);
-        let news = std::mem::replace(&mut self.simulated, simulated) != simulated;
-        news.then(|| if simulated { "SIMULATED: these prices are made up" } else { "these prices are real" }.to_owned())
+        let changed = std::mem::replace(&mut self.simulated, simulated) != simulated;
+        changed.then(|| if simulated { "the prices are SIMULATED" } else { "the prices are real" }.to_owned())
     }
 }
 
 fn because(reason: &str) -> String {
-    if reason.is_empty() { String::new() } else { format!(": {}", plain(reason)) }
+    if reason.is_empty() { String::new() } else { format!(": {}", printable(reason)) }
 }
 
 fn gap(gap: &Gap) -> String {
@@ -83,16 +84,19 @@ fn gap(gap: &Gap) -> String {
     });
     let only = only.unwrap_or_default();
     let between = match after {
-        &TickId::ZERO => format!("before {}", clock(*before)),
-        after => format!("from {} to {} ({})", clock(*after), clock(*before), brief(before.since(*after))),
+        &TickId::ZERO => format!("before {}", local_time(*before)),
+        after => {
+            let length = brief_duration(before.since(*after));
+            format!("from {} to {} ({length})", local_time(*after), local_time(*before))
+        }
     };
     match reason {
-        GapReason::SourceOutage => format!("no price{only} {between}: the exchanges gave none"),
+        GapReason::SourceOutage => format!("no price{only} {between}: no exchange gave one"),
         GapReason::HistoryExpired => format!("updates{only} are missing {between}: older than what the feed keeps"),
-        GapReason::HistoryLost => format!("updates{only} are missing {between}: the feed has lost them"),
-        GapReason::ReplayLimit => format!("updates{only} are left out {between}: more than was asked for"),
-        GapReason::Unexplained => format!("updates{only} are missing {between}, and the server did not say why"),
-        other => format!("updates{only} are missing {between}: {}", plain(other.as_str())),
+        GapReason::HistoryLost => format!("updates{only} are missing {between}: the feed lost them"),
+        GapReason::ReplayLimit => format!("updates{only} are left out {between}: more than the limit"),
+        GapReason::Unexplained => format!("updates{only} are missing {between}, and the server did not report it"),
+        other => format!("updates{only} are missing {between}: {}", printable(other.as_str())),
     }
 }
 
@@ -102,20 +106,20 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_server_that_is_away_is_told_once_for_each_reason() {
-        let mut news = News::default();
+    fn each_reason_of_a_loss_is_reported_once() {
+        let mut notices = Notices::default();
         let mut lost = |why: &str| {
             let update = Update::Disconnected { why: why.to_owned(), retry_in: Duration::ZERO };
-            news.of(&update).map(|(_, text)| text)
+            notices.of(&update).map(|(_, text)| text)
         };
         assert_eq!(lost("cut").as_deref(), Some("not connected: cut"));
         assert_eq!(lost("refused").as_deref(), Some("not connected: refused"));
         assert_eq!(lost("refused"), None);
-        assert_eq!((lost("cut"), lost("refused")), (None, None), "also where two alternate");
+        assert_eq!((lost("cut"), lost("refused")), (None, None), "also if two alternate");
         let new = (0..99).filter(|new| lost(&format!("new {new}")).is_some()).count();
         assert_eq!(new, 99);
-        assert_eq!(news.lost.as_ref().unwrap().1.len(), REASONS, "it is bounded");
-        let (_, back) = news.of(&Update::Connected(Connected::default())).unwrap();
+        assert_eq!(notices.lost.as_ref().unwrap().1.len(), MAX_REASONS, "it is bounded");
+        let (_, back) = notices.of(&Update::Connected(Connected::default())).unwrap();
         assert!(back.starts_with("connected again after 0"), "{back}");
     }
 }

@@ -1,0 +1,38 @@
+//! Exit codes, and the message that explains one.
+
+use crate::client::Error;
+use std::process::ExitCode;
+
+/// The exit code for an invalid setting or argument, as shells and clap use it.
+pub(super) const USAGE: u8 = 2;
+
+/// Prints a message and returns an exit code.
+pub(super) fn with_message(code: u8, message: &str) -> ExitCode {
+    eprintln!("btcfeed: {message}");
+    ExitCode::from(code)
+}
+
+/// Prints invalid settings, one a line.
+pub(super) fn with_errors(errors: &[String]) -> ExitCode {
+    for error in errors {
+        eprintln!("btcfeed: {error}");
+    }
+    ExitCode::from(USAGE)
+}
+
+/// Prints an error with its causes, if there is one.
+pub(super) fn with_result(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => with_message(1, &format!("{error:#}")),
+    }
+}
+
+/// Returns the exit code for an error of the client. An error in the arguments has the code of invalid arguments, also if
+/// the server found it.
+pub(super) fn client_error_code(error: &Error) -> u8 {
+    match error {
+        Error::Address { .. } | Error::Refused { status: 400, .. } => USAGE,
+        _ => 1,
+    }
+}

@@ -1,0 +1,69 @@
+//! Where the values of settings come from: flags first, then the environment.
+
+use super::setting::flag;
+use std::collections::BTreeMap;
+
+/// The flags and the environment of this process. It may hold passwords, so it cannot be printed.
+#[derive(Default)]
+pub struct Lookup {
+    /// The values of flags by the variables of the same settings.
+    flags: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
+}
+
+/// A value that was given for a setting.
+pub(super) struct Given {
+    pub(super) text: String,
+    /// The flag or the variable.
+    pub(super) name: String,
+}
+
+impl Lookup {
+    /// Looks values up in `flags`, whose keys are the variables of the settings, and then in `environment`.
+    pub fn new(
+        flags: impl IntoIterator<Item = (String, String)>,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Lookup {
+        Lookup { flags: flags.into_iter().collect(), environment: environment.into_iter().collect() }
+    }
+
+    /// Returns a lookup that does not find these settings.
+    #[must_use]
+    pub fn without(mut self, variables: &[&str]) -> Lookup {
+        for variable in variables {
+            self.flags.remove(*variable);
+            self.environment.remove(*variable);
+        }
+        self
+    }
+
+    /// Returns the names of all variables of the environment.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.environment.keys().map(String::as_str)
+    }
+
+    /// Returns the value of a setting, trimmed. An empty value is none, as in a line `NAME=` of an `.env` file.
+    pub fn value(&self, env: &str) -> Option<String> {
+        self.given(env).map(|given| given.text)
+    }
+
+    pub(super) fn given(&self, env: &str) -> Option<Given> {
+        let (text, name) = match self.flags.get(env) {
+            Some(text) => (text, format!("--{}", flag(env))),
+            None => (self.environment.get(env)?, env.to_owned()),
+        };
+        let text = text.trim().to_owned();
+        (!text.is_empty()).then_some(Given { text, name })
+    }
+}
+
+/// Returns the value of a variable of the environment, if it is valid UTF-8.
+#[expect(clippy::disallowed_methods, reason = "the environment is read here")]
+pub fn environment(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+/// Returns all variables of the environment that are valid UTF-8.
+pub fn environment_variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}

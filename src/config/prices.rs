@@ -1,0 +1,210 @@
+//! The settings of the sources and of the price that is made of their answers. The registry of sources gives their names,
+//! URLs and currencies.
+
+use super::reader::Reader;
+use super::row::{Rejected, Row, Values};
+use super::setting::{DefaultValue, Setting};
+use super::url::HttpUrl;
+use super::values::{DAY, Durations, HOUR, Share};
+use crate::aggregate;
+use crate::source::{DEFINITIONS, Definition, Origin, find};
+use crate::text::join_list;
+use crate::tick::{Currencies, Currency};
+use secrecy::SecretString;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+const SECTION: &str = "Prices";
+
+const INTERVAL: Row<Durations> = Row {
+    env: "BTCFEED_INTERVAL",
+    help: "Time between two polls of the sources",
+    details: "A source must answer within 60 % of it, and within 3s.",
+    values: Durations::between(Duration::from_millis(10), HOUR),
+    default: DefaultValue::Fixed("5s"),
+    example: "2s",
+};
+
+const CURRENCIES: Row<CurrencyList> = Row {
+    env: "BTCFEED_CURRENCIES",
+    help: "Currencies of the prices, the first of which is the default for clients",
+    details: "",
+    values: CurrencyList,
+    default: DefaultValue::Fixed("USD,EUR"),
+    example: "EUR",
+};
+
+const MAX_AGE: Row<Durations> = Row {
+    env: "BTCFEED_SOURCE_MAX_AGE",
+    help: "Maximum age of a source's price, by the time in its answer",
+    details: "",
+    values: Durations::up_to(DAY),
+    default: DefaultValue::Fixed("60s"),
+    example: "30s",
+};
+
+const MAX_DEVIATION: Row<Share> = Row {
+    env: "BTCFEED_MAX_DEVIATION",
+    help: "Maximum difference between a source's price and the median, as a share",
+    details: "",
+    values: Share,
+    default: DefaultValue::Fixed("0.05"),
+    example: "0.02",
+};
+
+/// The names of the default sources.
+static DEFAULT_SOURCES: LazyLock<String> =
+    LazyLock::new(|| names(|definition| definition.is_default).collect::<Vec<_>>().join(","));
+
+fn sources_row() -> Row<SourceList> {
+    Row {
+        env: "BTCFEED_SOURCES",
+        help: "Sources to poll",
+        details: "The price is the median of their answers.",
+        values: SourceList,
+        default: DefaultValue::Fixed(&DEFAULT_SOURCES),
+        example: "kraken,bitstamp",
+    }
+}
+
+/// Returns the row of the URL of a source, if it has one.
+fn url_row(definition: &'static Definition) -> Option<Row<HttpUrl>> {
+    let api = definition.api()?;
+    Some(Row {
+        env: api.url_variable,
+        help: api.url_help,
+        details: "",
+        values: HttpUrl,
+        default: DefaultValue::Fixed(api.base_url),
+        example: "http://localhost:8000",
+    })
+}
+
+/// The settings of the prices.
+pub(super) struct Prices {
+    /// The time between two polls.
+    pub(super) interval: Duration,
+    /// The currency of clients that choose none.
+    pub(super) default_currency: Currency,
+    /// The sources to poll.
+    pub(super) sources: Vec<SourceConfig>,
+    /// How to aggregate their answers.
+    pub(super) aggregate: aggregate::Options,
+}
+
+/// A source to poll. Its URL may hold a password, so it cannot be printed.
+#[derive(Clone)]
+pub struct SourceConfig {
+    /// The source.
+    pub definition: &'static Definition,
+    /// The URL of its API, if it has one.
+    pub url: Option<SecretString>,
+}
+
+/// Lists of currencies, separated by commas.
+#[derive(Clone, Copy)]
+struct CurrencyList;
+
+impl Values for CurrencyList {
+    type Value = Vec<Currency>;
+
+    fn expected(&self) -> String {
+        format!("{} (a list with commas)", alternatives(Currency::ALL.iter().map(|currency| currency.code())))
+    }
+
+    fn parse(&self, text: &str) -> Result<Vec<Currency>, Rejected> {
+        let part = |code: &str| code.parse().map_err(|_| Rejected::Part(code.to_owned()));
+        distinct(text.split(',').map(str::trim).map(part).collect::<Result<_, _>>()?, Currency::code)
+    }
+}
+
+/// Lists of sources, separated by commas.
+#[derive(Clone, Copy)]
+struct SourceList;
+
+impl Values for SourceList {
+    type Value = Vec<&'static Definition>;
+
+    fn expected(&self) -> String {
+        let real = alternatives(names(|definition| !is_simulation(definition)));
+        let simulated = alternatives(names(is_simulation));
+        format!("{real} (a list with commas), or {simulated} alone")
+    }
+
+    fn parse(&self, text: &str) -> Result<Self::Value, Rejected> {
+        let part = |name: &str| find(name).ok_or_else(|| Rejected::Part(name.to_owned()));
+        let sources = text.split(',').map(str::trim).map(part).collect::<Result<Vec<_>, _>>()?;
+        // Simulated prices must not be mixed with real ones.
+        if sources.len() > 1 && sources.iter().any(|definition| is_simulation(definition)) {
+            return Err(Rejected::Unexpected);
+        }
+        distinct(sources, |definition| definition.name)
+    }
+}
+
+fn is_simulation(definition: &Definition) -> bool {
+    matches!(definition.origin, Origin::Simulation(_))
+}
+
+fn names(is_wanted: impl Fn(&Definition) -> bool) -> impl Iterator<Item = &'static str> {
+    DEFINITIONS.iter().filter(move |definition| is_wanted(definition)).map(|definition| definition.name)
+}
+
+fn alternatives(words: impl Iterator<Item = &'static str>) -> String {
+    join_list(&words.collect::<Vec<_>>(), "or")
+}
+
+/// Rejects a list in which something appears twice.
+fn distinct<T>(list: Vec<T>, name: impl Fn(T) -> &'static str) -> Result<Vec<T>, Rejected>
+where
+    T: Copy,
+{
+    let names: Vec<_> = list.iter().map(|item| name(*item)).collect();
+    match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
+        Some((_, twice)) => Err(Rejected::Because(format!("expected each name once, and {twice} is there twice"))),
+        None => Ok(list),
+    }
+}
+
+/// Returns the rows of this file.
+pub(super) fn settings() -> Vec<Setting> {
+    let mut rows = vec![INTERVAL.setting(SECTION), CURRENCIES.setting(SECTION), sources_row().setting(SECTION)];
+    rows.extend(DEFINITIONS.iter().filter_map(|definition| Some(url_row(definition)?.setting(SECTION))));
+    rows.extend([MAX_AGE.setting(SECTION), MAX_DEVIATION.setting(SECTION)]);
+    rows
+}
+
+/// Reads the settings of the prices.
+pub(super) fn read(reader: &mut Reader<'_>) -> Prices {
+    let interval = reader.value(&INTERVAL);
+    let list = reader.value(&CURRENCIES);
+    let currencies: Currencies = list.iter().copied().collect();
+    let sources = reader.value(&sources_row());
+    let sources = sources
+        .into_iter()
+        .map(|definition| SourceConfig { definition, url: url_row(definition).map(|row| reader.value(&row)) });
+    Prices {
+        interval,
+        default_currency: list.first().copied().unwrap_or(Currency::Usd),
+        sources: sources.collect(),
+        aggregate: aggregate::Options {
+            currencies,
+            // It ends well before the next poll, and a later price would be too old to be useful.
+            deadline: (interval * 6 / 10).min(Duration::from_secs(3)),
+            max_age: reader.value(&MAX_AGE),
+            max_deviation: reader.value(&MAX_DEVIATION),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expected_sources_come_from_the_registry() {
+        let expected = "coinbase, kraken, bitstamp or coindesk (a list with commas), or simulated alone";
+        assert_eq!(SourceList.expected(), expected);
+        assert_eq!(*DEFAULT_SOURCES, "coinbase,kraken,bitstamp");
+    }
+}

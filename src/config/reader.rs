@@ -1,0 +1,59 @@
+//! Reads settings one by one and collects all errors.
+
+use super::lookup::Lookup;
+use super::row::{Rejected, Row, Values};
+
+/// All invalid settings, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigErrors(pub Vec<String>);
+
+/// Reads settings. If a value is invalid, the error is recorded and the default is used, so that the other settings can be
+/// checked too.
+pub(super) struct Reader<'a> {
+    lookup: &'a Lookup,
+    errors: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(lookup: &'a Lookup) -> Reader<'a> {
+        Reader { lookup, errors: Vec::new() }
+    }
+
+    /// Returns the errors, if there are any.
+    pub(super) fn finish(self) -> Result<(), ConfigErrors> {
+        if self.errors.is_empty() { Ok(()) } else { Err(ConfigErrors(self.errors)) }
+    }
+
+    /// Returns the value of a setting with a fixed default.
+    pub(super) fn value<V: Values>(&mut self, row: &Row<V>) -> V::Value {
+        let default = || row.default.fixed().and_then(|text| row.values.parse(text).ok());
+        self.given(row).or_else(default).expect("a setting that is read so has a valid default")
+    }
+
+    /// Returns the value of a setting, if a valid one was given.
+    pub(super) fn given<V: Values>(&mut self, row: &Row<V>) -> Option<V::Value> {
+        let given = self.lookup.given(row.env)?;
+        match row.values.parse(&given.text) {
+            Ok(value) => return Some(value),
+            Err(Rejected::Unexpected) => self.reject(row, &row.values.expected()),
+            Err(Rejected::Part(part)) => {
+                self.errors.push(format!("invalid {} {part:?}: expected {}", given.name, row.values.expected()));
+            }
+            Err(Rejected::Quoted(reason)) => self.errors.push(format!("invalid {} {reason}", given.name)),
+            Err(Rejected::Because(reason)) => {
+                let shown = row.values.redact(&given.text);
+                self.errors.push(format!("invalid {} {shown:?}: {reason}", given.name));
+            }
+        }
+        None
+    }
+
+    /// Records that the value of a setting does not fit another setting or this machine.
+    pub(super) fn reject<V: Values>(&mut self, row: &Row<V>, expected: &str) {
+        let given = self.lookup.given(row.env);
+        let default = || (row.default.as_str().to_owned(), row.env.to_owned());
+        let (text, name) = given.map_or_else(default, |given| (given.text, given.name));
+        self.errors.push(format!("invalid {name} {:?}: expected {expected}", row.values.redact(&text)));
+    }
+}

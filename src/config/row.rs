@@ -1,0 +1,59 @@
+//! A row of the tables of settings: the setting together with the type of its values and their bounds.
+
+use super::setting::{DefaultValue, Setting};
+
+/// A setting whose values are of one type.
+#[derive(Clone, Copy)]
+pub(super) struct Row<V> {
+    pub(super) env: &'static str,
+    pub(super) help: &'static str,
+    pub(super) details: &'static str,
+    pub(super) values: V,
+    pub(super) default: DefaultValue,
+    pub(super) example: &'static str,
+}
+
+/// The values that a setting accepts.
+pub(super) trait Values {
+    /// The type of a value.
+    type Value;
+
+    /// Describes the accepted values, as a continuation of "expected".
+    fn expected(&self) -> String;
+
+    /// Parses a value.
+    fn parse(&self, text: &str) -> Result<Self::Value, Rejected>;
+
+    /// Returns the text without passwords.
+    fn redact(&self, text: &str) -> String {
+        text.to_owned()
+    }
+}
+
+/// The reason why a value is rejected.
+#[derive(Debug)]
+pub(super) enum Rejected {
+    /// The value is not one of those that are accepted.
+    Unexpected,
+    /// A part of the value is not.
+    Part(String),
+    /// A part of the value is not, with the part in quotes and the reason.
+    Quoted(String),
+    /// The value has the right form, but cannot be used. The text continues "invalid X …:".
+    Because(String),
+}
+
+impl<V: Values> Row<V> {
+    /// Returns the setting for the documents.
+    pub(super) fn setting(&self, section: &'static str) -> Setting {
+        Setting {
+            env: self.env,
+            section,
+            help: self.help,
+            details: self.details,
+            expected: self.values.expected(),
+            default: self.default,
+            example: self.example,
+        }
+    }
+}

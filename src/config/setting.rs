@@ -1,0 +1,57 @@
+//! A setting, as the flags, help texts and documents show it.
+
+/// A setting: a variable of the environment and a flag of the same name.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// The variable.
+    pub env: &'static str,
+    /// The heading under which it is listed.
+    pub section: &'static str,
+    /// What it does, in a line without a full stop.
+    pub help: &'static str,
+    /// More about it, in whole sentences. May be empty.
+    pub details: &'static str,
+    /// The values that it accepts.
+    pub expected: String,
+    /// The value if it is not set.
+    pub default: DefaultValue,
+    /// A value, for documents.
+    pub example: &'static str,
+}
+
+/// The value of a setting that is not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// Always this one.
+    Fixed(&'static str),
+    /// A value that depends on other settings or on this machine, described in words.
+    Derived(&'static str),
+}
+
+impl DefaultValue {
+    /// Returns the value, if it is always the same.
+    pub fn fixed(self) -> Option<&'static str> {
+        match self {
+            DefaultValue::Fixed(value) => Some(value),
+            DefaultValue::Derived(_) => None,
+        }
+    }
+
+    /// Returns the value or its description.
+    pub fn as_str(self) -> &'static str {
+        let (DefaultValue::Fixed(text) | DefaultValue::Derived(text)) = self;
+        text
+    }
+}
+
+impl Setting {
+    /// Returns the flag without its dashes: the variable without its prefix, in lower case.
+    pub fn flag(&self) -> String {
+        flag(self.env)
+    }
+}
+
+/// Returns the flag of a variable, without its dashes.
+pub(super) fn flag(env: &str) -> String {
+    env.trim_start_matches("BTCFEED_").to_ascii_lowercase().replace('_', "-")
+}

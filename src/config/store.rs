@@ -1,0 +1,90 @@
+//! The settings of the store and of the copy of the feed that each replica keeps.
+
+use super::reader::Reader;
+use super::row::{Rejected, Row, Values};
+use super::setting::{DefaultValue, Setting};
+use super::url::RedisUrl;
+use super::values::{DAY, Durations, Numbers};
+use crate::{hub, store};
+use secrecy::SecretString;
+use std::time::Duration;
+
+const SECTION: &str = "Store";
+
+const REDIS_URL: Row<RedisUrl> = Row {
+    env: "REDIS_URL",
+    help: "URL of the Redis that all replicas share",
+    details: "Without it this process keeps the feed in its own memory, and there can be no other replica.",
+    values: RedisUrl,
+    default: DefaultValue::Derived("none, the feed is kept in memory"),
+    example: "redis://localhost:6379/0",
+};
+
+const KEY_PREFIX: Row<KeyPrefix> = Row {
+    env: "BTCFEED_KEY_PREFIX",
+    help: "Prefix of all keys in Redis",
+    details: "Feeds with different prefixes can share a Redis.",
+    values: KeyPrefix,
+    default: DefaultValue::Fixed("btcfeed"),
+    example: "btcfeed-test",
+};
+
+const RETENTION: Row<Durations> = Row {
+    env: "BTCFEED_RETENTION",
+    help: "Time for which updates are kept for replay",
+    details: "",
+    values: Durations::between(Duration::from_secs(10), Duration::from_secs(366 * DAY.as_secs())),
+    default: DefaultValue::Fixed("24h"),
+    example: "168h",
+};
+
+const WINDOW: Row<Numbers> = Row {
+    env: "BTCFEED_WINDOW",
+    help: "Number of updates that each replica keeps in memory",
+    details: "Older ones are read from the store.",
+    values: Numbers { min: 100, max: 10_000_000, max_words: None },
+    default: DefaultValue::Fixed("20000"),
+    example: "100000",
+};
+
+/// The Redis that holds the feed. It has a password, so it cannot be printed.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// A URL with the scheme `redis`, `rediss` or `unix`.
+    pub url: SecretString,
+    /// The prefix of all keys.
+    pub key_prefix: String,
+}
+
+/// Prefixes of keys. Braces mark the part of a key from which Redis Cluster computes its node.
+#[derive(Clone, Copy)]
+struct KeyPrefix;
+
+impl Values for KeyPrefix {
+    type Value = String;
+
+    fn expected(&self) -> String {
+        "a name without braces or spaces".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<String, Rejected> {
+        if text.contains(['{', '}', ' ']) { Err(Rejected::Unexpected) } else { Ok(text.to_owned()) }
+    }
+}
+
+/// Returns the rows of this file.
+pub(super) fn settings() -> Vec<Setting> {
+    vec![REDIS_URL.setting(SECTION), KEY_PREFIX.setting(SECTION), RETENTION.setting(SECTION), WINDOW.setting(SECTION)]
+}
+
+/// Reads where the feed is. `None` is the memory of this process.
+pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
+    let key_prefix = reader.value(&KEY_PREFIX);
+    reader.given(&REDIS_URL).map(|url| RedisConfig { url, key_prefix })
+}
+
+/// Reads what is kept, in the store and in the memory of each replica.
+pub(super) fn read(reader: &mut Reader<'_>, lease_ttl: Duration) -> (store::Options, hub::Options) {
+    let retention = reader.value(&RETENTION);
+    (store::Options { retention, lease_ttl }, hub::Options { window: reader.value(&WINDOW), retention })
+}

@@ -1,0 +1,88 @@
+//! Variables that look like settings but are none, most likely because of a typing error.
+
+use super::lookup::Lookup;
+use super::settings::settings;
+use std::fmt;
+
+/// The similarity (Jaro-Winkler) from which a known name is suggested.
+const SIMILAR: f64 = 0.8;
+/// The number of changed letters up to which a name without our prefix is taken for a typing error. Names such as
+/// `REDIS_PORT`, which Kubernetes sets for a service called redis, differ in more.
+const MAX_CHANGES: usize = 2;
+
+/// A variable that is no setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownVariable {
+    /// Its name.
+    pub name: String,
+    /// The setting with the most similar name, if there is a similar one.
+    pub nearest: Option<&'static str>,
+}
+
+impl fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown variable {}", self.name)?;
+        self.nearest.map_or(Ok(()), |nearest| write!(f, ": did you mean {nearest}?"))
+    }
+}
+
+/// Returns the variables of the environment that look like settings but are none.
+pub fn unknown_variables(lookup: &Lookup) -> Vec<UnknownVariable> {
+    lookup.variables().filter_map(check).filter(|unknown| !is_spelt_right_too(unknown, lookup)).collect()
+}
+
+fn check(name: &str) -> Option<UnknownVariable> {
+    let known = || settings().iter().map(|setting| setting.env);
+    if known().any(|known| known == name) {
+        return None;
+    }
+    let unknown = |nearest| Some(UnknownVariable { name: name.to_owned(), nearest });
+    if let Some(rest) = name.strip_prefix("BTCFEED_") {
+        // All names begin alike, so only the rest is compared.
+        let similarity = |known: &str| strsim::jaro_winkler(rest, known.trim_start_matches("BTCFEED_"));
+        let similar = known().map(|known| (similarity(known), known)).filter(|(similarity, _)| *similarity > SIMILAR);
+        return unknown(similar.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known));
+    }
+    let changes = |known: &str| strsim::damerau_levenshtein(name, known);
+    let nearest = known().map(|known| (changes(known), known)).min().filter(|(changes, _)| *changes <= MAX_CHANGES);
+    nearest.and_then(|(_, nearest)| unknown(Some(nearest)))
+}
+
+/// Returns true for a variable of somebody else's, whose likely meaning has been set under its right name.
+fn is_spelt_right_too(unknown: &UnknownVariable, lookup: &Lookup) -> bool {
+    !unknown.name.starts_with("BTCFEED_") && unknown.nearest.is_some_and(|nearest| lookup.value(nearest).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unknown(variables: &[&str]) -> Vec<String> {
+        let variables = variables.iter().map(|name| ((*name).to_owned(), "x".to_owned()));
+        unknown_variables(&Lookup::new([], variables)).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn misspelt_variables_get_a_suggestion() {
+        for (name, nearest) in [
+            ("BTCFEED_INTERVALL", "BTCFEED_INTERVAL"),
+            ("BTCFEED_SOURCE", "BTCFEED_SOURCES"),
+            ("BTCFEED_REDIS_URL", "REDIS_URL"),
+            ("REDIS_URI", "REDIS_URL"),
+            ("BTC_FEED_INTERVAL", "BTCFEED_INTERVAL"),
+            ("btcfeed_roel", ""),
+        ] {
+            let expected =
+                Some(format!("unknown variable {name}: did you mean {nearest}?")).filter(|_| !nearest.is_empty());
+            assert_eq!(unknown(&[name]), Vec::from_iter(expected), "{name}");
+        }
+        assert_eq!(unknown(&["BTCFEED_XYZ"]), ["unknown variable BTCFEED_XYZ"]);
+    }
+
+    #[test]
+    fn variables_of_others_are_not_reported() {
+        let names = ["PATH", "REDIS_PORT", "REDIS_SERVICE_HOST", "REDIS_PORT_6379_TCP", "RUST_LOG", "RUST_BACKTRACE"];
+        assert_eq!(unknown(&names), [] as [&str; 0]);
+        assert_eq!(unknown(&["REDIS_URI", "REDIS_URL"]), [] as [&str; 0]);
+    }
+}

@@ -1,0 +1,111 @@
+//! URLs, which may hold passwords.
+
+use super::row::{Rejected, Values};
+use crate::{source, store};
+use secrecy::SecretString;
+
+/// URLs of a Redis.
+#[derive(Clone, Copy)]
+pub(super) struct RedisUrl;
+
+impl Values for RedisUrl {
+    type Value = SecretString;
+
+    fn expected(&self) -> String {
+        "redis://HOST:PORT/DATABASE, rediss://HOST:PORT/DATABASE or unix://PATH".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<SecretString, Rejected> {
+        store::Redis::check_url(text).map_err(|_| Rejected::Unexpected)?;
+        Ok(text.into())
+    }
+
+    fn redact(&self, text: &str) -> String {
+        redact_invalid(text)
+    }
+}
+
+/// HTTP URLs.
+#[derive(Clone, Copy)]
+pub(super) struct HttpUrl;
+
+impl Values for HttpUrl {
+    type Value = SecretString;
+
+    fn expected(&self) -> String {
+        "an http:// or https:// URL".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<SecretString, Rejected> {
+        if source::is_http_url(text) { Ok(text.into()) } else { Err(Rejected::Unexpected) }
+    }
+
+    fn redact(&self, text: &str) -> String {
+        redact_invalid(text)
+    }
+}
+
+/// Replaces the password in a valid URL. Any other value stays as it is.
+pub fn redact_url(value: &str) -> String {
+    // The URL of a Unix socket, as redis-rs reads it.
+    if let Some((before, after)) = value.split_once("pass=").filter(|_| value.starts_with("unix:")) {
+        let rest = after.find('&').map_or("", |end| &after[end..]);
+        return format!("{before}pass=***{rest}");
+    }
+    match value.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
+        Some((scheme, Some((user, host)))) => {
+            let user = user.split_once(':').map_or(user, |(user, _)| user);
+            format!("{scheme}://{user}:***@{host}")
+        }
+        _ => value.to_owned(),
+    }
+}
+
+/// Redacts an invalid URL: if it may contain a password, only its scheme is left.
+fn redact_invalid(url: &str) -> String {
+    let (scheme, rest) = url.find("://").map_or(("", url), |end| url.split_at(end + 3));
+    let is_port = |port: &str| port.split('/').next().is_some_and(|port| port.parse::<u16>().is_ok());
+    let may_have_password = rest.contains(['@', '?', '#'])
+        || rest.split_once(':').is_some_and(|(host, port)| host.is_empty() || !is_port(port));
+    if may_have_password { format!("{scheme}***") } else { url.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_in_a_valid_url_is_replaced() {
+        assert_eq!(redact_url("redis://me:se@cret@host:6379/0"), "redis://me:***@host:6379/0");
+        assert_eq!(redact_url("redis://host:6379"), "redis://host:6379");
+        assert_eq!(redact_url("5s"), "5s");
+        assert_eq!(redact_url("unix:///run/r?db=1&pass=se:cret@x&user=me"), "unix:///run/r?db=1&pass=***&user=me");
+    }
+
+    #[test]
+    fn invalid_url_keeps_only_its_scheme() {
+        for (wrong, shown) in [
+            ("redis:/user:secret@host", "***"),
+            ("redis://:secret", "redis://***"),
+            ("redis://user:secret@host:99999", "redis://***"),
+            ("redis://host:secret", "redis://***"),
+            ("http://user:sec@ret@host", "http://***"),
+            ("unix:/run/redis?pass=secret", "***"),
+        ] {
+            assert_eq!(redact_invalid(wrong), shown);
+        }
+    }
+
+    #[test]
+    fn http_urls_need_a_scheme_and_a_host() {
+        for (url, is_valid) in [
+            ("https://api.kraken.com", true),
+            ("http://me:secret@[::1]:80/x", true),
+            ("ftp://kraken", false),
+            ("kraken.com", false),
+            ("https://", false),
+        ] {
+            assert_eq!(HttpUrl.parse(url).is_ok(), is_valid, "{url}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Where prices come from: one adapter for each exchange, and one registry that lists them.
+//!
+//! An adapter is a [`Definition`]: data, and two pure functions that say what to request and how to read the answer.
+//! Sending requests is the same for all exchanges (`http.rs`). Status 200 is not success: an answer counts only if it has
+//! the documented form.
+//!
+//! A new source needs a file with its `DEFINITION` and a line in `registry.rs`. Settings, help texts and documents take
+//! everything else from there.
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod answers;
+mod bitstamp;
+mod coinbase;
+mod coindesk;
+mod definition;
+mod http;
+mod kraken;
+mod observation;
+mod registry;
+mod simulated;
+
+pub use definition::{Definition, Origin};
+pub use http::{HttpApi, Request, is_http_url};
+pub use observation::{Answer, Observation, Source, SourceError};
+pub use registry::{DEFINITIONS, find};
+pub use simulated::SIMULATED;

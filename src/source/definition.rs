@@ -1,0 +1,50 @@
+//! The description of a source, from which it is opened, configured and documented.
+
+use super::http::{HttpApi, HttpSource};
+use super::observation::Source;
+use crate::tick::Currencies;
+
+/// A source. Each adapter exports one.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// The name in settings, logs and the `sources` of a tick.
+    pub name: &'static str,
+    /// The name for people.
+    pub title: &'static str,
+    /// The currencies in which it has prices.
+    pub currencies: Currencies,
+    /// True if it is polled unless the settings choose other sources.
+    pub is_default: bool,
+    /// Where its prices come from.
+    pub origin: Origin,
+}
+
+/// Where a source's prices come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin {
+    /// An HTTP API.
+    Http(HttpApi),
+    /// This process. The prices are not real, so they must not be mixed with others.
+    Simulation(fn() -> Box<dyn Source>),
+}
+
+impl Definition {
+    /// Opens the source, at `base_url` if its API has moved.
+    ///
+    /// # Errors
+    /// If `base_url` is not an HTTP URL, or the HTTP client cannot be made.
+    pub fn open(&self, base_url: Option<&str>) -> anyhow::Result<Box<dyn Source>> {
+        Ok(match self.origin {
+            Origin::Http(api) => Box::new(HttpSource::open(self.name, self.currencies, api, base_url)?),
+            Origin::Simulation(open) => open(),
+        })
+    }
+
+    /// Returns the HTTP API, if the source has one.
+    pub fn api(&self) -> Option<&HttpApi> {
+        match &self.origin {
+            Origin::Http(api) => Some(api),
+            Origin::Simulation(_) => None,
+        }
+    }
+}
