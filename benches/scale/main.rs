@@ -43,7 +43,7 @@ struct Plan {
     interval: Duration,
     /// Ticks to measure.
     ticks: usize,
-    /// Whether a replica is killed at the end.
+    /// True if a replica is killed at the end.
     failover: bool,
 }
 

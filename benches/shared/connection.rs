@@ -35,7 +35,7 @@ pub(crate) enum Transport {
 pub(crate) struct Connection {
     stream: TcpStream,
     transport: Transport,
-    /// Whether the handshake is complete.
+    /// True if the handshake is complete.
     open: bool,
     /// Bytes of a response head, frame or event that is not complete.
     partial: Vec<u8>,

@@ -19,18 +19,18 @@ use std::fmt::Debug;
 #[derive(Debug)]
 pub(crate) struct CacheableResponse {
     pub(crate) media: Media,
-    /// Whether `Accept` decided that.
+    /// True if `Accept` decided the media type.
     pub(crate) by_accept: bool,
     /// Entity tag, or `None` if the content is not known before it is sent.
     pub(crate) tag: Option<String>,
-    /// If the content cannot change any more: the time of the feed until which that holds.
+    /// The feed's time until which the content cannot change, or `None` if it may change at any time.
     pub(crate) settled_until: Option<TickId>,
     /// Link to the next page.
     pub(crate) next: Option<String>,
 }
 
-/// Returns a weak entity tag (RFC 9110 §8.8.3) for what `content` identifies. It is weak because it is the same for every
-/// encoding. It includes the version, because another version may write the same content differently.
+/// Returns a weak entity tag (RFC 9110 §8.8.3) for the content that the value `content` identifies. It is weak because it is
+/// the same for every encoding. It includes the version of btcfeed, because another version may write the content differently.
 pub(crate) fn tag(content: &impl Debug) -> String {
     let digest = Sha1::new().chain_update(env!("CARGO_PKG_VERSION")).chain_update(format!("{content:?}")).finalize();
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]))
@@ -56,7 +56,7 @@ impl CacheableResponse {
         let known = self.tag.as_deref().is_some_and(|tag| is_current(request, tag));
         headers.extend(self.by_accept.then(|| (VARY, "accept".to_owned())));
         let mut response = if known {
-            // Long content would have been compressed, and the layer that does it would have said so.
+            // The layer that compresses long content adds this to a response with content, but not to this one.
             headers.push((VARY, "accept-encoding".to_owned()));
             StatusCode::NOT_MODIFIED.into_response()
         } else {

@@ -41,7 +41,7 @@ struct ConnectionPermit {
     /// One permit for the connection, and one for each concurrent request after the first.
     held: Mutex<Vec<OwnedSemaphorePermit>>,
     requests: AtomicUsize,
-    /// Whether there has been a request.
+    /// True if there has been a request.
     has_begun: AtomicBool,
     streams: AtomicUsize,
     /// Notified when the last stream has ended.

@@ -64,9 +64,9 @@ pub struct Session {
     max_lag_ms: u32,
     /// The last id that was sent or skipped.
     cursor: TickId,
-    /// Whether the cursor is the id of an entry that the client has. If not, it is only a moment.
+    /// True if the cursor is the id of an entry that the client has. If not, it is only a moment.
     cursor_is_id: bool,
-    /// Whether replay is over.
+    /// True if replay is over.
     synced: bool,
     /// The time since which the client has not been at the head.
     behind_since: Option<Instant>,
@@ -124,7 +124,7 @@ impl Session {
         let known = Some(self.cursor).filter(|_| self.cursor_is_id && has_tick);
         self.throttle = Some(Box::new(Throttle::new(self.view.view(), options, known)));
         if options.changes && known.is_some() {
-            // The prices that the client has are those of the tick that the cursor names, so that tick is read first.
+            // The client has the prices of the tick that the cursor names. The throttle needs them, so that tick is read first.
             (self.cursor, self.cursor_is_id) = (self.cursor.before(), false);
         }
         self
@@ -138,7 +138,7 @@ impl Session {
         }
         for _ in 0..MAX_READS_PER_STEP {
             match self.read(hub) {
-                // The store is asked a second time if entries have left the window since it had nothing.
+                // If the store has returned nothing, it is asked again only if more entries have left the window since then.
                 Read::Older { before } if self.extras().empty_until < before.prev => {
                     self.extras().requested_until = before.prev;
                     return Step::Load { after: self.cursor, until: before.prev };

@@ -39,7 +39,7 @@ pub struct Subscription {
     pub throttle: ThrottleOptions,
     /// Name of the client, if it wants a bookmark.
     pub client: Option<ClientId>,
-    /// Whether the client wants a `hello` first.
+    /// True if the client wants a `hello` first.
     pub hello: bool,
 }
 

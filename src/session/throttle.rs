@@ -71,7 +71,7 @@ impl Throttle {
         self.held.as_ref().map_or(cursor, |held| held.before).max(self.known_id)
     }
 
-    /// Accepts the next entry, whose bytes in this view are `bytes`, and pushes what is to be sent now.
+    /// Accepts the next entry, whose bytes in this view are `bytes`, and pushes everything that is due to `send`.
     pub(super) fn push(&mut self, entry: &Arc<Entry>, bytes: Bytes, send: &mut Vec<Bytes>) {
         if entry.id <= self.known_id {
             self.record_prices(entry);

@@ -89,7 +89,7 @@ struct Updates {
     outputs: BoxStream<'static, Output>,
     /// Messages that have not been sent.
     pending: VecDeque<Bytes>,
-    /// Whether the status has been sent.
+    /// True if the status has been sent.
     ended: bool,
     _guard: StreamGuard,
 }

@@ -142,13 +142,13 @@ struct Pages {
     next: Option<TickId>,
     /// Upper bound of the ids in the response.
     end: TickId,
-    /// Whether the headers promise that no entry is missing.
+    /// True if the headers promise that no entry is missing.
     is_complete: bool,
     /// Most entries that the response may still have.
     remaining: usize,
-    /// Whether the next update in JSON needs a comma before it.
+    /// True if the next update in JSON needs a comma before it.
     needs_comma: bool,
-    /// Whether everything has been written.
+    /// True if everything has been written.
     is_done: bool,
 }
 

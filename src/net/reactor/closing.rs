@@ -22,7 +22,7 @@ pub(super) struct Closing {
     stage: Stage,
     /// The deadline.
     until: Instant,
-    /// Whether the client sends nothing more. If so, the connection is dropped as soon as the close message is sent.
+    /// True if the client sends nothing more. If so, the connection is dropped as soon as the close message is sent.
     peer_closed: bool,
 }
 

@@ -56,11 +56,11 @@ pub(super) struct Connection {
     session: Session,
     queue: SendQueue,
     phase: Phase,
-    /// Whether there may be something to read.
+    /// True if there may be something to read.
     readable: bool,
-    /// Whether the client has shut down its sending side.
+    /// True if the client has shut down its sending side.
     half_closed: bool,
-    /// Whether the shard has scheduled the connection to run again.
+    /// True if the shard has scheduled the connection to run again.
     pub(super) is_scheduled: bool,
     /// Answer to the newest ping. Older pings need no answer (RFC 6455 §5.5.3).
     pong: Option<Box<Bytes>>,

@@ -38,7 +38,7 @@ pub(super) struct Shard {
     scheduled: Vec<usize>,
     /// Lower bound of all deadlines.
     due: Instant,
-    /// Whether all connections are being closed.
+    /// True if all connections are being closed.
     draining: bool,
 }
 

@@ -19,9 +19,9 @@ pub(super) struct Commands {
     pub(super) adopted: Vec<(Connection, Vec<u8>)>,
     /// Keys of connections whose load or save is done.
     pub(super) completed: Vec<usize>,
-    /// Whether the shard is to close all connections.
+    /// True if the shard is to close all connections.
     pub(super) draining: bool,
-    /// Whether the shard has ended. If so, commands have no effect.
+    /// True if the shard has ended. If so, commands have no effect.
     ended: bool,
 }
 

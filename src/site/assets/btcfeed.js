@@ -93,18 +93,18 @@ export class Feed extends EventTarget {
   #started = false
   /** Id of the last update that was received, or the option `after`. The next connection resumes after it. */
   #received
-  /** Whether an update has been received. */
+  /** True if an update has been received. */
   #hasReceived = false
-  /** Whether all updates are requested, so that the `prev` of each one must be the id of the one before. */
+  /** True if all updates are requested, so that the `prev` of each one must be the id of the one before. */
   #chained
   /** Gaps that were delivered but not ended yet. If the connection is lost before their end, the server sends them again. */
   #reportedGaps = []
   #readers = new Set()
   /** Updates for the next loop. */
   #buffered = []
-  /** Whether there has been a loop. */
+  /** True if there has been a loop. */
   #hadLoop = false
-  /** Whether updates have a listener. If so, the connection stays open even if no loop reads. */
+  /** True if updates have a listener. If so, the connection stays open even if no loop reads. */
   #hasListener = false
 
   constructor(options = {}) {
@@ -348,7 +348,7 @@ export class Feed extends EventTarget {
     return all.reduce((longest, other) => (other.length > longest.length ? other : longest), this.#buffered)
   }
 
-  /** Whether more updates can be buffered. The slowest loop counts, so that no buffer grows beyond the bound. */
+  /** True if more updates can be buffered. The slowest loop counts, so that no buffer grows beyond the bound. */
   #hasRoom() {
     return (this.#hasListener && this.#readers.size === 0) || this.#unread().length < MAX_UNREAD
   }

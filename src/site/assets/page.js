@@ -51,7 +51,7 @@ function follow(currencies) {
   })
 }
 
-/** Whether all data of a range is loaded. */
+/** True if all data of a range is loaded. */
 const isLoaded = (range, from) =>
   (range.interval === undefined ? series.isFull || series.since <= from + 1000 : series.hasCandles(range, from))
 

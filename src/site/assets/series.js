@@ -70,7 +70,7 @@ export class Series {
     this.#firsts[currency] = first
   }
 
-  /** Whether the curve of a currency begins late in a range and the reason is not known yet. */
+  /** True if the curve of a currency begins late in a range and the reason is not known yet. */
   wantsFirst(currency, range, from) {
     return this.#firsts[currency] === undefined && isLate(this.points(currency, range, from)[0]?.t, range, from)
   }
@@ -81,7 +81,7 @@ export class Series {
     return isLate(begin, range, from) ? begin : undefined
   }
 
-  /** Whether there is no room for more ticks. Then ticks before `since` are not loaded. */
+  /** True if there is no room for more ticks. Then ticks before `since` are not loaded. */
   get isFull() {
     return this.#ticks.length >= MAX_TICKS
   }
@@ -92,13 +92,13 @@ export class Series {
     for (const gap of gaps) this.#addGap(gap)
   }
 
-  /** Whether candles from a moment on are here. */
+  /** True if candles from a moment on are here. */
   hasCandles({ interval, interval_ms }, from) {
     const known = this.#candles.get(interval)
     return known !== undefined && known.from <= from + interval_ms
   }
 
-  /** Whether to request candles again. The candle in which the ticks begin was not complete at the first request, and the
+  /** True if candles must be requested again. The candle in which the ticks begin was not complete at the first request, and the
    *  replica that answered may have been behind the stream. So candles are requested again when it is complete. */
   wantsCandles({ interval, interval_ms }, now) {
     const known = this.#candles.get(interval)
@@ -175,7 +175,7 @@ export class Series {
   }
 }
 
-/** Whether a moment is so late in a range that the range is not covered by what follows. */
+/** True if a moment is so late in a range that the range is not covered by what follows. */
 export const isLate = (moment, range, from) => moment > from + range.ms / 8
 
 /** The points of a candle. It is drawn at the time of its close, but not inside a gap. If there is no candle right before it, it
