@@ -1,12 +1,13 @@
 //! Growth of the cost with the number of clients, the length of a replay and the rate of ticks. Each row of the table is one
 //! measurement.
 
+use super::measure;
 use crate::shared::connection::Transport;
 use crate::shared::deliveries::Faults;
 use crate::shared::machine;
 use crate::shared::redis::Redis;
 use crate::shared::server::Server;
-use crate::{NEVER, Plan, SPARE_DESCRIPTORS, TICK_EVERY, measure};
+use crate::{NEVER, Plan, SPARE_DESCRIPTORS, TICK_EVERY};
 use btcfeed::tick::TickId;
 use serde_json::json;
 use std::fmt::Write;

@@ -1,6 +1,6 @@
 //! Table of the results.
 
-use crate::measure::{FanOut, Herd, Idle};
+use super::measure::{FanOut, Herd, Idle};
 use crate::shared::deliveries::Faults;
 use crate::shared::machine;
 use crate::{Plan, TICK_EVERY};

@@ -1,9 +1,9 @@
 //! Tables of the results.
 
+use super::stack::Used;
 use crate::Plan;
 use crate::shared::deliveries::Faults;
 use crate::shared::machine;
-use crate::stack::Used;
 use std::fmt;
 use std::time::Duration;
 

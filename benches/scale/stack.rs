@@ -1,6 +1,6 @@
 //! Processes of the bench: Redis, the replicas, the clients, and a witness that knows all ids of the feed.
 
-use crate::load::{Load, Report, Task};
+use super::load::{Load, Report, Task};
 use crate::shared::machine::{memory_kib, processor_time, sleep};
 use crate::shared::redis::Redis;
 use crate::shared::server::Server;

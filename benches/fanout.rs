@@ -1,24 +1,27 @@
 //! Cost of one replica with many clients, compared with the least that any server could do on the same machine.
 //!
 //! `cargo bench --bench fanout` starts `btcfeed serve` with the embedded store and a simulated market, opens 10,000
-//! connections, and measures in rounds: a [`floor`] that only writes, then the replica with idle clients and with ticks, over
+//! connections, and measures in rounds: a [`floor`](fanout::floor) that only writes, then the replica with idle clients and with ticks, over
 //! WebSocket and over events. At the end, a thundering herd of clients replays the history. Every update is checked to reach
 //! every client exactly once and in order; otherwise a server that drops updates would look fast.
 //!
 //! Compare only results that were measured side by side: machines differ, and one machine differs from day to day. If there
 //! are two cores, the server has one and the clients have the other.
 
-mod floor;
-mod growth;
-mod measure;
-mod report;
-#[path = "../shared/mod.rs"]
 mod shared;
+
+mod fanout {
+    pub(crate) mod floor;
+    pub(crate) mod growth;
+    pub(crate) mod measure;
+    pub(crate) mod report;
+}
 
 use anyhow::{Context, ensure};
 use clap::{Arg, ArgAction, Command, value_parser};
-use growth::Growth;
-use report::Report;
+use fanout::growth::Growth;
+use fanout::report::Report;
+use fanout::{floor, growth, measure};
 use shared::connection::Transport;
 use shared::deliveries::Faults;
 use shared::machine;

@@ -8,19 +8,22 @@
 //!
 //! `--replicas 1,2,3,6` measures these numbers one after the other, and prints how the cost grows.
 
-mod load;
-mod report;
-#[path = "../shared/mod.rs"]
 mod shared;
-mod stack;
+
+mod scale {
+    pub(crate) mod load;
+    pub(crate) mod report;
+    pub(crate) mod stack;
+}
 
 use anyhow::{Context, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use report::{Failover, Outcome, Report};
+use scale::load;
+use scale::report::{Failover, Outcome, Report};
+use scale::stack::{Stack, waves};
 use shared::deliveries::Faults;
 use shared::machine::{self, memory_kib, monotonic_ns, sleep};
 use shared::redis::Redis;
-use stack::{Stack, waves};
 use std::path::Path;
 use std::time::{Duration, Instant};
 

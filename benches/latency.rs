@@ -5,14 +5,17 @@
 //! from Redis' channel and from the clients, all on one machine. If there are two cores, the servers share one and the
 //! clients have the other.
 
-mod exchange;
-#[path = "../shared/mod.rs"]
 mod shared;
-mod timeline;
+
+mod latency {
+    pub(crate) mod exchange;
+    pub(crate) mod timeline;
+}
 
 use anyhow::{Context, ensure};
 use clap::{Arg, ArgAction, Command, value_parser};
-use exchange::Exchange;
+use latency::exchange::Exchange;
+use latency::timeline::{STAGES, StageTimes, Timeline, subscribe};
 use shared::client_pool::ClientPool;
 use shared::connection::Transport;
 use shared::deliveries::Faults;
@@ -24,7 +27,6 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
-use timeline::{STAGES, StageTimes, Timeline, subscribe};
 
 /// Time between two ticks.
 const TICK_EVERY: Duration = Duration::from_millis(500);
