@@ -1,4 +1,4 @@
-//! The command line, as a person or a script would use it.
+//! The command line: settings, help, errors and exit codes.
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::ports::free_address;
@@ -13,20 +13,21 @@ fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     command
 }
 
+/// Runs the program. Returns its exit code, its output and its errors.
 async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = soon("the program", command(arguments, settings).output()).await.unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 #[tokio::test]
-async fn wrong_settings_stop_the_start_with_a_line_each() {
+async fn invalid_settings_are_all_reported() {
     let settings = [("BTCFEED_INTERVAL", "often"), ("BTCFEED_SOURCES", "mtgox"), ("REDIS_URL", "http://localhost")];
-    // A demo has its feed in memory, wherever Redis may be.
-    for (arguments, wrong) in [(&[][..], 3), (&["serve"], 3), (&["config"], 3), (&["demo"], 2)] {
+    // A demo has its feed in memory, so it ignores REDIS_URL.
+    for (arguments, count) in [(&[][..], 3), (&["serve"], 3), (&["config"], 3), (&["demo"], 2)] {
         let (code, _, error) = run(arguments, &settings).await;
         assert_eq!(code, Some(2), "{arguments:?}");
         let lines: Vec<_> = error.lines().collect();
-        assert_eq!(lines.len(), wrong, "{error}");
+        assert_eq!(lines.len(), count, "{error}");
         assert!(
             error.contains(
                 "invalid BTCFEED_INTERVAL \"often\": expected a duration such as 5s or 500ms, from 10ms to 1h"
@@ -36,10 +37,9 @@ async fn wrong_settings_stop_the_start_with_a_line_each() {
 }
 
 #[tokio::test]
-async fn a_healthcheck_reads_the_one_setting_that_concerns_it() {
-    let port = crate::support::ports::free_port();
-    let nobody = format!("127.0.0.1:{port}");
-    let settings = [("BTCFEED_INTERVAL", "often"), ("BTCFEED_OPS_LISTEN", nobody.as_str())];
+async fn healthcheck_ignores_other_settings() {
+    let unused = free_address();
+    let settings = [("BTCFEED_INTERVAL", "often"), ("BTCFEED_OPS_LISTEN", unused.as_str())];
     let (code, _, error) = run(&["healthcheck"], &settings).await;
     assert!(code == Some(1) && error.contains("cannot connect to 127.0.0.1:"), "{code:?} {error}");
     let (code, _, error) = run(&["healthcheck", "--ops-listen", "here"], &settings).await;
@@ -49,9 +49,12 @@ async fn a_healthcheck_reads_the_one_setting_that_concerns_it() {
     );
 }
 
+/// All subcommands.
+const COMMANDS: [&str; 7] = ["serve", "demo", "watch", "load", "healthcheck", "config", "completions"];
+
 #[tokio::test]
-async fn the_help_of_each_command_tells_its_exit_codes_and_no_setting_that_it_has_no_use_for() {
-    for command in ["serve", "demo", "watch", "load", "healthcheck", "config", "completions"] {
+async fn help_has_exit_codes_and_only_used_settings() {
+    for command in COMMANDS {
         let (code, help, _) = run(&[command, "--help"], &[]).await;
         assert!(code == Some(0) && help.contains("\nExit codes: 0 "), "{help}");
         assert_eq!(run(&["help", command], &[]).await.1, help);
@@ -68,7 +71,7 @@ async fn the_help_of_each_command_tells_its_exit_codes_and_no_setting_that_it_ha
     assert_eq!(run(&["help"], &[]).await, (Some(0), all, String::new()));
     let (code, help, _) = run(&["help", "--help"], &[]).await;
     assert!(code == Some(0) && help.contains("Usage: btcfeed help [COMMAND]"), "{help}");
-    let (code, _, error) = run(&["help", "nobody"], &[]).await;
+    let (code, _, error) = run(&["help", "unknown"], &[]).await;
     assert!(
         code == Some(2)
             && error.contains("[possible values: serve, demo, watch, load, healthcheck, config, completions]"),
@@ -79,9 +82,9 @@ async fn the_help_of_each_command_tells_its_exit_codes_and_no_setting_that_it_ha
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+async fn busy_port_names_its_flag() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
     let settings = [("BTCFEED_LISTEN", address.as_str()), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0")];
     let (code, _, error) = run(&["serve"], &settings).await;
     assert_eq!(code, Some(1));
@@ -90,7 +93,7 @@ async fn a_port_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn a_flag_wins_over_the_environment_and_both_over_the_default() {
+async fn flag_overrides_environment_and_default() {
     let (code, out, _) =
         run(&["config", "--interval", "7s"], &[("BTCFEED_INTERVAL", "6s"), ("BTCFEED_RETENTION", "1h")]).await;
     assert_eq!(code, Some(0));
@@ -100,7 +103,7 @@ async fn a_flag_wins_over_the_environment_and_both_over_the_default() {
 }
 
 #[tokio::test]
-async fn settings_that_depend_on_others_or_on_the_machine_are_printed_as_they_come_out() {
+async fn config_prints_the_effective_settings() {
     let (_, out, _) = run(&["config"], &[("BTCFEED_INTERVAL", "5s")]).await;
     for line in ["BTCFEED_STALE_AFTER=15s", "BTCFEED_DOWN_AFTER=1m", "BTCFEED_CURRENCIES=USD,EUR"] {
         assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
@@ -108,21 +111,21 @@ async fn settings_that_depend_on_others_or_on_the_machine_are_printed_as_they_co
     let value = |name: &str| out.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
     assert!(value("BTCFEED_MAX_CONNECTIONS").parse::<u64>().is_ok_and(|most| most > 0), "{out}");
     assert!(value("BTCFEED_REPLICA").contains('-'), "{out}");
-    // As they are used, and not as they are written.
+    // Values are printed in their normal form.
     let given =
         [("BTCFEED_CURRENCIES", " eur, usd"), ("BTCFEED_SOURCES", "kraken, coinbase"), ("BTCFEED_REPLICA", "r1")];
     let (_, out, _) = run(&["config"], &given).await;
     for line in ["BTCFEED_CURRENCIES=EUR,USD", "BTCFEED_SOURCES=kraken,coinbase", "BTCFEED_REPLICA=r1"] {
         assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
     }
-    // What is printed can be used as it is.
+    // The output is valid as an environment.
     let printed: Vec<_> =
         out.lines().filter_map(|line| line.split_once('=').filter(|(name, _)| !name.contains(' '))).collect();
     assert_eq!(run(&["config"], &printed).await, (Some(0), out.clone(), String::new()));
 }
 
 #[tokio::test]
-async fn a_variable_that_looks_like_a_setting_and_is_none_is_told() {
+async fn unknown_variable_is_reported() {
     let (code, out, error) = run(&["config"], &[("BTCFEED_INTERVALL", "3s"), ("BTCFEED_INTERVAL", "4s")]).await;
     assert_eq!(
         (code, error.as_str()),
@@ -132,7 +135,7 @@ async fn a_variable_that_looks_like_a_setting_and_is_none_is_told() {
 }
 
 #[tokio::test]
-async fn whoever_has_read_enough_of_what_is_printed_may_go() {
+async fn closed_output_is_no_error() {
     let exchange = Exchange::start().await;
     let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -140,7 +143,7 @@ async fn whoever_has_read_enough_of_what_is_printed_may_go() {
     settings.extend([("BTCFEED_LISTEN", &*address), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"), ("RUST_LOG", "info")]);
     for (subcommand, ends) in [("config", true), ("demo", false)] {
         let mut command = command(&[subcommand], &settings);
-        // A pipe whose other end is closed already.
+        // The reading end of the pipe is closed.
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
@@ -160,7 +163,7 @@ async fn whoever_has_read_enough_of_what_is_printed_may_go() {
 }
 
 #[tokio::test]
-async fn every_setting_has_a_flag_that_help_tells_and_an_unknown_one_is_refused() {
+async fn every_setting_has_a_flag() {
     let (code, help, _) = run(&["--help"], &[]).await;
     assert_eq!(code, Some(0));
     for setting in btcfeed::config::settings() {
@@ -174,21 +177,21 @@ async fn every_setting_has_a_flag_that_help_tells_and_an_unknown_one_is_refused(
     assert!(code == Some(2) && error.contains("--intervall") && error.contains("--interval"), "{error}");
 }
 
-/// Starts a demo and returns what it prints until the first price.
+/// Starts a demo. Returns what it prints until the first price.
 async fn demo(exchange: &Exchange) -> Vec<String> {
     let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     settings.extend([
         ("BTCFEED_LISTEN", "127.0.0.1:0"),
         ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
-        // Long enough for the first answers to be waited for, for they decide whether its prices are real.
+        // Long enough for the first answers, which decide whether the prices are real.
         ("BTCFEED_INTERVAL", "5s"),
     ]);
     let mut child = command(&["demo"], &settings).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut printed: Vec<String> = Vec::new();
     until("a price", async || {
-        printed.push(soon("a line", lines.next_line()).await.unwrap().expect("the demo goes on"));
+        printed.push(soon("a line", lines.next_line()).await.unwrap().expect("the demo runs"));
         printed.last().unwrap().starts_with("{\"timedate\"")
     })
     .await;
@@ -196,7 +199,7 @@ async fn demo(exchange: &Exchange) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_demo_shows_real_prices_where_an_exchange_answers() {
+async fn demo_shows_real_prices_if_possible() {
     let exchange = Exchange::start().await;
     let printed = demo(&exchange).await.join("\n");
     assert!(
@@ -210,7 +213,7 @@ async fn a_demo_shows_real_prices_where_an_exchange_answers() {
 }
 
 #[tokio::test]
-async fn a_demo_without_the_internet_says_loudly_that_its_market_is_made_up() {
+async fn demo_without_exchanges_is_simulated() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Status(503, None));
     let printed = demo(&exchange).await.join("\n");

@@ -144,7 +144,7 @@ async fn malformed_answer_is_retried_with_backoff() {
 async fn valid_answer_that_is_no_feed_ends_the_stream() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     let nothing = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nhi".to_owned();
-    for (transport, answer, said) in [
+    for (transport, answer, reason) in [
         (Transport::WebSocket, Answer::Raw(page.clone()), "it answers HTTP 200 to a request for a stream"),
         (Transport::Sse, Answer::Raw(page), r#"it answers "text/html", not text/event-stream"#),
         (Transport::WebSocket, Answer::Raw(nothing.clone()), "it answers HTTP 404 to a request for a stream"),
@@ -154,7 +154,7 @@ async fn valid_answer_that_is_no_feed_ends_the_stream() {
     ] {
         let server = Server::start(vec![answer]).await;
         let mut updates = server.client(transport).build().unwrap().subscribe();
-        assert_eq!(read(&mut updates, 1).await, [format!("end: there is no feed at this address: {said}")]);
+        assert_eq!(read(&mut updates, 1).await, [format!("end: there is no feed at this address: {reason}")]);
         assert!(updates.next().await.is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! `btcfeed load`: that its numbers are true, and that nothing that goes wrong is passed over.
+//! `btcfeed load`: its numbers are correct, and it reports every fault.
 
 mod wrong;
 
@@ -13,16 +13,16 @@ use tokio::process::{Child, ChildStderr, Command};
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    // A replica's settings are none of its business, right or wrong.
+    // It ignores the settings of a replica, even invalid ones.
     command.arg("load").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
 }
 
-/// It, with what it tells read line by line.
+/// A running load test, whose progress is read line by line.
 struct Load {
     child: Child,
-    told: Lines<BufReader<ChildStderr>>,
+    progress: Lines<BufReader<ChildStderr>>,
     error: String,
 }
 
@@ -33,29 +33,29 @@ impl Load {
 
     fn spawn(mut command: Command) -> Load {
         let mut child = command.spawn().unwrap();
-        let told = BufReader::new(child.stderr.take().unwrap()).lines();
-        Load { child, told, error: String::new() }
+        let progress = BufReader::new(child.stderr.take().unwrap()).lines();
+        Load { child, progress, error: String::new() }
     }
 
-    /// Waits until it has told this.
-    async fn told(&mut self, what: &str) {
+    /// Waits for a line that contains `what`.
+    async fn printed(&mut self, what: &str) {
         while !self.error.contains(what) {
-            let line = soon(what, self.told.next_line()).await.unwrap().expect("it goes on");
+            let line = soon(what, self.progress.next_line()).await.unwrap().expect("the load test runs");
             self.error += &(line + "\n");
         }
     }
 
-    /// Waits for its end: the code, the result, and what it told.
+    /// Waits for its end. Returns the exit code, the result and the progress.
     async fn end(mut self) -> (Option<i32>, String, String) {
         let (mut stdout, mut result) = (self.child.stdout.take().unwrap(), String::new());
         soon("the result", stdout.read_to_string(&mut result)).await.unwrap();
-        while let Some(line) = soon("what it tells", self.told.next_line()).await.unwrap() {
+        while let Some(line) = soon("a line", self.progress.next_line()).await.unwrap() {
             self.error += &(line + "\n");
         }
         (soon("the end", self.child.wait()).await.unwrap().code(), result, self.error)
     }
 
-    /// The same with a result in JSON.
+    /// Waits for its end. Returns the exit code and the result, which is JSON.
     async fn json(self) -> (Option<i32>, Value) {
         let (code, result, error) = self.end().await;
         assert_eq!(result.lines().count(), 1, "{result}{error}");
@@ -63,8 +63,8 @@ impl Load {
     }
 }
 
-/// The numbers of a run in which all went well.
-fn add_up(result: &Value, clients: u64) {
+/// Asserts that the numbers of a run without faults are consistent.
+fn assert_consistent(result: &Value, clients: u64) {
     let number = |field: &str| result[field].as_u64().unwrap_or_else(|| panic!("{field} in {result}"));
     let (entries, updates) = (number("entries"), number("updates"));
     let all = json!({"asked": clients, "started": clients, "connected": clients, "in_sync": clients,
@@ -82,17 +82,17 @@ fn add_up(result: &Value, clients: u64) {
     }
     let seconds = result["measured_seconds"].as_f64().unwrap();
     assert!((1.0..20.0).contains(&seconds), "{result}");
-    // The seconds are rounded to a thousandth, the rate to a tenth.
+    // Seconds are rounded to a thousandth, and the rate to a tenth.
     let rate = updates as f64 / seconds;
-    let told = result["updates_per_second"].as_f64().unwrap();
-    assert!((told - rate).abs() <= 0.06 + rate / 1000.0, "{rate}: {result}");
+    let reported = result["updates_per_second"].as_f64().unwrap();
+    assert!((reported - rate).abs() <= 0.06 + rate / 1000.0, "{rate}: {result}");
 }
 
 #[tokio::test]
-async fn every_update_comes_to_every_client_over_each_transport_and_all_numbers_add_up() {
+async fn numbers_of_each_transport_are_consistent() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
-    // Over gRPC more than the hundred that a server takes on one connection.
+    // More gRPC clients than a server accepts on one connection (100).
     for (transport, clients, since) in [("ws", 40, true), ("sse", 40, false), ("grpc", 130, false)] {
         let count = clients.to_string();
         let arguments =
@@ -100,7 +100,7 @@ async fn every_update_comes_to_every_client_over_each_transport_and_all_numbers_
         let since = if since { &["--since", "1h", "--currency", "EUR"][..] } else { &[] };
         let (code, result) = Load::start(&[&arguments[..], since].concat()).json().await;
         assert_eq!(code, Some(0), "{result}");
-        add_up(&result, clients);
+        assert_consistent(&result, clients);
         assert_eq!((&result["transport"], &result["interrupted"]), (&json!(transport), &json!(false)));
         assert_eq!(result["urls"], json!([replica.address]));
         assert_eq!((&result["failures"], &result["reconnects"]), (&json!({}), &json!(0)));
@@ -111,30 +111,30 @@ async fn every_update_comes_to_every_client_over_each_transport_and_all_numbers_
 }
 
 #[tokio::test]
-async fn clients_of_a_replica_that_is_killed_go_on_at_the_next_one_and_miss_nothing() {
+async fn killed_replica_costs_reconnects_only() {
     let cluster = TestCluster::new().await;
     let [first, second] = cluster.replicas().await;
     entries(&mut second.connect("format=full&since=0").await, 1).await;
     let urls = [first.address.as_str(), &second.address];
     let arguments = ["--connections", "20", "--duration", "6s", "--json"];
     let mut load = Load::start(&[&urls[..], &arguments].concat());
-    load.told("20 of 20 clients are in sync").await;
+    load.printed("20 of 20 clients are in sync").await;
     first.signal(Signal::KILL);
     let (code, result) = load.json().await;
     assert_eq!((code, &result["reconnects"]), (Some(0), &json!(10)), "half of them were there: {result}");
-    add_up(&result, 20);
+    assert_consistent(&result, 20);
     assert_eq!(result["reconnect_ms"]["count"], 10);
     let failures: u64 = result["failures"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
     assert_eq!(failures, 10, "{result}");
 }
 
 #[tokio::test]
-async fn who_stops_it_gets_the_result_of_what_was_measured() {
+async fn interrupted_run_prints_its_result() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     for sent in [Signal::INT, Signal::TERM] {
         let mut load = Load::start(&[&replica.address, "--connections", "3", "--duration", "1h"]);
-        load.told("3 of 3 clients are in sync").await;
+        load.printed("3 of 3 clients are in sync").await;
         signal(&load.child, sent);
         let (code, result, error) = load.end().await;
         assert_eq!(code, Some(0), "{error}");
@@ -152,7 +152,7 @@ async fn who_stops_it_gets_the_result_of_what_was_measured() {
 }
 
 #[tokio::test]
-async fn on_a_terminal_there_is_a_bar_and_then_only_the_result() {
+async fn terminal_shows_a_bar_and_then_the_result() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "4")]).await;
     entries(&mut replica.connect("format=full&since=0").await, 1).await;
@@ -164,11 +164,11 @@ async fn on_a_terminal_there_is_a_bar_and_then_only_the_result() {
     assert_eq!(terminal.exit().await.code(), Some(0));
     let screen = terminal.shows("the result", |screen| screen.contains("\n connect ")).await;
     assert!(!screen.contains(['━', '─']) && screen.contains("3 of 3 clients are in sync after"), "{screen}");
-    // Those for whom there is no room are counted, by what they were told.
+    // Rejected clients are counted by the reason.
     let mut terminal = Terminal::run(command(&[&replica.address, "--connections", "6", "--duration", "1h"]), 90);
-    let refused = |screen: &str| screen.contains("connecting") && screen.contains("4 of 6 · ");
-    terminal.shows("who was not let in", refused).await;
+    let rejected = |screen: &str| screen.contains("connecting") && screen.contains("4 of 6 · ");
+    terminal.shows("rejected clients", rejected).await;
     terminal.signal(Signal::INT);
     assert_eq!(terminal.exit().await.code(), Some(0));
-    terminal.shows("why", |screen| screen.contains("  HTTP 503: ")).await;
+    terminal.shows("the reason", |screen| screen.contains("  HTTP 503: ")).await;
 }

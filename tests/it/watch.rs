@@ -5,6 +5,7 @@ mod stops;
 use crate::support::client::Client;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::foreign_server::{Answer, Server};
+use crate::support::ports::free_address;
 use crate::support::proxy::Proxy;
 use crate::support::terminal::Terminal;
 use crate::support::{TestCluster, embedded, soon, unbroken, until, with_history};
@@ -16,12 +17,12 @@ use tokio::process::{Child, ChildStdout, Command};
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    // A replica's settings are none of its business, right or wrong.
+    // It ignores the settings of a replica, even invalid ones.
     command.arg("watch").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
     command
 }
 
-/// It, with its output read line by line.
+/// A running `btcfeed watch`, whose output is read line by line.
 struct Watch {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -35,21 +36,22 @@ impl Watch {
         Watch { child, lines }
     }
 
+    /// Returns the next line, or `None` at the end of the output.
     async fn line(&mut self) -> Option<String> {
         soon("a line", self.lines.next_line()).await.unwrap()
     }
 
-    /// The next tick or status in full format.
+    /// Returns the next tick or status in full format.
     async fn entry(&mut self) -> Value {
         loop {
-            let line: Value = serde_json::from_str(&self.line().await.expect("it goes on")).unwrap();
+            let line: Value = serde_json::from_str(&self.line().await.expect("a line")).unwrap();
             if line["id"].is_u64() && line["type"] != "synced" {
                 return line;
             }
         }
     }
 
-    /// Waits for its end: the code, what else was on standard output, and standard error.
+    /// Waits for its end. Returns the exit code, the rest of the output, and the errors.
     async fn end(mut self) -> (Option<i32>, Vec<String>, String) {
         let mut rest = Vec::new();
         while let Some(line) = self.line().await {
@@ -60,6 +62,7 @@ impl Watch {
     }
 }
 
+/// Waits for the end of a process. Returns its status and its errors.
 async fn ended(mut child: Child) -> (ExitStatus, String) {
     let (mut stderr, mut error) = (child.stderr.take().unwrap(), String::new());
     soon("standard error to end", stderr.read_to_string(&mut error)).await.unwrap();
@@ -67,7 +70,7 @@ async fn ended(mut child: Child) -> (ExitStatus, String) {
 }
 
 #[tokio::test]
-async fn in_a_pipe_each_line_is_what_the_server_sends_in_that_format_and_nothing_else_is_there() {
+async fn piped_output_is_what_the_server_sends() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     for format in ["timedate", "timestamp", "full"] {
@@ -86,14 +89,14 @@ async fn in_a_pipe_each_line_is_what_the_server_sends_in_that_format_and_nothing
             }
         }
     }
-    // As the server does it where nobody says.
+    // The defaults are those of the server.
     let (_, lines, _) = Watch::start(&[&replica.address, "--count", "2"]).end().await;
     let fields: Value = serde_json::from_str(&lines[1]).unwrap();
     assert_eq!(fields.as_object().unwrap().keys().collect::<Vec<_>>(), ["timedate", "price"]);
 }
 
 #[tokio::test]
-async fn it_begins_where_it_is_told_to() {
+async fn watch_begins_at_the_given_start() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let history = replica.history().await;
@@ -114,12 +117,12 @@ async fn it_begins_where_it_is_told_to() {
         .filter(|line| line["type"] == "tick")
         .map(|tick| tick["id"].as_u64().unwrap())
         .collect();
-    // Each is the newest when its period is over, which on a busy machine may be an old one.
+    // Each is the newest tick at the end of a period, which on a busy machine may be an old one.
     assert!(ids[2] - ids[0] >= 1200, "{ids:?}");
 }
 
 #[tokio::test]
-async fn it_ends_quietly_when_nobody_reads_any_more() {
+async fn watch_ends_cleanly_at_a_closed_pipe() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let mut watch = Watch::start(&[&replica.address, "--since", "0"]);
@@ -133,13 +136,13 @@ async fn it_ends_quietly_when_nobody_reads_any_more() {
 }
 
 #[tokio::test]
-async fn the_exit_code_tells_why_it_ended() {
+async fn exit_code_depends_on_the_failure() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_CURRENCIES", "USD")]).await;
     let elsewhere = format!("{}/elsewhere", replica.address);
     let page = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     let page = Server::start(vec![Answer::Raw(page)]).await.address.to_string();
-    for (arguments, code, said) in [
+    for (arguments, code, message) in [
         (&["--format", "xml"][..], 2, "'xml' for '--format <FORMAT>': expected timedate, timestamp or full\n"),
         (&["--currency", "GBP"], 2, "'GBP' for '--currency <CODES>': expected USD or EUR\n"),
         (&["--since", "yesterday"], 2, "for '--since <MOMENT>': expected a time before now (10m), RFC 3339 (2026-"),
@@ -165,7 +168,7 @@ async fn the_exit_code_tells_why_it_ended() {
     ] {
         let (ended, lines, error) = Watch::start(arguments).end().await;
         assert_eq!((ended, lines.len()), (Some(code), 0), "{arguments:?}: {error}");
-        assert!(error.contains(said), "{arguments:?}: {error}");
+        assert!(error.contains(message), "{arguments:?}: {error}");
     }
     for signal in [Signal::INT, Signal::TERM] {
         let mut watch = Watch::start(&[&replica.address]);
@@ -176,7 +179,7 @@ async fn the_exit_code_tells_why_it_ended() {
 }
 
 #[tokio::test]
-async fn a_replica_that_is_killed_costs_it_no_line() {
+async fn killed_replica_costs_no_line() {
     let cluster = TestCluster::new().await;
     for transport in ["ws", "sse", "grpc"] {
         let [mut first, second] = cluster.replicas().await;
@@ -204,18 +207,18 @@ fn lines(screen: &str) -> Vec<&str> {
     screen.lines().filter(|line| !line.trim().is_empty()).collect()
 }
 
-/// However often it is drawn.
-async fn has_one_foot(terminal: &Terminal) {
+/// Waits for some more drawings, and asserts that the screen has one footer.
+async fn has_one_footer(terminal: &Terminal) {
     let drawn = || terminal.written().matches("\u{1b}[?2026l").count();
     let before = drawn();
-    until("the foot to be drawn some times more", async || drawn() > before + 3).await;
+    until("three more drawings", async || drawn() > before + 3).await;
     let one = |screen: &str, begins: &str| lines(screen).iter().filter(|line| line.starts_with(begins)).count() == 1;
     let is = |screen: &str| one(screen, " ───") && one(screen, " USD ") && one(screen, " ● live");
-    terminal.shows("one foot", is).await;
+    terminal.shows("one footer", is).await;
 }
 
 #[tokio::test]
-async fn on_a_terminal_it_is_a_table_that_fits_and_leaves_everything_in_order() {
+async fn terminal_shows_a_table_that_fits() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     for (width, change) in [(120, true), (80, true), (40, false)] {
@@ -232,44 +235,43 @@ async fn on_a_terminal_it_is_a_table_that_fits_and_leaves_everything_in_order() 
         let row = shown.iter().rev().find(|line| line.contains('▲')).unwrap();
         assert!(row.contains("  97,0") && row.contains("  8"), "{row}");
         assert!(shown.iter().all(|line| line.chars().count() <= usize::from(width)), "{screen}");
-        // The foot: a rule, a curve for each currency, the state; once, at the bottom.
+        // The footer is at the bottom: a rule, a curve for each currency, and the state.
         let [.., rule, usd, eur, state] = &shown[..] else { panic!("{screen}") };
         assert!(rule.starts_with(" ───") && state.starts_with(" ● live · "), "{screen}");
         assert!(usd.starts_with(" USD  ") && usd.contains('█') && eur.starts_with(" EUR  "), "{screen}");
         assert!(state.contains("no gaps") && (width < 80 || state.contains("r1 · ")), "{state}");
-        has_one_foot(&terminal).await;
+        has_one_footer(&terminal).await;
         terminal.signal(Signal::INT);
         assert_eq!(terminal.exit().await.code(), Some(0));
-        let is_told = |line: &&str| line.split_once("--after ").is_some_and(|(_, id)| id.trim().len() == 13);
-        let screen = terminal.shows("a last word", |screen| lines(screen).iter().any(is_told)).await;
+        let has_id = |line: &&str| line.split_once("--after ").is_some_and(|(_, id)| id.trim().len() == 13);
+        let screen = terminal.shows("the last line", |screen| lines(screen).iter().any(has_id)).await;
         assert!(screen.contains("resume with"), "{screen}");
-        // A line that the terminal has broken reads as a longer one here.
+        // A line that the terminal wrapped would be longer here.
         assert!(lines(&screen).iter().all(|line| line.chars().count() <= usize::from(width)), "{screen}");
-        assert!(!screen.contains("● live"), "the foot is gone: {screen}");
+        assert!(!screen.contains("● live"), "the footer is removed: {screen}");
         assert!(terminal.shows_cursor());
     }
 }
 
 #[tokio::test]
-async fn a_terminal_that_changes_its_width_has_one_foot_as_wide_as_it_is() {
+async fn footer_follows_the_width_of_the_terminal() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let terminal = Terminal::run(command(&[&replica.address]), 100);
     let rule = |width: usize| format!(" {}", "─".repeat(width - 2));
-    terminal.shows("a foot", |screen| screen.contains(&rule(100))).await;
+    terminal.shows("a footer", |screen| screen.contains(&rule(100))).await;
     for width in [60, 110] {
         terminal.resize(width);
         let fits = |screen: &str| lines(screen).iter().rev().nth(2) == Some(&rule(usize::from(width)).as_str());
-        terminal.shows("a foot that fits", fits).await;
-        has_one_foot(&terminal).await;
+        terminal.shows("a footer that fits", fits).await;
+        has_one_footer(&terminal).await;
     }
 }
 
 #[tokio::test]
-async fn a_terminal_shows_in_plain_words_what_happens() {
+async fn terminal_reports_outages_and_reconnects() {
     let exchange = Exchange::start().await;
-    let port = crate::support::ports::free_port();
-    let address = format!("127.0.0.1:{port}");
+    let address = free_address();
     let settings = [
         ("BTCFEED_LISTEN", address.as_str()),
         ("BTCFEED_STALE_AFTER", "2s"),
@@ -289,35 +291,34 @@ async fn a_terminal_shows_in_plain_words_what_happens() {
     terminal.shows("the gap", gone).await;
     drop(replica);
     terminal.shows("the loss", |screen| screen.contains("not connected: ") && screen.contains("○ reconnecting")).await;
-    // With few prices, or the row would be gone from the screen before it is looked at.
+    // With few prices, because otherwise the row scrolls away too soon.
     let slow = [("BTCFEED_LISTEN", address.as_str()), ("BTCFEED_SOURCES", "coinbase"), ("BTCFEED_INTERVAL", "3s")];
     let _replica = embedded(&exchange, &slow).await;
-    terminal.shows("the return", |screen| screen.contains("connected again to ")).await;
-    terminal.shows("the feed as it is now", |screen| screen.contains("● live")).await;
+    terminal.shows("the reconnect", |screen| screen.contains("connected again to ")).await;
+    terminal.shows("the state", |screen| screen.contains("● live")).await;
 }
 
 #[tokio::test]
-async fn a_feed_that_is_stale_is_shown_as_such_at_once() {
+async fn stale_feed_is_shown_at_once() {
     let exchange = Exchange::start().await;
     let replica =
         embedded(&exchange, &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "1h"), ("BTCFEED_REPLICA", "r1")])
             .await;
     replica.priced().await;
     exchange.set_all(&Mode::Status(500, None));
-    let is_stale = async || replica.history().await.last().unwrap()["state"] == "stale";
-    until("the feed to be stale", is_stale).await;
+    replica.state("stale").await;
     for transport in ["ws", "sse", "grpc"] {
         let arguments = [&replica.address, "--count", "1", "--transport", transport];
         let (_, _, error) = Watch::start(&arguments).end().await;
         assert!(error.starts_with("btcfeed: connected to r1; the feed is stale: no price in "), "{error}");
         let terminal = Terminal::run(command(&[&replica.address, "--transport", transport]), 80);
-        terminal.shows("how it is", |screen| screen.contains(" ● stale · ")).await;
+        terminal.shows("the state", |screen| screen.contains(" ● stale · ")).await;
         assert!(!terminal.written().contains("● live"));
     }
 }
 
 #[tokio::test]
-async fn of_a_replay_it_shows_as_much_as_was_asked_for() {
+async fn limit_and_client_id_apply_to_the_replay() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let arguments = [&replica.address, "--since", "1h", "--limit", "2", "--count", "2"];
@@ -326,7 +327,7 @@ async fn of_a_replay_it_shows_as_much_as_was_asked_for() {
     assert!(error.contains("btcfeed: updates are left out from ") && error.contains(": more than the limit\n"));
     let (_, lines, _) = Watch::start(&[&arguments[..], &["--format", "full"]].concat()).end().await;
     assert!(lines[0].contains(r#""reason":"replay_limit""#), "{lines:?}");
-    // Who comes back by a name goes on.
+    // A client id resumes.
     let named = [&replica.address, "--client-id", "shop-7", "--count", "3", "--format", "full"];
     let ticks = async || {
         let (_, lines, _) = Watch::start(&named).end().await;
@@ -337,15 +338,15 @@ async fn of_a_replay_it_shows_as_much_as_was_asked_for() {
     let ahead = async |until: &str| {
         replica.json(&format!("/v1/prices?after={before}{until}")).await["prices"].as_array().unwrap().len()
     };
-    until("the feed to be far ahead", async || ahead("").await > 10).await;
+    until("ten more ticks", async || ahead("").await > 10).await;
     let after = ticks().await[0]["id"].clone();
-    // What was on its way when it went counts as sent.
+    // Ticks that were being sent when the client left count as sent.
     let between = ahead(&format!("&until={after}")).await;
     assert!((1..=10).contains(&between), "{between} from {before} to {after}");
 }
 
 #[tokio::test]
-async fn a_made_up_market_is_said_to_be_and_colours_are_left_out_where_they_are_not_wanted() {
+async fn simulation_is_marked_and_colours_are_optional() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
     for (env, colours, moves) in
@@ -354,8 +355,8 @@ async fn a_made_up_market_is_said_to_be_and_colours_are_left_out_where_they_are_
         let mut command = command(&[&replica.address]);
         command.env(env.0, env.1);
         let terminal = Terminal::run(command, 80);
-        let said = |screen: &str| screen.contains("the prices are SIMULATED") && screen.contains('▲');
-        terminal.shows("a made-up price", said).await;
+        let is_marked = |screen: &str| screen.contains("the prices are SIMULATED") && screen.contains('▲');
+        terminal.shows("a simulated price", is_marked).await;
         if moves {
             terminal.shows("the state", |screen| screen.contains("● live · SIMULATED")).await;
         }
@@ -366,14 +367,14 @@ async fn a_made_up_market_is_said_to_be_and_colours_are_left_out_where_they_are_
 }
 
 #[tokio::test]
-async fn a_server_that_comes_later_is_waited_for() {
+async fn absent_server_is_awaited() {
     let exchange = Exchange::start().await;
-    let address = format!("127.0.0.1:{}", crate::support::ports::free_port());
+    let address = free_address();
     let mut watch = Watch::start(&[&address, "--count", "1"]);
-    let mut told = String::new();
+    let mut line = String::new();
     let mut stderr = BufReader::new(watch.child.stderr.take().unwrap());
-    soon("a word", stderr.read_line(&mut told)).await.unwrap();
-    assert!(told.starts_with("btcfeed: not connected: Connection refused"), "{told}");
+    soon("a line", stderr.read_line(&mut line)).await.unwrap();
+    assert!(line.starts_with("btcfeed: not connected: Connection refused"), "{line}");
     let replica = embedded(&exchange, &[("BTCFEED_LISTEN", &address)]).await;
     replica.priced().await;
     assert!(watch.line().await.unwrap().contains(r#""price":97"#));

@@ -1,16 +1,16 @@
-//! What `btcfeed load` says of a feed that does not keep its promises, and of what it cannot do.
+//! What `btcfeed load` reports about a faulty feed, and about invalid arguments.
 
 use super::{Load, command, with_history};
 use crate::support::embedded;
 use crate::support::exchange::Exchange;
 use crate::support::foreign_server::{Answer, Server, tick};
-use crate::support::ports::free_port;
+use crate::support::ports::free_address;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 const SYNCED: &str = r#"{"type":"synced","id":10}"#;
 
-/// What two clients find, each of which a server tells these messages.
+/// Runs two clients against a server with these answers. Returns the exit code and the result.
 async fn found(answers: Vec<Answer>) -> (Option<i32>, Value) {
     let server = Server::start(answers).await;
     let arguments = ["--connections", "2", "--duration", "200ms", "--json"];
@@ -22,7 +22,7 @@ fn gap(after: u64, before: u64, reason: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_server_that_loses_or_doubles_an_update_is_found_out() {
+async fn lost_and_doubled_updates_are_counted() {
     let (lost, again) = ([tick(20, 10), tick(40, 30)], [tick(20, 10), tick(20, 10)]);
     let explained = |reason, prev| [gap(10, 40, reason), tick(40, prev)];
     for (then, code, losses, doubles, gaps) in [
@@ -42,7 +42,7 @@ async fn a_server_that_loses_or_doubles_an_update_is_found_out() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_left_behind_is_found_out() {
+async fn client_that_lags_behind_is_counted() {
     let (all, some) = ([&*tick(10, 5), SYNCED, &tick(20, 10)], [&*tick(10, 5), SYNCED]);
     let (code, result) = found(vec![Answer::messages(&all, None), Answer::messages(&some, None)]).await;
     assert_eq!((code, &result["lost"]), (Some(1), &json!(0)), "{result}");
@@ -50,7 +50,7 @@ async fn a_client_that_is_left_behind_is_found_out() {
 }
 
 #[tokio::test]
-async fn that_nothing_came_and_nothing_was_measured_is_said() {
+async fn run_without_updates_says_so() {
     let answers = vec![Answer::messages(&[&tick(10, 5), SYNCED], None)];
     let (code, result) = found(answers.clone()).await;
     assert_eq!((code, &result["entries"], &result["age_ms"]), (Some(0), &json!(0), &Value::Null), "{result}");
@@ -61,7 +61,7 @@ async fn that_nothing_came_and_nothing_was_measured_is_said() {
 }
 
 #[tokio::test]
-async fn what_is_on_its_way_when_measuring_ends_is_waited_for() {
+async fn late_updates_of_the_run_are_awaited() {
     let event = |data: &str| format!("data: {data}\n\n");
     let begin = [event(&tick(10, 5)), event(SYNCED)];
     let (soon, late) = (vec![event(&tick(20, 10))], [vec![":\n".to_owned(); 75], vec![event(&tick(20, 10))]].concat());
@@ -74,31 +74,31 @@ async fn what_is_on_its_way_when_measuring_ends_is_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_no_feed_or_takes_no_such_clients_is_told_at_once() {
-    let nobody = format!("127.0.0.1:{}", free_port());
+async fn unusable_address_fails_at_once() {
+    let unused = free_address();
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 0\r\n\r\n".to_owned();
     let page = Server::start(vec![Answer::Raw(page)]).await.address.to_string();
     let exchange = Exchange::start().await;
     let dollars = embedded(&exchange, &[("BTCFEED_CURRENCIES", "USD")]).await;
-    for (arguments, code, said) in [
-        (&[&*nobody][..], 1, ": Connection refused"),
-        (&[&nobody, &page], 1, "there is no feed at this address: "),
+    for (arguments, code, message) in [
+        (&[&*unused][..], 1, ": Connection refused"),
+        (&[&unused, &page], 1, "there is no feed at this address: "),
         (&[&page], 1, "there is no feed at this address: "),
         (&[&dollars.address, "--currency", "EUR"], 2, "invalid currency \"EUR\": expected USD"),
     ] {
         let (ended, result, error) = Load::start(arguments).end().await;
         assert_eq!((ended, &*result), (Some(code), ""), "{error}");
-        assert!(error.starts_with("btcfeed: ") && error.contains(said), "{error}");
+        assert!(error.starts_with("btcfeed: ") && error.contains(message), "{error}");
     }
-    // One address that works is enough.
-    let arguments = [&*nobody, &dollars.address, "--connections", "4", "--duration", "300ms", "--json"];
+    // One address with a feed is enough.
+    let arguments = [&*unused, &dollars.address, "--connections", "4", "--duration", "300ms", "--json"];
     let (code, result) = Load::start(&arguments).json().await;
     assert_eq!((code, &result["clients"]["at_newest"]), (Some(0), &json!(4)), "{result}");
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_named() {
-    for (arguments, said) in [
+async fn invalid_arguments_are_reported() {
+    for (arguments, message) in [
         (&["--connections", "x"][..], "'x' for '--connections <N>': expected a whole number from 1 to 1000000\n"),
         (&["--connections", "-1"], "'-1' for '--connections <N>': expected a whole number from 1 to 1000000\n"),
         (&["--rate", "fast"], "'fast' for '--rate <N>': expected a whole number from 1 to 1000000\n"),
@@ -106,7 +106,7 @@ async fn wrong_arguments_are_named() {
         (&["--since", "-5m"], "'-5m' for '--since <MOMENT>': expected a time before now (10m), RFC 3339 ("),
         (&["--transport", "udp"], "ws, sse, grpc"),
         (&["--source-address", "eth0"], "expected IP addresses with commas between them (127.0.0.2,127.0.0.3)\n"),
-        // An address for examples, which no machine has (RFC 5737).
+        // An address for documentation, which no machine has (RFC 5737).
         (
             &["--source-address", "127.0.0.1,192.0.2.7"],
             "invalid --source-address \"192.0.2.7\": expected addresses of this machine\n",
@@ -115,12 +115,12 @@ async fn wrong_arguments_are_named() {
         (&["localhost", "http://host?x"], "an address reads http://host:port"),
     ] {
         let (code, _, error) = Load::start(arguments).end().await;
-        assert!(code == Some(2) && error.contains(said), "{arguments:?}: {code:?} {error}");
+        assert!(code == Some(2) && error.contains(message), "{arguments:?}: {code:?} {error}");
     }
 }
 
 #[tokio::test]
-async fn too_few_open_files_for_so_many_clients_are_told_with_numbers() {
+async fn too_few_descriptors_are_reported() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let limited = |connections: &str| {

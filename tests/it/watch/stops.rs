@@ -1,4 +1,4 @@
-//! How `btcfeed watch` stops: at once, also where nobody takes what it writes, and with the terminal in order.
+//! How `btcfeed watch` stops: at once, even if its output is not read, and with the terminal restored.
 
 use super::{Watch, command, ended, lines, with_history};
 use crate::support::exchange::Exchange;
@@ -9,19 +9,19 @@ use rustix::io::ioctl_fionread;
 use rustix::process::Signal;
 use std::process::Stdio;
 
-/// More ticks than a pipe holds.
+/// Starts a server with more ticks than a pipe holds.
 async fn endless() -> Server {
     let messages = (1..4000).map(|id| tick(id * 10, id * 10 - 10)).collect();
     Server::start(vec![Answer::WebSocket(messages, None)]).await
 }
 
 #[tokio::test]
-async fn a_reader_that_takes_nothing_does_not_keep_it_from_stopping() {
+async fn watch_stops_while_its_output_is_blocked() {
     let server = endless().await;
     for sent in [Signal::TERM, Signal::INT] {
         let Watch { child, lines } = Watch::start(&[&server.address.to_string(), "--format", "full"]);
         let pipe = lines.into_inner().into_inner();
-        until("the pipe to be full", async || ioctl_fionread(&pipe).unwrap() > 60_000).await;
+        until("a full pipe", async || ioctl_fionread(&pipe).unwrap() > 60_000).await;
         signal(&child, sent);
         let (status, error) = ended(child).await;
         assert_eq!(status.code(), Some(0), "{sent:?}: {error}");
@@ -29,32 +29,32 @@ async fn a_reader_that_takes_nothing_does_not_keep_it_from_stopping() {
 }
 
 #[tokio::test]
-async fn news_that_nobody_takes_do_not_keep_it_from_stopping() {
+async fn watch_stops_while_its_errors_are_blocked() {
     let gap = |id: u64| format!(r#"{{"type":"gap","after":0,"before":{id},"reason":"{}"}}"#, "long ".repeat(99));
     let messages = (1..4000).flat_map(|id| [gap(id), tick(id, id - 1)]).collect();
     let server = Server::start(vec![Answer::WebSocket(messages, None)]).await;
     let mut command = command(&[&server.address.to_string()]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let pipe = child.stderr.take().unwrap();
-    until("the pipe to be full", async || ioctl_fionread(&pipe).unwrap() > 60_000).await;
+    until("a full pipe", async || ioctl_fionread(&pipe).unwrap() > 60_000).await;
     signal(&child, Signal::TERM);
     assert_eq!(crate::support::soon("the end", child.wait()).await.unwrap().code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_reader_that_was_slow_gets_every_line_up_to_the_count() {
+async fn slow_reader_gets_every_line() {
     let server = endless().await;
     let arguments = ["--format", "full", "--count", "2000"];
     let mut watch = Watch::start(&[&[server.address.to_string().as_str()], &arguments[..]].concat());
     let pipe = watch.lines.get_mut().get_ref();
-    until("the pipe to be full", async || ioctl_fionread(pipe).unwrap() > 60_000).await;
+    until("a full pipe", async || ioctl_fionread(pipe).unwrap() > 60_000).await;
     let (code, lines, error) = watch.end().await;
     assert_eq!((code, lines.len()), (Some(0), 2000), "{error}");
     assert!(lines[1999].contains(r#""id":20000,"#), "{}", lines[1999]);
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_told() {
+async fn write_error_is_reported() {
     let server = endless().await;
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = command(&[&server.address.to_string(), "--count", "5"]);
@@ -64,7 +64,7 @@ async fn what_cannot_be_written_is_told() {
 }
 
 #[tokio::test]
-async fn only_ticks_that_have_a_line_count() {
+async fn count_is_of_ticks_with_a_line() {
     let without =
         |id: u64| format!(r#"{{"type":"tick","id":{id},"prev":{},"prices":{{"EUR":2}},"sources":{{}}}}"#, id - 10);
     let messages = [tick(20, 10), without(30), without(40), tick(50, 40), tick(60, 50)];
@@ -75,13 +75,13 @@ async fn only_ticks_that_have_a_line_count() {
     assert_eq!(code, Some(0));
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[1].contains("00.050Z"), "{lines:?}");
-    // There every tick has one.
+    // In full format every tick has a line.
     let watch = Watch::start(&[&address, "--count", "3", "--currency", "USD", "--format", "full"]);
     assert!(watch.end().await.1.last().unwrap().contains(r#""id":40,"#));
 }
 
 #[tokio::test]
-async fn a_terminal_that_is_halted_does_not_keep_it_from_stopping() {
+async fn watch_stops_on_a_halted_terminal() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let mut terminal = Terminal::run(command(&[&replica.address]), 80);
@@ -89,35 +89,35 @@ async fn a_terminal_that_is_halted_does_not_keep_it_from_stopping() {
     // Ctrl-S.
     terminal.press(b"\x13");
     let entries = replica.history().await.len();
-    until("more to come", async || replica.history().await.len() > entries + 5).await;
+    until("more ticks", async || replica.history().await.len() > entries + 5).await;
     terminal.signal(Signal::TERM);
     assert_eq!(terminal.exit().await.code(), Some(0));
 }
 
 #[tokio::test]
-async fn between_two_drawings_the_terminal_is_in_order_whatever_stops_it() {
+async fn terminal_is_restored_between_drawings() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
     let mut terminal = Terminal::run(command(&[&replica.address]), 80);
     terminal.shows("the feed", |screen| screen.contains("● live")).await;
-    until("the cursor", async || terminal.shows_cursor()).await;
+    until("a visible cursor", async || terminal.shows_cursor()).await;
     terminal.signal(Signal::STOP);
-    until("what was drawn to be on the screen", async || {
+    until("the end of the drawing", async || {
         let before = terminal.written().len();
         tokio::time::sleep(INTERVAL * 2).await;
         terminal.written().len() == before
     })
     .await;
-    // What a shell does.
+    // What a shell writes.
     terminal.write_as_another("\r\n[1]+  Stopped\r\n$ fg\r\nbtcfeed watch\r\n");
     let before = terminal.written().len();
     terminal.signal(Signal::CONT);
-    until("it to go on", async || terminal.written().len() > before + 1000).await;
-    let screen = terminal.shows("a new foot", |screen| lines(screen).last().unwrap().starts_with(" ● live")).await;
+    until("more drawings", async || terminal.written().len() > before + 1000).await;
+    let screen = terminal.shows("a new footer", |screen| lines(screen).last().unwrap().starts_with(" ● live")).await;
     assert!(screen.contains("[1]+  Stopped\n$ fg\nbtcfeed watch\n"), "{screen}");
     terminal.signal(Signal::KILL);
     terminal.exit().await;
-    until("the cursor", async || terminal.shows_cursor()).await;
+    until("a visible cursor", async || terminal.shows_cursor()).await;
     let written = terminal.written();
     assert_eq!(written.matches("\x1b[?2026h").count(), written.matches("\x1b[?2026l").count());
     assert_eq!(written.matches("\x1b[?25l").count(), written.matches("\x1b[?25h").count());
