@@ -4,9 +4,9 @@
 
 use btcfeed::candle::{Book, Interval, Range};
 use btcfeed::encode::{Format, Framing, View};
-use btcfeed::feed::{Entry, Event};
+use btcfeed::feed::{Entry, Event, Start};
 use btcfeed::hub::{self, Hub, Read};
-use btcfeed::session::{Limits, Session, Start, Step};
+use btcfeed::session::{Limits, Session, Step};
 use btcfeed::store::{self, Lease, Memory, Record, Store};
 use btcfeed::tick::{Currencies, Currency, Tick, TickId};
 use divan::{AllocProfiler, Bencher, black_box};

@@ -180,6 +180,18 @@ impl Entry {
     }
 }
 
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the latest tick, then live.
+    #[default]
+    Latest,
+    /// With the first entry at or after this moment.
+    Since(TickId),
+    /// With the first entry after this id, which the reader has: the exact resume.
+    After(TickId),
+}
+
 /// The part of the feed that this replica has, as the leader needs it. It is the only interface between leader and hub.
 pub trait Feed: Send + Sync {
     /// Returns the newest id, or zero if the feed is empty.

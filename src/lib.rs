@@ -11,6 +11,7 @@
 //! | [`feed`] | entries of a feed; the gap rule |
 //! | [`candle`] | open, high, low, close of each interval |
 //! | [`message`] | every message that clients read, defined once |
+//! | [`client`] | the SDK: connect, resume, back off; a stream of updates |
 //! | `wire` | wire formats: WebSocket frames, events, gRPC messages |
 //! | [`source`] | one adapter for each exchange |
 //! | [`aggregate`] | many observations → one price for each currency |
@@ -24,7 +25,6 @@
 //! | `api` | WebSocket, events, gRPC, REST, descriptions, health |
 //! | `site` | the page and the reference |
 //! | [`server`] | where `net`, `api` and `site` meet |
-//! | [`client`] | the SDK: connect, resume, back off; a stream of updates |
 //! | [`config`] | flags and environment → options of each module |
 //! | [`app`] | where everything meets |
 //! | [`cli`] | one file for each subcommand |

@@ -21,7 +21,7 @@ mod throttle;
 
 pub use bookmarks::{BadClientId, Bookmark, Bookmarks, ClientId};
 pub use close_reason::{CLOSE_DEADLINE, CloseReason};
-pub use cursor::{Session, Start, Step};
+pub use cursor::{Session, Step};
 pub use limits::Limits;
 pub use subscription::{EVERY, REPLAY_LIMIT, Sessions, Subscription, every_range};
 pub use throttle::ThrottleOptions;

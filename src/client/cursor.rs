@@ -1,93 +1,92 @@
-//! Where a subscriber is in the feed: what it has already, what is missing, and where the next connection begins.
+//! The position of a subscriber in the feed: what it has, what is missing, and where the next connection begins.
 //!
-//! The gap rule is the feed's own (see [`feed`](crate::feed)): each entry names the one before it. Whatever the server does,
-//! nothing is handed out twice, nothing out of order, and nothing is missing without a word.
+//! The gap rule is that of the [`feed`](crate::feed): each entry names the one before it. Whatever the server sends, no update
+//! is returned twice or out of order, and none is missing without a gap.
 
-use super::Start;
-use super::message::Message;
-use super::update::{Gap, GapReason, Update};
-use crate::feed::Continuity;
+use super::received::{Position, Received};
+use super::update::{GapCause, GapUpdate, Update};
+use crate::feed::{Continuity, Start};
 use crate::tick::TickId;
 use std::collections::VecDeque;
 
-/// The most gaps that are remembered as told. There is one for each currency at most.
-const TOLD: usize = 16;
+/// The maximum number of gaps to remember. There is at most one for each currency.
+const MAX_REPORTED: usize = 16;
 
-/// A place in the feed.
+/// A position in the feed.
 #[derive(Debug)]
 pub(super) struct Cursor {
     start: Start,
-    /// The newest id that was handed out, passed over, or given as the start.
+    /// The newest id that was returned, skipped, or given as the start.
     last: Option<TickId>,
-    /// Whether something has come from the feed. Before, `last` is the caller's word.
+    /// True once an entry has come from the feed. Before that, `last` is what the caller said.
     moved: bool,
-    /// Whether every entry is shown, so that each must follow on the one before.
+    /// True if the server sends every entry, so that each must continue the one before.
     chained: bool,
-    /// The gaps that were told and whose end has not come yet.
-    told: Vec<Gap>,
-    /// Whether something came since the last entry that may have been one.
-    hidden: bool,
-    /// How many entries came that were known already.
+    /// The gaps that were reported and whose end has not come yet.
+    reported: Vec<GapUpdate>,
+    /// True if a message since the last entry may have been an entry.
+    opaque: bool,
+    /// The number of entries that came although they were known.
     duplicates: u64,
 }
 
 impl Cursor {
-    /// A cursor that stands at `start`. With `chained` the `prev` of every entry is compared.
+    /// Creates a cursor at `start`. If it is `chained`, the `prev` of every entry is compared.
     pub(super) fn new(start: Start, chained: bool) -> Cursor {
         let last = match start {
             Start::After(id) => Some(id),
             Start::Latest | Start::Since(_) => None,
         };
-        Cursor { start, last, moved: false, chained, told: Vec::new(), hidden: false, duplicates: 0 }
+        Cursor { start, last, moved: false, chained, reported: Vec::new(), opaque: false, duplicates: 0 }
     }
 
-    /// Where to begin so that nothing is missed.
+    /// Returns where a connection must begin so that nothing is missing.
     pub(super) fn start(&self) -> Start {
         self.last.map_or(self.start, Start::After)
     }
 
-    /// The id to go on after.
+    /// Returns the id to continue after.
     pub(super) fn last(&self) -> Option<TickId> {
         self.last
     }
 
-    /// Whether anything has come from the feed.
+    /// Returns true if an entry has come from the feed.
     pub(super) fn has_moved(&self) -> bool {
         self.moved
     }
 
-    /// How many entries were dropped because they were known.
+    /// Returns the number of entries that were dropped because they were known.
     pub(super) fn duplicates(&self) -> u64 {
         self.duplicates
     }
 
-    /// Takes in a message, and puts what it brings at the end of `out`. Whether it moved the cursor.
-    pub(super) fn take(&mut self, message: Message, out: &mut VecDeque<Update>) -> bool {
+    /// Processes a message and appends its updates to `out`. Returns true if the cursor has moved.
+    pub(super) fn receive(&mut self, message: Received, out: &mut VecDeque<Update>) -> bool {
         match message {
-            Message::Tick(tick) => self.entry(tick.id, tick.prev, Update::Tick(tick), out),
-            Message::Status(status) => self.entry(status.id, status.prev, Update::Status(status), out),
-            Message::Gap(gap) => {
+            Received::Tick(tick) => self.entry(tick.id, tick.prev, Update::Tick(tick), out),
+            Received::Status(status) => self.entry(status.id, status.prev, Update::Status(status), out),
+            Received::Gap(gap) => {
                 out.extend(self.gap(gap));
                 false
             }
-            Message::Synced(id) => {
+            Received::Synced(id) => {
                 out.extend(self.synced(id));
                 out.push_back(Update::Synced { id });
                 false
             }
-            Message::Unknown(Some((id, prev))) => {
-                // An entry of a new kind has its place in the chain; what only happens to have such fields has not.
+            Received::Unknown(Some(Position { id, prev })) => {
+                // An entry of a new type continues the chain. Other messages may have such fields by chance.
                 let next = self.last.is_some_and(|last| Continuity::of(id, prev, last) == Continuity::Next);
                 if next {
                     self.move_to(id);
                 }
                 next
             }
-            Message::Hidden => {
-                self.hidden = true;
+            Received::Opaque => {
+                self.opaque = true;
                 false
             }
-            Message::Unknown(None) | Message::Hello(_) | Message::CloseReason { .. } => false,
+            Received::Unknown(None) | Received::Hello(_) | Received::Goodbye(_) => false,
         }
     }
 
@@ -98,9 +97,9 @@ impl Cursor {
                 return false;
             }
             Some((after, Continuity::Missed | Continuity::Lost))
-                if self.chained && !self.hidden && !self.was_explained(id) =>
+                if self.chained && !self.opaque && !self.is_explained(id) =>
             {
-                let gap = Gap { after, before: id, reason: GapReason::Unexplained, currencies: None };
+                let gap = GapUpdate { after, before: id, reason: GapCause::Unexplained, currencies: None };
                 out.push_back(Update::Gap(gap));
             }
             _ => {}
@@ -110,45 +109,46 @@ impl Cursor {
         true
     }
 
-    /// An outage explains why there are no prices, not why an entry is missing.
-    fn was_explained(&self, id: TickId) -> bool {
-        self.told.iter().any(|gap| gap.before == id && gap.reason != GapReason::SourceOutage)
+    /// Returns true if a reported gap explains why the entries before `id` are missing. An outage does not: it explains why
+    /// there are no prices.
+    fn is_explained(&self, id: TickId) -> bool {
+        self.reported.iter().any(|gap| gap.before == id && gap.reason != GapCause::SourceOutage)
     }
 
-    /// A gap that was not told yet. A connection that is cut between a gap and its end brings it again.
-    fn gap(&mut self, gap: Gap) -> Option<Update> {
-        if self.last.is_some_and(|last| gap.before <= last) || self.told.contains(&gap) {
+    /// Returns a gap that was not reported yet. If a connection ends between a gap and the entry after it, the gap comes again.
+    fn gap(&mut self, gap: GapUpdate) -> Option<Update> {
+        if self.last.is_some_and(|last| gap.before <= last) || self.reported.contains(&gap) {
             return None;
         }
-        if self.told.len() == TOLD {
-            self.told.remove(0);
+        if self.reported.len() == MAX_REPORTED {
+            self.reported.remove(0);
         }
-        self.told.push(gap.clone());
+        self.reported.push(gap.clone());
         Some(Update::Gap(gap))
     }
 
-    /// The end of replay gives a cursor to those who have none. One before ours tells that the feed takes ours for one from
-    /// the future: what comes next would be smaller, and must not be taken for known.
+    /// Processes the end of the replay, which gives a cursor to a subscriber that has none. An id before the cursor means that
+    /// the feed takes the cursor for one from the future: the next entries have smaller ids and must not count as known.
     fn synced(&mut self, id: TickId) -> Option<Update> {
         let Some(last) = self.last else {
             self.last = Some(id);
             return None;
         };
-        // Where not every entry is shown, the server may be at one before the last that it has sent.
+        // If not every entry is sent, the server may be at one before the last that it has sent.
         if id >= last || self.moved && !self.chained {
             return None;
         }
         self.last = Some(id);
-        self.told.clear();
-        let gap = Gap { after: last, before: id, reason: GapReason::Unexplained, currencies: None };
+        self.reported.clear();
+        let gap = GapUpdate { after: last, before: id, reason: GapCause::Unexplained, currencies: None };
         self.moved.then_some(Update::Gap(gap))
     }
 
     fn move_to(&mut self, id: TickId) {
         self.last = Some(id);
         self.moved = true;
-        self.hidden = false;
-        self.told.retain(|gap| gap.before > id);
+        self.opaque = false;
+        self.reported.retain(|gap| gap.before > id);
     }
 }
 
@@ -157,32 +157,32 @@ mod tests {
     use super::*;
     use std::fmt::Write;
 
-    fn message(text: &str) -> Message {
-        Message::read(text).unwrap()
+    fn message(text: &str) -> Received {
+        Received::read(text).unwrap()
     }
 
-    fn tick(id: u64, prev: u64) -> Message {
+    fn tick(id: u64, prev: u64) -> Received {
         message(&format!(r#"{{"type":"tick","id":{id},"prev":{prev},"prices":{{}}}}"#))
     }
 
-    fn gap(after: u64, before: u64, reason: &str) -> Message {
+    fn gap(after: u64, before: u64, reason: &str) -> Received {
         message(&format!(r#"{{"type":"gap","after":{after},"before":{before},"reason":"{reason}"}}"#))
     }
 
-    fn synced(id: u64) -> Message {
-        Message::Synced(TickId::from_ms(id))
+    fn synced(id: u64) -> Received {
+        Received::Synced(TickId::from_ms(id))
     }
 
-    /// What comes out: ticks as their ids, gaps as `after..before reason`.
-    fn told(cursor: &mut Cursor, messages: impl IntoIterator<Item = Message>) -> String {
+    /// Returns the updates as text: ticks as their ids, gaps as `after..before reason`.
+    fn updates(cursor: &mut Cursor, messages: impl IntoIterator<Item = Received>) -> String {
         let mut out = VecDeque::new();
         for message in messages {
-            cursor.take(message, &mut out);
+            cursor.receive(message, &mut out);
         }
         out.iter().fold(String::new(), |mut text, update| {
             match update {
                 Update::Tick(tick) => write!(text, "{} ", tick.id),
-                Update::Gap(Gap { after, before, reason, .. }) => write!(text, "{after}..{before} {reason} "),
+                Update::Gap(GapUpdate { after, before, reason, .. }) => write!(text, "{after}..{before} {reason} "),
                 Update::Synced { id } => write!(text, "synced {id} "),
                 other => panic!("{other:?}"),
             }
@@ -198,63 +198,63 @@ mod tests {
     const AFTER_10: Start = Start::After(TickId::from_ms(10));
 
     #[test]
-    fn what_is_known_is_dropped_and_what_follows_is_passed_on() {
+    fn known_entries_are_dropped() {
         let mut cursor = at(Start::Latest);
-        assert_eq!(told(&mut cursor, [tick(20, 10), synced(20), tick(30, 20)]), "20 synced 20 30 ");
-        assert_eq!(told(&mut cursor, [tick(20, 10), tick(30, 20), tick(40, 30)]), "40 ");
+        assert_eq!(updates(&mut cursor, [tick(20, 10), synced(20), tick(30, 20)]), "20 synced 20 30 ");
+        assert_eq!(updates(&mut cursor, [tick(20, 10), tick(30, 20), tick(40, 30)]), "40 ");
         assert_eq!(cursor.start(), Start::After(TickId::from_ms(40)));
         assert_eq!(cursor.duplicates(), 2);
     }
 
     #[test]
-    fn what_does_not_follow_is_told_as_a_gap_unless_the_server_told_it() {
-        assert_eq!(told(&mut at(AFTER_10), [tick(30, 20)]), "10..30 unexplained 30 ");
+    fn missing_entries_become_a_gap_unless_explained() {
+        assert_eq!(updates(&mut at(AFTER_10), [tick(30, 20)]), "10..30 unexplained 30 ");
         assert_eq!(
-            told(&mut at(AFTER_10), [gap(10, 30, "history_expired"), tick(30, 20)]),
+            updates(&mut at(AFTER_10), [gap(10, 30, "history_expired"), tick(30, 20)]),
             "10..30 history_expired 30 "
         );
         let outage = [gap(10, 30, "source_outage"), tick(30, 20)];
-        assert_eq!(told(&mut at(AFTER_10), outage), "10..30 source_outage 10..30 unexplained 30 ");
+        assert_eq!(updates(&mut at(AFTER_10), outage), "10..30 source_outage 10..30 unexplained 30 ");
         let outage = [gap(10, 30, "source_outage"), tick(30, 10)];
-        assert_eq!(told(&mut at(AFTER_10), outage), "10..30 source_outage 30 ");
+        assert_eq!(updates(&mut at(AFTER_10), outage), "10..30 source_outage 30 ");
         let sampled = &mut Cursor::new(AFTER_10, false);
-        assert_eq!(told(sampled, [tick(30, 20), tick(90, 80)]), "30 90 ");
+        assert_eq!(updates(sampled, [tick(30, 20), tick(90, 80)]), "30 90 ");
     }
 
     #[test]
-    fn a_gap_that_comes_again_after_a_cut_is_told_once() {
+    fn repeated_gap_is_reported_once() {
         let mut cursor = at(AFTER_10);
-        assert_eq!(told(&mut cursor, [gap(10, 30, "history_expired")]), "10..30 history_expired ");
-        assert_eq!(told(&mut cursor, [gap(10, 30, "history_expired"), tick(30, 20)]), "30 ");
-        assert_eq!(told(&mut cursor, [gap(10, 30, "history_expired")]), "");
+        assert_eq!(updates(&mut cursor, [gap(10, 30, "history_expired")]), "10..30 history_expired ");
+        assert_eq!(updates(&mut cursor, [gap(10, 30, "history_expired"), tick(30, 20)]), "30 ");
+        assert_eq!(updates(&mut cursor, [gap(10, 30, "history_expired")]), "");
         let many = (0..100).map(|end| gap(30, 1000 + end, "new"));
-        told(&mut cursor, many);
-        assert_eq!(cursor.told.len(), TOLD, "it is bounded");
+        updates(&mut cursor, many);
+        assert_eq!(cursor.reported.len(), MAX_REPORTED, "it is bounded");
     }
 
     #[test]
-    fn without_a_cursor_the_end_of_replay_gives_one() {
+    fn end_of_replay_gives_the_first_cursor() {
         let mut cursor = at(Start::Latest);
         assert_eq!(cursor.start(), Start::Latest);
-        assert_eq!(told(&mut cursor, [synced(0)]), "synced 0 ");
+        assert_eq!(updates(&mut cursor, [synced(0)]), "synced 0 ");
         assert_eq!(cursor.start(), Start::After(TickId::ZERO));
         let since = Start::Since(TickId::from_ms(5));
         let mut cursor = at(since);
         assert_eq!(cursor.start(), since);
-        assert_eq!(told(&mut cursor, [gap(4, 30, "history_expired"), tick(30, 20)]), "4..30 history_expired 30 ");
+        assert_eq!(updates(&mut cursor, [gap(4, 30, "history_expired"), tick(30, 20)]), "4..30 history_expired 30 ");
     }
 
     #[test]
-    fn a_cursor_from_the_future_goes_on_where_the_feed_is() {
+    fn cursor_from_the_future_follows_the_feed() {
         let mut cursor = at(Start::After(TickId::from_ms(9999)));
-        assert_eq!(told(&mut cursor, [synced(20), tick(30, 20)]), "synced 20 30 ");
-        assert_eq!(told(&mut cursor, [synced(5), tick(6, 5)]), "30..5 unexplained synced 5 6 ");
+        assert_eq!(updates(&mut cursor, [synced(20), tick(30, 20)]), "synced 20 30 ");
+        assert_eq!(updates(&mut cursor, [synced(5), tick(6, 5)]), "30..5 unexplained synced 5 6 ");
         let sampled = &mut Cursor::new(AFTER_10, false);
-        assert_eq!(told(sampled, [tick(30, 20), synced(29), tick(30, 20)]), "30 synced 29 ");
+        assert_eq!(updates(sampled, [tick(30, 20), synced(29), tick(30, 20)]), "30 synced 29 ");
     }
 
     #[test]
-    fn an_entry_of_a_new_kind_keeps_its_place_and_other_news_is_passed_over() {
+    fn entry_of_a_new_type_continues_the_chain() {
         let mut cursor = at(AFTER_10);
         let new = [
             message(r#"{"type":"note","id":20,"prev":10}"#),
@@ -262,7 +262,7 @@ mod tests {
             message(r#"{"type":"weather"}"#),
             tick(30, 20),
         ];
-        assert_eq!(told(&mut cursor, new), "30 ");
-        assert_eq!(told(&mut cursor, [Message::Hidden, tick(50, 40), tick(70, 60)]), "50 50..70 unexplained 70 ");
+        assert_eq!(updates(&mut cursor, new), "30 ");
+        assert_eq!(updates(&mut cursor, [Received::Opaque, tick(50, 40), tick(70, 60)]), "50 50..70 unexplained 70 ");
     }
 }

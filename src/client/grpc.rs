@@ -1,18 +1,18 @@
-//! The feed over gRPC (`proto/btcfeed/v1/price_feed.proto`): one call of `Subscribe`, whose answer does not end.
+//! The stream over gRPC (`proto/btcfeed/v1/price_feed.proto`): one call of `Subscribe`, whose response does not end.
 //!
-//! The request goes out by the HTTP client that the other transports use, so that what refuses on the way is understood the
-//! same way; tonic reads the answer. HTTP/2's own pings tell whether the line is alive.
+//! The HTTP client of the other transports sends the request, so that refusals on the way are read in the same way. tonic reads
+//! the response. The pings of HTTP/2 tell whether the server is there.
 
-use super::failure::root;
-use super::message::Message;
-use super::update::{Connected, Gap, GapReason, Status, Tick};
-use super::{Connection, Error, Event, Failure, MESSAGE_BYTES, Options, Start, http};
-use crate::feed::FeedState;
+use super::disconnect::{Disconnect, root_cause};
+use super::http;
+use super::options::ClientOptions;
+use super::received::{MAX_MESSAGE_BYTES, Position, Received, ServerEvent, ServerEvents};
+use super::update::{Connected, GapCause, GapUpdate, StatusUpdate, TickUpdate};
+use crate::feed::{FeedState, Start};
 use crate::message::pb;
 use crate::tick::{Currencies, Currency, TickId};
-use anyhow::Context;
 use futures_util::StreamExt;
-use pb::subscribe_request::Start as From;
+use pb::subscribe_request::Start as RequestStart;
 use pb::subscribe_response::Update;
 use pb::{SubscribeRequest, SubscribeResponse};
 use prost::Message as _;
@@ -24,53 +24,57 @@ use tonic::codec::{Codec, Streaming};
 use tonic::{Code, codegen::http::Response};
 use tonic_prost::ProstCodec;
 
-/// What stands before a message: that it is not compressed, and its length.
-const PREFIX: usize = 5;
+/// The length of the prefix of a message: a flag for compression, and the length of the message.
+const PREFIX_BYTES: usize = 5;
 
-/// Calls `Subscribe`, so as to begin at `start`.
-pub(super) async fn connect(request: RequestBuilder, options: &Options, start: Start) -> Result<Connection, Failure> {
-    let message = subscribe(options, start);
-    let mut body = vec![0; PREFIX];
+/// Calls `Subscribe` for a stream that begins at `start`.
+pub(super) async fn connect(
+    request: RequestBuilder,
+    options: &ClientOptions,
+    start: Start,
+) -> Result<ServerEvents, Disconnect> {
+    let message = subscribe_request(options, start);
+    let mut body = vec![0; PREFIX_BYTES];
     let length = u32::try_from(message.encoded_len()).unwrap_or(u32::MAX);
     body[1..].copy_from_slice(&length.to_be_bytes());
-    message.encode(&mut body).map_err(|error| Failure::caused(&error))?;
+    message.encode(&mut body).map_err(|error| Disconnect::caused_by(&error))?;
     let request = request.header(CONTENT_TYPE, "application/grpc").header(TE, "trailers").body(body);
-    let response = request.send().await.map_err(|error| unanswered(&error))?;
+    let response = request.send().await.map_err(|error| no_response(&error))?;
     if response.status() != StatusCode::OK {
         return Err(http::refusal(response).await);
     }
     let content = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !content.to_ascii_lowercase().starts_with("application/grpc") {
-        return Err(Failure::no_feed(&format!("it answers {content:?}, not application/grpc")));
+        return Err(Disconnect::no_feed(&format!("it answers {content:?}, not application/grpc")));
     }
-    // A refusal is an answer that is nothing but a status.
+    // A refusal is a response with a status and nothing else.
     if let Some(status) = tonic::Status::from_header_map(response.headers()) {
-        return Err(failure(&status));
+        return Err(call_ended(&status));
     }
     let decoder = ProstCodec::<SubscribeRequest, SubscribeResponse>::default().decoder();
     let body = Response::<Body>::from(response).into_body();
-    let messages = Streaming::new_response(decoder, body, StatusCode::OK, None, Some(MESSAGE_BYTES));
-    Ok(messages.map(|message| message.map_err(|status| failure(&status)).and_then(read)).boxed())
+    let messages = Streaming::new_response(decoder, body, StatusCode::OK, None, Some(MAX_MESSAGE_BYTES));
+    Ok(messages.map(|message| message.map_err(|status| call_ended(&status)).and_then(read)).boxed())
 }
 
-/// Why there is no answer. Who speaks only HTTP/1 answers in words, which read as the head of a frame promise one of five
-/// megabytes.
-fn unanswered(error: &reqwest::Error) -> Failure {
-    let reason = root(error).downcast_ref::<h2::Error>().and_then(h2::Error::reason);
+/// Returns why there is no response. The text of a server that speaks only HTTP/1 looks like the head of a frame that is far
+/// too long.
+fn no_response(error: &reqwest::Error) -> Disconnect {
+    let reason = root_cause(error).downcast_ref::<h2::Error>().and_then(h2::Error::reason);
     if reason == Some(h2::Reason::FRAME_SIZE_ERROR) {
-        return Failure::no_feed("what answers does not speak HTTP/2");
+        return Disconnect::no_feed("it does not speak HTTP/2");
     }
-    Failure::caused(error)
+    Disconnect::caused_by(error)
 }
 
-fn subscribe(options: &Options, start: Start) -> SubscribeRequest {
+fn subscribe_request(options: &ClientOptions, start: Start) -> SubscribeRequest {
     let start = match start {
         Start::Latest => None,
-        Start::Since(moment) => Some(From::Since(prost_types::Timestamp {
+        Start::Since(moment) => Some(RequestStart::Since(prost_types::Timestamp {
             seconds: i64::try_from(moment.seconds()).unwrap_or(i64::MAX),
             nanos: i32::try_from(moment.ms() % 1000).unwrap_or_default() * 1_000_000,
         })),
-        Start::After(id) => Some(From::After(id.ms())),
+        Start::After(id) => Some(RequestStart::After(id.ms())),
     };
     SubscribeRequest {
         currencies: options.currencies.iter().map(|currency| currency.code().to_owned()).collect(),
@@ -83,8 +87,9 @@ fn subscribe(options: &Options, start: Start) -> SubscribeRequest {
     }
 }
 
-/// A status that ends the call, as the HTTP status that says the same; if the line broke, what the line says about it.
-fn failure(status: &tonic::Status) -> Failure {
+/// Returns the failure that the status of a call means: that of the HTTP status with the same meaning, or of the connection if
+/// that broke.
+fn call_ended(status: &tonic::Status) -> Disconnect {
     if let Some(cause) = status.source() {
         return broken(cause);
     }
@@ -93,68 +98,71 @@ fn failure(status: &tonic::Status) -> Failure {
         Code::Unauthenticated => 401,
         Code::PermissionDenied => 403,
         Code::NotFound | Code::Unimplemented => 404,
-        code => return Failure::passing(format!("the server ended the call with {code:?}: {}", status.message())),
+        code => return Disconnect::retry(format!("the server ended the call with {code:?}: {}", status.message())),
     };
-    Failure::Final(Error::refused(code, status.message()))
+    Disconnect::refused(code, status.message())
 }
 
-/// Why a stream broke off. A reset is what is left of a replica that died behind a proxy; HTTP/2's words for it say more of
-/// the proxy than of that.
-fn broken(cause: &(dyn std::error::Error + 'static)) -> Failure {
-    match root(cause).downcast_ref::<h2::Error>() {
+/// Returns why a stream broke. A proxy resets the stream if its replica died; the text of HTTP/2 for that would be misleading.
+fn broken(cause: &(dyn std::error::Error + 'static)) -> Disconnect {
+    match root_cause(cause).downcast_ref::<h2::Error>() {
         Some(error) if error.is_reset() => {
             let reason = error.reason().map(|reason| format!(" ({reason:?})")).unwrap_or_default();
-            Failure::passing(format!("the stream was cut off{reason}"))
+            Disconnect::retry(format!("the stream was reset{reason}"))
         }
-        _ => Failure::caused(cause),
+        _ => Disconnect::caused_by(cause),
     }
 }
 
-fn read(response: SubscribeResponse) -> Result<Event, Failure> {
-    let message = message(response).context("this is no message of a feed");
-    message.map(Event::Message).map_err(|error| Failure::passing(format!("{error:#}")))
+fn read(response: SubscribeResponse) -> Result<ServerEvent, Disconnect> {
+    received(response).map(ServerEvent::Message)
 }
 
-fn message(response: SubscribeResponse) -> anyhow::Result<Message> {
+fn invalid(problem: impl std::fmt::Display) -> Disconnect {
+    Disconnect::retry(format!("invalid message: {problem}"))
+}
+
+fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
     let id = TickId::from_ms;
     let currencies = |codes: Vec<String>| codes.iter().filter_map(|code| code.parse().ok()).collect::<Currencies>();
     Ok(match response.update {
-        None => Message::Hidden,
+        None => Received::Opaque,
         Some(Update::Tick(tick)) => {
-            let mut read = Tick { id: id(tick.id), prev: id(tick.prev), prices: [].into(), sources: [].into() };
+            let mut update = TickUpdate { id: id(tick.id), prev: id(tick.prev), prices: [].into(), sources: [].into() };
             for pb::Price { currency, value, sources } in tick.prices {
                 if let Ok(currency) = currency.parse::<Currency>() {
-                    read.prices.insert(currency, value.parse()?);
-                    read.sources.insert(currency, sources);
+                    update.prices.insert(currency, value.parse().map_err(invalid)?);
+                    update.sources.insert(currency, sources);
                 }
             }
-            Message::Tick(read)
+            Received::Tick(update)
         }
         Some(Update::Status(status)) => {
+            let (id, prev) = (id(status.id), id(status.prev));
             let Some(state) = known_state(status.state) else {
-                return Ok(Message::Unknown(Some((id(status.id), id(status.prev)))));
+                return Ok(Received::Unknown(Some(Position { id, prev })));
             };
             let since = status.since.and_then(|since| TickId::from_moment(since.seconds, since.nanos));
-            let since = since.context("a status has no moment")?;
-            Message::Status(Status { id: id(status.id), prev: id(status.prev), state, since, reason: status.reason })
+            let since = since.ok_or_else(|| invalid("a status without a moment"))?;
+            Received::Status(StatusUpdate { id, prev, state, since, reason: status.reason })
         }
         Some(Update::Gap(gap)) => {
             let reason = match pb::GapReason::try_from(gap.reason) {
-                Ok(pb::GapReason::SourceOutage) => GapReason::SourceOutage,
-                Ok(pb::GapReason::HistoryExpired) => GapReason::HistoryExpired,
-                Ok(pb::GapReason::HistoryLost) => GapReason::HistoryLost,
-                Ok(pb::GapReason::ReplayLimit) => GapReason::ReplayLimit,
-                Ok(pb::GapReason::Unspecified) | Err(_) => GapReason::Other(format!("reason {}", gap.reason)),
+                Ok(pb::GapReason::SourceOutage) => GapCause::SourceOutage,
+                Ok(pb::GapReason::HistoryExpired) => GapCause::HistoryExpired,
+                Ok(pb::GapReason::HistoryLost) => GapCause::HistoryLost,
+                Ok(pb::GapReason::ReplayLimit) => GapCause::ReplayLimit,
+                Ok(pb::GapReason::Unspecified) | Err(_) => GapCause::Other(format!("reason {}", gap.reason)),
             };
             let currencies = Some(gap.currencies).filter(|codes| !codes.is_empty()).map(currencies);
-            Message::Gap(Gap { after: id(gap.after), before: id(gap.before), reason, currencies })
+            Received::Gap(GapUpdate { after: id(gap.after), before: id(gap.before), reason, currencies })
         }
-        Some(Update::Synced(synced)) => Message::Synced(id(synced.id)),
+        Some(Update::Synced(synced)) => Received::Synced(id(synced.id)),
         Some(Update::Hello(hello)) => {
             let interval = hello.interval.and_then(|interval| Duration::try_from(interval).ok());
             let (replica, version) = (Some(hello.replica), Some(hello.version));
             let reason = Some(hello.reason).filter(|reason| !reason.is_empty());
-            Message::Hello(Connected { replica, version, interval, state: known_state(hello.state), reason })
+            Received::Hello(Connected { replica, version, interval, state: known_state(hello.state), reason })
         }
     })
 }
@@ -173,9 +181,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_would_be_refused_again_is_final() {
+    fn only_repeatable_refusals_are_final() {
         for code in (1..=16).map(Code::from) {
-            let last = matches!(failure(&tonic::Status::new(code, "so")), Failure::Final(_));
+            let last = matches!(call_ended(&tonic::Status::new(code, "so")), Disconnect::Final(_));
             let expected = [
                 Code::InvalidArgument,
                 Code::OutOfRange,
@@ -189,18 +197,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_no_mistake() {
-        let read = |update| message(SubscribeResponse { update }).unwrap();
-        assert_eq!(read(None), Message::Hidden);
+    fn unknown_parts_of_a_message_are_skipped() {
+        let read = |update| received(SubscribeResponse { update }).unwrap();
+        assert_eq!(read(None), Received::Opaque);
         let status = pb::Status { id: 2, prev: 1, state: 99, ..pb::Status::default() };
-        let place = Some((TickId::from_ms(2), TickId::from_ms(1)));
-        assert_eq!(read(Some(Update::Status(status))), Message::Unknown(place));
+        let position = Some(Position { id: TickId::from_ms(2), prev: TickId::from_ms(1) });
+        assert_eq!(read(Some(Update::Status(status))), Received::Unknown(position));
         let gap = pb::Gap { after: 1, before: 2, reason: 99, ..pb::Gap::default() };
-        let Message::Gap(gap) = read(Some(Update::Gap(gap))) else { panic!("not a gap") };
-        assert_eq!((gap.reason, gap.currencies), (GapReason::Other("reason 99".into()), None));
+        let Received::Gap(gap) = read(Some(Update::Gap(gap))) else { panic!("not a gap") };
+        assert_eq!((gap.reason, gap.currencies), (GapCause::Other("reason 99".into()), None));
         let price = |currency: &str| pb::Price { currency: currency.into(), value: "1.50".into(), sources: vec![] };
         let tick = pb::Tick { id: 2, prev: 1, time: None, prices: vec![price("USD"), price("XAU")] };
-        let Message::Tick(tick) = read(Some(Update::Tick(tick))) else { panic!("not a tick") };
+        let Received::Tick(tick) = read(Some(Update::Tick(tick))) else { panic!("not a tick") };
         assert_eq!(tick.prices.values().map(ToString::to_string).collect::<Vec<_>>(), ["1.50"]);
     }
 }

@@ -1,39 +1,43 @@
-//! One GET request, and what its answer means if it is not the one that was hoped for. WebSocket and SSE begin with it.
+//! Requests of all transports, and what a refusal means.
 
-use super::failure::root;
-use super::{Error, Failure};
+use super::disconnect::{Disconnect, root_cause};
+use super::error::Error;
+use crate::message::ProblemDetails;
 use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, redirect};
-use serde::Deserialize;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
-/// How we call ourselves.
 const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
-/// The most that is read of an answer which refuses, and how long that may take.
-const REFUSAL_BYTES: usize = 8 * 1024;
+/// The maximum number of bytes to read of a refusal, and how long that may take.
+const MAX_REFUSAL_BYTES: usize = 8 * 1024;
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What is spoken.
+/// The version of HTTP.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Version {
-    /// A WebSocket begins with nothing else, and everything in between speaks it.
+    /// WebSocket needs it, and every proxy supports it.
     Http1,
-    /// gRPC needs it. It has pings of its own: a line on which they are not answered for `silence` is given up.
-    Http2 { silence: Duration },
+    /// gRPC needs it. A connection on which pings are not answered for `silence_timeout` is closed.
+    #[cfg(feature = "grpc")]
+    Http2 { silence_timeout: Duration },
 }
 
-/// The client that all connections of a subscription are made with, from an address of this machine if there is a choice. Only who
-/// `encrypts` needs certificates; a small container has none.
-pub(super) fn client(encrypts: bool, version: Version, from: Option<IpAddr>) -> Result<Client, Error> {
-    let builder = if encrypts { Client::builder() } else { Client::builder().tls_certs_only([]) };
+/// Returns the HTTP client for all connections of a subscription. `local_address` is the address of this machine to connect
+/// from. Certificates are loaded only if connections are `encrypted`, because a small container has none.
+///
+/// # Errors
+/// [`Error::Setup`] if the client cannot be created.
+pub(super) fn client(encrypted: bool, version: Version, local_address: Option<IpAddr>) -> Result<Client, Error> {
+    let builder = if encrypted { Client::builder() } else { Client::builder().tls_certs_only([]) };
     let builder = match version {
         Version::Http1 => builder.http1_only(),
-        Version::Http2 { silence } => builder
+        #[cfg(feature = "grpc")]
+        Version::Http2 { silence_timeout } => builder
             .http2_prior_knowledge()
-            .http2_keep_alive_interval(silence / 2)
-            .http2_keep_alive_timeout(silence / 2)
+            .http2_keep_alive_interval(silence_timeout / 2)
+            .http2_keep_alive_timeout(silence_timeout / 2)
             .http2_keep_alive_while_idle(true),
     };
     builder
@@ -41,52 +45,48 @@ pub(super) fn client(encrypts: bool, version: Version, from: Option<IpAddr>) -> 
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
         .tcp_nodelay(true)
-        .local_address(from)
+        .local_address(local_address)
         .build()
-        .map_err(|error| Error::Setup(root(&error).to_string()))
+        .map_err(|error| Error::Setup(root_cause(&error).to_string()))
 }
 
-/// The failure that an answer is.
-pub(super) async fn refusal(response: Response) -> Failure {
+/// Returns the failure that an unexpected response means.
+pub(super) async fn refusal(response: Response) -> Disconnect {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
-    let retry_after = retry_after.and_then(|text| read_retry_after(&text, SystemTime::now()));
-    let body = timeout(REFUSAL_DEADLINE, start_of(response)).await.unwrap_or_default();
+    let retry_after = retry_after.and_then(|text| parse_retry_after(&text, SystemTime::now()));
+    let body = timeout(REFUSAL_DEADLINE, start_of_body(response)).await.unwrap_or_default();
     let detail = match (location, detail(&body)) {
         (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),
         (_, Some(detail)) => detail,
-        // A feed has these paths; a proxy that has lost its feed for a moment answers 502 or 503.
+        // Every feed has these paths. A proxy whose feed is away for a moment answers 502 or 503 instead.
         (_, None) if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-            return Failure::no_feed(&format!("it answers HTTP {} to a request for a stream", status.as_u16()));
+            return Disconnect::no_feed(&format!("it answers HTTP {} to a request for a stream", status.as_u16()));
         }
         (_, None) => status.canonical_reason().unwrap_or("no reason given").to_owned(),
     };
-    Failure::refused(status.as_u16(), &detail, retry_after)
+    Disconnect::status(status.as_u16(), &detail, retry_after)
 }
 
-async fn start_of(mut response: Response) -> Vec<u8> {
+async fn start_of_body(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk[..chunk.len().min(REFUSAL_BYTES - body.len())]);
-        if body.len() == REFUSAL_BYTES {
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_REFUSAL_BYTES - body.len())]);
+        if body.len() == MAX_REFUSAL_BYTES {
             break;
         }
     }
     body
 }
 
-/// What problem details (RFC 9457) say. Any other page is for browsers, and says nothing that fits on a line.
+/// Returns the explanation in problem details (RFC 9457). Any other body is a page for browsers, which does not fit on a line.
 fn detail(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Problem {
-        detail: String,
-    }
-    serde_json::from_slice(body).ok().map(|Problem { detail }| detail)
+    serde_json::from_slice::<ProblemDetails<'_>>(body).ok().map(|problem| problem.detail.into_owned())
 }
 
-/// Seconds or a date (RFC 9110 §10.2.3).
-fn read_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
+/// Parses seconds or a date (RFC 9110 §10.2.3).
+fn parse_retry_after(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
@@ -101,18 +101,21 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     #[test]
-    fn retry_after_is_read_as_seconds_and_as_a_date() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = UNIX_EPOCH + Duration::from_secs(784_111_770); // Sun, 06 Nov 1994 08:49:30 GMT
-        let read = |text| read_retry_after(text, now);
-        assert_eq!(read("5"), Some(Duration::from_secs(5)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(7)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("soon"), None);
+        let parse = |text| parse_retry_after(text, now);
+        assert_eq!(parse("5"), Some(Duration::from_secs(5)));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(7)));
+        assert_eq!(parse("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(parse("soon"), None);
     }
 
     #[test]
     fn only_problem_details_are_passed_on() {
-        assert_eq!(detail(br#"{"title":"Bad Request","detail":"currency reads"}"#).as_deref(), Some("currency reads"));
+        assert_eq!(
+            detail(br#"{"title":"Bad Request","detail":"invalid currency"}"#).as_deref(),
+            Some("invalid currency")
+        );
         assert_eq!(detail(b"<html>502 Bad Gateway</html>"), None);
     }
 }

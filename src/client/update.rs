@@ -1,146 +1,144 @@
-//! What the stream brings.
+//! What the stream returns.
 //!
-//! Every type may grow: a newer server may say more, and a newer version of this crate will show it.
+//! Every type may grow: a newer server may send more, and a newer version of this crate will return it.
 
-use crate::feed::FeedState;
+use crate::feed::{FeedState, GapReason};
 use crate::tick::{Currencies, Currency, Price, TickId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// One thing that happened, in the order in which it did.
+/// One event of the stream, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Update {
-    /// A replica has answered. What follows comes from it.
+    /// A replica has answered. The updates that follow come from it.
     Connected(Connected),
-    /// Prices were agreed.
-    Tick(Tick),
-    /// The feed's health changed.
-    Status(Status),
-    /// Something is missing here, and this is known about it.
-    Gap(Gap),
-    /// What was missed has been told; from here on it is live. Comes once after each [`Connected`](Update::Connected).
+    /// New prices.
+    Tick(TickUpdate),
+    /// A change of the feed's health.
+    Status(StatusUpdate),
+    /// Updates are missing here.
+    Gap(GapUpdate),
+    /// The replay is complete; from here on the stream is live. It comes once after each [`Connected`](Update::Connected).
     Synced {
-        /// The newest id at that moment.
+        /// The newest id at this moment.
         id: TickId,
     },
-    /// The connection is over. Another one is tried by itself.
+    /// The connection has ended. The stream connects again by itself.
     Disconnected {
-        /// Why, for a person to read.
+        /// The reason, as text for people.
         why: String,
-        /// How long is waited before the next try.
+        /// The pause before the next attempt.
         retry_in: Duration,
     },
 }
 
-/// Which replica answered.
+/// The replica that has answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connected {
-    /// Its name, if it gave one.
+    /// Its name, if it sent one.
     pub replica: Option<String>,
-    /// Its version, if it gave one.
+    /// Its version, if it sent one.
     pub version: Option<String>,
-    /// How often the feed polls, if it said so.
+    /// The time between two ticks, if it sent one.
     pub interval: Option<Duration>,
-    /// How the feed is, by its newest status. None if there was no status yet, or the replica did not say.
+    /// The state of the feed by the newest status. `None` if there was no status yet, or the replica sent none.
     pub state: Option<FeedState>,
-    /// Why, for a person to read, if it said so.
+    /// The reason for the state, as text for people, if it sent one.
     pub reason: Option<String>,
 }
 
-/// The prices that were agreed at one moment.
+/// The prices that were agreed on at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Tick {
-    /// Its place in the feed and its time. To go on after it in another process, start
+pub struct TickUpdate {
+    /// The position in the feed, which is also the moment. To continue after it in another process, start
     /// [after](super::Start::After) it.
     pub id: TickId,
-    /// The entry before it.
+    /// The id of the entry before it.
     pub prev: TickId,
-    /// A price for each chosen currency that could be agreed on. Empty where none could.
+    /// A price for each chosen currency that has one. It may be empty.
     pub prices: BTreeMap<Currency, Price>,
-    /// The sources that each price came from. `simulated` is a market that is made up.
+    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are made up.
     pub sources: BTreeMap<Currency, Vec<String>>,
 }
 
 /// A change of the feed's health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Status {
-    /// Its place in the feed and its time.
+pub struct StatusUpdate {
+    /// The position in the feed, which is also the moment.
     pub id: TickId,
-    /// The entry before it.
+    /// The id of the entry before it.
     pub prev: TickId,
-    /// What it is now.
+    /// The new state.
     pub state: FeedState,
-    /// Since when: for `stale` and `down` the last price before it, for `live` the moment prices came back.
+    /// The start of the state: for `stale` and `down` the moment of the last price, for `live` the moment prices returned.
     pub since: TickId,
-    /// Why, for a person to read.
+    /// The reason, as text for people.
     pub reason: String,
 }
 
-/// Between these two ids something is missing.
+/// A range of ids in which updates are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Gap {
-    /// The last id before it.
+pub struct GapUpdate {
+    /// The last id before the gap.
     pub after: TickId,
-    /// The first id behind it.
+    /// The first id after it.
     pub before: TickId,
-    /// Why.
-    pub reason: GapReason,
-    /// The currencies concerned, where it is not all of the chosen ones.
+    /// The reason.
+    pub reason: GapCause,
+    /// The affected currencies, or `None` if all chosen ones are.
     pub currencies: Option<Currencies>,
 }
 
-/// Why something is missing.
+/// The reason why updates are missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum GapReason {
-    /// No price could be agreed in that time.
+pub enum GapCause {
+    /// There were no prices in that time.
     SourceOutage,
-    /// It is older than what the feed keeps.
+    /// The entries are older than the retention of the feed.
     HistoryExpired,
-    /// The feed's store lost it.
+    /// The store of the feed lost the entries.
     HistoryLost,
-    /// More was missed than was asked for.
+    /// The client limited the number of ticks in its replay.
     ReplayLimit,
-    /// The server said nothing. Its updates did not follow on one another, and this client has noticed.
+    /// The server gave no reason: this client noticed that an entry does not continue the one before it.
     Unexplained,
     /// A reason that this version does not know.
     Other(String),
 }
 
-impl GapReason {
-    /// The word that the server uses; `unexplained` is this client's own.
+impl GapCause {
+    /// Returns the word of the server, or `unexplained`.
     pub fn as_str(&self) -> &str {
         match self {
-            GapReason::SourceOutage => "source_outage",
-            GapReason::HistoryExpired => "history_expired",
-            GapReason::HistoryLost => "history_lost",
-            GapReason::ReplayLimit => "replay_limit",
-            GapReason::Unexplained => "unexplained",
-            GapReason::Other(word) => word,
+            GapCause::SourceOutage => GapReason::SourceOutage.as_str(),
+            GapCause::HistoryExpired => GapReason::HistoryExpired.as_str(),
+            GapCause::HistoryLost => GapReason::HistoryLost.as_str(),
+            GapCause::ReplayLimit => GapReason::ReplayLimit.as_str(),
+            GapCause::Unexplained => "unexplained",
+            GapCause::Other(word) => word,
         }
     }
 }
 
-impl From<&str> for GapReason {
-    fn from(word: &str) -> GapReason {
-        let known = [
-            GapReason::SourceOutage,
-            GapReason::HistoryExpired,
-            GapReason::HistoryLost,
-            GapReason::ReplayLimit,
-            GapReason::Unexplained,
-        ];
-        known.into_iter().find(|reason| reason.as_str() == word).unwrap_or_else(|| GapReason::Other(word.to_owned()))
+impl From<GapReason> for GapCause {
+    fn from(reason: GapReason) -> GapCause {
+        match reason {
+            GapReason::SourceOutage => GapCause::SourceOutage,
+            GapReason::HistoryExpired => GapCause::HistoryExpired,
+            GapReason::HistoryLost => GapCause::HistoryLost,
+            GapReason::ReplayLimit => GapCause::ReplayLimit,
+        }
     }
 }
 
-impl fmt::Display for GapReason {
+impl fmt::Display for GapCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

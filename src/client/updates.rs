@@ -1,13 +1,15 @@
-//! The stream: one connection after the other, and one cursor through all of them.
+//! The stream: one connection after the other, and one cursor over all of them.
 //!
-//! There is no task to look after and no queue. The stream polls its own connection, and reads on when it is asked for more; what waits
-//! meanwhile waits in the kernel and at the server. Dropping it is disconnecting.
+//! There is no task and no queue. The stream polls its own connection, and reads only when it is polled; meanwhile updates wait
+//! in the kernel and at the server. Dropping the stream disconnects it.
 
 use super::backoff::Backoff;
 use super::cursor::Cursor;
-use super::message::Message;
+use super::disconnect::Disconnect;
+use super::error::Error;
+use super::received::{Received, ServerEvent, ServerEvents};
+use super::target::Target;
 use super::update::{Connected, Update};
-use super::{Connection, Error, Event, Failure, Target};
 use crate::tick::TickId;
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
@@ -18,125 +20,124 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The updates of a feed, from wherever they come. See [`Client::subscribe`](super::Client::subscribe).
+/// The updates of a feed. See [`Client::subscribe`](super::Client::subscribe).
 ///
-/// After an error the stream is over.
+/// After an error the stream has ended.
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Updates {
     target: Arc<Target>,
-    /// Which of the addresses is next.
+    /// The turn of the next attempt, which selects the address.
     turn: usize,
     cursor: Cursor,
-    /// The id to go on after for those who have had everything up to here: the cursor is ahead of it while something waits
+    /// The id to resume after for a caller that has every update returned so far. The cursor is ahead of it while updates wait
     /// in `out`.
-    handed_out: Option<TickId>,
+    returned: Option<TickId>,
     backoff: Backoff,
     phase: Phase,
-    /// What one message brought: two updates at most.
+    /// The updates of one message: at most two.
     out: VecDeque<Update>,
 }
 
 enum Phase {
-    Connect(BoxFuture<'static, Result<Connection, Failure>>),
+    Connect(BoxFuture<'static, Result<ServerEvents, Disconnect>>),
     Read {
-        connection: Connection,
+        events: ServerEvents,
         since: Instant,
-        /// Whether the caller knows of this connection.
+        /// True once `Connected` has been returned.
         announced: bool,
-        /// When it counts as dead.
+        /// Ends when the connection counts as dead.
         silence: Option<Pin<Box<Sleep>>>,
     },
     Wait(Pin<Box<Sleep>>),
-    Over,
+    Ended,
 }
 
 impl Updates {
     pub(super) fn new(target: Arc<Target>) -> Updates {
-        let cursor = Cursor::new(target.options.start, target.is_chained());
+        let cursor = Cursor::new(target.options.start, target.options.is_chained());
         let backoff = Backoff::new(target.options.retry_from, target.options.retry_to);
-        let turn = target.turn();
-        // Made when it is first polled, for only then is there a runtime.
+        let turn = target.next_turn();
+        // The future does nothing before it is polled, when there is a runtime.
         let connect = target.clone().connect(turn, cursor.start());
-        let (handed_out, turn) = (cursor.last(), turn.wrapping_add(1));
-        Updates { target, turn, cursor, handed_out, backoff, phase: Phase::Connect(connect), out: VecDeque::new() }
+        let (returned, turn) = (cursor.last(), turn.wrapping_add(1));
+        Updates { target, turn, cursor, returned, backoff, phase: Phase::Connect(connect), out: VecDeque::new() }
     }
 
-    /// The next update. `None` after an error. Nothing is lost if the future is dropped.
+    /// Returns the next update, or `None` after an error. Nothing is lost if the future is dropped.
     ///
     /// # Errors
-    /// With what ends the subscription for good.
+    /// The reason why the subscription ended for good.
     pub async fn next(&mut self) -> Option<Result<Update, Error>> {
         StreamExt::next(self).await
     }
 
-    /// The id to go on after, in another process or at another time: the newest that was handed out. `None` as long as there
-    /// is none.
+    /// Returns the id to continue after, in another process or later: the newest one that was returned, if there is one.
     pub fn last_id(&self) -> Option<TickId> {
-        self.handed_out
+        self.returned
     }
 
-    /// How many updates have come again, and were dropped. A server has no reason to send any, but to a
+    /// Returns the number of duplicates that were dropped. A server sends duplicates only to a
     /// [`client_id`](super::Builder::client_id) after a replica was killed.
     pub fn duplicates(&self) -> u64 {
         self.cursor.duplicates()
     }
 
-    fn hand_out(&mut self) -> Option<Update> {
+    fn take_update(&mut self) -> Option<Update> {
         let update = self.out.pop_front()?;
-        // What a message brings ends with the entry that the cursor stands at; a gap comes before it.
+        // The entry at which the cursor stands is the last update of its message; a gap comes before it.
         if matches!(update, Update::Tick(_) | Update::Status(_) | Update::Synced { .. }) {
-            self.handed_out = self.cursor.last();
+            self.returned = self.cursor.last();
         }
         Some(update)
     }
 
-    fn receive(&mut self, event: Event) -> Result<(), Failure> {
+    fn receive(&mut self, event: ServerEvent) -> Result<(), Disconnect> {
         let Phase::Read { announced, silence, .. } = &mut self.phase else { return Ok(()) };
-        if let (Some(silence), Some(longest)) = (silence, self.target.silence()) {
-            silence.as_mut().reset(Instant::now() + longest);
+        if let (Some(silence), Some(timeout)) = (silence, self.target.options.silence_timeout()) {
+            silence.as_mut().reset(Instant::now() + timeout);
         }
         let message = match event {
-            Event::Alive => return Ok(()),
-            Event::Retry(pause) => {
+            ServerEvent::Alive => return Ok(()),
+            ServerEvent::Retry(pause) => {
                 self.backoff.at_least(pause);
                 return Ok(());
             }
-            Event::Message(Message::CloseReason { message, .. }) => {
-                return Err(Failure::passing(format!("the server said goodbye: {message}")));
+            ServerEvent::Message(Received::Goodbye(reason)) => {
+                return Err(Disconnect::retry(format!("the server ended the stream: {reason}")));
             }
-            Event::Message(message) => message,
+            ServerEvent::Message(message) => message,
         };
         if !std::mem::replace(announced, true) {
-            let connected = if let Message::Hello(hello) = &message { hello.clone() } else { Connected::default() };
+            let connected = if let Received::Hello(hello) = &message { hello.clone() } else { Connected::default() };
             self.out.push_back(Update::Connected(connected));
         }
-        if self.cursor.take(message, &mut self.out) {
+        if self.cursor.receive(message, &mut self.out) {
             self.backoff.reset();
         }
         Ok(())
     }
 
-    /// Goes over to the next try, or ends.
-    fn fail(&mut self, failure: Failure) -> Result<(), Error> {
-        // A quiet feed may have had nothing to say; a connection that lasted was none the worse for it.
+    /// Starts the pause before the next attempt, or ends the stream.
+    fn disconnect(&mut self, disconnect: Disconnect) -> Result<(), Error> {
+        // The backoff starts again after a connection that lasted, also if the feed had nothing to send.
         if let Phase::Read { since, .. } = &self.phase
             && since.elapsed() > self.target.options.retry_to
         {
             self.backoff.reset();
         }
-        match failure {
-            // It was a feed before: whatever stands in for it now, a page that says so perhaps, is no more than that.
-            Failure::Final(Error::NoFeed { problem }) if self.cursor.has_moved() => {
-                self.fail(Failure::passing(problem))
+        match disconnect {
+            // The address was a feed before, so something else stands in for it now, such as an error page of a proxy.
+            Disconnect::Final(Error::NoFeed { problem }) if self.cursor.has_moved() => {
+                self.disconnect(Disconnect::retry(problem))
             }
-            Failure::Passing { why, retry_after } => {
+            Disconnect::Retry { why, retry_after } => {
                 let retry_in = self.backoff.next(retry_after);
                 self.phase = Phase::Wait(Box::pin(sleep(retry_in)));
                 self.out.push_back(Update::Disconnected { why, retry_in });
                 Ok(())
             }
-            Failure::Final(error) => {
-                self.phase = Phase::Over;
+            Disconnect::Final(error) => {
+                self.phase = Phase::Ended;
                 Err(error)
             }
         }
@@ -149,33 +150,34 @@ impl Stream for Updates {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         loop {
-            if let Some(update) = this.hand_out() {
+            if let Some(update) = this.take_update() {
                 return Poll::Ready(Some(Ok(update)));
             }
             let step = match &mut this.phase {
-                Phase::Over => return Poll::Ready(None),
+                Phase::Ended => return Poll::Ready(None),
                 Phase::Wait(pause) => {
                     ready!(pause.as_mut().poll(context));
                     this.phase = Phase::Connect(this.target.clone().connect(this.turn, this.cursor.start()));
                     this.turn = this.turn.wrapping_add(1);
                     Ok(())
                 }
-                Phase::Connect(connect) => ready!(connect.as_mut().poll(context)).map(|connection| {
-                    let silence = this.target.silence().map(|longest| Box::pin(sleep(longest)));
-                    this.phase = Phase::Read { connection, since: Instant::now(), announced: false, silence };
+                Phase::Connect(connect) => ready!(connect.as_mut().poll(context)).map(|events| {
+                    let silence = this.target.options.silence_timeout().map(|timeout| Box::pin(sleep(timeout)));
+                    this.phase = Phase::Read { events, since: Instant::now(), announced: false, silence };
                 }),
-                Phase::Read { connection, silence, .. } => match connection.as_mut().poll_next(context) {
+                Phase::Read { events, silence, .. } => match events.as_mut().poll_next(context) {
                     Poll::Ready(Some(event)) => event.and_then(|event| this.receive(event)),
-                    Poll::Ready(None) => Err(Failure::passing("the server ended the stream")),
-                    // Only now: what came while nobody polled is no silence.
+                    Poll::Ready(None) => Err(Disconnect::retry("the server ended the stream")),
+                    // The timeout counts only if nothing waits to be read, because the caller may not have polled.
                     Poll::Pending => {
                         let Some(silence) = silence else { return Poll::Pending };
                         ready!(silence.as_mut().poll(context));
-                        Err(Failure::passing(format!("nothing was heard for {:?}", this.target.options.silence)))
+                        let timeout = this.target.options.silence_timeout;
+                        Err(Disconnect::retry(format!("received nothing for {timeout:?}")))
                     }
                 },
             };
-            if let Err(error) = step.or_else(|failure| this.fail(failure)) {
+            if let Err(error) = step.or_else(|disconnect| this.disconnect(disconnect)) {
                 return Poll::Ready(Some(Err(error)));
             }
         }

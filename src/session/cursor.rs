@@ -8,7 +8,7 @@ use super::close_reason::CloseReason;
 use super::limits::Limits;
 use super::throttle::{Throttle, ThrottleOptions};
 use crate::encode::View;
-use crate::feed::{Continuity, Entry, Feed, Gap, GapReason};
+use crate::feed::{Continuity, Entry, Feed, Gap, GapReason, Start};
 #[cfg(doc)]
 use crate::hub::LOAD_ENTRIES;
 use crate::hub::{Hub, Read, SharedView};
@@ -16,17 +16,6 @@ use crate::tick::TickId;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Start of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start {
-    /// The latest tick, then live.
-    Latest,
-    /// The first entry at or after this moment.
-    Since(TickId),
-    /// The first entry after this id, which the client has: an exact resume.
-    After(TickId),
-}
 
 /// Next action of the transport.
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! Options of a client, the same over every transport, and the factory that makes a session from them.
 
 use super::bookmarks::{Bookmarks, ClientId};
-use super::cursor::{Session, Start};
+use super::cursor::Session;
 use super::limits::Limits;
 use super::throttle::ThrottleOptions;
 use crate::encode::{Format, Framing, ReplicaInfo, View};
+use crate::feed::Start;
 use crate::hub::Hub;
 use crate::store::Result;
 use crate::text::format_duration;

@@ -7,7 +7,7 @@ use crate::support::ports::free_address;
 use crate::support::proxy::Proxy;
 use crate::support::sdk::{TRANSPORTS, end, next, tick};
 use crate::support::{TIMEOUT, TestCluster, embedded, until};
-use btcfeed::client::{Client, Error, Gap, GapReason, Start, Tick, Transport, Update, Updates};
+use btcfeed::client::{Client, Error, GapCause, GapUpdate, Start, TickUpdate, Transport, Update, Updates};
 use btcfeed::feed::FeedState;
 use btcfeed::tick::{Currency, TickId};
 use futures_util::future::join_all;
@@ -81,7 +81,7 @@ async fn hanging_connection_is_replaced() {
             }
         };
         // HTTP/2 has pings of its own, and the library has its own message for a missing answer.
-        assert!(transport == Transport::Grpc || why == "nothing was heard for 1.5s", "{why}");
+        assert!(transport == Transport::Grpc || why == "received nothing for 1.5s", "{why}");
         assert!(frozen.elapsed() < 10_000 * MS, "{:?}", frozen.elapsed());
         assert_eq!(tick(&mut updates).await.prev, last, "nothing is lost");
     }))
@@ -100,7 +100,7 @@ async fn unpolled_stream_is_not_taken_for_a_dead_one() {
         sleep(2500 * MS).await;
         for _ in 0..12 {
             match next(&mut updates).await {
-                Update::Tick(Tick { id, prev, .. }) => assert_eq!(prev, std::mem::replace(&mut last, id)),
+                Update::Tick(TickUpdate { id, prev, .. }) => assert_eq!(prev, std::mem::replace(&mut last, id)),
                 Update::Synced { .. } => {}
                 other => panic!("{other:?}"),
             }
@@ -194,7 +194,7 @@ async fn follow_elsewhere(mut updates: Updates, mut last: TickId, message: &str)
                 lost = true;
             }
             // The time without a leader.
-            Update::Gap(gap) => assert_eq!(gap.reason, GapReason::SourceOutage),
+            Update::Gap(gap) => assert_eq!(gap.reason, GapCause::SourceOutage),
             _ => {}
         }
     }
@@ -218,13 +218,13 @@ async fn gap_is_reported_once_with_its_reason() {
     exchange.set_all(&Mode::Good);
     for mut updates in clients {
         let begun = Instant::now();
-        let Gap { after, before, reason, .. } = loop {
+        let GapUpdate { after, before, reason, .. } = loop {
             assert!(begun.elapsed() < TIMEOUT, "no gap was reported");
             if let Update::Gap(gap) = next(&mut updates).await {
                 break gap;
             }
         };
-        assert_eq!(reason, GapReason::SourceOutage);
+        assert_eq!(reason, GapCause::SourceOutage);
         // A second report of the gap would come before this tick.
         let Update::Tick(tick) = next(&mut updates).await else { panic!("no tick follows the gap") };
         assert!(tick.id == before && after < before);

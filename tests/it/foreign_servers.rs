@@ -2,7 +2,7 @@
 
 use crate::support::foreign_server::{Answer, Server, tick};
 use crate::support::soon;
-use btcfeed::client::{Client, Error, GapReason, Start, Transport, Update, Updates};
+use btcfeed::client::{Client, Error, GapCause, Start, Transport, Update, Updates};
 use btcfeed::tick::TickId;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -51,9 +51,9 @@ async fn repeated_entry_is_dropped_and_lost_one_reported() {
     let second = Answer::messages(&[&tick(20, 10), &tick(30, 20), &tick(60, 50), &tick(40, 30), &tick(70, 60)], None);
     let server = Server::start(vec![first, second]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
-    let lost = "the server closed with 1001: test";
+    let lost = "the server closed the connection with 1001: test";
     let seen = read(&mut updates, 8).await;
-    let gap = format!("{} 30-60", GapReason::Unexplained);
+    let gap = format!("{} 30-60", GapCause::Unexplained);
     assert_eq!(seen, ["connected None", "tick 20", "tick 30", lost, "connected None", &gap, "tick 60", "tick 70"]);
     let lines: Vec<_> = server.requests().into_iter().map(|(line, _)| line).collect();
     assert!(lines[0].contains("after=10 ") && lines[1].contains("after=30 "), "{lines:?}");
@@ -94,7 +94,7 @@ async fn only_close_codes_from_4500_end_the_stream() {
             assert_eq!(seen, [Error::Closed { code, reason: "test".to_owned() }].map(|error| format!("end: {error}")));
             assert!(updates.next().await.is_none());
         } else {
-            assert_eq!(seen, [format!("the server closed with {code}: test")]);
+            assert_eq!(seen, [format!("the server closed the connection with {code}: test")]);
             assert_eq!(read(&mut updates, 2).await[1], "tick 20");
         }
     }
@@ -110,7 +110,10 @@ async fn retry_after_is_obeyed_and_redirect_reported() {
         let seen = read(&mut updates, 2).await;
         assert!(seen[0].starts_with("HTTP 503: "), "{}", seen[0]);
         assert!(!seen[0].contains('\u{1b}'), "{}", seen[0]);
-        assert_eq!(seen[1], "end: the server refused with HTTP 308: it moved to https://elsewhere/, use that address");
+        assert_eq!(
+            seen[1],
+            "end: the server refused the request with HTTP 308: it moved to https://elsewhere/, use that address"
+        );
         let asked = server.requests();
         let pause = asked[1].1 - asked[0].1;
         assert!(pause >= 990 * MS && pause < 5000 * MS, "{transport:?}: {pause:?}");
@@ -150,7 +153,7 @@ async fn valid_answer_that_is_no_feed_ends_the_stream() {
         (Transport::WebSocket, Answer::Raw(nothing.clone()), "it answers HTTP 404 to a request for a stream"),
         (Transport::Sse, Answer::Raw(nothing), "it answers HTTP 404 to a request for a stream"),
         (Transport::Grpc, Answer::Http2Page, r#"it answers "text/html", not application/grpc"#),
-        (Transport::Grpc, Answer::BadRequest, "what answers does not speak HTTP/2"),
+        (Transport::Grpc, Answer::BadRequest, "it does not speak HTTP/2"),
     ] {
         let server = Server::start(vec![answer]).await;
         let mut updates = server.client(transport).build().unwrap().subscribe();
@@ -166,7 +169,8 @@ async fn error_after_a_success_is_retried() {
     let server = Server::start(vec![Answer::Raw(String::new()), first, nothing, last]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let seen = read(&mut updates, 7).await;
-    let (shut, closed) = ("the connection was closed without an answer", "the server closed with 1001: test");
+    let (shut, closed) =
+        ("the connection was closed without an answer", "the server closed the connection with 1001: test");
     let away = "it answers HTTP 404 to a request for a stream";
     assert_eq!(seen, [shut, "connected None", "tick 20", closed, away, "connected None", "tick 30"]);
 }
@@ -190,7 +194,7 @@ async fn events_are_parsed_from_any_pieces() {
     let mut updates = server.client(Transport::Sse).start(AFTER_10).build().unwrap().subscribe();
     let seen = read(&mut updates, 7).await;
     let lost = "the server ended the stream";
-    let back = "the server said goodbye: come back";
+    let back = "the server ended the stream: come back";
     let expected = [r#"connected Some("r1")"#, "tick 20", "tick 30", lost, "connected None", "tick 40", back];
     assert_eq!(seen, expected);
     let asked = server.requests();

@@ -5,7 +5,7 @@ use crate::support::exchange::Exchange;
 use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
 use crate::support::sdk::{TRANSPORTS, next};
-use btcfeed::client::{Client, Gap, GapReason, Start, Transport, Update};
+use btcfeed::client::{Client, GapCause, GapUpdate, Start, Transport, Update};
 use btcfeed::tick::{Currency, TickId};
 use futures_util::future::join_all;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const BAD: Duration = Duration::from_secs(60);
 #[derive(Debug, Default, PartialEq)]
 struct Received {
     entries: Vec<(TickId, String)>,
-    gaps: Vec<Gap>,
+    gaps: Vec<GapUpdate>,
 }
 
 impl Received {
@@ -28,7 +28,7 @@ impl Received {
             Update::Tick(tick) => self.entries.push((tick.id, format!("{:?} {:?}", tick.prices, tick.sources))),
             Update::Status(status) => self.entries.push((status.id, format!("{:?} {}", status.state, status.reason))),
             // On a busy machine an exchange may have answered too late.
-            Update::Gap(gap) if gap.reason == GapReason::SourceOutage => self.gaps.push(gap),
+            Update::Gap(gap) if gap.reason == GapCause::SourceOutage => self.gaps.push(gap),
             Update::Connected(_) | Update::Disconnected { .. } | Update::Synced { .. } => {}
             other => panic!("{other:?}"),
         }

@@ -1,7 +1,7 @@
 //! Helpers for tests of the SDK.
 
 use super::soon;
-use btcfeed::client::{Error, Tick, Transport, Update, Updates};
+use btcfeed::client::{Error, TickUpdate, Transport, Update, Updates};
 
 /// All transports.
 pub const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::Sse, Transport::Grpc];
@@ -12,7 +12,7 @@ pub async fn next(updates: &mut Updates) -> Update {
 }
 
 /// Returns the next tick, and skips everything before it.
-pub async fn tick(updates: &mut Updates) -> Tick {
+pub async fn tick(updates: &mut Updates) -> TickUpdate {
     loop {
         if let Update::Tick(tick) = next(updates).await {
             return tick;

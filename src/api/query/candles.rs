@@ -4,7 +4,7 @@ use super::reader::{QueryReader, SupportedCurrencies};
 use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
 use crate::candle::{Interval, Range};
-use crate::session::Start;
+use crate::feed::Start;
 use crate::tick::TickId;
 use std::ops::RangeInclusive;
 

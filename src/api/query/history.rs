@@ -4,7 +4,7 @@ use super::reader::{QueryReader, SupportedCurrencies, quoted};
 use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
 use crate::encode::Format;
-use crate::session::Start;
+use crate::feed::Start;
 use crate::tick::{Currencies, TickId};
 use std::ops::RangeInclusive;
 

@@ -3,7 +3,8 @@
 use crate::api::mistakes::Mistakes;
 use crate::api::problem::Problem;
 use crate::encode::Format;
-use crate::session::{EVERY, Start, Subscription, every_range};
+use crate::feed::Start;
+use crate::session::{EVERY, Subscription, every_range};
 use crate::text::{excerpt, join_list, parse_duration};
 use crate::tick::{Currencies, Currency, TickId};
 use std::borrow::Cow;

@@ -3,7 +3,8 @@
 use super::reader::{ID_EXAMPLE, QueryReader, SupportedCurrencies, parse_id, quoted};
 use crate::api::problem::Problem;
 use crate::encode::Format;
-use crate::session::{REPLAY_LIMIT, Start, Subscription, ThrottleOptions};
+use crate::feed::Start;
+use crate::session::{REPLAY_LIMIT, Subscription, ThrottleOptions};
 use crate::tick::TickId;
 use axum::http::HeaderValue;
 

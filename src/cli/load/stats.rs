@@ -8,7 +8,7 @@
 //! same entries as all others.
 
 use super::latencies::Latencies;
-use crate::client::{Error, Gap, GapReason};
+use crate::client::{Error, GapCause, GapUpdate};
 use crate::tick::TickId;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -142,8 +142,8 @@ impl Stats {
         self.rejection.get_or_insert(error);
     }
 
-    pub(super) fn record_gap(&mut self, gap: &Gap) {
-        self.lost += u64::from(matches!(gap.reason, GapReason::Unexplained | GapReason::HistoryLost));
+    pub(super) fn record_gap(&mut self, gap: &GapUpdate) {
+        self.lost += u64::from(matches!(gap.reason, GapCause::Unexplained | GapCause::HistoryLost));
         count(&mut self.gaps, gap.reason.as_str());
     }
 

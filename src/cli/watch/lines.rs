@@ -3,12 +3,12 @@
 
 use super::notices::Notices;
 use super::output::OutputText;
-use crate::client::{Gap, Status, Tick, Update};
+use crate::client::{GapUpdate, StatusUpdate, TickUpdate, Update};
 use crate::encode::{Format, Framing, View};
-use crate::feed::{self, Entry, Event};
-use crate::tick::{self, Currencies, Currency, TickId};
+use crate::feed::{Entry, Event, Status};
+use crate::message::{GapMessage, GapType, Word};
+use crate::tick::{Currencies, Tick};
 use bytes::Bytes;
-use serde::Serialize;
 
 /// Formats updates as lines.
 pub(super) struct Lines {
@@ -18,17 +18,6 @@ pub(super) struct Lines {
     notices: Notices,
     /// The lines that are not written yet.
     text: OutputText,
-}
-
-/// A gap in the format of the server. Its reason may be one that the client found.
-#[derive(Serialize)]
-struct GapLine<'a> {
-    r#type: &'static str,
-    after: TickId,
-    before: TickId,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    currencies: Option<Vec<Currency>>,
 }
 
 impl Lines {
@@ -45,19 +34,20 @@ impl Lines {
         }
         let is_tick = matches!(update, Update::Tick(_));
         let line = match update {
-            Update::Tick(Tick { id, prev, prices, sources, .. }) => {
-                let tick = tick::Tick { prices, sources };
+            Update::Tick(TickUpdate { id, prev, prices, sources, .. }) => {
+                let tick = Tick { prices, sources };
                 let chosen = if self.chosen.is_empty() { tick.currencies() } else { self.chosen };
                 self.view(chosen).entry(&Entry { id, prev, event: Event::Tick { tick, outages: Vec::new() } })
             }
-            Update::Status(Status { id, prev, state, since, reason, .. }) => {
-                let event = Event::Status(feed::Status { state, since, reason });
+            Update::Status(StatusUpdate { id, prev, state, since, reason, .. }) => {
+                let event = Event::Status(Status { state, since, reason });
                 self.view(self.chosen).entry(&Entry { id, prev, event })
             }
             Update::Synced { id } => self.view(self.chosen).synced(id).unwrap_or_default(),
-            Update::Gap(Gap { after, before, reason, currencies, .. }) if full => {
-                let currencies = currencies.map(|currencies| currencies.iter().collect());
-                let gap = GapLine { r#type: "gap", after, before, reason: reason.as_str(), currencies };
+            Update::Gap(GapUpdate { after, before, reason, currencies, .. }) if full => {
+                let reason = Word::Other(reason.as_str().to_owned());
+                let currencies = currencies.map(|currencies| currencies.iter().map(Word::from).collect());
+                let gap = GapMessage { r#type: GapType::Gap, after, before, reason, currencies };
                 // Text and numbers can always be serialised.
                 serde_json::to_string(&gap).map(|line| Bytes::from(line + "\n")).unwrap_or_default()
             }

@@ -2,7 +2,7 @@
 //! as the reason why the server cannot be reached, comes once.
 
 use crate::cli::format::{brief_duration, local_time, printable};
-use crate::client::{Connected, Gap, GapReason, Tick, Update};
+use crate::client::{Connected, GapCause, GapUpdate, TickUpdate, Update};
 use crate::feed::FeedState;
 use crate::source;
 use crate::text::join_list;
@@ -65,7 +65,7 @@ impl Notices {
         Some(format!("not connected: {why}"))
     }
 
-    fn simulated(&mut self, tick: &Tick) -> Option<String> {
+    fn simulated(&mut self, tick: &TickUpdate) -> Option<String> {
         let simulated = tick.sources.values().flatten().any(|name| name == source::SIMULATED);
         let changed = std::mem::replace(&mut self.simulated, simulated) != simulated;
         changed.then(|| if simulated { "the prices are SIMULATED" } else { "the prices are real" }.to_owned())
@@ -76,8 +76,8 @@ fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {}", printable(reason)) }
 }
 
-fn gap(gap: &Gap) -> String {
-    let Gap { after, before, reason, currencies, .. } = gap;
+fn gap(gap: &GapUpdate) -> String {
+    let GapUpdate { after, before, reason, currencies, .. } = gap;
     let only = currencies.map(|currencies| {
         let codes: Vec<_> = currencies.iter().map(Currency::code).collect();
         format!(" in {}", join_list(&codes, "and"))
@@ -91,11 +91,11 @@ fn gap(gap: &Gap) -> String {
         }
     };
     match reason {
-        GapReason::SourceOutage => format!("no price{only} {between}: no exchange gave one"),
-        GapReason::HistoryExpired => format!("updates{only} are missing {between}: older than what the feed keeps"),
-        GapReason::HistoryLost => format!("updates{only} are missing {between}: the feed lost them"),
-        GapReason::ReplayLimit => format!("updates{only} are left out {between}: more than the limit"),
-        GapReason::Unexplained => format!("updates{only} are missing {between}, and the server did not report it"),
+        GapCause::SourceOutage => format!("no price{only} {between}: no exchange gave one"),
+        GapCause::HistoryExpired => format!("updates{only} are missing {between}: older than what the feed keeps"),
+        GapCause::HistoryLost => format!("updates{only} are missing {between}: the feed lost them"),
+        GapCause::ReplayLimit => format!("updates{only} are left out {between}: more than the limit"),
+        GapCause::Unexplained => format!("updates{only} are missing {between}, and the server did not report it"),
         other => format!("updates{only} are missing {between}: {}", printable(other.as_str())),
     }
 }

@@ -3,7 +3,7 @@
 
 use super::paint::Paint;
 use crate::cli::format::{self, grouped};
-use crate::client::Tick;
+use crate::client::TickUpdate;
 use crate::tick::{Currencies, Currency, Price};
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ impl Cell {
     /// Returns the row of a tick, with the changes since the prices in `before`.
     pub(super) fn row(
         self,
-        tick: &Tick,
+        tick: &TickUpdate,
         currencies: Currencies,
         before: &BTreeMap<Currency, Price>,
         paint: Paint,

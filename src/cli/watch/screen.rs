@@ -14,7 +14,7 @@ use super::paint::Paint;
 use super::row::Cell;
 use super::status_line::StatusLine;
 use crate::cli::format::{self, grouped};
-use crate::client::{Tick, Update};
+use crate::client::{TickUpdate, Update};
 use crate::tick::{Currencies, Currency, Price, TickId};
 use crossterm::cursor::{Hide, MoveToColumn, MoveUp, Show};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate};
@@ -86,7 +86,7 @@ impl Screen {
         self.rows.is_full()
     }
 
-    fn add_tick(&mut self, tick: &Tick) -> bool {
+    fn add_tick(&mut self, tick: &TickUpdate) -> bool {
         if self.chosen.is_empty() {
             self.chosen = tick.prices.keys().copied().collect();
         }

@@ -2,7 +2,7 @@
 
 use super::paint::Paint;
 use crate::cli::format::{counted, printable};
-use crate::client::{Connected, Tick, Update};
+use crate::client::{Connected, TickUpdate, Update};
 use crate::feed::FeedState;
 use crate::source;
 use crate::tick::TickId;
@@ -65,7 +65,7 @@ impl StatusLine {
         }
     }
 
-    fn tick(&mut self, tick: &Tick) {
+    fn tick(&mut self, tick: &TickUpdate) {
         if !tick.prices.is_empty() {
             // The number of rows.
             self.ticks += 1;

@@ -1,75 +1,74 @@
-//! The event stream format, as the HTML standard says it is to be read (§9.2.6, "Interpreting an event stream"), with a
-//! bound on what is kept. It may be cut anywhere, between the two bytes of a line's end too.
+//! A parser of event streams (HTML Living Standard §9.2.6, "Interpreting an event stream") with bounded memory. Its input may
+//! be cut anywhere, also between the two bytes of a line end.
 
-/// The most bytes of one line, and of one event's data. A message of a feed is below a kilobyte.
-const MOST: usize = super::super::MESSAGE_BYTES;
+use crate::client::received::MAX_MESSAGE_BYTES;
 
-/// What a piece of the stream says.
+/// What a part of the stream means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Line {
-    /// An event's data. Its name and id stand in the data once more, so they are not kept.
+pub(super) enum Field {
+    /// The data of an event. The name and the id of the event are in the data, too, so they are dropped.
     Event(String),
-    /// How long to wait before connecting again, in milliseconds.
+    /// The pause before the next attempt to connect, in milliseconds.
     Retry(u64),
     /// A sign of life.
     Comment,
 }
 
-/// More than can be kept.
+/// The error for a line or an event that is too long.
 #[derive(Debug, thiserror::Error)]
-#[error("an event is longer than {MOST} bytes")]
+#[error("an event is longer than {MAX_MESSAGE_BYTES} bytes")]
 pub(super) struct TooLong;
 
-/// Reads a stream piece by piece.
+/// A parser of a stream that comes in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
-    /// The line that is not over yet.
+    /// The beginning of the current line.
     line: Vec<u8>,
-    /// The data of the event that is not over yet.
+    /// The data of the current event.
     data: String,
-    /// Whether the last byte was a carriage return, which a line feed may belong to.
-    returned: bool,
-    /// Whether the first line, which may begin with a byte order mark, is behind us.
-    begun: bool,
+    /// True if the last byte was a carriage return, so that a line feed belongs to it.
+    after_return: bool,
+    /// True if the first line, which may begin with a byte order mark, is complete.
+    has_line: bool,
 }
 
 impl Parser {
-    /// Reads a piece, and hands what it says to `say`.
+    /// Parses a piece and passes each complete field to `emit`.
     ///
     /// # Errors
-    /// If a line or an event is too long. Nothing can be read after that.
-    pub(super) fn read(&mut self, bytes: &[u8], say: &mut dyn FnMut(Line)) -> Result<(), TooLong> {
+    /// If a line or an event is too long. The parser cannot be used after that.
+    pub(super) fn read(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Field)) -> Result<(), TooLong> {
         for byte in bytes {
-            let returned = std::mem::replace(&mut self.returned, *byte == b'\r');
+            let after_return = std::mem::replace(&mut self.after_return, *byte == b'\r');
             match byte {
-                b'\n' if returned => {}
-                b'\r' | b'\n' => self.line_ends(say)?,
-                _ if self.line.len() == MOST => return Err(TooLong),
+                b'\n' if after_return => {}
+                b'\r' | b'\n' => self.end_line(emit)?,
+                _ if self.line.len() == MAX_MESSAGE_BYTES => return Err(TooLong),
                 _ => self.line.push(*byte),
             }
         }
         Ok(())
     }
 
-    fn line_ends(&mut self, say: &mut dyn FnMut(Line)) -> Result<(), TooLong> {
+    fn end_line(&mut self, emit: &mut dyn FnMut(Field)) -> Result<(), TooLong> {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
-        let line = if self.begun { &*line } else { line.strip_prefix('\u{feff}').unwrap_or(&line) };
-        self.begun = true;
+        let line = if self.has_line { &*line } else { line.strip_prefix('\u{feff}').unwrap_or(&line) };
+        self.has_line = true;
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "" if line.is_empty() => {
-                // Each line of data added a line's end, the last of which does not count.
+                // Each line of data has added a line end; the last one is not part of the data.
                 if let Some(data) = std::mem::take(&mut self.data).strip_suffix('\n') {
-                    say(Line::Event(data.to_owned()));
+                    emit(Field::Event(data.to_owned()));
                 }
             }
-            "" => say(Line::Comment),
-            "data" if self.data.len() + value.len() >= MOST => return Err(TooLong),
+            "" => emit(Field::Comment),
+            "data" if self.data.len() + value.len() >= MAX_MESSAGE_BYTES => return Err(TooLong),
             "data" => self.data.extend([value, "\n"]),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                say(Line::Retry(value.parse().unwrap_or(u64::MAX)));
+                emit(Field::Retry(value.parse().unwrap_or(u64::MAX)));
             }
             _ => {}
         }
@@ -82,34 +81,34 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(pieces: &[&[u8]]) -> Vec<Line> {
-        let (mut parser, mut lines) = (Parser::default(), Vec::new());
+    fn read(pieces: &[&[u8]]) -> Vec<Field> {
+        let (mut parser, mut fields) = (Parser::default(), Vec::new());
         for piece in pieces {
-            parser.read(piece, &mut |line| lines.push(line)).unwrap();
+            parser.read(piece, &mut |field| fields.push(field)).unwrap();
         }
-        lines
+        fields
     }
 
-    fn event(data: &str) -> Line {
-        Line::Event(data.to_owned())
+    fn event(data: &str) -> Field {
+        Field::Event(data.to_owned())
     }
 
     #[test]
-    fn the_examples_of_the_standard_are_read_as_it_says() {
+    fn examples_of_the_standard_are_parsed() {
         assert_eq!(read(&[b"data: YHOO\ndata: +2\ndata: 10\n\n"]), [event("YHOO\n+2\n10")]);
         let stream = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n";
         assert_eq!(
             read(&[stream]),
-            [Line::Comment, event("first event"), event("second event")],
-            "the third is not over"
+            [Field::Comment, event("first event"), event("second event")],
+            "the third is not complete"
         );
         assert_eq!(read(&[b"data\n\ndata\ndata\n\ndata:"]), [event(""), event("\n")]);
         assert_eq!(read(&[b"data:test\n\ndata: test\n\n"]), [event("test"), event("test")]);
     }
 
     #[test]
-    fn every_end_of_a_line_counts_once_also_when_it_is_cut() {
-        let expected = [Line::Retry(3000), event("a"), Line::Comment, event("b")];
+    fn cut_line_ends_count_once() {
+        let expected = [Field::Retry(3000), event("a"), Field::Comment, event("b")];
         for end in ["\n", "\r", "\r\n"] {
             let stream =
                 ["retry: 3000", "event: tick", "id: 7", "data: a", "", ":", "nonsense", "data: b", "", ""].join(end);
@@ -118,24 +117,23 @@ mod tests {
             let bytes: Vec<_> = stream.as_bytes().chunks(1).collect();
             assert_eq!(read(&bytes), expected, "{end:?}, byte by byte");
         }
-        assert_eq!(read(&[b"retry: -1\nretry: 1s\nretry:\nretry: 99999999999999999999\n"]), [Line::Retry(u64::MAX)]);
+        assert_eq!(read(&[b"retry: -1\nretry: 1s\nretry:\nretry: 99999999999999999999\n"]), [Field::Retry(u64::MAX)]);
     }
 
     #[test]
-    fn what_never_ends_is_cut_off() {
+    fn endless_lines_and_events_are_errors() {
         let mut parser = Parser::default();
-        let line = vec![b'x'; MOST];
+        let line = vec![b'x'; MAX_MESSAGE_BYTES];
         parser.read(&line, &mut drop).unwrap();
         parser.read(b"x", &mut drop).unwrap_err();
-        let (mut parser, line) = (Parser::default(), format!("data:{}\n", "x".repeat(MOST / 4)));
+        let (mut parser, line) = (Parser::default(), format!("data:{}\n", "x".repeat(MAX_MESSAGE_BYTES / 4)));
         let read = (0..5).try_for_each(|_| parser.read(line.as_bytes(), &mut drop));
         read.unwrap_err();
     }
 
     proptest! {
-        /// Whatever comes is read without a panic, and the same in one piece as in any others.
         #[test]
-        fn it_does_not_matter_where_a_stream_is_cut(
+        fn any_stream_parses_alike_however_it_is_cut(
             bytes in prop::collection::vec(prop::sample::select(b"data:retry \r\n0\xef\xbb\xbf\xff\0".to_vec()), 0..200),
             cut in 0..200_usize,
         ) {

@@ -6,7 +6,7 @@ use crate::support::foreign_server::{Answer, Server, tick as a_tick};
 use crate::support::ports::free_address;
 use crate::support::sdk::{TRANSPORTS, next, tick};
 use crate::support::{embedded, entries, soon, until};
-use btcfeed::client::{Client, GapReason, Start, Update};
+use btcfeed::client::{Client, GapCause, Start, Update};
 use btcfeed::feed::FeedState;
 use btcfeed::tick::TickId;
 use std::net::IpAddr;
@@ -40,7 +40,7 @@ async fn limited_replay_has_newest_ticks_and_a_gap() {
         let mut updates = client.build().unwrap().subscribe();
         let Update::Connected(_) = next(&mut updates).await else { panic!("{transport:?}") };
         let Update::Gap(gap) = next(&mut updates).await else { panic!("{transport:?}") };
-        assert_eq!(gap.reason, GapReason::ReplayLimit);
+        assert_eq!(gap.reason, GapCause::ReplayLimit);
         let mut ticks = Vec::new();
         loop {
             match next(&mut updates).await {

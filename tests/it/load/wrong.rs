@@ -111,8 +111,8 @@ async fn invalid_arguments_are_reported() {
             &["--source-address", "127.0.0.1,192.0.2.7"],
             "invalid --source-address \"192.0.2.7\": expected addresses of this machine\n",
         ),
-        (&["ftp://host"], "an address reads http://host:port"),
-        (&["localhost", "http://host?x"], "an address reads http://host:port"),
+        (&["ftp://host"], "invalid address "),
+        (&["localhost", "http://host?x"], "invalid address "),
     ] {
         let (code, _, error) = Load::start(arguments).end().await;
         assert!(code == Some(2) && error.contains(message), "{arguments:?}: {code:?} {error}");

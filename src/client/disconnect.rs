@@ -1,0 +1,110 @@
+//! Why a connection ended or could not be made, and whether another attempt makes sense.
+
+use super::error::Error;
+use std::time::Duration;
+
+/// Why a connection ended or could not be made.
+#[derive(Debug)]
+pub(super) enum Disconnect {
+    /// Another attempt may succeed.
+    Retry {
+        why: String,
+        /// The pause that the server asks for.
+        retry_after: Option<Duration>,
+    },
+    /// Another attempt would fail too.
+    Final(Error),
+}
+
+impl Disconnect {
+    pub(super) fn retry(why: impl Into<String>) -> Disconnect {
+        Disconnect::Retry { why: printable(&why.into()), retry_after: None }
+    }
+
+    /// Returns the failure of a connection to a server that is not a feed.
+    pub(super) fn no_feed(problem: &str) -> Disconnect {
+        Disconnect::Final(Error::NoFeed { problem: printable(problem) })
+    }
+
+    /// Returns the failure of a request that would be refused again.
+    pub(super) fn refused(status: u16, detail: &str) -> Disconnect {
+        Disconnect::Final(Error::Refused { status, detail: printable(detail) })
+    }
+
+    /// Returns the failure that an error of a library is. The root cause says best what is wrong; the errors around it
+    /// describe the library.
+    pub(super) fn caused_by(error: &(dyn std::error::Error + 'static)) -> Disconnect {
+        let root = root_cause(error);
+        // A server that is being stopped does this too, so it does not mean that there is no feed.
+        if root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return Disconnect::retry("the connection was closed without an answer");
+        }
+        Disconnect::retry(root.to_string())
+    }
+
+    /// Returns the failure of a request that was answered with an unexpected status.
+    pub(super) fn status(status: u16, detail: &str, retry_after: Option<Duration>) -> Disconnect {
+        match status {
+            200..=299 => Disconnect::no_feed(&format!("it answers HTTP {status} to a request for a stream")),
+            // Request Timeout, Too Early and Too Many Requests may be over by the next attempt.
+            300..=499 if !matches!(status, 408 | 425 | 429) => Disconnect::refused(status, detail),
+            _ => Disconnect::Retry { why: printable(&format!("HTTP {status}: {detail}")), retry_after },
+        }
+    }
+
+    /// Returns the failure of a WebSocket that was closed with a code (RFC 6455 §7.4). The codes of a feed from 4500 on mean
+    /// "do not reconnect".
+    pub(super) fn closed(code: u16, reason: &str) -> Disconnect {
+        let reason = printable(reason);
+        match (code, reason.as_str()) {
+            (4500..=4999, _) => Disconnect::Final(Error::Closed { code, reason }),
+            (_, "") => Disconnect::retry(format!("the server closed the connection with {code}")),
+            (_, _) => Disconnect::retry(format!("the server closed the connection with {code}: {reason}")),
+        }
+    }
+}
+
+/// Returns the root cause of an error.
+pub(super) fn root_cause<'a>(
+    mut error: &'a (dyn std::error::Error + 'static),
+) -> &'a (dyn std::error::Error + 'static) {
+    while let Some(cause) = error.source() {
+        error = cause;
+    }
+    error
+}
+
+/// Returns text from outside in a form that is safe to print: on one line, of bounded length, and without the control
+/// characters that move a terminal's cursor.
+fn printable(text: &str) -> String {
+    const MAX_CHARACTERS: usize = 500;
+    let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });
+    line.take(MAX_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_repeatable_refusals_are_final() {
+        for status in [200, 204, 301, 400, 401, 403, 404, 405, 410, 426] {
+            assert!(matches!(Disconnect::status(status, "", None), Disconnect::Final(_)), "{status}");
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            assert!(matches!(Disconnect::status(status, "", None), Disconnect::Retry { .. }), "{status}");
+        }
+        for (code, last) in [(1000, false), (1001, false), (1011, false), (4408, false), (4499, false), (4500, true)] {
+            assert_eq!(matches!(Disconnect::closed(code, ""), Disconnect::Final(_)), last, "{code}");
+        }
+    }
+
+    #[test]
+    fn text_of_a_server_is_safe_to_print() {
+        let Disconnect::Retry { why, .. } = Disconnect::closed(1001, &format!("a\x1b[2Jb\r\n{}", "c".repeat(9999)))
+        else {
+            panic!("1001 is not final")
+        };
+        assert!(why.starts_with("the server closed the connection with 1001: a [2Jb  cc") && why.len() < 600, "{why}");
+    }
+}

@@ -1,0 +1,40 @@
+//! Why a subscription ends for good.
+
+/// Why a subscription ended for good. After any other failure the stream connects again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address is invalid.
+    #[error("invalid address {address:?}: expected http://host:port (or https, ws, wss): {problem}")]
+    Address {
+        /// The address that was given.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// This machine cannot make any connection, for example because it has no certificates.
+    #[error("cannot create an HTTP client: {0}")]
+    Setup(String),
+    /// The server refused the request and would refuse it the next time too.
+    #[error("the server refused the request with HTTP {status}: {detail}")]
+    Refused {
+        /// The HTTP status: 400 if a parameter is invalid, 404 if something does not exist.
+        status: u16,
+        /// The explanation of the server.
+        detail: String,
+    },
+    /// The server at the address is not a feed.
+    #[error("there is no feed at this address: {problem}")]
+    NoFeed {
+        /// What the server answered instead.
+        problem: String,
+    },
+    /// The server closed the connection and asked the client not to reconnect.
+    #[error("the server closed the connection with {code}: {reason}")]
+    Closed {
+        /// The WebSocket close code, from 4500 to 4999.
+        code: u16,
+        /// The explanation of the server.
+        reason: String,
+    },
+}

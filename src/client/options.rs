@@ -1,0 +1,110 @@
+//! What a client asks for.
+
+use super::transport::Transport;
+use crate::feed::Start;
+use crate::tick::{Currencies, Currency};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What a client asks for, and how it connects.
+#[derive(Clone, Debug)]
+pub(super) struct ClientOptions {
+    pub(super) transport: Transport,
+    /// The currencies, or none to leave the choice to the feed.
+    pub(super) currencies: Currencies,
+    pub(super) start: Start,
+    pub(super) changes: bool,
+    pub(super) every: Option<Duration>,
+    /// The maximum number of ticks to replay, or zero for all.
+    pub(super) limit: u32,
+    pub(super) client_id: Option<String>,
+    pub(super) local_address: Option<IpAddr>,
+    pub(super) connect_timeout: Duration,
+    pub(super) silence_timeout: Duration,
+    /// The limits of the pause before the first and before any later attempt.
+    pub(super) retry_from: Duration,
+    pub(super) retry_to: Duration,
+}
+
+impl Default for ClientOptions {
+    fn default() -> ClientOptions {
+        ClientOptions {
+            transport: Transport::default(),
+            currencies: Currencies::NONE,
+            start: Start::default(),
+            changes: false,
+            every: None,
+            limit: 0,
+            client_id: None,
+            local_address: None,
+            connect_timeout: Duration::from_secs(10),
+            // Servers send a sign of life every 15 or 20 s, of which two may be lost.
+            silence_timeout: Duration::from_secs(50),
+            retry_from: Duration::from_millis(100),
+            retry_to: Duration::from_secs(10),
+        }
+    }
+}
+
+impl ClientOptions {
+    /// Returns the query of a request for a stream that begins at `start`.
+    pub(super) fn query(&self, start: Start) -> String {
+        let mut query = form_urlencoded::Serializer::new("format=full&hello=true".to_owned());
+        if !self.currencies.is_empty() {
+            let codes: Vec<_> = self.currencies.iter().map(Currency::code).collect();
+            query.append_pair("currency", &codes.join(","));
+        }
+        match start {
+            Start::Latest => {}
+            Start::Since(moment) => drop(query.append_pair("since", &moment.timedate())),
+            Start::After(id) => drop(query.append_pair("after", &id.to_string())),
+        }
+        if self.changes {
+            query.append_pair("changes", "true");
+        }
+        if let Some(every) = self.every {
+            query.append_pair("every", &format!("{}ms", every.as_millis()));
+        }
+        if self.limit > 0 {
+            query.append_pair("limit", &self.limit.to_string());
+        }
+        if let Some(client_id) = &self.client_id {
+            query.append_pair("client_id", client_id);
+        }
+        query.finish()
+    }
+
+    /// Returns how long the stream waits for a sign of life, if the transport does not do that itself.
+    pub(super) fn silence_timeout(&self) -> Option<Duration> {
+        Some(self.silence_timeout).filter(|_| !self.transport.has_pings())
+    }
+
+    /// Returns true if the server sends every entry of the feed, so that each must continue the one before.
+    pub(super) fn is_chained(&self) -> bool {
+        !self.changes && self.every.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tick::TickId;
+
+    #[test]
+    fn query_contains_every_option() {
+        let options = ClientOptions::default();
+        assert_eq!(options.query(Start::Latest), "format=full&hello=true");
+        let options = ClientOptions {
+            currencies: Currencies::all(),
+            changes: true,
+            every: Some(Duration::from_secs(30)),
+            limit: 5,
+            client_id: Some("a b".to_owned()),
+            ..options
+        };
+        let query =
+            "format=full&hello=true&currency=USD%2CEUR&after=7&changes=true&every=30000ms&limit=5&client_id=a+b";
+        assert_eq!(options.query(Start::After(TickId::from_ms(7))), query);
+        assert!(!options.is_chained());
+    }
+}

@@ -1,0 +1,77 @@
+//! The addresses of a feed, which streams use in turn.
+
+use super::address::Address;
+use super::disconnect::Disconnect;
+use super::error::Error;
+#[cfg(feature = "grpc")]
+use super::grpc;
+use super::http::{self, Version};
+use super::options::ClientOptions;
+use super::received::ServerEvents;
+use super::transport::Transport;
+use super::{sse, websocket};
+use crate::feed::Start;
+use futures_util::future::BoxFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::time::timeout;
+
+/// What all connections of a client have in common.
+#[derive(Debug)]
+pub(super) struct Target {
+    /// At least one address.
+    addresses: Vec<Address>,
+    /// The turn of the next stream. It starts at a random number, so that the clients of many programs are spread over all
+    /// addresses.
+    next_turn: AtomicUsize,
+    http: reqwest::Client,
+    pub(super) options: ClientOptions,
+}
+
+impl Target {
+    /// Creates a target without connecting to it.
+    ///
+    /// # Errors
+    /// [`Error::Address`] if an address is invalid, [`Error::Setup`] if no HTTP client can be created.
+    pub(super) fn new(addresses: &[String], options: ClientOptions) -> Result<Target, Error> {
+        let addresses: Vec<_> = addresses.iter().map(|address| Address::parse(address)).collect::<Result<_, _>>()?;
+        let version = match options.transport {
+            Transport::WebSocket | Transport::Sse => Version::Http1,
+            #[cfg(feature = "grpc")]
+            Transport::Grpc => Version::Http2 { silence_timeout: options.silence_timeout },
+        };
+        let http = http::client(addresses.iter().any(Address::is_encrypted), version, options.local_address)?;
+        let next_turn = AtomicUsize::new(fastrand::usize(..addresses.len()));
+        Ok(Target { addresses, next_turn, http, options })
+    }
+
+    /// Returns the turn with which a new stream begins.
+    pub(super) fn next_turn(&self) -> usize {
+        self.next_turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Connects to the address of a turn, for a stream that begins at `start`.
+    pub(super) fn connect(
+        self: Arc<Target>,
+        turn: usize,
+        start: Start,
+    ) -> BoxFuture<'static, Result<ServerEvents, Disconnect>> {
+        Box::pin(async move {
+            let options = &self.options;
+            let address = &self.addresses[turn % self.addresses.len()];
+            let get = || self.http.get(address.stream(options.transport, Some(&options.query(start))));
+            let connect = async {
+                match options.transport {
+                    Transport::WebSocket => websocket::connect(get()).await,
+                    Transport::Sse => sse::connect(get()).await,
+                    #[cfg(feature = "grpc")]
+                    Transport::Grpc => {
+                        grpc::connect(self.http.post(address.stream(options.transport, None)), options, start).await
+                    }
+                }
+            };
+            let too_late = || Disconnect::retry(format!("no answer within {:?}", options.connect_timeout));
+            timeout(options.connect_timeout, connect).await.unwrap_or_else(|_| Err(too_late()))
+        })
+    }
+}

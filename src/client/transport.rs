@@ -1,0 +1,36 @@
+//! WebSocket, events or gRPC.
+
+/// The transport of updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// A WebSocket.
+    #[default]
+    WebSocket,
+    /// Server-sent events: plain HTTP, for proxies that do not support WebSocket.
+    Sse,
+    /// gRPC, which needs HTTP/2 from end to end.
+    #[cfg(feature = "grpc")]
+    Grpc,
+}
+
+impl Transport {
+    /// Returns the path of the stream.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Transport::WebSocket => "/v1/ws",
+            Transport::Sse => "/v1/prices/stream",
+            #[cfg(feature = "grpc")]
+            Transport::Grpc => "/btcfeed.v1.PriceFeed/Subscribe",
+        }
+    }
+
+    /// Returns true if the connection itself finds out that the server is gone: HTTP/2 has pings of its own.
+    pub(super) fn has_pings(self) -> bool {
+        match self {
+            Transport::WebSocket | Transport::Sse => false,
+            #[cfg(feature = "grpc")]
+            Transport::Grpc => true,
+        }
+    }
+}
