@@ -82,7 +82,6 @@ fn modules_import_only_what_stands_before_them() {
 }
 
 #[test]
-#[ignore = "some rooms still have cycles"]
 fn imports_have_no_cycle() {
     let graph = Graph::read(&root().join("src"));
     assert!(graph.edges().count() > 300, "the imports were read");
