@@ -78,7 +78,7 @@ impl Config {
         let (store, hub) = store::read(&mut reader, leader.lease_ttl);
         let server = server::read(&mut reader, role, name, &prices);
         let telemetry = telemetry::read(&mut reader);
-        let prices::Prices { sources, aggregate, .. } = prices;
+        let prices::PriceSettings { sources, aggregate, .. } = prices;
         reader.finish()?;
         Ok(Config { redis, role, sources, aggregate, leader, store, hub, server, telemetry })
     }

@@ -21,7 +21,7 @@ use crate::tick::TickId;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use futures_util::FutureExt;
 use lines::Lines;
-use output::{Output, OutputText};
+use output::{OutputText, OutputWriter};
 use rustix::process::Signal;
 use screen::Screen;
 use signal_hook::flag;
@@ -146,7 +146,7 @@ fn client(flags: &ArgMatches) -> Result<Client, Error> {
 /// Follows the feed to the end, and returns the exit code.
 async fn follow(client: &Client, flags: &ArgMatches) -> anyhow::Result<u8> {
     let stop = shutdown::on_signal()?;
-    let (mut show, mut output) = (show(flags), Output::open());
+    let (mut show, mut output) = (show(flags), OutputWriter::open());
     let end = show_updates(client, flags, &mut show, &mut output, &stop).await?;
     let (mut code, message) = end.report();
     // The footer is erased before a message is printed.
@@ -176,7 +176,7 @@ async fn show_updates(
     client: &Client,
     flags: &ArgMatches,
     show: &mut Show,
-    output: &mut Output,
+    output: &mut OutputWriter,
     stop: &CancellationToken,
 ) -> anyhow::Result<End> {
     let mut resized = signal(SignalKind::window_change())?;

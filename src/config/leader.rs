@@ -1,6 +1,6 @@
 //! The settings of the lease, and the times after which the feed is stale or down.
 
-use super::prices::Prices;
+use super::prices::PriceSettings;
 use super::reader::Reader;
 use super::row::Row;
 use super::setting::{DefaultValue, Setting};
@@ -44,7 +44,7 @@ pub(super) fn settings() -> Vec<Setting> {
 }
 
 /// Reads how to lead.
-pub(super) fn read(reader: &mut Reader<'_>, replica: String, prices: &Prices) -> leader::Options {
+pub(super) fn read(reader: &mut Reader<'_>, replica: String, prices: &PriceSettings) -> leader::Options {
     let interval = prices.interval;
     let stale_after = at_least(reader, &STALE_AFTER, interval * 2, "twice BTCFEED_INTERVAL");
     let stale_after = stale_after.unwrap_or((interval * 3).max(Duration::from_secs(10)));

@@ -81,7 +81,7 @@ fn url_row(definition: &'static Definition) -> Option<Row<HttpUrl>> {
 }
 
 /// The settings of the prices.
-pub(super) struct Prices {
+pub(super) struct PriceSettings {
     /// The time between two polls.
     pub(super) interval: Duration,
     /// The currency of clients that choose none.
@@ -175,7 +175,7 @@ pub(super) fn settings() -> Vec<Setting> {
 }
 
 /// Reads the settings of the prices.
-pub(super) fn read(reader: &mut Reader<'_>) -> Prices {
+pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
     let interval = reader.value(&INTERVAL);
     let list = reader.value(&CURRENCIES);
     let currencies: Currencies = list.iter().copied().collect();
@@ -183,7 +183,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Prices {
     let sources = sources
         .into_iter()
         .map(|definition| SourceConfig { definition, url: url_row(definition).map(|row| reader.value(&row)) });
-    Prices {
+    PriceSettings {
         interval,
         default_currency: list.first().copied().unwrap_or(Currency::Usd),
         sources: sources.collect(),

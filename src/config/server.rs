@@ -1,7 +1,7 @@
 //! The settings of the ports and of the limits for clients.
 
 use super::listen::ListenAddress;
-use super::prices::Prices;
+use super::prices::PriceSettings;
 use super::reader::Reader;
 use super::replica::Role;
 use super::row::{Rejected, Row, Values};
@@ -129,7 +129,7 @@ pub(super) fn read_ops_listen(reader: &mut Reader<'_>) -> SocketAddr {
 }
 
 /// Reads how to serve.
-pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices: &Prices) -> Options {
+pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices: &PriceSettings) -> Options {
     let listen = reader.value(&LISTEN);
     let currencies = prices.aggregate.currencies;
     Options {

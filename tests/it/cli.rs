@@ -85,11 +85,47 @@ async fn help_has_exit_codes_and_only_used_settings() {
 async fn busy_port_names_its_flag() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
-    let settings = [("BTCFEED_LISTEN", address.as_str()), ("BTCFEED_OPS_LISTEN", "127.0.0.1:0")];
-    let (code, _, error) = run(&["serve"], &settings).await;
-    assert_eq!(code, Some(1));
-    let expected = format!("cannot listen on {address}: ");
-    assert!(error.contains(&expected) && error.contains("; choose another with --listen or BTCFEED_LISTEN"), "{error}");
+    for command in ["serve", "demo"] {
+        for (flag, variable, other) in
+            [("--listen", "BTCFEED_LISTEN", "--ops-listen"), ("--ops-listen", "BTCFEED_OPS_LISTEN", "--listen")]
+        {
+            let (code, out, error) = run(&[command, flag, &address, other, "127.0.0.1:0"], &[]).await;
+            // Nothing on standard output: the demo prints a line before it asks an exchange.
+            assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
+            let expected = format!("cannot listen on {address}: ");
+            let advice = format!("; choose another with {flag} or {variable}\n");
+            assert!(error.contains(&expected) && error.ends_with(&advice), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn completions_are_scripts_for_three_shells() {
+    for (shell, expected) in
+        [("bash", "complete -F _btcfeed"), ("zsh", "#compdef btcfeed"), ("fish", "complete -c btcfeed")]
+    {
+        let (code, script, _) = run(&["completions", shell], &[]).await;
+        assert_eq!(code, Some(0));
+        assert!(script.contains(expected) && script.contains("ops-listen") && script.contains("watch"), "{script}");
+    }
+    let (code, _, error) = run(&["completions", "csh"], &[]).await;
+    assert!(code == Some(2) && error.contains("[possible values: bash, zsh, fish]"), "{error}");
+}
+
+#[tokio::test]
+async fn host_name_is_resolved_at_the_start() {
+    let settings = [("BTCFEED_LOG_FORMAT", "json"), ("BTCFEED_SOURCES", "simulated")];
+    let mut command = command(&["--listen", "localhost:0", "--ops-listen", "localhost:0"], &settings);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut line = String::new();
+    while !line.contains(r#""message":"listening","#) {
+        line = soon("a line", lines.next_line()).await.unwrap().expect("the log goes on");
+    }
+    assert!(line.contains(r#""address":"127.0.0.1:"#), "{line}");
+    let (code, _, error) = run(&["--listen", "nowhere.invalid:80"], &[]).await;
+    let expected = r#"btcfeed: invalid --listen "nowhere.invalid:80": cannot resolve the host name: "#;
+    assert!(code == Some(2) && error.starts_with(expected), "{error}");
 }
 
 #[tokio::test]

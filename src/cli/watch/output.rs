@@ -31,14 +31,14 @@ impl OutputText {
 }
 
 /// Standard output and error.
-pub(super) struct Output {
+pub(super) struct OutputWriter {
     out: Stdout,
     error: Stderr,
 }
 
-impl Output {
-    pub(super) fn open() -> Output {
-        Output { out: stdout(), error: stderr() }
+impl OutputWriter {
+    pub(super) fn open() -> OutputWriter {
+        OutputWriter { out: stdout(), error: stderr() }
     }
 
     /// Writes the whole text. If the future is dropped, a part of it may have been written.
