@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How to poll the sources, and which answers are valid.
+/// The options of an aggregator.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// The currencies to request.

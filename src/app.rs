@@ -1,4 +1,4 @@
-//! Connects all parts of a replica: what is made from a [`Config`], which tasks run, and in which order they end.
+//! Connects all parts of a replica: makes them from a [`Config`], runs their tasks, and ends these in order.
 
 use crate::aggregate::Aggregator;
 use crate::config::{Config, Role, SourceConfig};

@@ -49,17 +49,17 @@ pub struct Config {
     pub role: Role,
     /// The sources to poll.
     pub sources: Vec<SourceConfig>,
-    /// How to aggregate their answers.
+    /// The options of the aggregator.
     pub aggregate: crate::aggregate::Options,
-    /// How to lead.
+    /// The options of the leader.
     pub leader: crate::leader::Options,
-    /// What the store keeps.
+    /// The options of the store.
     pub store: crate::store::Options,
-    /// What the hub keeps.
+    /// The options of the hub.
     pub hub: crate::hub::Options,
-    /// How to serve.
+    /// The options of the server.
     pub server: crate::server::Options,
-    /// What is logged.
+    /// The options of the log.
     pub telemetry: crate::telemetry::Options,
 }
 

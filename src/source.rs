@@ -1,4 +1,4 @@
-//! Where prices come from: one adapter for each exchange, and one registry that lists them.
+//! The sources of prices: one adapter for each exchange, and one registry that lists them.
 //!
 //! An adapter is a [`Definition`]: data, and two pure functions that say what to request and how to read the answer.
 //! Sending requests is the same for all exchanges (`http.rs`). Status 200 is not success: an answer counts only if it has

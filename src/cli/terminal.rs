@@ -1,4 +1,4 @@
-//! What a terminal can do, by the environment.
+//! Properties of the terminal, read from the environment.
 
 use crate::config::environment;
 

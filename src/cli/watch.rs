@@ -112,7 +112,7 @@ impl End {
     }
 }
 
-/// Where updates are shown.
+/// The form in which updates are shown.
 enum Show {
     Table(Box<Screen>),
     Lines(Lines),

@@ -43,7 +43,7 @@ pub(super) fn settings() -> Vec<Setting> {
     vec![LEASE_TTL.setting(SECTION), STALE_AFTER.setting(SECTION), DOWN_AFTER.setting(SECTION)]
 }
 
-/// Reads how to lead.
+/// Reads the options of the leader.
 pub(super) fn read(reader: &mut Reader<'_>, replica: String, prices: &PriceSettings) -> leader::Options {
     let interval = prices.interval;
     let stale_after = at_least(reader, &STALE_AFTER, interval * 2, "twice BTCFEED_INTERVAL");

@@ -1,4 +1,4 @@
-//! Where the values of settings come from: flags first, then the environment.
+//! The given values of settings: flags first, then the environment.
 
 use super::setting::flag;
 use std::collections::BTreeMap;

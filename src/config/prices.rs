@@ -88,7 +88,7 @@ pub(super) struct PriceSettings {
     pub(super) default_currency: Currency,
     /// The sources to poll.
     pub(super) sources: Vec<SourceConfig>,
-    /// How to aggregate their answers.
+    /// The options of the aggregator.
     pub(super) aggregate: aggregate::Options,
 }
 

@@ -128,7 +128,7 @@ pub(super) fn read_ops_listen(reader: &mut Reader<'_>) -> SocketAddr {
     reader.value(&OPS_LISTEN)
 }
 
-/// Reads how to serve.
+/// Reads the options of the server.
 pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices: &PriceSettings) -> Options {
     let listen = reader.value(&LISTEN);
     let currencies = prices.aggregate.currencies;

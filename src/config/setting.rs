@@ -7,7 +7,7 @@ pub struct Setting {
     pub env: &'static str,
     /// The heading under which it is listed.
     pub section: &'static str,
-    /// What it does, in a line without a full stop.
+    /// A description in one line, without a full stop.
     pub help: &'static str,
     /// More about it, in whole sentences. May be empty.
     pub details: &'static str,

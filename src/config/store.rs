@@ -77,13 +77,13 @@ pub(super) fn settings() -> Vec<Setting> {
     vec![REDIS_URL.setting(SECTION), KEY_PREFIX.setting(SECTION), RETENTION.setting(SECTION), WINDOW.setting(SECTION)]
 }
 
-/// Reads where the feed is. `None` is the memory of this process.
+/// Reads which Redis holds the feed. `None` means the memory of this process.
 pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
     let key_prefix = reader.value(&KEY_PREFIX);
     reader.given(&REDIS_URL).map(|url| RedisConfig { url, key_prefix })
 }
 
-/// Reads what is kept, in the store and in the memory of each replica.
+/// Reads the options of the store and of the hub.
 pub(super) fn read(reader: &mut Reader<'_>, lease_ttl: Duration) -> (store::Options, hub::Options) {
     let retention = reader.value(&RETENTION);
     (store::Options { retention, lease_ttl }, hub::Options { window: reader.value(&WINDOW), retention })

@@ -48,7 +48,7 @@ pub(super) fn settings() -> Vec<Setting> {
     vec![RUST_LOG.setting(SECTION), LOG_FORMAT.setting(SECTION)]
 }
 
-/// Reads what is logged.
+/// Reads the options of the log.
 pub(super) fn read(reader: &mut Reader<'_>) -> Options {
     Options { filter: reader.value(&RUST_LOG), json: reader.value(&LOG_FORMAT) }
 }

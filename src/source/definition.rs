@@ -15,11 +15,11 @@ pub struct Definition {
     pub currencies: Currencies,
     /// True if it is polled unless the settings choose other sources.
     pub is_default: bool,
-    /// Where its prices come from.
+    /// The origin of its prices.
     pub origin: Origin,
 }
 
-/// Where a source's prices come from.
+/// The origin of a source's prices.
 #[derive(Clone, Copy, Debug)]
 pub enum Origin {
     /// An HTTP API.

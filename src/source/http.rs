@@ -150,7 +150,7 @@ async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// Returns how long the source asks not to be sent any request. 429 and 503 are defined in RFC 9110; 418 is a ban by
+/// Returns the time for which the source asks not to be sent any request. 429 and 503 are defined in RFC 9110; 418 is a ban by
 /// Binance, and 451 a region that is not served.
 fn requested_pause(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());

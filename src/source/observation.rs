@@ -1,4 +1,4 @@
-//! What a source observes, and the trait that all sources implement.
+//! Observations of prices, and the trait that all sources implement.
 
 use crate::tick::{Currencies, Currency, Price, TickId};
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ pub struct SourceError {
     pub currencies: Currencies,
     /// The reason, for the log and for a status of the feed. Clients can read it.
     pub reason: String,
-    /// How long the source asked not to be sent any request.
+    /// The time for which the source asked not to be sent any request.
     pub retry_after: Option<Duration>,
 }
 

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The time between two looks at the statistics while clients start and stop. Each look slows the clients down a little.
 const POLL: Duration = Duration::from_millis(20);
-/// The same during the measurement.
+/// The time between two looks during the measurement.
 const POLL_MEASURING: Duration = Duration::from_millis(100);
 /// The time after the last client got in sync for which the missing ones are waited for.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(20);
