@@ -1,5 +1,5 @@
 //! The arguments that the commands which read a feed have in common, and parsers of values. An error of a parser continues
-//! "invalid value 'x' for '--flag <VALUE>':".
+//! `invalid value 'x' for '--flag <VALUE>':`.
 
 use crate::client::Transport;
 use crate::session::{EVERY, every_range};
