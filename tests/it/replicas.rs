@@ -3,7 +3,9 @@
 use crate::support::{INTERVAL, SERVE, TestCluster, entries, soon, unbroken, until};
 use futures_util::future::join_all;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 #[tokio::test]
@@ -116,7 +118,8 @@ async fn roles_limit_leading_and_serving() {
     let fetching = cluster.replica("fetching", &[("BTCFEED_ROLE", "fetch")]).await;
     assert_eq!(cluster.leader().await, "fetching");
     unbroken(&entries(&mut serving.connect("format=full").await, 3).await);
-    assert!(fetching.address.is_empty());
+    let refused = TcpStream::connect(&fetching.address).await.expect_err("no port for clients");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     drop(fetching);
     let mut holders = BTreeSet::new();
     until("the lease to expire", async || {
