@@ -145,7 +145,7 @@ async fn pages_equal_the_stream_in_every_format() {
 }
 
 #[tokio::test]
-async fn since_includes_its_time_and_after_excludes_its_id() {
+async fn since_is_inclusive_and_after_exclusive() {
     let server = TestServer::with(&[], &varied(7)).await;
     let all = server.json("/v1/prices?format=full").await["prices"].as_array().unwrap().clone();
     let (id, time) = (|place: usize| all[place]["id"].clone(), all[5]["timedate"].as_str().unwrap());

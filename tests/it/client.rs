@@ -159,7 +159,7 @@ async fn permanent_rejection_ends_the_stream() {
 }
 
 #[tokio::test]
-async fn client_moves_to_another_replica_and_loses_nothing() {
+async fn client_moves_to_another_replica() {
     let cluster = TestCluster::new().await;
     for (signal, message) in [(Signal::TERM, "this replica is stopping"), (Signal::KILL, "")] {
         let [mut first, second] = cluster.replicas().await;

@@ -46,7 +46,7 @@ async fn unknown_messages_and_fields_are_skipped() {
 }
 
 #[tokio::test]
-async fn repeated_entry_is_dropped_and_lost_one_reported() {
+async fn sdk_drops_repeats_and_reports_losses() {
     let first = Answer::messages(&[&tick(20, 10), &tick(20, 10), &tick(30, 20)], Some(1001));
     let second = Answer::messages(&[&tick(20, 10), &tick(30, 20), &tick(60, 50), &tick(40, 30), &tick(70, 60)], None);
     let server = Server::start(vec![first, second]).await;

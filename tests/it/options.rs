@@ -152,7 +152,7 @@ async fn client_id_resumes_on_any_replica_and_transport() {
 }
 
 #[tokio::test]
-async fn client_id_of_a_closed_event_stream_skips_nothing() {
+async fn closed_event_stream_skips_nothing() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let mut last = None;
