@@ -1,12 +1,19 @@
-//! Compiles `proto/` to Rust. The compiler is a crate, so `protoc` is not needed.
-//!
-//! It writes the messages (for `src/encode/proto.rs`), the descriptors (for reflection), and a client for the tests.
+//! Compiles `proto/` to Rust, for the feature `grpc`. The compiler is a crate, so `protoc` is not needed.
 
+#[cfg(feature = "grpc")]
 use std::error::Error;
-use std::path::PathBuf;
-use std::{env, fs};
 
+#[cfg(not(feature = "grpc"))]
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+}
+
+/// Writes the messages (for `src/message/pb.rs`), the descriptors (for reflection), and a client for the tests.
+#[cfg(feature = "grpc")]
 fn main() -> Result<(), Box<dyn Error>> {
+    use std::path::PathBuf;
+    use std::{env, fs};
+
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set: cargo sets it")?);
     let mut compiler = protox::Compiler::new(["proto"])?;

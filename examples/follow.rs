@@ -1,11 +1,11 @@
-//! Follows a feed and prints what happens, through every disconnect:
+//! Follows a feed and prints its updates, through every disconnect:
 //!
 //! ```sh
-//! cargo run --example follow                                  # http://localhost:8080, from the latest price on
-//! cargo run --example follow http://localhost:8080 1795166431075    # from right after an id on
+//! cargo run --example follow                                        # http://localhost:8080, from the latest price
+//! cargo run --example follow http://localhost:8080 1795166431075    # from the entry after an id
 //! ```
 //!
-//! Stop it, and it says with which id to go on where it was.
+//! When you stop it, it prints the command that continues where it stopped.
 
 use anyhow::Context;
 use btcfeed::client::{Client, Start, Update, Updates};
@@ -18,27 +18,28 @@ async fn main() -> anyhow::Result<()> {
     let address = arguments.next().unwrap_or_else(|| "http://localhost:8080".to_owned());
     let start = match arguments.next() {
         Some(id) => {
-            let wrong = || format!("the second argument reads the id of an update (1795166431075), got {id:?}");
-            Start::After(TickId::from_ms(id.parse().ok().with_context(wrong)?))
+            let invalid = || format!("invalid id {id:?}: expected the id of an update, such as 1795166431075");
+            Start::After(TickId::from_ms(id.parse().ok().with_context(invalid)?))
         }
         None => Start::Latest,
     };
     let client = Client::builder(&address).currencies([Currency::Usd, Currency::Eur]).start(start).build()?;
     let mut updates = client.subscribe();
     match follow(&mut updates).await {
-        // Nobody reads on: `| head`.
+        // The reader of the output is gone, as with `| head`.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {}
         ended => ended?,
     }
     if let Some(id) = updates.last_id() {
-        eprintln!("to go on: cargo run --example follow {address} {id}");
+        eprintln!("to continue: cargo run --example follow {address} {id}");
     }
     Ok(())
 }
 
+/// Prints updates until Ctrl-C.
 async fn follow(updates: &mut Updates) -> anyhow::Result<()> {
     loop {
-        // Nothing is lost where a wait for the next update is given up.
+        // Nothing is lost if `next` is dropped before it returns.
         let update = tokio::select! {
             update = updates.next() => update,
             _ = tokio::signal::ctrl_c() => return Ok(()),
@@ -53,10 +54,10 @@ async fn follow(updates: &mut Updates) -> anyhow::Result<()> {
             }
             Update::Status(status) => writeln!(out, "the feed is {}: {}", status.state.as_str(), status.reason)?,
             Update::Gap(gap) => {
-                writeln!(out, "something is missing between {} and {}: {}", gap.after, gap.before, gap.reason)?;
+                writeln!(out, "updates are missing between {} and {}: {}", gap.after, gap.before, gap.reason)?;
             }
-            Update::Disconnected { why, retry_in } => eprintln!("not connected: {why}; next try in {retry_in:?}"),
-            // More kinds may come with a newer version.
+            Update::Disconnected { why, retry_in } => eprintln!("not connected: {why}; next attempt in {retry_in:?}"),
+            // A newer version may have more kinds of updates.
             _ => {}
         }
     }

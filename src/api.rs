@@ -31,6 +31,7 @@ pub(crate) mod compress;
 pub(crate) mod cors;
 pub(crate) mod descriptions;
 pub(crate) mod document;
+#[cfg(feature = "grpc")]
 pub(crate) mod grpc;
 pub(crate) mod hardening;
 pub(crate) mod mistakes;

@@ -1,5 +1,8 @@
 //! btcfeed: a Bitcoin price feed that never loses an update.
 //!
+//! The features `client` (the SDK), `server`, `cli` (the program) and `grpc` are all on by default. For the SDK alone, use
+//! `default-features = false, features = ["client"]`.
+//!
 //! The modules in layer order: each may use only those before it (`tests/it/architecture.rs` checks that).
 //!
 //! | module | what it is |
@@ -29,29 +32,53 @@
 //! | [`app`] | where everything meets |
 //! | [`cli`] | one file for each subcommand |
 
+#[cfg(feature = "server")]
 pub mod aggregate;
+#[cfg(feature = "server")]
 mod api;
+#[cfg(feature = "server")]
 pub mod app;
 pub mod candle;
+#[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod encode;
 pub mod feed;
-#[cfg(any(test, fuzzing))]
+#[cfg(all(any(test, fuzzing), feature = "server"))]
 pub mod fuzz;
+#[cfg(feature = "server")]
 pub mod hub;
+#[cfg(feature = "server")]
 pub mod leader;
 pub mod message;
+#[cfg(feature = "server")]
 mod net;
+#[cfg(feature = "server")]
 mod schema;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
 pub mod session;
+#[cfg(feature = "server")]
 pub mod shutdown;
+#[cfg(feature = "server")]
 mod site;
+#[cfg(feature = "server")]
 pub mod source;
+#[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "server")]
 pub mod telemetry;
 pub mod text;
 pub mod tick;
+#[cfg(feature = "server")]
 mod wire;
+
+/// The README's example in Rust, as a test.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

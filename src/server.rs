@@ -4,14 +4,15 @@
 use crate::api::candle_cache::CandleCache;
 pub use crate::api::cors::Cors;
 use crate::api::descriptions::Descriptions;
-use crate::api::grpc::call;
+#[cfg(feature = "grpc")]
+use crate::api::grpc::{self, call};
 use crate::api::hardening::harden;
 use crate::api::problem::Problem;
 use crate::api::query::SupportedCurrencies;
 use crate::api::rest::{candles, history, latest};
 use crate::api::state::ApiState;
 use crate::api::stream::{sse, websocket};
-use crate::api::{compress, descriptions, grpc, ops, overload};
+use crate::api::{compress, descriptions, ops, overload};
 use crate::encode::ReplicaInfo;
 use crate::hub::Hub;
 use crate::net::connection_limit::Permit;
@@ -29,7 +30,7 @@ use crate::tick::{Currencies, Currency};
 use anyhow::{Context, anyhow};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::from_fn;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -197,23 +198,35 @@ fn routes(state: Arc<ApiState>) -> Router {
                 format!("unsupported method {}: expected GET or HEAD", excerpt(method.as_str(), 200)),
             )
         })
-        .fallback(async move |uri: Uri, headers: HeaderMap| {
-            if call::is_grpc(&headers) {
-                return call::unknown_method(uri.path());
-            }
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                format!("unknown path {}: expected /, /btcfeed.js, {paths}", excerpt(uri.path(), 200)),
-            )
-            .into_response()
-        })
+        .fallback(async move |uri: Uri, headers: HeaderMap| unknown_path(uri.path(), &headers, &paths))
         .layer(Extension(Descriptions::new(&openapi, &asyncapi)))
         .layer(Extension(Docs::new(&openapi, &asyncapi)))
         .layer(compress::layer())
-        .merge(grpc::router(&state))
+        .merge(grpc_routes(&state))
         .layer(state.cors.layer())
         .layer(from_fn(harden))
         .with_state(state)
+}
+
+#[cfg(feature = "grpc")]
+fn grpc_routes(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
+    grpc::router(state)
+}
+
+#[cfg(not(feature = "grpc"))]
+fn grpc_routes(_: &Arc<ApiState>) -> Router<Arc<ApiState>> {
+    Router::new()
+}
+
+/// Answers a request for an unknown path. `paths` lists those that there are.
+#[cfg_attr(not(feature = "grpc"), expect(unused_variables, reason = "only gRPC looks at the headers"))]
+fn unknown_path(path: &str, headers: &HeaderMap, paths: &str) -> Response {
+    #[cfg(feature = "grpc")]
+    if call::is_grpc(headers) {
+        return call::unknown_method(path);
+    }
+    let detail = format!("unknown path {}: expected /, /btcfeed.js, {paths}", excerpt(path, 200));
+    Problem::new(StatusCode::NOT_FOUND, detail).into_response()
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! |---|---|
 //! | [`websocket`] | WebSocket frames (RFC 6455 §5) |
 //! | [`sse`] | server-sent events (HTML Living Standard §9.2) |
-//! | [`grpc`] | length-prefixed messages of gRPC |
+//! | `grpc` | length-prefixed messages of gRPC |
 
+#[cfg(feature = "grpc")]
 pub(crate) mod grpc;
 pub(crate) mod sse;
 pub(crate) mod websocket;

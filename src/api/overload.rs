@@ -1,5 +1,6 @@
 //! Rejection of connections and requests over the limit, in the format of each kind of client.
 
+#[cfg(feature = "grpc")]
 use super::grpc::call;
 use super::stream::sse;
 use crate::api::problem::Problem;
@@ -7,6 +8,7 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse, Response};
+#[cfg(feature = "grpc")]
 use tonic::Status;
 
 const REASON: &str = "this replica has reached its connection limit, try again later";
@@ -17,6 +19,7 @@ pub(crate) fn router() -> Router {
 }
 
 async fn reject(headers: HeaderMap) -> Response {
+    #[cfg(feature = "grpc")]
     if call::is_grpc(&headers) {
         return call::status_response(Status::resource_exhausted(REASON));
     }

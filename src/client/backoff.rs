@@ -69,7 +69,7 @@ mod tests {
         let eighth: Vec<_> = (0..400).map(|_| pauses(8)[7]).collect();
         for quarter in 0..4 {
             let within = 2500 * quarter * MS..2500 * (quarter + 1) * MS;
-            let count = eighth.iter().filter(|pause| within.contains(pause)).count();
+            let count = eighth.iter().filter(|pause| within.contains(*pause)).count();
             assert!((50..=150).contains(&count), "{count} of 400 pauses in {within:?}");
         }
     }

@@ -138,6 +138,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "server")]
     #[test]
     fn text_around_list_makes_a_whole_page() {
         let page = HistoryPage { prices: Vec::new(), next: Some(TickId::from_ms(7)) };

@@ -8,6 +8,10 @@ use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
+/// What the description of the API ends with if the server speaks gRPC.
+const GRPC: &str = "\n\nThe same feed is there over gRPC: the service `btcfeed.v1.PriceFeed` on the same port. It describes \
+                    itself by reflection (`grpcurl -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`).";
+
 /// The head of the document.
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -18,9 +22,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
                        it has and gets every update that it missed, on any replica.\n\nEvery entry of the feed has an `id`, which \
                        strictly increases and is the moment of the entry in Unix milliseconds. The id is the cursor on every path: \
                        pass the last one that you have as `after`.\n\nEvery path accepts GET and HEAD. Another method is answered \
-                       with 405 and an unknown path with 404, both as problem details (RFC 9457).\n\nThe same feed is there over \
-                       gRPC: the service `btcfeed.v1.PriceFeed` on the same port. It describes itself by reflection (`grpcurl \
-                       -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`)."
+                       with 405 and an unknown path with 404, both as problem details (RFC 9457)."
     ),
     servers((url = "/", description = "This server")),
     security(()),
@@ -41,7 +43,11 @@ struct Head;
 
 /// Returns a description without paths.
 pub(crate) fn head() -> OpenApi {
-    Head::openapi()
+    let mut openapi = Head::openapi();
+    if cfg!(feature = "grpc") {
+        openapi.info.description.get_or_insert_default().push_str(GRPC);
+    }
+    openapi
 }
 
 /// Returns the same route under a short form of its path.

@@ -25,7 +25,7 @@ async fn invalid_id_is_reported() {
     let output = soon("the end", example.args(["localhost:1", "x"]).output()).await.unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success(), "{error}");
-    let wrong = "Error: the second argument reads the id of an update (1795166431075), got \"x\"";
+    let wrong = "Error: invalid id \"x\": expected the id of an update, such as 1795166431075";
     assert_eq!(error.lines().next(), Some(wrong));
 }
 
@@ -44,5 +44,5 @@ async fn follow_ends_cleanly_at_a_closed_pipe() {
     soon("the end", stderr.read_to_string(&mut error)).await.unwrap();
     let status = soon("the end", child.wait()).await.unwrap();
     assert!(status.success(), "{status}: {error}");
-    assert!(error.starts_with("to go on: cargo run --example follow ") && error.lines().count() == 1, "{error}");
+    assert!(error.starts_with("to continue: cargo run --example follow ") && error.lines().count() == 1, "{error}");
 }
