@@ -54,6 +54,10 @@ bench: ## Measure what an update costs: each step alone, then all together (take
 scale: ## Measure six replicas with 100,000 clients while one replica is killed (needs redis-server)
 	cargo bench --locked --bench scale -- --replicas 6 --clients 100000 --interval 5s
 
+.PHONY: features
+features: ## Check every combination of features that makes sense, and the size of the SDK alone
+	tests/features
+
 .PHONY: bench-test
 bench-test: ## Compile the benches, and run each step of `hot` once
 	cargo check --locked --benches
