@@ -1,12 +1,12 @@
-//! The streams as an `AsyncAPI` 3.0 document. It is made from the `OpenAPI` one: schemas, their examples and the parameters are
-//! the same words in both, so only what `OpenAPI` has no words for stands here.
+//! The AsyncAPI 3.0 document of the streams. It takes schemas, examples and parameters from the OpenAPI document, and adds
+//! what OpenAPI cannot describe.
 
 use crate::session::{CloseReason, Limits};
 use crate::wire::websocket::{NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// The messages of both streams: the word that names each, and its schema.
+/// The messages of both streams: the type of each, and its schema.
 const MESSAGES: [(&str, &str); 7] = [
     ("timedate", "TimedateUpdate"),
     ("timestamp", "TimestampUpdate"),
@@ -16,19 +16,19 @@ const MESSAGES: [(&str, &str); 7] = [
     ("synced", "Synced"),
     ("hello", "Hello"),
 ];
-/// Those that are events without a name, so that a plain `onmessage` reads them.
+/// The messages that are events without a name, which plain `onmessage` handlers receive.
 const UPDATES: [&str; 3] = ["timedate", "timestamp", "tick"];
-/// Those that have an id to resume from.
+/// The messages that have an id to resume from.
 const WITH_ID: [&str; 5] = ["timedate", "timestamp", "tick", "status", "synced"];
 
-/// Settings of this server that its clients notice.
+/// The settings of this server that its clients notice.
 pub(crate) struct StreamFacts {
     pub(crate) limits: Limits,
-    /// Time between two comments on an event stream.
+    /// The time between two comments on an event stream.
     pub(crate) heartbeat: Duration,
 }
 
-/// The document.
+/// Returns the document.
 pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
     let mut messages = Map::new();
     for (name, schema) in MESSAGES {
@@ -41,23 +41,23 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
     }
     let mut schemas = Map::new();
     collect_schemas(&Value::Object(messages.clone()), openapi, &mut schemas);
-    let host = json!({"default": "localhost:8080", "description": "Where this document came from."});
+    let host = json!({"default": "localhost:8080", "description": "The host that served this document."});
     json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "btcfeed streams", "version": openapi["info"]["version"],
-            "description": "Live prices of Bitcoin, with a replay before them, as WebSocket messages or server-sent events. Every entry \
-                has an `id`, which strictly increases; each one names the entry before it in `prev` (format `full`). Whoever comes back with \
-                `after` the last id that it has, to any replica, gets every later entry once, in order, or is told with a `gap` what is \
-                missing and why. What is asked once is described in `/openapi.json`.",
+            "description": "Live prices of Bitcoin, after a replay if you ask for one, as WebSocket messages or server-sent events. \
+                Every entry has an `id`. Ids strictly increase, and in the format `full` each entry names the one before it in \
+                `prev`. A client that reconnects with `after` and the last id that it has, to any replica, gets every later entry \
+                once and in order. If entries are missing, a `gap` says which and why. `/openapi.json` describes the other requests.",
         },
         "defaultContentType": "application/json",
         "servers": {
             "websocket": {
-                "host": "{host}", "protocol": "ws", "description": "This server; `wss` behind TLS.", "variables": {"host": host},
+                "host": "{host}", "protocol": "ws", "description": "This server. Behind TLS the protocol is `wss`.", "variables": {"host": host},
             },
             "events": {
-                "host": "{host}", "protocol": "http", "description": "The same; `https` behind TLS.", "variables": {"host": host},
+                "host": "{host}", "protocol": "http", "description": "This server. Behind TLS the protocol is `https`.", "variables": {"host": host},
             },
         },
         "channels": {
@@ -76,7 +76,7 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
         "operations": {
             "sendMessages": {
                 "action": "send", "channel": {"$ref": "#/channels/websocket"},
-                "summary": "The replay, then live messages. What a client sends is read and thrown away, up to 4096 bytes a message.",
+                "summary": "The replay, then live messages. Messages of the client are ignored; they may have up to 4096 bytes.",
             },
             "sendEvents": {
                 "action": "send", "channel": {"$ref": "#/channels/events"}, "summary": "The replay, then live events.",
@@ -91,11 +91,12 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
 
 fn websocket(facts: &StreamFacts) -> String {
     format!(
-        "One JSON object a message. `timedate` and `timestamp` send updates and nothing else; `full` sends ticks, and statuses, gaps \
-         and `synced` beside them.\n\nTo resume, connect with `after` the last id that you have; in the short formats the `timedate` \
-         is it, as Unix milliseconds.\n\nThe server pings every {} and lets go who does not answer by the next one, who takes nothing \
-         for {}, and who has been behind for {}. Close codes from 4000 to 4499 mean: come back with your cursor; from 4500 to 4999: \
-         do not. A replica that can serve nobody answers the handshake with 503 and `Retry-After`.",
+        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates; `full` has ticks, statuses, \
+         gaps and `synced`.\n\nTo resume, connect with `after` and the last id that you have. In the format `timedate` the id is \
+         the `timedate` as Unix milliseconds.\n\nThe server sends a ping every {}. It closes a client that does not answer before \
+         the next ping, that reads nothing for {}, or that stays behind for {}. Close codes from 4000 to 4499 mean \"reconnect with \
+         your cursor\", codes from 4500 to 4999 \"do not reconnect\". A replica that cannot serve the client answers the handshake \
+         with 503 and `Retry-After`.",
         seconds(facts.limits.ping_every),
         seconds(facts.limits.write_stall),
         seconds(facts.limits.max_lag)
@@ -104,12 +105,12 @@ fn websocket(facts: &StreamFacts) -> String {
 
 fn events(facts: &StreamFacts) -> String {
     format!(
-        "Updates are events without a name, everything else is a named event in every format, which plain `onmessage` handlers never \
-         see. `id:` is what an `EventSource` sends back as `Last-Event-ID`, which resumes exactly and wins over the query; with several \
-         currencies the last of a tick's updates carries it. `retry:` comes first, and differs from client to client.\n\nA comment \
-         comes every {}. Before the server ends a stream it says `goodbye`. A client that sends `Accept: text/event-stream` and cannot \
-         be served now is answered with a stream that says goodbye at once, since an `EventSource` gives up for good on any status but \
-         200; others are answered with 503.",
+        "Updates are events without a name. In every format, all other messages are events with a name, which plain `onmessage` \
+         handlers do not receive. An `EventSource` sends the last `id:` back as `Last-Event-ID`, which resumes exactly and takes \
+         precedence over the query. If several currencies were chosen, only the last update of a tick has the `id:`. The stream \
+         begins with `retry:`, which differs between clients.\n\nThe server sends a comment every {}, and `goodbye` before it ends \
+         a stream. If it cannot serve a client now and the client sends `Accept: text/event-stream`, the response is a stream that \
+         begins with `goodbye`, because an `EventSource` never reconnects after a status other than 200. Other clients get 503.",
         seconds(facts.heartbeat)
     )
 }
@@ -128,7 +129,7 @@ fn message(openapi: &Value, name: &str, schema: &str) -> Value {
     })
 }
 
-/// The fields of an event beside its data.
+/// Returns the schema of the fields of an event other than its data.
 fn event_fields(name: &str) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
@@ -150,7 +151,7 @@ fn channel_messages(messages: &Map<String, Value>, prefix: &str) -> Value {
     Value::Object(references.collect())
 }
 
-/// The parameters of a path as one object.
+/// Returns the query parameters of a path as one object.
 fn query(openapi: &Value, path: &str) -> Value {
     let parameters = openapi["paths"][path]["get"]["parameters"].as_array().into_iter().flatten();
     let properties: Map<_, _> = parameters
@@ -174,7 +175,7 @@ fn close_codes() -> Value {
     Value::Array(codes)
 }
 
-/// Takes every schema that `part` refers to, and those that these refer to.
+/// Collects every schema that `part` refers to, directly or through another schema.
 fn collect_schemas(part: &Value, openapi: &Value, found: &mut Map<String, Value>) {
     match part {
         Value::Object(members) => {
