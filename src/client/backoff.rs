@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_are_spread_evenly() {
+    fn pauses_are_spread_over_their_range() {
         let eighth: Vec<_> = (0..400).map(|_| pauses(8)[7]).collect();
         for quarter in 0..4 {
             let within = 2500 * quarter * MS..2500 * (quarter + 1) * MS;

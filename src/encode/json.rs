@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn update_names_the_currency_if_several_were_chosen() {
+    fn update_names_its_currency_among_several() {
         let of = tick(vec![]);
         let usd = messages(Format::Timedate, Currency::Usd, &of);
         assert_eq!(usd, [r#"{"timedate":"2026-11-20T09:20:31.075Z","price":97116.17}"#]);

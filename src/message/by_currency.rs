@@ -93,7 +93,7 @@ mod tests {
     use crate::message::ExactPrice;
 
     #[test]
-    fn currencies_have_one_order_and_unknown_ones_are_skipped() {
+    fn unknown_currencies_are_skipped_when_read() {
         let json = r#"{"EUR":89348.20,"GBP":1e999,"USD":97116.170}"#;
         let prices: ByCurrency<ExactPrice> = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&prices).unwrap(), r#"{"USD":97116.170,"EUR":89348.20}"#);

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_line_ends_count_once() {
+    fn line_ends_count_once_when_cut() {
         let expected = [Field::Retry(3000), event("a"), Field::Comment, event("b")];
         for end in ["\n", "\r", "\r\n"] {
             let stream =
