@@ -3,6 +3,7 @@
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::ports::free_address;
 use crate::support::{http, signal, soon, until};
+use std::fmt::Write;
 use std::process::{Output, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -51,6 +52,63 @@ async fn healthcheck_ignores_other_settings() {
 
 /// All subcommands.
 const COMMANDS: [&str; 7] = ["serve", "demo", "watch", "load", "healthcheck", "config", "completions"];
+
+#[tokio::test]
+async fn help_is_reviewed() {
+    for (name, arguments) in [("help", &["--help"][..]), ("help_short", &["-h"])] {
+        let (code, help, _) = run(arguments, &[]).await;
+        assert_eq!(code, Some(0));
+        assert_reviewed!(name, help);
+    }
+    for command in COMMANDS {
+        let (code, help, _) = run(&[command, "--help"], &[]).await;
+        assert_eq!(code, Some(0));
+        assert_reviewed!(format!("help_{command}"), help);
+    }
+}
+
+#[tokio::test]
+async fn errors_of_the_command_line_are_reviewed() {
+    let mut found = String::new();
+    for arguments in [
+        &["config", "--interval", "often"][..],
+        &["config", "--currencies", "GBP"],
+        &["config", "--sources", "mtgox"],
+        &["config", "--sources", "simulated,kraken"],
+        &["config", "--redis-url", "http://localhost"],
+        &["config", "--role", "serve"],
+        &["config", "--listen", "here"],
+        &["config", "--max-connections", "0"],
+        &["config", "--max-deviation", "5"],
+        &["config", "--cors-origins", "example.org"],
+        &["config", "--rust-log", "loud=yes"],
+        &["--intervall", "5s"],
+        &["help", "unknown"],
+        &["completions", "ksh"],
+        &["healthcheck", "--ops-listen", "here"],
+        &["watch", "--format", "xml"],
+        &["watch", "--currency", "GBP"],
+        &["watch", "--since", "yesterday"],
+        &["watch", "--since", "10m", "--after", "5"],
+        &["watch", "--every", "1ms"],
+        &["watch", "--after", "x"],
+        &["watch", "--transport", "pigeon"],
+        &["watch", "--count", "0"],
+        &["watch", "--limit", "10001"],
+        &["watch", "ftp://localhost"],
+        &["load", "--connections", "-1"],
+        &["load", "--rate", "fast"],
+        &["load", "--duration", "0s"],
+        &["load", "--source-address", "eth0"],
+        &["load", "--source-address", "127.0.0.1,192.0.2.7"],
+        &["load", "localhost", "http://host?x"],
+    ] {
+        let (code, output, error) = run(arguments, &[]).await;
+        assert_eq!((code, &*output), (Some(2), ""), "{arguments:?}: {error}");
+        writeln!(found, "$ btcfeed {}\n{error}", arguments.join(" ")).unwrap();
+    }
+    assert_reviewed!("errors", found);
+}
 
 #[tokio::test]
 async fn help_has_exit_codes_and_only_used_settings() {
