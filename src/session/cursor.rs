@@ -121,7 +121,7 @@ impl Session {
 
     /// Returns what to do next. Call it when everything that the last step returned has been sent.
     pub fn step(&mut self, hub: &Hub, now: Instant) -> Step {
-        self.update_bookmark();
+        self.mark_sent();
         if let Some(hello) = self.extras.as_mut().and_then(|extras| extras.hello.take()) {
             return Step::Send(vec![hello]);
         }
@@ -190,14 +190,15 @@ impl Session {
         self.cursor
     }
 
-    /// Takes the bookmark out, to close it together with the session. It names the last step whose bytes were all sent,
+    /// Takes the bookmark out, to close it together with the session. It names the last step that was marked as sent,
     /// because the transport may drop the bytes of a later one.
     pub fn take_bookmark(&mut self) -> Option<Bookmark> {
         self.extras.as_mut().and_then(|extras| extras.bookmark.take())
     }
 
-    /// Moves the bookmark. The bytes of all earlier steps have been sent.
-    fn update_bookmark(&self) {
+    /// Moves the bookmark: the bytes of all steps so far have been sent. [`step`](Self::step) does this too, so only a
+    /// transport that ends without another step has to call it.
+    pub fn mark_sent(&self) {
         let bookmark = self.extras.as_ref().and_then(|extras| extras.bookmark.as_ref());
         if let (Some(bookmark), Some(id)) = (bookmark, self.resume_id()) {
             bookmark.move_to(id);

@@ -121,6 +121,12 @@ async fn hello_comes_first_and_names_the_replica() {
     assert!(first.starts_with(r#"{"timedate""#), "formats without statuses have no hello: {first}");
 }
 
+/// Returns the bookmark of the client `shop-7` in Redis.
+async fn bookmark(cluster: &TestCluster) -> Option<u64> {
+    let mut get = redis::cmd("GET");
+    get.arg("{btcfeed}:client:shop-7").query_async(&mut cluster.redis.connection().await).await.unwrap()
+}
+
 #[tokio::test]
 async fn client_id_resumes_on_any_replica_and_transport() {
     let cluster = TestCluster::new().await;
@@ -143,6 +149,7 @@ async fn client_id_resumes_on_any_replica_and_transport() {
     let mut gone = second.connect("format=full&client_id=shop-7&since=0").await;
     let all = unbroken(&entries(&mut gone, 4).await);
     drop(gone);
+    until("its bookmark", async || bookmark(&cluster).await.is_some_and(|id| id >= all[3])).await;
     let mut again = second.connect("format=full&client_id=shop-7").await;
     let resumed = tick(&mut again).await;
     assert!(resumed["prev"].as_u64().unwrap() >= all[3], "{resumed}");
@@ -190,15 +197,7 @@ async fn client_id_loses_nothing_after_a_crash() {
     let [first, second] = cluster.replicas().await;
     let mut client = first.connect("format=full&client_id=shop-7").await;
     let mut last = *unbroken(&entries(&mut client, 2).await).last().unwrap();
-    until("a bookmark", async || {
-        let id: Option<u64> = redis::cmd("GET")
-            .arg("{btcfeed}:client:shop-7")
-            .query_async(&mut cluster.redis.connection().await)
-            .await
-            .unwrap();
-        id.is_some()
-    })
-    .await;
+    until("a bookmark", async || bookmark(&cluster).await.is_some()).await;
     first.signal(Signal::KILL);
     while let Some(message) = client.next().await.filter(|message| message.is_text()) {
         let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();

@@ -110,12 +110,20 @@ impl SessionDriver {
         }
     }
 
+    /// Moves the client's bookmark: all output has been sent. [`next`](Self::next) does this too, so only a transport that
+    /// may end before the next call has to call it.
+    pub(crate) fn mark_sent(&self) {
+        self.session.mark_sent();
+    }
+
     /// Saves the client's bookmark. It names the last output that was sent completely.
     pub(crate) async fn close(&mut self) {
         self.state.sessions.close(&mut self.session).await;
     }
 
+    /// Ends the stream in [`next`](Self::next), before which all output was sent.
     async fn leave(&mut self, reason: CloseReason) -> Output {
+        self.mark_sent();
         self.close().await;
         debug!(?reason, cursor = %self.session.cursor(), "closing a stream");
         Output::Close(reason)

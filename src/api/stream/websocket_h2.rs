@@ -68,6 +68,7 @@ impl Connection {
                         self.read_until(std::future::ready(())).await?;
                         self.send(message(text)).await?;
                     }
+                    driver.mark_sent();
                 }
                 // `read_until` sends pings instead.
                 Output::Heartbeat => {}

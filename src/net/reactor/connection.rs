@@ -184,6 +184,9 @@ impl Connection {
     ) -> Action {
         let mut done = act(self, context, now);
         loop {
+            if done.is_err() {
+                self.mark_sent();
+            }
             match done {
                 Ok(action) => return action,
                 Err(CloseCause::Gone) => return Action::Remove,
@@ -217,6 +220,13 @@ impl Connection {
         }
         self.phase = Phase::Closing(Box::new(closing));
         first
+    }
+
+    /// Moves the client's bookmark if the socket has accepted everything. A client may leave before the session's next step.
+    fn mark_sent(&self) {
+        if self.queue.is_empty() {
+            self.session.mark_sent();
+        }
     }
 
     /// Reads what has arrived, then sends what is due.
@@ -254,6 +264,7 @@ impl Connection {
             Phase::Closing(closing) => closing.peer_closed(),
             Phase::Following | Phase::Loading(_) if self.protocol.survives_half_close() => {
                 // The bookmark stays where it is: nothing that is sent from now on is certain to be read.
+                self.mark_sent();
                 drop(self.session.take_bookmark());
                 Ok(())
             }
