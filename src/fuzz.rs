@@ -7,7 +7,7 @@ use crate::api::query::{
 use crate::encode::Format;
 use crate::session::{EVERY, REPLAY_LIMIT};
 use crate::source;
-use crate::text::excerpt;
+use crate::text::quotable;
 use crate::tick::{Currencies, Currency};
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
@@ -54,7 +54,7 @@ pub fn query(input: &[u8]) {
         && let Err(problem) = read_last_event_id(Some(&header))
     {
         assert!(
-            problem.detail().contains(&format!("invalid Last-Event-ID {:?}", excerpt(&query, 40))),
+            problem.detail().contains(&format!("invalid Last-Event-ID {:?}", quotable(&query, 40))),
             "{}",
             problem.detail()
         );
@@ -64,7 +64,7 @@ pub fn query(input: &[u8]) {
 /// Returns whether the detail quotes a name or a value of the query, whole or up to a comma, or names two that conflict.
 fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
     let quotes = |word: &str| {
-        [usize::MAX, 40, 20].iter().any(|max| problem.detail().contains(&format!("{:?}", excerpt(word, *max))))
+        [usize::MAX, 40, 20].iter().any(|max| problem.detail().contains(&format!("{:?}", quotable(word, *max))))
     };
     let contradicts = "conflicting format";
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {

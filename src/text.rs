@@ -35,6 +35,22 @@ pub fn excerpt(text: &str, max: usize) -> String {
     }
 }
 
+/// Returns the first characters of a text to quote with `{:?}`, which makes an escaped character longer: at most `max`
+/// characters, without the quotes. If the text is longer, the last of them is `…`.
+pub fn quotable(text: &str, max: usize) -> String {
+    let escaped_len = |text: &str| text.chars().map(|character| character.escape_debug().count()).sum::<usize>();
+    if escaped_len(text) <= max {
+        return text.to_owned();
+    }
+    let mut room = max.saturating_sub(1);
+    let fits = |character: &char| {
+        let left = room.checked_sub(character.escape_debug().count());
+        room = left.unwrap_or_default();
+        left.is_some()
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +58,15 @@ mod tests {
     #[test]
     fn excerpt_marks_what_is_missing() {
         assert_eq!(["", "ab", "abc", "abcd", "äöüß"].map(|text| excerpt(text, 3)), ["", "ab", "abc", "ab…", "äö…"]);
+    }
+
+    #[test]
+    fn quotable_text_is_short_after_its_escapes() {
+        for (text, quoted) in
+            [("abcdef", r#""abcdef""#), ("abcdefg", r#""abcde…""#), ("\t\t\tx", r#""\t\t…""#), ("a\u{1}bc", r#""a…""#)]
+        {
+            assert_eq!(format!("{:?}", quotable(text, 6)), quoted);
+        }
     }
 
     #[test]

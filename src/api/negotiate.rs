@@ -1,7 +1,7 @@
 //! Content negotiation: JSON, JSON lines or CSV, by the `format` of the query or otherwise by `Accept` (RFC 9110 §12.5.1).
 
 use crate::api::problem::Problem;
-use crate::text::excerpt;
+use crate::text::quotable;
 use axum::http::header::ACCEPT;
 use axum::http::{HeaderMap, StatusCode};
 
@@ -78,7 +78,7 @@ impl Media {
             let types = Media::ALL.map(Media::essence).join(", ");
             let detail = format!(
                 "invalid Accept {:?}: expected {types} or a range that includes one",
-                excerpt(&values.join(", "), 200)
+                quotable(&values.join(", "), 200)
             );
             Problem::new(StatusCode::NOT_ACCEPTABLE, detail)
         })

@@ -3,7 +3,7 @@
 use super::call::SERVICE;
 use crate::api::state::ApiState;
 use crate::net::connection_limit::{Permit, StreamGuard};
-use crate::text::excerpt;
+use crate::text::quotable;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -44,7 +44,7 @@ impl health_server::Health for Health {
         if !is_known(&service) {
             return Err(Status::not_found(format!(
                 "unknown service {:?}: expected {SERVICE:?} or \"\"",
-                excerpt(&service, 200)
+                quotable(&service, 200)
             )));
         }
         Ok(Response::new(message(serving(&self.0))))

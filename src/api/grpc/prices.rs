@@ -8,7 +8,7 @@ use crate::encode::{Format, Framing, View};
 use crate::feed::Start;
 use crate::message::pb;
 use crate::session::Session;
-use crate::text::excerpt;
+use crate::text::quotable;
 use crate::tick::TickId;
 use crate::wire::grpc;
 use axum::extract::{Request, State};
@@ -76,7 +76,7 @@ async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<En
         token => token.parse().map(TickId::from_ms).map_or_else(
             |_: ParseIntError| {
                 let mistake =
-                    format!("invalid page_token {:?}: expected the next_page_token of a response", excerpt(token, 40));
+                    format!("invalid page_token {:?}: expected the next_page_token of a response", quotable(token, 40));
                 fields.mistake("page_token", mistake);
                 start
             },

@@ -3,7 +3,7 @@
 use crate::api::mistakes::Mistakes;
 use crate::api::query::SupportedCurrencies;
 use crate::session::{EVERY, REPLAY_LIMIT, every_range};
-use crate::text::excerpt;
+use crate::text::{excerpt, quotable};
 use crate::tick::{Currencies, Currency, TickId};
 use axum::http::HeaderMap;
 use prost_types::Timestamp;
@@ -46,7 +46,7 @@ pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> 
         Some(deadline) => Ok(Some(deadline)),
         None => Err(Status::invalid_argument(format!(
             "invalid grpc-timeout {:?}: expected up to eight digits and one of H, M, S, m, u, n, such as 5S",
-            excerpt(text, MAX_VALUE_CHARACTERS)
+            quotable(text, MAX_VALUE_CHARACTERS)
         ))),
     }
 }
@@ -61,7 +61,7 @@ pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
         Some(other) => {
             let mut status = Status::unimplemented(format!(
                 "unsupported grpc-encoding {:?}: expected identity",
-                excerpt(other, MAX_VALUE_CHARACTERS)
+                quotable(other, MAX_VALUE_CHARACTERS)
             ));
             status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
             Err(status)
@@ -104,7 +104,7 @@ impl Fields {
                 None => {
                     self.mistake(
                         &format!("currencies[{place}]"),
-                        format!("invalid currency {:?}: expected {served}", excerpt(code, MAX_VALUE_CHARACTERS)),
+                        format!("invalid currency {:?}: expected {served}", quotable(code, MAX_VALUE_CHARACTERS)),
                     );
                 }
             }

@@ -5,7 +5,7 @@ use crate::api::problem::Problem;
 use crate::encode::Format;
 use crate::feed::Start;
 use crate::session::{EVERY, Subscription, every_range};
-use crate::text::{excerpt, join_list, parse_duration};
+use crate::text::{join_list, parse_duration, quotable};
 use crate::tick::{Currencies, Currency, TickId};
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -36,7 +36,7 @@ const MAX_QUOTED: usize = 3;
 
 /// Returns a value, shortened for an error message.
 pub(super) fn quoted(value: &str) -> String {
-    excerpt(value, MAX_VALUE_CHARACTERS)
+    quotable(value, MAX_VALUE_CHARACTERS)
 }
 
 /// Parameters of a query that have not been read yet, and the mistakes so far.
@@ -172,7 +172,7 @@ impl<'a> QueryReader<'a> {
         let names = names.collect::<Vec<_>>().join(", ");
         for (name, _) in &self.parameters {
             self.mistakes
-                .push(&format!("unknown parameter {:?}: expected {names}", excerpt(name, MAX_NAME_CHARACTERS)));
+                .push(&format!("unknown parameter {:?}: expected {names}", quotable(name, MAX_NAME_CHARACTERS)));
         }
         if self.mistakes.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.mistakes.report())) }
     }

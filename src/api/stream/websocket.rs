@@ -14,7 +14,7 @@ use crate::net::reactor::stream_protocol::StreamProtocol;
 use crate::net::takeover::Handoff;
 use crate::schema::{answers, parameters};
 use crate::session::Session;
-use crate::text::excerpt;
+use crate::text::quotable;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -143,7 +143,7 @@ fn header_error(headers: &HeaderMap, name: &HeaderName) -> String {
         format!("missing {name}")
     } else {
         let value = values.join(&b", "[..]);
-        format!("invalid {name} {:?}", excerpt(&String::from_utf8_lossy(&value), 200))
+        format!("invalid {name} {:?}", quotable(&String::from_utf8_lossy(&value), 200))
     }
 }
 
@@ -162,7 +162,7 @@ fn check_version(headers: &HeaderMap) -> Result<(), Problem> {
 /// Checks that an extended CONNECT is a handshake (RFC 8441 §5). It has no keys.
 fn check_connect(protocol: &str, headers: &HeaderMap) -> Result<(), Problem> {
     if protocol != "websocket" {
-        let detail = format!("unsupported :protocol {:?}: expected websocket", excerpt(protocol, 200));
+        let detail = format!("unsupported :protocol {:?}: expected websocket", quotable(protocol, 200));
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, detail));
     }
     check_version(headers)
