@@ -94,7 +94,10 @@ impl Server {
                 anyhow!("cannot listen on {address}: {error}; choose another with --{flag} or {variable}")
             })
         };
-        let public = options.listen.map(|address| bind(address, options.max_connections, ("listen", "BTCFEED_LISTEN")));
+        let public = options.listen.map(|address| {
+            let _runtime = tasks.enter();
+            bind(address, options.max_connections, ("listen", "BTCFEED_LISTEN"))
+        });
         let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, ("ops-listen", "BTCFEED_OPS_LISTEN"))?;
         let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,13 @@ impl Tasks {
             Some(handle) => drop(self.tracker.spawn_blocking_on(work, handle)),
             None => drop(self.tracker.spawn_blocking(work)),
         }
+    }
+
+    /// Makes the runtime of these tasks watch the sockets that the caller creates, until the guard is dropped. Otherwise the
+    /// caller's runtime would have to wake these tasks for each event of such a socket.
+    #[must_use]
+    pub fn enter(&self) -> Option<EnterGuard<'_>> {
+        self.handle().map(Handle::enter)
     }
 
     fn handle(&self) -> Option<&Handle> {

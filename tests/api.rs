@@ -16,6 +16,7 @@ mod api {
     mod events;
     mod grpc;
     mod history;
+    mod isolation;
     mod latest;
     mod negotiation;
     mod problems;
