@@ -1,9 +1,9 @@
 //! Candles: open, high, low and close of each currency in each minute, five minutes and hour of the history.
 //!
-//! There is no I/O. A [`Book`] takes each entry of the feed once, in order; after that an answer costs no more than its
-//! candles. A missing candle is better than a wrong one: if entries are missing ([`Entry::continues`]), the candles to which
-//! they belong are omitted and a gap is reported instead. A candle expires with its first moment, so that all replicas have
-//! the same candles, however long they have been running.
+//! There is no I/O. A [`Book`] takes each entry of the feed once, in order. The cost of an answer then depends only on the
+//! number of its candles. If entries are missing ([`Entry::continues`]), their candles would be wrong, so they are omitted and
+//! a gap is reported instead. A candle expires when its first moment leaves the retention, so all replicas have the same
+//! candles, however long they have been running.
 
 mod interval;
 mod series;
@@ -65,7 +65,7 @@ pub struct Part<'a> {
     pub gaps: Vec<Gap>,
     /// The `after` of the next part, if there are more candles.
     pub next: Option<TickId>,
-    /// If the part can no longer change, the moment until which that is certain: its first candle expires then.
+    /// If the part can no longer change, the moment at which its first candle expires. Until then, it can be cached.
     pub settled_until: Option<TickId>,
 }
 

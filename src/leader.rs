@@ -75,7 +75,7 @@ impl Leader {
                 TermEnd::Stopped => return,
                 TermEnd::Overtaken(lease) => granted = lease,
                 TermEnd::Yielded => {
-                    // Longer than any replica's retry pause, so that one that gets prices acquires the lease first.
+                    // This is longer than the retry pause of any replica, so a replica that gets prices acquires the lease first.
                     stop.run_until_cancelled(sleep(self.options.lease_ttl * 2)).await;
                 }
             }

@@ -1,10 +1,10 @@
 //! The messages that clients read as JSON, each defined once.
 //!
-//! A derive writes a message (`Serialize`), another reads it (`Deserialize`), and with the feature `server` a third one
-//! describes it (`ToSchema`). So what the server sends, what the SDK understands and what `/openapi.json` says cannot
-//! differ. The server writes messages that borrow from the entry they are made of; what is read owns its text.
+//! The same type is written by the server (`Serialize`), read by the SDK (`Deserialize`) and, with the feature `server`,
+//! described in `/openapi.json` (`ToSchema`), so the three cannot differ. Messages that the server writes borrow their text
+//! from an entry. Messages that the SDK reads own it.
 //!
-//! - **A price keeps the digits of the market**: [`ExactPrice`] is never a float on its way.
+//! - **A price keeps the digits of the market**: [`ExactPrice`] is never converted to a float.
 //! - **Readers are tolerant**: they skip fields and currencies that they do not know, and keep words that they do not know
 //!   as they are ([`Word`]). A newer server may say more.
 //! - Names, order of fields and digits are the contract with clients: the tests of [`encode`](crate::encode) compare bytes.

@@ -35,7 +35,7 @@ impl Drop for Isolated {
 }
 
 impl Tasks {
-    /// Creates a runtime whose threads are called `name`: whatever its tasks do, tasks elsewhere run on time.
+    /// Creates a runtime with its own threads, which are named `name`. Its tasks cannot delay tasks of other runtimes.
     ///
     /// # Errors
     /// If the kernel has no more threads or descriptors.
@@ -144,7 +144,7 @@ mod tests {
         let (tasks, stop) = (Tasks::isolated("test").unwrap(), Arc::new(AtomicBool::new(false)));
         for _ in 0..8 {
             let stop = stop.clone();
-            // Never yields, as a handler that has too much to do.
+            // This task never yields, like a handler that has too much work.
             tasks.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     std::hint::spin_loop();

@@ -87,27 +87,27 @@ pub(super) fn command() -> Command {
     ])
 }
 
-/// The reason why it ends.
-enum End {
+/// The reason why `watch` ends.
+enum WatchEnd {
     /// It was stopped, or its output was closed.
     Done,
     Failed(Error),
     Io(io::Error),
 }
 
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> End {
-        if error.kind() == ErrorKind::BrokenPipe { End::Done } else { End::Io(error) }
+impl From<io::Error> for WatchEnd {
+    fn from(error: io::Error) -> WatchEnd {
+        if error.kind() == ErrorKind::BrokenPipe { WatchEnd::Done } else { WatchEnd::Io(error) }
     }
 }
 
-impl End {
+impl WatchEnd {
     /// Returns the exit code and the message that explains it.
     fn report(&self) -> (u8, Option<String>) {
         match self {
-            End::Done => (0, None),
-            End::Failed(error) => (exit::client_error_code(error), Some(error.to_string())),
-            End::Io(error) => (1, Some(error.to_string())),
+            WatchEnd::Done => (0, None),
+            WatchEnd::Failed(error) => (exit::client_error_code(error), Some(error.to_string())),
+            WatchEnd::Io(error) => (1, Some(error.to_string())),
         }
     }
 }
@@ -157,9 +157,9 @@ async fn follow(client: &Client, flags: &ArgMatches) -> anyhow::Result<u8> {
         sleep(FLUSH_TIMEOUT).await;
     };
     let flush = async {
-        if let (Err(error), End::Done) = (output.write(&last).await, end) {
+        if let (Err(error), WatchEnd::Done) = (output.write(&last).await, end) {
             let message;
-            (code, message) = End::from(error).report();
+            (code, message) = WatchEnd::from(error).report();
             let mut last = OutputText::default();
             message.inspect(|message| last.add_notice(message));
             output.write(&last).await.ok();
@@ -178,7 +178,7 @@ async fn show_updates(
     show: &mut Show,
     output: &mut OutputWriter,
     stop: &CancellationToken,
-) -> anyhow::Result<End> {
+) -> anyhow::Result<WatchEnd> {
     let mut resized = signal(SignalKind::window_change())?;
     // Set by the signal handler itself, before anything else runs. A signal from tokio could arrive after an update.
     let continued = Arc::new(AtomicBool::new(false));
@@ -199,15 +199,15 @@ async fn show_updates(
             let text = show.take();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(End::Done),
+                () = stop.cancelled() => return Ok(WatchEnd::Done),
                 written = output.write(&text) => if let Err(error) = written {
-                    return Ok(End::from(error));
+                    return Ok(WatchEnd::from(error));
                 }
             }
             // Every arm is cancel-safe.
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(End::Done),
+                () = stop.cancelled() => return Ok(WatchEnd::Done),
                 update = updates.next() => update,
                 _ = resized.recv() => continue,
                 _ = refresh.tick(), if matches!(show, Show::Table(_)) => continue,
@@ -215,12 +215,12 @@ async fn show_updates(
         };
         let is_shown = match update {
             Some(Ok(update)) => show.update(update),
-            Some(Err(error)) => return Ok(End::Failed(error)),
-            None => return Ok(End::Done),
+            Some(Err(error)) => return Ok(WatchEnd::Failed(error)),
+            None => return Ok(WatchEnd::Done),
         };
         left = left.map(|left| left - u64::from(is_shown));
         if left == Some(0) {
-            return Ok(End::Done);
+            return Ok(WatchEnd::Done);
         }
     }
 }

@@ -62,8 +62,8 @@ fn full_status(rows: &mut String, entry: &Entry, status: &Status) {
     write!(rows, "status,{id},{prev},{},,,,{state},{since},{reason}\r\n", id.timedate()).ok();
 }
 
-/// Returns the row of a gap. The missing entries are between `prev` and `id`. The column `currency` has the affected
-/// currencies, if not all are.
+/// Returns the row of a gap. The missing entries are between `prev` and `id`. The column `currency` names the
+/// affected currencies, unless all are affected.
 pub(super) fn gap(gap: &Gap) -> String {
     let Gap { after, before, reason, only } = gap;
     let only: Vec<_> = only.iter().flat_map(|only| only.iter()).map(Currency::code).collect();

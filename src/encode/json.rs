@@ -43,8 +43,8 @@ pub(super) fn event(format: Format, chosen: Currencies, shows_health: bool, entr
     }
 }
 
-/// Makes an update for each chosen currency, which is named if several were chosen. The last update carries the id, because
-/// a client that has only some of them does not have the tick.
+/// Creates an update for each chosen currency. It names the currency if several were chosen. Only the last update has the
+/// id, because a client that has received only some of them does not have the whole tick.
 fn updates(
     id: TickId,
     tick: &Tick,

@@ -21,17 +21,17 @@ pub struct View {
     pub format: Format,
     /// The currencies to show.
     pub currencies: Currencies,
-    /// What surrounds each message.
+    /// The framing of each message.
     pub framing: Framing,
 }
 
 impl View {
-    /// Returns everything that `entry` is in this view, framed. It may be nothing.
+    /// Returns the messages for `entry` in this view, framed. There may be none.
     pub fn entry(self, entry: &Entry) -> Bytes {
         self.parts(entry, true, true)
     }
 
-    /// Writes everything that `entry` is in this view.
+    /// Writes the messages for `entry` in this view.
     pub fn write_entry(self, entry: &Entry, to: &mut Vec<u8>) {
         self.write_parts(entry, true, true, to);
     }

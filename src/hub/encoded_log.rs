@@ -113,7 +113,7 @@ impl EncodedLog {
         segment
     }
 
-    /// Drops each segment whose entries have all left the window, which starts with the entry `first`.
+    /// Drops the segments whose entries have all left the window. `first` is the number of the window's first entry.
     pub(super) fn drop_before(&mut self, first: u64) {
         let first_segment = first / SEGMENT_ENTRIES;
         while self.first_segment < first_segment && self.segments.pop_front().is_some() {
@@ -129,7 +129,7 @@ impl EncodedLog {
 }
 
 impl Segment {
-    /// Encodes the entries that the window has and the segment, which starts with the entry `start`, does not.
+    /// Encodes the entries of the window that this segment lacks. `start` is the number of the segment's first entry.
     fn extend(&mut self, view: View, window: Numbered<'_>, start: u64) {
         let (have, end) = (start + self.ends.len() as u64, window.end().min(start + SEGMENT_ENTRIES));
         if have >= end {

@@ -1,8 +1,8 @@
 //! Follows the store without a gap.
 //!
-//! The hub subscribes first and reads the history afterwards, so that no entry falls between the two. Then it compares each
-//! live entry's `prev` with its head ([`Entry::continues`]). The next entry reveals a missed one, whatever the reason; if
-//! that is missed too, a comparison with the store's head once a second does.
+//! The hub subscribes first and reads the history afterwards, so no entry can be missed between the two. Then it compares
+//! the `prev` of each live entry with its own head ([`Entry::continues`]): if they differ, an entry was missed. Once a second
+//! it also compares its head with the head of the store, which detects a missed entry that no other entry has followed.
 
 use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
@@ -32,7 +32,7 @@ impl Hub {
                 let started = Instant::now();
                 let Err(error) = self.follow().await;
                 if started.elapsed() > RETRY.1 * 2 {
-                    // It worked for a while, so this is a new fault.
+                    // Following worked for a while, so this is a new fault.
                     pause = RETRY.0;
                     fault.clear();
                 }

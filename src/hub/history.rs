@@ -59,7 +59,7 @@ impl HistoryReader {
             Ok(Arc::new(entries.into_iter().map(Arc::new).collect()))
         };
         let reading = read.boxed().shared();
-        // Sweeps only when the map would grow; with each new read, many reads would each scan all the others.
+        // Finished reads are removed only when the map would grow. If each new read removed them, each would scan all others.
         if running.len() == running.capacity() {
             running.retain(|_, other| other.upgrade().is_some_and(|other| other.peek().is_none()));
         }

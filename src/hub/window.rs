@@ -41,9 +41,9 @@ pub enum Read<T = Bytes> {
 /// The newest entries of the feed.
 pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
-    /// The number of the first entry: how many have been dropped at the front.
+    /// Number of the first entry. It equals the number of entries that have been dropped.
     first_number: u64,
-    /// The numbers of the entries that do not continue the entry before them. There are hardly any.
+    /// Numbers of the entries that do not continue the entry before them. They are rare.
     breaks: VecDeque<u64>,
     /// The newest status among the entries. Every client that asks for `hello` gets it.
     status: Option<Arc<Entry>>,
@@ -146,8 +146,8 @@ impl Window {
         })
     }
 
-    /// Reads at most `most` consecutive entries after `cursor`, up to a break in the chain. The next read starts behind the
-    /// break, and its reader notices it by comparing its cursor with the first entry.
+    /// Reads at most `most` consecutive entries after `cursor`, up to a break in the chain. The next read starts after
+    /// the break. Its reader detects the break, because the first entry does not continue its cursor.
     fn run_after<T>(&self, cursor: TickId, most: usize, items: impl FnOnce(Range<u64>) -> Vec<T>) -> Read<T> {
         if let Some(before) = self.starts_too_late(cursor) {
             return Read::Older { before: before.clone() };

@@ -25,7 +25,8 @@ enum Renewal {
 }
 
 impl LeaseRenewer<'_> {
-    /// Renews the lease until another replica has written. Returns the lease if this replica holds a new one all the same.
+    /// Renews the lease until another replica has written. Returns the new lease if this replica has acquired one
+    /// since.
     pub(super) async fn run(self) -> Option<Lease> {
         let (mut held, mut fault) = (true, FaultLog::default());
         loop {

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// The most records that are held: 83 minutes of ticks at one every five seconds. Above it the oldest is dropped.
+/// Most records that are held: 83 minutes of ticks at one every five seconds. If there are more, the oldest is dropped.
 const MOST_HELD: usize = 1000;
 
 /// A bounded queue with one producer and one consumer. The consumer may read the first record several times before it

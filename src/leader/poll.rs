@@ -16,7 +16,7 @@ use tracing::debug;
 /// Consecutive polls without a price after which the leader of a feed that is down lets another replica try.
 const MOST_EMPTY_POLLS: u32 = 3;
 
-/// Polls once an interval. The first poll is due an interval after the newest tick, or at once if that has passed. Returns
+/// Polls once in each interval. The first poll is due one interval after the newest tick, or at once if that time has passed. Returns
 /// if the feed is down and no source answers, because another replica may reach one.
 pub(super) async fn poll(
     options: &Options,

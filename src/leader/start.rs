@@ -45,8 +45,8 @@ impl TermStart {
         if timeout(FEED_DEADLINE, caught_up).await.is_err() && store.has_between(feed.head(), head).await? {
             return Err(StoreError::Unavailable("this replica cannot follow the feed".to_owned()));
         }
-        // A record whose moment is not after the head is obsolete: another leader covered that time. The head of our copy
-        // counts, too, because the store may have lost its newest entries and gets them back from here.
+        // A record that is not newer than the head is obsolete, because another leader has written for that time. The head of
+        // this replica's copy counts too: the store may have lost its newest entries, and this replica puts them back.
         let covered = head.max(feed.head());
         let id_of = |record: &Record| match anchor {
             Some((id, at)) => id.plus(record.at.saturating_duration_since(at)),

@@ -62,13 +62,13 @@ impl<T: Serialize> Serialize for ByCurrency<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ByCurrency<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByCurrency<T>, D::Error> {
-        deserializer.deserialize_map(Reader(PhantomData))
+        deserializer.deserialize_map(MapReader(PhantomData))
     }
 }
 
-struct Reader<T>(PhantomData<T>);
+struct MapReader<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MapReader<T> {
     type Value = ByCurrency<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

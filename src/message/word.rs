@@ -1,8 +1,8 @@
-//! A word of a list that may grow.
+//! A word of a list that newer versions may extend.
 
 use serde::{Deserialize, Serialize};
 
-/// A word of a list that may grow: one that this version knows, or another one as it is.
+/// A word that this version knows, or the text of a word that only newer versions know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Word<T> {

@@ -104,7 +104,7 @@ impl Listener {
                 Some(Admission::Refused(permit)) => (permit, self.overload.clone(), None, true),
                 None => continue,
             };
-            let connection = Connection {
+            let connection = AcceptedConnection {
                 permit,
                 router,
                 overload: self.overload.clone(),
@@ -125,7 +125,7 @@ impl Listener {
 }
 
 /// A client's connection.
-struct Connection {
+struct AcceptedConnection {
     permit: Permit,
     router: Router,
     overload: Router,
@@ -136,7 +136,7 @@ struct Connection {
     takeover: Option<Takeover>,
 }
 
-impl Connection {
+impl AcceptedConnection {
     async fn serve(self, mut socket: TcpStream, stop: CancellationToken) {
         let opening = stop.run_until_cancelled(timeout(self.head_deadline, request_head::read(&mut socket))).await;
         let Some(Ok(Ok(Some(Opening { buffer, kind })))) = opening else { return };

@@ -114,8 +114,8 @@ pub trait Store: Send + Sync {
     /// Returns the newest id, or zero if the feed is empty.
     async fn head(&self) -> Result<TickId>;
 
-    /// Returns the oldest entries with `after < id <= until`, at most `limit`, oldest first. Fewer than `limit` means that
-    /// there are no more.
+    /// Returns the oldest entries with `after < id <= until`, at most `limit`, oldest first. If there are
+    /// fewer than `limit`, there are no more.
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>>;
 
     /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, if there are that many. An entry that

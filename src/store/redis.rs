@@ -1,7 +1,7 @@
 //! The shared store: a sorted set for the history, a channel for live entries, a key with a time to live for the lease.
 //!
-//! Scripts make each write one atomic step; they stand beside this file. Connections are separate by purpose, so that a
-//! long answer or a burst of small requests never delays the renewal of the lease.
+//! Each write is one Lua script, so it is atomic. The scripts are in the folder `redis/`. Each kind of request has its own
+//! connection, so that a long answer or a burst of small requests never delays the renewal of the lease.
 
 mod connection;
 mod entry;

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// The state of a client's connection.
-enum Connection {
+enum ConnectionState {
     /// There was none yet. The client has tried to connect since this moment.
     New(Instant),
     Open,
@@ -22,17 +22,17 @@ pub(super) async fn read(client: usize, mut updates: Updates, stats: SharedStats
 
 async fn read_all(client: usize, updates: &mut Updates, stats: &SharedStats) {
     let begun = Instant::now();
-    let (mut connection, mut in_sync) = (Connection::New(begun), false);
+    let (mut connection, mut in_sync) = (ConnectionState::New(begun), false);
     while let Some(update) = updates.next().await {
         let mut stats = stats.lock();
         match update {
             Ok(Update::Tick(tick)) => stats.record_entry(client, tick.id),
             Ok(Update::Status(status)) => stats.record_entry(client, status.id),
             Ok(Update::Gap(gap)) => stats.record_gap(&gap),
-            Ok(Update::Connected(_)) => match std::mem::replace(&mut connection, Connection::Open) {
-                Connection::New(since) => stats.record_connect(client, since.elapsed()),
-                Connection::Lost(since) => stats.record_reconnect(since.elapsed()),
-                Connection::Open => {}
+            Ok(Update::Connected(_)) => match std::mem::replace(&mut connection, ConnectionState::Open) {
+                ConnectionState::New(since) => stats.record_connect(client, since.elapsed()),
+                ConnectionState::Lost(since) => stats.record_reconnect(since.elapsed()),
+                ConnectionState::Open => {}
             },
             Ok(Update::Synced { id }) => {
                 stats.record_reached(client, id);
@@ -46,12 +46,12 @@ async fn read_all(client: usize, updates: &mut Updates, stats: &SharedStats) {
     }
 }
 
-impl Connection {
+impl ConnectionState {
     /// Marks the connection as lost. Returns true if there was one.
     fn lose(&mut self) -> bool {
-        let was_open = matches!(self, Connection::Open);
+        let was_open = matches!(self, ConnectionState::Open);
         if was_open {
-            *self = Connection::Lost(Instant::now());
+            *self = ConnectionState::Lost(Instant::now());
         }
         was_open
     }

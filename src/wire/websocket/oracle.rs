@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 
 /// End of a client's byte stream.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum End<C, V> {
+pub(super) enum StreamEnd<C, V> {
     /// No end: more input may follow.
     Open,
     /// A close frame. Input after it is ignored (§5.5.1).
@@ -21,12 +21,12 @@ pub(super) enum End<C, V> {
 }
 
 /// Result of our decoder: the control frames before the end, and the end.
-pub(super) type Ours = (Vec<Incoming>, End<Option<u16>, Violation>);
+pub(super) type Ours = (Vec<Incoming>, StreamEnd<Option<u16>, Violation>);
 
 /// Result of tungstenite: the control frames before the end, the end, and the bytes that it answers.
 struct Theirs {
     incoming: Vec<Incoming>,
-    end: End<Option<CloseFrame>, Error>,
+    end: StreamEnd<Option<CloseFrame>, Error>,
     answers: Vec<u8>,
 }
 
@@ -42,9 +42,9 @@ pub(super) fn read(stream: &[u8], pieces: &[u8]) -> Ours {
     }
     let closed = incoming.iter().position(|incoming| matches!(incoming, Incoming::Close(_)));
     let end = match (closed.and_then(|at| incoming.drain(at..).next()), result) {
-        (Some(Incoming::Close(code)), _) => End::Closed(code),
-        (_, Err(violation)) => End::Rejected(violation),
-        (_, Ok(())) => End::Open,
+        (Some(Incoming::Close(code)), _) => StreamEnd::Closed(code),
+        (_, Err(violation)) => StreamEnd::Rejected(violation),
+        (_, Ok(())) => StreamEnd::Open,
     };
     (incoming, end)
 }
@@ -85,10 +85,10 @@ fn tungstenite(stream: &[u8]) -> Theirs {
         match socket.read() {
             Ok(Message::Ping(payload)) => incoming.push(Incoming::Ping(payload.into())),
             Ok(Message::Pong(_)) => incoming.push(Incoming::Pong),
-            Ok(Message::Close(close)) => break End::Closed(close),
+            Ok(Message::Close(close)) => break StreamEnd::Closed(close),
             Ok(_) => {}
-            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break End::Open,
-            Err(error) => break End::Rejected(error),
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => break StreamEnd::Open,
+            Err(error) => break StreamEnd::Rejected(error),
         }
     };
     Theirs { incoming, end, answers: socket.into_inner().written }
@@ -111,7 +111,7 @@ pub(super) fn compare(stream: &[u8], pieces: &[u8]) {
     assert_eq!(ours, read(stream, &[]), "in pieces of {pieces:?} bytes and in one");
     // We reject a frame as early as possible, tungstenite when the frame is complete. So tungstenite gets more bytes to
     // complete it. If it accepted the frame, it would read these bytes as pongs.
-    let rest: &[u8] = if matches!(ours.1, End::Rejected(_)) { &[0x8a; MAX_MESSAGE_BYTES] } else { &[] };
+    let rest: &[u8] = if matches!(ours.1, StreamEnd::Rejected(_)) { &[0x8a; MAX_MESSAGE_BYTES] } else { &[] };
     let theirs = tungstenite(&[stream, rest].concat());
     assert_eq!(ours.0, theirs.incoming, "frames before {:?} and {:?}", ours.1, theirs.end);
     assert!(agree(&ours.1, &theirs.end), "ours: {:?}, theirs: {:?}", ours.1, theirs.end);
@@ -129,26 +129,26 @@ pub(crate) fn fuzz(input: &[u8]) {
 }
 
 /// Returns whether both ends mean the same.
-fn agree(ours: &End<Option<u16>, Violation>, theirs: &End<Option<CloseFrame>, Error>) -> bool {
+fn agree(ours: &StreamEnd<Option<u16>, Violation>, theirs: &StreamEnd<Option<CloseFrame>, Error>) -> bool {
     match (ours, theirs) {
-        (End::Open, End::Open) => true,
+        (StreamEnd::Open, StreamEnd::Open) => true,
         // To tungstenite, a close code that must not be sent is not an error. It returns the close frame that it answers with
         // instead, so the client gets 1002 in both cases. It also does this for 1014, which IANA's registry allows (§11.7).
-        (End::Rejected(BAD_CLOSE_CODE) | End::Closed(Some(1014)), End::Closed(Some(close))) => {
+        (StreamEnd::Rejected(BAD_CLOSE_CODE) | StreamEnd::Closed(Some(1014)), StreamEnd::Closed(Some(close))) => {
             u16::from(close.code) == 1002 && close.reason.as_str() == "Protocol violation"
         }
-        (End::Closed(code), End::Closed(close)) => *code == close.as_ref().map(|close| close.code.into()),
+        (StreamEnd::Closed(code), StreamEnd::Closed(close)) => *code == close.as_ref().map(|close| close.code.into()),
         // tungstenite reports any length above the limit as too big. We report a length whose highest bit is set (§5.2) and
         // a control frame that is too long (§5.5) as violations of the protocol.
-        (End::Rejected(BAD_LENGTH), End::Rejected(Error::Capacity(MessageTooLong { size, .. }))) => {
+        (StreamEnd::Rejected(BAD_LENGTH), StreamEnd::Rejected(Error::Capacity(MessageTooLong { size, .. }))) => {
             isize::try_from(*size).is_err()
         }
-        (End::Rejected(LONG_CONTROL), End::Rejected(Error::Capacity(MessageTooLong { size, .. }))) => {
+        (StreamEnd::Rejected(LONG_CONTROL), StreamEnd::Rejected(Error::Capacity(MessageTooLong { size, .. }))) => {
             *size > MAX_MESSAGE_BYTES
         }
-        (End::Rejected(violation), End::Rejected(Error::Protocol(_))) => violation.code == 1002,
-        (End::Rejected(violation), End::Rejected(Error::Utf8(_))) => violation.code == 1007,
-        (End::Rejected(violation), End::Rejected(Error::Capacity(_))) => violation.code == 1009,
+        (StreamEnd::Rejected(violation), StreamEnd::Rejected(Error::Protocol(_))) => violation.code == 1002,
+        (StreamEnd::Rejected(violation), StreamEnd::Rejected(Error::Utf8(_))) => violation.code == 1007,
+        (StreamEnd::Rejected(violation), StreamEnd::Rejected(Error::Capacity(_))) => violation.code == 1009,
         _ => false,
     }
 }

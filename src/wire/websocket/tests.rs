@@ -1,7 +1,7 @@
 //! Tests of the framing: each rule by itself, and comparisons with tungstenite on all headers, all close codes and random
 //! streams.
 
-use super::oracle::{End, compare, read};
+use super::oracle::{StreamEnd, compare, read};
 use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -68,7 +68,7 @@ fn control_frames_between_fragments_are_decoded() {
         frame(true, CLOSE, &[0x03, 0xe8, b'b', b'y', b'e']),
     ];
     let incoming = vec![Incoming::Ping(b"are you there".to_vec()), Incoming::Pong];
-    assert_eq!(read(&bytes.concat(), &[]), (incoming, End::Closed(Some(1000))));
+    assert_eq!(read(&bytes.concat(), &[]), (incoming, StreamEnd::Closed(Some(1000))));
 }
 
 #[test]
@@ -95,16 +95,16 @@ fn every_violation_has_its_close_code() {
     ];
     for (what, bytes, code) in cases {
         let (_, end) = read(&bytes, &[]);
-        assert!(matches!(end, End::Rejected(violation) if violation.code == code), "{what}: {end:?}");
+        assert!(matches!(end, StreamEnd::Rejected(violation) if violation.code == code), "{what}: {end:?}");
         compare(&bytes, &[1]);
     }
-    assert_eq!(read(&frame(true, TEXT, &[b'a'; 4096]), &[]), (vec![], End::Open));
+    assert_eq!(read(&frame(true, TEXT, &[b'a'; 4096]), &[]), (vec![], StreamEnd::Open));
 }
 
 #[test]
 fn giant_frame_is_rejected_by_its_header() {
     let header = [0x82, 0xff, 0, 0, 0, 0x10, 0, 0, 0, 0, 1, 2, 3, 4];
-    assert_eq!(read(&header, &[]), (vec![], End::Rejected(TOO_BIG)));
+    assert_eq!(read(&header, &[]), (vec![], StreamEnd::Rejected(TOO_BIG)));
 }
 
 #[test]
@@ -316,7 +316,7 @@ proptest! {
             _ => None,
         });
         let stream: Vec<u8> = sent.iter().flat_map(|frame| frame.bytes()).collect();
-        prop_assert_eq!(read(&stream, &pieces), (incoming.collect(), End::Open));
+        prop_assert_eq!(read(&stream, &pieces), (incoming.collect(), StreamEnd::Open));
     }
 }
 
@@ -326,9 +326,9 @@ fn random_streams_end_in_every_way() {
     for _ in 0..5000 {
         let stream = stream().new_tree(&mut runner).unwrap().current();
         ends.insert(match read(&stream, &[]).1 {
-            End::Open => "open",
-            End::Closed(_) => "closed",
-            End::Rejected(violation) => violation.reason,
+            StreamEnd::Open => "open",
+            StreamEnd::Closed(_) => "closed",
+            StreamEnd::Rejected(violation) => violation.reason,
         });
         if ends.len() == 14 {
             return;
