@@ -49,7 +49,7 @@ Examples:
   btcfeed demo --listen localhost:9000            on another port";
 
 /// The settings without effect in a demo, whose feed is in its own memory and which does all the work.
-const NOT_IN_A_DEMO: [&str; 3] = ["REDIS_URL", "BTCFEED_KEY_PREFIX", "BTCFEED_ROLE"];
+const NOT_IN_A_DEMO: [&str; 4] = ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_KEY_PREFIX", "BTCFEED_ROLE"];
 
 /// Runs the program with these arguments, the first of which is its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -71,7 +71,8 @@ impl Config {
     pub fn read(lookup: &Lookup) -> Result<Config, ConfigErrors> {
         let mut reader = Reader::new(lookup);
         let redis = store::read_redis(&mut reader);
-        let role = replica::read_role(&mut reader, redis.is_some() || lookup.value("REDIS_URL").is_some());
+        let has_redis = store::names_redis(&reader);
+        let role = replica::read_role(&mut reader, has_redis);
         let name = replica::read_name(&mut reader);
         let prices = prices::read(&mut reader);
         let leader = leader::read(&mut reader, name.clone(), &prices);

@@ -14,9 +14,9 @@ const EXAMPLE_HEAD: &str = "\
 # Each setting is also a flag: BTCFEED_INTERVAL=5s is --interval 5s. `btcfeed config` prints the values in use, and
 # docs/configuration.md describes all settings. This file is made by a test: UPDATE_DOCS=1 cargo test documents
 #
-# docker-compose passes all but five of them on from .env. It sets these itself, because its replicas are all alike, share
+# docker-compose passes all but six of them on from .env. It sets these itself, because its replicas are all alike, share
 # its Redis and are reached through its nginx:
-#   REDIS_URL BTCFEED_ROLE BTCFEED_REPLICA BTCFEED_LISTEN BTCFEED_OPS_LISTEN
+#   REDIS_URL REDIS_URL_FILE BTCFEED_ROLE BTCFEED_REPLICA BTCFEED_LISTEN BTCFEED_OPS_LISTEN
 ";
 
 const EXAMPLE_TAIL: &str = "
@@ -49,8 +49,8 @@ const COMPOSE: &str = "
 ## docker-compose
 
 `docker-compose.yml` takes the settings from the environment or from a file `.env` beside it, except `REDIS_URL`,
-`BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it sets itself. It has two variables of
-its own: `BTCFEED_PORT` (default `8080`) and `BTCFEED_GRPC_PORT` (default `8081`), a port or `ADDRESS:PORT` of this machine
+`REDIS_URL_FILE`, `BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it sets itself. It has
+two variables of its own: `BTCFEED_PORT` (default `8080`) and `BTCFEED_GRPC_PORT` (default `8081`), a port or `ADDRESS:PORT` of this machine
 on which the stack is reached.
 ";
 

@@ -25,6 +25,11 @@ impl<'a> Reader<'a> {
         if self.errors.is_empty() { Ok(()) } else { Err(ConfigErrors(self.errors)) }
     }
 
+    /// Returns whether a value was given for a setting, valid or not.
+    pub(super) fn is_given<V: Values>(&self, row: &Row<V>) -> bool {
+        self.lookup.given(row.env).is_some()
+    }
+
     /// Returns the value of a setting with a fixed default.
     pub(super) fn value<V: Values>(&mut self, row: &Row<V>) -> V::Value {
         let default = || row.default.fixed().and_then(|text| row.values.parse(text).ok());

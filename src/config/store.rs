@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
-use super::url::RedisUrl;
+use super::url::{RedisUrl, RedisUrlFile};
 use super::values::{DAY, Durations, Numbers};
 use crate::{hub, store};
 use secrecy::SecretString;
@@ -18,6 +18,15 @@ const REDIS_URL: Row<RedisUrl> = Row {
     values: RedisUrl,
     default: DefaultValue::Derived("none, the feed is kept in memory"),
     example: "redis://localhost:6379/0",
+};
+
+const REDIS_URL_FILE: Row<RedisUrlFile> = Row {
+    env: "REDIS_URL_FILE",
+    help: "File with the URL of the Redis, instead of REDIS_URL",
+    details: "Its first line is the URL. A password in a file is not in the environment, which other programs may print.",
+    values: RedisUrlFile,
+    default: DefaultValue::Derived("none"),
+    example: "/run/secrets/redis-url",
 };
 
 const KEY_PREFIX: Row<KeyPrefix> = Row {
@@ -74,13 +83,29 @@ impl Values for KeyPrefix {
 
 /// Returns the rows of this file.
 pub(super) fn settings() -> Vec<Setting> {
-    vec![REDIS_URL.setting(SECTION), KEY_PREFIX.setting(SECTION), RETENTION.setting(SECTION), WINDOW.setting(SECTION)]
+    vec![
+        REDIS_URL.setting(SECTION),
+        REDIS_URL_FILE.setting(SECTION),
+        KEY_PREFIX.setting(SECTION),
+        RETENTION.setting(SECTION),
+        WINDOW.setting(SECTION),
+    ]
 }
 
 /// Reads which Redis holds the feed. `None` means the memory of this process.
 pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
     let key_prefix = reader.value(&KEY_PREFIX);
-    reader.given(&REDIS_URL).map(|url| RedisConfig { url, key_prefix })
+    let url = reader.given(&REDIS_URL);
+    if url.is_some() && reader.is_given(&REDIS_URL_FILE) {
+        reader.reject(&REDIS_URL_FILE, "no file, because REDIS_URL is set");
+        return None;
+    }
+    url.or_else(|| reader.given(&REDIS_URL_FILE)).map(|url| RedisConfig { url, key_prefix })
+}
+
+/// Returns whether a Redis was named, even if the name is invalid.
+pub(super) fn names_redis(reader: &Reader<'_>) -> bool {
+    reader.is_given(&REDIS_URL) || reader.is_given(&REDIS_URL_FILE)
 }
 
 /// Reads the options of the store and of the hub.

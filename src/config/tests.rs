@@ -1,5 +1,6 @@
 use super::*;
 use crate::tick::Currencies;
+use secrecy::ExposeSecret;
 use std::time::Duration;
 
 fn lookup(environment: &[(&str, &str)]) -> Lookup {
@@ -38,6 +39,7 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
             r#"REDIS_URL "http://localhost:80": expected redis://HOST:PORT/DATABASE, red"#,
         ),
         ("REDIS_URL", "foo", r#"REDIS_URL "foo": expected redis://"#),
+        ("REDIS_URL_FILE", "/nowhere/url", r#"REDIS_URL_FILE "/nowhere/url": No such file or directory"#),
         ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX "a{b": expected a name without braces or spaces"#),
         ("BTCFEED_ROLE", "both", r#"BTCFEED_ROLE "both": expected all, fetch or serve"#),
         ("BTCFEED_ROLE", "serve", r#"BTCFEED_ROLE "serve": expected all, because there is no other replica if REDIS"#),
@@ -98,8 +100,8 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
 
 #[test]
 fn every_setting_is_read_and_documented() {
-    // Each example of the documentation is a valid value.
-    for setting in settings() {
+    // Each example of the documentation is a valid value. Files do not exist here.
+    for setting in settings().iter().filter(|setting| !setting.env.ends_with("_FILE")) {
         let needed = ("BTCFEED_SOURCES", "coinbase,kraken,bitstamp,coindesk");
         let redis = ("REDIS_URL", "redis://localhost");
         assert_eq!(errors(&[redis, needed, (setting.env, setting.example)]), [] as [&str; 0], "{}", setting.env);
@@ -129,6 +131,17 @@ fn first_currency_is_the_default() {
 fn all_errors_are_reported_at_once() {
     let errors = errors(&[("BTCFEED_INTERVAL", "x"), ("BTCFEED_LISTEN", "y"), ("BTCFEED_SOURCES", "z")]);
     assert_eq!(errors.len(), 3, "{errors:?}");
+}
+
+#[test]
+fn redis_is_named_once() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "redis://:secret@redis:6379").unwrap();
+    let file = ("REDIS_URL_FILE", file.path().to_str().unwrap());
+    let config = read(&[file, ("BTCFEED_ROLE", "serve")]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(config.redis.unwrap().url.expose_secret(), "redis://:secret@redis:6379");
+    let errors = errors(&[file, ("REDIS_URL", "redis://localhost")]);
+    assert!(errors.len() == 1 && errors[0].ends_with("expected no file, because REDIS_URL is set"), "{errors:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use super::row::{Rejected, Values};
 use crate::{source, store};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use std::fs;
 
 /// URLs of a Redis.
 #[derive(Clone, Copy)]
@@ -22,6 +23,25 @@ impl Values for RedisUrl {
 
     fn redact(&self, text: &str) -> String {
         redact_invalid(text)
+    }
+}
+
+/// Files that contain the URL of a Redis.
+#[derive(Clone, Copy)]
+pub(super) struct RedisUrlFile;
+
+impl Values for RedisUrlFile {
+    type Value = SecretString;
+
+    fn expected(&self) -> String {
+        "the path of a file that contains a URL as REDIS_URL".to_owned()
+    }
+
+    fn parse(&self, path: &str) -> Result<SecretString, Rejected> {
+        let text = SecretString::from(fs::read_to_string(path).map_err(|error| Rejected::Because(error.to_string()))?);
+        let url = text.expose_secret().lines().next().unwrap_or_default().trim();
+        // The file is a secret, so nothing of it is quoted.
+        RedisUrl.parse(url).map_err(|_| Rejected::Because(format!("its first line is not {}", RedisUrl.expected())))
     }
 }
 
@@ -73,6 +93,29 @@ fn redact_invalid(url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redis_url_is_read_from_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        let read = |text: &str| {
+            fs::write(path, text).unwrap();
+            match RedisUrlFile.parse(path) {
+                Ok(url) => Ok(url.expose_secret().to_owned()),
+                Err(Rejected::Because(reason)) => Err(reason),
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(read("redis://:secret@redis:6379\n").as_deref(), Ok("redis://:secret@redis:6379"));
+        for wrong in ["", "\nredis://redis", "secret"] {
+            let error = read(wrong).expect_err(wrong);
+            assert!(
+                error.starts_with("its first line is not redis://HOST:PORT") && !error.contains("secret"),
+                "{error}"
+            );
+        }
+        assert!(RedisUrlFile.parse("/nowhere/url").is_err());
+    }
 
     #[test]
     fn password_in_a_valid_url_is_replaced() {

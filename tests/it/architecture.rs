@@ -172,7 +172,8 @@ fn every_public_route_has_a_description() {
 #[test]
 fn the_stack_passes_every_setting_on_that_is_not_its_own_business() {
     // Its Redis is its own, its replicas are all alike and have their containers' names, and nginx knows their ports.
-    let own = ["REDIS_URL", "BTCFEED_ROLE", "BTCFEED_REPLICA", "BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"];
+    let own =
+        ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_ROLE", "BTCFEED_REPLICA", "BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"];
     let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
     let (_, list) = text.split_once("\n    environment:\n").unwrap();
     let lines = list.lines().map_while(|line| line.strip_prefix("      - "));
