@@ -1,5 +1,7 @@
 //! Replicas behind nginx with the configuration of `deploy/nginx`.
 
+mod edge;
+
 use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::nginx::Nginx;

@@ -19,19 +19,25 @@ pub struct Nginx {
 impl Nginx {
     /// Starts nginx. It distributes clients over the addresses in `replicas`.
     pub async fn start(replicas: &[&str]) -> Nginx {
+        Nginx::start_with(replicas, &[]).await
+    }
+
+    /// Starts nginx with changes to its configuration, as an operator would make them: each text is replaced by another.
+    pub async fn start_with(replicas: &[&str], changes: &[(&str, &str)]) -> Nginx {
         let dir = tempfile::tempdir().unwrap();
         let (address, grpc_address) = (free_address(), free_address());
         let servers: String = replicas.iter().map(|replica| format!("server {replica}; ")).collect();
         let mut config = include_str!("../../deploy/nginx/nginx.conf").to_owned();
         // Only what depends on the place where it runs is replaced.
-        for (shipped, local) in [
-            ("listen 8080 ", format!("listen {address} ")),
-            ("listen 8081 ", format!("listen {grpc_address} ")),
-            ("resolver 127.0.0.11 valid=2s ipv6=off;", format!("upstream replicas {{ {servers} }}")),
-            ("default btcfeed:8080;", "default replicas;".to_owned()),
-        ] {
+        let places = [
+            ("listen 8080 ", &*format!("listen {address} ")),
+            ("listen 8081 ", &format!("listen {grpc_address} ")),
+            ("resolver 127.0.0.11 valid=2s ipv6=off;", &format!("upstream replicas {{ {servers} }}")),
+            ("default btcfeed:8080;", "default replicas;"),
+        ];
+        for (shipped, local) in places.iter().chain(changes) {
             assert_eq!(config.matches(shipped).count(), 1, "nginx.conf contains {shipped:?} once");
-            config = config.replace(shipped, &local);
+            config = config.replace(shipped, local);
         }
         let file = dir.path().join("nginx.conf");
         std::fs::write(&file, config).unwrap();

@@ -88,6 +88,13 @@ mod tests {
     }
 
     #[test]
+    fn length_is_bounded() {
+        let query = |bytes: usize| format!("currency=USD{}", ",USD".repeat(bytes / 4 - 3));
+        assert!(read(&query(1024)).is_ok());
+        assert_eq!(read(&query(1028)), Err("query of 1028 bytes: expected at most 1024".to_owned()));
+    }
+
+    #[test]
     fn format_names_fields_and_media_in_any_order() {
         let cases = [
             ("", Format::Timedate, None),

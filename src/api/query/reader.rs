@@ -28,6 +28,8 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
     digits.and_then(|text| text.parse().ok()).map(TickId::from_ms)
 }
 
+/// Most bytes of a query. All parameters together need about 200. The header `Link` of a page repeats the query.
+const MAX_QUERY_BYTES: usize = 1024;
 /// Most characters of a name, and of a value, in an error message, so that the message has room for what is expected.
 const MAX_NAME_CHARACTERS: usize = 20;
 const MAX_VALUE_CHARACTERS: usize = 40;
@@ -47,7 +49,14 @@ pub(super) struct QueryReader<'a> {
 
 impl<'a> QueryReader<'a> {
     pub(super) fn new(query: &'a str) -> QueryReader<'a> {
-        QueryReader { parameters: form_urlencoded::parse(query.as_bytes()).collect(), mistakes: Mistakes::default() }
+        let mut reader = QueryReader { parameters: Vec::new(), mistakes: Mistakes::default() };
+        if query.len() > MAX_QUERY_BYTES {
+            let length = query.len();
+            reader.mistakes.push(&format!("query of {length} bytes: expected at most {MAX_QUERY_BYTES}"));
+        } else {
+            reader.parameters = form_urlencoded::parse(query.as_bytes()).collect();
+        }
+        reader
     }
 
     /// Returns the values of a parameter under any of its names.
