@@ -1,5 +1,7 @@
 //! Connects all parts of a replica: makes them from a [`Config`], runs their tasks, and ends these in order.
 
+mod supervisor;
+
 use crate::aggregate::Aggregator;
 use crate::config::{Config, Role, SourceConfig};
 use crate::hub::Hub;
@@ -110,6 +112,16 @@ impl App {
             following.run(until).await;
             drop(guard);
         });
+        let (primed, until) = (hub.clone(), stop.clone());
+        services.spawn(async move {
+            if until.run_until_cancelled(primed.primed()).await.is_some() {
+                supervisor::ready();
+            }
+        });
+        let until = end.clone();
+        services.spawn(async move {
+            until.run_until_cancelled(supervisor::watchdog()).await;
+        });
         // Bookmarks end after the clients, because they write the last ids of these.
         let until = end.clone();
         services.spawn(async move { bookmarks.run(until).await });
@@ -123,6 +135,7 @@ impl App {
         }
 
         stop.cancelled().await;
+        supervisor::stopping();
         unready.cancel();
         if timeout(LEADER_DEADLINE, led.cancelled()).await.is_err() {
             warn!("lease not released in time, the next leader waits until it expires");

@@ -32,6 +32,7 @@ mod it {
     mod sse;
     mod store;
     mod stream;
+    mod supervisor;
     mod transports;
     mod watch;
     mod websocket_h2;
