@@ -5,6 +5,7 @@
 //! flags, the help texts, `btcfeed config`, `.env.example` and `docs/configuration.md` are made from these tables. All
 //! errors are reported at once, before any port is bound.
 
+mod addresses;
 mod leader;
 mod listen;
 mod lookup;
@@ -105,6 +106,7 @@ impl Config {
             "BTCFEED_STALE_AFTER" => format_duration(*stale_after),
             "BTCFEED_DOWN_AFTER" => format_duration(*down_after),
             "BTCFEED_MAX_CONNECTIONS" => max_connections.to_string(),
+            "BTCFEED_ADDRESS_CONNECTIONS" => self.server.addresses.connections.to_string(),
             "BTCFEED_CURRENCIES" => {
                 let others = currencies.iter().filter(|currency| currency != default_currency);
                 list(std::iter::once(*default_currency).chain(others).map(Currency::code))

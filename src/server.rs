@@ -15,6 +15,9 @@ use crate::api::stream::{sse, websocket};
 use crate::api::{compress, descriptions, ops, overload};
 use crate::encode::ReplicaInfo;
 use crate::hub::Hub;
+use crate::net::address_limits::AddressLimits;
+pub use crate::net::address_limits::AddressOptions;
+pub use crate::net::client_address::TrustedProxies;
 use crate::net::connection_limit::Permit;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Reactor, Shards};
@@ -52,6 +55,8 @@ pub struct Options {
     pub default_currency: Currency,
     /// Most client connections.
     pub max_connections: usize,
+    /// Limits of each client's address.
+    pub addresses: AddressOptions,
     /// Limits of a client's session.
     pub limits: Limits,
     /// Time between two comments on an event stream.
@@ -86,19 +91,21 @@ impl Server {
         unready: CancellationToken,
         drain: CancellationToken,
     ) -> anyhow::Result<Server> {
-        let bind = |address: SocketAddr, limit, (flag, variable)| {
+        let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
             // An `EventSource` that may not read its answer gives up for good.
             let overload = overload::router().layer(options.cors.layer()).layer(from_fn(harden));
-            let listener = Listener::bind(address, limit, options.limits, overload);
+            let listener = Listener::bind(address, limit, Arc::new(addresses), options.limits, overload);
             listener.map_err(|error| {
                 anyhow!("cannot listen on {address}: {error}; choose another with --{flag} or {variable}")
             })
         };
         let public = options.listen.map(|address| {
             let _runtime = tasks.enter();
-            bind(address, options.max_connections, ("listen", "BTCFEED_LISTEN"))
+            let addresses = AddressLimits::new(options.addresses.clone());
+            bind(address, options.max_connections, addresses, ("listen", "BTCFEED_LISTEN"))
         });
-        let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, ("ops-listen", "BTCFEED_OPS_LISTEN"))?;
+        let ops = ("ops-listen", "BTCFEED_OPS_LISTEN");
+        let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, AddressLimits::none(), ops)?;
         let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
         let public = public.transpose()?.map(|listener| listener.with_takeover(takeover));

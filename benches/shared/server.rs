@@ -39,6 +39,8 @@ impl Server {
             ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
             ("BTCFEED_SOURCES", "simulated"),
             ("BTCFEED_LOG_FORMAT", "json"),
+            ("BTCFEED_ADDRESS_CONNECTIONS", "1000000"),
+            ("BTCFEED_ADDRESS_RATE", "1000000"),
             ("RUST_LOG", "info"),
         ]);
         command.env("BTCFEED_INTERVAL", format!("{}ms", tick_every.as_millis())).envs(settings.iter().copied());

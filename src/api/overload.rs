@@ -1,30 +1,29 @@
-//! Rejection of connections and requests over the limit, in the format of each kind of client.
+//! Rejection of connections and requests over a limit, in the format of each kind of client.
 
 #[cfg(feature = "grpc")]
 use super::grpc::call;
 use super::stream::sse;
 use crate::api::problem::Problem;
-use axum::Router;
+use crate::net::refusal::Refusal;
 use axum::http::HeaderMap;
 use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 #[cfg(feature = "grpc")]
 use tonic::Status;
 
-const REASON: &str = "this replica has reached its connection limit, try again later";
-
-/// Returns a router that rejects every request.
+/// Returns a router that rejects every request, because of the [`Refusal`] in its extensions.
 pub(crate) fn router() -> Router {
     Router::new().fallback(reject)
 }
 
-async fn reject(headers: HeaderMap) -> Response {
+async fn reject(Extension(refusal): Extension<Refusal>, headers: HeaderMap) -> Response {
     #[cfg(feature = "grpc")]
     if call::is_grpc(&headers) {
-        return call::status_response(Status::resource_exhausted(REASON));
+        return call::status_response(Status::resource_exhausted(refusal.limit.message()));
     }
     if sse::wants_events(&headers) {
-        return sse::unavailable(REASON);
+        return sse::refused(refusal);
     }
-    Problem::unavailable(REASON).with(&[(CONNECTION, "close")]).into_response()
+    Problem::from(refusal).with(&[(CONNECTION, "close")]).into_response()
 }

@@ -1,10 +1,12 @@
 //! Errors as problem details (RFC 9457). They say what is wrong and what is expected, and nothing internal.
 
 use crate::message::ProblemDetails;
+use crate::net::refusal::Refusal;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Longest detail in bytes. JSON may double it, and no error response may exceed 4 KiB.
 const MAX_DETAIL_BYTES: usize = 1900;
@@ -39,6 +41,13 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(&[(RETRY_AFTER, "5")])
     }
 
+    /// Sets the seconds after which the client may try again.
+    fn retry_after(mut self, wait: Duration) -> Problem {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        self.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
+        self
+    }
+
     /// Adds headers to the response.
     pub(crate) fn with(mut self, headers: &[(HeaderName, &'static str)]) -> Problem {
         self.headers.extend(headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
@@ -48,6 +57,14 @@ impl Problem {
     /// Returns the description of the error.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(Refusal { limit, retry_after }: Refusal) -> Problem {
+        let status =
+            if limit.is_of_replica() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS };
+        Problem::new(status, limit.message()).retry_after(retry_after)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The settings of the ports and of the limits for clients.
 
+use super::addresses;
 use super::listen::ListenAddress;
 use super::prices::PriceSettings;
 use super::reader::Reader;
@@ -132,12 +133,14 @@ pub(super) fn read_ops_listen(reader: &mut Reader<'_>) -> SocketAddr {
 pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices: &PriceSettings) -> Options {
     let listen = reader.value(&LISTEN);
     let currencies = prices.aggregate.currencies;
+    let max_connections = max_connections(reader);
     Options {
         listen: (role != Role::Fetch).then_some(listen),
         ops_listen: read_ops_listen(reader),
         currencies,
         default_currency: prices.default_currency,
-        max_connections: max_connections(reader),
+        max_connections,
+        addresses: addresses::read(reader, max_connections),
         limits: Limits {
             max_lag: reader.value(&MAX_LAG),
             write_stall: reader.value(&WRITE_STALL),

@@ -1,14 +1,22 @@
 //! The list of all settings.
 
 use super::setting::Setting;
-use super::{leader, prices, replica, server, store, telemetry};
+use super::{addresses, leader, prices, replica, server, store, telemetry};
 use std::sync::LazyLock;
 
 /// Returns all settings, in the order in which they are listed to people.
 pub fn settings() -> &'static [Setting] {
     static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-        let tables = [store::settings, replica::settings, server::settings, prices::settings, leader::settings];
-        tables.into_iter().chain([telemetry::settings as fn() -> Vec<Setting>]).flat_map(|table| table()).collect()
+        let tables: [fn() -> Vec<Setting>; 7] = [
+            store::settings,
+            replica::settings,
+            server::settings,
+            addresses::settings,
+            prices::settings,
+            leader::settings,
+            telemetry::settings,
+        ];
+        tables.into_iter().flat_map(|table| table()).collect()
     });
     &SETTINGS
 }

@@ -75,6 +75,13 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
         ("BTCFEED_RETENTION", "a day", &format!(r#""a day": {DURATION} 10s to 8784h"#)),
         ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW "0": expected a number from 100 to 10000000"#),
         ("BTCFEED_LEASE_TTL", "1ms", &format!(r#""1ms": {DURATION} 1s to 1m"#)),
+        (
+            "BTCFEED_TRUSTED_PROXIES",
+            "10.0.0.1,nginx",
+            r#"PROXIES "nginx": expected none, or a list of addresses and netw"#,
+        ),
+        ("BTCFEED_ADDRESS_CONNECTIONS", "0", r#"CONNECTIONS "0": expected a number from 1 to 10000000"#),
+        ("BTCFEED_ADDRESS_RATE", "0", r#"RATE "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_MAX_CONNECTIONS", "many", "expected a number from 1 to the limit on open files less 256"),
         ("BTCFEED_MAX_CONNECTIONS", "99999999999", " (the limit on open files less 256)"),
         ("BTCFEED_MAX_LAG", "0s", "from 1s to 1h"),

@@ -1,19 +1,23 @@
 //! Bound on the number of clients. Over HTTP/1 each connection counts as a client. Over HTTP/2 each concurrent request does;
-//! otherwise a single connection could hold any number of subscriptions and long responses.
+//! otherwise a single connection could hold any number of subscriptions and long responses. Each client also counts for its
+//! address ([`AddressLimits`]). On a connection from a trusted proxy each request has an address of its own.
 
+use super::address_limits::{AddressLimits, AddressPlace};
+use super::refusal::{Limit, Refusal};
 use super::stall::StallDetector;
-use std::net::SocketAddr;
+use axum::http::HeaderMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Connections over the limit that are refused with a response at any one time. More are closed at once.
+/// Connections over a limit that are refused with a response at any one time. More are closed at once.
 const MAX_REFUSALS: usize = 64;
 
 /// Permits for clients, and for refusals.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
-    clients: Arc<Semaphore>,
+    places: Places,
     refusals: Arc<Semaphore>,
 }
 
@@ -21,25 +25,42 @@ pub(crate) struct ConnectionLimit {
 pub(crate) enum Admission {
     /// The client is admitted.
     Admitted(Permit),
-    /// The limit is reached. The permit covers the refusal.
-    Refused(Permit),
+    /// A limit is reached. The permit covers the refusal.
+    Refused(Permit, Refusal),
 }
 
-/// Permit of a connection, or of one of its concurrent requests. It is returned when the last clone is dropped. It also
-/// carries the peer's address.
+/// Permit of a connection, or of one of its requests. It is returned when the last clone is dropped. It also carries the
+/// address of the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Permit {
     connection: Arc<ConnectionPermit>,
+    client: IpAddr,
     _request: Option<Arc<RequestPermit>>,
+}
+
+/// Source of places.
+#[derive(Clone, Debug)]
+struct Places {
+    clients: Arc<Semaphore>,
+    addresses: Arc<AddressLimits>,
+}
+
+/// Place of one client among all, and among those of its address if that is known from the connection.
+#[derive(Debug)]
+struct Place {
+    _client: OwnedSemaphorePermit,
+    _address: Option<AddressPlace>,
 }
 
 #[derive(Debug)]
 struct ConnectionPermit {
     peer: SocketAddr,
-    /// Source of permits for further requests of this connection.
-    clients: Arc<Semaphore>,
-    /// One permit for the connection, and one for each concurrent request after the first.
-    held: Mutex<Vec<OwnedSemaphorePermit>>,
+    /// True if the peer is a trusted proxy.
+    is_proxied: bool,
+    /// Source of places for further requests of this connection.
+    places: Places,
+    /// One place for the connection, and one for each concurrent request after the first.
+    held: Mutex<Vec<Place>>,
     requests: AtomicUsize,
     /// True if there has been a request.
     has_begun: AtomicBool,
@@ -50,7 +71,11 @@ struct ConnectionPermit {
 
 /// Guard of a request in flight. A connection may have several.
 #[derive(Debug)]
-struct RequestPermit(Arc<ConnectionPermit>);
+struct RequestPermit {
+    connection: Arc<ConnectionPermit>,
+    /// Place of the address behind a proxy.
+    _address: Option<AddressPlace>,
+}
 
 /// Guard of a response without an end. While it is held, `MAX_AGE` does not close its connection.
 #[derive(Debug)]
@@ -59,37 +84,59 @@ pub(crate) struct StreamGuard {
     detector: Arc<StallDetector>,
 }
 
+impl Places {
+    /// Takes a place for the client at `address`. `None` means that the address counts with each request.
+    fn take(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {
+        let address = address.map(|address| self.addresses.take_place(address)).transpose()?;
+        let client = self.clients.clone().try_acquire_owned().map_err(|_| Limit::Connections)?;
+        Ok(Place { _client: client, _address: address })
+    }
+}
+
 impl ConnectionLimit {
-    pub(crate) fn new(limit: usize) -> ConnectionLimit {
+    /// Creates the limit of all clients, and takes over those of each address.
+    pub(crate) fn new(limit: usize, addresses: Arc<AddressLimits>) -> ConnectionLimit {
         // A semaphore has fewer permits than a usize has values, and a process has fewer descriptors than either.
         let clients = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        ConnectionLimit { clients, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) }
+        ConnectionLimit { places: Places { clients, addresses }, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) }
+    }
+
+    /// Returns the limits of each address.
+    pub(crate) fn addresses(&self) -> &Arc<AddressLimits> {
+        &self.places.addresses
     }
 
     /// Admits or refuses the connection from `peer`. Returns `None` if there is no permit even for a refusal.
     pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Admission> {
-        let permit = |held| Permit::new(peer, self.clients.clone(), held);
-        if let Ok(held) = self.clients.clone().try_acquire_owned() {
-            return Some(Admission::Admitted(permit(held)));
+        let addresses = &self.places.addresses;
+        let address = Some(peer.ip()).filter(|address| !addresses.proxies().contains(*address));
+        let permit = |held| Permit::new(peer, address.is_none(), self.places.clone(), held);
+        let checked = address.map_or(Ok(()), |address| addresses.check_rate(address));
+        match checked.and_then(|()| self.places.take(address)) {
+            Ok(place) => Some(Admission::Admitted(permit(place))),
+            Err(refusal) => {
+                addresses.refusals().add(refusal.limit, peer.ip());
+                let held = self.refusals.clone().try_acquire_owned().ok()?;
+                Some(Admission::Refused(permit(Place { _client: held, _address: None }), refusal))
+            }
         }
-        self.refusals.clone().try_acquire_owned().ok().map(|held| Admission::Refused(permit(held)))
     }
 }
 
 impl Permit {
-    fn new(peer: SocketAddr, clients: Arc<Semaphore>, held: OwnedSemaphorePermit) -> Permit {
+    fn new(peer: SocketAddr, is_proxied: bool, places: Places, place: Place) -> Permit {
         let (requests, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let held = Mutex::new(vec![held]);
+        let held = Mutex::new(vec![place]);
         let (has_begun, idle) = (AtomicBool::new(false), Notify::new());
-        let connection = ConnectionPermit { peer, clients, held, requests, has_begun, streams, idle };
-        Permit { connection: Arc::new(connection), _request: None }
+        let connection = ConnectionPermit { peer, is_proxied, places, held, requests, has_begun, streams, idle };
+        Permit { connection: Arc::new(connection), client: peer.ip().to_canonical(), _request: None }
     }
 
     /// Returns a permit for requests that come over no connection. There is no limit for them.
     pub(crate) fn unlimited() -> Permit {
-        let clients = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
-        let held = clients.clone().try_acquire_owned().expect("a new semaphore has permits");
-        Permit::new(SocketAddr::from(([0; 4], 0)), clients, held)
+        let limit = ConnectionLimit::new(usize::MAX, Arc::new(AddressLimits::none()));
+        let place = limit.places.take(None).expect("a new semaphore has permits");
+        Permit::new(SocketAddr::from(([0; 4], 0)), false, limit.places, place)
     }
 
     /// Returns the address that the connection came from.
@@ -97,20 +144,43 @@ impl Permit {
         self.connection.peer
     }
 
-    /// Returns a permit to hold while a request is in flight, or `None` if the limit is reached. The first of several
-    /// concurrent requests uses the permit of its connection.
-    pub(crate) fn begin_request(&self) -> Option<Permit> {
+    /// Returns the address of the client: behind a trusted proxy another one than that of the connection.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
+    }
+
+    /// Returns a permit to hold while a request with these headers is in flight. The first of several concurrent requests
+    /// uses the place of its connection.
+    ///
+    /// # Errors
+    /// If a limit is reached.
+    pub(crate) fn begin_request(&self, headers: &HeaderMap) -> Result<Permit, Refusal> {
         let connection = &self.connection;
-        connection.has_begun.store(true, Ordering::Relaxed);
-        if connection.requests.fetch_add(1, Ordering::Relaxed) > 0 {
-            let Ok(permit) = connection.clients.clone().try_acquire_owned() else {
-                connection.requests.fetch_sub(1, Ordering::Relaxed);
-                return None;
-            };
-            connection.held.lock().unwrap_or_else(PoisonError::into_inner).push(permit);
+        let addresses = &connection.places.addresses;
+        let client =
+            if connection.is_proxied { addresses.proxies().client(connection.peer.ip(), headers) } else { self.client };
+        self.take_places(client).inspect_err(|refusal| addresses.refusals().add(refusal.limit, client))
+    }
+
+    fn take_places(&self, client: IpAddr) -> Result<Permit, Refusal> {
+        let connection = &self.connection;
+        let addresses = &connection.places.addresses;
+        let is_first = !connection.has_begun.swap(true, Ordering::Relaxed);
+        if connection.is_proxied || !is_first {
+            addresses.check_rate(client)?;
         }
-        let request = Some(Arc::new(RequestPermit(connection.clone())));
-        Some(Permit { connection: connection.clone(), _request: request })
+        let address = connection.is_proxied.then(|| addresses.take_place(client)).transpose()?;
+        if connection.requests.fetch_add(1, Ordering::Relaxed) > 0 {
+            match connection.places.take(Some(client).filter(|_| !connection.is_proxied)) {
+                Ok(place) => connection.held.lock().unwrap_or_else(PoisonError::into_inner).push(place),
+                Err(refusal) => {
+                    connection.requests.fetch_sub(1, Ordering::Relaxed);
+                    return Err(refusal);
+                }
+            }
+        }
+        let request = RequestPermit { connection: connection.clone(), _address: address };
+        Ok(Permit { connection: connection.clone(), client, _request: Some(Arc::new(request)) })
     }
 
     /// Returns whether a request has begun on the connection.
@@ -136,8 +206,9 @@ impl Permit {
 
 impl Drop for RequestPermit {
     fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Ordering::Relaxed) > 1 {
-            self.0.held.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = &self.connection;
+        if connection.requests.fetch_sub(1, Ordering::Relaxed) > 1 {
+            connection.held.lock().unwrap_or_else(PoisonError::into_inner).pop();
         }
     }
 }
@@ -154,28 +225,42 @@ impl Drop for StreamGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::address_limits::AddressOptions;
+    use crate::net::client_address::TrustedProxies;
+    use std::num::NonZeroU32;
 
-    const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
+    const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
-    fn admit(limit: &ConnectionLimit) -> Permit {
-        match limit.admit(PEER) {
-            Some(Admission::Admitted(permit)) => permit,
-            Some(Admission::Refused(_)) => panic!("refused"),
+    fn limit(clients: usize, of_address: usize) -> ConnectionLimit {
+        let (proxies, rate) = (TrustedProxies::parse("10.0.0.0/8").unwrap(), NonZeroU32::MAX);
+        let options = AddressOptions { proxies, connections: of_address, rate };
+        ConnectionLimit::new(clients, Arc::new(AddressLimits::new(options)))
+    }
+
+    fn admit(limit: &ConnectionLimit, peer: SocketAddr) -> Result<Permit, Limit> {
+        match limit.admit(peer) {
+            Some(Admission::Admitted(permit)) => Ok(permit),
+            Some(Admission::Refused(_, refusal)) => Err(refusal.limit),
             None => panic!("closed"),
         }
     }
 
+    fn request(permit: &Permit, client: &str) -> Result<Permit, Limit> {
+        let headers = [("x-forwarded-for".parse().unwrap(), client.parse().unwrap())].into_iter().collect();
+        permit.begin_request(&headers).map_err(|refusal| refusal.limit)
+    }
+
     #[test]
     fn each_concurrent_request_is_a_client() {
-        let limit = ConnectionLimit::new(3);
-        let taken = || 3 - limit.clients.available_permits();
-        let permit = admit(&limit);
-        let first = permit.begin_request().unwrap();
+        let limit = limit(3, 9);
+        let taken = || 3 - limit.places.clients.available_permits();
+        let permit = admit(&limit, PEER).unwrap();
+        let first = request(&permit, "").unwrap();
         assert_eq!(taken(), 1, "the first request uses the permit of its connection");
-        let others = [permit.begin_request().unwrap(), permit.begin_request().unwrap()];
+        let others = [request(&permit, "").unwrap(), request(&permit, "").unwrap()];
         assert_eq!(taken(), 3);
-        assert!(permit.begin_request().is_none());
-        assert!(matches!(limit.admit(PEER), Some(Admission::Refused(_))), "a connection is over the limit as well");
+        assert_eq!(request(&permit, "").unwrap_err(), Limit::Connections);
+        assert_eq!(admit(&limit, PEER).unwrap_err(), Limit::Connections, "a connection is over the limit as well");
         assert_eq!(taken(), 3, "a refusal takes no permit of a client");
         drop(first);
         assert_eq!(taken(), 2);
@@ -185,24 +270,48 @@ mod tests {
 
     #[test]
     fn refusals_take_no_place_from_clients() {
-        let limit = ConnectionLimit::new(1);
-        let client = admit(&limit);
+        let limit = limit(1, 9);
+        let client = admit(&limit, PEER).unwrap();
         let refused: Vec<_> = (0..MAX_REFUSALS).map(|_| limit.admit(PEER).unwrap()).collect();
-        assert!(refused.iter().all(|admission| matches!(admission, Admission::Refused(_))));
+        assert!(refused.iter().all(|admission| matches!(admission, Admission::Refused(..))));
         assert!(limit.admit(PEER).is_none());
         drop(client);
-        admit(&limit);
+        admit(&limit, PEER).unwrap();
     }
 
     #[test]
-    fn permit_carries_the_peer_address() {
-        let permit = admit(&ConnectionLimit::new(1));
-        assert_eq!(permit.begin_request().unwrap().peer(), PEER);
+    fn one_address_leaves_places_for_others() {
+        let limit = limit(9, 3);
+        let other = SocketAddr::from(([127, 0, 0, 2], 9));
+        let connections = [admit(&limit, PEER).unwrap(), admit(&limit, PEER).unwrap()];
+        let requests = [request(&connections[0], "").unwrap(), request(&connections[0], "").unwrap()];
+        assert_eq!(request(&connections[1], "").map(drop), Ok(()), "its connection has a place");
+        assert_eq!(request(&connections[0], "").unwrap_err(), Limit::AddressConnections);
+        assert_eq!(admit(&limit, PEER).unwrap_err(), Limit::AddressConnections);
+        admit(&limit, other).unwrap();
+        drop(requests);
+        admit(&limit, PEER).unwrap();
+        assert_eq!(limit.addresses().refusals().total(Limit::AddressConnections), 2);
+    }
+
+    #[test]
+    fn clients_behind_a_proxy_count_by_their_own_address() {
+        let limit = limit(9, 1);
+        let proxy = SocketAddr::from(([10, 0, 0, 1], 9));
+        let connections = [admit(&limit, proxy).unwrap(), admit(&limit, proxy).unwrap()];
+        let first = request(&connections[0], "198.51.100.1").unwrap();
+        assert_eq!(first.client(), IpAddr::from([198, 51, 100, 1]));
+        assert_eq!(request(&connections[1], "198.51.100.1").unwrap_err(), Limit::AddressConnections);
+        let second = request(&connections[1], "198.51.100.2").unwrap();
+        drop(connections);
+        assert_eq!(request(&second, "198.51.100.1").unwrap_err(), Limit::AddressConnections, "its stream is open");
+        drop(first);
+        assert_eq!(request(&second, "198.51.100.1").map(drop), Ok(()));
     }
 
     #[tokio::test]
     async fn streams_have_ended_when_the_last_guard_is_dropped() {
-        let permit = admit(&ConnectionLimit::new(9));
+        let permit = admit(&limit(9, 9), PEER).unwrap();
         permit.streams_ended().await;
         let [one, other] = [permit.stream_guard(), permit.stream_guard()];
         let waiting = permit.streams_ended();

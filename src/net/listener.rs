@@ -3,8 +3,10 @@
 #[cfg(test)]
 mod tests;
 
+use super::address_limits::AddressLimits;
 use super::buffered_stream::BufferedStream;
 use super::connection_limit::{Admission, ConnectionLimit, Permit};
+use super::refusal::Refusal;
 use super::request_head::{self, Opening, OpeningKind};
 use super::stall::{MonitoredBody, StallDetector};
 use super::takeover::{Routed, Takeover};
@@ -51,23 +53,25 @@ pub(crate) struct Listener {
     max_age: Duration,
     /// Handoff of streams to the reactor, if this listener has streams.
     takeover: Option<Takeover>,
-    /// Router for connections and requests over the limit.
+    /// Router for connections and requests over a limit. It finds the [`Refusal`] in the extensions of the request.
     overload: Router,
 }
 
 impl Listener {
-    /// Binds `address` for at most `max_clients` clients. `overload` answers those over the limit.
+    /// Binds `address` for at most `max_clients` clients, and as many of each address as `addresses` allow. `overload` answers
+    /// those over a limit.
     ///
     /// # Errors
     /// If the address cannot be bound.
     pub(crate) fn bind(
         address: SocketAddr,
         max_clients: usize,
+        addresses: Arc<AddressLimits>,
         limits: Limits,
         overload: Router,
     ) -> io::Result<Listener> {
         let socket = TcpListener::from_std(socket::listen(address)?)?;
-        let limit = ConnectionLimit::new(max_clients);
+        let limit = ConnectionLimit::new(max_clients, addresses);
         let (head_deadline, max_age) = (HEAD_DEADLINE, MAX_AGE);
         Ok(Listener { socket, limit, limits, head_deadline, max_age, takeover: None, overload })
     }
@@ -84,6 +88,8 @@ impl Listener {
 
     /// Serves `router` until `stop`, then lets responses in flight finish.
     pub(crate) async fn serve(self, router: Router, tasks: Tasks, stop: CancellationToken) {
+        let (addresses, end) = (self.limit.addresses().clone(), stop.clone());
+        tasks.spawn(async move { end.run_until_cancelled(addresses.keep_small()).await.unwrap_or_default() });
         while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -99,15 +105,15 @@ impl Listener {
                 debug!(%peer, %error, "connection lost before it was served");
                 continue;
             }
-            let (permit, router, takeover, is_refused) = match self.limit.admit(peer) {
-                Some(Admission::Admitted(permit)) => (permit, router.clone(), self.takeover.clone(), false),
-                Some(Admission::Refused(permit)) => (permit, self.overload.clone(), None, true),
+            let (permit, takeover, refusal) = match self.limit.admit(peer) {
+                Some(Admission::Admitted(permit)) => (permit, self.takeover.clone(), None),
+                Some(Admission::Refused(permit, refusal)) => (permit, None, Some(refusal)),
                 None => continue,
             };
+            let is_refused = refusal.is_some();
+            let gate = Gate { permit, router: router.clone(), overload: self.overload.clone(), refusal };
             let connection = AcceptedConnection {
-                permit,
-                router,
-                overload: self.overload.clone(),
+                gate,
                 head_deadline: self.head_deadline,
                 max_age: self.max_age,
                 limits: self.limits,
@@ -124,11 +130,46 @@ impl Listener {
     }
 }
 
-/// A client's connection.
-struct AcceptedConnection {
+/// Admits the requests of a connection, and routes them.
+#[derive(Clone)]
+struct Gate {
     permit: Permit,
     router: Router,
     overload: Router,
+    /// Refusal of the whole connection.
+    refusal: Option<Refusal>,
+}
+
+impl Gate {
+    /// Admits a request. Returns the router for it, and the permit to hold while it is in flight.
+    fn admit(&self, request: &mut Request<Body>) -> (&Router, Permit) {
+        let begun = self.refusal.map_or_else(|| self.permit.begin_request(request.headers()), Err);
+        match begun {
+            Ok(permit) => (&self.router, permit),
+            Err(refusal) => {
+                request.extensions_mut().insert(refusal);
+                (&self.overload, self.permit.clone())
+            }
+        }
+    }
+
+    /// Passes a request that hyper has parsed through its router. Returns the permit to hold until the response is sent.
+    fn route(&self, request: Request<Incoming>) -> (impl Future<Output = Response<Body>> + use<>, Permit) {
+        let mut request = request.map(Body::new);
+        let (router, permit) = self.admit(&mut request);
+        request.extensions_mut().insert(permit.clone());
+        let routing = router.clone().oneshot(request);
+        let response = async {
+            let Ok(response) = routing.await;
+            response
+        };
+        (response, permit)
+    }
+}
+
+/// A client's connection.
+struct AcceptedConnection {
+    gate: Gate,
     head_deadline: Duration,
     max_age: Duration,
     limits: Limits,
@@ -142,15 +183,16 @@ impl AcceptedConnection {
         let Some(Ok(Ok(Some(Opening { buffer, kind })))) = opening else { return };
         let is_http2 = matches!(kind, OpeningKind::Http2);
         let mut response = None;
-        if let (Some(takeover), OpeningKind::Get { request, head_bytes }) = (&self.takeover, kind)
+        if let (Some(takeover), OpeningKind::Get { mut request, head_bytes }) = (&self.takeover, kind)
             && takeover.applies_to(&request)
         {
+            let (router, permit) = self.gate.admit(&mut request);
             // No timeout is needed here: every request to the store has its own.
-            match stop.run_until_cancelled(takeover.route(*request, &self.permit, &self.router)).await {
+            match stop.run_until_cancelled(takeover.route(*request, &permit, router)).await {
                 Some(Routed::Stream(stream)) => {
-                    return takeover.adopt(socket, *stream, self.permit.clone(), &buffer[head_bytes..]);
+                    return takeover.adopt(socket, *stream, permit, &buffer[head_bytes..]);
                 }
-                Some(Routed::Response(routed)) => response = Some(routed),
+                Some(Routed::Response(routed)) => response = Some((routed, permit)),
                 None => return,
             }
         }
@@ -161,7 +203,7 @@ impl AcceptedConnection {
         } else {
             self.serve_http1(stream, response, &stop).await
         };
-        let peer = self.permit.peer();
+        let peer = self.gate.permit.peer();
         match served {
             Some(Ok(())) => {}
             Some(Err(error)) => debug!(%peer, %error, "connection ended early"),
@@ -169,26 +211,27 @@ impl AcceptedConnection {
         }
     }
 
-    /// Serves HTTP/1. `routed` is the response to the first request if that has been through the router. Returns how the
-    /// connection ended, or `None` if its client read nothing.
+    /// Serves HTTP/1. `routed` is the response to the first request, and its permit, if it has been through the router. Returns
+    /// how the connection ended, or `None` if its client read nothing.
     async fn serve_http1(
         &self,
         stream: TokioIo<BufferedStream>,
-        routed: Option<Response<Body>>,
+        routed: Option<(Response<Body>, Permit)>,
         stop: &CancellationToken,
     ) -> Option<hyper::Result<()>> {
         let detector = Arc::<StallDetector>::default();
-        let (permit, router, monitor) = (self.permit.clone(), self.router.clone(), detector.clone());
-        let routed = Mutex::new(routed);
+        let (gate, monitor, routed) = (self.gate.clone(), detector.clone(), Mutex::new(routed));
         let service = service_fn(move |request| {
             let routed = routed.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let (permit, router, monitor) = (permit.clone(), router.clone(), monitor.clone());
+            let (gate, monitor) = (gate.clone(), monitor.clone());
             async move {
-                let response = match routed {
-                    Some(response) => response,
-                    None => route(request, router, permit).await,
+                let (response, permit) = if let Some(routed) = routed {
+                    routed
+                } else {
+                    let (routing, permit) = gate.route(request);
+                    (routing.await, permit)
                 };
-                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, monitor, ())))
+                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, monitor, permit)))
             }
         });
         let connection = http::http1(self.head_deadline).serve_connection(stream, service);
@@ -197,21 +240,19 @@ impl AcceptedConnection {
     }
 
     async fn serve_http2(&self, stream: TokioIo<BufferedStream>, stop: &CancellationToken) -> hyper::Result<()> {
-        let (permit, router, overload) = (self.permit.clone(), self.router.clone(), self.overload.clone());
+        let gate = self.gate.clone();
         let service = service_fn(move |request| {
-            let begun = permit.begin_request();
-            let router = if begun.is_some() { router.clone() } else { overload.clone() };
-            let routing = route(request, router, begun.as_ref().unwrap_or(&permit).clone());
+            let (routing, permit) = gate.route(request);
             // This future runs in the task of the stream, which has its own `StallDetector`.
             async move {
                 let response = routing.await;
-                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, StallDetector::current(), begun)))
+                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, StallDetector::current(), permit)))
             }
         });
         let connection = http::http2(self.tasks.clone(), &self.limits).serve_connection(stream, service);
         let idle = async {
             sleep(self.head_deadline).await;
-            if self.permit.has_begun() {
+            if self.gate.permit.has_begun() {
                 std::future::pending::<()>().await;
             }
         };
@@ -238,23 +279,13 @@ impl AcceptedConnection {
         shut_down(connection.as_mut());
         let last_response = async {
             // Streams are ended only by the client or by `stop`.
-            tokio::select! { () = self.permit.streams_ended() => {}, () = stop.cancelled() => {} }
+            tokio::select! { () = self.gate.permit.streams_ended() => {}, () = stop.cancelled() => {} }
             // A client that does not read its response must not delay the stop of the replica.
             tokio::select! {
-                () = sleep(LAST_RESPONSE_DEADLINE) => self.permit.streams_ended().await,
+                () = sleep(LAST_RESPONSE_DEADLINE) => self.gate.permit.streams_ended().await,
                 () = async { stop.cancelled().await; sleep(CLOSE_DEADLINE).await } => {}
             }
         };
         tokio::select! { served = connection => served, () = last_response => Ok(()) }
-    }
-}
-
-/// Passes a request that hyper has parsed through the router.
-fn route(mut request: Request<Incoming>, router: Router, permit: Permit) -> impl Future<Output = Response<Body>> {
-    request.extensions_mut().insert(permit);
-    let routing = router.oneshot(request.map(Body::new));
-    async {
-        let Ok(response) = routing.await;
-        response
     }
 }

@@ -27,6 +27,20 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 )]
 pub(crate) struct Unavailable(ProblemDetails<'static>);
 
+/// A request beyond a limit of its client's address.
+#[derive(IntoResponses)]
+#[response(
+    status = 429,
+    description = "The address of this client has reached a limit: open connections and requests, or new ones in a second.",
+    content_type = "application/problem+json",
+    headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
+    example = json!({
+        "type": "about:blank", "title": "Too Many Requests", "status": 429,
+        "detail": "too many new connections and requests from your address, try again later"
+    })
+)]
+pub(crate) struct TooManyRequests(ProblemDetails<'static>);
+
 /// A page whose origin is not allowed.
 #[derive(IntoResponses)]
 #[response(

@@ -4,10 +4,10 @@ use super::soon;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 pub struct Client<S = MaybeTlsStream<TcpStream>> {
     socket: WebSocketStream<S>,
@@ -23,13 +23,28 @@ impl Client {
     /// Attempts a handshake that the server must reject. Returns the status and the body of its response.
     pub async fn rejected(url: &str) -> (u16, String) {
         match soon(url, connect_async(url)).await {
-            Err(Error::Http(response)) => {
-                let body = response.body().clone().unwrap_or_default();
-                (response.status().as_u16(), String::from_utf8(body).unwrap())
-            }
-            other => panic!("{url} was not rejected: {other:?}"),
+            Err(error) => rejection(url, error),
+            Ok(_) => panic!("{url} was not rejected"),
         }
     }
+
+    /// Connects to a `ws://` URL from an address of this machine. The error is the status and the body of a rejection.
+    pub async fn try_from(from: &str, url: &str) -> Result<Client<TcpStream>, (u16, String)> {
+        let (address, _) = url.strip_prefix("ws://").unwrap().split_once('/').unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let stream = soon(url, socket.connect(address.parse().unwrap())).await.unwrap();
+        match soon(url, client_async(url, stream)).await {
+            Ok((socket, _)) => Ok(Client { socket }),
+            Err(error) => Err(rejection(url, error)),
+        }
+    }
+}
+
+fn rejection(url: &str, error: Error) -> (u16, String) {
+    let Error::Http(response) = error else { panic!("{url}: {error}") };
+    let body = response.body().clone().unwrap_or_default();
+    (response.status().as_u16(), String::from_utf8(body).unwrap())
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {

@@ -92,6 +92,12 @@ pub fn http() -> reqwest::Client {
     reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap()
 }
 
+/// Returns an HTTP client that connects from an address of this machine.
+pub fn http_from(address: &str) -> reqwest::Client {
+    let client = reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0);
+    client.local_address(Some(address.parse().unwrap())).build().unwrap()
+}
+
 /// Returns an HTTP/2 client that sends all requests on one connection.
 pub fn http_over_2() -> reqwest::Client {
     reqwest::Client::builder().tls_certs_only([]).http2_prior_knowledge().build().unwrap()

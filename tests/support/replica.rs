@@ -31,6 +31,8 @@ pub fn serve_command(settings: &[(String, String)]) -> Command {
     command.env_clear().env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
     command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
     command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
+    // All clients of a test have one address.
+    command.env("BTCFEED_ADDRESS_CONNECTIONS", "1000000").env("BTCFEED_ADDRESS_RATE", "1000000");
     command.envs(settings.iter().cloned()).kill_on_drop(true);
     command
 }

@@ -13,6 +13,7 @@ use crate::feed::Start;
 use crate::message::GoodbyeReason;
 use crate::net::connection_limit::{Permit, StreamGuard};
 use crate::net::reactor::stream_protocol::{RETRY_MS, StreamProtocol, goodbye_event};
+use crate::net::refusal::Refusal;
 use crate::net::takeover::Handoff;
 use crate::schema::{answers, parameters};
 use crate::wire::sse;
@@ -61,7 +62,7 @@ const EVENTS: [(HeaderName, &str); 3] = [
                            only a `goodbye`. Other clients get 503.",
             example = "retry: 1312\n\nid: 1795166431075\ndata: {\"timestamp\":1795166431,\"price\":97116.17}\n\n",
         ),
-        answers::BadRequest, answers::Unavailable
+        answers::BadRequest, answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn connect(
@@ -97,6 +98,13 @@ pub(crate) async fn connect(
 pub(crate) fn unavailable(detail: &str) -> Response {
     let goodbye = View::goodbye(GoodbyeReason::Unavailable, detail);
     (EVENTS, Body::from([retry(RETRY_LATER_MS), goodbye].concat())).into_response()
+}
+
+/// Returns the response to a client over a limit: a stream that ends with a `goodbye`.
+pub(crate) fn refused(Refusal { limit, retry_after }: Refusal) -> Response {
+    let least_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(RETRY_LATER_MS.start);
+    let retry = retry(least_ms..least_ms.saturating_add(RETRY_LATER_MS.end));
+    (EVENTS, Body::from([retry, View::goodbye(GoodbyeReason::Unavailable, limit.message())].concat())).into_response()
 }
 
 /// Returns whether the client accepts an event stream.

@@ -54,7 +54,7 @@ pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
     params(parameters::CurrencyParameters, parameters::StartParameters, parameters::TimedateFormat, parameters::StreamParameters),
     responses(
         (status = 101, description = "The handshake is done, messages follow."),
-        answers::BadRequest, answers::Forbidden, answers::UpgradeRequired, answers::Unavailable
+        answers::BadRequest, answers::Forbidden, answers::UpgradeRequired, answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn connect(

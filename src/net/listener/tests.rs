@@ -39,8 +39,11 @@ fn serve(clients: usize, max_age: Duration) -> Server {
 fn serve_with(clients: usize, head_deadline: Duration, max_age: Duration) -> Server {
     let limits = Limits { write_stall: STALL, ..Limits::default() };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener =
-        Listener { head_deadline, max_age, ..Listener::bind(address, clients, limits, overload::router()).unwrap() };
+    let listener = Listener {
+        head_deadline,
+        max_age,
+        ..Listener::bind(address, clients, Arc::new(AddressLimits::none()), limits, overload::router()).unwrap()
+    };
     let server =
         Server { address: listener.address().unwrap(), tasks: Tasks::default(), stop: CancellationToken::new() };
     let drip = async |Extension(permit): Extension<Permit>| {
@@ -119,7 +122,8 @@ fn reactor(tasks: &Tasks) -> Arc<Reactor> {
 #[tokio::test]
 async fn handler_runs_once_for_each_request() {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let listener = Listener::bind(address, 9, Limits::default(), overload::router()).unwrap();
+    let (addresses, limits) = (Arc::new(AddressLimits::none()), Limits::default());
+    let listener = Listener::bind(address, 9, addresses, limits, overload::router()).unwrap();
     let address = listener.address().unwrap();
     let (tasks, stop, runs) = (Tasks::default(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let counted = runs.clone();

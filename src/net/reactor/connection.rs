@@ -201,7 +201,7 @@ impl Connection {
     /// Begins to close the connection. Returns the action that its shard has to do first, if there is one.
     fn begin_close(&mut self, cause: &CloseCause, context: &Context, now: Instant) -> Option<Action> {
         if let CloseCause::Local(reason) = cause {
-            debug!(peer = %self.permit.peer(), ?reason, cursor = %self.session.cursor(), "closing a stream");
+            debug!(client = %self.permit.client(), ?reason, cursor = %self.session.cursor(), "closing a stream");
         }
         let message = self.protocol.close_message(cause);
         self.queue.keep_partial_message(|piece, sent| self.protocol.message_end(piece, sent));

@@ -1,0 +1,76 @@
+//! The limits of each client's address, and the proxies whose clients have addresses of their own.
+
+use super::reader::Reader;
+use super::row::{Rejected, Row, Values};
+use super::setting::{DefaultValue, Setting};
+use super::values::Numbers;
+use crate::server::{AddressOptions, TrustedProxies};
+use std::num::NonZeroU32;
+
+const SECTION: &str = "Limits of an address";
+
+const TRUSTED_PROXIES: Row<Proxies> = Row {
+    env: "BTCFEED_TRUSTED_PROXIES",
+    help: "Proxies whose clients are counted by their own addresses",
+    details: "The address of a client is then read from X-Forwarded-For or, without it, from Forwarded. Name only proxies that \
+              append to this header. Without this setting all clients of a proxy count as one address.",
+    values: Proxies,
+    default: DefaultValue::Fixed("none"),
+    example: "10.0.0.0/8,fd00::/8",
+};
+
+const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
+    env: "BTCFEED_ADDRESS_CONNECTIONS",
+    help: "Maximum number of connections of one address",
+    details: "Concurrent requests over HTTP/2 and through a trusted proxy count as well. An IPv6 network of 64 bits counts as one \
+              address. More clients are rejected with status 429.",
+    values: Numbers { min: 1, max: 10_000_000, max_words: None },
+    default: DefaultValue::Derived("a tenth of BTCFEED_MAX_CONNECTIONS, at most 2000"),
+    example: "100",
+};
+
+const ADDRESS_RATE: Row<Numbers> = Row {
+    env: "BTCFEED_ADDRESS_RATE",
+    help: "Maximum number of new connections and requests of one address in a second",
+    details: "Ten times as many may come at once. More clients are rejected with status 429.",
+    values: Numbers { min: 1, max: MAX_RATE, max_words: None },
+    default: DefaultValue::Fixed("200"),
+    example: "50",
+};
+
+/// Most that a rate can be: the limiter counts in nanoseconds.
+const MAX_RATE: usize = 1_000_000;
+/// Connections of one address by default: as many as this, or a share of all.
+const MOST_CONNECTIONS: usize = 2000;
+const SHARE: usize = 10;
+
+/// Lists of addresses and networks.
+#[derive(Clone, Copy)]
+struct Proxies;
+
+impl Values for Proxies {
+    type Value = TrustedProxies;
+
+    fn expected(&self) -> String {
+        "none, or a list of addresses and networks with commas (10.0.0.0/8)".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<TrustedProxies, Rejected> {
+        TrustedProxies::parse(text).map_err(Rejected::Part)
+    }
+}
+
+/// Returns the rows of this file.
+pub(super) fn settings() -> Vec<Setting> {
+    vec![TRUSTED_PROXIES.setting(SECTION), ADDRESS_CONNECTIONS.setting(SECTION), ADDRESS_RATE.setting(SECTION)]
+}
+
+/// Reads the limits of an address on a replica with `max_connections`.
+pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOptions {
+    let share = (max_connections / SHARE).clamp(1, MOST_CONNECTIONS);
+    AddressOptions {
+        proxies: reader.value(&TRUSTED_PROXIES),
+        connections: reader.given(&ADDRESS_CONNECTIONS).unwrap_or(share),
+        rate: u32::try_from(reader.value(&ADDRESS_RATE)).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
+    }
+}

@@ -1,0 +1,156 @@
+//! Refusals: which limit a client has reached, and how that is counted and logged.
+
+use super::client_address::AddressBlock;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::warn;
+
+/// Time between two log lines about one limit.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+/// Time after which a client may try again if nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Limit of a replica or of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Clients of this replica.
+    Connections,
+    /// Clients of one address.
+    AddressConnections,
+    /// New connections and requests of one address.
+    AddressRate,
+}
+
+/// Rejection of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// Limit that the client has reached.
+    pub(crate) limit: Limit,
+    /// Time after which the client may try again.
+    pub(crate) retry_after: Duration,
+}
+
+impl From<Limit> for Refusal {
+    fn from(limit: Limit) -> Refusal {
+        Refusal { limit, retry_after: RETRY_AFTER }
+    }
+}
+
+impl Limit {
+    /// All limits.
+    pub(crate) const ALL: [Limit; 3] = [Limit::Connections, Limit::AddressConnections, Limit::AddressRate];
+
+    /// Returns the name in logs and metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Limit::Connections => "connections",
+            Limit::AddressConnections => "address_connections",
+            Limit::AddressRate => "address_rate",
+        }
+    }
+
+    /// Returns whether another replica, rather than patience, may help.
+    pub(crate) const fn is_of_replica(self) -> bool {
+        matches!(self, Limit::Connections)
+    }
+
+    /// Returns the message for the client.
+    pub(crate) const fn message(self) -> &'static str {
+        match self {
+            Limit::Connections => "this replica has reached its connection limit, try again later",
+            Limit::AddressConnections => "too many open connections and requests from your address: close some first",
+            Limit::AddressRate => "too many new connections and requests from your address, try again later",
+        }
+    }
+}
+
+/// Counter of refusals.
+#[derive(Debug)]
+pub(crate) struct Refusals([Count; Limit::ALL.len()]);
+
+#[derive(Debug, Default)]
+struct Count {
+    total: AtomicU64,
+    /// A std lock: it is held only to add a refusal.
+    unlogged: Mutex<Unlogged>,
+}
+
+/// Refusals that are not in the log yet.
+#[derive(Debug, Default)]
+struct Unlogged {
+    count: u64,
+    example: Option<AddressBlock>,
+    last_line: Option<Instant>,
+}
+
+impl Default for Refusals {
+    fn default() -> Refusals {
+        Refusals(Limit::ALL.map(|_| Count::default()))
+    }
+}
+
+impl Refusals {
+    /// Counts a refusal of the client at `address`. Logs it, unless there was a line about this limit a moment ago.
+    pub(crate) fn add(&self, limit: Limit, address: IpAddr) {
+        let count = &self.0[limit as usize];
+        count.total.fetch_add(1, Ordering::Relaxed);
+        let mut unlogged = count.unlogged();
+        unlogged.count += 1;
+        unlogged.example = Some(address.into());
+        unlogged.log(limit);
+    }
+
+    /// Logs the refusals that no line has mentioned yet. Call it every few seconds.
+    pub(crate) fn log(&self) {
+        for (limit, count) in Limit::ALL.into_iter().zip(&self.0) {
+            count.unlogged().log(limit);
+        }
+    }
+
+    /// Returns the number of refusals because of a limit.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the metrics read it"))]
+    pub(crate) fn total(&self, limit: Limit) -> u64 {
+        self.0[limit as usize].total.load(Ordering::Relaxed)
+    }
+}
+
+impl Count {
+    fn unlogged(&self) -> MutexGuard<'_, Unlogged> {
+        self.unlogged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Unlogged {
+    fn log(&mut self, limit: Limit) {
+        let Some(example) = self.example else { return };
+        if self.last_line.is_some_and(|last| last.elapsed() < LOG_EVERY) {
+            return;
+        }
+        warn!(limit = limit.name(), clients = self.count, %example, "refused clients over a limit");
+        *self = Unlogged { last_line: Some(Instant::now()), ..Unlogged::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_and_rarely_logged() {
+        let refusals = Refusals::default();
+        for _ in 0..1000 {
+            refusals.add(Limit::AddressRate, [198, 51, 100, 1].into());
+        }
+        assert_eq!(Limit::ALL.map(|limit| refusals.total(limit)), [0, 0, 1000]);
+        assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the first one is logged at once");
+        refusals.log();
+        assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the others ten seconds later");
+    }
+
+    #[test]
+    fn limits_are_in_the_order_of_their_numbers() {
+        assert!(Limit::ALL.into_iter().enumerate().all(|(number, limit)| limit as usize == number));
+    }
+}

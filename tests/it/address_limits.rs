@@ -1,0 +1,101 @@
+//! Limits of one address, with attackers on 127.0.0.2 and honest clients elsewhere, directly and through a real nginx.
+
+use crate::support::client::Client;
+use crate::support::events::Events;
+use crate::support::exchange::Exchange;
+use crate::support::grpc::{Subscriber, request};
+use crate::support::nginx::Nginx;
+use crate::support::replica::Replica;
+use crate::support::{TestCluster, embedded, http_from, soon, until};
+use serde_json::Value;
+
+const ATTACKER: &str = "127.0.0.2";
+const HONEST: &str = "127.0.0.1";
+
+fn stream(replica: &Replica) -> String {
+    format!("ws://{}/v1/ws", replica.address)
+}
+
+#[tokio::test]
+async fn one_address_leaves_places_for_others() {
+    let exchange = Exchange::start().await;
+    let settings = [("BTCFEED_MAX_CONNECTIONS", "9"), ("BTCFEED_ADDRESS_CONNECTIONS", "4")];
+    let replica = embedded(&exchange, &settings).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(Client::try_from(ATTACKER, &stream(&replica)).await.unwrap());
+    }
+    // Whatever he tries, he gets no further place, and each kind of client learns why.
+    let message = "too many open connections and requests from your address";
+    let (status, problem) = Client::try_from(ATTACKER, &stream(&replica)).await.map(drop).unwrap_err();
+    assert!(status == 429 && problem.contains(message), "{status} {problem}");
+    let url = format!("http://{}/v1/prices/stream", replica.address);
+    let answer = soon("an answer", http_from(ATTACKER).get(&url).send()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (429, "5"));
+    let events = http_from(ATTACKER).get(&url).header("Accept", "text/event-stream");
+    let answer = soon("an answer", events.send()).await.unwrap();
+    assert_eq!(answer.status(), 200, "an EventSource gives up after any other status");
+    let text = soon("a goodbye", answer.text()).await.unwrap();
+    assert!(text.contains("event: goodbye") && text.contains(message), "{text}");
+    // Others get in meanwhile, on each transport.
+    Client::try_from(HONEST, &stream(&replica)).await.unwrap().text().await;
+    Events::connect(&url, &[]).await.update().await;
+    Subscriber::connect(&replica.address, request(&["USD"], None)).await;
+    // A place is free as soon as one of his streams has ended.
+    held.pop();
+    until("a free place", async || Client::try_from(ATTACKER, &stream(&replica)).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn reconnecting_does_not_get_around_the_rate() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_ADDRESS_RATE", "1")]).await;
+    let (mut served, mut refused) = (0, Vec::new());
+    let url = format!("http://{}/v1/prices/latest?format=full", replica.address);
+    until("a price", async || http_from(HONEST).get(&url).send().await.unwrap().status() == 200).await;
+    for _ in 0..20 {
+        let answer = soon("an answer", http_from(ATTACKER).get(&url).send()).await.unwrap();
+        match answer.status().as_u16() {
+            200 => served += 1,
+            status => {
+                let retry_after: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+                let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+                refused.push((status, retry_after, problem["status"].as_u64().unwrap()));
+            }
+        }
+    }
+    assert!((10..15).contains(&served), "{served} requests were served");
+    assert!(refused.iter().all(|refusal| *refusal == (429, 1, 429)), "{refused:?}");
+    assert_eq!(http_from("127.0.0.3").get(&url).send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn clients_behind_nginx_count_by_their_own_address() {
+    let cluster = TestCluster::new().await;
+    let settings = [("BTCFEED_TRUSTED_PROXIES", "127.0.0.1"), ("BTCFEED_ADDRESS_CONNECTIONS", "3")];
+    let replica = cluster.replica("r1", &settings).await;
+    let nginx = Nginx::start(&[&replica.address]).await;
+    let url = format!("ws://{}/v1/ws", nginx.address);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        held.push(Client::try_from(ATTACKER, &url).await.unwrap());
+    }
+    let (status, problem) = Client::try_from(ATTACKER, &url).await.map(drop).unwrap_err();
+    assert!(status == 429 && problem.contains("from your address"), "{status} {problem}");
+    // A header of his own does not make him somebody else.
+    let latest = format!("http://{}/v1/prices/latest", nginx.address);
+    for header in ["X-Forwarded-For", "Forwarded"] {
+        let request = http_from(ATTACKER).get(&latest).header(header, "for=198.51.100.7");
+        assert_eq!(soon("an answer", request.send()).await.unwrap().status(), 429, "{header}");
+    }
+    let request = http_from(ATTACKER).get(&latest).header("X-Forwarded-For", "198.51.100.7");
+    assert_eq!(soon("an answer", request.send()).await.unwrap().status(), 429);
+    // Others behind the same nginx are not affected.
+    Client::try_from("127.0.0.3", &url).await.unwrap().text().await;
+    // Without nginx the header has no meaning.
+    let direct = format!("http://{}/v1/prices/latest", replica.address);
+    let request = http_from("127.0.0.3").get(&direct).header("X-Forwarded-For", ATTACKER);
+    assert_eq!(soon("an answer", request.send()).await.unwrap().status(), 200);
+    held.pop();
+    until("a free place", async || Client::try_from(ATTACKER, &url).await.is_ok()).await;
+}
