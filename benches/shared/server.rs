@@ -41,6 +41,7 @@ impl Server {
             ("BTCFEED_LOG_FORMAT", "json"),
             ("BTCFEED_ADDRESS_CONNECTIONS", "1000000"),
             ("BTCFEED_ADDRESS_RATE", "1000000"),
+            ("BTCFEED_ADDRESS_VOLUME", "1000000000"),
             ("RUST_LOG", "info"),
         ]);
         command.env("BTCFEED_INTERVAL", format!("{}ms", tick_every.as_millis())).envs(settings.iter().copied());

@@ -54,6 +54,12 @@ impl Problem {
         self
     }
 
+    /// Returns whether a limit of the client's address is reached.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn is_limit(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// Returns the description of the error.
     pub(crate) fn detail(&self) -> &str {
         &self.detail

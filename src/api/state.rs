@@ -5,10 +5,13 @@ use super::cors::Cors;
 use super::problem::Problem;
 use super::query::SupportedCurrencies;
 use crate::encode::Framing;
+use crate::feed::{Feed, Start};
 use crate::hub::Hub;
+use crate::net::connection_limit::Permit;
 use crate::net::reactor::Reactor;
 use crate::session::{Session, Sessions, Subscription};
 use crate::shutdown::Tasks;
+use crate::tick::TickId;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -49,18 +52,53 @@ impl ApiState {
         &self.sessions.hub
     }
 
-    /// Opens a session.
+    /// Counts the entries between two ids, at most `limit`, for the address of a client. A page, or a replay, of them is about
+    /// to be read. The number is estimated from the feed's interval, because nothing has been read yet.
     ///
     /// # Errors
-    /// 503 if this replica accepts no clients now.
-    pub(crate) async fn open(&self, subscription: &Subscription, framing: Framing) -> Result<Session, Problem> {
-        self.primed_hub()?;
+    /// 429 if the address has got too many.
+    pub(crate) fn check_volume(
+        &self,
+        permit: &Permit,
+        begin: TickId,
+        end: TickId,
+        limit: usize,
+    ) -> Result<(), Problem> {
+        let hub = self.hub();
+        let span = end.min(hub.head()).since(begin.max(hub.head().minus(hub.retention())));
+        let intervals = span.as_millis() / self.sessions.hello.interval.as_millis().max(1);
+        Ok(permit.check_volume(usize::try_from(intervals).unwrap_or(usize::MAX).saturating_add(1).min(limit))?)
+    }
+
+    /// Opens a session for the client with this permit.
+    ///
+    /// # Errors
+    /// 503 if this replica accepts no clients now, and 429 if the client's address has reached a limit.
+    pub(crate) async fn open(
+        &self,
+        subscription: &Subscription,
+        framing: Framing,
+        permit: &Permit,
+    ) -> Result<Session, Problem> {
+        let hub = self.primed_hub()?;
         if self.drain.is_cancelled() {
             return Err(Problem::unavailable("this replica is stopping, use another replica"));
         }
+        let limit = subscription.limit.unwrap_or(usize::MAX);
+        let begin = match subscription.start {
+            Start::Latest => hub.head(),
+            Start::Since(moment) => moment.before(),
+            Start::After(id) => id,
+        };
+        self.check_volume(permit, begin, hub.head(), limit)?;
         let opened = timeout(LOOK_UP_DEADLINE, self.sessions.open(subscription, framing)).await;
         let failed =
             || Problem::unavailable("the start cannot be looked up now, try again or set after to your last id");
-        opened.ok().and_then(Result::ok).ok_or_else(failed)
+        let session = opened.ok().and_then(Result::ok).ok_or_else(failed)?;
+        if subscription.start == Start::Latest && subscription.client.is_some() {
+            // The bookmark may be anywhere in the history.
+            self.check_volume(permit, session.cursor(), hub.head(), limit)?;
+        }
+        Ok(session)
     }
 }

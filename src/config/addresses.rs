@@ -7,7 +7,7 @@ use super::values::Numbers;
 use crate::server::{AddressOptions, TrustedProxies};
 use std::num::NonZeroU32;
 
-const SECTION: &str = "Limits of an address";
+const SECTION: &str = "Limits of addresses";
 
 const TRUSTED_PROXIES: Row<Proxies> = Row {
     env: "BTCFEED_TRUSTED_PROXIES",
@@ -38,7 +38,37 @@ const ADDRESS_RATE: Row<Numbers> = Row {
     example: "50",
 };
 
-/// Most that a rate can be: the limiter counts in nanoseconds.
+const ADDRESS_VOLUME: Row<Numbers> = Row {
+    env: "BTCFEED_ADDRESS_VOLUME",
+    help: "Maximum number of updates in replays and pages for one address in a minute",
+    details: "They are counted before they are read: the time that is asked for, divided by the interval. A single request may have \
+              any size. More requests are rejected with status 429.",
+    values: Numbers { min: 1, max: MAX_VOLUME, max_words: None },
+    default: DefaultValue::Fixed("2000000"),
+    example: "500000",
+};
+
+const ADDRESS_READS: Row<Numbers> = Row {
+    env: "BTCFEED_ADDRESS_READS",
+    help: "Maximum number of concurrent requests of one address for history or candles",
+    details: "A request counts until its response is sent. More requests are rejected with status 429.",
+    values: Numbers { min: 1, max: 1_000_000, max_words: None },
+    default: DefaultValue::Fixed("16"),
+    example: "8",
+};
+
+const MAX_READS: Row<Numbers> = Row {
+    env: "BTCFEED_MAX_READS",
+    help: "Maximum number of concurrent requests for history or candles",
+    details: "A request counts until its response is sent. More requests are rejected with status 503.",
+    values: Numbers { min: 1, max: 1_000_000, max_words: None },
+    default: DefaultValue::Fixed("256"),
+    example: "1000",
+};
+
+/// Most that a volume can be: the limiter counts in nanoseconds.
+const MAX_VOLUME: usize = 1_000_000_000;
+/// Most that a rate can be, for the same reason.
 const MAX_RATE: usize = 1_000_000;
 /// Connections of one address by default: as many as this, or a share of all.
 const MOST_CONNECTIONS: usize = 2000;
@@ -62,7 +92,14 @@ impl Values for Proxies {
 
 /// Returns the rows of this file.
 pub(super) fn settings() -> Vec<Setting> {
-    vec![TRUSTED_PROXIES.setting(SECTION), ADDRESS_CONNECTIONS.setting(SECTION), ADDRESS_RATE.setting(SECTION)]
+    vec![
+        TRUSTED_PROXIES.setting(SECTION),
+        ADDRESS_CONNECTIONS.setting(SECTION),
+        ADDRESS_RATE.setting(SECTION),
+        ADDRESS_VOLUME.setting(SECTION),
+        ADDRESS_READS.setting(SECTION),
+        MAX_READS.setting(SECTION),
+    ]
 }
 
 /// Reads the limits of an address on a replica with `max_connections`.
@@ -71,6 +108,14 @@ pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOp
     AddressOptions {
         proxies: reader.value(&TRUSTED_PROXIES),
         connections: reader.given(&ADDRESS_CONNECTIONS).unwrap_or(share),
-        rate: u32::try_from(reader.value(&ADDRESS_RATE)).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
+        rate: nonzero(reader.value(&ADDRESS_RATE)),
+        volume: nonzero(reader.value(&ADDRESS_VOLUME)),
+        reads: reader.value(&ADDRESS_READS),
+        all_reads: reader.value(&MAX_READS),
     }
+}
+
+/// Converts a number that is in its bounds.
+fn nonzero(number: usize) -> NonZeroU32 {
+    u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
 }

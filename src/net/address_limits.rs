@@ -1,19 +1,20 @@
-//! Limits of an address: how many clients it may have at a time, and how many new ones in a second. So one address cannot take
-//! all places, and reconnecting does not get around a limit.
+//! Limits of an address: how many clients and expensive reads it may have at a time, how many new clients in a second, and how
+//! much history in a minute. So one address cannot take all places, and reconnecting does not get around a limit.
 //!
-//! Only addresses with clients, and those that have used up a part of their rate, need memory. The rate is full again after
-//! [`BURST`], so at most the clients of that time are remembered.
+//! Only addresses with clients, and those that have used up a part of a rate, need memory. All rates are full again after a
+//! minute, so at most the clients of that time are remembered.
 
 use super::client_address::{AddressBlock, TrustedProxies};
 use super::refusal::{Limit, Refusal, Refusals};
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock, DefaultClock, QuantaInstant};
+use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
 /// Time whose requests an address may send at once.
@@ -30,6 +31,12 @@ pub struct AddressOptions {
     pub connections: usize,
     /// Most new connections and requests in a second.
     pub rate: NonZeroU32,
+    /// Most entries of replays and pages in a minute.
+    pub volume: NonZeroU32,
+    /// Most expensive reads in flight.
+    pub reads: usize,
+    /// Most expensive reads in flight of all addresses.
+    pub all_reads: usize,
 }
 
 /// Clients by address.
@@ -37,16 +44,48 @@ pub struct AddressOptions {
 pub(crate) struct AddressLimits {
     options: AddressOptions,
     /// Places that each address holds. A std lock: it is held only to count.
-    held: Mutex<HashMap<AddressBlock, usize>>,
+    held: Mutex<HashMap<AddressBlock, Held>>,
     rate: DefaultKeyedRateLimiter<AddressBlock>,
+    volume: DefaultKeyedRateLimiter<AddressBlock>,
+    all_reads: Arc<Semaphore>,
     refusals: Refusals,
 }
 
-/// Place of a client. Dropping it frees the place.
+/// Number of places that an address holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Held {
+    clients: usize,
+    reads: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Client,
+    Read,
+}
+
+impl Held {
+    fn count(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Client => &mut self.clients,
+            Kind::Read => &mut self.reads,
+        }
+    }
+}
+
+/// Place of an address. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct AddressPlace {
     limits: Arc<AddressLimits>,
     block: AddressBlock,
+    kind: Kind,
+}
+
+/// Place of an expensive read, until its response is sent.
+#[derive(Debug)]
+pub(crate) struct ReadPlace {
+    _address: AddressPlace,
+    _all: OwnedSemaphorePermit,
 }
 
 impl AddressLimits {
@@ -54,13 +93,26 @@ impl AddressLimits {
     pub(crate) fn new(options: AddressOptions) -> AddressLimits {
         let burst = u32::try_from(BURST.as_secs()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let rate = Quota::per_second(options.rate).allow_burst(options.rate.saturating_mul(burst));
-        AddressLimits { options, held: Mutex::default(), rate: RateLimiter::keyed(rate), refusals: Refusals::default() }
+        AddressLimits {
+            held: Mutex::default(),
+            rate: RateLimiter::keyed(rate),
+            volume: RateLimiter::keyed(Quota::per_minute(options.volume)),
+            all_reads: Arc::new(Semaphore::new(options.all_reads.min(Semaphore::MAX_PERMITS))),
+            refusals: Refusals::default(),
+            options,
+        }
     }
 
     /// Creates limits that are never reached.
     pub(crate) fn none() -> AddressLimits {
-        let (connections, rate) = (usize::MAX, NonZeroU32::MAX);
-        AddressLimits::new(AddressOptions { proxies: TrustedProxies::default(), connections, rate })
+        AddressLimits::new(AddressOptions {
+            proxies: TrustedProxies::default(),
+            connections: usize::MAX,
+            rate: NonZeroU32::MAX,
+            volume: NonZeroU32::MAX,
+            reads: usize::MAX,
+            all_reads: usize::MAX,
+        })
     }
 
     /// Returns the proxies whose clients are counted by their own addresses.
@@ -78,10 +130,19 @@ impl AddressLimits {
     /// # Errors
     /// If the address has sent too many in the last seconds.
     pub(crate) fn check_rate(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.rate.check_key(&address.into()).map_err(|not_until| {
-            let retry_after = not_until.wait_time_from(DefaultClock::default().now());
-            Refusal { limit: Limit::AddressRate, retry_after }
-        })
+        self.rate.check_key(&address.into()).map_err(|not_until| refusal(Limit::AddressRate, &not_until))
+    }
+
+    /// Counts entries that are about to be read for the client at `address`.
+    ///
+    /// # Errors
+    /// If the address has got too many in the last minute.
+    pub(crate) fn check_volume(&self, address: IpAddr, entries: usize) -> Result<(), Refusal> {
+        // A single request may have the volume of a minute, whatever its size.
+        let entries = u32::try_from(entries).unwrap_or(u32::MAX).min(self.options.volume.get());
+        let checked =
+            NonZeroU32::new(entries).and_then(|entries| self.volume.check_key_n(&address.into(), entries).ok());
+        checked.unwrap_or(Ok(())).map_err(|not_until| refusal(Limit::AddressVolume, &not_until))
     }
 
     /// Takes a place for the client at `address`.
@@ -89,16 +150,30 @@ impl AddressLimits {
     /// # Errors
     /// If the address has as many as it may have.
     pub(crate) fn take_place(self: &Arc<Self>, address: IpAddr) -> Result<AddressPlace, Refusal> {
+        self.take(Kind::Client, address, self.options.connections).ok_or(Limit::AddressConnections.into())
+    }
+
+    /// Takes a place for an expensive read of the client at `address`.
+    ///
+    /// # Errors
+    /// If the address, or all addresses together, have as many as they may have.
+    pub(crate) fn take_read(self: &Arc<Self>, address: IpAddr) -> Result<ReadPlace, Refusal> {
+        let place = self.take(Kind::Read, address, self.options.reads).ok_or(Limit::AddressReads)?;
+        let all = self.all_reads.clone().try_acquire_owned().map_err(|_| Limit::Reads)?;
+        Ok(ReadPlace { _address: place, _all: all })
+    }
+
+    fn take(self: &Arc<Self>, kind: Kind, address: IpAddr, most: usize) -> Option<AddressPlace> {
         let block = address.into();
         let mut held = self.held();
-        let count = held.entry(block).or_default();
-        // A count of zero is never kept, because the limit is at least one.
-        if *count >= self.options.connections {
-            return Err(Limit::AddressConnections.into());
+        // Every limit is at least one, so an address that is refused holds a place already.
+        let count = held.entry(block).or_default().count(kind);
+        if *count >= most {
+            return None;
         }
         *count += 1;
         drop(held);
-        Ok(AddressPlace { limits: self.clone(), block })
+        Some(AddressPlace { limits: self.clone(), block, kind })
     }
 
     /// Forgets addresses without clients, and logs refusals, until it is dropped.
@@ -107,12 +182,14 @@ impl AddressLimits {
             sleep(FORGET_EVERY).await;
             self.rate.retain_recent();
             self.rate.shrink_to_fit();
+            self.volume.retain_recent();
+            self.volume.shrink_to_fit();
             self.held().shrink_to_fit();
             self.refusals.log();
         }
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<AddressBlock, usize>> {
+    fn held(&self) -> MutexGuard<'_, HashMap<AddressBlock, Held>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,12 +197,16 @@ impl AddressLimits {
 impl Drop for AddressPlace {
     fn drop(&mut self) {
         if let Entry::Occupied(mut count) = self.limits.held().entry(self.block) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
+            *count.get_mut().count(self.kind) -= 1;
+            if *count.get() == Held::default() {
                 count.remove();
             }
         }
     }
+}
+
+fn refusal(limit: Limit, not_until: &NotUntil<QuantaInstant>) -> Refusal {
+    Refusal { limit, retry_after: not_until.wait_time_from(DefaultClock::default().now()) }
 }
 
 #[cfg(test)]
@@ -133,8 +214,9 @@ mod tests {
     use super::*;
 
     fn limits(connections: usize, rate: u32) -> Arc<AddressLimits> {
-        let (proxies, rate) = (TrustedProxies::default(), NonZeroU32::new(rate).unwrap());
-        Arc::new(AddressLimits::new(AddressOptions { proxies, connections, rate }))
+        let (rate, volume) = (NonZeroU32::new(rate).unwrap(), NonZeroU32::new(600).unwrap());
+        let options = AddressLimits::none().options;
+        Arc::new(AddressLimits::new(AddressOptions { connections, rate, volume, reads: 2, all_reads: 3, ..options }))
     }
 
     fn address(text: &str) -> IpAddr {
@@ -165,6 +247,33 @@ mod tests {
         assert_eq!(refusal.limit, Limit::AddressRate);
         assert!(refusal.retry_after <= Duration::from_millis(500), "{refusal:?}");
         limits.check_rate(address("198.51.100.2")).unwrap();
+    }
+
+    #[test]
+    fn volume_counts_entries_and_a_request_of_any_size_is_possible() {
+        let limits = limits(1, 1);
+        let [one, other] = ["198.51.100.1", "198.51.100.2"].map(address);
+        limits.check_volume(one, 0).unwrap();
+        limits.check_volume(one, 590).unwrap();
+        let refusal = limits.check_volume(one, 20).unwrap_err();
+        assert_eq!(refusal.limit, Limit::AddressVolume);
+        assert!(refusal.retry_after <= Duration::from_secs(1), "{refusal:?}");
+        limits.check_volume(other, usize::MAX).unwrap();
+        limits.check_volume(other, 1).unwrap_err();
+    }
+
+    #[test]
+    fn reads_are_bounded_by_address_and_in_all() {
+        let limits = limits(1, 1);
+        let take = |text: &str| limits.take_read(address(text)).map_err(|refusal| refusal.limit);
+        let one = [take("198.51.100.1").unwrap(), take("198.51.100.1").unwrap()];
+        assert_eq!(take("198.51.100.1").unwrap_err(), Limit::AddressReads);
+        let _other = take("198.51.100.2").unwrap();
+        assert_eq!(take("198.51.100.3").unwrap_err(), Limit::Reads);
+        assert_eq!(limits.held().len(), 2);
+        drop(one);
+        assert_eq!(limits.held().len(), 1, "addresses without places are forgotten");
+        take("198.51.100.3").unwrap();
     }
 
     #[tokio::test(start_paused = true)]

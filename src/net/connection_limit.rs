@@ -2,13 +2,13 @@
 //! otherwise a single connection could hold any number of subscriptions and long responses. Each client also counts for its
 //! address ([`AddressLimits`]). On a connection from a trusted proxy each request has an address of its own.
 
-use super::address_limits::{AddressLimits, AddressPlace};
+use super::address_limits::{AddressLimits, AddressPlace, ReadPlace};
 use super::refusal::{Limit, Refusal};
 use super::stall::StallDetector;
 use axum::http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Connections over a limit that are refused with a response at any one time. More are closed at once.
@@ -35,7 +35,7 @@ pub(crate) enum Admission {
 pub(crate) struct Permit {
     connection: Arc<ConnectionPermit>,
     client: IpAddr,
-    _request: Option<Arc<RequestPermit>>,
+    request: Option<Arc<RequestPermit>>,
 }
 
 /// Source of places.
@@ -75,6 +75,8 @@ struct RequestPermit {
     connection: Arc<ConnectionPermit>,
     /// Place of the address behind a proxy.
     _address: Option<AddressPlace>,
+    /// Place of an expensive read.
+    read: OnceLock<ReadPlace>,
 }
 
 /// Guard of a response without an end. While it is held, `MAX_AGE` does not close its connection.
@@ -129,7 +131,7 @@ impl Permit {
         let held = Mutex::new(vec![place]);
         let (has_begun, idle) = (AtomicBool::new(false), Notify::new());
         let connection = ConnectionPermit { peer, is_proxied, places, held, requests, has_begun, streams, idle };
-        Permit { connection: Arc::new(connection), client: peer.ip().to_canonical(), _request: None }
+        Permit { connection: Arc::new(connection), client: peer.ip().to_canonical(), request: None }
     }
 
     /// Returns a permit for requests that come over no connection. There is no limit for them.
@@ -179,8 +181,32 @@ impl Permit {
                 }
             }
         }
-        let request = RequestPermit { connection: connection.clone(), _address: address };
-        Ok(Permit { connection: connection.clone(), client, _request: Some(Arc::new(request)) })
+        let request = RequestPermit { connection: connection.clone(), _address: address, read: OnceLock::new() };
+        Ok(Permit { connection: connection.clone(), client, request: Some(Arc::new(request)) })
+    }
+
+    /// Takes a place for the expensive read that answers this request. It is held until the response is sent.
+    ///
+    /// # Errors
+    /// If a limit is reached.
+    pub(crate) fn begin_read(&self) -> Result<(), Refusal> {
+        let Some(request) = &self.request else { return Ok(()) };
+        let read = self.counted(|addresses| addresses.take_read(self.client))?;
+        request.read.set(read).ok();
+        Ok(())
+    }
+
+    /// Counts entries that are about to be read for the client.
+    ///
+    /// # Errors
+    /// If a limit is reached.
+    pub(crate) fn check_volume(&self, entries: usize) -> Result<(), Refusal> {
+        self.counted(|addresses| addresses.check_volume(self.client, entries))
+    }
+
+    fn counted<T>(&self, check: impl FnOnce(&Arc<AddressLimits>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let addresses = &self.connection.places.addresses;
+        check(addresses).inspect_err(|refusal| addresses.refusals().add(refusal.limit, self.client))
     }
 
     /// Returns whether a request has begun on the connection.
@@ -232,8 +258,14 @@ mod tests {
     const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);
 
     fn limit(clients: usize, of_address: usize) -> ConnectionLimit {
-        let (proxies, rate) = (TrustedProxies::parse("10.0.0.0/8").unwrap(), NonZeroU32::MAX);
-        let options = AddressOptions { proxies, connections: of_address, rate };
+        let options = AddressOptions {
+            proxies: TrustedProxies::parse("10.0.0.0/8").unwrap(),
+            connections: of_address,
+            rate: NonZeroU32::MAX,
+            volume: NonZeroU32::MAX,
+            reads: 1,
+            all_reads: 9,
+        };
         ConnectionLimit::new(clients, Arc::new(AddressLimits::new(options)))
     }
 
@@ -307,6 +339,21 @@ mod tests {
         assert_eq!(request(&second, "198.51.100.1").unwrap_err(), Limit::AddressConnections, "its stream is open");
         drop(first);
         assert_eq!(request(&second, "198.51.100.1").map(drop), Ok(()));
+    }
+
+    #[test]
+    fn read_is_held_until_its_response_is_sent() {
+        let limit = limit(9, 9);
+        let connections = [admit(&limit, PEER).unwrap(), admit(&limit, PEER).unwrap()];
+        let requests = [request(&connections[0], "").unwrap(), request(&connections[1], "").unwrap()];
+        requests[0].begin_read().unwrap();
+        let response = requests[0].clone();
+        assert_eq!(requests[1].begin_read().unwrap_err().limit, Limit::AddressReads);
+        drop((response, connections));
+        let [first, second] = requests;
+        second.begin_read().unwrap_err();
+        drop(first);
+        second.begin_read().unwrap();
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `context` | state that all shards share |
+//! | `input_budget` | bound on the input of a WebSocket |
 //! | `stream_protocol` | WebSocket and server-sent events on a raw socket |
 //! | `heartbeat` | pings and their deadlines |
 //! | `send_queue` | bytes to send |
@@ -24,6 +25,7 @@ mod closing;
 mod connection;
 mod context;
 pub(crate) mod heartbeat;
+pub(crate) mod input_budget;
 mod send_queue;
 mod shard;
 mod shard_handle;

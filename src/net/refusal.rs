@@ -11,6 +11,8 @@ use tracing::warn;
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// Time after which a client may try again if nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+/// The same for short requests.
+const RETRY_READ_AFTER: Duration = Duration::from_secs(2);
 
 /// Limit of a replica or of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,12 @@ pub(crate) enum Limit {
     AddressConnections,
     /// New connections and requests of one address.
     AddressRate,
+    /// Entries that are sent to one address in replays and pages.
+    AddressVolume,
+    /// Pages for one address that are being read or sent.
+    AddressReads,
+    /// Pages that are being read or sent.
+    Reads,
 }
 
 /// Rejection of a client.
@@ -34,13 +42,24 @@ pub(crate) struct Refusal {
 
 impl From<Limit> for Refusal {
     fn from(limit: Limit) -> Refusal {
-        Refusal { limit, retry_after: RETRY_AFTER }
+        let retry_after = match limit {
+            Limit::AddressReads | Limit::Reads => RETRY_READ_AFTER,
+            _ => RETRY_AFTER,
+        };
+        Refusal { limit, retry_after }
     }
 }
 
 impl Limit {
     /// All limits.
-    pub(crate) const ALL: [Limit; 3] = [Limit::Connections, Limit::AddressConnections, Limit::AddressRate];
+    pub(crate) const ALL: [Limit; 6] = [
+        Limit::Connections,
+        Limit::AddressConnections,
+        Limit::AddressRate,
+        Limit::AddressVolume,
+        Limit::AddressReads,
+        Limit::Reads,
+    ];
 
     /// Returns the name in logs and metrics.
     pub(crate) const fn name(self) -> &'static str {
@@ -48,12 +67,15 @@ impl Limit {
             Limit::Connections => "connections",
             Limit::AddressConnections => "address_connections",
             Limit::AddressRate => "address_rate",
+            Limit::AddressVolume => "address_volume",
+            Limit::AddressReads => "address_reads",
+            Limit::Reads => "reads",
         }
     }
 
     /// Returns whether another replica, rather than patience, may help.
     pub(crate) const fn is_of_replica(self) -> bool {
-        matches!(self, Limit::Connections)
+        matches!(self, Limit::Connections | Limit::Reads)
     }
 
     /// Returns the message for the client.
@@ -62,6 +84,11 @@ impl Limit {
             Limit::Connections => "this replica has reached its connection limit, try again later",
             Limit::AddressConnections => "too many open connections and requests from your address: close some first",
             Limit::AddressRate => "too many new connections and requests from your address, try again later",
+            Limit::AddressVolume => "too much history and too many replays for your address, try again later",
+            Limit::AddressReads => {
+                "too many requests for history and candles from your address at a time, try again later"
+            }
+            Limit::Reads => "too many requests for history and candles at a time, try again later",
         }
     }
 }
@@ -143,7 +170,7 @@ mod tests {
         for _ in 0..1000 {
             refusals.add(Limit::AddressRate, [198, 51, 100, 1].into());
         }
-        assert_eq!(Limit::ALL.map(|limit| refusals.total(limit)), [0, 0, 1000]);
+        assert_eq!(Limit::ALL.map(|limit| refusals.total(limit)), [0, 0, 1000, 0, 0, 0]);
         assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the first one is logged at once");
         refusals.log();
         assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the others ten seconds later");

@@ -19,8 +19,8 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[response(
     status = 503,
     description = "The replica cannot serve the request now: there is no price yet (only if the latest one is asked for), \
-                   the history has not been read yet or cannot be read, the replica is stopping, or it has as many clients \
-                   as it accepts.",
+                   the history has not been read yet or cannot be read, the replica is stopping, or it has as many clients, \
+                   or requests for history or candles, as it accepts.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "there is no price yet"})
@@ -31,7 +31,8 @@ pub(crate) struct Unavailable(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 429,
-    description = "The address of this client has reached a limit: open connections and requests, or new ones in a second.",
+    description = "The address of this client has reached a limit: open connections and requests, new ones in a second, requests \
+                   for history or candles at a time, or updates of the history in a minute.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({

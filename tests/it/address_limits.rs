@@ -3,11 +3,14 @@
 use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::exchange::Exchange;
-use crate::support::grpc::{Subscriber, request};
+use crate::support::grpc::{Subscriber, client, pb, request};
 use crate::support::nginx::Nginx;
 use crate::support::replica::Replica;
-use crate::support::{TestCluster, embedded, http_from, soon, until};
+use crate::support::{SERVE, TestCluster, embedded, http_from, soon, until};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tonic::Code;
 
 const ATTACKER: &str = "127.0.0.2";
 const HONEST: &str = "127.0.0.1";
@@ -98,4 +101,58 @@ async fn clients_behind_nginx_count_by_their_own_address() {
     assert_eq!(soon("an answer", request.send()).await.unwrap().status(), 200);
     held.pop();
     until("a free place", async || Client::try_from(ATTACKER, &url).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn one_address_gets_only_its_volume_of_history() {
+    let cluster = TestCluster::new().await;
+    cluster.redis.fill(100).await;
+    let replica = cluster.replica("r1", &[SERVE, ("BTCFEED_ADDRESS_VOLUME", "60")]).await;
+    let page = format!("http://{}/v1/prices?limit=50", replica.address);
+    let ask = async |from: &str| soon("an answer", http_from(from).get(&page).send()).await.unwrap();
+    assert_eq!(ask(ATTACKER).await.status(), 200);
+    let answer = ask(ATTACKER).await;
+    assert_eq!(answer.status(), 429);
+    let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((30..=60).contains(&wait), "{wait} s");
+    // A replay is as much work as a page, on each transport.
+    let message = "too much history and too many replays for your address";
+    let (status, problem) = Client::try_from(ATTACKER, &format!("{}?since=0", stream(&replica))).await.err().unwrap();
+    assert!(status == 429 && problem.contains(message), "{status} {problem}");
+    let replay = format!("http://{}/v1/prices/stream?since=0", replica.address);
+    let request = http_from(ATTACKER).get(replay).header("Accept", "text/event-stream");
+    let text = soon("a goodbye", soon("an answer", request.send()).await.unwrap().text()).await.unwrap();
+    assert!(text.contains("event: goodbye") && text.contains(message), "{text}");
+    // Live streams need no history, and others have their own volume.
+    Client::try_from(ATTACKER, &stream(&replica)).await.unwrap().text().await;
+    assert_eq!(ask("127.0.0.3").await.status(), 200);
+    let mut grpc = client(&replica.address).await;
+    let request = || pb::ListPricesRequest { page_size: 50, ..pb::ListPricesRequest::default() };
+    soon("a page", grpc.list_prices(request())).await.unwrap();
+    let status = soon("a status", grpc.list_prices(request())).await.unwrap_err();
+    assert!(status.code() == Code::ResourceExhausted && status.message().contains(message), "{status}");
+}
+
+#[tokio::test]
+async fn unread_pages_leave_reads_for_others() {
+    let cluster = TestCluster::new().await;
+    cluster.redis.fill(60_000).await;
+    let replica = cluster.replica("r1", &[SERVE, ("BTCFEED_ADDRESS_READS", "2"), ("BTCFEED_WRITE_STALL", "1m")]).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        socket.bind(format!("{ATTACKER}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(replica.socket_address()).await.unwrap();
+        stream.write_all(b"GET /v1/prices?limit=100000&format=full HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        soon("a response", stream.read_u8()).await.unwrap();
+        held.push(stream);
+    }
+    let candles = format!("http://{}/v1/candles?limit=1", replica.address);
+    let answer = soon("an answer", http_from(ATTACKER).get(&candles).send()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (429, "2"));
+    assert_eq!(soon("an answer", http_from(HONEST).get(&candles).send()).await.unwrap().status(), 200);
+    drop(held);
+    let again = async || http_from(ATTACKER).get(&candles).send().await.unwrap().status() == 200;
+    until("a free place", again).await;
 }

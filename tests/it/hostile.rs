@@ -94,6 +94,22 @@ pub async fn answer_pings<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client
     .await;
 }
 
+/// Sends more than a client may send. The server closes.
+pub async fn flood<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
+    for _ in 0..17 {
+        client.send(Message::binary(vec![0; 4090])).await;
+    }
+    let close = soon("the close", client.closed()).await;
+    assert!(close.code == CloseCode::Policy && close.reason.contains("too much input"), "{close:?}");
+}
+
+#[tokio::test]
+async fn flood_of_messages_is_closed() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    flood(&mut replica.connect("").await).await;
+}
+
 #[tokio::test]
 async fn server_ignores_text_and_echoes_ping_and_close() {
     let exchange = Exchange::start().await;

@@ -1,6 +1,6 @@
 //! WebSockets over HTTP/2, which a library frames: the feed and the limits are the same as over HTTP/1.
 
-use super::hostile::{answer_pings, exchange_messages};
+use super::hostile::{answer_pings, exchange_messages, flood};
 use crate::support::exchange::Exchange;
 use crate::support::http2::{Http2, Socket, text};
 use crate::support::{FAST, TestCluster, embedded, entries, soon, unbroken, until};
@@ -192,6 +192,13 @@ async fn stalled_client_is_reset_alone() {
     let (ticks, close) = rest(&mut stuck).await;
     unbroken(&ticks);
     assert_eq!(close, None);
+}
+
+#[tokio::test]
+async fn flood_of_messages_is_closed() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    flood(&mut Http2::connect(&replica.address).await.websocket("/v1/ws").await).await;
 }
 
 #[tokio::test]

@@ -32,7 +32,9 @@ pub fn serve_command(settings: &[(String, String)]) -> Command {
     command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
     command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
     // All clients of a test have one address.
-    command.env("BTCFEED_ADDRESS_CONNECTIONS", "1000000").env("BTCFEED_ADDRESS_RATE", "1000000");
+    for limit in ["CONNECTIONS", "RATE", "VOLUME", "READS"] {
+        command.env(format!("BTCFEED_ADDRESS_{limit}"), "1000000");
+    }
     command.envs(settings.iter().cloned()).kill_on_drop(true);
     command
 }

@@ -1,5 +1,6 @@
 //! Parts of every gRPC call: recognition of a request, rejection and response.
 
+use crate::api::problem::Problem;
 use crate::api::state::ApiState;
 use crate::hub::Hub;
 use crate::text::excerpt;
@@ -36,9 +37,15 @@ pub(crate) fn unknown_method(path: &str) -> Response {
     status_response(Status::unimplemented(format!("unknown method {}: expected {methods}", excerpt(path, 200))))
 }
 
+/// Returns the status for a temporary condition.
+pub(super) fn status(problem: &Problem) -> Status {
+    let detail = problem.detail();
+    if problem.is_limit() { Status::resource_exhausted(detail) } else { Status::unavailable(detail) }
+}
+
 /// Returns the hub if it has read the history.
 pub(super) fn primed_hub(state: &ApiState) -> Result<&Hub, Status> {
-    state.primed_hub().map_err(|problem| Status::unavailable(problem.detail()))
+    state.primed_hub().map_err(|problem| status(&problem))
 }
 
 /// Answers one message with one message.

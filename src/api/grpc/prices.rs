@@ -1,16 +1,18 @@
 //! `GetLatest` and `ListPrices`: the counterparts of `GET /v1/prices/latest` and `GET /v1/prices`.
 
-use super::call::{primed_hub, unary};
+use super::call::{primed_hub, status, unary};
 use super::request::Fields;
 use crate::api::state::ApiState;
 use crate::encode::proto;
 use crate::encode::{Format, Framing, View};
 use crate::feed::Start;
 use crate::message::pb;
+use crate::net::connection_limit::Permit;
 use crate::session::Session;
 use crate::text::quotable;
 use crate::tick::TickId;
 use crate::wire::grpc;
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -25,8 +27,12 @@ pub(crate) async fn get_latest(State(state): State<Arc<ApiState>>, request: Requ
     unary(request, |message| std::future::ready(latest(&state, &message))).await
 }
 
-pub(crate) async fn list_prices(State(state): State<Arc<ApiState>>, request: Request) -> Response {
-    unary(request, |message| list(state.clone(), message)).await
+pub(crate) async fn list_prices(
+    State(state): State<Arc<ApiState>>,
+    Extension(permit): Extension<Permit>,
+    request: Request,
+) -> Response {
+    unary(request, |message| list(state.clone(), permit.clone(), message)).await
 }
 
 fn latest(state: &ApiState, request: &pb::GetLatestRequest) -> Result<pb::GetLatestResponse, Status> {
@@ -47,7 +53,7 @@ struct EncodedPage {
     next_page_token: String,
 }
 
-async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<EncodedPage, Status> {
+async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesRequest) -> Result<EncodedPage, Status> {
     use pb::list_prices_request::Start as Asked;
     let mut fields = Fields::default();
     let currencies = fields.currencies(&request.currencies, state.currencies);
@@ -87,6 +93,8 @@ async fn list(state: Arc<ApiState>, request: pb::ListPricesRequest) -> Result<En
     let hub = primed_hub(&state)?;
     let view = View { format: Format::Full, currencies, framing: Framing::Grpc };
     let mut session = Session::new(view, start, &state.sessions.limits, hub);
+    permit.begin_read().map_err(|refusal| status(&refusal.into()))?;
+    state.check_volume(&permit, session.cursor(), until, size).map_err(|problem| status(&problem))?;
     let entries = hub.history(session.cursor(), until, size).await;
     let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now, try again"))?;
     let encoded = session.loaded(&entries);

@@ -1,7 +1,7 @@
 //! `Subscribe`: a [`Session`](crate::session::Session) over gRPC. The messages that the hub has encoded go into the body
 //! unchanged. Only the many short messages of a replay are first copied into longer pieces, because each piece becomes a frame.
 
-use super::call::{REQUEST_BYTES, status_response};
+use super::call::{REQUEST_BYTES, status, status_response};
 use super::request::Fields;
 use crate::api::query::SupportedCurrencies;
 use crate::api::state::ApiState;
@@ -54,8 +54,7 @@ async fn read(request: Request) -> Result<pb::SubscribeRequest, Status> {
 
 async fn open(state: Arc<ApiState>, permit: &Permit, request: Request) -> Result<Updates, Status> {
     let subscription = subscription(&read(request).await?, state.currencies)?;
-    let session = state.open(&subscription, Framing::Grpc).await;
-    let session = session.map_err(|problem| Status::unavailable(problem.detail()))?;
+    let session = state.open(&subscription, Framing::Grpc, permit).await.map_err(|problem| status(&problem))?;
     let next = async |mut driver: SessionDriver| Some((driver.next().await, driver));
     let outputs = stream::unfold(SessionDriver::new(state, session), next).boxed();
     Ok(Updates { outputs, pending: VecDeque::new(), ended: false, _guard: permit.stream_guard() })

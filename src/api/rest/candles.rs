@@ -7,8 +7,10 @@ use crate::api::query::CandlesQuery;
 use crate::api::state::ApiState;
 use crate::candle::{Candle, Ohlc, Part, Range};
 use crate::message::{self, CandleMessage, CandlesPage, text_around_list};
+use crate::net::connection_limit::Permit;
 use crate::schema::{answers, parameters, tables};
 use crate::tick::{Currencies, TickId};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -48,6 +50,7 @@ use std::sync::Arc;
 )]
 pub(crate) async fn candles(
     State(state): State<Arc<ApiState>>,
+    Extension(permit): Extension<Permit>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -55,6 +58,8 @@ pub(crate) async fn candles(
     let CandlesQuery { range, media } = CandlesQuery::read(&query, state.currencies)?;
     let (media, by_accept) = Media::chosen(media, &headers)?;
     let hub = state.primed_hub()?;
+    permit.begin_read()?;
+    permit.check_volume(range.limit)?;
     state.candles.catch_up(hub).await.map_err(|_| Problem::unavailable("the history cannot be read now, try again"))?;
     let book = state.candles.book();
     let part = book.part(range);

@@ -13,10 +13,12 @@ use crate::encode::{Format, Framing, View};
 use crate::feed::{Continuity, Entry, Feed, Start};
 use crate::hub::{Hub, LOAD_ENTRIES};
 use crate::message::{self, HistoryPage, text_around_list};
+use crate::net::connection_limit::Permit;
 use crate::schema::{answers, parameters, tables};
 use crate::session::Session;
 use crate::store;
 use crate::tick::TickId;
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -62,6 +64,7 @@ use tokio::sync::mpsc;
 )]
 pub(crate) async fn history(
     State(state): State<Arc<ApiState>>,
+    Extension(permit): Extension<Permit>,
     headers: HeaderMap,
     RawQuery(text): RawQuery,
 ) -> Result<Response, Problem> {
@@ -75,6 +78,8 @@ pub(crate) async fn history(
     let session = Session::new(view, query.start, &state.sessions.limits, hub);
     let head = hub.head();
     let (begin, last) = (session.cursor(), query.until.min(head));
+    permit.begin_read()?;
+    state.check_volume(&permit, begin, last, query.limit)?;
     let next = hub.nth(begin, last, query.limit).await.map_err(unreadable)?;
     let end = next.unwrap_or(last);
     // The first entries are read before the response begins, so that an error can still change its status.

@@ -82,7 +82,7 @@ pub(crate) async fn connect(
         // Nothing is sent, so no bookmark may move.
         subscription.client = None;
     }
-    let session = match state.open(&subscription, Framing::Event).await {
+    let session = match state.open(&subscription, Framing::Event, &permit).await {
         Ok(session) => session,
         Err(problem) if wants_events(&headers) => return Ok(unavailable(problem.detail())),
         Err(problem) => return Err(problem),

@@ -81,7 +81,7 @@ pub(crate) async fn connect(
         }
         None => switching(accept_key(request.method(), request.headers())?),
     };
-    let session = state.open(&subscription, Framing::WebSocket).await?;
+    let session = state.open(&subscription, Framing::WebSocket, &permit).await?;
     if let Some(Extension(handoff)) = handoff {
         handoff.fill(StreamProtocol::websocket(), Bytes::new(), session);
     } else {

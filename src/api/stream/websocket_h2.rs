@@ -8,6 +8,7 @@ use super::driver::{Output, SessionDriver};
 use crate::api::state::ApiState;
 use crate::net::connection_limit::{Permit, StreamGuard};
 use crate::net::reactor::heartbeat::Heartbeat;
+use crate::net::reactor::input_budget::InputBudget;
 use crate::net::reactor::stream_protocol::CloseCause;
 use crate::session::{CLOSE_DEADLINE, CloseReason, Session};
 use crate::wire::websocket::{self, MAX_MESSAGE_BYTES, NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
@@ -26,6 +27,8 @@ use tracing::debug;
 
 /// Size of the read buffer.
 const READ_BYTES: usize = 2048;
+/// Size of the head of a client's frame, at least.
+const FRAME_HEAD_BYTES: usize = 6;
 /// Size of the write buffer. One message and the pongs fit into it.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -40,7 +43,7 @@ pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, 
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let heartbeat = Heartbeat::SendAt(now() + state.sessions.limits.ping_every);
     let mut driver = SessionDriver::new(state.clone(), session);
-    let mut connection = Connection { socket, state, heartbeat };
+    let mut connection = Connection { socket, state, heartbeat, budget: InputBudget::default() };
     let Err(cause) = connection.run(&mut driver).await;
     // The bookmark is saved before the close is sent, because the client may reconnect to another replica right after it.
     driver.close().await;
@@ -51,6 +54,7 @@ struct Connection {
     socket: WebSocketStream<TokioIo<Upgraded>>,
     state: Arc<ApiState>,
     heartbeat: Heartbeat,
+    budget: InputBudget,
 }
 
 fn local(reason: CloseReason) -> CloseCause {
@@ -108,6 +112,9 @@ impl Connection {
     }
 
     fn on_message(&mut self, message: Option<&Result<Message, Error>>) -> Result<(), CloseCause> {
+        if let Some(Ok(message)) = message {
+            self.budget.spend(FRAME_HEAD_BYTES + message.len(), now()).map_err(CloseCause::Violated)?;
+        }
         match message {
             Some(Ok(Message::Pong(_))) => {
                 self.heartbeat = Heartbeat::SendAt(now() + self.state.sessions.limits.ping_every);

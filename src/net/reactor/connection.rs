@@ -277,7 +277,7 @@ impl Connection {
             return Ok(());
         }
         let (mut ping, mut answered) = (None, false);
-        let read = self.protocol.read(bytes, &mut |event| match event {
+        let read = self.protocol.read(bytes, now, &mut |event| match event {
             ClientEvent::Ping(payload) => ping = Some(payload),
             ClientEvent::Pong => answered = true,
         });

@@ -1,11 +1,13 @@
 //! Protocols of raw sockets: the meaning of a client's input, and the messages that are not part of the feed.
 
+use super::input_budget::InputBudget;
 use crate::encode::View;
 use crate::session::CloseReason;
 use crate::wire::sse;
 use crate::wire::websocket::{self, Decoder, Incoming, Violation};
 use bytes::Bytes;
 use std::ops::Range;
+use std::time::Instant;
 
 /// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica that
 /// stops do not all reconnect at the same moment.
@@ -14,7 +16,7 @@ pub(crate) const RETRY_MS: Range<u32> = 500..2000;
 /// Protocol of a stream.
 pub(crate) enum StreamProtocol {
     /// WebSocket frames (RFC 6455).
-    WebSocket(Decoder),
+    WebSocket(Decoder, InputBudget),
     /// Server-sent events, until the connection ends.
     Events,
 }
@@ -50,23 +52,29 @@ impl From<std::io::Error> for CloseCause {
 impl StreamProtocol {
     /// Returns the protocol of a WebSocket after its handshake.
     pub(crate) fn websocket() -> StreamProtocol {
-        StreamProtocol::WebSocket(Decoder::default())
+        StreamProtocol::WebSocket(Decoder::default(), InputBudget::default())
     }
 
     /// Decodes input of the client, in pieces of any size, and calls `emit` for each event.
     ///
     /// # Errors
-    /// If the client closes or breaks the protocol.
-    pub(super) fn read(&mut self, bytes: &[u8], emit: &mut dyn FnMut(ClientEvent)) -> Result<(), CloseCause> {
+    /// If the client closes, breaks the protocol or sends too much.
+    pub(super) fn read(
+        &mut self,
+        bytes: &[u8],
+        now: Instant,
+        emit: &mut dyn FnMut(ClientEvent),
+    ) -> Result<(), CloseCause> {
         // Input after the request of an event stream has no meaning.
-        let StreamProtocol::WebSocket(decoder) = self else { return Ok(()) };
+        let StreamProtocol::WebSocket(decoder, budget) = self else { return Ok(()) };
         let mut closed = None;
+        let spent = budget.spend(bytes.len(), now);
         let read = decoder.read(bytes, &mut |incoming| match incoming {
             Incoming::Ping(payload) => emit(ClientEvent::Ping(payload)),
             Incoming::Pong => emit(ClientEvent::Pong),
             Incoming::Close(code) => closed = closed.take().or(Some(code)),
         });
-        match (closed, read) {
+        match (closed, read.and(spent)) {
             // Input after a close frame is ignored (RFC 6455 §5.5.1).
             (Some(code), _) => Err(CloseCause::Closed(code)),
             (None, Err(violation)) => Err(CloseCause::Violated(violation)),
@@ -88,24 +96,24 @@ impl StreamProtocol {
     /// Returns the heartbeat message.
     pub(super) fn heartbeat(&self) -> Bytes {
         match self {
-            StreamProtocol::WebSocket(_) => websocket::ping(),
+            StreamProtocol::WebSocket(..) => websocket::ping(),
             StreamProtocol::Events => sse::heartbeat(),
         }
     }
 
     /// Returns whether the client must answer heartbeats.
     pub(super) fn answers_heartbeats(&self) -> bool {
-        matches!(self, StreamProtocol::WebSocket(_))
+        matches!(self, StreamProtocol::WebSocket(..))
     }
 
     /// Returns the last message of the connection.
     pub(super) fn close_message(&self, cause: &CloseCause) -> Bytes {
         match (self, cause) {
-            (StreamProtocol::WebSocket(_), CloseCause::Closed(code)) => websocket::close_reply(*code),
-            (StreamProtocol::WebSocket(_), CloseCause::Violated(Violation { code, reason })) => {
+            (StreamProtocol::WebSocket(..), CloseCause::Closed(code)) => websocket::close_reply(*code),
+            (StreamProtocol::WebSocket(..), CloseCause::Violated(Violation { code, reason })) => {
                 websocket::close(*code, reason)
             }
-            (StreamProtocol::WebSocket(_), CloseCause::Local(reason)) => {
+            (StreamProtocol::WebSocket(..), CloseCause::Local(reason)) => {
                 websocket::close(reason.websocket_code(), reason.message())
             }
             (StreamProtocol::Events, CloseCause::Local(reason)) => goodbye_event(*reason),
@@ -119,7 +127,7 @@ impl StreamProtocol {
     /// message may be sent before that end.
     pub(super) fn message_end(&self, piece: &[u8], sent: usize) -> usize {
         match self {
-            StreamProtocol::WebSocket(_) => websocket::message_end(piece, sent),
+            StreamProtocol::WebSocket(..) => websocket::message_end(piece, sent),
             StreamProtocol::Events => sse::message_end(piece, sent),
         }
     }

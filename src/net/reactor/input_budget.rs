@@ -1,0 +1,60 @@
+//! Bound on what a client of a WebSocket sends. Its messages have no meaning here, so more than pongs is a flood.
+
+use crate::wire::websocket::Violation;
+use std::time::Instant;
+
+/// Bytes that a client may send at once.
+const BURST_BYTES: u32 = 64 * 1024;
+/// Bytes that it may send in each second after that.
+const BYTES_PER_SECOND: u32 = 1024;
+
+/// Close of a client that sends too much (RFC 6455 §7.4.1: 1008 is a violation of a policy).
+const FLOOD: Violation = Violation { code: 1008, reason: "too much input: expected pongs and a few short messages" };
+
+/// Budget of one client.
+#[derive(Debug, Default)]
+pub(crate) struct InputBudget {
+    /// Bytes that have been sent and not been forgiven yet.
+    spent: u32,
+    /// Time up to which they have been forgiven.
+    since: Option<Instant>,
+}
+
+impl InputBudget {
+    /// Counts input of the client.
+    ///
+    /// # Errors
+    /// If it has sent too much.
+    pub(crate) fn spend(&mut self, bytes: usize, now: Instant) -> Result<(), Violation> {
+        let passed = self.since.map_or(0, |since| now.saturating_duration_since(since).as_millis());
+        let forgiven = u32::try_from(passed).unwrap_or(u32::MAX).saturating_mul(BYTES_PER_SECOND) / 1000;
+        if self.since.is_none() || forgiven > 0 {
+            self.since = Some(now);
+        }
+        self.spent = self.spent.saturating_sub(forgiven).saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if self.spent > BURST_BYTES { Err(FLOOD) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn burst_is_allowed_and_forgiven_slowly() {
+        let (mut budget, begun) = (InputBudget::default(), Instant::now());
+        budget.spend(64 * 1024, begun).unwrap();
+        budget.spend(1, begun + Duration::from_millis(1)).unwrap();
+        assert_eq!(budget.spend(2, begun + Duration::from_millis(2)).unwrap_err().code, 1008);
+        budget.spend(60 * 1024, begun + Duration::from_secs(61)).unwrap();
+    }
+
+    #[test]
+    fn pongs_are_never_too_much() {
+        let (mut budget, begun) = (InputBudget::default(), Instant::now());
+        for pong in 0..100_000 {
+            budget.spend(131, begun + Duration::from_millis(500) * pong).unwrap();
+        }
+    }
+}
