@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The default feed.
 pub(super) const FEED: &str = "http://localhost:8080";
 
+/// The begin of a certificate in PEM.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
 /// Examples of durations.
 const DURATIONS: &str = "such as 500ms, 30s, 10m or 1h30m";
 
@@ -50,6 +53,26 @@ pub(super) fn transport(flags: &ArgMatches) -> Transport {
     let chosen = flags.get_one::<String>("transport");
     let known = TRANSPORTS.iter().find(|(name, _)| chosen.is_some_and(|chosen| chosen == name));
     known.map(|(_, transport)| *transport).unwrap_or_default()
+}
+
+/// Returns the flag for [`authorities`].
+pub(super) fn authority_flag() -> Arg {
+    Arg::new("ca")
+        .long("ca")
+        .value_name("FILE")
+        .help("PEM file with the certificate authorities to trust [default: those of the system]")
+        .value_parser(|path: &str| read_authorities(path))
+}
+
+/// Returns the PEM text of the chosen certificate authorities.
+pub(super) fn authorities(flags: &ArgMatches) -> Option<Vec<u8>> {
+    flags.get_one("ca").cloned()
+}
+
+fn read_authorities(path: &str) -> Result<Vec<u8>, String> {
+    let pem = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    let is_pem = pem.windows(CERTIFICATE.len()).any(|text| text == CERTIFICATE.as_bytes());
+    is_pem.then_some(pem).ok_or_else(|| format!("expected a PEM file with a certificate ({CERTIFICATE})"))
 }
 
 /// Returns a flag for a number or a time. Its value may begin with a dash, so that the error for `-5m` is about the value.

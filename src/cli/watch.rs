@@ -74,6 +74,7 @@ pub(super) fn command() -> Command {
         arg("format", "FORMAT", "Print JSON lines: timedate, timestamp or full")
             .value_parser(|text: &str| text.parse::<Format>().map_err(|_| "expected timedate, timestamp or full")),
         arguments::transport_flag(),
+        arguments::authority_flag(),
         amount("count", "N", "Stop after this number of ticks").value_parser(arguments::count),
         Arg::new("changes").long("changes").action(ArgAction::SetTrue).help("Show only ticks that change a price"),
         amount("every", "TIME", "Show at most one tick in this time (30s)").value_parser(arguments::every),
@@ -138,6 +139,7 @@ fn client(flags: &ArgMatches) -> Result<Client, Error> {
     };
     let mut client = Client::builder(address).start(start).currencies(arguments::currencies(flags).iter());
     client = client.changes(flags.get_flag("changes")).transport(arguments::transport(flags));
+    client = arguments::authorities(flags).map_or(client.clone(), |pem| client.authority(pem));
     client = client.limit(flags.get_one("limit").copied().unwrap_or_default());
     client = flags.get_one::<String>("client-id").map_or(client.clone(), |name| client.client_id(name));
     flags.get_one("every").map_or(client.clone(), |every| Builder::every(client, *every)).build()

@@ -107,6 +107,13 @@ impl Builder {
         self
     }
 
+    /// Trusts the certificate authorities in this PEM text instead of those of the system, for a feed with a certificate of a
+    /// private authority.
+    pub fn authority(mut self, pem: impl Into<Vec<u8>>) -> Builder {
+        self.options.authorities = Some(pem.into());
+        self
+    }
+
     /// Sets the time that an attempt to connect may take. The default is 10 s.
     pub fn connect_within(mut self, timeout: Duration) -> Builder {
         self.options.connect_timeout = timeout;
@@ -130,7 +137,8 @@ impl Builder {
     /// Creates the client. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`Error::Address`] if an address is invalid, [`Error::Setup`] if this machine cannot make any connection.
+    /// [`Error::Address`] if an address is invalid, [`Error::Setup`] if this machine cannot make any connection, or the
+    /// [authorities](Builder::authority) are invalid.
     pub fn build(self) -> Result<Client, Error> {
         Target::new(&self.addresses, self.options).map(|target| Client { target: Arc::new(target) })
     }

@@ -2,10 +2,10 @@
 
 use super::disconnect::{Disconnect, root_cause};
 use super::error::Error;
+use super::options::ClientOptions;
 use crate::message::ProblemDetails;
 use reqwest::header::{LOCATION, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, redirect};
-use std::net::IpAddr;
+use reqwest::{Certificate, Client, Response, StatusCode, redirect};
 use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
@@ -24,13 +24,17 @@ pub(super) enum Version {
     Http2 { silence_timeout: Duration },
 }
 
-/// Returns the HTTP client for all connections of a subscription. `local_address` is the address of this machine to connect
-/// from. Certificates are loaded only if connections are `encrypted`, because a small container has none.
+/// Returns the HTTP client for all connections of a subscription. Certificates are loaded only if connections are `encrypted`,
+/// because a small container has none.
 ///
 /// # Errors
 /// [`Error::Setup`] if the client cannot be created.
-pub(super) fn client(encrypted: bool, version: Version, local_address: Option<IpAddr>) -> Result<Client, Error> {
-    let builder = if encrypted { Client::builder() } else { Client::builder().tls_certs_only([]) };
+pub(super) fn client(encrypted: bool, version: Version, options: &ClientOptions) -> Result<Client, Error> {
+    let builder = match &options.authorities {
+        Some(pem) => Client::builder().tls_certs_only(authorities(pem)?),
+        None if encrypted => Client::builder(),
+        None => Client::builder().tls_certs_only([]),
+    };
     let builder = match version {
         Version::Http1 => builder.http1_only(),
         #[cfg(feature = "grpc")]
@@ -45,9 +49,16 @@ pub(super) fn client(encrypted: bool, version: Version, local_address: Option<Ip
         .redirect(redirect::Policy::none())
         .pool_max_idle_per_host(0)
         .tcp_nodelay(true)
-        .local_address(local_address)
+        .local_address(options.local_address)
         .build()
         .map_err(|error| Error::Setup(root_cause(&error).to_string()))
+}
+
+/// Parses certificates in PEM.
+fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
+    let invalid = |problem: &str| Error::Setup(format!("invalid certificate authorities: {problem}"));
+    let found = Certificate::from_pem_bundle(pem).map_err(|error| invalid(&root_cause(&error).to_string()))?;
+    if found.is_empty() { Err(invalid("expected PEM text with a certificate")) } else { Ok(found) }
 }
 
 /// Returns the failure that an unexpected response means.

@@ -19,6 +19,8 @@ pub(super) struct ClientOptions {
     pub(super) limit: u32,
     pub(super) client_id: Option<String>,
     pub(super) local_address: Option<IpAddr>,
+    /// The PEM text of the authorities to trust, or `None` for those of the system.
+    pub(super) authorities: Option<Vec<u8>>,
     pub(super) connect_timeout: Duration,
     pub(super) silence_timeout: Duration,
     /// The limits of the pause before the first and before any later attempt.
@@ -37,6 +39,7 @@ impl Default for ClientOptions {
             limit: 0,
             client_id: None,
             local_address: None,
+            authorities: None,
             connect_timeout: Duration::from_secs(10),
             // Servers send a sign of life every 15 or 20 s, of which two may be lost.
             silence_timeout: Duration::from_secs(50),

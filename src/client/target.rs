@@ -40,7 +40,7 @@ impl Target {
             #[cfg(feature = "grpc")]
             Transport::Grpc => Version::Http2 { silence_timeout: options.silence_timeout },
         };
-        let http = http::client(addresses.iter().any(Address::is_encrypted), version, options.local_address)?;
+        let http = http::client(addresses.iter().any(Address::is_encrypted), version, &options)?;
         let next_turn = AtomicUsize::new(fastrand::usize(..addresses.len()));
         Ok(Target { addresses, next_turn, http, options })
     }

@@ -27,6 +27,8 @@ pub(super) struct Plan {
     currencies: Currencies,
     /// The beginning of the replay that each client reads first.
     pub(super) since: Option<TickId>,
+    /// The PEM text of the certificate authorities to trust. `None` for those of the system.
+    authorities: Option<Vec<u8>>,
     /// The addresses to connect from. Empty if the system chooses.
     from: Vec<IpAddr>,
 }
@@ -47,6 +49,7 @@ pub(super) fn arguments() -> Vec<Arg> {
             .value_parser(arguments::positive_duration)
             .default_value("30s"),
         arguments::transport_flag(),
+        arguments::authority_flag(),
         arguments::currency_flag(),
         amount(
             "since",
@@ -77,6 +80,7 @@ impl Plan {
             rate: number("rate"),
             duration: flags.get_one("duration").copied().unwrap_or_default(),
             transport: arguments::transport(flags),
+            authorities: arguments::authorities(flags),
             currencies: arguments::currencies(flags),
             since: flags.get_one("since").copied(),
             from: flags.get_many("source-address").into_iter().flatten().copied().collect(),
@@ -88,6 +92,7 @@ impl Plan {
         let (first, others) = self.urls.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
         let start = self.since.map_or(Start::Latest, Start::Since);
         let client = Client::builder(first).transport(self.transport).currencies(self.currencies.iter()).start(start);
+        let client = self.authorities.iter().fold(client, |client, pem| client.authority(pem.clone()));
         let client = others.iter().fold(client, |client, url| client.also_at(url));
         if self.from.is_empty() {
             return Ok(vec![client.build()?]);
