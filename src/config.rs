@@ -18,6 +18,7 @@ mod setting;
 mod settings;
 mod store;
 mod telemetry;
+mod tls;
 mod unknown;
 mod url;
 mod values;

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`telemetry`] | logs |
 //! | [`shutdown`] | signals, tracked tasks |
+//! | `reload` | files that are read again when they change |
 //! | [`text`] | durations and lists in text |
 //! | [`tick`] | currency, price, tick, id |
 //! | [`feed`] | entries of a feed; the gap rule |
@@ -24,6 +25,7 @@
 //! | [`hub`] | follows the store, keeps the window, wakes the sessions |
 //! | [`session`] | cursor, limits, close: shared by every transport |
 //! | `schema` | descriptions of requests, responses and messages |
+//! | `tls` | handshakes, and a certificate that can be replaced |
 //! | `net` | connections: listener, limits, HTTP, reactor |
 //! | `api` | WebSocket, events, gRPC, REST, descriptions, health |
 //! | `site` | the page and the reference |
@@ -58,6 +60,8 @@ pub mod message;
 #[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
+mod reload;
+#[cfg(feature = "server")]
 mod schema;
 #[cfg(feature = "server")]
 pub mod server;
@@ -75,6 +79,8 @@ pub mod store;
 pub mod telemetry;
 pub mod text;
 pub mod tick;
+#[cfg(feature = "server")]
+mod tls;
 #[cfg(feature = "server")]
 mod wire;
 

@@ -6,7 +6,7 @@ pub use crate::api::cors::Cors;
 use crate::api::descriptions::Descriptions;
 #[cfg(feature = "grpc")]
 use crate::api::grpc::{self, call};
-use crate::api::hardening::harden;
+use crate::api::hardening::{harden, require_tls};
 use crate::api::problem::Problem;
 use crate::api::query::SupportedCurrencies;
 use crate::api::rest::{candles, history, latest};
@@ -30,6 +30,8 @@ use crate::site::docs::Docs;
 use crate::site::{docs, page};
 use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
+use crate::tls::Tls;
+pub use crate::tls::{CertificateError, TlsOptions};
 use anyhow::{Context, anyhow};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::from_fn;
@@ -53,6 +55,8 @@ pub struct Options {
     pub currencies: Currencies,
     /// Currency of clients that choose none.
     pub default_currency: Currency,
+    /// Certificate for clients, or `None` for plain HTTP.
+    pub tls: Option<TlsOptions>,
     /// Most client connections.
     pub max_connections: usize,
     /// Limits of each client's address.
@@ -76,13 +80,14 @@ pub struct Server {
     ops: Listener,
     state: Arc<ApiState>,
     shards: Shards,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
     /// Binds both ports. `unready` is cancelled when new clients are to be refused, `drain` when streams are to be closed.
     ///
     /// # Errors
-    /// If a port cannot be bound.
+    /// If a port cannot be bound, or the certificate cannot be used.
     pub fn bind(
         options: &Options,
         hub: Arc<Hub>,
@@ -91,6 +96,8 @@ impl Server {
         unready: CancellationToken,
         drain: CancellationToken,
     ) -> anyhow::Result<Server> {
+        let tls = options.tls.clone().map(|tls| Tls::open(tls, options.max_connections)).transpose();
+        let tls = tls.context("cannot use the certificate")?.map(Arc::new);
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
             // An `EventSource` that may not read its answer gives up for good.
             let overload = overload::router().layer(options.cors.layer()).layer(from_fn(harden));
@@ -108,8 +115,8 @@ impl Server {
         let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, AddressLimits::none(), ops)?;
         let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
-        let public = public.transpose()?.map(|listener| listener.with_takeover(takeover));
-        Ok(Server { public, ops, state, shards })
+        let public = public.transpose()?.map(|listener| listener.with_takeover(takeover).with_tls(tls.clone()));
+        Ok(Server { public, ops, state, shards, tls })
     }
 
     /// Returns the address for clients.
@@ -124,7 +131,7 @@ impl Server {
 
     /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
-        let Server { public, ops, state, shards } = self;
+        let Server { public, ops, state, shards, tls } = self;
         shards.spawn(&state.tasks, stop);
         let (reactor, drain) = (state.reactor.clone(), state.drain.clone());
         let guard = CriticalTask::new("waking the streams", stop);
@@ -135,7 +142,13 @@ impl Server {
         services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone()));
         if let Some(public) = public {
             let (clients, drain) = (state.tasks.clone(), state.drain.clone());
-            state.tasks.clone().spawn(public.serve(routes(state), clients, drain));
+            let mut router = routes(state.clone());
+            if let Some(tls) = tls {
+                router = router.layer(from_fn(require_tls));
+                let end = end.clone();
+                services.spawn(async move { tls.watch(&end).await });
+            }
+            state.tasks.clone().spawn(public.serve(router, clients, drain));
         }
     }
 }

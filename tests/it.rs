@@ -34,6 +34,7 @@ mod it {
     mod store;
     mod stream;
     mod supervisor;
+    mod tls;
     mod transports;
     mod watch;
     mod websocket_h2;

@@ -2,7 +2,8 @@
 
 use super::problem::Problem;
 use axum::extract::Request;
-use axum::http::header::{HOST, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::uri::Authority;
 use axum::http::{HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,24 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     };
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Makes browsers use TLS for this host for a year (RFC 6797), and so also for its other ports. A replica on `localhost` does not
+/// ask for that, because it would break all other servers of a developer.
+pub(crate) async fn require_tls(request: Request, next: Next) -> Response {
+    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    // Over HTTP/2 the host is in the URI (RFC 9113 §8.3.1).
+    let is_local = request.uri().authority().map(Authority::as_str).or(named).is_some_and(is_localhost);
+    let mut response = next.run(request).await;
+    if !is_local {
+        let year = HeaderValue::from_static("max-age=31536000");
+        response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, year);
+    }
+    response
+}
+
+fn is_localhost(authority: &str) -> bool {
+    authority.split(':').next().is_some_and(|host| host.eq_ignore_ascii_case("localhost"))
 }
 
 #[cfg(test)]
@@ -46,6 +65,22 @@ mod tests {
             let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
             assert_eq!(response.status().as_u16(), status, "{hosts} in {version:?}");
             assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+    }
+
+    #[tokio::test]
+    async fn tls_is_required_on_every_host_but_localhost() {
+        for (uri, host, required) in [
+            ("/", "feed.example:8443", true),
+            ("/", "localhost:8443", false),
+            ("https://feed.example/", "", true),
+            ("https://LOCALHOST:8443/", "", false),
+        ] {
+            let request = Request::get(uri).header(HOST, host).body(Body::empty()).unwrap();
+            let router = Router::new().route("/", get(async || "here")).layer(from_fn(require_tls));
+            let response = router.oneshot(request).await.unwrap();
+            let sent = response.headers().get(STRICT_TRANSPORT_SECURITY);
+            assert_eq!(sent.is_some(), required, "{uri} {host}");
         }
     }
 }

@@ -4,7 +4,7 @@ use super::runtime::{block_on, raise_file_limit};
 use super::settings::warn_of_unknown_variables;
 use crate::app::App;
 use crate::config::{Config, Lookup};
-use crate::{shutdown, telemetry};
+use crate::{reload, shutdown, telemetry};
 use tracing::info;
 
 /// Runs a replica.
@@ -16,6 +16,7 @@ pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
     warn_of_unknown_variables(lookup);
     block_on(async {
         let stop = shutdown::on_signal()?;
+        reload::survive_hangup();
         raise_file_limit();
         let app = App::bind(config)?;
         let store = if config.redis.is_some() { "redis" } else { "memory" };

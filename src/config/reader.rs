@@ -54,6 +54,13 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// Records that the value of a setting cannot be used, for a reason that is not its form.
+    pub(super) fn reject_because<V: Values>(&mut self, row: &Row<V>, reason: &str) {
+        if let Some(given) = self.lookup.given(row.env) {
+            self.errors.push(format!("invalid {} {:?}: {reason}", given.name, row.values.redact(&given.text)));
+        }
+    }
+
     /// Records that the value of a setting does not fit another setting or this machine.
     pub(super) fn reject<V: Values>(&mut self, row: &Row<V>, expected: &str) {
         let given = self.lookup.given(row.env);

@@ -7,6 +7,7 @@ use super::reader::Reader;
 use super::replica::Role;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
+use super::tls;
 use super::values::{Durations, HOUR, Numbers};
 use crate::encode::ReplicaInfo;
 use crate::server::{Cors, Options};
@@ -139,6 +140,7 @@ pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices:
         ops_listen: read_ops_listen(reader),
         currencies,
         default_currency: prices.default_currency,
+        tls: tls::read(reader),
         max_connections,
         addresses: addresses::read(reader, max_connections),
         limits: Limits {

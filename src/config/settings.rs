@@ -1,17 +1,18 @@
 //! The list of all settings.
 
 use super::setting::Setting;
-use super::{addresses, leader, prices, replica, server, store, telemetry};
+use super::{addresses, leader, prices, replica, server, store, telemetry, tls};
 use std::sync::LazyLock;
 
 /// Returns all settings, in the order in which they are listed to people.
 pub fn settings() -> &'static [Setting] {
     static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-        let tables: [fn() -> Vec<Setting>; 7] = [
+        let tables: [fn() -> Vec<Setting>; 8] = [
             store::settings,
             replica::settings,
             server::settings,
             addresses::settings,
+            tls::settings,
             prices::settings,
             leader::settings,
             telemetry::settings,

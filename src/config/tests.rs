@@ -85,6 +85,8 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
         ("BTCFEED_ADDRESS_READS", "0", r#"READS "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_MAX_READS", "-1", r#"READS "-1": expected a number from 1 to 1000000"#),
         ("BTCFEED_ADDRESS_RATE", "0", r#"RATE "0": expected a number from 1 to 1000000"#),
+        ("BTCFEED_TLS_CERT", "tls.crt", r#"BTCFEED_TLS_CERT "tls.crt": expected BTCFEED_TLS_KEY to be set too"#),
+        ("BTCFEED_TLS_KEY", "tls.key", r#"BTCFEED_TLS_KEY "tls.key": expected BTCFEED_TLS_CERT to be set too"#),
         ("BTCFEED_MAX_CONNECTIONS", "many", "expected a number from 1 to the limit on open files less 256"),
         ("BTCFEED_MAX_CONNECTIONS", "99999999999", " (the limit on open files less 256)"),
         ("BTCFEED_MAX_LAG", "0s", "from 1s to 1h"),
@@ -111,7 +113,8 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
 #[test]
 fn every_setting_is_read_and_documented() {
     // Each example of the documentation is a valid value. Files do not exist here.
-    for setting in settings().iter().filter(|setting| !setting.env.ends_with("_FILE")) {
+    let is_file = |env: &str| env.ends_with("_FILE") || env.starts_with("BTCFEED_TLS_");
+    for setting in settings().iter().filter(|setting| !is_file(setting.env)) {
         let needed = ("BTCFEED_SOURCES", "coinbase,kraken,bitstamp,coindesk");
         let redis = ("REDIS_URL", "redis://localhost");
         assert_eq!(errors(&[redis, needed, (setting.env, setting.example)]), [] as [&str; 0], "{}", setting.env);

@@ -13,6 +13,7 @@ use super::takeover::{Routed, Takeover};
 use super::{http, socket};
 use crate::session::{CLOSE_DEADLINE, Limits};
 use crate::shutdown::Tasks;
+use crate::tls::Tls;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -53,6 +55,8 @@ pub(crate) struct Listener {
     max_age: Duration,
     /// Handoff of streams to the reactor, if this listener has streams.
     takeover: Option<Takeover>,
+    /// TLS, if the port uses it.
+    tls: Option<Arc<Tls>>,
     /// Router for connections and requests over a limit. It finds the [`Refusal`] in the extensions of the request.
     overload: Router,
 }
@@ -73,12 +77,17 @@ impl Listener {
         let socket = TcpListener::from_std(socket::listen(address)?)?;
         let limit = ConnectionLimit::new(max_clients, addresses);
         let (head_deadline, max_age) = (HEAD_DEADLINE, MAX_AGE);
-        Ok(Listener { socket, limit, limits, head_deadline, max_age, takeover: None, overload })
+        Ok(Listener { socket, limit, limits, head_deadline, max_age, takeover: None, tls: None, overload })
     }
 
     /// Lets the reactor take over streams.
     pub(crate) fn with_takeover(self, takeover: Takeover) -> Listener {
         Listener { takeover: Some(takeover), ..self }
+    }
+
+    /// Serves TLS instead of plain HTTP, if `tls` is given.
+    pub(crate) fn with_tls(self, tls: Option<Arc<Tls>>) -> Listener {
+        Listener { tls, ..self }
     }
 
     /// Returns the bound address.
@@ -119,6 +128,7 @@ impl Listener {
                 limits: self.limits,
                 tasks: tasks.clone(),
                 takeover,
+                tls: self.tls.clone(),
             };
             let serving = connection.serve(stream, stop.clone());
             if is_refused {
@@ -175,10 +185,35 @@ struct AcceptedConnection {
     limits: Limits,
     tasks: Tasks,
     takeover: Option<Takeover>,
+    tls: Option<Arc<Tls>>,
 }
 
 impl AcceptedConnection {
-    async fn serve(self, mut socket: TcpStream, stop: CancellationToken) {
+    async fn serve(self, socket: TcpStream, stop: CancellationToken) {
+        match &self.tls {
+            // Boxed: otherwise the future of every connection would be as large.
+            Some(tls) => Box::pin(self.serve_tls(socket, tls, &stop)).await,
+            None => self.serve_plain(socket, &stop).await,
+        }
+    }
+
+    /// Serves a connection over TLS. hyper serves its streams too, because the reactor needs a raw socket.
+    async fn serve_tls(&self, socket: TcpStream, tls: &Tls, stop: &CancellationToken) {
+        let (stream, is_http2) = match stop.run_until_cancelled(tls.accept(socket)).await {
+            Some(Ok(accepted)) => accepted,
+            Some(Err(error)) => return debug!(peer = %self.gate.permit.peer(), %error, "no TLS connection"),
+            None => return,
+        };
+        let stream = TokioIo::new(stream);
+        let served = if is_http2 {
+            Some(Box::pin(self.serve_http2(stream, stop)).await)
+        } else {
+            self.serve_http1(stream, None, stop).await
+        };
+        self.log_end(served);
+    }
+
+    async fn serve_plain(&self, mut socket: TcpStream, stop: &CancellationToken) {
         let opening = stop.run_until_cancelled(timeout(self.head_deadline, request_head::read(&mut socket))).await;
         let Some(Ok(Ok(Some(Opening { buffer, kind })))) = opening else { return };
         let is_http2 = matches!(kind, OpeningKind::Http2);
@@ -199,10 +234,14 @@ impl AcceptedConnection {
         let stream = TokioIo::new(BufferedStream::new(buffer, socket));
         let served = if is_http2 {
             // Boxed: otherwise the future of every HTTP/1 connection would be as large, by many kilobytes.
-            Some(Box::pin(self.serve_http2(stream, &stop)).await)
+            Some(Box::pin(self.serve_http2(stream, stop)).await)
         } else {
-            self.serve_http1(stream, response, &stop).await
+            self.serve_http1(stream, response, stop).await
         };
+        self.log_end(served);
+    }
+
+    fn log_end(&self, served: Option<hyper::Result<()>>) {
         let peer = self.gate.permit.peer();
         match served {
             Some(Ok(())) => {}
@@ -213,9 +252,9 @@ impl AcceptedConnection {
 
     /// Serves HTTP/1. `routed` is the response to the first request, and its permit, if it has been through the router. Returns
     /// how the connection ended, or `None` if its client read nothing.
-    async fn serve_http1(
+    async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
-        stream: TokioIo<BufferedStream>,
+        stream: TokioIo<S>,
         routed: Option<(Response<Body>, Permit)>,
         stop: &CancellationToken,
     ) -> Option<hyper::Result<()>> {
@@ -239,7 +278,11 @@ impl AcceptedConnection {
         detector.supervise(self.limits.write_stall, serving).await
     }
 
-    async fn serve_http2(&self, stream: TokioIo<BufferedStream>, stop: &CancellationToken) -> hyper::Result<()> {
+    async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        stream: TokioIo<S>,
+        stop: &CancellationToken,
+    ) -> hyper::Result<()> {
         let gate = self.gate.clone();
         let service = service_fn(move |request| {
             let (routing, permit) = gate.route(request);

@@ -78,6 +78,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
+    /// Waits for the end of a connection that was closed on both sides. The error says that it was cut.
+    pub async fn ended(&mut self) -> Result<(), Error> {
+        soon("the end", self.socket.next()).await.transpose().map(drop)
+    }
+
     /// Reads on to the close frame, and returns it.
     pub async fn closed(&mut self) -> CloseFrame {
         loop {

@@ -18,6 +18,7 @@ pub mod sdk;
 pub mod socket;
 pub mod store_contract;
 pub mod terminal;
+pub mod tls;
 
 /// Compares a text with its snapshot in the folder `snapshots` beside the test's file. `INSTA_UPDATE=always cargo test`
 /// writes the snapshots anew; they are reviewed like code.

@@ -1,5 +1,5 @@
-//! WebSocket over HTTP/2 (RFC 8441). It is one of several streams of a connection, so there is no raw socket for the
-//! reactor. A library does the framing, and a task drives the session.
+//! WebSocket without a raw socket for the reactor: over HTTP/2 (RFC 8441), where it is one of several streams of a connection,
+//! and over TLS. A library does the framing, and a task drives the session.
 //!
 //! The guarantees are those of the [reactor](crate::net::reactor), and the encoded entries come from the same buffers. Those
 //! are framed already, so the payloads are taken out of their frames.
@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -159,6 +160,8 @@ impl Connection {
                 CloseCause::Local(reason) => self.send_close(reason.websocket_code(), reason.message()).await,
             };
             while sent.is_ok() && self.socket.next().await.is_some_and(|message| message.is_ok()) {}
+            // TLS and HTTP/2 have an end of their own. Without it, the client cannot know whether something is missing.
+            self.socket.get_mut().shutdown().await.unwrap_or_default();
         };
         let stopping = async {
             drain.cancelled().await;

@@ -1,0 +1,72 @@
+//! The settings of TLS for clients.
+
+use super::reader::Reader;
+use super::row::{Rejected, Row, Values};
+use super::setting::{DefaultValue, Setting};
+use crate::server::{CertificateError, TlsOptions};
+use std::path::PathBuf;
+
+const ACCESS: &str = "Access";
+
+const CERT: Row<FilePath> = Row {
+    env: "BTCFEED_TLS_CERT",
+    help: "File with the certificate for clients, which turns TLS on",
+    details: "The certificates between it and the authority follow in the same file. It is read again on SIGHUP and when it \
+              changes.",
+    values: FilePath("a PEM file with a certificate, together with BTCFEED_TLS_KEY"),
+    default: DefaultValue::Derived("none: plain HTTP"),
+    example: "/etc/btcfeed/tls.crt",
+};
+
+const KEY: Row<FilePath> = Row {
+    env: "BTCFEED_TLS_KEY",
+    help: "File with the private key of the certificate",
+    details: "The key has no password.",
+    values: FilePath("a PEM file with a private key, together with BTCFEED_TLS_CERT"),
+    default: DefaultValue::Derived("none: plain HTTP"),
+    example: "/etc/btcfeed/tls.key",
+};
+
+/// Paths of files, with a description of the file.
+#[derive(Clone, Copy)]
+struct FilePath(&'static str);
+
+impl Values for FilePath {
+    type Value = PathBuf;
+
+    fn expected(&self) -> String {
+        self.0.to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<PathBuf, Rejected> {
+        Ok(text.into())
+    }
+}
+
+/// Returns the rows of this file.
+pub(super) fn settings() -> Vec<Setting> {
+    vec![CERT.setting(ACCESS), KEY.setting(ACCESS)]
+}
+
+/// Reads the options of TLS, and checks the files.
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<TlsOptions> {
+    let (certificate, key) = match (reader.given(&CERT), reader.given(&KEY)) {
+        (Some(certificate), Some(key)) => (certificate, key),
+        (None, None) => return None,
+        (Some(_), None) => {
+            reader.reject(&CERT, "BTCFEED_TLS_KEY to be set too");
+            return None;
+        }
+        (None, Some(_)) => {
+            reader.reject(&KEY, "BTCFEED_TLS_CERT to be set too");
+            return None;
+        }
+    };
+    let options = TlsOptions { certificate, key };
+    match options.check() {
+        Ok(()) => return Some(options),
+        Err(CertificateError::Certificate(reason)) => reader.reject_because(&CERT, &reason),
+        Err(CertificateError::Key(reason)) => reader.reject_because(&KEY, &reason),
+    }
+    None
+}

@@ -1,0 +1,108 @@
+//! A private certificate authority, certificates of a replica in files, and TLS clients.
+
+use super::client::Client;
+use super::{TIMEOUT, soon};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, version};
+use tokio_tungstenite::client_async;
+
+/// A certificate authority with the files of one certificate for `localhost` and 127.0.0.1.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    root: rcgen::Certificate,
+    folder: TempDir,
+}
+
+impl Authority {
+    /// Creates an authority and a first certificate.
+    pub fn new() -> Authority {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap();
+        let authority = Authority { issuer: Issuer::new(params, key), root, folder: TempDir::new().unwrap() };
+        fs::write(authority.file("ca.pem"), authority.root.pem()).unwrap();
+        authority.issue();
+        authority
+    }
+
+    /// Returns the path of a file of this authority: `ca.pem`, `cert.pem` or `key.pem`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Returns the same path as text.
+    pub fn path(&self, name: &str) -> String {
+        self.file(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a new certificate and its key. Returns the certificate.
+    pub fn issue(&self) -> CertificateDer<'static> {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        // OpenSSL takes a certificate with the name of its authority for a self-signed one.
+        params.distinguished_name.push(DnType::CommonName, "a replica");
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        fs::write(self.file("cert.pem"), certificate.pem()).unwrap();
+        fs::write(self.file("key.pem"), key.serialize_pem()).unwrap();
+        certificate.der().clone()
+    }
+
+    /// Returns the settings of a replica that uses the certificate.
+    pub fn settings(&self) -> [(&'static str, String); 2] {
+        [("BTCFEED_TLS_CERT", self.path("cert.pem")), ("BTCFEED_TLS_KEY", self.path("key.pem"))]
+    }
+
+    /// Returns an HTTP client that trusts only this authority, and uses each connection once.
+    pub fn http(&self) -> reqwest::ClientBuilder {
+        let root = reqwest::Certificate::from_der(self.root.der()).unwrap();
+        reqwest::Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0)
+    }
+
+    /// Returns a connector that offers these protocols.
+    pub fn connector(&self, alpn: &[&str]) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.der().clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_protocol_versions(&[&version::TLS13, &version::TLS12]).unwrap();
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// Connects over TLS.
+    pub async fn try_connect(&self, address: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let connect = async {
+            let socket = TcpStream::connect(address).await?;
+            self.connector(&["http/1.1"]).connect(ServerName::try_from("localhost").unwrap(), socket).await
+        };
+        timeout(TIMEOUT, connect).await.expect("a handshake in time")
+    }
+
+    /// Connects over TLS, and must succeed.
+    pub async fn connect(&self, address: &str) -> TlsStream<TcpStream> {
+        self.try_connect(address).await.unwrap()
+    }
+
+    /// Returns the certificate that the server at `address` uses.
+    pub async fn seen(&self, address: &str) -> CertificateDer<'static> {
+        self.connect(address).await.get_ref().1.peer_certificates().unwrap()[0].clone()
+    }
+
+    /// Opens a WebSocket over TLS with this query.
+    pub async fn websocket(&self, address: &str, query: &str) -> Client<TlsStream<TcpStream>> {
+        let (url, stream) = (format!("wss://localhost/v1/ws?{query}"), self.connect(address).await);
+        let (socket, _) = soon("a handshake", client_async(url, stream)).await.unwrap();
+        Client::over(socket)
+    }
+}
