@@ -1,6 +1,7 @@
 //! A real nginx with the configuration of `deploy/nginx`, in front of replicas on this machine.
 
 use super::ports::free_address;
+use super::tls::Authority;
 use super::{http, until};
 use std::process::Stdio;
 use tempfile::TempDir;
@@ -22,9 +23,26 @@ impl Nginx {
         Nginx::start_with(replicas, &[]).await
     }
 
+    /// Starts nginx with TLS, with the certificate of an authority. Returns the address for it too.
+    pub async fn start_tls(replicas: &[&str], authority: &Authority) -> (Nginx, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let address = free_address();
+        std::fs::create_dir(dir.path().join("tls.d")).unwrap();
+        let config = include_str!("../../deploy/nginx/tls.conf");
+        assert_eq!(config.matches("listen 8443 ").count(), 1);
+        let config = config.replace("listen 8443 ", &format!("listen {address} "));
+        std::fs::write(dir.path().join("tls.d/tls.conf"), config).unwrap();
+        std::fs::copy(authority.file("cert.pem"), dir.path().join("tls.d/tls.crt")).unwrap();
+        std::fs::copy(authority.file("key.pem"), dir.path().join("tls.d/tls.key")).unwrap();
+        (Nginx::start_in(dir, replicas, &[]).await, address)
+    }
+
     /// Starts nginx with changes to its configuration, as an operator would make them: each text is replaced by another.
     pub async fn start_with(replicas: &[&str], changes: &[(&str, &str)]) -> Nginx {
-        let dir = tempfile::tempdir().unwrap();
+        Nginx::start_in(tempfile::tempdir().unwrap(), replicas, changes).await
+    }
+
+    async fn start_in(dir: TempDir, replicas: &[&str], changes: &[(&str, &str)]) -> Nginx {
         let (address, grpc_address) = (free_address(), free_address());
         let servers: String = replicas.iter().map(|replica| format!("server {replica}; ")).collect();
         let mut config = include_str!("../../deploy/nginx/nginx.conf").to_owned();

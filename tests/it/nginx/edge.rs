@@ -2,7 +2,9 @@
 
 use crate::support::grpc::{client, pb};
 use crate::support::nginx::Nginx;
+use crate::support::tls::Authority;
 use crate::support::{SERVE, TestCluster, http, http_over_2, soon, until};
+use reqwest::Version;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -196,6 +198,30 @@ async fn addresses_of_an_ipv6_network_count_as_one() {
         assert_eq!(&answer[9..12], expected, "{address}");
         open.push(socket);
     }
+}
+
+#[tokio::test]
+async fn tls_port_serves_every_transport() {
+    let cluster = TestCluster::new().await;
+    let last = cluster.redis.fill(2).await[1];
+    let replica = cluster.replica("r1", &[SERVE]).await;
+    let authority = Authority::new();
+    let (_nginx, address) = Nginx::start_tls(&[&replica.address], &authority).await;
+    let http = authority.http().build().unwrap();
+    let get = async |path: &str| soon(path, http.get(format!("https://{address}{path}")).send()).await.unwrap();
+    let latest = get("/v1/prices/latest?format=full").await;
+    assert_eq!((latest.version(), latest.status().as_u16()), (Version::HTTP_2, 200));
+    assert_eq!(latest.headers()["strict-transport-security"], "max-age=31536000");
+    assert_eq!(serde_json::from_str::<Value>(&latest.text().await.unwrap()).unwrap()["id"], last);
+    let mut events = get("/v1/prices/stream").await;
+    assert!(soon("an event", events.chunk()).await.unwrap().is_some());
+    let mut socket = authority.websocket(&address, "format=full").await;
+    assert_eq!(socket.json().await["id"], last);
+    let health = http.post(format!("https://{address}/grpc.health.v1.Health/Check"));
+    let health = health.header("content-type", "application/grpc").header("te", "trailers").body(vec![0; 5]);
+    let health = soon("a call", health.send()).await.unwrap();
+    // SERVING.
+    assert_eq!(health.bytes().await.unwrap()[5..], [8, 1]);
 }
 
 #[tokio::test]
