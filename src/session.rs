@@ -23,5 +23,5 @@ pub use bookmarks::{BadClientId, Bookmark, Bookmarks, ClientId};
 pub use close_reason::{CLOSE_DEADLINE, CloseReason};
 pub use cursor::{Session, Step};
 pub use limits::Limits;
-pub use subscription::{EVERY, REPLAY_LIMIT, Sessions, Subscription, every_range};
+pub use subscription::{EVERY, OpenError, REPLAY_LIMIT, Sessions, Subscription, every_range};
 pub use throttle::ThrottleOptions;

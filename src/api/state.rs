@@ -9,7 +9,7 @@ use crate::feed::{Feed, Start};
 use crate::hub::Hub;
 use crate::net::connection_limit::Permit;
 use crate::net::reactor::Reactor;
-use crate::session::{Session, Sessions, Subscription};
+use crate::session::{OpenError, Session, Sessions, Subscription};
 use crate::shutdown::Tasks;
 use crate::tick::TickId;
 use std::sync::Arc;
@@ -91,10 +91,15 @@ impl ApiState {
             Start::After(id) => id,
         };
         self.check_volume(permit, begin, hub.head(), limit)?;
-        let opened = timeout(LOOK_UP_DEADLINE, self.sessions.open(subscription, framing)).await;
-        let failed =
-            || Problem::unavailable("the start cannot be looked up now, try again or set after to your last id");
-        let session = opened.ok().and_then(Result::ok).ok_or_else(failed)?;
+        let opening = self.sessions.open(subscription, framing, || permit.check_client_id());
+        let session = match timeout(LOOK_UP_DEADLINE, opening).await {
+            Ok(Ok(session)) => session,
+            Ok(Err(OpenError::Refused(refusal))) => return Err(refusal.into()),
+            Ok(Err(OpenError::Store(_))) | Err(_) => {
+                let detail = "the start cannot be looked up now, try again or set after to your last id";
+                return Err(Problem::unavailable(detail));
+            }
+        };
         if subscription.start == Start::Latest && subscription.client.is_some() {
             // The bookmark may be anywhere in the history.
             self.check_volume(permit, session.cursor(), hub.head(), limit)?;

@@ -83,7 +83,7 @@ pub(super) fn command() -> Command {
         arg(
             "client-id",
             "NAME",
-            "Continue where the last client with this name stopped, unless --since or --after is given",
+            "Continue where the last client with this secret name (a UUID) stopped, without --since and --after",
         ),
     ])
 }

@@ -95,7 +95,8 @@ impl Builder {
 
     /// Sets a name under which the server remembers what it has sent, for a client that cannot keep its
     /// [last id](Updates::last_id): if such a client starts with the latest tick, it continues where the last one of this name
-    /// ended. A name has 1 to 64 letters, digits, dots, dashes and underscores. Use it for one stream at a time.
+    /// ended. A name has 22 to 64 letters, digits, dots, dashes and underscores. Make it random, such as a UUID, and keep it
+    /// secret, because anyone who knows it can move the position. Use it for one stream at a time.
     pub fn client_id(mut self, name: impl Into<String>) -> Builder {
         self.options.client_id = Some(name.into());
         self

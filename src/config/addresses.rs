@@ -66,6 +66,24 @@ const MAX_READS: Row<Numbers> = Row {
     example: "1000",
 };
 
+const ADDRESS_CLIENT_IDS: Row<Numbers> = Row {
+    env: "BTCFEED_ADDRESS_CLIENT_IDS",
+    help: "Maximum number of new client_ids of one address in an hour",
+    details: "A client_id is new if the feed has no bookmark of it. More new ones are rejected with status 429.",
+    values: Numbers { min: 1, max: MAX_RATE, max_words: None },
+    default: DefaultValue::Fixed("1000"),
+    example: "100",
+};
+
+const CLIENT_IDS: Row<Numbers> = Row {
+    env: "BTCFEED_CLIENT_IDS",
+    help: "Maximum number of new client_ids in an hour on this replica",
+    details: "Each of them is a key in Redis for as long as ticks are kept. More new ones are rejected with status 503.",
+    values: Numbers { min: 1, max: MAX_RATE, max_words: None },
+    default: DefaultValue::Fixed("10000"),
+    example: "100000",
+};
+
 /// Most that a volume can be: the limiter counts in nanoseconds.
 const MAX_VOLUME: usize = 1_000_000_000;
 /// Most that a rate can be, for the same reason.
@@ -99,6 +117,8 @@ pub(super) fn settings() -> Vec<Setting> {
         ADDRESS_VOLUME.setting(SECTION),
         ADDRESS_READS.setting(SECTION),
         MAX_READS.setting(SECTION),
+        ADDRESS_CLIENT_IDS.setting(SECTION),
+        CLIENT_IDS.setting(SECTION),
     ]
 }
 
@@ -112,6 +132,8 @@ pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOp
         volume: nonzero(reader.value(&ADDRESS_VOLUME)),
         reads: reader.value(&ADDRESS_READS),
         all_reads: reader.value(&MAX_READS),
+        client_ids: nonzero(reader.value(&ADDRESS_CLIENT_IDS)),
+        all_client_ids: nonzero(reader.value(&CLIENT_IDS)),
     }
 }
 

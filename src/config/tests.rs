@@ -84,6 +84,8 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
         ("BTCFEED_ADDRESS_VOLUME", "0", r#"VOLUME "0": expected a number from 1 to 1000000000"#),
         ("BTCFEED_ADDRESS_READS", "0", r#"READS "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_MAX_READS", "-1", r#"READS "-1": expected a number from 1 to 1000000"#),
+        ("BTCFEED_ADDRESS_CLIENT_IDS", "0", r#"CLIENT_IDS "0": expected a number from 1 to 1000000"#),
+        ("BTCFEED_CLIENT_IDS", "none", r#"CLIENT_IDS "none": expected a number from 1 to 1000000"#),
         ("BTCFEED_ADDRESS_RATE", "0", r#"RATE "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_TLS_CERT", "tls.crt", r#"BTCFEED_TLS_CERT "tls.crt": expected BTCFEED_TLS_KEY to be set too"#),
         ("BTCFEED_TLS_KEY", "tls.key", r#"BTCFEED_TLS_KEY "tls.key": expected BTCFEED_TLS_CERT to be set too"#),

@@ -1,13 +1,13 @@
-//! Limits of an address: how many clients and expensive reads it may have at a time, how many new clients in a second, and how
-//! much history in a minute. So one address cannot take all places, and reconnecting does not get around a limit.
+//! Limits of an address: how many clients and expensive reads it may have at a time, how many new clients in a second, how much
+//! history in a minute, and how many new `client_id`s in an hour. So one address cannot take all places, and reconnecting does not get around a limit.
 //!
-//! Only addresses with clients, and those that have used up a part of a rate, need memory. All rates are full again after a
-//! minute, so at most the clients of that time are remembered.
+//! Only addresses with clients, and those that have used up a part of a rate, need memory. The rates of clients and of history
+//! are full again after a minute, and few addresses make new `client_id`s, so the memory is bounded by the clients of a minute.
 
 use super::client_address::{AddressBlock, TrustedProxies};
 use super::refusal::{Limit, Refusal, Refusals};
 use governor::clock::{Clock, DefaultClock, QuantaInstant};
-use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
@@ -37,6 +37,10 @@ pub struct AddressOptions {
     pub reads: usize,
     /// Most expensive reads in flight of all addresses.
     pub all_reads: usize,
+    /// Most new `client_id`s in an hour.
+    pub client_ids: NonZeroU32,
+    /// Most new `client_id`s in an hour of all addresses.
+    pub all_client_ids: NonZeroU32,
 }
 
 /// Clients by address.
@@ -48,6 +52,8 @@ pub(crate) struct AddressLimits {
     rate: DefaultKeyedRateLimiter<AddressBlock>,
     volume: DefaultKeyedRateLimiter<AddressBlock>,
     all_reads: Arc<Semaphore>,
+    client_ids: DefaultKeyedRateLimiter<AddressBlock>,
+    all_client_ids: DefaultDirectRateLimiter,
     refusals: Refusals,
 }
 
@@ -98,6 +104,8 @@ impl AddressLimits {
             rate: RateLimiter::keyed(rate),
             volume: RateLimiter::keyed(Quota::per_minute(options.volume)),
             all_reads: Arc::new(Semaphore::new(options.all_reads.min(Semaphore::MAX_PERMITS))),
+            client_ids: RateLimiter::keyed(Quota::per_hour(options.client_ids)),
+            all_client_ids: RateLimiter::direct(Quota::per_hour(options.all_client_ids)),
             refusals: Refusals::default(),
             options,
         }
@@ -112,6 +120,8 @@ impl AddressLimits {
             volume: NonZeroU32::MAX,
             reads: usize::MAX,
             all_reads: usize::MAX,
+            client_ids: NonZeroU32::MAX,
+            all_client_ids: NonZeroU32::MAX,
         })
     }
 
@@ -143,6 +153,16 @@ impl AddressLimits {
         let checked =
             NonZeroU32::new(entries).and_then(|entries| self.volume.check_key_n(&address.into(), entries).ok());
         checked.unwrap_or(Ok(())).map_err(|not_until| refusal(Limit::AddressVolume, &not_until))
+    }
+
+    /// Counts a new `client_id` of the client at `address`.
+    ///
+    /// # Errors
+    /// If the address, or all addresses together, have made too many in the last hour.
+    pub(crate) fn check_client_id(&self, address: IpAddr) -> Result<(), Refusal> {
+        let of_address = self.client_ids.check_key(&address.into());
+        of_address.map_err(|not_until| refusal(Limit::AddressClientIds, &not_until))?;
+        self.all_client_ids.check().map_err(|not_until| refusal(Limit::ClientIds, &not_until))
     }
 
     /// Takes a place for the client at `address`.
@@ -180,10 +200,10 @@ impl AddressLimits {
     pub(crate) async fn keep_small(&self) {
         loop {
             sleep(FORGET_EVERY).await;
-            self.rate.retain_recent();
-            self.rate.shrink_to_fit();
-            self.volume.retain_recent();
-            self.volume.shrink_to_fit();
+            for rate in [&self.rate, &self.volume, &self.client_ids] {
+                rate.retain_recent();
+                rate.shrink_to_fit();
+            }
             self.held().shrink_to_fit();
             self.refusals.log();
         }
@@ -274,6 +294,18 @@ mod tests {
         drop(one);
         assert_eq!(limits.held().len(), 1, "addresses without places are forgotten");
         take("198.51.100.3").unwrap();
+    }
+
+    #[test]
+    fn new_client_ids_are_bounded_by_address_and_in_all() {
+        let [client_ids, all_client_ids] = [2, 3].map(|number| NonZeroU32::new(number).unwrap());
+        let options = AddressOptions { client_ids, all_client_ids, ..AddressLimits::none().options };
+        let limits = AddressLimits::new(options);
+        let check = |text: &str| limits.check_client_id(address(text)).map_err(|refusal| refusal.limit);
+        let checked = ["198.51.100.1", "198.51.100.1", "198.51.100.1", "198.51.100.2", "198.51.100.3"].map(check);
+        let refused = [Err(Limit::AddressClientIds), Ok(()), Err(Limit::ClientIds)];
+        assert_eq!(checked[..2], [Ok(()), Ok(())]);
+        assert_eq!(checked[2..], refused);
     }
 
     #[tokio::test(start_paused = true)]

@@ -204,6 +204,14 @@ impl Permit {
         self.counted(|addresses| addresses.check_volume(self.client, entries))
     }
 
+    /// Counts a new `client_id`.
+    ///
+    /// # Errors
+    /// If a limit is reached.
+    pub(crate) fn check_client_id(&self) -> Result<(), Refusal> {
+        self.counted(|addresses| addresses.check_client_id(self.client))
+    }
+
     fn counted<T>(&self, check: impl FnOnce(&Arc<AddressLimits>) -> Result<T, Refusal>) -> Result<T, Refusal> {
         let addresses = &self.connection.places.addresses;
         check(addresses).inspect_err(|refusal| addresses.refusals().add(refusal.limit, self.client))
@@ -265,6 +273,8 @@ mod tests {
             volume: NonZeroU32::MAX,
             reads: 1,
             all_reads: 9,
+            client_ids: NonZeroU32::MAX,
+            all_client_ids: NonZeroU32::MAX,
         };
         ConnectionLimit::new(clients, Arc::new(AddressLimits::new(options)))
     }

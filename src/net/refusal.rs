@@ -29,6 +29,10 @@ pub(crate) enum Limit {
     AddressReads,
     /// Pages that are being read or sent.
     Reads,
+    /// New `client_id`s of one address.
+    AddressClientIds,
+    /// New `client_id`s.
+    ClientIds,
 }
 
 /// Rejection of a client.
@@ -52,13 +56,15 @@ impl From<Limit> for Refusal {
 
 impl Limit {
     /// All limits.
-    pub(crate) const ALL: [Limit; 6] = [
+    pub(crate) const ALL: [Limit; 8] = [
         Limit::Connections,
         Limit::AddressConnections,
         Limit::AddressRate,
         Limit::AddressVolume,
         Limit::AddressReads,
         Limit::Reads,
+        Limit::AddressClientIds,
+        Limit::ClientIds,
     ];
 
     /// Returns the name in logs and metrics.
@@ -70,12 +76,14 @@ impl Limit {
             Limit::AddressVolume => "address_volume",
             Limit::AddressReads => "address_reads",
             Limit::Reads => "reads",
+            Limit::AddressClientIds => "address_client_ids",
+            Limit::ClientIds => "client_ids",
         }
     }
 
     /// Returns whether another replica, rather than patience, may help.
     pub(crate) const fn is_of_replica(self) -> bool {
-        matches!(self, Limit::Connections | Limit::Reads)
+        matches!(self, Limit::Connections | Limit::Reads | Limit::ClientIds)
     }
 
     /// Returns the message for the client.
@@ -89,6 +97,10 @@ impl Limit {
                 "too many requests for history and candles from your address at a time, try again later"
             }
             Limit::Reads => "too many requests for history and candles at a time, try again later",
+            Limit::AddressClientIds => {
+                "too many new client_ids from your address, use one that you have or try again later"
+            }
+            Limit::ClientIds => "too many new client_ids, use one that you have or try again later",
         }
     }
 }
@@ -170,7 +182,7 @@ mod tests {
         for _ in 0..1000 {
             refusals.add(Limit::AddressRate, [198, 51, 100, 1].into());
         }
-        assert_eq!(Limit::ALL.map(|limit| refusals.total(limit)), [0, 0, 1000, 0, 0, 0]);
+        assert_eq!(Limit::ALL.map(|limit| refusals.total(limit)), [0, 0, 1000, 0, 0, 0, 0, 0]);
         assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the first one is logged at once");
         refusals.log();
         assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the others ten seconds later");

@@ -78,9 +78,10 @@ pub(crate) struct StreamParameters {
     /// reason `replay_limit` reports older ones.
     #[param(required = false, minimum = 1, maximum = 10_000, example = 100)]
     limit: u32,
-    /// A name under which the server remembers the last id that it sent to this client. If the client returns without
-    /// `since` and `after`, to any replica, the stream continues after that id. Use a name for one connection at a time.
-    #[param(required = false, pattern = "^[A-Za-z0-9._-]{1,64}$", example = "shop-7")]
+    /// A random, secret name under which the server remembers the last id that it sent to this client, such as a UUID. If
+    /// the client returns without `since` and `after`, to any replica, the stream continues after that id. Use a name for one
+    /// connection at a time.
+    #[param(required = false, pattern = "^[A-Za-z0-9._-]{22,64}$", example = "0192f2a4-7c1e-7d3a-9b60-5f8e2c4d1a07")]
     client_id: String,
     /// Send a `hello` message first: which replica serves, and the state of the feed. A WebSocket sends it only in the
     /// format `full`, an event stream in every format.

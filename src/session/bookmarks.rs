@@ -7,8 +7,9 @@
 
 use crate::store::{Result, Store};
 use crate::tick::TickId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,28 +30,35 @@ const MAX_BATCH: usize = 1000;
 /// Most bookmarks that are kept while the store is unavailable.
 const MAX_BOOKMARKS: usize = 100_000;
 
-/// Name of a client, chosen by the client.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Fewest and most characters of a [`ClientId`]. 22 random characters have the 128 bits of a UUID.
+const ID_CHARACTERS: RangeInclusive<usize> = 22..=64;
+/// Fewest different characters of a [`ClientId`]. A random UUID has fewer once in ten million.
+const MIN_DIFFERENT: usize = 8;
+
+/// Secret name of a client, chosen by the client. Whoever knows it can move the bookmark, so it must be unguessable, and is
+/// never shown, not even in debug output.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientId(Arc<str>);
 
 /// Error for a text that is not a valid [`ClientId`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid client_id {0:?}: expected 1 to 64 letters, digits, dots, dashes and underscores")]
+#[error("invalid client_id {0:?}: expected a random name of 22 to 64 letters, digits and ._-, such as a UUID")]
 pub struct BadClientId(pub String);
+
+impl fmt::Debug for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientId")
+    }
+}
 
 impl FromStr for ClientId {
     type Err = BadClientId;
 
     fn from_str(text: &str) -> std::result::Result<ClientId, BadClientId> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let good = (1..=64).contains(&text.len()) && text.bytes().all(allowed);
+        let different = text.bytes().collect::<HashSet<_>>().len();
+        let good = ID_CHARACTERS.contains(&text.len()) && text.bytes().all(allowed) && different >= MIN_DIFFERENT;
         if good { Ok(ClientId(text.into())) } else { Err(BadClientId(text.to_owned())) }
-    }
-}
-
-impl fmt::Display for ClientId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -200,7 +208,7 @@ impl Bookmarks {
         };
         let mut result = Ok(());
         for batch in moved.chunks(MAX_BATCH) {
-            let sent: Vec<_> = batch.iter().map(|(client, position)| (client.to_string(), position.sent())).collect();
+            let sent: Vec<_> = batch.iter().map(|(client, position)| (client.0.to_string(), position.sent())).collect();
             match self.store.remember(&sent).await {
                 Ok(()) => {
                     for ((_, position), (_, id)) in batch.iter().zip(&sent) {
@@ -224,5 +232,21 @@ impl Bookmarks {
 
     fn open(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Position>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_id_is_unguessable_and_not_printed() {
+        for id in ["0192f2a4-7c1e-7d3a-9b60-5f8e2c4d1a07", "Zk3_q8RtY0-uVbN1.xPwQ2", &"0123456789abcdef".repeat(4)] {
+            assert_eq!(format!("{:?}", id.parse::<ClientId>().unwrap()), "ClientId");
+        }
+        for id in ["", "shop-7", "Zk3_q8RtY0-uVbN1.xPwQ", "shop-0000000000000000000007", "a b".repeat(8).as_str()] {
+            assert_eq!(id.parse::<ClientId>(), Err(BadClientId(id.to_owned())));
+        }
+        assert!("0123456789abcdef".repeat(5).parse::<ClientId>().is_err());
     }
 }

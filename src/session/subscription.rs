@@ -7,7 +7,7 @@ use super::throttle::ThrottleOptions;
 use crate::encode::{Format, Framing, ReplicaInfo, View};
 use crate::feed::Start;
 use crate::hub::Hub;
-use crate::store::Result;
+use crate::store::StoreError;
 use crate::text::format_duration;
 use crate::tick::Currencies;
 use bytes::Bytes;
@@ -38,7 +38,7 @@ pub struct Subscription {
     pub limit: Option<usize>,
     /// Ticks that the client wants.
     pub throttle: ThrottleOptions,
-    /// Name of the client, if it wants a bookmark.
+    /// Secret name of the client, if it wants a bookmark.
     pub client: Option<ClientId>,
     /// True if the client wants a `hello` first.
     pub hello: bool,
@@ -62,6 +62,15 @@ impl Subscription {
     pub fn view(&self, framing: Framing) -> View {
         View { format: self.format, currencies: self.currencies, framing }
     }
+}
+
+/// Error when a session is opened.
+#[derive(Debug)]
+pub enum OpenError<E> {
+    /// The store is unavailable.
+    Store(StoreError),
+    /// A new client is not admitted.
+    Refused(E),
 }
 
 /// Factory of sessions.
@@ -90,17 +99,30 @@ impl Sessions {
         view.hello(&self.hello, newest.as_ref().and_then(|entry| entry.status()))
     }
 
-    /// Opens a session.
+    /// Opens a session. `admit_new` is called if its client has no bookmark yet.
     ///
     /// # Errors
-    /// If the start has to be read from the store, and the store is unavailable.
-    pub async fn open(&self, options: &Subscription, framing: Framing) -> Result<Session> {
+    /// If the start has to be read from the store, and the store is unavailable, or if the client is not admitted.
+    pub async fn open<E>(
+        &self,
+        options: &Subscription,
+        framing: Framing,
+        admit_new: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Session, OpenError<E>> {
         let (view, mut start, mut recalled) = (options.view(framing), options.start, None);
-        // A cursor from the client is exact. A bookmark is only used without one: what it counts as sent may not have
-        // arrived.
-        if let (Start::Latest, Some(client)) = (start, &options.client) {
-            recalled = self.bookmarks.recall(client).await?;
-            start = recalled.map_or(Start::Latest, Start::After);
+        if let Some(client) = &options.client {
+            match self.bookmarks.recall(client).await {
+                Ok(None) => admit_new().map_err(OpenError::Refused)?,
+                Ok(known) => recalled = known,
+                // Without a bookmark, only the client's own cursor shows where to go on.
+                Err(error) if start == Start::Latest => return Err(OpenError::Store(error)),
+                Err(_) => {}
+            }
+            // A cursor from the client is exact. A bookmark is only used without one: what it counts as sent may not have
+            // arrived.
+            if start == Start::Latest {
+                start = recalled.map_or(Start::Latest, Start::After);
+            }
         }
         let mut skipped_after = None;
         let replay_after = match start {
@@ -109,7 +131,7 @@ impl Sessions {
             Start::After(id) => Some(id),
         };
         if let Some((limit, replay_after)) = options.limit.zip(replay_after) {
-            let begin = self.hub.before_newest_ticks(limit, options.currencies).await?;
+            let begin = self.hub.before_newest_ticks(limit, options.currencies).await.map_err(OpenError::Store)?;
             if replay_after < begin {
                 (skipped_after, start) = (Some(replay_after), Start::After(begin));
             }

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 async fn skipped_ticks_are_no_gaps() {
     let (_exchange, replica, server, browser) = setup().await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
-    let less = "changes: true, every: 1500, limit: 100, clientId: 'shop-7'";
+    let less = "changes: true, every: 1500, limit: 100, clientId: 'shop-7.4f9b2c71d0e85a36'";
     browser.run(&reading(&sdk, &format!("{{ url: 'ws://{}/', {less} }}", server.address))).await;
     let (mut socket, query) = server.accept().await;
-    assert_eq!(query, "format=full&hello=true&changes=true&every=1500ms&limit=100&client_id=shop-7");
+    assert_eq!(query, "format=full&hello=true&changes=true&every=1500ms&limit=100&client_id=shop-7.4f9b2c71d0e85a36");
     // `synced` may have an id before the last tick, and an outage may end with a tick that is skipped.
     send(&mut socket, &[tick(10, 5), tick(40, 30), synced(35), tick(50, 49), gap(50, 60, "source_outage")]).await;
     until("the gap", async || seen(&browser).await.len() == 4).await;
     close(socket, 1001).await;
     let (mut socket, query) = server.accept().await;
-    assert!(query.contains("every=1500ms&limit=100&client_id=shop-7&after=50"), "{query}");
+    assert!(query.contains("every=1500ms&limit=100&client_id=shop-7.4f9b2c71d0e85a36&after=50"), "{query}");
     send(&mut socket, &[gap(50, 60, "source_outage"), tick(70, 65)]).await;
     until("the rest", async || seen(&browser).await.len() >= 5).await;
     assert_eq!(seen_in_short(&browser).await, json!([10, 40, 50, [50, 60, "source_outage"], 70]));
@@ -46,7 +46,9 @@ async fn replica_obeys_every_and_client_id() {
     let (_exchange, replica, _server, browser) = setup().await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
     let url = format!("url: 'ws://{}/v1/ws'", replica.address);
-    browser.run(&reading(&sdk, &format!("{{ {url}, every: '1s', changes: true, clientId: 'shop-7' }}"))).await;
+    browser
+        .run(&reading(&sdk, &format!("{{ {url}, every: '1s', changes: true, clientId: 'shop-7.4f9b2c71d0e85a36' }}")))
+        .await;
     let mut first = Vec::new();
     until("ticks with skipped ones between them", async || {
         first = seen(&browser).await;
@@ -59,7 +61,7 @@ async fn replica_obeys_every_and_client_id() {
     let newest = async || replica.history().await.last().unwrap()["id"].as_u64().unwrap();
     until("newer ticks", async || newest().await > last + 3000).await;
     let newest = newest().await;
-    browser.run(&reading(&sdk, &format!("{{ {url}, clientId: 'shop-7' }}"))).await;
+    browser.run(&reading(&sdk, &format!("{{ {url}, clientId: 'shop-7.4f9b2c71d0e85a36' }}"))).await;
     until("the missed ticks", async || !seen(&browser).await.is_empty()).await;
     let next = seen(&browser).await[0]["id"].as_u64().unwrap();
     assert!((last..newest).contains(&next), "{next} is not between {last} and {newest}");

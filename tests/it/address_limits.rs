@@ -6,7 +6,7 @@ use crate::support::exchange::Exchange;
 use crate::support::grpc::{Subscriber, client, pb, request};
 use crate::support::nginx::Nginx;
 use crate::support::replica::Replica;
-use crate::support::{SERVE, TestCluster, embedded, http_from, soon, until};
+use crate::support::{SERVE, TestCluster, embedded, http_from, soon, tick, until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -155,4 +155,43 @@ async fn unread_pages_leave_reads_for_others() {
     drop(held);
     let again = async || http_from(ATTACKER).get(&candles).send().await.unwrap().status() == 200;
     until("a free place", again).await;
+}
+
+#[tokio::test]
+async fn made_up_client_ids_are_few_and_expire() {
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[("BTCFEED_ADDRESS_CLIENT_IDS", "3"), ("BTCFEED_CLIENT_IDS", "5")]).await;
+    let connect = async |from: &str, number: u32| {
+        let url = format!("{}?format=full&client_id={number:02}.4f9b2c71d0e85a36-7c1e", stream(&replica));
+        Client::try_from(from, &url).await
+    };
+    let mut keys = redis::cmd("KEYS");
+    let mut redis = cluster.redis.connection().await;
+    keys.arg("{btcfeed}:client:*");
+    for number in 0..3 {
+        tick(&mut connect(ATTACKER, number).await.unwrap()).await;
+        // From now on it is known.
+        until("its bookmark", async || {
+            let found: Vec<String> = keys.query_async(&mut redis).await.unwrap();
+            found.len() > usize::try_from(number).unwrap()
+        })
+        .await;
+    }
+    let (status, problem) = connect(ATTACKER, 3).await.err().unwrap();
+    assert!(status == 429 && problem.contains("too many new client_ids from your address"), "{status} {problem}");
+    tick(&mut connect(ATTACKER, 0).await.unwrap()).await;
+    // Others can still make some, until the replica has had enough.
+    connect("127.0.0.3", 4).await.unwrap();
+    connect("127.0.0.4", 5).await.unwrap();
+    let (status, problem) = connect("127.0.0.5", 6).await.err().unwrap();
+    assert!(status == 503 && problem.contains("too many new client_ids"), "{status} {problem}");
+    let found: Vec<String> = keys.query_async(&mut redis).await.unwrap();
+    assert!(found.len() <= 5, "{found:?}");
+    for key in found {
+        let expires: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.unwrap();
+        assert!(expires > 0, "{key} never expires");
+    }
+    // A name that a stranger could guess is no name.
+    let (status, problem) = Client::rejected(&format!("{}?client_id=shop-7", stream(&replica))).await;
+    assert!(status == 400 && problem.contains("such as a UUID"), "{status} {problem}");
 }

@@ -153,7 +153,7 @@ async fn stream_options_work_over_grpc() {
     assert!(waited.is_err(), "a tick with the same price was sent: {waited:?}");
 
     // A client id is remembered.
-    let named = pb::SubscribeRequest { client_id: "till-7".to_owned(), ..request(&["USD"], None) };
+    let named = pb::SubscribeRequest { client_id: "till-7.4f9b2c71d0e85a36".to_owned(), ..request(&["USD"], None) };
     let mut first = Subscriber::new(&client, named.clone()).await;
     let last = first.entries(2).await.pop().unwrap();
     drop(first);

@@ -63,7 +63,7 @@ async fn violation_gets_its_close_code() {
         assert_eq!(close_code(&answer), Some(code), "{what}");
     }
     // A client that closes at once gets its close frame, even if the server saves its bookmark first.
-    for query in ["", "client_id=shop-7"] {
+    for query in ["", "client_id=shop-7.4f9b2c71d0e85a36"] {
         let mut early = raw(&replica, query, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
         early.shutdown().await.unwrap();
         let answer = read_all(&mut early).await;
@@ -167,7 +167,7 @@ async fn stalled_client_is_dropped_and_costs_nothing() {
     let before = replica.descriptors();
     let mut stuck = Vec::new();
     for path in ["/v1/ws", "/v1/prices/stream"] {
-        for client_id in ["", &format!("&client_id=shop-{}", stuck.len())] {
+        for client_id in ["", &format!("&client_id=shop-{}.4f9b2c71d0e85a36", stuck.len())] {
             let query = format!("format=full&currency=USD,EUR{client_id}");
             stuck.push((format!("{path}?{query}"), raw_at(&replica, path, &query, b"").await));
         }

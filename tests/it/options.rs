@@ -121,17 +121,20 @@ async fn hello_comes_first_and_names_the_replica() {
     assert!(first.starts_with(r#"{"timedate""#), "formats without statuses have no hello: {first}");
 }
 
-/// Returns the bookmark of the client `shop-7` in Redis.
+/// Returns the bookmark of the client `shop-7.4f9b2c71d0e85a36` in Redis.
 async fn bookmark(cluster: &TestCluster) -> Option<u64> {
     let mut get = redis::cmd("GET");
-    get.arg("{btcfeed}:client:shop-7").query_async(&mut cluster.redis.connection().await).await.unwrap()
+    get.arg("{btcfeed}:client:shop-7.4f9b2c71d0e85a36")
+        .query_async(&mut cluster.redis.connection().await)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn client_id_resumes_on_any_replica_and_transport() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
-    let mut client = first.connect("format=full&client_id=shop-7").await;
+    let mut client = first.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     let seen = unbroken(&entries(&mut client, 3).await);
     // The bookmark is saved before the close frame is sent.
     first.signal(Signal::TERM);
@@ -141,20 +144,24 @@ async fn client_id_resumes_on_any_replica_and_transport() {
         last = message["id"].as_u64().unwrap_or(last);
     }
     assert!(first.exit().await.success());
-    let mut stream = events(&second, "format=full&client_id=shop-7").await;
+    let mut stream = events(&second, "format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     let next = stream.update().await.json();
     assert_eq!(next["prev"].as_u64(), Some(last), "{next}");
     drop(stream);
     // The bookmark of a client that disconnects is saved a moment later.
-    let mut gone = second.connect("format=full&client_id=shop-7&since=0").await;
+    let mut gone = second.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36&since=0").await;
     let all = unbroken(&entries(&mut gone, 4).await);
     drop(gone);
     until("its bookmark", async || bookmark(&cluster).await.is_some_and(|id| id >= all[3])).await;
-    let mut again = second.connect("format=full&client_id=shop-7").await;
+    let mut again = second.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     let resumed = tick(&mut again).await;
     assert!(resumed["prev"].as_u64().unwrap() >= all[3], "{resumed}");
     // The cursor in a query has precedence.
-    let own = entries(&mut second.connect(&format!("format=full&client_id=shop-7&after={}", all[0])).await, 3).await;
+    let own = entries(
+        &mut second.connect(&format!("format=full&client_id=shop-7.4f9b2c71d0e85a36&after={}", all[0])).await,
+        3,
+    )
+    .await;
     assert_eq!(unbroken(&own), all[1..4]);
 }
 
@@ -166,7 +173,7 @@ async fn closed_event_stream_skips_nothing() {
     for _ in 0..3 {
         // A plain socket: an HTTP client may close its connection only when the next bytes arrive.
         let mut socket = TcpStream::connect(&replica.address).await.unwrap();
-        let request = "GET /v1/prices/stream?format=full&client_id=shop-7 HTTP/1.1\r\nHost: x\r\n\r\n";
+        let request = "GET /v1/prices/stream?format=full&client_id=shop-7.4f9b2c71d0e85a36 HTTP/1.1\r\nHost: x\r\n\r\n";
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut bytes = Vec::new();
         let ticks = |bytes: &[u8]| -> Vec<Value> {
@@ -195,7 +202,7 @@ async fn closed_event_stream_skips_nothing() {
 async fn client_id_loses_nothing_after_a_crash() {
     let cluster = TestCluster::new().await;
     let [first, second] = cluster.replicas().await;
-    let mut client = first.connect("format=full&client_id=shop-7").await;
+    let mut client = first.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     let mut last = *unbroken(&entries(&mut client, 2).await).last().unwrap();
     until("a bookmark", async || bookmark(&cluster).await.is_some()).await;
     first.signal(Signal::KILL);
@@ -203,7 +210,7 @@ async fn client_id_loses_nothing_after_a_crash() {
         let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap();
         last = message["id"].as_u64().unwrap_or(last);
     }
-    let mut again = second.connect("format=full&client_id=shop-7").await;
+    let mut again = second.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     let next = tick(&mut again).await;
     assert!(next["prev"].as_u64().unwrap() <= last, "{next} after {last}");
 }
@@ -214,7 +221,7 @@ async fn unknown_bookmark_is_an_error_without_redis() {
     let replica = cluster.replica("r1", &[]).await;
     entries(&mut replica.connect("format=full").await, 2).await;
     cluster.redis.pause();
-    let url = format!("ws://{}/v1/ws?client_id=shop-7", replica.address);
+    let url = format!("ws://{}/v1/ws?client_id=shop-7.4f9b2c71d0e85a36", replica.address);
     let (status, body) = Client::rejected(&url).await;
     assert!(status == 503 && body.contains("the start cannot be looked up"), "{body}");
     cluster.redis.resume();

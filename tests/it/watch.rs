@@ -328,7 +328,7 @@ async fn limit_and_client_id_apply_to_the_replay() {
     let (_, lines, _) = Watch::start(&[&arguments[..], &["--format", "full"]].concat()).end().await;
     assert!(lines[0].contains(r#""reason":"replay_limit""#), "{lines:?}");
     // A client id resumes.
-    let named = [&replica.address, "--client-id", "shop-7", "--count", "3", "--format", "full"];
+    let named = [&replica.address, "--client-id", "shop-7.4f9b2c71d0e85a36", "--count", "3", "--format", "full"];
     let ticks = async || {
         let (_, lines, _) = Watch::start(&named).end().await;
         let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -241,7 +241,7 @@ async fn client_resumes_by_name_after_a_stop() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
     let mut http2 = Http2::connect(&first.address).await;
-    let mut client = http2.websocket("/v1/ws?format=full&client_id=shop-7").await;
+    let mut client = http2.websocket("/v1/ws?format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     let mut seen = entries(&mut client, 3).await;
     // A client that does not read does not delay the stop.
     let _silent = http2.websocket("/v1/ws?since=0").await;
@@ -251,7 +251,8 @@ async fn client_resumes_by_name_after_a_stop() {
     assert!(first.exit().await.success());
     seen.extend(ticks);
     // The bookmark was saved before the close frame was sent.
-    let mut resumed = Http2::connect(&second.address).await.websocket("/v1/ws?format=full&client_id=shop-7").await;
+    let mut resumed =
+        Http2::connect(&second.address).await.websocket("/v1/ws?format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     seen.extend(entries(&mut resumed, 2).await);
     unbroken(&seen);
 }

@@ -32,7 +32,7 @@ pub fn serve_command(settings: &[(String, String)]) -> Command {
     command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
     command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
     // All clients of a test have one address.
-    for limit in ["CONNECTIONS", "RATE", "READS"] {
+    for limit in ["CONNECTIONS", "RATE", "READS", "CLIENT_IDS"] {
         command.env(format!("BTCFEED_ADDRESS_{limit}"), "1000000");
     }
     command.env("BTCFEED_ADDRESS_VOLUME", "1000000000");

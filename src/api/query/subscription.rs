@@ -90,9 +90,9 @@ mod tests {
         }
         assert_eq!(read("after=1795166431075").unwrap().start, Start::After(TickId::from_ms(1_795_166_431_075)));
         assert_eq!(read("format=full").unwrap().format, Format::Full);
-        let all = read("changes=true&every=1m&limit=7&client_id=a.b-c_1&hello=true").unwrap();
+        let all = read("changes=true&every=1m&limit=7&client_id=a.b-c_1.4f9b2c71d0e85a36&hello=true").unwrap();
         assert_eq!(all.throttle, ThrottleOptions { changes: true, every: Some(Duration::from_secs(60)) });
-        assert_eq!((all.limit, all.client.unwrap().to_string(), all.hello), (Some(7), "a.b-c_1".to_owned(), true));
+        assert_eq!((all.limit, all.client, all.hello), (Some(7), "a.b-c_1.4f9b2c71d0e85a36".parse().ok(), true));
     }
 
     #[test]
@@ -118,8 +118,9 @@ mod tests {
             ("every=0s", r#"invalid every "0s": expected a duration from 100ms to 24h"#),
             ("every=30", r#"invalid every "30""#),
             ("every=-5s", r#"invalid every "-5s""#),
-            ("client_id=a/b", r#"invalid client_id "a/b": expected 1 to 64 letters"#),
+            ("client_id=a/b", r#"invalid client_id "a/b": expected a random name of 22 to 64 letters"#),
             ("client_id=", r#"invalid client_id """#),
+            ("client_id=my-shop", r#"invalid client_id "my-shop""#),
         ];
         for (query, expected) in cases {
             let detail = read(query).expect_err(query);

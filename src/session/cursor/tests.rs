@@ -212,7 +212,7 @@ fn entries_that_leave_the_window_meanwhile_are_loaded() {
 fn bookmark_names_the_last_step_that_was_sent() {
     let mut feed = Feed::new([5, 10]);
     let bookmarks = Bookmarks::new(Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR })));
-    let client: ClientId = "shop-7".parse().unwrap();
+    let client: ClientId = "shop-7.4f9b2c71d0e85a36".parse().unwrap();
     let mut session = feed.session(Start::After(feed.id(5)));
     session.extras().bookmark = Some(bookmarks.open_at(&client, session.resume_id(), None));
     feed.messages(&mut session);
@@ -227,7 +227,7 @@ fn bookmark_names_the_last_step_that_was_sent() {
 async fn new_session_writes_bookmark_of_the_dead_one() {
     let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
     let bookmarks = Bookmarks::new(store.clone());
-    let (client, id) = ("shop-7".parse().unwrap(), TickId::from_ms);
+    let (client, id) = ("shop-7.4f9b2c71d0e85a36".parse().unwrap(), TickId::from_ms);
     let dead = bookmarks.open_at(&client, Some(id(90)), None);
     bookmarks.write().await.unwrap();
     dead.move_to(id(100));
@@ -235,7 +235,7 @@ async fn new_session_writes_bookmark_of_the_dead_one() {
     assert_eq!(recalled, Some(id(100)), "the bookmark of the dead session, which is not written yet");
     let next = bookmarks.open_at(&client, recalled, recalled);
     bookmarks.write().await.unwrap();
-    assert_eq!(store.recall("shop-7").await.unwrap(), recalled);
+    assert_eq!(store.recall("shop-7.4f9b2c71d0e85a36").await.unwrap(), recalled);
     drop((dead, next));
 }
 
@@ -245,10 +245,10 @@ async fn bookmark_of_a_new_client_is_written_at_once() {
     let bookmarks = Arc::new(Bookmarks::new(store.clone()));
     let end = tokio_util::sync::CancellationToken::new();
     let writing = bookmarks.run(end.clone());
-    let bookmark = bookmarks.open_at(&"shop-7".parse().unwrap(), None, None);
+    let bookmark = bookmarks.open_at(&"shop-7.4f9b2c71d0e85a36".parse().unwrap(), None, None);
     bookmark.move_to(TickId::from_ms(7));
     let written = async {
-        while store.recall("shop-7").await.unwrap().is_none() {
+        while store.recall("shop-7.4f9b2c71d0e85a36").await.unwrap().is_none() {
             tokio::task::yield_now().await;
         }
     };

@@ -45,8 +45,8 @@
  *     changes      true: only ticks in which a price has changed
  *     every        at most one tick in this time: '30s', '5m', or milliseconds
  *     limit        most ticks to replay on each connection; a gap with the reason `replay_limit` replaces older ones
- *     clientId     a name under which the server stores what it has sent, for clients that cannot store `lastId`. Without
- *                  `since` and `after`, the feed resumes where the last one with this name ended. For one feed at a time
+ *     clientId     a secret name (a random UUID) for clients that cannot store `lastId`: without `since` and `after`, the feed
+ *                  resumes where the last one with this name ended. For one feed at a time
  *
  * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps, and a gap
  * may come long before the next update.

@@ -59,7 +59,9 @@ async fn client_id_resumes_after_the_last_tick() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     for transport in TRANSPORTS {
-        let client = Client::builder(&replica.address).transport(transport).client_id(format!("shop-{transport:?}"));
+        let client = Client::builder(&replica.address)
+            .transport(transport)
+            .client_id(format!("shop-{transport:?}.4f9b2c71d0e85a36"));
         let client = client.build().unwrap();
         let mut updates = client.subscribe();
         tick(&mut updates).await;
