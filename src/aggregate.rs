@@ -10,6 +10,7 @@
 mod breaker;
 
 use crate::source::{Answer, Observation, Source, SourceError};
+use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
 use crate::tick::{Currencies, Currency, Price, Tick, TickId};
 use breaker::CircuitBreaker;
 use futures_util::future::join_all;
@@ -78,6 +79,11 @@ impl Poll {
 impl Aggregator {
     /// An aggregator of `sources`, whose circuit breakers are closed.
     pub fn new(sources: Vec<Box<dyn Source>>, options: Options) -> Aggregator {
+        for source in &sources {
+            for metric in [SOURCE_SECONDS, SOURCE_ERRORS, SOURCE_UP, SOURCE_RESTING] {
+                metric.register_series(source.name());
+            }
+        }
         let members = sources.into_iter().map(|source| Member { source, breaker: CircuitBreaker::default() }).collect();
         Aggregator { members, options, last: BTreeMap::new() }
     }
@@ -96,7 +102,13 @@ impl Aggregator {
                 return (member, vec![Err(SourceError { currencies, reason, retry_after: None })]);
             }
             let answers = member.source.observe(currencies, deadline).await;
-            member.breaker.record(member.source.name(), now, &answers);
+            let name = member.source.name();
+            SOURCE_SECONDS.histogram(name).record(now.elapsed());
+            let is_up = answers.iter().any(Result::is_ok);
+            SOURCE_UP.gauge(name).set(u8::from(is_up));
+            SOURCE_ERRORS.counter(name).increment(u64::from(!is_up));
+            member.breaker.record(name, now, &answers);
+            SOURCE_RESTING.gauge(name).set(u8::from(member.breaker.is_open(now)));
             (member, answers)
         });
         let polled = join_all(polls).await;

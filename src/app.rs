@@ -6,11 +6,14 @@ use crate::aggregate::Aggregator;
 use crate::config::{Config, Role, SourceConfig};
 use crate::hub::Hub;
 use crate::leader::Leader;
+use crate::monitor::Monitor;
 use crate::server::Server;
 use crate::session::Bookmarks;
 use crate::shutdown::{CriticalTask, Tasks};
 use crate::source::Source;
 use crate::store::{Memory, Redis, Store};
+use crate::telemetry::scrape;
+use crate::{leader, monitor};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
@@ -31,6 +34,7 @@ const REST_DEADLINE: Duration = Duration::from_secs(1);
 pub struct App {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
+    monitor: Monitor,
     bookmarks: Arc<Bookmarks>,
     leader: Option<Leader>,
     server: Server,
@@ -49,7 +53,11 @@ impl App {
     /// If a port cannot be bound, or a part cannot be made.
     pub fn bind(config: &Config) -> anyhow::Result<App> {
         let store = open_store(config)?;
+        scrape::start();
         let hub = Arc::new(Hub::new(store.clone(), config.hub));
+        let leader::Options { currencies, stale_after, down_after, .. } = config.leader;
+        let bounds = monitor::Options { currencies, stale_after, down_after };
+        let monitor = Monitor::new(hub.clone(), store.clone(), bounds);
         let bookmarks = Arc::new(Bookmarks::new(store.clone()));
         let leader = match config.role {
             Role::All | Role::Fetch => Some(open_leader(config, &store, &hub)?),
@@ -66,7 +74,7 @@ impl App {
             unready.clone(),
             drain.clone(),
         )?;
-        Ok(App { store, hub, bookmarks, leader, server, clients, unready, drain })
+        Ok(App { store, hub, monitor, bookmarks, leader, server, clients, unready, drain })
     }
 
     /// Returns the address on which clients connect, if this replica serves any.
@@ -97,7 +105,7 @@ impl App {
         // `requested` is cancelled from outside, `stop` also by a critical task that ends.
         let requested = stop;
         let stop = requested.child_token();
-        let App { store: _, hub, bookmarks, leader, server, clients, unready, drain } = self;
+        let App { store: _, hub, monitor, bookmarks, leader, server, clients, unready, drain } = self;
         let (services, end) = (Tasks::default(), CancellationToken::new());
         if let Some(address) = server.address() {
             info!(%address, "listening");
@@ -122,6 +130,8 @@ impl App {
         services.spawn(async move {
             until.run_until_cancelled(supervisor::watchdog()).await;
         });
+        let until = end.clone();
+        services.spawn(async move { monitor.run(until).await });
         // Bookmarks end after the clients, because they write the last ids of these.
         let until = end.clone();
         services.spawn(async move { bookmarks.run(until).await });

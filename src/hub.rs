@@ -12,8 +12,9 @@ pub use history::LOAD_ENTRIES;
 pub use window::Read;
 
 use crate::encode::View;
-use crate::feed::{Entry, Feed};
+use crate::feed::{Entry, Event, Feed};
 use crate::store::{Result, Store};
+use crate::telemetry::metrics::GAPS;
 use crate::tick::{Currencies, TickId};
 use bytes::Bytes;
 use history::HistoryReader;
@@ -185,6 +186,11 @@ impl Hub {
             let mut window = self.window_mut();
             for entry in entries {
                 trace!(id = %entry.id, "received");
+                if let Event::Tick { outages, .. } = &entry.event
+                    && self.is_primed()
+                {
+                    GAPS.counter("source_outage").increment(outages.len() as u64);
+                }
                 window.push(entry);
             }
             window.trim();

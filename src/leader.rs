@@ -24,6 +24,7 @@ use crate::aggregate::Aggregator;
 use crate::feed::Feed;
 use crate::store::{Lease, Store};
 use crate::telemetry::FaultLog;
+use crate::telemetry::metrics::LEADER;
 use crate::tick::TickId;
 use health::HealthMonitor;
 use lease::LeaseRenewer;
@@ -40,6 +41,22 @@ use writer::Writer;
 
 /// The time that a clean stop may take to write the records that are still held.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
+
+/// Guard of a term, for the metric.
+struct Leading;
+
+impl Leading {
+    fn begin() -> Leading {
+        LEADER.gauge("").set(1);
+        Leading
+    }
+}
+
+impl Drop for Leading {
+    fn drop(&mut self) {
+        LEADER.gauge("").set(0);
+    }
+}
 
 /// A replica that leads or wants to lead.
 pub struct Leader {
@@ -119,6 +136,7 @@ impl Leader {
                 return TermEnd::Yielded;
             }
         };
+        let _leading = Leading::begin();
         let term = Term::new(lease, start.head);
         let renewer = LeaseRenewer { options: &self.options, store: &*self.store, term: &term };
         let mut health = HealthMonitor::new(&self.options, &*self.feed, &self.outbox, &start.last_prices);

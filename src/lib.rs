@@ -7,7 +7,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`telemetry`] | logs |
+//! | [`telemetry`] | logs, metrics |
 //! | [`shutdown`] | signals, tracked tasks |
 //! | `reload` | files that are read again when they change |
 //! | [`text`] | durations and lists in text |
@@ -23,6 +23,7 @@
 //! | [`leader`] | campaign → lead → stand down |
 //! | [`encode`] | format × currencies × framing → bytes, once for each tick |
 //! | [`hub`] | follows the store, keeps the window, wakes the sessions |
+//! | [`monitor`] | the feed's health as this replica sees it |
 //! | [`session`] | cursor, limits, close: shared by every transport |
 //! | `schema` | descriptions of requests, responses and messages |
 //! | `tls` | handshakes, and a certificate that can be replaced |
@@ -57,6 +58,8 @@ pub mod hub;
 #[cfg(feature = "server")]
 pub mod leader;
 pub mod message;
+#[cfg(feature = "server")]
+pub mod monitor;
 #[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]

@@ -8,6 +8,7 @@
 //! | `close_reason` | why the server closes a stream |
 //! | `limits` | limits of a client |
 //! | `bookmarks` | the last id that was sent to each `client_id` |
+//! | `traffic` | counts of what clients are sent |
 //! | `throttle` | fewer ticks for clients that ask for fewer |
 //! | `cursor` | the session: one client's position in the feed |
 //! | `subscription` | a client's options, and the session made from them |
@@ -18,6 +19,7 @@ mod cursor;
 mod limits;
 mod subscription;
 mod throttle;
+mod traffic;
 
 pub use bookmarks::{BadClientId, Bookmark, Bookmarks, ClientId};
 pub use close_reason::{CLOSE_DEADLINE, CloseReason};
@@ -25,3 +27,4 @@ pub use cursor::{Session, Step};
 pub use limits::Limits;
 pub use subscription::{EVERY, OpenError, REPLAY_LIMIT, Sessions, Subscription, every_range};
 pub use throttle::ThrottleOptions;
+pub(crate) use traffic::{ClientGuard, Counts, Transport};

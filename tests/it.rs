@@ -25,6 +25,7 @@ mod it {
     mod hub;
     mod interop;
     mod load;
+    mod metrics;
     mod nginx;
     mod options;
     mod replicas;

@@ -1,15 +1,27 @@
-//! Health checks on the operators' port: whether the process is alive, and whether it should get clients.
+//! The operators' port: metrics, and health checks: whether the process is alive, and whether it should get clients.
 
 use crate::api::state::ApiState;
+use crate::telemetry::scrape;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use std::sync::Arc;
 
 /// Returns the routes of the operators' port.
 pub(crate) fn router(state: Arc<ApiState>) -> Router {
-    Router::new().route("/livez", get(async || "alive\n")).route("/readyz", get(ready)).with_state(state)
+    Router::new()
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(state)
+}
+
+/// Returns the metrics in the text format of Prometheus.
+async fn metrics() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], scrape::render())
 }
 
 /// Returns 200 if the replica is ready: from the first read of the history until it drains. Readiness does not depend on

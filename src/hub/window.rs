@@ -35,6 +35,8 @@ pub enum Read<T = Bytes> {
         items: Vec<T>,
         /// The id of the last entry.
         last: TickId,
+        /// The number of entries.
+        count: u32,
     },
 }
 
@@ -158,7 +160,8 @@ impl Window {
         let broken = self.breaks.iter().copied().find(|number| *number > start);
         let end = broken.unwrap_or(window.end()).min(start + most as u64);
         let last = window.get(end - 1).map_or(first.id, |last| last.id);
-        Read::Batch { first: first.clone(), items: items(start..end), last }
+        let count = u32::try_from(end - start).unwrap_or(u32::MAX);
+        Read::Batch { first: first.clone(), items: items(start..end), last, count }
     }
 
     fn numbered(&self) -> Numbered<'_> {
@@ -247,7 +250,7 @@ mod tests {
 
     fn batch(window: &Window, cursor: u64) -> (u64, usize, u64) {
         match window.read(&SharedView::new(VIEW), TickId::from_ms(cursor)) {
-            Read::Batch { first, items, last } => (first.id.ms(), lines(&items), last.ms()),
+            Read::Batch { first, items, last, .. } => (first.id.ms(), lines(&items), last.ms()),
             other => panic!("{other:?}"),
         }
     }

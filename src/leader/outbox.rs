@@ -3,6 +3,7 @@
 use crate::feed::{Event, Status};
 use crate::store::Record;
 use crate::telemetry::FaultLog;
+use crate::telemetry::metrics::HELD_RECORDS;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -40,6 +41,7 @@ impl Outbox {
             }
         }
         held.push_back(record);
+        measure(&held);
         self.pushed.notify_one();
     }
 
@@ -67,13 +69,20 @@ impl Outbox {
         let mut held = self.held();
         let dropped = held.iter().take_while(|record| covered(record)).count();
         held.drain(..dropped);
+        measure(&held);
         dropped
     }
 
     /// Removes `record` after it was written.
     pub(super) fn remove(&self, record: &Record) {
-        self.held().retain(|held| held.number != record.number);
+        let mut held = self.held();
+        held.retain(|held| held.number != record.number);
+        measure(&held);
     }
+}
+
+fn measure(held: &VecDeque<Record>) {
+    HELD_RECORDS.gauge("").set(u32::try_from(held.len()).unwrap_or(u32::MAX));
 }
 
 #[cfg(test)]

@@ -17,10 +17,13 @@
 //! | `heartbeat` | pings and their deadlines |
 //! | `send_queue` | bytes to send |
 //! | `closing` | close of a connection |
+//! | `action` | what a connection asks of its shard |
 //! | `connection` | one client |
+//! | `tally` | counts of a shard |
 //! | `shard_handle` | commands for a shard |
 //! | `shard` | one thread with its connections |
 
+mod action;
 mod closing;
 mod connection;
 mod context;
@@ -30,6 +33,7 @@ mod send_queue;
 mod shard;
 mod shard_handle;
 pub(crate) mod stream_protocol;
+mod tally;
 
 use super::connection_limit::Permit;
 use super::socket::set_user_timeout;

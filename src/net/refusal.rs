@@ -1,8 +1,8 @@
 //! Refusals: which limit a client has reached, and how that is counted and logged.
 
 use super::client_address::AddressBlock;
+use crate::telemetry::metrics::REFUSALS;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tracing::warn;
@@ -111,7 +111,8 @@ pub(crate) struct Refusals([Count; Limit::ALL.len()]);
 
 #[derive(Debug, Default)]
 struct Count {
-    total: AtomicU64,
+    #[cfg(test)]
+    total: std::sync::atomic::AtomicU64,
     /// A std lock: it is held only to add a refusal.
     unlogged: Mutex<Unlogged>,
 }
@@ -133,8 +134,10 @@ impl Default for Refusals {
 impl Refusals {
     /// Counts a refusal of the client at `address`. Logs it, unless there was a line about this limit a moment ago.
     pub(crate) fn add(&self, limit: Limit, address: IpAddr) {
+        REFUSALS.counter(limit.name()).increment(1);
         let count = &self.0[limit as usize];
-        count.total.fetch_add(1, Ordering::Relaxed);
+        #[cfg(test)]
+        count.total.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut unlogged = count.unlogged();
         unlogged.count += 1;
         unlogged.example = Some(address.into());
@@ -149,9 +152,9 @@ impl Refusals {
     }
 
     /// Returns the number of refusals because of a limit.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the metrics read it"))]
+    #[cfg(test)]
     pub(crate) fn total(&self, limit: Limit) -> u64 {
-        self.0[limit as usize].total.load(Ordering::Relaxed)
+        self.0[limit as usize].total.load(std::sync::atomic::Ordering::Relaxed)
     }
 }
 
@@ -186,6 +189,11 @@ mod tests {
         assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the first one is logged at once");
         refusals.log();
         assert_eq!(refusals.0[Limit::AddressRate as usize].unlogged().count, 999, "the others ten seconds later");
+    }
+
+    #[test]
+    fn every_limit_has_its_series() {
+        assert_eq!(Limit::ALL.map(Limit::name).as_slice(), REFUSALS.values);
     }
 
     #[test]

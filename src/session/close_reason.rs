@@ -43,6 +43,15 @@ impl CloseReason {
         }
     }
 
+    /// Returns the name of the reason in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CloseReason::Draining => "draining",
+            CloseReason::TooSlow => "too_slow",
+            CloseReason::NoPong => "no_pong",
+        }
+    }
+
     /// Returns the message for people. It fits into a close frame, which has room for 123 bytes.
     pub const fn message(self) -> &'static str {
         match self {

@@ -7,11 +7,13 @@ use super::bookmarks::Bookmark;
 use super::close_reason::CloseReason;
 use super::limits::Limits;
 use super::throttle::{Throttle, ThrottleOptions};
+use super::traffic::{Counts, Transport};
 use crate::encode::View;
 use crate::feed::{Continuity, Entry, Feed, Gap, GapReason, Start};
 #[cfg(doc)]
 use crate::hub::LOAD_ENTRIES;
 use crate::hub::{Hub, Read, SharedView};
+use crate::telemetry::metrics::GAPS;
 use crate::tick::TickId;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -63,6 +65,8 @@ pub struct Session {
     throttle: Option<Box<Throttle>>,
     /// State of a client that asked for more than a plain replay.
     extras: Option<Box<Extras>>,
+    /// Entries that were handed out and have not been counted by the transport.
+    counts: Counts,
 }
 
 /// State that few sessions need.
@@ -101,6 +105,7 @@ impl Session {
             behind_since: None,
             throttle: None,
             extras: None,
+            counts: Counts::default(),
         }
     }
 
@@ -151,13 +156,14 @@ impl Session {
                     let id = self.resume_id().unwrap_or_else(|| self.cursor.min(hub.head()));
                     return Step::Send(self.view.view().synced(id).into_iter().collect());
                 }
-                Read::Batch { items: bytes, last, .. } => {
+                Read::Batch { items: bytes, last, count, .. } => {
                     if self.is_too_far_behind(now) {
                         return Step::Close(CloseReason::TooSlow);
                     }
                     self.move_to(last);
                     // Entries that are empty in this view are skipped.
                     if !bytes.is_empty() {
+                        self.count(count);
                         return Step::Send(bytes);
                     }
                 }
@@ -182,7 +188,25 @@ impl Session {
             let extras = self.extras();
             extras.empty_until = extras.requested_until;
         }
+        self.count(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         bytes
+    }
+
+    fn count(&mut self, updates: u32) {
+        self.counts.updates = self.counts.updates.saturating_add(updates);
+        if !self.synced {
+            self.counts.replayed = self.counts.replayed.saturating_add(updates);
+        }
+    }
+
+    /// Returns what was handed out since the last call.
+    pub(crate) fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Returns the transport that the view is made for.
+    pub(crate) fn transport(&self) -> Transport {
+        Transport::of(self.view.view().framing)
     }
 
     /// Returns the last id that was sent or skipped.
@@ -227,7 +251,7 @@ impl Session {
         match hub.read_entries(&self.view, self.cursor) {
             Read::Nothing => Read::Nothing,
             Read::Older { before } => Read::Older { before },
-            Read::Batch { first, items, last } => {
+            Read::Batch { first, items, last, .. } => {
                 let mut wanted = Vec::new();
                 self.push_gap_before(&first, &mut wanted);
                 if let Some(throttle) = &mut self.throttle {
@@ -236,7 +260,8 @@ impl Session {
                     }
                 }
                 wanted.retain(|bytes| !bytes.is_empty());
-                Read::Batch { first, items: wanted, last }
+                let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+                Read::Batch { first, items: wanted, last, count }
             }
         }
     }
@@ -275,7 +300,7 @@ impl Session {
     /// Returns the gap between the cursor and `entry`, if there is one and the view shows gaps.
     fn gap_before(&mut self, entry: &Entry) -> Option<Bytes> {
         if let Some(after) = self.extras.as_mut().and_then(|extras| extras.skipped_after.take()) {
-            return self.view.view().gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
+            return self.gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
         }
         // `throttled` moved the cursor back to read the tick that the client has. If that tick no longer exists, the gap
         // begins there.
@@ -290,7 +315,11 @@ impl Session {
             Continuity::Lost if !self.cursor_is_id => return None,
             Continuity::Lost => GapReason::HistoryLost,
         };
-        self.view.view().gap(&Gap { after: self.cursor, before: entry.id, reason, only: None })
+        self.gap(&Gap { after: self.cursor, before: entry.id, reason, only: None })
+    }
+
+    fn gap(&self, gap: &Gap) -> Option<Bytes> {
+        self.view.view().gap(gap).inspect(|_| GAPS.counter(gap.reason.as_str()).increment(1))
     }
 }
 

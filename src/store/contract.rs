@@ -46,6 +46,11 @@ impl Lease {
     pub(super) fn new(holder: &str) -> Lease {
         Lease { token: format!("{holder}/{}", Uuid::now_v7()) }
     }
+
+    /// Returns the holder that a token names.
+    pub(super) fn holder(token: &str) -> Option<String> {
+        token.rsplit_once('/').map(|(holder, _)| holder.to_owned())
+    }
 }
 
 /// An event to append, with a number that makes retries harmless.
@@ -101,6 +106,11 @@ pub trait Store: Send + Sync {
 
     /// Gives the lease up, so that another replica can acquire it immediately. Does nothing if the lease has expired.
     async fn release(&self, lease: &Lease) -> Result<()>;
+
+    /// Returns the name of the replica that holds the lease, if the store knows one.
+    async fn holder(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Assigns an id to `record`, keeps it and publishes it. `seen` is the newest id that the leader knows of.
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;

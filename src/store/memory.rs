@@ -73,6 +73,12 @@ impl Store for Memory {
         Ok(Some(lease))
     }
 
+    async fn holder(&self) -> Result<Option<String>> {
+        let kept = self.kept();
+        let valid = kept.lease.as_ref().filter(|(_, until)| Instant::now() < *until);
+        Ok(valid.and_then(|(lease, _)| Lease::holder(&lease.token)))
+    }
+
     async fn renew(&self, lease: &Lease) -> Result<()> {
         self.writable(lease)?.lease = Some((lease.clone(), Instant::now() + self.options.lease_ttl));
         Ok(())

@@ -126,6 +126,11 @@ impl Store for Redis {
         Ok(granted.map(|_| lease))
     }
 
+    async fn holder(&self) -> Result<Option<String>> {
+        let token: Option<String> = self.commands.query(::redis::cmd("GET").arg(&self.keys.lease)).await?;
+        Ok(token.as_deref().and_then(Lease::holder))
+    }
+
     async fn renew(&self, lease: &Lease) -> Result<()> {
         let script = || {
             let mut script = self.scripts.renew.key(&self.keys.lease);

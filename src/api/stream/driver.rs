@@ -3,7 +3,8 @@
 
 use crate::api::state::ApiState;
 use crate::feed::Entry;
-use crate::session::{CloseReason, Session, Step};
+use crate::session::{ClientGuard, CloseReason, Session, Step};
+use crate::telemetry::metrics::CLOSES;
 use crate::tick::TickId;
 use bytes::Bytes;
 use std::pin::Pin;
@@ -45,6 +46,7 @@ pub(crate) struct SessionDriver {
     /// One timer for the heartbeat and for a tick that the throttle holds.
     timer: Pin<Box<Sleep>>,
     heartbeat_at: Instant,
+    _counted: ClientGuard,
 }
 
 impl SessionDriver {
@@ -53,7 +55,8 @@ impl SessionDriver {
         let drained = Box::pin(state.drain.clone().cancelled_owned());
         let heartbeat_at = Instant::now() + state.heartbeat;
         let timer = Box::pin(sleep_until(heartbeat_at));
-        SessionDriver { state, session, head, loading: None, drained, timer, heartbeat_at }
+        let counted = ClientGuard::new(session.transport());
+        SessionDriver { state, session, head, loading: None, drained, timer, heartbeat_at, _counted: counted }
     }
 
     /// Waits for the next action. Call it when the transport has sent the output before.
@@ -69,7 +72,7 @@ impl SessionDriver {
             if self.loading.is_none() {
                 match self.session.step(self.state.hub(), Instant::now().into_std()) {
                     Step::Send(bytes) if bytes.is_empty() => continue,
-                    Step::Send(bytes) => return Output::Send(bytes),
+                    Step::Send(bytes) => return self.send(bytes),
                     Step::Again => {
                         yield_now().await;
                         continue;
@@ -102,7 +105,7 @@ impl SessionDriver {
                     self.loading = None;
                     let bytes = self.session.loaded(&entries);
                     if !bytes.is_empty() {
-                        return Output::Send(bytes);
+                        return self.send(bytes);
                     }
                 }
                 _ = self.head.changed() => {}
@@ -121,8 +124,16 @@ impl SessionDriver {
         self.state.sessions.close(&mut self.session).await;
     }
 
+    fn send(&mut self, bytes: Vec<Bytes>) -> Output {
+        let counts = self.session.take_counts();
+        let len = bytes.iter().map(|bytes| bytes.len() as u64).sum();
+        self.session.transport().report(counts.updates.into(), counts.replayed.into(), len);
+        Output::Send(bytes)
+    }
+
     /// Ends the stream in [`next`](Self::next), before which all output was sent.
     async fn leave(&mut self, reason: CloseReason) -> Output {
+        CLOSES.counter(reason.name()).increment(1);
         self.mark_sent();
         self.close().await;
         debug!(?reason, cursor = %self.session.cursor(), "closing a stream");

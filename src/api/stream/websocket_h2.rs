@@ -11,6 +11,7 @@ use crate::net::reactor::heartbeat::Heartbeat;
 use crate::net::reactor::input_budget::InputBudget;
 use crate::net::reactor::stream_protocol::CloseCause;
 use crate::session::{CLOSE_DEADLINE, CloseReason, Session};
+use crate::telemetry::metrics::CLOSES;
 use crate::wire::websocket::{self, MAX_MESSAGE_BYTES, NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
@@ -59,6 +60,7 @@ struct Connection {
 }
 
 fn local(reason: CloseReason) -> CloseCause {
+    CLOSES.counter(reason.name()).increment(1);
     debug!(?reason, "closing a stream");
     CloseCause::Local(reason)
 }

@@ -2,6 +2,7 @@
 //!
 //! It never blocks. It reads and writes as much as the socket allows at the moment, and returns an [`Action`] for its shard.
 
+use super::action::Action;
 use super::closing::Closing;
 use super::context::Context;
 use super::heartbeat::Heartbeat;
@@ -9,8 +10,7 @@ use super::send_queue::SendQueue;
 use super::stream_protocol::{ClientEvent, CloseCause, StreamProtocol};
 use crate::feed::Entry;
 use crate::net::connection_limit::Permit;
-use crate::session::{Bookmark, CloseReason, Session, Step};
-use crate::tick::TickId;
+use crate::session::{ClientGuard, CloseReason, Counts, Session, Step, Transport};
 use bytes::Bytes;
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -25,20 +25,6 @@ use tracing::debug;
 const READ_BYTES: usize = 2048;
 /// Most reads, and most writes, in a row before other connections run.
 const MAX_IN_A_ROW: usize = 4;
-
-/// Request of a connection to its shard.
-pub(super) enum Action {
-    /// Wait for the socket, the feed or a deadline.
-    Wait,
-    /// Run the connection again after the others.
-    RunAgain,
-    /// Load a part of the history and send it to `to`.
-    LoadHistory { after: TickId, until: TickId, to: oneshot::Sender<Vec<Arc<Entry>>> },
-    /// Save the bookmark and notify `saved`.
-    SaveBookmark { bookmark: Bookmark, saved: oneshot::Sender<()> },
-    /// Drop the connection.
-    Remove,
-}
 
 enum Phase {
     /// The connection follows the feed.
@@ -71,6 +57,7 @@ pub(super) struct Connection {
     step_at: Option<Instant>,
     /// Bytes that the client sent before the takeover.
     early: Box<[u8]>,
+    _counted: ClientGuard,
     /// Held until the socket is closed. It is the last field, because fields are dropped in order.
     permit: Permit,
 }
@@ -87,6 +74,7 @@ impl Connection {
         Connection {
             socket: TcpStream::from_std(socket),
             heartbeat: Heartbeat::after(Instant::now(), &protocol, context),
+            _counted: ClientGuard::new(session.transport()),
             protocol,
             session,
             queue: SendQueue::default(),
@@ -127,6 +115,11 @@ impl Connection {
     /// Returns whether the connection has nothing to send and waits for the feed to move.
     pub(super) fn follows(&self) -> bool {
         self.queue.is_empty() && matches!(self.phase, Phase::Following)
+    }
+
+    /// Returns the transport, and what was handed out and sent since the last call.
+    pub(super) fn take_counts(&mut self) -> (Transport, Counts, u64) {
+        (self.session.transport(), self.session.take_counts(), self.queue.take_sent())
     }
 
     /// Notes that the socket can be read.
@@ -203,6 +196,7 @@ impl Connection {
         if let CloseCause::Local(reason) = cause {
             debug!(client = %self.permit.client(), ?reason, cursor = %self.session.cursor(), "closing a stream");
         }
+        cause.count();
         let message = self.protocol.close_message(cause);
         self.queue.keep_partial_message(|piece, sent| self.protocol.message_end(piece, sent));
         (self.pong, self.stalled_since) = (None, None);

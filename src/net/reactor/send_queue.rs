@@ -13,6 +13,8 @@ pub(super) struct SendQueue {
     queue: VecDeque<Bytes>,
     /// Bytes of the first piece that have been sent.
     sent: usize,
+    /// Bytes that were sent and have not been counted.
+    uncounted: u64,
 }
 
 impl SendQueue {
@@ -38,7 +40,12 @@ impl SendQueue {
         // Copied, so that the shared segment can be freed.
         let rest = partial.map(|first| Bytes::copy_from_slice(&first[self.sent..message_end(first, self.sent)]));
         let queue = rest.into_iter().filter(|rest| !rest.is_empty()).collect();
-        *self = SendQueue { queue, sent: 0 };
+        *self = SendQueue { queue, sent: 0, ..std::mem::take(self) };
+    }
+
+    /// Returns the number of bytes that were sent since the last call.
+    pub(super) fn take_sent(&mut self) -> u64 {
+        std::mem::take(&mut self.uncounted)
     }
 
     /// Writes as much as the socket accepts. Returns whether it accepted anything.
@@ -70,6 +77,7 @@ impl SendQueue {
 
     fn advance(&mut self, sent: usize) {
         self.sent += sent;
+        self.uncounted += sent as u64;
         while let Some(first) = self.queue.front() {
             if self.sent < first.len() {
                 return;
@@ -77,7 +85,7 @@ impl SendQueue {
             self.sent -= first.len();
             self.queue.pop_front();
         }
-        *self = SendQueue::default();
+        *self = SendQueue { uncounted: self.uncounted, ..SendQueue::default() };
     }
 }
 

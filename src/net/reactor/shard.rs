@@ -1,8 +1,10 @@
 //! Shard: one thread with its connections. It waits for their sockets, for commands, and for the next deadline.
 
-use super::connection::{Action, Connection};
+use super::action::Action;
+use super::connection::Connection;
 use super::context::Context;
 use super::shard_handle::{Commands, ShardHandle};
+use super::tally::Tally;
 use crate::feed::Feed;
 use crate::shutdown::Tasks;
 use crate::tick::TickId;
@@ -40,6 +42,7 @@ pub(super) struct Shard {
     due: Instant,
     /// True if all connections are being closed.
     draining: bool,
+    tally: Tally,
 }
 
 /// Guard that ends the handle together with the thread, even if the thread panics.
@@ -67,6 +70,7 @@ impl Shard {
             scheduled: Vec::new(),
             due: Instant::now() + MAX_WAIT,
             draining: false,
+            tally: Tally::new(),
         })
     }
 
@@ -97,7 +101,9 @@ impl Shard {
             self.drain_commands();
             self.broadcast();
             self.check_deadlines();
+            self.tally.report();
         }
+        self.tally.report();
     }
 
     fn on_event(&mut self, event: &Event) {
@@ -175,8 +181,12 @@ impl Shard {
         for key in (self.first..self.key_bound).chain(0..self.first) {
             if self.connections.get(key).is_some_and(Connection::follows) {
                 self.run_connection(key, now);
+                if self.connections.get(key).is_some_and(Connection::follows) {
+                    self.tally.note_live(head);
+                }
             }
         }
+        self.tally.end_broadcast(head);
     }
 
     fn check_deadlines(&mut self) {
@@ -213,6 +223,9 @@ impl Shard {
 
     /// Executes the request of a connection.
     fn apply(&mut self, key: usize, action: Action) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            self.tally.add(connection.take_counts());
+        }
         match action {
             Action::Wait => {}
             Action::RunAgain => self.schedule(key),

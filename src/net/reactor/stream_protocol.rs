@@ -3,6 +3,7 @@
 use super::input_budget::InputBudget;
 use crate::encode::View;
 use crate::session::CloseReason;
+use crate::telemetry::metrics::CLOSES;
 use crate::wire::sse;
 use crate::wire::websocket::{self, Decoder, Incoming, Violation};
 use bytes::Bytes;
@@ -41,6 +42,18 @@ pub(crate) enum CloseCause {
     Violated(Violation),
     /// The server closes.
     Local(CloseReason),
+}
+
+impl CloseCause {
+    /// Counts the stream if the server closes it.
+    pub(crate) fn count(&self) {
+        let name = match self {
+            CloseCause::Gone | CloseCause::Closed(_) => return,
+            CloseCause::Violated(_) => "violation",
+            CloseCause::Local(reason) => reason.name(),
+        };
+        CLOSES.counter(name).increment(1);
+    }
 }
 
 impl From<std::io::Error> for CloseCause {

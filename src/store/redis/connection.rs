@@ -4,10 +4,11 @@
 //! and a half-open socket answers nothing.
 
 use crate::store::contract::{Result, StoreError};
+use crate::telemetry::metrics::{STORE_CONNECTS, STORE_ERRORS, STORE_SECONDS};
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -43,8 +44,11 @@ impl RedisConnection {
         request: impl AsyncFnOnce(MultiplexedConnection) -> std::result::Result<T, RedisError>,
     ) -> Result<T> {
         let (number, connection) = self.connect().await?;
+        let begun = Instant::now();
         let answer = request(connection).await;
+        STORE_SECONDS.histogram("").record(begun.elapsed());
         if answer.is_err() {
+            STORE_ERRORS.counter("").increment(1);
             let mut current = self.current.lock().await;
             // A late failure on an old connection must not discard the new one.
             if current.as_ref().is_some_and(|(current, _)| *current == number) {
@@ -69,6 +73,7 @@ impl RedisConnection {
             timeout(CONNECT_DEADLINE, self.client.get_multiplexed_async_connection_with_config(&config)).await;
         let number = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let connection = connecting.map_err(timed_out("connecting"))?.map_err(unavailable)?;
+        STORE_CONNECTS.counter("").increment(1);
         Ok(current.insert((number, connection)).clone())
     }
 }

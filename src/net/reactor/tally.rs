@@ -1,0 +1,55 @@
+//! Counts of a shard in plain numbers, reported once for each round of the shard, so that a broadcast to thousands of clients
+//! touches a shared counter a few times only.
+
+use crate::session::{Counts, Transport};
+use crate::telemetry::metrics::PUBLISH_TO_SOCKET;
+use crate::tick::TickId;
+use metrics::Histogram;
+
+/// One client in so many is timed.
+const TIMED_EVERY: u32 = 64;
+
+/// Counts of a shard since its last report.
+pub(super) struct Tally {
+    /// Updates, replayed updates and bytes, by transport. A shard has no gRPC streams.
+    sent: [[u64; 3]; 2],
+    latency: Histogram,
+    untimed: u32,
+}
+
+impl Tally {
+    pub(super) fn new() -> Tally {
+        Tally { sent: [[0; 3]; 2], latency: PUBLISH_TO_SOCKET.histogram(""), untimed: 0 }
+    }
+
+    /// Adds what a connection has sent.
+    pub(super) fn add(&mut self, (transport, counts, bytes): (Transport, Counts, u64)) {
+        let sent = &mut self.sent[usize::from(transport == Transport::Events)];
+        sent[0] += u64::from(counts.updates);
+        sent[1] += u64::from(counts.replayed);
+        sent[2] += bytes;
+    }
+
+    /// Notes that a client got the entry `head` live, and times some of these.
+    pub(super) fn note_live(&mut self, head: TickId) {
+        self.untimed += 1;
+        if self.untimed >= TIMED_EVERY {
+            self.end_broadcast(head);
+        }
+    }
+
+    /// Times the last client of a broadcast, if it has not been timed.
+    pub(super) fn end_broadcast(&mut self, head: TickId) {
+        if std::mem::take(&mut self.untimed) > 0 {
+            self.latency.record(TickId::now().since(head));
+        }
+    }
+
+    /// Reports the counts.
+    pub(super) fn report(&mut self) {
+        for (transport, sent) in [Transport::WebSocket, Transport::Events].into_iter().zip(&mut self.sent) {
+            let [updates, replayed, bytes] = std::mem::take(sent);
+            transport.report(updates, replayed, bytes);
+        }
+    }
+}

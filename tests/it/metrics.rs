@@ -1,0 +1,101 @@
+//! The table of metrics, its page and a running replica agree.
+
+use crate::support::replica::Replica;
+use crate::support::{TestCluster, entries, http, until};
+use btcfeed::telemetry::metrics::{Kind, TABLE, markdown};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+async fn scrape(replica: &Replica) -> String {
+    let response = http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    response.text().await.unwrap()
+}
+
+/// Returns the value of a series, such as `btcfeed_clients{transport="websocket"}`.
+fn value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn table_is_what_a_replica_serves() {
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[]).await;
+    let mut client = replica.connect("format=full").await;
+    entries(&mut client, 3).await;
+    until("the age of a tick", async || scrape(&replica).await.contains("btcfeed_tick_age_seconds{")).await;
+    let text = scrape(&replica).await;
+    let served: BTreeMap<_, _> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+    let table: BTreeMap<_, _> = TABLE.iter().map(|metric| (metric.name, metric.kind.as_str())).collect();
+    assert_eq!(served, table);
+    let series: Vec<_> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert!(series.len() <= 200, "{} series", series.len());
+    for metric in TABLE {
+        let suffix = if metric.kind == Kind::Histogram { "_count" } else { "" };
+        let begin = format!("{}{suffix}", metric.name);
+        let of_metric =
+            series.iter().filter_map(|line| line.strip_prefix(&*begin)).filter(|rest| rest.starts_with(['{', ' ']));
+        let labels: BTreeSet<_> = of_metric.map(|rest| rest.split(['{', '=', ' ']).nth(1).unwrap()).collect();
+        let has_label = !metric.label.is_empty();
+        assert!(!labels.is_empty(), "{} has no series", metric.name);
+        assert!(!has_label || labels == BTreeSet::from([metric.label]), "{}: {labels:?}", metric.name);
+        assert!(text.contains(&format!("# HELP {} ", metric.name)), "{}", metric.name);
+    }
+}
+
+#[tokio::test]
+async fn clients_updates_and_leadership_are_counted() {
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[]).await;
+    let mut client = replica.connect("format=full").await;
+    entries(&mut client, 5).await;
+    until("the counts of five updates", async || {
+        let text = scrape(&replica).await;
+        value(&text, r#"btcfeed_clients{transport="websocket"}"#) == 1.0
+            && value(&text, r#"btcfeed_updates_sent_total{transport="websocket"}"#) >= 5.0
+            && value(&text, r#"btcfeed_bytes_sent_total{transport="websocket"}"#) > 500.0
+            && value(&text, "btcfeed_publish_to_socket_seconds_count") >= 3.0
+            && value(&text, "btcfeed_leader") == 1.0
+            && value(&text, r#"btcfeed_feed_state{state="live"}"#) == 1.0
+            && value(&text, r#"btcfeed_source_up{source="kraken"}"#) == 1.0
+            && value(&text, "btcfeed_store_up") == 1.0
+            && value(&text, "btcfeed_store_request_seconds_count") > 0.0
+            && value(&text, "process_open_fds") > 10.0
+    })
+    .await;
+    drop(client);
+    until("the client to be gone", async || {
+        value(&scrape(&replica).await, r#"btcfeed_clients{transport="websocket"}"#) == 0.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn replica_without_its_store_sees_a_stale_feed() {
+    let mut cluster = TestCluster::new().await;
+    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
+    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    for replica in &replicas {
+        entries(&mut replica.connect("format=full").await, 2).await;
+    }
+    cluster.redis.kill().await;
+    for replica in &replicas {
+        until("the feed to be down on each replica", async || {
+            let text = scrape(replica).await;
+            value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0 && value(&text, "btcfeed_store_up") == 0.0
+        })
+        .await;
+    }
+}
+
+#[test]
+fn page_is_made_from_the_table() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&page, markdown()).unwrap();
+    }
+    let written = std::fs::read_to_string(&page).unwrap_or_default();
+    assert_eq!(written, markdown(), "run UPDATE_DOCS=1 cargo test --test it metrics");
+}
