@@ -4,6 +4,7 @@ use super::runtime::{block_on, raise_file_limit};
 use super::settings::warn_of_unknown_variables;
 use crate::app::App;
 use crate::config::{Config, Lookup};
+use crate::source::SIMULATED;
 use crate::{reload, shutdown, telemetry};
 use tracing::info;
 
@@ -20,7 +21,10 @@ pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
         raise_file_limit();
         let app = App::bind(config)?;
         let store = if config.redis.is_some() { "redis" } else { "memory" };
-        info!(version = env!("CARGO_PKG_VERSION"), replica = config.leader.replica, store, "starting");
+        let sources = config.sources.iter().map(|source| source.definition.name).collect::<Vec<_>>().join(",");
+        let simulated = sources == SIMULATED;
+        let (replica, currencies) = (&config.leader.replica, config.leader.currencies);
+        info!(version = env!("CARGO_PKG_VERSION"), replica, store, sources, %currencies, simulated, "starting");
         app.run(stop).await
     })
 }
