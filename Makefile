@@ -80,7 +80,7 @@ fuzz: ## Run each fuzz target for a minute, or FUZZ_SECONDS=600
 
 # `--all-targets` leaves out the tests that `cargo test` does not run by itself.
 EVERY_TARGET := --lib --bins --examples --benches --test '*'
-PYTHON := tests/compose/check tests/k8s/check $(wildcard tests/*/*.py tests/*/*/*.py)
+PYTHON := tests/compose/check tests/k8s/check tests/monitoring/check $(wildcard tests/*/*.py tests/*/*/*.py)
 
 .PHONY: lint
 lint: ## Check format, lints, documentation, dependencies, spelling, scripts and workflows

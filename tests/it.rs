@@ -26,6 +26,7 @@ mod it {
     mod interop;
     mod load;
     mod metrics;
+    mod monitoring;
     mod nginx;
     mod options;
     mod replicas;

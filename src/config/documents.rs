@@ -27,6 +27,10 @@ const EXAMPLE_TAIL: &str = "
 
 # The same for gRPC
 # BTCFEED_GRPC_PORT=8081
+
+# The same for Prometheus and Grafana (profile `monitoring`)
+# BTCFEED_PROMETHEUS_PORT=127.0.0.1:9090
+# BTCFEED_GRAFANA_PORT=127.0.0.1:3000
 ";
 
 const REFERENCE_HEAD: &str = "\
@@ -50,8 +54,9 @@ const COMPOSE: &str = "
 
 `docker-compose.yml` takes the settings from the environment or from a file `.env` beside it, except `REDIS_URL`,
 `REDIS_URL_FILE`, `BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it sets itself. It has
-two variables of its own: `BTCFEED_PORT` (default `8080`) and `BTCFEED_GRPC_PORT` (default `8081`), a port or `ADDRESS:PORT` of this machine
-on which the stack is reached.
+four variables of its own, each a port or `ADDRESS:PORT` of this machine on which the stack is reached: `BTCFEED_PORT`
+(default `8080`), `BTCFEED_GRPC_PORT` (`8081`) and, with the profile `monitoring`, `BTCFEED_PROMETHEUS_PORT`
+(`127.0.0.1:9090`) and `BTCFEED_GRAFANA_PORT` (`127.0.0.1:3000`).
 ";
 
 fn example() -> String {
@@ -125,10 +130,11 @@ fn check(file: &str, text: &str) {
 #[test]
 fn env_example_is_up_to_date() {
     check(".env.example", &example());
-    // The two settings of docker-compose have their defaults there.
+    // The settings of docker-compose have their defaults there.
     let compose = include_str!("../../docker-compose.yml");
-    for default in ["${BTCFEED_PORT:-8080}", "${BTCFEED_GRPC_PORT:-8081}"] {
-        assert!(compose.contains(default), "{default}");
+    for line in EXAMPLE_TAIL.lines().filter_map(|line| line.strip_prefix("# BTCFEED_")) {
+        let default = format!("${{BTCFEED_{}}}", line.replacen('=', ":-", 1));
+        assert!(compose.contains(&default), "{default}");
     }
 }
 

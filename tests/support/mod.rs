@@ -11,6 +11,7 @@ pub mod grpc;
 pub mod http2;
 pub mod nginx;
 pub mod ports;
+pub mod prometheus;
 pub mod proxy;
 pub mod redis;
 pub mod replica;

@@ -1,0 +1,94 @@
+//! The dashboard and the alerts of `deploy/monitoring` in a real Prometheus, which reads running replicas.
+
+use crate::support::events::Events;
+use crate::support::exchange::Mode;
+use crate::support::grpc::{Subscriber, request};
+use crate::support::prometheus::Prometheus;
+use crate::support::{TestCluster, entries, until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// Returns the queries of the dashboard's panels, each with the title of its panel.
+fn panels() -> Vec<(String, String)> {
+    let dashboard = include_str!("../../deploy/monitoring/grafana/dashboards/btcfeed.json");
+    // As Grafana replaces it for a screen of 15 minutes, but shorter, because the replicas have not run for as long.
+    let dashboard: Value = serde_json::from_str(&dashboard.replace("$__rate_interval", "5s")).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let targets = |panel: &Value| {
+        let title = text(&panel["title"]);
+        let targets = panel["targets"].as_array().unwrap().clone();
+        targets.into_iter().map(move |target| (title.clone(), text(&target["expr"])))
+    };
+    dashboard["panels"].as_array().unwrap().iter().flat_map(targets).collect()
+}
+
+/// Returns the query of a panel that has one.
+fn panel(title: &str) -> String {
+    let found: Vec<_> = panels().into_iter().filter(|(found, _)| found == title).collect();
+    assert_eq!(found.len(), 1, "{title}");
+    found[0].1.clone()
+}
+
+/// Prints the values of all panels.
+async fn print(prometheus: &Prometheus, when: &str) {
+    for (title, query) in panels() {
+        println!("{when} | {title} | `{query}` | {:?}", prometheus.query(&query).await);
+    }
+}
+
+#[tokio::test]
+async fn dashboard_and_alerts_tell_an_outage() {
+    let cluster = TestCluster::new().await;
+    let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
+    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    let prometheus = Prometheus::start(&replicas.each_ref().map(|replica| replica.ops.as_str())).await;
+
+    // Clients of each transport, which read on.
+    let mut socket = replicas[0].connect("format=full&since=0").await;
+    let mut events = Events::connect(&format!("http://{}/v1/prices/stream", replicas[1].address), &[]).await;
+    let mut grpc = Subscriber::connect(&replicas[1].address, request(&[], None)).await;
+    entries(&mut socket, 3).await;
+    let reading = tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = socket.json() => {}, _ = events.event() => {}, _ = grpc.next() => {} }
+        }
+    });
+
+    // While all is well, each query has a value.
+    for (title, query) in panels() {
+        until(&format!("a value of {title}: {query}"), async || !prometheus.query(&query).await.is_empty()).await;
+    }
+    until("three clients", async || prometheus.query(&panel("Clients")).await == [3.0]).await;
+    until("a live feed", async || prometheus.query(&panel("Feed")).await == [0.0]).await;
+    print(&prometheus, "well").await;
+    for (title, expected) in [("Replicas", 2.0), ("Sources", 3.0), ("Redis", 2.0), ("Leader", 1.0)] {
+        assert_eq!(prometheus.query(&panel(title)).await, [expected], "{title}");
+    }
+    // Three clients get five ticks a second.
+    until("updates", async || prometheus.query(&panel("Updates / s")).await.iter().any(|rate| *rate > 3.0)).await;
+    assert!(!prometheus.fires("BtcfeedFeedDown").await);
+
+    // No exchange answers.
+    cluster.exchange.set_all(&Mode::Status(500, None));
+    until("the feed to be down", async || prometheus.query(&panel("Feed")).await == [2.0]).await;
+    until("an alert", async || prometheus.fires("BtcfeedFeedDown").await).await;
+    until("no source", async || prometheus.query(&panel("Sources")).await == [0.0]).await;
+    print(&prometheus, "no exchange").await;
+    cluster.exchange.set_all(&Mode::Good);
+    until("a live feed", async || prometheus.query(&panel("Feed")).await == [0.0]).await;
+    until("no alert", async || !prometheus.fires("BtcfeedFeedDown").await).await;
+
+    // Redis is away.
+    cluster.redis.pause();
+    until("no store", async || prometheus.query(&panel("Redis")).await == [0.0]).await;
+    until("an alert", async || prometheus.fires("BtcfeedStoreDown").await).await;
+    print(&prometheus, "no Redis").await;
+    cluster.redis.resume();
+    until("the store", async || prometheus.query(&panel("Redis")).await == [2.0]).await;
+
+    // A replica dies.
+    reading.abort();
+    replicas[1].signal(Signal::KILL);
+    until("one replica", async || prometheus.query(&panel("Replicas")).await == [1.0]).await;
+    print(&prometheus, "one replica").await;
+}
