@@ -155,10 +155,10 @@ async fn stalled_client_learns_why_it_is_closed() {
             sleep(Duration::from_millis(1500)).await;
             // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
             let mut bytes = Vec::new();
-            match stuck.read_to_end(&mut bytes).await {
-                Ok(_) => break bytes,
-                // On a busy machine, this test may read too late for the close frame.
-                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+            // On a busy machine, this test may read too late for the close frame.
+            let read = stuck.read_to_end(&mut bytes).await;
+            if read.is_ok() && close_code(&bytes).is_some() {
+                break bytes;
             }
         }
     })
