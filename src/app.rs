@@ -13,6 +13,7 @@ use crate::shutdown::{CriticalTask, Tasks};
 use crate::source::Source;
 use crate::store::{Memory, Redis, Store};
 use crate::telemetry::scrape;
+use crate::tick::Tick;
 use crate::{leader, monitor};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
@@ -188,11 +189,10 @@ fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
     config.sources.iter().map(open).collect()
 }
 
-/// Polls all sources once. Returns true if there is a price.
+/// Polls all sources once. Returns their prices, if any is valid.
 ///
 /// # Errors
 /// If a source cannot be opened.
-pub async fn has_price(config: &Config) -> anyhow::Result<bool> {
-    let poll = Aggregator::new(open_sources(config)?, config.aggregate).poll().await;
-    Ok(poll.tick.is_some())
+pub async fn poll_once(config: &Config) -> anyhow::Result<Option<Tick>> {
+    Ok(Aggregator::new(open_sources(config)?, config.aggregate).poll().await.tick)
 }

@@ -1,5 +1,6 @@
-//! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if an exchange can be reached, and
-//! simulated otherwise, which is said clearly. It prints what to open or paste, and then the prices.
+//! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if an exchange gives a valid price,
+//! and simulated otherwise. It prints which of both they are, then the addresses to open and the commands to paste, and then
+//! the prices.
 
 use super::runtime::{block_on, raise_file_limit};
 use super::settings::warn_of_unknown_variables;
@@ -7,14 +8,15 @@ use crate::app::{self, App};
 use crate::config::{Config, Lookup};
 use crate::encode::{Format, Framing, View};
 use crate::hub::{Hub, Read};
-use crate::tick::{Currency, TickId};
+use crate::source::SIMULATED;
+use crate::tick::{Currencies, Currency, Tick, TickId};
 use crate::{shutdown, telemetry};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 
-/// The log of a demo. Failures of exchanges are left out, because the demo says itself whether its prices are real.
-const LOG: &str = "warn,btcfeed::aggregate=off";
+/// The log filter of a demo. Failures of exchanges are left out, because the demo itself prints whether its prices are real.
+const LOG_FILTER: &str = "warn,btcfeed::aggregate=off";
 
 /// Runs the demo. `program` is the name under which this program was called.
 ///
@@ -22,7 +24,7 @@ const LOG: &str = "warn,btcfeed::aggregate=off";
 /// If it cannot start, or if a critical task fails.
 pub(super) fn run(mut config: Config, lookup: &Lookup, program: &str) -> anyhow::Result<()> {
     if lookup.value("RUST_LOG").is_none() {
-        LOG.clone_into(&mut config.telemetry.filter);
+        LOG_FILTER.clone_into(&mut config.telemetry.filter);
     }
     telemetry::init(&config.telemetry);
     warn_of_unknown_variables(lookup);
@@ -32,17 +34,18 @@ pub(super) fn run(mut config: Config, lookup: &Lookup, program: &str) -> anyhow:
         let mut app = App::bind(&config)?;
         let names = config.source_names().collect::<Vec<_>>().join(", ");
         print_line(&format!("Asking {names} for a price …"));
-        let is_real = app::has_price(&config).await?;
-        let market = if is_real { format!("REAL prices from {names}") } else { SIMULATED.to_owned() };
-        if !is_real {
+        let tick = app::poll_once(&config).await?;
+        let prices = origin(&config, tick.as_ref());
+        let (currencies, default_currency) = (config.server.currencies, config.server.default_currency);
+        if tick.is_none() {
             app.lead_with(&config.simulated())?;
         }
         if let Some(address) = app.address() {
-            print_line(&instructions(&market, address, program));
+            print_line(&instructions(&prices, address, currencies, program));
         }
         let (hub, printing) = (app.hub(), CancellationToken::new());
         let print = async {
-            printing.run_until_cancelled(print_prices(&hub)).await;
+            printing.run_until_cancelled(print_prices(&hub, default_currency)).await;
         };
         let run = async {
             let result = app.run(stop).await;
@@ -53,9 +56,17 @@ pub(super) fn run(mut config: Config, lookup: &Lookup, program: &str) -> anyhow:
     })
 }
 
-const SIMULATED: &str = "SIMULATED prices: no exchange could be reached from here";
+/// Returns where the prices come from. `tick` is the result of the first poll.
+fn origin(config: &Config, tick: Option<&Tick>) -> String {
+    let Some(tick) = tick else {
+        return "SIMULATED prices: no exchange gave a valid price".to_owned();
+    };
+    let contributed = |name: &&str| tick.sources.values().flatten().any(|source| source == name);
+    let names: Vec<_> = config.source_names().filter(contributed).collect();
+    if names == [SIMULATED] { "SIMULATED prices".to_owned() } else { format!("REAL prices from {}", names.join(", ")) }
+}
 
-fn instructions(market: &str, address: SocketAddr, program: &str) -> String {
+fn instructions(prices: &str, address: SocketAddr, currencies: Currencies, program: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
     // Quoted if necessary, so that it can be pasted into a shell.
     let program = if program.chars().all(is_plain) {
@@ -63,18 +74,19 @@ fn instructions(market: &str, address: SocketAddr, program: &str) -> String {
     } else {
         format!("'{}'", program.replace('\'', r"'\''"))
     };
+    let all = currencies.iter().map(Currency::code).collect::<Vec<_>>().join(",");
     let host =
         if address.ip().is_unspecified() { format!("localhost:{}", address.port()) } else { address.to_string() };
     format!(
-        "\n  btcfeed demo: {market}\n\n  \
+        "\n  btcfeed demo: {prices}\n\n  \
          the page         http://{host}/\n  \
          latest price     curl 'http://{host}/v1/prices/latest'\n  \
-         both currencies  curl 'http://{host}/v1/prices/latest?currency=USD,EUR'\n  \
+         all currencies   curl 'http://{host}/v1/prices/latest?currency={all}'\n  \
          history          curl 'http://{host}/v1/prices?limit=10&format=full'\n  \
          live events      curl -N 'http://{host}/v1/prices/stream'\n  \
          live WebSocket   ws://{host}/v1/ws          (websocat, wscat, or a browser's)\n  \
-         with replay      ws://{host}/v1/ws?since=0&currency=USD,EUR&format=full\n  \
-         in a terminal    {program} watch {host} --currency USD,EUR\n  \
+         with replay      ws://{host}/v1/ws?since=0&currency={all}&format=full\n  \
+         in a terminal    {program} watch {host} --currency {all}\n  \
          how to read it   http://{host}/docs\n\n  \
          stop with Ctrl-C\n"
     )
@@ -85,10 +97,9 @@ fn print_line(line: &str) {
     writeln!(io::stdout(), "{line}").ok();
 }
 
-/// Prints all updates as a client would get them.
-async fn print_prices(hub: &Hub) {
-    let currencies = Currency::Usd.into();
-    let view = hub.view(View { format: Format::Timedate, currencies, framing: Framing::Line });
+/// Prints all updates of one currency as a client would get them.
+async fn print_prices(hub: &Hub, currency: Currency) {
+    let view = hub.view(View { format: Format::Timedate, currencies: currency.into(), framing: Framing::Line });
     let (mut head, mut cursor) = (hub.watch_head(), TickId::ZERO);
     loop {
         while let Read::Batch { items: bytes, last, .. } = hub.read(&view, cursor) {

@@ -271,8 +271,8 @@ async fn every_setting_has_a_flag() {
     assert!(code == Some(2) && error.contains("--intervall") && error.contains("--interval"), "{error}");
 }
 
-/// Starts a demo. Returns what it prints until the first price.
-async fn demo(exchange: &Exchange) -> Vec<String> {
+/// Starts a demo with `more` settings. Returns what it prints until the first price.
+async fn demo(exchange: &Exchange, more: &[(&str, &str)]) -> String {
     let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     settings.extend([
@@ -281,6 +281,7 @@ async fn demo(exchange: &Exchange) -> Vec<String> {
         // Long enough for the first answers, which decide whether the prices are real.
         ("BTCFEED_INTERVAL", "5s"),
     ]);
+    settings.extend(more);
     let mut child = command(&["demo"], &settings).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut printed: Vec<String> = Vec::new();
@@ -289,13 +290,13 @@ async fn demo(exchange: &Exchange) -> Vec<String> {
         printed.last().unwrap().starts_with("{\"timedate\"")
     })
     .await;
-    printed
+    printed.join("\n")
 }
 
 #[tokio::test]
 async fn demo_shows_real_prices_if_possible() {
     let exchange = Exchange::start().await;
-    let printed = demo(&exchange).await.join("\n");
+    let printed = demo(&exchange, &[]).await;
     assert!(
         printed.contains("REAL prices from coinbase, kraken, bitstamp") && !printed.contains("SIMULATED"),
         "{printed}"
@@ -310,6 +311,23 @@ async fn demo_shows_real_prices_if_possible() {
 async fn demo_without_exchanges_is_simulated() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Status(503, None));
-    let printed = demo(&exchange).await.join("\n");
-    assert!(printed.contains("SIMULATED prices: no exchange could be reached from here"), "{printed}");
+    let printed = demo(&exchange, &[]).await;
+    assert!(printed.contains("SIMULATED prices: no exchange gave a valid price"), "{printed}");
+}
+
+#[tokio::test]
+async fn demo_names_the_sources_of_its_prices() {
+    let exchange = Exchange::start().await;
+    let printed = demo(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
+    assert!(printed.contains("demo: SIMULATED prices") && !printed.contains("REAL"), "{printed}");
+    exchange.set("kraken", Mode::Status(503, None));
+    let printed = demo(&exchange, &[]).await;
+    assert!(printed.contains("REAL prices from coinbase, bitstamp\n"), "{printed}");
+}
+
+#[tokio::test]
+async fn demo_serves_the_currencies_it_prints() {
+    let exchange = Exchange::start().await;
+    let printed = demo(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;
+    assert!(printed.contains("latest?currency=EUR'") && !printed.contains("USD"), "{printed}");
 }
