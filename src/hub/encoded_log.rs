@@ -1,9 +1,9 @@
 //! The window's entries in one view, as bytes that all sessions share.
 //!
-//! Entries stand in segments, and each segment is one buffer. A live update is a slice of the newest segment, a replay of
-//! hundreds of entries is a few large slices, and neither is built for one client. A segment is encoded when a session
-//! first reads it. When entries have come since, it is rebuilt from the bytes that it had and the new ones: a copy of a few
-//! microseconds once a tick, however many clients there are. Sessions that still send the old buffer keep it.
+//! Entries are grouped in segments, and each segment is one buffer. A live update is a slice of the newest segment. A replay
+//! of hundreds of entries is a few large slices. Neither is encoded for one client. A segment is encoded when a session first
+//! reads it. After new entries, the next read copies the old bytes and the new ones into a new buffer: a few microseconds for
+//! each tick, however many clients there are. A session that still sends the old buffer holds a reference to it.
 
 use crate::encode::View;
 use crate::feed::Entry;
@@ -65,12 +65,12 @@ impl fmt::Debug for SharedView {
 /// The encoded entries of a window in one view.
 #[derive(Default)]
 pub(super) struct EncodedLog {
-    /// The number of segments that have been dropped at the front.
+    /// The index of the first segment in `segments`, counted from the start of the hub.
     first_segment: u64,
     segments: VecDeque<Segment>,
 }
 
-/// The bytes of consecutive entries; the newest segment is not full.
+/// The bytes of up to [`SEGMENT_ENTRIES`] consecutive entries.
 #[derive(Default)]
 struct Segment {
     bytes: Bytes,
@@ -131,12 +131,12 @@ impl EncodedLog {
 impl Segment {
     /// Encodes the entries of the window that this segment lacks. `start` is the number of the segment's first entry.
     fn extend(&mut self, view: View, window: Numbered<'_>, start: u64) {
-        let (have, end) = (start + self.ends.len() as u64, window.end().min(start + SEGMENT_ENTRIES));
-        if have >= end {
+        let (next, end) = (start + self.ends.len() as u64, window.end().min(start + SEGMENT_ENTRIES));
+        if next >= end {
             return;
         }
         let mut bytes = Vec::from(&self.bytes[..]);
-        for number in have..end {
+        for number in next..end {
             // No session reads an entry that has left the window.
             if let Some(entry) = window.get(number) {
                 view.write_entry(entry, &mut bytes);
@@ -193,7 +193,7 @@ mod tests {
     fn growing_segment_keeps_the_slices_read_before() {
         let mut entries: VecDeque<_> = (0..10).map(entry).collect();
         let mut log = EncodedLog::default();
-        let early = log.read(VIEW, Numbered { first: 0, entries: &entries }, 0..10).concat();
+        let early = log.read(VIEW, Numbered { first: 0, entries: &entries }, 0..10);
         for number in 10..2000 {
             entries.push_back(entry(number));
             let first = number.saturating_sub(299);
@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(log.read(VIEW, window, number..number + 1).concat(), expected(number..number + 1));
             assert_eq!(log.read(VIEW, window, first..number + 1).concat(), expected(first..number + 1));
         }
-        assert_eq!(early, expected(0..10));
+        assert_eq!(early.concat(), expected(0..10));
         assert!(log.segments.len() <= 3, "segments that have left the window are dropped");
     }
 
