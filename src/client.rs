@@ -25,7 +25,7 @@
 //! while let Some(update) = updates.next().await {
 //!     match update? {
 //!         Update::Tick(tick) => println!("{} {:?}", tick.id.timedate(), tick.prices),
-//!         Update::Gap(gap) => println!("nothing between {} and {}: {}", gap.after, gap.before, gap.reason),
+//!         Update::Gap(gap) => println!("missing between {} and {}: {}", gap.after, gap.before, gap.reason),
 //!         _ => {}
 //!     }
 //! }

@@ -19,7 +19,7 @@
 //! | `wire` | wire formats: WebSocket frames, events, gRPC messages |
 //! | [`source`] | one adapter for each exchange |
 //! | [`aggregate`] | many observations → one price for each currency |
-//! | [`store`] | the feed that can be written, and the lease: memory or Redis |
+//! | [`store`] | keeps the feed and the lease: memory or Redis |
 //! | [`leader`] | campaign → lead → stand down |
 //! | [`encode`] | format × currencies × framing → bytes, once for each tick |
 //! | [`hub`] | follows the store, keeps the window, wakes the sessions |
@@ -32,7 +32,7 @@
 //! | `site` | the page and the reference |
 //! | [`server`] | where `net`, `api` and `site` meet |
 //! | [`config`] | flags and environment → options of each module |
-//! | [`app`] | where everything meets |
+//! | [`app`] | builds everything from the configuration |
 //! | [`cli`] | one file for each subcommand |
 
 #[cfg(feature = "server")]
