@@ -151,7 +151,7 @@ impl Book {
     /// Returns the candles of a range.
     pub fn part(&self, range: Range) -> Part<'_> {
         let Range { interval, currencies, after, until, limit } = range;
-        let first = interval.start_from(after.next());
+        let first = interval.first_start_at_or_after(after.next());
         let mut found = self.series[interval as usize].between(first, until);
         let mut wanted = found.by_ref().filter(|candle| !candle.currencies().and(currencies).is_empty());
         let candles: Vec<_> = wanted.by_ref().take(limit).collect();
@@ -175,7 +175,7 @@ impl Book {
 
     /// Returns the gap of the candles that a range asks for and that have expired.
     fn expired_gap(&self, range: &Range) -> Option<Gap> {
-        let before = range.interval.start_from(self.expired.next().max(self.kept_from()));
+        let before = range.interval.first_start_at_or_after(self.expired.next().max(self.kept_from()));
         let gap = Gap { after: range.after, before, reason: GapReason::HistoryExpired, only: None };
         (range.after < self.expired && range.after < range.until).then_some(gap)
     }

@@ -1,4 +1,5 @@
-//! Shutdown: signals cancel a token, and all tasks are tracked, so that the process can wait for them before it exits.
+//! Shutdown: signals cancel a token, and all tasks (except the one that waits for signals) are tracked, so that the process
+//! can wait for them before it exits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +10,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
-/// The exit status of an interrupted program (128 + SIGINT).
+/// The exit status of a program that SIGINT ended (128 + 2), as shells report it. Also used for SIGTERM.
 const INTERRUPTED: i32 = 130;
 
-/// Spawns tasks and waits for them to end. All tasks of the process are spawned here.
+/// Spawns tasks and waits for them to end. All tasks of the process are spawned here, except the one that waits for signals.
 ///
-/// By default tasks run on the runtime that spawns them. Those of [`isolated`](Self::isolated) have threads of their own.
+/// By default a task runs on the runtime of the code that spawns it. The tasks of [`isolated`](Self::isolated) have threads
+/// of their own.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     isolated: Option<Arc<Isolated>>,
 }
 
-/// A runtime that other tasks do not share. It ends with the last of its handles, without waiting.
+/// A runtime for only some tasks. When the last handle is dropped, the runtime ends without waiting for its threads.
 #[derive(Debug)]
 struct Isolated(Option<Runtime>);
 
@@ -60,8 +62,8 @@ impl Tasks {
         }
     }
 
-    /// Makes the runtime of these tasks watch the sockets that the caller creates, until the guard is dropped. Otherwise the
-    /// caller's runtime would have to wake these tasks for each event of such a socket.
+    /// Registers the sockets that the caller creates with the runtime of these tasks, until the guard is dropped. Otherwise
+    /// the caller's runtime would wake these tasks for each event of such a socket.
     #[must_use]
     pub fn enter(&self) -> Option<EnterGuard<'_>> {
         self.handle().map(Handle::enter)
@@ -71,10 +73,10 @@ impl Tasks {
         self.isolated.as_ref()?.0.as_ref().map(Runtime::handle)
     }
 
-    /// Waits until all tasks have ended, for at most `deadline`. Returns true if they have.
-    pub async fn finish(&self, deadline: Duration) -> bool {
+    /// Waits until all tasks have ended, for at most `limit`. Returns true if they have.
+    pub async fn finish(&self, limit: Duration) -> bool {
         self.tracker.close();
-        let finished = timeout(deadline, self.tracker.wait()).await.is_ok();
+        let finished = timeout(limit, self.tracker.wait()).await.is_ok();
         if !finished {
             warn!(tasks = self.tracker.len(), "tasks did not end in time");
         }
@@ -82,8 +84,8 @@ impl Tasks {
     }
 }
 
-/// Guard for a task without which a replica is useless. If the task ends before the replica stops, as by a panic, the guard
-/// stops the replica, so that its supervisor restarts it.
+/// Guard for a task without which a replica is useless. If the task ends before the replica is stopped, for example by a
+/// panic, the guard stops the replica, so that its supervisor restarts it.
 #[derive(Debug)]
 pub struct CriticalTask {
     name: &'static str,
@@ -91,7 +93,7 @@ pub struct CriticalTask {
 }
 
 impl CriticalTask {
-    /// A guard for the task `name`. When it is dropped it cancels `stop`, unless that has been cancelled.
+    /// Creates a guard for the task `name`. The guard cancels `stop` when it is dropped.
     pub fn new(name: &'static str, stop: &CancellationToken) -> CriticalTask {
         CriticalTask { name, stop: stop.clone() }
     }
@@ -106,15 +108,14 @@ impl Drop for CriticalTask {
     }
 }
 
-/// Returns a token that SIGTERM or SIGINT cancels. A second signal exits the process immediately, with the status that
-/// shells use for an interrupted program.
+/// Returns a token that SIGTERM or SIGINT cancels. A second signal exits the process immediately, with status 130.
 ///
 /// # Errors
 /// If the signal handlers cannot be installed.
 pub fn on_signal() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let cancelled = stop.clone();
+    let token = stop.clone();
     // Not tracked, because the shutdown must not wait for it: it runs until the process exits.
     #[expect(clippy::disallowed_methods, reason = "the shutdown must not wait for this task")]
     drop(tokio::spawn(async move {
@@ -127,7 +128,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
             }
             info!(signal = name, "stopping");
             stopping = true;
-            cancelled.cancel();
+            token.cancel();
         }
     }));
     Ok(stop)
@@ -151,11 +152,11 @@ mod tests {
                 }
             });
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         for _ in 0..20 {
             sleep(Duration::from_millis(5)).await;
         }
-        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
         stop.store(true, Ordering::Relaxed);
         assert!(tasks.finish(Duration::from_secs(10)).await);
     }

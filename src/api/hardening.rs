@@ -1,4 +1,4 @@
-//! Rules for every request and response of the public port, whatever the path.
+//! Rules for every request and response of the public port, on every path.
 
 use super::problem::Problem;
 use axum::extract::Request;
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(HOST).iter().count();
     let mut response = if request.version() == Version::HTTP_11 && hosts != 1 {
-        Problem::bad_request(format!("invalid request with {hosts} Host headers: expected one")).into_response()
+        Problem::bad_request(format!("invalid number of Host headers {hosts}: expected 1")).into_response()
     } else {
         next.run(request).await
     };

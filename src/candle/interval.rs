@@ -45,18 +45,18 @@ impl Interval {
         }
     }
 
-    /// Returns the first moment of the candle that contains `moment`.
+    /// Returns the first moment of the interval that contains `moment`.
     pub const fn start(self, moment: TickId) -> TickId {
         TickId::from_ms(moment.ms() - moment.ms() % self.ms())
     }
 
-    /// Returns the first moment after the candle that contains `moment`.
+    /// Returns the first moment after the interval that contains `moment`.
     pub const fn end(self, moment: TickId) -> TickId {
         TickId::from_ms(self.start(moment).ms().saturating_add(self.ms()))
     }
 
-    /// Returns the first moment of the first candle that does not start before `moment`.
-    pub const fn start_from(self, moment: TickId) -> TickId {
+    /// Returns the first start of an interval at or after `moment`.
+    pub const fn first_start_at_or_after(self, moment: TickId) -> TickId {
         if moment.ms().is_multiple_of(self.ms()) { moment } else { self.end(moment) }
     }
 }

@@ -14,11 +14,11 @@ pub struct Ohlc {
     pub high: Price,
     /// The lowest price.
     pub low: Price,
-    /// The last price, or the newest one if the candle is not complete yet.
+    /// The last price so far.
     pub close: Price,
 }
 
-/// A summary of the ticks of one interval, of which there is at least one.
+/// A summary of the ticks of one interval, which has at least one tick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candle {
     /// The first moment of the interval.

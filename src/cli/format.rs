@@ -1,4 +1,4 @@
-//! Formats moments, durations, numbers and foreign text for people.
+//! Formats moments, durations, numbers and text from a server for people.
 
 use crate::tick::TickId;
 use jiff::civil::Date;
@@ -39,7 +39,7 @@ pub(super) fn brief_duration(duration: Duration) -> String {
     }
 }
 
-/// Formats a measured duration with three digits: `56.8 ms`.
+/// Formats a measured duration with three significant digits, or as whole seconds from 100 s on: `56.8 ms`, `3600 s`.
 pub(super) fn measured_duration(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     match duration.as_micros() {
@@ -52,7 +52,7 @@ pub(super) fn measured_duration(duration: Duration) -> String {
     }
 }
 
-/// Replaces the control characters in foreign text, which could move the cursor of a terminal, and cuts it to 300 characters.
+/// Replaces the control characters in text from a server, which could move the cursor of a terminal, and cuts it to 300 characters.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

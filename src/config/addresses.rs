@@ -89,7 +89,7 @@ const MAX_VOLUME: usize = 1_000_000_000;
 /// Most that a rate can be, for the same reason.
 const MAX_RATE: usize = 1_000_000;
 /// Connections of one address by default: as many as this, or a share of all.
-const MOST_CONNECTIONS: usize = 2000;
+const MAX_DEFAULT_CONNECTIONS: usize = 2000;
 const SHARE: usize = 10;
 
 /// Lists of addresses and networks.
@@ -124,7 +124,7 @@ pub(super) fn settings() -> Vec<Setting> {
 
 /// Reads the limits of an address on a replica with `max_connections`.
 pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOptions {
-    let share = (max_connections / SHARE).clamp(1, MOST_CONNECTIONS);
+    let share = (max_connections / SHARE).clamp(1, MAX_DEFAULT_CONNECTIONS);
     AddressOptions {
         proxies: reader.value(&TRUSTED_PROXIES),
         connections: reader.given(&ADDRESS_CONNECTIONS).unwrap_or(share),

@@ -9,11 +9,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// Most records that are held: 83 minutes of ticks at one every five seconds. If there are more, the oldest is dropped.
-const MOST_HELD: usize = 1000;
+/// Maximum number of records: the ticks of 83 minutes at one every five seconds. A further record replaces the oldest one.
+const MAX_RECORDS: usize = 1000;
 
-/// A bounded queue with one producer and one consumer. The consumer may read the first record several times before it
-/// removes it.
+/// A bounded queue with one producer and one consumer. The consumer may read the first record several times before removing
+/// that record.
 #[derive(Default)]
 pub(super) struct Outbox {
     held: Mutex<VecDeque<Record>>,
@@ -26,7 +26,7 @@ impl Outbox {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many records are held.
+    /// Returns the number of records.
     pub(super) fn len(&self) -> usize {
         self.held().len()
     }
@@ -34,10 +34,10 @@ impl Outbox {
     /// Adds a record at the end.
     pub(super) fn push(&self, record: Record) {
         let mut held = self.held();
-        if held.len() == MOST_HELD {
+        if held.len() == MAX_RECORDS {
             held.pop_front();
             if self.overflow.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
-                warn!(most = MOST_HELD, "the outbox is full, dropping the oldest records");
+                warn!(limit = MAX_RECORDS, "the outbox is full, dropping the oldest records");
             }
         }
         held.push_back(record);
@@ -55,7 +55,7 @@ impl Outbox {
         }
     }
 
-    /// Returns the newest status that is held.
+    /// Returns the newest status in the outbox.
     pub(super) fn last_status(&self) -> Option<Status> {
         let held = self.held();
         held.iter().rev().find_map(|record| match &record.event {
@@ -64,7 +64,7 @@ impl Outbox {
         })
     }
 
-    /// Removes records from the front while `covered` is true, and returns how many.
+    /// Removes records from the front while `covered` returns true for them. Returns the number of removed records.
     pub(super) fn drop_while(&self, covered: impl Fn(&Record) -> bool) -> usize {
         let mut held = self.held();
         let dropped = held.iter().take_while(|record| covered(record)).count();
@@ -99,10 +99,10 @@ mod tests {
     #[tokio::test]
     async fn full_outbox_drops_the_oldest_record() {
         let outbox = Outbox::default();
-        for since in 0..=MOST_HELD as u64 {
+        for since in 0..=MAX_RECORDS as u64 {
             outbox.push(record(since));
         }
-        assert_eq!(outbox.len(), MOST_HELD);
+        assert_eq!(outbox.len(), MAX_RECORDS);
         let first = outbox.first().await;
         assert_eq!(first.event, record(1).event);
         assert_eq!(outbox.first().await.number, first.number);

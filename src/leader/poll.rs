@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::debug;
 
 /// Consecutive polls without a price after which the leader of a feed that is down lets another replica try.
-const MOST_EMPTY_POLLS: u32 = 3;
+const MAX_EMPTY_POLLS: u32 = 3;
 
 /// Polls once in each interval. The first poll is due one interval after the newest tick, or at once if that time has passed. Returns
 /// if the feed is down and no source answers, because another replica may reach one.
@@ -42,7 +42,7 @@ pub(super) async fn poll(
         if let Some(tick) = poll.tick {
             outbox.push(Record::now(Event::Tick { tick, outages: Vec::new() }));
         }
-        if empty >= MOST_EMPTY_POLLS && health.is_down() {
+        if empty >= MAX_EMPTY_POLLS && health.is_down() {
             return;
         }
     }

@@ -29,7 +29,7 @@ struct Kept {
 }
 
 /// The most clients that are remembered. Above it the half that was saved longest ago is dropped.
-const MOST_CLIENTS: usize = 100_000;
+const MAX_CLIENTS: usize = 100_000;
 
 /// Entries that a subscriber may lag behind before its stream ends; it then reads the history.
 const LIVE_BUFFER: usize = 1024;
@@ -152,9 +152,9 @@ impl Store for Memory {
         let now = Instant::now();
         let mut kept = self.kept();
         kept.clients.extend(sent.iter().map(|(client, id)| (client.clone(), (*id, now))));
-        if kept.clients.len() > MOST_CLIENTS {
+        if kept.clients.len() > MAX_CLIENTS {
             let mut times: Vec<_> = kept.clients.values().map(|(_, saved_at)| *saved_at).collect();
-            let (_, middle, _) = times.select_nth_unstable(MOST_CLIENTS / 2);
+            let (_, middle, _) = times.select_nth_unstable(MAX_CLIENTS / 2);
             let middle = *middle;
             kept.clients.retain(|_, (_, saved_at)| *saved_at > middle);
         }

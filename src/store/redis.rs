@@ -1,7 +1,9 @@
-//! The shared store: a sorted set for the history, a channel for live entries, a key with a time to live for the lease.
+//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, and keys with a
+//! time to live for the lease and for the bookmarks of clients.
 //!
-//! Each write is one Lua script, so it is atomic. The scripts are in the folder `redis/`. Each kind of request has its own
-//! connection, so that a long answer or a burst of small requests never delays the renewal of the lease.
+//! Each append is one Lua script, so it is atomic, and so are the renewal and the release of the lease. The scripts are in the
+//! folder `redis/`. Each kind of request has its own connection, so that a long answer or a burst of small requests never
+//! delays the renewal of the lease.
 
 mod connection;
 mod entry;
@@ -22,9 +24,9 @@ use uuid::Uuid;
 
 /// Entries in one page of a long history.
 const PAGE: usize = 1000;
-/// The most consecutive entries that [`Store::nth`] skips because they cannot be decoded.
-const MOST_SKIPPED: usize = 16;
-/// Entries in one write when lost ones are put back.
+/// The number of consecutive entries that [`Store::nth`] reads, to find one that can be decoded.
+const NTH_CANDIDATES: usize = 16;
+/// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
 
 /// The names of the keys and the channel. The braces are a hash tag: Redis Cluster keeps all of them on one node.
@@ -53,9 +55,9 @@ pub struct Redis {
     keys: Keys,
     options: Options,
     scripts: Scripts,
-    /// The id under which Redis counts this process's records.
+    /// The name of this process in the key of the last record.
     writer: String,
-    /// For small requests that must not wait: the lease, appends, the head.
+    /// For small requests that must not wait: the lease, appends, the head, the time.
     commands: RedisConnection,
     /// For the last ids of clients: one small request for each client that connects.
     clients: RedisConnection,
@@ -101,8 +103,8 @@ impl Redis {
     /// that the age of a record is its age when it is sent.
     async fn write<'a>(&'a self, script: impl FnOnce() -> ScriptInvocation<'a>) -> Result<String> {
         let invoke = async |mut connection| script().invoke_async(&mut connection).await;
-        let words: Vec<String> = self.commands.run(invoke).await?;
-        match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let reply: Vec<String> = self.commands.run(invoke).await?;
+        match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
             ["done"] => Ok(String::new()),
             ["behind", newest] => Err(StoreError::Behind(TickId::from_ms(newest.parse().map_err(unavailable)?))),
@@ -219,7 +221,7 @@ impl Store for Redis {
     async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = ::redis::cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms()).arg("WITHSCORES");
-        command.arg("LIMIT").arg(n - 1).arg(MOST_SKIPPED);
+        command.arg("LIMIT").arg(n - 1).arg(NTH_CANDIDATES);
         let found: Vec<(String, u64)> = self.history.query(&command).await?;
         Ok(found.iter().find(|(json, _)| decode_or_skip(json).is_some()).map(|(_, id)| TickId::from_ms(*id)))
     }
