@@ -96,14 +96,15 @@ impl Series {
         }
     }
 
-    /// Omits each candle that may lack an entry with `after < id <= until`. `until` must be later than all entries so far.
+    /// Removes each candle that may lack an entry with `after < id <= until`, and makes no candle that starts up to `until`.
+    /// `until` must not be earlier than any entry so far.
     pub(super) fn omit(&mut self, after: TickId, until: TickId) {
         let complete = self.candles.partition_point(|candle| self.interval.end(candle.id) <= after.next());
         self.candles.truncate(complete);
         self.complete_from = self.complete_from.max(until.next());
     }
 
-    /// Drops the candles that start before `kept_from`, and returns the id of the last of them.
+    /// Drops the candles that start before `kept_from`, and returns the id of the last dropped one.
     pub(super) fn expire(&mut self, kept_from: TickId) -> Option<TickId> {
         self.complete_from = self.complete_from.max(kept_from);
         let expired = self.candles.partition_point(|candle| candle.id < kept_from);

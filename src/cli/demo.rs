@@ -1,5 +1,5 @@
 //! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if an exchange gives a valid price,
-//! and simulated otherwise. It prints which of both they are, then the addresses to open and the commands to paste, and then
+//! and simulated otherwise. It prints which of the two they are, then the addresses to open and the commands to paste, and then
 //! the prices.
 
 use super::runtime::{block_on, raise_file_limit};

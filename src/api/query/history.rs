@@ -16,21 +16,22 @@ pub(crate) struct HistoryQuery {
     /// Media type, if the query names one.
     pub(crate) media: Option<Media>,
     pub(crate) start: Start,
-    /// End of the part.
+    /// The last id of the part, inclusive.
     pub(crate) until: TickId,
-    /// Most entries of the response.
+    /// The maximum number of entries in the response.
     pub(crate) limit: usize,
 }
 
-/// Most entries of a response, and the default.
+/// The accepted values of `limit`.
 const LIMIT: RangeInclusive<usize> = 1..=100_000;
+/// The value if the query has no `limit`.
 const DEFAULT_LIMIT: usize = 1000;
 
 impl HistoryQuery {
     /// Reads the query.
     ///
     /// # Errors
-    /// 400 with every mistake.
+    /// 400 with the first mistakes.
     pub(crate) fn read(query: &str, default: Format, supported: SupportedCurrencies) -> Result<HistoryQuery, Problem> {
         let mut query = QueryReader::new(query);
         let currencies = query.currencies(supported);
@@ -51,7 +52,7 @@ impl QueryReader<'_> {
         let (mut format, mut media) = (None, None);
         let values = self.all(&["format"]);
         for word in values.iter().flat_map(|value| value.split(',')).map(str::trim) {
-            let before = match (word.parse::<Format>(), Media::named(word)) {
+            let conflicting = match (word.parse::<Format>(), Media::named(word)) {
                 (Ok(new), _) => format.replace(new).filter(|old| *old != new).map(Format::name),
                 (_, Some(new)) => media.replace(new).filter(|old| *old != new).map(Media::name),
                 _ => {
@@ -60,8 +61,8 @@ impl QueryReader<'_> {
                     continue;
                 }
             };
-            if let Some(before) = before {
-                self.mistakes.push(&format!("conflicting format {before} and {word}: expected one of them"));
+            if let Some(conflicting) = conflicting {
+                self.mistakes.push(&format!("conflicting format {conflicting} and {word}: expected one of them"));
             }
         }
         (format.unwrap_or(default), media)

@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tracing::debug;
 
-/// Waits for the entries that are being loaded. Never returns if none are.
-async fn loaded(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
+/// Waits for the entries that are being loaded. Waits forever if nothing is being loaded, or if the load was cancelled.
+async fn wait_for_load(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
     if let Some(loading) = loading
         && let Ok(entries) = loading.await
     {
@@ -101,7 +101,7 @@ impl SessionDriver {
                         return Output::Heartbeat;
                     }
                 }
-                entries = loaded(&mut self.loading) => {
+                entries = wait_for_load(&mut self.loading) => {
                     self.loading = None;
                     let bytes = self.session.loaded(&entries);
                     if !bytes.is_empty() {

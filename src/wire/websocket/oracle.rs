@@ -1,7 +1,7 @@
-//! Oracle for the decoder: reads the bytes of a client with tungstenite too, and compares the results.
+//! Differential test of the decoder: decodes the bytes of a client with tungstenite too, and compares the results.
 //!
-//! Both must decode the same control frames, send the same answers, and reject the same input for the same reason.
-//! [`agree`] lists all accepted differences with their reasons.
+//! Both decoders must find the same control frames, answer the same pings, and reject the same input for an equivalent
+//! reason. Of a close frame, only the code is compared. [`agree`] lists all accepted differences with their reasons.
 
 use super::{BAD_CLOSE_CODE, BAD_LENGTH, Decoder, Incoming, LONG_CONTROL, MAX_MESSAGE_BYTES, Violation};
 use std::io::{self, Read, Write};
@@ -49,7 +49,7 @@ pub(super) fn read(stream: &[u8], pieces: &[u8]) -> Ours {
     (incoming, end)
 }
 
-/// Socket in memory.
+/// A socket whose input and output are in memory.
 struct Memory<'a> {
     input: &'a [u8],
     written: Vec<u8>,
@@ -128,7 +128,7 @@ pub(crate) fn fuzz(input: &[u8]) {
     compare(stream, pieces);
 }
 
-/// Returns whether both ends mean the same.
+/// Returns true if the two ends are equivalent.
 fn agree(ours: &StreamEnd<Option<u16>, Violation>, theirs: &StreamEnd<Option<CloseFrame>, Error>) -> bool {
     match (ours, theirs) {
         (StreamEnd::Open, StreamEnd::Open) => true,
