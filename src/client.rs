@@ -1,4 +1,4 @@
-//! The SDK: a feed as a stream that outlives any connection.
+//! The SDK: a feed as a stream that survives lost connections.
 //!
 //! A [`Client`] names a feed and what to read of it. [`Client::subscribe`] returns a [`Stream`](futures_util::Stream) of
 //! [`Update`]s:
@@ -39,7 +39,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `error` | why a subscription ends for good |
+//! | `error` | why a subscription ends permanently |
 //! | `disconnect` | why a connection ends |
 //! | `update` | what the stream returns |
 //! | `transport` | WebSocket, events or gRPC |

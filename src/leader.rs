@@ -64,7 +64,7 @@ pub struct Leader {
     store: Arc<dyn Store>,
     feed: Arc<dyn Feed>,
     aggregator: Aggregator,
-    /// The records that are not written yet. They outlive a term, because no other replica may have them.
+    /// The records that are not written yet. They are kept after the end of a term, because no other replica may have them.
     outbox: Outbox,
     /// The last entry that this replica wrote: its id, and its moment on the monotonic clock.
     anchor: Option<(TickId, Instant)>,

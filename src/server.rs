@@ -99,7 +99,7 @@ impl Server {
         let tls = options.tls.clone().map(|tls| Tls::open(tls, options.max_connections)).transpose();
         let tls = tls.context("cannot use the certificate")?.map(Arc::new);
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
-            // An `EventSource` that may not read its answer gives up for good.
+            // An `EventSource` that may not read its answer never reconnects.
             let overload = overload::router().layer(options.cors.layer()).layer(from_fn(harden));
             let listener = Listener::bind(address, limit, Arc::new(addresses), options.limits, overload);
             listener.map_err(|error| {

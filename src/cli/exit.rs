@@ -28,7 +28,7 @@ pub(super) fn with_result(result: anyhow::Result<()>) -> ExitCode {
     }
 }
 
-/// Returns the exit code for an error of the client. An error in the arguments has the code of invalid arguments, also if
+/// Returns the exit code for an error of the client. An error in the arguments has the code of invalid arguments, even if
 /// the server found it.
 pub(super) fn client_error_code(error: &Error) -> u8 {
     match error {

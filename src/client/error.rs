@@ -1,6 +1,6 @@
-//! Why a subscription ends for good.
+//! Why a subscription ends permanently.
 
-/// Why a subscription ended for good. After any other failure the stream connects again.
+/// Why a subscription ended permanently. After any other failure the stream connects again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -71,7 +71,7 @@ pub(super) async fn refusal(response: Response) -> Disconnect {
     let detail = match (location, detail(&body)) {
         (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),
         (_, Some(detail)) => detail,
-        // Every feed has these paths. A proxy whose feed is away for a moment answers 502 or 503 instead.
+        // Every feed has these paths. A proxy whose feed is briefly unavailable answers 502 or 503 instead.
         (_, None) if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
             return Disconnect::no_feed(&format!("it answers HTTP {} to a request for a stream", status.as_u16()));
         }

@@ -66,7 +66,7 @@ impl Updates {
     /// Returns the next update, or `None` after an error. Nothing is lost if the future is dropped.
     ///
     /// # Errors
-    /// The reason why the subscription ended for good.
+    /// The reason why the subscription ended permanently.
     pub async fn next(&mut self) -> Option<Result<Update, Error>> {
         StreamExt::next(self).await
     }
@@ -119,7 +119,7 @@ impl Updates {
 
     /// Starts the pause before the next attempt, or ends the stream.
     fn disconnect(&mut self, disconnect: Disconnect) -> Result<(), Error> {
-        // The backoff starts again after a connection that lasted, also if the feed had nothing to send.
+        // The backoff starts again after a connection that lasted, even if the feed had nothing to send.
         if let Phase::Read { since, .. } = &self.phase
             && since.elapsed() > self.target.options.retry_to
         {

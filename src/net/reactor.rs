@@ -108,7 +108,7 @@ impl Reactor {
     /// returns.
     pub(crate) async fn watch_feed(&self, drain: &CancellationToken) {
         let mut head = self.context.sessions.hub.watch_head();
-        // The hub outlives its watchers, so waiting cannot fail.
+        // The hub is dropped after its watchers, so waiting cannot fail.
         while let Some(Ok(())) = drain.run_until_cancelled(head.changed()).await {
             self.shards.iter().for_each(|shard| shard.wake());
         }

@@ -185,7 +185,7 @@ async fn start_chromedriver() -> (Child, String) {
 }
 
 impl Drop for Browser {
-    /// Ends Chromium, also if a test fails. It sends the request itself, because the library would wait for the runtime, which
+    /// Ends Chromium, even if a test fails. It sends the request itself, because the library would wait for the runtime, which
     /// is blocked here.
     fn drop(&mut self) {
         let request = format!(

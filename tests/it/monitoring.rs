@@ -78,7 +78,7 @@ async fn dashboard_and_alerts_tell_an_outage() {
     until("a live feed", async || prometheus.query(&panel("Feed")).await == [0.0]).await;
     until("no alert", async || !prometheus.fires("BtcfeedFeedDown").await).await;
 
-    // Redis is away.
+    // Redis is unavailable.
     cluster.redis.pause();
     until("no store", async || prometheus.query(&panel("Redis")).await == [0.0]).await;
     until("an alert", async || prometheus.fires("BtcfeedStoreDown").await).await;

@@ -153,7 +153,7 @@ impl<'a> LoadTest<'a> {
         begun.elapsed()
     }
 
-    /// Waits until the newest entry has reached all clients, also if the user ended the test. A second signal ends the process.
+    /// Waits until the newest entry has reached all clients, even if the user ended the test. A second signal ends the process.
     async fn settle(&mut self, progress: &mut Progress) {
         let begun = Instant::now();
         let mut polls = interval(POLL);
