@@ -9,7 +9,7 @@
 //! |---|---|
 //! | [`telemetry`] | logs, metrics |
 //! | [`shutdown`] | signals, tracked tasks |
-//! | `reload` | files that are read again when they change |
+//! | [`reload`] | files that are read again when they change |
 //! | [`text`] | durations and lists in text |
 //! | [`tick`] | currency, price, tick, id |
 //! | [`feed`] | entries of a feed; the gap rule |
@@ -63,7 +63,7 @@ pub mod monitor;
 #[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
-mod reload;
+pub mod reload;
 #[cfg(feature = "server")]
 mod schema;
 #[cfg(feature = "server")]

@@ -41,7 +41,7 @@ pub(crate) async fn watch(files: &[PathBuf], stop: &CancellationToken, mut reloa
 }
 
 /// Makes SIGHUP never end this process, even if it has no files to read again.
-pub(crate) fn survive_hangup() {
+pub fn survive_hangup() {
     // The handler stays for the life of the process, also after the receiver is dropped.
     drop(signal(SignalKind::hangup()));
 }
