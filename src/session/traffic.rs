@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 pub(crate) enum Transport {
     WebSocket,
     Events,
+    #[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "no client uses it"))]
     Grpc,
 }
 
@@ -36,6 +37,7 @@ impl Transport {
         match framing {
             Framing::WebSocket => Transport::WebSocket,
             Framing::Event | Framing::Line | Framing::Row => Transport::Events,
+            #[cfg(feature = "grpc")]
             Framing::Grpc => Transport::Grpc,
         }
     }
