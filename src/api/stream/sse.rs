@@ -96,15 +96,17 @@ pub(crate) async fn connect(
 
 /// Returns the response to a client that cannot be served now: a stream that ends with a `goodbye`.
 pub(crate) fn unavailable(detail: &str) -> Response {
-    let goodbye = View::goodbye(GoodbyeReason::Unavailable, detail);
-    (EVENTS, Body::from([retry(RETRY_LATER_MS), goodbye].concat())).into_response()
+    goodbye(RETRY_LATER_MS, detail)
 }
 
 /// Returns the response to a client over a limit: a stream that ends with a `goodbye`.
 pub(crate) fn refused(Refusal { limit, retry_after }: Refusal) -> Response {
     let least_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(RETRY_LATER_MS.start);
-    let retry = retry(least_ms..least_ms.saturating_add(RETRY_LATER_MS.end));
-    (EVENTS, Body::from([retry, View::goodbye(GoodbyeReason::Unavailable, limit.message())].concat())).into_response()
+    goodbye(least_ms..least_ms.saturating_add(RETRY_LATER_MS.end), limit.message())
+}
+
+fn goodbye(retry_ms: std::ops::Range<u32>, detail: &str) -> Response {
+    (EVENTS, Body::from([retry(retry_ms), View::goodbye(GoodbyeReason::Unavailable, detail)].concat())).into_response()
 }
 
 /// Returns whether the client accepts an event stream.
