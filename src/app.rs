@@ -9,7 +9,7 @@ use crate::leader::Leader;
 use crate::monitor::Monitor;
 use crate::server::Server;
 use crate::session::Bookmarks;
-use crate::shutdown::{CriticalTask, Tasks};
+use crate::shutdown::{CriticalTask, Drain, DrainOptions, Tasks};
 use crate::source::Source;
 use crate::store::{Memory, Redis, Store};
 use crate::telemetry::scrape;
@@ -20,7 +20,7 @@ use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -43,8 +43,9 @@ pub struct App {
     clients: Tasks,
     /// Cancelled when new clients are to be rejected.
     unready: CancellationToken,
-    /// Cancelled when all clients are to be closed.
-    drain: CancellationToken,
+    /// Progress of the end of all clients.
+    drain: Drain,
+    drain_options: DrainOptions,
 }
 
 impl App {
@@ -66,7 +67,7 @@ impl App {
         };
         // Threads of their own, so that clients cannot delay the leader, the hub, the store and the operators' port.
         let clients = Tasks::isolated("clients").context("cannot start the threads for clients")?;
-        let (unready, drain) = (CancellationToken::new(), CancellationToken::new());
+        let (unready, drain) = (CancellationToken::new(), Drain::default());
         let server = Server::bind(
             &config.server,
             hub.clone(),
@@ -75,7 +76,8 @@ impl App {
             unready.clone(),
             drain.clone(),
         )?;
-        Ok(App { store, hub, monitor, bookmarks, leader, server, clients, unready, drain })
+        let drain_options = config.drain;
+        Ok(App { store, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options })
     }
 
     /// Returns the address on which clients connect, if this replica serves any.
@@ -106,7 +108,8 @@ impl App {
         // `requested` is cancelled from outside, `stop` also by a critical task that ends.
         let requested = stop;
         let stop = requested.child_token();
-        let App { store: _, hub, monitor, bookmarks, leader, server, clients, unready, drain } = self;
+        let App { store: _, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options } = self;
+        let count_clients = server.client_counter();
         let (services, end) = (Tasks::default(), CancellationToken::new());
         if let Some(address) = server.address() {
             info!(%address, "listening");
@@ -151,7 +154,10 @@ impl App {
         if timeout(LEADER_DEADLINE, led.cancelled()).await.is_err() {
             warn!("lease not released in time, the next leader waits until it expires");
         }
-        drain.cancel();
+        if requested.is_cancelled() {
+            sleep(drain_options.delay).await;
+        }
+        drain.run(drain_options.spread, count_clients()).await;
         clients.finish(CLIENTS_DEADLINE).await;
         end.cancel();
         services.finish(REST_DEADLINE).await;

@@ -6,6 +6,7 @@
 //! errors are reported at once, before any port is bound.
 
 mod addresses;
+mod drain;
 mod leader;
 mod listen;
 mod lookup;
@@ -61,6 +62,8 @@ pub struct Config {
     pub hub: crate::hub::Options,
     /// The options of the server.
     pub server: crate::server::Options,
+    /// How the replica stops.
+    pub drain: crate::shutdown::DrainOptions,
     /// The options of the log.
     pub telemetry: crate::telemetry::Options,
 }
@@ -80,10 +83,11 @@ impl Config {
         let leader = leader::read(&mut reader, name.clone(), &prices);
         let (store, hub) = store::read(&mut reader, leader.lease_ttl);
         let server = server::read(&mut reader, role, name, &prices);
+        let drain = drain::read(&mut reader);
         let telemetry = telemetry::read(&mut reader);
         let prices::PriceSettings { sources, aggregate, .. } = prices;
         reader.finish()?;
-        Ok(Config { redis, role, sources, aggregate, leader, store, hub, server, telemetry })
+        Ok(Config { redis, role, sources, aggregate, leader, store, hub, server, drain, telemetry })
     }
 
     /// Reads only the address on which operators connect, which is all that a health check of a replica on this machine

@@ -25,7 +25,7 @@ use crate::net::takeover::Takeover;
 use crate::schema::asyncapi::StreamFacts;
 use crate::schema::{asyncapi, openapi};
 use crate::session::{Bookmarks, Limits, Sessions};
-use crate::shutdown::{CriticalTask, Tasks};
+use crate::shutdown::{CriticalTask, Drain, Tasks};
 use crate::site::docs::Docs;
 use crate::site::{docs, page};
 use crate::text::excerpt;
@@ -84,7 +84,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both ports. `unready` is cancelled when new clients are to be refused, `drain` when streams are to be closed.
+    /// Binds both ports. `unready` is cancelled when no new clients are to be sent here. `drain` ends the streams.
     ///
     /// # Errors
     /// If a port cannot be bound, or the certificate cannot be used.
@@ -94,7 +94,7 @@ impl Server {
         bookmarks: Arc<Bookmarks>,
         tasks: Tasks,
         unready: CancellationToken,
-        drain: CancellationToken,
+        drain: Drain,
     ) -> anyhow::Result<Server> {
         let tls = options.tls.clone().map(|tls| Tls::open(tls, options.max_connections)).transpose();
         let tls = tls.context("cannot use the certificate")?.map(Arc::new);
@@ -129,6 +129,12 @@ impl Server {
         self.ops.address().ok()
     }
 
+    /// Returns a function that counts the clients.
+    pub fn client_counter(&self) -> impl Fn() -> usize + Send + use<> {
+        let counter = self.public.as_ref().map(Listener::client_counter);
+        move || counter.as_ref().map_or(0, |count| count())
+    }
+
     /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
         let Server { public, ops, state, shards, tls } = self;
@@ -139,7 +145,7 @@ impl Server {
             reactor.watch_feed(&drain).await;
             drop(guard);
         });
-        services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone()));
+        services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone(), end.clone()));
         if let Some(public) = public {
             let (clients, drain) = (state.tasks.clone(), state.drain.clone());
             let mut router = routes(state.clone());
@@ -148,7 +154,7 @@ impl Server {
                 let end = end.clone();
                 services.spawn(async move { tls.watch(&end).await });
             }
-            state.tasks.clone().spawn(public.serve(router, clients, drain));
+            state.tasks.clone().spawn(public.serve(router, clients, drain.begun().clone(), drain.done().clone()));
         }
     }
 }
@@ -159,7 +165,7 @@ impl Server {
 /// # Errors
 /// If the kernel has no more descriptors for this process.
 pub fn router(options: &Options, hub: Arc<Hub>, bookmarks: Arc<Bookmarks>) -> anyhow::Result<Router> {
-    let (unready, drain) = (CancellationToken::new(), CancellationToken::new());
+    let (unready, drain) = (CancellationToken::new(), Drain::default());
     let (state, _) = open(options, hub, bookmarks, Tasks::default(), unready, drain)?;
     Ok(routes(state).layer(Extension(Permit::unlimited())))
 }
@@ -171,7 +177,7 @@ fn open(
     bookmarks: Arc<Bookmarks>,
     tasks: Tasks,
     unready: CancellationToken,
-    drain: CancellationToken,
+    drain: Drain,
 ) -> anyhow::Result<(Arc<ApiState>, Shards)> {
     let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
     let currencies = SupportedCurrencies { currencies, default: default_currency };

@@ -1,6 +1,10 @@
 //! Shutdown: signals cancel a token, and all tasks (except the one that waits for signals) are tracked, so that the process
 //! can wait for them before it exits.
 
+mod drain;
+
+pub use drain::{Drain, DrainOptions, GROUPS};
+
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};

@@ -14,6 +14,7 @@ mod it {
     mod cli;
     mod client;
     mod descriptions;
+    mod drain;
     mod example;
     mod faults;
     mod foreign_servers;

@@ -71,7 +71,7 @@ fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
 /// Ends the requests of a reflection stream after [`REFLECTION_TIME`], or when this replica stops. The response ends with
 /// them.
 async fn end_requests(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
-    let drain = state.drain.clone();
+    let drain = state.drain.begun().clone();
     let end = async move {
         tokio::select! { () = drain.cancelled() => {}, () = sleep(REFLECTION_TIME) => {} }
     };

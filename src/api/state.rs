@@ -10,7 +10,7 @@ use crate::hub::Hub;
 use crate::net::connection_limit::Permit;
 use crate::net::reactor::Reactor;
 use crate::session::{OpenError, Session, Sessions, Subscription};
-use crate::shutdown::Tasks;
+use crate::shutdown::{Drain, Tasks};
 use crate::tick::TickId;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,8 +32,8 @@ pub(crate) struct ApiState {
     pub(crate) tasks: Tasks,
     /// Cancelled when no new clients are accepted.
     pub(crate) unready: CancellationToken,
-    /// Cancelled when all streams are closed.
-    pub(crate) drain: CancellationToken,
+    /// Progress of the end of all streams.
+    pub(crate) drain: Drain,
 }
 
 impl ApiState {
@@ -81,7 +81,7 @@ impl ApiState {
         permit: &Permit,
     ) -> Result<Session, Problem> {
         let hub = self.primed_hub()?;
-        if self.drain.is_cancelled() {
+        if self.drain.begun().is_cancelled() {
             return Err(Problem::unavailable("this replica is stopping, use another replica"));
         }
         let limit = subscription.limit.unwrap_or(usize::MAX);

@@ -1,13 +1,13 @@
 //! The list of all settings.
 
 use super::setting::Setting;
-use super::{addresses, leader, prices, replica, server, store, telemetry, tls};
+use super::{addresses, drain, leader, prices, replica, server, store, telemetry, tls};
 use std::sync::LazyLock;
 
 /// Returns all settings, in the order in which they are listed to people.
 pub fn settings() -> &'static [Setting] {
     static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-        let tables: [fn() -> Vec<Setting>; 8] = [
+        let tables: [fn() -> Vec<Setting>; 9] = [
             store::settings,
             replica::settings,
             server::settings,
@@ -15,6 +15,7 @@ pub fn settings() -> &'static [Setting] {
             tls::settings,
             prices::settings,
             leader::settings,
+            drain::settings,
             telemetry::settings,
         ];
         tables.into_iter().flat_map(|table| table()).collect()

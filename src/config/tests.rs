@@ -86,6 +86,8 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
         ("BTCFEED_MAX_READS", "-1", r#"READS "-1": expected a number from 1 to 1000000"#),
         ("BTCFEED_ADDRESS_CLIENT_IDS", "0", r#"CLIENT_IDS "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_CLIENT_IDS", "none", r#"CLIENT_IDS "none": expected a number from 1 to 1000000"#),
+        ("BTCFEED_DRAIN_DELAY", "2h", &format!(r#"DELAY "2h": {DURATION} 0s to 1h"#)),
+        ("BTCFEED_DRAIN_SPREAD", "5", &format!(r#"SPREAD "5": {DURATION} 0s to 1h"#)),
         ("BTCFEED_ADDRESS_RATE", "0", r#"RATE "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_TLS_CERT", "tls.crt", r#"BTCFEED_TLS_CERT "tls.crt": expected BTCFEED_TLS_KEY to be set too"#),
         ("BTCFEED_TLS_KEY", "tls.key", r#"BTCFEED_TLS_KEY "tls.key": expected BTCFEED_TLS_CERT to be set too"#),

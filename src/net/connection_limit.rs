@@ -17,6 +17,7 @@ const MAX_REFUSALS: usize = 64;
 /// Permits for clients, and for refusals.
 #[derive(Debug)]
 pub(crate) struct ConnectionLimit {
+    limit: usize,
     places: Places,
     refusals: Arc<Semaphore>,
 }
@@ -99,13 +100,20 @@ impl ConnectionLimit {
     /// Creates the limit of all clients, and takes over those of each address.
     pub(crate) fn new(limit: usize, addresses: Arc<AddressLimits>) -> ConnectionLimit {
         // A semaphore has fewer permits than a usize has values, and a process has fewer descriptors than either.
-        let clients = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        ConnectionLimit { places: Places { clients, addresses }, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) }
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        let places = Places { clients: Arc::new(Semaphore::new(limit)), addresses };
+        ConnectionLimit { limit, places, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) }
     }
 
     /// Returns the limits of each address.
     pub(crate) fn addresses(&self) -> &Arc<AddressLimits> {
         &self.places.addresses
+    }
+
+    /// Returns a function that counts the clients.
+    pub(crate) fn counter(&self) -> impl Fn() -> usize + Send + use<> {
+        let (clients, limit) = (self.places.clients.clone(), self.limit);
+        move || limit - clients.available_permits()
     }
 
     /// Admits or refuses the connection from `peer`. Returns `None` if there is no permit even for a refusal.

@@ -95,11 +95,17 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// Serves `router` until `stop`, then lets responses in flight finish.
-    pub(crate) async fn serve(self, router: Router, tasks: Tasks, stop: CancellationToken) {
+    /// Returns a function that counts the clients.
+    pub(crate) fn client_counter(&self) -> impl Fn() -> usize + Send + use<> {
+        self.limit.counter()
+    }
+
+    /// Serves `router`. After `closing`, it accepts nothing, and connections end when their streams do. After `stop`, only
+    /// responses in flight are finished.
+    pub(crate) async fn serve(self, router: Router, tasks: Tasks, closing: CancellationToken, stop: CancellationToken) {
         let (addresses, end) = (self.limit.addresses().clone(), stop.clone());
         tasks.spawn(async move { end.run_until_cancelled(addresses.keep_small()).await.unwrap_or_default() });
-        while let Some(accepted) = stop.run_until_cancelled(self.socket.accept()).await {
+        while let Some(accepted) = closing.run_until_cancelled(self.socket.accept()).await {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -129,6 +135,7 @@ impl Listener {
                 tasks: tasks.clone(),
                 takeover,
                 tls: self.tls.clone(),
+                closing: closing.clone(),
             };
             let serving = connection.serve(stream, stop.clone());
             if is_refused {
@@ -186,6 +193,8 @@ struct AcceptedConnection {
     tasks: Tasks,
     takeover: Option<Takeover>,
     tls: Option<Arc<Tls>>,
+    /// Cancelled when connections end with their streams.
+    closing: CancellationToken,
 }
 
 impl AcceptedConnection {
@@ -316,6 +325,7 @@ impl AcceptedConnection {
         let mut connection = pin!(connection);
         tokio::select! {
             served = connection.as_mut() => return served,
+            () = self.closing.cancelled() => {}
             () = stop.cancelled() => {}
             () = sleep(self.max_age) => {}
         }

@@ -38,7 +38,7 @@ mod tally;
 use super::connection_limit::Permit;
 use super::socket::set_user_timeout;
 use crate::session::{Session, Sessions};
-use crate::shutdown::{CriticalTask, Tasks};
+use crate::shutdown::{CriticalTask, Drain, Tasks};
 use connection::Connection;
 use context::Context;
 use shard::Shard;
@@ -104,14 +104,18 @@ impl Reactor {
         (!protocol.answers_heartbeats()).then(|| self.context.sessions.limits.write_stall * 3)
     }
 
-    /// Wakes the shards whenever the feed has moved. When `drain` is cancelled, it makes them close all connections, and
-    /// returns.
-    pub(crate) async fn watch_feed(&self, drain: &CancellationToken) {
+    /// Wakes the shards whenever the feed has moved. During the drain, it makes them close one group of connections after the
+    /// other. Returns when all of them are being closed.
+    pub(crate) async fn watch_feed(&self, drain: &Drain) {
         let mut head = self.context.sessions.hub.watch_head();
         // The hub is dropped after its watchers, so waiting cannot fail.
-        while let Some(Ok(())) = drain.run_until_cancelled(head.changed()).await {
-            self.shards.iter().for_each(|shard| shard.wake());
+        for group in drain.groups() {
+            while let Some(Ok(())) = group.run_until_cancelled(head.changed()).await {
+                self.shards.iter().for_each(|shard| shard.wake());
+            }
+            self.shards.iter().for_each(|shard| shard.drain_group());
         }
+        drain.done().cancelled().await;
         self.context.start_draining();
         self.shards.iter().for_each(|shard| shard.drain());
     }

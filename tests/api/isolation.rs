@@ -4,7 +4,7 @@ use btcfeed::config::{Config, Lookup};
 use btcfeed::hub::Hub;
 use btcfeed::server::Server;
 use btcfeed::session::Bookmarks;
-use btcfeed::shutdown::Tasks;
+use btcfeed::shutdown::{Drain, Tasks};
 use btcfeed::store::Memory;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -20,7 +20,7 @@ async fn clients_are_accepted_on_their_own_threads() {
     let store = Arc::new(Memory::new(config.store));
     let (hub, bookmarks) = (Arc::new(Hub::new(store.clone(), config.hub)), Arc::new(Bookmarks::new(store)));
     let (clients, services, stop) = (Tasks::isolated("clients").unwrap(), Tasks::default(), CancellationToken::new());
-    let server = Server::bind(&config.server, hub, bookmarks, clients, stop.clone(), stop.clone()).unwrap();
+    let server = Server::bind(&config.server, hub, bookmarks, clients, stop.clone(), Drain::default()).unwrap();
     let address = server.address().unwrap();
     server.spawn(&services, &stop, &stop);
     for path in ["/openapi.json", "/v1/nothing"] {

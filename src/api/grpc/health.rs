@@ -74,7 +74,7 @@ impl Watcher {
             }
             let unready = state.unready.is_cancelled();
             tokio::select! {
-                () = state.drain.cancelled() => {
+                () = state.drain.begun().cancelled() => {
                     return Some((Err(Status::unavailable("this replica is stopping")), self));
                 }
                 () = state.unready.cancelled(), if !unready => {}

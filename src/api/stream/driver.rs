@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::debug;
 
 /// Waits for the entries that are being loaded. Waits forever if nothing is being loaded, or if the load was cancelled.
@@ -41,6 +41,8 @@ pub(crate) struct SessionDriver {
     session: Session,
     head: watch::Receiver<TickId>,
     loading: Option<oneshot::Receiver<Vec<Arc<Entry>>>>,
+    /// Cancelled when this stream ends because the replica stops.
+    group: CancellationToken,
     /// One future for the whole stream: a new one for each wait would cost more than everything else in `next`.
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
     /// One timer for the heartbeat and for a tick that the throttle holds.
@@ -52,18 +54,19 @@ pub(crate) struct SessionDriver {
 impl SessionDriver {
     pub(crate) fn new(state: Arc<ApiState>, session: Session) -> SessionDriver {
         let head = state.hub().watch_head();
-        let drained = Box::pin(state.drain.clone().cancelled_owned());
+        let group = state.drain.next_group();
+        let drained = Box::pin(group.clone().cancelled_owned());
         let heartbeat_at = Instant::now() + state.heartbeat;
         let timer = Box::pin(sleep_until(heartbeat_at));
         let counted = ClientGuard::new(session.transport());
-        SessionDriver { state, session, head, loading: None, drained, timer, heartbeat_at, _counted: counted }
+        SessionDriver { state, session, head, loading: None, group, drained, timer, heartbeat_at, _counted: counted }
     }
 
     /// Waits for the next action. Call it when the transport has sent the output before.
     pub(crate) async fn next(&mut self) -> Output {
         loop {
             // Checked in the middle of a replay too: otherwise its client would not get the close reason.
-            if self.state.drain.is_cancelled() {
+            if self.group.is_cancelled() {
                 return self.leave(CloseReason::Draining).await;
             }
             // Marked before the session reads the hub: if the head moves in between, the wait below returns at once.

@@ -138,7 +138,7 @@ impl Connection {
         // If the send is cancelled, the whole message stays in the buffer, and the close frame is sent after it.
         tokio::select! {
             biased;
-            () = self.state.drain.cancelled() => Err(local(CloseReason::Draining)),
+            () = self.state.drain.done().cancelled() => Err(local(CloseReason::Draining)),
             sent = timeout(self.state.sessions.limits.write_stall, self.socket.send(message)) => match sent {
                 Ok(sent) => sent.map_err(|_| CloseCause::Gone),
                 Err(_) => Err(local(CloseReason::TooSlow)),
@@ -152,7 +152,8 @@ impl Connection {
 
     /// Sends the close frame, and waits until the client has closed too, or until a deadline.
     async fn close(&mut self, cause: CloseCause) {
-        let (drain, deadline) = (self.state.drain.clone(), self.state.sessions.limits.write_stall.max(CLOSE_DEADLINE));
+        let (drain, deadline) =
+            (self.state.drain.done().clone(), self.state.sessions.limits.write_stall.max(CLOSE_DEADLINE));
         let closing = async {
             let sent = match cause {
                 CloseCause::Gone => return,

@@ -59,7 +59,7 @@ fn serve_with(clients: usize, head_deadline: Duration, max_age: Duration) -> Ser
         .route("/drip", get(drip))
         .route("/flood", get(flood))
         .fallback(async || StatusCode::NOT_FOUND);
-    server.tasks.spawn(listener.serve(router, server.tasks.clone(), server.stop.clone()));
+    server.tasks.spawn(listener.serve(router, server.tasks.clone(), server.stop.clone(), server.stop.clone()));
     server
 }
 
@@ -134,7 +134,7 @@ async fn handler_runs_once_for_each_request() {
     };
     let router = Router::new().route("/stream", get(handler.clone())).route("/other", get(handler));
     let takeover = Takeover { paths: Arc::new(["/stream".to_owned()]), reactor: reactor(&tasks) };
-    tasks.spawn(listener.with_takeover(takeover).serve(router, tasks.clone(), stop.clone()));
+    tasks.spawn(listener.with_takeover(takeover).serve(router, tasks.clone(), stop.clone(), stop.clone()));
     let mut expected = 0;
     for path in ["/stream", "/other"] {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::shard_handle::{Commands, ShardHandle};
 use super::tally::Tally;
 use crate::feed::Feed;
-use crate::shutdown::Tasks;
+use crate::shutdown::{GROUPS, Tasks};
 use crate::tick::TickId;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
@@ -40,6 +40,8 @@ pub(super) struct Shard {
     scheduled: Vec<usize>,
     /// Lower bound of all deadlines.
     due: Instant,
+    /// Number of groups of connections that are being closed.
+    drained_groups: usize,
     /// True if all connections are being closed.
     draining: bool,
     tally: Tally,
@@ -69,6 +71,7 @@ impl Shard {
             head: TickId::ZERO,
             scheduled: Vec::new(),
             due: Instant::now() + MAX_WAIT,
+            drained_groups: 0,
             draining: false,
             tally: Tally::new(),
         })
@@ -133,7 +136,7 @@ impl Shard {
     }
 
     fn drain_commands(&mut self) {
-        let Commands { adopted, completed, draining, .. } = self.handle.take();
+        let Commands { adopted, completed, drained_groups, draining, .. } = self.handle.take();
         let now = Instant::now();
         for (mut connection, head) in adopted {
             let key = self.connections.vacant_key();
@@ -154,6 +157,12 @@ impl Shard {
         for key in completed {
             self.run_connection(key, now);
         }
+        for group in self.drained_groups..drained_groups {
+            for key in (group..self.key_bound).step_by(GROUPS) {
+                self.drain(key, now);
+            }
+        }
+        self.drained_groups = drained_groups;
         if draining && !self.draining {
             self.draining = true;
             for key in 0..self.key_bound {

@@ -19,6 +19,8 @@ pub(super) struct Commands {
     pub(super) adopted: Vec<(Connection, Vec<u8>)>,
     /// Keys of connections whose load or save is done.
     pub(super) completed: Vec<usize>,
+    /// Number of groups of connections that the shard is to close. A connection's group is its key modulo [`GROUPS`](crate::shutdown::GROUPS).
+    pub(super) drained_groups: usize,
     /// True if the shard is to close all connections.
     pub(super) draining: bool,
     /// True if the shard has ended. If so, commands have no effect.
@@ -39,6 +41,12 @@ impl ShardHandle {
             }
             commands.adopted.push((connection, head));
         }
+        self.wake();
+    }
+
+    /// Makes the shard close one more group of connections.
+    pub(super) fn drain_group(&self) {
+        self.lock().drained_groups += 1;
         self.wake();
     }
 
@@ -67,6 +75,7 @@ impl ShardHandle {
         Commands {
             adopted: std::mem::take(&mut commands.adopted),
             completed: std::mem::take(&mut commands.completed),
+            drained_groups: commands.drained_groups,
             draining: commands.draining,
             ended: commands.ended,
         }

@@ -1,0 +1,39 @@
+//! The settings of a stop.
+
+use super::reader::Reader;
+use super::row::Row;
+use super::setting::{DefaultValue, Setting};
+use super::values::{Durations, HOUR};
+use crate::shutdown::DrainOptions;
+use std::time::Duration;
+
+const SECTION: &str = "Stop";
+
+const DRAIN_DELAY: Row<Durations> = Row {
+    env: "BTCFEED_DRAIN_DELAY",
+    help: "Time between SIGTERM, after which /readyz answers 503, and the first end of a stream",
+    details: "Set it to the time that the load balancer needs to notice. New clients are still served.",
+    values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
+    default: DefaultValue::Fixed("0s"),
+    example: "5s",
+};
+
+const DRAIN_SPREAD: Row<Durations> = Row {
+    env: "BTCFEED_DRAIN_SPREAD",
+    help: "Time over which the ends of all streams are spread at a stop",
+    details: "So clients do not reconnect to the other replicas all at once. Few clients need less time: 20 ms each. New clients are \
+              rejected meanwhile. After it, connections have 5 s to end.",
+    values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
+    default: DefaultValue::Fixed("5s"),
+    example: "30s",
+};
+
+/// Returns the rows of this file.
+pub(super) fn settings() -> Vec<Setting> {
+    vec![DRAIN_DELAY.setting(SECTION), DRAIN_SPREAD.setting(SECTION)]
+}
+
+/// Reads the settings of a stop.
+pub(super) fn read(reader: &mut Reader<'_>) -> DrainOptions {
+    DrainOptions { delay: reader.value(&DRAIN_DELAY), spread: reader.value(&DRAIN_SPREAD) }
+}
