@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::transport::Transport;
 use reqwest::Url;
+use std::fmt;
 
 /// Paths that users paste although they do not belong to the address of the feed.
 const STREAM_PATHS: [&str; 4] = ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"];
@@ -52,6 +53,12 @@ impl Address {
         url.set_path(&format!("{}{}", self.0.path().trim_end_matches('/'), transport.path()));
         url.set_query(query);
         url
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
     }
 }
 

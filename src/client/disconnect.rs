@@ -1,7 +1,11 @@
 //! Why a connection ended or could not be made, and whether another attempt makes sense.
 
+use super::address::Address;
 use super::error::Error;
 use std::time::Duration;
+
+/// The problem with a server that answers HTTP/2 with something else.
+pub(super) const NO_HTTP2: &str = "it does not speak HTTP/2";
 
 /// Why a connection ended or could not be made.
 #[derive(Debug)]
@@ -42,6 +46,21 @@ impl Disconnect {
         Disconnect::retry(root.to_string())
     }
 
+    /// Returns the same failure, with the address of the server in its explanation.
+    pub(super) fn at(self, address: &Address) -> Disconnect {
+        match self {
+            Disconnect::Retry { why, retry_after } => {
+                let hint = tls_hint(&why, address.is_encrypted());
+                Disconnect::Retry { why: format!("{address}: {why}{hint}"), retry_after }
+            }
+            Disconnect::Final(Error::NoFeed { problem }) => {
+                let hint = tls_hint(&problem, address.is_encrypted());
+                Disconnect::Final(Error::NoFeed { problem: format!("{problem}{hint}") })
+            }
+            Disconnect::Final(error) => Disconnect::Final(error),
+        }
+    }
+
     /// Returns the failure of a request that was answered with an unexpected status.
     pub(super) fn status(status: u16, detail: &str, retry_after: Option<Duration>) -> Disconnect {
         match status {
@@ -61,6 +80,20 @@ impl Disconnect {
             (_, "") => Disconnect::retry(format!("the server closed the connection with {code}")),
             (_, _) => Disconnect::retry(format!("the server closed the connection with {code}: {reason}")),
         }
+    }
+}
+
+/// Returns what to try if a failure looks as if only one of the two sides uses TLS, or as if the client does not know the
+/// authority of the server's certificate. `why` is an error of the library for TLS or HTTP.
+fn tls_hint(why: &str, is_encrypted: bool) -> &'static str {
+    if is_encrypted && why.contains("InvalidContentType") {
+        "; the server may not use TLS: try http://"
+    } else if is_encrypted && why.contains("UnknownIssuer") {
+        "; if the server's certificate is from an authority of your own, give its certificate (--ca, Builder::authority)"
+    } else if !is_encrypted && (why.contains("invalid HTTP version parsed") || why == NO_HTTP2) {
+        "; the server may use TLS: try https://"
+    } else {
+        ""
     }
 }
 
@@ -97,6 +130,21 @@ mod tests {
         for (code, last) in [(1000, false), (1001, false), (1011, false), (4408, false), (4499, false), (4500, true)] {
             assert_eq!(matches!(Disconnect::closed(code, ""), Disconnect::Final(_)), last, "{code}");
         }
+    }
+
+    #[test]
+    fn wrong_scheme_and_unknown_authority_have_a_hint() {
+        let why = |address: &str, why: &str| match Disconnect::retry(why).at(&Address::parse(address).unwrap()) {
+            Disconnect::Retry { why, .. } => why,
+            Disconnect::Final(error) => panic!("{error}"),
+        };
+        let (http, https) = ("feed.example:80", "wss://feed.example/v1/ws");
+        assert_eq!(why(http, "Connection refused"), "http://feed.example: Connection refused");
+        assert!(why(http, "invalid HTTP version parsed").ends_with("; the server may use TLS: try https://"));
+        let unknown = why(https, "invalid peer certificate: UnknownIssuer");
+        assert!(unknown.starts_with("https://feed.example: ") && unknown.contains("--ca"), "{unknown}");
+        let plain = why(https, "received corrupt message of type InvalidContentType");
+        assert!(plain.ends_with("; the server may not use TLS: try http://"), "{plain}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The HTTP client of the other transports sends the request, so that refusals on the way are read in the same way. tonic reads
 //! the response. The pings of HTTP/2 tell whether the server is there.
 
-use super::disconnect::{Disconnect, root_cause};
+use super::disconnect::{Disconnect, NO_HTTP2, root_cause};
 use super::http;
 use super::options::ClientOptions;
 use super::received::{MAX_MESSAGE_BYTES, Position, Received, ServerEvent, ServerEvents};
@@ -62,7 +62,7 @@ pub(super) async fn connect(
 fn no_response(error: &reqwest::Error) -> Disconnect {
     let reason = root_cause(error).downcast_ref::<h2::Error>().and_then(h2::Error::reason);
     if reason == Some(h2::Reason::FRAME_SIZE_ERROR) {
-        return Disconnect::no_feed("it does not speak HTTP/2");
+        return Disconnect::no_feed(NO_HTTP2);
     }
     Disconnect::caused_by(error)
 }

@@ -71,7 +71,8 @@ impl Target {
                 }
             };
             let too_late = || Disconnect::retry(format!("no answer within {:?}", options.connect_timeout));
-            timeout(options.connect_timeout, connect).await.unwrap_or_else(|_| Err(too_late()))
+            let result = timeout(options.connect_timeout, connect).await.unwrap_or_else(|_| Err(too_late()));
+            result.map_err(|disconnect| disconnect.at(address))
         })
     }
 }

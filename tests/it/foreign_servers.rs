@@ -16,7 +16,10 @@ async fn read(updates: &mut Updates, count: usize) -> Vec<String> {
         read.push(match soon("an update", updates.next()).await.unwrap() {
             Ok(Update::Tick(tick)) => format!("tick {}", tick.id),
             Ok(Update::Gap(gap)) => format!("{} {}-{}", gap.reason, gap.after, gap.before),
-            Ok(Update::Disconnected { why, .. }) => why,
+            Ok(Update::Disconnected { why, .. }) => match why.split_once(": ") {
+                Some((address, why)) if address.starts_with("http://127.0.0.1:") => why.to_owned(),
+                _ => why,
+            },
             Ok(Update::Synced { id }) => format!("synced {id}"),
             Ok(Update::Connected(connected)) => format!("connected {:?}", connected.replica),
             Ok(other) => format!("{other:?}"),

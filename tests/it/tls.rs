@@ -46,7 +46,26 @@ async fn sdk_follows_the_feed_over_tls() {
         let other = Authority::new();
         let mut updates = stranger.authority(fs::read(other.file("ca.pem")).unwrap()).build().unwrap().subscribe();
         let update = format!("{:?}", sdk::next(&mut updates).await);
-        assert!(update.starts_with("Disconnected") && update.contains("certificate"), "{update}");
+        assert!(update.starts_with("Disconnected") && update.contains("invalid peer certificate"), "{update}");
+    }
+}
+
+#[tokio::test]
+async fn sdk_names_the_right_scheme() {
+    let (exchange, authority) = (Exchange::start().await, Authority::new());
+    let (secured, plain) = (secured(&exchange, &authority, &[]).await, embedded(&exchange, &[]).await);
+    for transport in TRANSPORTS {
+        for (url, advice) in [
+            (format!("https://localhost:{}", plain.port()), "; the server may not use TLS: try http://"),
+            (format!("http://localhost:{}", secured.port()), " https://"),
+        ] {
+            let client = Client::builder(&url).transport(transport).build().unwrap();
+            let update = match soon("an update", client.subscribe().next()).await.unwrap() {
+                Ok(update) => format!("{update:?}"),
+                Err(error) => error.to_string(),
+            };
+            assert!(update.contains(advice), "{transport:?} {url}: {update}");
+        }
     }
 }
 

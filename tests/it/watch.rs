@@ -374,7 +374,7 @@ async fn absent_server_is_awaited() {
     let mut line = String::new();
     let mut stderr = BufReader::new(watch.child.stderr.take().unwrap());
     soon("a line", stderr.read_line(&mut line)).await.unwrap();
-    assert!(line.starts_with("btcfeed: not connected: Connection refused"), "{line}");
+    assert!(line.starts_with(&format!("btcfeed: not connected: http://{address}: Connection refused")), "{line}");
     let replica = embedded(&exchange, &[("BTCFEED_LISTEN", &address)]).await;
     replica.priced().await;
     assert!(watch.line().await.unwrap().contains(r#""price":97"#));
