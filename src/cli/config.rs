@@ -1,7 +1,7 @@
 //! `btcfeed config`: all settings with the values in use, in the form of an `.env` file.
 
 use super::settings::flags;
-use crate::config::{Config, Lookup, redact_url, sections, unknown_variables};
+use crate::config::{Config, DefaultValue, Lookup, redact_url, sections, unknown_variables};
 use clap::Command;
 use std::io::{self, ErrorKind, Write};
 
@@ -39,9 +39,17 @@ fn print(config: &Config, lookup: &Lookup, out: &mut impl Write) -> io::Result<(
         let gap = if place == 0 { "" } else { "\n" };
         writeln!(out, "{gap}# --- {section} ---")?;
         for setting in settings {
-            let value = config.effective(setting.env).or_else(|| lookup.value(setting.env));
+            let given = lookup.value(setting.env);
+            let value = config.effective(setting.env).or_else(|| given.clone());
             let value = value.or_else(|| setting.default.fixed().map(str::to_owned)).unwrap_or_default();
-            writeln!(out, "\n# {}\n{}={}", setting.help, setting.env, redact_url(&value))?;
+            let printed = redact_url(&value);
+            // A comment, because a file must neither freeze what depends on other settings nor contain a false password.
+            let (note, comment) = match (setting.default, given) {
+                _ if printed != value => (" (the password is not printed)".to_owned(), "# "),
+                (DefaultValue::Derived(words), None) => (format!(" (default: {words})"), "# "),
+                _ => (String::new(), ""),
+            };
+            writeln!(out, "\n# {}{note}\n{comment}{}={printed}", setting.help, setting.env)?;
         }
     }
     Ok(())
