@@ -112,10 +112,15 @@ impl Server {
             bind(address, options.max_connections, addresses, ("listen", "BTCFEED_LISTEN"))
         });
         let ops = ("ops-listen", "BTCFEED_OPS_LISTEN");
-        let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, AddressLimits::none(), ops)?;
+        let ops = bind(options.ops_listen, MAX_OPS_CONNECTIONS, AddressLimits::none(), ops);
+        let (public, ops) = match (public.transpose(), ops) {
+            (Ok(public), Ok(ops)) => (public, ops),
+            (Err(public), Err(ops)) => return Err(anyhow!("{public}\n{ops}")),
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
+        };
         let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
-        let public = public.transpose()?.map(|listener| listener.with_takeover(takeover).with_tls(tls.clone()));
+        let public = public.map(|listener| listener.with_takeover(takeover).with_tls(tls.clone()));
         Ok(Server { public, ops, state, shards, tls })
     }
 

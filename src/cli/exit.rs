@@ -6,9 +6,11 @@ use std::process::ExitCode;
 /// The exit code for an invalid setting or argument, as shells and clap use it.
 pub(super) const USAGE: u8 = 2;
 
-/// Prints a message and returns an exit code.
+/// Prints a message of one or more lines, and returns an exit code.
 pub(super) fn with_message(code: u8, message: &str) -> ExitCode {
-    eprintln!("btcfeed: {message}");
+    for line in message.lines() {
+        eprintln!("btcfeed: {line}");
+    }
     ExitCode::from(code)
 }
 

@@ -155,6 +155,11 @@ async fn busy_port_names_its_flag() {
             assert!(error.contains(&expected) && error.ends_with(&advice), "{error}");
         }
     }
+    // If both are busy, both are named.
+    let (code, _, error) = run(&["serve", "--listen", &address, "--ops-listen", &address], &[]).await;
+    let named =
+        error.lines().filter(|line| line.starts_with(&format!("btcfeed: cannot listen on {address}: "))).count();
+    assert_eq!((code, named), (Some(1), 2), "{error}");
 }
 
 #[tokio::test]
@@ -199,10 +204,11 @@ async fn flag_overrides_environment_and_default() {
 #[tokio::test]
 async fn config_prints_the_effective_settings() {
     let (_, out, _) = run(&["config"], &[("BTCFEED_INTERVAL", "5s")]).await;
-    for line in ["BTCFEED_STALE_AFTER=15s", "BTCFEED_DOWN_AFTER=1m", "BTCFEED_CURRENCIES=USD,EUR"] {
+    // A value that depends on other settings is a comment: an `.env` file must not freeze it.
+    for line in ["# BTCFEED_STALE_AFTER=15s", "# BTCFEED_DOWN_AFTER=1m", "BTCFEED_CURRENCIES=USD,EUR"] {
         assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
     }
-    let value = |name: &str| out.lines().find_map(|line| line.strip_prefix(&format!("{name}="))).unwrap();
+    let value = |name: &str| out.lines().find_map(|line| line.strip_prefix(&format!("# {name}="))).unwrap();
     assert!(value("BTCFEED_MAX_CONNECTIONS").parse::<u64>().is_ok_and(|most| most > 0), "{out}");
     assert!(value("BTCFEED_REPLICA").contains('-'), "{out}");
     // Values are printed in their normal form.
@@ -212,9 +218,13 @@ async fn config_prints_the_effective_settings() {
     for line in ["BTCFEED_CURRENCIES=EUR,USD", "BTCFEED_SOURCES=kraken,coinbase", "BTCFEED_REPLICA=r1"] {
         assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
     }
+    // So is a URL with a password, which is not printed.
+    let (_, secret, _) = run(&["config"], &[("REDIS_URL", "redis://u:secret@localhost")]).await;
+    let expected = "# URL of the Redis that all replicas share (the password is not printed)\n# REDIS_URL=redis://u:***@localhost\n";
+    assert!(secret.contains(expected), "{secret}");
     // The output is valid as an environment.
     let printed: Vec<_> =
-        out.lines().filter_map(|line| line.split_once('=').filter(|(name, _)| !name.contains(' '))).collect();
+        out.lines().filter_map(|line| line.split_once('=').filter(|(name, _)| !name.contains([' ', '#']))).collect();
     assert_eq!(run(&["config"], &printed).await, (Some(0), out.clone(), String::new()));
 }
 
