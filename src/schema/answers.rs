@@ -64,7 +64,7 @@ pub(crate) struct Forbidden(ProblemDetails<'static>);
     headers(("Upgrade" = String, description = "`websocket`"), ("Sec-WebSocket-Version" = String, description = "`13`")),
     example = json!({
         "type": "about:blank", "title": "Upgrade Required", "status": 426,
-        "detail": "this is a WebSocket: connect with ws:// or wss://"
+        "detail": "missing upgrade: this path is a WebSocket, connect with ws:// or wss://"
     })
 )]
 pub(crate) struct UpgradeRequired(ProblemDetails<'static>);

@@ -9,7 +9,7 @@ use std::fmt::Write;
 const UPGRADE: [(&str, &str); 2] = [("connection", "upgrade"), ("upgrade", "websocket")];
 
 /// Invalid requests: path with query, and headers.
-const INVALID: [(&str, &[(&str, &str)]); 30] = [
+const INVALID: [(&str, &[(&str, &str)]); 31] = [
     ("/v1/prices?currency=GBP", &[]),
     ("/v1/prices?currency=", &[]),
     ("/v1/prices?since=yesterday", &[]),
@@ -35,6 +35,7 @@ const INVALID: [(&str, &[(&str, &str)]); 30] = [
     ("/v1/prices/stream?limit=10001", &[]),
     ("/v1/prices/stream?client_id=a%20b", &[]),
     ("/v1/prices/stream", &[("last-event-id", "yesterday")]),
+    ("/v1/prices/stream", &UPGRADE),
     ("/v1/ws", &[]),
     ("/v1/ws?currency=GBP", &[]),
     ("/v1/ws", &[UPGRADE[0], UPGRADE[1], ("sec-websocket-version", "12")]),

@@ -20,8 +20,8 @@ use crate::wire::sse;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
-use axum::http::{HeaderMap, HeaderName, Method};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -74,6 +74,11 @@ pub(crate) async fn connect(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut subscription = read_subscription(&query.unwrap_or_default(), Format::Timestamp, state.currencies)?;
+    if headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
+        // Otherwise a WebSocket client would wait for the end of a response that has no end.
+        let detail = "unsupported upgrade: this path is an event stream, connect to /v1/ws for a WebSocket";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+    }
     // The header has precedence, because an EventSource repeats its first query on each reconnect.
     if let Some(id) = read_last_event_id(headers.get(LAST_EVENT_ID))? {
         subscription.start = Start::After(id);
