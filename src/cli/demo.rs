@@ -84,8 +84,8 @@ fn instructions(prices: &str, address: SocketAddr, currencies: Currencies, progr
          all currencies   curl 'http://{host}/v1/prices/latest?currency={all}'\n  \
          history          curl 'http://{host}/v1/prices?limit=10&format=full'\n  \
          live events      curl -N 'http://{host}/v1/prices/stream'\n  \
-         live WebSocket   ws://{host}/v1/ws          (websocat, wscat, or a browser's)\n  \
-         with replay      ws://{host}/v1/ws?since=0&currency={all}&format=full\n  \
+         live WebSocket   websocat 'ws://{host}/v1/ws'\n  \
+         with replay      websocat 'ws://{host}/v1/ws?since=0&currency={all}&format=full'\n  \
          in a terminal    {program} watch {host} --currency {all}\n  \
          how to read it   http://{host}/docs\n\n  \
          stop with Ctrl-C\n"
