@@ -1,11 +1,12 @@
 //! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
-//! A poll asks all sources at once, except those whose circuit breaker is open, and takes the median of the valid answers.
-//! An answer is valid if its price is above zero, not too old, and close to the median. If fewer than three sources
-//! answer, their prices must be close to the last price instead, while that is fresh.
+//! A poll asks all sources at once, except those whose circuit breaker is open, and takes the median of the valid
+//! answers. An answer is valid if its price is above zero, its time is close to now, and its price is close to the
+//! median. If fewer than three sources answer, their prices must be close to the last price instead, if that price is
+//! still fresh.
 //!
-//! Without a valid answer there is no price: a price is never invented. If two sources contradict each other and there is
-//! no fresh last price, neither counts.
+//! Without a valid answer there is no price: a price is never invented. If two sources contradict each other and there
+//! is no fresh last price, both are rejected.
 
 mod breaker;
 
@@ -26,7 +27,8 @@ pub struct Options {
     pub currencies: Currencies,
     /// The time in which a source must answer.
     pub deadline: Duration,
-    /// The maximum difference between our clock and the time in an answer, in both directions.
+    /// The maximum difference between our clock and the time in an answer, in both directions. It is also the age up to
+    /// which a last price is fresh.
     pub max_age: Duration,
     /// The maximum difference between a price and the median of all prices, as a share of the median.
     pub max_deviation: Decimal,
@@ -48,7 +50,7 @@ struct Member {
 /// The result of a poll.
 #[derive(Debug, Default)]
 pub struct Poll {
-    /// The prices, if there is a valid one.
+    /// The prices, if at least one currency has a valid one.
     pub tick: Option<Tick>,
     /// The faults of the sources that did not contribute.
     pub faults: Vec<SourceFault>,
@@ -59,9 +61,9 @@ pub struct Poll {
 pub struct SourceFault {
     /// The name of the source.
     pub source: &'static str,
-    /// The currencies.
+    /// The currencies without a price from this source.
     pub currencies: Currencies,
-    /// The reason.
+    /// The reason, as text for people. Clients can read it in a status.
     pub reason: String,
 }
 
@@ -70,7 +72,7 @@ impl Poll {
     pub fn reason(&self, currencies: Currencies) -> String {
         let faults = self.faults.iter().filter(|fault| !fault.currencies.and(currencies).is_empty());
         let mut reasons: Vec<_> = faults.map(|fault| format!("{}: {}", fault.source, fault.reason)).collect();
-        // A source with a request for each currency may have the same fault twice.
+        // A source with one request for each currency often has the same fault in all of them.
         reasons.dedup();
         if reasons.is_empty() { "no source was asked".to_owned() } else { reasons.join("; ") }
     }
@@ -92,13 +94,13 @@ impl Aggregator {
     pub async fn poll(&mut self) -> Poll {
         let Options { currencies, deadline, .. } = self.options;
         let now = Instant::now();
-        // Two sources check each other. If fewer are available, open circuit breakers are ignored, except those of sources
-        // that asked for a pause.
-        let few = self.members.iter().filter(|member| !member.breaker.is_open(now)).count() < 2;
+        // At least two sources are needed to check each other. If fewer are available, open circuit breakers are
+        // ignored, except those of sources that asked for a pause.
+        let ignores_breakers = self.members.iter().filter(|member| !member.breaker.is_open(now)).count() < 2;
         let polls = self.members.iter_mut().map(async |member| {
-            if member.breaker.is_banned(now) || !few && member.breaker.is_open(now) {
+            if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
-                let reason = format!("not asked for {seconds} s after failures");
+                let reason = format!("paused for {seconds} s after failures");
                 return (member, vec![Err(SourceError { currencies, reason, retry_after: None })]);
             }
             let answers = member.source.observe(currencies, deadline).await;
@@ -113,7 +115,7 @@ impl Aggregator {
         });
         let polled = join_all(polls).await;
         if now.elapsed() > deadline * 2 {
-            // This process was paused during the poll, so the answers are as old as the pause is long.
+            // This process was suspended during the poll, so the answers may be old.
             let mut poll = Poll::default();
             poll.add_fault("all sources", currencies, "the answers were not read in time".to_owned());
             return poll;
@@ -156,10 +158,10 @@ impl Options {
         }
         let mut tick = Tick { prices: BTreeMap::new(), sources: BTreeMap::new() };
         for (currency, candidates) in candidates {
-            let Some(all) = median(&candidates) else { continue };
+            let Some(middle) = median(&candidates) else { continue };
             let (name, reference) = match last.get(&currency) {
                 Some(last) if candidates.len() < 3 => ("last price", *last),
-                _ => ("median", all),
+                _ => ("median", middle),
             };
             let (close, far): (Vec<_>, Vec<_>) =
                 candidates.into_iter().partition(|(_, price)| reference.deviation(*price) <= self.max_deviation);
@@ -176,7 +178,7 @@ impl Options {
         poll
     }
 
-    /// Returns the reason why an observation does not count if its time is too far in the past or in the future.
+    /// Returns the reason to reject an observation if its time is too far in the past or in the future.
     fn wrong_time(&self, seen: &Observation, now: TickId) -> Option<String> {
         let time = seen.time?;
         if now.since(time) > self.max_age {
@@ -225,7 +227,7 @@ mod tests {
         aggregated_after(answers, &[])
     }
 
-    /// Returns the same if `last` are the last prices.
+    /// Returns the price in dollars and the faults, if `last` are the last prices.
     fn aggregated_after(
         answers: Vec<(&'static str, Vec<Answer>)>,
         last: &[(Currency, Price)],

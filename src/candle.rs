@@ -1,9 +1,9 @@
 //! Candles: open, high, low and close of each currency in each minute, five minutes and hour of the history.
 //!
-//! There is no I/O. A [`Book`] takes each entry of the feed once, in order. The cost of an answer then depends only on the
-//! number of its candles. If entries are missing ([`Entry::continues`]), their candles would be wrong, so they are omitted and
-//! a gap is reported instead. A candle expires when its first moment leaves the retention, so all replicas have the same
-//! candles, however long they have been running.
+//! This module does no I/O. A [`Book`] takes each entry of the feed once, in order, so the cost of an answer depends
+//! only on the number of its candles. If entries are missing ([`Entry::continues`]), the book omits the candles that
+//! would be wrong and reports a gap instead. A candle expires when its first moment is older than the retention. So all
+//! replicas have the same candles, regardless of how long they have been running.
 
 mod interval;
 mod series;
@@ -23,8 +23,8 @@ pub struct Book {
     retention: Duration,
     /// The id of the newest entry.
     head: TickId,
-    /// The newest tick with a price in each currency.
-    last_prices: [TickId; Currency::ALL.len()],
+    /// The id of the newest tick with a price in each currency.
+    last_priced: [TickId; Currency::ALL.len()],
     /// The last id that is known to have expired, or zero if none is.
     expired: TickId,
     series: [Series; Interval::ALL.len()],
@@ -46,26 +46,27 @@ struct Missing {
 pub struct Range {
     /// The length of each candle.
     pub interval: Interval,
-    /// The currencies.
+    /// The currencies. Candles without a price in any of them are left out.
     pub currencies: Currencies,
-    /// The exclusive lower bound of the first moments of candles.
+    /// The exclusive lower bound of a candle's first moment.
     pub after: TickId,
-    /// The inclusive upper bound of the first moments of candles.
+    /// The inclusive upper bound of a candle's first moment.
     pub until: TickId,
     /// The maximum number of candles.
     pub limit: usize,
 }
 
-/// The candles of a [`Range`], oldest first. An interval without a price has none.
+/// The answer for a [`Range`].
 #[derive(Debug)]
 pub struct Part<'a> {
-    /// The candles.
+    /// The candles, oldest first. An interval without a price has no candle.
     pub candles: Vec<&'a Candle>,
     /// The gaps in the range, oldest first.
     pub gaps: Vec<Gap>,
     /// The `after` of the next part, if there are more candles.
     pub next: Option<TickId>,
-    /// If the part can no longer change, the moment at which its first candle expires. Until then, it can be cached.
+    /// The moment at which the part's first candle expires, if the part cannot change before that. The part can be
+    /// cached until then.
     pub settled_until: Option<TickId>,
 }
 
@@ -75,7 +76,7 @@ impl Book {
         Book {
             retention,
             head: TickId::ZERO,
-            last_prices: Default::default(),
+            last_priced: Default::default(),
             expired: TickId::ZERO,
             series: Interval::ALL.map(Series::new),
             missing: VecDeque::new(),
@@ -113,7 +114,7 @@ impl Book {
                 self.add_missing(outage.after, entry.id, GapReason::SourceOutage, currencies);
             }
             for currency in tick.prices.keys() {
-                self.last_prices[*currency as usize] = entry.id;
+                self.last_priced[*currency as usize] = entry.id;
             }
             for series in &mut self.series {
                 series.add(entry.id, tick);
@@ -143,7 +144,7 @@ impl Book {
         }
     }
 
-    /// Returns the first moment that is kept. The store drops earlier entries when it appends the head.
+    /// Returns the first moment that is kept. The store deletes earlier entries when it appends the head.
     fn kept_from(&self) -> TickId {
         self.head.minus(self.retention)
     }
@@ -156,7 +157,7 @@ impl Book {
         let mut wanted = found.by_ref().filter(|candle| !candle.currencies().and(currencies).is_empty());
         let candles: Vec<_> = wanted.by_ref().take(limit).collect();
         let next = wanted.next().and(candles.last()).map(|candle| candle.id);
-        // The part ends with its last candle if it is full, or else with the last interval of the range.
+        // A full part ends with its last candle. Any other part ends with the last interval of the range.
         let end = interval.end(next.unwrap_or(until));
         let mut gaps: Vec<_> = self.expired_gap(&range).into_iter().collect();
         gaps.extend(self.gaps(currencies, first, end));
@@ -170,10 +171,10 @@ impl Book {
     /// Returns true if no future entry can affect the time before `end`: no tick, because ids increase, and no outage,
     /// because it would start at a currency's last price.
     fn is_final(&self, currencies: Currencies, end: TickId) -> bool {
-        currencies.iter().all(|currency| self.last_prices[currency as usize] >= end)
+        currencies.iter().all(|currency| self.last_priced[currency as usize] >= end)
     }
 
-    /// Returns the gap of the candles that a range asks for and that have expired.
+    /// Returns the gap of the range's expired candles, if it has any.
     fn expired_gap(&self, range: &Range) -> Option<Gap> {
         let before = range.interval.first_start_at_or_after(self.expired.next().max(self.kept_from()));
         let gap = Gap { after: range.after, before, reason: GapReason::HistoryExpired, only: None };

@@ -1,7 +1,9 @@
-//! The feed: entries in one order, each with the id of the entry before it, so that a reader can tell whether one is missing.
+//! The feed: entries in one order. Each entry has the id of the entry before it, so a reader can detect that one is
+//! missing.
 //!
-//! The gap rule is implemented here once. [`Continuity::of`] compares an entry's `prev` with the last id that a reader has.
-//! The hub applies it to its head, a session to its client's cursor, the SDK to the last update that it received.
+//! The gap rule is implemented only here. [`Continuity::of`] compares an entry's `prev` with the last id that a reader
+//! has. The hub applies it to its head, a session to its client's cursor, and the SDK to the last update that it
+//! received.
 
 use crate::tick::{Currencies, Currency, Tick, TickId};
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ pub struct Entry {
     pub event: Event,
 }
 
-/// The content of an entry. The store assigns an id to it and so makes an [`Entry`].
+/// The content of an entry. It becomes an [`Entry`] when the store assigns an id to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Event {
@@ -39,9 +41,9 @@ pub enum Event {
 /// A time without prices, reported by the tick that ends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
-    /// The last tick that had a price in these currencies.
+    /// The id of the last tick that had a price in these currencies.
     pub after: TickId,
-    /// The currencies that have had no price since.
+    /// The currencies that had no price after that tick.
     pub currencies: Vec<Currency>,
 }
 
@@ -73,13 +75,14 @@ impl FeedState {
 pub struct Status {
     /// The new state.
     pub state: FeedState,
-    /// The start of the state: for `stale` and `down` the moment of the last price, for `live` the moment prices returned.
+    /// The start of the state: for `stale` and `down` the moment of the last price, for `live` the moment at which
+    /// prices returned.
     pub since: TickId,
     /// The reason, as text for people.
     pub reason: String,
 }
 
-/// The reason why entries that were or should have been in the feed are missing for a client.
+/// The reason for a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
@@ -110,7 +113,7 @@ impl GapReason {
 pub struct Gap {
     /// The last id before the gap.
     pub after: TickId,
-    /// The first id after it.
+    /// The first id after the gap.
     pub before: TickId,
     /// The reason.
     pub reason: GapReason,
@@ -118,22 +121,22 @@ pub struct Gap {
     pub only: Option<Currencies>,
 }
 
-/// The relation of an entry to the last id that a reader has.
+/// The place of an entry relative to the last id that a reader has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Continuity {
     /// The entry is the next one.
     Next,
     /// The reader already has the entry or a later one.
     Known,
-    /// Entries between the two are missing.
+    /// Entries between the reader's last id and the entry are missing.
     Missed,
-    /// The entry follows an older id than the last one: the feed has lost the last one.
+    /// The entry follows an id that is older than the reader's last id: the feed has lost the entry with that last id.
     Lost,
 }
 
 impl Outage {
-    /// Returns the gap that the outage leaves for a client that chose `chosen`, if it affects the client. `before` is the
-    /// tick that ends the outage.
+    /// Returns the gap of the outage for a client with the currencies `chosen`, if the outage affects any of them.
+    /// `before` is the id of the tick that ends the outage.
     pub fn gap(&self, chosen: Currencies, before: TickId) -> Option<Gap> {
         let affected = self.currencies.iter().copied().collect::<Currencies>().and(chosen);
         let only = (affected != chosen).then_some(affected);
@@ -180,24 +183,24 @@ impl Entry {
     }
 }
 
-/// Where a reader begins.
+/// The place in the feed at which a reader starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// With the latest tick, then live.
+    /// The latest tick.
     #[default]
     Latest,
-    /// With the first entry at or after this moment.
+    /// The first entry at or after this moment.
     Since(TickId),
-    /// With the first entry after this id, which the reader has: the exact resume.
+    /// The first entry after this id. A reader that has the entry with this id misses nothing and gets nothing twice.
     After(TickId),
 }
 
-/// The part of the feed that this replica has, as the leader needs it. It is the only interface between leader and hub.
+/// This replica's copy of the feed, as the leader needs it. It is the only interface between leader and hub.
 pub trait Feed: Send + Sync {
     /// Returns the newest id, or zero if the feed is empty.
     fn head(&self) -> TickId;
 
-    /// Returns all entries here after `id`, oldest first.
+    /// Returns all entries of this copy after `id`, oldest first.
     fn after(&self, id: TickId) -> Vec<Arc<Entry>>;
 
     /// Returns the newest entry for which `wanted` is true.
@@ -209,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gap_rule_tells_next_known_missed_and_lost() {
+    fn gap_rule_distinguishes_four_cases() {
         let event = Event::Status(Status { state: FeedState::Live, since: TickId::ZERO, reason: String::new() });
         let entry = Entry { id: TickId::from_ms(30), prev: TickId::from_ms(20), event };
         let relations =

@@ -1,13 +1,14 @@
 //! The replica that polls the exchanges and writes the feed: it campaigns, leads and stands down.
 //!
-//! While it leads, three tasks run concurrently: `LeaseRenewer` renews the lease, `poll` asks the exchanges and judges the
-//! feed's health, and `Writer` takes the results to the store. The `Outbox` between the last two keeps polling independent
-//! of the store: while the store is unavailable, ticks are held, and afterwards they are written in order.
+//! While it leads, three parts run concurrently: `LeaseRenewer` renews the lease, `poll` asks the exchanges and judges
+//! the feed's health, and `Writer` writes the results to the store. The `Outbox` is the queue between `poll` and
+//! `Writer`. It keeps polling independent of the store: while the store is unavailable, the outbox holds the ticks, and
+//! afterwards they are written in order.
 //!
-//! A replica never decides itself whether it may write. The store checks the lease at each write, so a leader that was
-//! paused past its lease is rejected. A leader does not stop because it holds no lease at the moment: it stands down when
-//! another replica has *written*. A store that was paused may grant a lease to a candidate that has given up by then; such a
-//! lease is not used and expires.
+//! A replica never decides itself whether it may write. The store checks the lease at each write, so the write of a
+//! leader whose lease has expired is rejected. A leader without a lease keeps polling and tries to acquire a new one.
+//! It stands down when another replica has *written*. A store that was paused may grant a lease to a candidate that no
+//! longer waits for the answer. Nobody uses such a lease, and it expires.
 
 mod health;
 mod lease;
@@ -42,7 +43,7 @@ use writer::Writer;
 /// The time that a clean stop may take to write the records that are still held.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Guard of a term, for the metric.
+/// Guard that sets the metric of leading to 1, and to 0 when it is dropped.
 struct Leading;
 
 impl Leading {
@@ -64,15 +65,15 @@ pub struct Leader {
     store: Arc<dyn Store>,
     feed: Arc<dyn Feed>,
     aggregator: Aggregator,
-    /// The records that are not written yet. They are kept after the end of a term, because no other replica may have them.
+    /// The records that are not written yet. They are kept after the end of a term, because no other replica has them.
     outbox: Outbox,
     /// The last entry that this replica wrote: its id, and its moment on the monotonic clock.
     anchor: Option<(TickId, Instant)>,
 }
 
 impl Leader {
-    /// A candidate. `feed` is this replica's copy of the feed in `store`. It should be up to date when [`run`](Self::run) is
-    /// called.
+    /// A candidate. `feed` is this replica's copy of the feed in `store`. It should be up to date when
+    /// [`run`](Self::run) is called.
     pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, aggregator: Aggregator) -> Leader {
         Leader { options, store, feed, aggregator, outbox: Outbox::default(), anchor: None }
     }
@@ -92,7 +93,8 @@ impl Leader {
                 TermEnd::Stopped => return,
                 TermEnd::Overtaken(lease) => granted = lease,
                 TermEnd::Yielded => {
-                    // This is longer than the retry pause of any replica, so a replica that gets prices acquires the lease first.
+                    // This is longer than the retry pause of any replica, so a replica that gets prices acquires the
+                    // lease first.
                     stop.run_until_cancelled(sleep(self.options.lease_ttl * 2)).await;
                 }
             }
@@ -113,8 +115,8 @@ impl Leader {
                     while self.store.head().await.is_err() {
                         sleep(self.options.retry_pause()).await;
                     }
-                    // The replica that led when the store became unavailable holds ticks that no other has, so it gets the
-                    // first chance, even if an unused lease must expire before.
+                    // The replica that led when the store became unavailable holds ticks that no other replica has, so
+                    // it gets the lease first. This pause is long enough even if an unused lease has to expire before.
                     sleep(self.options.lease_ttl * 2).await;
                     continue;
                 }
@@ -151,7 +153,8 @@ impl Leader {
             unseen: Vec::new(),
             restore_fault: FaultLog::default(),
         };
-        // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written once.
+        // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written
+        // once.
         let end = tokio::select! {
             () = stop.cancelled() => TermEnd::Stopped,
             () = poll(&self.options, &mut self.aggregator, &mut health, &self.outbox, &start.last_prices) => TermEnd::Yielded,
@@ -163,7 +166,7 @@ impl Leader {
                 info!(replica = self.options.replica, "stood down: another replica has written");
                 return end;
             }
-            TermEnd::Yielded => "no source answers here",
+            TermEnd::Yielded => "no source answers this replica",
             TermEnd::Stopped => "stopping",
         };
         if timeout(FLUSH_DEADLINE, writer.flush()).await.is_err() {

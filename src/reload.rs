@@ -9,16 +9,17 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Time between two looks at the files.
+/// Time between two checks of the files.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// State of a file: inode, size, and the time of its last change in seconds and nanoseconds. `None` if there is no file.
+/// Version of a file: inode, size, and the time of its last change in seconds and nanoseconds. `None` if there is no
+/// file.
 type Version = Option<(u64, u64, i64, i64)>;
 
 /// Calls `reload` on SIGHUP and after one of the files has changed, until `stop`.
 ///
-/// After a change it waits until the files have stayed the same for a second, because a certificate and its key are two files
-/// that are replaced one after the other.
+/// After a change, waits until the files have not changed for a second. For example, a certificate and its key are two
+/// files that are replaced one after the other.
 pub(crate) async fn watch(files: &[PathBuf], stop: &CancellationToken, mut reload: impl FnMut()) {
     let mut hangups = signal(SignalKind::hangup())
         .inspect_err(|error| warn!(%error, "cannot receive SIGHUP, only changes of files are noticed"))
@@ -40,9 +41,9 @@ pub(crate) async fn watch(files: &[PathBuf], stop: &CancellationToken, mut reloa
     }
 }
 
-/// Makes SIGHUP never end this process, even if it has no files to read again.
+/// Prevents SIGHUP from ending this process, even if it has no files to read again.
 pub fn survive_hangup() {
-    // The handler stays for the life of the process, also after the receiver is dropped.
+    // The handler remains until the process ends, even after its receiver is dropped.
     drop(signal(SignalKind::hangup()));
 }
 
@@ -82,7 +83,7 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
         });
         let changing = async {
-            // Between two looks at the files.
+            // This time is in the middle between two checks.
             sleep(CHECK_EVERY * 7 / 2).await;
             assert_eq!(reloads.load(Ordering::Relaxed), 0, "nothing has changed");
             fs::write(&files[0], "22").unwrap();

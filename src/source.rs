@@ -1,8 +1,8 @@
 //! The sources of prices: one adapter for each exchange, and one registry that lists them.
 //!
 //! An adapter is a [`Definition`]: data, and two pure functions that say what to request and how to read the answer.
-//! Sending requests is the same for all exchanges (`http.rs`). Status 200 is not success: an answer counts only if it has
-//! the documented form.
+//! `http.rs` sends the requests in the same way for all exchanges. Status 200 is not success: an answer counts only if
+//! it has the documented form.
 //!
 //! A new source needs a file with its `DEFINITION` and a line in `registry.rs`. Settings, help texts and documents take
 //! everything else from there.

@@ -1,4 +1,4 @@
-//! What a replica says about itself: logs for people, metrics for Prometheus.
+//! Logs for people, and metrics for Prometheus.
 
 mod logs;
 mod metric;

@@ -1,4 +1,4 @@
-//! The text form of durations and lists in settings, parameters and messages, and excerpts of long texts.
+//! The text form of durations and lists in settings, parameters and messages. Excerpts of long texts.
 
 use jiff::SignedDuration;
 use std::time::Duration;
@@ -8,7 +8,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()
 }
 
-/// Formats a duration of whole milliseconds in the largest unit that divides it: `90s`, `2m`.
+/// Formats a duration of whole milliseconds in the largest unit of which it is a multiple: `90s`, `2m`.
 pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
@@ -27,7 +27,8 @@ pub fn join_list(words: &[impl AsRef<str>], conjunction: &str) -> String {
     }
 }
 
-/// Returns the first characters of a text, at most `max`. If the text is longer, the last of them is `…`.
+/// Returns the text, or its start if it is longer than `max` characters. The start has `max` characters, of which the
+/// last one is `…`.
 pub fn excerpt(text: &str, max: usize) -> String {
     match text.char_indices().nth(max) {
         None => text.to_owned(),
@@ -35,8 +36,8 @@ pub fn excerpt(text: &str, max: usize) -> String {
     }
 }
 
-/// Returns the first characters of a text to quote with `{:?}`, which makes an escaped character longer: at most `max`
-/// characters, without the quotes. If the text is longer, the last of them is `…`.
+/// Returns the text, or its start and `…`, so that formatting it with `{:?}` gives at most `max` characters inside the
+/// quotes. An escaped character counts with the length of its escape.
 pub fn quotable(text: &str, max: usize) -> String {
     let escaped_len = |text: &str| text.chars().map(|character| character.escape_debug().count()).sum::<usize>();
     if escaped_len(text) <= max {
@@ -56,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn excerpt_marks_what_is_missing() {
+    fn excerpt_of_a_long_text_ends_with_an_ellipsis() {
         assert_eq!(["", "ab", "abc", "abcd", "äöüß"].map(|text| excerpt(text, 3)), ["", "ab", "abc", "ab…", "äö…"]);
     }
 

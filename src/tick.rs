@@ -1,7 +1,7 @@
 //! The basic types of the domain: [`Currency`], [`Price`], [`TickId`] and [`Tick`].
 //!
-//! A price is an exact decimal from the exchange's digits to the client's; it is never a float on the way. An id is both an
-//! entry's position in the feed and its moment, so one number serves as sorted-set score, cursor and date.
+//! A price is an exact decimal on its whole way from an exchange to a client, never a float. An id is both an entry's
+//! position in the feed and its moment, so one number serves as cursor, as date and as score in Redis.
 
 mod currency;
 mod id;
@@ -14,10 +14,11 @@ pub use price::{InvalidPrice, Price};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The prices that were agreed on at one moment. The [`Entry`](crate::feed::Entry) around it has its id.
+/// The prices that the sources agreed on at one moment. Its id is in the [`Entry`](crate::feed::Entry) that contains
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
-    /// One price for each currency for which there was agreement; never empty.
+    /// One price for each currency in which the sources agreed. There is at least one.
     pub prices: BTreeMap<Currency, Price>,
     /// The names of the sources from which each price was computed, in the order of the configuration.
     pub sources: BTreeMap<Currency, Vec<String>>,

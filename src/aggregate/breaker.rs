@@ -1,4 +1,5 @@
-//! The circuit breaker of a source: it stops requests to a failing source, for a longer time after each further failure.
+//! The circuit breaker of a source: it stops requests to a failing source, for a longer time after each further
+//! failure.
 
 use crate::source::Answer;
 use std::time::Duration;
@@ -7,19 +8,19 @@ use tracing::{info, warn};
 
 /// The number of consecutive failures that opens the breaker.
 const MAX_FAILURES: u32 = 3;
-/// The time for which it opens first. Each further failure doubles it.
+/// The pause when the breaker opens. Each further failure doubles it.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
-/// The maximum of that time.
+/// The maximum pause after failures.
 const MAX_PAUSE: Duration = Duration::from_secs(300);
 
 /// The circuit breaker of one source.
 #[derive(Default)]
 pub(super) struct CircuitBreaker {
-    /// Consecutive polls without any price.
+    /// The number of consecutive polls in which the source gave no price.
     failures: u32,
-    /// The end of the pause after failures. It is ignored if too few other sources are available.
+    /// The end of the pause after failures. This pause is ignored if too few sources are available.
     open_until: Option<Instant>,
-    /// The end of the pause that the source asked for, which is always respected.
+    /// The end of the pause that the source asked for. This pause is always respected.
     banned_until: Option<Instant>,
 }
 
@@ -39,7 +40,7 @@ impl CircuitBreaker {
         self.open_until.max(self.banned_until).map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }
 
-    /// Records the answers of `source` to a poll that began at `now`.
+    /// Records the answers of `source` to a poll that started at `now`.
     pub(super) fn record(&mut self, source: &str, now: Instant, answers: &[Answer]) {
         let pause = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after).max();
         if let Some(pause) = pause {

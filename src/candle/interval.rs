@@ -18,7 +18,7 @@ pub enum Interval {
     Hour,
 }
 
-/// The error for a word that names no interval.
+/// The error for a text that is not the name of an interval.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid interval {0:?}: expected 1m, 5m or 1h")]
 pub struct UnknownInterval(pub String);
@@ -27,7 +27,7 @@ impl Interval {
     /// All intervals.
     pub const ALL: [Interval; 3] = [Interval::Minute, Interval::FiveMinutes, Interval::Hour];
 
-    /// Returns the word for the interval in a query.
+    /// Returns the name in queries and answers.
     pub const fn name(self) -> &'static str {
         match self {
             Interval::Minute => "1m",

@@ -45,10 +45,10 @@ impl Candle {
         self.encoded = Default::default();
         self.ticks[tick.currencies().index()] += 1;
         for (currency, price) in &tick.prices {
-            let ohlc = &mut self.prices[*currency as usize];
+            let summary = &mut self.prices[*currency as usize];
             let Ohlc { open, high, low, .. } =
-                ohlc.unwrap_or(Ohlc { open: *price, high: *price, low: *price, close: *price });
-            *ohlc = Some(Ohlc { open, high: high.max(*price), low: low.min(*price), close: *price });
+                summary.unwrap_or(Ohlc { open: *price, high: *price, low: *price, close: *price });
+            *summary = Some(Ohlc { open, high: high.max(*price), low: low.min(*price), close: *price });
         }
     }
 
@@ -82,7 +82,7 @@ impl Series {
         Series { interval, candles: VecDeque::new(), complete_from: TickId::ZERO }
     }
 
-    /// Adds the next tick.
+    /// Adds the next tick to its candle, unless that candle may be incomplete.
     pub(super) fn add(&mut self, id: TickId, tick: &Tick) {
         let start = self.interval.start(id);
         if start < self.complete_from {
@@ -96,22 +96,22 @@ impl Series {
         }
     }
 
-    /// Removes each candle that may lack an entry with `after < id <= until`, and makes no candle that starts up to `until`.
-    /// `until` must not be earlier than any entry so far.
+    /// Removes each candle that may lack an entry with `after < id <= until`. From now on, omits new candles that start
+    /// at or before `until`. No entry so far may be later than `until`.
     pub(super) fn omit(&mut self, after: TickId, until: TickId) {
         let complete = self.candles.partition_point(|candle| self.interval.end(candle.id) <= after.next());
         self.candles.truncate(complete);
         self.complete_from = self.complete_from.max(until.next());
     }
 
-    /// Drops the candles that start before `kept_from`, and returns the id of the last dropped one.
+    /// Removes the candles that start before `kept_from`, and returns the id of the last removed one.
     pub(super) fn expire(&mut self, kept_from: TickId) -> Option<TickId> {
         self.complete_from = self.complete_from.max(kept_from);
         let expired = self.candles.partition_point(|candle| candle.id < kept_from);
         self.candles.drain(..expired).next_back().map(|candle| candle.id)
     }
 
-    /// Returns the candles with `first <= id <= until`.
+    /// Returns the candles with `first <= id <= until`, oldest first.
     pub(super) fn between(&self, first: TickId, until: TickId) -> impl Iterator<Item = &Candle> {
         let from = self.candles.partition_point(|candle| candle.id < first);
         self.candles.range(from..).take_while(move |candle| candle.id <= until)

@@ -1,12 +1,12 @@
-//! Tests of which candles and gaps the book has after which entries.
+//! Tests of the candles and gaps that a book has after given entries.
 
 use super::*;
 use crate::feed::{FeedState, Outage, Status};
 use crate::tick::Tick;
 use std::collections::BTreeMap;
 
-/// A whole hour of Unix time. Moments in the tests are seconds after it.
-const HOUR: u64 = 1_795_165_200_000;
+/// The start of an hour, in Unix milliseconds. Moments in the tests are seconds after it.
+const START_MS: u64 = 1_795_165_200_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const ALL: Range = Range {
     interval: Interval::Minute,
@@ -17,31 +17,31 @@ const ALL: Range = Range {
 };
 
 fn at(second: u64) -> TickId {
-    TickId::from_ms(HOUR + second * 1000)
+    TickId::from_ms(START_MS + second * 1000)
 }
 
-/// A book and the id of its last entry.
-struct Feed {
+/// A feed whose entries are added to a book. `prev` is the id of the last entry.
+struct TestFeed {
     book: Book,
-    last: TickId,
+    prev: TickId,
 }
 
-impl Feed {
-    fn new() -> Feed {
-        Feed { book: Book::new(DAY), last: TickId::ZERO }
+impl TestFeed {
+    fn new() -> TestFeed {
+        TestFeed { book: Book::new(DAY), prev: TickId::ZERO }
     }
 
     fn entry(&mut self, second: u64, event: Event) {
-        let entry = Entry { id: at(second), prev: self.last, event };
+        let entry = Entry { id: at(second), prev: self.prev, event };
         self.book.add(&entry);
-        self.last = entry.id;
+        self.prev = entry.id;
     }
 
     fn tick(&mut self, second: u64, usd: &str, eur: &str) {
-        self.tick_after(second, usd, eur, vec![]);
+        self.tick_with_outages(second, usd, eur, vec![]);
     }
 
-    fn tick_after(&mut self, second: u64, usd: &str, eur: &str, outages: Vec<Outage>) {
+    fn tick_with_outages(&mut self, second: u64, usd: &str, eur: &str, outages: Vec<Outage>) {
         let prices = [(Currency::Usd, usd), (Currency::Eur, eur)];
         let prices = prices.into_iter().filter(|(_, price)| !price.is_empty());
         let prices: BTreeMap<_, _> = prices.map(|(currency, price)| (currency, price.parse().unwrap())).collect();
@@ -56,7 +56,7 @@ impl Feed {
     /// Returns the first moments of the candles in a range, in seconds, and the gaps.
     fn candles_and_gaps(&self, range: Range) -> (Vec<u64>, Vec<String>) {
         let part = self.book.part(range);
-        let second = |id: TickId| id.ms().saturating_sub(HOUR) / 1000;
+        let second = |id: TickId| id.ms().saturating_sub(START_MS) / 1000;
         let gap = |gap: &Gap| format!("{} {}..{}", gap.reason.as_str(), second(gap.after), second(gap.before));
         (part.candles.iter().map(|candle| second(candle.id)).collect(), part.gaps.iter().map(gap).collect())
     }
@@ -67,14 +67,14 @@ impl Feed {
     }
 }
 
-fn ohlc(candle: &Candle, currency: Currency) -> [String; 4] {
+fn open_high_low_close(candle: &Candle, currency: Currency) -> [String; 4] {
     let Ohlc { open, high, low, close } = candle.price(currency).unwrap();
     [open, high, low, close].map(ToString::to_string)
 }
 
 #[test]
 fn candle_keeps_open_high_low_close_digits() {
-    let mut feed = Feed::new();
+    let mut feed = TestFeed::new();
     feed.tick(0, "97116.10", "");
     feed.tick(10, "97120", "89000.5");
     feed.tick(20, "97101.1234", "");
@@ -82,17 +82,17 @@ fn candle_keeps_open_high_low_close_digits() {
     feed.tick(60, "97999", "89999");
     let candle = feed.candle(Interval::Minute, 0);
     assert_eq!(candle.id, at(0));
-    assert_eq!(ohlc(candle, Currency::Usd), ["97116.10", "97120", "97101.1234", "97102.0"]);
-    assert_eq!(ohlc(candle, Currency::Eur), ["89000.5"; 4]);
+    assert_eq!(open_high_low_close(candle, Currency::Usd), ["97116.10", "97120", "97101.1234", "97102.0"]);
+    assert_eq!(open_high_low_close(candle, Currency::Eur), ["89000.5"; 4]);
     assert_eq!([Currency::Usd, Currency::Eur].map(|currency| candle.ticks(currency.into())), [4, 1]);
     assert_eq!(candle.ticks(Currencies::all()), 4);
     let hour = feed.candle(Interval::Hour, 0);
-    assert_eq!(ohlc(hour, Currency::Usd), ["97116.10", "97999", "97101.1234", "97999"]);
+    assert_eq!(open_high_low_close(hour, Currency::Usd), ["97116.10", "97999", "97101.1234", "97999"]);
 }
 
 #[test]
 fn candles_start_at_whole_intervals() {
-    let mut feed = Feed::new();
+    let mut feed = TestFeed::new();
     for second in [59, 60, 299, 300, 3599, 3600] {
         feed.tick(second, "1", "");
     }
@@ -105,8 +105,8 @@ fn candles_start_at_whole_intervals() {
 }
 
 #[test]
-fn range_bounds_starts_and_names_the_next_part() {
-    let mut feed = Feed::new();
+fn range_bounds_first_moments_and_has_pages() {
+    let mut feed = TestFeed::new();
     feed.ticks(0..600);
     let minutes = |after, until| feed.candles_and_gaps(Range { after, until, ..ALL }).0;
     assert_eq!(minutes(at(60).before(), at(180)), [60, 120, 180]);
@@ -125,35 +125,35 @@ fn range_bounds_starts_and_names_the_next_part() {
 
 #[test]
 fn known_entries_are_ignored() {
-    let mut feed = Feed::new();
+    let mut feed = TestFeed::new();
     feed.ticks(0..120);
     let before = format!("{:?}", feed.book);
-    feed.last = TickId::ZERO;
+    feed.prev = TickId::ZERO;
     feed.ticks(0..120);
     assert_eq!(format!("{:?}", feed.book), before);
 }
 
 #[test]
 fn candle_with_an_expired_start_is_omitted() {
-    let mut feed = Feed::new();
-    // The feed is older than the history: there was an entry at 25.
-    feed.last = at(25);
+    let mut feed = TestFeed::new();
+    // The feed is older than the history: an entry at second 25 has expired.
+    feed.prev = at(25);
     feed.ticks(30..400);
     assert_eq!(feed.candles_and_gaps(ALL), (vec![60, 120, 180, 240, 300, 360], vec!["history_expired 0..60".into()]));
     let hours = Range { interval: Interval::Hour, ..ALL };
     assert_eq!(feed.candles_and_gaps(hours), (vec![], vec!["history_expired 0..3600".into()]));
     // Nothing is missing in a later range.
     assert_eq!(feed.candles_and_gaps(Range { after: at(60).before(), ..ALL }).1, [""; 0]);
-    // If the first entry is the first one of its candle, the candle is complete.
-    let mut feed = Feed::new();
-    feed.last = at(0).before();
+    // The expired entry is from an earlier interval, so the first candle is complete.
+    let mut feed = TestFeed::new();
+    feed.prev = at(0).before();
     feed.ticks(0..100);
     assert_eq!(feed.candles_and_gaps(ALL).0, [0, 60]);
 }
 
 #[test]
 fn candle_expires_with_its_first_moment() {
-    let mut feed = Feed::new();
+    let mut feed = TestFeed::new();
     feed.book = Book::new(Duration::from_secs(300));
     feed.ticks(0..361);
     assert_eq!(feed.candles_and_gaps(ALL), (vec![60, 120, 180, 240, 300, 360], vec!["history_expired 0..60".into()]));
@@ -163,14 +163,14 @@ fn candle_expires_with_its_first_moment() {
 
 #[test]
 fn incomplete_candle_is_replaced_by_a_gap() {
-    let mut feed = Feed::new();
+    let mut feed = TestFeed::new();
     feed.ticks(0..100);
-    // The entries from 100 to 190 are missing.
-    feed.last = at(190);
+    // The entries at seconds 100 to 190 are missing.
+    feed.prev = at(190);
     feed.ticks(200..360);
     assert_eq!(feed.candles_and_gaps(ALL), (vec![0, 240, 300], vec!["history_expired 90..200".into()]));
-    // The feed continues from 310: the store has lost the later entries.
-    feed.last = at(310);
+    // The feed continues after the entry at second 310: the store has lost the later ones.
+    feed.prev = at(310);
     feed.ticks(370..500);
     let (candles, gaps) = feed.candles_and_gaps(ALL);
     assert_eq!(candles, [0, 240, 360, 420, 480]);
@@ -180,10 +180,10 @@ fn incomplete_candle_is_replaced_by_a_gap() {
 
 #[test]
 fn outage_is_reported_where_it_applies() {
-    let mut feed = Feed::new();
+    let mut feed = TestFeed::new();
     feed.ticks(0..120);
     feed.tick(120, "1", "");
-    feed.tick_after(300, "1", "1", vec![Outage { after: at(110), currencies: vec![Currency::Eur] }]);
+    feed.tick_with_outages(300, "1", "1", vec![Outage { after: at(110), currencies: vec![Currency::Eur] }]);
     let gaps = |currencies: Currencies, after, until| {
         let part = feed.book.part(Range { currencies, after, until, ..ALL });
         part.gaps.iter().map(|gap| gap.only).collect::<Vec<_>>()
@@ -199,14 +199,14 @@ fn outage_is_reported_where_it_applies() {
 
 #[test]
 fn part_is_settled_when_no_entry_can_change_it() {
-    let mut feed = Feed::new();
+    let mut feed = TestFeed::new();
     feed.ticks(0..180);
-    let settled = |feed: &Feed, until| feed.book.part(Range { until, ..ALL }).settled_until;
+    let settled = |feed: &TestFeed, until| feed.book.part(Range { until, ..ALL }).settled_until;
     assert_eq!(settled(&feed, at(119)), Some(at(0).plus(DAY)));
     assert_eq!(settled(&feed, at(120)), None, "the last candle is not complete");
     assert_eq!(settled(&feed, ALL.until), None);
     assert_eq!(feed.book.part(Range { limit: 2, ..ALL }).settled_until, Some(at(0).plus(DAY)), "a full page");
-    // The candle is over, but an outage of the euro in it would be reported by the euro's next price.
+    // The last candle is over, but the euro's next tick may report an outage that started in it.
     feed.tick(180, "1", "");
     feed.entry(200, Event::Status(Status { state: FeedState::Stale, since: at(170), reason: String::new() }));
     assert_eq!(settled(&feed, at(120)), None);

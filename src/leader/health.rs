@@ -1,4 +1,4 @@
-//! Judges the feed's health: live, stale or down, and for which reason.
+//! Judges the feed's health: live, stale or down, with the reason.
 
 use super::options::Options;
 use super::outbox::Outbox;
@@ -16,7 +16,7 @@ pub(super) struct HealthMonitor {
     currencies: Currencies,
     stale_after: Duration,
     down_after: Duration,
-    /// When each currency last had a price. For one that never had any, the start of the term.
+    /// The moment of each currency's last price. If the feed has none, it is the start of the term.
     last: BTreeMap<Currency, Instant>,
 }
 
@@ -35,12 +35,12 @@ impl HealthMonitor {
         HealthMonitor { state, currencies, stale_after, down_after, last: currencies.iter().map(last).collect() }
     }
 
-    /// Returns true if no currency has had a price for `down_after`.
+    /// Returns true if the feed is down.
     pub(super) fn is_down(&self) -> bool {
         self.state == FeedState::Down
     }
 
-    /// Takes the result of a poll into account. Returns the new status if the state changes.
+    /// Updates the health with the result of a poll. Returns the new status if the state changes.
     pub(super) fn update(&mut self, poll: &Poll, now: Instant) -> Option<Status> {
         for currency in poll.tick.iter().flat_map(|tick| tick.prices.keys()) {
             self.last.insert(*currency, now);
@@ -57,7 +57,7 @@ impl HealthMonitor {
         } else {
             FeedState::Stale
         };
-        // Only a price improves the state; a new leader that knows of none must not.
+        // Only a price improves the state. A new leader must not report the feed as live before it has one.
         if state == self.state || state < self.state && poll.tick.is_none() {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Renews the lease of a term, and finds out when another replica has taken over.
+//! Renews the lease of a term, and detects that another replica has taken over.
 
 use super::options::Options;
 use super::term::Term;
@@ -19,14 +19,14 @@ enum Renewal {
     /// This replica holds the lease.
     Held,
     /// This replica does not hold the lease, but no other replica has written.
-    Vacant,
-    /// Another replica has written. This replica may have a new lease.
+    NotHeld,
+    /// Another replica has written. Contains this replica's new lease if it has acquired one.
     Overtaken(Option<Lease>),
 }
 
 impl LeaseRenewer<'_> {
-    /// Renews the lease until another replica has written. Returns the new lease if this replica has acquired one
-    /// since.
+    /// Renews the lease until another replica has written. Then returns this replica's new lease if it has acquired
+    /// one.
     pub(super) async fn run(self) -> Option<Lease> {
         let (mut held, mut fault) = (true, FaultLog::default());
         loop {
@@ -39,16 +39,16 @@ impl LeaseRenewer<'_> {
                     held = true;
                     fault.clear();
                 }
-                Ok(Renewal::Vacant) => {
+                Ok(Renewal::NotHeld) => {
                     if fault.is_due() {
-                        warn!("the lease is not held, holding ticks until it is or another replica writes");
+                        warn!("the lease is not held, keeping ticks until it is acquired or another replica writes");
                     }
                     held = false;
                 }
                 Ok(Renewal::Overtaken(lease)) => return lease,
                 Err(error) => {
                     if fault.is_due() {
-                        warn!(%error, "cannot renew the lease, holding ticks until the store is available");
+                        warn!(%error, "cannot renew the lease, keeping ticks until the store is available");
                     }
                     held = false;
                 }
@@ -62,11 +62,11 @@ impl LeaseRenewer<'_> {
             other => return other.map(|()| Renewal::Held),
         }
         let granted = self.store.acquire(&self.options.replica).await?;
-        // Checked after the attempt to acquire: by now the store has everything that a leader wrote before it lost the lease.
+        // This check follows the attempt to acquire the lease, because then a former leader can write no more.
         if self.store.head().await? > self.term.newest() {
             return Ok(Renewal::Overtaken(granted));
         }
-        let Some(lease) = granted else { return Ok(Renewal::Vacant) };
+        let Some(lease) = granted else { return Ok(Renewal::NotHeld) };
         info!(replica = self.options.replica, "the lease had expired, leading with a new one");
         self.term.set_lease(lease);
         Ok(Renewal::Held)

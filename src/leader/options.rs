@@ -10,7 +10,7 @@ pub struct Options {
     pub replica: String,
     /// The time between two polls.
     pub interval: Duration,
-    /// The currencies that a healthy feed has prices in.
+    /// The currencies in which a healthy feed has prices.
     pub currencies: Currencies,
     /// The time for which a lease lasts without a renewal.
     pub lease_ttl: Duration,
@@ -20,12 +20,13 @@ pub struct Options {
     pub down_after: Duration,
 }
 
-/// The longest pause between two attempts, however long a lease lasts, so that a released lease is acquired at once.
-const LONGEST_RETRY: Duration = Duration::from_millis(250);
+/// The maximum pause between two attempts, before jitter. It does not depend on the duration of a lease, so that a
+/// released lease is acquired soon.
+const MAX_RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 impl Options {
-    /// Returns the pause between two attempts, with a jitter of a quarter so that replicas do not retry in step.
+    /// Returns the pause between two attempts, with a jitter of up to 25 % so that replicas do not retry in step.
     pub(super) fn retry_pause(&self) -> Duration {
-        (self.lease_ttl / 12).min(LONGEST_RETRY) * (75 + fastrand::u32(..50)) / 100
+        (self.lease_ttl / 12).min(MAX_RETRY_PAUSE) * (75 + fastrand::u32(..50)) / 100
     }
 }

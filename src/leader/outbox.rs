@@ -9,46 +9,47 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// Maximum number of records: the ticks of 83 minutes at one every five seconds. A further record replaces the oldest one.
+/// Maximum number of records. It is enough for the ticks of 83 minutes, at one every five seconds. A further record
+/// replaces the oldest one.
 const MAX_RECORDS: usize = 1000;
 
-/// A bounded queue with one producer and one consumer. The consumer may read the first record several times before removing
-/// that record.
+/// A bounded queue with one producer and one consumer. The consumer may read the first record several times before
+/// removing that record.
 #[derive(Default)]
 pub(super) struct Outbox {
-    held: Mutex<VecDeque<Record>>,
+    records: Mutex<VecDeque<Record>>,
     overflow: Mutex<FaultLog>,
     pushed: Notify,
 }
 
 impl Outbox {
-    fn held(&self) -> MutexGuard<'_, VecDeque<Record>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Record>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the number of records.
     pub(super) fn len(&self) -> usize {
-        self.held().len()
+        self.lock().len()
     }
 
     /// Adds a record at the end.
     pub(super) fn push(&self, record: Record) {
-        let mut held = self.held();
-        if held.len() == MAX_RECORDS {
-            held.pop_front();
+        let mut records = self.lock();
+        if records.len() == MAX_RECORDS {
+            records.pop_front();
             if self.overflow.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
                 warn!(limit = MAX_RECORDS, "the outbox is full, dropping the oldest records");
             }
         }
-        held.push_back(record);
-        measure(&held);
+        records.push_back(record);
+        measure(&records);
         self.pushed.notify_one();
     }
 
-    /// Waits for the first record and returns a copy.
+    /// Waits until there is a first record, and returns a copy of it.
     pub(super) async fn first(&self) -> Record {
         loop {
-            if let Some(record) = self.held().front() {
+            if let Some(record) = self.lock().front() {
                 return record.clone();
             }
             self.pushed.notified().await;
@@ -57,8 +58,8 @@ impl Outbox {
 
     /// Returns the newest status in the outbox.
     pub(super) fn last_status(&self) -> Option<Status> {
-        let held = self.held();
-        held.iter().rev().find_map(|record| match &record.event {
+        let records = self.lock();
+        records.iter().rev().find_map(|record| match &record.event {
             Event::Status(status) => Some(status.clone()),
             Event::Tick { .. } => None,
         })
@@ -66,23 +67,23 @@ impl Outbox {
 
     /// Removes records from the front while `covered` returns true for them. Returns the number of removed records.
     pub(super) fn drop_while(&self, covered: impl Fn(&Record) -> bool) -> usize {
-        let mut held = self.held();
-        let dropped = held.iter().take_while(|record| covered(record)).count();
-        held.drain(..dropped);
-        measure(&held);
+        let mut records = self.lock();
+        let dropped = records.iter().take_while(|record| covered(record)).count();
+        records.drain(..dropped);
+        measure(&records);
         dropped
     }
 
     /// Removes `record` after it was written.
     pub(super) fn remove(&self, record: &Record) {
-        let mut held = self.held();
-        held.retain(|held| held.number != record.number);
-        measure(&held);
+        let mut records = self.lock();
+        records.retain(|other| other.number != record.number);
+        measure(&records);
     }
 }
 
-fn measure(held: &VecDeque<Record>) {
-    HELD_RECORDS.gauge("").set(u32::try_from(held.len()).unwrap_or(u32::MAX));
+fn measure(records: &VecDeque<Record>) {
+    HELD_RECORDS.gauge("").set(u32::try_from(records.len()).unwrap_or(u32::MAX));
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Polls the exchanges on schedule and puts the result into the outbox.
+//! Polls the exchanges on schedule and puts the results into the outbox.
 
 use super::health::HealthMonitor;
 use super::options::Options;
@@ -13,11 +13,11 @@ use std::time::Instant;
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::debug;
 
-/// Consecutive polls without a price after which the leader of a feed that is down lets another replica try.
+/// Number of consecutive polls without a price after which the leader stands down, if the feed is also down.
 const MAX_EMPTY_POLLS: u32 = 3;
 
-/// Polls once in each interval. The first poll is due one interval after the newest tick, or at once if that time has passed. Returns
-/// if the feed is down and no source answers, because another replica may reach one.
+/// Polls once in each interval. The first poll is one interval after the newest tick, or now if that moment has passed.
+/// Returns if the feed is down and no source answers, because another replica may be able to reach a source.
 pub(super) async fn poll(
     options: &Options,
     aggregator: &mut Aggregator,
@@ -30,7 +30,7 @@ pub(super) async fn poll(
     let first = newest.map_or(now, |at| (at + options.interval).clamp(now, now + options.interval));
     let mut polls = interval_at(first.into(), options.interval);
     polls.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut empty = 0;
+    let mut empty_polls = 0;
     loop {
         polls.tick().await;
         let poll: Poll = aggregator.poll().await;
@@ -38,11 +38,11 @@ pub(super) async fn poll(
         if let Some(status) = health.update(&poll, Instant::now()) {
             outbox.push(Record::now(Event::Status(status)));
         }
-        empty = if poll.tick.is_some() { 0 } else { empty + 1 };
+        empty_polls = if poll.tick.is_some() { 0 } else { empty_polls + 1 };
         if let Some(tick) = poll.tick {
             outbox.push(Record::now(Event::Tick { tick, outages: Vec::new() }));
         }
-        if empty >= MAX_EMPTY_POLLS && health.is_down() {
+        if empty_polls >= MAX_EMPTY_POLLS && health.is_down() {
             return;
         }
     }

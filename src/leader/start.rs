@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tracing::info;
 
-/// The time that a new leader waits until its copy of the feed has what the store has.
+/// The time within which a new leader's copy of the feed must contain everything that the store has.
 const FEED_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The state of the feed at the start of a term.
@@ -23,8 +23,8 @@ pub(super) struct TermStart {
 }
 
 impl TermStart {
-    /// Waits until `feed` has everything that `store` has, and drops the records that other leaders have covered. `anchor`
-    /// is the last entry that this replica wrote, with its moment on the monotonic clock.
+    /// Waits until `feed` has everything that `store` has, and drops the records that are not newer than the feed.
+    /// `anchor` is the id of the last entry that this replica wrote, with its moment on the monotonic clock.
     ///
     /// # Errors
     /// If the store is unavailable, or `feed` does not catch up with it.
@@ -45,8 +45,9 @@ impl TermStart {
         if timeout(FEED_DEADLINE, caught_up).await.is_err() && store.has_between(feed.head(), head).await? {
             return Err(StoreError::Unavailable("this replica cannot follow the feed".to_owned()));
         }
-        // A record that is not newer than the head is obsolete, because another leader has written for that time. The head of
-        // this replica's copy counts too: the store may have lost its newest entries, and this replica puts them back.
+        // A record that is not newer than the head is obsolete, because another leader has written for that time. The
+        // head of this replica's copy counts too: if the store has lost its newest entries, this replica will restore
+        // them.
         let covered = head.max(feed.head());
         let id_of = |record: &Record| match anchor {
             Some((id, at)) => id.plus(record.at.saturating_duration_since(at)),
@@ -54,7 +55,7 @@ impl TermStart {
         };
         let dropped = outbox.drop_while(|record| id_of(record) <= covered);
         if dropped > 0 {
-            info!(dropped, "dropped held ticks that the feed already covers");
+            info!(dropped, "dropped held records that are not newer than the feed");
         }
         let last = |currency| {
             let id = feed.newest(&|entry| entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency)))?.id;

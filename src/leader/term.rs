@@ -5,9 +5,10 @@ use crate::tick::TickId;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// The time in which a replica leads. It may span several leases, because one may expire while the store is unavailable.
+/// The time in which a replica leads. It may span several leases, because one may expire while the store is
+/// unavailable.
 pub(super) struct Term {
-    /// The lease, and the newest id that the feed had when the term began or that this term wrote.
+    /// The lease, and the newest id: the head of the feed when the term began, or the last id that this term wrote.
     state: Mutex<(Lease, TickId)>,
 }
 
@@ -15,18 +16,18 @@ pub(super) struct Term {
 pub(super) enum TermEnd {
     /// This replica stops.
     Stopped,
-    /// This replica gets no prices and lets another one try.
+    /// This replica gets no prices or cannot follow the feed, so another one should lead.
     Yielded,
-    /// Another replica has written. It may be gone again, in which case this replica has a new lease.
+    /// Another replica has written. Contains this replica's new lease if the other one no longer holds its lease.
     Overtaken(Option<Lease>),
 }
 
-/// The newest price of a currency, as far as the feed shows it.
+/// The newest tick with a price in a currency.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LastPrice {
-    /// The tick that has it.
+    /// The tick's id.
     pub(super) id: TickId,
-    /// Its moment on this process's monotonic clock.
+    /// The tick's moment on this process's monotonic clock.
     pub(super) at: Instant,
 }
 
@@ -50,7 +51,7 @@ impl Term {
         self.state().0 = lease;
     }
 
-    /// Returns the newest id that the feed had when the term began or that this term wrote.
+    /// Returns the last id that this term wrote, or the head of the feed when the term began.
     pub(super) fn newest(&self) -> TickId {
         self.state().1
     }

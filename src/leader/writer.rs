@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-/// The part of a leader that writes.
+/// The part of a leader that writes to the store.
 pub(super) struct Writer<'a> {
     pub(super) options: &'a Options,
     pub(super) store: &'a dyn Store,
@@ -22,12 +22,12 @@ pub(super) struct Writer<'a> {
     pub(super) outbox: &'a Outbox,
     /// The newest price of each currency in the feed.
     pub(super) last_prices: BTreeMap<Currency, LastPrice>,
-    /// The last entry that was written, with its moment on the monotonic clock.
+    /// The id of the last entry that was written, with its moment on the monotonic clock.
     pub(super) anchor: &'a mut Option<(TickId, Instant)>,
-    /// Entries that were written and have not come back through the feed yet. If the store loses them now, only this replica
-    /// has them.
+    /// Entries that were written and have not come back through the feed yet. If the store loses them now, only this
+    /// replica has them.
     pub(super) unseen: Vec<Arc<Entry>>,
-    /// The log of failures to restore.
+    /// Limits the log lines about failures to restore.
     pub(super) restore_fault: FaultLog,
 }
 
@@ -39,7 +39,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes records until none is held.
+    /// Writes records until the outbox is empty.
     pub(super) async fn flush(&mut self) {
         while self.outbox.len() > 0 {
             self.write_first().await;
@@ -67,7 +67,7 @@ impl Writer<'_> {
                 }
                 None => self.restore(&lease, newest).await,
             },
-            // `LeaseRenewer` finds out who holds the lease.
+            // `LeaseRenewer` detects if another replica has taken over.
             Err(error @ (StoreError::NotLeader | StoreError::Unavailable(_))) => {
                 debug!(%error, held = self.outbox.len(), "holding a record");
                 sleep(self.options.retry_pause()).await;
@@ -75,8 +75,9 @@ impl Writer<'_> {
         }
     }
 
-    /// Returns the entry that an earlier attempt made of `record`, if its answer was lost and then the store lost the entry,
-    /// too. During a term only this replica writes, so an entry of the feed with the same event is that one.
+    /// Returns the entry that an earlier attempt created from `record`. There is one if the answer to that attempt was
+    /// lost and the store has lost the entry since. During a term only this replica writes, so an entry with the same
+    /// event is that one.
     fn find_written(&self, record: &Record) -> Option<Arc<Entry>> {
         self.feed.after(self.term.newest()).into_iter().find(|entry| entry.event == record.event)
     }
@@ -91,7 +92,7 @@ impl Writer<'_> {
         self.unseen.push(Arc::new(entry));
     }
 
-    /// Puts back the entries after `newest`, which the store has lost.
+    /// Restores the entries after `newest`, which the store has lost.
     async fn restore(&mut self, lease: &Lease, newest: TickId) {
         let mut lost = self.feed.after(newest);
         lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
@@ -107,8 +108,8 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the outages that end with `tick`, whose moment is `at`: one for each group of currencies that had no price for
-/// longer than `stale_after`.
+/// Returns the outages that end with `tick`, whose moment is `at`. They are about the currencies that had no price for
+/// longer than `stale_after`. Currencies with the same last tick share an outage.
 fn ended_outages(
     last_prices: &BTreeMap<Currency, LastPrice>,
     tick: &Tick,
@@ -160,7 +161,8 @@ mod tests {
             let prices = BTreeMap::from([(Currency::Usd, price.parse().unwrap())]);
             outbox.push(Record::now(Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages: vec![] }));
         }
-        // The first was written and published, its answer was lost, and the store failed over to a replica without it.
+        // The first record was written and published, the answer was lost, and then the store lost the entry in a
+        // failover.
         let event = outbox.first().await.event;
         let feed = OneEntry(Arc::new(Entry { id: TickId::now(), prev: TickId::ZERO, event }));
         let term = Term::new(lease, TickId::ZERO);

@@ -5,10 +5,11 @@ use super::http::{HttpApi, MAX_REASON_CHARS};
 use super::registry::DEFINITIONS;
 use crate::tick::{Currencies, Currency};
 
-/// Checks what every exchange's adapter makes of `body`.
+/// Reads `body` with the adapter of every exchange, and checks the results.
 ///
 /// # Panics
-/// If an adapter panics, returns a price that was not requested or two in one currency, or fails with an unbounded reason.
+/// If an adapter panics, returns a price that was not requested, two prices in one currency, or a reason that is empty
+/// or too long.
 pub(crate) fn check_all(body: &[u8]) {
     for currencies in [Currencies::all(), Currency::Usd.into(), Currency::Eur.into()] {
         for Definition { name, origin, .. } in DEFINITIONS {

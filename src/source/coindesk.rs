@@ -1,8 +1,8 @@
 //! `CoinDesk`'s Bitcoin Price Index: `GET /v1/bpi/currentprice.json`.
 //!
-//! Its host has not answered since February 2025, so it is not a default source. Mirrors still use the format;
-//! `BTCFEED_SOURCE_COINDESK_URL` can name one. `rate` has thousands separators, so `rate_float` is read, without passing
-//! through a float.
+//! Its host has not answered since February 2025, so it is not a default source. Mirrors still use the format:
+//! `BTCFEED_SOURCE_COINDESK_URL` sets the URL of one. `rate` has thousands separators, so the price is read from the
+//! digits of `rate_float`.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Request};
@@ -35,7 +35,7 @@ struct Index<'a> {
 
 #[derive(Deserialize)]
 struct Rate<'a> {
-    /// The JSON number with the digits as they were sent, which a float would not keep.
+    /// The digits of the JSON number. A float would not keep them.
     #[serde(borrow)]
     rate_float: &'a RawValue,
 }

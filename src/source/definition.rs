@@ -4,16 +4,16 @@ use super::http::{HttpApi, HttpSource};
 use super::observation::Source;
 use crate::tick::Currencies;
 
-/// A source. Each adapter exports one.
+/// The description of one source. Each adapter exports one.
 #[derive(Clone, Copy, Debug)]
 pub struct Definition {
     /// The name in settings, logs and the `sources` of a tick.
     pub name: &'static str,
-    /// The name for people.
+    /// The name in texts for people.
     pub title: &'static str,
-    /// The currencies in which it has prices.
+    /// The currencies in which the source has prices.
     pub currencies: Currencies,
-    /// True if it is polled unless the settings choose other sources.
+    /// True if the source is polled when the settings name no sources.
     pub is_default: bool,
     /// The origin of its prices.
     pub origin: Origin,
@@ -29,10 +29,10 @@ pub enum Origin {
 }
 
 impl Definition {
-    /// Opens the source, at `base_url` if its API has moved.
+    /// Opens the source. `base_url` replaces the URL of its API.
     ///
     /// # Errors
-    /// If `base_url` is not an HTTP URL, or the HTTP client cannot be made.
+    /// If `base_url` is not an HTTP URL, or the HTTP client cannot be created.
     pub fn open(&self, base_url: Option<&str>) -> anyhow::Result<Box<dyn Source>> {
         Ok(match self.origin {
             Origin::Http(api) => Box::new(HttpSource::open(self.name, self.currencies, api, base_url)?),

@@ -1,5 +1,5 @@
-//! Requests to an exchange over HTTP, with a bound for everything that can go wrong: late or endless answers, redirects,
-//! HTML pages with status 200, rate limits.
+//! Requests to an exchange over HTTP, with a bound for everything that can go wrong: late or endless answers,
+//! redirects, HTML pages with status 200, rate limits.
 
 use super::observation::{Answer, Observation, Source, SourceError};
 use crate::text::excerpt;
@@ -19,14 +19,14 @@ use tracing::debug;
 pub struct HttpApi {
     /// The URL that the paths of requests are appended to.
     pub base_url: &'static str,
-    /// The variable that sets another one.
+    /// The environment variable that sets another base URL.
     pub url_variable: &'static str,
-    /// The description of that variable, without a full stop.
+    /// The description of that variable in help texts, without a full stop.
     pub url_help: &'static str,
     /// Returns the requests for the prices in these currencies.
     pub requests: fn(Currencies) -> Vec<Request>,
-    /// Reads the answer to a request about these currencies. Leaves out those that the answer does not have. The error says
-    /// what is wrong with the answer.
+    /// Reads the answer to a request about these currencies. Leaves out currencies that are not in the answer. The
+    /// error says what is wrong with the answer.
     pub read: fn(&[u8], Currencies) -> anyhow::Result<Vec<Observation>>,
 }
 
@@ -39,24 +39,25 @@ pub struct Request {
     pub currencies: Currencies,
 }
 
-/// The maximum size of an answer. Real ones have less than 3 KiB.
+/// The maximum size of an answer. Real answers have less than 3 KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
-/// The maximum length of the reason why an answer cannot be read. It may quote the answer, and all clients get it in a status.
+/// The maximum length of the reason why an answer cannot be read. The reason may quote the answer, and all clients get
+/// it in a status.
 pub(super) const MAX_REASON_CHARS: usize = 500;
-/// The timeout of connecting. The caller bounds the whole request.
+/// The time within which a connection must be established. The caller bounds the whole request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The maximum `Retry-After` that is accepted. A ban of an exchange lasts three days at most.
+/// The maximum pause. A longer `Retry-After` is shortened to it: no exchange bans a client for longer than three days.
 const MAX_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
-/// The pause after "too many requests" without a `Retry-After`.
+/// The pause after a status that means "too many requests" or a ban, if the answer has no `Retry-After`.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
 /// The user agent. Some exchanges reject requests without one.
 const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
 
 impl HttpApi {
-    /// Reads an answer that has at least one price.
+    /// Reads the prices in an answer.
     ///
     /// # Errors
-    /// The reason, of at most [`MAX_REASON_CHARS`].
+    /// The reason, of at most [`MAX_REASON_CHARS`], if there is no price or the answer is not as documented.
     pub(super) fn read_answer(&self, body: &[u8], currencies: Currencies) -> Result<Vec<Observation>, String> {
         match (self.read)(body, currencies) {
             Ok(observations) if observations.is_empty() => Err(format!("the answer has no price in {currencies}")),
@@ -73,7 +74,7 @@ impl HttpApi {
 /// A source that is an [`HttpApi`].
 pub(super) struct HttpSource {
     name: &'static str,
-    /// The currencies that the source has.
+    /// The currencies in which the source has prices.
     currencies: Currencies,
     api: HttpApi,
     base_url: String,
@@ -89,14 +90,14 @@ impl HttpSource {
         base_url: Option<&str>,
     ) -> anyhow::Result<HttpSource> {
         let base_url = base_url.unwrap_or(api.base_url).trim_end_matches('/').to_owned();
-        // The error does not contain the URL, which may hold a password.
+        // The error does not contain the URL, because a URL may contain a password.
         ensure!(is_http_url(&base_url), "the URL of {name} is not an http:// or https:// URL");
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
-            .context("cannot make an HTTP client")?;
+            .context("cannot create an HTTP client")?;
         Ok(HttpSource { name, currencies, api, base_url, client })
     }
 
@@ -134,7 +135,7 @@ impl Source for HttpSource {
     }
 }
 
-/// Returns true if `text` is a URL that a source can be at.
+/// Returns true if `text` is an `http://` or `https://` URL.
 pub fn is_http_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
@@ -150,8 +151,8 @@ async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// Returns the time for which the source asks not to be sent any request. 429 and 503 are defined in RFC 9110; 418 is a ban by
-/// Binance, and 451 a region that is not served.
+/// Returns the pause that the source asks for: its `Retry-After` (RFC 9110) or, after 429 (RFC 6585), 418 (a ban, as
+/// Binance sends it) and 451 (a region that is not served), the default.
 fn requested_pause(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let requested = seconds.map(Duration::from_secs);
@@ -163,7 +164,8 @@ fn requested_pause(response: &Response) -> Option<Duration> {
     }
 }
 
-/// Returns a reason that clients may read. It does not tell how this machine reaches an exchange; the log has the details.
+/// Returns a reason that clients may read. It does not reveal how this machine reaches an exchange. The log has the
+/// details.
 fn public_reason(error: &reqwest::Error, otherwise: &str) -> String {
     let mut causes = error.to_string();
     let mut cause = error.source();

@@ -1,7 +1,7 @@
 //! Kraken: `GET /0/public/Ticker`, as described in "Get Ticker Information" of its REST API reference.
 //!
-//! The keys of an answer differ from the requested names (XXBTZUSD for XBTUSD), errors come with status 200, and there is
-//! no time.
+//! The keys of an answer differ from the requested names (XXBTZUSD for XBTUSD). Errors come with status 200. An answer
+//! has no time.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Request};

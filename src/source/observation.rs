@@ -19,11 +19,11 @@ pub struct Observation {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct SourceError {
-    /// The requested currencies.
+    /// The currencies that were requested.
     pub currencies: Currencies,
     /// The reason, for the log and for a status of the feed. Clients can read it.
     pub reason: String,
-    /// The time for which the source asked not to be sent any request.
+    /// The time for which the source asked us to send no request.
     pub retry_after: Option<Duration>,
 }
 

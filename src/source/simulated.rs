@@ -1,5 +1,5 @@
-//! A simulated market, for trials without the internet. It is polled only if the settings name it, or by `btcfeed demo`, and
-//! each `full` tick names it as its source.
+//! A simulated market, for trials without the internet. It is polled only if the settings name it, or by `btcfeed
+//! demo`. Each tick in the form `full` names it as a source.
 
 use super::definition::{Definition, Origin};
 use super::observation::{Answer, Observation, Source};
@@ -27,11 +27,12 @@ const FASTEST: (u64, i64) = (125, 240);
 /// Euro cents for 100 dollars.
 const EUR_CENTS: i64 = 9_200;
 
-/// A sum of waves of random heights, each four times as slow and twice as high as the one before it, which resembles a random
-/// walk. The price depends on the time alone, so it does not jump when another replica becomes the leader.
+/// A sum of waves of random heights. Each wave is four times as slow and twice as high as the one before it, so the sum
+/// looks like a real price. The price depends only on the time, so it does not jump when another replica becomes the
+/// leader.
 struct Simulated;
 
-/// Returns the price in dollars at a moment, in cents.
+/// Returns the price at a moment, in cents of a dollar.
 fn cents_at(moment: TickId) -> i64 {
     let wave = |number: u32| {
         let (period, height) = (FASTEST.0 << (2 * number), FASTEST.1 << number);

@@ -14,16 +14,16 @@ pub struct Options {
     pub json: bool,
 }
 
-/// The form of a filter. The levels are in order of increasing detail.
+/// The accepted form of a filter. The levels are in order of increasing detail.
 pub const FILTERS: &str = "a level (off, error, warn, info, debug, trace), or target=level pairs separated by commas";
-/// The first segment of our own targets.
+/// The first segment of this program's own targets.
 const OWN: &str = "btcfeed";
 
-/// Checks that a filter is valid and covers our own targets. The library alone takes any word for a target, so `warning`
-/// would silence the log.
+/// Checks that a filter is valid and has a level for this program's own targets. The library accepts any word as a
+/// target, so `warning` would silence the log.
 ///
 /// # Errors
-/// The rejected part in quotes and what is expected in its place, to be appended to the name of the setting.
+/// The rejected part in quotes, and the expected form. The caller adds the name of the setting in front.
 pub fn check_filter(filter: &str) -> Result<(), String> {
     let expected = format!("expected {FILTERS}");
     let mut own_target = false;
@@ -47,8 +47,8 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 /// Starts logging. Call it once.
 pub fn init(options: &Options) {
     let filter = EnvFilter::builder().parse_lossy(&options.filter);
-    // A line that cannot be written, because the reader of the log is gone, is dropped. Reporting that on standard error
-    // would panic in the task that logs.
+    // A line that cannot be written is dropped, for example if the reader of the log has exited. The library would
+    // report this error on standard error, too, and panic in the task that logs.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if options.json {
         log.json().flatten_event(true).init();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn filter_without_our_own_lines_is_rejected() {
+    fn filter_without_own_targets_is_rejected() {
         for filter in
             ["info", "off", "WARN", "warn,btcfeed::aggregate=off", "btcfeed=debug,h2=trace", "btcfeed::hub[x]=trace"]
         {

@@ -1,7 +1,8 @@
 //! A metric: its description, and the handles to its series.
 //!
-//! All metrics belong to one recorder, which lives as long as the process. It is not the global recorder of the `metrics`
-//! crate, so tests and programs that embed this library can start several replicas, whose series are then added up.
+//! All metrics belong to one recorder, which lives as long as the process. It is not the global recorder of the
+//! `metrics` crate, so tests and programs that embed this library can start several replicas, whose series are then
+//! added up.
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -51,9 +52,9 @@ impl Kind {
 
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
 
-/// The recorder and the handle to what it has recorded.
+/// The recorder, and the handle with which its values are read.
 static RECORDER: LazyLock<(PrometheusRecorder, PrometheusHandle)> = LazyLock::new(|| {
-    // Every histogram is one of times.
+    // Every histogram is about times, and its name ends with this suffix.
     let seconds = Matcher::Suffix("_seconds".to_owned());
     let builder = PrometheusBuilder::new().set_buckets_for_metric(seconds, BOUNDS).expect("there are bounds");
     let recorder = builder.build_recorder();
@@ -81,7 +82,7 @@ impl Metric {
         }
     }
 
-    /// Registers the series of a label value, so that it is there before its first value.
+    /// Registers the series of a label value, so that a scrape shows it before it has a value.
     pub(crate) fn register_series(&self, value: &'static str) {
         match self.kind {
             Kind::Counter => drop(self.counter(value)),
@@ -114,7 +115,7 @@ pub(super) fn render() -> String {
     RECORDER.1.render()
 }
 
-/// Moves recorded values from the histograms' queues into their buckets. Without it they would need memory until the next
+/// Moves recorded values from the histograms' queues into their buckets. Otherwise the queues would grow until the next
 /// scrape.
 pub(super) fn run_upkeep() {
     RECORDER.1.run_upkeep();

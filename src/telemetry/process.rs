@@ -1,5 +1,5 @@
-//! Metrics of the process, under the names that Prometheus's client libraries use. They are read from `/proc` when they are
-//! scraped; on a system without it they stay zero.
+//! Metrics of the process, under the names that Prometheus's client libraries use. They are read at each scrape. On a
+//! system without `/proc`, those that are read from there stay zero.
 
 use super::metrics::{MAX_FDS, OPEN_FDS, RESIDENT_MEMORY};
 use rustix::param::page_size;

@@ -1,4 +1,4 @@
-//! The start of the metrics, and what a scrape is answered.
+//! The start of the metrics, and the answer to a scrape.
 
 use super::{metric, metrics, process};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,14 +9,14 @@ pub fn start() {
     metrics::start(now.as_secs_f64());
 }
 
-/// Returns all series in the text format of Prometheus. Metrics of the process are read now.
+/// Returns all series in the text format of Prometheus. Measures the process before.
 pub fn render() -> String {
     process::measure();
     metric::render()
 }
 
-/// Moves what was recorded into the histograms. Call it every few seconds: without it, values would need memory until the
-/// next scrape.
+/// Moves recorded values into the buckets of the histograms. Call it every few seconds. Otherwise the values would use
+/// more and more memory until the next scrape.
 pub fn run_upkeep() {
     metric::run_upkeep();
 }

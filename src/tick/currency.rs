@@ -34,7 +34,7 @@ impl fmt::Display for Currency {
     }
 }
 
-/// The error for a code that names none of [`Currency::ALL`].
+/// The error for a code that is not one of [`Currency::ALL`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid currency {code:?}: expected {all}", all = Currencies::all())]
 pub struct UnknownCurrency {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn set_keeps_order_and_has_its_own_index() {
+    fn sets_are_ordered_and_have_distinct_indexes() {
         let both: Currencies = [Currency::Eur, Currency::Usd].into_iter().collect();
         assert_eq!(both.iter().collect::<Vec<_>>(), Currency::ALL);
         assert_eq!(both.without(Currency::Usd.into()), Currency::Eur.into());

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The id of an entry: its time in Unix milliseconds, strictly increasing over the whole feed.
 ///
-/// It is the sorted-set score, the `after` cursor and, formatted as a date, the `timedate`. Zero precedes every entry: it
-/// is the `prev` of the first one.
+/// It is the score in Redis, the `after` of a client that resumes and, formatted as a date, the `timedate`. Zero is
+/// before every entry. It is the `prev` of the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TickId(u64);
@@ -31,7 +31,8 @@ pub struct InvalidMoment {
 
 /// The last moment that [`Timestamp`] supports, with milliseconds: 9999-12-30T22:00:00.999Z.
 const LAST_MS: u64 = 253_402_207_200_999;
-/// Numbers from this one on are milliseconds. In seconds it is the year 5138, in milliseconds March 1973.
+/// Whole numbers from this one on are milliseconds, all others are seconds. As seconds, this number is in the year
+/// 5138. As milliseconds, it is in March 1973.
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
 
 impl TickId {
@@ -53,8 +54,8 @@ impl TickId {
         self.0 / 1000
     }
 
-    /// Returns a moment, given in Unix seconds and nanoseconds, rounded up to a whole millisecond. Returns `None` if it is
-    /// before 1970 or too late to be a date.
+    /// Returns a moment, given in Unix seconds and nanoseconds, rounded up to a whole millisecond. Returns `None` if it
+    /// is before 1970 or too late to be a date.
     pub fn from_moment(seconds: i64, nanos: i32) -> Option<TickId> {
         let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
         let ms = u64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(nanos.div_ceil(1_000_000))?;
@@ -121,8 +122,8 @@ fn parse_number(text: &str) -> Option<TickId> {
     ms.ceil().to_u64().filter(|ms| *ms <= LAST_MS).map(TickId)
 }
 
-/// Parses a date. In a query a plus sign means a space, so `…T09:20:31+01:00` pasted into a URL arrives as
-/// `…T09:20:31 01:00`, which is accepted, too.
+/// Parses a date. A plus sign in a query means a space, so `…T09:20:31+01:00` in a URL arrives as `…T09:20:31 01:00`.
+/// That form is accepted, too.
 fn parse_date(text: &str) -> Option<TickId> {
     let restored = match text.rsplit_once(' ') {
         Some((date, offset)) if date.contains('T') => format!("{date}+{offset}"),

@@ -7,12 +7,12 @@ use std::str::FromStr;
 
 /// The price of one bitcoin: a decimal above zero with exactly the source's digits (`73367.8` stays `73367.8`).
 ///
-/// It formats as a valid JSON number. In the store it is a JSON string, so that no reader parses it as a float.
+/// Its text form is a valid JSON number. In the store it is a JSON string, so that no reader parses it as a float.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Price(Decimal);
 
-/// The lowest price. Between this and [`LARGEST`], sums and quotients of prices fit into a `Decimal`.
+/// The lowest price. Sums and quotients of prices between this and [`LARGEST`] fit into a `Decimal`.
 const SMALLEST: Decimal = Decimal::from_parts(1, 0, 0, false, 8);
 /// The highest price.
 const LARGEST: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
@@ -23,7 +23,7 @@ const LARGEST: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 pub struct InvalidPrice(pub String);
 
 impl Price {
-    /// Returns the mean of two prices, rounded to two decimals because a mean has no source digits to keep.
+    /// Returns the mean of two prices, rounded to two decimals.
     pub fn midpoint(self, other: Price) -> Price {
         let mean = self.0 / Decimal::TWO + other.0 / Decimal::TWO;
         let rounded = Price(mean).rounded();
@@ -125,8 +125,8 @@ mod tests {
     fn deviation_is_relative_to_the_first_price() {
         assert_eq!(price("100").deviation(price("95")).to_string(), "0.05");
         assert_eq!(price("100").deviation(price("105")).to_string(), "0.05");
-        let (least, most) = (price("0.00000001"), price("1000000000"));
-        assert!(least.deviation(most) > most.deviation(least), "the extremes do not overflow");
-        assert!(least.midpoint(most) > least);
+        let (lowest, highest) = (price("0.00000001"), price("1000000000"));
+        assert!(lowest.deviation(highest) > highest.deviation(lowest), "the extremes do not overflow");
+        assert!(lowest.midpoint(highest) > lowest);
     }
 }
