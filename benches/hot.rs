@@ -3,10 +3,10 @@
 //! They are public. The frame decoder and the parsing of queries are not; they are measured in `fanout`.
 
 use btcfeed::candle::{Book, Interval, Range};
-use btcfeed::encode::{Format, Framing, View};
+use btcfeed::encode::{Format, Framing, ReplicaInfo, View};
 use btcfeed::feed::{Entry, Event, Start};
 use btcfeed::hub::{self, Hub, Read};
-use btcfeed::session::{Limits, Session, Step};
+use btcfeed::session::{Bookmarks, Limits, Session, Sessions, Step, Subscription, ThrottleOptions};
 use btcfeed::store::{self, Lease, Memory, Record, Store};
 use btcfeed::tick::{Currencies, Currency, Tick, TickId};
 use divan::{AllocProfiler, Bencher, black_box};
@@ -30,6 +30,16 @@ const VIEW: View = View { format: Format::Timedate, currencies: Currencies::all(
 
 fn main() {
     divan::main();
+}
+
+/// What a client wants: only changes, and one tick in each period of this many seconds.
+#[derive(Clone, Copy, Debug)]
+struct Thinned(bool, u64);
+
+impl fmt::Display for Thinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "changes={} every={}s", self.0, self.1)
+    }
 }
 
 /// Format and framing of a view.
@@ -130,17 +140,36 @@ fn session_replay_of_720(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// Replays a day with a tick each second to a client that wants few of them, from its first step until it is in sync.
+#[divan::bench(args = [Thinned(true, 86400), Thinned(false, 60), Thinned(true, 0)])]
+fn session_thinned_replay_of_86400(bencher: Bencher<'_, '_>, Thinned(changes, every): Thinned) {
+    let feed = Feed::every(1000, 86400);
+    let every = (every > 0).then(|| Duration::from_secs(every));
+    let throttle = ThrottleOptions { changes, every };
+    let options =
+        Subscription { throttle, ..Subscription::new(VIEW.currencies, VIEW.format, Start::Since(TickId::ZERO)) };
+    let (limits, bookmarks) = (Limits::default(), Arc::new(Bookmarks::new(feed.store.clone())));
+    let replica = ReplicaInfo { replica: String::new(), currencies: VIEW.currencies, interval: Duration::from_secs(1) };
+    let sessions = Sessions::new(feed.hub.clone(), limits, bookmarks, replica);
+    bencher.bench_local(|| {
+        let opened = feed.runtime.block_on(sessions.open(&options, VIEW.framing, || Ok::<(), String>(())));
+        let mut session = opened.expect("the store is in memory");
+        while !matches!(session.step(&feed.hub, Instant::now()), Step::Wait(_)) {}
+        session
+    });
+}
+
 /// Builds the candles of a day, which happens once after a start.
 #[divan::bench]
 fn candles_of_a_day(bencher: Bencher<'_, '_>) {
-    let entries = history(DAY);
+    let entries = history(EVERY_MS, DAY);
     bencher.bench(|| fold(&entries));
 }
 
 /// Adds a tick to the candles of a day.
 #[divan::bench(sample_size = 1, sample_count = 1000)]
 fn candles_of_a_tick(bencher: Bencher<'_, '_>) {
-    let mut book = fold(&history(DAY));
+    let mut book = fold(&history(EVERY_MS, DAY));
     let mut head = NEWEST_MS;
     let next = || {
         head += EVERY_MS;
@@ -152,7 +181,7 @@ fn candles_of_a_tick(bencher: Bencher<'_, '_>) {
 /// Returns the one-minute candles of a day.
 #[divan::bench]
 fn candles_asked_for(bencher: Bencher<'_, '_>) {
-    let book = fold(&history(DAY));
+    let book = fold(&history(EVERY_MS, DAY));
     let (after, until) = (TickId::from_ms(NEWEST_MS - DAY * EVERY_MS), TickId::from_ms(NEWEST_MS));
     let range = Range { interval: Interval::Minute, currencies: Currencies::all(), after, until, limit: 1440 };
     bencher.bench(|| black_box(book.part(range)).candles.len());
@@ -175,13 +204,18 @@ struct Feed {
 
 impl Feed {
     fn of(ticks: u64) -> Feed {
+        Feed::every(EVERY_MS, ticks)
+    }
+
+    /// Returns a feed of `ticks`, one every `every_ms`. The price changes with each.
+    fn every(every_ms: u64, ticks: u64) -> Feed {
         let runtime = Runtime::new().expect("threads can be started");
         let day = Duration::from_secs(86400);
         let store = Arc::new(Memory::new(store::Options { retention: day * 365, lease_ttl: day }));
-        let hub = Arc::new(Hub::new(store.clone(), hub::Options { window: 20_000, retention: day * 365 }));
+        let hub = Arc::new(Hub::new(store.clone(), hub::Options { window: 100_000, retention: day * 365 }));
         let lease = runtime.block_on(store.acquire("bench"));
         let lease = lease.ok().flatten().expect("a new store has no leader");
-        runtime.block_on(store.restore(&lease, &history(ticks))).expect("the lease is held");
+        runtime.block_on(store.restore(&lease, &history(every_ms, ticks))).expect("the lease is held");
         let stop = CancellationToken::new();
         let (following, until) = (hub.clone(), stop.clone());
         runtime.spawn(async move { following.run(until).await });
@@ -222,14 +256,14 @@ fn catch_up(session: &mut Session, hub: &Hub) {
     }
 }
 
-fn history(ticks: u64) -> Vec<Arc<Entry>> {
-    let id = |number: u64| NEWEST_MS - (ticks - number) * EVERY_MS;
+fn history(every_ms: u64, ticks: u64) -> Vec<Arc<Entry>> {
+    let id = |number: u64| NEWEST_MS - (ticks - number) * every_ms;
     (1..=ticks).map(|number| Arc::new(entry(if number == 1 { 0 } else { id(number - 1) }, id(number)))).collect()
 }
 
 fn entry(prev_ms: u64, id_ms: u64) -> Entry {
     let sources = ["coinbase", "kraken", "bitstamp"].map(str::to_owned).to_vec();
-    let prices = [(Currency::Usd, "97116.17"), (Currency::Eur, "89423.50")];
+    let prices = [(Currency::Usd, format!("97116.{:02}", id_ms / 1000 % 100)), (Currency::Eur, "89423.50".to_owned())];
     let prices = prices.map(|(currency, price)| (currency, price.parse().expect("a price"))).into();
     let tick = Tick { prices, sources: Currency::ALL.map(|currency| (currency, sources.clone())).into() };
     let event = Event::Tick { tick, outages: Vec::new() };

@@ -5,18 +5,19 @@ mod encoded_log;
 mod follow;
 mod history;
 mod load;
+mod marks;
 mod window;
 
 pub use encoded_log::SharedView;
 pub use history::LOAD_ENTRIES;
-pub use window::Read;
+pub use marks::Skip;
+pub use window::{Examined, Read};
 
 use crate::encode::View;
 use crate::feed::{Entry, Event, Feed};
 use crate::store::{Result, Store};
 use crate::telemetry::metrics::GAPS;
 use crate::tick::{Currencies, TickId};
-use bytes::Bytes;
 use history::HistoryReader;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -94,9 +95,15 @@ impl Hub {
         self.window().read(view, cursor)
     }
 
-    /// Like [`read`](Self::read), with each entry beside its bytes, for a client that does not want all of them.
-    pub fn read_entries(&self, view: &SharedView, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
-        self.window().read_entries(view, cursor)
+    /// Passes the entries after `cursor` one by one to `examine`, for a reader that does not want all of them. `examine` returns
+    /// which of the entries that follow can be skipped.
+    pub fn examine(
+        &self,
+        view: &SharedView,
+        cursor: TickId,
+        examine: &mut dyn FnMut(Examined<'_>) -> Option<Skip>,
+    ) -> Read {
+        self.window().examine(view, cursor, examine)
     }
 
     /// Returns the id before the newest `count` ticks with a price in one of `currencies`, or zero if there are fewer.

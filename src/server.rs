@@ -187,7 +187,7 @@ fn open(
     let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
     let currencies = SupportedCurrencies { currencies, default: default_currency };
     let candles = CandleCache::new(&hub);
-    let sessions = Arc::new(Sessions { hub, limits, bookmarks, hello: options.hello.clone() });
+    let sessions = Arc::new(Sessions::new(hub, limits, bookmarks, options.hello.clone()));
     let (reactor, shards) = Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
     let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
     let state = ApiState { sessions, reactor, cors, candles, currencies, heartbeat, tasks, unready, drain };

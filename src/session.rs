@@ -10,6 +10,7 @@
 //! | `bookmarks` | the last id that was sent to each `client_id` |
 //! | `traffic` | counts of what clients are sent |
 //! | `throttle` | fewer ticks for clients that ask for fewer |
+//! | `thinned_pages` | pages of history that such clients share |
 //! | `cursor` | the session: one client's position in the feed |
 //! | `subscription` | a client's options, and the session made from them |
 
@@ -18,6 +19,7 @@ mod close_reason;
 mod cursor;
 mod limits;
 mod subscription;
+mod thinned_pages;
 mod throttle;
 mod traffic;
 

@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The most entries in one read for a client.
 pub const LOAD_ENTRIES: usize = 500;
+/// The most reads that wait for a permit. More of them fail at once.
+const MAX_WAITING: usize = 64;
 
 /// The arguments of a read: `after`, `until` and `limit`.
 type Page = (TickId, TickId, usize);
@@ -24,19 +26,37 @@ type Reading = BoxFuture<'static, Result<Entries>>;
 /// The reads that clients need.
 pub(super) struct HistoryReader {
     store: Arc<dyn Store>,
-    permits: Arc<Semaphore>,
+    permits: Permits,
     /// The reads that have not ended. A std mutex, held for a lookup.
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
 }
 
+/// Permits to read from the store.
+#[derive(Clone)]
+struct Permits {
+    reads: Arc<Semaphore>,
+    /// Places of the reads that run or wait.
+    places: Arc<Semaphore>,
+}
+
+/// A permit to read from the store. It is valid until it is dropped.
+pub(super) struct Permit {
+    _read: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
 impl HistoryReader {
     pub(super) fn new(store: Arc<dyn Store>) -> HistoryReader {
-        HistoryReader { store, permits: Arc::new(Semaphore::new(HISTORY_READERS)), running: Mutex::default() }
+        let [reads, places] = [HISTORY_READERS, HISTORY_READERS + MAX_WAITING].map(Semaphore::new).map(Arc::new);
+        HistoryReader { store, permits: Permits { reads, places }, running: Mutex::default() }
     }
 
-    /// Waits for a permit to read from the store. It is valid until it is dropped.
-    pub(super) async fn permit(&self) -> Result<OwnedSemaphorePermit> {
-        acquire(self.permits.clone()).await
+    /// Waits for a permit to read from the store.
+    ///
+    /// # Errors
+    /// If too many reads wait.
+    pub(super) async fn permit(&self) -> Result<Permit> {
+        self.permits.clone().acquire().await
     }
 
     /// Returns the oldest entries with `after < id <= until`, at most `limit`.
@@ -54,7 +74,7 @@ impl HistoryReader {
         }
         let (store, permits, (after, until, limit)) = (self.store.clone(), self.permits.clone(), page);
         let read = async move {
-            let _permit = acquire(permits).await?;
+            let _permit = permits.acquire().await?;
             let entries = store.range(after, until, limit).await?;
             Ok(Arc::new(entries.into_iter().map(Arc::new).collect()))
         };
@@ -68,6 +88,41 @@ impl HistoryReader {
     }
 }
 
-async fn acquire(permits: Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    permits.acquire_owned().await.map_err(|error| StoreError::Unavailable(error.to_string()))
+impl Permits {
+    async fn acquire(self) -> Result<Permit> {
+        let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
+        let place = self.places.try_acquire_owned().map_err(|_| unavailable(&"too many reads wait"))?;
+        let read = self.reads.acquire_owned().await.map_err(|error| unavailable(&error))?;
+        Ok(Permit { _read: read, _place: place })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Memory, Options};
+    use futures_util::poll;
+    use std::pin::pin;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn reads_wait_in_a_bounded_number() {
+        let hour = Duration::from_secs(3600);
+        let reader = HistoryReader::new(Arc::new(Memory::new(Options { retention: hour, lease_ttl: hour })));
+        let mut running = Vec::new();
+        for _ in 0..HISTORY_READERS {
+            running.push(reader.permit().await.unwrap());
+        }
+        let mut waiting: Vec<_> = (0..MAX_WAITING).map(|_| Box::pin(reader.permit())).collect();
+        for read in &mut waiting {
+            assert!(poll!(read).is_pending());
+        }
+        assert!(matches!(reader.permit().await, Err(StoreError::Unavailable(_))));
+        let mut range = pin!(reader.range(TickId::ZERO, TickId::ZERO, 1));
+        assert!(matches!(poll!(&mut range), std::task::Poll::Ready(Err(StoreError::Unavailable(_)))));
+        running.pop();
+        waiting.remove(0).await.unwrap();
+        let mut next = pin!(reader.permit());
+        assert!(poll!(&mut next).is_pending());
+    }
 }

@@ -3,23 +3,23 @@
 //! A reader names the last id that it has and gets the entries after it, so replay and live updates are the same read.
 
 use super::encoded_log::{Numbered, SharedView};
+use super::marks::{Marks, Skip};
 use crate::encode::View;
 use crate::feed::Entry;
 use crate::tick::TickId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The most entries in one read of bytes alone.
 const READ_ENTRIES: usize = 1024;
-/// The most entries in one read of bytes with their entries, which the reader examines one by one.
+/// The most entries that a reader examines in one read.
 const EXAMINE_ENTRIES: usize = 64;
 
 /// The entries after a session's cursor.
 #[derive(Debug)]
-pub enum Read<T = Bytes> {
+pub enum Read {
     /// No entry: the cursor is at the head.
     Nothing,
     /// Entries that have left the window. The store may still have them.
@@ -32,7 +32,7 @@ pub enum Read<T = Bytes> {
         /// The first entry.
         first: Arc<Entry>,
         /// The entries, encoded in the view.
-        items: Vec<T>,
+        items: Vec<Bytes>,
         /// The id of the last entry.
         last: TickId,
         /// The number of entries.
@@ -40,9 +40,21 @@ pub enum Read<T = Bytes> {
     },
 }
 
+/// An entry that a reader examines.
+pub struct Examined<'a> {
+    /// The entry.
+    pub entry: &'a Arc<Entry>,
+    /// If the entries before this one were skipped: the last id before them.
+    pub skipped_after: Option<TickId>,
+    /// Returns the bytes of the entry in the view. Entries that the reader does not want need not be encoded.
+    pub bytes: &'a dyn Fn() -> Bytes,
+}
+
 /// The newest entries of the feed.
 pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
+    /// The marks of the entries.
+    marks: Marks,
     /// Number of the first entry. It equals the number of entries that have been dropped.
     first_number: u64,
     /// Numbers of the entries that do not continue the entry before them. They are rare.
@@ -60,7 +72,8 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn new(capacity: usize, retention: Duration) -> Window {
         let (entries, breaks, views) = (VecDeque::new(), VecDeque::new(), BTreeMap::new());
-        Window { entries, first_number: 0, breaks, status: None, capacity, retention, complete: true, views }
+        let marks = Marks::default();
+        Window { entries, marks, first_number: 0, breaks, status: None, capacity, retention, complete: true, views }
     }
 
     pub(super) fn set_complete(&mut self, complete: bool) {
@@ -81,9 +94,11 @@ impl Window {
         if entry.status().is_some() {
             self.status = Some(entry.clone());
         }
-        if self.entries.back().is_some_and(|last| last.id != entry.prev) {
+        let is_next = self.entries.back().is_none_or(|last| last.id == entry.prev);
+        if !is_next {
             self.breaks.push_back(self.first_number + self.entries.len() as u64);
         }
+        self.marks.push(&entry, is_next);
         self.entries.push_back(entry);
         while self.entries.front().is_some_and(|first| first.id < oldest_kept) {
             self.drop_first();
@@ -115,6 +130,7 @@ impl Window {
 
     fn drop_first(&mut self) {
         let dropped = self.entries.pop_front();
+        self.marks.pop_front();
         if self.status.as_ref().map(|status| status.id) == dropped.map(|entry| entry.id) {
             self.status = None;
         }
@@ -136,32 +152,60 @@ impl Window {
 
     /// Returns the entries after `cursor` as bytes in a view, in slices of many entries.
     pub(super) fn read(&self, shared: &SharedView, cursor: TickId) -> Read {
-        self.run_after(cursor, READ_ENTRIES, |numbers| shared.log().read(shared.view(), self.numbered(), numbers))
+        let (begin, end) = match self.run_after(cursor) {
+            Ok((begin, end)) => (begin, end.min(begin + READ_ENTRIES)),
+            Err(read) => return read,
+        };
+        let numbers = self.first_number + begin as u64..self.first_number + end as u64;
+        let items = shared.log().read(shared.view(), self.numbered(), numbers);
+        let count = u32::try_from(end - begin).unwrap_or(u32::MAX);
+        Read::Batch { first: self.entries[begin].clone(), items, last: self.entries[end - 1].id, count }
     }
 
-    /// Returns each entry after `cursor` with its bytes in a view.
-    pub(super) fn read_entries(&self, shared: &SharedView, cursor: TickId) -> Read<(Arc<Entry>, Bytes)> {
-        self.run_after(cursor, EXAMINE_ENTRIES, |numbers| {
-            let (view, mut log, window) = (shared.view(), shared.log(), self.numbered());
-            let with_bytes = |number| Some((window.get(number)?.clone(), log.entry(view, window, number)));
-            numbers.filter_map(with_bytes).collect()
-        })
+    /// Passes the entries after `cursor` to `examine`, which returns which of those that follow it can be skipped. The last
+    /// skipped one is examined, too. The batch that is returned counts none, and has no items.
+    pub(super) fn examine(
+        &self,
+        shared: &SharedView,
+        cursor: TickId,
+        examine: &mut dyn FnMut(Examined<'_>) -> Option<Skip>,
+    ) -> Read {
+        let (begin, end) = match self.run_after(cursor) {
+            Ok(run) => run,
+            Err(read) => return read,
+        };
+        let (mut index, mut last, mut skipped_after) = (begin, begin, None);
+        for _ in 0..EXAMINE_ENTRIES {
+            let Some(entry) = self.entries.get(index).filter(|_| index < end) else { break };
+            // An entry among skipped ones is encoded by itself. Otherwise the whole segment would be, for this one entry.
+            let bytes = || match skipped_after {
+                Some(_) => shared.view().entry(entry),
+                None => shared.log().entry(shared.view(), self.numbered(), self.first_number + index as u64),
+            };
+            let skip = examine(Examined { entry, skipped_after, bytes: &bytes });
+            let last_skipped = skip.map_or(index, |skip| self.marks.last_skipped(&self.entries, index, skip));
+            last = index;
+            index = last_skipped.max(index + 1);
+            skipped_after = (index > last + 1).then_some(entry.id);
+        }
+        Read::Batch { first: self.entries[begin].clone(), items: Vec::new(), last: self.entries[last].id, count: 0 }
     }
 
-    /// Reads at most `most` consecutive entries after `cursor`, up to a break in the chain. The next read starts after
-    /// the break. Its reader detects the break, because the first entry does not continue its cursor.
-    fn run_after<T>(&self, cursor: TickId, most: usize, items: impl FnOnce(Range<u64>) -> Vec<T>) -> Read<T> {
+    /// Returns the indices of the consecutive entries after `cursor`, up to a break in the chain. The next read starts after
+    /// the break. Its reader detects the break, because the first entry does not continue its cursor. The error is what a read
+    /// returns if there are none.
+    fn run_after(&self, cursor: TickId) -> Result<(usize, usize), Read> {
         if let Some(before) = self.starts_too_late(cursor) {
-            return Read::Older { before: before.clone() };
+            return Err(Read::Older { before: before.clone() });
         }
         let index = self.index_after(cursor);
-        let Some(first) = self.entries.get(index) else { return Read::Nothing };
-        let (window, start) = (self.numbered(), self.first_number + index as u64);
+        if index >= self.entries.len() {
+            return Err(Read::Nothing);
+        }
+        let start = self.first_number + index as u64;
         let broken = self.breaks.iter().copied().find(|number| *number > start);
-        let end = broken.unwrap_or(window.end()).min(start + most as u64);
-        let last = window.get(end - 1).map_or(first.id, |last| last.id);
-        let count = u32::try_from(end - start).unwrap_or(u32::MAX);
-        Read::Batch { first: first.clone(), items: items(start..end), last, count }
+        let len = broken.and_then(|number| usize::try_from(number - start).ok());
+        Ok((index, len.map_or(self.entries.len(), |len| index + len)))
     }
 
     fn numbered(&self) -> Numbered<'_> {
@@ -225,133 +269,4 @@ impl Window {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::encode::{Format, Framing};
-    use crate::feed::{Event, FeedState, Status};
-    use crate::tick::Currencies;
-
-    const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
-
-    fn entry(id: u64, prev: u64) -> Entry {
-        let status = Status { state: FeedState::Live, since: TickId::from_ms(id), reason: String::new() };
-        Entry { id: TickId::from_ms(id), prev: TickId::from_ms(prev), event: Event::Status(status) }
-    }
-
-    fn window(capacity: usize, ids: std::ops::RangeInclusive<u64>) -> Window {
-        let mut window = Window::new(capacity, Duration::from_secs(3600));
-        ids.for_each(|id| window.push(entry(id * 10, (id - 1) * 10)));
-        window
-    }
-
-    fn lines(items: &[Bytes]) -> usize {
-        items.concat().split(|byte| *byte == b'\n').count() - 1
-    }
-
-    fn batch(window: &Window, cursor: u64) -> (u64, usize, u64) {
-        match window.read(&SharedView::new(VIEW), TickId::from_ms(cursor)) {
-            Read::Batch { first, items, last, .. } => (first.id.ms(), lines(&items), last.ms()),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn read_starts_after_the_cursor() {
-        let window = window(100, 1..=10);
-        assert_eq!(batch(&window, 0), (10, 10, 100));
-        assert_eq!(batch(&window, 70), (80, 3, 100));
-        assert_eq!(batch(&window, 75), (80, 3, 100));
-        assert!(matches!(window.read(&SharedView::new(VIEW), TickId::from_ms(100)), Read::Nothing));
-    }
-
-    #[test]
-    fn long_replay_is_read_in_parts() {
-        let window = window(2000, 1..=2000);
-        let (_, entries, last) = batch(&window, 0);
-        assert_eq!((entries, last), (READ_ENTRIES, READ_ENTRIES as u64 * 10));
-        match window.read_entries(&SharedView::new(VIEW), TickId::from_ms(1000)) {
-            Read::Batch { items, last, .. } => {
-                assert_eq!((items.len(), last.ms()), (EXAMINE_ENTRIES, 1000 + EXAMINE_ENTRIES as u64 * 10));
-                assert!(items.iter().all(|(entry, bytes)| VIEW.entry(entry) == *bytes));
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn all_readers_share_the_same_bytes() {
-        let (window, view) = (window(100, 1..=10), SharedView::new(VIEW));
-        let read = || match window.read(&view, TickId::ZERO) {
-            Read::Batch { items, .. } => items.iter().map(|bytes| bytes.as_ptr()).collect::<Vec<_>>(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(read(), read());
-    }
-
-    #[test]
-    fn view_lives_as_long_as_it_is_used() {
-        let mut window = window(1000, 1..=10);
-        let view = window.add_view(VIEW);
-        assert!(Arc::ptr_eq(&window.view(VIEW).unwrap(), &view));
-        window.trim();
-        assert!(window.view(VIEW).is_some(), "a session has it");
-        window.read(&view, TickId::ZERO);
-        drop(view);
-        window.trim();
-        assert!(window.view(VIEW).is_some(), "its bytes may be read again");
-        (11..=2000).for_each(|id| window.push(entry(id * 10, (id - 1) * 10)));
-        window.trim();
-        assert!(window.view(VIEW).is_none());
-    }
-
-    #[test]
-    fn cursor_before_the_window_reads_older() {
-        let mut window = window(5, 1..=10);
-        let Read::Older { before } = window.read(&SharedView::new(VIEW), TickId::from_ms(20)) else { panic!("older") };
-        assert_eq!((before.prev.ms(), before.id.ms()), (50, 60));
-        assert_eq!(batch(&window, 50), (60, 5, 100));
-        window.push(entry(110, 100));
-        assert_eq!(batch(&window, 60), (70, 5, 110));
-    }
-
-    #[test]
-    fn newest_status_is_kept_until_it_leaves() {
-        let tick = |id| {
-            let tick = crate::tick::Tick { prices: [].into(), sources: [].into() };
-            let event = Event::Tick { tick, outages: vec![] };
-            Entry { id: TickId::from_ms(id), prev: TickId::from_ms(id - 10), event }
-        };
-        let mut window = window(3, 1..=2);
-        window.push(tick(30));
-        assert_eq!(window.status().unwrap().id.ms(), 20);
-        window.push(tick(40));
-        assert_eq!(window.status().unwrap().id.ms(), 20, "the first entry has left, the status has not");
-        window.push(tick(50));
-        assert!(window.status().is_none());
-    }
-
-    #[test]
-    fn complete_window_has_no_older_entries() {
-        let mut window = window(100, 1..=10);
-        window.push(entry(3_600_095, 100));
-        assert_eq!(batch(&window, 0), (100, 2, 3_600_095));
-    }
-
-    #[test]
-    fn batch_ends_at_a_break_in_the_chain() {
-        let mut window = window(100, 1..=3);
-        window.push(entry(50, 40));
-        assert_eq!(batch(&window, 10), (20, 2, 30));
-        assert_eq!(batch(&window, 30), (50, 1, 50));
-    }
-
-    #[test]
-    fn chained_requires_the_whole_part() {
-        let mut window = window(5, 1..=10);
-        assert_eq!(window.chained(TickId::from_ms(20), TickId::from_ms(40)), None, "the part lies before the window");
-        window.push(entry(150, 140));
-        let chained = |after, until| window.chained(TickId::from_ms(after), TickId::from_ms(until)).map(TickId::ms);
-        assert_eq!((chained(60, 100), chained(60, 95), chained(100, 100)), (Some(100), Some(90), Some(100)));
-        assert_eq!((chained(50, 100), chained(60, 150), chained(65, 90)), (None, None, None));
-    }
-}
+mod tests;

@@ -6,13 +6,14 @@
 use super::bookmarks::Bookmark;
 use super::close_reason::CloseReason;
 use super::limits::Limits;
+use super::thinned_pages::{PageStart, ThinnedPage, ThinnedPages};
 use super::throttle::{Throttle, ThrottleOptions};
 use super::traffic::{Counts, Transport};
 use crate::encode::View;
 use crate::feed::{Continuity, Entry, Feed, Gap, GapReason, Start};
 #[cfg(doc)]
 use crate::hub::LOAD_ENTRIES;
-use crate::hub::{Hub, Read, SharedView};
+use crate::hub::{Examined, Hub, Read, SharedView};
 use crate::telemetry::metrics::GAPS;
 use crate::tick::TickId;
 use bytes::Bytes;
@@ -80,6 +81,8 @@ pub(super) struct Extras {
     pub(super) skipped_after: Option<TickId>,
     /// The message to send before all others.
     pub(super) hello: Option<Bytes>,
+    /// Pages of the store's history that throttled clients share.
+    pub(super) pages: Option<Arc<ThinnedPages>>,
     /// Bookmark of a client with a `client_id`.
     pub(super) bookmark: Option<Bookmark>,
 }
@@ -131,7 +134,20 @@ impl Session {
             return Step::Send(vec![hello]);
         }
         for _ in 0..MAX_READS_PER_STEP {
-            match self.read(hub) {
+            let read = self.read(hub);
+            if matches!(read, Read::Older { .. })
+                && let Some(page) = self.shared_page(now)
+            {
+                let ThinnedPage { bytes, last, throttle } = page;
+                self.throttle = Some(Box::new(throttle));
+                self.move_to(last);
+                if !bytes.is_empty() {
+                    self.count(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                    return Step::Send(bytes);
+                }
+                continue;
+            }
+            match read {
                 // If the store has returned nothing, it is asked again only if more entries have left the window since then.
                 Read::Older { before } if self.extras().empty_until < before.prev => {
                     self.extras().requested_until = before.prev;
@@ -174,12 +190,15 @@ impl Session {
 
     /// Accepts the entries that [`Step::Load`] asked for, and returns the bytes to send.
     pub fn loaded(&mut self, entries: &[Arc<Entry>]) -> Vec<Bytes> {
-        let (view, mut bytes) = (self.view.view(), Vec::with_capacity(entries.len()));
+        let (view, mut bytes, start) = (self.view.view(), Vec::new(), self.page_start());
         for entry in entries {
             self.push_gap_before(entry, &mut bytes);
             match &mut self.throttle {
                 None => bytes.push(view.entry(entry)),
-                Some(throttle) => throttle.push(entry, view.entry(entry), &mut bytes),
+                Some(throttle) => {
+                    let next = Examined { entry, skipped_after: None, bytes: &|| view.entry(entry) };
+                    throttle.push(&next, &mut bytes);
+                }
             }
             self.move_to(entry.id);
         }
@@ -187,6 +206,9 @@ impl Session {
         if entries.is_empty() {
             let extras = self.extras();
             extras.empty_until = extras.requested_until;
+        } else if let (Some((start, pages)), Some(throttle)) = (start, &self.throttle) {
+            let page = ThinnedPage { bytes: bytes.clone(), last: self.cursor, throttle: Throttle::clone(throttle) };
+            pages.add(start, page, Instant::now());
         }
         self.count(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         bytes
@@ -207,6 +229,20 @@ impl Session {
     /// Returns the transport that the view is made for.
     pub(crate) fn transport(&self) -> Transport {
         Transport::of(self.view.view().framing)
+    }
+
+    /// Returns the result of the page after the cursor, if another client in the same state has read it.
+    fn shared_page(&self, now: Instant) -> Option<ThinnedPage> {
+        let (start, pages) = self.page_start()?;
+        pages.get(&start, now)
+    }
+
+    /// Returns the state before a page that other clients can share. A gap before the page belongs to this client alone.
+    fn page_start(&self) -> Option<(PageStart, Arc<ThinnedPages>)> {
+        let (throttle, extras) = (self.throttle.as_ref()?, self.extras.as_ref()?);
+        let pages = extras.pages.as_ref().filter(|_| extras.skipped_after.is_none())?;
+        let (cursor, cursor_is_id, throttle) = (self.cursor, self.cursor_is_id, throttle.position());
+        Some((PageStart { cursor, cursor_is_id, throttle }, pages.clone()))
     }
 
     /// Returns the last id that was sent or skipped.
@@ -248,22 +284,22 @@ impl Session {
             }
             return read;
         }
-        match hub.read_entries(&self.view, self.cursor) {
-            Read::Nothing => Read::Nothing,
-            Read::Older { before } => Read::Older { before },
-            Read::Batch { first, items, last, .. } => {
-                let mut wanted = Vec::new();
-                self.push_gap_before(&first, &mut wanted);
-                if let Some(throttle) = &mut self.throttle {
-                    for (entry, bytes) in items {
-                        throttle.push(&entry, bytes, &mut wanted);
-                    }
-                }
-                wanted.retain(|bytes| !bytes.is_empty());
-                let count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-                Read::Batch { first, items: wanted, last, count }
+        let (view, cursor, mut wanted) = (self.view.clone(), self.cursor, Vec::new());
+        let mut is_first = true;
+        let mut read = hub.examine(&view, cursor, &mut |next| {
+            if std::mem::take(&mut is_first) {
+                self.push_gap_before(next.entry, &mut wanted);
             }
+            let throttle = self.throttle.as_mut()?;
+            throttle.push(&next, &mut wanted);
+            throttle.skip(next.entry)
+        });
+        if let Read::Batch { items, count, .. } = &mut read {
+            wanted.retain(|bytes| !bytes.is_empty());
+            *count = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
+            *items = wanted;
         }
+        read
     }
 
     /// Returns the step of a session at the head: it waits for the head to move, or for the tick that the throttle holds.

@@ -3,6 +3,7 @@
 use super::bookmarks::{Bookmarks, ClientId};
 use super::cursor::Session;
 use super::limits::Limits;
+use super::thinned_pages::ThinnedPages;
 use super::throttle::ThrottleOptions;
 use crate::encode::{Format, Framing, ReplicaInfo, View};
 use crate::feed::Start;
@@ -83,9 +84,16 @@ pub struct Sessions {
     pub bookmarks: Arc<Bookmarks>,
     /// Content of the `hello` message, without the feed's status.
     pub hello: ReplicaInfo,
+    /// Pages of the store's history that throttled clients share.
+    pages: Arc<ThinnedPages>,
 }
 
 impl Sessions {
+    /// Creates a factory of sessions over this replica's feed.
+    pub fn new(hub: Arc<Hub>, limits: Limits, bookmarks: Arc<Bookmarks>, hello: ReplicaInfo) -> Sessions {
+        Sessions { hub, limits, bookmarks, hello, pages: Arc::default() }
+    }
+
     /// Saves the bookmark of a session that ends. Call it before the close is sent, because the client may reconnect to
     /// another replica right after it.
     pub async fn close(&self, session: &mut Session) {
@@ -140,6 +148,7 @@ impl Sessions {
         if !options.throttle.is_full() {
             // If entries were skipped, the client does not have the tick before its replay.
             session = session.throttled(options.throttle, skipped_after.is_none());
+            session.extras().pages = Some(self.pages.clone());
         }
         if let Some(after) = skipped_after {
             session.extras().skipped_after = Some(after);

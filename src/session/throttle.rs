@@ -4,7 +4,8 @@
 //! never dropped.
 
 use crate::encode::View;
-use crate::feed::Entry;
+use crate::feed::{Entry, Event};
+use crate::hub::{Examined, Skip};
 use crate::tick::{Currencies, Currency, Price, TickId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Ticks that a client wants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ThrottleOptions {
     /// Only ticks in which a price, in any of the client's currencies, differs from the last one that the client was sent.
     pub changes: bool,
@@ -31,7 +32,7 @@ impl ThrottleOptions {
 const MAX_GRACE: Duration = Duration::from_secs(1);
 
 /// Throttle of one client. It decides for each tick, and holds the newest tick that may still have to be sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Throttle {
     view: View,
     options: ThrottleOptions,
@@ -45,12 +46,23 @@ pub(super) struct Throttle {
     held: Option<Held>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     entry: Arc<Entry>,
-    bytes: Bytes,
     /// The id before the first tick that was held in this period.
     before: TickId,
+}
+
+/// Everything that decides which ticks a throttle sends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ThrottlePosition {
+    view: View,
+    options: ThrottleOptions,
+    known_id: TickId,
+    last_prices: BTreeMap<Currency, Price>,
+    period_end: TickId,
+    /// The id of the held tick, and the id before the first one of its period.
+    held: Option<(TickId, TickId)>,
 }
 
 impl Throttle {
@@ -59,6 +71,13 @@ impl Throttle {
         let period_end = known_id.zip(options.every).map_or(TickId::ZERO, |(id, every)| id.plus(every));
         let known_id = known_id.unwrap_or(TickId::ZERO);
         Throttle { view, options, known_id, last_prices: BTreeMap::new(), period_end, held: None }
+    }
+
+    /// Returns the state of this throttle. Throttles in the same state send the same ticks.
+    pub(super) fn position(&self) -> ThrottlePosition {
+        let Throttle { view, options, known_id, ref last_prices, period_end, ref held } = *self;
+        let held = held.as_ref().map(|held| (held.entry.id, held.before));
+        ThrottlePosition { view, options, known_id, last_prices: last_prices.clone(), period_end, held }
     }
 
     /// Returns the tick that the client had when it connected, or zero.
@@ -71,30 +90,32 @@ impl Throttle {
         self.held.as_ref().map_or(cursor, |held| held.before).max(self.known_id)
     }
 
-    /// Accepts the next entry, whose bytes in this view are `bytes`, and pushes everything that is due to `send`.
-    pub(super) fn push(&mut self, entry: &Arc<Entry>, bytes: Bytes, send: &mut Vec<Bytes>) {
+    /// Accepts the next entry, and pushes everything that is due to `send`.
+    pub(super) fn push(&mut self, next: &Examined<'_>, send: &mut Vec<Bytes>) {
+        let Examined { entry, skipped_after, bytes } = *next;
         if entry.id <= self.known_id {
             self.record_prices(entry);
             return;
         }
+        let status = entry.status().map(|_| bytes());
         // A status must not overtake the held tick, because ids increase. A tick that lacks one of the held prices does not
         // replace the held tick.
-        let is_status = entry.status().is_some() && !bytes.is_empty();
+        let is_status = status.as_ref().is_some_and(|status| !status.is_empty());
         if entry.id >= self.period_end.plus(self.grace()) || is_status || self.holds_more_than(entry) {
             send.extend(self.release());
         }
-        if entry.status().is_some() {
-            send.push(bytes);
+        if let Some(status) = status {
+            send.push(status);
         } else if !self.is_wanted(entry) {
             // The held tick is no longer the newest, and the client already has the newest prices.
             if self.prices(entry).next().is_some() {
                 self.held = None;
             }
-            send.push(self.view.outages(entry));
-        } else if self.options.every.is_some() && entry.id < self.period_end.minus(self.grace()) {
-            send.push(self.view.outages(entry));
-            let before = self.held.take().map_or(entry.prev, |held| held.before);
-            self.held = Some(Held { entry: entry.clone(), bytes: self.view.entry_alone(entry), before });
+            self.push_outages(entry, send);
+        } else if self.is_within_period(entry.id) {
+            self.push_outages(entry, send);
+            let before = self.held.take().map_or(skipped_after.unwrap_or(entry.prev), |held| held.before);
+            self.held = Some(Held { entry: entry.clone(), before });
         } else {
             // This tick is newer than the held one, which is therefore dropped.
             self.held = None;
@@ -104,7 +125,34 @@ impl Throttle {
             let is_at_end = entry.id < self.period_end.plus(self.grace());
             let begin = if is_at_end { self.period_end } else { entry.id };
             self.period_end = self.options.every.map_or(TickId::ZERO, |every| begin.plus(every));
-            send.push(bytes);
+            send.push(bytes());
+        }
+    }
+
+    /// Returns which ticks after `entry`, the last one that was pushed, need not be pushed: only the last of them has an effect.
+    pub(super) fn skip(&self, entry: &Entry) -> Option<Skip> {
+        if entry.status().is_some() || entry.id <= self.known_id {
+            return None;
+        }
+        if self.is_within_period(entry.id.next()) {
+            // Of the ticks within the period only the last one can be held.
+            return Some(Skip { before: self.period_end.minus(self.grace()), unchanged: None });
+        }
+        // The client has the prices of this tick, or does not want them. So it does not want those that are the same, either.
+        // They only release the held tick, which is still there if this tick has no price for the client.
+        let before = if self.held.is_some() { self.period_end.plus(self.grace()) } else { TickId::from_ms(u64::MAX) };
+        let is_dropped = self.options.changes || self.prices(entry).next().is_none();
+        is_dropped.then_some(Skip { before, unchanged: Some(self.view.currencies) })
+    }
+
+    /// Returns whether a tick with this id has to be held.
+    fn is_within_period(&self, id: TickId) -> bool {
+        self.options.every.is_some() && id < self.period_end.minus(self.grace())
+    }
+
+    fn push_outages(&self, entry: &Entry, send: &mut Vec<Bytes>) {
+        if matches!(&entry.event, Event::Tick { outages, .. } if !outages.is_empty()) {
+            send.push(self.view.outages(entry));
         }
     }
 
@@ -121,10 +169,10 @@ impl Throttle {
 
     /// Returns the bytes of the held tick, if there is one, and begins the next period.
     pub(super) fn release(&mut self) -> Option<Bytes> {
-        let Held { entry, bytes, .. } = self.held.take()?;
+        let Held { entry, .. } = self.held.take()?;
         self.record_prices(&entry);
         self.period_end = self.period_end.plus(self.options.every.unwrap_or_default());
-        Some(bytes)
+        Some(self.view.entry_alone(&entry))
     }
 
     /// Returns whether the held tick has a price in a currency in which `entry` has none.

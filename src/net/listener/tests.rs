@@ -115,7 +115,7 @@ fn reactor(tasks: &Tasks) -> Arc<Reactor> {
     let hub = Arc::new(Hub::new(store.clone(), hub::Options { window: 100, retention: hour }));
     let hello = ReplicaInfo { replica: String::new(), currencies: Currencies::all(), interval: hour };
     let bookmarks = Arc::new(Bookmarks::new(store));
-    let sessions = Arc::new(Sessions { hub, limits: Limits::default(), bookmarks, hello });
+    let sessions = Arc::new(Sessions::new(hub, Limits::default(), bookmarks, hello));
     Arc::new(Reactor::open(sessions, hour, tasks).unwrap().0)
 }
 

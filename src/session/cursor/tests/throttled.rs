@@ -1,6 +1,8 @@
 //! Sessions with a throttle.
 
 use super::*;
+use crate::feed::Feed as _;
+use proptest::prelude::*;
 
 /// Returns a tick with these prices in dollars and euros.
 fn partial(usd: Option<&str>, eur: Option<&str>) -> Event {
@@ -114,7 +116,9 @@ fn held_tick_comes_before_a_gap_in_the_store() {
 fn long_replay_with_few_ticks_yields_to_others() {
     let mut feed = Feed::new([]);
     for place in 0..3000 {
-        feed.push_at(place * 10, feed.last, partial(Some("97116.17"), None));
+        // No two neighbours have the same currencies, so none can be skipped.
+        let eur = (place % 2 == 0).then_some("1");
+        feed.push_at(place * 10, feed.last, partial(Some("97116.17"), eur));
     }
     let mut session = feed.throttled(Start::Since(TickId::ZERO), false, Some(24 * 3600));
     assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Send(_)), "the first tick is sent at once");
@@ -123,6 +127,109 @@ fn long_replay_with_few_ticks_yields_to_others() {
         yields += 1;
     }
     assert!(yields > 5, "3000 ticks were read with {yields} yields");
+}
+
+#[test]
+fn long_replay_costs_as_much_as_it_sends() {
+    let mut feed = Feed::new([]);
+    for place in 0..4000_u64 {
+        feed.push_at(place * 10, feed.last, partial(Some(if place < 3000 { "10" } else { "11" }), None));
+    }
+    for (changes, every, sent) in
+        [(true, None, 2), (false, Some(24 * 3600), 1), (true, Some(15), 3), (true, Some(1), 2)]
+    {
+        let mut session = feed.throttled(Start::Since(TickId::ZERO), changes, every);
+        let (mut messages, mut steps) = (0, 0);
+        loop {
+            steps += 1;
+            match session.step(&feed.hub, Instant::now()) {
+                Step::Send(bytes) => messages += bytes.len(),
+                Step::Again => {}
+                Step::Wait(_) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        // One of the messages says that the session is in sync.
+        assert!(messages <= sent + 1 && steps <= 4, "{changes} {every:?}: {messages} messages in {steps} steps");
+    }
+}
+
+proptest! {
+    #[test]
+    fn skipping_changes_nothing_that_is_sent(
+        entries in prop::collection::vec((1..4000_u64, 0..12_u32, 0..3_u32), 1..120),
+        changes in any::<bool>(),
+        every in prop::option::of(1..20_u64),
+        start in 0..120_usize,
+        resumes in any::<bool>(),
+    ) {
+        prop_assume!(changes || every.is_some());
+        let (mut feed, mut at) = (Feed::new([]), 0);
+        for (pause, kind, price) in entries {
+            at += pause;
+            let price = (price + 1).to_string();
+            let event = match kind {
+                0 => {
+                    let status = Status { state: FeedState::Stale, since: feed.last, reason: String::new() };
+                    Event::Status(status)
+                }
+                1 => partial(None, Some(&price)),
+                2 => partial(Some(&price), Some(&price)),
+                3 => {
+                    let Event::Tick { tick, .. } = partial(Some(&price), None) else { unreachable!() };
+                    Event::Tick { tick, outages: vec![Outage { after: feed.last, currencies: vec![Currency::Usd] }] }
+                }
+                _ => partial(Some(&price), None),
+            };
+            let prev = if kind == 4 { feed.last.next() } else { feed.last };
+            feed.push_at(at, prev, event);
+        }
+        let all = feed.hub.after(TickId::ZERO);
+        let after = all.get(start).map_or(TickId::ZERO, |entry| entry.id);
+        let begin = if resumes { Start::After(after) } else { Start::Since(after) };
+        let options = ThrottleOptions { changes, every: every.map(Duration::from_secs) };
+        let [mut skipping, mut reading] = [(); 2].map(|()| feed.session(begin).throttled(options, true));
+        let mut skipped = Vec::new();
+        while skipping.cursor < feed.last && let Read::Batch { items, last, .. } = skipping.read(&feed.hub) {
+            skipping.move_to(last);
+            skipped.extend(items);
+        }
+        let read = reading.loaded(&feed.hub.after(reading.cursor));
+        prop_assert_eq!(skipped.concat(), read.concat());
+        let held = |session: &mut Session| session.throttle.as_mut().and_then(|throttle| throttle.release());
+        prop_assert!(skipping.resume_id() <= reading.resume_id());
+        prop_assert_eq!(held(&mut skipping), held(&mut reading));
+    }
+}
+
+#[test]
+fn clients_that_ask_alike_share_pages_of_the_store() {
+    let mut feed = Feed::new([]);
+    let store = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
+    feed.hub = Hub::new(store, hub::Options { window: 2, retention: HOUR });
+    let mut entries = Vec::new();
+    for second in 0..10 {
+        feed.tick_at(second, &second.to_string().replace('0', "10"), vec![]);
+        entries.extend(feed.hub.latest_tick(Currency::Usd.into()));
+    }
+    let pages = Arc::<ThinnedPages>::default();
+    let open = |every| {
+        let mut session = feed.throttled(Start::Since(TickId::ZERO), true, Some(every));
+        session.extras().pages = Some(pages.clone());
+        session
+    };
+    let mut first = open(5);
+    assert!(matches!(first.step(&feed.hub, Instant::now()), Step::Load { .. }));
+    let sent = first.loaded(&entries[..8]);
+    assert_eq!(sent.len(), 2, "the first tick, and the one at the end of its period");
+    let mut second = open(5);
+    let Step::Send(shared) = second.step(&feed.hub, Instant::now()) else { panic!("the page is shared") };
+    assert_eq!(shared, sent);
+    assert_eq!(feed.messages(&mut first), feed.messages(&mut second));
+    assert_eq!((second.cursor(), second.resume_id()), (first.cursor(), first.resume_id()));
+    for mut other in [open(6), feed.throttled(Start::Since(TickId::ZERO), true, Some(5))] {
+        assert!(matches!(other.step(&feed.hub, Instant::now()), Step::Load { .. }));
+    }
 }
 
 #[test]
