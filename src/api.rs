@@ -22,9 +22,11 @@
 //! | `stream` | WebSocket and server-sent events |
 //! | `rest` | latest, history, candles |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
+//! | `auth` | API keys |
 //! | `overload` | responses to requests over the limit |
 //! | `ops` | health checks on the operators' port |
 
+pub(crate) mod auth;
 pub(crate) mod caching;
 pub(crate) mod candle_cache;
 pub(crate) mod compress;

@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 mod format;
 mod healthcheck;
+mod key;
 mod load;
 mod runtime;
 mod serve;
@@ -63,6 +64,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match name {
         "watch" => return watch::run(flags),
         "load" => return load::run(flags),
+        "key" => return exit::with_result(key::run(flags)),
         "help" => return exit::with_result(help(flags.get_one::<String>("command"))),
         "completions" => return exit::with_result(completions::run(command(), flags)),
         _ => {}
@@ -96,6 +98,7 @@ fn command() -> Command {
         load::command(),
         healthcheck::command(),
         config::command(),
+        key::command(),
         completions::command(),
     ];
     let names: Vec<_> = subcommands.iter().map(|command| command.get_name().to_owned()).collect();

@@ -5,6 +5,7 @@
 //! flags, the help texts, `btcfeed config`, `.env.example` and `docs/configuration.md` are made from these tables. All
 //! errors are reported at once, before any port is bound.
 
+mod access;
 mod addresses;
 mod drain;
 mod leader;
@@ -19,7 +20,6 @@ mod setting;
 mod settings;
 mod store;
 mod telemetry;
-mod tls;
 mod unknown;
 mod url;
 mod values;

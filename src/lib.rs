@@ -24,6 +24,7 @@
 //! | [`encode`] | format × currencies × framing → bytes, once for each tick |
 //! | [`hub`] | follows the store, keeps the window, wakes the sessions |
 //! | [`monitor`] | the feed's health as this replica sees it |
+//! | [`access`] | API keys, and what they permit |
 //! | [`session`] | cursor, limits, close: shared by every transport |
 //! | `schema` | descriptions of requests, responses and messages |
 //! | `tls` | handshakes, and a certificate that can be replaced |
@@ -35,6 +36,8 @@
 //! | [`app`] | builds everything from the configuration |
 //! | [`cli`] | one file for each subcommand |
 
+#[cfg(feature = "server")]
+pub mod access;
 #[cfg(feature = "server")]
 pub mod aggregate;
 #[cfg(feature = "server")]

@@ -1,6 +1,8 @@
 //! The server: binds the ports, routes requests and runs the parts that serve them. Only here `api`,
 //! `site` and `net` meet.
 
+use crate::access::Keys;
+use crate::api::auth::require_key;
 use crate::api::candle_cache::CandleCache;
 pub use crate::api::cors::Cors;
 use crate::api::descriptions::Descriptions;
@@ -34,10 +36,11 @@ use crate::tls::Tls;
 pub use crate::tls::{CertificateError, TlsOptions};
 use anyhow::{Context, anyhow};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +60,8 @@ pub struct Options {
     pub default_currency: Currency,
     /// Certificate for clients, or `None` for plain HTTP.
     pub tls: Option<TlsOptions>,
+    /// File of API keys, or `None` if clients need no key.
+    pub keys: Option<PathBuf>,
     /// Most client connections.
     pub max_connections: usize,
     /// Limits of each client's address.
@@ -81,13 +86,14 @@ pub struct Server {
     state: Arc<ApiState>,
     shards: Shards,
     tls: Option<Arc<Tls>>,
+    keys: Option<Arc<Keys>>,
 }
 
 impl Server {
     /// Binds both ports. `unready` is cancelled when no new clients are to be sent here. `drain` ends the streams.
     ///
     /// # Errors
-    /// If a port cannot be bound, or the certificate cannot be used.
+    /// If a port cannot be bound, or the certificate or the API keys cannot be used.
     pub fn bind(
         options: &Options,
         hub: Arc<Hub>,
@@ -98,6 +104,7 @@ impl Server {
     ) -> anyhow::Result<Server> {
         let tls = options.tls.clone().map(|tls| Tls::open(tls, options.max_connections)).transpose();
         let tls = tls.context("cannot use the certificate")?.map(Arc::new);
+        let keys = open_keys(options)?;
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
             // An `EventSource` that may not read its answer never reconnects.
             let overload = overload::router().layer(options.cors.layer()).layer(from_fn(harden));
@@ -121,7 +128,7 @@ impl Server {
         let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
         let public = public.map(|listener| listener.with_takeover(takeover).with_tls(tls.clone()));
-        Ok(Server { public, ops, state, shards, tls })
+        Ok(Server { public, ops, state, shards, tls, keys })
     }
 
     /// Returns the address for clients.
@@ -142,7 +149,7 @@ impl Server {
 
     /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
-        let Server { public, ops, state, shards, tls } = self;
+        let Server { public, ops, state, shards, tls, keys } = self;
         shards.spawn(&state.tasks, stop);
         let (reactor, drain) = (state.reactor.clone(), state.drain.clone());
         let guard = CriticalTask::new("waking the streams", stop);
@@ -153,11 +160,15 @@ impl Server {
         services.spawn(ops.serve(ops::router(state.clone()), services.clone(), end.clone(), end.clone()));
         if let Some(public) = public {
             let (clients, drain) = (state.tasks.clone(), state.drain.clone());
-            let mut router = routes(state.clone());
+            let mut router = routes(state.clone(), keys.as_ref());
             if let Some(tls) = tls {
                 router = router.layer(from_fn(require_tls));
                 let end = end.clone();
                 services.spawn(async move { tls.watch(&end).await });
+            }
+            if let Some(keys) = keys {
+                let (end, reactor) = (end.clone(), state.reactor.clone());
+                services.spawn(async move { keys.watch(&end, || reactor.recheck()).await });
             }
             state.tasks.clone().spawn(public.serve(router, clients, drain.begun().clone(), drain.done().clone()));
         }
@@ -168,11 +179,16 @@ impl Server {
 /// response bodies, because there is no socket that the reactor could take over.
 ///
 /// # Errors
-/// If the kernel has no more descriptors for this process.
+/// If the kernel has no more descriptors for this process, or the API keys cannot be read.
 pub fn router(options: &Options, hub: Arc<Hub>, bookmarks: Arc<Bookmarks>) -> anyhow::Result<Router> {
     let (unready, drain) = (CancellationToken::new(), Drain::default());
     let (state, _) = open(options, hub, bookmarks, Tasks::default(), unready, drain)?;
-    Ok(routes(state).layer(Extension(Permit::unlimited())))
+    Ok(routes(state, open_keys(options)?.as_ref()).layer(Extension(Permit::unlimited())))
+}
+
+fn open_keys(options: &Options) -> anyhow::Result<Option<Arc<Keys>>> {
+    let keys = options.keys.clone().map(Keys::open).transpose();
+    Ok(keys.map_err(|error| anyhow!("cannot use the API keys: {error}"))?.map(Arc::new))
 }
 
 /// Creates what every handler sees, and the threads for streams.
@@ -208,7 +224,7 @@ fn stream_paths() -> Arc<[String]> {
     streams().into_iter().flat_map(|(_, paths, _)| paths.paths.into_keys()).collect()
 }
 
-fn routes(state: Arc<ApiState>) -> Router {
+fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
     let (router, openapi) = streams()
         .into_iter()
         .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::routes)
@@ -224,7 +240,7 @@ fn routes(state: Arc<ApiState>) -> Router {
     let openapi = openapi::document(openapi);
     let facts = StreamFacts { limits: state.sessions.limits, heartbeat: state.heartbeat };
     let asyncapi = asyncapi::document(&openapi, &facts);
-    router
+    let router = router
         .merge(page::routes())
         .method_not_allowed_fallback(async |method: Method| {
             Problem::new(
@@ -236,10 +252,12 @@ fn routes(state: Arc<ApiState>) -> Router {
         .layer(Extension(Descriptions::new(&openapi, &asyncapi)))
         .layer(Extension(Docs::new(&openapi, &asyncapi)))
         .layer(compress::layer())
-        .merge(grpc_routes(&state))
-        .layer(state.cors.layer())
-        .layer(from_fn(harden))
-        .with_state(state)
+        .merge(grpc_routes(&state));
+    let router = match keys {
+        Some(keys) => router.layer(from_fn_with_state(keys.clone(), require_key)),
+        None => router,
+    };
+    router.layer(state.cors.layer()).layer(from_fn(harden)).with_state(state)
 }
 
 #[cfg(feature = "grpc")]

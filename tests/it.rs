@@ -9,6 +9,7 @@
 mod support;
 
 mod it {
+    mod access;
     mod address_limits;
     mod architecture;
     mod cli;

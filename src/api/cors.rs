@@ -1,6 +1,8 @@
 //! Cross-origin access: the pages of other origins that may read the feed in a browser.
 
-use axum::http::header::{CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, LINK, ORIGIN, RETRY_AFTER};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, LINK, ORIGIN, RETRY_AFTER,
+};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -49,7 +51,7 @@ impl Cors {
         CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::HEAD])
-            .allow_headers([CONTENT_TYPE, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
+            .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
             .expose_headers([ETAG, LINK, RETRY_AFTER])
             .max_age(REMEMBERED)
     }

@@ -4,6 +4,7 @@ use super::candle_cache::CandleCache;
 use super::cors::Cors;
 use super::problem::Problem;
 use super::query::SupportedCurrencies;
+use crate::access::Permission;
 use crate::encode::Framing;
 use crate::feed::{Feed, Start};
 use crate::hub::Hub;
@@ -12,6 +13,10 @@ use crate::net::reactor::Reactor;
 use crate::session::{OpenError, Session, Sessions, Subscription};
 use crate::shutdown::{Drain, Tasks};
 use crate::tick::TickId;
+use axum::Extension;
+use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -70,16 +75,25 @@ impl ApiState {
         Ok(permit.check_volume(usize::try_from(intervals).unwrap_or(usize::MAX).saturating_add(1).min(limit))?)
     }
 
-    /// Opens a session for the client with this permit.
+    /// Opens a session for the client with this permit, and with the permission of its API key if it needs one.
     ///
     /// # Errors
-    /// 503 if this replica accepts no clients now, and 429 if the client's address has reached a limit.
+    /// 503 if this replica accepts no clients now, and 429 if the client's address or its key has reached a limit.
     pub(crate) async fn open(
         &self,
         subscription: &Subscription,
         framing: Framing,
         permit: &Permit,
+        access: Option<Extension<Arc<Permission>>>,
     ) -> Result<Session, Problem> {
+        let access = access.map(|Extension(permission)| permission);
+        let stream =
+            access.as_ref().map(|permission| permission.open_stream().ok_or_else(too_many_streams)).transpose()?;
+        let mut subscription = Cow::Borrowed(subscription);
+        if let (Some(client), Some(permission)) = (&subscription.client, &access) {
+            let owned = client.owned_by(permission.name());
+            subscription.to_mut().client = Some(owned);
+        }
         let hub = self.primed_hub()?;
         if self.drain.begun().is_cancelled() {
             return Err(Problem::unavailable("this replica is stopping, use another replica"));
@@ -91,7 +105,7 @@ impl ApiState {
             Start::After(id) => id,
         };
         self.check_volume(permit, begin, hub.head(), limit)?;
-        let opening = self.sessions.open(subscription, framing, || permit.check_client_id());
+        let opening = self.sessions.open(&subscription, framing, || permit.check_client_id());
         let session = match timeout(LOOK_UP_DEADLINE, opening).await {
             Ok(Ok(session)) => session,
             Ok(Err(OpenError::Refused(refusal))) => return Err(refusal.into()),
@@ -104,6 +118,14 @@ impl ApiState {
             // The bookmark may be anywhere in the history.
             self.check_volume(permit, session.cursor(), hub.head(), limit)?;
         }
-        Ok(session)
+        Ok(match stream {
+            Some(stream) => session.permitted_by(stream),
+            None => session,
+        })
     }
+}
+
+fn too_many_streams() -> Problem {
+    let detail = "too many streams with this API key at a time, try again later";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(&[(RETRY_AFTER, "5")])
 }

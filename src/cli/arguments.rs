@@ -69,6 +69,28 @@ pub(super) fn authorities(flags: &ArgMatches) -> Option<Vec<u8>> {
     flags.get_one("ca").cloned()
 }
 
+/// Returns the flag for [`key`].
+pub(super) fn key_flag() -> Arg {
+    Arg::new("key-file")
+        .long("key-file")
+        .value_name("FILE")
+        .help("File with the API key, if the feed needs one")
+        .value_parser(|path: &str| read_key(path))
+}
+
+/// Returns the API key.
+pub(super) fn key(flags: &ArgMatches) -> Option<String> {
+    flags.get_one("key-file").cloned()
+}
+
+/// Reads a key from a file. A flag with the key itself would show it to all users of this machine.
+fn read_key(path: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read the file: {error}"))?;
+    let key = text.trim();
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+    is_key.then(|| key.to_owned()).ok_or_else(|| "expected a file with one API key and nothing else".to_owned())
+}
+
 fn read_authorities(path: &str) -> Result<Vec<u8>, String> {
     let pem = std::fs::read(path).map_err(|error| format!("cannot read the file: {error}"))?;
     let is_pem = pem.windows(CERTIFICATE.len()).any(|text| text == CERTIFICATE.as_bytes());

@@ -75,6 +75,7 @@ pub(super) fn command() -> Command {
             .value_parser(|text: &str| text.parse::<Format>().map_err(|_| "expected timedate, timestamp or full")),
         arguments::transport_flag(),
         arguments::authority_flag(),
+        arguments::key_flag(),
         amount("count", "N", "Stop after this number of ticks").value_parser(arguments::count),
         Arg::new("changes").long("changes").action(ArgAction::SetTrue).help("Show only ticks that change a price"),
         amount("every", "TIME", "Show at most one tick in this time (30s)").value_parser(arguments::every),
@@ -140,6 +141,7 @@ fn client(flags: &ArgMatches) -> Result<Client, Error> {
     let mut client = Client::builder(address).start(start).currencies(arguments::currencies(flags).iter());
     client = client.changes(flags.get_flag("changes")).transport(arguments::transport(flags));
     client = arguments::authorities(flags).map_or(client.clone(), |pem| client.authority(pem));
+    client = arguments::key(flags).map_or(client.clone(), |key| client.key(key));
     client = client.limit(flags.get_one("limit").copied().unwrap_or_default());
     client = flags.get_one::<String>("client-id").map_or(client.clone(), |name| client.client_id(name));
     flags.get_one("every").map_or(client.clone(), |every| Builder::every(client, *every)).build()

@@ -1,7 +1,7 @@
 //! A client, and how it is built.
 
 use super::error::Error;
-use super::options::ClientOptions;
+use super::options::{ApiKey, ClientOptions};
 use super::target::Target;
 use super::transport::Transport;
 use super::updates::Updates;
@@ -105,6 +105,13 @@ impl Builder {
     /// Sets the address of this machine to connect from. The default is the choice of the system.
     pub fn local_address(mut self, address: IpAddr) -> Builder {
         self.options.local_address = Some(address);
+        self
+    }
+
+    /// Sends an API key with each request, for a feed that only serves clients with a key. Use it over `https` only: whoever reads
+    /// the connection can read the key.
+    pub fn key(mut self, key: impl Into<String>) -> Builder {
+        self.options.key = Some(ApiKey(key.into()));
         self
     }
 

@@ -3,8 +3,19 @@
 use super::transport::Transport;
 use crate::feed::Start;
 use crate::tick::{Currencies, Currency};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
+
+/// An API key. It is not printed.
+#[derive(Clone)]
+pub(super) struct ApiKey(pub(super) String);
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
 
 /// What a client asks for, and how it connects.
 #[derive(Clone, Debug)]
@@ -19,6 +30,7 @@ pub(super) struct ClientOptions {
     pub(super) limit: u32,
     pub(super) client_id: Option<String>,
     pub(super) local_address: Option<IpAddr>,
+    pub(super) key: Option<ApiKey>,
     /// The PEM text of the authorities to trust, or `None` for those of the system.
     pub(super) authorities: Option<Vec<u8>>,
     pub(super) connect_timeout: Duration,
@@ -39,6 +51,7 @@ impl Default for ClientOptions {
             limit: 0,
             client_id: None,
             local_address: None,
+            key: None,
             authorities: None,
             connect_timeout: Duration::from_secs(10),
             // Servers send a sign of life every 15 or 20 s, of which two may be lost.

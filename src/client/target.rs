@@ -6,12 +6,13 @@ use super::error::Error;
 #[cfg(feature = "grpc")]
 use super::grpc;
 use super::http::{self, Version};
-use super::options::ClientOptions;
+use super::options::{ApiKey, ClientOptions};
 use super::received::ServerEvents;
 use super::transport::Transport;
 use super::{sse, websocket};
 use crate::feed::Start;
 use futures_util::future::BoxFuture;
+use reqwest::RequestBuilder;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::timeout;
@@ -59,14 +60,19 @@ impl Target {
         Box::pin(async move {
             let options = &self.options;
             let address = &self.addresses[turn % self.addresses.len()];
-            let get = || self.http.get(address.stream(options.transport, Some(&options.query(start))));
+            let with_key = |request: RequestBuilder| match &options.key {
+                Some(ApiKey(key)) => request.bearer_auth(key),
+                None => request,
+            };
+            let get = || with_key(self.http.get(address.stream(options.transport, Some(&options.query(start)))));
             let connect = async {
                 match options.transport {
                     Transport::WebSocket => websocket::connect(get()).await,
                     Transport::Sse => sse::connect(get()).await,
                     #[cfg(feature = "grpc")]
                     Transport::Grpc => {
-                        grpc::connect(self.http.post(address.stream(options.transport, None)), options, start).await
+                        let post = with_key(self.http.post(address.stream(options.transport, None)));
+                        grpc::connect(post, options, start).await
                     }
                 }
             };

@@ -1,5 +1,6 @@
 //! The settings of the ports and of the limits for clients.
 
+use super::access;
 use super::addresses;
 use super::listen::ListenAddress;
 use super::prices::PriceSettings;
@@ -7,7 +8,6 @@ use super::reader::Reader;
 use super::replica::Role;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
-use super::tls;
 use super::values::{Durations, HOUR, Numbers};
 use crate::encode::ReplicaInfo;
 use crate::server::{Cors, Options};
@@ -140,7 +140,8 @@ pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices:
         ops_listen: read_ops_listen(reader),
         currencies,
         default_currency: prices.default_currency,
-        tls: tls::read(reader),
+        tls: access::read_tls(reader),
+        keys: access::read_keys(reader),
         max_connections,
         addresses: addresses::read(reader, max_connections),
         limits: Limits {

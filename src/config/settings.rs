@@ -1,7 +1,7 @@
 //! The list of all settings.
 
 use super::setting::Setting;
-use super::{addresses, drain, leader, prices, replica, server, store, telemetry, tls};
+use super::{access, addresses, drain, leader, prices, replica, server, store, telemetry};
 use std::sync::LazyLock;
 
 /// Returns all settings, in the order in which they are listed to people.
@@ -12,7 +12,7 @@ pub fn settings() -> &'static [Setting] {
             replica::settings,
             server::settings,
             addresses::settings,
-            tls::settings,
+            access::settings,
             prices::settings,
             leader::settings,
             drain::settings,

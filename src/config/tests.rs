@@ -91,6 +91,7 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
         ("BTCFEED_ADDRESS_RATE", "0", r#"RATE "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_TLS_CERT", "tls.crt", r#"BTCFEED_TLS_CERT "tls.crt": expected BTCFEED_TLS_KEY to be set too"#),
         ("BTCFEED_TLS_KEY", "tls.key", r#"BTCFEED_TLS_KEY "tls.key": expected BTCFEED_TLS_CERT to be set too"#),
+        ("BTCFEED_KEYS_FILE", "/nowhere/keys", r#"KEYS_FILE "/nowhere/keys": cannot read the file: No such"#),
         ("BTCFEED_MAX_CONNECTIONS", "many", "expected a number from 1 to the limit on open files less 256"),
         ("BTCFEED_MAX_CONNECTIONS", "99999999999", " (the limit on open files less 256)"),
         ("BTCFEED_MAX_LAG", "0s", "from 1s to 1h"),

@@ -187,7 +187,7 @@ pub struct GoodbyeMessage<'a> {
 }
 
 /// `draining`: this replica is stopping; the others are not. `too_slow`: you were behind for too long, or read nothing for
-/// too long. `unavailable`: this replica cannot serve you now.
+/// too long. `unavailable`: this replica cannot serve you now. `unauthorized`: your API key is no longer valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
@@ -198,6 +198,8 @@ pub enum GoodbyeReason {
     TooSlow,
     /// This replica cannot serve the client now.
     Unavailable,
+    /// The API key of the client is no longer valid.
+    Unauthorized,
 }
 
 impl From<&Gap> for GapMessage {

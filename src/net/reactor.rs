@@ -121,6 +121,13 @@ impl Reactor {
     }
 }
 
+impl Reactor {
+    /// Makes the shards run all sessions, because the permission of some has ended.
+    pub(crate) fn recheck(&self) {
+        self.shards.iter().for_each(|shard| shard.recheck());
+    }
+}
+
 impl Shards {
     /// Starts the threads. They end when the reactor drains and all connections are closed. If a thread fails, it cancels
     /// `stop`.

@@ -42,6 +42,21 @@ pub(crate) struct Unavailable(ProblemDetails<'static>);
 )]
 pub(crate) struct TooManyRequests(ProblemDetails<'static>);
 
+/// A request without a valid API key.
+#[derive(IntoResponses)]
+#[response(
+    status = 401,
+    description = "This server serves only clients with an API key, and the request has none that is valid. Send it as \
+                   `Authorization: Bearer KEY`, or as the parameter `key` if your client cannot set headers.",
+    content_type = "application/problem+json",
+    headers(("WWW-Authenticate" = String, description = "`Bearer`, and `error=\"invalid_token\"` if there is a key.")),
+    example = json!({
+        "type": "about:blank", "title": "Unauthorized", "status": 401,
+        "detail": "missing API key: expected the header Authorization: Bearer KEY, or the parameter key"
+    })
+)]
+pub(crate) struct Unauthorized(ProblemDetails<'static>);
+
 /// A page whose origin is not allowed.
 #[derive(IntoResponses)]
 #[response(

@@ -166,8 +166,11 @@ fn query(openapi: &Value, path: &str) -> Value {
 }
 
 fn close_codes() -> Value {
-    let mut codes: Vec<_> = [CloseReason::Draining, CloseReason::TooSlow, CloseReason::NoPong]
-        .map(|reason| json!({"code": reason.websocket_code(), "reason": reason.message(), "come_back": true}))
+    let mut codes: Vec<_> = CloseReason::ALL
+        .map(|reason| {
+            let code = reason.websocket_code();
+            json!({"code": code, "reason": reason.message(), "come_back": code < 4500})
+        })
         .into();
     for Violation { code, reason } in [PROTOCOL_VIOLATION, NOT_UTF8, TOO_BIG] {
         codes.push(json!({"code": code, "reason": reason, "come_back": false}));

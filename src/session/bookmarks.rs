@@ -62,6 +62,14 @@ impl FromStr for ClientId {
     }
 }
 
+impl ClientId {
+    /// Returns the name under which the bookmark of a client with an API key is kept: no other key has access to it.
+    pub(crate) fn owned_by(&self, owner: &impl fmt::Display) -> ClientId {
+        // A colon is in no name that a client can choose.
+        ClientId(format!("{owner}:{}", self.0).into())
+    }
+}
+
 /// Bookmarks of this replica's sessions.
 pub struct Bookmarks {
     store: Arc<dyn Store>,

@@ -1,5 +1,6 @@
 //! Why the server closes a stream: one table for every transport.
 
+use crate::access::Ended;
 use crate::message::GoodbyeReason;
 use std::time::Duration;
 
@@ -16,22 +17,46 @@ pub enum CloseReason {
     TooSlow,
     /// The client did not answer a ping in time.
     NoPong,
+    /// The API key of the client is no longer valid.
+    KeyRevoked,
+    /// The API key of the client has expired.
+    KeyExpired,
+}
+
+impl From<Ended> for CloseReason {
+    fn from(ended: Ended) -> CloseReason {
+        match ended {
+            Ended::Revoked => CloseReason::KeyRevoked,
+            Ended::Expired => CloseReason::KeyExpired,
+        }
+    }
 }
 
 impl CloseReason {
+    /// All reasons.
+    pub const ALL: [CloseReason; 5] = [
+        CloseReason::Draining,
+        CloseReason::TooSlow,
+        CloseReason::NoPong,
+        CloseReason::KeyRevoked,
+        CloseReason::KeyExpired,
+    ];
+
     /// Returns the WebSocket close code (RFC 6455 §7.4).
     pub const fn websocket_code(self) -> u16 {
         match self {
             CloseReason::Draining => 1001,
             CloseReason::TooSlow | CloseReason::NoPong => 4408,
+            CloseReason::KeyRevoked | CloseReason::KeyExpired => 4501,
         }
     }
 
     /// Returns the gRPC status code (`google.rpc.Code`).
     pub const fn grpc_code(self) -> i32 {
         match self {
-            CloseReason::Draining => 14,                     // UNAVAILABLE
-            CloseReason::TooSlow | CloseReason::NoPong => 8, // RESOURCE_EXHAUSTED
+            CloseReason::Draining => 14,                             // UNAVAILABLE
+            CloseReason::TooSlow | CloseReason::NoPong => 8,         // RESOURCE_EXHAUSTED
+            CloseReason::KeyRevoked | CloseReason::KeyExpired => 16, // UNAUTHENTICATED
         }
     }
 
@@ -40,6 +65,7 @@ impl CloseReason {
         match self {
             CloseReason::Draining => GoodbyeReason::Draining,
             CloseReason::TooSlow | CloseReason::NoPong => GoodbyeReason::TooSlow,
+            CloseReason::KeyRevoked | CloseReason::KeyExpired => GoodbyeReason::Unauthorized,
         }
     }
 
@@ -49,6 +75,8 @@ impl CloseReason {
             CloseReason::Draining => "draining",
             CloseReason::TooSlow => "too_slow",
             CloseReason::NoPong => "no_pong",
+            CloseReason::KeyRevoked => "key_revoked",
+            CloseReason::KeyExpired => "key_expired",
         }
     }
 
@@ -58,6 +86,8 @@ impl CloseReason {
             CloseReason::Draining => "this replica is stopping: reconnect with your last id",
             CloseReason::TooSlow => "too slow: reconnect with your last id",
             CloseReason::NoPong => "no pong in time: reconnect with your last id",
+            CloseReason::KeyRevoked => "this API key was revoked",
+            CloseReason::KeyExpired => "this API key has expired",
         }
     }
 }

@@ -9,6 +9,7 @@ use super::limits::Limits;
 use super::thinned_pages::{PageStart, ThinnedPage, ThinnedPages};
 use super::throttle::{Throttle, ThrottleOptions};
 use super::traffic::{Counts, Transport};
+use crate::access::OpenStream;
 use crate::encode::View;
 use crate::feed::{Continuity, Entry, Feed, Gap, GapReason, Start};
 #[cfg(doc)]
@@ -19,6 +20,7 @@ use crate::tick::TickId;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// Next action of the transport.
 #[derive(Debug)]
@@ -83,6 +85,8 @@ pub(super) struct Extras {
     pub(super) hello: Option<Bytes>,
     /// Pages of the store's history that throttled clients share.
     pub(super) pages: Option<Arc<ThinnedPages>>,
+    /// Permission of a client with an API key.
+    access: Option<OpenStream>,
     /// Bookmark of a client with a `client_id`.
     pub(super) bookmark: Option<Bookmark>,
 }
@@ -116,6 +120,17 @@ impl Session {
         self.extras.get_or_insert_default()
     }
 
+    /// Ends the session when the permission of this stream ends.
+    pub(crate) fn permitted_by(mut self, access: OpenStream) -> Session {
+        self.extras().access = Some(access);
+        self
+    }
+
+    /// Returns a future that waits for the end of the permission, if the session needs one.
+    pub(crate) fn permission_ended(&self) -> Option<WaitForCancellationFutureOwned> {
+        Some(self.extras.as_ref()?.access.as_ref()?.wait_for_end())
+    }
+
     /// Adds a throttle. `has_tick` says whether the client has the tick that the cursor names.
     pub(super) fn throttled(mut self, options: ThrottleOptions, has_tick: bool) -> Session {
         let known = Some(self.cursor).filter(|_| self.cursor_is_id && has_tick);
@@ -130,8 +145,13 @@ impl Session {
     /// Returns what to do next. Call it when everything that the last step returned has been sent.
     pub fn step(&mut self, hub: &Hub, now: Instant) -> Step {
         self.mark_sent();
-        if let Some(hello) = self.extras.as_mut().and_then(|extras| extras.hello.take()) {
-            return Step::Send(vec![hello]);
+        if let Some(extras) = &mut self.extras {
+            if let Some(ended) = extras.access.as_ref().and_then(OpenStream::ended) {
+                return Step::Close(ended.into());
+            }
+            if let Some(hello) = extras.hello.take() {
+                return Step::Send(vec![hello]);
+            }
         }
         for _ in 0..MAX_READS_PER_STEP {
             let read = self.read(hub);

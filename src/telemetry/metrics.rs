@@ -68,7 +68,7 @@ table! {
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, reconnects included.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit"],
         counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` counts once, when the tick that ends it arrives. Others count once for each client that is told."));
-    CLOSES = labelled("reason", &["draining", "too_slow", "no_pong", "violation"],
+    CLOSES = labelled("reason", &["draining", "too_slow", "no_pong", "key_revoked", "key_expired", "violation"],
         counter("btcfeed_closes_total", "streams", "Streams that the server closed."));
     REFUSALS = labelled("limit", &["connections", "address_connections", "address_rate", "address_volume", "address_reads", "reads", "address_client_ids", "client_ids"],
         counter("btcfeed_refusals_total", "refusals", "Connections and requests that were refused because of a limit, for example `BTCFEED_MAX_CONNECTIONS` or `BTCFEED_ADDRESS_RATE`."));

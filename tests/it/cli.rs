@@ -51,7 +51,7 @@ async fn healthcheck_ignores_other_settings() {
 }
 
 /// All subcommands.
-const COMMANDS: [&str; 7] = ["serve", "demo", "watch", "load", "healthcheck", "config", "completions"];
+const COMMANDS: [&str; 8] = ["serve", "demo", "watch", "load", "healthcheck", "config", "key", "completions"];
 
 #[tokio::test]
 async fn help_is_reviewed() {
@@ -132,7 +132,7 @@ async fn help_has_exit_codes_and_only_used_settings() {
     let (code, _, error) = run(&["help", "unknown"], &[]).await;
     assert!(
         code == Some(2)
-            && error.contains("[possible values: serve, demo, watch, load, healthcheck, config, completions]"),
+            && error.contains("[possible values: serve, demo, watch, load, healthcheck, config, key, completions]"),
         "{error}"
     );
     let (code, _, error) = run(&["demo", "--redis-url", "redis://localhost"], &[]).await;

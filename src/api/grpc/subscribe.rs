@@ -3,6 +3,7 @@
 
 use super::call::{REQUEST_BYTES, status, status_response};
 use super::request::Fields;
+use crate::access::Permission;
 use crate::api::query::SupportedCurrencies;
 use crate::api::state::ApiState;
 use crate::api::stream::driver::{Output, SessionDriver};
@@ -52,9 +53,10 @@ async fn read(request: Request) -> Result<pb::SubscribeRequest, Status> {
     messages.message().await?.ok_or_else(|| Status::invalid_argument("missing request: expected one SubscribeRequest"))
 }
 
-async fn open(state: Arc<ApiState>, permit: &Permit, request: Request) -> Result<Updates, Status> {
+async fn open(state: Arc<ApiState>, permit: &Permit, mut request: Request) -> Result<Updates, Status> {
+    let access = request.extensions_mut().remove::<Arc<Permission>>().map(Extension);
     let subscription = subscription(&read(request).await?, state.currencies)?;
-    let session = state.open(&subscription, Framing::Grpc, permit).await.map_err(|problem| status(&problem))?;
+    let session = state.open(&subscription, Framing::Grpc, permit, access).await.map_err(|problem| status(&problem))?;
     let next = async |mut driver: SessionDriver| Some((driver.next().await, driver));
     let outputs = stream::unfold(SessionDriver::new(state, session), next).boxed();
     Ok(Updates { outputs, pending: VecDeque::new(), ended: false, _guard: permit.stream_guard() })

@@ -45,7 +45,7 @@ use std::sync::Arc;
                 ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
             )
         ),
-        answers::NotModified, answers::BadRequest, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
+        answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn candles(

@@ -59,7 +59,7 @@ use tokio::sync::mpsc;
                 ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
             )
         ),
-        answers::NotModified, answers::BadRequest, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
+        answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn history(

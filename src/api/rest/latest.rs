@@ -30,7 +30,7 @@ use std::sync::Arc;
             status = 200, description = "The newest tick that has a chosen currency.", body = message::Latest<'static>,
             headers(("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."))
         ),
-        answers::NotModified, answers::BadRequest, answers::TooManyRequests, answers::Unavailable
+        answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn latest(

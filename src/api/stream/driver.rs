@@ -25,6 +25,14 @@ async fn wait_for_load(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>)
     std::future::pending().await
 }
 
+/// Waits for a future. Never returns if there is none.
+async fn completed<F: Future<Output = ()>>(future: &mut Option<Pin<Box<F>>>) {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Next action of a transport.
 pub(crate) enum Output {
     /// Send these bytes.
@@ -45,6 +53,8 @@ pub(crate) struct SessionDriver {
     group: CancellationToken,
     /// One future for the whole stream: a new one for each wait would cost more than everything else in `next`.
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The same for the end of the client's permission, if it needs one.
+    permission_ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// One timer for the heartbeat and for a tick that the throttle holds.
     timer: Pin<Box<Sleep>>,
     heartbeat_at: Instant,
@@ -56,10 +66,22 @@ impl SessionDriver {
         let head = state.hub().watch_head();
         let group = state.drain.next_group();
         let drained = Box::pin(group.clone().cancelled_owned());
+        let permission_ended = session.permission_ended().map(Box::pin);
         let heartbeat_at = Instant::now() + state.heartbeat;
         let timer = Box::pin(sleep_until(heartbeat_at));
         let counted = ClientGuard::new(session.transport());
-        SessionDriver { state, session, head, loading: None, group, drained, timer, heartbeat_at, _counted: counted }
+        SessionDriver {
+            state,
+            session,
+            head,
+            loading: None,
+            group,
+            drained,
+            permission_ended,
+            timer,
+            heartbeat_at,
+            _counted: counted,
+        }
     }
 
     /// Waits for the next action. Call it when the transport has sent the output before.
@@ -111,6 +133,8 @@ impl SessionDriver {
                         return self.send(bytes);
                     }
                 }
+                // The session returns the reason in its next step.
+                () = completed(&mut self.permission_ended) => self.permission_ended = None,
                 _ = self.head.changed() => {}
             }
         }

@@ -5,6 +5,7 @@
 //! `goodbye` event. Only a permanent failure, such as an invalid parameter, is answered with an error.
 
 use super::driver::{Output, SessionDriver};
+use crate::access::Permission;
 use crate::api::problem::Problem;
 use crate::api::query::{read_last_event_id, read_subscription};
 use crate::api::state::ApiState;
@@ -62,7 +63,7 @@ const EVENTS: [(HeaderName, &str); 3] = [
                            only a `goodbye`. Other clients get 503.",
             example = "retry: 1312\n\nid: 1795166431075\ndata: {\"timestamp\":1795166431,\"price\":97116.17}\n\n",
         ),
-        answers::BadRequest, answers::TooManyRequests, answers::Unavailable
+        answers::BadRequest, answers::Unauthorized, answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn connect(
@@ -71,6 +72,7 @@ pub(crate) async fn connect(
     method: Method,
     RawQuery(query): RawQuery,
     handoff: Option<Extension<Handoff>>,
+    access: Option<Extension<Arc<Permission>>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let mut subscription = read_subscription(&query.unwrap_or_default(), Format::Timestamp, state.currencies)?;
@@ -87,7 +89,7 @@ pub(crate) async fn connect(
         // Nothing is sent, so no bookmark may move.
         subscription.client = None;
     }
-    let session = match state.open(&subscription, Framing::Event, &permit).await {
+    let session = match state.open(&subscription, Framing::Event, &permit, access).await {
         Ok(session) => session,
         Err(problem) if wants_events(&headers) => return Ok(unavailable(problem.detail())),
         Err(problem) => return Err(problem),

@@ -4,6 +4,7 @@
 //! of its connection, otherwise by hyper's upgrade. If there is no raw socket, a library does the framing ([`websocket_h2`]).
 
 use super::websocket_h2;
+use crate::access::Permission;
 use crate::api::problem::Problem;
 use crate::api::query::read_subscription;
 use crate::api::state::ApiState;
@@ -54,13 +55,14 @@ pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
     params(parameters::CurrencyParameters, parameters::StartParameters, parameters::TimedateFormat, parameters::StreamParameters),
     responses(
         (status = 101, description = "The handshake is done, messages follow."),
-        answers::BadRequest, answers::Forbidden, answers::UpgradeRequired, answers::TooManyRequests, answers::Unavailable
+        answers::BadRequest, answers::Unauthorized, answers::Forbidden, answers::UpgradeRequired, answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn connect(
     State(state): State<Arc<ApiState>>,
     Extension(permit): Extension<Permit>,
     handoff: Option<Extension<Handoff>>,
+    access: Option<Extension<Arc<Permission>>>,
     mut request: Request<Body>,
 ) -> Result<Response, Problem> {
     // The query is checked first, so that its errors can be seen with any HTTP client.
@@ -81,7 +83,7 @@ pub(crate) async fn connect(
         }
         None => switching(accept_key(request.method(), request.headers())?),
     };
-    let session = state.open(&subscription, Framing::WebSocket, &permit).await?;
+    let session = state.open(&subscription, Framing::WebSocket, &permit, access).await?;
     if let Some(Extension(handoff)) = handoff {
         handoff.fill(StreamProtocol::websocket(), Bytes::new(), session);
     } else {

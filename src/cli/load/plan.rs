@@ -1,7 +1,7 @@
 //! The plan of a load test, read from the command line, and checks that this machine can carry it out.
 
 use crate::cli::arguments::{self, amount};
-use crate::client::{Client, Error, Start, Transport};
+use crate::client::{Builder, Client, Error, Start, Transport};
 use crate::tick::{Currencies, TickId};
 use clap::{Arg, ArgAction, ArgMatches};
 use std::fs::read_to_string;
@@ -27,6 +27,7 @@ pub(super) struct Plan {
     currencies: Currencies,
     /// The beginning of the replay that each client reads first.
     pub(super) since: Option<TickId>,
+    key: Option<String>,
     /// The PEM text of the certificate authorities to trust. `None` for those of the system.
     authorities: Option<Vec<u8>>,
     /// The addresses to connect from. Empty if the system chooses.
@@ -50,6 +51,7 @@ pub(super) fn arguments() -> Vec<Arg> {
             .default_value("30s"),
         arguments::transport_flag(),
         arguments::authority_flag(),
+        arguments::key_flag(),
         arguments::currency_flag(),
         amount(
             "since",
@@ -80,6 +82,7 @@ impl Plan {
             rate: number("rate"),
             duration: flags.get_one("duration").copied().unwrap_or_default(),
             transport: arguments::transport(flags),
+            key: arguments::key(flags),
             authorities: arguments::authorities(flags),
             currencies: arguments::currencies(flags),
             since: flags.get_one("since").copied(),
@@ -93,6 +96,7 @@ impl Plan {
         let start = self.since.map_or(Start::Latest, Start::Since);
         let client = Client::builder(first).transport(self.transport).currencies(self.currencies.iter()).start(start);
         let client = self.authorities.iter().fold(client, |client, pem| client.authority(pem.clone()));
+        let client = self.key.iter().fold(client, Builder::key);
         let client = others.iter().fold(client, |client, url| client.also_at(url));
         if self.from.is_empty() {
             return Ok(vec![client.build()?]);

@@ -136,7 +136,7 @@ impl Shard {
     }
 
     fn drain_commands(&mut self) {
-        let Commands { adopted, completed, drained_groups, draining, .. } = self.handle.take();
+        let Commands { adopted, completed, rechecking, drained_groups, draining, .. } = self.handle.take();
         let now = Instant::now();
         for (mut connection, head) in adopted {
             let key = self.connections.vacant_key();
@@ -163,6 +163,11 @@ impl Shard {
             }
         }
         self.drained_groups = drained_groups;
+        if rechecking {
+            for key in 0..self.key_bound {
+                self.run_connection(key, now);
+            }
+        }
         if draining && !self.draining {
             self.draining = true;
             for key in 0..self.key_bound {

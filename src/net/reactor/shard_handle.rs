@@ -21,6 +21,8 @@ pub(super) struct Commands {
     pub(super) completed: Vec<usize>,
     /// Number of groups of connections that the shard is to close. A connection's group is its key modulo [`GROUPS`](crate::shutdown::GROUPS).
     pub(super) drained_groups: usize,
+    /// True if the shard is to run all connections.
+    pub(super) rechecking: bool,
     /// True if the shard is to close all connections.
     pub(super) draining: bool,
     /// True if the shard has ended. If so, commands have no effect.
@@ -50,6 +52,12 @@ impl ShardHandle {
         self.wake();
     }
 
+    /// Makes the shard run all connections.
+    pub(super) fn recheck(&self) {
+        self.lock().rechecking = true;
+        self.wake();
+    }
+
     /// Makes the shard close all connections.
     pub(super) fn drain(&self) {
         self.lock().draining = true;
@@ -76,6 +84,7 @@ impl ShardHandle {
             adopted: std::mem::take(&mut commands.adopted),
             completed: std::mem::take(&mut commands.completed),
             drained_groups: commands.drained_groups,
+            rechecking: std::mem::take(&mut commands.rechecking),
             draining: commands.draining,
             ended: commands.ended,
         }

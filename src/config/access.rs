@@ -1,8 +1,9 @@
-//! The settings of TLS for clients.
+//! The settings of TLS and API keys for clients.
 
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
+use crate::access;
 use crate::server::{CertificateError, TlsOptions};
 use std::path::PathBuf;
 
@@ -27,6 +28,16 @@ const KEY: Row<FilePath> = Row {
     example: "/etc/btcfeed/tls.key",
 };
 
+const KEYS_FILE: Row<FilePath> = Row {
+    env: "BTCFEED_KEYS_FILE",
+    help: "File with the API keys of clients, without which they are rejected",
+    details: "`btcfeed key new NAME` makes a key and its line. The file is read again on SIGHUP and when it changes. The streams of \
+              a key that is gone or has expired end.",
+    values: FilePath("a file with lines that `btcfeed key new` prints"),
+    default: DefaultValue::Derived("none: clients need no key"),
+    example: "/etc/btcfeed/keys",
+};
+
 /// Paths of files, with a description of the file.
 #[derive(Clone, Copy)]
 struct FilePath(&'static str);
@@ -45,11 +56,11 @@ impl Values for FilePath {
 
 /// Returns the rows of this file.
 pub(super) fn settings() -> Vec<Setting> {
-    vec![CERT.setting(ACCESS), KEY.setting(ACCESS)]
+    vec![CERT.setting(ACCESS), KEY.setting(ACCESS), KEYS_FILE.setting(ACCESS)]
 }
 
 /// Reads the options of TLS, and checks the files.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<TlsOptions> {
+pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<TlsOptions> {
     let (certificate, key) = match (reader.given(&CERT), reader.given(&KEY)) {
         (Some(certificate), Some(key)) => (certificate, key),
         (None, None) => return None,
@@ -67,6 +78,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<TlsOptions> {
         Ok(()) => return Some(options),
         Err(CertificateError::Certificate(reason)) => reader.reject_because(&CERT, &reason),
         Err(CertificateError::Key(reason)) => reader.reject_because(&KEY, &reason),
+    }
+    None
+}
+
+/// Reads the name of the file of keys, and checks the file.
+pub(super) fn read_keys(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let file = reader.given(&KEYS_FILE)?;
+    match access::read_keys(&file) {
+        Ok(_) => return Some(file),
+        Err(reason) => reader.reject_because(&KEYS_FILE, &reason),
     }
     None
 }
