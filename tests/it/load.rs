@@ -170,5 +170,5 @@ async fn terminal_shows_a_bar_and_then_the_result() {
     terminal.shows("rejected clients", rejected).await;
     terminal.signal(Signal::INT);
     assert_eq!(terminal.exit().await.code(), Some(0));
-    terminal.shows("the reason", |screen| screen.contains("  HTTP 503: ")).await;
+    terminal.shows("the reason", |screen| screen.contains(": HTTP 503: ")).await;
 }
