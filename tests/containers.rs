@@ -1,4 +1,4 @@
-//! Tests with a Redis of another version or make, in a container. `make containers` runs them.
+//! Tests with other versions of Redis, and with compatible servers, in containers. `make containers` runs them.
 
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]

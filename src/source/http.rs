@@ -64,7 +64,7 @@ impl HttpApi {
             Ok(observations) => Ok(observations),
             Err(error) => {
                 let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
-                let reason = format!("not the documented answer, it begins {start:?}: {error:#}");
+                let reason = format!("the answer is not as documented, it begins with {start:?}: {error:#}");
                 Err(excerpt(&reason, MAX_REASON_CHARS))
             }
         }
@@ -143,7 +143,7 @@ pub fn is_http_url(text: &str) -> bool {
 async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) =
-        response.chunk().await.map_err(|error| anyhow::anyhow!(public_reason(&error, "the answer broke off")))?
+        response.chunk().await.map_err(|error| anyhow::anyhow!(public_reason(&error, "the answer was cut off")))?
     {
         ensure!(body.len() + chunk.len() <= MAX_ANSWER_BYTES, "the answer is longer than {MAX_ANSWER_BYTES} bytes");
         body.extend_from_slice(&chunk);

@@ -5,7 +5,7 @@ use crate::support::until;
 use axum::http::Method;
 use btcfeed::tick::TickId;
 
-const MINUTE: u64 = 60_000;
+const MINUTE_MS: u64 = 60_000;
 /// Retention of the history, in seconds.
 const DAY_S: u64 = 86_400;
 
@@ -23,12 +23,12 @@ fn age_s(ms: u64) -> u64 {
 #[tokio::test]
 async fn settled_candles_are_immutable_and_others_not() {
     let entries = ticks(300);
-    let first = ids(&entries)[0] / MINUTE * MINUTE;
+    let first = ids(&entries)[0] / MINUTE_MS * MINUTE_MS;
     let server = TestServer::with(&[], &entries).await;
     let get = async |query: &str, tag: &str| {
         server.get_with(&format!("/v1/candles?{query}"), &[("if-none-match", tag)]).await
     };
-    let query = format!("until={}", first + MINUTE);
+    let query = format!("until={}", first + MINUTE_MS);
     let age = age_s(first);
     let settled = get(&query, "").await;
     // A candle is kept for a day from its start.
@@ -65,7 +65,7 @@ async fn settled_page_is_immutable_and_open_one_not() {
         let get = async |query: &str, tag: &str| {
             server.get_with(&format!("/v1/prices?{query}"), &[("if-none-match", tag)]).await
         };
-        // For a long page only the window can tell that it is complete.
+        // Only the window can show that a long page is complete.
         let long = ["limit=1100&format=full".to_owned(), format!("until={}", ids[900])];
         let until = format!("until={}&limit=500", ids[400] + 1);
         let short = ["limit=10", "limit=500", "limit=5&format=csv", &until].map(str::to_owned);
@@ -80,7 +80,7 @@ async fn settled_page_is_immutable_and_open_one_not() {
             assert_eq!((again.status, again.header("etag"), again.text()), (304, tag, ""), "{query}");
             assert_eq!(get(&format!("{query}&currency=EUR"), tag).await.status, 200, "another answer has another tag");
         }
-        // These pages reach the head, or begin after it.
+        // These pages reach the head, or start after it.
         for query in [format!("after={}&limit=2000", ids[800]), format!("after={}", ids[1199])] {
             let open = get(&query, "").await;
             assert_eq!(open.header("cache-control"), "no-cache");
@@ -99,15 +99,15 @@ async fn page_with_a_missing_start_is_not_immutable() {
     entries.remove(50);
     entries.remove(0);
     let server = TestServer::with(&[], &entries).await;
-    let lasts =
+    let is_immutable =
         async |query: &str| server.get(&format!("/v1/prices?{query}")).await.header("cache-control") != "no-cache";
-    assert!(!lasts("limit=10").await, "the feed did not begin there");
-    assert!(!lasts(&format!("after={}&limit=10", ids[0] - 1)).await);
-    assert!(lasts(&format!("after={}&limit=10", ids[0])).await, "the client has the missing entry");
-    assert!(lasts(&format!("since={}&limit=10", ids[1])).await);
-    assert!(lasts(&format!("since={}&limit=10", ids[1] + 1)).await, "a time between two entries");
-    assert!(!lasts(&format!("after={}&limit=10", ids[1] + 1)).await, "no id of this feed");
-    assert!(!lasts(&format!("since={}&limit=10", ids[45])).await, "an entry in it is missing");
+    assert!(!is_immutable("limit=10").await, "the first entry is missing");
+    assert!(!is_immutable(&format!("after={}&limit=10", ids[0] - 1)).await);
+    assert!(is_immutable(&format!("after={}&limit=10", ids[0])).await, "the client has the missing entry");
+    assert!(is_immutable(&format!("since={}&limit=10", ids[1])).await);
+    assert!(is_immutable(&format!("since={}&limit=10", ids[1] + 1)).await, "a time between two entries");
+    assert!(!is_immutable(&format!("after={}&limit=10", ids[1] + 1)).await, "not an id of this feed");
+    assert!(!is_immutable(&format!("since={}&limit=10", ids[45])).await, "an entry of the page is missing");
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn long_page_with_a_missing_entry_differs() {
             assert_eq!(get(other, &query).await, (false, None, ticks - 1), "{query}");
         }
     }
-    // The missing entry is at the end, or just after what was requested.
+    // The missing entry would be the last one of the page.
     for until in [lost, lost + 1] {
         let query = format!("after={}&until={until}", ids[889]);
         let (is_immutable, tag, ticks) = get(&whole, &query).await;

@@ -6,23 +6,23 @@ use btcfeed::tick::TickId;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const MINUTE: u64 = 60_000;
+const MINUTE_MS: u64 = 60_000;
 
 /// Returns the start of the interval that contains `id`.
-fn start(id: u64, length: u64) -> u64 {
-    id - id % length
+fn start(id: u64, length_ms: u64) -> u64 {
+    id - id % length_ms
 }
 
-/// A tick of the history: id, and prices in cents.
-struct Priced {
+/// A tick of the history: its id, and its prices in cents.
+struct PricedTick {
     id: u64,
     usd: u64,
     eur: Option<u64>,
 }
 
-/// Returns a history with prices that move. Every third tick has a price in euros, except from the 400th to the 520th, which
-/// includes a whole minute.
-fn moving_prices(count: usize) -> (Vec<Entry>, Vec<Priced>) {
+/// Returns a history with prices that move. Every third tick has a price in euros, except between the 400th and the
+/// 520th tick: at least one whole minute has no price in euros.
+fn moving_prices(count: usize) -> (Vec<Entry>, Vec<PricedTick>) {
     let usd: Vec<_> = (0..count as u64).map(|place| 9_700_000 + place * 7919 % 10_007).collect();
     let text = |cents: u64| format!("{}.{:02}", cents / 100, cents % 100);
     let eur = |place: usize| (place.is_multiple_of(3) && !(400..520).contains(&place)).then_some(usd[place] - 800_000);
@@ -35,12 +35,12 @@ fn moving_prices(count: usize) -> (Vec<Entry>, Vec<Priced>) {
     });
     let entries = history(events);
     let priced = ids(&entries).into_iter().enumerate();
-    let priced = priced.map(|(place, id)| Priced { id, usd: usd[place], eur: eur(place) }).collect();
+    let priced = priced.map(|(place, id)| PricedTick { id, usd: usd[place], eur: eur(place) }).collect();
     (entries, priced)
 }
 
 /// Returns open, high, low and close of prices in cents.
-fn ohlc(prices: impl Iterator<Item = u64>) -> Option<[u64; 4]> {
+fn open_high_low_close(prices: impl Iterator<Item = u64>) -> Option<[u64; 4]> {
     let prices: Vec<_> = prices.collect();
     Some([*prices.first()?, *prices.iter().max()?, *prices.iter().min()?, *prices.last()?])
 }
@@ -55,11 +55,11 @@ async fn candles_equal_their_ticks_for_any_window() {
     let (entries, ticks) = moving_prices(900);
     for window in ["100", "20000"] {
         let server = TestServer::with(&[("BTCFEED_WINDOW", window)], &entries).await;
-        for (interval, length) in [("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", 60 * MINUTE)] {
+        for (interval, length_ms) in [("1m", MINUTE_MS), ("5m", 5 * MINUTE_MS), ("1h", 60 * MINUTE_MS)] {
             let answer = server.json(&format!("/v1/candles?interval={interval}&currency=USD,EUR")).await;
             let mut groups: BTreeMap<u64, Vec<_>> = BTreeMap::new();
             for tick in &ticks {
-                groups.entry(start(tick.id, length)).or_default().push(tick);
+                groups.entry(start(tick.id, length_ms)).or_default().push(tick);
             }
             let candles = answer["candles"].as_array().unwrap();
             assert_eq!((&answer["interval"], &answer["next"]), (&interval.into(), &Value::Null));
@@ -68,8 +68,8 @@ async fn candles_equal_their_ticks_for_any_window() {
             for (candle, (id, ticks)) in candles.iter().zip(groups) {
                 assert_eq!((candle["id"].as_u64(), candle["ticks"].as_u64()), (Some(id), Some(ticks.len() as u64)));
                 assert_eq!(candle["timedate"], TickId::from_ms(id).timedate());
-                let usd = ohlc(ticks.iter().map(|tick| tick.usd));
-                let eur = ohlc(ticks.iter().filter_map(|tick| tick.eur));
+                let usd = open_high_low_close(ticks.iter().map(|tick| tick.usd));
+                let eur = open_high_low_close(ticks.iter().filter_map(|tick| tick.eur));
                 for (currency, expected) in [("USD", usd), ("EUR", eur)] {
                     let prices = &candle["prices"][currency];
                     let found = ["open", "high", "low", "close"].map(|name| &prices[name]);
@@ -78,7 +78,7 @@ async fn candles_equal_their_ticks_for_any_window() {
                 }
             }
             let without_euros = candles.iter().filter(|candle| candle["prices"]["EUR"].is_null()).count();
-            assert!(without_euros > 0 || length > MINUTE, "one minute has no price in euros");
+            assert!(without_euros > 0 || length_ms > MINUTE_MS, "one minute has no price in euros");
         }
     }
 }
@@ -94,12 +94,13 @@ async fn newest_candle_grows_with_each_tick() {
         ticks.push((id, cents(&price.parse().unwrap())));
         let newest = newest().await.unwrap();
         // A minute may end between two ticks.
-        let of_candle: Vec<_> = ticks.iter().filter(|(other, _)| start(*other, MINUTE) == start(id, MINUTE)).collect();
+        let of_candle: Vec<_> =
+            ticks.iter().filter(|(other, _)| start(*other, MINUTE_MS) == start(id, MINUTE_MS)).collect();
         assert_eq!(
             (newest["id"].as_u64(), newest["ticks"].as_u64()),
-            (Some(start(id, MINUTE)), Some(of_candle.len() as u64))
+            (Some(start(id, MINUTE_MS)), Some(of_candle.len() as u64))
         );
-        let expected = ohlc(of_candle.iter().map(|(_, cents)| *cents)).unwrap();
+        let expected = open_high_low_close(of_candle.iter().map(|(_, cents)| *cents)).unwrap();
         assert_eq!(["open", "high", "low", "close"].map(|name| cents(&newest["prices"]["USD"][name])), expected);
     }
 }
@@ -149,13 +150,13 @@ async fn incomplete_candle_is_left_out_on_every_replica() {
     let retention = [("BTCFEED_RETENTION", "150s")];
     let server = TestServer::with(&retention, &entries).await;
     let kept_from = ids(&entries)[299] - 150_000;
-    let whole = start(kept_from + MINUTE - 1, MINUTE);
+    let first_complete = start(kept_from + MINUTE_MS - 1, MINUTE_MS);
     let answer = server.json("/v1/candles").await;
-    assert_eq!(answer["candles"][0]["id"], whole);
-    assert_eq!(answer["gaps"], json!([{"after": 0, "before": whole, "reason": "history_expired"}]));
+    assert_eq!(answer["candles"][0]["id"], first_complete);
+    assert_eq!(answer["gaps"], json!([{"after": 0, "before": first_complete, "reason": "history_expired"}]));
     // A replica that started after the expired entries were deleted gives the same answer.
     let kept: Vec<_> = entries.into_iter().filter(|entry| entry.id.ms() >= kept_from).collect();
     let later = TestServer::with(&retention, &kept).await;
     assert_eq!(later.json("/v1/candles").await, answer);
-    assert_eq!(later.json(&format!("/v1/candles?since={whole}")).await["gaps"], json!([]));
+    assert_eq!(later.json(&format!("/v1/candles?since={first_complete}")).await["gaps"], json!([]));
 }

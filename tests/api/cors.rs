@@ -1,4 +1,4 @@
-//! Pages of other origins.
+//! Access by pages of other origins (CORS).
 
 use super::server::{TestServer, request, ticks};
 use axum::http::Method;

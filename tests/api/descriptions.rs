@@ -44,7 +44,8 @@ async fn ask(
 /// Returns the names that a problem says are expected.
 fn expected(problem: &str) -> BTreeSet<String> {
     let problem: Value = serde_json::from_str(problem).unwrap();
-    let (_, names) = problem["detail"].as_str().unwrap().rsplit_once("expected ").expect("what is expected");
+    let (_, names) =
+        problem["detail"].as_str().unwrap().rsplit_once("expected ").expect("a problem that says what is expected");
     names.split(", ").map(str::to_owned).collect()
 }
 
@@ -52,7 +53,7 @@ fn expected(problem: &str) -> BTreeSet<String> {
 async fn every_path_is_described_and_exists() {
     let (server, description) = priced().await;
     let unknown = server.get("/nothing").await;
-    // The page and its SDK are no part of the API.
+    // The page and `btcfeed.js` are not part of the API.
     let all = description.paths().into_iter().chain(["/".to_owned(), "/btcfeed.js".to_owned()]).collect();
     assert_eq!((unknown.status, expected(unknown.text())), (404, all));
     for path in description.paths() {
@@ -123,7 +124,7 @@ async fn candles_and_cached_answers_match() {
     for path in ["/v1/candles", "/v1/prices"] {
         assert_eq!(ask(path, "", &[("accept", "text/html")]).await.0, 406, "{path}");
         let (_, page) = ask(path, "limit=2", &[("accept", "text/csv")]).await;
-        assert_eq!(page.lines().count(), 3, "a line of names, and {page}");
+        assert_eq!(page.lines().count(), 3, "expected a header and two rows: {page}");
     }
     assert_eq!(ask("/v1/prices/stream", "", &[("last-event-id", "yesterday")]).await.0, 400);
 }
@@ -158,8 +159,8 @@ async fn every_parameter_is_described_and_accepted() {
         let (status, problem) = ask(&server, &description, &path, "nothing=1", &[]).await;
         let known = if status == 400 { expected(&problem) } else { BTreeSet::new() };
         assert!(known.is_subset(&names), "{path}: of {known:?} only {names:?} are described");
-        assert!(path.starts_with("/v1/") <= !known.is_empty(), "{path} names its parameters");
-        // 426: the query of a WebSocket is valid, and the request is no handshake.
+        assert!(!known.is_empty() || !path.starts_with("/v1/"), "the error of {path} names no parameters");
+        // 426: the query is valid, but the request is not a WebSocket handshake.
         let is_accepted = async |name: &str, value: &str, is_header: bool| {
             let query = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
             let (query, headers) = if is_header { ("", vec![(name, value)]) } else { (&*query, vec![]) };
@@ -211,13 +212,13 @@ async fn documents_and_their_examples_are_valid() {
 async fn documents_are_reviewed() {
     let (_, Description { openapi, asyncapi }) = priced().await;
     for (name, mut document) in [("openapi", openapi), ("asyncapi", asyncapi)] {
-        // It changes with each release.
+        // The version changes with each release.
         document["info"]["version"] = "VERSION".into();
         assert_reviewed!(name, serde_json::to_string_pretty(&document).unwrap());
     }
 }
 
-/// Returns the paths with queries of code samples.
+/// Returns the paths and queries in code samples.
 fn sample_paths(samples: &Value) -> Vec<String> {
     let lines = samples.as_array().into_iter().flatten().flat_map(|sample| sample["source"].as_str().unwrap().lines());
     let path =

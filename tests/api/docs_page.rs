@@ -11,7 +11,7 @@ fn values(page: &str, attribute: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn page_obeys_its_own_policy() {
+async fn page_obeys_its_content_security_policy() {
     let server = TestServer::new().await;
     let answer = server.get("/docs").await;
     let policy = answer.header("content-security-policy");
@@ -29,14 +29,14 @@ async fn every_link_of_the_page_has_a_target() {
     let (answer, paths) = (server.get("/docs").await, description(&server).await.paths());
     let page = answer.text();
     let ids = values(page, "id");
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "an id occurs once");
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "ids are unique");
     let links: Vec<_> = values(page, "href").into_iter().chain(values(page, "src")).collect();
     assert!(links.len() > 20, "{links:?}");
     for link in links {
         match link.strip_prefix('#') {
             Some(id) => assert!(ids.iter().any(|known| known == id), "{link} has no target"),
-            // The page with the price and its icon are no part of the API.
-            None => assert!(["/", "/icon.svg"].contains(&&*link) || paths.contains(&link), "{link} is elsewhere"),
+            // The price page and its icon are not part of the API.
+            None => assert!(["/", "/icon.svg"].contains(&&*link) || paths.contains(&link), "{link} does not exist"),
         }
     }
 }
@@ -50,7 +50,10 @@ async fn page_has_every_path_message_and_parameter() {
     let parameters: BTreeSet<_> = parameters.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect();
     let is_part = |path: &String| description.openapi["paths"][path]["get"].get("x-part-of").is_some();
     let (parts, paths): (BTreeSet<_>, BTreeSet<_>) = description.paths().into_iter().partition(is_part);
-    assert!(parts.contains("/docs.css") && !page.contains("<code>/docs.css</code>"), "{parts:?} are no API");
+    assert!(
+        parts.contains("/docs.css") && !page.contains("<code>/docs.css</code>"),
+        "{parts:?} are not part of the API"
+    );
     let names = [paths, description.messages("websocket"), description.messages("events"), parameters];
     for name in names.into_iter().flatten() {
         assert!(page.contains(&format!("<code>{name}</code>")), "{name} is not on the page");

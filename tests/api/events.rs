@@ -55,6 +55,6 @@ async fn unprimed_server_asks_event_sources_to_retry() {
     assert!(events.block().await.unwrap().retry.unwrap() >= 3000);
     assert_eq!(events.named("goodbye").await.json()["reason"], "unavailable");
     assert_eq!(events.block().await, None);
-    // Other clients get the status.
+    // Clients that do not accept event streams get the status 503.
     assert_eq!(server.get("/v1/prices/stream").await.status, 503);
 }

@@ -88,7 +88,7 @@ async fn pages_contain_the_whole_history() {
         }
     }
     assert_eq!((&found, &sizes[..]), (&ids, &[1000, 1000, 300][..]));
-    // A part, and the gap at its start.
+    // A part of the history that starts after an unknown id begins with a gap.
     request = pb::ListPricesRequest {
         start: Some(pb::list_prices_request::Start::After(ids[10] - 1)),
         until: Some(timestamp(ids[12])),

@@ -4,7 +4,7 @@ use super::server::{TestServer, history};
 use btcfeed::feed::Entry;
 use serde_json::{Value, json};
 
-/// Returns a history of ticks in both currencies and in one, statuses, outages, and texts that a table must quote.
+/// Returns a history with ticks in one or both currencies, statuses, outages, and texts that a CSV table must quote.
 fn varied(count: usize) -> Vec<Entry> {
     history((0..count).map(|place| {
         let (usd, eur) = (format!("97{:03}.25", place % 1000), format!("89{:03}.5", place % 1000));
@@ -29,7 +29,7 @@ async fn streamed(server: &TestServer, query: &str, count: usize) -> Vec<Value> 
     let mut messages = Vec::new();
     while messages.len() < count {
         let event = events.event().await;
-        // An event stream has statuses and gaps in every format, the other formats only in full.
+        // An event stream has statuses and gaps in every format, but a page has them only in `full`.
         if event.name.is_none() || query.contains("full") {
             messages.push(event.json());
         }
@@ -37,7 +37,7 @@ async fn streamed(server: &TestServer, query: &str, count: usize) -> Vec<Value> 
     messages
 }
 
-/// Returns the bodies of all pages, found by the `Link` header.
+/// Follows the `Link` headers, and returns the bodies of all pages.
 async fn pages(server: &TestServer, query: &str) -> Vec<String> {
     let (mut pages, mut query) = (Vec::new(), Some(query.to_owned()));
     while let Some(current) = query {
@@ -53,7 +53,7 @@ async fn pages(server: &TestServer, query: &str) -> Vec<String> {
     pages
 }
 
-/// Returns the rows of a message in a table of the full format, without times.
+/// Returns the rows of a message in a table of the format `full`, without the columns of times.
 fn rows(message: &Value) -> Vec<Vec<String>> {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let field = |name: &str| message.get(name).map(text).unwrap_or_default();
@@ -83,7 +83,7 @@ fn rows(message: &Value) -> Vec<Vec<String>> {
     }
 }
 
-/// Returns a number in one notation for all formats, and any other text as it is.
+/// Returns a number in the same notation for all formats. Returns any other text unchanged.
 fn normalized(cell: &str) -> String {
     cell.parse::<f64>().map_or(cell.to_owned(), |number| json!(number).to_string())
 }
@@ -104,7 +104,7 @@ async fn assert_pages(server: &TestServer, query: &str, limit: usize, expected: 
     let json = pages(server, query).await;
     let json: Vec<Value> = json.iter().map(|page| serde_json::from_str(page).unwrap()).collect();
     assert!(json.iter().flat_map(|page| page["prices"].as_array().unwrap()).eq(expected), "{query}");
-    // The `Link` header and `next` agree. Another page follows each full page, even if it is empty.
+    // The `Link` header and `next` agree. A full page always has a next page, which may be empty.
     let (last, full) = json.split_last().unwrap();
     assert_eq!(full.len(), 1700 / limit, "{query}");
     assert!(full.iter().all(|page| page["next"].is_u64()) && last["next"].is_null(), "{query}");

@@ -1,4 +1,4 @@
-//! Clients have threads of their own.
+//! The threads of clients are separate from those of the other tasks.
 
 use btcfeed::config::{Config, Lookup};
 use btcfeed::hub::Hub;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The test's runtime has one thread, and that thread blocks: it would never hear of a new connection.
+/// The test's runtime has one thread, which this test blocks. So that runtime could not accept a connection.
 #[tokio::test]
 async fn clients_are_accepted_on_their_own_threads() {
     let ports = ["BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"].map(|name| (name.to_owned(), "127.0.0.1:0".to_owned()));

@@ -21,7 +21,7 @@ async fn latest_without_a_price_is_unavailable() {
     let answer = server.get("/v1/prices/latest").await;
     assert_eq!((answer.status, answer.header("retry-after").is_empty()), (503, false));
     assert_eq!(server.json("/v1/prices").await, json!({"prices": [], "next": null}));
-    // A price in another currency does not help.
+    // A price in another currency is not sent instead.
     server.append(usd("97000.10")).await;
     assert_eq!(server.get("/v1/prices/latest").await.status, 200);
     assert_eq!(server.get("/v1/prices/latest?currency=EUR").await.status, 503);

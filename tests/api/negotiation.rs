@@ -42,7 +42,7 @@ async fn long_answers_are_compressed_on_request() {
         assert_eq!(varies, 1, "{path}");
         let packed = server.get_with(path, &[("accept-encoding", "gzip, deflate, br")]).await;
         assert_eq!(packed.header("content-encoding"), "gzip");
-        assert_eq!(packed.header("etag"), plain.header("etag"), "a weak tag is for both");
+        assert_eq!(packed.header("etag"), plain.header("etag"), "the same weak tag is valid for both");
         let mut unpacked = Vec::new();
         flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut unpacked).unwrap();
         let (packed, plain) = (packed.body.len(), plain.body);

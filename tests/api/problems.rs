@@ -1,11 +1,11 @@
-//! Errors, as problem details (RFC 9457). The snapshot has the message of each.
+//! Errors, as problem details (RFC 9457). The snapshot contains their messages.
 
 use super::server::{TestServer, ticks};
 use axum::http::Method;
 use serde_json::json;
 use std::fmt::Write;
 
-/// Headers of a handshake whose version and key follow.
+/// Headers of a WebSocket handshake, without its version and key.
 const UPGRADE: [(&str, &str); 2] = [("connection", "upgrade"), ("upgrade", "websocket")];
 
 /// Invalid requests: path with query, and headers.

@@ -67,7 +67,7 @@ impl TestServer {
         TestServer { _stop: stop.drop_guard(), ..server }
     }
 
-    /// Creates a server that has not read its history, as a replica that cannot reach Redis.
+    /// Creates a server that has not read its history, like a replica that cannot reach Redis.
     pub async fn unprimed(settings: &[(&str, &str)], history: &[Entry]) -> TestServer {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let config = Config::read(&Lookup::new([], settings)).unwrap();
@@ -152,7 +152,7 @@ pub fn both(usd: &str, eur: &str) -> Value {
     json!({"type": "tick", "prices": {"USD": usd, "EUR": eur}, "sources": sources})
 }
 
-/// Returns a history of these events, one per second up to a few seconds ago.
+/// Returns a history of these events, one for each second. The last one is five seconds old.
 pub fn history(events: impl IntoIterator<Item = Value>) -> Vec<Entry> {
     let events: Vec<_> = events.into_iter().map(|event| serde_json::from_value::<Event>(event).unwrap()).collect();
     let begin = TickId::now().ms() - 5000 - (events.len() as u64).saturating_sub(1) * 1000;

@@ -5,11 +5,10 @@ use crate::support::{TestCluster, until};
 use btcfeed::tick::TickId;
 use serde_json::{Value, json};
 
-const MINUTE: u64 = 60_000;
-/// A day in minutes.
-const DAY: u64 = 1440;
-/// UTC offset of India in minutes. It has half an hour and no summer time.
-const OFFSET: u64 = 330;
+const MINUTE_MS: u64 = 60_000;
+const DAY_MINUTES: u64 = 1440;
+/// UTC offset of India: five and a half hours, without summer time.
+const OFFSET_MINUTES: u64 = 330;
 
 /// The axis at one moment.
 #[derive(Debug, Default)]
@@ -22,11 +21,11 @@ struct Axis {
 struct Label {
     /// The minute of the day in its text.
     minute: u64,
-    /// Its distance from the right edge, as a share of the range.
+    /// The distance from the right edge, as a share of the range.
     from_end: f64,
 }
 
-/// Writes a history of more than a day: a tick per minute, and one per five seconds in the last hour.
+/// Writes a history of more than a day: a tick each minute, and one every five seconds in the last hour.
 async fn fill_a_day(cluster: &TestCluster) {
     let (now, mut prev, mut add) = (TickId::now().ms(), 0, ::redis::cmd("ZADD"));
     add.arg("{btcfeed}:ticks");
@@ -80,22 +79,26 @@ async fn axis_has_round_local_times_at_their_places() {
         // Each range has its own step, with room for the labels.
         until(&format!("an axis of {range}"), async || {
             axis = read(&browser).await;
-            step = axis.labels.windows(2).next().map_or(0, |pair| (pair[1].minute + DAY - pair[0].minute) % DAY);
+            step = axis
+                .labels
+                .windows(2)
+                .next()
+                .map_or(0, |pair| (pair[1].minute + DAY_MINUTES - pair[0].minute) % DAY_MINUTES);
             (minutes / 15..=minutes / 4).contains(&step)
         })
         .await;
         let count = axis.labels.len() as u64;
         assert!(count >= 4 && (minutes / step - 1..=minutes / step + 1).contains(&count), "{range}: {axis:?}");
         for pair in axis.labels.windows(2) {
-            assert_eq!((pair[0].minute + step) % DAY, pair[1].minute, "{range}: {axis:?}");
+            assert_eq!((pair[0].minute + step) % DAY_MINUTES, pair[1].minute, "{range}: {axis:?}");
         }
         for label in &axis.labels {
-            assert_eq!(label.minute % step, 0, "round on the clock of {range}: {axis:?}");
+            assert_eq!(label.minute % step, 0, "{range} has a label that is not a round time: {axis:?}");
             assert!((0.0..1.0).contains(&label.from_end), "{range}: {axis:?}");
-            // The label is at the place of its minute. What was drawn a moment ago is slightly older.
-            let moment = axis.now_ms as f64 - label.from_end * (minutes * MINUTE) as f64;
-            let there = (moment / MINUTE as f64).round() as u64 + OFFSET;
-            assert_eq!(label.minute, there % DAY, "{range}: {label:?} in {axis:?}");
+            // The label is at the place of its minute. The result is rounded, because the axis was drawn a moment ago.
+            let moment_ms = axis.now_ms as f64 - label.from_end * (minutes * MINUTE_MS) as f64;
+            let minute = (moment_ms / MINUTE_MS as f64).round() as u64 + OFFSET_MINUTES;
+            assert_eq!(label.minute, minute % DAY_MINUTES, "{range}: {label:?} in {axis:?}");
         }
     }
 }

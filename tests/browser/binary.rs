@@ -1,4 +1,4 @@
-//! Finds a Chromium or Chrome that chromedriver can control, whatever the system calls it.
+//! Finds a Chromium or Chrome that chromedriver can control. Its program has different names on different systems.
 
 use std::process::Command;
 
@@ -11,8 +11,8 @@ const NAMES: [&str; 5] = [
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
 ];
 
-/// Returns the path of the first browser with chromedriver's version, or else of the first browser; chromedriver then reports
-/// what is wrong with it.
+/// Returns the path of the first browser with chromedriver's version. If there is none, returns the path of the first
+/// browser, and chromedriver reports why it cannot control that one.
 pub fn find() -> String {
     let found: Vec<_> = NAMES.iter().filter_map(|name| Some((name, version(name)?))).collect();
     let driver = version("chromedriver").expect("chromedriver is installed (see `make browser`)");
@@ -21,7 +21,8 @@ pub fn find() -> String {
     path(name)
 }
 
-/// Returns the major version of a program. Ubuntu has programs of these names that only tell the user to install a snap.
+/// Returns the major version of a program, if the program prints one. Ubuntu has programs of these names that only tell
+/// the user to install a snap.
 fn version(name: &str) -> Option<u32> {
     let output = Command::new(name).arg("--version").output().ok().filter(|output| output.status.success())?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -9,7 +9,7 @@ use thirtyfour::prelude::*;
 
 async fn start() -> (Exchange, Replica) {
     let exchange = Exchange::start().await;
-    // Slow enough that no exchange is late.
+    // With this interval, every exchange answers in time.
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "500ms")]).await;
     (exchange, replica)
 }
@@ -53,7 +53,7 @@ async fn invalid_choice_in_the_address_is_corrected() {
     browser.go("about:blank").await;
     browser.go(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
-    assert_eq!(hash().await, "", "without a choice the address has none");
+    assert_eq!(hash().await, "", "the address contains only what the user has chosen");
 }
 
 #[tokio::test]
@@ -70,8 +70,8 @@ async fn only_currencies_of_the_feed_can_be_chosen() {
 #[tokio::test]
 async fn chart_covers_the_chosen_range() {
     let cluster = crate::support::TestCluster::new().await;
-    // An hour and a half of ticks, one per second.
-    let ids = cluster.redis.fill(5400).await;
+    // The ticks of an hour and a half, one each second.
+    cluster.redis.fill(5400).await;
     let replica = cluster.replica("r1", &[]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
@@ -81,7 +81,7 @@ async fn chart_covers_the_chosen_range() {
     until("an hour", async || (3550..5000).contains(&points().await)).await;
     assert!(browser.text(".change").await.ends_with("in the last hour"));
     assert_eq!(browser.text("#begin").await, "", "the feed began before the range");
-    // Long ranges are drawn from candles. New ticks update the last one.
+    // Long ranges are drawn from candles. New ticks update the last candle.
     browser.click("label:has([value='6h'])").await;
     until("candles of a minute", async || (88..95).contains(&points().await)).await;
     let curve = browser.attribute(".curve", "d").await;
@@ -89,8 +89,7 @@ async fn chart_covers_the_chosen_range() {
     browser.until_text("#begin", |text| text.starts_with("The feed began at ")).await;
     browser.click("label:has([value='24h'])").await;
     until("candles of five minutes", async || (17..22).contains(&points().await)).await;
-    assert!(browser.attribute(".spread", "d").await.len() > 100, "the lowest and the highest are shown");
-    drop(ids);
+    assert!(browser.attribute(".spread", "d").await.len() > 100, "the lowest and highest prices are shown");
 }
 
 #[tokio::test]
@@ -100,7 +99,7 @@ async fn candles_are_loaded_once_for_a_long_range() {
     let (first, id) = (&formatted(&history, "USD")[0], &history[0]["id"]);
     let browser = Browser::open(&format!("http://{}/#range=24h", replica.address)).await;
     browser.until_live().await;
-    until("some seconds", async || browser.run("return performance.now() > 4000").await == true).await;
+    until("four seconds", async || browser.run("return performance.now() > 4000").await == true).await;
     let asked =
         "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/v1/candles')).length";
     assert_eq!(browser.run(asked).await, 1);

@@ -1,4 +1,4 @@
-//! A browser with an empty profile, and what a user does in it.
+//! A browser with an empty profile, and the actions of a user in it.
 
 use super::binary;
 use crate::support::{TIMEOUT, http, soon, until};
@@ -156,7 +156,7 @@ impl Browser {
         self.run("document.getElementById('chart').focus()").await;
         self.press(Key::Home).await;
         let number = async |name: &str| self.attribute("#chart", name).await.parse::<u64>().unwrap();
-        // Up to its present end, because it grows meanwhile.
+        // This reads up to the current end, because the curve grows meanwhile.
         let end = number("aria-valuemax").await;
         let mut read = vec![self.attribute("#chart", "aria-valuetext").await];
         while number("aria-valuenow").await < end {
@@ -167,9 +167,9 @@ impl Browser {
     }
 }
 
-/// Starts chromedriver on a port that it chooses. Returns its address.
+/// Starts chromedriver, which chooses a port. Returns the process and its address.
 async fn start_chromedriver() -> (Child, String) {
-    // It takes a port in IPv4, and fails if another program has the same port in IPv6.
+    // chromedriver chooses a free IPv4 port, and fails if another program uses the same port in IPv6.
     for _ in 0..10 {
         let mut command = Command::new("chromedriver");
         command.arg("--port=0").stdout(Stdio::piped()).kill_on_drop(true);
@@ -185,8 +185,8 @@ async fn start_chromedriver() -> (Child, String) {
 }
 
 impl Drop for Browser {
-    /// Ends Chromium, even if a test fails. It sends the request itself, because the library would wait for the runtime, which
-    /// is blocked here.
+    /// Ends Chromium, even if a test fails. Sends the request over its own socket, because the library would need the
+    /// runtime, which is blocked here.
     fn drop(&mut self) {
         let request = format!(
             "DELETE /session/{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
@@ -206,7 +206,7 @@ impl Drop for Browser {
     }
 }
 
-/// The browser must not use the network by itself.
+/// Arguments of the browser. With them it does not use the network by itself.
 const ARGUMENTS: [&str; 9] = [
     "--headless",
     "--disable-gpu",

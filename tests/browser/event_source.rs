@@ -41,8 +41,8 @@ async fn until_more(browser: &Browser) {
     until("three more updates", async || entries(browser).await.len() >= before + 3).await;
 }
 
-/// Returns the state of the stream (HTML Living Standard §9.2.2): `connecting` includes the time before a reconnect, and
-/// `closed` is for ever.
+/// Returns the state of the stream (HTML Living Standard §9.2.2): `connecting` includes the time before a reconnect,
+/// and `closed` is permanent.
 async fn state(browser: &Browser) -> Value {
     browser.run("return ['connecting', 'open', 'closed'][source.readyState]").await
 }
@@ -52,7 +52,7 @@ async fn event_source_resumes_on_another_replica() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 3] = cluster.replicas().await;
     let nginx = Nginx::start(&replicas.each_ref().map(|replica| replica.address.as_str())).await;
-    // The script instead of the page, which would open a stream itself.
+    // This is the address of the script. The page would open a stream itself.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", nginx.address)).await;
     listen(&browser, STREAM).await;
     until_more(&browser).await;
@@ -60,7 +60,7 @@ async fn event_source_resumes_on_another_replica() {
         let hellos = seen(&browser, &["hello"]).await;
         hellos.last().unwrap()["replica"].as_str().unwrap()[1..].parse::<usize>().unwrap() - 1
     };
-    // One replica stops and says goodbye, and one is killed.
+    // The first replica is stopped and sends a goodbye. The second one is killed.
     for signal in [Signal::TERM, Signal::KILL] {
         let lost = serving().await;
         replicas[lost].signal(signal);

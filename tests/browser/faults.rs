@@ -8,7 +8,7 @@ use crate::support::proxy::Proxy;
 use crate::support::{TestCluster, embedded, until};
 use rustix::process::Signal;
 
-/// Long enough that an error of an exchange comes before the deadline of the poll, also on a busy machine.
+/// An interval with which an exchange's error arrives before the deadline of the poll, even on a busy machine.
 const SLOW: (&str, &str) = ("BTCFEED_INTERVAL", "500ms");
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn page_moves_to_another_replica_without_a_gap() {
     let last = browser.text(".price").await;
     browser.until_text(".price", |price| price != last).await;
 
-    until("a curve without a hole", async || browser.count(".gap").await == 0).await;
+    until("a curve without a gap", async || browser.count(".gap").await == 0).await;
     let mut read = Vec::new();
     until("a curve with some points", async || {
         read = browser.read_curve().await;
@@ -41,7 +41,7 @@ async fn page_moves_to_another_replica_without_a_gap() {
 }
 
 #[tokio::test]
-async fn disconnected_page_says_so_and_catches_up() {
+async fn disconnected_page_reports_it_and_catches_up() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let proxy = Proxy::start(replica.port()).await;
@@ -53,11 +53,11 @@ async fn disconnected_page_says_so_and_catches_up() {
     browser.until_text("#age", |text| text.contains("ago, reconnecting")).await;
     assert!(browser.title().await.starts_with("(!) "));
     assert_eq!(browser.count(".quote:not([hidden]).old").await, 1, "an old price is marked");
-    until("the hole", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
+    until("an open gap", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
     proxy.restore();
     browser.until_live().await;
-    until("a curve without a hole", async || browser.count(".gap").await == 0).await;
-    until("nothing to be old", async || browser.count(".old").await == 0).await;
+    until("a curve without a gap", async || browser.count(".gap").await == 0).await;
+    until("no old price", async || browser.count(".old").await == 0).await;
     let history = formatted(&replica.history().await, "USD");
     for (said, price) in browser.read_curve().await.iter().zip(&history) {
         assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
@@ -71,7 +71,7 @@ async fn outage_is_shown_and_becomes_a_gap() {
     let replica = embedded(&exchange, &settings).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
-    // The browser records the states, because a slow test could miss one.
+    // The browser records the states, because this test could be too slow to see each of them.
     let keep = "window.states = []; const state = document.getElementById('state');
         new MutationObserver(() => states.push(state.innerText.trim())).observe(state, { childList: true, characterData: true, subtree: true })";
     browser.run(keep).await;
@@ -89,10 +89,10 @@ async fn outage_is_shown_and_becomes_a_gap() {
     exchange.set_all(&Mode::Good);
     browser.until_live().await;
     until("the gap", async || browser.count(".gap:not(.open)[data-reason=source_outage]").await == 1).await;
-    until("nothing to be old", async || browser.count(".old").await == 0).await;
+    until("no old price", async || browser.count(".old").await == 0).await;
     browser.until_text("#trouble", str::is_empty).await;
     assert!(browser.text("#summary").await.contains("USD: No price from the sources ("));
-    // The curve has a hole, which names its reason.
+    // The curve is interrupted, and a screen reader gets the reason.
     assert_eq!(browser.attribute(".curve", "d").await.matches('M').count(), 2, "the curve has two parts");
     let read = browser.read_curve().await;
     let gaps: Vec<_> = read.iter().filter(|said| said.starts_with("No price from the sources, ")).collect();
@@ -119,14 +119,14 @@ async fn page_detects_a_server_without_a_store() {
     cluster.redis.run().await;
     browser.until_live().await;
     browser.until_text("#trouble", str::is_empty).await;
-    // A feed whose last state was live is not taken for live for longer than two minutes.
+    // Without new ticks, a page shows the feed as live for at most two minutes.
     cluster.exchange.set_all(&Mode::Status(500, None));
     browser.until_text("#trouble", |text| text.starts_with("No price in USD and EUR: ")).await;
     cluster.exchange.set_all(&Mode::Good);
     browser.until_live().await;
     cluster.redis.kill().await;
     until("the notice", async || {
-        // The clock moves by a minute each time, because a last tick may still set it.
+        // The clock moves by a minute each time, because a late tick may still set it back.
         browser.run("const was = Date.now; Date.now = () => was() + 60e3").await;
         known(&browser.text("#trouble").await)
     })
@@ -167,12 +167,12 @@ async fn page_follows_the_clock_of_the_feed() {
     browser.until_live().await;
     for hours in [1, -2] {
         browser.run(&format!("const was = Date.now; Date.now = () => was() + {hours} * 3600e3")).await;
-        // The page is drawn with the new clock, and then with the clock of the feed.
+        // The page first uses the new clock, and after the next tick the clock of the feed.
         let price = browser.text(".price").await;
         browser.until_text(".price", |text| text != price).await;
         browser.until_text("#age", |text| text == "Updated now").await;
         until("a curve of two points", async || browser.attribute(".curve", "d").await.contains('L')).await;
-        until("a curve without a hole", async || browser.count(".gap").await + browser.count(".old").await == 0).await;
+        until("a curve without a gap", async || browser.count(".gap").await + browser.count(".old").await == 0).await;
         browser.until_text("#state", |text| text == "Live").await;
     }
 }

@@ -1,4 +1,4 @@
-//! Options of `/btcfeed.js`, and its errors for invalid ones.
+//! Options of `/btcfeed.js`, and the errors for invalid options.
 
 use super::scripted_server::{close, gap, send, setup, synced, tick};
 use super::sdk::{reading, seen, seen_in_short};
@@ -6,14 +6,14 @@ use crate::support::until;
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn skipped_ticks_are_no_gaps() {
+async fn skipped_ticks_are_not_gaps() {
     let (_exchange, replica, server, browser) = setup().await;
     let sdk = format!("http://{}/btcfeed.js", replica.address);
-    let less = "changes: true, every: 1500, limit: 100, clientId: 'shop-7.4f9b2c71d0e85a36'";
-    browser.run(&reading(&sdk, &format!("{{ url: 'ws://{}/', {less} }}", server.address))).await;
+    let limits = "changes: true, every: 1500, limit: 100, clientId: 'shop-7.4f9b2c71d0e85a36'";
+    browser.run(&reading(&sdk, &format!("{{ url: 'ws://{}/', {limits} }}", server.address))).await;
     let (mut socket, query) = server.accept().await;
     assert_eq!(query, "format=full&hello=true&changes=true&every=1500ms&limit=100&client_id=shop-7.4f9b2c71d0e85a36");
-    // `synced` may have an id before the last tick, and an outage may end with a tick that is skipped.
+    // The id of `synced` may be lower than that of the last tick. The tick that ends an outage may be skipped.
     send(&mut socket, &[tick(10, 5), tick(40, 30), synced(35), tick(50, 49), gap(50, 60, "source_outage")]).await;
     until("the gap", async || seen(&browser).await.len() == 4).await;
     close(socket, 1001).await;
@@ -76,7 +76,7 @@ async fn invalid_options_are_errors() {
     until("the module", async || browser.run("return window.Feed !== undefined").await == true).await;
     let message = async |options: &str| -> Value {
         browser
-            .run(&format!("try {{ new Feed({options}); return 'nothing' }} catch (error) {{ return error.message }}"))
+            .run(&format!("try {{ new Feed({options}); return 'no error' }} catch (error) {{ return error.message }}"))
             .await
     };
     let all = "url, currencies, since, after, changes, every, limit, clientId";
@@ -88,15 +88,15 @@ async fn invalid_options_are_errors() {
         ),
         ("{ since: 1, after: 2 }", "invalid options since and after: expected only one of them".to_owned()),
         ("{ after: 'x' }", "invalid after \"x\": expected the id of an update".to_owned()),
-        // `localStorage.getItem` returns null if it has nothing.
+        // `localStorage.getItem` returns null for a key without a value.
         ("{ after: null }", "invalid after \"null\": expected the id of an update".to_owned()),
-        ("{ after: '17' }", "nothing".to_owned()),
+        ("{ after: '17' }", "no error".to_owned()),
         ("{ url: 'ftp://x/' }", "invalid url \"ftp://x/\": expected ws://, wss://, http:// or https://".to_owned()),
         (
             "{ url: 'localhost:8080' }",
             "invalid url \"localhost:8080\": expected ws://, wss://, http:// or https://".to_owned(),
         ),
-        ("{ changes: false, every: undefined, limit: 0 }", "nothing".to_owned()),
+        ("{ changes: false, every: undefined, limit: 0 }", "no error".to_owned()),
     ] {
         assert_eq!(message(options).await, *expected, "{options}");
     }
@@ -105,10 +105,11 @@ async fn invalid_options_are_errors() {
 #[tokio::test]
 async fn missing_environment_is_an_error() {
     let (_exchange, replica, _server, browser) = setup().await;
-    // A module from a data: URL has no server, as one from a file. Without WebSocket it is as in an old Node.js.
+    // A module from a `data:` URL has no server, like a module from a file. Old versions of Node.js have no
+    // `WebSocket`.
     let script = format!(
         "window.messages = [];
-         const attempt = (make) => {{ try {{ make(); messages.push('nothing') }} catch (error) {{ messages.push(error.message) }} }};
+         const attempt = (make) => {{ try {{ make(); messages.push('no error') }} catch (error) {{ messages.push(error.message) }} }};
          fetch('http://{}/btcfeed.js').then((answer) => answer.text())
            .then((text) => import('data:text/javascript,' + encodeURIComponent(text))).then(({{ Feed }}) => {{
              attempt(() => new Feed());
@@ -122,7 +123,7 @@ async fn missing_environment_is_an_error() {
     until("all messages", async || browser.run("return messages.length").await == 3).await;
     let expected = json!([
         "missing url outside of a page: expected ws://, wss://, http:// or https://",
-        "nothing",
+        "no error",
         "missing WebSocket: expected a browser, Deno, Bun, or Node 22 or later",
     ]);
     assert_eq!(browser.run("return messages").await, expected);

@@ -47,7 +47,7 @@ async fn curve_grows_with_each_update() {
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let points = async || browser.attribute(".market", "data-points").await.parse::<u32>().unwrap_or(0);
-    // In this order, because updates come between the two.
+    // The curve is read before the number of points, because a new point may come in between.
     let curve = browser.attribute(".curve", "d").await;
     let before = points().await;
     until("five more points", async || points().await >= before + 5).await;
@@ -55,7 +55,7 @@ async fn curve_grows_with_each_update() {
     browser.point_at("#chart").await;
     let read = browser.until_text(".tip", |text| !text.is_empty()).await;
     assert!(read.starts_with("$97,"), "the pointer reads {read}");
-    // The curve is the history without a gap.
+    // The curve has the prices of the history, without a gap.
     let read = browser.read_curve().await;
     assert!(read.len() > 5 && browser.count(".gap").await == 0, "{read:?}");
     let history = formatted(&replica.history().await, "USD");

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use thirtyfour::Key;
 
-/// Opens the page, and waits until it has the whole history, so that it loads no part of it later.
+/// Opens the page, and waits until it has the whole history. So it loads no part of the history later.
 async fn open(replica: &Replica) -> Browser {
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
@@ -24,12 +24,12 @@ async fn open(replica: &Replica) -> Browser {
     browser
 }
 
-/// Stops the server, and waits until the page shows that it is disconnected and since when.
+/// Stops the server, and waits until the page shows that it is disconnected.
 async fn stop(browser: &Browser, mut replica: Replica) {
     replica.signal(Signal::TERM);
     assert!(replica.exit().await.success());
     browser.until_text("#state", |text| text == "Disconnected").await;
-    until("the hole", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
+    until("an open gap", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
 }
 
 /// Waits until the page is live again and has a new price.
@@ -37,11 +37,12 @@ async fn until_back(browser: &Browser) {
     browser.until_live().await;
     let last = browser.text(".price").await;
     browser.until_text(".price", |price| price != last).await;
-    until("the hole to be over", async || browser.count(".gap.open").await == 0).await;
+    until("the end of the gap", async || browser.count(".gap.open").await == 0).await;
     until("a price that is not old", async || browser.count(".quote.old:not([hidden])").await == 0).await;
 }
 
-/// Reads the curve. Its prices must be the start of the history. Returns the gaps, each with the number of prices before it.
+/// Reads the curve, and asserts that its prices are the first ones of the history. Returns the gaps, each with the
+/// number of prices before it.
 async fn read(browser: &Browser, history: &[Value]) -> Vec<(usize, String)> {
     let (mut prices, mut gaps) = (0, Vec::new());
     let history = formatted(history, "USD");
@@ -116,7 +117,7 @@ async fn page_keeps_its_history_if_the_server_lost_it() {
     let settings = [("BTCFEED_LISTEN", &*address)];
     let replica = embedded(&exchange, &settings).await;
     let browser = open(&replica).await;
-    // The page gets some more entries before the stop.
+    // The page may get more entries after this, before the stop.
     let before = replica.history().await;
     stop(&browser, replica).await;
     let replica = embedded(&exchange, &settings).await;

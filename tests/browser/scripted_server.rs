@@ -41,7 +41,8 @@ impl ScriptedServer {
     }
 }
 
-/// Starts a scripted server, a replica that has the SDK, and a page of another origin without a policy of its own.
+/// Starts a scripted server, a replica that serves the SDK, and a page of another origin without a content security
+/// policy.
 pub async fn setup() -> (Exchange, Replica, ScriptedServer, Browser) {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;

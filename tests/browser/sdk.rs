@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Returns a script that reads a feed in the page, as the example does, and records the updates.
+/// Returns a script that reads a feed in the page, like the example in the documentation, and records the updates.
 pub fn reading(sdk: &str, options: &str) -> String {
     format!(
         "window.seen = []; window.states = []; window.reasons = []; window.ended = '';
@@ -34,7 +34,7 @@ pub async fn seen_in_short(browser: &Browser) -> Value {
 }
 
 /// Time for which connections break.
-const BAD: Duration = Duration::from_secs(60);
+const BREAK_FOR: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn sdk_gets_each_update_once_over_bad_links() {
@@ -44,14 +44,14 @@ async fn sdk_gets_each_update_once_over_bad_links() {
     let browser = Browser::open(&format!("http://{}/", proxy.address)).await;
     browser.until_live().await;
     browser.run(&reading("/btcfeed.js", "{ currencies: ['USD', 'EUR'], since: 0 }")).await;
-    let begun = Instant::now();
-    // The first connection hangs, which only a missing heartbeat shows.
+    let started = Instant::now();
+    // The first connection hangs. The SDK can detect that only by a missing heartbeat.
     sleep(Duration::from_secs(1)).await;
     proxy.freeze();
-    while begun.elapsed() < BAD {
+    while started.elapsed() < BREAK_FOR {
         sleep(Duration::from_millis(fastrand::u64(..3000))).await;
         proxy.cut();
-        // Often for less time than it takes to notice.
+        // The SDK often cannot notice such a short outage.
         sleep(Duration::from_millis(fastrand::u64(..10) * fastrand::u64(..150))).await;
         proxy.restore();
     }
@@ -69,9 +69,9 @@ async fn sdk_gets_each_update_once_over_bad_links() {
     let states = browser.run("return window.states").await;
     let connections = states.as_array().unwrap().iter().filter(|state| *state == "live").count();
     assert!(connections > 8 && expected.len() > 60, "{connections} connections, {} updates", expected.len());
-    // The page went through the same.
+    // The page used the same proxy.
     browser.until_live().await;
-    until("a curve without a hole", async || browser.count(".gap").await == 0).await;
+    until("a curve without a gap", async || browser.count(".gap").await == 0).await;
 }
 
 #[tokio::test]
@@ -183,9 +183,9 @@ async fn restarted_feed_continues_after_a_gap() {
 async fn forbidden_or_closed_feed_stays_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    // The script instead of the page, whose own feed would use the replaced functions, too.
+    // This is the address of the script. The page's own feed would use the replaced functions, too.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", replica.address)).await;
-    // As a browser answers a page from https that connects to ws.
+    // A browser throws such an error if a page from https connects to ws.
     browser.run("window.WebSocket = class { constructor() { throw new Error('insecure') } }").await;
     browser.run(&reading("/btcfeed.js", "{}")).await;
     until("the end", async || browser.run("return window.ended").await == "insecure").await;
@@ -193,7 +193,7 @@ async fn forbidden_or_closed_feed_stays_closed() {
         import('/btcfeed.js').then(({ Feed }) => {
           window.feed = new Feed();
           feed.addEventListener('connection', ({ detail }) => { if (detail.state === 'connecting') feed.close() });
-          // Timers fire at once.
+          // Timers fire immediately.
           window.setTimeout = (happens) => queueMicrotask(happens)
         })";
     browser.run(script).await;

@@ -1,4 +1,4 @@
-"""A client of the feed that outlives its connections, and finds out what it was not sent."""
+"""A client of the feed that reconnects, and detects missing and repeated entries."""
 
 import base64
 import hashlib
@@ -9,13 +9,13 @@ import struct
 import threading
 import time
 
-# How long in seconds a follower hears nothing before it takes its connection for dead: longer than it takes the
-# replicas to notice that the leader died.
-SILENCE = 8.0
+# Seconds without a message after which a follower reconnects. Another replica takes over from a killed leader in less
+# time.
+SILENCE_S = 8.0
 
 
 class Failure(Exception):
-    """What was expected and did not happen."""
+    """A check that failed."""
 
 
 def require(condition, message):
@@ -24,25 +24,25 @@ def require(condition, message):
 
 
 def wait_for(what, condition, seconds):
-    """Waits until the condition holds, and returns what it returned and how long that took."""
-    began = time.monotonic()
+    """Waits until the condition is true. Returns its value, and the time that it took in seconds."""
+    started = time.monotonic()
     while True:
         value = condition()
-        took = time.monotonic() - began
+        took = time.monotonic() - started
         if value:
             return value, took
-        require(took < seconds, f"waited {seconds} s in vain for {what}")
+        require(took < seconds, f"timed out after {seconds} s, waiting for {what}")
         time.sleep(0.1)
 
 
 class WebSocket:
-    """A client's end of a WebSocket (RFC 6455), as much of it as a feed needs: text, ping and close, unfragmented."""
+    """The client's side of a WebSocket (RFC 6455). Supports only unfragmented text, ping and close frames."""
 
     TEXT, CLOSE, PING = 1, 8, 9
     KEY_SUFFIX = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
     def __init__(self, address, query):
-        self.socket = socket.create_connection(address, timeout=SILENCE)
+        self.socket = socket.create_connection(address, timeout=SILENCE_S)
         self.stream = self.socket.makefile("rb")
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall(
@@ -57,7 +57,7 @@ class WebSocket:
             raise ConnectionError(f"no WebSocket: {head}")
 
     def read(self):
-        """The next message. ConnectionError if there will be none, OSError if nothing comes."""
+        """Returns the next message. Raises ConnectionError if the connection is closed, and OSError after a timeout."""
         while True:
             first, length = self.exactly(2)
             if length == 126:
@@ -69,7 +69,7 @@ class WebSocket:
             if kind == self.TEXT:
                 return json.loads(payload)
             if kind == self.PING:
-                # A pong with the same payload; what a client sends is masked, and a mask of zeros changes nothing.
+                # The pong has the same payload. A client has to mask it, and a mask of zeros does not change it.
                 self.socket.sendall(bytes([0x8A, 0x80 | len(payload)]) + bytes(4) + payload)
             if kind == self.CLOSE:
                 raise ConnectionError(f"closed with {payload!r}")
@@ -92,11 +92,11 @@ class WebSocket:
 
 
 class Follower(threading.Thread):
-    """One logical client: where its connection ends, it goes on at home, after its last entry."""
+    """A client that first connects to `address`. After a failure it resumes at `fallback`, after its last entry."""
 
-    def __init__(self, name, address, home, after):
+    def __init__(self, name, address, fallback, after):
         super().__init__(name=name, daemon=True)
-        self.address, self.home, self.after = address, home, after
+        self.address, self.fallback, self.after = address, fallback, after
         self.entries, self.connections, self.fault = [], 0, None
         self.ended = threading.Event()
         self.start()
@@ -109,22 +109,23 @@ class Follower(threading.Thread):
                     while not self.ended.is_set():
                         self.take(feed.read())
             except OSError:
-                self.address = self.home
+                self.address = self.fallback
                 self.ended.wait(0.1)
 
     def take(self, message):
         if message["type"] == "gap":
-            self.fault = self.fault or f"{self.name} was told of a gap: {message}"
+            self.fault = self.fault or f"{self.name} received a gap: {message}"
         if message["type"] in ("tick", "status"):
             if message["prev"] != self.after:
-                self.fault = self.fault or f"{self.name} had {self.after}, and was sent {message}"
+                self.fault = self.fault or f"{self.name} had {self.after}, and received {message}"
             self.after = message["id"]
             self.entries.append(message)
 
     def wait_for(self, more, seconds):
-        """Waits for so many more ticks, and sees that nothing is missing and nothing came twice."""
+        """Waits for this number of further ticks, and checks that none is missing or repeated."""
         before = len(self.ticks())
-        wait_for(f"{more} more ticks at {self.name}", lambda: self.fault or len(self.ticks()) >= before + more, seconds)
+        has_more = lambda: self.fault or len(self.ticks()) >= before + more
+        wait_for(f"{more} more ticks for {self.name}", has_more, seconds)
         self.check()
 
     def check(self):
@@ -134,14 +135,14 @@ class Follower(threading.Thread):
     def ticks(self):
         return [entry for entry in list(self.entries) if entry["type"] == "tick"]
 
-    def longest_pause(self):
-        """The longest time in seconds between two ticks, by their ids, which are milliseconds."""
+    def longest_pause_s(self):
+        """Returns the longest time between two ticks, in seconds. The ids of ticks are Unix milliseconds."""
         ids = [tick["id"] for tick in self.ticks()]
         return max(later - earlier for earlier, later in zip(ids, ids[1:])) / 1000
 
 
 def replay(address, after, until):
-    """The part of the feed after one id and up to another, as a client gets it that connects now."""
+    """Returns the entries with `after < id <= until` that a new client gets."""
     entries, deadline = [], time.monotonic() + 10
     with WebSocket(address, f"format=full&currency=USD,EUR&after={after}") as feed:
         while not entries or entries[-1]["id"] < until:

@@ -10,7 +10,8 @@ use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, GenericImage};
 use tokio::time::sleep;
 
-/// Images that are tested, separated by spaces. Anything that speaks Redis' protocol is possible, such as `valkey/valkey:8`.
+/// Variable with the images to test, separated by spaces. Any server with the protocol of Redis is possible, for
+/// example `valkey/valkey:8`.
 const IMAGES: &str = "BTCFEED_TEST_REDIS_IMAGES";
 /// The image of docker-compose.yml.
 const DEFAULT_IMAGES: &str = "redis:7-bookworm";

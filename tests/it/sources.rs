@@ -1,5 +1,5 @@
-//! The real adapters against simulated exchanges: whatever one exchange answers, no invalid price gets into the feed, and
-//! the feed goes on with the others.
+//! The real adapters against simulated exchanges: whatever one exchange answers, no invalid price gets into the feed,
+//! and the feed goes on with the others.
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::{embedded, entries, soon, unbroken, until};
@@ -47,10 +47,10 @@ async fn bad_answer_is_left_out_with_its_reason() {
     let cases = [
         (Mode::Status(500, None), "HTTP 500 Internal Server Error"),
         (Mode::Status(429, Some("1")), "HTTP 429 Too Many Requests"),
-        (Mode::Body("<html><title>Just a moment...</title></html>"), "not the documented answer, it begins"),
-        (Mode::Body("{}"), "not the documented answer"),
-        (Mode::Body(""), "not the documented answer"),
-        (Mode::Truncated, "the answer broke off"),
+        (Mode::Body("<html><title>Just a moment...</title></html>"), "the answer is not as documented, it begins"),
+        (Mode::Body("{}"), "the answer is not as documented"),
+        (Mode::Body(""), "the answer is not as documented"),
+        (Mode::Truncated, "the answer was cut off"),
         (Mode::Endless, "longer than 65536 bytes"),
         (Mode::Silent, "no answer within 8s"),
         (Mode::Redirect, "HTTP 302 Found"),

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 const MS: Duration = Duration::from_millis(1);
 /// Time for which connections break.
-const BAD: Duration = Duration::from_secs(60);
+const BREAK_FOR: Duration = Duration::from_secs(60);
 
 /// What a client received: each entry with its contents, and the gaps.
 #[derive(Debug, Default, PartialEq)]
@@ -42,9 +42,9 @@ async fn client_gets_each_update_once_over_bad_links() {
     join_all(TRANSPORTS.map(|transport| read_over_a_bad_link(&replica, transport))).await;
 }
 
-/// Breaks connections at random moments until `over`.
-async fn break_connections(proxy: &Proxy, over: Instant) {
-    while Instant::now() < over {
+/// Breaks connections at random moments until `end`.
+async fn break_connections(proxy: &Proxy, end: Instant) {
+    while Instant::now() < end {
         sleep(fastrand::u32(0..700) * MS).await;
         match fastrand::u32(0..10) {
             0..4 => {
@@ -69,23 +69,23 @@ async fn read_over_a_bad_link(replica: &Replica, transport: Transport) {
         .retry(20 * MS, 200 * MS);
     let mut updates = client.build().unwrap().subscribe();
     let (mut received, mut connected, mut lost) = (Received::default(), 0, 0);
-    let over = Instant::now() + BAD;
+    let end = Instant::now() + BREAK_FOR;
     let read = async {
-        // Until it has what was in the feed when the time was over.
+        // The goal is the newest entry of the feed when the connections stop breaking.
         let mut goal = None;
         while goal.is_none_or(|goal| received.entries.last().is_none_or(|(last, _)| *last < goal)) {
             let update = next(&mut updates).await;
             connected += u32::from(matches!(update, Update::Connected(_)));
             lost += u32::from(matches!(update, Update::Disconnected { .. }));
             received.push(update);
-            if Instant::now() > over && goal.is_none() {
+            if Instant::now() > end && goal.is_none() {
                 let history = replica.history().await;
                 goal = history.last().map(|entry| TickId::from_ms(entry["id"].as_u64().unwrap()));
             }
         }
     };
-    tokio::join!(break_connections(&proxy, over), read);
-    // A client with a good link receives the same.
+    tokio::join!(break_connections(&proxy, end), read);
+    // A client on a good link receives the same updates.
     let good = Client::builder(&replica.address).currencies(Currency::ALL).start(Start::Since(TickId::ZERO));
     let (mut good, mut expected) = (good.build().unwrap().subscribe(), Received::default());
     while expected.entries.len() < received.entries.len() {
@@ -97,7 +97,7 @@ async fn read_over_a_bad_link(replica: &Replica, transport: Transport) {
     assert_eq!(ids, history[..ids.len()]);
     println!("{transport:?}: {} entries over {connected} connections", ids.len());
     // An event stream asks its clients to wait before they reconnect.
-    let least = if transport == Transport::Sse { 8 } else { 20 };
-    assert!(connected > least && lost > least, "{connected} connections, {lost} lost");
+    let min = if transport == Transport::Sse { 8 } else { 20 };
+    assert!(connected > min && lost > min, "{connected} connections, {lost} lost");
     assert!(ids.len() > 100, "{} entries", ids.len());
 }

@@ -1,4 +1,4 @@
-//! The SDK on a feed that has no news for a long time.
+//! The SDK on a feed that has no updates for a long time.
 
 use crate::support::embedded;
 use crate::support::exchange::Exchange;
@@ -14,7 +14,7 @@ async fn default_heartbeats_keep_a_quiet_stream_alive() {
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "1h")]).await;
     replica.priced().await;
     join_all(TRANSPORTS.map(async |transport| {
-        // The server sends a sign of life every 15 or 20 s.
+        // The server sends a heartbeat every 15 or 20 s.
         let client = Client::builder(&replica.address).transport(transport).silence(Duration::from_secs(25));
         let mut updates = client.build().unwrap().subscribe();
         while !matches!(next(&mut updates).await, Update::Synced { .. }) {}
