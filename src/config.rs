@@ -11,6 +11,7 @@ mod drain;
 mod leader;
 mod listen;
 mod lookup;
+mod memory;
 mod prices;
 mod reader;
 mod replica;

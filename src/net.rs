@@ -11,6 +11,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `socket` | options of a client's socket |
+//! | `client_memory` | bytes that wait for clients |
 //! | `stall` | detection of responses that their clients do not read |
 //! | `client_address` | addresses of clients, also behind proxies |
 //! | `refusal` | which limit a client has reached |
@@ -26,6 +27,7 @@
 pub(crate) mod address_limits;
 pub(crate) mod buffered_stream;
 pub(crate) mod client_address;
+pub(crate) mod client_memory;
 pub(crate) mod connection_limit;
 pub(crate) mod http;
 pub(crate) mod listener;

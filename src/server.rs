@@ -20,6 +20,7 @@ use crate::hub::Hub;
 use crate::net::address_limits::AddressLimits;
 pub use crate::net::address_limits::AddressOptions;
 pub use crate::net::client_address::TrustedProxies;
+use crate::net::client_memory::ClientMemory;
 use crate::net::connection_limit::Permit;
 use crate::net::listener::Listener;
 use crate::net::reactor::{Reactor, Shards};
@@ -66,6 +67,8 @@ pub struct Options {
     pub max_connections: usize,
     /// Limits of each client's address.
     pub addresses: AddressOptions,
+    /// Most bytes that wait for clients which do not read them.
+    pub client_memory: usize,
     /// Limits of a client's session.
     pub limits: Limits,
     /// Time between two comments on an event stream.
@@ -127,7 +130,8 @@ impl Server {
         };
         let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
-        let public = public.map(|listener| listener.with_takeover(takeover).with_tls(tls.clone()));
+        let memory = ClientMemory::new(options.client_memory);
+        let public = public.map(|listener| listener.with_memory(memory).with_takeover(takeover).with_tls(tls.clone()));
         Ok(Server { public, ops, state, shards, tls, keys })
     }
 

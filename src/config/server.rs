@@ -3,6 +3,7 @@
 use super::access;
 use super::addresses;
 use super::listen::ListenAddress;
+use super::memory;
 use super::prices::PriceSettings;
 use super::reader::Reader;
 use super::replica::Role;
@@ -118,6 +119,7 @@ pub(super) fn settings() -> Vec<Setting> {
         OPS_LISTEN.setting(PORTS),
         CORS_ORIGINS.setting(PORTS),
         MAX_CONNECTIONS.setting(LIMITS),
+        memory::CLIENT_MEMORY.setting(LIMITS),
         MAX_LAG.setting(LIMITS),
         WRITE_STALL.setting(LIMITS),
         PING_EVERY.setting(LIMITS),
@@ -144,6 +146,7 @@ pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices:
         keys: access::read_keys(reader),
         max_connections,
         addresses: addresses::read(reader, max_connections),
+        client_memory: memory::read(reader),
         limits: Limits {
             max_lag: reader.value(&MAX_LAG),
             write_stall: reader.value(&WRITE_STALL),

@@ -49,6 +49,11 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
             r#"BTCFEED_LISTEN "8080": expected HOST:PORT such as 0.0.0.0:8080, [::]:8080 or loc"#,
         ),
         ("BTCFEED_LISTEN", "nowhere.invalid:80", r#"LISTEN "nowhere.invalid:80": cannot resolve the host name: "#),
+        (
+            "BTCFEED_CLIENT_MEMORY",
+            "1MB",
+            r#""1MB": expected an amount of memory such as 512MiB or 2GiB, at least 16MiB"#,
+        ),
         ("BTCFEED_OPS_LISTEN", "localhost", r#"BTCFEED_OPS_LISTEN "localhost": expected HOST:PORT such as"#),
         ("BTCFEED_INTERVAL", "2h", &format!(r#"BTCFEED_INTERVAL "2h": {DURATION} 10ms to 1h"#)),
         ("BTCFEED_INTERVAL", "5", r#"invalid BTCFEED_INTERVAL "5": "#),

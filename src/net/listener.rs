@@ -5,6 +5,7 @@ mod tests;
 
 use super::address_limits::AddressLimits;
 use super::buffered_stream::BufferedStream;
+use super::client_memory::ClientMemory;
 use super::connection_limit::{Admission, ConnectionLimit, Permit};
 use super::refusal::Refusal;
 use super::request_head::{self, Opening, OpeningKind};
@@ -78,6 +79,12 @@ impl Listener {
         let limit = ConnectionLimit::new(max_clients, addresses);
         let (head_deadline, max_age) = (HEAD_DEADLINE, MAX_AGE);
         Ok(Listener { socket, limit, limits, head_deadline, max_age, takeover: None, tls: None, overload })
+    }
+
+    /// Bounds the memory that clients pin.
+    pub(crate) fn with_memory(mut self, memory: Arc<ClientMemory>) -> Listener {
+        self.limit.set_memory(memory);
+        self
     }
 
     /// Lets the reactor take over streams.
@@ -279,7 +286,8 @@ impl AcceptedConnection {
                     let (routing, permit) = gate.route(request);
                     (routing.await, permit)
                 };
-                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, monitor, permit)))
+                let memory = permit.memory().clone();
+                Ok::<_, Infallible>(MonitoredBody::wrap(response, &memory, monitor, permit))
             }
         });
         let connection = http::http1(self.head_deadline).serve_connection(stream, service);
@@ -298,7 +306,8 @@ impl AcceptedConnection {
             // This future runs in the task of the stream, which has its own `StallDetector`.
             async move {
                 let response = routing.await;
-                Ok::<_, Infallible>(response.map(|body| MonitoredBody::new(body, StallDetector::current(), permit)))
+                let memory = permit.memory().clone();
+                Ok::<_, Infallible>(MonitoredBody::wrap(response, &memory, StallDetector::current(), permit))
             }
         });
         let connection = http::http2(self.tasks.clone(), &self.limits).serve_connection(stream, service);

@@ -17,7 +17,7 @@
 //! | `heartbeat` | pings and their deadlines |
 //! | `send_queue` | bytes to send |
 //! | `closing` | close of a connection |
-//! | `action` | what a connection asks of its shard |
+//! | `action` | what a connection does, and what it asks of its shard |
 //! | `connection` | one client |
 //! | `tally` | counts of a shard |
 //! | `shard_handle` | commands for a shard |

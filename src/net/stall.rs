@@ -4,13 +4,17 @@
 //! client reads nothing, even if its library still answers pings. Bodies produce small pieces, so a stall is detected soon,
 //! and little is buffered until then.
 
+use super::client_memory::{Account, ClientMemory};
 use crate::shutdown::Tasks;
 use axum::body::Body;
+use axum::http::Response;
+use axum::http::header::CONTENT_ENCODING;
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::rt::Executor;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +23,8 @@ use tracing::debug;
 
 /// Largest piece that a body produces at once.
 const PIECE_BYTES: usize = 16 * 1024;
+/// Memory of a compressor with the content that it compresses.
+const COMPRESSOR_BYTES: usize = 448 * 1024;
 
 tokio::task_local! {
     /// Detector of the HTTP/2 stream that the current task serves. hyper has no other way to connect the task of a stream
@@ -32,6 +38,8 @@ pub(crate) struct StallDetector {
     /// Time since which the body has not been polled, although it has produced data. A std lock, because it is never held
     /// across an await.
     idle_since: Mutex<Option<Instant>>,
+    /// True if the response has to end, whether its client reads or not.
+    is_reset: AtomicBool,
     /// Waker of the supervisor.
     supervisor: AtomicWaker,
 }
@@ -42,7 +50,7 @@ impl StallDetector {
         CURRENT.try_with(Arc::clone).unwrap_or_default()
     }
 
-    /// Drives `serving` to its end. Returns `None` if the client has read nothing for `stall`.
+    /// Drives `serving` to its end. Returns `None` if the client has read nothing for `stall`, or the response was reset.
     pub(crate) async fn supervise<F: Future>(&self, stall: Duration, serving: F) -> Option<F::Output> {
         let mut serving = pin!(serving);
         let mut timer = pin!(sleep(stall));
@@ -50,6 +58,9 @@ impl StallDetector {
             self.supervisor.register(context.waker());
             if let Poll::Ready(output) = serving.as_mut().poll(context) {
                 return Poll::Ready(Some(output));
+            }
+            if self.is_reset.load(Ordering::Relaxed) {
+                return Poll::Ready(None);
             }
             let Some(since) = *self.lock() else { return Poll::Pending };
             if timer.deadline() != since + stall {
@@ -63,6 +74,12 @@ impl StallDetector {
     /// Marks the end of the data. From now on, the client has `stall` to read the last piece.
     pub(crate) fn finish(&self) {
         *self.lock() = Some(Instant::now());
+        self.supervisor.wake();
+    }
+
+    /// Ends the response.
+    fn reset(&self) {
+        self.is_reset.store(true, Ordering::Relaxed);
         self.supervisor.wake();
     }
 
@@ -103,22 +120,45 @@ pub(crate) struct MonitoredBody<G> {
     inner: Body,
     /// Data of the inner body that has not been returned yet.
     rest: Bytes,
+    /// Bytes of the last piece of the inner body. It may have prepared the next one, which is about as long.
+    last_len: usize,
+    /// Memory besides the data.
+    fixed_bytes: usize,
+    account: Account,
     detector: Arc<StallDetector>,
     /// Held until the response is dropped.
     _guard: G,
 }
 
 impl<G> MonitoredBody<G> {
-    /// Wraps `inner`. `guard` is dropped together with the response.
-    pub(crate) fn new(inner: Body, detector: Arc<StallDetector>, guard: G) -> MonitoredBody<G> {
-        MonitoredBody { inner, rest: Bytes::new(), detector, _guard: guard }
+    /// Wraps the body of `response`, and counts it in `memory`. `guard` is dropped together with the response.
+    pub(crate) fn wrap(
+        response: Response<Body>,
+        memory: &Arc<ClientMemory>,
+        detector: Arc<StallDetector>,
+        guard: G,
+    ) -> Response<MonitoredBody<G>> {
+        let fixed_bytes = if response.headers().contains_key(CONTENT_ENCODING) { COMPRESSOR_BYTES } else { 0 };
+        let supervisor = detector.clone();
+        let account = memory.open(move || supervisor.reset());
+        response.map(|inner| {
+            let rest = Bytes::new();
+            MonitoredBody { inner, rest, last_len: 0, fixed_bytes, account, detector, _guard: guard }
+        })
+    }
+
+    /// Returns the bytes that wait for the client, after it was sent a piece.
+    fn waiting(&self, piece: usize) -> usize {
+        let known = usize::try_from(self.inner.size_hint().lower()).unwrap_or(usize::MAX);
+        let prepared = if self.inner.is_end_stream() { 0 } else { known.max(self.last_len) };
+        [piece, self.rest.len(), prepared, self.fixed_bytes].into_iter().fold(0, usize::saturating_add)
     }
 
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.rest.is_empty() {
             match Pin::new(&mut self.inner).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => self.rest = data,
+                    Ok(data) => (self.last_len, self.rest) = (data.len(), data),
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
                 other => return other,
@@ -141,6 +181,8 @@ impl<G: Unpin> http_body::Body for MonitoredBody<G> {
         // A body is not polled again after its last frame.
         let produced = matches!(frame, Poll::Ready(Some(Ok(_)))) && !self.is_end_stream();
         *self.detector.lock() = produced.then(Instant::now);
+        let piece = if let Poll::Ready(Some(Ok(frame))) = &frame { frame.data_ref().map_or(0, Bytes::len) } else { 0 };
+        self.account.set(if piece > 0 { self.waiting(piece) } else { 0 });
         frame
     }
 
@@ -167,13 +209,16 @@ impl<G> Drop for MonitoredBody<G> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use http_body_util::BodyExt;
 
     const STALL: Duration = Duration::from_secs(10);
 
     fn monitored(text: &str) -> (MonitoredBody<()>, Arc<StallDetector>) {
         let detector = Arc::<StallDetector>::default();
-        (MonitoredBody::new(Body::from(text.to_owned()), detector.clone(), ()), detector)
+        let response = Response::new(Body::from(text.to_owned()));
+        let memory = ClientMemory::new(usize::MAX);
+        (MonitoredBody::wrap(response, &memory, detector.clone(), ()).into_body(), detector)
     }
 
     #[tokio::test]
@@ -232,8 +277,25 @@ mod tests {
     async fn body_without_data_is_not_a_stall() {
         let detector = Arc::<StallDetector>::default();
         let stream = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-        let mut body = MonitoredBody::new(Body::from_stream(stream), detector.clone(), ());
+        let (response, memory) = (Response::new(Body::from_stream(stream)), ClientMemory::new(usize::MAX));
+        let mut body = MonitoredBody::wrap(response, &memory, detector.clone(), ()).into_body();
         let serving = tokio::time::timeout(STALL * 100, body.frame());
         assert!(detector.supervise(STALL, serving).await.is_some_and(|outcome| outcome.is_err()));
+    }
+
+    #[tokio::test]
+    async fn unread_response_is_reset_when_memory_is_used_up() {
+        let memory = ClientMemory::new(10 * PIECE_BYTES);
+        let response = || {
+            let (detector, text) = (Arc::<StallDetector>::default(), "x".repeat(6 * PIECE_BYTES));
+            let response = Response::new(Body::from(text));
+            (MonitoredBody::wrap(response, &memory, detector.clone(), ()).into_body(), detector)
+        };
+        let [(mut first, first_detector), (mut second, second_detector)] = [response(), response()];
+        first.frame().await;
+        second.frame().await;
+        let forever = std::future::pending::<()>;
+        assert_eq!(first_detector.supervise(STALL, forever()).await, None);
+        assert!(second_detector.supervise(STALL, forever()).now_or_never().is_none());
     }
 }

@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
-use http_body::Frame;
+use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -125,6 +125,12 @@ impl http_body::Body for Updates {
             return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
         }
         Poll::Ready(None)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.pending.iter().map(|message| message.len() as u64).sum());
+        hint
     }
 
     fn is_end_stream(&self) -> bool {

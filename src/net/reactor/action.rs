@@ -1,5 +1,6 @@
-//! What a connection asks of its shard.
+//! What a connection does, and what it asks of its shard.
 
+use super::closing::Closing;
 use crate::feed::Entry;
 use crate::session::Bookmark;
 use crate::tick::TickId;
@@ -18,4 +19,14 @@ pub(super) enum Action {
     SaveBookmark { bookmark: Bookmark, saved: oneshot::Sender<()> },
     /// Drop the connection.
     Remove,
+}
+
+/// Work of a connection.
+pub(super) enum Phase {
+    /// The connection follows the feed.
+    Following,
+    /// A part of the history is being loaded.
+    Loading(oneshot::Receiver<Vec<Arc<Entry>>>),
+    /// The connection is being closed.
+    Closing(Box<Closing>),
 }

@@ -2,13 +2,13 @@
 //!
 //! It never blocks. It reads and writes as much as the socket allows at the moment, and returns an [`Action`] for its shard.
 
-use super::action::Action;
+use super::action::{Action, Phase};
 use super::closing::Closing;
 use super::context::Context;
 use super::heartbeat::Heartbeat;
 use super::send_queue::SendQueue;
 use super::stream_protocol::{ClientEvent, CloseCause, StreamProtocol};
-use crate::feed::Entry;
+use crate::net::client_memory::Account;
 use crate::net::connection_limit::Permit;
 use crate::session::{ClientGuard, CloseReason, Counts, Session, Step, Transport};
 use bytes::Bytes;
@@ -16,7 +16,6 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read};
-use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tracing::debug;
@@ -25,15 +24,6 @@ use tracing::debug;
 const READ_BYTES: usize = 2048;
 /// Most reads, and most writes, in a row before other connections run.
 const MAX_IN_A_ROW: usize = 4;
-
-enum Phase {
-    /// The connection follows the feed.
-    Following,
-    /// A part of the history is being loaded.
-    Loading(oneshot::Receiver<Vec<Arc<Entry>>>),
-    /// The connection is being closed.
-    Closing(Box<Closing>),
-}
 
 /// Connection of one client.
 pub(super) struct Connection {
@@ -55,6 +45,8 @@ pub(super) struct Connection {
     stalled_since: Option<Instant>,
     /// Time of the session's next step if nothing else happens before.
     step_at: Option<Instant>,
+    /// Account of the part of the history that is loaded or in the queue.
+    account: Option<Box<Account>>,
     /// Bytes that the client sent before the takeover.
     early: Box<[u8]>,
     _counted: ClientGuard,
@@ -85,6 +77,7 @@ impl Connection {
             pong: None,
             stalled_since: None,
             step_at: None,
+            account: None,
             early,
             permit,
         }
@@ -110,6 +103,11 @@ impl Connection {
                 Some(action) => Ok(action),
             }
         })
+    }
+
+    /// Opens an account for a part of the history. `reset` must run the connection again.
+    pub(super) fn open_account(&mut self, reset: impl Fn() + Send + Sync + 'static) {
+        self.account = Some(Box::new(self.permit.memory().open(reset)));
     }
 
     /// Returns whether the connection has nothing to send and waits for the feed to move.
@@ -199,7 +197,7 @@ impl Connection {
         cause.count();
         let message = self.protocol.close_message(cause);
         self.queue.keep_partial_message(|piece, sent| self.protocol.message_end(piece, sent));
-        (self.pong, self.stalled_since) = (None, None);
+        (self.pong, self.stalled_since, self.account) = (None, None, None);
         let mut closing = Closing::new(cause, context, now);
         if self.half_closed {
             closing.peer_closed().ok()?;
@@ -225,6 +223,9 @@ impl Connection {
 
     /// Reads what has arrived, then sends what is due.
     fn run(&mut self, context: &Context, now: Instant) -> Result<Action, CloseCause> {
+        if self.account.as_ref().is_some_and(|account| account.is_reset()) {
+            return Err(CloseCause::Local(CloseReason::TooSlow));
+        }
         self.read_socket(context, now)?;
         let action = self.flush(context, now)?;
         Ok(if matches!(action, Action::Wait) && self.readable { Action::RunAgain } else { action })
@@ -299,6 +300,7 @@ impl Connection {
                 return Ok(Action::Wait);
             }
             self.stalled_since = None;
+            self.account = self.account.take().filter(|_| matches!(self.phase, Phase::Loading(_)));
         }
         Ok(Action::RunAgain)
     }
@@ -314,7 +316,11 @@ impl Connection {
                 Phase::Following => self.step(context, now)?,
                 Phase::Loading(loading) => match loading.try_recv() {
                     Ok(entries) => {
-                        self.queue.extend(self.session.loaded(&entries));
+                        let bytes = self.session.loaded(&entries);
+                        if let Some(account) = &self.account {
+                            account.set(bytes.iter().map(Bytes::len).sum());
+                        }
+                        self.queue.extend(bytes);
                         self.phase = Phase::Following;
                         None
                     }

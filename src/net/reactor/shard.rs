@@ -244,7 +244,8 @@ impl Shard {
             Action::Wait => {}
             Action::RunAgain => self.schedule(key),
             Action::LoadHistory { after, until, to } => {
-                let handle = self.handle.clone();
+                let (handle, reset) = (self.handle.clone(), self.handle.clone());
+                self.connections[key].open_account(move || reset.complete(key));
                 self.context.sessions.hub.load(&self.tasks, after, until, to, move || handle.complete(key));
                 // Meanwhile the socket may have more input.
                 self.schedule(key);

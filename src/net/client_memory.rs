@@ -1,0 +1,152 @@
+//! Bound on the memory that clients pin by not reading what they asked for.
+//!
+//! Each response, and each stream that replays the history, has an [`Account`] with the bytes that wait for its client. If all
+//! of them exceed the budget, those that have waited longest are reset. A client of the live feed has none: its bytes are
+//! shared by all.
+
+use slab::Slab;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tracing::debug;
+
+/// Fewer bytes than these are not counted, so that a client of the live feed costs nothing.
+const MIN_BYTES: usize = 4096;
+
+/// Memory that clients pin.
+#[derive(Debug)]
+pub(crate) struct ClientMemory {
+    /// Most bytes.
+    budget: usize,
+    used: AtomicUsize,
+    accounts: Mutex<Slab<Arc<Shared>>>,
+}
+
+/// Bytes that wait for one client. They are free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Account {
+    memory: Arc<ClientMemory>,
+    key: usize,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    bytes: AtomicUsize,
+    is_reset: AtomicBool,
+    /// Time of the last change of `bytes`. A std lock, taken when many bytes are added.
+    since: Mutex<Instant>,
+    reset: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("bytes", &self.bytes).finish_non_exhaustive()
+    }
+}
+
+impl ClientMemory {
+    /// Creates a budget of this many bytes.
+    pub(crate) fn new(budget: usize) -> Arc<ClientMemory> {
+        Arc::new(ClientMemory { budget, used: AtomicUsize::new(0), accounts: Mutex::default() })
+    }
+
+    /// Opens an account. `reset` must make its owner drop it, together with the bytes.
+    pub(crate) fn open(self: &Arc<Self>, reset: impl Fn() + Send + Sync + 'static) -> Account {
+        let (bytes, is_reset, since) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(Instant::now()));
+        let shared = Arc::new(Shared { bytes, is_reset, since, reset: Box::new(reset) });
+        let key = self.accounts().insert(shared.clone());
+        Account { memory: self.clone(), key, shared }
+    }
+
+    /// Resets the accounts that have waited longest, until a tenth of the budget is free. Fewer would have to be looked for
+    /// again soon, and each search visits all accounts.
+    fn make_room(&self) {
+        let mut waiting: Vec<_> = self.accounts().iter().map(|(_, account)| account.clone()).collect();
+        waiting.retain(|account| account.bytes.load(Ordering::Relaxed) > 0);
+        waiting.sort_by_cached_key(|account| *account.since());
+        for account in waiting {
+            if self.used.load(Ordering::Relaxed) <= self.budget - self.budget / 10 {
+                return;
+            }
+            account.is_reset.store(true, Ordering::Relaxed);
+            let bytes = account.bytes.swap(0, Ordering::Relaxed);
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            debug!(bytes, "client reset: the memory for clients is used up");
+            (account.reset)();
+        }
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Slab<Arc<Shared>>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn since(&self) -> MutexGuard<'_, Instant> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Account {
+    /// Sets the number of bytes that wait for the client, which has just read something or asked for something.
+    pub(crate) fn set(&self, bytes: usize) {
+        let bytes = if bytes < MIN_BYTES || self.is_reset() { 0 } else { bytes };
+        if bytes == 0 && self.shared.bytes.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        *self.shared.since() = Instant::now();
+        self.memory.used.fetch_add(bytes, Ordering::Relaxed);
+        self.memory.used.fetch_sub(self.shared.bytes.swap(bytes, Ordering::Relaxed), Ordering::Relaxed);
+        if self.memory.used.load(Ordering::Relaxed) > self.memory.budget {
+            self.memory.make_room();
+        }
+    }
+
+    /// Returns whether the client has to be disconnected.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.shared.is_reset.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        self.memory.accounts().remove(self.key);
+        self.memory.used.fetch_sub(self.shared.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longest_unread_is_reset_first() {
+        let memory = ClientMemory::new(100_000);
+        let resets: Arc<Mutex<Vec<u32>>> = Arc::default();
+        let open = |name: u32| {
+            let resets = resets.clone();
+            memory.open(move || resets.lock().unwrap().push(name))
+        };
+        let accounts: Vec<_> = (0..5).map(open).collect();
+        for account in &accounts {
+            account.set(20_000);
+        }
+        assert!(resets.lock().unwrap().is_empty(), "the budget is not exceeded");
+        accounts[0].set(20_000);
+        accounts[4].set(30_000);
+        assert_eq!(*resets.lock().unwrap(), [1], "the first one has just been read");
+        assert!(accounts[1].is_reset() && !accounts[2].is_reset());
+        accounts[1].set(50_000);
+        assert_eq!(memory.used.load(Ordering::Relaxed), 90_000, "what is reset is not counted again");
+        drop(accounts);
+        assert_eq!((memory.used.load(Ordering::Relaxed), memory.accounts().len()), (0, 0));
+    }
+
+    #[test]
+    fn few_bytes_are_not_counted() {
+        let memory = ClientMemory::new(0);
+        let account = memory.open(|| panic!("reset"));
+        account.set(MIN_BYTES - 1);
+        assert_eq!(memory.used.load(Ordering::Relaxed), 0);
+    }
+}
