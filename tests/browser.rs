@@ -11,6 +11,7 @@
 mod support;
 
 mod browser {
+    mod api_key;
     mod axis;
     mod binary;
     mod choices;

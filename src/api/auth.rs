@@ -14,9 +14,9 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// Paths that need no key: the page, the descriptions, and what load balancers ask.
-const OPEN: [&str; 5] = ["/", "/btcfeed.js", "/openapi.json", "/asyncapi.json", "/docs"];
+const OPEN: [&str; 6] = ["/", "/btcfeed.js", "/icon.svg", "/openapi.json", "/asyncapi.json", "/docs"];
 /// Begins of paths that need no key.
-const OPEN_BELOW: [&str; 3] = ["/docs/", "/grpc.health.v1.Health/", "/grpc.reflection."];
+const OPEN_BELOW: [&str; 4] = ["/docs/", "/page/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Passes a request on if its key is valid, without the key and with the key's permission. Rejects it otherwise.
 pub(crate) async fn require_key(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {

@@ -24,13 +24,14 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, media type and content of each file.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 16] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/btcfeed.js", JAVASCRIPT, include_str!("assets/btcfeed.js")),
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
     ("/page/page.css", CSS, concat!(include_str!("theme.css"), include_str!("assets/page.css"))),
     ("/page/theme.js", JAVASCRIPT, include_str!("assets/theme.js")),
     ("/page/page.js", JAVASCRIPT, include_str!("assets/page.js")),
+    ("/page/api_key.js", JAVASCRIPT, include_str!("assets/api_key.js")),
     ("/page/clock.js", JAVASCRIPT, include_str!("assets/clock.js")),
     ("/page/url_state.js", JAVASCRIPT, include_str!("assets/url_state.js")),
     ("/page/series.js", JAVASCRIPT, include_str!("assets/series.js")),

@@ -4,17 +4,16 @@ use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::exchange::Exchange;
 use crate::support::http2::Http2;
+use crate::support::keys::KeysFile;
 use crate::support::replica::Replica;
 use crate::support::sdk::{self, TRANSPORTS};
 use crate::support::tls::Authority;
-use crate::support::{embedded, grpc, http, soon, tick, until};
+use crate::support::{grpc, http, soon, tick, until};
 use btcfeed::client::{Client as Sdk, Error};
 use btcfeed::session::CloseReason;
 use rustix::process::Signal;
 use std::fs;
 use std::time::{Duration, SystemTime};
-use tempfile::NamedTempFile;
-use tokio::process::Command;
 use tokio::time::Instant;
 use tonic::Code;
 use tonic::metadata::MetadataValue;
@@ -23,47 +22,6 @@ use tonic::metadata::MetadataValue;
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
 /// Interval of a feed that moves too rarely to end a stream by itself.
 const SLOW: (&str, &str) = ("BTCFEED_INTERVAL", "10m");
-
-/// A file of keys.
-struct KeysFile {
-    file: NamedTempFile,
-    lines: Vec<String>,
-}
-
-impl KeysFile {
-    fn new() -> KeysFile {
-        KeysFile { file: NamedTempFile::new().unwrap(), lines: Vec::new() }
-    }
-
-    /// Makes a key with the program, and adds its line. Returns the key.
-    async fn add(&mut self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-        command.args(["key", "new"]).args(arguments).env_clear();
-        let printed = soon("a key", command.output()).await.unwrap();
-        assert!(printed.status.success(), "{printed:?}");
-        let printed = String::from_utf8(printed.stdout).unwrap();
-        let [key, line] = printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };
-        assert!(!line.contains(key), "{line}");
-        self.lines.push(line.to_owned());
-        self.write();
-        key.to_owned()
-    }
-
-    /// Removes the line that was added as number `place`.
-    fn revoke(&mut self, place: usize) {
-        self.lines[place] = "# revoked".to_owned();
-        self.write();
-    }
-
-    fn write(&self) {
-        fs::write(self.file.path(), self.lines.join("\n") + "\n").unwrap();
-    }
-
-    async fn replica(&self, exchange: &Exchange, settings: &[(&str, &str)]) -> Replica {
-        let file = [("BTCFEED_KEYS_FILE", self.file.path().to_str().unwrap())];
-        embedded(exchange, &[&file, settings].concat()).await
-    }
-}
 
 fn stream_url(replica: &Replica, key: &str) -> String {
     format!("http://{}/v1/prices/stream?format=full&key={key}", replica.address)
@@ -176,7 +134,7 @@ async fn streams_of_a_revoked_key_end_with_the_reason() {
     replica.signal(Signal::HUP);
     until("the new key", async || http().get(stream_url(&replica, &carol)).send().await.unwrap().status() == 200).await;
     // A file that cannot be used changes nothing.
-    fs::write(keys.file.path(), "nonsense").unwrap();
+    fs::write(keys.path(), "nonsense").unwrap();
     replica.signal(Signal::HUP);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(2) {

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod foreign_server;
 pub mod grpc;
 pub mod http2;
+pub mod keys;
 pub mod nginx;
 pub mod ports;
 pub mod prometheus;

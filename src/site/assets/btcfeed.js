@@ -2,7 +2,6 @@
  * Client of a btcfeed server, for browsers and other runtimes with a WebSocket (Node 22, Deno, Bun).
  *
  *     import { Feed } from 'https://feed.example/btcfeed.js'
- *
  *     const feed = new Feed({ currencies: ['USD', 'EUR'], since: '2026-11-20T09:00:00Z' })
  *     for await (const update of feed) {
  *       if (update.type === 'tick') console.log(update.timedate, update.prices.USD, update.exact.USD)
@@ -47,6 +46,7 @@
  *     limit        most ticks to replay on each connection; a gap with the reason `replay_limit` replaces older ones
  *     clientId     a secret name (a random UUID) for clients that cannot store `lastId`: without `since` and `after`, the feed
  *                  resumes where the last one with this name ended. For one feed at a time
+ *     key          the API key, if the server serves only clients with a key
  *
  * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps, and a gap
  * may come long before the next update.
@@ -72,7 +72,7 @@ const MAX_UNREAD = 10_000
 const MAX_REPORTED_GAPS = 16
 /** Events that are delivered to loops too. */
 const UPDATES = ['tick', 'status', 'gap']
-const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId'
+const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId, key'
 
 export class Feed extends EventTarget {
   /** Detail of the last `connection` event. */
@@ -109,7 +109,7 @@ export class Feed extends EventTarget {
 
   constructor(options = {}) {
     super()
-    const { url, currencies = [], since, after, changes, every, limit, clientId, ...unknown } = options
+    const { url, currencies = [], since, after, changes, every, limit, clientId, key, ...unknown } = options
     for (const name in unknown) throw new TypeError(`invalid option ${JSON.stringify(name)}: expected ${OPTIONS}`)
     if (since !== undefined && after !== undefined) throw new TypeError('invalid options since and after: expected only one of them')
     if (after !== undefined && !/^\d+$/.test(after)) throw new TypeError(`invalid after "${after}": expected the id of an update`)
@@ -117,7 +117,7 @@ export class Feed extends EventTarget {
     this.#url = parseUrl(url)
     const query = {
       format: 'full', hello: true, currency: [currencies].flat().join(',') || undefined, changes: changes || undefined,
-      every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId,
+      every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId, key,
     }
     for (const [name, value] of Object.entries(query)) if (value !== undefined) this.#url.searchParams.set(name, value)
     this.#chained = !changes && every === undefined

@@ -1,5 +1,6 @@
 // Requests over HTTP for data from before the page was opened.
 
+import { key } from './api_key.js'
 import * as clock from './clock.js'
 
 /** Most entries in one response. */
@@ -7,8 +8,11 @@ const PAGE_ENTRIES = 5000
 /** Most entries for one range. */
 const MAX_ENTRIES = 100_000
 
+const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
+
 const get = async (path, query) => {
-  const response = await fetch(`${path}?${new URLSearchParams(query)}`, { signal: AbortSignal.timeout(15_000), cache: 'no-cache' })
+  const signal = AbortSignal.timeout(15_000)
+  const response = await fetch(`${path}?${new URLSearchParams(query)}`, { headers, signal, cache: 'no-cache' })
   if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`)
   clock.setByResponse(Date.parse(response.headers.get('date')))
   return response.json()

@@ -1,6 +1,7 @@
 // The page: connects the feed, the history and the choices of the visitor to the chart and the figures.
 
 import { Feed } from '/btcfeed.js'
+import { key } from './api_key.js'
 import { drawing, layout } from './chart.js'
 import * as clock from './clock.js'
 import { Crosshair } from './crosshair.js'
@@ -20,7 +21,7 @@ const series = new Series()
 const link = { connection: { state: 'connecting' }, hello: null, notLiveSince: null, failure: null, currencies: ['USD', 'EUR'] }
 
 function follow(currencies) {
-  const feed = new Feed({ currencies })
+  const feed = new Feed({ currencies, key })
   for (const type of ['tick', 'status', 'gap']) {
     feed.addEventListener(type, ({ detail }) => {
       series.add(detail)
