@@ -1,9 +1,9 @@
 //! The settings of a process: read from flags, the environment and defaults, in this order, and turned into the options of
 //! each module.
 //!
-//! Each concern has a file with a table of its settings (name, default, bounds, help) and a function that reads them. The
-//! flags, the help texts, `btcfeed config`, `.env.example` and `docs/configuration.md` are made from these tables. All
-//! errors are reported at once, before any port is bound.
+//! Each subject has a file with a table of its settings (name, default, bounds, help) and a function that reads them.
+//! The flags, the help texts, `btcfeed config`, `.env.example` and `docs/configuration.md` are made from these tables.
+//! All errors are reported together, before any port is bound.
 
 mod access;
 mod addresses;
@@ -44,10 +44,10 @@ use crate::tick::Currency;
 use reader::Reader;
 use std::net::SocketAddr;
 
-/// The configuration of a process. It may hold passwords, so it cannot be printed.
+/// The configuration of a process. It may contain passwords, so it cannot be printed.
 #[derive(Clone)]
 pub struct Config {
-    /// The Redis that holds the feed. `None` if the feed is in the memory of this process.
+    /// The Redis that has the feed. `None` if the feed is in the memory of this process.
     pub redis: Option<RedisConfig>,
     /// The work of this replica.
     pub role: Role,
@@ -63,7 +63,7 @@ pub struct Config {
     pub hub: crate::hub::Options,
     /// The options of the server.
     pub server: crate::server::Options,
-    /// How the replica stops.
+    /// The options of a stop.
     pub drain: crate::shutdown::DrainOptions,
     /// The options of the log.
     pub telemetry: crate::telemetry::Options,
@@ -91,8 +91,7 @@ impl Config {
         Ok(Config { redis, role, sources, aggregate, leader, store, hub, server, drain, telemetry })
     }
 
-    /// Reads only the address on which operators connect, which is all that a health check of a replica on this machine
-    /// needs.
+    /// Reads only the address on which operators connect. `btcfeed healthcheck` needs no other setting.
     ///
     /// # Errors
     /// If it is invalid.

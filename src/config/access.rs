@@ -12,8 +12,8 @@ const ACCESS: &str = "Access";
 const CERT: Row<FilePath> = Row {
     env: "BTCFEED_TLS_CERT",
     help: "File with the certificate for clients, which turns TLS on",
-    details: "The certificates between it and the authority follow in the same file. It is read again on SIGHUP and when it \
-              changes.",
+    details: "The intermediate certificates follow in the same file. The replica reads the file again on SIGHUP and \
+              when it changes.",
     values: FilePath("a PEM file with a certificate, together with BTCFEED_TLS_KEY"),
     default: DefaultValue::Derived("none: plain HTTP"),
     example: "/etc/btcfeed/tls.crt",
@@ -30,15 +30,15 @@ const KEY: Row<FilePath> = Row {
 
 const KEYS_FILE: Row<FilePath> = Row {
     env: "BTCFEED_KEYS_FILE",
-    help: "File with the API keys of clients, without which they are rejected",
-    details: "`btcfeed key new NAME` makes a key and its line. The file is read again on SIGHUP and when it changes. The streams of \
-              a key that is gone or has expired end.",
+    help: "File with the API keys of clients. Clients without a key are then rejected",
+    details: "`btcfeed key new NAME` prints a new key and its line for this file. The replica reads the file again on SIGHUP \
+              and when it changes. It then ends the streams of keys that were removed or have expired.",
     values: FilePath("a file with lines that `btcfeed key new` prints"),
     default: DefaultValue::Derived("none: clients need no key"),
     example: "/etc/btcfeed/keys",
 };
 
-/// Paths of files, with a description of the file.
+/// Paths of files, and a description of the file.
 #[derive(Clone, Copy)]
 struct FilePath(&'static str);
 

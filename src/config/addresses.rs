@@ -11,9 +11,10 @@ const SECTION: &str = "Limits of addresses";
 
 const TRUSTED_PROXIES: Row<Proxies> = Row {
     env: "BTCFEED_TRUSTED_PROXIES",
-    help: "Proxies whose clients are counted by their own addresses",
-    details: "The address of a client is then read from X-Forwarded-For or, without it, from Forwarded. Name only proxies that \
-              append to this header. Without this setting all clients of a proxy count as one address.",
+    help: "Proxies that are trusted to report the addresses of their clients",
+    details: "The address of a client is read from the header X-Forwarded-For or, if a request has none, from \
+              Forwarded. Name only proxies that append to this header. Without this setting, all clients of a proxy \
+              count as one address.",
     values: Proxies,
     default: DefaultValue::Fixed("none"),
     example: "10.0.0.0/8,fd00::/8",
@@ -22,8 +23,8 @@ const TRUSTED_PROXIES: Row<Proxies> = Row {
 const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_CONNECTIONS",
     help: "Maximum number of connections of one address",
-    details: "Concurrent requests over HTTP/2 and through a trusted proxy count as well. An IPv6 network of 64 bits counts as one \
-              address. More clients are rejected with status 429.",
+    details: "Concurrent requests over HTTP/2 and through a trusted proxy count as well. An IPv6 network of 64 bits \
+              counts as one address. Further clients are rejected with status 429.",
     values: Numbers { min: 1, max: 10_000_000, max_words: None },
     default: DefaultValue::Derived("a tenth of BTCFEED_MAX_CONNECTIONS, at most 2000"),
     example: "100",
@@ -32,7 +33,7 @@ const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
 const ADDRESS_RATE: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_RATE",
     help: "Maximum number of new connections and requests of one address in a second",
-    details: "Ten times as many may come at once. More clients are rejected with status 429.",
+    details: "Ten times as many may come at once. Further clients are rejected with status 429.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("200"),
     example: "50",
@@ -41,8 +42,8 @@ const ADDRESS_RATE: Row<Numbers> = Row {
 const ADDRESS_VOLUME: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_VOLUME",
     help: "Maximum number of updates in replays and pages for one address in a minute",
-    details: "They are counted before they are read: the time that is asked for, divided by the interval. A single request may have \
-              any size. More requests are rejected with status 429.",
+    details: "The number is estimated before the updates are read: it is the period that is asked for, divided by \
+              BTCFEED_INTERVAL. A single request may have any size. Further requests are rejected with status 429.",
     values: Numbers { min: 1, max: MAX_VOLUME, max_words: None },
     default: DefaultValue::Fixed("2000000"),
     example: "500000",
@@ -51,7 +52,7 @@ const ADDRESS_VOLUME: Row<Numbers> = Row {
 const ADDRESS_READS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_READS",
     help: "Maximum number of concurrent requests of one address for history or candles",
-    details: "A request counts until its response is sent. More requests are rejected with status 429.",
+    details: "A request counts until its response is sent. Further requests are rejected with status 429.",
     values: Numbers { min: 1, max: 1_000_000, max_words: None },
     default: DefaultValue::Fixed("16"),
     example: "8",
@@ -60,7 +61,7 @@ const ADDRESS_READS: Row<Numbers> = Row {
 const MAX_READS: Row<Numbers> = Row {
     env: "BTCFEED_MAX_READS",
     help: "Maximum number of concurrent requests for history or candles",
-    details: "A request counts until its response is sent. More requests are rejected with status 503.",
+    details: "A request counts until its response is sent. Further requests are rejected with status 503.",
     values: Numbers { min: 1, max: 1_000_000, max_words: None },
     default: DefaultValue::Fixed("256"),
     example: "1000",
@@ -69,7 +70,7 @@ const MAX_READS: Row<Numbers> = Row {
 const ADDRESS_CLIENT_IDS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_CLIENT_IDS",
     help: "Maximum number of new client_ids of one address in an hour",
-    details: "A client_id is new if the feed has no bookmark of it. More new ones are rejected with status 429.",
+    details: "A client_id is new if the feed has no bookmark of it. Further new ones are rejected with status 429.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("1000"),
     example: "100",
@@ -78,21 +79,23 @@ const ADDRESS_CLIENT_IDS: Row<Numbers> = Row {
 const CLIENT_IDS: Row<Numbers> = Row {
     env: "BTCFEED_CLIENT_IDS",
     help: "Maximum number of new client_ids in an hour on this replica",
-    details: "Each of them is a key in Redis for as long as ticks are kept. More new ones are rejected with status 503.",
+    details: "Each of them is a key in Redis for as long as ticks are kept. Further new ones are rejected with status \
+              503.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("10000"),
     example: "100000",
 };
 
-/// Most that a volume can be: the limiter counts in nanoseconds.
+/// Maximum of a volume, because the limiter counts in nanoseconds.
 const MAX_VOLUME: usize = 1_000_000_000;
-/// Most that a rate can be, for the same reason.
+/// Maximum of a rate, for the same reason.
 const MAX_RATE: usize = 1_000_000;
-/// Connections of one address by default: as many as this, or a share of all.
+/// Maximum of the default number of connections of one address.
 const MAX_DEFAULT_CONNECTIONS: usize = 2000;
-const SHARE: usize = 10;
+/// The default number of connections of one address is the number of all connections, divided by this.
+const DEFAULT_DIVISOR: usize = 10;
 
-/// Lists of addresses and networks.
+/// Addresses and networks, separated by commas.
 #[derive(Clone, Copy)]
 struct Proxies;
 
@@ -124,10 +127,10 @@ pub(super) fn settings() -> Vec<Setting> {
 
 /// Reads the limits of an address on a replica with `max_connections`.
 pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOptions {
-    let share = (max_connections / SHARE).clamp(1, MAX_DEFAULT_CONNECTIONS);
+    let default = (max_connections / DEFAULT_DIVISOR).clamp(1, MAX_DEFAULT_CONNECTIONS);
     AddressOptions {
         proxies: reader.value(&TRUSTED_PROXIES),
-        connections: reader.given(&ADDRESS_CONNECTIONS).unwrap_or(share),
+        connections: reader.given(&ADDRESS_CONNECTIONS).unwrap_or(default),
         rate: nonzero(reader.value(&ADDRESS_RATE)),
         volume: nonzero(reader.value(&ADDRESS_VOLUME)),
         reads: reader.value(&ADDRESS_READS),
@@ -137,7 +140,7 @@ pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOp
     }
 }
 
-/// Converts a number that is in its bounds.
+/// Converts a number that is within its bounds.
 fn nonzero(number: usize) -> NonZeroU32 {
     u32::try_from(number).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX)
 }

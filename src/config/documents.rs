@@ -1,4 +1,4 @@
-//! The documents that are made from the tables of settings. `UPDATE_DOCS=1 cargo test documents` writes them again.
+//! The documents that are made from the tables of settings. `UPDATE_DOCS=1 cargo test documents` updates them.
 
 use super::lookup::environment;
 use super::setting::{DefaultValue, Setting};
@@ -10,19 +10,19 @@ use std::fs;
 use std::path::Path;
 
 const EXAMPLE_HEAD: &str = "\
-# All settings of btcfeed with their defaults. Copy this file to .env for docker-compose, or export what you need.
-# Each setting is also a flag: BTCFEED_INTERVAL=5s is --interval 5s. `btcfeed config` prints the values in use, and
-# docs/configuration.md describes all settings. This file is made by a test: UPDATE_DOCS=1 cargo test documents
+# All settings of btcfeed with their defaults. Copy this file to .env for docker-compose, or export the variables that you
+# need. Each setting is also a flag: BTCFEED_INTERVAL=5s is --interval 5s. `btcfeed config` prints the values in use, and
+# docs/configuration.md describes all settings. A test makes this file: UPDATE_DOCS=1 cargo test documents
 #
-# docker-compose passes all but six of them on from .env. It sets these itself, because its replicas are all alike, share
-# its Redis and are reached through its nginx:
+# docker-compose.yml gives all settings in .env to the replicas, except six. It sets these six itself, because its replicas
+# are all alike, share its Redis and are reached through its nginx:
 #   REDIS_URL REDIS_URL_FILE BTCFEED_ROLE BTCFEED_REPLICA BTCFEED_LISTEN BTCFEED_OPS_LISTEN
 ";
 
 const EXAMPLE_TAIL: &str = "
 # --- docker-compose only ---
 
-# Port or ADDRESS:PORT of this machine on which the stack is reached
+# Port, or ADDRESS:PORT, of this machine on which clients reach the stack
 # BTCFEED_PORT=8080
 
 # The same for gRPC
@@ -36,15 +36,15 @@ const EXAMPLE_TAIL: &str = "
 const REFERENCE_HEAD: &str = "\
 # Configuration
 
-<!-- Made from the tables in src/config/ by a test. To write it again: UPDATE_DOCS=1 cargo test documents -->
+<!-- A test makes this page from the tables in src/config/. To update it: UPDATE_DOCS=1 cargo test documents -->
 
-Every setting is a variable of the environment and a flag: `BTCFEED_INTERVAL=2s` is `--interval 2s`. A flag wins over the
-variable, and an empty value counts as not set. [`.env.example`](../.env.example) lists all variables for docker-compose,
-and `btcfeed config` prints the values in use in the same form, without passwords.
+Every setting is a variable of the environment and a flag: `BTCFEED_INTERVAL=2s` is `--interval 2s`. A flag takes
+precedence over the variable, and an empty value counts as not set. [`.env.example`](../.env.example) lists all variables
+for docker-compose, and `btcfeed config` prints the values in use in the same form, without passwords.
 
 - All invalid settings are reported together, before any port is bound. The exit code is then 2.
-- A variable that looks like a setting but is none (`BTCFEED_INTERVALL`, `REDIS_URI`) causes a warning with the nearest
-  known name.
+- A variable that looks like a setting but is none (`BTCFEED_INTERVALL`, `REDIS_URI`) causes a warning with the most
+  similar known name.
 - Durations have the units `ms`, `s`, `m` and `h`: `500ms`, `30s`, `1h30m`.
 - `TOKIO_WORKER_THREADS` sets the number of worker threads. The default is the number of cores.
 ";
@@ -53,10 +53,10 @@ const COMPOSE: &str = "
 ## docker-compose
 
 `docker-compose.yml` takes the settings from the environment or from a file `.env` beside it, except `REDIS_URL`,
-`REDIS_URL_FILE`, `BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it sets itself. It has
-four variables of its own, each a port or `ADDRESS:PORT` of this machine on which the stack is reached: `BTCFEED_PORT`
-(default `8080`), `BTCFEED_GRPC_PORT` (`8081`) and, with the profile `monitoring`, `BTCFEED_PROMETHEUS_PORT`
-(`127.0.0.1:9090`) and `BTCFEED_GRAFANA_PORT` (`127.0.0.1:3000`).
+`REDIS_URL_FILE`, `BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it sets itself. It
+has four more variables. Each of them is a port, or `ADDRESS:PORT`, of this machine on which the stack is reached:
+`BTCFEED_PORT` (default `8080`), `BTCFEED_GRPC_PORT` (`8081`) and, with the profile `monitoring`,
+`BTCFEED_PROMETHEUS_PORT` (`127.0.0.1:9090`) and `BTCFEED_GRAFANA_PORT` (`127.0.0.1:3000`).
 ";
 
 fn example() -> String {
@@ -130,7 +130,7 @@ fn check(file: &str, text: &str) {
 #[test]
 fn env_example_is_up_to_date() {
     check(".env.example", &example());
-    // The settings of docker-compose have their defaults there.
+    // The defaults of these variables are in docker-compose.yml.
     let compose = include_str!("../../docker-compose.yml");
     for line in EXAMPLE_TAIL.lines().filter_map(|line| line.strip_prefix("# BTCFEED_")) {
         let default = format!("${{BTCFEED_{}}}", line.replacen('=', ":-", 1));

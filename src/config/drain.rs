@@ -11,8 +11,9 @@ const SECTION: &str = "Stop";
 
 const DRAIN_DELAY: Row<Durations> = Row {
     env: "BTCFEED_DRAIN_DELAY",
-    help: "Time between SIGTERM, after which /readyz answers 503, and the first end of a stream",
-    details: "Set it to the time that the load balancer needs to notice. New clients are still served.",
+    help: "Time between SIGTERM and the end of the first stream",
+    details: "In this time, /readyz answers 503, but new clients are still served. Set it to the time that the load \
+              balancer needs to notice that the replica is stopping.",
     values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
     default: DefaultValue::Fixed("0s"),
     example: "5s",
@@ -20,9 +21,9 @@ const DRAIN_DELAY: Row<Durations> = Row {
 
 const DRAIN_SPREAD: Row<Durations> = Row {
     env: "BTCFEED_DRAIN_SPREAD",
-    help: "Time over which the ends of all streams are spread at a stop",
-    details: "So clients do not reconnect to the other replicas all at once. Few clients need less time: 20 ms each. New clients are \
-              rejected meanwhile. After it, connections have 5 s to end.",
+    help: "Time over which the streams end when the replica stops, so that clients do not all reconnect at once",
+    details: "If there are few clients, it takes only 20 ms for each of them. New clients are rejected during this \
+              time. Afterwards, connections have 5 s to end.",
     values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
     default: DefaultValue::Fixed("5s"),
     example: "30s",

@@ -14,7 +14,7 @@ const SECTION: &str = "Leader and health";
 const LEASE_TTL: Row<Durations> = Row {
     env: "BTCFEED_LEASE_TTL",
     help: "Time after which the lease of a leader expires if it is not renewed",
-    details: "When a leader fails, another replica replaces it after this time at most.",
+    details: "When a leader fails, another replica replaces it after at most this time and one second.",
     values: Durations::up_to(Duration::from_secs(60)),
     default: DefaultValue::Fixed("3s"),
     example: "10s",
@@ -31,7 +31,7 @@ const STALE_AFTER: Row<Durations> = Row {
 
 const DOWN_AFTER: Row<Durations> = Row {
     env: "BTCFEED_DOWN_AFTER",
-    help: "Time without any price after which the feed is down",
+    help: "Time without a price in any currency after which the feed is down",
     details: "",
     values: Durations::from("BTCFEED_STALE_AFTER"),
     default: DefaultValue::Derived("12 intervals, at least 30s"),

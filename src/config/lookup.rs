@@ -3,10 +3,10 @@
 use super::setting::flag;
 use std::collections::BTreeMap;
 
-/// The flags and the environment of this process. It may hold passwords, so it cannot be printed.
+/// The flags and the environment of this process. They may contain passwords, so this type cannot be printed.
 #[derive(Default)]
 pub struct Lookup {
-    /// The values of flags by the variables of the same settings.
+    /// The values of flags. The key is the variable of the same setting.
     flags: BTreeMap<String, String>,
     environment: BTreeMap<String, String>,
 }
@@ -42,7 +42,8 @@ impl Lookup {
         self.environment.keys().map(String::as_str)
     }
 
-    /// Returns the value of a setting, trimmed. An empty value is none, as in a line `NAME=` of an `.env` file.
+    /// Returns the value of a setting, trimmed. An empty value, as in a line `NAME=` of an `.env` file, counts as no
+    /// value.
     pub fn value(&self, env: &str) -> Option<String> {
         self.given(env).map(|given| given.text)
     }

@@ -36,7 +36,7 @@ const CURRENCIES: Row<CurrencyList> = Row {
 
 const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
-    help: "Maximum age of a source's price, by the time in its answer",
+    help: "Maximum age of a source's price, by the time in the source's answer",
     details: "",
     values: Durations::up_to(DAY),
     default: DefaultValue::Fixed("60s"),
@@ -46,7 +46,8 @@ const MAX_AGE: Row<Durations> = Row {
 const MAX_DEVIATION: Row<Share> = Row {
     env: "BTCFEED_MAX_DEVIATION",
     help: "Maximum difference between a source's price and the median, as a share",
-    details: "",
+    details: "If fewer than three sources answer, their prices are compared with the last price instead, as long as it \
+              is not older than BTCFEED_SOURCE_MAX_AGE.",
     values: Share,
     default: DefaultValue::Fixed("0.05"),
     example: "0.02",
@@ -101,7 +102,7 @@ pub struct SourceConfig {
     pub url: Option<SecretString>,
 }
 
-/// Lists of currencies, separated by commas.
+/// Currencies, separated by commas.
 #[derive(Clone, Copy)]
 struct CurrencyList;
 
@@ -118,7 +119,7 @@ impl Values for CurrencyList {
     }
 }
 
-/// Lists of sources, separated by commas.
+/// Sources, separated by commas.
 #[derive(Clone, Copy)]
 struct SourceList;
 
@@ -161,7 +162,7 @@ where
 {
     let names: Vec<_> = list.iter().map(|item| name(*item)).collect();
     match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
-        Some((_, twice)) => Err(Rejected::Because(format!("expected each name once, and {twice} is there twice"))),
+        Some((_, twice)) => Err(Rejected::Because(format!("expected each name once, but {twice} appears twice"))),
         None => Ok(list),
     }
 }
@@ -189,7 +190,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
         sources: sources.collect(),
         aggregate: aggregate::Options {
             currencies,
-            // It ends well before the next poll, and a later price would be too old to be useful.
+            // The deadline is well before the next poll. A later price would be too old to be useful.
             deadline: (interval * 6 / 10).min(Duration::from_secs(3)),
             max_age: reader.value(&MAX_AGE),
             max_deviation: reader.value(&MAX_DEVIATION),

@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// Records that the value of a setting cannot be used, for a reason that is not its form.
+    /// Records that the value of a setting has the right form but cannot be used, with the reason.
     pub(super) fn reject_because<V: Values>(&mut self, row: &Row<V>, reason: &str) {
         if let Some(given) = self.lookup.given(row.env) {
             self.errors.push(format!("invalid {} {:?}: {reason}", given.name, row.values.redact(&given.text)));

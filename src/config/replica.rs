@@ -1,4 +1,4 @@
-//! The settings that tell one replica from another.
+//! The settings that differ between replicas: the role and the name.
 
 use super::reader::Reader;
 use super::row::Row;
@@ -10,8 +10,8 @@ const SECTION: &str = "Replica";
 const ROLE: Row<Words<Role>> = Row {
     env: "BTCFEED_ROLE",
     help: "Work of this replica: all, fetch or serve",
-    details: "A replica with the role fetch polls the exchanges while it is the leader, and one with the role serve serves \
-              clients. Without Redis there is only one replica, so its role must be all.",
+    details: "The role fetch only polls the exchanges while the replica is the leader, the role serve only serves \
+              clients, and the role all does both. Without Redis there is only one replica, so its role must be all.",
     values: Words(&[("all", Role::All), ("fetch", Role::Fetch), ("serve", Role::Serve)]),
     default: DefaultValue::Fixed("all"),
     example: "serve",
@@ -51,7 +51,7 @@ pub(super) fn read_role(reader: &mut Reader<'_>, has_redis: bool) -> Role {
     role
 }
 
-/// Reads the name of a replica. By default it tells the host and the process.
+/// Reads the name of a replica. By default it is made of the host name and the process id.
 pub(super) fn read_name(reader: &mut Reader<'_>) -> String {
     reader.given(&REPLICA).unwrap_or_else(|| {
         let host = rustix::system::uname();

@@ -33,11 +33,11 @@ pub(super) trait Values {
 /// The reason why a value is rejected.
 #[derive(Debug)]
 pub(super) enum Rejected {
-    /// The value is not one of those that are accepted.
+    /// The value is not accepted.
     Unexpected,
-    /// A part of the value is not.
+    /// This part of the value is not accepted.
     Part(String),
-    /// A part of the value is not, with the part in quotes and the reason.
+    /// A part of the value is not accepted. The text is that part in quotes and the reason.
     Quoted(String),
     /// The value has the right form, but cannot be used. The text continues "invalid X …:".
     Because(String),

@@ -30,7 +30,7 @@ const LISTEN: Row<ListenAddress> = Row {
 
 const OPS_LISTEN: Row<ListenAddress> = Row {
     env: "BTCFEED_OPS_LISTEN",
-    help: "Address on which operators connect, for /livez and /readyz",
+    help: "Address on which operators connect, for /livez, /readyz and /metrics",
     details: "`btcfeed healthcheck` asks the replica at this address.",
     values: ListenAddress,
     default: DefaultValue::Fixed("127.0.0.1:9464"),
@@ -49,9 +49,9 @@ const CORS_ORIGINS: Row<Origins> = Row {
 const MAX_CONNECTIONS: Row<Numbers> = Row {
     env: "BTCFEED_MAX_CONNECTIONS",
     help: "Maximum number of client connections",
-    details: "More clients are rejected with status 503.",
-    values: Numbers { min: 1, max: usize::MAX, max_words: Some("the limit on open files less 256") },
-    default: DefaultValue::Derived("the limit on open files less 256"),
+    details: "Further clients are rejected with status 503.",
+    values: Numbers { min: 1, max: usize::MAX, max_words: Some("the limit on open files minus 256") },
+    default: DefaultValue::Derived("the limit on open files minus 256"),
     example: "10000",
 };
 
@@ -66,7 +66,7 @@ const MAX_LAG: Row<Durations> = Row {
 
 const WRITE_STALL: Row<Durations> = Row {
     env: "BTCFEED_WRITE_STALL",
-    help: "Time in which a client must read some data before it is disconnected (close code 4408)",
+    help: "Time without reading any data after which a client is disconnected (close code 4408)",
     details: "",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("10s"),
@@ -160,12 +160,12 @@ pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices:
 
 fn max_connections(reader: &mut Reader<'_>) -> usize {
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20);
-    let most = usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS).max(1)).unwrap_or(usize::MAX);
+    let max = usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS).max(1)).unwrap_or(usize::MAX);
     match reader.given(&MAX_CONNECTIONS) {
-        Some(number) if number > most => {
-            reader.reject(&MAX_CONNECTIONS, &format!("a number from 1 to {most} (the limit on open files less 256)"));
-            most
+        Some(number) if number > max => {
+            reader.reject(&MAX_CONNECTIONS, &format!("a number from 1 to {max} (the limit on open files minus 256)"));
+            max
         }
-        number => number.unwrap_or(most),
+        number => number.unwrap_or(max),
     }
 }

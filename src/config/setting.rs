@@ -11,18 +11,18 @@ pub struct Setting {
     pub help: &'static str,
     /// More about it, in whole sentences. May be empty.
     pub details: &'static str,
-    /// The values that it accepts.
+    /// A description of the accepted values.
     pub expected: String,
     /// The value if it is not set.
     pub default: DefaultValue,
-    /// A value, for documents.
+    /// An example of a value, for documents.
     pub example: &'static str,
 }
 
 /// The value of a setting that is not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultValue {
-    /// Always this one.
+    /// This value.
     Fixed(&'static str),
     /// A value that depends on other settings or on this machine, described in words.
     Derived(&'static str),

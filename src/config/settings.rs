@@ -4,7 +4,7 @@ use super::setting::Setting;
 use super::{access, addresses, drain, leader, prices, replica, server, store, telemetry};
 use std::sync::LazyLock;
 
-/// Returns all settings, in the order in which they are listed to people.
+/// Returns all settings, in the order of the help texts and documents.
 pub fn settings() -> &'static [Setting] {
     static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         let tables: [fn() -> Vec<Setting>; 9] = [
@@ -23,7 +23,7 @@ pub fn settings() -> &'static [Setting] {
     &SETTINGS
 }
 
-/// Returns the settings by section, both in order.
+/// Returns the sections and the settings of each, in the same order.
 pub fn sections() -> impl Iterator<Item = (&'static str, &'static [Setting])> {
     settings().chunk_by(|a, b| a.section == b.section).map(|settings| (settings[0].section, settings))
 }

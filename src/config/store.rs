@@ -22,8 +22,9 @@ const REDIS_URL: Row<RedisUrl> = Row {
 
 const REDIS_URL_FILE: Row<RedisUrlFile> = Row {
     env: "REDIS_URL_FILE",
-    help: "File with the URL of the Redis, instead of REDIS_URL",
-    details: "Its first line is the URL. A password in a file is not in the environment, which other programs may print.",
+    help: "File that contains the URL of the Redis, if REDIS_URL is not set",
+    details: "The first line of the file is the URL. A password is safer in a file, because other programs may print \
+              the environment.",
     values: RedisUrlFile,
     default: DefaultValue::Derived("none"),
     example: "/run/secrets/redis-url",
@@ -56,7 +57,7 @@ const WINDOW: Row<Numbers> = Row {
     example: "100000",
 };
 
-/// The Redis that holds the feed. It has a password, so it cannot be printed.
+/// The Redis that has the feed. Its URL may contain a password, so it cannot be printed.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// A URL with the scheme `redis`, `rediss` or `unix`.
@@ -92,7 +93,7 @@ pub(super) fn settings() -> Vec<Setting> {
     ]
 }
 
-/// Reads which Redis holds the feed. `None` means the memory of this process.
+/// Reads which Redis has the feed. `None` means that the feed is in the memory of this process.
 pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
     let key_prefix = reader.value(&KEY_PREFIX);
     let url = reader.given(&REDIS_URL);
@@ -103,7 +104,7 @@ pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
     url.or_else(|| reader.given(&REDIS_URL_FILE)).map(|url| RedisConfig { url, key_prefix })
 }
 
-/// Returns whether a Redis was named, even if the name is invalid.
+/// Returns whether a Redis was given, even if its URL is invalid.
 pub(super) fn names_redis(reader: &Reader<'_>) -> bool {
     reader.is_given(&REDIS_URL) || reader.is_given(&REDIS_URL_FILE)
 }

@@ -6,8 +6,8 @@ use std::fmt;
 
 /// The similarity (Jaro-Winkler) from which a known name is suggested.
 const SIMILAR: f64 = 0.8;
-/// The number of changed letters up to which a name without our prefix is taken for a typing error. Names such as
-/// `REDIS_PORT`, which Kubernetes sets for a service called redis, differ in more.
+/// The maximum number of changed letters with which a name without our prefix counts as a typing error. Names such as
+/// `REDIS_PORT`, which Kubernetes sets for a service called redis, differ by more letters.
 const MAX_CHANGES: usize = 2;
 
 /// A variable that is no setting.
@@ -48,7 +48,8 @@ fn check(name: &str) -> Option<UnknownVariable> {
     nearest.and_then(|(_, nearest)| unknown(Some(nearest)))
 }
 
-/// Returns true for a variable of somebody else's, whose likely meaning has been set under its right name.
+/// Returns true for a variable without our prefix if the setting that it resembles is set. The variable then probably
+/// belongs to another program.
 fn is_spelt_right_too(unknown: &UnknownVariable, lookup: &Lookup) -> bool {
     !unknown.name.starts_with("BTCFEED_") && unknown.nearest.is_some_and(|nearest| lookup.value(nearest).is_some())
 }

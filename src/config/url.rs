@@ -5,7 +5,7 @@ use crate::{source, store};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs;
 
-/// URLs of a Redis.
+/// The URL of a Redis.
 #[derive(Clone, Copy)]
 pub(super) struct RedisUrl;
 
@@ -26,7 +26,7 @@ impl Values for RedisUrl {
     }
 }
 
-/// Files that contain the URL of a Redis.
+/// The path of a file that contains the URL of a Redis.
 #[derive(Clone, Copy)]
 pub(super) struct RedisUrlFile;
 
@@ -34,13 +34,13 @@ impl Values for RedisUrlFile {
     type Value = SecretString;
 
     fn expected(&self) -> String {
-        "the path of a file that contains a URL as REDIS_URL".to_owned()
+        "the path of a file whose first line is a URL as in REDIS_URL".to_owned()
     }
 
     fn parse(&self, path: &str) -> Result<SecretString, Rejected> {
         let text = SecretString::from(fs::read_to_string(path).map_err(|error| Rejected::Because(error.to_string()))?);
         let url = text.expose_secret().lines().next().unwrap_or_default().trim();
-        // The file is a secret, so nothing of it is quoted.
+        // The file is secret, so the error does not quote it.
         RedisUrl.parse(url).map_err(|_| Rejected::Because(format!("its first line is not {}", RedisUrl.expected())))
     }
 }

@@ -1,4 +1,5 @@
-//! The table of all metrics. `docs/metrics.md` is made from it, and a test compares it with a running replica.
+//! The table of all metrics. `docs/metrics.md` is made from it, and a test compares it with the metrics of a running
+//! replica.
 //!
 //! There are at most 200 series on a replica, and no label has a value that a client can choose.
 
@@ -42,18 +43,18 @@ table! {
     BYTES_SENT = labelled("transport", TRANSPORTS,
         counter("btcfeed_bytes_sent_total", "bytes", "Bytes that were sent on streams, before any encryption."));
     REPLAYED = labelled("transport", TRANSPORTS,
-        counter("btcfeed_replayed_entries_total", "entries", "Those of the updates that were sent before the client was in sync."));
+        counter("btcfeed_replayed_entries_total", "entries", "Entries that were sent before the client was in sync. They also count as updates."));
     PUBLISH_TO_SOCKET = metric("btcfeed_publish_to_socket_seconds", Kind::Histogram, "seconds",
-        "Time from the moment of a live entry, by the store's clock, to the write to a client's socket, by this machine's. \
-         Sampled: one client in 64, and the last client of each broadcast.");
+        "Time from the moment of a live entry, by the store's clock, to the write to a client's socket, by this machine's clock. \
+         Measured for one client in 64, and for the last client of each broadcast.");
     TICK_AGE = labelled("currency", &[],
         gauge("btcfeed_tick_age_seconds", "seconds", "Age of the newest tick with a price in the currency. If there has been none, the time since the start of the replica."));
     FEED_STATE = labelled("state", &["live", "stale", "down"],
-        gauge("btcfeed_feed_state", "0 or 1", "1 for the state of the feed as this replica sees it, 0 for the others."));
+        gauge("btcfeed_feed_state", "0 or 1", "1 for the state of the feed as this replica sees it, 0 for the other states."));
     SIMULATED = gauge("btcfeed_simulated", "0 or 1", "1 if the newest prices are simulated.");
     LEADER = gauge("btcfeed_leader", "0 or 1", "1 if this replica leads.");
     LEADER_CHANGES = counter("btcfeed_leader_changes_total", "changes", "Changes of the leader that this replica has seen.");
-    HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because the store does not take them.");
+    HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because it could not write them to the store yet.");
     SOURCE_SECONDS = labelled("source", &[],
         metric("btcfeed_source_request_seconds", Kind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));
     SOURCE_ERRORS = labelled("source", &[],
@@ -61,18 +62,18 @@ table! {
     SOURCE_UP = labelled("source", &[],
         gauge("btcfeed_source_up", "0 or 1", "1 if the last poll of the source by this replica gave a price."));
     SOURCE_RESTING = labelled("source", &[],
-        gauge("btcfeed_source_resting", "0 or 1", "1 if the source is not polled for a while because it failed or asked for it."));
+        gauge("btcfeed_source_resting", "0 or 1", "1 if the source is not polled at the moment, because it failed or asked for a pause."));
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store answered the last check, which runs once a second.");
     STORE_SECONDS = metric("btcfeed_store_request_seconds", Kind::Histogram, "seconds", "Time that Redis took to answer a request. Empty with the memory store.");
     STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error.");
-    STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, reconnects included.");
+    STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit"],
-        counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` counts once, when the tick that ends it arrives. Others count once for each client that is told."));
+        counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` counts once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));
     CLOSES = labelled("reason", &["draining", "too_slow", "no_pong", "key_revoked", "key_expired", "violation"],
         counter("btcfeed_closes_total", "streams", "Streams that the server closed."));
     REFUSALS = labelled("limit", &["connections", "address_connections", "address_rate", "address_volume", "address_reads", "reads", "address_client_ids", "client_ids"],
         counter("btcfeed_refusals_total", "refusals", "Connections and requests that were refused because of a limit, for example `BTCFEED_MAX_CONNECTIONS` or `BTCFEED_ADDRESS_RATE`."));
-    OPEN_FDS = gauge("process_open_fds", "files", "Open files, sockets included.");
+    OPEN_FDS = gauge("process_open_fds", "files", "Open files, including sockets.");
     MAX_FDS = gauge("process_max_fds", "files", "The limit on open files.");
     RESIDENT_MEMORY = gauge("process_resident_memory_bytes", "bytes", "Resident memory.");
     START_TIME = gauge("process_start_time_seconds", "Unix seconds", "The time at which the replica started.");
@@ -84,7 +85,7 @@ pub fn markdown() -> String {
         "# Metrics\n\nEach replica serves these metrics at `/metrics` on the operators' port (`BTCFEED_OPS_LISTEN`), in the text\n\
          format of Prometheus. A replica has at most 200 series, and no label has a value that a client can choose. Metrics of a\n\
          source exist on replicas that can lead. All values begin at zero when the replica starts.\n\n\
-         This page is made from the table in `src/telemetry/metrics.rs`: `UPDATE_DOCS=1 cargo test --test it metrics`.\n\n\
+         A test makes this page from the table in `src/telemetry/metrics.rs`: `UPDATE_DOCS=1 cargo test --test it metrics`.\n\n\
          | metric | type | unit | label | meaning |\n|---|---|---|---|---|\n",
     );
     for Metric { name, kind, unit, label, values, help } in TABLE {
