@@ -23,16 +23,16 @@ use std::process::ExitCode;
 
 const ABOUT: &str = "A Bitcoin price feed that never loses an update";
 
-/// The end of the long help of commands that serve.
+/// The end of the long help of `serve` and `demo`.
 const AFTER_LONG_HELP: &str = "\
-Each setting is a flag and a variable of the environment. A flag wins over the variable.
+Each setting is a flag and a variable of the environment. A flag takes precedence over the variable.
 
 Exit codes: 0 stopped; 1 failed; 2 a setting or an argument is invalid; 130 interrupted by a second signal.";
 
 const EXAMPLES: &str = "\
 Examples:
-  btcfeed demo                                    a look at the feed, without Redis
-  btcfeed --redis-url redis://localhost           a replica that shares its feed
+  btcfeed demo                                    the feed in one process, to try it
+  btcfeed --redis-url redis://localhost           a replica that shares its feed with others
   btcfeed --listen localhost:8080 --interval 2s   one process, two seconds between prices
   btcfeed watch localhost:8080                    the prices in this terminal
   btcfeed config                                  the settings in use
@@ -40,16 +40,16 @@ Examples:
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  btcfeed serve --redis-url redis://localhost     a replica that shares its feed
+  btcfeed serve --redis-url redis://localhost     a replica that shares its feed with others
   btcfeed serve --listen localhost:8080           one process, reached from this machine only";
 
 const DEMO_EXAMPLES: &str = "\
 Examples:
-  btcfeed demo                                    real prices, if an exchange can be reached
-  btcfeed demo --sources simulated                simulated prices in any case
+  btcfeed demo                                    real prices, if an exchange gives a valid price
+  btcfeed demo --sources simulated                simulated prices
   btcfeed demo --listen localhost:9000            on another port";
 
-/// The settings without effect in a demo, whose feed is in its own memory and which does all the work.
+/// The settings that a demo ignores, because its feed is in its own memory and there is no other replica.
 const NOT_IN_A_DEMO: [&str; 4] = ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_KEY_PREFIX", "BTCFEED_ROLE"];
 
 /// Runs the program with these arguments, the first of which is its name.
@@ -88,7 +88,7 @@ fn command() -> Command {
         .after_long_help(format!("{SERVE_EXAMPLES}\n\n{AFTER_LONG_HELP}"))
         .args(settings::flags(|_| true));
     let demo = Command::new("demo")
-        .about("Serve the feed from memory, with simulated prices if no exchange answers")
+        .about("Serve the feed from memory, with simulated prices if no exchange gives a valid price")
         .after_long_help(format!("{DEMO_EXAMPLES}\n\n{AFTER_LONG_HELP}"))
         .args(settings::flags(|setting| !NOT_IN_A_DEMO.contains(&setting.env)));
     let subcommands = [
@@ -102,8 +102,8 @@ fn command() -> Command {
         completions::command(),
     ];
     let names: Vec<_> = subcommands.iter().map(|command| command.get_name().to_owned()).collect();
-    // It replaces clap's own, which has no `--help`.
-    let help = Command::new("help").about("Print this help, or that of a command").arg(
+    // This command replaces that of clap, which has no `--help`.
+    let help = Command::new("help").about("Print this help, or the help of a command").arg(
         Arg::new("command").value_name("COMMAND").help("The command").value_parser(PossibleValuesParser::new(names)),
     );
     Command::new("btcfeed")

@@ -1,5 +1,5 @@
-//! The arguments that the commands which read a feed have in common, and parsers of values. An error of a parser continues
-//! `invalid value 'x' for '--flag <VALUE>':`.
+//! The arguments that `watch` and `load` have in common, and parsers of values. clap prints the error of a parser after
+//! `invalid value 'x' for '--flag <VALUE>': `.
 
 use crate::client::Transport;
 use crate::session::{EVERY, every_range};
@@ -13,10 +13,10 @@ use std::time::Duration;
 /// The default feed.
 pub(super) const FEED: &str = "http://localhost:8080";
 
-/// The begin of a certificate in PEM.
+/// The first line of a certificate in PEM.
 const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
-/// Examples of durations.
+/// Examples of durations, for errors.
 const DURATIONS: &str = "such as 500ms, 30s, 10m or 1h30m";
 
 const TRANSPORTS: [(&str, Transport); 3] =
@@ -97,12 +97,13 @@ fn read_authorities(path: &str) -> Result<Vec<u8>, String> {
     is_pem.then_some(pem).ok_or_else(|| format!("expected a PEM file with a certificate ({CERTIFICATE})"))
 }
 
-/// Returns a flag for a number or a time. Its value may begin with a dash, so that the error for `-5m` is about the value.
+/// Returns a flag for a number or a time. Its value may begin with a dash, so that `-5m` causes an error about the
+/// value and not about an unknown flag.
 pub(super) fn amount(name: &'static str, value: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name(value).help(help).allow_hyphen_values(true)
 }
 
-/// Parses a time before now, or a moment in a format that a server accepts.
+/// Parses a moment in a format that a server accepts, or a duration before now.
 pub(super) fn moment(text: &str) -> Result<TickId, String> {
     if let Some(ago) = parse_duration(text) {
         return Ok(TickId::now().minus(ago));

@@ -23,7 +23,7 @@ pub(super) fn command() -> Command {
 /// Prints the settings, and on standard error the variables that look like settings but are none.
 ///
 /// # Errors
-/// If the settings cannot be written. It is no error if the reader has closed its end, as in `btcfeed config | head`.
+/// If the settings cannot be written. A reader that has closed its end, as in `btcfeed config | head`, is no error.
 pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
     for unknown in unknown_variables(lookup) {
         eprintln!("btcfeed: {unknown}");

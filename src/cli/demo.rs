@@ -68,7 +68,7 @@ fn origin(config: &Config, tick: Option<&Tick>) -> String {
 
 fn instructions(prices: &str, address: SocketAddr, currencies: Currencies, program: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+".contains(c);
-    // Quoted if necessary, so that it can be pasted into a shell.
+    // The name is quoted if necessary, so that the command can be pasted into a shell.
     let program = if program.chars().all(is_plain) {
         program.to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! `btcfeed key new`: makes an API key, and its line for the file of keys.
+//! `btcfeed key new`: makes an API key and its line for the file of keys.
 
 use crate::access::{KeyName, generate, parse_expires, parse_streams};
 use anyhow::{Context, anyhow};
@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use std::io::{self, Write};
 
 const AFTER_HELP: &str = "\
-It prints two lines: the key, which is shown only now, and the line for the file in BTCFEED_KEYS_FILE. That line has only a \
-hash of the key. Replicas notice the change of the file within 2 s. To revoke a key, delete its line.
+It prints two lines: the key, which is not shown again, and the line for the file in BTCFEED_KEYS_FILE. That line has only a \
+hash of the key. Replicas notice a change of the file within 2 s. To revoke a key, delete its line.
 
 Examples:
   btcfeed key new alice
@@ -22,7 +22,7 @@ pub(super) fn command() -> Command {
         Arg::new("name")
             .value_name("NAME")
             .required(true)
-            .help("Name of who uses the key. Several keys may have one name")
+            .help("Name of the key's user. Several keys may have the same name")
             .value_parser(|text: &str| text.parse::<KeyName>()),
         Arg::new("streams")
             .long("streams")
@@ -32,7 +32,7 @@ pub(super) fn command() -> Command {
         Arg::new("expires")
             .long("expires")
             .value_name("MOMENT")
-            .help("Moment from which on the key is not valid (2027-06-30T00:00:00Z) [default: never]")
+            .help("Moment at which the key expires (2027-06-30T00:00:00Z) [default: never]")
             .value_parser(|text: &str| parse_expires(text)),
     ]);
     Command::new("key").about("Make API keys").after_long_help(AFTER_HELP).subcommand_required(true).subcommand(new)

@@ -24,29 +24,29 @@ use std::process::ExitCode;
 const ABOUT: &str = "Test a feed with many clients: latencies, lost and doubled updates";
 
 const AFTER_HELP: &str = "\
-Clients start at --rate, and read the replay of --since if it is given. When all are in sync, their updates are measured for \
---duration. Ctrl-C ends the test early.
+Clients start at --rate. With --since, each client first reads a replay. The measurement begins when all clients are in sync, or \
+when no further client has got in sync for 20 s, and takes --duration. Ctrl-C ends the test early.
 
 age        time from an update's id, which is its time by the clock of the feed, to its arrival. It includes the difference \
-between the clocks of two machines; it is 0 if the id is in the future
-spread     time from an update's arrival at the first client to its arrival at each other. It needs no clocks, and includes the \
-work of this program
+between the clocks of the two machines. It is 0 if the id is in the future
+spread     time from an update's arrival at the first client to its arrival at each other client. It does not depend on clocks, but \
+includes the time that this program needs
 connect    time from a client's start to its first message, including retries
 in sync    time from a client's start to the end of its replay
-reconnect  time from the loss of a connection to the first message of the next, including the client's pause
+reconnect  time from the loss of a connection to the first message of the next connection, including the client's pause
 
-lost       gaps without an explanation, or of updates that the feed lost (history_lost)
-doubled    updates that arrived again
-Both are counted from a client's first message on. Other gaps, for example of an outage of the exchanges, are reported with \
-their reasons.
+lost       gaps without a reason, or with the reason history_lost
+doubled    updates that a client received twice
+Both are counted from each client's start. Other gaps, for example because of an outage of the exchanges, are counted by their \
+reasons.
 
 Examples:
   btcfeed load localhost:8080 --connections 5000 --duration 1m
   btcfeed load http://replica-1:8080 http://replica-2:8080 --transport sse --json
 
-Exit codes: 0 every client got every update once (also if there was no update, as the result then says); 1 an update was lost \
-or arrived twice, a client was not served or lacks the newest update, or there is no feed; 2 an argument is invalid, or this \
-machine has too few open files for this number of clients.";
+Exit codes: 0 every client got every update once, or there was no update, which the result then says; 1 an update was lost \
+or arrived twice, a client was not served or does not have the newest update, or there is no feed; 2 an argument is invalid, or \
+this machine allows too few open files for this number of clients.";
 
 /// The arguments.
 pub(super) fn command() -> Command {
@@ -75,7 +75,7 @@ async fn load(plan: &Plan, clients: Vec<Client>, json: bool) -> anyhow::Result<E
     let mut progress = Progress::open();
     plan::local_ports().and_then(|ports| plan.exceeds_ports(ports)).inspect(|problem| progress.print(problem));
     let outcome = LoadTest::new(plan, clients, stop).run(&mut progress).await;
-    // The bar is erased before the result is printed.
+    // Erases the bar before the result is printed.
     progress.close();
     let outcome = match outcome {
         Ok(outcome) => outcome,
@@ -88,7 +88,7 @@ async fn load(plan: &Plan, clients: Vec<Client>, json: bool) -> anyhow::Result<E
     };
     let report = Report::of(plan, &outcome);
     let text = if json { report.json() + "\n" } else { report.to_string() };
-    // A closed output does not change the result.
+    // If the output is closed, the exit code is still that of the result.
     io::stdout().lock().write_all(text.as_bytes()).ok();
     Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Runs `work` on one thread for each core, or on `TOKIO_WORKER_THREADS` threads.
+/// Runs `work` on a runtime with one thread for each core, or with `TOKIO_WORKER_THREADS` threads.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(work);

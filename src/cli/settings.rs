@@ -1,4 +1,4 @@
-//! The settings as flags, and warnings about variables that are no settings.
+//! The settings as flags, and warnings about variables that look like settings but are none.
 
 use crate::config::{
     DefaultValue, Lookup, Setting, UnknownVariable, environment_variables, settings, unknown_variables,

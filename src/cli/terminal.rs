@@ -7,7 +7,7 @@ pub(super) fn is_dumb() -> bool {
     environment("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
 }
 
-/// Returns true if the user wants no colours (<https://no-color.org>).
+/// Returns true if the user does not want colours (<https://no-color.org>).
 pub(super) fn is_colourless() -> bool {
     environment("NO_COLOR").is_some_and(|value| !value.is_empty())
 }

@@ -1,4 +1,5 @@
-//! `btcfeed watch`: shows a feed as a table for people or as JSON lines for programs. It uses none of a replica's settings.
+//! `btcfeed watch`: shows a feed as a table for people or as JSON lines for programs. It does not use the settings of a
+//! replica.
 
 mod curve;
 mod lines;
@@ -39,12 +40,12 @@ const REFRESH: Duration = Duration::from_millis(500);
 /// The time for which the last output may wait for its reader after a signal.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(300);
 
-const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is no terminal";
+const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is not a terminal";
 
 const AFTER_HELP: &str = "\
-After a disconnect it reconnects and continues with the next update. With --format, or if the output is no terminal, each tick \
-and currency is a line. In the format full, statuses, gaps and synced are lines too. Notices about the connection go to \
-standard error.
+After a disconnect it reconnects and continues with the next update. With --format, or if the output is not a terminal, it prints \
+a line for each tick and currency. In the format full, it prints one line for both currencies, and also lines for statuses, gaps \
+and synced. Notices about the connection go to standard error.
 
 Examples:
   btcfeed watch                                      the feed on this machine
@@ -84,14 +85,15 @@ pub(super) fn command() -> Command {
         arg(
             "client-id",
             "NAME",
-            "Continue where the last client with this secret name (a UUID) stopped, without --since and --after",
+            "Secret name (a UUID) under which the server remembers the last update. Without --since and --after, the feed continues \
+             after that update",
         ),
     ])
 }
 
 /// The reason why `watch` ends.
 enum WatchEnd {
-    /// It was stopped, or its output was closed.
+    /// `watch` was stopped, or its output was closed.
     Done,
     Failed(Error),
     Io(io::Error),
@@ -153,7 +155,7 @@ async fn follow(client: &Client, flags: &ArgMatches) -> anyhow::Result<u8> {
     let (mut show, mut output) = (show(flags), OutputWriter::open());
     let end = show_updates(client, flags, &mut show, &mut output, &stop).await?;
     let (mut code, message) = end.report();
-    // The footer is erased before a message is printed.
+    // Erases the footer before a message is printed.
     let mut last = show.close();
     message.inspect(|message| last.add_notice(message));
     let timeout = async {
@@ -184,7 +186,8 @@ async fn show_updates(
     stop: &CancellationToken,
 ) -> anyhow::Result<WatchEnd> {
     let mut resized = signal(SignalKind::window_change())?;
-    // Set by the signal handler itself, before anything else runs. A signal from tokio could arrive after an update.
+    // The signal handler sets this flag itself, before anything else runs. A signal from tokio could arrive after an
+    // update.
     let continued = Arc::new(AtomicBool::new(false));
     flag::register(Signal::CONT.as_raw(), continued.clone())?;
     let mut refresh = interval(REFRESH);
@@ -233,8 +236,8 @@ fn show(flags: &ArgMatches) -> Show {
     let chosen = arguments::currencies(flags);
     match flags.get_one::<Format>("format") {
         None if io::stdout().is_terminal() => {
-            let moves = !is_dumb();
-            Show::Table(Box::new(Screen::open(chosen, moves && !is_colourless(), moves)))
+            let can_move_cursor = !is_dumb();
+            Show::Table(Box::new(Screen::open(chosen, can_move_cursor && !is_colourless(), can_move_cursor)))
         }
         format => Show::Lines(Lines::new(format.copied().unwrap_or(Format::Timedate), chosen)),
     }

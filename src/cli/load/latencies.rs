@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The reported quantiles with their names.
 pub(super) const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// The maximum duration; longer ones count as this. In microseconds it is below 2^32.
+/// The maximum duration. A longer one is recorded as this one. In microseconds it is less than 2^32.
 const MAX: Duration = Duration::from_secs(3600);
 
 /// Durations in microseconds.
@@ -39,7 +39,7 @@ impl Latencies {
         self.0.is_empty()
     }
 
-    /// Returns the duration that this share of all does not exceed.
+    /// Returns the duration that a share of all durations does not exceed.
     pub(super) fn quantile(&self, share: f64) -> Duration {
         Duration::from_micros(self.0.value_at_quantile(share))
     }
@@ -58,7 +58,7 @@ impl Latencies {
 }
 
 fn ms(time: Duration) -> f64 {
-    // From whole microseconds, so that it has three decimals at most.
+    // Converted from whole microseconds, so that the result has three decimals at most.
     f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1000.0
 }
 

@@ -1,4 +1,4 @@
-//! The course of a load test: clients start one after the other, are measured, and stop together.
+//! The steps of a load test: clients start one after the other, are measured, and stop together.
 
 use super::plan::Plan;
 use super::progress::Progress;
@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// The time between two looks at the statistics while clients start and stop. Each look slows the clients down a little.
+/// The time between two reads of the statistics while clients start and stop. Each read slows the clients down a
+/// little.
 const POLL: Duration = Duration::from_millis(20);
-/// The time between two looks during the measurement.
+/// The time between two reads of the statistics during the measurement.
 const POLL_MEASURING: Duration = Duration::from_millis(100);
-/// The time after the last client got in sync for which the missing ones are waited for.
+/// The timeout of the wait for the next client to get in sync.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(20);
 /// The time in which the newest entry must reach all clients after the measurement.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,26 +38,26 @@ pub(super) struct Outcome {
 pub(super) enum LoadError {
     /// No server can be reached.
     Unreachable(String),
-    /// The server rejects the clients, or is no feed.
+    /// The server rejects the clients, or is not a feed.
     Rejected(Error),
 }
 
 /// A load test.
 pub(super) struct LoadTest<'a> {
     plan: &'a Plan,
-    /// One for each address to connect from.
+    /// The clients, one for each local address.
     clients: Vec<Client>,
     started: usize,
     stats: SharedStats,
     tasks: Tasks,
     /// Stops the clients.
     stop_clients: CancellationToken,
-    /// Cancelled when the user ends the test.
+    /// Is cancelled when the user ends the test.
     stop: CancellationToken,
 }
 
 impl<'a> LoadTest<'a> {
-    /// A test that has not begun.
+    /// Creates a test, which [`run`](Self::run) starts.
     pub(super) fn new(plan: &'a Plan, clients: Vec<Client>, stop: CancellationToken) -> LoadTest<'a> {
         let stats = SharedStats::new(Stats::new(plan.connections));
         let (tasks, stop_clients) = (Tasks::default(), CancellationToken::new());
@@ -89,8 +90,8 @@ impl<'a> LoadTest<'a> {
         while self.stop.run_until_cancelled(polls.tick()).await.is_some() && !is_done(self) {}
     }
 
-    /// Starts the first client alone, so that not all of them have to find out that there is no feed. It may try each address
-    /// once.
+    /// Starts the first client and waits until it is connected. If it has failed at each address, there is no feed, and
+    /// no other client needs to start.
     async fn find_feed(&mut self) -> Result<(), LoadError> {
         self.start();
         let tries = self.plan.urls.len() as u64;
@@ -110,19 +111,19 @@ impl<'a> LoadTest<'a> {
     /// Starts the other clients at the rate of the plan, and waits until all are in sync.
     async fn connect(&mut self, progress: &mut Progress) {
         let Plan { connections, rate, .. } = *self.plan;
-        let begun = Instant::now();
-        // The highest number of clients in sync, and when it was reached.
-        let mut latest = (0, begun);
+        let started_at = Instant::now();
+        // The highest number of clients in sync, and the time at which it was reached.
+        let mut latest = (0, started_at);
         let all = grouped(&connections.to_string());
         progress.begin("connecting", connections as u64);
         self.poll_until(POLL, |test| {
-            let due = begun.elapsed().as_micros() * u128::from(rate) / 1_000_000;
+            let due = started_at.elapsed().as_micros() * u128::from(rate) / 1_000_000;
             while test.started < connections && test.started as u128 <= due {
                 test.start();
             }
             let stats = test.stats.lock();
             let (in_sync, rejected, failed) = (stats.in_sync, stats.rejected, stats.failed());
-            // The clients do not wait for a slow terminal.
+            // Unlocked here, so that the clients do not wait for a slow terminal.
             drop(stats);
             if in_sync > latest.0 {
                 latest = (in_sync, Instant::now());
@@ -133,16 +134,17 @@ impl<'a> LoadTest<'a> {
         })
         .await;
         let in_sync = grouped(&self.stats.lock().in_sync.to_string());
-        progress.print(&format!("{in_sync} of {all} clients are in sync after {}", brief_duration(begun.elapsed())));
+        progress
+            .print(&format!("{in_sync} of {all} clients are in sync after {}", brief_duration(started_at.elapsed())));
     }
 
     /// Measures for the time of the plan, and returns the time that was measured.
     async fn measure(&mut self, progress: &mut Progress) -> Duration {
         self.stats.lock().begin();
-        let (begun, duration) = (Instant::now(), self.plan.duration);
+        let (started_at, duration) = (Instant::now(), self.plan.duration);
         progress.begin("measuring", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         self.poll_until(POLL_MEASURING, |test| {
-            let elapsed = begun.elapsed();
+            let elapsed = started_at.elapsed();
             let done = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
             let message = summary_line(&test.stats.lock(), elapsed);
             progress.show(done, message);
@@ -150,15 +152,15 @@ impl<'a> LoadTest<'a> {
         })
         .await;
         self.stats.lock().end();
-        begun.elapsed()
+        started_at.elapsed()
     }
 
     /// Waits until the newest entry has reached all clients, even if the user ended the test. A second signal ends the process.
     async fn settle(&mut self, progress: &mut Progress) {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let mut polls = interval(POLL);
         progress.begin("waiting for the newest update", 1);
-        while begun.elapsed() < SETTLE_TIMEOUT {
+        while started_at.elapsed() < SETTLE_TIMEOUT {
             polls.tick().await;
             let stats = self.stats.lock();
             if stats.at_newest() == stats.ever_connected() {

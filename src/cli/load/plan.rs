@@ -1,4 +1,4 @@
-//! The plan of a load test, read from the command line, and checks that this machine can carry it out.
+//! The plan of a load test, read from the command line, and checks that this machine can run it.
 
 use crate::cli::arguments::{self, amount};
 use crate::client::{Builder, Client, Error, Start, Transport};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Open files that are not connections.
 const RESERVED_FILES: u64 = 64;
-/// The maximum of the number of clients and of their rate. No machine has ports for so many.
+/// The maximum number of clients, and of clients that start in a second. No machine has more ports.
 const MAX: u32 = 1_000_000;
 
 /// The parameters of a load test.
@@ -46,7 +46,7 @@ pub(super) fn arguments() -> Vec<Arg> {
         amount("rate", "N", "Number of clients that start in a second")
             .value_parser(arguments::number(1..=MAX))
             .default_value("500"),
-        amount("duration", "TIME", "Time of the measurement, when all are in sync (5m)")
+        amount("duration", "TIME", "Time of the measurement, which begins when all clients are in sync (5m)")
             .value_parser(arguments::positive_duration)
             .default_value("30s"),
         arguments::transport_flag(),
@@ -56,7 +56,7 @@ pub(super) fn arguments() -> Vec<Arg> {
         amount(
             "since",
             "MOMENT",
-            "Replay first from this long ago (10m) or from a moment (2026-11-20T09:20:31Z, Unix time)",
+            "Begin with a replay from this long ago (10m) or from a moment (2026-11-20T09:20:31Z, Unix time)",
         )
         .value_parser(arguments::moment),
         Arg::new("source-address")
@@ -90,7 +90,7 @@ impl Plan {
         }
     }
 
-    /// Returns the clients: one for each address to connect from.
+    /// Returns the clients, one for each local address.
     pub(super) fn clients(&self) -> Result<Vec<Client>, Error> {
         let (first, others) = self.urls.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
         let start = self.since.map_or(Start::Latest, Start::Since);

@@ -7,10 +7,10 @@ use tokio_util::sync::CancellationToken;
 
 /// The state of a client's connection.
 enum ConnectionState {
-    /// There was none yet. The client has tried to connect since this moment.
+    /// The client has never been connected. It has tried to connect since this moment.
     New(Instant),
     Open,
-    /// There has been none since this moment.
+    /// The connection was lost at this moment.
     Lost(Instant),
 }
 
@@ -21,8 +21,8 @@ pub(super) async fn read(client: usize, mut updates: Updates, stats: SharedStats
 }
 
 async fn read_all(client: usize, updates: &mut Updates, stats: &SharedStats) {
-    let begun = Instant::now();
-    let (mut connection, mut in_sync) = (ConnectionState::New(begun), false);
+    let started_at = Instant::now();
+    let (mut connection, mut in_sync) = (ConnectionState::New(started_at), false);
     while let Some(update) = updates.next().await {
         let mut stats = stats.lock();
         match update {
@@ -37,7 +37,7 @@ async fn read_all(client: usize, updates: &mut Updates, stats: &SharedStats) {
             Ok(Update::Synced { id }) => {
                 stats.record_reached(client, id);
                 if !std::mem::replace(&mut in_sync, true) {
-                    stats.record_sync(begun.elapsed());
+                    stats.record_sync(started_at.elapsed());
                 }
             }
             Ok(Update::Disconnected { why, .. }) => stats.record_failure(&why, connection.lose()),
@@ -47,7 +47,7 @@ async fn read_all(client: usize, updates: &mut Updates, stats: &SharedStats) {
 }
 
 impl ConnectionState {
-    /// Marks the connection as lost. Returns true if there was one.
+    /// Marks the connection as lost. Returns true if it was open.
     fn lose(&mut self) -> bool {
         let was_open = matches!(self, ConnectionState::Open);
         if was_open {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-/// The result.
+/// The result of a load test, for people and for programs.
 pub(super) struct Report<'a> {
     plan: &'a Plan,
     outcome: &'a Outcome,
@@ -17,11 +17,11 @@ pub(super) struct Report<'a> {
     expected: usize,
     /// Clients that have the newest entry.
     at_newest: usize,
-    /// Clients that should have the newest entry, but have not.
+    /// Clients that should have the newest entry, but do not have it.
     missing: usize,
 }
 
-/// The result for programs.
+/// The result for programs, as JSON.
 #[derive(Serialize)]
 struct JsonReport<'a> {
     urls: &'a [String],

@@ -1,11 +1,11 @@
 //! The statistics of all clients together.
 //!
-//! They are behind one lock, which a client holds for a fraction of a microsecond for each update. The order in which clients
-//! take it is the order of arrival, from which the spread is computed.
+//! One lock protects them. A client holds it for a fraction of a microsecond for each update. The order in which
+//! clients take the lock is the order of arrival, from which the spread is computed.
 //!
-//! A part of the feed is measured, not a period of time: the entries after the newest that any client had when the
-//! measurement began, up to the newest that any client had when it ended. So clients that replay or lag are measured by the
-//! same entries as all others.
+//! A part of the feed is measured, not a period of time. It begins after the newest entry that any client had at the
+//! start of the measurement, and ends with the newest entry that any client had at its end. So clients that replay or
+//! lag are measured by the same entries as all others.
 
 use super::latencies::Latencies;
 use crate::client::{Error, GapCause, GapUpdate};
@@ -24,46 +24,46 @@ const OTHER_REASONS: &str = "other reasons";
 /// The statistics.
 #[derive(Debug)]
 pub(super) struct Stats {
-    /// The newest id of each client. `None` if it was never connected.
+    /// The newest id that each client has. `None` if the client was never connected.
     reached: Vec<Option<TickId>>,
-    /// The newest id of all clients.
+    /// The newest id that any client has.
     newest: TickId,
-    /// The id after which the measured entries begin. `None` before the measurement.
+    /// The id before the measured entries. `None` before the measurement.
     after: Option<TickId>,
     /// The last measured id. `None` until the measurement ends.
     until: Option<TickId>,
     /// The first arrival of each measured entry, in the order of the ids.
     first_arrivals: VecDeque<(TickId, Instant)>,
-    /// Clients that are connected now.
+    /// The number of clients that are connected now.
     pub(super) connected: usize,
-    /// Clients that have read all of their first replay.
+    /// The number of clients that have read all of their first replay.
     pub(super) in_sync: usize,
-    /// Clients that the server rejected.
+    /// The number of clients that the server rejected.
     pub(super) rejected: usize,
-    /// The error of the first of them.
+    /// The first error of a rejected client.
     pub(super) rejection: Option<Error>,
-    /// Measured entries.
+    /// The number of measured entries.
     pub(super) entries: u64,
-    /// Arrivals of measured entries at all clients together.
+    /// The number of arrivals of measured entries at all clients together.
     pub(super) updates: u64,
-    /// Gaps that nothing explains, or of entries that the store lost.
+    /// The number of gaps without a reason, or because the store lost entries.
     pub(super) lost: u64,
-    /// Entries that arrived again.
+    /// The number of entries that a client received twice.
     pub(super) doubled: u64,
-    /// All gaps by their reasons.
+    /// The number of gaps for each reason.
     pub(super) gaps: BTreeMap<String, u64>,
     pub(super) reconnects: u64,
-    /// Connections that were lost or could not be opened, by the reason.
+    /// The number of connections that were lost or could not be opened, for each reason.
     pub(super) failures: BTreeMap<String, u64>,
     /// The time from an entry's id to its arrival.
     pub(super) age: Latencies,
-    /// The time from an entry's arrival at the first client to its arrival at each other.
+    /// The time from an entry's arrival at the first client to its arrival at each other client.
     pub(super) spread: Latencies,
     /// The time from a client's start to its first message.
     pub(super) connect: Latencies,
     /// The time from a client's start to the end of its first replay.
     pub(super) sync: Latencies,
-    /// The time from the loss of a connection to the first message of the next.
+    /// The time from the loss of a connection to the first message of the next connection.
     pub(super) reconnect: Latencies,
 }
 
@@ -82,7 +82,7 @@ impl SharedStats {
 }
 
 impl Stats {
-    /// Empty statistics of a number of clients.
+    /// Creates empty statistics of a number of clients.
     pub(super) fn new(clients: usize) -> Stats {
         Stats {
             reached: vec![None; clients],
@@ -168,7 +168,8 @@ impl Stats {
         }
     }
 
-    /// Returns when an entry arrived at the first client. Returns `None` if it arrives now, or if that is no longer known.
+    /// Returns the time at which an entry arrived at the first client. Returns `None` if this is the first client, or
+    /// if the time is no longer known.
     fn first_arrival(&mut self, id: TickId, now: Instant) -> Option<Instant> {
         let at = self.first_arrivals.partition_point(|(known, _)| *known < id);
         match self.first_arrivals.get(at) {

@@ -14,7 +14,7 @@ pub(super) fn curve<'a>(prices: impl DoubleEndedIterator<Item = &'a Price>, widt
     let (low, high) = (*shown.iter().min()?, *shown.iter().max()?);
     let range = high.change_from(low);
     let bar = |price: &Price| {
-        // The middle, if all prices are equal.
+        // If all prices are equal, the bar has the middle height.
         let step = (price.change_from(low) * TOP).checked_div(range).map_or(Some(3), |step| step.round().to_usize());
         step.and_then(|step| BARS.get(step)).copied().unwrap_or('█')
     };

@@ -1,5 +1,5 @@
-//! Notices about everything but prices: the connection, gaps, the state of the feed. A notice that would repeat itself, such
-//! as the reason why the server cannot be reached, comes once.
+//! Notices about the connection, gaps and the state of the feed. A notice that would repeat itself, such as the reason
+//! why the server cannot be reached, is made once.
 
 use crate::cli::format::{brief_duration, local_time, printable};
 use crate::client::{Connected, GapCause, GapUpdate, TickUpdate, Update};
@@ -22,7 +22,7 @@ pub(super) struct Notices {
 }
 
 impl Notices {
-    /// Returns the notice about an update and the time of the update, if there is something to say.
+    /// Returns the time of an update and the notice about it, if it needs one.
     pub(super) fn of(&mut self, update: &Update) -> Option<(TickId, String)> {
         let now = TickId::now();
         Some(match update {
@@ -95,7 +95,7 @@ fn gap(gap: &GapUpdate) -> String {
         GapCause::HistoryExpired => format!("updates{only} are missing {between}: older than what the feed keeps"),
         GapCause::HistoryLost => format!("updates{only} are missing {between}: the feed lost them"),
         GapCause::ReplayLimit => format!("updates{only} are left out {between}: more than the limit"),
-        GapCause::Unexplained => format!("updates{only} are missing {between}, and the server did not report it"),
+        GapCause::Unexplained => format!("updates{only} are missing {between}: the server gave no reason"),
         other => format!("updates{only} are missing {between}: {}", printable(other.as_str())),
     }
 }

@@ -1,12 +1,12 @@
 //! Standard output for the feed, and standard error for notices.
 //!
-//! Both may be full, because a reader is slow (`| less`) or a terminal is stopped (Ctrl-S). A write then waits on a thread of
-//! its own, so that signals are still handled.
+//! Both may be full, because a reader is slow (`| less`) or a terminal is stopped (Ctrl-S). A write waits on a thread
+//! of its own, so that signals are handled in the meantime.
 
 use std::io;
 use tokio::io::{AsyncWriteExt, Stderr, Stdout, stderr, stdout};
 
-/// The size of a text from which it should be written before more is added.
+/// The size from which a text should be written before more is added.
 const FULL_BYTES: usize = 64 * 1024;
 
 /// A text that is to be written.

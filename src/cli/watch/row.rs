@@ -1,5 +1,5 @@
-//! The rows of the table: the time, and the price and its change for each currency. Prices are rounded to two decimals, so
-//! that they line up; JSON lines have all digits.
+//! The rows of the table: the time, and for each currency the price and its change. Prices are rounded to two decimals,
+//! so that they are aligned. JSON lines have all digits.
 
 use super::paint::Paint;
 use crate::cli::format::{self, grouped};

@@ -4,8 +4,8 @@
 //! Rows are printed like any other output, so they can be scrolled back and stay when the program ends. A terminal that
 //! cannot move its cursor (`TERM=dumb`) gets only the rows.
 //!
-//! Between two drawings the terminal is in its normal state, with a visible cursor. Whatever stops or ends the program
-//! (Ctrl-Z, Ctrl-\, a second signal), nothing has to be restored.
+//! Between two drawings the terminal is in its normal state, with a visible cursor. So nothing has to be restored when
+//! the program is stopped or ended (Ctrl-Z, Ctrl-\, a second signal).
 
 use super::curve::curve;
 use super::notices::Notices;
@@ -24,17 +24,17 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// The maximum number of prices in a curve.
 const CURVE_WIDTH: usize = 200;
-/// The size of a terminal that does not report it.
+/// The width and the height of a terminal that does not report its size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// The height from which a terminal shows the curves.
+/// The minimum height of a terminal that shows the curves.
 const CURVE_HEIGHT: u16 = 10;
 
 /// A table on a terminal.
 pub(super) struct Screen {
     paint: Paint,
     /// True if the cursor can be moved.
-    moves: bool,
-    /// The currencies. If the server chooses them, they are taken from the first tick.
+    can_move_cursor: bool,
+    /// The currencies. If the user has chosen none, they are taken from the first tick.
     chosen: Currencies,
     status: StatusLine,
     notices: Notices,
@@ -51,11 +51,11 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn open(chosen: Currencies, colours: bool, moves: bool) -> Screen {
+    pub(super) fn open(chosen: Currencies, colours: bool, can_move_cursor: bool) -> Screen {
         let day = format::local(TickId::now()).date();
         Screen {
             paint: Paint::new(colours),
-            moves,
+            can_move_cursor,
             chosen,
             status: StatusLine::new(),
             notices: Notices::default(),
@@ -130,27 +130,27 @@ impl Screen {
     /// changed.
     pub(super) fn draw(&mut self) -> OutputText {
         let size = size();
-        let footer = if self.moves { self.footer(size) } else { Vec::new() };
+        let footer = if self.can_move_cursor { self.footer(size) } else { Vec::new() };
         let (plain, painted): (Vec<_>, Vec<_>) = footer.into_iter().unzip();
         if self.rows.feed.is_empty() && plain == self.footer {
             return OutputText::default();
         }
         let mut drawn = Vec::new();
-        if self.moves {
+        if self.can_move_cursor {
             // Writing to memory cannot fail.
             queue!(drawn, BeginSynchronizedUpdate, Hide).ok();
             self.erase(size.0, &mut drawn);
         }
         drawn.append(&mut self.rows.feed);
         drawn.extend_from_slice(painted.join("\n").as_bytes());
-        if self.moves {
+        if self.can_move_cursor {
             queue!(drawn, Show, EndSynchronizedUpdate).ok();
         }
         self.footer = plain;
         OutputText { feed: drawn, ..OutputText::default() }
     }
 
-    /// Leaves the old footer where it is, because another program has used the terminal in the meantime.
+    /// Forgets the old footer, so that it is not erased: another program may have used the terminal in the meantime.
     pub(super) fn forget_footer(&mut self) {
         self.footer.clear();
     }
@@ -194,7 +194,7 @@ impl Screen {
     /// Returns the output that erases the footer and prints the summary below the rows.
     pub(super) fn close(&mut self) -> OutputText {
         let mut drawn = Vec::new();
-        if self.moves {
+        if self.can_move_cursor {
             self.erase(size().0, &mut drawn);
         }
         self.footer.clear();

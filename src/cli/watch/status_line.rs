@@ -1,4 +1,5 @@
-//! The line at the bottom of the screen: the connection, the state of the feed, the number of ticks and gaps.
+//! The line at the bottom of the screen. It shows the connection, the state of the feed, and the number of ticks and
+//! gaps.
 
 use super::paint::Paint;
 use crate::cli::format::{counted, printable};
@@ -47,7 +48,7 @@ impl StatusLine {
         }
     }
 
-    /// Takes the content from an update.
+    /// Changes the content according to an update.
     pub(super) fn update(&mut self, update: &Update) {
         match update {
             Update::Connected(Connected { replica, state, .. }) => {
@@ -67,7 +68,7 @@ impl StatusLine {
 
     fn tick(&mut self, tick: &TickUpdate) {
         if !tick.prices.is_empty() {
-            // The number of rows.
+            // A tick without prices has no row, so it is not counted.
             self.ticks += 1;
             // A feed that never had a status is live if it has prices.
             self.feed.get_or_insert(FeedState::Live);
@@ -81,15 +82,15 @@ impl StatusLine {
         }
     }
 
-    /// Returns the line without and with colours, of `width` characters at most. If there is not enough room, the parts with
-    /// the highest rank are left out.
+    /// Returns the line without and with colours, of `width` characters at most. If the line is too long, the parts
+    /// with the highest rank are left out.
     pub(super) fn text(&self, width: usize, paint: Paint) -> (String, String) {
         let (mark, words, good) = match self.connection {
             ConnectionState::Connecting => ("○", "connecting".to_owned(), None),
             ConnectionState::CatchingUp => ("◌", "catching up".to_owned(), None),
             ConnectionState::RetryAt(at) => match at.saturating_duration_since(Instant::now()) {
                 Duration::ZERO => ("○", "reconnecting".to_owned(), Some(false)),
-                // Whole seconds do not flicker.
+                // Whole seconds, so that the line does not change too often.
                 left => ("○", format!("reconnecting in {} s", left.as_secs() + 1), Some(false)),
             },
             ConnectionState::Live => match self.feed {
