@@ -151,7 +151,8 @@ impl Server {
         move || counter.as_ref().map_or(0, |count| count())
     }
 
-    /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part fails.
+    /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part
+    /// fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
         let Server { public, ops, state, shards, tls, keys } = self;
         shards.spawn(&state.tasks, stop);
@@ -174,13 +175,13 @@ impl Server {
                 let (end, reactor) = (end.clone(), state.reactor.clone());
                 services.spawn(async move { keys.watch(&end, || reactor.recheck()).await });
             }
-            state.tasks.clone().spawn(public.serve(router, clients, drain.begun().clone(), drain.done().clone()));
+            state.tasks.clone().spawn(public.serve(router, clients, drain.started().clone(), drain.done().clone()));
         }
     }
 }
 
-/// Returns the router for clients without a port: for requests from the same process, such as those of a test. Streams are
-/// response bodies, because there is no socket that the reactor could take over.
+/// Returns the router for clients without a port: for requests from the same process, such as those of a test. Streams
+/// are response bodies, because there is no socket that the reactor could take over.
 ///
 /// # Errors
 /// If the kernel has no more descriptors for this process, or the API keys cannot be read.

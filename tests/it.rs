@@ -1,5 +1,5 @@
-//! Tests of running replicas: real processes and sockets, a real redis-server and nginx. Only the exchanges are simulated,
-//! with answers that the real ones gave.
+//! Tests of running replicas: real processes and sockets, a real redis-server and a real nginx. Only the exchanges are
+//! simulated, with recorded answers.
 
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]

@@ -1,8 +1,9 @@
-//! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the same port.
+//! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the same
+//! port.
 //!
-//! Calls with one response go through tonic. [`subscribe`] does not: its messages are encoded once for all clients, and it
-//! passes the bytes on. Nothing is compressed, because an update is too small to gain from it. A compressed request is
-//! rejected with the supported encodings, as the gRPC compression specification requires.
+//! Calls with one response go through tonic. [`subscribe`] does not: its messages are encoded once for all clients, and
+//! it passes the bytes on. Nothing is compressed, because an update is too small to gain from it. A compressed request
+//! is rejected with the supported encodings, as the gRPC compression specification requires.
 
 pub(crate) mod call;
 mod health;
@@ -68,10 +69,10 @@ fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
         .layer(from_fn_with_state(state.clone(), end_requests))
 }
 
-/// Ends the requests of a reflection stream after [`REFLECTION_TIME`], or when this replica stops. The response ends with
-/// them.
+/// Ends the requests of a reflection stream after [`REFLECTION_TIME`], or when this replica stops. The response ends
+/// with them.
 async fn end_requests(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
-    let drain = state.drain.begun().clone();
+    let drain = state.drain.started().clone();
     let end = async move {
         tokio::select! { () = drain.cancelled() => {}, () = sleep(REFLECTION_TIME) => {} }
     };

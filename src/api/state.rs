@@ -57,8 +57,8 @@ impl ApiState {
         &self.sessions.hub
     }
 
-    /// Counts the entries between two ids, at most `limit`, for the address of a client. A page, or a replay, of them is about
-    /// to be read. The number is estimated from the feed's interval, because nothing has been read yet.
+    /// Counts the entries between two ids, at most `limit`, for the address of a client. A page, or a replay, of them
+    /// is about to be read. The number is estimated from the feed's interval, because nothing has been read yet.
     ///
     /// # Errors
     /// 429 if the address has got too many.
@@ -95,7 +95,7 @@ impl ApiState {
             subscription.to_mut().client = Some(owned);
         }
         let hub = self.primed_hub()?;
-        if self.drain.begun().is_cancelled() {
+        if self.drain.started().is_cancelled() {
             return Err(Problem::unavailable("this replica is stopping, use another replica"));
         }
         let limit = subscription.limit.unwrap_or(usize::MAX);

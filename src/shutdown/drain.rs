@@ -1,4 +1,5 @@
-//! End of all streams when a replica stops, spread over some time, so that their clients do not all reconnect at once.
+//! End of all streams when a replica stops. It is spread over some time, so that the clients do not all reconnect at
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,15 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Number of groups into which streams are divided.
 pub const GROUPS: usize = 64;
-/// Most time for each client. A few clients are not kept waiting as long as thousands.
+/// Maximum of the time for each client. So the end of a few streams takes less time than that of thousands.
 const MAX_TIME_PER_CLIENT: Duration = Duration::from_millis(20);
 
-/// How a replica ends its streams.
+/// Times of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOptions {
-    /// Time between the moment at which the replica is not ready any more, and the first end of a stream.
+    /// Time from the moment at which the replica reports that it is no longer ready to the end of the first stream.
     pub delay: Duration,
-    /// Time between the ends of the first and of the last stream.
+    /// Maximum time from the end of the first stream to the end of the last one.
     pub spread: Duration,
 }
 
@@ -26,7 +27,7 @@ pub struct Drain(Arc<Progress>);
 
 #[derive(Debug)]
 struct Progress {
-    begun: CancellationToken,
+    started: CancellationToken,
     groups: Vec<CancellationToken>,
     done: CancellationToken,
     next: AtomicUsize,
@@ -34,17 +35,17 @@ struct Progress {
 
 impl Default for Progress {
     fn default() -> Progress {
-        let (begun, done, next) = (CancellationToken::new(), CancellationToken::new(), AtomicUsize::new(0));
-        // Whatever happens before, the last phase ends every group.
+        let (started, done, next) = (CancellationToken::new(), CancellationToken::new(), AtomicUsize::new(0));
+        // `done` ends every group, even if the drain was interrupted.
         let groups = (0..GROUPS).map(|_| done.child_token()).collect();
-        Progress { begun, groups, done, next }
+        Progress { started, groups, done, next }
     }
 }
 
 impl Drain {
-    /// Returns the token that is cancelled when no new clients are accepted.
-    pub fn begun(&self) -> &CancellationToken {
-        &self.0.begun
+    /// Returns the token that is cancelled when new clients are no longer accepted.
+    pub fn started(&self) -> &CancellationToken {
+        &self.0.started
     }
 
     /// Returns the tokens of all groups. A token is cancelled when the streams of its group end.
@@ -57,16 +58,16 @@ impl Drain {
         self.0.groups[self.0.next.fetch_add(1, Ordering::Relaxed) % GROUPS].clone()
     }
 
-    /// Returns the token that is cancelled when everything ends.
+    /// Returns the token that is cancelled when all connections have to end.
     pub fn done(&self) -> &CancellationToken {
         &self.0.done
     }
 
-    /// Ends the streams of `clients`, spread over `spread` or, if the clients are few, over less.
+    /// Ends the streams of `clients` clients within `spread`, or within less time if there are only a few clients.
     pub async fn run(&self, spread: Duration, clients: usize) {
-        self.0.begun.cancel();
-        let enough = MAX_TIME_PER_CLIENT.saturating_mul(u32::try_from(clients).unwrap_or(u32::MAX));
-        let pause = spread.min(enough) / u32::try_from(GROUPS).unwrap_or(u32::MAX);
+        self.0.started.cancel();
+        let max = MAX_TIME_PER_CLIENT.saturating_mul(u32::try_from(clients).unwrap_or(u32::MAX));
+        let pause = spread.min(max) / u32::try_from(GROUPS).unwrap_or(u32::MAX);
         for group in self.groups() {
             group.cancel();
             sleep(pause).await;
@@ -83,18 +84,18 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn groups_end_one_after_the_other() {
         for (clients, seconds) in [(3000, 8.0), (128, 2.56)] {
-            let (drain, begun) = (Drain::default(), Instant::now());
+            let (drain, started) = (Drain::default(), Instant::now());
             let streams: Vec<_> = (0..clients).map(|_| drain.next_group()).collect();
             let running = drain.clone();
             let half = async {
                 drain.groups()[GROUPS / 2].cancelled().await;
                 let ended = streams.iter().filter(|stream| stream.is_cancelled()).count();
                 assert!(ended.abs_diff(clients / 2) <= 2 * clients / GROUPS + 2, "{ended} of {clients}");
-                assert!(running.begun().is_cancelled() && !running.done().is_cancelled());
+                assert!(running.started().is_cancelled() && !running.done().is_cancelled());
             };
             tokio::join!(running.run(Duration::from_secs(8), clients), half);
             assert!(streams.iter().all(CancellationToken::is_cancelled) && drain.done().is_cancelled());
-            let took = begun.elapsed().as_secs_f64();
+            let took = started.elapsed().as_secs_f64();
             assert!((took - seconds).abs() < 0.2, "{took} s");
         }
     }

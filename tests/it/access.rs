@@ -107,7 +107,7 @@ async fn streams_of_a_revoked_key_end_with_the_reason() {
     let mut calls = soon("a stream", feed.subscribe(request)).await.unwrap().into_inner();
     tick(&mut websocket).await;
     keys.revoke(0);
-    let begun = Instant::now();
+    let started = Instant::now();
     let (code, message) = (CloseReason::KeyRevoked.websocket_code(), CloseReason::KeyRevoked.message());
     let close = websocket.closed().await;
     assert_eq!((u16::from(close.code), close.reason.as_str()), (code, message));
@@ -125,7 +125,7 @@ async fn streams_of_a_revoked_key_end_with_the_reason() {
         }
     };
     assert_eq!((status.code(), status.message()), (Code::Unauthenticated, message));
-    assert!(begun.elapsed() < REVOKED_WITHIN, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < REVOKED_WITHIN, "{:?}", started.elapsed());
     let (status, body) = Client::rejected(&format!("ws://{}/v1/ws?{}", replica.address, query(&alice))).await;
     assert!(status == 401 && body.contains("unknown API key"), "{status} {body}");
     // The other key stays, and a new one is accepted without a restart.
@@ -136,8 +136,8 @@ async fn streams_of_a_revoked_key_end_with_the_reason() {
     // A file that cannot be used changes nothing.
     fs::write(keys.path(), "nonsense").unwrap();
     replica.signal(Signal::HUP);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(2) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(2) {
         assert_eq!(http().get(stream_url(&replica, &bob)).send().await.unwrap().status(), 200);
     }
 }
@@ -146,7 +146,8 @@ async fn streams_of_a_revoked_key_end_with_the_reason() {
 async fn streams_of_an_expired_key_end_over_tls_too() {
     let (exchange, mut keys, authority) = (Exchange::start().await, KeysFile::new(), Authority::new());
     let valid = Duration::from_secs(8);
-    let (begun, expires) = (Instant::now(), jiff::Timestamp::try_from(SystemTime::now() + valid).unwrap().to_string());
+    let (started, expires) =
+        (Instant::now(), jiff::Timestamp::try_from(SystemTime::now() + valid).unwrap().to_string());
     let key = keys.add(&["alice", "--expires", &expires]).await;
     let files = authority.settings();
     let settings: Vec<_> = files.iter().map(|(name, path)| (*name, path.as_str())).chain([SLOW]).collect();
@@ -154,7 +155,7 @@ async fn streams_of_an_expired_key_end_over_tls_too() {
     let mut client = authority.websocket(&replica.address, &format!("format=full&key={key}")).await;
     let close = client.closed().await;
     assert_eq!(u16::from(close.code), CloseReason::KeyExpired.websocket_code());
-    assert!(begun.elapsed() < valid + REVOKED_WITHIN, "{:?}", begun.elapsed());
+    assert!(started.elapsed() < valid + REVOKED_WITHIN, "{:?}", started.elapsed());
     let answer = authority.http().build().unwrap().get(format!("https://{}/v1/prices", replica.address));
     let answer = answer.bearer_auth(&key).send().await.unwrap();
     assert_eq!(answer.status(), 401);

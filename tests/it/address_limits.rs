@@ -1,4 +1,5 @@
-//! Limits of one address, with attackers on 127.0.0.2 and honest clients elsewhere, directly and through a real nginx.
+//! Limits of each client address. An attacker uses one address and honest clients use others, directly and through
+//! nginx.
 
 use crate::support::client::Client;
 use crate::support::events::Events;
@@ -28,7 +29,7 @@ async fn one_address_leaves_places_for_others() {
     for _ in 0..4 {
         held.push(Client::try_from(ATTACKER, &stream(&replica)).await.unwrap());
     }
-    // Whatever he tries, he gets no further place, and each kind of client learns why.
+    // The attacker cannot open another stream, and each kind of client gets the reason.
     let message = "too many open connections and requests from your address";
     let (status, problem) = Client::try_from(ATTACKER, &stream(&replica)).await.map(drop).unwrap_err();
     assert!(status == 429 && problem.contains(message), "{status} {problem}");
@@ -40,11 +41,11 @@ async fn one_address_leaves_places_for_others() {
     assert_eq!(answer.status(), 200, "an EventSource gives up after any other status");
     let text = soon("a goodbye", answer.text()).await.unwrap();
     assert!(text.contains("event: goodbye") && text.contains(message), "{text}");
-    // Others get in meanwhile, on each transport.
+    // Meanwhile, clients at other addresses can open streams over each transport.
     Client::try_from(HONEST, &stream(&replica)).await.unwrap().text().await;
     Events::connect(&url, &[]).await.update().await;
     Subscriber::connect(&replica.address, request(&["USD"], None)).await;
-    // A place is free as soon as one of his streams has ended.
+    // When one of the attacker's streams has ended, the attacker can open another one.
     held.pop();
     until("a free place", async || Client::try_from(ATTACKER, &stream(&replica)).await.is_ok()).await;
 }
@@ -85,7 +86,7 @@ async fn clients_behind_nginx_count_by_their_own_address() {
     }
     let (status, problem) = Client::try_from(ATTACKER, &url).await.map(drop).unwrap_err();
     assert!(status == 429 && problem.contains("from your address"), "{status} {problem}");
-    // A header of his own does not make him somebody else.
+    // A header that the attacker sends does not change the attacker's address.
     let latest = format!("http://{}/v1/prices/latest", nginx.address);
     for header in ["X-Forwarded-For", "Forwarded"] {
         let request = http_from(ATTACKER).get(&latest).header(header, "for=198.51.100.7");
@@ -95,7 +96,7 @@ async fn clients_behind_nginx_count_by_their_own_address() {
     assert_eq!(soon("an answer", request.send()).await.unwrap().status(), 429);
     // Others behind the same nginx are not affected.
     Client::try_from("127.0.0.3", &url).await.unwrap().text().await;
-    // Without nginx the header has no meaning.
+    // The header is ignored if the client connects without nginx.
     let direct = format!("http://{}/v1/prices/latest", replica.address);
     let request = http_from("127.0.0.3").get(&direct).header("X-Forwarded-For", ATTACKER);
     assert_eq!(soon("an answer", request.send()).await.unwrap().status(), 200);
@@ -115,7 +116,7 @@ async fn one_address_gets_only_its_volume_of_history() {
     assert_eq!(answer.status(), 429);
     let wait: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((30..=60).contains(&wait), "{wait} s");
-    // A replay is as much work as a page, on each transport.
+    // A replay counts like a page, over each transport.
     let message = "too much history and too many replays for your address";
     let (status, problem) = Client::try_from(ATTACKER, &format!("{}?since=0", stream(&replica))).await.err().unwrap();
     assert!(status == 429 && problem.contains(message), "{status} {problem}");
@@ -123,7 +124,7 @@ async fn one_address_gets_only_its_volume_of_history() {
     let request = http_from(ATTACKER).get(replay).header("Accept", "text/event-stream");
     let text = soon("a goodbye", soon("an answer", request.send()).await.unwrap().text()).await.unwrap();
     assert!(text.contains("event: goodbye") && text.contains(message), "{text}");
-    // Live streams need no history, and others have their own volume.
+    // Live streams need no history. Other addresses have their own volume.
     Client::try_from(ATTACKER, &stream(&replica)).await.unwrap().text().await;
     assert_eq!(ask("127.0.0.3").await.status(), 200);
     let mut grpc = client(&replica.address).await;
@@ -158,7 +159,7 @@ async fn unread_pages_leave_reads_for_others() {
 }
 
 #[tokio::test]
-async fn made_up_client_ids_are_few_and_expire() {
+async fn invented_client_ids_are_limited_and_expire() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[("BTCFEED_ADDRESS_CLIENT_IDS", "3"), ("BTCFEED_CLIENT_IDS", "5")]).await;
     let connect = async |from: &str, number: u32| {
@@ -170,7 +171,7 @@ async fn made_up_client_ids_are_few_and_expire() {
     keys.arg("{btcfeed}:client:*");
     for number in 0..3 {
         tick(&mut connect(ATTACKER, number).await.unwrap()).await;
-        // From now on it is known.
+        // A client_id with a bookmark is no longer new.
         until("its bookmark", async || {
             let found: Vec<String> = keys.query_async(&mut redis).await.unwrap();
             found.len() > usize::try_from(number).unwrap()
@@ -180,7 +181,7 @@ async fn made_up_client_ids_are_few_and_expire() {
     let (status, problem) = connect(ATTACKER, 3).await.err().unwrap();
     assert!(status == 429 && problem.contains("too many new client_ids from your address"), "{status} {problem}");
     tick(&mut connect(ATTACKER, 0).await.unwrap()).await;
-    // Others can still make some, until the replica has had enough.
+    // Other addresses can still use new ones, up to the limit of the replica.
     connect("127.0.0.3", 4).await.unwrap();
     connect("127.0.0.4", 5).await.unwrap();
     let (status, problem) = connect("127.0.0.5", 6).await.err().unwrap();
@@ -191,7 +192,7 @@ async fn made_up_client_ids_are_few_and_expire() {
         let expires: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut redis).await.unwrap();
         assert!(expires > 0, "{key} never expires");
     }
-    // A name that a stranger could guess is no name.
+    // A client_id that others could guess is rejected.
     let (status, problem) = Client::rejected(&format!("{}?client_id=shop-7", stream(&replica))).await;
     assert!(status == 400 && problem.contains("such as a UUID"), "{status} {problem}");
 }

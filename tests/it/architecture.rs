@@ -1,4 +1,4 @@
-//! Rules of the code's structure that a compiler does not check.
+//! Rules of the code's structure that the compiler does not check.
 
 mod imports;
 
@@ -13,7 +13,7 @@ fn words_after(text: &str, prefix: &str) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_prefix(prefix)).map(word).collect()
 }
 
-/// Returns the word that a text begins with.
+/// Returns the first word of a text.
 fn word(text: &str) -> String {
     let text = text.trim_start_matches(['[', '`']);
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
@@ -43,7 +43,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files(folder).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// Returns whether a file is written by hand to be run or shown. Scripts without an extension begin with `#!`.
+/// Returns true if a file is source code. Scripts without an extension begin with `#!`.
 fn is_code(path: &Path) -> bool {
     match path.extension() {
         Some(extension) => ["rs", "js", "css", "html", "lua", "py"].iter().any(|known| extension == *known),
@@ -56,17 +56,17 @@ fn root() -> &'static Path {
 }
 
 #[test]
-fn modules_import_only_what_stands_before_them() {
+fn modules_import_only_earlier_modules() {
     let graph = Graph::read(&root().join("src"));
-    // The order of the crate, and the orders inside the rooms whose head has a table.
+    // The order of the crate's modules, and the orders inside the modules whose head has a table.
     let mut orders = BTreeMap::from([(String::new(), table("src/lib.rs"))]);
-    for room in ["net", "api", "site", "session"] {
-        orders.insert(room.to_owned(), table(&format!("src/{room}.rs")));
+    for parent in ["net", "api", "site", "session"] {
+        orders.insert(parent.to_owned(), table(&format!("src/{parent}.rs")));
     }
-    for (room, order) in orders {
-        assert!(order.len() > 1, "the head of {room:?} has no table");
+    for (parent, order) in orders {
+        assert!(order.len() > 1, "the head of {parent:?} has no table");
         let place = |file: &str| {
-            let inside = if room.is_empty() { file } else { file.strip_prefix(&format!("{room}/"))? };
+            let inside = if parent.is_empty() { file } else { file.strip_prefix(&format!("{parent}/"))? };
             let module = inside.split('/').next()?;
             Some(order.iter().position(|known| known == module).unwrap_or_else(|| panic!("{file} is in no table")))
         };
@@ -75,7 +75,7 @@ fn modules_import_only_what_stands_before_them() {
                 continue;
             }
             if let (Some(from_place), Some(to_place)) = (place(from), place(to)) {
-                assert!(to_place <= from_place, "{from} imports {to}, which stands after it");
+                assert!(to_place <= from_place, "{from} imports {to}, which is later in the table");
             }
         }
     }
@@ -85,26 +85,23 @@ fn modules_import_only_what_stands_before_them() {
 fn imports_have_no_cycle() {
     let graph = Graph::read(&root().join("src"));
     assert!(graph.edges().count() > 300, "the imports were read");
-    let mut back: Vec<_> = graph.edges().filter(|(a, b)| graph.edges().any(|e| e == (*b, *a))).collect();
-    back.sort();
-    eprintln!("{back:#?}");
     assert_eq!(graph.cycle(), None);
 }
 
 #[test]
-fn largest_room_is_small() {
+fn largest_module_is_small() {
     let src = root().join("src");
-    let (mut lines, mut rooms) = (Vec::new(), BTreeMap::<String, usize>::new());
+    let (mut lines, mut modules) = (Vec::new(), BTreeMap::<String, usize>::new());
     for path in sources(&src) {
         let count = fs::read_to_string(&path).unwrap().lines().count();
         let inside = path.strip_prefix(&src).unwrap();
-        let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
-        *rooms.entry(room.to_owned()).or_default() += count;
+        let module = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");
+        *modules.entry(module.to_owned()).or_default() += count;
         lines.push(count);
     }
     let all: usize = lines.iter().sum();
-    for (room, count) in rooms {
-        assert!(count * 100 <= all * 15, "{room} has {count} of {all} lines, more than 15 %");
+    for (module, count) in modules {
+        assert!(count * 100 <= all * 15, "{module} has {count} of {all} lines, more than 15 %");
     }
     lines.sort_unstable();
     assert!(lines[lines.len() / 2] <= 180, "the median file has {} lines", lines[lines.len() / 2]);
@@ -132,9 +129,9 @@ fn no_file_is_longer_than_400_lines() {
 }
 
 #[test]
-fn one_place_each_knows_redis_axum_tonic_reqwest_and_the_environment() {
+fn crates_are_used_only_in_their_modules() {
     let src = root().join("src");
-    let only = [
+    let allowed = [
         ("redis::", &["store/redis"][..]),
         ("deadpool_redis::", &["store/redis"]),
         ("axum::", &["net", "api", "site", "server.rs", "fuzz.rs"]),
@@ -147,11 +144,11 @@ fn one_place_each_knows_redis_axum_tonic_reqwest_and_the_environment() {
         let text = fs::read_to_string(&path).unwrap();
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
-            for (word, homes) in only {
-                let foreign = line.trim_start().strip_prefix("use ").unwrap_or(line.trim_start());
-                let uses = foreign.trim_start_matches("::").starts_with(word);
-                let at_home = homes.iter().any(|home| inside.starts_with(home));
-                assert!(!uses || at_home, "{inside} uses {word} outside {homes:?}: {line}");
+            for (path, places) in allowed {
+                let used = line.trim_start().strip_prefix("use ").unwrap_or(line.trim_start());
+                let is_used = used.trim_start_matches("::").starts_with(path);
+                let is_allowed = places.iter().any(|place| inside.starts_with(place));
+                assert!(!is_used || is_allowed, "{inside} uses {path} outside {places:?}: {line}");
             }
         }
     }
@@ -159,7 +156,7 @@ fn one_place_each_knows_redis_axum_tonic_reqwest_and_the_environment() {
 
 #[test]
 fn every_public_route_has_a_description() {
-    // The operators' port and gRPC have descriptions of their own, and the page is no API.
+    // The operators' port and gRPC have their own descriptions, and the page is not an API.
     let undescribed = ["api/ops.rs", "api/grpc.rs", "site/page.rs"].map(|file| root().join("src").join(file));
     for path in sources(&root().join("src")) {
         let text = fs::read_to_string(&path).unwrap();
@@ -170,20 +167,23 @@ fn every_public_route_has_a_description() {
 }
 
 #[test]
-fn the_stack_passes_every_setting_on_that_is_not_its_own_business() {
-    // Its Redis is its own, its replicas are all alike and have their containers' names, and nginx knows their ports.
+fn stack_passes_every_setting_except_its_own() {
+    // The stack has its own Redis. All its replicas have the same role and ports, and are named by their containers.
     let own =
         ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_ROLE", "BTCFEED_REPLICA", "BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"];
     let text = fs::read_to_string(root().join("docker-compose.yml")).unwrap();
     let (_, list) = text.split_once("\n    environment:\n").unwrap();
     let lines = list.lines().map_while(|line| line.strip_prefix("      ")).map(|line| line.trim_start_matches("- "));
-    // A setting is passed on as it is, or has another default in the stack.
+    // A setting is passed on unchanged, or has another default in the stack.
     let lines = lines.filter(|line| !line.starts_with('#'));
     let passed = lines.map(|line| line.split_once("=${").map_or(line, |(name, _)| name));
     let passed: BTreeSet<_> = passed.filter(|line| !line.contains('=')).collect();
     let wanted: BTreeSet<_> = settings().iter().map(|setting| setting.env).filter(|name| !own.contains(name)).collect();
     assert_eq!(passed, wanted);
-    assert!(own.iter().all(|name| settings().iter().any(|setting| setting.env == *name)), "a name of {own:?} is none");
+    assert!(
+        own.iter().all(|name| settings().iter().any(|setting| setting.env == *name)),
+        "{own:?} has an unknown setting"
+    );
     let example = fs::read_to_string(root().join(".env.example")).unwrap();
-    assert!(example.contains(&format!("\n#   {}\n", own.join(" "))), "the example says which ones they are");
+    assert!(example.contains(&format!("\n#   {}\n", own.join(" "))), "the example does not list {own:?}");
 }

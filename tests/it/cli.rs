@@ -148,14 +148,14 @@ async fn busy_port_names_its_flag() {
             [("--listen", "BTCFEED_LISTEN", "--ops-listen"), ("--ops-listen", "BTCFEED_OPS_LISTEN", "--listen")]
         {
             let (code, out, error) = run(&[command, flag, &address, other, "127.0.0.1:0"], &[]).await;
-            // Nothing on standard output: the demo prints a line before it asks an exchange.
+            // The demo has printed nothing, so it has asked no exchange before it bound the ports.
             assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
             let expected = format!("cannot listen on {address}: ");
             let advice = format!("; choose another with {flag} or {variable}\n");
             assert!(error.contains(&expected) && error.ends_with(&advice), "{error}");
         }
     }
-    // If both are busy, both are named.
+    // If both ports are busy, both are named.
     let (code, _, error) = run(&["serve", "--listen", &address, "--ops-listen", &address], &[]).await;
     let named =
         error.lines().filter(|line| line.starts_with(&format!("btcfeed: cannot listen on {address}: "))).count();
@@ -183,7 +183,7 @@ async fn host_name_is_resolved_at_the_start() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut line = String::new();
     while !line.contains(r#""message":"listening","#) {
-        line = soon("a line", lines.next_line()).await.unwrap().expect("the log goes on");
+        line = soon("a line", lines.next_line()).await.unwrap().expect("another line");
     }
     assert!(line.contains(r#""address":"127.0.0.1:"#), "{line}");
     let (code, _, error) = run(&["--listen", "nowhere.invalid:80"], &[]).await;
@@ -209,7 +209,7 @@ async fn config_prints_the_effective_settings() {
         assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
     }
     let value = |name: &str| out.lines().find_map(|line| line.strip_prefix(&format!("# {name}="))).unwrap();
-    assert!(value("BTCFEED_MAX_CONNECTIONS").parse::<u64>().is_ok_and(|most| most > 0), "{out}");
+    assert!(value("BTCFEED_MAX_CONNECTIONS").parse::<u64>().is_ok_and(|max| max > 0), "{out}");
     assert!(value("BTCFEED_REPLICA").contains('-'), "{out}");
     // Values are printed in their normal form.
     let given =
@@ -218,11 +218,11 @@ async fn config_prints_the_effective_settings() {
     for line in ["BTCFEED_CURRENCIES=EUR,USD", "BTCFEED_SOURCES=kraken,coinbase", "BTCFEED_REPLICA=r1"] {
         assert!(out.lines().any(|printed| printed == line), "no {line} in\n{out}");
     }
-    // So is a URL with a password, which is not printed.
+    // A URL with a password is printed as a comment, without the password.
     let (_, secret, _) = run(&["config"], &[("REDIS_URL", "redis://u:secret@localhost")]).await;
     let expected = "# URL of the Redis that all replicas share (the password is not printed)\n# REDIS_URL=redis://u:***@localhost\n";
     assert!(secret.contains(expected), "{secret}");
-    // The output is valid as an environment.
+    // The output is a valid environment.
     let printed: Vec<_> =
         out.lines().filter_map(|line| line.split_once('=').filter(|(name, _)| !name.contains([' ', '#']))).collect();
     assert_eq!(run(&["config"], &printed).await, (Some(0), out.clone(), String::new()));
@@ -239,7 +239,7 @@ async fn unknown_variable_is_reported() {
 }
 
 #[tokio::test]
-async fn closed_output_is_no_error() {
+async fn closed_output_is_not_an_error() {
     let exchange = Exchange::start().await;
     let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -281,14 +281,14 @@ async fn every_setting_has_a_flag() {
     assert!(code == Some(2) && error.contains("--intervall") && error.contains("--interval"), "{error}");
 }
 
-/// Starts a demo with `more` settings. Returns what it prints until the first price.
+/// Starts a demo with additional settings. Returns what it prints up to the first price.
 async fn demo(exchange: &Exchange, more: &[(&str, &str)]) -> String {
     let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     settings.extend([
         ("BTCFEED_LISTEN", "127.0.0.1:0"),
         ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
-        // Long enough for the first answers, which decide whether the prices are real.
+        // With this interval, the first answers arrive in time. They decide whether the prices are real.
         ("BTCFEED_INTERVAL", "5s"),
     ]);
     settings.extend(more);

@@ -1,4 +1,4 @@
-//! The SDK against real replicas, over connections that end, hang or cannot be made.
+//! The SDK against real replicas, over connections that end, hang or cannot be opened.
 
 mod options;
 
@@ -80,7 +80,7 @@ async fn hanging_connection_is_replaced() {
                 _ => {}
             }
         };
-        // HTTP/2 has pings of its own, and the library has its own message for a missing answer.
+        // With gRPC, the HTTP/2 library sends pings, and has its own message for a missing answer.
         assert!(transport == Transport::Grpc || why == "received nothing for 1.5s", "{why}");
         assert!(frozen.elapsed() < 10_000 * MS, "{:?}", frozen.elapsed());
         assert_eq!(tick(&mut updates).await.prev, last, "nothing is lost");
@@ -89,7 +89,7 @@ async fn hanging_connection_is_replaced() {
 }
 
 #[tokio::test]
-async fn unpolled_stream_is_not_taken_for_a_dead_one() {
+async fn unpolled_stream_does_not_time_out() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     join_all(TRANSPORTS.map(async |transport| {
@@ -112,8 +112,8 @@ async fn unpolled_stream_is_not_taken_for_a_dead_one() {
 #[tokio::test]
 async fn heartbeats_keep_a_quiet_stream_alive() {
     let exchange = Exchange::start().await;
-    let often = [("BTCFEED_INTERVAL", "1h"), ("BTCFEED_HEARTBEAT", "1s"), ("BTCFEED_PING_EVERY", "1s")];
-    let replica = embedded(&exchange, &often).await;
+    let settings = [("BTCFEED_INTERVAL", "1h"), ("BTCFEED_HEARTBEAT", "1s"), ("BTCFEED_PING_EVERY", "1s")];
+    let replica = embedded(&exchange, &settings).await;
     replica.priced().await;
     join_all(TRANSPORTS.map(async |transport| {
         let client = Client::builder(&replica.address).transport(transport).silence(4000 * MS);
@@ -178,7 +178,8 @@ async fn client_moves_to_another_replica() {
     }
 }
 
-/// Reads until five ticks have come after a disconnect whose reason contains `message`. Each must follow the one before it.
+/// Reads until five ticks have come after a disconnect whose reason contains `message`. Each must follow the one before
+/// it.
 async fn follow_elsewhere(mut updates: Updates, mut last: TickId, message: &str) {
     let (mut lost, mut after) = (false, 0);
     while after < 5 {
@@ -193,7 +194,7 @@ async fn follow_elsewhere(mut updates: Updates, mut last: TickId, message: &str)
                 assert!(why.contains(message) && retry_in < 2200 * MS, "{why} {retry_in:?}");
                 lost = true;
             }
-            // The time without a leader.
+            // There was no leader for some time.
             Update::Gap(gap) => assert_eq!(gap.reason, GapCause::SourceOutage),
             _ => {}
         }
@@ -217,9 +218,9 @@ async fn gap_is_reported_once_with_its_reason() {
     }
     exchange.set_all(&Mode::Good);
     for mut updates in clients {
-        let begun = Instant::now();
+        let started = Instant::now();
         let GapUpdate { after, before, reason, .. } = loop {
-            assert!(begun.elapsed() < TIMEOUT, "no gap was reported");
+            assert!(started.elapsed() < TIMEOUT, "no gap was reported");
             if let Update::Gap(gap) = next(&mut updates).await {
                 break gap;
             }

@@ -18,7 +18,7 @@ async fn description(replica: &Replica) -> Description {
     Description { openapi: replica.json("/openapi.json").await, asyncapi: replica.json("/asyncapi.json").await }
 }
 
-/// Reads a WebSocket through an outage of all exchanges. Returns the names of its messages.
+/// Reads a WebSocket during an outage of all exchanges. Returns the names of the messages.
 async fn messages_of_an_outage(
     client: &mut Client,
     description: &Description,

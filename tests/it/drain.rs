@@ -16,12 +16,12 @@ use tokio_tungstenite::tungstenite::Message;
 
 const CLIENTS: usize = 100;
 const DELAY: Duration = Duration::from_secs(1);
-/// So short that it, and not the time for each client, is what counts.
+/// Time for the end of all streams. It is so short that the limit of time for each client does not apply.
 const SPREAD: Duration = Duration::from_millis(1600);
-/// Settings with these times.
+/// Settings with the two times above.
 const SETTINGS: [(&str, &str); 2] = [("BTCFEED_DRAIN_DELAY", "1s"), ("BTCFEED_DRAIN_SPREAD", "1600ms")];
 
-/// Reads a stream to its close frame. Returns when that came.
+/// Reads a stream to its close frame. Returns the moment at which the frame arrived.
 async fn read_to_close(client: &mut Client) -> Instant {
     loop {
         match client.next().await {
@@ -57,7 +57,7 @@ async fn streams_end_one_after_the_other() {
     replica.signal(Signal::TERM);
     let observe = async {
         until("the replica to be unready", async || !replica.is_ready().await).await;
-        // The load balancer has not noticed yet.
+        // A load balancer that has not noticed it yet may still send clients.
         replica.connect("").await.text().await;
         assert!(stopped.elapsed() < DELAY, "the machine is too busy for this test");
         until("the port to be closed", async || TcpStream::connect(&replica.address).await.is_err()).await;
@@ -86,7 +86,8 @@ async fn second_signal_ends_the_replica_at_once() {
     assert!(signalled.elapsed() < Duration::from_secs(2), "{:?}", signalled.elapsed());
 }
 
-/// Follows the feed on whichever replica accepts, until `stop`. Counts reconnects.
+/// Follows the feed on any replica that accepts, until `stop`, and counts the connections. Returns the entries, and the
+/// highest age of an entry at its arrival, in milliseconds.
 async fn follow(first: usize, replicas: &[String], stop: &AtomicBool, reconnects: &AtomicUsize) -> (Vec<Value>, u64) {
     let (mut seen, mut oldest_ms, mut at) = (Vec::<Value>::new(), 0, first);
     loop {
@@ -142,11 +143,11 @@ async fn rolling_restart_loses_nothing() {
     let clients = join_all((0..CLIENTS).map(|number| follow(number, &addresses, &stop, &reconnects)));
     let ((), clients) = soon("the restart", async { tokio::join!(restart, clients) }).await;
     let oldest_ms = clients.iter().map(|(_, oldest_ms)| *oldest_ms).max().unwrap();
-    let least = clients.iter().map(|(seen, _)| unbroken(seen).len()).min().unwrap();
+    let fewest = clients.iter().map(|(seen, _)| unbroken(seen).len()).min().unwrap();
     let reconnects = reconnects.load(Ordering::Relaxed) - CLIENTS;
     eprintln!(
-        "{reconnects} reconnects of {CLIENTS} clients, at least {least} entries each, none older than {oldest_ms} ms"
+        "{reconnects} reconnects of {CLIENTS} clients, at least {fewest} entries each, none older than {oldest_ms} ms"
     );
-    assert!(least > 10 && reconnects >= CLIENTS, "{least} entries, {reconnects} reconnects");
-    assert!(oldest_ms < 2000, "an entry was {oldest_ms} ms old when it came");
+    assert!(fewest > 10 && reconnects >= CLIENTS, "{fewest} entries, {reconnects} reconnects");
+    assert!(oldest_ms < 2000, "an entry was {oldest_ms} ms old when it arrived");
 }

@@ -1,4 +1,4 @@
-//! The example `follow`, run as a user runs it.
+//! The example `follow`, as a user runs it.
 
 use crate::support::exchange::Exchange;
 use crate::support::{embedded, soon};
@@ -15,7 +15,7 @@ async fn example() -> Command {
     build.args(["build", "--locked", "--offline", "--quiet", "--example", "follow"]);
     let build = build.current_dir(env!("CARGO_MANIFEST_DIR")).status();
     assert!(timeout(Duration::from_secs(300), build).await.unwrap().unwrap().success());
-    // In the same build directory as the program.
+    // The example is in the same build directory as the program.
     Command::new(Path::new(env!("CARGO_BIN_EXE_btcfeed")).with_file_name("examples").join("follow"))
 }
 

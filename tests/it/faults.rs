@@ -9,12 +9,12 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// The longest pause between two ticks that a busy machine may cause. If a held tick is lost, the pause is as long as the
-/// outage, which is longer than this.
-const HICCUP: Duration = Duration::from_secs(3);
+/// The longest pause between two ticks that a busy machine may cause. If held ticks are lost, the pause is as long as
+/// the outage, which is longer than this.
+const MAX_PAUSE: Duration = Duration::from_secs(3);
 
-/// The time that a busy machine may add to a promised one.
-const BUSY: Duration = Duration::from_secs(1);
+/// The time that a busy machine may add to a promised time.
+const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// Returns the longest time between two entries.
 fn longest_pause(entries: &[Value]) -> Duration {
@@ -22,7 +22,7 @@ fn longest_pause(entries: &[Value]) -> Duration {
     Duration::from_millis(ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap())
 }
 
-/// Asserts that `seen` is a part of the history with nothing left out.
+/// Asserts that `seen` is a part of the history, without missing entries.
 fn assert_part_of(seen: &[Value], history: &[Value]) {
     let begin = history.iter().position(|entry| *entry == seen[0]).expect("the history has the first entry");
     assert_eq!(history[begin..begin + seen.len()], *seen);
@@ -45,7 +45,7 @@ async fn killed_leader_is_replaced_in_time() {
     leader.signal(Signal::KILL);
     seen.extend(entries(&mut client, 10).await);
     let pause = longest_pause(&seen);
-    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + BUSY, "{pause:?} without a tick");
+    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + TOLERANCE, "{pause:?} without a tick");
     let history = others[1].history_with(seen.last().unwrap()).await;
     assert!(seen.iter().all(|entry| history.contains(entry)), "another replica has the same entries");
 }
@@ -63,7 +63,7 @@ async fn leader_paused_past_its_lease_cannot_write() {
     seen.extend(entries(&mut client, 3).await);
     leader.signal(Signal::CONT);
     seen.extend(entries(&mut client, 5).await);
-    // It notices that another replica has written, and stops polling.
+    // The old leader detects that another replica has written, and stops polling.
     until("the old leader to stand down", async || {
         let before = cluster.exchange.requests_of(&old);
         sleep(INTERVAL * 5).await;
@@ -71,7 +71,7 @@ async fn leader_paused_past_its_lease_cannot_write() {
     })
     .await;
     let pause = longest_pause(&seen);
-    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + BUSY, "{pause:?} without a tick");
+    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + TOLERANCE, "{pause:?} without a tick");
     // The old leader follows what the new one writes, in the same order.
     let mut after = leader.connect(&format!("format=full&after={}", seen[0]["id"])).await;
     assert_eq!(entries(&mut after, seen.len() - 1).await, seen[1..]);
@@ -94,8 +94,8 @@ async fn redis_restart_leaves_no_gap() {
     for (client, seen) in clients.iter_mut().zip(&mut seen) {
         seen.extend(entries(client, 20).await);
         let pause = longest_pause(seen);
-        // Ticks were held meanwhile, and have their own time in the history.
-        assert!(pause < HICCUP, "{pause:?} without a tick");
+        // The leader held the ticks of the outage. In the history, each has the time at which it was made.
+        assert!(pause < MAX_PAUSE, "{pause:?} without a tick");
     }
 }
 
@@ -105,40 +105,41 @@ async fn redis_paused_past_the_lease_leaves_no_gap() {
     let replicas: [_; 3] = cluster.replicas().await;
     let mut client = replicas[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
-    // The candidates' requests wait in its buffers, and it grants them after the candidates have given up.
+    // The candidates' requests wait in Redis' buffers. Redis grants them after the candidates have given up.
     cluster.redis.pause();
     sleep(LEASE * 4).await;
     cluster.redis.resume();
     seen.extend(entries(&mut client, 35).await);
     let pause = longest_pause(&seen);
-    assert!(pause < HICCUP, "{pause:?} without a tick");
+    assert!(pause < MAX_PAUSE, "{pause:?} without a tick");
 }
 
 #[tokio::test]
-async fn lease_that_vanishes_briefly_stops_no_leader() {
+async fn brief_loss_of_the_lease_stops_no_leader() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[]).await;
     let mut client = replica.connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
-    // As if the address had pointed to another Redis for a moment.
+    // The lease is missing for a moment, as if the address had pointed to another Redis.
     let mut redis = cluster.redis.connection().await;
     let mut pipe = ::redis::pipe();
-    // It must not expire meanwhile.
-    let away = pipe.cmd("RENAME").arg("{btcfeed}:lease").arg("away").ignore().cmd("PERSIST").arg("away").ignore();
-    let _: () = away.query_async(&mut redis).await.unwrap();
+    let remove = pipe.cmd("RENAME").arg("{btcfeed}:lease").arg("kept").ignore();
+    // The lease must not expire meanwhile.
+    let remove = remove.cmd("PERSIST").arg("kept").ignore();
+    let _: () = remove.query_async(&mut redis).await.unwrap();
     sleep(INTERVAL * 2).await;
     let mut pipe = ::redis::pipe();
-    let back = pipe.cmd("RENAME").arg("away").arg("{btcfeed}:lease").ignore();
-    let back = back.cmd("PEXPIRE").arg("{btcfeed}:lease").arg(LEASE.as_millis() as u64).ignore();
-    let _: () = back.query_async(&mut redis).await.unwrap();
+    let put_back = pipe.cmd("RENAME").arg("kept").arg("{btcfeed}:lease").ignore();
+    let put_back = put_back.cmd("PEXPIRE").arg("{btcfeed}:lease").arg(LEASE.as_millis() as u64).ignore();
+    let _: () = put_back.query_async(&mut redis).await.unwrap();
     seen.extend(entries(&mut client, 15).await);
     assert!(longest_pause(&seen) < LEASE + INTERVAL * 4);
 }
 
 #[tokio::test]
-async fn woken_leader_continues_the_current_feed() {
+async fn resumed_leader_continues_the_current_feed() {
     let cluster = TestCluster::new().await;
-    // Longer than a takeover, so that there is only one outage.
+    // A takeover takes less time than this, so there is only one outage.
     let settings = [("BTCFEED_STALE_AFTER", "6s"), ("BTCFEED_DOWN_AFTER", "60s")];
     let first = cluster.replica("r1", &settings).await;
     assert_eq!(cluster.leader().await, "r1");
@@ -170,7 +171,7 @@ async fn woken_leader_continues_the_current_feed() {
     let tick = |messages: &[Value]| messages.iter().find(|message| message["type"] == "tick").unwrap()["id"].clone();
     let before: Vec<_> = seen[..place].iter().rev().cloned().collect();
     let expected = (tick(&before), tick(&seen[place..]));
-    assert_eq!(gaps.len(), 1, "the outage, and no other");
+    assert_eq!(gaps.len(), 1, "only the outage is a gap");
     assert_eq!((gaps[0]["after"].clone(), gaps[0]["before"].clone()), expected);
 }
 
@@ -206,7 +207,7 @@ async fn unknown_entry_is_skipped_and_reported() {
     }
     assert_eq!((&message["type"], &message["reason"]), (&"gap".into(), &"history_expired".into()));
     assert_eq!(client.json().await["prev"], id);
-    // Even as the newest entry it must not keep another replica from following or leading.
+    // An unknown entry must not prevent another replica from following or leading, even if it is the newest entry.
     let newcomer = cluster.replica("r2", &[]).await;
     let mut client = newcomer.connect("format=full").await;
     let newest = entries(&mut client, 2).await.pop().unwrap()["id"].as_u64().unwrap();
@@ -266,7 +267,7 @@ async fn cut_off_replica_keeps_clients_and_catches_up() {
     let mut seen = entries(&mut client, 3).await;
     for _ in 0..2 {
         proxy.cut();
-        // The feed continues without it.
+        // Meanwhile, the leader continues the feed.
         entries(&mut leader.connect("format=full").await, 5).await;
         proxy.restore();
         seen.extend(entries(&mut client, 10).await);
@@ -284,9 +285,9 @@ async fn hanging_redis_connection_is_replaced() {
     let mut client = hanging.connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
     proxy.freeze();
-    let begun = tokio::time::Instant::now();
+    let started = tokio::time::Instant::now();
     seen.extend(entries(&mut client, 10).await);
-    assert!(begun.elapsed() < Duration::from_secs(15), "it took {:?} to notice", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(15), "it took {:?} to notice", started.elapsed());
     assert_part_of(&seen, &leader.history_with(seen.last().unwrap()).await);
 }
 
@@ -302,7 +303,7 @@ async fn hanging_leader_delays_ticks_within_bounds() {
     proxy.freeze();
     seen.extend(entries(&mut client, 15).await);
     let pause = longest_pause(&seen);
-    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + BUSY, "{pause:?} without a tick");
+    assert!(pause <= LEASE + Duration::from_secs(1) + INTERVAL + TOLERANCE, "{pause:?} without a tick");
     let history = leader.history_with(seen.last().unwrap()).await;
     assert_eq!(history.iter().filter(|entry| seen.contains(entry)).count(), seen.len(), "each tick once");
 }
@@ -310,7 +311,7 @@ async fn hanging_leader_delays_ticks_within_bounds() {
 #[tokio::test]
 async fn exchange_outage_is_reported_and_explained() {
     let cluster = TestCluster::new().await;
-    // An error of an exchange must come before the deadline of the poll, also on a busy machine.
+    // With this interval, an exchange's error arrives before the deadline of the poll, even on a busy machine.
     let interval = ("BTCFEED_INTERVAL", "500ms");
     let settings = [interval, ("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "5s")];
     let replica = cluster.replica("r1", &settings).await;

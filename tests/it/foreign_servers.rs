@@ -1,4 +1,4 @@
-//! The SDK against servers of another version, and against servers of something else.
+//! The SDK against servers of other versions, and against servers that have no feed.
 
 use crate::support::foreign_server::{Answer, Server, tick};
 use crate::support::soon;
@@ -77,7 +77,7 @@ async fn last_id_is_never_ahead_of_the_updates() {
         read(&mut updates, 1).await;
         last.push(updates.last_id().map(TickId::ms));
     }
-    // At the start, then after connected, gap, tick, gap, status and synced.
+    // The ids at the start, and after connected, gap, tick, gap, status and synced.
     assert_eq!(last, [10, 10, 10, 30, 30, 60, 60].map(Some));
     let mut updates = server.client(Transport::WebSocket).build().unwrap().subscribe();
     read(&mut updates, 1).await;
@@ -147,7 +147,7 @@ async fn malformed_answer_is_retried_with_backoff() {
 }
 
 #[tokio::test]
-async fn valid_answer_that_is_no_feed_ends_the_stream() {
+async fn answer_that_is_not_a_feed_ends_the_stream() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     let nothing = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     for (transport, answer, reason) in [
@@ -172,10 +172,10 @@ async fn error_after_a_success_is_retried() {
     let server = Server::start(vec![Answer::Raw(String::new()), first, nothing, last]).await;
     let mut updates = server.client(Transport::WebSocket).start(AFTER_10).build().unwrap().subscribe();
     let seen = read(&mut updates, 7).await;
-    let (shut, closed) =
+    let (unanswered, closed) =
         ("the connection was closed without an answer", "the server closed the connection with 1001: test");
-    let away = "it answers HTTP 404 to a request for a stream";
-    assert_eq!(seen, [shut, "connected None", "tick 20", closed, away, "connected None", "tick 30"]);
+    let not_found = "it answers HTTP 404 to a request for a stream";
+    assert_eq!(seen, [unanswered, "connected None", "tick 20", closed, not_found, "connected None", "tick 30"]);
 }
 
 #[tokio::test]
@@ -202,8 +202,8 @@ async fn events_are_parsed_from_any_pieces() {
     assert_eq!(seen, expected);
     let asked = server.requests();
     assert!(asked[1].0.contains("after=30 "), "{}", asked[1].0);
-    let begun = asked[1].1 - asked[0].1;
-    assert!(begun >= 700 * MS, "{begun:?}");
+    let started = asked[1].1 - asked[0].1;
+    assert!(started >= 700 * MS, "{started:?}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! gRPC subscriptions with a generated client: they have the same feed as a WebSocket, on the same port.
+//! gRPC subscriptions with a generated client: they get the same feed as a WebSocket, on the same port.
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::grpc::{Start, Subscriber, channel, client, pb, request};
@@ -34,7 +34,7 @@ async fn subscription_equals_a_websocket_in_full_format() {
         let mut subscriber = Subscriber::new(&client, request(&BOTH, Some(start))).await;
         assert_eq!(subscriber.entries(8 - from).await, all[from..], "{start:?}");
     }
-    // Live, in one currency.
+    // A live subscription in one currency.
     let mut socket = replica.connect("format=full&currency=EUR").await;
     let mut subscriber = Subscriber::new(&client, request(&["eur"], None)).await;
     let mut last = subscriber.json().await;
@@ -42,7 +42,7 @@ async fn subscription_equals_a_websocket_in_full_format() {
     let synced = loop {
         match subscriber.json().await {
             synced if synced["type"] == "synced" => break synced,
-            // A tick that came in between.
+            // This tick came in between.
             tick => last = tick,
         }
     };
@@ -68,9 +68,9 @@ async fn outage_is_reported_as_over_websocket() {
     exchange.set("coinbase BTC-EUR", Mode::Status(500, None));
     let mut seen = Vec::new();
     let mut read_until = async |wanted: &str, of: &str| {
-        let begun = Instant::now();
+        let started = Instant::now();
         while seen.last().is_none_or(|update: &Value| update[wanted] != of) {
-            assert!(begun.elapsed() < TIMEOUT, "there is no {wanted} {of:?}");
+            assert!(started.elapsed() < TIMEOUT, "there is no {wanted} {of:?}");
             seen.push(subscriber.json().await);
         }
     };
@@ -105,7 +105,7 @@ async fn subscription_resumes_on_another_replica() {
         seen.extend(Subscriber::new(&clients[round as usize % 2], again).await.entries(3).await);
     }
     let last = unbroken(&seen).pop().unwrap();
-    // A replica stops and says so, and the other one continues.
+    // One replica stops and reports that, and the client continues on the other one.
     let mut subscriber = Subscriber::new(&clients[0], request(&BOTH, Some(Start::After(last)))).await;
     seen.extend(subscriber.entries(2).await);
     replicas[0].signal(Signal::TERM);
@@ -139,7 +139,7 @@ async fn stream_options_work_over_grpc() {
         let update = subscriber.json().await;
         ids.extend(update["id"].as_u64().filter(|_| update["type"] == "tick"));
     }
-    // Each is the newest tick at the end of a period, so two of them may be less than a period apart.
+    // Each is the newest tick at the end of a period, so the ids of two ticks may differ by less than a period.
     assert!(ids[2] - ids[0] >= 1200, "{ids:?}");
 
     // A price that stays the same is not sent again.
@@ -152,7 +152,7 @@ async fn stream_options_work_over_grpc() {
     let waited = tokio::time::timeout(Duration::from_secs(1), subscriber.next()).await;
     assert!(waited.is_err(), "a tick with the same price was sent: {waited:?}");
 
-    // A client id is remembered.
+    // A subscription with a client_id resumes after its last tick.
     let named = pb::SubscribeRequest { client_id: "till-7.4f9b2c71d0e85a36".to_owned(), ..request(&["USD"], None) };
     let mut first = Subscriber::new(&client, named.clone()).await;
     let last = first.entries(2).await.pop().unwrap();
@@ -178,7 +178,7 @@ async fn each_subscription_counts_as_a_client() {
         seen.push(subscriber.entries(6).await);
     }
     unbroken(&seen[0]);
-    assert!(seen.iter().all(|entries| *entries == seen[0]), "all subscriptions got the same");
+    assert!(seen.iter().all(|entries| *entries == seen[0]), "the subscriptions got different entries");
     subscribers.push(Subscriber::new(&client, request(&[], None)).await);
     let status = client.clone().subscribe(request(&[], None)).await.unwrap_err();
     assert_eq!(status.code(), Code::ResourceExhausted);
@@ -209,14 +209,14 @@ async fn health_watch_and_reflection_end_at_a_stop() {
     assert_eq!(unknown.message().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
     let mut watch = health.watch(asked("")).await.unwrap().into_inner();
     assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
-    // A reflection stream that its client leaves open.
+    // The client leaves this reflection stream open.
     let asked = ServerReflectionRequest { host: String::new(), message_request: Some(ListServices(String::new())) };
     let asking = stream::iter([asked]).chain(stream::pending());
     let mut reflection = ServerReflectionClient::new(channel(&replica.address).await);
-    let mut around = reflection.server_reflection_info(asking).await.unwrap().into_inner();
-    assert!(format!("{:?}", around.message().await.unwrap()).contains("btcfeed.v1.PriceFeed"));
+    let mut answers = reflection.server_reflection_info(asking).await.unwrap().into_inner();
+    assert!(format!("{:?}", answers.message().await.unwrap()).contains("btcfeed.v1.PriceFeed"));
     replica.signal(Signal::TERM);
-    let begun = Instant::now();
+    let started = Instant::now();
     let end = loop {
         match soon("the end", watch.message()).await {
             Ok(Some(status)) => assert_eq!(status.status(), ServingStatus::NotServing),
@@ -227,5 +227,5 @@ async fn health_watch_and_reflection_end_at_a_stop() {
     assert_eq!(end.code(), Code::Unavailable);
     assert_eq!(soon("the end", unknown.message()).await.unwrap_err().code(), Code::Unavailable);
     assert!(replica.exit().await.success());
-    assert!(begun.elapsed() < Duration::from_secs(5), "open streams delayed the stop by {:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(5), "open streams delayed the stop by {:?}", started.elapsed());
 }

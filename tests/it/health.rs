@@ -1,4 +1,4 @@
-//! What operators and container engines ask: is it alive, is it ready, and how does it end.
+//! Health checks for operators and container engines, and the stop of a replica.
 
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
@@ -43,7 +43,7 @@ async fn replica_without_redis_is_alive_but_not_ready() {
     assert_eq!(status(&replica.ops, "/readyz").await, Some(503));
     let (code, error) = healthcheck(&replica.ops).await;
     assert_eq!((code, error.as_str()), (Some(1), "btcfeed: not ready: the history has not been read yet\n"));
-    // A client is asked to retry. It must not be told that the history is empty.
+    // A client is asked to retry. An answer without prices would mean that the history is empty.
     for path in ["/v1/prices", "/v1/prices/latest"] {
         assert_eq!(status(&replica.address, path).await, Some(503), "{path}");
     }
@@ -78,12 +78,12 @@ async fn stop_releases_the_lease_and_closes_clients() {
 #[tokio::test]
 async fn stop_closes_five_thousand_clients_in_time() {
     let exchange = Exchange::start().await;
-    // The clients answer no pings, and a busy machine takes long to connect them all.
+    // The clients do not answer pings. A busy machine needs much time to connect all of them.
     let mut replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "1h")]).await;
     let connecting = stream::iter(0..5000).map(|_| raw_client(&replica)).buffer_unordered(100);
     let mut clients: Vec<_> = connecting.collect().await;
     replica.signal(Signal::TERM);
-    let begun = Instant::now();
+    let started = Instant::now();
     let read = async {
         let mut closed = 0;
         for client in &mut clients {
@@ -92,13 +92,13 @@ async fn stop_closes_five_thousand_clients_in_time() {
             // The last frame is a close frame with code 1001.
             let close = bytes.windows(4).rposition(|frame| frame[0] == 0x88 && frame[2..4] == 1001_u16.to_be_bytes());
             closed += usize::from(close.is_some_and(|at| at + 2 + usize::from(bytes[at + 1]) == bytes.len()));
-            // The client's own close frame.
+            // This is the client's close frame.
             client.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9]).await.ok();
             client.shutdown().await.ok();
         }
         closed
     };
-    let exit = async { (replica.exit().await.code(), begun.elapsed()) };
+    let exit = async { (replica.exit().await.code(), started.elapsed()) };
     let (closed, (code, took)) = tokio::join!(read, exit);
     assert_eq!((closed, code), (5000, Some(0)));
     assert!(took < Duration::from_secs(10), "{took:?}");
@@ -125,7 +125,7 @@ async fn log_that_is_not_read_delays_nothing() {
     let settings = [("BTCFEED_LISTEN", &*address), ("BTCFEED_OPS_LISTEN", &ops), ("BTCFEED_INTERVAL", "100ms")];
     let mut command = serve_command(&replica_settings(&exchange, "r1", &settings));
     let mut child = command.env("RUST_LOG", "debug").stderr(Stdio::piped()).spawn().unwrap();
-    // The reader of the log leaves after the first line.
+    // The reader of the log closes it after the first line.
     let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
     soon("a line of the log", log.next_line()).await.unwrap();
     drop(log);

@@ -1,4 +1,4 @@
-//! Long answers of the history, which are sent while they are read from Redis.
+//! Long answers from the history. They are sent while they are read from Redis.
 
 use crate::support::{SERVE, TestCluster, soon, until};
 use futures_util::StreamExt;
@@ -14,7 +14,7 @@ async fn unfinished_answer_is_aborted() {
         let mut body = answer.bytes_stream();
         let first = soon("the first bytes", body.next()).await.unwrap().unwrap();
         assert!(!first.is_empty());
-        // The rest is in Redis, which does not answer now.
+        // The rest of the answer is in Redis, which does not respond now.
         cluster.redis.pause();
         let mut end = Ok(());
         while let Some(chunk) = soon("the rest", body.next()).await {

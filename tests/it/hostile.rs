@@ -57,12 +57,13 @@ async fn violation_gets_its_close_code() {
         ("the head of a giant frame", &[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
     ];
     for (what, bytes, code) in violations {
-        // Sent right behind the handshake: it must not get lost when the reactor takes the socket over.
+        // The bytes are sent together with the handshake. They must not get lost when the reactor takes over the
+        // socket.
         let answer = read_all(&mut raw(&replica, "", bytes).await).await;
         assert!(answer.starts_with(b"HTTP/1.1 101 "), "{what}: {}", String::from_utf8_lossy(&answer));
         assert_eq!(close_code(&answer), Some(code), "{what}");
     }
-    // A client that closes at once gets its close frame, even if the server saves its bookmark first.
+    // A client that closes immediately gets a close frame, even if the server saves the client's bookmark first.
     for query in ["", "client_id=shop-7.4f9b2c71d0e85a36"] {
         let mut early = raw(&replica, query, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
         early.shutdown().await.unwrap();
@@ -72,7 +73,7 @@ async fn violation_gets_its_close_code() {
     }
 }
 
-/// Sends everything that a client may send, and checks the answers. It is the same over HTTP/1 and HTTP/2.
+/// Sends each kind of message that a client may send, and checks the answers. They are the same over HTTP/1 and HTTP/2.
 pub async fn exchange_messages<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
     client.send(Message::text("hello")).await;
     client.send(Message::binary(vec![0; 4096])).await;
@@ -94,7 +95,7 @@ pub async fn answer_pings<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client
     .await;
 }
 
-/// Sends more than a client may send. The server closes.
+/// Sends more than a client may send, and asserts that the server closes the stream.
 pub async fn flood<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
     for _ in 0..17 {
         client.send(Message::binary(vec![0; 4090])).await;
@@ -123,12 +124,12 @@ async fn client_without_pongs_is_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "2s")]).await;
     let silent = async {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut silent = raw(&replica, "", b"").await;
         assert_eq!(close_code(&read_all(&mut silent).await), Some(4408));
-        assert!((4.0..20.0).contains(&begun.elapsed().as_secs_f64()), "{:?}", begun.elapsed());
+        assert!((4.0..20.0).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
     };
-    // A client that answers pings stays.
+    // A client that answers pings stays connected.
     let answering = async { answer_pings(&mut replica.connect("").await).await };
     tokio::join!(silent, answering);
 }
@@ -151,11 +152,12 @@ async fn stalled_client_learns_why_it_is_closed() {
         loop {
             let mut stuck = raw(&replica, "format=full&currency=USD,EUR", b"").await;
             until_stalled(&stuck).await;
-            // Longer than the write may stall, and shorter than that and the time for the close frame (3 s).
+            // The write has then stalled for too long (1 s), but the server still tries to send the close frame (for 3
+            // s).
             sleep(Duration::from_millis(1500)).await;
             // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
             let mut bytes = Vec::new();
-            // On a busy machine, this test may read too late for the close frame.
+            // On a busy machine, this test may read too late to get the close frame. Then it tries again.
             let read = stuck.read_to_end(&mut bytes).await;
             if read.is_ok() && close_code(&bytes).is_some() {
                 break bytes;
@@ -185,10 +187,10 @@ async fn stalled_client_is_dropped_and_costs_nothing() {
         until(&format!("{path} to be closed"), async || !is_established(socket)).await;
     }
     until("all connections to be closed", async || replica.descriptors() <= before).await;
-    let (before, begun) = (replica.processor_time(), Instant::now());
-    until("some time to pass", async || begun.elapsed() > Duration::from_secs(1)).await;
+    let (before, started) = (replica.processor_time(), Instant::now());
+    until("some time to pass", async || started.elapsed() > Duration::from_secs(1)).await;
     let used = replica.processor_time().saturating_sub(before);
-    let passed = begun.elapsed();
+    let passed = started.elapsed();
     assert!(used < passed.mul_f64(0.8), "{used:?} of {passed:?} without clients");
 }
 
@@ -204,7 +206,7 @@ fn frames(bytes: &[u8]) -> Frames {
             126 => (usize::from(u16::from_be_bytes([after[0], after[1]])), &after[2..]),
             short => (usize::from(*short), after),
         };
-        assert!(after.len() >= len, "the last frame is cut short");
+        assert!(after.len() >= len, "the last frame is incomplete");
         frames.push((*first, after[..len].to_vec()));
         rest = &after[len..];
     }
@@ -227,14 +229,14 @@ impl Frames {
 #[tokio::test]
 async fn lagging_client_learns_why_it_is_closed() {
     let exchange = Exchange::start().await;
-    // The write never stalls, and there is much time for the close frame.
+    // No write stalls for too long, and there is enough time for the close frame.
     let settings = [&FAST[..], &[("BTCFEED_MAX_LAG", "1s"), ("BTCFEED_WRITE_STALL", "30s")]].concat();
     let replica = embedded(&exchange, &settings).await;
     let mut slow = raw(&replica, "format=full&currency=USD,EUR", b"").await;
-    let (mut bytes, mut piece, begun) = (Vec::new(), [0; 256], Instant::now());
-    // The client reads a small part of what the feed sends. The buffers are full after a few seconds, and from then on the
-    // client is further behind every moment.
-    while begun.elapsed() < Duration::from_secs(10) {
+    let (mut bytes, mut piece, started) = (Vec::new(), [0; 256], Instant::now());
+    // The client reads only a small part of what the feed sends. After a few seconds the buffers are full, and the
+    // client lags more and more.
+    while started.elapsed() < Duration::from_secs(10) {
         let len = soon("a piece", slow.read(&mut piece)).await.unwrap();
         bytes.extend_from_slice(&piece[..len]);
         sleep(Duration::from_millis(150)).await;
@@ -269,8 +271,8 @@ async fn flood_of_pings_costs_no_memory() {
     let before = replica.memory_kib();
     let mut flood = raw(&replica, "", b"").await;
     let pings = [0x89, 0xfd, 0, 0, 0, 0].into_iter().chain([7; 125]).collect::<Vec<u8>>().repeat(100);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(3) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
         let write = timeout(Duration::from_millis(100), flood.write_all(&pings)).await;
         if matches!(write, Ok(Err(_))) {
             break;
@@ -305,13 +307,13 @@ async fn unfinished_request_is_dropped() {
 async fn connection_without_a_request_frees_its_place() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "3")]).await;
-    let begun = Instant::now();
+    let started = Instant::now();
     for _ in 0..3 {
-        // The first byte of HTTP/2, and of a POST request.
+        // P is the first byte of HTTP/2, and of a POST request.
         TcpStream::connect(&replica.address).await.unwrap().write_all(b"P").await.unwrap();
     }
     until("a free place", async || replica.get("/openapi.json").await.0 == 200).await;
-    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

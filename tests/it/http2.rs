@@ -1,4 +1,5 @@
-//! HTTP/2 on the port for clients: requests that are no gRPC calls, calls that take too long, and the other transports.
+//! HTTP/2 on the port for clients: requests that are not gRPC calls, calls that take too long, and the other
+//! transports.
 
 use crate::support::exchange::Exchange;
 use crate::support::grpc::{Start, Subscriber, pb, request};
@@ -49,10 +50,10 @@ async fn unfinished_call_ends_at_its_deadline() {
         if let Some(timeout) = timeout {
             request = request.header("grpc-timeout", timeout);
         }
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = soon("an answer", request.send()).await.unwrap();
         assert_eq!(answer.headers()["grpc-status"], "4", "{path} {timeout:?}");
-        assert!(timeout.is_none() == (begun.elapsed() > Duration::from_secs(8)), "{path} {:?}", begun.elapsed());
+        assert!(timeout.is_none() == (started.elapsed() > Duration::from_secs(8)), "{path} {:?}", started.elapsed());
     }
 }
 

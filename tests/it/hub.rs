@@ -1,4 +1,4 @@
-//! The hub follows a store that loses messages: it notices what it missed and reads that from the history.
+//! The hub follows a store that loses messages. It detects that it has missed entries, and reads them from the history.
 
 use crate::support::{soon, until};
 use async_trait::async_trait;
@@ -81,32 +81,32 @@ impl Store for LossyStore {
 }
 
 /// A store with its lease, and a hub that follows it.
-struct Scene {
+struct TestHub {
     store: Arc<LossyStore>,
     lease: Lease,
     hub: Arc<Hub>,
     stop: CancellationToken,
 }
 
-impl Scene {
-    async fn new() -> Scene {
-        Scene::with(3, 100).await
+impl TestHub {
+    async fn new() -> TestHub {
+        TestHub::with(3, 100).await
     }
 
     /// A store with `entries` entries, and a hub that keeps the newest `window`.
-    async fn with(entries: usize, window: usize) -> Scene {
+    async fn with(entries: usize, window: usize) -> TestHub {
         let memory = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
         let (losing, unavailable) = (Arc::default(), AtomicBool::new(false));
         let (subscriptions, ranges, newest) = Default::default();
         let store = Arc::new(LossyStore { store: memory, losing, subscriptions, ranges, newest, unavailable });
         let lease = store.acquire("a").await.unwrap().unwrap();
         let hub = Arc::new(Hub::new(store.clone(), Options { window, retention: HOUR }));
-        let scene = Scene { store, lease, hub, stop: CancellationToken::new() };
-        scene.append(entries).await;
-        let (hub, stop) = (scene.hub.clone(), scene.stop.clone());
+        let test = TestHub { store, lease, hub, stop: CancellationToken::new() };
+        test.append(entries).await;
+        let (hub, stop) = (test.hub.clone(), test.stop.clone());
         tokio::spawn(async move { hub.run(stop).await });
-        soon("the hub to be primed", scene.hub.primed()).await;
-        scene
+        soon("the hub to be primed", test.hub.primed()).await;
+        test
     }
 
     async fn append(&self, count: usize) {
@@ -121,11 +121,11 @@ impl Scene {
         let kept = self.store.store.newest(1000).await.unwrap();
         until("the hub to have what the store has", async || self.hub.head() == kept.last().unwrap().id).await;
         let held = self.hub.after(TickId::ZERO);
-        assert!(held.iter().map(|entry| Entry::clone(entry)).eq(kept), "the same entries in the same order");
+        assert!(held.iter().map(|entry| Entry::clone(entry)).eq(kept), "the hub has other entries than the store");
     }
 }
 
-impl Drop for Scene {
+impl Drop for TestHub {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -133,66 +133,66 @@ impl Drop for Scene {
 
 #[tokio::test]
 async fn hub_has_old_and_new_entries() {
-    let scene = Scene::new().await;
-    scene.append(3).await;
-    scene.in_sync().await;
+    let test = TestHub::new().await;
+    test.append(3).await;
+    test.in_sync().await;
 }
 
 #[tokio::test]
 async fn next_entry_reveals_missed_ones() {
-    let scene = Scene::new().await;
-    scene.store.losing.store(true, Relaxed);
-    scene.append(3).await;
+    let test = TestHub::new().await;
+    test.store.losing.store(true, Relaxed);
+    test.append(3).await;
     tokio::task::yield_now().await;
-    scene.store.losing.store(false, Relaxed);
-    scene.append(1).await;
-    scene.in_sync().await;
-    assert_eq!(scene.store.subscriptions.load(Relaxed), 1, "without a new subscription");
+    test.store.losing.store(false, Relaxed);
+    test.append(1).await;
+    test.in_sync().await;
+    assert_eq!(test.store.subscriptions.load(Relaxed), 1, "without a new subscription");
 }
 
 #[tokio::test]
 async fn check_reveals_a_missed_newest_entry() {
-    let scene = Scene::new().await;
-    scene.store.losing.store(true, Relaxed);
-    scene.append(1).await;
-    scene.in_sync().await;
+    let test = TestHub::new().await;
+    test.store.losing.store(true, Relaxed);
+    test.append(1).await;
+    test.in_sync().await;
 }
 
 #[tokio::test]
-async fn hub_follows_a_store_that_comes_back() {
-    let scene = Scene::new().await;
-    scene.store.unavailable.store(true, Relaxed);
-    scene.store.losing.store(true, Relaxed);
-    scene.append(3).await;
-    assert!(scene.hub.history(TickId::ZERO, TickId::from_ms(u64::MAX), 10).await.is_ok(), "the window is served");
-    scene.store.unavailable.store(false, Relaxed);
-    scene.in_sync().await;
+async fn hub_follows_a_store_after_an_outage() {
+    let test = TestHub::new().await;
+    test.store.unavailable.store(true, Relaxed);
+    test.store.losing.store(true, Relaxed);
+    test.append(3).await;
+    assert!(test.hub.history(TickId::ZERO, TickId::from_ms(u64::MAX), 10).await.is_ok(), "the window is served");
+    test.store.unavailable.store(false, Relaxed);
+    test.in_sync().await;
 }
 
 #[tokio::test]
 async fn same_page_is_read_once_for_all_clients() {
-    let scene = Scene::with(200, 10).await;
-    let newest = scene.hub.head();
-    let read = async |after| scene.hub.history(after, newest, 50).await.unwrap();
+    let test = TestHub::with(200, 10).await;
+    let newest = test.hub.head();
+    let read = async |after| test.hub.history(after, newest, 50).await.unwrap();
     let answers = soon("the history", join_all((0..100).map(|_| read(TickId::ZERO)))).await;
-    assert_eq!(scene.store.ranges.load(Relaxed), 1);
+    assert_eq!(test.store.ranges.load(Relaxed), 1);
     assert!(answers.iter().all(|answer| answer.len() == 50 && answer.first() == answers[0].first()));
-    // A later request, or one for another page, reads again; so does one after a failure.
+    // A later request reads the page again. So does a request for another page, and a request after a failure.
     let later = read(TickId::ZERO).await;
     let next = read(later.last().unwrap().id).await;
-    assert_eq!((next.len(), scene.store.ranges.load(Relaxed)), (50, 3));
+    assert_eq!((next.len(), test.store.ranges.load(Relaxed)), (50, 3));
     assert_eq!(next[0].prev, later.last().unwrap().id);
-    scene.store.unavailable.store(true, Relaxed);
-    assert!(scene.hub.history(TickId::ZERO, newest, 50).await.is_err());
-    scene.store.unavailable.store(false, Relaxed);
+    test.store.unavailable.store(true, Relaxed);
+    assert!(test.hub.history(TickId::ZERO, newest, 50).await.is_err());
+    test.store.unavailable.store(false, Relaxed);
     assert_eq!(read(TickId::ZERO).await.len(), 50);
 }
 
 #[tokio::test]
 async fn search_for_an_absent_currency_is_bounded() {
-    let scene = Scene::with(20_000, 100).await;
-    let before = scene.store.newest.load(Relaxed);
-    assert_eq!(scene.hub.before_newest_ticks(1, Currencies::all()).await.unwrap(), TickId::ZERO);
-    let asked = scene.store.newest.load(Relaxed) - before;
-    assert!(asked < 4 * 20_000, "{asked} entries were asked for of 20000");
+    let test = TestHub::with(20_000, 100).await;
+    let before = test.store.newest.load(Relaxed);
+    assert_eq!(test.hub.before_newest_ticks(1, Currencies::all()).await.unwrap(), TickId::ZERO);
+    let asked = test.store.newest.load(Relaxed) - before;
+    assert!(asked < 4 * 20_000, "the hub read {asked} entries from a store with 20000");
 }

@@ -1,5 +1,5 @@
-//! Clients that share no code with the server: Python's grpcio with the code that it generates (`grpc_client.py`), Python's
-//! websockets (`websocket_client.py`), and curl. They connect to a replica directly, and through nginx.
+//! Clients that share no code with the server: Python's grpcio with the code that it generates (`grpc_client.py`),
+//! Python's websockets (`websocket_client.py`), and curl. They connect to a replica directly, and through nginx.
 
 use crate::support::events::Event;
 use crate::support::nginx::Nginx;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-/// Returns a command whose output is read. It uses no proxy, because the servers are on this machine.
+/// Returns a command whose output is read. The program uses no proxy, because the servers are on this machine.
 fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env("NO_PROXY", "*").env("no_proxy", "*");
@@ -22,7 +22,8 @@ fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Returns a command that runs a script with the Python that `tests/setup` prepared, or else with the system's.
+/// Returns a command that runs a script with the Python that `tests/setup` prepared, or with the system's if there is
+/// none.
 fn script(name: &str, arguments: &[&str]) -> Command {
     let ours = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("tests-python").join("bin/python3");
     let mut command = command(if ours.exists() { ours } else { "python3".into() });
@@ -69,7 +70,7 @@ impl Follower {
         Follower::start(script("websocket_client.py", &[&url]))
     }
 
-    /// curl as a user types it, without the user's `.curlrc`.
+    /// Starts curl with the command line of a user, but without the user's `.curlrc`.
     fn curl(address: &str, more: &[&str]) -> Follower {
         let mut curl = command("curl");
         curl.args(["-q", "-sN", &format!("http://{address}/v1/prices/stream?format=full&since=0")]).args(more);
@@ -85,7 +86,8 @@ impl Follower {
         self.try_line().await.expect("a line")
     }
 
-    /// Returns the next event that curl prints, or `None` if no complete one follows. Ticks and statuses are added to `seen`.
+    /// Returns the next event that curl prints, or `None` if no complete one follows. Ticks and statuses are added to
+    /// `seen`.
     async fn event(&mut self, seen: &mut Vec<Value>) -> Option<Event> {
         let mut block = String::new();
         let event = loop {
@@ -121,7 +123,7 @@ impl Follower {
         }
     }
 
-    /// Reads on to the line that says how the stream ended.
+    /// Reads up to the line that says how the stream ended.
     async fn end(&mut self) -> String {
         loop {
             let line = self.line().await;

@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStderr, Command};
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    // It ignores the settings of a replica, even invalid ones.
+    // `btcfeed load` ignores the settings of a replica, even invalid ones.
     command.arg("load").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command
@@ -121,7 +121,11 @@ async fn killed_replica_costs_reconnects_only() {
     load.printed("20 of 20 clients are in sync").await;
     first.signal(Signal::KILL);
     let (code, result) = load.json().await;
-    assert_eq!((code, &result["reconnects"]), (Some(0), &json!(10)), "half of them were there: {result}");
+    assert_eq!(
+        (code, &result["reconnects"]),
+        (Some(0), &json!(10)),
+        "half of the clients were on the killed replica: {result}"
+    );
     assert_consistent(&result, 20);
     assert_eq!(result["reconnect_ms"]["count"], 10);
     let failures: u64 = result["failures"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
@@ -164,7 +168,7 @@ async fn terminal_shows_a_bar_and_then_the_result() {
     assert_eq!(terminal.exit().await.code(), Some(0));
     let screen = terminal.shows("the result", |screen| screen.contains("\n connect ")).await;
     assert!(!screen.contains(['━', '─']) && screen.contains("3 of 3 clients are in sync after"), "{screen}");
-    // Rejected clients are counted by the reason.
+    // Rejected clients are counted by their reason.
     let mut terminal = Terminal::run(command(&[&replica.address, "--connections", "6", "--duration", "1h"]), 90);
     let rejected = |screen: &str| screen.contains("connecting") && screen.contains("4 of 6 · ");
     terminal.shows("rejected clients", rejected).await;

@@ -1,4 +1,4 @@
-//! The table of metrics, its page and a running replica agree.
+//! Metrics: the table in the code, the page in `docs/` and a running replica agree.
 
 use crate::support::replica::Replica;
 use crate::support::{TestCluster, entries, http, until};

@@ -11,7 +11,7 @@ use serde_json::Value;
 /// Returns the queries of the dashboard's panels, each with the title of its panel.
 fn panels() -> Vec<(String, String)> {
     let dashboard = include_str!("../../deploy/monitoring/grafana/dashboards/btcfeed.json");
-    // As Grafana replaces it for a screen of 15 minutes, but shorter, because the replicas have not run for as long.
+    // Grafana replaces this variable, too. Its value would be longer than the time for which these replicas have run.
     let dashboard: Value = serde_json::from_str(&dashboard.replace("$__rate_interval", "5s")).unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let targets = |panel: &Value| {
@@ -22,7 +22,7 @@ fn panels() -> Vec<(String, String)> {
     dashboard["panels"].as_array().unwrap().iter().flat_map(targets).collect()
 }
 
-/// Returns the query of a panel that has one.
+/// Returns the query of a panel that has exactly one.
 fn panel(title: &str) -> String {
     let found: Vec<_> = panels().into_iter().filter(|(found, _)| found == title).collect();
     assert_eq!(found.len(), 1, "{title}");
@@ -37,13 +37,13 @@ async fn print(prometheus: &Prometheus, when: &str) {
 }
 
 #[tokio::test]
-async fn dashboard_and_alerts_tell_an_outage() {
+async fn dashboard_and_alerts_show_an_outage() {
     let cluster = TestCluster::new().await;
     let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
     let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
     let prometheus = Prometheus::start(&replicas.each_ref().map(|replica| replica.ops.as_str())).await;
 
-    // Clients of each transport, which read on.
+    // There is one client of each transport. All of them keep reading.
     let mut socket = replicas[0].connect("format=full&since=0").await;
     let mut events = Events::connect(&format!("http://{}/v1/prices/stream", replicas[1].address), &[]).await;
     let mut grpc = Subscriber::connect(&replicas[1].address, request(&[], None)).await;
@@ -54,13 +54,13 @@ async fn dashboard_and_alerts_tell_an_outage() {
         }
     });
 
-    // While all is well, each query has a value.
+    // Without a fault, each query has a value.
     for (title, query) in panels() {
         until(&format!("a value of {title}: {query}"), async || !prometheus.query(&query).await.is_empty()).await;
     }
     until("three clients", async || prometheus.query(&panel("Clients")).await == [3.0]).await;
     until("a live feed", async || prometheus.query(&panel("Feed")).await == [0.0]).await;
-    print(&prometheus, "well").await;
+    print(&prometheus, "no fault").await;
     for (title, expected) in [("Replicas", 2.0), ("Sources", 3.0), ("Redis", 2.0), ("Leader", 1.0)] {
         assert_eq!(prometheus.query(&panel(title)).await, [expected], "{title}");
     }

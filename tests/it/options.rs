@@ -29,7 +29,7 @@ async fn changes_skips_ticks_with_the_same_price() {
     let first = tick(&mut client).await;
     assert_eq!(price(&first), 97000.1);
     assert_eq!(price(&stream.update().await.json()), 97000.1);
-    // Some ticks with the same price, which these clients do not get.
+    // These clients do not get the next ticks, which have the same price.
     entries(&mut replica.connect("format=full").await, 4).await;
     exchange.set_all(&Mode::Price("97000.20"));
     let second = tick(&mut client).await;
@@ -51,7 +51,7 @@ async fn every_sends_the_newest_tick_of_a_period() {
         ids.push(tick(&mut client).await["id"].as_u64().unwrap());
         stream.update().await;
     }
-    // Each is the newest tick at the end of a period, so two of them may be less than a period apart.
+    // Each is the newest tick at the end of a period, so the ids of two ticks may differ by less than a period.
     assert!(ids.windows(3).all(|some| some[2] - some[0] > 1200), "a period is a second: {ids:?}");
     let since = format!("/v1/prices?format=full&after={}&until={}", ids[0], ids[3]);
     let all = replica.json(&since).await["prices"].as_array().unwrap().len();
@@ -148,7 +148,7 @@ async fn client_id_resumes_on_any_replica_and_transport() {
     let next = stream.update().await.json();
     assert_eq!(next["prev"].as_u64(), Some(last), "{next}");
     drop(stream);
-    // The bookmark of a client that disconnects is saved a moment later.
+    // When a client disconnects, its bookmark is saved with a short delay.
     let mut gone = second.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36&since=0").await;
     let all = unbroken(&entries(&mut gone, 4).await);
     drop(gone);
@@ -156,7 +156,7 @@ async fn client_id_resumes_on_any_replica_and_transport() {
     let mut again = second.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
     let resumed = tick(&mut again).await;
     assert!(resumed["prev"].as_u64().unwrap() >= all[3], "{resumed}");
-    // The cursor in a query has precedence.
+    // The `after` of a query has precedence over the bookmark.
     let own = entries(
         &mut second.connect(&format!("format=full&client_id=shop-7.4f9b2c71d0e85a36&after={}", all[0])).await,
         3,
@@ -171,7 +171,7 @@ async fn closed_event_stream_skips_nothing() {
     let replica = embedded(&exchange, &[]).await;
     let mut last = None;
     for _ in 0..3 {
-        // A plain socket: an HTTP client may close its connection only when the next bytes arrive.
+        // This is a plain socket, because an HTTP client may close its connection only when the next bytes arrive.
         let mut socket = TcpStream::connect(&replica.address).await.unwrap();
         let request = "GET /v1/prices/stream?format=full&client_id=shop-7.4f9b2c71d0e85a36 HTTP/1.1\r\nHost: x\r\n\r\n";
         socket.write_all(request.as_bytes()).await.unwrap();
@@ -192,7 +192,7 @@ async fn closed_event_stream_skips_nothing() {
             assert_eq!(read[0]["prev"].as_u64(), Some(last), "{read:?}");
         }
         last = read.last().unwrap()["id"].as_u64();
-        // The server writes to a client that is gone before it notices.
+        // The server still writes some ticks to the closed connection, before it detects that the client is gone.
         let known = replica.history().await.len();
         until("ticks without a reader", async || replica.history().await.len() > known + 2).await;
     }

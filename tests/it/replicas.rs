@@ -15,7 +15,7 @@ async fn client_resumes_on_any_replica() {
     let mut seen = entries(&mut replicas[0].connect("format=full").await, 2).await;
     for round in 1..9 {
         let last = seen.last().unwrap();
-        // Resumes by id and by date in turn. A date includes its own tick, which is sent again.
+        // The client resumes alternately by id and by date. After a date, the tick of that date is sent again.
         let (resume, again) = match round % 2 {
             0 => (format!("after={}", last["id"]), 0),
             _ => (format!("since={}", last["timedate"].as_str().unwrap()), 1),
@@ -34,7 +34,7 @@ async fn client_resumes_on_any_replica() {
 }
 
 #[tokio::test]
-async fn clients_that_join_anytime_see_one_chain() {
+async fn clients_that_join_anytime_get_one_chain() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 2] = cluster.replicas().await;
     let first = entries(&mut replicas[0].connect("format=full").await, 1).await[0]["id"].clone();
@@ -106,7 +106,7 @@ async fn clean_stop_hands_over_immediately() {
     seen.extend(entries(&mut client, 6).await);
     let ids = unbroken(&seen);
     let longest = ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-    // An interval, an attempt of the other replica to acquire the lease, and delays of a busy machine.
+    // The limit allows for an interval, the other replica's attempt to acquire the lease, and delays of a busy machine.
     assert!(longest < 4000, "{longest} ms without a tick");
     assert_ne!(cluster.leader().await, leader);
 }

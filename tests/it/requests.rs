@@ -1,5 +1,5 @@
-//! A stream is the same whether its request is the first of a connection, comes in pieces, or follows another request. The
-//! reactor takes the first request of a connection over, and hyper serves the others.
+//! A stream is the same for a request that is the first one of its connection, comes in pieces, or follows another
+//! request. The reactor serves a stream that is the first request of its connection. hyper serves all others.
 
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How a request is sent.
+/// The way in which a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sending {
     First,
@@ -50,7 +50,7 @@ impl Connection {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads until `enough` returns a length, and takes that many bytes.
+    /// Reads until `enough` returns a length, and returns that number of bytes.
     async fn until(&mut self, what: &str, enough: impl Fn(&[u8]) -> Option<usize>) -> Vec<u8> {
         let reading = async {
             loop {
@@ -68,7 +68,8 @@ impl Connection {
         self.until("a body", |read| (read.len() >= len).then_some(len)).await
     }
 
-    /// Returns the head of a response, or `None` if the server closes first, as it may close a rejected connection.
+    /// Returns the head of a response, or `None` if the server closes the connection first. That may happen to a
+    /// rejected one.
     async fn read_head(&mut self) -> Option<BTreeMap<String, String>> {
         while position(&self.read, b"\r\n\r\n").is_none() {
             if !matches!(soon("a head", self.stream.read_buf(&mut self.read)).await, Ok(1..)) {
@@ -88,7 +89,7 @@ impl Connection {
         headers.map(|(name, value)| (name.to_owned(), value.to_owned())).chain([status]).collect()
     }
 
-    /// Reads until entries with these ids have come, in this order, and `also` somewhere among them.
+    /// Reads until it has entries with these ids, in this order, and the bytes `also` at any place.
     async fn read_all(&mut self, ids: &[u64], also: &[u8]) {
         let all = |read: &[u8]| {
             position(read, also)?;
@@ -123,7 +124,7 @@ async fn event_stream_is_the_same_for_any_request() {
         let mut connection = Connection::request(&replica, sending, &request).await;
         let mut head = connection.head().await;
         assert!(head.remove("date").is_some_and(|date| date.ends_with(" GMT")), "{sending:?}");
-        // Only on a connection that may have another request, the body detail where it ends.
+        // The body shows its own end only on a connection that may have further requests.
         let framing = (head.remove("connection"), head.remove("transfer-encoding"));
         let first = matches!(sending, Sending::First | Sending::InPieces);
         let expected = if first { (Some("close"), None) } else { (None, Some("chunked")) };
@@ -150,7 +151,7 @@ async fn websocket_is_the_same_for_any_request() {
             ids[1]
         );
         let mut connection = Connection::request(&replica, sending, &request).await;
-        // A frame right behind the request must not get lost.
+        // A frame that is sent together with the request must not get lost.
         connection.stream.write_all(&[0x89, 0x82, 0, 0, 0, 0, b'h', b'i']).await.unwrap();
         let mut head = connection.head().await;
         assert!(head.remove("date").is_some(), "{sending:?}");
@@ -193,7 +194,7 @@ async fn half_close_does_not_end_a_response() {
                 Connection::request(&replica, sending, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
             connection.stream.shutdown().await.unwrap();
             assert_eq!(connection.head().await[""], "HTTP/1.1 200 OK", "{sending:?} {path}");
-            // A stream goes on with live ticks.
+            // A stream continues with live ticks.
             let wanted = if path.contains("stream") { replica.history().await.len() + 3 } else { 1 };
             connection.until("ticks", |read| (ticks(read) >= wanted).then_some(0)).await;
         }
@@ -205,7 +206,7 @@ async fn closed_connection_frees_its_place() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "1")]).await;
     for sending in ALL {
-        // The place of the client before is free when the server notices that it has closed.
+        // The place of the previous client becomes free when the server detects that its connection is closed.
         until("a free place", async || {
             let mut connection =
                 Connection::request(&replica, sending, "GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n\r\n").await;

@@ -1,5 +1,5 @@
-//! The real adapters against simulated exchanges: whatever one exchange answers, no invalid price gets into the feed,
-//! and the feed goes on with the others.
+//! The real adapters against simulated exchanges. No answer of an exchange puts an invalid price into the feed. The
+//! feed continues with the other exchanges.
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::{embedded, entries, soon, unbroken, until};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// Time for an answer. It is long because the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// Returns all sources, which ask `exchange`.
+/// Returns an aggregator of all sources. They send their requests to `exchange`.
 fn sources(exchange: &Exchange) -> Aggregator {
     let sources = exchange.urls("r1").map(|(name, url)| source::find(name).unwrap().open(Some(&url)).unwrap());
     let options = Options {
@@ -97,15 +97,15 @@ async fn retry_after_is_obeyed_and_then_forgotten() {
     let first = poll(&mut sources).await;
     assert!(reason(&first, "kraken").contains("429"));
     exchange.set("kraken", Mode::Good);
-    let begun = Instant::now();
+    let started = Instant::now();
     until("kraken to contribute again", async || {
         price(&poll(&mut sources).await, Currency::Usd).0 == ["coinbase", "kraken", "bitstamp"]
     })
     .await;
     let [first, second] = exchange.requests("kraken", "")[..] else { panic!("kraken was asked too often") };
-    let rest = second.duration_since(first);
-    assert!(rest > Duration::from_millis(1900), "asked again after {rest:?}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let pause = second.duration_since(first);
+    assert!(pause > Duration::from_millis(1900), "asked again after {pause:?}");
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn price_is_the_median_of_the_answers() {
 #[tokio::test]
 async fn currency_without_a_price_goes_stale_alone() {
     let exchange = Exchange::start().await;
-    // Only Kraken answers for both pairs at once.
+    // Only Kraken has both prices in one answer.
     exchange.set("kraken", Mode::Body(KRAKEN_WITHOUT_EUR));
     let settings = [("BTCFEED_SOURCES", "kraken"), ("BTCFEED_STALE_AFTER", "3s")];
     let replica = embedded(&exchange, &settings).await;

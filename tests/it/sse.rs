@@ -1,4 +1,4 @@
-//! Server-sent events over HTTP/1, which the reactor sends.
+//! Server-sent events over HTTP/1. The reactor sends them.
 
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
@@ -61,7 +61,7 @@ async fn statuses_and_gaps_are_named_events() {
     let mut short = connect(&replica, "", &[]).await;
     let mut full = connect(&replica, "format=full", &[]).await;
     assert_eq!(short.named("synced").await.json()["type"], "synced");
-    // An outage before the first price is no gap.
+    // An outage before the first price is not a gap.
     replica.priced().await;
     exchange.set_all(&Mode::Silent);
     let (stale, same) = (short.named("status").await, full.named("status").await);
@@ -127,7 +127,7 @@ async fn rejection_over_the_limit_has_cors_headers() {
     let exchange = Exchange::start().await;
     let settings = [("BTCFEED_CORS_ORIGINS", "https://a.example"), ("BTCFEED_MAX_CONNECTIONS", "1")];
     let (http1, http2) = (http(), http_over_2());
-    // The only place is taken by a connection, or by the first of several requests on an HTTP/2 connection.
+    // The only place is occupied by a connection, or by the first of several requests on an HTTP/2 connection.
     for (taker, others) in [(&http1, &http1), (&http1, &http2), (&http2, &http2)] {
         let replica = embedded(&exchange, &settings).await;
         let url = format!("http://{}/v1/prices/stream", replica.address);
@@ -145,7 +145,7 @@ async fn rejection_over_the_limit_has_cors_headers() {
             assert!(status == 200 && events.contains("event: goodbye\ndata: "), "{status} {events}");
             let (status, problem) = rejected(Method::GET, "*/*").await;
             assert!(status == 503 && problem.contains("reached its connection limit"), "{status} {problem}");
-            // The preflight request of a browser.
+            // This is the preflight request of a browser.
             assert_eq!(rejected(Method::OPTIONS, "*/*").await.0, 200);
         }
     }

@@ -1,4 +1,4 @@
-//! The contract of a store on each store, and what only Redis promises.
+//! Tests of the contract with each store, and tests of promises that only the Redis store makes.
 
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis as Server;
@@ -65,7 +65,7 @@ async fn closed_history_connections_are_replaced() {
     let mut admin = server.connection().await;
     for _ in 0..3 {
         assert_eq!(store.newest(10).await.unwrap().len(), 1);
-        // As the setting `timeout` of Redis does with connections that are idle.
+        // The setting `timeout` of Redis closes idle connections in the same way.
         let mut kill = ::redis::cmd("CLIENT");
         let closed: u64 = kill.arg("KILL").arg("TYPE").arg("normal").query_async(&mut admin).await.unwrap();
         assert!(closed > 0, "the read left a connection open");
@@ -81,7 +81,7 @@ async fn read_survives_a_break_at_any_byte() {
     let proxy = Proxy::start(server.port).await;
     let reader = Redis::new(&proxy.url(), "test", OPTIONS).unwrap();
     for bytes in 1..300 {
-        // The connection exists, so what breaks is the check of the pool or the answer to the read.
+        // The connection is already open. It breaks during the check by the pool, or during the answer to the read.
         assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1);
         proxy.break_after(bytes);
         assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1, "after {bytes} bytes");

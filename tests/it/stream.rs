@@ -7,7 +7,7 @@ use serde_json::Value;
 #[tokio::test]
 async fn update_has_the_fields_of_its_format() {
     let exchange = Exchange::start().await;
-    // Slow enough that no exchange is late on a busy machine.
+    // With this interval, every exchange answers in time, even on a busy machine.
     let replica = embedded(&exchange, &[("BTCFEED_INTERVAL", "3s")]).await;
     let update = replica.connect("").await.json().await;
     assert_eq!(fields(&update), ["timedate", "price"]);
@@ -95,7 +95,7 @@ async fn cursor_ahead_of_the_feed_waits_or_starts_live() {
     let head = entries(&mut replica.connect("format=full").await, 1).await[0]["id"].as_u64().unwrap();
     let next = entries(&mut replica.connect("format=full&after=9999999999999").await, 1).await;
     assert!(next[0]["id"].as_u64().unwrap() > head);
-    // Another replica was some ticks ahead of this one. They must not come twice.
+    // The client got some ticks from another replica that was ahead of this one. They must not be sent twice.
     let ahead = next[0]["id"].as_u64().unwrap() + 3000;
     let mut client = replica.connect(&format!("format=full&after={ahead}")).await;
     assert_eq!(client.json().await["type"], "synced");
@@ -117,7 +117,7 @@ async fn expired_cursor_gets_a_gap_and_the_rest() {
     let (gap, next) = (client.json().await, client.json().await);
     assert_eq!((&gap["type"], &gap["reason"]), (&"gap".into(), &"history_expired".into()), "{gap}");
     assert_eq!((gap["after"].as_u64(), &gap["before"]), (Some(first), &next["id"]));
-    // A client whose format has no gaps gets the rest, too.
+    // A client whose format has no gaps gets the remaining ticks, too.
     assert_eq!(fields(&replica.connect("since=0").await.json().await), ["timedate", "price"]);
 }
 
@@ -130,7 +130,7 @@ async fn entries_before_the_window_come_from_the_store() {
     assert_eq!(unbroken(&replayed)[..1700], kept);
     let resumed = entries(&mut replica.connect(&format!("format=full&after={}", kept[3])).await, 1700).await;
     assert_eq!(resumed[..1696], replayed[4..1700]);
-    // A long answer over REST is read in pages, and is one JSON document.
+    // A long answer over REST is one JSON document, although the replica reads it from the store in pages.
     let history = replica.json("/v1/prices?format=full&limit=100000").await;
     assert_eq!(history["prices"].as_array().unwrap()[..1705], replayed);
     assert_eq!(history["next"], Value::Null);

@@ -6,7 +6,7 @@ use crate::support::{TestCluster, embedded, http, replica_settings, soon};
 use rustix::process::Signal;
 use tokio::net::UnixDatagram;
 
-/// A socket on which a replica tells how it is.
+/// A socket that receives the messages of a replica.
 struct Supervisor {
     socket: UnixDatagram,
     dir: tempfile::TempDir,
@@ -41,14 +41,14 @@ async fn ready_follows_the_feed_and_stopping_the_signal() {
     let mut replica = Replica::start_unready(&replica_settings(&cluster.exchange, "r1", &settings)).await;
     cluster.redis.resume();
     assert_eq!(supervisor.message().await, "READY=1");
-    assert!(replica.is_ready().await, "it has read the feed");
+    assert!(replica.is_ready().await, "the replica has read the feed");
     replica.signal(Signal::TERM);
     assert_eq!(supervisor.message().await, "STOPPING=1");
     assert!(replica.exit().await.success());
 }
 
 #[tokio::test]
-async fn watchdog_hears_from_the_replica() {
+async fn watchdog_gets_messages_from_the_replica() {
     let (exchange, supervisor) = (Exchange::start().await, Supervisor::new());
     let path = supervisor.path();
     let settings = [("NOTIFY_SOCKET", path.as_str()), ("WATCHDOG_USEC", "400000")];

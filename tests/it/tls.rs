@@ -108,13 +108,13 @@ async fn websocket_is_closed_cleanly_over_tls() {
     let mut replica = secured(&exchange, &authority, &[("BTCFEED_PING_EVERY", "1s")]).await;
     let mut client = authority.websocket(&replica.address, "format=full&since=0").await;
     unbroken(&entries(&mut client, 4).await);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(3) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
         tick(&mut client).await;
     }
     replica.signal(Signal::TERM);
     assert_eq!(u16::from(client.closed().await.code), 1001);
-    // Without an end of TLS this would be an error (RFC 8446 §6.1).
+    // This would be an error if TLS were not closed first (RFC 8446 §6.1).
     client.ended().await.unwrap();
     assert!(replica.exit().await.success());
 }
@@ -146,21 +146,21 @@ async fn curl_and_openssl_connect() {
 }
 
 #[tokio::test]
-async fn certificate_is_replaced_without_dropping_anyone() {
+async fn certificate_is_replaced_without_a_disconnect() {
     let (exchange, authority) = (Exchange::start().await, Authority::new());
     let first = authority.issue();
     let replica = secured(&exchange, &authority, &[]).await;
     let mut client = authority.websocket(&replica.address, "format=full").await;
     let mut seen = vec![tick(&mut client).await];
     assert_eq!(authority.seen(&replica.address).await, first);
-    // A change of the files is noticed.
+    // The replica detects that the files have changed.
     let second = authority.issue();
     until("the second certificate", async || authority.seen(&replica.address).await == second).await;
-    // A certificate that cannot be used is not.
+    // A certificate that cannot be used is ignored.
     fs::write(authority.file("cert.pem"), "nonsense").unwrap();
     replica.signal(Signal::HUP);
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(3) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(3) {
         seen.push(tick(&mut client).await);
         assert_eq!(authority.seen(&replica.address).await, second);
     }
@@ -184,32 +184,32 @@ async fn hangup_does_not_end_a_replica_without_tls() {
 }
 
 #[tokio::test]
-async fn plain_http_is_told_to_use_tls() {
+async fn plain_http_gets_an_error_about_tls() {
     let (exchange, authority) = (Exchange::start().await, Authority::new());
     let replica = secured(&exchange, &authority, &[]).await;
     let (status, body) = replica.get("/v1/prices/latest").await;
     assert!(status == 400 && body.contains("connect with https:// or wss://"), "{status} {body}");
-    // A client that waits for the server to begin, or sends nonsense, is closed soon.
-    let begun = Instant::now();
+    // A client that sends nothing or invalid bytes is disconnected soon.
+    let started = Instant::now();
     for first in [&b""[..], b"\x16\x03\x01\x40\x00", b"\x80\x2e\x01"] {
         let mut socket = TcpStream::connect(&replica.address).await.unwrap();
         socket.write_all(first).await.unwrap();
         let mut answer = Vec::new();
         soon("the end", socket.read_to_end(&mut answer)).await.ok();
     }
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
-async fn flood_of_handshakes_neither_takes_places_nor_delays_ticks() {
+async fn flood_of_handshakes_delays_no_client() {
     let (exchange, authority) = (Exchange::start().await, Authority::new());
-    // One address may take all places, so that only the bounds of handshakes are at work.
+    // One address may use all places, so only the limits of handshakes apply.
     let limits =
         [("BTCFEED_MAX_CONNECTIONS", "64"), ("BTCFEED_ADDRESS_CONNECTIONS", "64"), ("BTCFEED_ADDRESS_RATE", "100000")];
     let replica = secured(&exchange, &authority, &limits).await;
     let mut honest = authority.websocket(&replica.address, "format=full").await;
     let mut seen = vec![tick(&mut honest).await];
-    // Far more clients than places begin a handshake, and do not go on.
+    // Far more clients than places start a handshake and do not continue it.
     let mut idle = Vec::new();
     for number in 0..300 {
         let mut socket = TcpStream::connect(&replica.address).await.unwrap();
@@ -217,8 +217,8 @@ async fn flood_of_handshakes_neither_takes_places_nor_delays_ticks() {
         socket.write_all(begin).await.ok();
         idle.push(socket);
     }
-    let begun = Instant::now();
-    until("a place in the flood", async || match authority.try_connect(&replica.address).await {
+    let started = Instant::now();
+    until("a place during the flood", async || match authority.try_connect(&replica.address).await {
         Ok(mut stream) => {
             stream.write_all(b"GET /v1/prices/latest HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.ok();
             let mut answer = String::new();
@@ -228,11 +228,11 @@ async fn flood_of_handshakes_neither_takes_places_nor_delays_ticks() {
         Err(_) => false,
     })
     .await;
-    assert!(begun.elapsed() < Duration::from_secs(4), "an idle handshake ends after 5 s, but the oldest before");
-    // Handshakes that are finished cost the most. The client's part of each runs in this process.
+    assert!(started.elapsed() < Duration::from_secs(4), "idle handshakes were not closed before their deadline of 5 s");
+    // Finished handshakes cost the most processor time. The clients of these handshakes run in this process.
     let flood = async {
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(3) {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(3) {
             let connect = || timeout(TIMEOUT, authority.try_connect(&replica.address));
             let _ended = tokio::join!(connect(), connect(), connect(), connect());
         }
@@ -242,13 +242,13 @@ async fn flood_of_handshakes_neither_takes_places_nor_delays_ticks() {
         () = flood => {}
         () = async {
             loop {
-                let begun = Instant::now();
+                let started = Instant::now();
                 seen.push(tick(&mut honest).await);
-                longest = longest.max(begun.elapsed());
+                longest = longest.max(started.elapsed());
             }
         } => {}
     }
-    // A client that is asked for a tick twice in an interval gets each.
+    // The honest client has received every tick in time.
     unbroken(&seen);
     assert!(longest < INTERVAL * 10, "no tick for {longest:?}");
     assert!(seen.len() > 5, "{} ticks", seen.len());

@@ -50,7 +50,7 @@ async fn cursor_works_on_every_transport_and_replica() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 2] = cluster.replicas().await;
     let mut seen = entries(&mut replicas[0].connect("format=full&since=0").await, 2).await;
-    // Each transport follows each other one, and the replica changes each time.
+    // Each transport follows each other transport at least once, and the replica changes each time.
     let transports = ["ws", "sse", "grpc", "rest", "ws", "grpc", "sse", "rest", "sse", "ws", "rest", "grpc", "ws"];
     for (turn, transport) in transports.into_iter().enumerate() {
         let cursor = seen.last().unwrap()["id"].as_u64().unwrap();
@@ -61,7 +61,7 @@ async fn cursor_works_on_every_transport_and_replica() {
         assert_eq!(
             replica.history_with(seen.last().unwrap()).await[..seen.len()],
             seen,
-            "the transports have what the history has"
+            "the streams have the entries of the history"
         );
     }
 }
@@ -80,5 +80,5 @@ async fn client_changes_transport_after_a_crash() {
         before.extend(read(transport, &second, cursor, 5).await);
         unbroken(before);
     }
-    assert!(seen.iter().all(|entries| *entries == seen[0]), "all clients have the same");
+    assert!(seen.iter().all(|entries| *entries == seen[0]), "the clients have different entries");
 }

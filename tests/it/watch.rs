@@ -17,7 +17,7 @@ use tokio::process::{Child, ChildStdout, Command};
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    // It ignores the settings of a replica, even invalid ones.
+    // `btcfeed watch` ignores the settings of a replica, even invalid ones.
     command.arg("watch").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
     command
 }
@@ -51,7 +51,7 @@ impl Watch {
         }
     }
 
-    /// Waits for its end. Returns the exit code, the rest of the output, and the errors.
+    /// Waits until it exits. Returns the exit code, the rest of the output, and the errors.
     async fn end(mut self) -> (Option<i32>, Vec<String>, String) {
         let mut rest = Vec::new();
         while let Some(line) = self.line().await {
@@ -117,7 +117,7 @@ async fn watch_begins_at_the_given_start() {
         .filter(|line| line["type"] == "tick")
         .map(|tick| tick["id"].as_u64().unwrap())
         .collect();
-    // Each is the newest tick at the end of a period, which on a busy machine may be an old one.
+    // Each is the newest tick at the end of a period. On a busy machine, that tick may already be some intervals old.
     assert!(ids[2] - ids[0] >= 1200, "{ids:?}");
 }
 
@@ -291,7 +291,7 @@ async fn terminal_reports_outages_and_reconnects() {
     terminal.shows("the gap", gone).await;
     drop(replica);
     terminal.shows("the loss", |screen| screen.contains("not connected: ") && screen.contains("○ reconnecting")).await;
-    // With few prices, because otherwise the row scrolls away too soon.
+    // With this interval, the row does not leave the screen too soon.
     let slow = [("BTCFEED_LISTEN", address.as_str()), ("BTCFEED_SOURCES", "coinbase"), ("BTCFEED_INTERVAL", "3s")];
     let _replica = embedded(&exchange, &slow).await;
     terminal.shows("the reconnect", |screen| screen.contains("connected again to ")).await;
@@ -327,7 +327,7 @@ async fn limit_and_client_id_apply_to_the_replay() {
     assert!(error.contains("btcfeed: updates are left out from ") && error.contains(": more than the limit\n"));
     let (_, lines, _) = Watch::start(&[&arguments[..], &["--format", "full"]].concat()).end().await;
     assert!(lines[0].contains(r#""reason":"replay_limit""#), "{lines:?}");
-    // A client id resumes.
+    // A client with a client_id resumes after its last tick.
     let named = [&replica.address, "--client-id", "shop-7.4f9b2c71d0e85a36", "--count", "3", "--format", "full"];
     let ticks = async || {
         let (_, lines, _) = Watch::start(&named).end().await;
@@ -340,7 +340,7 @@ async fn limit_and_client_id_apply_to_the_replay() {
     };
     until("ten more ticks", async || ahead("").await > 10).await;
     let after = ticks().await[0]["id"].clone();
-    // Ticks that were being sent when the client left count as sent.
+    // Ticks that were being sent when the client disconnected count as sent.
     let between = ahead(&format!("&until={after}")).await;
     assert!((1..=10).contains(&between), "{between} from {before} to {after}");
 }
@@ -367,7 +367,7 @@ async fn simulation_is_marked_and_colours_are_optional() {
 }
 
 #[tokio::test]
-async fn absent_server_is_awaited() {
+async fn absent_server_is_retried() {
     let exchange = Exchange::start().await;
     let address = free_address();
     let mut watch = Watch::start(&[&address, "--count", "1"]);

@@ -1,4 +1,4 @@
-//! WebSockets over HTTP/2, which a library frames: the feed and the limits are the same as over HTTP/1.
+//! WebSockets over HTTP/2. A library does the framing. The feed and the limits are the same as over HTTP/1.
 
 use super::hostile::{answer_pings, exchange_messages, flood};
 use crate::support::exchange::Exchange;
@@ -144,11 +144,11 @@ async fn client_without_pongs_is_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "2s")]).await;
     let mut http2 = Http2::connect(&replica.address).await;
-    // The client does not read, so it answers no WebSocket ping. Its library answers the pings of HTTP/2, and its window is
-    // large enough for all entries.
+    // The client does not read, so it answers no WebSocket ping. Its library answers the pings of HTTP/2, and its
+    // window is large enough for all entries.
     let mut silent = http2.websocket("/v1/ws?format=full").await;
     let mut client = http2.websocket("/v1/ws").await;
-    // A client that answers pings stays.
+    // A client that answers pings stays connected.
     tokio::join!(sleep(Duration::from_secs(5)), answer_pings(&mut client));
     let (ticks, close) = rest(&mut silent).await;
     unbroken(&ticks);
@@ -161,7 +161,8 @@ async fn stalled_client_learns_why_it_is_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &STALL_SOON).await;
     let mut stuck = Http2::with_window(&replica.address, 1000).await.websocket("/v1/ws?format=full").await;
-    // A second until the buffers are full, one for the stalled write, and half of the three for the close frame.
+    // This is one second until the buffers are full, one for the stalled write, and half of the three seconds for the
+    // close frame.
     sleep(Duration::from_millis(3500)).await;
     let (ticks, close) = rest(&mut stuck).await;
     unbroken(&ticks);
@@ -188,7 +189,7 @@ async fn stalled_client_is_reset_alone() {
     third.unwrap().text().await;
     seen.extend(entries(&mut neighbour, 20).await);
     unbroken(&seen);
-    // The stalled client finds what its window had room for, and no close frame.
+    // The stalled client gets the ticks that fitted into its window, and no close frame.
     let (ticks, close) = rest(&mut stuck).await;
     unbroken(&ticks);
     assert_eq!(close, None);
@@ -217,10 +218,10 @@ async fn closed_or_dropped_stream_frees_its_place() {
     let (status, problem) = rejected(&mut http2).await.expect("all places are taken");
     assert!(status == 503 && problem.contains("reached its connection limit"), "{status} {problem}");
     assert_eq!(replica.get("/v1/prices/latest").await.0, 503, "the limit is for all requests");
-    // One client closes, and one is dropped.
-    let mut polite = clients.pop().unwrap();
-    polite.send(Message::Close(None)).await;
-    assert_eq!(close_code(&mut polite).await, None);
+    // One client sends a close frame, and one is dropped.
+    let mut closing = clients.pop().unwrap();
+    closing.send(Message::Close(None)).await;
+    assert_eq!(close_code(&mut closing).await, None);
     drop(clients.pop());
     let mut again = Vec::new();
     until("two free places", async || {
@@ -229,7 +230,7 @@ async fn closed_or_dropped_stream_frees_its_place() {
     })
     .await;
     assert!(rejected(&mut http2).await.is_some());
-    // The connection is dropped with everything on it.
+    // The connection is dropped with all its streams.
     drop((http2, clients, again));
     until("a free place", async || replica.get("/v1/prices/latest").await.0 == 200).await;
     let mut other = Http2::connect(&replica.address).await;
@@ -237,7 +238,7 @@ async fn closed_or_dropped_stream_frees_its_place() {
 }
 
 #[tokio::test]
-async fn client_resumes_by_name_after_a_stop() {
+async fn client_id_resumes_after_a_stop() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
     let mut http2 = Http2::connect(&first.address).await;

@@ -9,6 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
+/// An open WebSocket.
 pub struct Client<S = MaybeTlsStream<TcpStream>> {
     socket: WebSocketStream<S>,
 }
@@ -78,12 +79,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
-    /// Waits for the end of a connection that was closed on both sides. The error says that it was cut.
+    /// Waits for the end of a connection after both sides have sent a close frame. Returns an error if it was cut
+    /// instead.
     pub async fn ended(&mut self) -> Result<(), Error> {
         soon("the end", self.socket.next()).await.transpose().map(drop)
     }
 
-    /// Reads on to the close frame, and returns it.
+    /// Reads up to the close frame, and returns it.
     pub async fn closed(&mut self) -> CloseFrame {
         loop {
             match self.next().await {

@@ -1,4 +1,4 @@
-//! The OpenAPI and AsyncAPI documents of a server, with which its responses and messages are compared.
+//! The OpenAPI and AsyncAPI documents of a server. The tests compare its responses and messages with them.
 
 use super::events::Event;
 use axum::http::HeaderMap;
@@ -37,7 +37,7 @@ fn validator(document: &Value, schema: &Value) -> Validator {
     options.build(&root).unwrap_or_else(|error| panic!("{error} in {schema}"))
 }
 
-/// Returns how `value` violates a schema of `document`.
+/// Returns the errors of `value` against a schema of `document`.
 pub fn violations(document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let validator = validator(document, schema);
     validator.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect()
@@ -60,7 +60,7 @@ impl Description {
         assert!(described.is_object(), "{request}: the status {status} is not described");
         let none = serde_json::Map::new();
         let known = described["headers"].as_object().unwrap_or(&none);
-        // OpenAPI cannot say so of a response's header in any other way.
+        // OpenAPI has no field for an optional header of a response, so the description must say it.
         let is_optional = |header: &Value| {
             let description = header["description"].as_str().unwrap_or_default();
             ["If ", "Only if", "if there is"].iter().any(|word| description.contains(word))

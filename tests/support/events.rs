@@ -6,7 +6,7 @@ use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 
-/// An event as an `EventSource` dispatches it, or a block of lines that it processes without an event.
+/// An event as an `EventSource` dispatches it, or a block of lines without an event.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
     pub name: Option<String>,
@@ -29,7 +29,7 @@ impl Event {
                 "id" => event.id = value,
                 "data" => event.data = value,
                 "retry" => event.retry = value.and_then(|ms| ms.parse().ok()),
-                _ => panic!("no field of an event: {line:?}"),
+                _ => panic!("unknown field: {line:?}"),
             }
         }
         event

@@ -1,5 +1,5 @@
-//! Coinbase, Kraken and Bitstamp in one local HTTP server. It answers as the real exchanges do, with prices that move and
-//! the current time, or fails as a test specifies.
+//! Coinbase, Kraken and Bitstamp in one local HTTP server. It answers as the real exchanges do, with prices that move
+//! and the current time, or fails as a test specifies.
 
 use axum::Router;
 use axum::body::Body;
@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 
-/// How an exchange answers.
+/// The way in which an exchange answers.
 #[derive(Clone, Debug)]
 pub enum Mode {
     /// With a price that moves.
@@ -32,7 +32,7 @@ pub enum Mode {
     Truncated,
     /// With a body that never ends.
     Endless,
-    /// With headers only: the body never comes.
+    /// With headers only. The body is never sent.
     Silent,
     /// With a redirect.
     Redirect,
@@ -40,7 +40,7 @@ pub enum Mode {
 
 /// A request that was received.
 struct Request {
-    /// Replica that sent it.
+    /// Name of the replica that sent it.
     replica: String,
     exchange: &'static str,
     /// Pair of the request, as the exchange names it.
@@ -50,7 +50,7 @@ struct Request {
 
 #[derive(Default)]
 struct Market {
-    /// By exchange, or by exchange and pair.
+    /// Modes by exchange, or by exchange and pair.
     modes: Mutex<BTreeMap<String, Mode>>,
     requests: Mutex<Vec<Request>>,
 }
@@ -89,24 +89,24 @@ impl Exchange {
         self.urls(replica).map(setting).into()
     }
 
-    /// Sets how `name` answers: an exchange, or an exchange and a pair (`coinbase BTC-EUR`).
+    /// Sets the mode of `name`, which is an exchange, or an exchange and a pair (`coinbase BTC-EUR`).
     pub fn set(&self, name: &str, mode: Mode) {
         self.market.modes.lock().unwrap().insert(name.to_owned(), mode);
     }
 
-    /// Sets how every exchange answers.
+    /// Sets the mode of every exchange.
     pub fn set_all(&self, mode: &Mode) {
         NAMES.into_iter().for_each(|name| self.set(name, mode.clone()));
     }
 
-    /// Returns when `exchange` was asked for a pair whose name contains `pair`.
+    /// Returns the moments at which `exchange` was asked for a pair whose name contains `pair`.
     pub fn requests(&self, exchange: &str, pair: &str) -> Vec<Instant> {
         let requests = self.market.requests.lock().unwrap();
         let matches = |request: &&Request| request.exchange == exchange && request.pair.contains(pair);
         requests.iter().filter(matches).map(|request| request.at).collect()
     }
 
-    /// Returns how many requests the replica `name` has sent to all exchanges.
+    /// Returns the number of requests that the replica `name` has sent to all exchanges.
     pub fn requests_of(&self, name: &str) -> usize {
         self.market.requests.lock().unwrap().iter().filter(|request| request.replica == name).count()
     }
@@ -117,7 +117,8 @@ fn now() -> Duration {
 }
 
 impl Market {
-    /// Records a request, and answers it in the mode of its exchange. `good` makes an answer of a price and a time.
+    /// Records a request, and answers it in the mode of its exchange. `good` creates a valid answer from a price and a
+    /// time.
     fn answer(
         &self,
         replica: String,
@@ -125,7 +126,8 @@ impl Market {
         pair: &str,
         good: impl Fn(&str, Duration) -> String,
     ) -> Response<Body> {
-        // The mode is read first: a test that sees the request may change it, which concerns the next request.
+        // The mode is read before the request is recorded. A test that sees the request may change the mode for the
+        // next one.
         let modes = self.modes.lock().unwrap();
         let mode = modes.get(&format!("{exchange} {pair}")).or(modes.get(exchange)).cloned().unwrap_or(Mode::Good);
         drop(modes);
@@ -152,7 +154,7 @@ impl Market {
                 let whole = good(&price, now());
                 let half = whole[..whole.len() / 2].to_owned();
                 let cut = async {
-                    // By then the half has been sent.
+                    // After this time, the first half has been sent.
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     Err(std::io::Error::other("cut"))
                 };

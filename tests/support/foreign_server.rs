@@ -1,4 +1,4 @@
-//! A server that answers as a test specifies: a feed of another version, or something that is no feed.
+//! A server that answers as a test specifies: a feed of another version, or something that is not a feed.
 
 use btcfeed::client::{Client, Transport};
 use futures_util::SinkExt;
@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// What a server does with a connection. Connections get the answers in order, and the last one again and again.
+/// The answer to a connection. Connections get a server's answers in order. All further connections get the last one.
 #[derive(Clone)]
 pub enum Answer {
     /// These messages over a WebSocket, then a close frame with this code. Without a code the connection stays open.
@@ -47,7 +47,7 @@ impl Answer {
 pub struct Server {
     /// Address of the server.
     pub address: SocketAddr,
-    /// First line of each connection, and when it came.
+    /// First line of each connection, and the moment of its arrival.
     requests: Arc<Mutex<Vec<(String, Instant)>>>,
 }
 
@@ -72,7 +72,7 @@ impl Server {
         Client::builder(&self.address.to_string()).transport(transport).retry(10 * MS, 50 * MS)
     }
 
-    /// Returns the first line of each connection, and when it came.
+    /// Returns the first line of each connection, and the moment of its arrival.
     pub fn requests(&self) -> Vec<(String, Instant)> {
         self.requests.lock().unwrap().clone()
     }
@@ -114,7 +114,7 @@ async fn serve(mut socket: TcpStream, answer: Answer, requests: Arc<Mutex<Vec<(S
         }
         Answer::BadRequest => {
             socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.ok();
-            // Until the client has closed.
+            // The server waits until the client has closed the connection.
             while socket.read(&mut start).await.is_ok_and(|len| len > 0) {}
         }
         Answer::Http2Page => {

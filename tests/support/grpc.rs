@@ -15,7 +15,7 @@ pub mod pb {
 
 pub use pb::subscribe_request::Start;
 
-/// Connects to a server. Each call on the connection is a stream of its own.
+/// Connects to a server. Each call on the connection has its own stream.
 pub async fn channel(address: &str) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     soon("a connection", endpoint.connect()).await.unwrap_or_else(|error| panic!("{address}: {error:?}"))
@@ -72,7 +72,7 @@ impl Subscriber {
         entries
     }
 
-    /// Reads on to the end, and returns the code and the message of the status.
+    /// Reads up to the end, and returns the code and the message of the status.
     pub async fn ended(&mut self) -> (Code, String) {
         loop {
             if let Err(status) = self.next().await {

@@ -35,7 +35,7 @@ impl Http2 {
         let mut client = Builder::new(TokioExecutor::new());
         let handshake = client.initial_stream_window_size(bytes).handshake(TokioIo::new(stream));
         let (sender, connection) = soon("a connection", handshake).await.unwrap();
-        // The server enables it in its SETTINGS frame.
+        // The server enables extended CONNECT in its SETTINGS frame.
         until("extended CONNECT", async || connection.is_extended_connect_protocol_enabled()).await;
         tokio::spawn(connection);
         Http2 { address: address.to_owned(), sender }

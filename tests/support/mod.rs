@@ -1,4 +1,4 @@
-//! Replicas, servers and clients that the test binaries share. Each wait is for a condition, and has a deadline.
+//! Replicas, servers and clients that the test binaries share. Every function that waits for something has a deadline.
 
 #![allow(dead_code, reason = "each test binary uses a part")]
 
@@ -23,7 +23,7 @@ pub mod terminal;
 pub mod tls;
 
 /// Compares a text with its snapshot in the folder `snapshots` beside the test's file. `INSTA_UPDATE=always cargo test`
-/// writes the snapshots anew; they are reviewed like code.
+/// writes the snapshots again. They are reviewed like code.
 #[allow(unused_macros, reason = "each test binary uses a part")]
 macro_rules! assert_reviewed {
     ($name:expr, $text:expr) => {
@@ -76,21 +76,22 @@ pub const SERVE: (&str, &str) = ("BTCFEED_ROLE", "serve");
 /// Settings of a feed that soon fills the buffers of a connection.
 pub const FAST: [(&str, &str); 2] = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "10ms")];
 
-/// Waits until `condition` is true. `what` names it if that takes too long.
+/// Waits until `condition` is true. `what` names it in the error after a timeout.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
+    let started = Instant::now();
     while !condition().await {
-        assert!(begun.elapsed() < TIMEOUT, "waited {TIMEOUT:?} for {what}");
+        assert!(started.elapsed() < TIMEOUT, "waited {TIMEOUT:?} for {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Waits for a future. `what` names it if that takes too long.
+/// Waits for a future. `what` names it in the error after a timeout.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(TIMEOUT, future).await.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for {what}"))
 }
 
-/// Returns an HTTP client that uses each connection once. It does not load the system's certificates, which takes long.
+/// Returns an HTTP client that uses each connection once. It does not load the system's certificates, because that is
+/// slow.
 pub fn http() -> reqwest::Client {
     reqwest::Client::builder().tls_certs_only([]).pool_max_idle_per_host(0).build().unwrap()
 }
@@ -118,13 +119,13 @@ impl TestCluster {
         TestCluster { exchange: Exchange::start().await, redis: Redis::start().await }
     }
 
-    /// Starts a replica that is called `name`, with further settings.
+    /// Starts a replica called `name` with these settings.
     pub async fn replica(&self, name: &str, settings: &[(&str, &str)]) -> Replica {
         let redis = [("REDIS_URL".to_owned(), self.redis.url())];
         Replica::start(&[redis.into(), replica_settings(&self.exchange, name, settings)].concat()).await
     }
 
-    /// Starts replicas that are called `r1`, `r2`, …
+    /// Starts replicas called `r1`, `r2`, …
     pub async fn replicas<const N: usize>(&self) -> [Replica; N] {
         let mut replicas = Vec::new();
         for number in 1..=N {
@@ -133,7 +134,7 @@ impl TestCluster {
         replicas.try_into().unwrap_or_else(|_| unreachable!("N replicas were started"))
     }
 
-    /// Returns the name of the leader, once there is one.
+    /// Waits until there is a leader, and returns its name.
     pub async fn leader(&self) -> String {
         let mut leader = String::new();
         until("a leader", async || {
@@ -150,12 +151,12 @@ impl TestCluster {
     }
 }
 
-/// Starts a replica with the memory store, which is called `r1`, with further settings.
+/// Starts a replica called `r1` with the memory store and these settings.
 pub async fn embedded(exchange: &Exchange, settings: &[(&str, &str)]) -> Replica {
     Replica::start(&replica_settings(exchange, "r1", settings)).await
 }
 
-/// Starts a replica that cannot reach its Redis, and so never gets ready.
+/// Starts a replica that cannot reach its Redis, so that it never becomes ready.
 pub async fn without_redis(exchange: &Exchange) -> Replica {
     let nowhere = format!("redis://{}", ports::free_address());
     Replica::start_unready(&replica_settings(exchange, "r1", &[("REDIS_URL", &nowhere)])).await
@@ -168,7 +169,7 @@ pub async fn with_history(exchange: &Exchange) -> Replica {
     replica
 }
 
-/// Returns the settings of a replica that polls `exchange`. The last of two settings with one name wins.
+/// Returns the settings of a replica that polls `exchange`. If two settings have the same name, the last one applies.
 pub fn replica_settings(exchange: &Exchange, name: &str, settings: &[(&str, &str)]) -> Vec<(String, String)> {
     let mut all = exchange.settings(name);
     all.push(("BTCFEED_REPLICA".to_owned(), name.to_owned()));

@@ -23,7 +23,7 @@ impl Nginx {
         Nginx::start_with(replicas, &[]).await
     }
 
-    /// Starts nginx with TLS, with the certificate of an authority. Returns the address for it too.
+    /// Starts nginx with a port for TLS, with the certificate of an authority. Also returns the address of that port.
     pub async fn start_tls(replicas: &[&str], authority: &Authority) -> (Nginx, String) {
         let dir = tempfile::tempdir().unwrap();
         let address = free_address();
@@ -37,7 +37,8 @@ impl Nginx {
         (Nginx::start_in(dir, replicas, &[]).await, address)
     }
 
-    /// Starts nginx with changes to its configuration, as an operator would make them: each text is replaced by another.
+    /// Starts nginx with changes to its configuration, as an operator would make them: each text is replaced by
+    /// another.
     pub async fn start_with(replicas: &[&str], changes: &[(&str, &str)]) -> Nginx {
         Nginx::start_in(tempfile::tempdir().unwrap(), replicas, changes).await
     }
@@ -46,7 +47,7 @@ impl Nginx {
         let (address, grpc_address) = (free_address(), free_address());
         let servers: String = replicas.iter().map(|replica| format!("server {replica}; ")).collect();
         let mut config = include_str!("../../deploy/nginx/nginx.conf").to_owned();
-        // Only what depends on the place where it runs is replaced.
+        // Only texts that depend on the machine are replaced.
         let places = [
             ("listen 8080 ", &*format!("listen {address} ")),
             ("listen 8081 ", &format!("listen {grpc_address} ")),

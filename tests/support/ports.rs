@@ -12,8 +12,9 @@ static RESERVED: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// Returns a port on which nothing listens, and which no other test gets while this process runs.
 ///
-/// Tests tell a replica its ports instead of asking it: they know them before it starts, and can start it again at the same
-/// address. A lock file for each port keeps tests of other processes away until the replica listens.
+/// Tests choose the ports of a replica themselves. So they know the ports before the replica starts, and can start it
+/// again at the same address. Until the replica listens, a lock file prevents tests in other processes from using the
+/// port.
 pub fn free_port() -> u16 {
     let folder = std::env::temp_dir().join(format!("btcfeed-test-ports-{}", rustix::process::getuid().as_raw()));
     create_dir_all(&folder).unwrap();
@@ -27,7 +28,7 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Returns an address with such a port on the loopback interface.
+/// Returns an address on the loopback interface with a port of [`free_port`].
 pub fn free_address() -> String {
     format!("127.0.0.1:{}", free_port())
 }

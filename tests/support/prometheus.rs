@@ -1,4 +1,5 @@
-//! A real Prometheus with the configuration and the alerts of `deploy/monitoring`, which reads replicas on this machine.
+//! A real Prometheus with the configuration and the alerts of `deploy/monitoring`, which reads replicas on this
+//! machine.
 
 use super::ports::free_address;
 use super::{http, soon, until};
@@ -20,7 +21,7 @@ impl Prometheus {
         let (dir, address) = (tempfile::tempdir().unwrap(), free_address());
         let mut config = include_str!("../../deploy/monitoring/prometheus.yml").to_owned();
         let discovery = "    dns_sd_configs:\n      - names: [btcfeed]\n        type: A\n        port: 9464\n        refresh_interval: 5s\n";
-        // Only what depends on the place where it runs is replaced, and times, so that the tests need less of it.
+        // Only texts that depend on the machine are replaced, and times, so that the tests are faster.
         for (shipped, local) in [
             (discovery, &*format!("    static_configs:\n      - targets: {replicas:?}\n")),
             ("scrape_interval: 5s", "scrape_interval: 500ms"),
@@ -56,14 +57,14 @@ impl Prometheus {
         answer["data"].clone()
     }
 
-    /// Returns the values of a query now, without those that are no number.
+    /// Returns the values of a query now, without those that are not numbers.
     pub async fn query(&self, query: &str) -> Vec<f64> {
         let answer = self.get("query", &[("query", query)]).await;
         let values = answer["result"].as_array().unwrap().iter().map(|series| series["value"][1].as_str().unwrap());
         values.map(|value| value.parse().unwrap()).filter(|value: &f64| !value.is_nan()).collect()
     }
 
-    /// Returns whether an alert fires now.
+    /// Returns true if an alert fires now.
     pub async fn fires(&self, alert: &str) -> bool {
         let alerts = self.get("alerts", &[]).await;
         let mut alerts = alerts["alerts"].as_array().unwrap().iter();

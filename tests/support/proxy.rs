@@ -20,13 +20,13 @@ pub struct Proxy {
     /// Address of the proxy.
     pub address: SocketAddr,
     link: Arc<watch::Sender<Link>>,
-    /// When this number changes, the connections of that moment hang: they forward nothing and stay open, as behind a
-    /// firewall that has forgotten them.
+    /// When this number changes, the open connections hang: they forward nothing and stay open, like connections
+    /// through a firewall that has lost its state.
     frozen: Arc<watch::Sender<u64>>,
-    /// Bytes from the server after which the connection that they belong to is closed.
+    /// Number of bytes from the server after which a connection is closed.
     break_after: Arc<AtomicUsize>,
     target: Arc<AtomicU16>,
-    /// Counts connections by its clones.
+    /// Each connection has a clone, so that the connections can be counted.
     open: Arc<()>,
 }
 
@@ -88,7 +88,7 @@ impl Proxy {
         self.link.send_replace(Link::Up);
     }
 
-    /// Closes a connection after `bytes` more from the server, which is probably in the middle of a message.
+    /// Closes a connection after `bytes` further bytes from the server. That is probably in the middle of a message.
     pub fn break_after(&self, bytes: usize) {
         self.break_after.store(bytes, Ordering::Relaxed);
     }
@@ -110,7 +110,7 @@ impl Proxy {
     }
 }
 
-/// Forwards bytes until the connection ends or is broken. Hangs when it is frozen.
+/// Forwards bytes until the connection ends or has to break. Hangs after a change of `frozen`.
 async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,

@@ -65,13 +65,13 @@ impl Redis {
         }
     }
 
-    /// Writes a history of `count` ticks, one per second up to a few seconds ago. Returns their ids.
+    /// Writes a history of `count` ticks, one for each second. The last one is five seconds old. Returns their ids.
     pub async fn fill(&self, count: u64) -> Vec<u64> {
         let tick = json!({"type": "tick", "prices": {"USD": "97000.10"}, "sources": {"USD": ["kraken"]}});
         self.write(vec![tick; usize::try_from(count).unwrap()]).await
     }
 
-    /// Writes these events as a history, one per second up to a few seconds ago. Returns their ids.
+    /// Writes these events as a history, one for each second. The last one is five seconds old. Returns their ids.
     pub async fn write(&self, events: Vec<Value>) -> Vec<u64> {
         let begin = btcfeed::tick::TickId::now().ms() - 5000 - (events.len() as u64).saturating_sub(1) * 1000;
         let (mut ids, mut connection) = (Vec::new(), self.connection().await);

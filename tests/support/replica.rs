@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-/// Lines of its log that are printed if a test fails.
+/// Number of the last lines of a replica's log that are printed if a test fails.
 const SHOWN_LINES: usize = 60;
 
 /// A process that is killed when it is dropped. Its log is for people: tests do not read it.
@@ -25,13 +25,13 @@ pub struct Replica {
     pub ops: String,
 }
 
-/// Returns `btcfeed serve` on free ports with these settings, and with nothing from this process's environment.
+/// Returns a command that starts a replica with these settings, and without the environment of this process.
 pub fn serve_command(settings: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
     command.env_clear().env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
     command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
     command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
-    // All clients of a test have one address.
+    // All clients of a test have the same address, so its limits are very high.
     for limit in ["CONNECTIONS", "RATE", "READS", "CLIENT_IDS"] {
         command.env(format!("BTCFEED_ADDRESS_{limit}"), "1000000");
     }
@@ -81,7 +81,7 @@ impl Replica {
         until("a replica to be ready", async || self.is_ready().await).await;
     }
 
-    /// Returns whether `/readyz` says that the replica is ready.
+    /// Returns true if `/readyz` says that the replica is ready.
     pub async fn is_ready(&self) -> bool {
         let answer = http().get(format!("http://{}/readyz", self.ops)).send().await;
         answer.is_ok_and(|response| response.status().is_success())
@@ -131,17 +131,17 @@ impl Replica {
 
     /// Returns the whole history in full format and the default currency, once it has an entry.
     pub async fn history(&self) -> Vec<Value> {
-        self.history_where("it has begun", |history| !history.is_empty()).await
+        self.history_where("with an entry", |history| !history.is_empty()).await
     }
 
     /// Returns the history once it has this entry. Another replica may have sent it to a client a moment earlier.
     pub async fn history_with(&self, entry: &Value) -> Vec<Value> {
-        self.history_where("it has an entry of another replica", |history| history.contains(entry)).await
+        self.history_where("with an entry of another replica", |history| history.contains(entry)).await
     }
 
     async fn history_where(&self, what: &str, is_wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         let mut history = Vec::new();
-        until(&format!("a history where {what}"), async || {
+        until(&format!("a history {what}"), async || {
             let mut answer = self.json("/v1/prices?format=full&limit=100000").await;
             history = serde_json::from_value(answer["prices"].take()).unwrap();
             is_wanted(&history)

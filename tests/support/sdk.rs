@@ -8,7 +8,7 @@ pub const TRANSPORTS: [Transport; 3] = [Transport::WebSocket, Transport::Sse, Tr
 
 /// Returns the next update. An error fails the test.
 pub async fn next(updates: &mut Updates) -> Update {
-    soon("an update", updates.next()).await.expect("the stream goes on").expect("no error")
+    soon("an update", updates.next()).await.expect("the stream continues").expect("no error")
 }
 
 /// Returns the next tick, and skips everything before it.

@@ -1,8 +1,8 @@
-//! What the kernel knows about the server's end of a connection on this machine (`/proc/net/tcp`, see proc_pid_net(5)).
+//! The server's end of a connection on this machine, as the kernel shows it in `/proc/net/tcp` (see proc_pid_net(5)).
 
 use tokio::net::TcpStream;
 
-/// State of a socket in the table.
+/// State of an open connection in that table.
 const ESTABLISHED: &str = "01";
 
 /// The server's end of a connection.
@@ -14,7 +14,7 @@ struct PeerEnd {
     unsent: u32,
 }
 
-/// Returns the server's end, or `None` if it is gone.
+/// Returns the server's end, or `None` if there is no connection any more.
 fn peer_end(socket: &TcpStream) -> Option<PeerEnd> {
     // A socket that was reset has no peer address.
     let (peer, own) = (socket.peer_addr().ok()?.port(), socket.local_addr().ok()?.port());
@@ -27,17 +27,17 @@ fn peer_end(socket: &TcpStream) -> Option<PeerEnd> {
     Some(PeerEnd { state: fields[3].to_owned(), unread: bytes(unread)?, unsent: bytes(unsent)? })
 }
 
-/// Returns whether the server has neither closed nor reset the connection.
+/// Returns true if the server has neither closed nor reset the connection.
 pub fn is_established(socket: &TcpStream) -> bool {
     peer_end(socket).is_some_and(|end| end.state == ESTABLISHED)
 }
 
-/// Returns how many bytes from the client the server has not read yet.
+/// Returns the number of bytes from the client that the server has not read yet.
 pub fn unread(socket: &TcpStream) -> Option<u32> {
     Some(peer_end(socket)?.unread)
 }
 
-/// Returns how many bytes from the server are waiting in its kernel because the client does not read.
+/// Returns the number of bytes from the server that wait in its kernel because the client does not read.
 pub fn unsent(socket: &TcpStream) -> Option<u32> {
     Some(peer_end(socket)?.unsent)
 }

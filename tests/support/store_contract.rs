@@ -20,7 +20,7 @@ pub fn tick(price: &str) -> Record {
     Record::now(Event::Tick { tick: Tick { prices, sources }, outages: vec![] })
 }
 
-/// A tick from `ago` before now.
+/// Returns a record of a tick that was made `ago` before now.
 fn earlier(price: &str, ago: Duration) -> Record {
     Record { at: Instant::now().checked_sub(ago).unwrap(), ..tick(price) }
 }
@@ -35,12 +35,12 @@ pub async fn append(store: &dyn Store, lease: &Lease, price: &str) -> Entry {
     store.append(lease, &tick(price), TickId::ZERO).await.unwrap()
 }
 
-/// An entry that the store has lost.
+/// Returns an entry that the store has lost.
 fn lost(id: TickId, prev: TickId) -> Arc<Entry> {
     Arc::new(Entry { id, prev, event: tick("1").event })
 }
 
-/// An id after all others.
+/// An upper bound that includes every id.
 pub const EVERYTHING: TickId = TickId::from_ms(u64::MAX);
 
 /// Returns the ids of a range.
@@ -54,7 +54,7 @@ pub async fn entries_are_ordered_and_chained(store: &dyn Store) {
     for price in ["97116.17", "97116.10", "97000"] {
         let entry = append(store, &lease, price).await;
         assert!(entry.prev == before && entry.id > before);
-        assert_eq!(entry.tick().unwrap().prices[&Currency::Usd].to_string(), price, "with all its digits");
+        assert_eq!(entry.tick().unwrap().prices[&Currency::Usd].to_string(), price, "a price keeps its digits");
         before = entry.id;
     }
     let entries = store.range(TickId::ZERO, EVERYTHING, 10).await.unwrap();
@@ -69,7 +69,7 @@ pub async fn ids_are_moments_and_always_increase(store: &dyn Store) {
     let held = store.append(&lease, &record, TickId::ZERO).await.unwrap();
     let age = TickId::now().since(held.id);
     assert!((59..62).contains(&age.as_secs()), "a tick that was held for a minute keeps its time, not {age:?}");
-    // Records of one moment.
+    // Records of the same moment get different ids.
     let at = Instant::now();
     let mut before = held.id;
     for _ in 0..20 {
@@ -90,7 +90,7 @@ pub async fn only_the_valid_lease_can_write(store: &dyn Store) {
     assert_eq!(store.acquire("b").await.unwrap(), None, "another holder has it");
     append(store, &first, "1").await;
     store.renew(&first).await.unwrap();
-    // Its holder is paused for longer than the lease lasts, and another one acquires it.
+    // The holder is paused for longer than the lease lasts, and another replica acquires the lease.
     let second = soon("the lease to expire", async {
         loop {
             if let Some(lease) = store.acquire("b").await.unwrap() {

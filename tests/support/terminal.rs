@@ -1,4 +1,4 @@
-//! A pseudo-terminal, and an emulator that knows what a person would see on it.
+//! A pseudo-terminal, and an emulator that knows the text on its screen.
 
 use super::until;
 use rustix::fs::{Mode, OFlags, open};
@@ -23,7 +23,7 @@ pub struct Terminal {
     child: Child,
 }
 
-/// Lines of the terminal.
+/// Number of lines of the terminal.
 const HEIGHT: u16 = 24;
 
 impl Terminal {
@@ -64,12 +64,13 @@ impl Terminal {
         String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
     }
 
-    /// Returns whether the cursor is visible.
+    /// Returns true if the cursor is visible.
     pub fn shows_cursor(&self) -> bool {
         !self.screen.lock().unwrap().screen().hide_cursor()
     }
 
-    /// Waits until the screen shows `what`, for which `is` is true. Returns the screen.
+    /// Waits until `is` is true for the text on the screen, and returns that text. `what` names it in the error after a
+    /// timeout.
     pub async fn shows(&self, what: &str, is: impl Fn(&str) -> bool) -> String {
         let mut screen = String::new();
         until(&format!("{what} on the screen"), async || {

@@ -41,7 +41,7 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// Returns the same path as text.
+    /// Returns the path of a file of this authority as text.
     pub fn path(&self, name: &str) -> String {
         self.file(name).to_str().unwrap().to_owned()
     }
@@ -50,7 +50,7 @@ impl Authority {
     pub fn issue(&self) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        // OpenSSL takes a certificate with the name of its authority for a self-signed one.
+        // Without a name of its own, OpenSSL would regard the certificate as self-signed.
         params.distinguished_name.push(DnType::CommonName, "a replica");
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.file("cert.pem"), certificate.pem()).unwrap();
@@ -89,7 +89,7 @@ impl Authority {
         timeout(TIMEOUT, connect).await.expect("a handshake in time")
     }
 
-    /// Connects over TLS, and must succeed.
+    /// Connects over TLS. A failure fails the test.
     pub async fn connect(&self, address: &str) -> TlsStream<TcpStream> {
         self.try_connect(address).await.unwrap()
     }

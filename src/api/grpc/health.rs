@@ -61,8 +61,8 @@ impl health_server::Health for Health {
 }
 
 impl Watcher {
-    /// Returns the status when it has changed. When the replica stops, returns `UNAVAILABLE`, so that the client watches
-    /// another one.
+    /// Returns the status when it has changed. When the replica stops, returns `UNAVAILABLE`, so that the client
+    /// watches another one.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watcher)> {
         let state = self.state.clone();
         loop {
@@ -74,7 +74,7 @@ impl Watcher {
             }
             let unready = state.unready.is_cancelled();
             tokio::select! {
-                () = state.drain.begun().cancelled() => {
+                () = state.drain.started().cancelled() => {
                     return Some((Err(Status::unavailable("this replica is stopping")), self));
                 }
                 () = state.unready.cancelled(), if !unready => {}

@@ -1,12 +1,12 @@
-//! Which file of the crate uses which, read with a parser: `use` declarations and paths in code, by `crate::`, `super::`,
-//! `self::` and by the name of a child module. Tests do not count.
+//! The imports between the files of the crate. A parser finds the `use` declarations and the paths in code that begin
+//! with `crate::`, `super::`, `self::` or the name of a child module. Tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use syn::visit::{self, Visit};
 
-/// The files of a crate by their module paths (`net/reactor/shard`), and what each uses.
+/// The files of a crate by their module paths (`net/reactor/shard`), each with the files that it uses.
 pub(crate) struct Graph(BTreeMap<String, BTreeSet<String>>);
 
 impl Graph {
@@ -70,7 +70,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Notes the file that a path leads to: the longest beginning of it that is one.
+    /// Adds the file to which a path refers. It is the longest prefix of the path that is a module.
     fn note(&mut self, path: &[String]) {
         let mut parts: Vec<&str> = self.module.split('/').collect();
         let mut rest = path;
@@ -91,7 +91,7 @@ impl Reader<'_> {
             }
             _ => true,
         };
-        // Without a keyword it is a child module, or something from outside.
+        // A path without a keyword begins with a child module or with another crate.
         let child = rest.first().is_some_and(|first| self.modules.contains(&[&parts[..], &[first]].concat().join("/")));
         if !relative || child {
             self.note_longest(&parts, rest);
@@ -100,7 +100,7 @@ impl Reader<'_> {
 
     fn note_longest(&mut self, parts: &[&str], rest: &[String]) {
         let mut parts = parts.to_vec();
-        // If nothing of `rest` is a module, it is an item of this one.
+        // If no part of `rest` is a module, the path refers to an item of the module `parts`.
         let mut longest = Some(parts.join("/"));
         for part in rest {
             parts.push(part);
@@ -129,7 +129,7 @@ impl Reader<'_> {
     }
 }
 
-/// Returns whether an item exists only in tests or documentation.
+/// Returns true if an item exists only in tests or documentation.
 fn is_hidden(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else { return false };
@@ -159,7 +159,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_path(self, path);
     }
 
-    /// `pub(super)` names no file.
+    /// Ignores `pub(super)`, which is not an import.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 }
 
@@ -187,7 +187,7 @@ fn imports_are_found_in_every_form() {
 }
 
 #[test]
-fn cycles_are_found_through_parents_too() {
+fn cycles_through_parents_are_found() {
     let texts = [("room", "use child::A;"), ("room/child", "use super::B; use crate::other;"), ("other", "")];
     let parse = |texts: &[(&str, &str)]| {
         Graph::parse(&texts.iter().map(|(module, text)| ((*module).to_owned(), (*text).to_owned())).collect())

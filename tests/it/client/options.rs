@@ -49,7 +49,7 @@ async fn limited_replay_has_newest_ticks_and_a_gap() {
                 other => panic!("{other:?}"),
             }
         }
-        // New ticks may have come meanwhile.
+        // New ticks may have arrived meanwhile.
         assert!(ticks[0] == gap.before && (2..20).contains(&ticks.len()), "{ticks:?} {gap:?}");
     }
 }
@@ -71,7 +71,7 @@ async fn client_id_resumes_after_the_last_tick() {
             async || replica.json(&format!("/v1/prices?after={last}")).await["prices"].as_array().unwrap().len();
         until("ten more ticks", async || ahead().await > 10).await;
         let first = tick(&mut client.subscribe()).await.id;
-        // Ticks that were being sent when the client left count as sent.
+        // Ticks that were being sent when the client disconnected count as sent.
         let between = replica.json(&format!("/v1/prices?after={last}&until={first}")).await;
         assert!((1..=10).contains(&between["prices"].as_array().unwrap().len()), "{transport:?}: {between}");
     }
@@ -96,7 +96,7 @@ async fn streams_rotate_through_all_addresses() {
         assert_eq!(soon("a tick", tick(stream)).await.id, TickId::from_ms(20));
     }
     assert_eq!(counts(), [2, 2, 2]);
-    // Two of five streams begin at an address without a server, and continue with the first one.
+    // Two of the five streams start at an address without a server, and then connect to the first server.
     let all = client(&[&dead, &dead]);
     let mut streams: Vec<_> = (0..5).map(|_| all.subscribe()).collect();
     for stream in &mut streams {

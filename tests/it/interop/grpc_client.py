@@ -72,7 +72,7 @@ def check(address, pb, services):
         # On a busy machine an exchange may have answered too late.
         assert price.sources and set(price.sources) <= {"coinbase", "kraken", "bitstamp"}, price
 
-    # From the beginning, since a time, after an id, and live.
+    # Streams from the first entry, since a time, after an id, and live.
     first = entries(feed.Subscribe(pb.SubscribeRequest(currencies=both, after=0), timeout=TIMEOUT_S), 6)
     since = Timestamp()
     since.FromMilliseconds(first[2].id)
@@ -142,8 +142,8 @@ def follow(address, pb, services, after="0"):
 
 if __name__ == "__main__":
     command, address, *more = sys.argv[1:]
-    began = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as out:
         modules = generate(out)
     {"check": check, "follow": follow}[command](address, *modules, *more)
-    print(f"ok after {time.monotonic() - began:.1f} s")
+    print(f"ok after {time.monotonic() - started:.1f} s")

@@ -1,4 +1,4 @@
-//! What `btcfeed load` reports about a faulty feed, and about invalid arguments.
+//! Reports of `btcfeed load` about a faulty feed, and about invalid arguments.
 
 use super::{Load, command, with_history};
 use crate::support::embedded;
@@ -50,7 +50,7 @@ async fn client_that_lags_behind_is_counted() {
 }
 
 #[tokio::test]
-async fn run_without_updates_says_so() {
+async fn run_without_updates_is_reported() {
     let answers = vec![Answer::messages(&[&tick(10, 5), SYNCED], None)];
     let (code, result) = found(answers.clone()).await;
     assert_eq!((code, &result["entries"], &result["age_ms"]), (Some(0), &json!(0), &Value::Null), "{result}");

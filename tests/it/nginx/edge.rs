@@ -1,4 +1,4 @@
-//! What nginx keeps away from the replicas: forged headers, slow and long requests, and too many from one address.
+//! Protection by nginx against forged headers, slow and long requests, and too many connections from one address.
 
 use crate::support::grpc::{client, pb};
 use crate::support::nginx::Nginx;
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Starts a server in place of a replica. It keeps the last request's head, and answers each request alike.
+/// Starts a server in place of a replica. It records the head of the last request, and gives each request the same
+/// answer.
 async fn recorder() -> (String, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, last) = (listener.local_addr().unwrap().to_string(), Arc::<Mutex<String>>::default());
@@ -34,7 +35,7 @@ async fn connect_from(address: &str, nginx: &Nginx) -> TcpStream {
     soon("a connection", socket.connect(nginx.address.parse().unwrap())).await.unwrap()
 }
 
-/// Sends a request. Returns the head of the answer, and what came with it.
+/// Sends a request. Returns the connection, and the head of the answer with the bytes that came with it.
 async fn ask(mut socket: TcpStream, path: &str, headers: &str) -> (TcpStream, String) {
     socket.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::with_capacity(4096);
@@ -62,7 +63,7 @@ async fn replicas_get_no_forged_headers() {
         "x-forwarded-proto: http",
     ];
     assert_eq!(head, expected);
-    // Without regard to case, as browsers and RFC 6455 have it.
+    // Upper and lower case make no difference in these headers (RFC 6455).
     ask(connect_from("127.0.0.9", &nginx).await, "/v1/ws", "Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n")
         .await;
     let head = last.lock().unwrap().to_ascii_lowercase();
@@ -87,7 +88,7 @@ async fn long_heads_do_not_look_like_an_outage() {
     for headers in [&[7200][..], &[7000, 7000, 2000], &[7000, 7000, 7000], &[4000; 9]] {
         assert_eq!(status("", headers).await.0, 431, "{headers:?}");
     }
-    // The longest query, whose link is longer still.
+    // The longest valid query. The `Link` header of its answer is even longer.
     let (longest, link) = status(&format!("&currency=USD{}", ",USD".repeat(249)), &[]).await;
     assert!(longest == 200 && link > 1500, "{longest}, a link of {link} bytes");
     assert_eq!(status(&format!("&currency=USD{}", ",USD".repeat(260)), &[]).await.0, 400);
@@ -120,7 +121,7 @@ async fn grpc_port_serves_only_grpc() {
 }
 
 #[tokio::test]
-async fn an_address_takes_only_its_share() {
+async fn one_address_gets_only_its_share() {
     let cluster = TestCluster::new().await;
     cluster.redis.fill(2).await;
     let replica = cluster.replica("r1", &[SERVE]).await;
@@ -187,7 +188,7 @@ async fn addresses_of_an_ipv6_network_count_as_one() {
     for (address, expected) in [
         ("2001:db8:0:1::1", "200"),
         ("2001:db8:0:1:ffff::2", "429"),
-        // The network has a byte that is a line feed.
+        // The first 64 bits of this address contain the byte of a line feed.
         ("2001:db8:0:a::1", "200"),
         ("2001:db8:0:a::2", "429"),
         ("192.0.2.1", "200"),
@@ -220,7 +221,7 @@ async fn tls_port_serves_every_transport() {
     let health = http.post(format!("https://{address}/grpc.health.v1.Health/Check"));
     let health = health.header("content-type", "application/grpc").header("te", "trailers").body(vec![0; 5]);
     let health = soon("a call", health.send()).await.unwrap();
-    // SERVING.
+    // The status is SERVING.
     assert_eq!(health.bytes().await.unwrap()[5..], [8, 1]);
 }
 
@@ -234,13 +235,13 @@ async fn slow_requests_are_closed() {
     let nginx = Nginx::start_with(&[&address], &changes).await;
     let body = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf";
     for request in ["", "GET / HTTP/1.1\r\nHost: x\r\n", body] {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut socket = connect_from("127.0.0.4", &nginx).await;
         socket.write_all(request.as_bytes()).await.unwrap();
         soon("the end", socket.read_to_end(&mut Vec::new())).await.ok();
-        assert!(begun.elapsed() < Duration::from_secs(20), "{request:?}: {:?}", begun.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{request:?}: {:?}", started.elapsed());
     }
-    // A head that comes in time, but never ends.
+    // This head starts in time, but never ends.
     let mut socket = connect_from("127.0.0.4", &nginx).await;
     socket.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     let dripping = async {

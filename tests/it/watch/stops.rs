@@ -1,4 +1,4 @@
-//! How `btcfeed watch` stops: at once, even if its output is not read, and with the terminal restored.
+//! Stops of `btcfeed watch`: it stops immediately even if its output is not read, and restores the terminal.
 
 use super::{Watch, command, ended, lines, with_history};
 use crate::support::exchange::Exchange;
@@ -64,7 +64,7 @@ async fn write_error_is_reported() {
 }
 
 #[tokio::test]
-async fn count_is_of_ticks_with_a_line() {
+async fn count_includes_only_ticks_with_a_line() {
     let without =
         |id: u64| format!(r#"{{"type":"tick","id":{id},"prev":{},"prices":{{"EUR":2}},"sources":{{}}}}"#, id - 10);
     let messages = [tick(20, 10), without(30), without(40), tick(50, 40), tick(60, 50)];
@@ -86,7 +86,7 @@ async fn watch_stops_on_a_halted_terminal() {
     let replica = with_history(&exchange).await;
     let mut terminal = Terminal::run(command(&[&replica.address]), 80);
     terminal.shows("the feed", |screen| screen.contains("● live")).await;
-    // Ctrl-S.
+    // Ctrl-S halts the output of the terminal.
     terminal.press(b"\x13");
     let entries = replica.history().await.len();
     until("more ticks", async || replica.history().await.len() > entries + 5).await;
@@ -108,7 +108,7 @@ async fn terminal_is_restored_between_drawings() {
         terminal.written().len() == before
     })
     .await;
-    // What a shell writes.
+    // A shell writes this while the program is stopped.
     terminal.write_as_another("\r\n[1]+  Stopped\r\n$ fg\r\nbtcfeed watch\r\n");
     let before = terminal.written().len();
     terminal.signal(Signal::CONT);
