@@ -7,7 +7,9 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `headers` | names of our own headers |
 //! | `problem` | errors as problem details |
+//! | `request_id` | ids of requests |
 //! | `mistakes` | mistakes in a request, with a bound |
 //! | `negotiate` | JSON, JSON lines or CSV |
 //! | `query` | parameters |
@@ -17,10 +19,11 @@
 //! | `cors` | pages of other origins that may read the feed |
 //! | `candle_cache` | the candles of this replica |
 //! | `state` | state that all handlers share |
+//! | `feed_headers` | the feed's state in the headers of a response |
 //! | `document` | documents that do not change while the server runs |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
-//! | `rest` | latest, history, candles |
+//! | `rest` | latest, history, candles, status |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
 //! | `auth` | API keys |
 //! | `overload` | responses to requests over the limit |
@@ -33,15 +36,18 @@ pub(crate) mod compress;
 pub(crate) mod cors;
 pub(crate) mod descriptions;
 pub(crate) mod document;
+pub(crate) mod feed_headers;
 #[cfg(feature = "grpc")]
 pub(crate) mod grpc;
 pub(crate) mod hardening;
+pub(crate) mod headers;
 pub(crate) mod mistakes;
 pub(crate) mod negotiate;
 pub(crate) mod ops;
 pub(crate) mod overload;
 pub(crate) mod problem;
 pub(crate) mod query;
+pub(crate) mod request_id;
 pub(crate) mod rest;
 pub(crate) mod state;
 pub(crate) mod stream;

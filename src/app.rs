@@ -14,7 +14,6 @@ use crate::source::Source;
 use crate::store::{Memory, Redis, Store};
 use crate::telemetry::scrape;
 use crate::tick::Tick;
-use crate::{leader, monitor};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
@@ -35,7 +34,7 @@ const REST_DEADLINE: Duration = Duration::from_secs(1);
 pub struct App {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
-    monitor: Monitor,
+    monitor: Arc<Monitor>,
     bookmarks: Arc<Bookmarks>,
     leader: Option<Leader>,
     server: Server,
@@ -57,9 +56,7 @@ impl App {
         let store = open_store(config)?;
         scrape::start();
         let hub = Arc::new(Hub::new(store.clone(), config.hub));
-        let leader::Options { currencies, stale_after, down_after, .. } = config.leader;
-        let bounds = monitor::Options { currencies, stale_after, down_after };
-        let monitor = Monitor::new(hub.clone(), store.clone(), bounds);
+        let monitor = Arc::new(Monitor::new(hub.clone(), store.clone(), config.monitor.clone()));
         let bookmarks = Arc::new(Bookmarks::new(store.clone()));
         let leader = match config.role {
             Role::All | Role::Fetch => Some(open_leader(config, &store, &hub)?),
@@ -71,6 +68,7 @@ impl App {
         let server = Server::bind(
             &config.server,
             hub.clone(),
+            monitor.clone(),
             bookmarks.clone(),
             clients.clone(),
             unready.clone(),

@@ -65,6 +65,8 @@ pub struct Config {
     pub server: crate::server::Options,
     /// The options of a stop.
     pub drain: crate::shutdown::DrainOptions,
+    /// The options of the monitor.
+    pub monitor: crate::monitor::Options,
     /// The options of the log.
     pub telemetry: crate::telemetry::Options,
 }
@@ -87,8 +89,16 @@ impl Config {
         let drain = drain::read(&mut reader);
         let telemetry = telemetry::read(&mut reader);
         let prices::PriceSettings { sources, aggregate, .. } = prices;
+        let monitor = crate::monitor::Options {
+            replica: leader.replica.clone(),
+            store: if redis.is_some() { "redis" } else { "memory" },
+            sources: sources.iter().map(|source| source.definition.name).collect(),
+            currencies: leader.currencies,
+            stale_after: leader.stale_after,
+            down_after: leader.down_after,
+        };
         reader.finish()?;
-        Ok(Config { redis, role, sources, aggregate, leader, store, hub, server, drain, telemetry })
+        Ok(Config { redis, role, sources, aggregate, leader, store, hub, server, drain, monitor, telemetry })
     }
 
     /// Reads only the address on which operators connect. `btcfeed healthcheck` needs no other setting.

@@ -174,6 +174,11 @@ impl Hub {
         self.newest(&|entry| has_price(entry, currencies))
     }
 
+    /// Returns the newest tick.
+    pub fn newest_tick(&self) -> Option<Arc<Entry>> {
+        self.newest(&|entry| entry.tick().is_some())
+    }
+
     /// Returns the newest status in the window.
     pub fn status(&self) -> Option<Arc<Entry>> {
         self.window().status()

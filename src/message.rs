@@ -15,6 +15,7 @@ mod candles;
 #[cfg(feature = "grpc")]
 pub(crate) mod pb;
 mod price;
+mod report;
 #[cfg(feature = "server")]
 mod schema;
 mod stream;
@@ -28,6 +29,7 @@ pub use body::{HistoryLine, HistoryPage, Latest, ProblemDetails};
 pub use by_currency::ByCurrency;
 pub use candles::{CandleGap, CandleMessage, CandlePrices, CandlesPage, ExactOhlc};
 pub use price::ExactPrice;
+pub use report::{ReplicaReport, SourceReport, StatusReport, StoreReport, TickAges};
 pub use stream::{
     GapMessage, GapType, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, Prices, Sources,
     StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType,

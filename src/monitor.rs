@@ -1,19 +1,25 @@
-//! The feed's health as this replica sees it, in the log and in the metrics.
+//! The feed's health as this replica sees it, in the log, in the metrics and in reports.
 //!
 //! The leader writes a status when the feed's health changes. A replica that is cut off from the store, or whose feed has no
 //! leader, does not get it. So this replica also looks at the age of the newest ticks, and the worse of the two counts. The
 //! age is that of the tick's id by this machine's clock.
+//!
+//! Once a second the replica also notes in the store that it is alive, and learns from the answer who leads and which other
+//! replicas are alive.
 
-use crate::feed::{Feed, FeedState};
+use crate::feed::{Entry, Feed, FeedState};
 use crate::hub::Hub;
-use crate::source::SIMULATED;
-use crate::store::Store;
-use crate::telemetry::metrics::{FEED_STATE, LEADER_CHANGES, SIMULATED as SIMULATED_PRICES, STORE_UP, TICK_AGE};
+use crate::message::{ReplicaReport, SourceReport, StatusReport, StoreReport, Word};
+use crate::source::SIMULATED as SIMULATED_SOURCE;
+use crate::store::{Members, ReplicaBeat, Store};
+use crate::telemetry::metrics::{FEED_STATE, LEADER_CHANGES, REPLICAS, SIMULATED, STORE_UP, TICK_AGE};
 use crate::telemetry::scrape;
 use crate::text::format_duration;
 use crate::tick::{Currencies, Currency, TickId};
-use std::sync::Arc;
-use std::time::Duration;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -21,9 +27,15 @@ use tracing::{info, warn};
 /// Time between two checks.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Bounds of a healthy feed.
-#[derive(Clone, Copy, Debug)]
+/// Description of a replica, and the bounds of a healthy feed.
+#[derive(Clone, Debug)]
 pub struct Options {
+    /// The name of the replica.
+    pub replica: String,
+    /// The kind of the store: `redis` or `memory`.
+    pub store: &'static str,
+    /// The names of the sources that the replica polls while it leads.
+    pub sources: Vec<&'static str>,
     /// The currencies of the feed.
     pub currencies: Currencies,
     /// The age from which the newest tick of a currency is stale.
@@ -39,8 +51,12 @@ pub struct Health {
     pub state: FeedState,
     /// The reason, as text for people.
     pub reason: String,
-    /// The age of each currency's newest tick.
+    /// The age of each currency's newest tick. If there has been none, the time since the start of the replica.
     pub ages: Vec<(Currency, Duration)>,
+    /// The age of the newest tick with a price in any currency. If there has been none, the time since the start.
+    pub tip_age: Duration,
+    /// True if the newest prices are simulated.
+    pub is_simulated: bool,
 }
 
 /// Observer of the feed on this replica.
@@ -48,95 +64,186 @@ pub struct Monitor {
     hub: Arc<Hub>,
     store: Arc<dyn Store>,
     options: Options,
-    started: TickId,
+    started: Instant,
+    started_at: TickId,
+    /// A std lock: it is held only to copy a few values.
+    seen: Mutex<Seen>,
+}
+
+/// What the last checks have found.
+#[derive(Default)]
+struct Seen {
+    /// The newest tick of each currency.
+    newest: BTreeMap<Currency, TickId>,
+    members: Members,
+    /// The last leader that is known, also while there is none.
+    leader: Option<String>,
+    is_store_up: bool,
 }
 
 impl Monitor {
     /// Creates an observer of the feed in `store`, of which `hub` is this replica's copy.
     pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, options: Options) -> Monitor {
-        Monitor { hub, store, options, started: TickId::now() }
+        let (started, started_at) = (Instant::now(), TickId::now());
+        Monitor { hub, store, options, started, started_at, seen: Mutex::default() }
     }
 
-    /// Returns the feed's health now.
+    /// Returns the age from which the newest tick is stale.
+    pub fn stale_after(&self) -> Duration {
+        self.options.stale_after
+    }
+
+    /// Returns the feed's health now. It looks only at the newest tick and at what the last check found, so it is cheap enough
+    /// for every request.
     pub fn health(&self) -> Health {
         let now = TickId::now();
-        let age = |currency: Currency| {
-            let newest = self.hub.latest_tick(currency.into());
-            (currency, now.since(newest.map_or(self.started, |tick| tick.id)))
-        };
-        let ages: Vec<_> = self.options.currencies.iter().map(age).collect();
-        let (own, own_reason) = self.options.judge(&ages);
-        let status = self.hub.status();
-        match status.as_ref().and_then(|entry| entry.status()).filter(|status| status.state >= own) {
-            Some(status) => Health { state: status.state, reason: status.reason.clone(), ages },
-            None => Health { state: own, reason: own_reason, ages },
+        let tip = self.hub.newest_tick();
+        let mut seen = self.seen();
+        for currency in tip.iter().filter_map(|entry| entry.tick()).flat_map(|tick| tick.currencies().iter()) {
+            seen.newest.insert(currency, tip.as_ref().map_or(TickId::ZERO, |entry| entry.id));
         }
+        let age = |currency| (currency, now.since(seen.newest.get(&currency).copied().unwrap_or(self.started_at)));
+        let ages: Vec<_> = self.options.currencies.iter().map(age).collect();
+        drop(seen);
+        let tip_age = now.since(tip.as_ref().map_or(self.started_at, |entry| entry.id));
+        let is_simulated = tip.is_some_and(|entry| is_simulated(&entry));
+        let (own, own_reason) = self.options.judge(tip_age, &ages);
+        let status = self.hub.status();
+        let (state, reason) = match status.as_ref().and_then(|entry| entry.status()) {
+            Some(status) if status.state >= own => (status.state, status.reason.clone()),
+            _ => (own, own_reason),
+        };
+        Health { state, reason, ages, tip_age, is_simulated }
     }
 
     /// Logs each change of the feed's state, and keeps the metrics up to date, until `stop`.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
-            let (mut logged, mut leader) = (None, None);
+            let mut logged = None;
             let mut checks = interval(CHECK_EVERY);
             checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 checks.tick().await;
+                self.look_back();
                 let health = self.health();
                 log_change(&mut logged, &health);
-                self.measure(&health);
-                self.check_store(&mut leader).await;
+                measure(&health);
+                self.beat().await;
                 scrape::run_upkeep();
             }
         })
         .await;
     }
 
-    fn measure(&self, health: &Health) {
-        for state in [FeedState::Live, FeedState::Stale, FeedState::Down] {
-            FEED_STATE.gauge(state.as_str()).set(u8::from(state == health.state));
-        }
-        for (currency, age) in &health.ages {
-            TICK_AGE.gauge(currency.code()).set(age.as_secs_f64());
-        }
-        let newest = self.hub.newest(&|entry| entry.tick().is_some());
-        let simulated = newest
-            .as_ref()
-            .and_then(|entry| entry.tick())
-            .is_some_and(|tick| tick.sources.values().flatten().any(|source| source == SIMULATED));
-        SIMULATED_PRICES.gauge("").set(u8::from(simulated));
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the store who leads, which also shows whether it answers.
-    async fn check_store(&self, leader: &mut Option<String>) {
-        let holder = self.store.holder().await;
-        STORE_UP.gauge("").set(u8::from(holder.is_ok()));
-        if let Ok(Some(holder)) = holder
-            && leader.as_ref() != Some(&holder)
-            && leader.replace(holder).is_some()
-        {
-            LEADER_CHANGES.counter("").increment(1);
+    /// Finds the newest tick of each currency. One that has had no price for long takes a search through the whole window.
+    fn look_back(&self) {
+        let newest = |currency: Currency| Some((currency, self.hub.latest_tick(currency.into())?.id));
+        let newest: Vec<_> = self.options.currencies.iter().filter_map(newest).collect();
+        self.seen().newest.extend(newest);
+    }
+
+    /// Notes in the store that this replica is alive, which also shows whether the store answers.
+    async fn beat(&self) {
+        let (name, version) = (self.options.replica.clone(), env!("CARGO_PKG_VERSION").to_owned());
+        let answer = self.store.beat(&ReplicaBeat { name, version }).await;
+        let mut seen = self.seen();
+        seen.is_store_up = answer.is_ok();
+        STORE_UP.gauge("").set(u8::from(seen.is_store_up));
+        match answer {
+            Ok(members) => {
+                let is_new = |leader: &String| members.leader.as_ref().is_some_and(|now| now != leader);
+                LEADER_CHANGES.counter("").increment(u64::from(seen.leader.as_ref().is_some_and(is_new)));
+                seen.leader = members.leader.clone().or(seen.leader.take());
+                REPLICAS.gauge("").set(u32::try_from(members.replicas.len()).unwrap_or(u32::MAX));
+                seen.members = members;
+            }
+            Err(_) => seen.members.leader = None,
         }
     }
+
+    /// Returns what this replica knows of the feed, of the other replicas and of itself, and the age of the newest tick.
+    pub fn report(&self) -> (StatusReport<'static>, Duration) {
+        let health = self.health();
+        let sources = self.sources();
+        let Health { state, reason, ages, tip_age, is_simulated } = health;
+        let seen = self.seen();
+        let tick_age_ms = ages
+            .into_iter()
+            .filter(|(currency, _)| seen.newest.contains_key(currency))
+            .map(|(currency, age)| (currency, u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
+            .collect();
+        let replicas = seen.members.replicas.iter().map(|replica| ReplicaReport {
+            name: replica.name.clone().into(),
+            version: replica.version.clone().into(),
+        });
+        let report = StatusReport {
+            state: state.into(),
+            reason: reason.into(),
+            tick_age_ms,
+            last_id: self.hub.head(),
+            simulated: is_simulated,
+            leader: seen.members.leader.clone().map(Cow::Owned),
+            replica: self.options.replica.clone().into(),
+            replicas: replicas.collect(),
+            sources,
+            store: StoreReport { kind: self.options.store.into(), up: seen.is_store_up },
+            version: env!("CARGO_PKG_VERSION").into(),
+            uptime_s: self.started.elapsed().as_secs(),
+        };
+        (report, tip_age)
+    }
+
+    /// Returns the configured sources and those of the newest tick, each with the currencies that it has a part in.
+    fn sources(&self) -> Vec<SourceReport<'static>> {
+        let configured = self.options.sources.iter().map(|name| ((*name).to_owned(), Vec::new()));
+        let mut sources: BTreeMap<String, Vec<Word<Currency>>> = configured.collect();
+        let tip = self.hub.newest_tick();
+        for (currency, names) in tip.iter().filter_map(|entry| entry.tick()).flat_map(|tick| &tick.sources) {
+            for name in names {
+                sources.entry(name.clone()).or_default().push((*currency).into());
+            }
+        }
+        sources.into_iter().map(|(name, currencies)| SourceReport { name: name.into(), currencies }).collect()
+    }
+}
+
+/// Returns whether the prices of a tick are simulated.
+fn is_simulated(entry: &Entry) -> bool {
+    entry.tick().is_some_and(|tick| tick.sources.values().flatten().any(|source| source == SIMULATED_SOURCE))
+}
+
+fn measure(health: &Health) {
+    for state in [FeedState::Live, FeedState::Stale, FeedState::Down] {
+        FEED_STATE.gauge(state.as_str()).set(u8::from(state == health.state));
+    }
+    for (currency, age) in &health.ages {
+        TICK_AGE.gauge(currency.code()).set(age.as_secs_f64());
+    }
+    SIMULATED.gauge("").set(u8::from(health.is_simulated));
 }
 
 impl Options {
     /// Returns the state that follows from the ages alone, and the reason.
-    fn judge(&self, ages: &[(Currency, Duration)]) -> (FeedState, String) {
-        let newest = ages.iter().map(|(_, age)| *age).min().unwrap_or_default();
-        let oldest = ages.iter().map(|(_, age)| *age).max().unwrap_or_default();
-        let state = if newest > self.down_after {
+    fn judge(&self, tip_age: Duration, ages: &[(Currency, Duration)]) -> (FeedState, String) {
+        let oldest = ages.iter().max_by_key(|(_, age)| *age);
+        let Some((currency, oldest)) = oldest else { return (FeedState::Down, "the feed has no currency".to_owned()) };
+        let state = if tip_age > self.down_after {
             FeedState::Down
-        } else if oldest > self.stale_after {
+        } else if *oldest > self.stale_after {
             FeedState::Stale
         } else {
             FeedState::Live
         };
         let reason = match state {
             FeedState::Live => "prices arrive".to_owned(),
-            _ => format!(
-                "this replica has received no tick for {} in some currency",
-                format_duration(Duration::from_secs(oldest.as_secs()))
-            ),
+            FeedState::Stale | FeedState::Down => {
+                let age = format_duration(Duration::from_secs(oldest.as_secs()));
+                format!("this replica has received no price in {currency} for {age}")
+            }
         };
         (state, reason)
     }
@@ -163,11 +270,23 @@ mod tests {
     #[test]
     fn state_follows_from_the_age_of_ticks() {
         let seconds = Duration::from_secs;
-        let options = Options { currencies: Currencies::all(), stale_after: seconds(15), down_after: seconds(60) };
-        let state = |usd, eur| options.judge(&[(Currency::Usd, seconds(usd)), (Currency::Eur, seconds(eur))]).0;
+        let options = Options {
+            replica: "r1".to_owned(),
+            store: "memory",
+            sources: vec![],
+            currencies: Currencies::all(),
+            stale_after: seconds(15),
+            down_after: seconds(60),
+        };
+        let judge = |usd: u64, eur| {
+            let ages = [(Currency::Usd, seconds(usd)), (Currency::Eur, seconds(eur))];
+            options.judge(seconds(usd.min(eur)), &ages)
+        };
+        let state = |usd, eur| judge(usd, eur).0;
         assert_eq!(state(15, 15), FeedState::Live);
         assert_eq!(state(1, 16), FeedState::Stale);
         assert_eq!(state(60, 600), FeedState::Stale);
         assert_eq!(state(61, 600), FeedState::Down);
+        assert_eq!(judge(1, 16).1, "this replica has received no price in EUR for 16s");
     }
 }

@@ -11,12 +11,13 @@ use crate::api::grpc::{self, call};
 use crate::api::hardening::{harden, require_tls};
 use crate::api::problem::Problem;
 use crate::api::query::SupportedCurrencies;
-use crate::api::rest::{candles, history, latest};
+use crate::api::rest::{candles, history, latest, status};
 use crate::api::state::ApiState;
 use crate::api::stream::{sse, websocket};
-use crate::api::{compress, descriptions, ops, overload};
+use crate::api::{compress, descriptions, feed_headers, ops, overload, request_id};
 use crate::encode::ReplicaInfo;
 use crate::hub::Hub;
+use crate::monitor::Monitor;
 use crate::net::address_limits::AddressLimits;
 pub use crate::net::address_limits::AddressOptions;
 pub use crate::net::client_address::TrustedProxies;
@@ -100,6 +101,7 @@ impl Server {
     pub fn bind(
         options: &Options,
         hub: Arc<Hub>,
+        monitor: Arc<Monitor>,
         bookmarks: Arc<Bookmarks>,
         tasks: Tasks,
         unready: CancellationToken,
@@ -110,7 +112,8 @@ impl Server {
         let keys = open_keys(options)?;
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
             // An `EventSource` that may not read its answer never reconnects.
-            let overload = overload::router().layer(options.cors.layer()).layer(from_fn(harden));
+            let overload = overload::router().layer(options.cors.layer());
+            let overload = overload.layer(from_fn(harden)).layer(from_fn(request_id::assign));
             let listener = Listener::bind(address, limit, Arc::new(addresses), options.limits, overload);
             listener.map_err(|error| {
                 anyhow!("cannot listen on {address}: {error}; choose another with --{flag} or {variable}")
@@ -128,7 +131,7 @@ impl Server {
             (Err(public), Err(ops)) => return Err(anyhow!("{public}\n{ops}")),
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
         };
-        let (state, shards) = open(options, hub, bookmarks, tasks, unready, drain)?;
+        let (state, shards) = open(options, hub, monitor, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
         let memory = ClientMemory::new(options.client_memory);
         let public = public.map(|listener| listener.with_memory(memory).with_takeover(takeover).with_tls(tls.clone()));
@@ -185,9 +188,14 @@ impl Server {
 ///
 /// # Errors
 /// If the kernel has no more descriptors for this process, or the API keys cannot be read.
-pub fn router(options: &Options, hub: Arc<Hub>, bookmarks: Arc<Bookmarks>) -> anyhow::Result<Router> {
+pub fn router(
+    options: &Options,
+    hub: Arc<Hub>,
+    monitor: Arc<Monitor>,
+    bookmarks: Arc<Bookmarks>,
+) -> anyhow::Result<Router> {
     let (unready, drain) = (CancellationToken::new(), Drain::default());
-    let (state, _) = open(options, hub, bookmarks, Tasks::default(), unready, drain)?;
+    let (state, _) = open(options, hub, monitor, bookmarks, Tasks::default(), unready, drain)?;
     Ok(routes(state, open_keys(options)?.as_ref()).layer(Extension(Permit::unlimited())))
 }
 
@@ -200,6 +208,7 @@ fn open_keys(options: &Options) -> anyhow::Result<Option<Arc<Keys>>> {
 fn open(
     options: &Options,
     hub: Arc<Hub>,
+    monitor: Arc<Monitor>,
     bookmarks: Arc<Bookmarks>,
     tasks: Tasks,
     unready: CancellationToken,
@@ -211,7 +220,7 @@ fn open(
     let sessions = Arc::new(Sessions::new(hub, limits, bookmarks, options.hello.clone()));
     let (reactor, shards) = Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
     let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
-    let state = ApiState { sessions, reactor, cors, candles, currencies, heartbeat, tasks, unready, drain };
+    let state = ApiState { sessions, monitor, reactor, cors, candles, currencies, heartbeat, tasks, unready, drain };
     Ok((Arc::new(state), shards))
 }
 
@@ -235,7 +244,9 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         .fold(OpenApiRouter::with_openapi(openapi::head()), OpenApiRouter::routes)
         .routes(routes!(latest::latest))
         .routes(routes!(history::history))
+        .route_layer(from_fn_with_state(state.clone(), feed_headers::add))
         .routes(routes!(candles::candles))
+        .routes(routes!(status::status))
         .routes(routes!(descriptions::openapi))
         .routes(routes!(descriptions::asyncapi))
         .routes(routes!(docs::page))
@@ -262,7 +273,7 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         Some(keys) => router.layer(from_fn_with_state(keys.clone(), require_key)),
         None => router,
     };
-    router.layer(state.cors.layer()).layer(from_fn(harden)).with_state(state)
+    router.layer(state.cors.layer()).layer(from_fn(harden)).layer(from_fn(request_id::assign)).with_state(state)
 }
 
 #[cfg(feature = "grpc")]

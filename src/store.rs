@@ -6,6 +6,8 @@ mod contract;
 mod memory;
 mod redis;
 
-pub use contract::{EntryStream, HISTORY_READERS, Lease, Options, Record, Result, Store, StoreError};
+pub use contract::{
+    EntryStream, HISTORY_READERS, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError,
+};
 pub use memory::Memory;
 pub use redis::Redis;

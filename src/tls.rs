@@ -153,6 +153,7 @@ async fn refuse_plain(socket: &mut TcpStream) -> io::Result<()> {
         title: Cow::Borrowed("Bad Request"),
         status: 400,
         detail: Cow::Borrowed("plain HTTP on a port with TLS: connect with https:// or wss://"),
+        request_id: None,
     };
     let body = serde_json::to_string(&details).unwrap_or_default() + "\n";
     let head = format!(

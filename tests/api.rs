@@ -21,4 +21,5 @@ mod api {
     mod negotiation;
     mod problems;
     mod server;
+    mod status;
 }

@@ -35,6 +35,7 @@ mod it {
     mod requests;
     mod sources;
     mod sse;
+    mod status;
     mod store;
     mod stream;
     mod supervisor;

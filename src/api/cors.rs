@@ -1,5 +1,6 @@
 //! Cross-origin access: the pages of other origins that may read the feed in a browser.
 
+use super::headers::{REQUEST_ID, SIMULATED, STATE, TICK_AGE};
 use axum::http::header::{
     AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, LINK, ORIGIN, RETRY_AFTER,
 };
@@ -52,7 +53,7 @@ impl Cors {
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::HEAD])
             .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
-            .expose_headers([ETAG, LINK, RETRY_AFTER])
+            .expose_headers([ETAG, LINK, RETRY_AFTER, REQUEST_ID, STATE, TICK_AGE, SIMULATED])
             .max_age(REMEMBERED)
     }
 }

@@ -1,5 +1,6 @@
 //! The operators' port: metrics, and health checks: whether the process is alive, and whether it should get clients.
 
+use crate::api::rest::status;
 use crate::api::state::ApiState;
 use crate::telemetry::scrape;
 use axum::Router;
@@ -15,6 +16,7 @@ pub(crate) fn router(state: Arc<ApiState>) -> Router {
     Router::new()
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
+        .route("/healthz", get(status::status))
         .route("/metrics", get(metrics))
         .with_state(state)
 }

@@ -2,7 +2,8 @@
 
 use crate::message::ProblemDetails;
 use crate::net::refusal::Refusal;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use axum::body::Body;
+use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use std::borrow::Cow;
@@ -82,15 +83,34 @@ impl IntoResponse for Problem {
             r#type: Cow::Borrowed("about:blank"),
             title: Cow::Borrowed(title),
             status: status.as_u16(),
-            detail: Cow::Borrowed(&detail),
+            detail: Cow::Owned(detail),
+            request_id: None,
         };
-        let mut body = serde_json::to_vec(&details).unwrap_or_default();
-        body.push(b'\n');
         let common = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
-        let mut response = (status, common, body).into_response();
+        let mut response = (status, common, body(&details)).into_response();
         response.headers_mut().extend(headers);
+        response.extensions_mut().insert(details);
         response
     }
+}
+
+/// Adds the id of the request to the body, if the response is a problem. `is_head` is true if the body is not sent.
+pub(crate) fn add_request_id(response: &mut Response, id: &str, is_head: bool) {
+    let Some(mut details) = response.extensions_mut().remove::<ProblemDetails<'static>>() else { return };
+    details.request_id = Some(Cow::Owned(id.to_owned()));
+    let body = body(&details);
+    // The body may have been compressed already.
+    response.headers_mut().remove(CONTENT_ENCODING);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if !is_head {
+        *response.body_mut() = Body::from(body);
+    }
+}
+
+fn body(details: &ProblemDetails<'_>) -> Vec<u8> {
+    let mut body = serde_json::to_vec(details).unwrap_or_default();
+    body.push(b'\n');
+    body
 }
 
 #[cfg(test)]
@@ -101,7 +121,8 @@ mod tests {
     #[tokio::test]
     async fn error_responses_are_at_most_4_kib() {
         for detail in ["\"".repeat(100_000), "€".repeat(100_000), format!("{:?}", "\\\"\n".repeat(9999))] {
-            let response = Problem::bad_request(detail).into_response();
+            let mut response = Problem::bad_request(detail).into_response();
+            add_request_id(&mut response, &"x".repeat(128), false);
             let body = response.into_body().collect().await.unwrap().to_bytes();
             assert!(body.len() <= 4096, "{} bytes", body.len());
             serde_json::from_slice::<serde_json::Value>(&body).unwrap();

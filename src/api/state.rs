@@ -8,6 +8,7 @@ use crate::access::Permission;
 use crate::encode::Framing;
 use crate::feed::{Feed, Start};
 use crate::hub::Hub;
+use crate::monitor::Monitor;
 use crate::net::connection_limit::Permit;
 use crate::net::reactor::Reactor;
 use crate::session::{OpenError, Session, Sessions, Subscription};
@@ -28,6 +29,7 @@ const LOOK_UP_DEADLINE: Duration = Duration::from_secs(5);
 /// State that all handlers share.
 pub(crate) struct ApiState {
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) monitor: Arc<Monitor>,
     pub(crate) reactor: Arc<Reactor>,
     pub(crate) cors: Cors,
     pub(crate) candles: CandleCache,

@@ -70,6 +70,10 @@ pub struct ProblemDetails<'a> {
     pub status: u16,
     /// Every invalid value, and what is allowed in its place.
     pub detail: Cow<'a, str>,
+    /// The id of the request, as in the header `X-Request-Id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
+    pub request_id: Option<Cow<'a, str>>,
 }
 
 impl<'de> Deserialize<'de> for Latest<'_> {

@@ -116,6 +116,17 @@ impl ValueByCurrency for ExactPrice {
     }
 }
 
+impl ValueByCurrency for u64 {
+    const NAME: &'static str = "Milliseconds";
+    const DESCRIPTION: &'static str = "A number of milliseconds for each currency.";
+
+    fn schema() -> RefOr<Schema> {
+        <u64 as PartialSchema>::schema()
+    }
+
+    fn schemas(_: &mut Schemas) {}
+}
+
 impl ValueByCurrency for ExactOhlc {
     const NAME: &'static str = "CandlePrices";
     const DESCRIPTION: &'static str = "The prices of the interval in each chosen currency that had any.";

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use tokio::net::TcpStream;
 use tower::ServiceExt;
-use tracing::debug;
+use tracing::{Span, debug};
 
 /// Slot in which a handler puts a session for the raw socket.
 #[derive(Clone, Default)]
@@ -29,12 +29,15 @@ struct Stream {
     /// Bytes between the head of the response and the output of the session.
     prelude: Bytes,
     session: Session,
+    /// Span of the request, for the log lines of the stream.
+    span: Span,
 }
 
 impl Handoff {
     /// Requests the takeover. The client is sent `prelude`, then the output of the session in `protocol`.
     pub(crate) fn fill(&self, protocol: StreamProtocol, prelude: Bytes, session: Session) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Stream { protocol, prelude, session });
+        let stream = Stream { protocol, prelude, session, span: Span::current() };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
     }
 
     fn take(&self) -> Option<Stream> {
@@ -88,7 +91,8 @@ impl Takeover {
 
     /// Moves the socket to the reactor. `early` are the bytes that the client has sent after its request.
     pub(crate) fn adopt(&self, socket: TcpStream, routed: RoutedStream, permit: Permit, early: &[u8]) {
-        let RoutedStream { stream: Stream { protocol, session, .. }, head } = routed;
+        let RoutedStream { stream: Stream { protocol, session, span, .. }, head } = routed;
+        let _entered = span.enter();
         match socket.into_std() {
             Ok(socket) => self.reactor.adopt(socket, protocol, session, permit, head, early.into()),
             Err(error) => debug!(peer = %permit.peer(), %error, "connection lost before it was answered"),

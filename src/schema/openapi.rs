@@ -1,7 +1,7 @@
 //! The OpenAPI document: its head, the short forms of paths, and what is done when all paths are there.
 
 use crate::message;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::OpenApi as _;
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::AdditionalProperties;
@@ -29,6 +29,7 @@ const GRPC: &str = "\n\nThe same feed is there over gRPC: the service `btcfeed.v
     tags(
         (name = "streams", description = "Live updates, after a replay if you ask for one. `/asyncapi.json` describes the messages."),
         (name = "prices", description = "The latest price, the history and candles."),
+        (name = "status", description = "How the feed and its replicas are."),
         (name = "descriptions", description = "This description for programs, to generate a client or to validate messages.")
     ),
     components(schemas(
@@ -76,7 +77,46 @@ pub(crate) fn document(mut openapi: OpenApi) -> Value {
             object.properties.values_mut().for_each(merge_description);
         }
     }
-    serde_json::to_value(openapi).expect("the keys of a description are strings")
+    let mut document = serde_json::to_value(openapi).expect("the keys of a description are strings");
+    add_headers(&mut document);
+    document
+}
+
+/// Paths whose responses say in their headers how the feed is.
+const WITH_FEED_HEADERS: [&str; 6] =
+    ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream", "/v1/prices/latest", "/v1/prices"];
+
+/// Describes the headers that every response has, or every response of some paths.
+fn add_headers(document: &mut Value) {
+    let state = json!({
+        "description": "The state of the feed as this replica sees it.",
+        "schema": {"type": "string", "enum": ["live", "stale", "down"]}
+    });
+    let age = json!({
+        "description": "The age of the newest tick in milliseconds, at the moment of the response.",
+        "schema": {"type": "integer", "minimum": 0}
+    });
+    let simulated = json!({
+        "description": "If the newest prices are simulated: `true`.",
+        "schema": {"type": "string", "enum": ["true"]}
+    });
+    let id = json!({
+        "description": "The id of the request: the one that you sent in this header, if it is plain and has at most 128 \
+                        characters, otherwise a new one. It helps to find the request in the log.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128}
+    });
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
+    for responses in paths.filter_map(|path| path["get"]["responses"].as_object_mut()) {
+        responses.values_mut().for_each(|response| response["headers"]["X-Request-Id"] = id.clone());
+    }
+    for path in WITH_FEED_HEADERS {
+        let Some(responses) = document["paths"][path]["get"]["responses"].as_object_mut() else { continue };
+        for response in responses.values_mut() {
+            response["headers"]["Btcfeed-State"] = state.clone();
+            response["headers"]["Btcfeed-Tick-Age-Ms"] = age.clone();
+            response["headers"]["Btcfeed-Simulated"] = simulated.clone();
+        }
+    }
 }
 
 /// Moves the description of an inlined property into its schema. utoipa makes it a second schema, an object, which a value

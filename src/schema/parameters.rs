@@ -230,3 +230,12 @@ pub(crate) struct IfNoneMatch {
     #[param(required = false, rename = "If-None-Match", example = "W/\"abc\"")]
     if_none_match: String,
 }
+
+/// The bound of `/v1/status`.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MaxAge {
+    /// The greatest age of the newest tick with which the status is 200. The default is `BTCFEED_STALE_AFTER`.
+    #[param(required = false, value_type = String, example = "30s")]
+    max_age: String,
+}

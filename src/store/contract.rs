@@ -53,6 +53,24 @@ impl Lease {
     }
 }
 
+/// A replica that is alive.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReplicaBeat {
+    /// The name of the replica.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+}
+
+/// The replicas of a feed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// The name of the replica that holds the lease.
+    pub leader: Option<String>,
+    /// The replicas that are alive, in the order of their names.
+    pub replicas: Vec<ReplicaBeat>,
+}
+
 /// An event to append, with a number that makes retries harmless.
 #[derive(Clone, Debug)]
 pub struct Record {
@@ -107,9 +125,9 @@ pub trait Store: Send + Sync {
     /// Gives the lease up, so that another replica can acquire it immediately. Does nothing if the lease has expired.
     async fn release(&self, lease: &Lease) -> Result<()>;
 
-    /// Returns the name of the replica that holds the lease, if the store knows one.
-    async fn holder(&self) -> Result<Option<String>> {
-        Ok(None)
+    /// Notes that a replica is alive, for five seconds. Returns who leads and which replicas are alive.
+    async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
+        Ok(Members { leader: None, replicas: vec![replica.clone()] })
     }
 
     /// Assigns an id to `record`, keeps it and publishes it. `seen` is the newest id that the leader knows of.

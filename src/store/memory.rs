@@ -1,6 +1,6 @@
 //! The embedded store: the feed of one process, kept in its memory only.
 
-use super::contract::{EntryStream, Lease, Options, Record, Result, Store, StoreError};
+use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -73,10 +73,12 @@ impl Store for Memory {
         Ok(Some(lease))
     }
 
-    async fn holder(&self) -> Result<Option<String>> {
+    async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
         let kept = self.kept();
         let valid = kept.lease.as_ref().filter(|(_, until)| Instant::now() < *until);
-        Ok(valid.and_then(|(lease, _)| Lease::holder(&lease.token)))
+        let leader = valid.and_then(|(lease, _)| Lease::holder(&lease.token));
+        // Nobody else can reach this store.
+        Ok(Members { leader, replicas: vec![replica.clone()] })
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {

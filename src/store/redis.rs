@@ -10,7 +10,7 @@ mod entry;
 mod history;
 mod subscription;
 
-use super::contract::{EntryStream, Lease, Options, Record, Result, Store, StoreError};
+use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use ::redis::{Client, RedisError, Script, ScriptInvocation};
@@ -28,11 +28,15 @@ const PAGE: usize = 1000;
 const NTH_CANDIDATES: usize = 16;
 /// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
+/// The time for which a replica counts as alive after its last beat.
+const BEAT_TTL: Duration = Duration::from_secs(5);
 
 /// The names of the keys and the channel. The braces are a hash tag: Redis Cluster keeps all of them on one node.
 struct Keys {
     ticks: String,
     lease: String,
+    /// The replicas that are alive, a sorted set by the time at which each is forgotten.
+    replicas: String,
     record: String,
     live: String,
     /// The prefix of each client's key.
@@ -45,7 +49,14 @@ impl Keys {
     fn new(prefix: &str, db: i64) -> Keys {
         let key = |name: &str| format!("{{{prefix}}}:{name}");
         let live = if db == 0 { key("live") } else { key(&format!("live:{db}")) };
-        Keys { ticks: key("ticks"), lease: key("lease"), record: key("record"), live, client: key("client:") }
+        Keys {
+            ticks: key("ticks"),
+            lease: key("lease"),
+            replicas: key("replicas"),
+            record: key("record"),
+            live,
+            client: key("client:"),
+        }
     }
 }
 
@@ -67,6 +78,7 @@ pub struct Redis {
 
 struct Scripts {
     append: Script,
+    beat: Script,
     restore: Script,
     renew: Script,
     release: Script,
@@ -80,6 +92,7 @@ impl Redis {
     pub fn new(url: &str, prefix: &str, options: Options) -> std::result::Result<Redis, RedisError> {
         let scripts = Scripts {
             append: Script::new(include_str!("redis/append.lua")),
+            beat: Script::new(include_str!("redis/beat.lua")),
             restore: Script::new(include_str!("redis/restore.lua")),
             renew: Script::new(include_str!("redis/renew.lua")),
             release: Script::new(include_str!("redis/release.lua")),
@@ -128,9 +141,21 @@ impl Store for Redis {
         Ok(granted.map(|_| lease))
     }
 
-    async fn holder(&self) -> Result<Option<String>> {
-        let token: Option<String> = self.commands.query(::redis::cmd("GET").arg(&self.keys.lease)).await?;
-        Ok(token.as_deref().and_then(Lease::holder))
+    async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
+        let member = format!("{}/{}", replica.name, replica.version);
+        let mut script = self.scripts.beat.key(&self.keys.lease);
+        script.key(&self.keys.replicas).arg(member).arg(ms(BEAT_TTL));
+        let invoke = async |mut connection| script.invoke_async(&mut connection).await;
+        let words: Vec<String> = self.commands.run(invoke).await?;
+        let mut words = words.into_iter();
+        let leader = words.next().as_deref().and_then(Lease::holder);
+        let replica = |member: String| {
+            let (name, version) = member.rsplit_once('/')?;
+            Some(ReplicaBeat { name: name.to_owned(), version: version.to_owned() })
+        };
+        let mut replicas: Vec<_> = words.filter_map(replica).collect();
+        replicas.sort();
+        Ok(Members { leader, replicas })
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {

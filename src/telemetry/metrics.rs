@@ -54,6 +54,7 @@ table! {
     SIMULATED = gauge("btcfeed_simulated", "0 or 1", "1 if the newest prices are simulated.");
     LEADER = gauge("btcfeed_leader", "0 or 1", "1 if this replica leads.");
     LEADER_CHANGES = counter("btcfeed_leader_changes_total", "changes", "Changes of the leader that this replica has seen.");
+    REPLICAS = gauge("btcfeed_replicas", "replicas", "Replicas that are alive, by the store's last answer to this one.");
     HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because it could not write them to the store yet.");
     SOURCE_SECONDS = labelled("source", &[],
         metric("btcfeed_source_request_seconds", Kind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));

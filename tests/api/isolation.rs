@@ -2,6 +2,7 @@
 
 use btcfeed::config::{Config, Lookup};
 use btcfeed::hub::Hub;
+use btcfeed::monitor::Monitor;
 use btcfeed::server::Server;
 use btcfeed::session::Bookmarks;
 use btcfeed::shutdown::{Drain, Tasks};
@@ -18,9 +19,12 @@ async fn clients_are_accepted_on_their_own_threads() {
     let ports = ["BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"].map(|name| (name.to_owned(), "127.0.0.1:0".to_owned()));
     let config = Config::read(&Lookup::new([], ports)).unwrap();
     let store = Arc::new(Memory::new(config.store));
-    let (hub, bookmarks) = (Arc::new(Hub::new(store.clone(), config.hub)), Arc::new(Bookmarks::new(store)));
+    let hub = Arc::new(Hub::new(store.clone(), config.hub));
+    let monitor = Arc::new(Monitor::new(hub.clone(), store.clone(), config.monitor.clone()));
+    let bookmarks = Arc::new(Bookmarks::new(store));
     let (clients, services, stop) = (Tasks::isolated("clients").unwrap(), Tasks::default(), CancellationToken::new());
-    let server = Server::bind(&config.server, hub, bookmarks, clients, stop.clone(), Drain::default()).unwrap();
+    let server =
+        Server::bind(&config.server, hub, monitor, bookmarks, clients, stop.clone(), Drain::default()).unwrap();
     let address = server.address().unwrap();
     server.spawn(&services, &stop, &stop);
     for path in ["/openapi.json", "/v1/nothing"] {

@@ -68,7 +68,28 @@ async fn invalid_requests_get_problems() {
 async fn problem_has_the_fields_of_rfc_9457() {
     let server = TestServer::new().await;
     let answer = server.get("/v1/prices?limit=0").await;
-    let expected =
-        json!({"type": "about:blank", "title": "Bad Request", "status": 400, "detail": answer.json()["detail"]});
-    assert_eq!((answer.json(), answer.header("cache-control")), (expected, "no-store"));
+    let id = answer.header("x-request-id");
+    let expected = json!({
+        "type": "about:blank", "title": "Bad Request", "status": 400, "detail": answer.json()["detail"], "request_id": id
+    });
+    assert_eq!((answer.json(), answer.header("cache-control"), id.len()), (expected, "no-store", 36));
+}
+
+#[tokio::test]
+async fn request_id_comes_back() {
+    let server = TestServer::with(&[], &ticks(3)).await;
+    // A long problem would be compressed.
+    let long = format!("/v1/prices?{}", "limit=x&".repeat(100));
+    for path in ["/v1/prices/latest", "/v1/prices?limit=0", &long, "/nothing", "/"] {
+        let answer = server.get_with(path, &[("x-request-id", "shop-7/1"), ("accept-encoding", "gzip")]).await;
+        assert_eq!(answer.header("x-request-id"), "shop-7/1", "{path}");
+        if answer.status >= 400 {
+            assert_eq!(answer.json()["request_id"], "shop-7/1", "{path}");
+            assert_eq!(answer.header("content-length"), answer.body.len().to_string(), "{path}");
+        }
+    }
+    let answer = server.get_with("/v1/prices?limit=0", &[("x-request-id", "{not plain}")]).await;
+    assert_eq!((answer.header("x-request-id").len(), answer.status), (36, 400));
+    let head = server.request(Method::HEAD, "/v1/prices?limit=0", &[]).await;
+    assert_eq!((head.status, head.body.len()), (400, 0));
 }

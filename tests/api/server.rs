@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, Method, Request, Response};
 use btcfeed::config::{Config, Lookup};
 use btcfeed::feed::{Entry, Event, Feed};
 use btcfeed::hub::Hub;
+use btcfeed::monitor::Monitor;
 use btcfeed::server;
 use btcfeed::session::Bookmarks;
 use btcfeed::store::{Lease, Memory, Record, Store};
@@ -76,7 +77,9 @@ impl TestServer {
         let history: Vec<_> = history.iter().cloned().map(Arc::new).collect();
         store.restore(&lease, &history).await.unwrap();
         let hub = Arc::new(Hub::new(store.clone(), config.hub));
-        let router = server::router(&config.server, hub.clone(), Arc::new(Bookmarks::new(store.clone()))).unwrap();
+        let monitor = Arc::new(Monitor::new(hub.clone(), store.clone(), config.monitor.clone()));
+        let bookmarks = Arc::new(Bookmarks::new(store.clone()));
+        let router = server::router(&config.server, hub.clone(), monitor, bookmarks).unwrap();
         TestServer { router, store, hub, lease, _stop: CancellationToken::new().drop_guard() }
     }
 

@@ -118,12 +118,13 @@ async fn event_stream_is_the_same_for_any_request() {
     for sending in ALL {
         let request = format!(
             "GET /v1/prices/stream?format=full&since=0 HTTP/1.1\r\nHost: x\r\nOrigin: https://a.example\r\n\
-             Accept-Encoding: gzip\r\nLast-Event-ID: {}\r\n\r\n",
+             Accept-Encoding: gzip\r\nX-Request-Id: y\r\nLast-Event-ID: {}\r\n\r\n",
             ids[1]
         );
         let mut connection = Connection::request(&replica, sending, &request).await;
         let mut head = connection.head().await;
         assert!(head.remove("date").is_some_and(|date| date.ends_with(" GMT")), "{sending:?}");
+        assert!(head.remove("btcfeed-tick-age-ms").is_some_and(|age| age.parse::<u64>().is_ok()), "{sending:?}");
         // The body shows its own end only on a connection that may have further requests.
         let framing = (head.remove("connection"), head.remove("transfer-encoding"));
         let first = matches!(sending, Sending::First | Sending::InPieces);
@@ -147,7 +148,7 @@ async fn websocket_is_the_same_for_any_request() {
     for sending in ALL {
         let request = format!(
             "GET /v1/ws?format=full&after={} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Request-Id: y\r\n\r\n",
             ids[1]
         );
         let mut connection = Connection::request(&replica, sending, &request).await;
@@ -155,6 +156,7 @@ async fn websocket_is_the_same_for_any_request() {
         connection.stream.write_all(&[0x89, 0x82, 0, 0, 0, 0, b'h', b'i']).await.unwrap();
         let mut head = connection.head().await;
         assert!(head.remove("date").is_some(), "{sending:?}");
+        assert!(head.remove("btcfeed-tick-age-ms").is_some(), "{sending:?}");
         heads.push(head);
         connection.read_all(&ids[2..], &[0x8a, 2, b'h', b'i']).await;
     }

@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tracing::debug;
+use tracing::{Span, debug};
 
 /// Waits for the entries that are being loaded. Waits forever if nothing is being loaded, or if the load was cancelled.
 async fn wait_for_load(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
@@ -59,6 +59,8 @@ pub(crate) struct SessionDriver {
     timer: Pin<Box<Sleep>>,
     heartbeat_at: Instant,
     _counted: ClientGuard,
+    /// Span of the request, for log lines.
+    span: Span,
 }
 
 impl SessionDriver {
@@ -81,6 +83,7 @@ impl SessionDriver {
             timer,
             heartbeat_at,
             _counted: counted,
+            span: Span::current(),
         }
     }
 
@@ -163,7 +166,7 @@ impl SessionDriver {
         CLOSES.counter(reason.name()).increment(1);
         self.mark_sent();
         self.close().await;
-        debug!(?reason, cursor = %self.session.cursor(), "closing a stream");
+        debug!(parent: &self.span, ?reason, cursor = %self.session.cursor(), "closing a stream");
         Output::Close(reason)
     }
 }

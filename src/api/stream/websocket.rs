@@ -31,7 +31,7 @@ use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::Arc;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tracing::debug;
+use tracing::{Instrument, debug};
 use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
@@ -89,7 +89,7 @@ pub(crate) async fn connect(
     } else {
         let (upgrade, guard) = (hyper::upgrade::on(&mut request), permit.stream_guard());
         let tasks = state.tasks.clone();
-        tasks.spawn(serve(state, upgrade, session, permit, guard));
+        tasks.spawn(serve(state, upgrade, session, permit, guard).in_current_span());
     }
     Ok(answer)
 }

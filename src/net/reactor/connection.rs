@@ -18,7 +18,7 @@ use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read};
 use std::time::Instant;
 use tokio::sync::oneshot::{self, error::TryRecvError};
-use tracing::debug;
+use tracing::{Span, debug};
 
 /// Size of one read.
 const READ_BYTES: usize = 2048;
@@ -50,6 +50,8 @@ pub(super) struct Connection {
     /// Bytes that the client sent before the takeover.
     early: Box<[u8]>,
     _counted: ClientGuard,
+    /// Span of the request, for log lines.
+    span: Span,
     /// Held until the socket is closed. It is the last field, because fields are dropped in order.
     permit: Permit,
 }
@@ -79,6 +81,7 @@ impl Connection {
             step_at: None,
             account: None,
             early,
+            span: Span::current(),
             permit,
         }
     }
@@ -191,10 +194,8 @@ impl Connection {
 
     /// Begins to close the connection. Returns the action that its shard has to do first, if there is one.
     fn begin_close(&mut self, cause: &CloseCause, context: &Context, now: Instant) -> Option<Action> {
-        if let CloseCause::Local(reason) = cause {
-            debug!(client = %self.permit.client(), ?reason, cursor = %self.session.cursor(), "closing a stream");
-        }
         cause.count();
+        debug!(parent: &self.span, client = %self.permit.client(), ?cause, cursor = %self.session.cursor(), "closing a stream");
         let message = self.protocol.close_message(cause);
         self.queue.keep_partial_message(|piece, sent| self.protocol.message_end(piece, sent));
         (self.pong, self.stalled_since, self.account) = (None, None, None);

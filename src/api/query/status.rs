@@ -1,0 +1,19 @@
+//! The query of `/v1/status`.
+
+use super::reader::QueryReader;
+use crate::api::problem::Problem;
+use crate::text::parse_duration;
+use std::time::Duration;
+
+/// Reads the greatest age of the newest tick with which the feed is well, if the query has one.
+///
+/// # Errors
+/// 400 with every mistake.
+pub(crate) fn read_max_age(query: &str) -> Result<Option<Duration>, Problem> {
+    let mut reader = QueryReader::new(query);
+    let max_age = reader.one(&["max_age"], |text| {
+        parse_duration(text).ok_or_else(|| format!("invalid max_age {text:?}: expected a duration such as 15s"))
+    });
+    reader.finish(&["max_age"])?;
+    Ok(max_age)
+}

@@ -1,0 +1,41 @@
+//! `GET /v1/status`, and `/healthz` on the operators' port: how the feed and its replicas are.
+
+use crate::api::problem::Problem;
+use crate::api::query::read_max_age;
+use crate::api::state::ApiState;
+use crate::message;
+use crate::schema::{answers, parameters};
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+/// The state of the feed
+///
+/// How the feed and its replicas are, as the replica that answers sees it. The status is 503 if the newest tick is older than
+/// `max_age`, so a monitor only has to look at the status.
+#[utoipa::path(
+    get, path = "/v1/status", tag = "status",
+    extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
+        "curl 'http://localhost:8080/v1/status'\n",
+        "curl --fail 'http://localhost:8080/v1/status?max_age=30s'"
+    )}]))),
+    params(parameters::MaxAge),
+    responses(
+        (status = 200, description = "The newest tick is younger than `max_age`.", body = message::StatusReport<'static>),
+        (status = 503, description = "The newest tick is older than `max_age`, or there has been none for so long. The same report \
+                                      says why.", body = message::StatusReport<'static>),
+        answers::BadRequest, answers::TooManyRequests
+    )
+)]
+pub(crate) async fn status(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let max_age = read_max_age(&query.unwrap_or_default())?.unwrap_or(state.monitor.stale_after());
+    let (report, tip_age) = state.monitor.report();
+    let status = if tip_age > max_age { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let mut body = serde_json::to_vec(&report).unwrap_or_default();
+    body.push(b'\n');
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
+    Ok((status, headers, Body::from(body)).into_response())
+}
