@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod arguments;
+mod check;
 mod completions;
 mod config;
 mod demo;
@@ -64,6 +65,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match name {
         "watch" => return watch::run(flags),
         "load" => return load::run(flags),
+        "check" => return check::run(flags),
         "key" => return exit::with_result(key::run(flags)),
         "help" => return exit::with_result(help(flags.get_one::<String>("command"))),
         "completions" => return exit::with_result(completions::run(command(), flags)),
@@ -97,6 +99,7 @@ fn command() -> Command {
         watch::command(),
         load::command(),
         healthcheck::command(),
+        check::command(),
         config::command(),
         key::command(),
         completions::command(),

@@ -10,4 +10,4 @@ pub use contract::{
     EntryStream, HISTORY_READERS, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError,
 };
 pub use memory::Memory;
-pub use redis::Redis;
+pub use redis::{Inspection, Redis};

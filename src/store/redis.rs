@@ -8,6 +8,7 @@
 mod connection;
 mod entry;
 mod history;
+mod inspect;
 mod subscription;
 
 use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
@@ -18,6 +19,8 @@ use async_trait::async_trait;
 use connection::{RedisConnection, unavailable};
 use entry::{decode, decode_or_skip};
 use history::HistoryPool;
+pub use inspect::Inspection;
+use inspect::Inspector;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -39,6 +42,8 @@ struct Keys {
     replicas: String,
     record: String,
     live: String,
+    /// The prefix of the keys of an inspection, and its channel.
+    check: String,
     /// The prefix of each client's key.
     client: String,
 }
@@ -55,6 +60,7 @@ impl Keys {
             replicas: key("replicas"),
             record: key("record"),
             live,
+            check: key("check"),
             client: key("client:"),
         }
     }
@@ -110,6 +116,15 @@ impl Redis {
     /// If it is not. The error does not contain the URL, because that may hold a password.
     pub fn check_url(url: &str) -> std::result::Result<(), RedisError> {
         Client::open(url).map(drop)
+    }
+
+    /// Asks the server about itself, and tries each command that the feed needs on keys of its own.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or rejects `PING`.
+    pub async fn inspect(&self) -> Result<Inspection> {
+        let Keys { lease, live, check, .. } = &self.keys;
+        Inspector { client: &self.client, commands: &self.commands, lease, live, check }.inspect().await
     }
 
     /// Runs a script that checks the lease first, and returns its result. `script` is called when there is a connection, so

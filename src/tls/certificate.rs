@@ -44,6 +44,16 @@ impl TlsOptions {
     pub fn check(&self) -> Result<(), CertificateError> {
         read(self).map(drop)
     }
+
+    /// Returns the number of days for which the certificate is still valid. It is negative if the certificate has expired.
+    ///
+    /// # Errors
+    /// Like [`check`](Self::check).
+    pub fn days_left(&self) -> Result<i64, CertificateError> {
+        let (end, now) = (read(self)?.life.end, SystemTime::now());
+        let days = |time: Duration| i64::try_from(time.as_secs() / (24 * 3600)).unwrap_or(i64::MAX);
+        Ok(end.duration_since(now).map_or_else(|late| -1 - days(late.duration()), days))
+    }
 }
 
 /// Configuration of rustls for a certificate, and the certificate's life.

@@ -136,7 +136,7 @@ fn crates_are_used_only_in_their_modules() {
         ("deadpool_redis::", &["store/redis"]),
         ("axum::", &["net", "api", "site", "server.rs", "fuzz.rs"]),
         ("tonic::", &["api", "client"]),
-        ("reqwest::", &["source", "client", "cli/healthcheck.rs"]),
+        ("reqwest::", &["source", "client", "cli/healthcheck.rs", "cli/check/peers.rs"]),
         ("std::env::var", &["config/lookup.rs"]),
     ];
     for path in sources(&src) {

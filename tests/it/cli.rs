@@ -51,7 +51,7 @@ async fn healthcheck_ignores_other_settings() {
 }
 
 /// All subcommands.
-const COMMANDS: [&str; 8] = ["serve", "demo", "watch", "load", "healthcheck", "config", "key", "completions"];
+const COMMANDS: [&str; 9] = ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "completions"];
 
 #[tokio::test]
 async fn help_is_reviewed() {
@@ -118,7 +118,7 @@ async fn help_has_exit_codes_and_only_used_settings() {
         assert_eq!(run(&["help", command], &[]).await.1, help);
         let unused = ["--redis-url", "--key-prefix", "--role", "--window"].map(|flag| !help.contains(flag));
         let expected = match command {
-            "serve" | "config" => [false; 4],
+            "serve" | "config" | "check" => [false; 4],
             "demo" => [true, true, true, false],
             _ => [true; 4],
         };
@@ -132,7 +132,8 @@ async fn help_has_exit_codes_and_only_used_settings() {
     let (code, _, error) = run(&["help", "unknown"], &[]).await;
     assert!(
         code == Some(2)
-            && error.contains("[possible values: serve, demo, watch, load, healthcheck, config, key, completions]"),
+            && error
+                .contains("[possible values: serve, demo, watch, load, healthcheck, check, config, key, completions]"),
         "{error}"
     );
     let (code, _, error) = run(&["demo", "--redis-url", "redis://localhost"], &[]).await;

@@ -1,0 +1,65 @@
+//! Checks of this machine and of the certificate.
+
+use super::finding::Finding;
+use crate::cli::runtime::raise_file_limit;
+use crate::config::Config;
+use std::fs;
+
+/// Open files that are no clients: Redis, exchanges, shards.
+const OTHER_FILES: u64 = 256;
+/// Limit on open files below which a replica can serve few clients.
+const FEW_FILES: u64 = 10_000;
+/// Length of the accept queue below which a wave of reconnects is slow.
+const SHORT_QUEUE: u64 = 4096;
+/// Days before the end of a certificate from which it is reported.
+const SOON_DAYS: i64 = 21;
+
+pub(super) fn check(config: &Config) -> Vec<Finding> {
+    vec![files(config), somaxconn(), certificate(config)]
+}
+
+fn files(config: &Config) -> Finding {
+    let clients = config.server.max_connections as u64;
+    let Some(limit) = raise_file_limit() else { return Finding::ok("open-files", "no limit") };
+    let found = format!("{limit} open files, {clients} clients");
+    let remedy = "Raise the limit (LimitNOFILE, ulimits, ulimit -Hn) to the number of clients and 256 more.";
+    if clients.saturating_add(OTHER_FILES) > limit {
+        Finding::fail("open-files", found, remedy)
+    } else if limit < FEW_FILES {
+        Finding::warn("open-files", found, remedy)
+    } else {
+        Finding::ok("open-files", found)
+    }
+}
+
+fn somaxconn() -> Finding {
+    let text = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+    match text.trim().parse::<u64>() {
+        Ok(length) if length < SHORT_QUEUE => Finding::warn(
+            "somaxconn",
+            format!("net.core.somaxconn is {length}"),
+            "Set it to 4096 or more, or thousands of clients that reconnect at once wait for seconds.",
+        ),
+        Ok(length) => Finding::ok("somaxconn", format!("net.core.somaxconn is {length}")),
+        Err(_) => Finding::ok("somaxconn", "not known on this system"),
+    }
+}
+
+fn certificate(config: &Config) -> Finding {
+    let Some(tls) = &config.server.tls else { return Finding::ok("certificate", "not used: plain HTTP") };
+    let file = tls.certificate.display();
+    match tls.days_left() {
+        Ok(days) if days < 0 => {
+            Finding::fail("certificate", format!("{file} has expired"), "Renew it. It is used without a restart.")
+        }
+        Ok(days) if days < SOON_DAYS => Finding::warn(
+            "certificate",
+            format!("{file} expires in {days} days"),
+            "Renew it. It is used without a restart.",
+        ),
+        Ok(days) => Finding::ok("certificate", format!("{file} is valid for {days} days")),
+        Err(error) => {
+            Finding::fail("certificate", format!("{file}: {error}"), "Correct BTCFEED_TLS_CERT and BTCFEED_TLS_KEY.")
+        }
+    }
+}

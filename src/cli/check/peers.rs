@@ -1,0 +1,82 @@
+//! Checks of running replicas: each is asked for its status.
+
+use super::finding::Finding;
+use crate::feed::FeedState;
+use crate::message::StatusReport;
+use crate::text::{excerpt, format_duration};
+use anyhow::{Context, ensure};
+use futures_util::future::join_all;
+use reqwest::{Certificate, Client, RequestBuilder};
+use std::time::Duration;
+
+/// Time for the answer of a replica.
+const DEADLINE: Duration = Duration::from_secs(3);
+/// Longest status that is read.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Replicas to ask, and what is needed to ask them.
+pub(super) struct Peers {
+    /// `HOST:PORT` or a URL.
+    pub(super) addresses: Vec<String>,
+    /// Certificate authorities in PEM. Those of the system if it is `None`.
+    pub(super) authorities: Option<Vec<u8>>,
+    /// API key.
+    pub(super) key: Option<String>,
+}
+
+impl Peers {
+    /// Asks all replicas at once. `interval` is the time between two ticks.
+    pub(super) async fn check(&self, interval: Duration) -> Vec<Finding> {
+        let asked = join_all(self.addresses.iter().map(async |peer| (peer, self.ask(peer).await))).await;
+        findings(asked, interval)
+    }
+
+    async fn ask(&self, peer: &str) -> anyhow::Result<StatusReport<'static>> {
+        let base = if peer.contains("://") { peer.to_owned() } else { format!("http://{peer}") };
+        let mut client = Client::builder().no_proxy().timeout(DEADLINE);
+        if let Some(pem) = &self.authorities {
+            let certificates = Certificate::from_pem_bundle(pem).context("invalid certificate in --ca")?;
+            client = client.tls_certs_only(certificates);
+        }
+        let client = client.build().context("cannot make an HTTP client")?;
+        let request = client.get(format!("{}/v1/status", base.trim_end_matches('/')));
+        let request = self.key.iter().fold(request, RequestBuilder::bearer_auth);
+        let response = request.send().await.map_err(reqwest::Error::without_url).context("no answer")?;
+        let status = response.status();
+        ensure!(status != 401, "the replica needs an API key: use --key-file");
+        ensure!(status == 200 || status == 503, "the answer is {status}");
+        ensure!(response.content_length().is_none_or(|length| length <= MAX_BYTES), "the answer is too long");
+        let text = response.text().await.map_err(reqwest::Error::without_url)?;
+        serde_json::from_str(&text).context("the answer is no status: is this a replica of btcfeed?")
+    }
+}
+
+fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: Duration) -> Vec<Finding> {
+    let newest = asked.iter().filter_map(|(_, report)| Some(report.as_ref().ok()?.last_id)).max();
+    let findings = asked.into_iter().map(|(peer, report)| {
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => {
+                let remedy = "Start the replica, or correct --peer: the address on which clients connect.";
+                return Finding::fail("peer", format!("{peer}: {error:#}"), remedy);
+            }
+        };
+        let lag = newest.map_or(Duration::ZERO, |newest| newest.since(report.last_id));
+        let state = report.state.known();
+        if state != Some(FeedState::Live) {
+            let word = state.map_or("unknown", FeedState::as_str);
+            let found = format!("{peer}: the feed is {word}: {}", excerpt(&report.reason, 200));
+            Finding::fail(
+                "peer",
+                found,
+                "See the sources, the leader and Redis in this list, and the log of the leader.",
+            )
+        } else if lag > interval * 2 {
+            let found = format!("{peer}: {} behind another replica", format_duration(lag));
+            Finding::fail("peer", found, "Look at the replica's log: it does not receive what Redis publishes.")
+        } else {
+            Finding::ok("peer", format!("{peer}: live, {} {}", report.replica, report.version))
+        }
+    });
+    findings.collect()
+}

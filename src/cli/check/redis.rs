@@ -1,0 +1,95 @@
+//! Checks of the Redis that holds the feed.
+
+use super::finding::Finding;
+use crate::config::{Config, RedisConfig, redact_url};
+use crate::store::{Inspection, Redis};
+use crate::text::join_list;
+use secrecy::ExposeSecret;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Time for all questions to Redis.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// Oldest version with the commands that the feed needs.
+const OLDEST_VERSION: u32 = 6;
+/// Difference of the clocks from which ages of ticks are wrong by much.
+const CLOCK_WARN_MS: u64 = 1000;
+/// Difference of the clocks from which a healthy feed looks stale.
+const CLOCK_FAIL_MS: u64 = 5000;
+
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
+    let Some(redis) = &config.redis else {
+        return vec![Finding::ok("redis-reachable", "not used: the feed is in the memory of the replica")];
+    };
+    let url = redact_url(redis.url.expose_secret());
+    match timeout(DEADLINE, inspect(config, redis)).await {
+        Ok(Ok(inspection)) => [vec![Finding::ok("redis-reachable", url)], findings(&inspection)].concat(),
+        Ok(Err(reason)) => vec![unreachable(format!("{url}: {reason}"))],
+        Err(_) => vec![unreachable(format!("{url}: no answer within {DEADLINE:?}"))],
+    }
+}
+
+fn unreachable(found: String) -> Finding {
+    Finding::fail(
+        "redis-reachable",
+        found,
+        "Start Redis, or correct REDIS_URL: host, port, password, redis:// or rediss://.",
+    )
+}
+
+async fn inspect(config: &Config, redis: &RedisConfig) -> anyhow::Result<Inspection> {
+    Ok(Redis::new(redis.url.expose_secret(), &redis.key_prefix, config.store)?.inspect().await?)
+}
+
+fn findings(inspection: &Inspection) -> Vec<Finding> {
+    let Inspection { version, is_persistent, eviction, clock_ahead_ms, leader, rejected } = inspection;
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let version = match major {
+        Some(major) if major < OLDEST_VERSION => {
+            Finding::fail("redis-version", version, "Update Redis to version 6 or later.")
+        }
+        Some(_) => Finding::ok("redis-version", version),
+        None => Finding::warn("redis-version", "unknown: INFO is rejected", "Allow the command INFO."),
+    };
+    let persistence = match is_persistent {
+        Some(true) => Finding::ok("redis-persistence", "on"),
+        Some(false) => Finding::warn(
+            "redis-persistence",
+            "off: a restart of Redis loses the history",
+            "Set appendonly yes and appendfsync everysec.",
+        ),
+        None => Finding::warn(
+            "redis-persistence",
+            "unknown: the server does not say whether it writes to a disk",
+            "Ask who runs the server, or allow the command CONFIG GET.",
+        ),
+    };
+    let eviction = match eviction.as_str() {
+        "noeviction" => Finding::ok("redis-eviction", eviction),
+        "unknown" => Finding::warn("redis-eviction", "unknown: INFO is rejected", "Allow the command INFO."),
+        policy => Finding::fail(
+            "redis-eviction",
+            format!("{policy}: a full Redis deletes the history or the lease"),
+            "Set maxmemory-policy noeviction.",
+        ),
+    };
+    let rights = if rejected.is_empty() {
+        Finding::ok("redis-rights", "every command that the feed needs is accepted")
+    } else {
+        let found = join_list(rejected, "and");
+        Finding::fail("redis-rights", found, "Allow the user these commands on its prefix, and connect to the primary.")
+    };
+    let direction = if *clock_ahead_ms < 0 { "behind" } else { "ahead of" };
+    let difference = format!("Redis is {} ms {direction} this machine", clock_ahead_ms.unsigned_abs());
+    let remedy = "Synchronise both clocks (NTP): the age of ticks is the difference of the two.";
+    let clock = match clock_ahead_ms.unsigned_abs() {
+        CLOCK_FAIL_MS.. => Finding::fail("redis-clock", difference, remedy),
+        CLOCK_WARN_MS.. => Finding::warn("redis-clock", difference, remedy),
+        _ => Finding::ok("redis-clock", difference),
+    };
+    let lease = match leader {
+        Some(leader) => Finding::ok("leader", format!("{leader} leads")),
+        None => Finding::warn("leader", "no replica leads", "Start a replica whose BTCFEED_ROLE is all or fetch."),
+    };
+    vec![version, persistence, eviction, rights, clock, lease]
+}

@@ -1,0 +1,56 @@
+//! Checks of the sources: each is asked once.
+
+use super::finding::Finding;
+use crate::config::{Config, SourceConfig};
+use crate::source::{Origin, SourceError};
+use crate::tick::Currencies;
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+use std::time::Duration;
+
+/// Time for the answer of a source.
+const DEADLINE: Duration = Duration::from_millis(3500);
+
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
+    let currencies = config.server.currencies;
+    let asked = join_all(config.sources.iter().map(|source| ask(source, currencies))).await;
+    let priced: Currencies = asked.iter().flat_map(|(_, priced)| priced.iter()).collect();
+    let missing = currencies.without(priced);
+    let mut findings: Vec<_> = asked.into_iter().map(|(finding, _)| finding).collect();
+    findings.push(if missing.is_empty() {
+        Finding::ok("prices", format!("every currency has a source: {currencies}"))
+    } else {
+        Finding::fail(
+            "prices",
+            format!("no source has a price in {missing}"),
+            "Add a source to BTCFEED_SOURCES that has one.",
+        )
+    });
+    findings
+}
+
+/// Asks a source. Returns the finding, and the currencies that it has a price in.
+async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currencies) {
+    let name = source.definition.name;
+    let wanted = currencies.and(source.definition.currencies);
+    if let Origin::Simulation(_) = source.definition.origin {
+        let found = format!("{name}: its prices are made up");
+        return (Finding::warn("source", found, "Choose real sources in BTCFEED_SOURCES."), wanted);
+    }
+    let failed = |reason: &str| {
+        let remedy = "Check the network and BTCFEED_SOURCE_…_URL. One source less is no outage while others answer.";
+        Finding::warn("source", format!("{name}: {reason}"), remedy)
+    };
+    let opened = match source.definition.open(source.url.as_ref().map(ExposeSecret::expose_secret)) {
+        Ok(opened) => opened,
+        Err(error) => return (failed(&format!("{error:#}")), Currencies::NONE),
+    };
+    let answers = opened.observe(wanted, DEADLINE).await;
+    let priced: Currencies = answers.iter().flatten().flatten().map(|observation| observation.currency).collect();
+    let errors: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    let finding = match errors[..] {
+        [] => Finding::ok("source", format!("{name} has a price in {priced}")),
+        [SourceError { reason, .. }, ..] => failed(reason),
+    };
+    (finding, priced)
+}

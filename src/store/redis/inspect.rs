@@ -1,0 +1,123 @@
+//! What an operator should know about a Redis before a feed depends on it.
+
+use super::connection::RedisConnection;
+use super::subscription::subscribe;
+use crate::store::contract::{Lease, Result, StoreError};
+use crate::tick::TickId;
+use ::redis::{Client, Cmd, InfoDict, Value, cmd};
+
+/// State and settings of a Redis.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// The version of the server.
+    pub version: String,
+    /// True if the server writes its data to a disk, `None` if it does not say so.
+    pub is_persistent: Option<bool>,
+    /// What the server does when its memory is full, such as `noeviction`.
+    pub eviction: String,
+    /// The time of the server's clock less that of this machine's, in milliseconds.
+    pub clock_ahead_ms: i64,
+    /// The replica that holds the lease.
+    pub leader: Option<String>,
+    /// What the feed needs and the server rejects, each with the server's reason.
+    pub rejected: Vec<String>,
+}
+
+/// The time in milliseconds for which a key of the inspection may outlive it.
+const KEY_TTL_MS: &str = "10000";
+
+/// The SHA-1 digest of the script `return 1`.
+const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
+
+/// A server, and the names that the feed uses there.
+pub(super) struct Inspector<'a> {
+    pub(super) client: &'a Client,
+    pub(super) commands: &'a RedisConnection,
+    pub(super) lease: &'a str,
+    pub(super) live: &'a str,
+    /// The prefix of the keys of an inspection, and its channel.
+    pub(super) check: &'a str,
+}
+
+impl Inspector<'_> {
+    /// Asks the server about itself, and tries each command that the feed needs on keys of its own.
+    ///
+    /// # Errors
+    /// If the server cannot be reached, or rejects `PING`.
+    pub(super) async fn inspect(&self) -> Result<Inspection> {
+        self.commands.query::<Value>(&cmd("PING")).await?;
+        let info = self.commands.query::<InfoDict>(&cmd("INFO")).await.ok();
+        let fact = |name: &str| info.as_ref().and_then(|info| info.get::<String>(name));
+        let sent = TickId::now();
+        let clock_ahead_ms = match self.commands.query::<(u64, u64)>(&cmd("TIME")).await {
+            Ok((seconds, micros)) => {
+                // The answer was made between the request and its arrival.
+                let here = sent.plus(TickId::now().since(sent) / 2);
+                i64::try_from(seconds * 1000 + micros / 1000).unwrap_or(i64::MAX)
+                    - i64::try_from(here.ms()).unwrap_or_default()
+            }
+            Err(_) => 0,
+        };
+        let saves = self.commands.query::<Vec<String>>(cmd("CONFIG").arg("GET").arg("save")).await.ok();
+        let snapshots = saves.and_then(|answer| answer.get(1).map(|points| !points.is_empty()));
+        let appends = fact("aof_enabled").map(|enabled| enabled == "1");
+        let is_persistent = if appends == Some(true) { Some(true) } else { snapshots.or(appends.filter(|on| *on)) };
+        let token = self.commands.query::<Option<String>>(cmd("GET").arg(self.lease)).await.ok().flatten();
+        Ok(Inspection {
+            version: fact("redis_version").unwrap_or_else(|| "unknown".to_owned()),
+            is_persistent,
+            eviction: fact("maxmemory_policy").unwrap_or_else(|| "unknown".to_owned()),
+            clock_ahead_ms,
+            leader: token.as_deref().and_then(Lease::holder),
+            rejected: self.rejected().await,
+        })
+    }
+
+    /// Tries each command that the feed needs. Returns those that are rejected.
+    async fn rejected(&self) -> Vec<String> {
+        let [text, set, hash] = ["text", "set", "hash"].map(|kind| format!("{}:{kind}", self.check));
+        let command = |words: &[&str]| {
+            words[1..].iter().fold(cmd(words[0]), |mut command: Cmd, word| {
+                command.arg(*word);
+                command
+            })
+        };
+        let commands: [&[&str]; 17] = [
+            &["SET", &text, "1", "NX", "PX", KEY_TTL_MS],
+            &["GET", &text],
+            &["ZADD", &set, "1", "one"],
+            &["PEXPIRE", &set, KEY_TTL_MS],
+            &["ZCOUNT", &set, "-inf", "+inf"],
+            &["ZRANGE", &set, "0", "-1"],
+            &["ZRANGEBYSCORE", &set, "-inf", "+inf"],
+            &["ZREVRANGE", &set, "0", "0"],
+            &["ZREMRANGEBYSCORE", &set, "-inf", "+inf"],
+            &["HSET", &hash, "one", "1"],
+            &["HMGET", &hash, "one"],
+            &["DEL", &text, &set, &hash],
+            &["PUBLISH", self.check, "1"],
+            &["TIME"],
+            &["EVAL", "return 1", "0"],
+            &["SCRIPT", "LOAD", "return 1"],
+            &["EVALSHA", SCRIPT_DIGEST, "0"],
+        ];
+        let mut rejected = Vec::new();
+        for words in commands {
+            if let Err(error) = self.commands.query::<Value>(&command(words)).await {
+                rejected.push(format!("{}: {}", words[0], reason(error)));
+            }
+        }
+        if let Err(error) = subscribe(self.client, self.live).await {
+            rejected.push(format!("SUBSCRIBE: {}", reason(error)));
+        }
+        rejected
+    }
+}
+
+/// Returns what the server said.
+fn reason(error: StoreError) -> String {
+    match error {
+        StoreError::Unavailable(reason) => reason,
+        other => other.to_string(),
+    }
+}
