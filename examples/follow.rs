@@ -1,4 +1,4 @@
-//! Follows a feed and prints its updates, through every disconnect:
+//! Follows a feed and prints its updates. After a disconnect it continues:
 //!
 //! ```sh
 //! cargo run --example follow                                        # http://localhost:8080, from the latest price
@@ -26,7 +26,7 @@ async fn main() -> anyhow::Result<()> {
     let client = Client::builder(&address).currencies([Currency::Usd, Currency::Eur]).start(start).build()?;
     let mut updates = client.subscribe();
     match follow(&mut updates).await {
-        // The reader of the output is gone, as with `| head`.
+        // The reader has closed the output, as `| head` does.
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe) => {}
         ended => ended?,
     }

@@ -1,16 +1,16 @@
-//! The SDK: a feed as a stream that survives lost connections.
+//! The SDK: a feed as a stream that continues over lost connections.
 //!
-//! A [`Client`] names a feed and what to read of it. [`Client::subscribe`] returns a [`Stream`](futures_util::Stream) of
-//! [`Update`]s:
+//! A [`Client`] has the address of a feed and the options of a subscription. [`Client::subscribe`] returns a
+//! [`Stream`](futures_util::Stream) of [`Update`]s:
 //!
-//! - If a connection ends, hangs or is refused for now, the stream connects again. The pauses between attempts grow, and they
-//!   are random, so that clients do not all return at the same moment. Each attempt continues after the last id that was
-//!   returned, so nothing is missing.
-//! - Duplicates are dropped. If an entry does not continue the entry before it, and the server has not said so, the stream
-//!   reports a [gap](Update::Gap).
+//! - If a connection ends, hangs or is temporarily refused, the stream connects again. The pauses between attempts
+//!   grow, and they are random, so that clients do not all reconnect at the same moment. Each attempt continues after
+//!   the last id that was returned, so nothing is missing.
+//! - Duplicates are dropped. If an entry does not continue the entry before it, and the server has not reported that,
+//!   the stream reports a [gap](Update::Gap).
 //! - Message types and fields that this version does not know are skipped.
-//! - The stream ends only with an [`Error`]: if the server would refuse the next attempt too, for example because a parameter
-//!   is invalid.
+//! - The stream ends only with an [`Error`], if the server would refuse the next attempt too, for example because a
+//!   parameter is invalid.
 //!
 //! ```no_run
 //! use btcfeed::client::{Client, Start, Update};
@@ -35,17 +35,17 @@
 //!
 //! To continue in another process, keep [`Updates::last_id`] and start [after](Start::After) it.
 //!
-//! In layer order, each file uses only those before it:
+//! The files in layer order: each uses only those before it.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `error` | why a subscription ends permanently |
-//! | `disconnect` | why a connection ends |
-//! | `update` | what the stream returns |
+//! | `error` | the reasons why a subscription ends permanently |
+//! | `disconnect` | the reasons why a connection ends |
+//! | `update` | the updates that the stream returns |
 //! | `transport` | WebSocket, events or gRPC |
-//! | `address` | where a feed is |
-//! | `options` | what a client asks for |
-//! | `received` | what a server sends |
+//! | `address` | the address of a feed |
+//! | `options` | the options of a subscription |
+//! | `received` | the messages of a server |
 //! | `http` | requests and refusals |
 //! | `websocket`, `sse`, `grpc` | one connection over each transport |
 //! | `target` | the addresses of a feed, in turn |

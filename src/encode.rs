@@ -1,17 +1,18 @@
-//! Views of the feed: format × currencies × framing → bytes, made once for each entry and shared by all clients.
+//! Views of the feed: the bytes of an entry in a format, for a set of currencies and in a framing.
 //!
-//! Nothing is encoded for one client. The hub keeps the bytes of its entries in each [`View`] that some client uses.
+//! The hub keeps the bytes of its entries in each [`View`] that a client uses, so that they are encoded once for all
+//! clients of the view.
 //!
-//! In layer order, each file uses only those before it:
+//! The files in layer order: each uses only those before it.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `format` | the content of an update |
-//! | `replica` | what a replica says about itself |
+//! | `replica` | the description of a replica in `hello` |
 //! | `json` | entries as JSON messages |
 //! | `csv` | entries as rows of a table |
 //! | `proto` | entries as gRPC messages |
-//! | `framing` | what surrounds a message |
+//! | `framing` | the bytes around a message |
 //! | `view` | one view of the feed |
 
 mod csv;

@@ -1,13 +1,14 @@
 //! The messages that clients read as JSON, each defined once.
 //!
-//! The same type is written by the server (`Serialize`), read by the SDK (`Deserialize`) and, with the feature `server`,
-//! described in `/openapi.json` (`ToSchema`), so the three cannot differ. Messages that the server writes borrow their text
-//! from an entry. Messages that the SDK reads own it.
+//! The server writes a message (`Serialize`), the SDK reads it (`Deserialize`), and with the feature `server` it is
+//! described in `/openapi.json` (`ToSchema`). All three use the same type, so they cannot differ. Messages that the
+//! server writes borrow their text from an entry. Messages that the SDK reads own it.
 //!
 //! - **A price keeps the digits of the market**: [`ExactPrice`] is never converted to a float.
-//! - **Readers are tolerant**: they skip fields and currencies that they do not know, and keep words that they do not know
-//!   as they are ([`Word`]). A newer server may say more.
-//! - Names, order of fields and digits are the contract with clients: the tests of [`encode`](crate::encode) compare bytes.
+//! - **Readers are tolerant**: they skip unknown fields and currencies, and keep unknown words as they are ([`Word`]),
+//!   because a newer server may send them.
+//! - Names, order of fields and digits are the contract with clients: the tests of [`encode`](crate::encode) compare
+//!   bytes.
 
 mod body;
 mod by_currency;

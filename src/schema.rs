@@ -1,13 +1,14 @@
 //! Descriptions of requests, responses and messages: OpenAPI for requests, AsyncAPI for the streams.
 //!
-//! Messages describe themselves ([`message`](crate::message)). Here is what surrounds them: parameters, common responses,
-//! and the heads of both documents. A route cannot be added without its description, because [`utoipa_axum`] makes both
-//! from the annotation of a handler. `tests/it/descriptions.rs` compares the descriptions with a running server.
+//! The module [`message`](crate::message) has the schemas of messages. This module has everything else: parameters,
+//! common responses, and the heads of both documents. A route cannot be added without its description, because
+//! [`utoipa_axum`] makes both from the annotation of a handler. `tests/it/descriptions.rs` compares the descriptions
+//! with a running server.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `tables` | responses that are tables |
-//! | `answers` | responses that several paths have in common |
+//! | `answers` | responses that several paths share |
 //! | `parameters` | parameters of requests |
 //! | `openapi` | the OpenAPI document |
 //! | `asyncapi` | the AsyncAPI document |

@@ -5,7 +5,7 @@ use super::transport::Transport;
 use reqwest::Url;
 use std::fmt;
 
-/// Paths that users paste although they do not belong to the address of the feed.
+/// Paths of streams. They are not part of the address of a feed, but users may paste them.
 const STREAM_PATHS: [&str; 4] = ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"];
 
 /// The address of a feed: everything before its paths.
@@ -13,11 +13,11 @@ const STREAM_PATHS: [&str; 4] = ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/
 pub(super) struct Address(Url);
 
 impl Address {
-    /// Parses `http://host:port` (or `https`, `ws`, `wss`) or `host:port`. A path before the paths of the feed is kept, for
-    /// feeds behind a proxy.
+    /// Parses `http://host:port` (or `https`, `ws`, `wss`) or `host:port`. A path in front of the paths of the feed is
+    /// kept, for feeds behind a proxy.
     ///
     /// # Errors
-    /// [`Error::Address`] if the text is something else.
+    /// [`Error::Address`] if the text has another form.
     pub(super) fn parse(address: &str) -> Result<Address, Error> {
         let invalid = |problem: &str| Error::Address { address: address.to_owned(), problem: problem.to_owned() };
         let whole = match address.split_once("://") {

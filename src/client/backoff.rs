@@ -1,9 +1,9 @@
-//! Pauses between attempts: exponential backoff with full jitter. The clients of a server that went down must not all return
-//! at the same moment.
+//! Pauses between attempts: exponential backoff with full jitter. The clients of a server that has stopped must not all
+//! reconnect at the same moment.
 
 use std::time::Duration;
 
-/// The maximum pause that a server can ask for. Its `Retry-After` or `retry:` may be wrong, or come from a proxy.
+/// The maximum pause that a server can ask for, because its `Retry-After` or `retry:` may be wrong.
 const MAX_ASKED: Duration = Duration::from_secs(600);
 
 /// The pauses between attempts.
@@ -11,31 +11,31 @@ const MAX_ASKED: Duration = Duration::from_secs(600);
 pub(super) struct Backoff {
     base: Duration,
     cap: Duration,
-    /// The minimum that the server asked for with `retry:`.
-    least: Duration,
+    /// The minimum pause that the server asked for with `retry:`.
+    min: Duration,
     /// The number of attempts since the last success.
     attempts: u32,
 }
 
 impl Backoff {
     pub(super) fn new(base: Duration, cap: Duration) -> Backoff {
-        Backoff { base, cap: cap.max(base), least: Duration::ZERO, attempts: 0 }
+        Backoff { base, cap: cap.max(base), min: Duration::ZERO, attempts: 0 }
     }
 
-    /// Returns the pause before the next attempt: what the server asked for, plus a random time up to a bound that doubles with
-    /// each attempt, up to the cap.
+    /// Returns the pause before the next attempt: the time that the server asked for, plus a random time. The bound of
+    /// the random time doubles with each attempt, up to the cap.
     pub(super) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let bound = self.base.saturating_mul(2_u32.saturating_pow(self.attempts)).min(self.cap);
         self.attempts = self.attempts.saturating_add(1);
-        asked.unwrap_or_default().min(MAX_ASKED).max(self.least) + bound.mul_f64(fastrand::f64())
+        asked.unwrap_or_default().min(MAX_ASKED).max(self.min) + bound.mul_f64(fastrand::f64())
     }
 
     /// Sets the minimum of all later pauses, which the server asked for.
     pub(super) fn at_least(&mut self, asked: Duration) {
-        self.least = asked.min(MAX_ASKED);
+        self.min = asked.min(MAX_ASKED);
     }
 
-    /// Starts again with the shortest pauses, after a success.
+    /// Starts again with the shortest pauses, because an attempt has succeeded.
     pub(super) fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -1,4 +1,4 @@
-//! A client, and how it is built.
+//! A client and its builder.
 
 use super::error::Error;
 use super::options::{ApiKey, ClientOptions};
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A feed, and what to read of it.
+/// The address of a feed and the options of its subscriptions.
 #[derive(Clone, Debug)]
 pub struct Client {
     target: Arc<Target>,
@@ -26,7 +26,7 @@ pub struct Builder {
 }
 
 impl Client {
-    /// Creates a client that reads the latest price and then live ones, in the first currency of the feed.
+    /// Creates a client that reads the latest price and then live prices, in the first currency of the feed.
     ///
     /// # Errors
     /// Like [`Builder::build`].
@@ -39,8 +39,8 @@ impl Client {
         Builder { addresses: vec![address.to_owned()], options: ClientOptions::default() }
     }
 
-    /// Returns the updates from the start on. Each call returns a stream with a connection of its own, which is made when the
-    /// stream is first polled. The stream must be polled inside a tokio runtime.
+    /// Returns a stream of the updates. Each stream has a connection of its own, which is opened when the stream is
+    /// first polled. The stream must be polled inside a tokio runtime.
     pub fn subscribe(&self) -> Updates {
         Updates::new(self.target.clone())
     }
@@ -66,50 +66,50 @@ impl Builder {
         self
     }
 
-    /// Sets the start. The default is the latest tick.
+    /// Sets the start of the stream. The default is the latest tick.
     pub fn start(mut self, start: Start) -> Builder {
         self.options.start = start;
         self
     }
 
-    /// Asks only for ticks in which a chosen price changed. Such ticks do not continue each other, so only the server reports
-    /// gaps.
+    /// Asks only for ticks in which a chosen price changed. Because ticks are left out on purpose, the client cannot
+    /// detect gaps, and only the server reports them.
     pub fn changes(mut self, changes: bool) -> Builder {
         self.options.changes = changes;
         self
     }
 
-    /// Asks for at most one tick in this period (100 ms to 24 h). Such ticks do not continue each other, so only the server
-    /// reports gaps.
+    /// Asks for at most one tick in this period (100 ms to 24 h). Because ticks are left out on purpose, the client
+    /// cannot detect gaps, and only the server reports them.
     pub fn every(mut self, every: Duration) -> Builder {
         self.options.every = Some(every);
         self
     }
 
-    /// Limits each replay to this many ticks, the newest (1 to 10000). Zero, the default, means no limit. A gap with
-    /// [`GapCause::ReplayLimit`](super::GapCause::ReplayLimit) reports older ticks.
+    /// Limits each replay to the newest ticks, at most this number (1 to 10000). Zero, the default, means no limit. A
+    /// gap with [`GapCause::ReplayLimit`](super::GapCause::ReplayLimit) reports older ticks.
     pub fn limit(mut self, ticks: u32) -> Builder {
         self.options.limit = ticks;
         self
     }
 
-    /// Sets a name under which the server remembers what it has sent, for a client that cannot keep its
-    /// [last id](Updates::last_id): if such a client starts with the latest tick, it continues where the last one of this name
-    /// ended. A name has 22 to 64 letters, digits, dots, dashes and underscores. Make it random, such as a UUID, and keep it
-    /// secret, because anyone who knows it can move the position. Use it for one stream at a time.
+    /// Sets a name under which the server remembers the last id that it has sent. It is for a client that cannot keep
+    /// its [last id](Updates::last_id). If the start is the latest tick, the stream then continues after the remembered
+    /// id. A name has 22 to 64 letters, digits, dots, dashes and underscores. Make it random, such as a UUID, and keep
+    /// it secret, because everybody who knows it can change the remembered id. Use it for one stream at a time.
     pub fn client_id(mut self, name: impl Into<String>) -> Builder {
         self.options.client_id = Some(name.into());
         self
     }
 
-    /// Sets the address of this machine to connect from. The default is the choice of the system.
+    /// Sets the address of this machine from which to connect. By default the system chooses.
     pub fn local_address(mut self, address: IpAddr) -> Builder {
         self.options.local_address = Some(address);
         self
     }
 
-    /// Sends an API key with each request, for a feed that only serves clients with a key. Use it over `https` only: whoever reads
-    /// the connection can read the key.
+    /// Sends an API key with each request, for a feed that serves only clients with a key. Use it only over `https`,
+    /// because everybody who can read the connection can read the key.
     pub fn key(mut self, key: impl Into<String>) -> Builder {
         self.options.key = Some(ApiKey(key.into()));
         self
@@ -128,15 +128,15 @@ impl Builder {
         self
     }
 
-    /// Sets the time without any sign of life after which a connection counts as dead. The default is 50 s; a server sends a
-    /// sign of life every 20 s.
+    /// Sets the time without any data after which a connection counts as dead. The default is 50 s. A server sends
+    /// data, such as a ping, at least every 20 s.
     pub fn silence(mut self, timeout: Duration) -> Builder {
         self.options.silence_timeout = timeout;
         self
     }
 
-    /// Sets the limits of the random pause before another attempt: up to `first` before the first one, twice as much before
-    /// each later one, up to `longest`. The defaults are 100 ms and 10 s.
+    /// Sets the maximum of the random pause before another attempt. It is `first` for the first attempt, and doubles
+    /// with each further one, up to `longest`. The defaults are 100 ms and 10 s.
     pub fn retry(mut self, first: Duration, longest: Duration) -> Builder {
         (self.options.retry_from, self.options.retry_to) = (first, longest);
         self
@@ -145,8 +145,8 @@ impl Builder {
     /// Creates the client. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`Error::Address`] if an address is invalid, [`Error::Setup`] if this machine cannot make any connection, or the
-    /// [authorities](Builder::authority) are invalid.
+    /// [`Error::Address`] if an address is invalid. [`Error::Setup`] if this machine cannot open any connection, or if
+    /// the [authorities](Builder::authority) are invalid.
     pub fn build(self) -> Result<Client, Error> {
         Target::new(&self.addresses, self.options).map(|target| Client { target: Arc::new(target) })
     }

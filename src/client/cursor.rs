@@ -1,7 +1,8 @@
-//! The position of a subscriber in the feed: what it has, what is missing, and where the next connection begins.
+//! The position of a subscriber in the feed. It tells which entries the subscriber has, which are missing, and where
+//! the next connection begins.
 //!
-//! The gap rule is that of the [`feed`](crate::feed): each entry names the one before it. Whatever the server sends, no update
-//! is returned twice or out of order, and none is missing without a gap.
+//! The gap rule is that of the [`feed`](crate::feed): each entry names the one before it. Whatever the server sends,
+//! the subscriber gets no update twice or out of order. If the server sends every entry, none is missing without a gap.
 
 use super::received::{Position, Received};
 use super::update::{GapCause, GapUpdate, Update};
@@ -18,20 +19,20 @@ pub(super) struct Cursor {
     start: Start,
     /// The newest id that was returned, skipped, or given as the start.
     last: Option<TickId>,
-    /// True once an entry has come from the feed. Before that, `last` is what the caller said.
+    /// True after an entry has come from the feed. Before that, `last` is the id that the caller gave.
     moved: bool,
     /// True if the server sends every entry, so that each must continue the one before.
     chained: bool,
     /// The gaps that were reported and whose end has not come yet.
     reported: Vec<GapUpdate>,
-    /// True if a message since the last entry may have been an entry.
+    /// True if a message since the last entry may have been an entry that this version cannot read.
     opaque: bool,
-    /// The number of entries that came although they were known.
+    /// The number of known entries that came again.
     duplicates: u64,
 }
 
 impl Cursor {
-    /// Creates a cursor at `start`. If it is `chained`, the `prev` of every entry is compared.
+    /// Creates a cursor at `start`. If it is `chained`, it compares the `prev` of every entry with the id before it.
     pub(super) fn new(start: Start, chained: bool) -> Cursor {
         let last = match start {
             Start::After(id) => Some(id),
@@ -40,7 +41,7 @@ impl Cursor {
         Cursor { start, last, moved: false, chained, reported: Vec::new(), opaque: false, duplicates: 0 }
     }
 
-    /// Returns where a connection must begin so that nothing is missing.
+    /// Returns the start of the next connection, so that nothing is missing.
     pub(super) fn start(&self) -> Start {
         self.last.map_or(self.start, Start::After)
     }
@@ -109,13 +110,14 @@ impl Cursor {
         true
     }
 
-    /// Returns true if a reported gap explains why the entries before `id` are missing. An outage does not: it explains why
-    /// there are no prices.
+    /// Returns true if a reported gap explains why entries before `id` are missing. An outage does not explain that:
+    /// during an outage there are no prices, but statuses are still entries.
     fn is_explained(&self, id: TickId) -> bool {
         self.reported.iter().any(|gap| gap.before == id && gap.reason != GapCause::SourceOutage)
     }
 
-    /// Returns a gap that was not reported yet. If a connection ends between a gap and the entry after it, the gap comes again.
+    /// Returns the gap, unless it was reported already. The server sends a gap again if the connection ended between
+    /// the gap and the entry after it.
     fn gap(&mut self, gap: GapUpdate) -> Option<Update> {
         if self.last.is_some_and(|last| gap.before <= last) || self.reported.contains(&gap) {
             return None;
@@ -127,14 +129,15 @@ impl Cursor {
         Some(Update::Gap(gap))
     }
 
-    /// Processes the end of the replay, which gives a cursor to a subscriber that has none. An id before the cursor means that
-    /// the feed takes the cursor for one from the future: the next entries have smaller ids and must not count as known.
+    /// Processes the end of the replay, which gives an id to a subscriber that has none. If the id is less than the
+    /// cursor's, the cursor is in the future of the feed. Then the next entries have smaller ids, and must not count as
+    /// known.
     fn synced(&mut self, id: TickId) -> Option<Update> {
         let Some(last) = self.last else {
             self.last = Some(id);
             return None;
         };
-        // If not every entry is sent, the server may be at one before the last that it has sent.
+        // If the server does not send every entry, its position may be before the last entry that it has sent.
         if id >= last || self.moved && !self.chained {
             return None;
         }

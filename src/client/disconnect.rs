@@ -1,13 +1,13 @@
-//! Why a connection ended or could not be made, and whether another attempt makes sense.
+//! The reasons why a connection ended or could not be opened, and whether another attempt may succeed.
 
 use super::address::Address;
 use super::error::Error;
 use std::time::Duration;
 
-/// The problem with a server that answers HTTP/2 with something else.
-pub(super) const NO_HTTP2: &str = "it does not speak HTTP/2";
+/// The problem with a server that does not answer HTTP/2 with HTTP/2.
+pub(super) const NO_HTTP2: &str = "it does not support HTTP/2";
 
-/// Why a connection ended or could not be made.
+/// The reason why a connection ended or could not be opened.
 #[derive(Debug)]
 pub(super) enum Disconnect {
     /// Another attempt may succeed.
@@ -16,7 +16,7 @@ pub(super) enum Disconnect {
         /// The pause that the server asks for.
         retry_after: Option<Duration>,
     },
-    /// Another attempt would fail too.
+    /// Another attempt would fail, too.
     Final(Error),
 }
 
@@ -35,18 +35,18 @@ impl Disconnect {
         Disconnect::Final(Error::Refused { status, detail: printable(detail) })
     }
 
-    /// Returns the failure that an error of a library is. The root cause says best what is wrong; the errors around it
-    /// describe the library.
+    /// Returns the failure for an error of a library. It has the text of the root cause, because the errors around the
+    /// cause only describe the library.
     pub(super) fn caused_by(error: &(dyn std::error::Error + 'static)) -> Disconnect {
         let root = root_cause(error);
-        // A server that is being stopped does this too, so it does not mean that there is no feed.
+        // A server that is stopping also closes connections like this, so it does not mean that there is no feed.
         if root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
             return Disconnect::retry("the connection was closed without an answer");
         }
         Disconnect::retry(root.to_string())
     }
 
-    /// Returns the same failure, with the address of the server in its explanation.
+    /// Adds the address of the server to the explanation.
     pub(super) fn at(self, address: &Address) -> Disconnect {
         match self {
             Disconnect::Retry { why, retry_after } => {
@@ -65,7 +65,7 @@ impl Disconnect {
     pub(super) fn status(status: u16, detail: &str, retry_after: Option<Duration>) -> Disconnect {
         match status {
             200..=299 => Disconnect::no_feed(&format!("it answers HTTP {status} to a request for a stream")),
-            // Request Timeout, Too Early and Too Many Requests may be over by the next attempt.
+            // After 408 (Request Timeout), 425 (Too Early) and 429 (Too Many Requests), the next attempt may succeed.
             300..=499 if !matches!(status, 408 | 425 | 429) => Disconnect::refused(status, detail),
             _ => Disconnect::Retry { why: printable(&format!("HTTP {status}: {detail}")), retry_after },
         }
@@ -83,7 +83,7 @@ impl Disconnect {
     }
 }
 
-/// Returns what to try if a failure looks as if only one of the two sides uses TLS, or as if the client does not know the
+/// Returns what the user can try if probably only one of the two sides uses TLS, or if the client does not know the
 /// authority of the server's certificate. `why` is an error of the library for TLS or HTTP.
 fn tls_hint(why: &str, is_encrypted: bool) -> &'static str {
     if is_encrypted && why.contains("InvalidContentType") {
@@ -107,8 +107,8 @@ pub(super) fn root_cause<'a>(
     error
 }
 
-/// Returns text from outside in a form that is safe to print: on one line, of bounded length, and without the control
-/// characters that move a terminal's cursor.
+/// Returns text of a server in a form that is safe to print: on one line, of bounded length, and without control
+/// characters, which could move a terminal's cursor.
 fn printable(text: &str) -> String {
     const MAX_CHARACTERS: usize = 500;
     let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });

@@ -1,6 +1,6 @@
-//! Why a subscription ends permanently.
+//! The reasons why a subscription ends permanently.
 
-/// Why a subscription ended permanently. After any other failure the stream connects again.
+/// The reason why a subscription ended permanently. After any other failure the stream connects again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -9,13 +9,13 @@ pub enum Error {
     Address {
         /// The address that was given.
         address: String,
-        /// What is wrong with it.
+        /// The reason why it is invalid.
         problem: String,
     },
-    /// This machine cannot make any connection, for example because it has no certificates.
+    /// This machine cannot open any connection, for example because it has no certificates.
     #[error("cannot create an HTTP client: {0}")]
     Setup(String),
-    /// The server refused the request and would refuse it the next time too.
+    /// The server refused the request, and would refuse it again.
     #[error("the server refused the request with HTTP {status}: {detail}")]
     Refused {
         /// The HTTP status: 400 if a parameter is invalid, 404 if something does not exist.
@@ -26,7 +26,7 @@ pub enum Error {
     /// The server at the address is not a feed.
     #[error("there is no feed at this address: {problem}")]
     NoFeed {
-        /// What the server answered instead.
+        /// A description of the answer.
         problem: String,
     },
     /// The server closed the connection and asked the client not to reconnect.

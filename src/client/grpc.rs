@@ -1,7 +1,7 @@
 //! The stream over gRPC (`proto/btcfeed/v1/price_feed.proto`): one call of `Subscribe`, whose response does not end.
 //!
-//! The HTTP client of the other transports sends the request, so that refusals on the way are read in the same way. tonic reads
-//! the response. The pings of HTTP/2 tell whether the server is there.
+//! The HTTP client of the other transports sends the request, so that the refusals of proxies are read in the same way.
+//! tonic reads the response. The pings of HTTP/2 detect a dead connection.
 
 use super::disconnect::{Disconnect, NO_HTTP2, root_cause};
 use super::http;
@@ -47,7 +47,7 @@ pub(super) async fn connect(
     if !content.to_ascii_lowercase().starts_with("application/grpc") {
         return Err(Disconnect::no_feed(&format!("it answers {content:?}, not application/grpc")));
     }
-    // A refusal is a response with a status and nothing else.
+    // A refusal is a response that has only a status.
     if let Some(status) = tonic::Status::from_header_map(response.headers()) {
         return Err(call_ended(&status));
     }
@@ -57,8 +57,8 @@ pub(super) async fn connect(
     Ok(messages.map(|message| message.map_err(|status| call_ended(&status)).and_then(read)).boxed())
 }
 
-/// Returns why there is no response. The text of a server that speaks only HTTP/1 looks like the head of a frame that is far
-/// too long.
+/// Returns the reason why there is no response. If the server supports only HTTP/1, its text looks like the head of a
+/// frame that is far too long.
 fn no_response(error: &reqwest::Error) -> Disconnect {
     let reason = root_cause(error).downcast_ref::<h2::Error>().and_then(h2::Error::reason);
     if reason == Some(h2::Reason::FRAME_SIZE_ERROR) {
@@ -87,8 +87,8 @@ fn subscribe_request(options: &ClientOptions, start: Start) -> SubscribeRequest 
     }
 }
 
-/// Returns the failure that the status of a call means: that of the HTTP status with the same meaning, or of the connection if
-/// that broke.
+/// Returns the failure for the status of a call. It is the failure for the HTTP status with the same meaning, or for
+/// the lost connection if that is the cause.
 fn call_ended(status: &tonic::Status) -> Disconnect {
     if let Some(cause) = status.source() {
         return broken(cause);
@@ -103,7 +103,8 @@ fn call_ended(status: &tonic::Status) -> Disconnect {
     Disconnect::refused(code, status.message())
 }
 
-/// Returns why a stream broke. A proxy resets the stream if its replica died; the text of HTTP/2 for that would be misleading.
+/// Returns the reason why a stream ended early. A proxy resets a stream if its replica has died. The library's text for
+/// that would be misleading.
 fn broken(cause: &(dyn std::error::Error + 'static)) -> Disconnect {
     match root_cause(cause).downcast_ref::<h2::Error>() {
         Some(error) if error.is_reset() => {

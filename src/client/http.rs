@@ -1,4 +1,4 @@
-//! Requests of all transports, and what a refusal means.
+//! The requests of all transports, and the meaning of a refusal.
 
 use super::disconnect::{Disconnect, root_cause};
 use super::error::Error;
@@ -10,22 +10,23 @@ use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
-/// The maximum number of bytes to read of a refusal, and how long that may take.
+/// The maximum number of bytes to read of a refusal.
 const MAX_REFUSAL_BYTES: usize = 8 * 1024;
+/// The maximum time to read a refusal.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The version of HTTP.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Version {
-    /// WebSocket needs it, and every proxy supports it.
+    /// HTTP/1.1, which WebSocket needs and every proxy supports.
     Http1,
-    /// gRPC needs it. A connection on which pings are not answered for `silence_timeout` is closed.
+    /// HTTP/2, which gRPC needs. If no ping is answered for `silence_timeout`, the connection is closed.
     #[cfg(feature = "grpc")]
     Http2 { silence_timeout: Duration },
 }
 
-/// Returns the HTTP client for all connections of a subscription. Certificates are loaded only if connections are `encrypted`,
-/// because a small container has none.
+/// Returns the HTTP client for all connections of a subscription. The certificates of the system are loaded only if
+/// connections are `encrypted`, because small containers have none.
 ///
 /// # Errors
 /// [`Error::Setup`] if the client cannot be created.
@@ -61,7 +62,7 @@ fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
     if found.is_empty() { Err(invalid("expected PEM text with a certificate")) } else { Ok(found) }
 }
 
-/// Returns the failure that an unexpected response means.
+/// Returns the failure for an unexpected response.
 pub(super) async fn refusal(response: Response) -> Disconnect {
     let status = response.status();
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
@@ -71,7 +72,8 @@ pub(super) async fn refusal(response: Response) -> Disconnect {
     let detail = match (location, detail(&body)) {
         (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),
         (_, Some(detail)) => detail,
-        // Every feed has these paths. A proxy whose feed is briefly unavailable answers 502 or 503 instead.
+        // Every feed has these paths. If a feed is briefly unavailable, a proxy answers with 502 or 503, not with these
+        // statuses.
         (_, None) if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
             return Disconnect::no_feed(&format!("it answers HTTP {} to a request for a stream", status.as_u16()));
         }
@@ -91,7 +93,8 @@ async fn start_of_body(mut response: Response) -> Vec<u8> {
     body
 }
 
-/// Returns the explanation in problem details (RFC 9457). Any other body is a page for browsers, which does not fit on a line.
+/// Returns the explanation in problem details (RFC 9457). Any other body is probably a page for browsers, which is too
+/// long for an error.
 fn detail(body: &[u8]) -> Option<String> {
     serde_json::from_slice::<ProblemDetails<'_>>(body).ok().map(|problem| problem.detail.into_owned())
 }

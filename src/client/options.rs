@@ -1,4 +1,4 @@
-//! What a client asks for.
+//! The options of a subscription.
 
 use super::transport::Transport;
 use crate::feed::Start;
@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// An API key. It is not printed.
+/// An API key, which debug output does not show.
 #[derive(Clone)]
 pub(super) struct ApiKey(pub(super) String);
 
@@ -17,11 +17,11 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// What a client asks for, and how it connects.
+/// The options of a subscription and of its connections.
 #[derive(Clone, Debug)]
 pub(super) struct ClientOptions {
     pub(super) transport: Transport,
-    /// The currencies, or none to leave the choice to the feed.
+    /// The currencies. If there is none, the feed chooses.
     pub(super) currencies: Currencies,
     pub(super) start: Start,
     pub(super) changes: bool,
@@ -35,8 +35,9 @@ pub(super) struct ClientOptions {
     pub(super) authorities: Option<Vec<u8>>,
     pub(super) connect_timeout: Duration,
     pub(super) silence_timeout: Duration,
-    /// The limits of the pause before the first and before any later attempt.
+    /// The maximum pause before the first attempt to connect again.
     pub(super) retry_from: Duration,
+    /// The maximum pause before any later attempt.
     pub(super) retry_to: Duration,
 }
 
@@ -54,7 +55,7 @@ impl Default for ClientOptions {
             key: None,
             authorities: None,
             connect_timeout: Duration::from_secs(10),
-            // Servers send a sign of life every 15 or 20 s, of which two may be lost.
+            // Servers send a comment every 15 s or a ping every 20 s. Two of them may be late.
             silence_timeout: Duration::from_secs(50),
             retry_from: Duration::from_millis(100),
             retry_to: Duration::from_secs(10),
@@ -90,7 +91,7 @@ impl ClientOptions {
         query.finish()
     }
 
-    /// Returns how long the stream waits for a sign of life, if the transport does not do that itself.
+    /// Returns the time that the stream waits for data, unless the transport itself detects dead connections.
     pub(super) fn silence_timeout(&self) -> Option<Duration> {
         Some(self.silence_timeout).filter(|_| !self.transport.has_pings())
     }

@@ -1,6 +1,6 @@
-//! What a server sends over a connection.
+//! The messages that a server sends over a connection.
 //!
-//! Messages are read tolerantly: a newer server may send more than this version knows.
+//! Readers skip messages and fields that this version does not know, because a newer server may send them.
 
 use super::disconnect::Disconnect;
 use super::update::{Connected, GapCause, GapUpdate, StatusUpdate, TickUpdate};
@@ -12,17 +12,17 @@ use futures_util::stream::BoxStream;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The maximum length of a message. Real ones are shorter than a kilobyte; the limit protects the memory.
+/// The maximum length of a message. The messages of a feed are shorter than a kilobyte. The limit protects the memory.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
-/// What comes over a connection.
+/// The events of one connection.
 pub(super) type ServerEvents = BoxStream<'static, Result<ServerEvent, Disconnect>>;
 
-/// One thing that comes over a connection.
+/// An event of a connection.
 #[derive(Debug)]
 pub(super) enum ServerEvent {
     Message(Received),
-    /// A sign of life.
+    /// Data without a message. It shows that the server is alive.
     Alive,
     /// The pause before the next attempt that the server asks for.
     Retry(Duration),
@@ -36,12 +36,12 @@ pub(super) enum Received {
     Status(StatusUpdate),
     Gap(GapUpdate),
     Synced(TickId),
-    /// The server is about to end the stream, and says why (only in event streams).
+    /// The server ends the stream, with the reason (only in event streams).
     Goodbye(String),
     /// A message that this version does not know, with its position if it has one.
     Unknown(Option<Position>),
-    /// A message that this version cannot look into. It may have been an entry.
-    #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "JSON can always be looked into"))]
+    /// A message of which this version cannot read any field. It may have been an entry.
+    #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "fields of JSON can always be read"))]
     Opaque,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct Position {
     pub(super) prev: TickId,
 }
 
-/// The type of a message. The other fields are read when the type is known.
+/// The type of a message. It is read first, because the other fields depend on it.
 #[derive(Deserialize)]
 struct Head {
     r#type: String,

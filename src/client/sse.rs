@@ -30,14 +30,14 @@ pub(super) async fn connect(request: RequestBuilder) -> Result<ServerEvents, Dis
                 return Ok(Some((read(field)?, (bytes, parser, fields))));
             }
             match bytes.next().await {
-                // What follows the last empty line is not an event, because it may be incomplete.
+                // Data after the last empty line is not an event, because it may be incomplete.
                 None => return Ok(None),
                 Some(Err(error)) => return Err(Disconnect::caused_by(&error)),
                 Some(Ok(chunk)) => {
                     parser
                         .read(&chunk, &mut |field| fields.push_back(field))
                         .map_err(|too_long| Disconnect::retry(too_long.to_string()))?;
-                    // Part of a line is a sign of life, too.
+                    // Any data, even part of a line, shows that the server is alive.
                     fields.push_front(Field::Comment);
                 }
             }

@@ -17,13 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::timeout;
 
-/// What all connections of a client have in common.
+/// The addresses, the HTTP client and the options, which all connections of a client share.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// At least one address.
+    /// The addresses. There is at least one.
     addresses: Vec<Address>,
-    /// The turn of the next stream. It starts at a random number, so that the clients of many programs are spread over all
-    /// addresses.
+    /// The number of the next stream's first attempt, which selects its address. The first number is random, so that
+    /// the clients of many programs are spread over all addresses.
     next_turn: AtomicUsize,
     http: reqwest::Client,
     pub(super) options: ClientOptions,
@@ -46,12 +46,12 @@ impl Target {
         Ok(Target { addresses, next_turn, http, options })
     }
 
-    /// Returns the turn with which a new stream begins.
+    /// Returns the number of a new stream's first attempt.
     pub(super) fn next_turn(&self) -> usize {
         self.next_turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Connects to the address of a turn, for a stream that begins at `start`.
+    /// Connects to the address for an attempt with the number `turn`, for a stream that begins at `start`.
     pub(super) fn connect(
         self: Arc<Target>,
         turn: usize,

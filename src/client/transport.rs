@@ -1,6 +1,6 @@
-//! WebSocket, events or gRPC.
+//! The transport: WebSocket, events or gRPC.
 
-/// The transport of updates.
+/// The protocol over which updates are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
@@ -25,7 +25,7 @@ impl Transport {
         }
     }
 
-    /// Returns true if the connection itself finds out that the server is gone: HTTP/2 has pings of its own.
+    /// Returns true if the connection itself detects that the server is dead, as HTTP/2 does with its pings.
     pub(super) fn has_pings(self) -> bool {
         match self {
             Transport::WebSocket | Transport::Sse => false,

@@ -1,6 +1,7 @@
-//! What the stream returns.
+//! The updates that the stream returns.
 //!
-//! Every type may grow: a newer server may send more, and a newer version of this crate will return it.
+//! Newer servers may send more fields and messages, so newer versions of this crate may add fields and variants to
+//! these types.
 
 use crate::feed::{FeedState, GapReason};
 use crate::tick::{Currencies, Currency, Price, TickId};
@@ -20,7 +21,7 @@ pub enum Update {
     Status(StatusUpdate),
     /// Updates are missing here.
     Gap(GapUpdate),
-    /// The replay is complete; from here on the stream is live. It comes once after each [`Connected`](Update::Connected).
+    /// The replay is complete, and later updates are live. This comes once after each [`Connected`](Update::Connected).
     Synced {
         /// The newest id at this moment.
         id: TickId,
@@ -42,26 +43,27 @@ pub struct Connected {
     pub replica: Option<String>,
     /// Its version, if it sent one.
     pub version: Option<String>,
-    /// The time between two ticks, if it sent one.
+    /// The time between two ticks, if it sent this.
     pub interval: Option<Duration>,
-    /// The state of the feed by the newest status. `None` if there was no status yet, or the replica sent none.
+    /// The state of the feed by the newest status. `None` if there was no status yet, or if the replica did not send
+    /// one.
     pub state: Option<FeedState>,
     /// The reason for the state, as text for people, if it sent one.
     pub reason: Option<String>,
 }
 
-/// The prices that were agreed on at one moment.
+/// The prices at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TickUpdate {
-    /// The position in the feed, which is also the moment. To continue after it in another process, start
-    /// [after](super::Start::After) it.
+    /// The position in the feed, which is also the moment. To continue after this tick in another process, start
+    /// [after](super::Start::After) this id.
     pub id: TickId,
     /// The id of the entry before it.
     pub prev: TickId,
-    /// A price for each chosen currency that has one. It may be empty.
+    /// A price for each chosen currency that has one. The map may be empty.
     pub prices: BTreeMap<Currency, Price>,
-    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are made up.
+    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are invented.
     pub sources: BTreeMap<Currency, Vec<String>>,
 }
 
@@ -75,7 +77,8 @@ pub struct StatusUpdate {
     pub prev: TickId,
     /// The new state.
     pub state: FeedState,
-    /// The start of the state: for `stale` and `down` the moment of the last price, for `live` the moment prices returned.
+    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `live` the moment when
+    /// prices returned.
     pub since: TickId,
     /// The reason, as text for people.
     pub reason: String,
@@ -91,7 +94,7 @@ pub struct GapUpdate {
     pub before: TickId,
     /// The reason.
     pub reason: GapCause,
-    /// The affected currencies, or `None` if all chosen ones are.
+    /// The affected currencies. `None` if all chosen currencies are affected.
     pub currencies: Option<Currencies>,
 }
 
@@ -114,7 +117,7 @@ pub enum GapCause {
 }
 
 impl GapCause {
-    /// Returns the word of the server, or `unexplained`.
+    /// Returns the reason as the server writes it, or `unexplained`.
     pub fn as_str(&self) -> &str {
         match self {
             GapCause::SourceOutage => GapReason::SourceOutage.as_str(),

@@ -1,7 +1,7 @@
 //! The stream: one connection after the other, and one cursor over all of them.
 //!
-//! There is no task and no queue. The stream polls its own connection, and reads only when it is polled; meanwhile updates wait
-//! in the kernel and at the server. Dropping the stream disconnects it.
+//! There is no task and no queue. The stream reads its connection only while it is polled. Otherwise, updates wait in
+//! the kernel and at the server. Dropping the stream closes the connection.
 
 use super::backoff::Backoff;
 use super::cursor::Cursor;
@@ -26,11 +26,10 @@ use tokio::time::{Instant, Sleep, sleep};
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Updates {
     target: Arc<Target>,
-    /// The turn of the next attempt, which selects the address.
+    /// The number of the next attempt, which selects the address.
     turn: usize,
     cursor: Cursor,
-    /// The id to resume after for a caller that has every update returned so far. The cursor is ahead of it while updates wait
-    /// in `out`.
+    /// The newest id that was returned to the caller. While updates wait in `out`, the cursor is ahead of it.
     returned: Option<TickId>,
     backoff: Backoff,
     phase: Phase,
@@ -45,7 +44,7 @@ enum Phase {
         since: Instant,
         /// True once `Connected` has been returned.
         announced: bool,
-        /// Ends when the connection counts as dead.
+        /// A timer that ends when the connection counts as dead.
         silence: Option<Pin<Box<Sleep>>>,
     },
     Wait(Pin<Box<Sleep>>),
@@ -57,7 +56,7 @@ impl Updates {
         let cursor = Cursor::new(target.options.start, target.options.is_chained());
         let backoff = Backoff::new(target.options.retry_from, target.options.retry_to);
         let turn = target.next_turn();
-        // The future does nothing before it is polled, when there is a runtime.
+        // The future does nothing until it is polled inside a runtime.
         let connect = target.clone().connect(turn, cursor.start());
         let (returned, turn) = (cursor.last(), turn.wrapping_add(1));
         Updates { target, turn, cursor, returned, backoff, phase: Phase::Connect(connect), out: VecDeque::new() }
@@ -71,7 +70,8 @@ impl Updates {
         StreamExt::next(self).await
     }
 
-    /// Returns the id to continue after, in another process or later: the newest one that was returned, if there is one.
+    /// Returns the newest id that was returned, if there is one. To continue later or in another process, start after
+    /// it.
     pub fn last_id(&self) -> Option<TickId> {
         self.returned
     }
@@ -84,7 +84,7 @@ impl Updates {
 
     fn take_update(&mut self) -> Option<Update> {
         let update = self.out.pop_front()?;
-        // The entry at which the cursor stands is the last update of its message; a gap comes before it.
+        // The cursor is at the last update of a message. A gap may come before it.
         if matches!(update, Update::Tick(_) | Update::Status(_) | Update::Synced { .. }) {
             self.returned = self.cursor.last();
         }
@@ -119,14 +119,16 @@ impl Updates {
 
     /// Starts the pause before the next attempt, or ends the stream.
     fn disconnect(&mut self, disconnect: Disconnect) -> Result<(), Error> {
-        // The backoff starts again after a connection that lasted, even if the feed had nothing to send.
+        // After a connection that was open for long enough, the pauses start again with the shortest one, even if the
+        // feed had nothing to send.
         if let Phase::Read { since, .. } = &self.phase
             && since.elapsed() > self.target.options.retry_to
         {
             self.backoff.reset();
         }
         match disconnect {
-            // The address was a feed before, so something else stands in for it now, such as an error page of a proxy.
+            // There was a feed at this address before. So another program answers for a while, such as a proxy with an
+            // error page.
             Disconnect::Final(Error::NoFeed { problem }) if self.cursor.has_moved() => {
                 self.disconnect(Disconnect::retry(problem))
             }
@@ -168,7 +170,8 @@ impl Stream for Updates {
                 Phase::Read { events, silence, .. } => match events.as_mut().poll_next(context) {
                     Poll::Ready(Some(event)) => event.and_then(|event| this.receive(event)),
                     Poll::Ready(None) => Err(Disconnect::retry("the server ended the stream")),
-                    // The timeout counts only if nothing waits to be read, because the caller may not have polled.
+                    // The timeout is checked only if there is nothing to read, because the caller may not have polled
+                    // for a long time.
                     Poll::Pending => {
                         let Some(silence) = silence else { return Poll::Pending };
                         ready!(silence.as_mut().poll(context));

@@ -1,7 +1,7 @@
 //! The stream over a WebSocket (RFC 6455): a request that is upgraded, and messages in text frames.
 //!
-//! Pings are answered while the stream is polled. If nobody polls it, the server closes it, and the next connection continues
-//! at the cursor.
+//! Pings are answered only while the stream is polled. If it is not polled, the server closes the connection, and the
+//! next connection continues at the cursor.
 
 use super::disconnect::Disconnect;
 use super::http;
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-/// The size of a read from the socket; messages are shorter.
+/// The size of a read from the socket. Messages are shorter.
 const READ_BYTES: usize = 8 * 1024;
 
 /// Sends the request as a WebSocket handshake.
@@ -36,7 +36,7 @@ pub(super) async fn connect(request: RequestBuilder) -> Result<ServerEvents, Dis
         .read_buffer_size(READ_BYTES)
         .max_message_size(Some(MAX_MESSAGE_BYTES))
         .max_frame_size(Some(MAX_MESSAGE_BYTES))
-        // Only pongs are written. They must not pile up if the server sends pings and reads nothing.
+        // Only pongs are written. The buffer must stay small if the server sends pings but reads nothing.
         .write_buffer_size(0)
         .max_write_buffer_size(MAX_MESSAGE_BYTES);
     let socket = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
@@ -48,7 +48,8 @@ fn read(message: Result<Message, tungstenite::Error>) -> Result<ServerEvent, Dis
         Ok(Message::Text(text)) => Received::read(&text).map(ServerEvent::Message),
         Ok(Message::Close(Some(close))) => Err(Disconnect::closed(close.code.into(), &close.reason)),
         Ok(Message::Close(None)) => Err(Disconnect::retry("the server closed the connection without a code")),
-        // Pings and pongs are signs of life. This version knows no binary messages.
+        // Pings and pongs show that the server is alive. Binary messages are skipped, because this version does not
+        // know any.
         Ok(_) => Ok(ServerEvent::Alive),
         Err(error) => Err(Disconnect::caused_by(&error)),
     }

@@ -1,7 +1,8 @@
 //! Entries as rows of a table (RFC 4180): lines end in CR LF, and the first one names the columns.
 //!
-//! A spreadsheet may take a cell that begins with `=`, `+`, `-` or `@` for a formula. No cell begins so: cells are numbers
-//! without a sign, dates, words of this program, or the reason of a status, which begins with a word of this program.
+//! A spreadsheet may interpret a cell that begins with `=`, `+`, `-` or `@` as a formula. No cell begins with one of
+//! these characters: cells are numbers without a sign, dates, words of this program, or the reason of a status, which
+//! begins with a word of this program.
 
 use super::format::Format;
 use crate::feed::{Entry, Event, Gap, Status};
@@ -42,8 +43,8 @@ fn updates(rows: &mut String, moment: &str, tick: &Tick, chosen: Currencies) {
     }
 }
 
-/// Writes a row for each chosen currency. If none has a price, writes a row without one, because the next `prev` names
-/// this id.
+/// Writes a row for each chosen currency. If none has a price, writes a row without a price, because the next entry
+/// names this id in its `prev`.
 fn full_tick(rows: &mut String, entry: &Entry, tick: &Tick, chosen: Currencies) {
     let Entry { id, prev, .. } = entry;
     let head = format!("tick,{id},{prev},{}", id.timedate());

@@ -28,7 +28,7 @@ impl Format {
     }
 }
 
-/// The error for a word that names no format.
+/// The error for a word that is not a format.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid format {0:?}: expected timedate, timestamp or full")]
 pub struct UnknownFormat(pub String);

@@ -1,26 +1,27 @@
-//! What surrounds a message on its way.
+//! The bytes around a message.
 
 use crate::tick::TickId;
 use crate::wire::{sse, websocket};
 use serde::Serialize;
 
-/// What surrounds a message on its way.
+/// The bytes around a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Framing {
-    /// A line of its own (NDJSON).
+    /// A line for each message (NDJSON).
     Line,
-    /// One or several rows of a table (CSV), which are not JSON.
+    /// One or more rows of a table for each message (CSV, not JSON).
     Row,
     /// A WebSocket text message in one unmasked frame, as servers send them (RFC 6455 §5.2).
     WebSocket,
-    /// A server-sent event (HTML Living Standard §9.2). An update has no name; every other message is named by its type.
+    /// A server-sent event (HTML Living Standard §9.2). An update has no name. For every other message the name is its
+    /// type.
     Event,
-    /// A length-prefixed protobuf message of gRPC. It shows as much as [`Format::Full`](super::Format::Full).
+    /// A length-prefixed protobuf message of gRPC. It has the same content as [`Format::Full`](super::Format::Full).
     #[cfg(feature = "grpc")]
     Grpc,
 }
 
-/// The encoding that a framing belongs to.
+/// The encoding of the messages in a framing.
 #[derive(Clone, Copy)]
 pub(super) enum Encoding {
     Json(JsonFraming),
@@ -29,7 +30,7 @@ pub(super) enum Encoding {
     Protobuf,
 }
 
-/// What surrounds a message in JSON.
+/// The bytes around a message in JSON.
 #[derive(Clone, Copy)]
 pub(super) enum JsonFraming {
     Line,
@@ -61,12 +62,13 @@ impl<'a> JsonWriter<'a> {
         JsonWriter { framing, to }
     }
 
-    /// Writes a message that is not an update, with its name. `id` is the id to resume from for a client that has it.
+    /// Writes a message that is not an update, with its name. `id` is the id to resume after for a client that has the
+    /// message.
     pub(super) fn named(&mut self, name: &'static str, id: Option<TickId>, message: &impl Serialize) {
         self.write(Some(name), id, message);
     }
 
-    /// Writes an update. The last update of an entry carries the id to resume from.
+    /// Writes an update. Only the last update of an entry has an id to resume after.
     pub(super) fn update(&mut self, id: Option<TickId>, message: &impl Serialize) {
         self.write(None, id, message);
     }

@@ -26,7 +26,7 @@ pub(super) fn event(format: Format, chosen: Currencies, shows_health: bool, entr
             to.named("status", Some(entry.id), &status_message(entry, status));
         }
         (Event::Status(_), _) => {}
-        // Also if no chosen currency has a price, because the next `prev` names this id.
+        // A tick is written even if no chosen currency has a price, because the next entry names this id in its `prev`.
         (Event::Tick { tick, .. }, Format::Full) => to.update(Some(entry.id), &tick_message(entry, tick, chosen)),
         (Event::Tick { tick, .. }, Format::Timedate) => {
             let timedate = Timedate::from(entry.id);
@@ -202,10 +202,10 @@ mod tests {
         let status = Status { state: FeedState::Live, since: PREV, reason: "prices in USD and EUR".to_owned() };
         let known = format!("{hello},\"state\":\"live\",\"reason\":\"prices in USD and EUR\"}}\n");
         assert_eq!(text(full.hello(&replica, Some(&status))), known);
-        let goodbye = View::goodbye(GoodbyeReason::TooSlow, "too slow, come back with your last id");
+        let goodbye = View::goodbye(GoodbyeReason::TooSlow, "too slow: reconnect with your last id");
         assert_eq!(
             text(Some(goodbye)),
-            "event: goodbye\ndata: {\"type\":\"goodbye\",\"reason\":\"too_slow\",\"message\":\"too slow, come back with your last id\"}\n\n"
+            "event: goodbye\ndata: {\"type\":\"goodbye\",\"reason\":\"too_slow\",\"message\":\"too slow: reconnect with your last id\"}\n\n"
         );
         assert_eq!(view(Format::Timedate, Currency::Usd).synced(ID), None);
     }

@@ -1,4 +1,5 @@
-//! Entries as messages of gRPC (`proto/btcfeed/v1/price_feed.proto`), each behind the prefix of five bytes with its length.
+//! Entries as messages of gRPC (`proto/btcfeed/v1/price_feed.proto`). Each message follows a prefix of five bytes,
+//! which contains its length.
 
 use super::replica::ReplicaInfo;
 use crate::feed::{Entry, Event, FeedState, Gap, GapReason, Status};

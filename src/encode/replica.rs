@@ -1,9 +1,9 @@
-//! What a replica says about itself in the message `hello`.
+//! The description of a replica in the message `hello`.
 
 use crate::tick::Currencies;
 use std::time::Duration;
 
-/// What a replica says about itself in the message `hello`.
+/// The description of a replica in the message `hello`.
 #[derive(Clone, Debug)]
 pub struct ReplicaInfo {
     /// The name of the replica.

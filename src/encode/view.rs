@@ -1,4 +1,4 @@
-//! One view of the feed.
+//! A view of the feed.
 
 use super::format::Format;
 use super::framing::{Encoding, Framing, JsonFraming, JsonWriter};
@@ -11,10 +11,10 @@ use crate::message::GoodbyeReason;
 use crate::tick::{Currencies, TickId};
 use bytes::Bytes;
 
-/// Room for a message. Only few are longer.
+/// The initial capacity for a message. Few messages are longer.
 const USUAL_BYTES: usize = 256;
 
-/// One view of the feed.
+/// A view of the feed: one of the forms in which clients read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct View {
     /// The content of an update.
@@ -26,7 +26,7 @@ pub struct View {
 }
 
 impl View {
-    /// Returns the messages for `entry` in this view, framed. There may be none.
+    /// Returns the framed messages for `entry` in this view. There may be none.
     pub fn entry(self, entry: &Entry) -> Bytes {
         self.parts(entry, true, true)
     }
@@ -36,12 +36,12 @@ impl View {
         self.write_parts(entry, true, true, to);
     }
 
-    /// Returns what `entry` is in this view without the gaps that end with it.
+    /// Returns the framed messages for `entry` in this view, without the gaps that end with it.
     pub fn entry_alone(self, entry: &Entry) -> Bytes {
         self.parts(entry, false, true)
     }
 
-    /// Returns the gaps that end with `entry`, if the view shows gaps. It may be nothing.
+    /// Returns the framed gaps that end with `entry`, if the view shows gaps. There may be none.
     pub fn outages(self, entry: &Entry) -> Bytes {
         self.parts(entry, true, false)
     }
@@ -56,7 +56,7 @@ impl View {
         })
     }
 
-    /// Returns the end of the replay, if the view shows it.
+    /// Returns the message about the end of the replay, if the view shows it.
     pub fn synced(self, id: TickId) -> Option<Bytes> {
         match self.framing.encoding() {
             Encoding::Json(framing) => self.shows_health().then(|| message(framing, |to| json::synced(id, to))),
@@ -66,7 +66,8 @@ impl View {
         }
     }
 
-    /// Returns which replica serves the client and the state of the feed, if the view shows it.
+    /// Returns the message `hello`, if the view shows it. It has the description of the replica and the state of the
+    /// feed.
     pub fn hello(self, replica: &ReplicaInfo, status: Option<&Status>) -> Option<Bytes> {
         match self.framing.encoding() {
             Encoding::Json(framing) => {
@@ -78,18 +79,18 @@ impl View {
         }
     }
 
-    /// Returns the end of an event stream. The other framings have means of their own for it.
+    /// Returns the message about the end of an event stream. WebSocket and gRPC have their own ways to end a stream.
     pub fn goodbye(reason: GoodbyeReason, text: &str) -> Bytes {
         message(JsonFraming::Event, |to| json::goodbye(reason, text, to))
     }
 
-    /// Returns what precedes all entries: the names of the columns if this is a table.
+    /// Returns the text before all entries: the names of the columns if this is a table.
     pub fn header(self) -> &'static str {
         if self.framing == Framing::Row { csv::header(self.format) } else { "" }
     }
 
-    /// Returns true if the view shows statuses, gaps and the like. Events show them in every format, by names that plain
-    /// readers of updates do not listen to.
+    /// Returns true if the view shows statuses, gaps, `synced` and `hello`. Event streams show them in every format, as
+    /// named events, which plain readers of updates do not receive.
     pub fn shows_health(self) -> bool {
         match self.framing {
             Framing::Line | Framing::Row | Framing::WebSocket => self.format == Format::Full,

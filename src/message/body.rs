@@ -29,8 +29,8 @@ pub enum Latest<'a> {
 pub struct HistoryPage<'a> {
     /// The updates, and in the format `full` statuses and gaps too.
     pub prices: Vec<HistoryLine<'a>>,
-    /// The `after` of the next page. `null` means that you have reached the end; poll again with `after` the last id that
-    /// you have.
+    /// The `after` of the next page. `null` means that you have reached the end. Then poll again with `after` and the
+    /// last id that you have.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<u64>))]
     pub next: Option<TickId>,
 }
@@ -48,7 +48,7 @@ pub enum HistoryLine<'a> {
     Gap(GapMessage),
 }
 
-/// An error: what was wrong and what is allowed (RFC 9457).
+/// An error (RFC 9457): what is wrong, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Problem))]
 #[cfg_attr(feature = "server", schema(examples(json!({
@@ -56,7 +56,7 @@ pub enum HistoryLine<'a> {
     "detail": "invalid currency \"GBP\": expected USD or EUR"
 }))))]
 pub struct ProblemDetails<'a> {
-    /// Always `about:blank`: the status says what kind of problem it is.
+    /// Always `about:blank`, because the status is the type of the problem.
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required, pattern = "^about:blank$"))]
     pub r#type: Cow<'a, str>,
@@ -103,8 +103,8 @@ impl<'de> Deserialize<'de> for HistoryLine<'_> {
     }
 }
 
-/// Returns the text before and after the items of a page's list, which must be empty and the first list of the page. So
-/// a page can be sent while its items are still being read.
+/// Returns the text before and after the items of a page's list. With it, a page can be sent while its items are still
+/// being read. The list must be empty, and must be the first list of the page.
 #[cfg(feature = "server")]
 pub(crate) fn text_around_list(page: &impl Serialize) -> (String, String) {
     let text = serde_json::to_string(page).expect("a page has string keys");

@@ -40,11 +40,11 @@ pub struct CandleMessage<'a> {
     /// The number of ticks in the interval.
     #[cfg_attr(feature = "server", schema(value_type = u64, minimum = 1))]
     pub ticks: u32,
-    /// The prices in each chosen currency that had any.
+    /// The prices in each chosen currency that had a price.
     pub prices: CandlePrices,
 }
 
-/// The prices of an interval in each chosen currency that had any.
+/// The prices of an interval in each chosen currency that had a price.
 pub type CandlePrices = ByCurrency<ExactOhlc>;
 
 /// The first, highest, lowest and last price of an interval.
@@ -73,14 +73,14 @@ pub struct CandleGap {
     /// The reason.
     #[cfg_attr(feature = "server", schema(value_type = GapReason))]
     pub reason: Word<GapReason>,
-    /// The affected currencies, if not all chosen ones are.
+    /// The affected currencies. Missing if all chosen currencies are affected.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<Currency>))]
     pub currencies: Option<Vec<Word<Currency>>>,
 }
 
 impl CandleMessage<'static> {
-    /// Returns a candle as a client that chose `chosen` reads it.
+    /// Returns the message about a candle for a client that chose these currencies.
     pub fn new(candle: &Candle, chosen: Currencies) -> CandleMessage<'static> {
         let prices = chosen.iter().filter_map(|currency| Some((currency, candle.price(currency)?.into())));
         CandleMessage {

@@ -11,9 +11,10 @@ use std::fmt::Write;
 /// The maximum length of a price: 29 digits and a point.
 const DIGITS: usize = 30;
 
-/// A price that is written as a JSON number with exactly its digits, and read from one without becoming a float.
+/// A price that is written as a JSON number with exactly its digits, and is read from a JSON number without a
+/// conversion to a float.
 ///
-/// Only `serde_json` can read it, because only a reader of JSON text can hand over the digits.
+/// Only `serde_json` can read it, because other deserialisers do not give access to the digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExactPrice(pub Price);
 

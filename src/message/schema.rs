@@ -1,4 +1,4 @@
-//! The schemas of the values that messages are made of.
+//! The schemas of the values in messages.
 
 use super::by_currency::ByCurrency;
 use super::candles::ExactOhlc;
@@ -19,7 +19,7 @@ fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-/// Gives a type a name among the schemas, and a schema.
+/// Implements the name and the schema of a type.
 macro_rules! schema {
     ($type:ty, $name:literal, $schema:expr) => {
         impl ToSchema for $type {
@@ -40,8 +40,8 @@ schema!(TickId, "Id", {
     let id =
         ObjectBuilder::new().schema_type(Type::Integer).format(Some(SchemaFormat::KnownFormat(KnownFormat::Int64)));
     id.minimum(Some(0_u32)).examples([json!(1_795_166_431_075_u64)]).description(Some(
-        "The id of a tick or a status: its moment in Unix milliseconds. Ids strictly increase over the whole feed. An id is \
-         the cursor to resume from: pass it as `after`.",
+        "The id of a tick or a status: its moment in Unix milliseconds. Ids strictly increase over the whole feed. To resume, \
+         send the last id as `after`.",
     ))
 });
 
@@ -55,8 +55,8 @@ schema!(Timedate<'_>, "Timedate", {
 schema!(ExactPrice, "Price", {
     let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0));
     number.examples([json!(97116.17)]).description(Some(
-        "The price of one bitcoin: an exact decimal with the digits of the market, which was never a float on its way. Read \
-         it as a decimal too if the last digit matters to you.",
+        "The price of one bitcoin: an exact decimal with the digits of the market. The server never converts it to a float. If \
+         the last digit matters to you, read it as a decimal.",
     ))
 });
 
@@ -67,17 +67,18 @@ schema!(Currency, "CurrencyCode", {
 schema!(FeedState, "Health", {
     let states = [FeedState::Live, FeedState::Stale, FeedState::Down];
     text().enum_values(Some(states.map(FeedState::as_str))).description(Some(
-        "`live`: every currency has a recent price. `stale`: at least one currency has had no price for a while. `down`: no \
-         currency has had a price for a long while.",
+        "`live`: every currency has a recent price. `stale`: at least one currency has had no price for 15 s (by default). \
+         `down`: no currency has had a price for 60 s (by default).",
     ))
 });
 
 schema!(GapReason, "GapReason", {
     let reasons = [GapReason::SourceOutage, GapReason::HistoryExpired, GapReason::HistoryLost, GapReason::ReplayLimit];
     text().enum_values(Some(reasons.map(GapReason::as_str))).description(Some(
-        "`source_outage`: no exchange had a price. `history_expired`: the entries are older than the retention, or were lost \
-         from the middle of the history. `history_lost`: the store has lost the entry that you have and later ones, or this \
-         feed never had its id. `replay_limit`: you limited the replay with `limit`.",
+        "`source_outage`: no exchange gave a valid price, or no replica was leading. `history_expired`: the entries are older \
+         than the feed keeps them, or are missing from the middle of the history. `history_lost`: the store no longer has the \
+         entry that you have, although it has older ones, or this feed never had that id. `replay_limit`: you limited the \
+         replay with `limit`.",
     ))
 });
 
@@ -129,7 +130,7 @@ impl ValueByCurrency for u64 {
 
 impl ValueByCurrency for ExactOhlc {
     const NAME: &'static str = "CandlePrices";
-    const DESCRIPTION: &'static str = "The prices of the interval in each chosen currency that had any.";
+    const DESCRIPTION: &'static str = "The prices of the interval in each chosen currency that had a price.";
 
     fn schema() -> RefOr<Schema> {
         reference::<ExactOhlc>()
@@ -143,7 +144,7 @@ impl ValueByCurrency for ExactOhlc {
 impl ValueByCurrency for Cow<'_, [String]> {
     const NAME: &'static str = "Sources";
     const DESCRIPTION: &'static str = "The names of the sources whose median each price is. `simulated` is not a market: its \
-                                       prices are made up.";
+                                       prices are invented.";
 
     fn schema() -> RefOr<Schema> {
         ArrayBuilder::new().items(text()).into()

@@ -9,7 +9,7 @@ use crate::tick::{Currencies, Currency, TickId};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// Defines the types of the field `type`, each of which has one value.
+/// Defines the types of the field `type`. Each of them has one value.
 macro_rules! message_types {
     ($($name:ident::$word:ident,)*) => {$(
         #[doc = concat!("The `type` of a [`", stringify!($word), "Message`].")]
@@ -17,7 +17,7 @@ macro_rules! message_types {
         #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(description = "The type of the message."))]
         #[serde(rename_all = "lowercase")]
         pub enum $name {
-            /// The one value.
+            /// The only value.
             #[default]
             $word,
         }
@@ -36,10 +36,10 @@ message_types! {
 /// A price for each chosen currency that has one at this moment.
 pub type Prices = ByCurrency<ExactPrice>;
 
-/// The names of the sources whose median each price is. `simulated` is not a market: its prices are made up.
+/// The names of the sources whose median each price is. `simulated` is not a market: its prices are invented.
 pub type Sources<'a> = ByCurrency<Cow<'a, [String]>>;
 
-/// The prices that were agreed on at one moment, in the format `full`.
+/// The prices at one moment, in the format `full`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Tick))]
 #[cfg_attr(feature = "server", schema(examples(json!({
@@ -50,19 +50,19 @@ pub struct TickMessage<'a> {
     /// Always `tick`.
     #[cfg_attr(feature = "server", schema(inline))]
     pub r#type: TickType,
-    /// The id of the tick: its moment in Unix milliseconds, and the cursor to resume from.
+    /// The id of the tick, which is its moment in Unix milliseconds. To resume after this tick, send it as `after`.
     pub id: TickId,
-    /// The id of the entry before, or 0 for the first entry of the feed. If it is the last id that you have, nothing is
-    /// missing.
+    /// The id of the previous entry, or 0 for the first entry of the feed. If it is the last id that you have, nothing
+    /// is missing.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub prev: TickId,
     /// The same moment as `id`.
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub timedate: Timedate<'a>,
-    /// A price for each chosen currency that has one at this moment. It may be empty.
+    /// A price for each chosen currency that has one at this moment. The object may be empty.
     pub prices: Prices,
-    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are made up.
+    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are invented.
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub sources: Sources<'a>,
@@ -79,9 +79,9 @@ pub struct StatusMessage<'a> {
     /// Always `status`.
     #[cfg_attr(feature = "server", schema(inline))]
     pub r#type: StatusType,
-    /// The id of the status: its moment in Unix milliseconds, and the cursor to resume from.
+    /// The id of the status, which is its moment in Unix milliseconds. To resume after this status, send it as `after`.
     pub id: TickId,
-    /// The id of the entry before, or 0 for the first entry of the feed.
+    /// The id of the previous entry, or 0 for the first entry of the feed.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub prev: TickId,
     /// The new state.
@@ -113,13 +113,13 @@ pub struct GapMessage {
     /// The reason.
     #[cfg_attr(feature = "server", schema(value_type = GapReason))]
     pub reason: Word<GapReason>,
-    /// The affected currencies, if not all chosen ones are.
+    /// The affected currencies. Missing if all chosen currencies are affected.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<Currency>))]
     pub currencies: Option<Vec<Word<Currency>>>,
 }
 
-/// The end of the replay: from here on every message is live. It is sent once.
+/// The end of the replay. All later messages are live. It is sent once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Synced))]
 #[cfg_attr(feature = "server", schema(examples(json!({"type": "synced", "id": 1_795_166_431_075_u64}))))]
@@ -171,7 +171,7 @@ pub struct HelloMessage<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Goodbye))]
 #[cfg_attr(feature = "server", schema(examples(json!({
-    "type": "goodbye", "reason": "draining", "message": "this replica is stopping, come back with your last id"
+    "type": "goodbye", "reason": "draining", "message": "this replica is stopping: reconnect with your last id"
 }))))]
 pub struct GoodbyeMessage<'a> {
     /// Always `goodbye`.
@@ -186,7 +186,7 @@ pub struct GoodbyeMessage<'a> {
     pub message: Cow<'a, str>,
 }
 
-/// `draining`: this replica is stopping; the others are not. `too_slow`: you were behind for too long, or read nothing for
+/// `draining`: this replica is stopping. Others are not. `too_slow`: you were behind for too long, or read nothing for
 /// too long. `unavailable`: this replica cannot serve you now. `unauthorized`: your API key is no longer valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]

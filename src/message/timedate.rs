@@ -6,8 +6,8 @@ use std::borrow::Cow;
 
 /// A moment as text: RFC 3339 in UTC with milliseconds, `2026-11-20T09:20:31.075Z`.
 ///
-/// It is text and not a [`TickId`], so that an entry's moment is formatted once for all messages that the entry becomes,
-/// and parsed only by a reader that needs it.
+/// It is text and not a [`TickId`], so that the moment of an entry is formatted once for all messages about the entry,
+/// and parsed only by readers that need it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timedate<'a>(Cow<'a, str>);

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
     json!({"timedate": "2026-11-20T09:20:31.075Z", "price": 89348.25, "currency": "EUR"})
 )))]
 pub struct TimedateUpdate<'a> {
-    /// The moment of the price. As Unix milliseconds it is the id to resume from.
+    /// The moment of the price. In Unix milliseconds it is the id to resume after.
     pub timedate: Timedate<'a>,
     /// The price of one bitcoin.
     pub price: ExactPrice,
@@ -44,7 +44,7 @@ pub struct TimestampUpdate {
     pub currency: Option<Currency>,
 }
 
-/// A price in the format that was asked for.
+/// A price in the chosen format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Update))]
 #[serde(untagged)]
@@ -57,7 +57,7 @@ pub enum PriceUpdate<'a> {
     Tick(TickMessage<'a>),
 }
 
-/// What tells messages apart.
+/// The fields by which messages are distinguished.
 #[derive(Deserialize)]
 pub(super) struct Kind {
     pub(super) r#type: Option<String>,
@@ -65,7 +65,8 @@ pub(super) struct Kind {
 }
 
 impl<'de> Deserialize<'de> for PriceUpdate<'_> {
-    /// Reads the text twice, because what `untagged` buffers between two attempts would turn prices into floats.
+    /// Reads the text twice. With `untagged`, serde would buffer the fields between two attempts, and convert prices to
+    /// floats.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let read = |text| {

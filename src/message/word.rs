@@ -13,7 +13,7 @@ pub enum Word<T> {
 }
 
 impl<T> Word<T> {
-    /// Returns what the word stands for, if this version knows it.
+    /// Returns the meaning of the word, if this version knows it.
     pub fn known(self) -> Option<T> {
         match self {
             Word::Known(known) => Some(known),

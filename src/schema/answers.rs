@@ -1,4 +1,4 @@
-//! Responses that several paths have in common.
+//! Responses that several paths share.
 
 #![allow(dead_code, reason = "the types are only described, never constructed")]
 
@@ -18,9 +18,9 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 503,
-    description = "The replica cannot serve the request now: there is no price yet (only if the latest one is asked for), \
-                   the history has not been read yet or cannot be read, the replica is stopping, or it has as many clients, \
-                   or requests for history or candles, as it accepts.",
+    description = "The replica cannot serve the request now: there is no price yet (only for the latest price), \
+                   the history has not been read yet or cannot be read, the replica is stopping, or it has reached its limit \
+                   of clients or of requests for history or candles.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "there is no price yet"})
@@ -31,8 +31,8 @@ pub(crate) struct Unavailable(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 429,
-    description = "The address of this client has reached a limit: open connections and requests, new ones in a second, requests \
-                   for history or candles at a time, or updates of the history in a minute.",
+    description = "The address of this client has reached a limit: open connections and requests, new connections and requests in \
+                   a second, concurrent requests for history or candles, or updates of the history in a minute.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({
@@ -46,7 +46,7 @@ pub(crate) struct TooManyRequests(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 401,
-    description = "This server serves only clients with an API key, and the request has none that is valid. Send it as \
+    description = "This server serves only clients with an API key, and the request has no valid key. Send a key as \
                    `Authorization: Bearer KEY`, or as the parameter `key` if your client cannot set headers.",
     content_type = "application/problem+json",
     headers(("WWW-Authenticate" = String, description = "`Bearer`, and `error=\"invalid_token\"` if there is a key.")),

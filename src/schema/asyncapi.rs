@@ -1,5 +1,5 @@
-//! The AsyncAPI 3.0 document of the streams. It takes schemas, examples and parameters from the OpenAPI document, and adds
-//! what OpenAPI cannot describe.
+//! The AsyncAPI 3.0 document of the streams. It copies schemas, examples and parameters from the OpenAPI document, and
+//! adds the messages of the streams, which OpenAPI cannot describe.
 
 use crate::session::{CloseReason, Limits};
 use crate::wire::websocket::{NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
@@ -18,10 +18,10 @@ const MESSAGES: [(&str, &str); 7] = [
 ];
 /// The messages that are events without a name, which plain `onmessage` handlers receive.
 const UPDATES: [&str; 3] = ["timedate", "timestamp", "tick"];
-/// The messages that have an id to resume from.
+/// The messages that have an id to resume after.
 const WITH_ID: [&str; 5] = ["timedate", "timestamp", "tick", "status", "synced"];
 
-/// The settings of this server that its clients notice.
+/// The settings of this server that the document mentions.
 pub(crate) struct StreamFacts {
     pub(crate) limits: Limits,
     /// The time between two comments on an event stream.
@@ -49,7 +49,7 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
             "description": "Live prices of Bitcoin, after a replay if you ask for one, as WebSocket messages or server-sent events. \
                 Every entry has an `id`. Ids strictly increase, and in the format `full` each entry names the one before it in \
                 `prev`. A client that reconnects with `after` and the last id that it has, to any replica, gets every later entry \
-                once and in order. If entries are missing, a `gap` says which and why. `/openapi.json` describes the other requests.",
+                once and in order. If entries are missing, a `gap` says where and why. `/openapi.json` describes the other requests.",
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -91,12 +91,12 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
 
 fn websocket(facts: &StreamFacts) -> String {
     format!(
-        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates; `full` has ticks, statuses, \
-         gaps and `synced`.\n\nTo resume, connect with `after` and the last id that you have. In the format `timedate` the id is \
-         the `timedate` as Unix milliseconds.\n\nThe server sends a ping every {}. It closes a client that does not answer before \
-         the next ping, that reads nothing for {}, or that stays behind for {}. Close codes from 4000 to 4499 mean \"reconnect with \
-         your cursor\", codes from 4500 to 4999 \"do not reconnect\". A replica that cannot serve the client answers the handshake \
-         with 503 and `Retry-After`.",
+        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates. `full` has ticks, statuses, \
+         gaps and `synced`.\n\nTo resume, connect with `after` and the last id that you have. In the format `timedate`, the id is \
+         the `timedate` in Unix milliseconds.\n\nThe server sends a ping every {}. It disconnects a client that does not answer \
+         before the next ping, that reads nothing for {}, or that stays behind for {}. Close codes from 4000 to 4499 mean \
+         \"reconnect with your last id\", and codes from 4500 to 4999 mean \"do not reconnect\". A replica that cannot serve the \
+         client answers the handshake with 503 and `Retry-After`.",
         seconds(facts.limits.ping_every),
         seconds(facts.limits.write_stall),
         seconds(facts.limits.max_lag)
@@ -106,11 +106,12 @@ fn websocket(facts: &StreamFacts) -> String {
 fn events(facts: &StreamFacts) -> String {
     format!(
         "Updates are events without a name. In every format, all other messages are events with a name, which plain `onmessage` \
-         handlers do not receive. An `EventSource` sends the last `id:` back as `Last-Event-ID`, which resumes exactly and takes \
-         precedence over the query. If several currencies were chosen, only the last update of a tick has the `id:`. The stream \
-         begins with `retry:`, which differs between clients.\n\nThe server sends a comment every {}, and `goodbye` before it ends \
-         a stream. If it cannot serve a client now and the client sends `Accept: text/event-stream`, the response is a stream that \
-         begins with `goodbye`, because an `EventSource` never reconnects after a status other than 200. Other clients get 503.",
+         handlers do not receive. When an `EventSource` reconnects, it sends the last `id:` as `Last-Event-ID`. The stream then \
+         continues after this id, which takes precedence over the query. If several currencies were chosen, only the last update \
+         of a tick has the `id:`. The stream begins with `retry:`, whose time differs between clients.\n\nThe server sends a \
+         comment every {}, and `goodbye` before it ends a stream. If the server cannot serve a client that sends \
+         `Accept: text/event-stream`, the response is a stream that begins with `goodbye`, because an `EventSource` never \
+         reconnects after a status other than 200. Other clients get 503.",
         seconds(facts.heartbeat)
     )
 }
@@ -138,7 +139,7 @@ fn event_fields(name: &str) -> Value {
         required.push("event");
     }
     if WITH_ID.contains(&name) {
-        let id = json!({"type": "string", "pattern": "^\\d+$", "description": "The id to resume from."});
+        let id = json!({"type": "string", "pattern": "^\\d+$", "description": "The id to resume after."});
         properties.insert("id".to_owned(), id);
     }
     json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})

@@ -1,4 +1,4 @@
-//! The OpenAPI document: its head, the short forms of paths, and what is done when all paths are there.
+//! The OpenAPI document: its head, the short forms of paths, and the changes to the complete document.
 
 use crate::message;
 use serde_json::{Value, json};
@@ -8,29 +8,29 @@ use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
-/// What the description of the API ends with if the server speaks gRPC.
-const GRPC: &str = "\n\nThe same feed is there over gRPC: the service `btcfeed.v1.PriceFeed` on the same port. It describes \
-                    itself by reflection (`grpcurl -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`).";
+/// The end of the API's description if the server supports gRPC.
+const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serves the same feed over gRPC. Reflection describes \
+                    it (`grpcurl -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`).";
 
 /// The head of the document.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "btcfeed",
-        description = "A Bitcoin price feed that never loses an update. btcfeed asks several exchanges every few seconds, agrees on \
-                       one price in USD and one in EUR, and streams them. A client that lost its connection sends the last id that \
-                       it has and gets every update that it missed, on any replica.\n\nEvery entry of the feed has an `id`, which \
-                       strictly increases and is the moment of the entry in Unix milliseconds. The id is the cursor on every path: \
-                       pass the last one that you have as `after`.\n\nEvery path accepts GET and HEAD. Another method is answered \
-                       with 405 and an unknown path with 404, both as problem details (RFC 9457)."
+        description = "A Bitcoin price feed that never loses an update. Every few seconds, btcfeed asks several exchanges for their \
+                       prices, and streams the median in USD and in EUR. A client that has lost its connection sends the last id \
+                       that it has to any replica, and gets every update that it missed.\n\nEvery entry of the feed has an `id`, \
+                       which is the moment of the entry in Unix milliseconds. Ids strictly increase. On every path you can resume: \
+                       send the last id that you have as `after`.\n\nEvery path accepts GET and HEAD. The answer to another method \
+                       is 405, and to an unknown path 404, both as problem details (RFC 9457)."
     ),
     servers((url = "/", description = "This server")),
     security(()),
     tags(
         (name = "streams", description = "Live updates, after a replay if you ask for one. `/asyncapi.json` describes the messages."),
         (name = "prices", description = "The latest price, the history and candles."),
-        (name = "status", description = "How the feed and its replicas are."),
-        (name = "descriptions", description = "This description for programs, to generate a client or to validate messages.")
+        (name = "status", description = "The health of the feed and of its replicas."),
+        (name = "descriptions", description = "These descriptions for programs, which can generate clients and validate messages with them.")
     ),
     components(schemas(
         message::TimedateUpdate<'static>, message::TimestampUpdate, message::TickMessage<'static>,
@@ -51,7 +51,7 @@ pub(crate) fn head() -> OpenApi {
     openapi
 }
 
-/// Returns the same route under a short form of its path.
+/// Returns a copy of a route for the short form of its path.
 pub(crate) fn short_form<S>(path: &str, (schemas, mut paths, handler): UtoipaMethodRouter<S>) -> UtoipaMethodRouter<S> {
     if let Some((whole, mut item)) = paths.paths.pop() {
         if let Some(operation) = &mut item.get {

@@ -1,10 +1,10 @@
 //! Parameters of requests, as `api::query` reads them.
 //!
-//! The server tells a client that sends an unknown parameter which ones there are. `tests/it/descriptions.rs` compares
-//! that list with these descriptions, sends every example, and tests the bounds.
+//! If a client sends an unknown parameter, the error lists the known ones. `tests/it/descriptions.rs` compares that
+//! list with these descriptions, sends every example, and tests the bounds.
 
 #![allow(dead_code, reason = "the types are only described, never constructed")]
-#![allow(clippy::struct_field_names, reason = "the names are what clients write")]
+#![allow(clippy::struct_field_names, reason = "clients write these names")]
 
 use crate::candle::Interval;
 use crate::tick::Currency;
@@ -13,7 +13,7 @@ use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, SchemaFo
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-/// A moment in one of the accepted formats.
+/// A moment, in one of the accepted formats.
 pub(crate) struct Moment;
 
 impl ToSchema for Moment {}
@@ -34,9 +34,9 @@ impl PartialSchema for Moment {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CurrencyParameters {
-    /// One or several currencies, as a list with commas or as a repeated parameter. The default is the first currency of
-    /// the feed, which is `USD` unless the operator has changed it. If you choose several, you get an update for each, with
-    /// a third field that names the currency; a candle contains all of them.
+    /// One or more currencies, as a list with commas or as a repeated parameter. The default is the first currency of
+    /// the feed, which is `USD` unless the operator has changed it. If you choose several, you get an update for each,
+    /// with a third field that names the currency. A candle contains all of them.
     #[param(required = false, inline, style = Form, explode, example = json!(["USD", "EUR"]))]
     currency: Vec<Currency>,
     /// Another name for `currency`.
@@ -58,8 +58,8 @@ pub(crate) struct StartParameters {
     /// Another name for `since`.
     #[param(required = false, inline, example = "1795166431075")]
     start_timedate: Moment,
-    /// Start with the first entry or candle strictly **after** this id: the exact resume. It cannot be combined with
-    /// `since`.
+    /// Start with the first entry or candle strictly **after** this id, to resume without a loss or a duplicate. It
+    /// cannot be combined with `since`.
     #[param(required = false, example = 1_795_166_431_075_u64)]
     after: u64,
 }
@@ -68,22 +68,23 @@ pub(crate) struct StartParameters {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamParameters {
-    /// Send only ticks in which at least one chosen price differs from the last one that this client got.
+    /// Send only ticks in which at least one chosen price differs from the last price that this client got in that
+    /// currency.
     #[param(required = false, default = false, example = true)]
     changes: bool,
     /// Send at most one tick in this period, the newest: `100ms` to `24h`. The first tick is sent at once.
     #[param(required = false, pattern = r"^[1-9]\d*(ms|s|m|h)$", example = "30s")]
     every: String,
-    /// Replay only this many ticks, the newest. `changes` and `every` may then leave out some of these. A gap with the
-    /// reason `replay_limit` reports older ones.
+    /// Replay only this number of ticks, the newest. `changes` and `every` may then leave out some of these. A gap with
+    /// the reason `replay_limit` reports the older ones.
     #[param(required = false, minimum = 1, maximum = 10_000, example = 100)]
     limit: u32,
-    /// A random, secret name under which the server remembers the last id that it sent to this client, such as a UUID. If
-    /// the client returns without `since` and `after`, to any replica, the stream continues after that id. Use a name for one
-    /// connection at a time.
+    /// A random, secret name, such as a UUID, under which the server remembers the last id that it sent to this client.
+    /// If the client reconnects to any replica without `since` and `after`, the stream continues after that id. Use a
+    /// name for only one connection at a time.
     #[param(required = false, pattern = "^[A-Za-z0-9._-]{22,64}$", example = "0192f2a4-7c1e-7d3a-9b60-5f8e2c4d1a07")]
     client_id: String,
-    /// Send a `hello` message first: which replica serves, and the state of the feed. A WebSocket sends it only in the
+    /// Send a `hello` message first. It names the replica and the state of the feed. A WebSocket sends it only in the
     /// format `full`, an event stream in every format.
     #[param(required = false, default = false, example = true)]
     hello: bool,
@@ -145,7 +146,7 @@ pub(crate) struct HistoryLimit {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct CandlesLimit {
-    /// The maximum number of candles. The default is enough for a day of minutes.
+    /// The maximum number of candles. The default is the number of minutes in a day.
     #[param(required = false, minimum = 1, maximum = 10_000, default = 1440, example = 60)]
     limit: u32,
 }

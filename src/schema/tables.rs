@@ -1,5 +1,4 @@
-//! Responses that are tables. Everything else that the server sends is described where it is defined
-//! ([`message`](crate::message)).
+//! Responses that are tables. The module [`message`](crate::message) describes all other responses.
 
 #![allow(dead_code, reason = "the types are only described, never constructed")]
 

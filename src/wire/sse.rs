@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::fmt::Display;
 use std::io::Write;
 
-/// Writes an event with the data that `write_data` writes, which must not contain line breaks. An event without a name is
-/// received by `onmessage` handlers. The client sends `id` back as `Last-Event-ID`.
+/// Writes an event with the data that `write_data` writes. The data must not contain line breaks. `onmessage` handlers
+/// receive events without a name. When the client reconnects, it sends the last `id` as `Last-Event-ID`.
 pub(crate) fn write_event(
     name: Option<&str>,
     id: Option<impl Display>,
@@ -24,7 +24,7 @@ pub(crate) fn write_event(
     to.extend_from_slice(b"\n\n");
 }
 
-/// Returns the field that sets the client's reconnection time.
+/// Returns the field that sets the time in milliseconds after which the client reconnects.
 pub(crate) fn retry(ms: u32) -> Bytes {
     Bytes::from(format!("retry: {ms}\n\n"))
 }
@@ -34,7 +34,7 @@ pub(crate) fn heartbeat() -> Bytes {
     Bytes::from_static(b": still here\n\n")
 }
 
-/// Returns the end offset of the event that contains byte `sent` of `events`, which are whole events.
+/// Returns the end offset of the event that contains byte `sent` of `events`. `events` must be whole events.
 pub(crate) fn message_end(events: &[u8], sent: usize) -> usize {
     let ended = |at: usize| events[..at].ends_with(b"\n\n");
     (sent..events.len()).find(|at| *at == 0 || ended(*at)).unwrap_or(events.len())

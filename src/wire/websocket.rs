@@ -1,8 +1,8 @@
 //! WebSocket frames (RFC 6455 §5): a decoder for the frames of a client, and writers for those of the server.
 //!
-//! The decoder reads a byte stream in pieces of any size. Data from a client has no meaning to this server, so messages are
-//! checked and dropped. Only control frames are passed on. Tests and a fuzz target compare the decoder with tungstenite
-//! (`oracle.rs`).
+//! The decoder reads a byte stream in pieces of any size. The server does not use messages of clients, so the decoder
+//! only checks and drops them. It returns only control frames. Tests and a fuzz target compare the decoder with
+//! tungstenite (`oracle.rs`).
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod oracle;
@@ -11,13 +11,13 @@ mod tests;
 
 use bytes::Bytes;
 
-/// Longest message, and longest frame, of a client.
+/// Maximum length of a message, and of a frame, of a client.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4096;
-/// Longest payload of a control frame (§5.5).
+/// Maximum length of the payload of a control frame (§5.5).
 const MAX_CONTROL_BYTES: usize = 125;
-/// Bytes that are unmasked at a time.
+/// Number of bytes that are unmasked at a time.
 const CHUNK_BYTES: usize = 256;
-/// Most bytes of an incomplete UTF-8 character.
+/// Maximum length of an incomplete UTF-8 character.
 const MAX_PARTIAL_BYTES: usize = 3;
 
 /// Control frame of a client.
@@ -42,7 +42,7 @@ const fn protocol(reason: &'static str) -> Violation {
     Violation { code: 1002, reason }
 }
 
-/// Violation that is not known more exactly.
+/// Violation without a more exact reason.
 pub(crate) const PROTOCOL_VIOLATION: Violation = protocol("violation of the WebSocket protocol");
 pub(crate) const NOT_UTF8: Violation = Violation { code: 1007, reason: "text is not UTF-8" };
 pub(crate) const TOO_BIG: Violation = Violation { code: 1009, reason: "message longer than 4096 bytes" };
@@ -50,8 +50,7 @@ const BAD_LENGTH: Violation = protocol("length with its highest bit set");
 const LONG_CONTROL: Violation = protocol("control frame longer than 125 bytes");
 const BAD_CLOSE_CODE: Violation = protocol("close code that must not be sent");
 
-/// Decoder of a client's frames. Between two messages it owns no memory, and nearly all connections are between two messages
-/// nearly all of the time.
+/// Decoder of a client's frames. Between two messages, which is nearly all of the time, it owns no memory.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder(Option<Box<Partial>>);
 
@@ -74,7 +73,7 @@ struct Frame {
     fin: bool,
     opcode: u8,
     mask: [u8; 4],
-    /// Bytes of the payload that have arrived.
+    /// Number of bytes of the payload that have arrived.
     at: usize,
     len: usize,
 }
@@ -92,7 +91,7 @@ impl Decoder {
     /// Decodes `input`, and calls `emit` for each control frame.
     ///
     /// # Errors
-    /// At the first violation. Do not call it again after that.
+    /// The first violation. The decoder cannot be used after that.
     pub(crate) fn read(&mut self, input: &[u8], emit: &mut dyn FnMut(Incoming)) -> Result<(), Violation> {
         let mut partial = self.0.take().map_or_else(Partial::default, |partial| *partial);
         partial.read(input, emit)?;
@@ -138,7 +137,7 @@ impl Partial {
             return Ok(None);
         }
         let (length, mask) = rest.split_at(length_bytes);
-        // A length in more bytes than necessary is accepted: the rule of §5.2 is for senders.
+        // A length in more bytes than necessary is accepted, because the rule of §5.2 applies to senders.
         let length = match length {
             [] => u64::from(short),
             bytes => bytes.iter().fold(0, |length, byte| length << 8 | u64::from(*byte)),
@@ -300,7 +299,7 @@ pub(crate) fn pong(payload: &[u8]) -> Bytes {
     control_frame(10, &[payload])
 }
 
-/// Returns the end offset of the frame that contains byte `sent` of `frames`, which are whole, unmasked frames.
+/// Returns the end offset of the frame that contains byte `sent` of `frames`. `frames` must be whole, unmasked frames.
 pub(crate) fn message_end(frames: &[u8], sent: usize) -> usize {
     let mut end = 0;
     while end < sent {
@@ -317,7 +316,8 @@ pub(crate) fn payloads(mut frames: Bytes) -> impl Iterator<Item = Bytes> {
     })
 }
 
-/// Returns the length of the header, and of the whole frame, of the first frame in `frames`, which is not masked.
+/// Returns the length of the header and the length of the whole frame, for the first frame in `frames`, which is not
+/// masked.
 fn lengths(frames: &[u8]) -> (usize, usize) {
     let number = |at: usize, bytes: usize| {
         let digits = frames.get(at..at + bytes).unwrap_or_default();

@@ -97,7 +97,7 @@ async fn simulated_prices_are_marked() {
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     let notice = browser.until_text("#simulated", |text| !text.is_empty()).await;
-    assert_eq!(notice, "Simulated. These prices are made up. They are not from a market.");
+    assert_eq!(notice, "Simulated. These prices are not from a market.");
     assert!(browser.title().await.ends_with(" · simulated"));
     assert_eq!(browser.text("#sources").await, "simulated market");
 }

@@ -156,7 +156,7 @@ async fn answer_that_is_not_a_feed_ends_the_stream() {
         (Transport::WebSocket, Answer::Raw(nothing.clone()), "it answers HTTP 404 to a request for a stream"),
         (Transport::Sse, Answer::Raw(nothing), "it answers HTTP 404 to a request for a stream"),
         (Transport::Grpc, Answer::Http2Page, r#"it answers "text/html", not application/grpc"#),
-        (Transport::Grpc, Answer::BadRequest, "it does not speak HTTP/2; the server may use TLS: try https://"),
+        (Transport::Grpc, Answer::BadRequest, "it does not support HTTP/2; the server may use TLS: try https://"),
     ] {
         let server = Server::start(vec![answer]).await;
         let mut updates = server.client(transport).build().unwrap().subscribe();

@@ -1,16 +1,16 @@
-//! A parser of event streams (HTML Living Standard §9.2.6, "Interpreting an event stream") with bounded memory. Its input may
-//! be cut anywhere, also between the two bytes of a line end.
+//! A parser of event streams (HTML Living Standard §9.2.6, "Interpreting an event stream") with bounded memory. Its
+//! input may be cut anywhere, even between the two bytes of a line end.
 
 use crate::client::received::MAX_MESSAGE_BYTES;
 
-/// What a part of the stream means.
+/// A part of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Field {
-    /// The data of an event. The name and the id of the event are in the data, too, so they are dropped.
+    /// The data of an event. It contains the name and the id of the event, so the fields for these are skipped.
     Event(String),
     /// The pause before the next attempt to connect, in milliseconds.
     Retry(u64),
-    /// A sign of life.
+    /// A comment. It shows that the server is alive.
     Comment,
 }
 
@@ -19,7 +19,7 @@ pub(super) enum Field {
 #[error("an event is longer than {MAX_MESSAGE_BYTES} bytes")]
 pub(super) struct TooLong;
 
-/// A parser of a stream that comes in pieces.
+/// A parser of a stream that arrives in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     /// The beginning of the current line.

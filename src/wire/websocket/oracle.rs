@@ -1,4 +1,5 @@
-//! Differential test of the decoder: decodes the bytes of a client with tungstenite too, and compares the results.
+//! Differential test of the decoder: decodes the bytes of a client with both our decoder and tungstenite, and compares
+//! the results.
 //!
 //! Both decoders must find the same control frames, answer the same pings, and reject the same input for an equivalent
 //! reason. Of a close frame, only the code is compared. [`agree`] lists all accepted differences with their reasons.

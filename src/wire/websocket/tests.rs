@@ -27,7 +27,7 @@ struct TestFrame {
     mask: Option<[u8; 4]>,
     /// The length in the header.
     len: u64,
-    /// The least number of bytes for the length: 1, 3 or 9.
+    /// The minimum number of bytes for the length: 1, 3 or 9.
     length_bytes: usize,
     payload: Vec<u8>,
 }
