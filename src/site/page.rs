@@ -51,8 +51,8 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     })
 }
 
-/// Returns a file, or 304 if the browser has it. Browsers must revalidate it each time, so that the files of a page are of
-/// different versions only while a new version is being deployed.
+/// Returns a file, or 304 if the browser has it. Browsers must revalidate it each time, so that a page never mixes
+/// files of different versions, except while a new version is being deployed.
 fn file(request: &HeaderMap, content_type: &'static str, text: &'static str, tag: &str) -> Response {
     let known = caching::is_current(request, tag);
     let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { text.into_response() };

@@ -8,31 +8,31 @@
  *       if (update.type === 'gap') console.warn('missing', update.after, update.before, update.reason)
  *     }
  *
- * A feed delivers every update once and in order, over any number of lost connections and on any replica. If something is
- * missing, it delivers a gap. It reconnects by itself until `close()` is called, or until the server rejects it permanently;
- * then the loop throws. Updates are plain objects:
+ * A feed delivers every update once and in order, however often the connection is lost, on any replica. If something is missing,
+ * it delivers a gap. It reconnects by itself until `close()` is called, or until the server rejects it permanently. Then the
+ * loop throws. Updates are plain objects:
  *
  *     { type: 'tick', id, prev, timedate, prices: { USD: 97116.1 }, exact: { USD: '97116.10' },
  *       sources: { USD: ['coinbase', 'kraken'] } }
  *     { type: 'status', id, prev, state: 'live' | 'stale' | 'down', since, reason }
  *     { type: 'gap', after, before, reason, currencies? }
  *
- * `exact` has the digits as the exchanges sent them, which a number does not keep. A gap comes before the update that ends
- * it. Its reason is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`), or `unexplained`
- * if the server skipped entries without a gap, or has lost its newest ones. If it has lost them, `before` may be an id from
- * earlier, and the feed continues from there. Messages of unknown types are ignored.
+ * `exact` has the digits as the exchanges sent them, which a number may lose. A gap comes before the update that ends it. Its
+ * reason is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`), or `unexplained` if the
+ * server skipped entries without a gap, or has lost its newest entries. In the latter case, `before` may be less than `after`,
+ * and the feed continues after `before`. Messages of unknown types are ignored.
  *
  * `feed.lastId` is the id of the last update that was delivered. Store it, and pass it as `after` to resume later.
  *
- * The feed connects when the first loop begins or the first listener is added. If a loop is left, another one continues where
- * it ended; updates are buffered until then. If ten thousand updates are buffered, the connection is closed until they have
- * been read. If there are listeners too, the connection stays, and a gap with the reason `unread` replaces the buffered
- * updates. A loop that begins while another one runs begins with the next update.
+ * The feed connects when the first loop begins or the first listener is added. If you leave a loop, updates are buffered for the
+ * next loop, which continues after the last update that you got. If ten thousand updates are buffered, the connection is closed
+ * until they have been read. If there are listeners too, the connection stays open, and a gap with the reason `unread` replaces
+ * the buffered updates. A loop that begins while another one runs begins with the next update.
  *
  * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`. There are three more events:
  *
  *     connection   { state: 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason? }
- *     hello        { replica, version, currencies, interval_ms, … }    on each connection: the server
+ *     hello        { replica, version, currencies, interval_ms, … }    on each connection: the replica
  *     synced       { id }                                              on each connection: the replay is over
  *
  * Options, all of them optional in a page:
@@ -43,9 +43,9 @@
  *     after        the id of the last update that you have, to resume after it
  *     changes      true: only ticks in which a price has changed
  *     every        at most one tick in this time: '30s', '5m', or milliseconds
- *     limit        most ticks to replay on each connection; a gap with the reason `replay_limit` replaces older ones
+ *     limit        maximum number of ticks to replay on each connection; a gap (`replay_limit`) replaces older ticks
  *     clientId     a secret name (a random UUID) for clients that cannot store `lastId`: without `since` and `after`, the feed
- *                  resumes where the last one with this name ended. For one feed at a time
+ *                  resumes after the last update that was sent under this name. For one feed at a time
  *     key          the API key, if the server serves only clients with a key
  *
  * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps, and a gap
@@ -66,9 +66,9 @@ const [FIRST_RETRY_MS, MAX_RETRY_MS] = [250, 15_000]
 const MAX_RETRY_AFTER_MS = 600_000
 /** Statuses with which a server rejects a request permanently. */
 const PERMANENT_ERRORS = [400, 401, 403, 404, 410]
-/** Most buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates have been read. */
+/** Maximum number of buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates have been read. */
 const MAX_UNREAD = 10_000
-/** Most gaps that are remembered as delivered. There is one for each currency at most. */
+/** Maximum number of delivered gaps that are remembered. There is at most one for each currency. */
 const MAX_REPORTED_GAPS = 16
 /** Events that are delivered to loops too. */
 const UPDATES = ['tick', 'status', 'gap']
@@ -132,7 +132,7 @@ export class Feed extends EventTarget {
     this.#start()
   }
 
-  /** Id of the last update that was delivered: to the slowest loop, to the last loop if it was left, or else to listeners. */
+  /** Id of the last update that the slowest loop has read. If no loop runs, the last loop counts, or listeners if there was none. */
   get lastId() {
     const [next] = this.#hasListener && !this.#hadLoop ? [] : this.#unread()
     return next === undefined ? this.#received : next.after
@@ -245,7 +245,7 @@ export class Feed extends EventTarget {
     if (!this.#isClosed()) this.#timer = setTimeout(callback, ms)
   }
 
-  /** Restarts the timer for silence. Browsers do not report pings, so a silent connection is replaced to be safe. */
+  /** Restarts the silence timer. Browsers do not report pings, so a silent connection may be dead, and is replaced. */
   #onActivity() {
     this.#lastMessageAt = Date.now()
     const limit_ms = this.#silenceLimit()
@@ -303,7 +303,7 @@ export class Feed extends EventTarget {
     const after = this.#received
     if (update.id <= after) return
     this.#attempts = 0
-    // With `changes` or `every`, silence is normal, so the longer time for it is kept.
+    // With `changes` or `every`, silence is normal, so the longer timeout is kept.
     if (this.#chained) this.#silentConnections = 0
     // An outage explains missing prices, but not a missing entry.
     const explained = this.#reportedGaps.some(({ before, reason }) => before === update.id && reason !== 'source_outage')

@@ -94,7 +94,7 @@ const curve = (at, { points, gaps, y, top, bottom, fresh }) => {
   const shade = parts.map((part) => `M${part.join('L')}L${part.at(-1)[0]} ${bottom}L${part[0][0]} ${bottom}Z`).join('')
   const last = points.at(-1)
   const end = { cx: at.x(last.t).toFixed(1), cy: y(last.value).toFixed(1) }
-  // An inner svg clips what is left of the range.
+  // An inner svg clips the part of the curve before the range.
   const [upper, tall, wide] = [top - 15, bottom - top + 15, at.right + 15]
   const frame = svg('svg', { y: upper, width: wide, height: tall, viewBox: `0 ${upper} ${wide} ${tall}` },
     svg('path', { class: 'shade', d: shade, fill: 'url(#shade)' }),

@@ -117,7 +117,7 @@ export class Crosshair {
     return { t, dots: found, lines: [...found.map(({ line }) => line), ['when', formatMoment(t, until)]] }
   }
 
-  /** True if a gap has a label. A short gap inside a candle has none, so that the candle can be read. */
+  /** True if a gap has a label. A short gap inside a candle has none, so that the label of the candle is shown. */
   #isReadable(gap) {
     const { points } = this.#at.panels[0]
     return !points.some(({ t }) => t > gap.after && t < gap.before) && this.#at.x(gap.before) - this.#at.x(gap.after) > 2

@@ -3,9 +3,9 @@
 import { key } from './api_key.js'
 import * as clock from './clock.js'
 
-/** Most entries in one response. */
+/** Maximum number of entries in one response. */
 const PAGE_ENTRIES = 5000
-/** Most entries for one range. */
+/** Maximum number of entries for one range. */
 const MAX_ENTRIES = 100_000
 
 const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
@@ -19,7 +19,7 @@ const get = async (path, query) => {
 }
 
 /** Ticks, statuses and gaps between two moments, both included, oldest first. If there are too many, the oldest are dropped, so
- *  that the rest still meets the data of the stream. */
+ *  that nothing is missing before the data of the stream. */
 export const entries = async (currencies, from, until) => {
   const found = []
   let start = { since: Math.floor(from) }

@@ -1,4 +1,4 @@
-// The page: connects the feed, the history and the choices of the visitor to the chart and the figures.
+// The page: shows the feed and the history in the chart and the figures, as the visitor has chosen.
 
 import { Feed } from '/btcfeed.js'
 import { key } from './api_key.js'
@@ -42,7 +42,7 @@ function follow(currencies) {
     load()
   })
   feed.addEventListener('connection', ({ detail }) => {
-    // The feed may lack one of the currencies. Without a choice, the server sends those that it has.
+    // The feed may not have one of the currencies. Without a choice, the server sends its default currency.
     if (detail.refused && currencies.length > 0) return follow([])
     if (detail.state === 'live') link.notLiveSince = link.failure = null
     else link.notLiveSince ??= Date.now()
@@ -127,7 +127,7 @@ function panelOf(currency, range, from, until) {
 /** The shortest time that is drawn. */
 const MIN_DRAWN_MS = 120_000
 
-/** The moment at which the drawing begins. If the feed is younger than the range, that is the feed's beginning. */
+/** The moment at which the drawing begins. If the feed is younger than the range, this is the beginning of the feed. */
 function begin(panels, range, from, until) {
   const firsts = panels.flatMap(({ points }) => points.slice(0, 1).map(({ t }) => t))
   if (firsts.length === 0 || !isLoaded(range, from)) return from
@@ -165,7 +165,7 @@ choices.addEventListener('change', () => {
   redraw()
 })
 new ResizeObserver(redraw).observe(chart)
-// Once a second, so that time goes on without an update, and failed loads are retried.
+// Once a second, so that the chart moves even without updates, and failed loads are retried.
 setInterval(() => {
   load()
   redraw()

@@ -10,7 +10,7 @@ const write = (element, text) => {
   if (element.textContent !== text) element.textContent = text
 }
 
-/** Does the same for several lines. */
+/** Sets several lines only if they have changed. */
 const writeLines = (element, lines) => {
   const shown = lines.length === 0 ? ['–'] : lines
   if ([...element.children].map((line) => line.textContent).join() === shown.join()) return
@@ -62,8 +62,8 @@ function explain(state, { connection, failure }, status, panels, stale, partial)
   return ''
 }
 
-/** The reason in the feed's status, which dates from when the first currency failed; the currencies that have failed since; and
- *  what happens next. */
+/** The explanation of an outage: the reason in the feed's status, which was written when the first currency failed; the
+ *  currencies that have failed since then; and what the server does next. */
 function explainOutage(state, status, stale, partial) {
   if (status === null || status.state === 'live') return explainSilence(stale.join(' and '), partial)
   const more = stale.filter((currency) => !status.reason.includes(currency))
@@ -73,7 +73,8 @@ function explainOutage(state, status, stale, partial) {
   ].join(' ')
 }
 
-/** For prices that are late although the feed reports no problem. A server that is cut off from the feed cannot report one. */
+/** The explanation if prices are late although the feed reports no problem. A replica without a connection to the store cannot
+ *  report one. */
 const explainSilence = (currencies, partial) => (partial.length > 0
   ? `No new price in ${currencies}. The next one appears automatically.`
   : `Connected, but without new prices in ${currencies}. The server may be cut off from the feed. New prices appear automatically.`)
@@ -130,7 +131,7 @@ const part = ({ type, value }) => Object.assign(document.createElement('span'), 
 /** Renders the figures below the chart, and its description for screen readers. */
 export function renderFacts(panels, range, from) {
   const found = panels.flatMap(({ currency, points }) => {
-    // The first point may be from before the range, where the curve comes from.
+    // The first point may be before the range, because the curve begins outside of the chart.
     const within = extremes(points.filter(({ t }) => t >= from))
     if (within === undefined) return []
     const [low, high] = within.map((value) => formatPrice(value, currency))

@@ -26,7 +26,7 @@ export const timeTicks = (from, until, count) => {
   return ticks
 }
 
-/** The domain from the lowest to the highest price, with a margin. It has a minimum size, so that tiny movements look tiny. */
+/** The domain from the lowest to the highest price, with a margin. It has a minimum size, so that small changes look small. */
 export const priceDomain = (low, high) => {
   const minimum = high * 0.0004
   const margin = Math.max((high - low) * 0.1, (minimum - (high - low)) / 2)

@@ -18,7 +18,7 @@ export const RANGES = {
 }
 
 export class Series {
-  /** Moment from which on all ticks are here. */
+  /** Moment from which on all ticks are loaded. */
   since = Infinity
   /** The newest status of the feed, or `null` if it is not known. */
   status = null
@@ -92,7 +92,7 @@ export class Series {
     for (const gap of gaps) this.#addGap(gap)
   }
 
-  /** True if candles from a moment on are here. */
+  /** True if candles from a moment on are loaded. */
   hasCandles({ interval, interval_ms }, from) {
     const known = this.#candles.get(interval)
     return known !== undefined && known.from <= from + interval_ms
@@ -103,12 +103,12 @@ export class Series {
   wantsCandles({ interval, interval_ms }, now) {
     const known = this.#candles.get(interval)
     const whole = this.#firstWhole(interval_ms)
-    // A time in the future is from before this machine's clock was set back.
+    // If the time is in the future, this machine's clock was set back after the request.
     return known === undefined || known.at > now + interval_ms
       || (known.at < whole && now > Math.max(whole + SETTLED_MS, known.at + RELOAD_MS))
   }
 
-  /** The start of the first candle of which all ticks are here. */
+  /** The start of the first candle all of whose ticks are loaded. */
   #firstWhole(interval_ms) {
     return Math.ceil(this.since / interval_ms) * interval_ms
   }
@@ -153,7 +153,7 @@ export class Series {
       .map((gap) => ({ ...gap, why: this.why(gap.after, gap.before) }))
   }
 
-  /** The reason in the feed's last status between two moments, unless that is `live`. */
+  /** The reason in the feed's last status between two moments that is not `live`. */
   why(after, before) {
     return this.#statuses.findLast(({ id, state }) => id > after && id <= before && state !== 'live')?.reason
   }
@@ -165,7 +165,7 @@ export class Series {
 
   #forget(moment) {
     const excess = Math.max(this.#ticks.length - MAX_TICKS, 0)
-    // Once a minute is enough.
+    // Ticks are dropped at most once a minute.
     if (excess === 0 && this.#ticks[0].id > moment - 60_000) return
     const cut = Math.max(excess, this.#ticks.findIndex((tick) => tick.id > moment))
     this.#ticks.splice(0, cut)
@@ -175,18 +175,19 @@ export class Series {
   }
 }
 
-/** True if a moment is so late in a range that the range is not covered by what follows. */
+/** True if a moment is not near the beginning of a range, so that data from this moment on does not cover the range. */
 export const isLate = (moment, range, from) => moment > from + range.ms / 8
 
-/** The points of a candle. It is drawn at the time of its close, but not inside a gap. If there is no candle right before it, it
- *  is drawn from its open on, but not before the `first` tick. If a gap ends inside it, it is drawn from there on. */
+/** The points of a candle. There is a point for its close: at its end, or at the start of a gap that covers its end. If there is
+ *  no candle right before it, there is also a point for its open: at its start, at the `first` tick if that is later, or at the
+ *  end of a gap that covers its start. */
 const pointsOf = ({ start, end, open, low, high, close }, previous, gaps, first) => {
-  const ended = gaps.find((gap) => gap.after < start && gap.before >= start && gap.before < end)
-  const begun = gaps.find((gap) => gap.after > start && gap.after < end && gap.before >= end)
+  const startGap = gaps.find((gap) => gap.after < start && gap.before >= start && gap.before < end)
+  const endGap = gaps.find((gap) => gap.after > start && gap.after < end && gap.before >= end)
   const begin = first > start && first < end ? first : start
-  const opens = ended?.before ?? (previous?.end === start ? undefined : begin)
+  const opens = startGap?.before ?? (previous?.end === start ? undefined : begin)
   const opening = opens === undefined ? [] : [{ t: opens, value: open, low: open, high: open }]
-  return [...opening, { t: begun?.after ?? end, value: close, low, high }]
+  return [...opening, { t: endGap?.after ?? end, value: close, low, high }]
 }
 
 /** The lowest and the highest value of points, or `undefined` if there are no points. */

@@ -27,7 +27,7 @@ export class UrlState extends EventTarget {
     return this.#form.range.value
   }
 
-  /** Disables the choices that the feed has no currency for. */
+  /** Disables the choices whose currencies the feed does not have. */
   setAvailable(currencies) {
     for (const input of this.#form.currency) input.disabled = !input.value.split(',').every((one) => currencies.includes(one))
     if ([...this.#form.currency].some((input) => input.checked && input.disabled)) {

@@ -79,7 +79,8 @@ fn contents(openapi: &Value, asyncapi: &Value) -> Markup {
     }
 }
 
-/// Returns the operations of a tag. Short forms of other paths are described with those, and parts of a page not at all.
+/// Returns the operations of a tag that have a section of their own. The section of a path also names its short form.
+/// Files that are part of a page have no section.
 fn operations<'a>(openapi: &'a Value, tag: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
     members(&openapi["paths"]).map(|(path, item)| (path, &item["get"])).filter(move |(_, operation)| {
         let is_listed = operation["x-short-form-of"].is_null() && operation["x-part-of"].is_null();

@@ -70,8 +70,8 @@ pub(crate) fn fields(document: &Value, schema: &Value) -> Markup {
     }
 }
 
-/// Returns the description of a field: its own one, or the first sentence of that of its schema. If the schema is an enumeration,
-/// its whole description is added, because it lists the meaning of each value.
+/// Returns the description of a field: its own description, or the first sentence of its schema's description. If the
+/// schema is an enumeration, the whole description of the schema is added, because it has the meaning of each value.
 fn description(document: &Value, field: &Value) -> Value {
     let reference = [field].into_iter().chain(items(&field["oneOf"])).find(|part| part["$ref"].is_string());
     let reference = reference.unwrap_or(field);
@@ -87,7 +87,7 @@ fn description(document: &Value, field: &Value) -> Value {
     })
 }
 
-/// Longest string that is not wrapped.
+/// Maximum length of a string that is not wrapped.
 const MAX_UNWRAPPED: usize = 32;
 
 /// Renders a value as JSON without spaces, as it is sent, with syntax highlighting.
