@@ -1,7 +1,7 @@
 //! Detector of responses that their clients do not read.
 //!
-//! hyper polls a body again when it has sent the last piece. If the body has produced a piece and is not polled again, the
-//! client reads nothing, even if its library still answers pings. Bodies produce small pieces, so a stall is detected soon,
+//! hyper polls a body when the client has made room for data. If the body has data and is not polled, the client reads
+//! nothing, even if its library still answers pings. Bodies produce small pieces, so a stall is detected soon,
 //! and little is buffered until then.
 
 use super::client_memory::{Account, ClientMemory};
@@ -115,6 +115,14 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for SupervisedStreams 
     }
 }
 
+/// Progress of a body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    NotPolled,
+    Polled,
+    Ended,
+}
+
 /// Body that reports to a [`StallDetector`] when it is polled and when it produces data.
 pub(crate) struct MonitoredBody<G> {
     inner: Body,
@@ -126,6 +134,7 @@ pub(crate) struct MonitoredBody<G> {
     fixed_bytes: usize,
     account: Account,
     detector: Arc<StallDetector>,
+    progress: Progress,
     /// Held until the response is dropped.
     _guard: G,
 }
@@ -142,8 +151,15 @@ impl<G> MonitoredBody<G> {
         let supervisor = detector.clone();
         let account = memory.open(move || supervisor.reset());
         response.map(|inner| {
-            let rest = Bytes::new();
-            MonitoredBody { inner, rest, last_len: 0, fixed_bytes, account, detector, _guard: guard }
+            let (rest, progress) = (Bytes::new(), Progress::NotPolled);
+            let body =
+                MonitoredBody { inner, rest, last_len: 0, fixed_bytes, account, detector, progress, _guard: guard };
+            if !body.inner.is_end_stream() {
+                // hyper polls the body only after the client has opened a window.
+                *body.detector.lock() = Some(Instant::now());
+                body.account.set(body.waiting(0));
+            }
+            body
         })
     }
 
@@ -178,16 +194,25 @@ impl<G: Unpin> http_body::Body for MonitoredBody<G> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = self.next(context);
-        // A body is not polled again after its last frame.
-        let produced = matches!(frame, Poll::Ready(Some(Ok(_)))) && !self.is_end_stream();
-        *self.detector.lock() = produced.then(Instant::now);
         let piece = if let Poll::Ready(Some(Ok(frame))) = &frame { frame.data_ref().map_or(0, Bytes::len) } else { 0 };
+        self.progress = match &frame {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => Progress::Polled,
+            Poll::Ready(_) => Progress::Ended,
+            Poll::Pending => self.progress,
+        };
+        *self.detector.lock() = (piece > 0).then(Instant::now);
         self.account.set(if piece > 0 { self.waiting(piece) } else { 0 });
         frame
     }
 
+    /// Returns false after the last piece, so that hyper polls once more when the client has made room for another piece.
+    /// Until then the last piece counts as unread.
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.inner.is_end_stream()
+        match self.progress {
+            Progress::NotPolled => self.rest.is_empty() && self.inner.is_end_stream(),
+            Progress::Polled => false,
+            Progress::Ended => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -230,8 +255,9 @@ mod tests {
         while let Some(frame) = body.frame().await {
             pieces.push(frame.unwrap().into_data().unwrap());
             let left = text.len() - pieces.concat().len();
-            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left as u64), left == 0));
+            assert_eq!((body.size_hint().exact(), body.is_end_stream()), (Some(left as u64), false));
         }
+        assert!(body.is_end_stream());
         assert_eq!(pieces.concat(), text.as_bytes());
         assert!(pieces.len() == 4 && pieces[..3].iter().all(|piece| piece.len() == PIECE_BYTES));
     }
@@ -243,7 +269,8 @@ mod tests {
         let serving = async {
             body.frame().await;
             sleep(STALL / 2).await;
-            body.frame().await; // the last
+            body.frame().await;
+            body.frame().await; // the end
             sleep(STALL * 5).await;
         };
         assert_eq!(detector.supervise(STALL, serving).await, Some(()), "it was polled in time until its end");
@@ -260,6 +287,22 @@ mod tests {
         let watching = tokio::time::timeout(STALL * 10, detector.supervise(STALL, serving));
         assert_eq!(watching.await, Ok(None));
         assert_eq!(begun.elapsed(), STALL / 2 * 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_that_is_never_polled_is_a_stall() {
+        for polls in [0, 1] {
+            let (mut body, detector) = monitored("x");
+            for _ in 0..polls {
+                body.frame().await;
+            }
+            let serving = tokio::time::timeout(STALL * 10, std::future::pending::<()>());
+            assert_eq!(detector.supervise(STALL, serving).await, None, "polled {polls} times");
+        }
+        let (body, detector) = monitored("");
+        let serving = tokio::time::timeout(STALL * 10, std::future::pending::<()>());
+        assert!(detector.supervise(STALL, serving).await.is_some(), "an empty body has nothing to read");
+        drop(body);
     }
 
     #[tokio::test(start_paused = true)]
@@ -291,8 +334,8 @@ mod tests {
             let response = Response::new(Body::from(text));
             (MonitoredBody::wrap(response, &memory, detector.clone(), ()).into_body(), detector)
         };
-        let [(mut first, first_detector), (mut second, second_detector)] = [response(), response()];
-        first.frame().await;
+        let [(_first, first_detector), (mut second, second_detector)] = [response(), response()];
+        // The first one is not even polled.
         second.frame().await;
         let forever = std::future::pending::<()>;
         assert_eq!(first_detector.supervise(STALL, forever()).await, None);
