@@ -32,6 +32,12 @@ test: ## Run the tests; installs redis-server, nginx, curl and Python packages i
 soak: ## Run the tests that take a minute each
 	tests/setup tests/run --test soak
 
+.PHONY: attacks
+attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and print what other clients feel of it
+	$(if $(BTCFEED_ATTACKED),,cargo build --release --locked)
+	BTCFEED_ATTACKED=$(or $(BTCFEED_ATTACKED),$(abspath $(TARGET))/release/btcfeed) \
+	tests/setup cargo test --locked --test soak -- hostile --nocapture --test-threads 1
+
 .PHONY: browser
 browser: ## Test the page and btcfeed.js in headless Chromium or Chrome; installs one if it is missing
 	tests/setup --browser tests/run --test browser

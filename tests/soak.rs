@@ -8,5 +8,6 @@ mod support;
 
 mod soak {
     mod cuts;
+    mod hostile;
     mod quiet;
 }

@@ -6,6 +6,7 @@ use super::{INTERVAL, LEASE, http, soon, until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -50,12 +51,24 @@ impl Replica {
 
     /// Starts a replica and waits until it listens.
     pub async fn start_unready(settings: &[(String, String)]) -> Replica {
+        Replica::run(serve_command(settings), settings).await
+    }
+
+    /// Starts a program, perhaps of another version, with its default limits. Waits until it is ready.
+    pub async fn start_program(program: &Path, settings: &[(String, String)]) -> Replica {
+        let mut command = Command::new(program);
+        command.arg("serve").env_clear().envs(settings.iter().cloned()).kill_on_drop(true);
+        let replica = Replica::run(command, settings).await;
+        replica.ready().await;
+        replica
+    }
+
+    async fn run(mut command: Command, settings: &[(String, String)]) -> Replica {
         let address = |name: &str| {
             let given = settings.iter().find(|(setting, _)| setting == name);
             given.map_or_else(free_address, |(_, address)| address.clone())
         };
         let (address, ops) = (address("BTCFEED_LISTEN"), address("BTCFEED_OPS_LISTEN"));
-        let mut command = serve_command(settings);
         command.env("BTCFEED_LISTEN", &address).env("BTCFEED_OPS_LISTEN", &ops).stderr(Stdio::piped());
         let mut child = command.spawn().expect("btcfeed starts");
         let mut lines = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();

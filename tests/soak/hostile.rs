@@ -1,0 +1,221 @@
+//! Attacks that each made other clients wait, or filled the memory, and bounds on what honest clients on another address may
+//! feel. The feed has a tick each second and a day of history in a real Redis.
+//!
+//! `make attacks` prints the table of docs/operations.md. `BTCFEED_ATTACKED=PROGRAM` attacks another version, and checks nothing.
+
+mod attack;
+
+use crate::support::redis::Redis;
+use crate::support::replica::Replica;
+use crate::support::{http, until};
+use attack::Attacker;
+use futures_util::future::BoxFuture;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::Message;
+
+/// Ticks in a day.
+const DAY: u64 = 86_400;
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Time without an attack, and time of an attack.
+const QUIET: Duration = Duration::from_secs(3);
+const ATTACK: Duration = Duration::from_secs(8);
+/// Memory that the replica may use beyond what it uses without an attack.
+const MAX_MORE_MIB: u64 = 64;
+/// Time of a request that is never too long. Without optimisation, each request that is refused costs ten times as much, so
+/// the others wait longer.
+const NEVER_SLOW: Duration = Duration::from_millis(if cfg!(debug_assertions) { 2500 } else { 50 });
+/// One after the other: each test measures.
+static ONE: Mutex<()> = Mutex::const_new(());
+
+/// What honest clients felt.
+#[derive(Debug)]
+struct Felt {
+    /// Longest time without a tick on a stream.
+    silence: Duration,
+    /// Polls that should have been written to the store, and were not.
+    lost: u64,
+    /// 99th percentile of the time of a request.
+    slow: Duration,
+    /// Requests that were not answered with 200.
+    refused: usize,
+    /// Most memory of the replica.
+    memory_mib: u64,
+    /// New keys in Redis.
+    keys: u64,
+}
+
+/// Measures honest clients for some time.
+async fn measure(replica: &Replica, redis: &Redis, time: Duration) -> Felt {
+    let begun = Instant::now();
+    let (over, (first, keys_before)) = (begun + time, state(redis).await);
+    let stream = async {
+        let (mut silence, mut last) = (Duration::ZERO, Instant::now());
+        let mut client = None;
+        while Instant::now() < over {
+            let url = format!("ws://{}/v1/ws", replica.address);
+            let reading = async {
+                if client.is_none() {
+                    client = tokio_tungstenite::connect_async(&url).await.ok();
+                }
+                let (socket, _) = client.as_mut()?;
+                match futures_util::StreamExt::next(socket).await {
+                    Some(Ok(Message::Text(_))) => Some(true),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => None,
+                    Some(Ok(_)) => Some(false),
+                }
+            };
+            match timeout(over - Instant::now(), reading).await {
+                Ok(Some(true)) => {
+                    silence = silence.max(last.elapsed());
+                    last = Instant::now();
+                }
+                Ok(Some(false)) | Err(_) => {}
+                Ok(None) => {
+                    client = None;
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        silence.max(last.elapsed())
+    };
+    let probe = async {
+        let (mut times, mut refused, mut memory) = (Vec::new(), 0, 0);
+        while Instant::now() < over {
+            let asked = Instant::now();
+            let url = format!("http://{}/v1/prices/latest", replica.address);
+            let answer = timeout(Duration::from_secs(30), http().get(url).send()).await;
+            refused += usize::from(!answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status() == 200)));
+            times.push(asked.elapsed());
+            memory = memory.max(replica.memory_kib() / 1024);
+            sleep(Duration::from_millis(50)).await;
+        }
+        times.sort();
+        (times[times.len() * 99 / 100], refused, memory)
+    };
+    let (silence, (slow, refused, memory_mib)) = tokio::join!(stream, probe);
+    let (last, keys) = state(redis).await;
+    let written = ticks(redis, first, last).await;
+    // The first and the last interval may be cut off.
+    let lost = (begun.elapsed().as_secs() / INTERVAL.as_secs()).saturating_sub(1).saturating_sub(written);
+    Felt { silence, lost, slow, refused, memory_mib, keys: keys.saturating_sub(keys_before) }
+}
+
+/// Returns the newest id in the store, and the number of its keys.
+async fn state(redis: &Redis) -> (u64, u64) {
+    let mut connection = redis.connection().await;
+    let newest: Vec<(String, u64)> = redis::cmd("ZRANGE")
+        .arg(&["{btcfeed}:ticks", "-1", "-1", "WITHSCORES"])
+        .query_async(&mut connection)
+        .await
+        .unwrap();
+    (newest[0].1, redis::cmd("DBSIZE").query_async(&mut connection).await.unwrap())
+}
+
+/// Returns the number of entries after one id, up to another.
+async fn ticks(redis: &Redis, after: u64, until: u64) -> u64 {
+    let mut command = redis::cmd("ZCOUNT");
+    command.arg("{btcfeed}:ticks").arg(format!("({after}")).arg(until);
+    command.query_async(&mut redis.connection().await).await.unwrap()
+}
+
+/// Attacks a replica, prints what honest clients felt, and checks the bounds.
+async fn check(
+    what: &str,
+    settings: &[(&str, &str)],
+    addresses: u8,
+    attack: impl FnOnce(Attacker) -> BoxFuture<'static, ()> + Send + 'static,
+) {
+    let _one = ONE.lock().await;
+    let redis = Redis::start().await;
+    redis.fill(DAY).await;
+    let other = std::env::var_os("BTCFEED_ATTACKED").map(PathBuf::from);
+    let common = [("BTCFEED_INTERVAL", "1s"), ("BTCFEED_LEASE_TTL", "3s"), ("BTCFEED_SOURCES", "simulated")];
+    let own: &[_] = if other.is_none() { &[("BTCFEED_CLIENT_MEMORY", "32MiB")] } else { &[] };
+    let url = redis.url();
+    let settings: Vec<_> = [&common[..], own, settings, &[("REDIS_URL", &url)]].concat();
+    let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let program = other.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_btcfeed")));
+    let replica = Replica::start_program(program, &settings).await;
+    replica.priced().await;
+    let (begin, _) = state(&redis).await;
+    until("new ticks", async || ticks(&redis, begin, u64::MAX).await > 1).await;
+    let quiet = measure(&replica, &redis, QUIET).await;
+    let attacker = Attacker { target: replica.socket_address(), addresses };
+    // A thread of its own, so that only the processors are shared.
+    let attacking = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { timeout(ATTACK, attack(attacker)).await.ok() });
+        runtime.shutdown_background();
+    });
+    let felt = measure(&replica, &redis, ATTACK).await;
+    attacking.join().unwrap();
+    sleep(Duration::from_secs(2)).await;
+    let more = felt.memory_mib.saturating_sub(quiet.memory_mib);
+    let held = (replica.memory_kib() / 1024).saturating_sub(quiet.memory_mib);
+    println!(
+        "| {what} | {:.1} s | {} of {} | {} ms, quiet {} ms | {} | +{more} MiB, then +{held} MiB | {} |",
+        felt.silence.as_secs_f64(),
+        felt.lost,
+        ATTACK.as_secs(),
+        felt.slow.as_millis(),
+        quiet.slow.as_millis(),
+        felt.refused,
+        felt.keys,
+    );
+    if other.is_some() {
+        return;
+    }
+    assert!(felt.silence <= 2 * INTERVAL && felt.lost == 0 && felt.refused == 0, "{what}: {felt:?}");
+    assert!(more <= MAX_MORE_MIB && held <= MAX_MORE_MIB, "{what}: {felt:?}, quiet {quiet:?}, then +{held} MiB");
+    assert!(felt.slow <= NEVER_SLOW.max(10 * quiet.slow), "{what}: {felt:?}, quiet {quiet:?}");
+    assert!(felt.keys <= 1010, "{what}: {felt:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_thinned_replays() {
+    let path = "/v1/prices/stream?since=0&every=24h&changes=true";
+    check("thinned replays", &[], 1, move |attacker| Box::pin(attacker.streams(60, path))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_compressed_history() {
+    let path = "/v1/prices?limit=100000&format=full";
+    check("compressed history", &[], 1, move |attacker| Box::pin(attacker.compressed(2000, path))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_long_mistakes() {
+    check("long mistakes", &[], 1, |attacker| {
+        Box::pin(async move {
+            let path = format!("/v1/prices?format={}", ",".repeat(16_000));
+            attacker.unread(20, 25, 65_535, &path).await;
+        })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_unread_history() {
+    let path = "/v1/prices?since=0&limit=100000&format=full";
+    check("unread history", &[], 1, move |attacker| Box::pin(attacker.unread(20, 100, 65_535, path))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_unread_candles() {
+    let path = "/v1/candles?interval=1m&limit=1440&since=0";
+    check("unread candles", &[], 1, move |attacker| Box::pin(attacker.unread(20, 100, 0, path))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_places() {
+    let settings = [("BTCFEED_MAX_CONNECTIONS", "3000")];
+    check("all places", &settings, 1, |attacker| Box::pin(attacker.places(3500))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_client_ids() {
+    check("client_ids", &[], 1, |attacker| Box::pin(attacker.client_ids(100))).await;
+}

@@ -1,0 +1,126 @@
+//! An attacker. It needs little processor time, and ends by itself.
+
+use futures_util::future::join_all;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{sleep, timeout};
+
+/// Pause after a connection that was refused.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Bytes that a client may be sent on each stream before it makes room (RFC 9113 §6.9.2).
+const DEFAULT_WINDOW: u32 = 65_535;
+
+/// Where an attack comes from, and what it attacks.
+#[derive(Clone, Copy, Debug)]
+pub struct Attacker {
+    /// Attacked port.
+    pub target: SocketAddr,
+    /// Number of addresses of the attacker. Its connections are spread over them.
+    pub addresses: u8,
+}
+
+impl Attacker {
+    async fn connect(self, number: usize) -> std::io::Result<TcpStream> {
+        let last = u8::try_from(number % usize::from(self.addresses)).expect("the rest is smaller than the divisor");
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((IpAddr::from(Ipv4Addr::new(127, 0, 1, 1 + last)), 0).into())?;
+        socket.connect(self.target).await
+    }
+
+    /// Opens this many connections, over and over. On each it sends `request`, then reads for `patience`, or for as long as the
+    /// server sends something if that is shorter.
+    async fn repeat(self, connections: usize, patience: Duration, request: impl Fn() -> Vec<u8>) {
+        join_all((0..connections).map(async |number| {
+            loop {
+                let Ok(mut stream) = self.connect(number).await else {
+                    sleep(PAUSE).await;
+                    continue;
+                };
+                if stream.write_all(&request()).await.is_ok() {
+                    timeout(patience, discard(&mut stream)).await.ok();
+                }
+                sleep(PAUSE).await;
+            }
+        }))
+        .await;
+    }
+
+    /// Asks for `path` on many HTTP/2 connections with 100 streams each, and makes no room for more than a window of data.
+    pub async fn unread(self, connections: usize, streams: usize, window: u32, path: &str) {
+        let requests = http2(streams, window, path);
+        self.repeat(connections, Duration::from_secs(4), || requests.clone()).await;
+    }
+
+    /// Opens streams of the feed on many HTTP/2 connections, again and again.
+    pub async fn streams(self, connections: usize, path: &str) {
+        let requests = http2(100, DEFAULT_WINDOW, path);
+        self.repeat(connections, Duration::from_millis(1500), || requests.clone()).await;
+    }
+
+    /// Asks for `path` with gzip, and reads a second of each response.
+    pub async fn compressed(self, connections: usize, path: &str) {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").into_bytes();
+        self.repeat(connections, Duration::from_secs(1), || request.clone()).await;
+    }
+
+    /// Takes places and keeps them.
+    pub async fn places(self, connections: usize) {
+        let request = b"GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
+        self.repeat(connections, Duration::from_secs(60), || request.clone()).await;
+    }
+
+    /// Makes up names of clients.
+    pub async fn client_ids(self, connections: usize) {
+        let request = || {
+            let name = uuid::Uuid::now_v7();
+            format!("GET /v1/prices/stream?client_id={name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .into_bytes()
+        };
+        self.repeat(connections, Duration::from_millis(20), request).await;
+    }
+}
+
+/// Reads until the end, or until nothing comes.
+async fn discard(stream: &mut TcpStream) {
+    let mut buffer = [0; 16 * 1024];
+    while stream.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {}
+}
+
+/// Returns an HTTP/2 connection of a client that asks for `path` on each of its streams.
+fn http2(streams: usize, window: u32, path: &str) -> Vec<u8> {
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    frame(&mut bytes, 4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
+    // `:method: GET` and `:scheme: http` of the static table, then literals with a name of that table (RFC 7541).
+    let mut fields = vec![0x82, 0x86];
+    for (name, value) in [(1, "x"), (4, path)] {
+        fields.push(name);
+        match value.len() {
+            short @ ..127 => fields.push(short.to_le_bytes()[0]),
+            long => {
+                fields.push(127);
+                let mut rest = long - 127;
+                while rest >= 128 {
+                    fields.push(rest.to_le_bytes()[0] | 128);
+                    rest >>= 7;
+                }
+                fields.push(rest.to_le_bytes()[0]);
+            }
+        }
+        fields.extend(value.as_bytes());
+    }
+    for number in 0..streams {
+        // END_STREAM and END_HEADERS.
+        frame(&mut bytes, 1, 5, u32::try_from(2 * number + 1).unwrap(), &fields);
+    }
+    bytes
+}
+
+fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    bytes.extend(&payload.len().to_be_bytes()[5..]);
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+}
