@@ -1,12 +1,13 @@
-//! Cost of one replica with many clients, compared with the least that any server could do on the same machine.
+//! Cost of one replica with many clients, compared with the minimum that any server would need on the same machine.
 //!
 //! `cargo bench --bench fanout` starts `btcfeed serve` with the embedded store and a simulated market, opens 10,000
-//! connections, and measures in rounds: a [`floor`](fanout::floor) that only writes, then the replica with idle clients and with ticks, over
-//! WebSocket and over events. At the end, a thundering herd of clients replays the history. Every update is checked to reach
-//! every client exactly once and in order; otherwise a server that drops updates would look fast.
+//! connections, and measures in rounds: a [`floor`](fanout::floor) that only writes, then the replica with idle clients
+//! and with ticks, over WebSocket and over events. At the end, many clients connect at once and replay the history (the
+//! herd). The bench checks that every update reaches every client exactly once and in order. Otherwise a server that
+//! drops updates would look fast.
 //!
-//! Compare only results that were measured side by side: machines differ, and one machine differs from day to day. If there
-//! are two cores, the server has one and the clients have the other.
+//! Compare only results that were measured side by side: machines differ, and one machine differs from day to day. If
+//! there are two cores, the server has one and the clients have the other.
 
 mod shared;
 
@@ -47,9 +48,9 @@ struct Plan {
     rounds: usize,
     /// Ticks that are counted in each round.
     ticks: usize,
-    /// Clients that replay at once.
+    /// Number of clients that replay the history at once.
     herd: usize,
-    /// Ticks that each of them replays.
+    /// Number of ticks that each of these clients replays.
     history: usize,
 }
 
@@ -58,10 +59,10 @@ fn main() -> anyhow::Result<()> {
     if let Some(period_ms) = arguments.get_one::<u64>("floor") {
         return floor::run(Duration::from_millis(*period_ms));
     }
-    // Without --bench it runs as a test, which only checks that the bench works.
+    // Without --bench, this program is a test. It only checks that the bench works.
     let trial = !arguments.get_flag("bench");
     let wanted = arguments.get_one("connections").copied().unwrap_or(if trial { 100 } else { 10_000 });
-    let connections = machine::most_clients(SPARE_DESCRIPTORS)?.min(wanted);
+    let connections = machine::max_clients(SPARE_DESCRIPTORS)?.min(wanted);
     if connections < wanted {
         eprintln!("the limit on open files (ulimit -Hn) leaves room for {connections} clients, not {wanted}");
     }
@@ -76,7 +77,7 @@ fn main() -> anyhow::Result<()> {
     }
     let report = run(plan).with_context(|| format!("with {connections} clients"))?;
     println!("\n{report}");
-    // In the target directory, next to cargo's directory for temporary files.
+    // The report is in the target directory, next to cargo's directory for temporary files.
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("fanout.md");
     std::fs::write(&path, report.to_string()).with_context(|| format!("cannot write {}", path.display()))?;
     let (_, faults) = report.delivered();

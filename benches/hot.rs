@@ -1,6 +1,7 @@
-//! Functions that run for each tick, and functions that run for each tick and client, each measured by itself.
+//! Functions that run once for each tick, or once for each tick and client. Each is measured by itself.
 //!
-//! They are public. The frame decoder and the parsing of queries are not; they are measured in `fanout`.
+//! All of them are public. The frame decoder and the parser of queries are private, so their cost is only in the
+//! results of `fanout`.
 
 use btcfeed::candle::{Book, Interval, Range};
 use btcfeed::encode::{Format, Framing, ReplicaInfo, View};
@@ -20,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
-/// Ticks in an hour, one every five seconds.
+/// Number of ticks in an hour, one every five seconds.
 const HOUR: u64 = 720;
-/// Ticks in a day.
+/// Number of ticks in a day.
 const DAY: u64 = 24 * HOUR;
 const EVERY_MS: u64 = 5000;
 const NEWEST_MS: u64 = 1_795_166_431_075;
@@ -32,11 +33,11 @@ fn main() {
     divan::main();
 }
 
-/// What a client wants: only changes, and one tick in each period of this many seconds.
+/// Throttle of a client: true if it wants only changes, and the seconds in which it wants one tick (0 for all ticks).
 #[derive(Clone, Copy, Debug)]
-struct Thinned(bool, u64);
+struct Throttled(bool, u64);
 
-impl fmt::Display for Thinned {
+impl fmt::Display for Throttled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "changes={} every={}s", self.0, self.1)
     }
@@ -105,7 +106,7 @@ fn hub_replay_of_720(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Steps a session at the head of the feed, which has nothing to do.
+/// Steps a session that has sent everything, so that it only waits.
 #[divan::bench]
 fn session_at_the_head(bencher: Bencher<'_, '_>) {
     let feed = Feed::of(HOUR);
@@ -113,7 +114,7 @@ fn session_at_the_head(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| matches!(black_box(session.step(&feed.hub, now)), Step::Wait(None)));
 }
 
-/// Steps sessions after a new tick: each returns the bytes to send, then that it waits.
+/// Steps sessions after a new tick. Each returns the bytes to send in its first step, and waits in the second one.
 #[divan::bench(args = [1, 1000], sample_size = 1, sample_count = 300)]
 fn session_live(bencher: Bencher<'_, '_>, sessions: usize) {
     let mut feed = Feed::of(HOUR);
@@ -141,8 +142,8 @@ fn session_replay_of_720(bencher: Bencher<'_, '_>) {
 }
 
 /// Replays a day with a tick each second to a client that wants few of them, from its first step until it is in sync.
-#[divan::bench(args = [Thinned(true, 86400), Thinned(false, 60), Thinned(true, 0)])]
-fn session_thinned_replay_of_86400(bencher: Bencher<'_, '_>, Thinned(changes, every): Thinned) {
+#[divan::bench(args = [Throttled(true, 86400), Throttled(false, 60), Throttled(true, 0)])]
+fn session_throttled_replay_of_86400(bencher: Bencher<'_, '_>, Throttled(changes, every): Throttled) {
     let feed = Feed::every(1000, 86400);
     let every = (every > 0).then(|| Duration::from_secs(every));
     let throttle = ThrottleOptions { changes, every };
@@ -193,7 +194,7 @@ fn read_a_moment(text: &str) -> bool {
     TickId::parse_moment("since", black_box(text)).is_ok()
 }
 
-/// Feed in memory, with a hub that follows it.
+/// Feed in the memory store, with a hub that follows it.
 struct Feed {
     hub: Arc<Hub>,
     store: Arc<Memory>,
@@ -207,7 +208,7 @@ impl Feed {
         Feed::every(EVERY_MS, ticks)
     }
 
-    /// Returns a feed of `ticks`, one every `every_ms`. The price changes with each.
+    /// Returns a feed of `ticks` ticks, one every `every_ms`.
     fn every(every_ms: u64, ticks: u64) -> Feed {
         let runtime = Runtime::new().expect("threads can be started");
         let day = Duration::from_secs(86400);

@@ -1,9 +1,9 @@
-//! Latency of a tick from the exchange's answer to the last client, stage by stage: with one replica without Redis, with one
-//! replica and Redis, and with three replicas and Redis.
+//! Latency of a tick from the exchange's answer to the last client, stage by stage: with one replica without Redis,
+//! with one replica and Redis, and with three replicas and Redis.
 //!
-//! The bench is the exchange, so it knows the time of each answer. The times of the other stages are from the replicas' logs,
-//! from Redis' channel and from the clients, all on one machine. If there are two cores, the servers share one and the
-//! clients have the other.
+//! The bench is the exchange, so it knows the time of each answer. The times of the other stages are from the replicas'
+//! logs, from Redis' channel and from the clients, all on one machine. If there are two cores, the servers share one
+//! and the clients have the other.
 
 mod shared;
 
@@ -49,17 +49,17 @@ fn main() -> anyhow::Result<()> {
     let arguments = arguments().get_matches();
     let trial = !arguments.get_flag("bench");
     machine::stay_on_load_core();
-    let most = machine::most_clients(SPARE_DESCRIPTORS)?;
+    let max = machine::max_clients(SPARE_DESCRIPTORS)?;
     let ticks = arguments.get_one("ticks").copied().unwrap_or(if trial { 2 } else { 30 });
     let given = arguments.get_many::<usize>("clients").map(|given| given.copied().collect());
     let sizes: Vec<usize> = given.unwrap_or_else(|| if trial { vec![50] } else { vec![1000, 10_000] });
     let exchange = Exchange::open()?;
     let mut measured = Vec::new();
     for clients in sizes {
-        ensure!(clients <= most, "the limit on open files leaves room for {most} clients");
+        ensure!(clients <= max, "the limit on open files leaves room for {max} clients");
         for (replicas, redis) in [(1, false), (1, true), (3, true)] {
             if redis && !Redis::is_installed() {
-                eprintln!("redis-server is not installed: skipping what needs it");
+                eprintln!("redis-server is not installed: skipping the measurements that need it");
                 continue;
             }
             let setup = Setup { replicas, redis, clients };
@@ -122,7 +122,7 @@ fn measure(setup: Setup, ticks: usize, exchange: &Exchange) -> anyhow::Result<Ve
         times.record_stored(id, at);
     }
     let answers = exchange.answers();
-    // The first update may have come while clients were connecting, so it is not counted.
+    // The first update may have arrived while clients were connecting, so it is not counted.
     let updates = &pool.deliveries.updates()[first + 1..=last];
     updates.iter().map(|update| times.timeline(update, &answers)).collect()
 }

@@ -1,10 +1,10 @@
-//! Many replicas on one Redis with very many clients: the cost of sending every tick to every client, and the failover of the
-//! clients of a replica that is killed.
+//! Many replicas on one Redis with very many clients: the cost of sending every tick to every client, and the failover
+//! of the clients of a replica that is killed.
 //!
-//! `cargo bench --bench scale -- --replicas 6 --clients 100000 --interval 5s` starts `redis-server`, the replicas, and several
-//! processes with clients, because one process has too few descriptors. In each process, a witness reads the feed in the
-//! `full` format, and the updates of all clients are compared with it. Then one replica is killed, and its clients reconnect
-//! to the others with their last ids. All processes share all cores, as they would on one machine.
+//! `cargo bench --bench scale -- --replicas 6 --clients 100000 --interval 5s` starts `redis-server`, the replicas, and
+//! several processes with clients, because one process has too few descriptors. In each process, a witness reads the
+//! feed in the `full` format, and the updates of all clients are compared with it. Then one replica is killed, and its
+//! clients reconnect to the others with their last ids. All processes share all cores of the machine.
 //!
 //! `--replicas 1,2,3,6` measures these numbers one after the other, and prints how the cost grows.
 
@@ -27,15 +27,16 @@ use shared::redis::Redis;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Clients in one process, below a limit of 20,000 descriptors.
+/// Number of clients in one process. It is below a limit of 20,000 descriptors.
 const PER_PROCESS: usize = 17_000;
 /// Descriptors that a process with clients needs in addition to those of its clients.
 const SPARE_DESCRIPTORS: u64 = 300;
-/// Descriptors of a replica that are not for the measured clients, including those for the witnesses.
+/// Number of a replica's descriptors that are not for the measured clients. It includes those for the witnesses.
 const REPLICA_SPARE: usize = 256 + 24;
-/// Time between the kill of a replica and the next tick, which its clients therefore miss.
+/// Time between the kill of a replica and the next tick. The replica's clients miss that tick.
 const KILL_BEFORE_TICK: Duration = Duration::from_millis(200);
-/// Shortest interval at which a failover is measured. With more ticks, clients that reconnect cannot be told from late ones.
+/// Shortest interval with which a failover is measured. With a shorter one, clients that reconnect cannot be
+/// distinguished from clients that are late.
 const MIN_FAILOVER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Parameters of one measurement.
@@ -61,11 +62,11 @@ fn main() -> anyhow::Result<()> {
         eprintln!("redis-server is not installed: skipping");
         return Ok(());
     }
-    let files = machine::most_clients(0)?;
+    let files = machine::max_clients(0)?;
     let mut outcomes = Vec::new();
     for plan in plans(&arguments, trial) {
-        let most = plan.replicas * files.saturating_sub(REPLICA_SPARE);
-        ensure!(plan.clients <= most, "{} replicas have descriptors for {most} clients", plan.replicas);
+        let max = plan.replicas * files.saturating_sub(REPLICA_SPARE);
+        ensure!(plan.clients <= max, "{} replicas have descriptors for {max} clients", plan.replicas);
         eprintln!("{plan:?}");
         outcomes.push(run(&plan, files)?);
     }
@@ -130,9 +131,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
-    let began = Instant::now();
+    let started = Instant::now();
     let mut stack = Stack::start(plan)?;
-    let connected = began.elapsed();
+    let connected = started.elapsed();
     // All clients get the next tick.
     let (first, _) = stack.ticks(2)?;
     let before = stack.used()?;
@@ -170,13 +171,14 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Kills a replica right before a tick, and measures the time until all of its clients have that tick from other replicas.
+/// Kills a replica right before a tick, and measures the time until all of its clients have that tick from other
+/// replicas.
 fn fail_over(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Failover, Vec<load::Report>)> {
     let room = (plan.replicas - 1) * files.saturating_sub(REPLICA_SPARE);
     let clients = plan.clients.min(room / 1000 * 1000).min(room);
     stack.keep(clients)?;
-    // Not the last replica, which has the witnesses, and not the leader, because all clients would have to wait for its lease
-    // to expire.
+    // The victim is not the last replica, which has the witnesses. It is not the leader either, because then all
+    // clients would have to wait for its lease to expire.
     let leader = stack.leader()?;
     let victim = (0..plan.replicas).find(|number| *number != leader && *number != plan.replicas - 1);
     let victim = victim.unwrap_or(0);
@@ -187,7 +189,8 @@ fn fail_over(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Fa
     sleep(plan.interval.saturating_sub(KILL_BEFORE_TICK + tick.elapsed()));
     eprintln!("replica {} is killed", victim + 1);
     let (seen, killed_ns) = (stack.seen(), monotonic_ns(Instant::now()));
-    // The kernel closes the sockets of the replica one after the other, so the tick may come before the process has ended.
+    // The kernel closes the sockets of the replica one after the other, so the tick may arrive before the process has
+    // ended.
     stack.replicas[victim].kill()?;
     let (missed, _) = stack.until(seen + 1)?;
     let (last, _) = stack.ticks(2)?;

@@ -1,7 +1,7 @@
-//! Access by API keys. A file has the hashes of the keys that are valid. It is read again when it changes. Streams whose key is
-//! no longer valid end.
+//! Access with API keys. A file contains the hashes of the valid keys. It is read again when it changes. A stream ends
+//! when its key is no longer valid.
 //!
-//! The keys have 256 random bits, so a fast hash protects them: nobody can try them all (ADR 50).
+//! A key has 256 random bits, so a fast hash is enough to protect it: nobody can try all keys (ADR 50).
 
 mod key;
 mod permission;
@@ -20,32 +20,32 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Time between two looks for keys that have expired.
+/// Time between two searches for expired keys.
 const EXPIRE_EVERY: Duration = Duration::from_secs(1);
-/// Longest text that is taken for a key.
+/// Maximum length of a text that is looked up as a key.
 const MAX_KEY_BYTES: usize = 256;
 
 /// Reason why a client has no access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The key is in no line of the file.
+    /// The file does not contain the key's hash.
     Unknown,
     /// The key has expired.
     Expired,
 }
 
-/// Keys that are valid.
+/// The valid keys.
 #[derive(Debug)]
 pub(crate) struct Keys {
     file: PathBuf,
-    /// A std lock: it is held to look up one key, or to replace all.
+    /// A std lock, held only to look up one key or to replace all keys.
     permissions: RwLock<HashMap<Digest, Arc<Permission>>>,
 }
 
 /// Reads a file of keys.
 ///
 /// # Errors
-/// What is wrong with it. The text of a line is left out, because it may be a key.
+/// The reason why the file is invalid. It does not quote a line, because the line may be a key.
 pub fn read_keys(file: &Path) -> Result<Vec<KeyLine>, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("cannot read the file: {error}"))?;
     let mut lines: Vec<KeyLine> = Vec::new();
@@ -82,14 +82,15 @@ impl Keys {
         if key.len() > MAX_KEY_BYTES {
             return Err(Denied::Unknown);
         }
-        // The lookup compares hashes. Its time says nothing about a key, because nobody can choose a hash.
+        // The lookup compares hashes. Its duration reveals nothing about a key, because nobody can choose a hash.
         let permissions = self.permissions.read().unwrap_or_else(PoisonError::into_inner);
         let permission = permissions.get(&digest(key)).cloned().ok_or(Denied::Unknown)?;
         if permission.is_expired(SystemTime::now()) { Err(Denied::Expired) } else { Ok(permission) }
     }
 
-    /// Reads the file again when it changes and on SIGHUP, and ends the permissions of keys that are no longer valid, until
-    /// `stop`. Calls `on_ended` after some have ended. If the file cannot be used, the keys stay as they are.
+    /// Reads the file again when it changes and on SIGHUP, and ends the permissions of keys that are no longer valid,
+    /// until `stop`. Calls `on_ended` after permissions have ended. If the new file cannot be used, the old keys stay
+    /// valid.
     pub(crate) async fn watch(&self, stop: &CancellationToken, on_ended: impl Fn()) {
         let reload = || match read_keys(&self.file) {
             Ok(lines) => {
@@ -114,12 +115,12 @@ impl Keys {
         tokio::select! { () = reload::watch(&files, stop, reload) => {}, () = expiring => {} }
     }
 
-    /// Replaces all keys. Returns whether the permission of a key has ended.
+    /// Replaces all keys. Returns true if the permission of a key has ended.
     fn replace(&self, lines: Vec<KeyLine>) -> bool {
         let mut permissions = self.permissions.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *permissions);
         for line in lines {
-            // A key that stays keeps its count of streams. One that has expired begins anew.
+            // A key that stays keeps its permission, which counts its streams. An expired key gets a new permission.
             let known = old.remove(&line.digest).filter(|known| known.ended().is_none());
             let digest = line.digest;
             let permission = known.unwrap_or_else(|| Arc::new(Permission::new(line.clone())));
@@ -159,7 +160,7 @@ mod tests {
         let (alice_permission, bob_permission) =
             (keys.permission(alice.as_bytes()).unwrap(), keys.permission(bob.as_bytes()).unwrap());
         let stream = bob_permission.open_stream().unwrap();
-        assert!(bob_permission.open_stream().is_none(), "it may have one stream");
+        assert!(bob_permission.open_stream().is_none(), "the limit is one stream");
         write(&file, &[&bob_line]);
         assert!(keys.replace(read_keys(file.path()).unwrap()), "a key has ended");
         assert_eq!((alice_permission.ended(), bob_permission.ended()), (Some(Ended::Revoked), None));
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_in_the_file_have_a_line_and_no_text_of_it() {
+    fn errors_name_a_line_without_quoting_it() {
         let file = NamedTempFile::new().unwrap();
         let (key, good) = line("alice", "");
         write(&file, &[&good, &key]);

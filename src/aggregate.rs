@@ -1,9 +1,9 @@
 //! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
 //! A poll asks all sources at once, except those whose circuit breaker is open, and takes the median of the valid
-//! answers. An answer is valid if its price is above zero, its time is close to now, and its price is close to the
-//! median. If fewer than three sources answer, their prices must be close to the last price instead, if that price is
-//! still fresh.
+//! answers. An answer is valid if its price is above zero, its time (if it has one) is close to now, and its price is
+//! close to the median. If fewer than three sources answer and the last price is still fresh, their prices must be
+//! close to the last price instead.
 //!
 //! Without a valid answer there is no price: a price is never invented. If two sources contradict each other and there
 //! is no fresh last price, both are rejected.

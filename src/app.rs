@@ -1,4 +1,4 @@
-//! Connects all parts of a replica: makes them from a [`Config`], runs their tasks, and ends these in order.
+//! A whole replica: creates its parts from a [`Config`], runs their tasks, and stops them in order.
 
 mod supervisor;
 
@@ -23,14 +23,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// The time in which a leader must write its last tick and release the lease.
+/// The time within which a leader must write its last tick and release the lease.
 const LEADER_DEADLINE: Duration = Duration::from_secs(3);
-/// The time in which all client connections must be closed.
+/// The time within which the last client connections must be closed.
 const CLIENTS_DEADLINE: Duration = Duration::from_secs(5);
-/// The time in which all other tasks must end.
+/// The time within which all other tasks must end.
 const REST_DEADLINE: Duration = Duration::from_secs(1);
 
-/// A replica whose ports are bound, and which does not run yet.
+/// A replica whose ports are bound, but which does not run yet.
 pub struct App {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
@@ -38,9 +38,9 @@ pub struct App {
     bookmarks: Arc<Bookmarks>,
     leader: Option<Leader>,
     server: Server,
-    /// The tasks of connections and sessions, on threads of their own.
+    /// The tasks of connections and sessions, on their own threads.
     clients: Tasks,
-    /// Cancelled when new clients are to be rejected.
+    /// Cancelled when the replica must no longer be ready.
     unready: CancellationToken,
     /// Progress of the end of all clients.
     drain: Drain,
@@ -48,10 +48,10 @@ pub struct App {
 }
 
 impl App {
-    /// Makes all parts and binds the ports. Redis is not connected yet, and no exchange is asked.
+    /// Creates all parts and binds the ports. Does not connect to Redis or to an exchange yet.
     ///
     /// # Errors
-    /// If a port cannot be bound, or a part cannot be made.
+    /// If a port cannot be bound, or a part cannot be created.
     pub fn bind(config: &Config) -> anyhow::Result<App> {
         let store = open_store(config)?;
         scrape::start();
@@ -97,13 +97,13 @@ impl App {
         Ok(())
     }
 
-    /// Runs until `stop` is cancelled. Then it ends in this order: new clients are rejected, the lease is released, clients
-    /// are closed, all other tasks end.
+    /// Runs until `stop` is cancelled. Then it ends in this order: new clients are rejected, the lease is released,
+    /// clients are closed, all other tasks end.
     ///
     /// # Errors
     /// If a critical task ended by itself, which only a defect can cause.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        // `requested` is cancelled from outside, `stop` also by a critical task that ends.
+        // `requested` is cancelled only by the caller. `stop` is also cancelled when a critical task ends.
         let requested = stop;
         let stop = requested.child_token();
         let App { store: _, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options } = self;
@@ -134,7 +134,7 @@ impl App {
         });
         let until = end.clone();
         services.spawn(async move { monitor.run(until).await });
-        // Bookmarks end after the clients, because they write the last ids of these.
+        // The bookmarks' task ends after the clients, because it saves the clients' last ids.
         let until = end.clone();
         services.spawn(async move { bookmarks.run(until).await });
         let led = CancellationToken::new();
@@ -165,7 +165,8 @@ impl App {
     }
 }
 
-/// Leads once the hub has the history: ids must increase, and the next tick is due one interval after the last.
+/// Waits until the hub has the history, then leads. The leader needs the last tick: the next one is due one interval
+/// later.
 async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: CancellationToken, _guard: CriticalTask) {
     let _done = done.drop_guard();
     if stop.run_until_cancelled(hub.primed()).await.is_some() {

@@ -1,4 +1,4 @@
-//! Entry points of the fuzz targets in `fuzz/`. Only they and the tests see this module.
+//! Entry points of the fuzz targets in `fuzz/`. This module exists only for them and for the tests.
 
 use crate::api::problem::Problem;
 use crate::api::query::{
@@ -15,16 +15,17 @@ use axum::http::HeaderValue;
 /// Parses the input as the answer of each exchange.
 ///
 /// # Panics
-/// If an adapter panics, returns a price that was not requested, or fails with an unbounded reason.
+/// If an adapter panics, returns a price that was not requested, two prices in one currency, or a reason that is empty
+/// or too long.
 pub fn answers(input: &[u8]) {
     source::answers::check_all(input);
 }
 
-/// Decodes the input as WebSocket frames with our decoder and with tungstenite. The input is four lengths of pieces, then the
-/// bytes.
+/// Decodes the input as WebSocket frames with btcfeed's decoder and with tungstenite. The first four bytes of the input
+/// are the lengths of pieces, the others are the frames.
 ///
 /// # Panics
-/// If the two disagree.
+/// If the results differ.
 pub fn frames(input: &[u8]) {
     oracle::fuzz(input);
 }
@@ -61,7 +62,8 @@ pub fn query(input: &[u8]) {
     }
 }
 
-/// Returns whether the detail quotes a name or a value of the query, whole or up to a comma, or names two that conflict.
+/// Returns true if the detail quotes a name, a value, or a part of a value with commas, or reports a conflict of two
+/// values.
 fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
     let quotes = |word: &str| {
         [usize::MAX, 40, 20].iter().any(|max| problem.detail().contains(&format!("{:?}", quotable(word, *max))))

@@ -1,9 +1,9 @@
 //! btcfeed: a Bitcoin price feed that never loses an update.
 //!
-//! The features `client` (the SDK), `server`, `cli` (the program) and `grpc` are all on by default. For the SDK alone, use
-//! `default-features = false, features = ["client"]`.
+//! The features `client` (the SDK), `server`, `cli` (the program) and `grpc` are all on by default. For the SDK alone,
+//! use `default-features = false, features = ["client"]`.
 //!
-//! The modules in layer order: each may use only those before it (`tests/it/architecture.rs` checks that).
+//! The modules in layer order. Each module may use only the modules before it (`tests/it/architecture.rs` checks that).
 //!
 //! | module | what it is |
 //! |---|---|
@@ -18,7 +18,7 @@
 //! | [`client`] | the SDK: connect, resume, back off; a stream of updates |
 //! | `wire` | wire formats: WebSocket frames, events, gRPC messages |
 //! | [`source`] | one adapter for each exchange |
-//! | [`aggregate`] | many observations → one price for each currency |
+//! | [`aggregate`] | observations of all sources → one price for each currency |
 //! | [`store`] | keeps the feed and the lease: memory or Redis |
 //! | [`leader`] | campaign → lead → stand down |
 //! | [`encode`] | format × currencies × framing → bytes, once for each tick |

@@ -1,5 +1,5 @@
-//! Shutdown: signals cancel a token, and all tasks (except the one that waits for signals) are tracked, so that the process
-//! can wait for them before it exits.
+//! Shutdown: signals cancel a token, and the process waits for its tasks before it exits. Therefore all tasks are
+//! tracked, except the one that waits for signals.
 
 mod drain;
 
@@ -17,24 +17,26 @@ use tracing::{error, info, warn};
 /// The exit status of a program that SIGINT ended (128 + 2), as shells report it. Also used for SIGTERM.
 const INTERRUPTED: i32 = 130;
 
-/// Spawns tasks and waits for them to end. All tasks of the process are spawned here, except the one that waits for signals.
+/// Spawns tasks and waits until they end. All tasks of the process are spawned here, except the one that waits for
+/// signals.
 ///
-/// By default a task runs on the runtime of the code that spawns it. The tasks of [`isolated`](Self::isolated) have threads
-/// of their own.
+/// By default, a task runs on the runtime of the code that spawns it. The tasks of [`isolated`](Self::isolated) have
+/// their own threads.
 #[derive(Clone, Debug, Default)]
 pub struct Tasks {
     tracker: TaskTracker,
     isolated: Option<Arc<Isolated>>,
 }
 
-/// A runtime for only some tasks. When the last handle is dropped, the runtime ends without waiting for its threads.
+/// A separate runtime for some tasks. When the last [`Tasks`] is dropped, the runtime ends without waiting for its
+/// threads.
 #[derive(Debug)]
 struct Isolated(Option<Runtime>);
 
 impl Drop for Isolated {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // A runtime that waits for its threads must not be dropped by a task.
+            // This does not wait for the threads. A plain drop would, and panics in a task.
             runtime.shutdown_background();
         }
     }
@@ -44,13 +46,13 @@ impl Tasks {
     /// Creates a runtime with its own threads, which are named `name`. Its tasks cannot delay tasks of other runtimes.
     ///
     /// # Errors
-    /// If the kernel has no more threads or descriptors.
+    /// If the kernel cannot create more threads or file descriptors.
     pub fn isolated(name: &str) -> std::io::Result<Tasks> {
         let runtime = Builder::new_multi_thread().thread_name(name).enable_all().build()?;
         Ok(Tasks { tracker: TaskTracker::new(), isolated: Some(Arc::new(Isolated(Some(runtime)))) })
     }
 
-    /// Spawns a task, for which [`finish`](Self::finish) waits.
+    /// Spawns a task. [`finish`](Self::finish) waits for it.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         match self.handle() {
             Some(handle) => drop(self.tracker.spawn_on(task, handle)),
@@ -58,7 +60,7 @@ impl Tasks {
         }
     }
 
-    /// Runs `work` on a thread of its own, for which [`finish`](Self::finish) waits. The work may block.
+    /// Runs `work`, which may block, on its own thread. [`finish`](Self::finish) waits for it.
     pub fn spawn_thread(&self, work: impl FnOnce() + Send + 'static) {
         match self.handle() {
             Some(handle) => drop(self.tracker.spawn_blocking_on(work, handle)),
@@ -66,8 +68,8 @@ impl Tasks {
         }
     }
 
-    /// Registers the sockets that the caller creates with the runtime of these tasks, until the guard is dropped. Otherwise
-    /// the caller's runtime would wake these tasks for each event of such a socket.
+    /// Returns a guard. Sockets that the caller creates until the guard is dropped belong to the runtime of these
+    /// tasks. Otherwise the caller's runtime would have to wake these tasks for each event of such a socket.
     #[must_use]
     pub fn enter(&self) -> Option<EnterGuard<'_>> {
         self.handle().map(Handle::enter)
@@ -88,8 +90,8 @@ impl Tasks {
     }
 }
 
-/// Guard for a task without which a replica is useless. If the task ends before the replica is stopped, for example by a
-/// panic, the guard stops the replica, so that its supervisor restarts it.
+/// Guard for a task without which a replica is useless. If the task ends before the replica is stopped, for example by
+/// a panic, the guard stops the replica, so that its supervisor restarts it.
 #[derive(Debug)]
 pub struct CriticalTask {
     name: &'static str,
@@ -120,7 +122,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let token = stop.clone();
-    // Not tracked, because the shutdown must not wait for it: it runs until the process exits.
+    // This task is not tracked, because the shutdown must not wait for it: it runs until the process exits.
     #[expect(clippy::disallowed_methods, reason = "the shutdown must not wait for this task")]
     drop(tokio::spawn(async move {
         let mut stopping = false;

@@ -1,5 +1,5 @@
-//! TLS on the public port (RFC 8446, RFC 5246): handshakes, the protocol by ALPN, and a certificate that can be replaced while
-//! connections are open.
+//! TLS on the public port (RFC 8446, RFC 5246): handshakes, the protocol by ALPN, and a certificate that can be
+//! replaced while connections are open.
 
 mod certificate;
 mod handshakes;
@@ -25,23 +25,23 @@ use tracing::{info, warn};
 
 /// First byte of a client that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// Time for a handshake. A slow one takes a few round trips.
+/// Maximum time for a handshake. It needs at most a few round trips.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
-/// Time for a client without TLS to read its error.
+/// Maximum time for a client without TLS to read its error.
 const PLAIN_DEADLINE: Duration = Duration::from_secs(1);
-/// Time between two reports of a certificate that ends soon.
+/// Time between two reports of a certificate that expires soon.
 const REPORT_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// Server side of TLS.
 #[derive(Debug)]
 pub(crate) struct Tls {
     options: TlsOptions,
-    /// A std lock: held to clone or to replace the pointer.
+    /// A std lock, held only to clone or to replace the pointer.
     certificate: RwLock<Arc<Certificate>>,
     handshakes: Handshakes,
 }
 
-/// Reason why there is no connection after a handshake.
+/// Reason why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
     /// The connection failed, or the client cannot use what this server offers.
@@ -68,13 +68,13 @@ impl Tls {
         Ok(Tls { options, certificate, handshakes: Handshakes::new(max_clients) })
     }
 
-    /// Performs the handshake. Returns the connection, and whether the client chose HTTP/2.
+    /// Performs the handshake. Returns the connection, and true if the client chose HTTP/2.
     ///
     /// # Errors
-    /// If there is no connection. A client that does not use TLS gets an answer first.
+    /// If the handshake fails. A client that does not use TLS gets an answer first.
     pub(crate) async fn accept(&self, socket: TcpStream) -> Result<(TlsStream<TcpStream>, bool), HandshakeError> {
         let mut handshake = self.handshakes.begin();
-        // Both arms are dropped with this future.
+        // Cancel-safe: if this future is dropped, so are both arms, and with them the connection.
         tokio::select! {
             accepted = timeout(HANDSHAKE_DEADLINE, self.shake_hands(socket)) => {
                 accepted.unwrap_or(Err(HandshakeError::TooLate))
@@ -91,7 +91,7 @@ impl Tls {
         }
         let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
         let finishing = {
-            let _turn = self.handshakes.signature().await;
+            let _permit = self.handshakes.signature().await;
             hello.into_stream(self.certificate().config.clone())
         };
         let stream = finishing.await?;
@@ -103,8 +103,8 @@ impl Tls {
         self.certificate.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the files again on SIGHUP and when they change, and reports a certificate that ends soon, until `stop`. Open
-    /// connections keep what they agreed on. If the new files cannot be used, the old certificate stays.
+    /// Reads the files again on SIGHUP and when they change, and reports a certificate that expires soon, until `stop`.
+    /// Open connections are not affected. If the new files cannot be used, the old certificate stays.
     pub(crate) async fn watch(&self, stop: &CancellationToken) {
         let files = [self.options.certificate.clone(), self.options.key.clone()];
         let reporting = async {
@@ -146,7 +146,7 @@ impl Tls {
     }
 }
 
-/// Answers a client that does not use TLS, which most likely sends HTTP.
+/// Answers a client that does not use TLS. The answer is in HTTP, which is what such a client probably uses.
 async fn refuse_plain(socket: &mut TcpStream) -> io::Result<()> {
     let details = ProblemDetails {
         r#type: Cow::Borrowed("about:blank"),
@@ -163,7 +163,8 @@ async fn refuse_plain(socket: &mut TcpStream) -> io::Result<()> {
     );
     socket.write_all((head + &body).as_bytes()).await?;
     socket.shutdown().await?;
-    // A socket that is dropped with unread data resets the connection, and the client might not see the answer.
+    // If a socket is dropped with unread data, the kernel resets the connection, and the client might not get the
+    // answer.
     let mut discarded = [0; 1024];
     while socket.read(&mut discarded).await? > 0 {}
     Ok(())

@@ -1,5 +1,5 @@
-//! Growth of the cost with the number of clients, the length of a replay and the rate of ticks. Each row of the table is one
-//! measurement.
+//! Growth of the cost with the number of clients, the length of a replay and the rate of ticks. Each row of the table
+//! is one measurement.
 
 use super::measure;
 use crate::shared::connection::Transport;
@@ -13,7 +13,7 @@ use serde_json::json;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Quantity that grows.
+/// Quantity that is varied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Growth {
     Clients,
@@ -37,7 +37,7 @@ const CLIENTS: [usize; 4] = [1000, 5000, 10_000, 19_000];
 /// Ticks that a client replays. Every client gets at least the latest one.
 const HISTORY: [usize; 4] = [1, 100, 720, 5000];
 const INTERVALS: [Duration; 3] = [Duration::from_secs(5), TICK_EVERY, Duration::from_millis(100)];
-/// Longest time for one measurement.
+/// Maximum time for one measurement.
 const MAX_TIME: Duration = Duration::from_secs(30);
 
 /// Measures all rows. Returns the table and the faults.
@@ -46,8 +46,8 @@ pub(crate) fn run(growth: Growth, plan: Plan) -> anyhow::Result<(String, Faults)
     match growth {
         Growth::Clients => {
             writeln!(table, "A tick every {TICK_EVERY:?}, WebSocket.\n\n| clients {HEAD}")?;
-            let most = machine::most_clients(SPARE_DESCRIPTORS)?;
-            for clients in CLIENTS.into_iter().filter(|clients| *clients <= most) {
+            let max = machine::max_clients(SPARE_DESCRIPTORS)?;
+            for clients in CLIENTS.into_iter().filter(|clients| *clients <= max) {
                 let plan = Plan { connections: clients, ..plan };
                 faults = faults.and(fan_out(&mut table, &clients.to_string(), TICK_EVERY, plan)?);
             }
@@ -55,8 +55,8 @@ pub(crate) fn run(growth: Growth, plan: Plan) -> anyhow::Result<(String, Faults)
         Growth::Rate => {
             writeln!(table, "{} clients, WebSocket.\n\n| a tick every {HEAD}", plan.connections)?;
             for interval in INTERVALS {
-                let most = MAX_TIME.as_millis() / interval.as_millis();
-                let plan = Plan { ticks: usize::try_from(most)?.clamp(2, 100), ..plan };
+                let max = MAX_TIME.as_millis() / interval.as_millis();
+                let plan = Plan { ticks: usize::try_from(max)?.clamp(2, 100), ..plan };
                 faults = faults.and(fan_out(&mut table, &format!("{interval:?}"), interval, plan)?);
             }
         }
@@ -88,9 +88,9 @@ fn fan_out(table: &mut String, name: &str, interval: Duration, plan: Plan) -> an
     let mut measured = measure::fan_out(&Server::btcfeed(interval)?, Transport::WebSocket, plan)?;
     measured.spreads.sort();
     let millis = |spread: Option<&Duration>| spread.map_or(f64::NAN, |spread| spread.as_secs_f64() * 1e3);
-    let (half, most) = (measured.spreads.get(measured.spreads.len() / 2), measured.spreads.last());
-    let (half, most, each) = (millis(half), millis(most), measured.processor.as_secs_f64() * 1e6);
-    writeln!(table, "| {name} | {each:.2} | {half:.1} / {most:.1} | {:.2} |", measured.kib)?;
+    let (median, longest) = (measured.spreads.get(measured.spreads.len() / 2), measured.spreads.last());
+    let (median, longest, each) = (millis(median), millis(longest), measured.processor.as_secs_f64() * 1e6);
+    writeln!(table, "| {name} | {each:.2} | {median:.1} / {longest:.1} | {:.2} |", measured.kib)?;
     Ok(measured.faults)
 }
 

@@ -1,4 +1,4 @@
-//! Measurements. Each of them has a server of its own.
+//! Measurements. Each of them has its own server.
 
 use crate::Plan;
 use crate::shared::client_pool::ClientPool;
@@ -9,7 +9,8 @@ use crate::shared::server::Server;
 use crate::shared::witness::Witness;
 use std::time::{Duration, Instant};
 
-/// Clients that connect before memory is measured, so that memory which a server allocates once is not counted.
+/// Number of clients that connect before the first measurement of memory. So memory that a server allocates only once
+/// is not counted.
 const FIRST_CLIENTS: usize = 64;
 /// Idle time before memory is measured.
 const IDLE: Duration = Duration::from_secs(2);
@@ -42,7 +43,7 @@ pub(crate) struct Idle {
 /// Result of many clients that request the history at once.
 #[derive(Debug)]
 pub(crate) struct Herd {
-    /// Time from the first client's first packet until all clients have everything.
+    /// Time from the first client's first packet until all clients have the whole history.
     pub(crate) in_sync: Duration,
     /// Processor time per replayed update, including the set-up of connections.
     pub(crate) processor: Duration,
@@ -111,18 +112,18 @@ pub(crate) fn herd(server: &Server, plan: Plan) -> anyhow::Result<Herd> {
     pool.replay_since(&since);
     pool.deliveries = Deliveries::of_history(&ids, herd, history);
     let processor = processor_time(pid)?;
-    let began = Instant::now();
+    let started = Instant::now();
     for _ in 0..herd {
         pool.begin()?;
     }
     let newest = ids.len() - 1;
     pool.until("the history for all", |pool| pool.deliveries.is_settled(newest, herd))?;
-    let in_sync = began.elapsed();
+    let in_sync = started.elapsed();
     let (processor, delivered) = (processor_time(pid)?.saturating_sub(processor), pool.deliveries.delivered());
     Ok(Herd { in_sync, processor: processor / delivered.max(1), delivered, faults: pool.faults(newest)? })
 }
 
 fn per_connection(before_kib: u32, after_kib: u32, connections: usize) -> f64 {
-    let connections = u32::try_from(connections).expect("there are fewer ports");
+    let connections = u32::try_from(connections).expect("a machine has fewer ports than 2^32");
     (f64::from(after_kib) - f64::from(before_kib)) / f64::from(connections)
 }

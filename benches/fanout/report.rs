@@ -51,12 +51,12 @@ impl fmt::Display for Report {
         writeln!(f, "| | WebSocket | events | floor |\n|---|---|---|---|")?;
         let (transports, floor) = ([&self.websocket, &self.events], &self.floor);
         let processor = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| micros(round.processor)));
-        let least = processor(floor);
+        let floor_us = processor(floor);
         let [websocket, events] = transports.map(|transport| {
-            let ours = processor(&transport.fan_out);
-            format!("{ours:.2} ({:.2} × the floor)", ours / least)
+            let replica_us = processor(&transport.fan_out);
+            format!("{replica_us:.2} ({:.2} × the floor)", replica_us / floor_us)
         });
-        writeln!(f, "| processor time per update, µs | {websocket} | {events} | {least:.2} |")?;
+        writeln!(f, "| processor time per update, µs | {websocket} | {events} | {floor_us:.2} |")?;
         let spread = |fan_outs: &[FanOut], share: usize| {
             let mut spreads: Vec<_> = fan_outs.iter().flat_map(|round| &round.spreads).copied().collect();
             spreads.sort();
@@ -81,13 +81,13 @@ impl fmt::Display for Report {
             writeln!(f, "| {herd} clients replay {history} ticks each, all in sync after, s | {in_sync:.2} | | |")?;
             writeln!(f, "| processor time per replayed update, µs | {processor:.2} | | |\n")?;
         }
-        let (ours, floor) = (self.delivered(), sum(self.floor.iter().map(|round| (round.delivered, round.faults))));
+        let (replica, floor) = (self.delivered(), sum(self.floor.iter().map(|round| (round.delivered, round.faults))));
         writeln!(f, "| total | btcfeed | floor |\n|---|---|---|")?;
-        writeln!(f, "| updates delivered | {} | {} |", ours.0, floor.0)?;
-        writeln!(f, "| lost | {} | {} |", ours.1.lost, floor.1.lost)?;
-        writeln!(f, "| duplicated or out of order | {} | {} |", ours.1.duplicated, floor.1.duplicated)?;
-        writeln!(f, "| unexpected messages | {} | {} |", ours.1.unexpected, floor.1.unexpected)?;
-        writeln!(f, "| connections that ended early | {} | {} |\n", ours.1.closed, floor.1.closed)?;
+        writeln!(f, "| updates delivered | {} | {} |", replica.0, floor.0)?;
+        writeln!(f, "| lost | {} | {} |", replica.1.lost, floor.1.lost)?;
+        writeln!(f, "| duplicated or out of order | {} | {} |", replica.1.duplicated, floor.1.duplicated)?;
+        writeln!(f, "| unexpected messages | {} | {} |", replica.1.unexpected, floor.1.unexpected)?;
+        writeln!(f, "| connections that ended early | {} | {} |\n", replica.1.closed, floor.1.closed)?;
         writeln!(
             f,
             "The floor is one thread that writes one shared frame to every socket in a loop. Processor time is the server's, user\n\

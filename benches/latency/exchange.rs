@@ -1,4 +1,4 @@
-//! Simulated exchange that records when it has answered each poll.
+//! Simulated exchange that records the time of its answer to each poll.
 
 use crate::shared::machine::unix_ns;
 use anyhow::Context;

@@ -1,8 +1,8 @@
 //! Process with clients. The number of descriptors of a process is limited, so a hundred thousand clients need several
 //! processes.
 //!
-//! The process reads commands from its standard input, one on each line, and answers on its standard output. It ends when its
-//! input ends.
+//! The process reads commands from its standard input, one on each line, and answers on its standard output. It ends
+//! when its input ends.
 
 use crate::SPARE_DESCRIPTORS;
 use crate::shared::client_pool::ClientPool;
@@ -36,7 +36,7 @@ pub(crate) struct Task {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Command {
-    /// Close all clients except so many.
+    /// Close all clients except this number of them.
     Keep(usize),
     /// Expect that this replica is killed.
     ExpectFailureOf(usize),
@@ -94,7 +94,7 @@ impl Load {
         Pid::from_child(&self.child)
     }
 
-    /// Returns whether all clients are connected. The first answer of the process reports it.
+    /// Returns true if all clients are connected. The first answer of the process reports that.
     pub(crate) fn is_connected(&mut self) -> anyhow::Result<bool> {
         match self.answers.try_recv() {
             Ok(_) => self.connected = true,
@@ -155,7 +155,7 @@ impl Drop for Load {
 
 /// Runs a process with clients.
 pub(crate) fn run(task: &Task) -> anyhow::Result<()> {
-    machine::most_clients(SPARE_DESCRIPTORS)?;
+    machine::max_clients(SPARE_DESCRIPTORS)?;
     connection::connect_as(task.process);
     let commands = lines(BufReader::new(std::io::stdin()));
     let witness = Witness::connect(*task.servers.last().context("no server")?, 1)?;
@@ -184,11 +184,11 @@ pub(crate) fn run(task: &Task) -> anyhow::Result<()> {
 
 fn report(pool: &mut ClientPool, last: &str) -> anyhow::Result<Report> {
     let last: Id = last.as_bytes().try_into().context("an id like 2026-11-20T09:20:31.075Z")?;
-    let began = Instant::now();
+    let started = Instant::now();
     let number = |pool: &ClientPool| pool.deliveries.updates().iter().position(|update| update.id == last);
     pool.until("the last update for all", |pool| {
         let settled = number(pool).is_some_and(|number| pool.deliveries.is_settled(number, pool.len()));
-        settled || began.elapsed() > LOST_AFTER
+        settled || started.elapsed() > LOST_AFTER
     })?;
     let number = number(pool).context("no client received the last update")?;
     let faults = pool.faults(number)?;

@@ -72,10 +72,10 @@ impl Report {
         writeln!(f, "|---|---|---|---|---|---|")?;
         for outcome in &self.outcomes {
             let Plan { replicas, clients, .. } = outcome.plan;
-            let [half, most] = outcome.spread_ms();
+            let [median, longest] = outcome.spread_ms();
             let (each, kib) = (outcome.per_update_us(), outcome.per_connection_kib());
             let redis = millis(outcome.used.redis) / outcome.ticks();
-            writeln!(f, "| {replicas} | {clients} | {each:.2} | {half:.0} / {most:.0} | {kib:.2} | {redis:.2} |")?;
+            writeln!(f, "| {replicas} | {clients} | {each:.2} | {median:.0} / {longest:.0} | {kib:.2} | {redis:.2} |")?;
         }
         Ok(())
     }
@@ -117,17 +117,17 @@ impl fmt::Display for Outcome {
         )?;
         let share = |used: Duration| used.as_secs_f64() / self.time.as_secs_f64() * 100.0;
         for (index, ((kib, empty), used)) in self.kib.iter().zip(&self.empty_kib).zip(&self.used.replicas).enumerate() {
-            let mine = clients / replicas + usize::from(index < clients % replicas);
-            let (mib, each) = (f64::from(*kib) / 1024.0, (f64::from(*kib) - f64::from(*empty)) / float(mine));
-            let update = used.as_secs_f64() * 1e6 / self.ticks() / float(mine);
+            let clients = clients / replicas + usize::from(index < clients % replicas);
+            let (mib, each) = (f64::from(*kib) / 1024.0, (f64::from(*kib) - f64::from(*empty)) / float(clients));
+            let update = used.as_secs_f64() * 1e6 / self.ticks() / float(clients);
             let (name, share) = (index + 1, share(*used));
-            writeln!(f, "| replica {name} | {mine} | {mib:.1} | {each:.2} | {update:.2} | {share:.1} |")?;
+            writeln!(f, "| replica {name} | {clients} | {mib:.1} | {each:.2} | {update:.2} | {share:.1} |")?;
         }
         writeln!(f, "| Redis | | | | | {:.2} |", share(self.used.redis))?;
         writeln!(f, "| clients | | | | | {:.1} |\n", share(self.used.clients))?;
-        let [half, most] = self.spread_ms();
+        let [median, longest] = self.spread_ms();
         writeln!(f, "| total | |\n|---|---|")?;
-        writeln!(f, "| from the first to the last client, p50 / longest, ms | {half:.1} / {most:.1} |")?;
+        writeln!(f, "| from the first to the last client, p50 / longest, ms | {median:.1} / {longest:.1} |")?;
         writeln!(f, "| time until all clients were connected, s | {:.1} |", self.connected.as_secs_f64())?;
         writeln!(f, "| updates delivered | {} |", self.delivered)?;
         let Faults { lost, duplicated, unexpected, closed } = self.faults;

@@ -81,10 +81,10 @@ impl Stack {
             Stack { loads, witness, replicas, redis, empty_kib, interval: plan.interval, buffer: vec![0; 64 * 1024] };
         let thousands = u32::try_from(plan.clients.div_ceil(1000))?;
         eprintln!("connecting {} clients, for at most {:?}", plan.clients, CONNECT_DEADLINE * thousands);
-        let began = Instant::now();
+        let started = Instant::now();
         while !stack.loads.iter_mut().try_fold(true, |all, load| Ok::<_, anyhow::Error>(load.is_connected()? && all))? {
-            ensure!(began.elapsed() < CONNECT_DEADLINE * thousands, "not all clients are connected");
-            // The witness has to answer pings meanwhile; otherwise its replica would close it.
+            ensure!(started.elapsed() < CONNECT_DEADLINE * thousands, "not all clients are connected");
+            // The witness has to answer pings meanwhile. Otherwise its replica would close the connection.
             stack.read_witness()?;
             sleep(Duration::from_millis(5));
         }
@@ -121,7 +121,7 @@ impl Stack {
         self.witness.ids().len()
     }
 
-    /// Waits for the tick with this number, counted from one. Returns its id, and a time at which it had arrived.
+    /// Waits for the tick with this number, counted from one. Returns its id, and the time at which it was seen.
     pub(crate) fn until(&mut self, number: usize) -> anyhow::Result<(String, Instant)> {
         let deadline = self.interval * 3 + Duration::from_secs(10);
         let mut newest = Instant::now();
@@ -136,7 +136,7 @@ impl Stack {
         Ok((String::from_utf8_lossy(id).into_owned(), newest))
     }
 
-    /// Reads what the witness has received. Returns whether there is a new tick.
+    /// Reads what the witness has received. Returns true if there is a new tick.
     fn read_witness(&mut self) -> anyhow::Result<bool> {
         let known = self.witness.ids().len();
         self.witness.read(&mut self.buffer)?;

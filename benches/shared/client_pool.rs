@@ -13,12 +13,12 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// Default pause if there is nothing to read. The thread polls and never blocks on the sockets: if it did, each send of the
-/// server would have to wake it, and that would be part of the server's cost.
+/// Default pause if there is nothing to read. The thread polls and never blocks on the sockets. Otherwise each send of
+/// the server would have to wake the thread, and that would be a part of the server's cost.
 const PAUSE: Duration = Duration::from_millis(1);
-/// Most connections that are being set up at a time.
+/// Maximum number of connections that are being set up at a time.
 const MAX_CONNECTING: usize = 128;
-/// Most events of one poll.
+/// Maximum number of events of one poll.
 const MAX_EVENTS: usize = 1024;
 /// Size of one read.
 const READ_BYTES: usize = 128 * 1024;
@@ -35,7 +35,7 @@ pub(crate) struct ClientPool {
     epoll: OwnedFd,
     /// Connections by client. `None` after the end of a connection.
     clients: Vec<Option<Connection>>,
-    /// Clients whose connection is open, or was when it ended.
+    /// Number of clients whose connection has been opened, without those that are reconnecting.
     open: usize,
     /// Server that is about to be killed. Its clients reconnect to the others.
     failing: Option<usize>,
@@ -45,14 +45,14 @@ pub(crate) struct ClientPool {
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
     pub(crate) deliveries: Deliveries,
-    /// One more client, which knows all updates that were sent.
+    /// A further client, which knows all updates that were sent.
     witness: Option<Witness>,
 }
 
 /// Clients of the server that was killed.
 #[derive(Debug, Default)]
 pub(crate) struct Failover {
-    /// Clients that have not begun to reconnect.
+    /// Clients that have not started to reconnect.
     waiting: VecDeque<usize>,
     /// Queries of the clients that are reconnecting.
     queries: HashMap<usize, String>,
@@ -107,7 +107,7 @@ impl ClientPool {
         self.until("connecting", |pool| pool.open >= count)
     }
 
-    /// Begins to connect another client.
+    /// Starts to connect another client.
     pub(crate) fn begin(&mut self) -> anyhow::Result<()> {
         let number = self.clients.len();
         self.clients.push(None);
@@ -149,7 +149,7 @@ impl ClientPool {
         &self.failover
     }
 
-    /// Connects a client to another server than the one that failed.
+    /// Connects a client to a server that is not the failed one.
     fn reconnect(&mut self, number: usize, failed: usize) -> anyhow::Result<()> {
         let others = self.servers.len() - 1;
         let mut server = number / self.servers.len() % others;
@@ -175,9 +175,9 @@ impl ClientPool {
     /// # Errors
     /// If [`DEADLINE`] is over, or a client fails to connect.
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&ClientPool) -> bool) -> anyhow::Result<()> {
-        let began = Instant::now();
+        let started = Instant::now();
         while !done(self) {
-            ensure!(began.elapsed() < DEADLINE, "{what}: not done after {DEADLINE:?}");
+            ensure!(started.elapsed() < DEADLINE, "{what}: not done after {DEADLINE:?}");
             if !self.poll()? {
                 machine::sleep(self.pause);
             }
@@ -187,8 +187,8 @@ impl ClientPool {
 
     /// Reads for `time`.
     pub(crate) fn during(&mut self, time: Duration) -> anyhow::Result<()> {
-        let began = Instant::now();
-        self.until("waiting", |_| began.elapsed() >= time)
+        let started = Instant::now();
+        self.until("waiting", |_| started.elapsed() >= time)
     }
 
     /// Returns the faults up to update `last`, which has to be settled.
@@ -201,14 +201,14 @@ impl ClientPool {
         Ok(self.deliveries.faults(last, self.witness.as_ref().map(Witness::ids)))
     }
 
-    /// Reads once from each connection that has input. Returns whether any had.
+    /// Reads once from each connection that has input. Returns true if there was one.
     fn poll(&mut self) -> anyhow::Result<bool> {
         if let Some(witness) = &mut self.witness {
             witness.read(&mut self.buffer)?;
         }
         self.events.clear();
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&at_once))?;
+        let no_wait = Timespec { tv_sec: 0, tv_nsec: 0 };
+        epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&no_wait))?;
         for place in 0..self.events.len() {
             let epoll::Event { flags, data } = self.events[place];
             let number = usize::try_from(data.u64()).context("a client's number")?;

@@ -1,5 +1,5 @@
-//! Client's end of a stream: a WebSocket (RFC 6455) or server-sent events over HTTP/1.1. It needs little time and memory,
-//! because ten thousand of them run on the machine of the server.
+//! Client's end of a stream: a WebSocket (RFC 6455) or server-sent events over HTTP/1.1. It has to need little time and
+//! memory, because ten thousand of them run on the server's machine.
 
 use anyhow::{bail, ensure};
 use socket2::{Domain, Socket, Type};
@@ -9,11 +9,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Connections from one address. It has far more ports, so a free one is found at once.
+/// Number of connections from one address. An address has far more ports, so a free port is found immediately.
 const PER_ADDRESS: u32 = 10_000;
 /// First source address. All addresses in 127.0.0.0/8 are this machine.
 static FIRST_ADDRESS: AtomicU32 = AtomicU32::new(0x7f00_0101);
-/// Source addresses of each process, if there are several processes.
+/// Number of source addresses of each process, if there are several processes.
 const ADDRESSES: u32 = 8;
 /// Number of connections so far. A port stays in use for a minute, so an address is not used again.
 static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
@@ -42,12 +42,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Begins to connect. Call [`request`](Self::request) when the socket is writable.
+    /// Starts to connect. Call [`request`](Self::request) when the socket is writable.
     pub(crate) fn begin(server: SocketAddr, transport: Transport) -> anyhow::Result<Connection> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
         let address = FIRST_ADDRESS.load(Ordering::Relaxed) + CONNECTIONS.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::from(address), 0).into())?;
-        // Closes with a reset, so that the port is free at once.
+        // The socket closes with a reset, so that its port is free immediately.
         socket.set_linger(Some(Duration::ZERO))?;
         socket.set_tcp_nodelay(true)?;
         match socket.connect(&server.into()) {
@@ -133,7 +133,7 @@ impl Connection {
         Ok(used)
     }
 
-    /// Sends a pong. Clients must mask their frames (§5.3). The mask is zero, which changes nothing.
+    /// Sends a pong. Clients must mask their frames (§5.3). A mask of zero does not change the payload.
     fn pong(&mut self, payload: &[u8]) -> anyhow::Result<()> {
         let len = u8::try_from(payload.len())?;
         let frame = [&[0x8a, 0x80 | len, 0, 0, 0, 0], payload].concat();
@@ -160,8 +160,8 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((first & 0x0f, bytes.get(head..head + length)?, head + length))
 }
 
-/// Returns the length of the first event in `bytes`, including the blank line that ends it, or `None` if it is not complete.
-/// The body is not chunked.
+/// Returns the length of the first event in `bytes`, including the blank line that ends it, or `None` if it is not
+/// complete. The body is not chunked.
 fn event_len(bytes: &[u8]) -> Option<usize> {
     bytes.windows(2).position(|pair| pair == b"\n\n").map(|place| place + 2)
 }

@@ -1,8 +1,8 @@
-//! Record of all updates that clients received. It checks that every update reaches every client exactly once and in order,
-//! and records the times.
+//! Record of all updates that clients received. It checks that every update reaches every client exactly once and in
+//! order, and records the times.
 //!
-//! The `timedate` of an update is its id as a date, so ids sort as text. The record keeps all ids in order, and the position
-//! of each client among them. A client must receive them one after the other.
+//! The `timedate` of an update is its id as a date, so ids sort as text. The record keeps all ids in order, and the
+//! position of each client among them. A client must receive them one after the other.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ impl Faults {
 }
 
 impl Deliveries {
-    /// Creates a record with the feed's history. Its clients must begin `wanted` updates before the end of the history.
+    /// Creates a record with the feed's history. Its clients must receive the last `wanted` updates of the history.
     pub(crate) fn of_history(ids: &[Id], clients: usize, wanted: usize) -> Deliveries {
         let now = Instant::now();
         let updates = ids.iter().map(|id| Update::new(*id, 0, now)).collect();
@@ -123,8 +123,8 @@ impl Deliveries {
             }
         }
         self.updates.binary_search_by_key(&id, |update| update.id).unwrap_or_else(|number| {
-            // The update is new, but a client of another replica already has a later one. A client that has a later one has
-            // lost this one, or began after it.
+            // The update is new here, but a client of another replica already has a later one. Every client that has a
+            // later one has lost this one, or started after it.
             let mut settled = 0;
             for position in self.positions.iter_mut().flatten().filter(|position| position.next > number) {
                 self.faults.lost += usize::from(position.first <= number);
@@ -171,7 +171,7 @@ impl Deliveries {
         self.delivered
     }
 
-    /// Returns whether all of `clients` clients have received the update or a later one, or have lost their connection.
+    /// Returns true if each of `clients` clients has received the update or a later one, or has lost its connection.
     pub(crate) fn is_settled(&self, number: usize, clients: usize) -> bool {
         self.updates.get(number).is_some_and(|update| update.settled + self.faults.closed >= clients)
     }

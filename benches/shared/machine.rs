@@ -14,8 +14,9 @@ pub(crate) fn sleep(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Raises the limit on open files to its maximum. Returns the number of clients that it allows, with `spare` files left.
-pub(crate) fn most_clients(spare: u64) -> anyhow::Result<usize> {
+/// Raises the limit on open files to its maximum. Returns the number of clients that it allows, with `spare` files
+/// left.
+pub(crate) fn max_clients(spare: u64) -> anyhow::Result<usize> {
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
         .context("cannot raise the limit on open files")?;
@@ -35,8 +36,8 @@ pub(crate) fn processor_time(pid: Pid) -> anyhow::Result<Duration> {
     Ok(total)
 }
 
-/// Returns the proportional set size of a process in KiB: its own memory and its share of shared memory. It does not include
-/// the kernel's socket buffers.
+/// Returns the proportional set size of a process in KiB: its own memory and its share of shared memory. It does not
+/// include the kernel's socket buffers.
 pub(crate) fn memory_kib(pid: Pid) -> anyhow::Result<u32> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let rollup = read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

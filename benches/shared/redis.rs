@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Time that it may take to start.
+/// Time that the server may take to start.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Running redis-server. It is killed when this is dropped.
@@ -19,7 +19,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// Returns whether redis-server is installed.
+    /// Returns true if redis-server is installed.
     pub(crate) fn is_installed() -> bool {
         let mut command = Command::new("redis-server");
         command.arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
@@ -33,9 +33,9 @@ impl Redis {
         command.arg(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
         let child = machine::on_server_core(|| command.spawn()).context("cannot start redis-server")?;
         let redis = Redis { child, url: format!("redis://127.0.0.1:{port}"), _dir: dir };
-        let began = Instant::now();
+        let started = Instant::now();
         while redis.client()?.get_connection().is_err() {
-            ensure!(began.elapsed() < DEADLINE, "redis-server does not answer");
+            ensure!(started.elapsed() < DEADLINE, "redis-server does not answer");
             machine::sleep(Duration::from_millis(10));
         }
         Ok(redis)

@@ -26,8 +26,8 @@ impl Server {
         Server::replica(tick_every, &[], None)
     }
 
-    /// Starts a replica with a simulated market and these settings. It does not inherit this process's environment. Its log
-    /// entries are sent to `log`, if there is one.
+    /// Starts a replica with a simulated market and these settings. It does not inherit this process's environment. Its
+    /// log entries are sent to `log`, if there is one.
     pub(crate) fn replica(
         tick_every: Duration,
         settings: &[(&str, &str)],
@@ -58,13 +58,13 @@ impl Server {
     fn start(mut command: Command, is_floor: bool, to: Option<Sender<Value>>) -> anyhow::Result<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = machine::on_server_core(|| command.spawn()).with_context(|| format!("{command:?}"))?;
-        let mut log = BufReader::new(child.stderr.take().context("its log is ours")?).lines();
+        let mut log = BufReader::new(child.stderr.take().context("its log is piped")?).lines();
         let address = logged(&mut log, "listening")?["address"].as_str().context("no address")?.parse()?;
         if !is_floor {
             // A replica serves no clients before it has read the history.
             logged(&mut log, "following the store")?;
         }
-        // The log must be read; otherwise the pipe gets full and the server blocks. Warnings and errors are printed.
+        // The log must be read. Otherwise the pipe gets full and the server blocks. Warnings and errors are printed.
         std::thread::spawn(move || {
             for line in log.map_while(Result::ok) {
                 let entry: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -94,7 +94,7 @@ impl Server {
 }
 
 impl Server {
-    /// Kills the server without a chance to clean up, like a power failure.
+    /// Kills the server, so that it cannot clean up.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().and_then(|()| self.child.wait()).context("cannot kill the server")?;
         Ok(())
@@ -107,8 +107,8 @@ impl Drop for Server {
             return;
         }
         kill_process(self.pid(), Signal::TERM).ok();
-        let began = Instant::now();
-        while began.elapsed() < STOP_DEADLINE {
+        let started = Instant::now();
+        while started.elapsed() < STOP_DEADLINE {
             if let Ok(Some(_)) = self.child.try_wait() {
                 return;
             }

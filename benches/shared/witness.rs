@@ -1,5 +1,5 @@
-//! Witness: a client that knows all ids of the feed. It reads the `full` format, in which each entry names the one before it.
-//! Clients of other formats are compared with it.
+//! Witness: a client that knows all ids of the feed. It reads the `full` format, in which each entry has the id of the
+//! one before it. The updates of all other clients are compared with it.
 
 use super::connection::{Connection, Transport};
 use super::deliveries::Id;
@@ -22,7 +22,7 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// Connects, and reads the feed from its beginning until it has `ticks` ticks.
+    /// Connects, and reads the feed from its first entry until it has `ticks` ticks.
     pub(crate) fn connect(server: SocketAddr, ticks: usize) -> anyhow::Result<Witness> {
         let mut connection = Connection::begin(server, Transport::WebSocket)?;
         wait(&connection, PollFlags::OUT)?;

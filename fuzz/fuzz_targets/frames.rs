@@ -1,4 +1,4 @@
-//! What a client sends over a WebSocket, decoded by our decoder and by tungstenite.
+//! The bytes of a client over a WebSocket, decoded by btcfeed's decoder and by tungstenite.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|made: &[u8]| btcfeed::fuzz::frames(made));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| btcfeed::fuzz::frames(input));

@@ -1,4 +1,4 @@
-//! A query, parsed by every route that takes one, and a `Last-Event-ID`.
+//! A query, parsed by the parser of every route with parameters, and a `Last-Event-ID`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|made: &[u8]| btcfeed::fuzz::query(made));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| btcfeed::fuzz::query(input));

@@ -9,11 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-/// Begin of each key, by which people and scanners for secrets recognise one.
+/// Start of each key. People and scanners for secrets recognise a key by it.
 const PREFIX: &str = "btcfeed_";
-/// Random bytes of a key.
+/// Number of random bytes in a key.
 const KEY_BYTES: usize = 32;
-/// Form of a line, for errors.
+/// Expected form of a line, for errors.
 const FORM: &str = "expected NAME HASH, then streams=N and expires=DATE if wanted, as `btcfeed key new` prints it";
 
 /// SHA-256 hash of a key.
@@ -25,7 +25,8 @@ pub(super) fn digest(key: &[u8]) -> Digest {
     hash.as_ref().try_into().expect("a SHA-256 hash has 32 bytes")
 }
 
-/// Name of a key: who uses it. Several keys may have one name, for example while one replaces the other.
+/// Name of a key, which says who uses it. Several keys may have the same name, for example while a new key replaces an
+/// old one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyName(String);
 
@@ -33,9 +34,8 @@ impl FromStr for KeyName {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<KeyName, &'static str> {
-        let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        let good = (1..=64).contains(&text.len()) && text.bytes().all(is_good);
-        if good {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) {
             Ok(KeyName(text.to_owned()))
         } else {
             Err("expected 1 to 64 letters, digits, dots, dashes and underscores")
@@ -49,27 +49,27 @@ impl fmt::Display for KeyName {
     }
 }
 
-/// Line of the file of keys: what is known of a key, which is not the key itself.
+/// Line of the file of keys. It contains the hash of a key instead of the key itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyLine {
     /// Name of the key.
     pub name: KeyName,
     /// Hash of the key.
     pub(super) digest: Digest,
-    /// Most concurrent streams on one replica.
+    /// Maximum number of concurrent streams on one replica.
     pub streams: Option<usize>,
-    /// Moment from which on the key is not valid.
+    /// Moment from which the key is no longer valid.
     pub expires: Option<Timestamp>,
 }
 
 impl KeyLine {
-    /// Returns whether the key has expired.
+    /// Returns true if the key has expired.
     pub(super) fn is_expired(&self, now: SystemTime) -> bool {
         self.expires.is_some_and(|expires| SystemTime::from(expires) <= now)
     }
 }
 
-/// Makes a key. Returns it together with its line.
+/// Creates a key. Returns the key and its line.
 ///
 /// # Errors
 /// If the system has no random numbers.
@@ -93,7 +93,8 @@ impl fmt::Display for KeyLine {
 impl FromStr for KeyLine {
     type Err = String;
 
-    /// Parses a line. The error has no text of a name or a hash, because it may be a key that was pasted by mistake.
+    /// Parses a line. The error does not quote an invalid name or hash, because it may be a key that was pasted by
+    /// mistake.
     fn from_str(text: &str) -> Result<KeyLine, String> {
         let mut words = text.split_ascii_whitespace();
         let (Some(name), Some(hash)) = (words.next(), words.next()) else { return Err(FORM.to_owned()) };
@@ -115,7 +116,7 @@ impl FromStr for KeyLine {
 /// Parses the number of streams of a key.
 ///
 /// # Errors
-/// What is expected.
+/// The reason, with the expected form.
 pub fn parse_streams(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("invalid streams {text:?}: expected a number above 0"))
@@ -124,7 +125,7 @@ pub fn parse_streams(text: &str) -> Result<usize, String> {
 /// Parses the moment at which a key expires.
 ///
 /// # Errors
-/// What is expected.
+/// The reason, with the expected form.
 pub fn parse_expires(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| format!("invalid expires {text:?}: expected a moment such as 2027-06-30T00:00:00Z"))
 }
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_is_read_as_it_was_written() {
+    fn written_line_is_read_back() {
         let (key, mut line) = generate(&"alice".parse().unwrap()).unwrap();
         assert!(key.starts_with(PREFIX) && key.len() == PREFIX.len() + 43, "{key}");
         assert_eq!(line.to_string().parse(), Ok(line.clone()));
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn hash_is_that_of_other_programs() {
+    fn hash_equals_that_of_sha256sum() {
         // printf %s abc | sha256sum
         let line = "a ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(line.parse::<KeyLine>().unwrap().digest, digest(b"abc"));

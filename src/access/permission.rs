@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Why a permission has ended.
+/// The reason why a permission has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The key is no longer in the file.
@@ -19,12 +19,14 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 pub(crate) struct Permission {
     name: KeyName,
-    /// A std lock: held to read or to replace the line.
+    /// A std lock, held only to read or to replace the line.
     line: RwLock<KeyLine>,
-    /// Zero, or the reason of the end. An atomic, because the sessions of all shards read it for each tick.
+    /// Zero, or the code of the reason for the end. It is atomic because the sessions of all shards read it for each
+    /// tick.
     ended: AtomicU8,
-    /// Cancelled at the end, for those who wait for it.
+    /// Cancelled when the permission ends, to wake the tasks that wait for that.
     end: CancellationToken,
+    /// The number of open streams.
     streams: AtomicUsize,
 }
 
@@ -46,7 +48,7 @@ impl Permission {
         self.line.read().unwrap_or_else(PoisonError::into_inner).is_expired(now)
     }
 
-    /// Ends the permission. Returns false if it has ended before.
+    /// Ends the permission. Returns false if it had already ended.
     pub(super) fn end(&self, reason: Ended) -> bool {
         let code = match reason {
             Ended::Revoked => 1,
@@ -57,7 +59,7 @@ impl Permission {
         is_first
     }
 
-    /// Returns why the permission has ended, if it has.
+    /// Returns the reason why the permission has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         match self.ended.load(Ordering::Relaxed) {
             0 => None,
@@ -71,7 +73,7 @@ impl Permission {
         &self.name
     }
 
-    /// Counts a stream, until it is dropped. Returns `None` if the key has as many as it may have.
+    /// Counts a stream until the returned value is dropped. Returns `None` if the key has reached its limit of streams.
     pub(crate) fn open_stream(self: &Arc<Permission>) -> Option<OpenStream> {
         let max = self.line.read().unwrap_or_else(PoisonError::into_inner).streams.unwrap_or(usize::MAX);
         let count = |streams| (streams < max).then_some(streams + 1);
@@ -81,7 +83,7 @@ impl Permission {
 }
 
 impl OpenStream {
-    /// Returns why the permission of the stream has ended, if it has.
+    /// Returns the reason why the permission of the stream has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.0.ended()
     }

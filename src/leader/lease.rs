@@ -62,7 +62,8 @@ impl LeaseRenewer<'_> {
             other => return other.map(|()| Renewal::Held),
         }
         let granted = self.store.acquire(&self.options.replica).await?;
-        // This check follows the attempt to acquire the lease, because then a former leader can write no more.
+        // The head is read after the attempt to acquire the lease. So it includes everything that another leader wrote
+        // before that attempt.
         if self.store.head().await? > self.term.newest() {
             return Ok(Renewal::Overtaken(granted));
         }

@@ -1,5 +1,5 @@
 //! A simulated market, for trials without the internet. It is polled only if the settings name it, or by `btcfeed
-//! demo`. Each tick in the form `full` names it as a source.
+//! demo`. Each tick in the format `full` names it as a source.
 
 use super::definition::{Definition, Origin};
 use super::observation::{Answer, Observation, Source};

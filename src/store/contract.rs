@@ -2,14 +2,14 @@
 //!
 //! Every store keeps these promises, and the same tests (`tests/it/store.rs`) check each of them:
 //!
-//! - **Only the store orders.** [`Store::append`] checks the lease, assigns the id, keeps the entry, trims old entries and
-//!   publishes, in one atomic step. Ids strictly increase, even if the clock stands still or runs backwards, and each
-//!   entry's `prev` is the id of the entry before it.
-//! - **An expired lease cannot write**, whatever its holder believes: the store checks it, not a replica's clock.
+//! - **Only the store decides the order.** [`Store::append`] checks the lease, assigns the id, keeps the entry, trims old
+//!   entries and publishes, in one atomic step. Ids strictly increase, even if the clock stands still or runs backwards.
+//!   Each entry's `prev` is the id of the entry before it.
+//! - **The holder of an expired lease cannot write.** The store checks the lease, so the clocks of the replicas do not matter.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets the
-//!   entry that the first attempt created. If an attempt arrives after newer records, it is rejected.
-//! - **A store that lost its newest entries says so.** An append by a leader that has seen later entries than the store
-//!   still has is rejected with [`StoreError::Behind`]. The leader restores them and retries.
+//!   entry that the first attempt created. An attempt that arrives after newer records is rejected.
+//! - **A store detects that it has lost its newest entries.** If a leader has seen entries that are newer than those in the
+//!   store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
 use crate::feed::{Entry, Event};
 use crate::tick::TickId;
@@ -20,8 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// The most reads of the history that a hub runs at once on behalf of clients. A store that reads over connections keeps
-/// one for each, and one more for the hub's own reads.
+/// The maximum number of reads of the history that a hub runs concurrently for clients. A store with connections keeps
+/// one for each of these reads, and one more for the hub's own reads.
 pub const HISTORY_READERS: usize = 4;
 
 /// The settings of every store.
@@ -37,7 +37,7 @@ pub struct Options {
 /// different lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// The value that the store compares; no two grants share it.
+    /// The value that the store compares. It is different for each grant.
     pub token: String,
 }
 
@@ -76,10 +76,10 @@ pub struct Members {
 pub struct Record {
     /// The event.
     pub event: Event,
-    /// When it happened, on the monotonic clock. The id is that moment on the *store's* clock.
+    /// The moment of the event on the monotonic clock. The id is the same moment on the *store's* clock.
     pub at: Instant,
-    /// The record's number in this process. Records are appended in this order, each once, however often the leader
-    /// retries.
+    /// The record's number in this process. Records are appended in the order of their numbers, and each only once,
+    /// even if the leader retries.
     pub number: u64,
 }
 
@@ -102,7 +102,7 @@ pub enum StoreError {
     /// The store lost entries that the leader has seen. The id is the newest one that the store still has.
     #[error("the store has no entry after {0}, but the leader has")]
     Behind(TickId),
-    /// The store could not be reached or did not answer in time. It may or may not have carried out the request.
+    /// The store could not be reached or did not answer in time. It may or may not have executed the request.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
 }
@@ -122,7 +122,7 @@ pub trait Store: Send + Sync {
     /// Extends the lease to its full time to live.
     async fn renew(&self, lease: &Lease) -> Result<()>;
 
-    /// Gives the lease up, so that another replica can acquire it immediately. Does nothing if the lease has expired.
+    /// Releases the lease, so that another replica can acquire it immediately. Does nothing if the lease has expired.
     async fn release(&self, lease: &Lease) -> Result<()>;
 
     /// Notes that a replica is alive, for five seconds. Returns who leads and which replicas are alive.
@@ -133,7 +133,7 @@ pub trait Store: Send + Sync {
     /// Assigns an id to `record`, keeps it and publishes it. `seen` is the newest id that the leader knows of.
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;
 
-    /// Puts lost entries back unchanged. Entries that the store still has are left as they are.
+    /// Puts lost entries back unchanged. Does not change entries that the store still has.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
     /// Returns the time of the store's clock, from which ids are made.
@@ -142,12 +142,12 @@ pub trait Store: Send + Sync {
     /// Returns the newest id, or zero if the feed is empty.
     async fn head(&self) -> Result<TickId>;
 
-    /// Returns the oldest entries with `after < id <= until`, at most `limit`, oldest first. If there are
-    /// fewer than `limit`, there are no more.
+    /// Returns the oldest `limit` entries with `after < id <= until`, oldest first. If it returns fewer entries, there
+    /// are no more.
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>>;
 
-    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, if there are that many. An entry that
-    /// cannot be decoded counts, but is never returned; the next one that can be decoded is.
+    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, if there are that many. If that
+    /// entry cannot be decoded, returns the id of the next one that can be decoded.
     async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id))
     }

@@ -28,10 +28,10 @@ struct Kept {
     clients: HashMap<String, (TickId, Instant)>,
 }
 
-/// The most clients that are remembered. Above it the half that was saved longest ago is dropped.
+/// The maximum number of clients whose last ids are kept. If there are more, the older half is dropped.
 const MAX_CLIENTS: usize = 100_000;
 
-/// Entries that a subscriber may lag behind before its stream ends; it then reads the history.
+/// The number of entries that a subscriber may lag behind. If it lags more, its stream ends.
 const LIVE_BUFFER: usize = 1024;
 
 impl Memory {
@@ -109,7 +109,8 @@ impl Store for Memory {
         kept.entries.insert(id, entry.clone());
         kept.record = (record.number, id);
         kept.entries = kept.entries.split_off(&id.minus(self.options.retention));
-        // Sent under the lock, so that subscribers get entries in the order of their ids. No subscriber is no error.
+        // This is done under the lock, so that subscribers get entries in the order of their ids. It fails only if
+        // there is no subscriber, which is not an error.
         self.live.send(entry.clone()).ok();
         Ok(entry)
     }

@@ -1,9 +1,9 @@
-//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, and keys with a
-//! time to live for the lease and for the bookmarks of clients.
+//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, and keys
+//! with a time to live for the lease and for the bookmarks of clients.
 //!
-//! Each append is one Lua script, so it is atomic, and so are the renewal and the release of the lease. The scripts are in the
-//! folder `redis/`. Each kind of request has its own connection, so that a long answer or a burst of small requests never
-//! delays the renewal of the lease.
+//! An append, a renewal and a release of the lease are one Lua script each, so each is atomic. The scripts are in the
+//! folder `redis/`. Each kind of request has its own connection, so that a long answer or a burst of small requests
+//! never delays the renewal of the lease.
 
 mod connection;
 mod entry;
@@ -25,9 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Entries in one page of a long history.
+/// The number of entries in one page of a long history.
 const PAGE: usize = 1000;
-/// The number of consecutive entries that [`Store::nth`] reads, to find one that can be decoded.
+/// The number of consecutive entries among which [`Store::nth`] looks for one that can be decoded.
 const NTH_CANDIDATES: usize = 16;
 /// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
@@ -49,8 +49,8 @@ struct Keys {
 }
 
 impl Keys {
-    /// The names for a feed with this prefix in the database `db`. Channels are shared by all databases, so the name of the
-    /// channel contains the database.
+    /// The names for a feed with this prefix in the database `db`. All databases share their channels, so the name of
+    /// the channel contains the number of the database.
     fn new(prefix: &str, db: i64) -> Keys {
         let key = |name: &str| format!("{{{prefix}}}:{name}");
         let live = if db == 0 { key("live") } else { key(&format!("live:{db}")) };
@@ -74,11 +74,11 @@ pub struct Redis {
     scripts: Scripts,
     /// The name of this process in the key of the last record.
     writer: String,
-    /// For small requests that must not wait: the lease, appends, the head, the time.
+    /// The connection for small requests that must not wait: the lease, appends, the head, the time.
     commands: RedisConnection,
-    /// For the last ids of clients: one small request for each client that connects.
+    /// The connection for the bookmarks of clients.
     clients: RedisConnection,
-    /// For reads of the history.
+    /// The connections for reads of the history.
     history: HistoryPool,
 }
 
@@ -113,7 +113,7 @@ impl Redis {
     /// Checks that `url` is a Redis URL.
     ///
     /// # Errors
-    /// If it is not. The error does not contain the URL, because that may hold a password.
+    /// If it is not. The error does not contain the URL, because a URL may contain a password.
     pub fn check_url(url: &str) -> std::result::Result<(), RedisError> {
         Client::open(url).map(drop)
     }
@@ -127,8 +127,8 @@ impl Redis {
         Inspector { client: &self.client, commands: &self.commands, lease, live, check }.inspect().await
     }
 
-    /// Runs a script that checks the lease first, and returns its result. `script` is called when there is a connection, so
-    /// that the age of a record is its age when it is sent.
+    /// Runs a script that checks the lease first, and returns its result. `script` is called only when there is a
+    /// connection, because it contains the age of a record at the moment of sending.
     async fn write<'a>(&'a self, script: impl FnOnce() -> ScriptInvocation<'a>) -> Result<String> {
         let invoke = async |mut connection| script().invoke_async(&mut connection).await;
         let reply: Vec<String> = self.commands.run(invoke).await?;

@@ -9,7 +9,7 @@ pub fn start() {
     metrics::start(now.as_secs_f64());
 }
 
-/// Returns all series in the text format of Prometheus. Measures the process before.
+/// Returns all series in the text format of Prometheus. Measures the process first.
 pub fn render() -> String {
     process::measure();
     metric::render()

@@ -1,4 +1,5 @@
-//! Certificate of the public port: two PEM files, what may be wrong with them, and the time until the certificate expires.
+//! Certificate of the public port: its two PEM files, their possible faults, and the time until the certificate
+//! expires.
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
@@ -12,26 +13,26 @@ use x509_parser::parse_x509_certificate;
 /// Protocol names of ALPN (RFC 7301), the preferred one first.
 pub(super) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
-/// Time before the end of a certificate from which on it is reported. A certificate with a short life is reported in the last
-/// third of it.
+/// Remaining time in which a certificate is reported. If the certificate has a short life, it is reported only in the
+/// last third of its life.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsOptions {
-    /// PEM file with the certificate and the intermediate ones behind it.
+    /// PEM file with the certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     /// PEM file with the private key of the certificate.
     pub key: PathBuf,
 }
 
-/// Reason why a certificate cannot be used, by the file in which it is.
+/// Reason why a certificate cannot be used, with the file that has the fault.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The file of the certificate.
+    /// A fault in the file of the certificate.
     #[error("{0}")]
     Certificate(String),
-    /// The file of the key.
+    /// A fault in the file of the key.
     #[error("{0}")]
     Key(String),
 }
@@ -40,7 +41,7 @@ impl TlsOptions {
     /// Checks that the files can be used.
     ///
     /// # Errors
-    /// If a file cannot be read, has something else in it, or the key belongs to another certificate.
+    /// If a file cannot be read or has other contents, or if the key belongs to another certificate.
     pub fn check(&self) -> Result<(), CertificateError> {
         read(self).map(drop)
     }
@@ -73,9 +74,9 @@ pub(super) struct Life {
 /// State of a certificate that an operator has to know about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Warning {
-    /// The certificate is valid only later.
+    /// The certificate is not valid yet.
     NotYet,
-    /// The certificate is valid for this number of days.
+    /// The certificate expires in this number of days.
     Soon(u64),
     /// The certificate expired this number of days ago.
     Expired(u64),
@@ -103,7 +104,7 @@ pub(super) fn read(options: &TlsOptions) -> Result<Certificate, CertificateError
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(no_certificate)?;
     let first = chain.first().ok_or_else(|| no_certificate(pem::Error::NoItemsFound))?;
     let life = life(first).ok_or_else(|| {
-        CertificateError::Certificate("the first certificate in the file is no valid X.509 certificate".to_owned())
+        CertificateError::Certificate("the first certificate in the file is not a valid X.509 certificate".to_owned())
     })?;
     let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|error| {
         CertificateError::Key(pem_error(error, "a private key that has no password (-----BEGIN PRIVATE KEY-----)"))
@@ -117,7 +118,7 @@ pub(super) fn read(options: &TlsOptions) -> Result<Certificate, CertificateError
         error => CertificateError::Key(format!("it cannot be used with the certificate: {error}")),
     })?;
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
-    // A client that returns within hours needs no new signature.
+    // With a session ticket, a client that reconnects within hours needs no new signature.
     config.ticketer = Ticketer::new().map_err(|error| internal(&error))?;
     Ok(Certificate { config: Arc::new(config), life })
 }
@@ -171,7 +172,7 @@ mod tests {
         assert_eq!(reason(&key, &key), "certificate: the file has no certificate");
         assert!(reason(&certificate, &certificate).starts_with("key: the file has no private key"));
         let broken = certificate.replace("MII", "AII");
-        let expected = "certificate: the first certificate in the file is no valid X.509 certificate";
+        let expected = "certificate: the first certificate in the file is not a valid X.509 certificate";
         assert_eq!(reason(&broken, &key), expected);
         let missing = TlsOptions { certificate: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() };
         let reason = read(&missing).unwrap_err().to_string();

@@ -1,18 +1,18 @@
-//! Bound on handshakes.
+//! Limits of handshakes.
 //!
-//! A handshake holds the place of a client, costs about as much as thousands of updates, and may wait for its client as long as
-//! that likes. So there are two bounds: on the number of handshakes that are not finished, of which the oldest ends for each
-//! that exceeds it, and on the signatures that are made at one time.
+//! A handshake occupies the place of a client, costs about as much processor time as thousands of updates, and can be
+//! delayed by its client. So there are two limits. One is on the number of unfinished handshakes: if there are too
+//! many, the oldest one ends. The other is on the number of signatures that are made concurrently.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
-/// Most handshakes that are not finished.
+/// Maximum number of unfinished handshakes.
 const MAX_PENDING: usize = 1024;
 
-/// Handshakes that are not finished.
+/// The unfinished handshakes of a port.
 #[derive(Debug)]
 pub(super) struct Handshakes {
     pending: Arc<Mutex<Pending>>,
@@ -23,11 +23,11 @@ pub(super) struct Handshakes {
 #[derive(Debug, Default)]
 struct Pending {
     next: u64,
-    /// Handshakes in the order of their begin. One ends when its sender is dropped.
+    /// Handshakes by their numbers, the oldest one first. A handshake ends when its sender is dropped.
     by_age: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
-/// A handshake that is not finished. It leaves the list when it is dropped.
+/// An unfinished handshake. It is removed from the list when it is dropped.
 #[derive(Debug)]
 pub(super) struct Handshake {
     number: u64,
@@ -36,14 +36,14 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Creates the bounds for a port with `max_clients` places. Handshakes take at most an eighth of them.
+    /// Creates the limits of a port with `max_clients` places. Handshakes occupy at most an eighth of the places.
     pub(super) fn new(max_clients: usize) -> Handshakes {
         let threads = available_parallelism().map_or(1, usize::from);
         let max = (max_clients / 8).clamp(1, MAX_PENDING);
         Handshakes { pending: Arc::default(), max, signatures: Semaphore::new((threads / 2).max(1)) }
     }
 
-    /// Begins a handshake. If there are too many, the oldest ends.
+    /// Starts a handshake. If there are too many, the oldest one ends.
     pub(super) fn begin(&self) -> Handshake {
         let (sender, evicted) = oneshot::channel();
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,8 +56,8 @@ impl Handshakes {
         Handshake { number, pending: self.pending.clone(), evicted }
     }
 
-    /// Waits for the turn to make a signature. Signatures take at most half of the processors. The permit must not be held while
-    /// the client is waited for.
+    /// Waits for the permit to make a signature. Signatures use at most half of the processors. Drop the permit before
+    /// waiting for the client.
     pub(super) async fn signature(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.signatures.acquire().await.ok()
@@ -92,7 +92,7 @@ mod tests {
         assert!(second.evicted().now_or_never().is_none());
         drop(third);
         let mut fourth = handshakes.begin();
-        assert!(second.evicted().now_or_never().is_none(), "the third has left");
+        assert!(second.evicted().now_or_never().is_none(), "the third handshake has ended");
         drop((first, second));
         let _others = (handshakes.begin(), handshakes.begin());
         assert!(fourth.evicted().now_or_never().is_some());

@@ -20,7 +20,7 @@ use tonic::metadata::MetadataValue;
 
 /// Time in which the streams of a revoked key must end.
 const REVOKED_WITHIN: Duration = Duration::from_secs(5);
-/// Interval of a feed that moves too rarely to end a stream by itself.
+/// Interval that is longer than a test. So a stream must end without a further tick.
 const SLOW: (&str, &str) = ("BTCFEED_INTERVAL", "10m");
 
 fn stream_url(replica: &Replica, key: &str) -> String {
@@ -52,7 +52,7 @@ async fn every_path_for_data_needs_a_key() {
     for path in ["/", "/docs", "/openapi.json", "/asyncapi.json", "/btcfeed.js"] {
         assert_eq!(replica.get(path).await.0, 200, "{path}");
     }
-    // A page may be cached by this client, but not for others. No link repeats the key.
+    // This client may cache the page, but not for others. Links do not contain the key.
     let page = replica.ask(&format!("/v1/prices?limit=1&since=0&key={key}"), &[]).await;
     let header = |name: &str| page.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default();
     assert!(header("cache-control").starts_with("private"), "{page:?}");
@@ -128,7 +128,7 @@ async fn streams_of_a_revoked_key_end_with_the_reason() {
     assert!(started.elapsed() < REVOKED_WITHIN, "{:?}", started.elapsed());
     let (status, body) = Client::rejected(&format!("ws://{}/v1/ws?{}", replica.address, query(&alice))).await;
     assert!(status == 401 && body.contains("unknown API key"), "{status} {body}");
-    // The other key stays, and a new one is accepted without a restart.
+    // The other key stays valid, and a new one is accepted without a restart.
     tick(&mut other).await;
     let carol = keys.add(&["carol"]).await;
     replica.signal(Signal::HUP);
@@ -178,7 +178,8 @@ async fn streams_of_a_key_are_limited_and_bookmarks_are_its_own() {
     for _ in 0..5 {
         tick(&mut second).await;
     }
-    // The name belongs to the key: under it, another key begins with the latest tick, and this one where it ended.
+    // The client_id belongs to the key. With another key, the same client_id starts with the latest tick. With this
+    // key, it resumes.
     let latest = tick(&mut replica.connect(&named(&bob)).await).await;
     let mut again = replica.connect(&named(&alice)).await;
     let resumed = tick(&mut again).await;

@@ -5,8 +5,8 @@
 -- Returns {'done', entry} | {'refused'} | {'behind', newest id}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
--- A writer numbers its records upwards, and each is written once. After a lost answer the leader sends a record again, and
--- the first attempt may still be on its way.
+-- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
+-- sends the record again, and the first attempt may arrive later.
 local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id')
 if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
   local done = redis.call('ZRANGEBYSCORE', KEYS[2], record[3], record[3])
@@ -18,7 +18,7 @@ local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
 local prev = tonumber(newest[2] or 0)
 if tonumber(ARGV[3]) > prev then return {'behind', string.format('%d', prev)} end
 
--- Lua prints large numbers with 14 digits and an exponent, hence %d.
+-- The numbers are formatted with %d, because Lua would print them with 14 digits and an exponent.
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id = math.max(now - tonumber(ARGV[2]), prev + 1)

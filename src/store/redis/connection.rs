@@ -1,7 +1,7 @@
 //! A connection to Redis that all callers share. It opens when first used and is replaced after a failure.
 //!
-//! Every request has a deadline, and any error discards the connection: a demoted master answers PING and rejects writes,
-//! and a half-open socket answers nothing.
+//! Every request has a deadline, and any error discards the connection: a demoted master answers PING and rejects
+//! writes, and a half-open socket answers nothing.
 
 use crate::store::contract::{Result, StoreError};
 use crate::telemetry::metrics::{STORE_CONNECTS, STORE_ERRORS, STORE_SECONDS};
@@ -20,8 +20,8 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// A multiplexed connection, or none until a caller needs it.
 pub(super) struct RedisConnection {
     client: Client,
-    /// The connection and the number of the attempt that opened it. A tokio mutex: while one caller connects, the others
-    /// wait for the same connection.
+    /// The connection and the number of the attempt that opened it. A tokio mutex: while one caller connects, the
+    /// others wait for the same connection.
     current: Mutex<Option<(u64, MultiplexedConnection)>>,
     /// The number of attempts to connect that have ended.
     attempts: AtomicU64,
@@ -44,9 +44,9 @@ impl RedisConnection {
         request: impl AsyncFnOnce(MultiplexedConnection) -> std::result::Result<T, RedisError>,
     ) -> Result<T> {
         let (number, connection) = self.connect().await?;
-        let begun = Instant::now();
+        let started = Instant::now();
         let answer = request(connection).await;
-        STORE_SECONDS.histogram("").record(begun.elapsed());
+        STORE_SECONDS.histogram("").record(started.elapsed());
         if answer.is_err() {
             STORE_ERRORS.counter("").increment(1);
             let mut current = self.current.lock().await;
@@ -78,7 +78,7 @@ impl RedisConnection {
     }
 }
 
-/// The deadlines of a connection that carries commands.
+/// The deadlines of a connection for commands.
 pub(super) fn connection_config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_DEADLINE))
@@ -90,7 +90,7 @@ pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-/// Wraps the timeout of an operation, given as a gerund such as `connecting`.
+/// Wraps the timeout of an operation. Its name is a gerund, for example `connecting`.
 pub(super) fn timed_out<E>(operation: &'static str) -> impl Fn(E) -> StoreError {
     move |_| StoreError::Unavailable(format!("{operation} timed out"))
 }

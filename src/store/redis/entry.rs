@@ -7,7 +7,7 @@ use crate::telemetry::FaultLog;
 use std::sync::{Mutex, PoisonError};
 use tracing::error;
 
-/// Limits the log of skipped entries, because every read of such an entry skips it.
+/// Limits the log lines about skipped entries, because every read of such an entry skips it again.
 static SKIPPED: Mutex<FaultLog> = Mutex::new(FaultLog::new());
 
 /// Decodes an entry.
@@ -15,8 +15,8 @@ pub(super) fn decode(json: &str) -> Result<Entry> {
     serde_json::from_str(json).map_err(|error| unavailable(format_args!("invalid entry: {error}: {json:.200}")))
 }
 
-/// Decodes an entry, or logs and skips one that this version cannot decode; a newer version may have written it. The next
-/// entry's `prev` tells the reader that one is missing.
+/// Decodes an entry. If this version cannot decode it, logs that and returns `None`: a newer version may have written
+/// it. The reader detects the missing entry by the `prev` of the next one.
 pub(super) fn decode_or_skip(json: &str) -> Option<Entry> {
     let log = |error: &StoreError| {
         if SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).is_due() {

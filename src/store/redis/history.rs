@@ -1,8 +1,8 @@
-//! The connections that read the history: a pool, so that one long answer delays no other read, and no write.
+//! The connections that read the history. They are a pool, so that a long answer delays no other read and no write.
 //!
-//! The pool checks a connection with PING before it hands it out. A connection that Redis closed while it was idle is
-//! replaced without an error. One that breaks after the check fails the first command; a read may safely run again, so the
-//! command is retried once on another connection.
+//! The pool checks a connection with PING before each use. A connection that Redis closed while it was idle is replaced
+//! without an error. If a connection breaks after the check, the command is retried once on another connection. That is
+//! safe, because the command only reads.
 
 use super::connection::{ANSWER_DEADLINE, CONNECT_DEADLINE, connection_config, timed_out, unavailable};
 use crate::store::contract::{HISTORY_READERS, Result};
@@ -11,14 +11,15 @@ use deadpool_redis::{Connection, Manager, Pool};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The time within which the pool must provide a connection: its turn, the check and a new connection if it needs one.
+/// The time within which the pool must provide a connection. It includes the wait for a free connection, the check, and
+/// the opening of a new connection if that is necessary.
 const POOL_DEADLINE: Duration = CONNECT_DEADLINE.saturating_add(ANSWER_DEADLINE);
 
 /// The pool of connections for reads.
 pub(super) struct HistoryPool(Pool);
 
 impl HistoryPool {
-    /// A pool with a connection for each of the clients' reads and one for the hub's own. None is open yet.
+    /// A pool with a connection for each of the clients' reads and one for the hub's own reads. None is open yet.
     pub(super) fn new(client: &Client) -> std::result::Result<HistoryPool, RedisError> {
         let manager = Manager::new_with_config(client.get_connection_info().clone(), connection_config())?;
         let pool = Pool::builder(manager).max_size(HISTORY_READERS + 1).build();
@@ -41,13 +42,13 @@ impl HistoryPool {
     }
 
     async fn connect(&self) -> Result<Connection> {
-        // The pool alone would wait without a limit.
+        // Without this timeout, the pool would wait without a limit.
         let connection = timeout(POOL_DEADLINE, self.0.get()).await;
         connection.map_err(timed_out("getting a connection"))?.map_err(unavailable)
     }
 }
 
-/// Takes a connection out of the pool: after an error there is no telling what it still holds.
+/// Removes a connection from the pool. After an error, the rest of an answer may still arrive on it.
 fn discard(connection: Connection) {
     drop(Connection::take(connection));
 }

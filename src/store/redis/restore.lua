@@ -1,5 +1,5 @@
--- Puts back entries that a failover lost, unchanged. Nothing is published: a replica that misses one of them notices by the
--- next entry's prev and reads the history.
+-- Puts lost entries back unchanged. Nothing is published: a replica that has missed one of them detects that by the prev
+-- of the next entry and reads the history.
 -- KEYS: lease, ticks    ARGV: token, then pairs of id and entry
 -- Returns {'done'} | {'refused'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end

@@ -1,6 +1,6 @@
-//! The channel on which Redis publishes new entries, on a connection of its own.
+//! The channel on which Redis publishes new entries. Each subscription has its own connection.
 //!
-//! The connection is pinged, because a subscriber that only listens would not notice for hours that its peer is gone.
+//! The connection is pinged. Otherwise a subscriber, which sends nothing else, might not detect a dead peer for hours.
 
 use super::connection::{ANSWER_DEADLINE, CONNECT_DEADLINE, timed_out, unavailable};
 use super::entry::decode_or_skip;
@@ -20,11 +20,11 @@ struct ChannelSubscription {
     sink: PubSubSink,
     messages: PubSubStream,
     pings: Interval,
-    /// True after an error: the stream then ends.
+    /// True after an error. The stream then ends.
     failed: bool,
 }
 
-/// Subscribes to `channel`. The stream fails when its connection does.
+/// Subscribes to `channel`. The stream fails when its connection fails.
 pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<EntryStream> {
     let connecting = timeout(CONNECT_DEADLINE, client.get_async_pubsub());
     let (mut sink, messages) = connecting.await.map_err(timed_out("connecting"))?.map_err(unavailable)?.split();
