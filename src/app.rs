@@ -106,7 +106,7 @@ impl App {
         // `requested` is cancelled only by the caller. `stop` is also cancelled when a critical task ends.
         let requested = stop;
         let stop = requested.child_token();
-        let App { store: _, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options } = self;
+        let App { store, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options } = self;
         let count_clients = server.client_counter();
         let (services, end) = (Tasks::default(), CancellationToken::new());
         if let Some(address) = server.address() {
@@ -115,6 +115,7 @@ impl App {
         if let Some(address) = server.ops_address() {
             info!(%address, "listening for operators");
         }
+        server.share_limits(store, &services, &end);
         server.spawn(&services, &end, &stop);
         let (following, until) = (hub.clone(), end.clone());
         let guard = CriticalTask::new("following the feed", &stop);

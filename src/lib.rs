@@ -28,6 +28,7 @@
 //! | [`session`] | cursor, limits, close: shared by every transport |
 //! | `schema` | descriptions of requests, responses and messages |
 //! | `tls` | handshakes, and a certificate that can be replaced |
+//! | `admission` | limits of each client's address |
 //! | `net` | connections: listener, limits, HTTP, reactor |
 //! | `api` | WebSocket, events, gRPC, REST, descriptions, health |
 //! | `site` | the page and the reference |
@@ -38,6 +39,8 @@
 
 #[cfg(feature = "server")]
 pub mod access;
+#[cfg(feature = "server")]
+mod admission;
 #[cfg(feature = "server")]
 pub mod aggregate;
 #[cfg(feature = "server")]

@@ -13,9 +13,6 @@
 //! | `socket` | options of a client's socket |
 //! | `client_memory` | bytes that wait for clients |
 //! | `stall` | detection of responses that their clients do not read |
-//! | `client_address` | addresses of clients, also behind proxies |
-//! | `refusal` | which limit a client has reached |
-//! | `address_limits` | limits of each address |
 //! | `connection_limit` | permits for clients |
 //! | `buffered_stream` | a connection whose first bytes have been read |
 //! | `request_head` | the first bytes of a connection |
@@ -24,15 +21,12 @@
 //! | `http` | hyper's servers and their bounds |
 //! | `listener` | a connection from accept to its end |
 
-pub(crate) mod address_limits;
 pub(crate) mod buffered_stream;
-pub(crate) mod client_address;
 pub(crate) mod client_memory;
 pub(crate) mod connection_limit;
 pub(crate) mod http;
 pub(crate) mod listener;
 pub(crate) mod reactor;
-pub(crate) mod refusal;
 pub(crate) mod request_head;
 pub(crate) mod socket;
 pub(crate) mod stall;

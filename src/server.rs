@@ -2,6 +2,10 @@
 //! `site` and `net` meet.
 
 use crate::access::Keys;
+use crate::admission::address_limits::AddressLimits;
+pub use crate::admission::address_limits::AddressOptions;
+pub use crate::admission::client_address::TrustedProxies;
+use crate::admission::sharing;
 use crate::api::auth::require_key;
 use crate::api::candle_cache::CandleCache;
 pub use crate::api::cors::Cors;
@@ -18,9 +22,6 @@ use crate::api::{compress, descriptions, feed_headers, ops, overload, request_id
 use crate::encode::ReplicaInfo;
 use crate::hub::Hub;
 use crate::monitor::Monitor;
-use crate::net::address_limits::AddressLimits;
-pub use crate::net::address_limits::AddressOptions;
-pub use crate::net::client_address::TrustedProxies;
 use crate::net::client_memory::ClientMemory;
 use crate::net::connection_limit::Permit;
 use crate::net::listener::Listener;
@@ -32,6 +33,7 @@ use crate::session::{Bookmarks, Limits, Sessions};
 use crate::shutdown::{CriticalTask, Drain, Tasks};
 use crate::site::docs::Docs;
 use crate::site::{docs, page};
+use crate::store::Store;
 use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
 use crate::tls::Tls;
@@ -152,6 +154,15 @@ impl Server {
     pub fn client_counter(&self) -> impl Fn() -> usize + Send + use<> {
         let counter = self.public.as_ref().map(Listener::client_counter);
         move || counter.as_ref().map_or(0, |count| count())
+    }
+
+    /// Makes the limits of addresses count over all replicas of the store, until `end`.
+    pub fn share_limits(&self, store: Arc<dyn Store>, services: &Tasks, end: &CancellationToken) {
+        let Some(public) = &self.public else { return };
+        let (limits, end) = (public.addresses().clone(), end.clone());
+        services.spawn(async move {
+            end.run_until_cancelled(sharing::run(&limits, &*store)).await;
+        });
     }
 
     /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part

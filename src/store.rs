@@ -7,7 +7,8 @@ mod memory;
 mod redis;
 
 pub use contract::{
-    EntryStream, HISTORY_READERS, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError,
+    EntryStream, HISTORY_READERS, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store,
+    StoreError,
 };
 pub use memory::Memory;
 pub use redis::{Inspection, Redis};

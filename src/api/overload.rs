@@ -3,8 +3,8 @@
 #[cfg(feature = "grpc")]
 use super::grpc::call;
 use super::stream::sse;
+use crate::admission::refusal::Refusal;
 use crate::api::problem::Problem;
-use crate::net::refusal::Refusal;
 use axum::http::HeaderMap;
 use axum::http::header::CONNECTION;
 use axum::response::{IntoResponse, Response};

@@ -1,7 +1,7 @@
 //! Errors as problem details (RFC 9457). They say what is wrong and what is expected, and nothing internal.
 
+use crate::admission::refusal::Refusal;
 use crate::message::ProblemDetails;
-use crate::net::refusal::Refusal;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};

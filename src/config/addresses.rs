@@ -24,7 +24,7 @@ const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_CONNECTIONS",
     help: "Maximum number of connections of one address",
     details: "Concurrent requests over HTTP/2 and through a trusted proxy count as well. An IPv6 network of 64 bits \
-              counts as one address. Further clients are rejected with status 429.",
+              counts as one address. Connections to all replicas count. Further clients are rejected with status 429.",
     values: Numbers { min: 1, max: 10_000_000, max_words: None },
     default: DefaultValue::Derived("a tenth of BTCFEED_MAX_CONNECTIONS, at most 2000"),
     example: "100",
@@ -33,7 +33,7 @@ const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
 const ADDRESS_RATE: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_RATE",
     help: "Maximum number of new connections and requests of one address in a second",
-    details: "Ten times as many may come at once. Further clients are rejected with status 429.",
+    details: "Ten times as many may come at once. All replicas count together. Further clients are rejected with status 429.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("200"),
     example: "50",
@@ -43,7 +43,7 @@ const ADDRESS_VOLUME: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_VOLUME",
     help: "Maximum number of updates in replays and pages for one address in a minute",
     details: "The number is estimated before the updates are read: it is the period that is asked for, divided by \
-              BTCFEED_INTERVAL. A single request may have any size. Further requests are rejected with status 429.",
+              BTCFEED_INTERVAL. A single request may have any size. All replicas count together. Further requests are rejected with status 429.",
     values: Numbers { min: 1, max: MAX_VOLUME, max_words: None },
     default: DefaultValue::Fixed("2000000"),
     example: "500000",
@@ -70,7 +70,7 @@ const MAX_READS: Row<Numbers> = Row {
 const ADDRESS_CLIENT_IDS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_CLIENT_IDS",
     help: "Maximum number of new client_ids of one address in an hour",
-    details: "A client_id is new if the feed has no bookmark of it. Further new ones are rejected with status 429.",
+    details: "A client_id is new if the feed has no bookmark of it. All replicas count together. Further new ones are rejected with status 429.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("1000"),
     example: "100",
@@ -78,8 +78,8 @@ const ADDRESS_CLIENT_IDS: Row<Numbers> = Row {
 
 const CLIENT_IDS: Row<Numbers> = Row {
     env: "BTCFEED_CLIENT_IDS",
-    help: "Maximum number of new client_ids in an hour on this replica",
-    details: "Each of them is a key in Redis for as long as ticks are kept. Further new ones are rejected with status \
+    help: "Maximum number of new client_ids in an hour",
+    details: "Each of them is a key in Redis for as long as ticks are kept. All replicas count together. Further new ones are rejected with status \
               503.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("10000"),

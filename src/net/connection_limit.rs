@@ -2,10 +2,10 @@
 //! otherwise a single connection could hold any number of subscriptions and long responses. Each client also counts for its
 //! address ([`AddressLimits`]). On a connection from a trusted proxy each request has an address of its own.
 
-use super::address_limits::{AddressLimits, AddressPlace, ReadPlace};
 use super::client_memory::ClientMemory;
-use super::refusal::{Limit, Refusal};
 use super::stall::StallDetector;
+use crate::admission::address_limits::{AddressLimits, AddressPlace, ReadPlace};
+use crate::admission::refusal::{Limit, Refusal};
 use axum::http::HeaderMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

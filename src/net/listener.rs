@@ -3,15 +3,15 @@
 #[cfg(test)]
 mod tests;
 
-use super::address_limits::AddressLimits;
 use super::buffered_stream::BufferedStream;
 use super::client_memory::ClientMemory;
 use super::connection_limit::{Admission, ConnectionLimit, Permit};
-use super::refusal::Refusal;
 use super::request_head::{self, Opening, OpeningKind};
 use super::stall::{MonitoredBody, StallDetector};
 use super::takeover::{Routed, Takeover};
 use super::{http, socket};
+use crate::admission::address_limits::AddressLimits;
+use crate::admission::refusal::Refusal;
 use crate::session::{CLOSE_DEADLINE, Limits};
 use crate::shutdown::Tasks;
 use crate::tls::Tls;
@@ -100,6 +100,11 @@ impl Listener {
     /// Returns the bound address.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    /// Returns the limits of the clients' addresses.
+    pub(crate) fn addresses(&self) -> &Arc<AddressLimits> {
+        self.limit.addresses()
     }
 
     /// Returns a function that counts the clients.

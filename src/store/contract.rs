@@ -113,6 +113,9 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 /// Entries in the order in which they are appended. The stream ends, or yields an error, when it may have missed one.
 pub type EntryStream = BoxStream<'static, Result<Entry>>;
 
+/// Messages between replicas. The stream ends, or yields an error, when it may have missed one.
+pub type MessageStream = BoxStream<'static, Result<String>>;
+
 /// A feed that can be written and read, with its lease.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -168,4 +171,15 @@ pub trait Store: Send + Sync {
 
     /// Follows the feed: the stream yields every entry that is appended after this call has returned.
     async fn subscribe(&self) -> Result<EntryStream>;
+
+    /// Sends a message to all replicas that wait for [messages](Store::messages). A replica that is disconnected misses it.
+    async fn broadcast(&self, _message: &str) -> Result<()> {
+        Ok(())
+    }
+
+    /// Follows the messages between replicas: the stream yields every message that is sent after this call has returned.
+    /// Returns `None` if the store serves only one replica.
+    async fn messages(&self) -> Result<Option<MessageStream>> {
+        Ok(None)
+    }
 }

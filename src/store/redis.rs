@@ -11,7 +11,9 @@ mod history;
 mod inspect;
 mod subscription;
 
-use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
+use super::contract::{
+    EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
+};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use ::redis::{Client, RedisError, Script, ScriptInvocation};
@@ -44,6 +46,8 @@ struct Keys {
     live: String,
     /// The prefix of the keys of an inspection, and its channel.
     check: String,
+    /// The channel for messages between replicas.
+    messages: String,
     /// The prefix of each client's key.
     client: String,
 }
@@ -53,14 +57,15 @@ impl Keys {
     /// the channel contains the number of the database.
     fn new(prefix: &str, db: i64) -> Keys {
         let key = |name: &str| format!("{{{prefix}}}:{name}");
-        let live = if db == 0 { key("live") } else { key(&format!("live:{db}")) };
+        let channel = |name: &str| if db == 0 { key(name) } else { key(&format!("{name}:{db}")) };
         Keys {
             ticks: key("ticks"),
             lease: key("lease"),
             replicas: key("replicas"),
             record: key("record"),
-            live,
+            live: channel("live"),
             check: key("check"),
+            messages: channel("messages"),
             client: key("client:"),
         }
     }
@@ -301,6 +306,15 @@ impl Store for Redis {
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {
-        subscription::subscribe(&self.client, &self.keys.live).await
+        subscription::subscribe_to_entries(&self.client, &self.keys.live).await
+    }
+
+    async fn broadcast(&self, message: &str) -> Result<()> {
+        let mut command = ::redis::cmd("PUBLISH");
+        self.clients.query(command.arg(&self.keys.messages).arg(message)).await
+    }
+
+    async fn messages(&self) -> Result<Option<MessageStream>> {
+        subscription::subscribe(&self.client, &self.keys.messages).await.map(Some)
     }
 }

@@ -196,3 +196,55 @@ async fn invented_client_ids_are_limited_and_expire() {
     let (status, problem) = Client::rejected(&format!("{}?client_id=shop-7", stream(&replica))).await;
     assert!(status == 400 && problem.contains("such as a UUID"), "{status} {problem}");
 }
+
+#[tokio::test]
+async fn limits_count_over_all_replicas() {
+    let mut cluster = TestCluster::new().await;
+    cluster.redis.fill(100).await;
+    let settings = [SERVE, ("BTCFEED_ADDRESS_CONNECTIONS", "4"), ("BTCFEED_ADDRESS_VOLUME", "51")];
+    let (one, other) = (cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await);
+    let mut held = Vec::new();
+    for replica in [&one, &other, &one, &other] {
+        held.push(Client::try_from(ATTACKER, &stream(replica)).await.unwrap());
+    }
+    let message = "too many open connections and requests from your address";
+    for replica in [&one, &other] {
+        until("a rejection", async || match Client::try_from(ATTACKER, &stream(replica)).await {
+            Ok(_) => false,
+            Err((status, problem)) => status == 429 && problem.contains(message),
+        })
+        .await;
+    }
+    Client::try_from(HONEST, &stream(&one)).await.unwrap();
+    // What an address reads from one replica, it cannot read from the other again. A report with its streams has it too.
+    let reader = "127.0.0.3";
+    let page = |replica: &Replica| format!("http://{}/v1/prices?limit=50", replica.address);
+    assert_eq!(http_from(reader).get(page(&one)).send().await.unwrap().status(), 200);
+    let latest = format!("http://{}/v1/prices/latest", other.address);
+    let is_rejected = async || http_from(reader).get(&latest).send().await.unwrap().status() == 429;
+    let mut idle = Vec::new();
+    soon("a report", async {
+        while !is_rejected().await {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(format!("{reader}:0").parse().unwrap()).unwrap();
+            idle.push(socket.connect(one.socket_address()).await.unwrap());
+        }
+    })
+    .await;
+    drop(idle);
+    until("a free place", async || !is_rejected().await).await;
+    let answer = http_from(reader).get(page(&other)).send().await.unwrap();
+    assert!(answer.status() == 429 && answer.text().await.unwrap().contains("too much history"));
+    assert_eq!(http_from(HONEST).get(page(&other)).send().await.unwrap().status(), 200);
+    // Without Redis, each replica has its own limits.
+    held.clear();
+    soon("four places", async {
+        while held.len() < 4 {
+            held.extend(Client::try_from(ATTACKER, &stream(&one)).await);
+        }
+    })
+    .await;
+    until("a report", async || Client::try_from(ATTACKER, &stream(&other)).await.is_err()).await;
+    cluster.redis.kill().await;
+    until("a place", async || Client::try_from(ATTACKER, &stream(&other)).await.is_ok()).await;
+}

@@ -6,6 +6,7 @@
 
 use super::driver::{Output, SessionDriver};
 use crate::access::Permission;
+use crate::admission::refusal::Refusal;
 use crate::api::problem::Problem;
 use crate::api::query::{read_last_event_id, read_subscription};
 use crate::api::state::ApiState;
@@ -14,7 +15,6 @@ use crate::feed::Start;
 use crate::message::GoodbyeReason;
 use crate::net::connection_limit::{Permit, StreamGuard};
 use crate::net::reactor::stream_protocol::{RETRY_MS, StreamProtocol, goodbye_event};
-use crate::net::refusal::Refusal;
 use crate::net::takeover::Handoff;
 use crate::schema::{answers, parameters};
 use crate::wire::sse;

@@ -1,8 +1,8 @@
 //! Places of connections and of requests.
 
 use super::*;
-use crate::net::address_limits::AddressOptions;
-use crate::net::client_address::TrustedProxies;
+use crate::admission::address_limits::AddressOptions;
+use crate::admission::client_address::TrustedProxies;
 use std::num::NonZeroU32;
 
 const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9);

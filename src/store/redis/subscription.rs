@@ -1,11 +1,10 @@
-//! The channel on which Redis publishes new entries. Each subscription has its own connection.
+//! Subscriptions to channels of Redis. Each has its own connection.
 //!
 //! The connection is pinged. Otherwise a subscriber, which sends nothing else, might not detect a dead peer for hours.
 
 use super::connection::{ANSWER_DEADLINE, CONNECT_DEADLINE, timed_out, unavailable};
 use super::entry::decode_or_skip;
-use crate::feed::Entry;
-use crate::store::contract::{EntryStream, Result};
+use crate::store::contract::{EntryStream, MessageStream, Result};
 use ::redis::Client;
 use ::redis::aio::{PubSubSink, PubSubStream};
 use futures_util::{StreamExt, stream};
@@ -15,7 +14,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 /// The time between two pings.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
-/// A subscription to the channel of one feed.
+/// A subscription to one channel.
 struct ChannelSubscription {
     sink: PubSubSink,
     messages: PubSubStream,
@@ -24,8 +23,17 @@ struct ChannelSubscription {
     failed: bool,
 }
 
-/// Subscribes to `channel`. The stream fails when its connection fails.
-pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<EntryStream> {
+/// Subscribes to a channel with entries. The stream fails when its connection fails.
+pub(super) async fn subscribe_to_entries(client: &Client, channel: &str) -> Result<EntryStream> {
+    let decode = async |message: Result<String>| match message {
+        Ok(json) => decode_or_skip(&json).map(Ok),
+        Err(error) => Some(Err(error)),
+    };
+    Ok(subscribe(client, channel).await?.filter_map(decode).boxed())
+}
+
+/// Subscribes to a channel. The stream fails when its connection fails.
+pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<MessageStream> {
     let connecting = timeout(CONNECT_DEADLINE, client.get_async_pubsub());
     let (mut sink, messages) = connecting.await.map_err(timed_out("connecting"))?.map_err(unavailable)?.split();
     let subscribing = timeout(ANSWER_DEADLINE, sink.subscribe(channel));
@@ -37,24 +45,24 @@ pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<EntryStr
 }
 
 impl ChannelSubscription {
-    async fn next(mut self) -> Option<(Result<Entry>, ChannelSubscription)> {
+    async fn next(mut self) -> Option<(Result<String>, ChannelSubscription)> {
         if self.failed {
             return None;
         }
-        let result = self.next_entry().await;
+        let result = self.next_message().await;
         self.failed = result.is_err();
         Some((result, self))
     }
 
-    async fn next_entry(&mut self) -> Result<Entry> {
+    async fn next_message(&mut self) -> Result<String> {
         loop {
             // Both arms are cancel-safe: a message stays in the stream, and a due ping stays due.
             tokio::select! {
                 biased;
                 message = self.messages.next() => {
                     let message = message.ok_or_else(|| unavailable("the subscription ended"))?;
-                    if let Some(entry) = message.get_payload::<String>().ok().as_deref().and_then(decode_or_skip) {
-                        return Ok(entry);
+                    if let Ok(text) = message.get_payload() {
+                        return Ok(text);
                     }
                 }
                 _ = self.pings.tick() => {

@@ -4,6 +4,7 @@
 //! Only addresses with clients, and those that have used up a part of a rate, need memory. The rates of clients and of history
 //! are full again after a minute, and few addresses make new `client_id`s, so the memory is bounded by the clients of a minute.
 
+use super::address_usage::{AddressUsage, UsageReport};
 use super::client_address::{AddressBlock, TrustedProxies};
 use super::refusal::{Limit, Refusal, Refusals};
 use governor::clock::{Clock, DefaultClock, QuantaInstant};
@@ -13,7 +14,7 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
@@ -21,6 +22,9 @@ use tokio::time::sleep;
 const BURST: Duration = Duration::from_secs(10);
 /// Time after which addresses are forgotten that have not used up anything.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
+
+/// Part of the connection limit up to which the clients of an address are not reported to other replicas.
+const UNREPORTED_SHARE: usize = 16;
 
 /// Limits of each address.
 #[derive(Clone, Debug)]
@@ -54,6 +58,7 @@ pub(crate) struct AddressLimits {
     all_reads: Arc<Semaphore>,
     client_ids: DefaultKeyedRateLimiter<AddressBlock>,
     all_client_ids: DefaultDirectRateLimiter,
+    usage: AddressUsage,
     refusals: Refusals,
 }
 
@@ -106,6 +111,7 @@ impl AddressLimits {
             all_reads: Arc::new(Semaphore::new(options.all_reads.min(Semaphore::MAX_PERMITS))),
             client_ids: RateLimiter::keyed(Quota::per_hour(options.client_ids)),
             all_client_ids: RateLimiter::direct(Quota::per_hour(options.all_client_ids)),
+            usage: AddressUsage::default(),
             refusals: Refusals::default(),
             options,
         }
@@ -140,7 +146,10 @@ impl AddressLimits {
     /// # Errors
     /// If the address has sent too many in the last seconds.
     pub(crate) fn check_rate(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.rate.check_key(&address.into()).map_err(|not_until| refusal(Limit::AddressRate, &not_until))
+        let block = address.into();
+        self.rate.check_key(&block).map_err(|not_until| refusal(Limit::AddressRate, &not_until))?;
+        self.usage.record(block, |usage| usage.requests += 1);
+        Ok(())
     }
 
     /// Counts entries that are about to be read for the client at `address`.
@@ -150,9 +159,11 @@ impl AddressLimits {
     pub(crate) fn check_volume(&self, address: IpAddr, entries: usize) -> Result<(), Refusal> {
         // A single request may have the volume of a minute, whatever its size.
         let entries = u32::try_from(entries).unwrap_or(u32::MAX).min(self.options.volume.get());
-        let checked =
-            NonZeroU32::new(entries).and_then(|entries| self.volume.check_key_n(&address.into(), entries).ok());
-        checked.unwrap_or(Ok(())).map_err(|not_until| refusal(Limit::AddressVolume, &not_until))
+        let block = address.into();
+        let checked = NonZeroU32::new(entries).and_then(|entries| self.volume.check_key_n(&block, entries).ok());
+        checked.unwrap_or(Ok(())).map_err(|not_until| refusal(Limit::AddressVolume, &not_until))?;
+        self.usage.record(block, |usage| usage.volume = usage.volume.saturating_add(entries));
+        Ok(())
     }
 
     /// Counts a new `client_id` of the client at `address`.
@@ -160,9 +171,12 @@ impl AddressLimits {
     /// # Errors
     /// If the address, or all addresses together, have made too many in the last hour.
     pub(crate) fn check_client_id(&self, address: IpAddr) -> Result<(), Refusal> {
-        let of_address = self.client_ids.check_key(&address.into());
+        let block = address.into();
+        let of_address = self.client_ids.check_key(&block);
         of_address.map_err(|not_until| refusal(Limit::AddressClientIds, &not_until))?;
-        self.all_client_ids.check().map_err(|not_until| refusal(Limit::ClientIds, &not_until))
+        self.all_client_ids.check().map_err(|not_until| refusal(Limit::ClientIds, &not_until))?;
+        self.usage.record(block, |usage| usage.client_ids += 1);
+        Ok(())
     }
 
     /// Takes a place for the client at `address`.
@@ -170,7 +184,9 @@ impl AddressLimits {
     /// # Errors
     /// If the address has as many as it may have.
     pub(crate) fn take_place(self: &Arc<Self>, address: IpAddr) -> Result<AddressPlace, Refusal> {
-        self.take(Kind::Client, address, self.options.connections).ok_or(Limit::AddressConnections.into())
+        let elsewhere = self.usage.clients_elsewhere(address.into());
+        let max = self.options.connections.saturating_sub(elsewhere);
+        self.take(Kind::Client, address, max).ok_or(Limit::AddressConnections.into())
     }
 
     /// Takes a place for an expensive read of the client at `address`.
@@ -183,17 +199,50 @@ impl AddressLimits {
         Ok(ReadPlace { _address: place, _all: all })
     }
 
-    fn take(self: &Arc<Self>, kind: Kind, address: IpAddr, most: usize) -> Option<AddressPlace> {
+    fn take(self: &Arc<Self>, kind: Kind, address: IpAddr, max: usize) -> Option<AddressPlace> {
         let block = address.into();
         let mut held = self.held();
-        // Every limit is at least one, so an address that is refused holds a place already.
+        // No entry is made for an address that has all its places on other replicas.
+        if max == 0 {
+            return None;
+        }
         let count = held.entry(block).or_default().count(kind);
-        if *count >= most {
+        if *count >= max {
             return None;
         }
         *count += 1;
         drop(held);
         Some(AddressPlace { limits: self.clone(), block, kind })
+    }
+
+    /// Starts or stops the exchange of reports with other replicas.
+    pub(super) fn set_shared(&self, is_shared: bool) {
+        self.usage.set_shared(is_shared);
+    }
+
+    /// Returns the report for other replicas, or `None` if there is nothing to report.
+    pub(super) fn report(&self) -> Option<String> {
+        self.usage.forget_old(Instant::now());
+        let few = self.options.connections / UNREPORTED_SHARE;
+        let clients = self.held().iter().map(|(block, held)| (*block, held.clients)).collect::<Vec<_>>();
+        let report = self.usage.report(clients.into_iter().filter(|(_, clients)| *clients > few));
+        let json = serde_json::to_string(&report).ok();
+        json.filter(|_| !report.addresses.is_empty())
+    }
+
+    /// Charges the usage in a report of another replica to the limits of this one.
+    pub(super) fn charge(&self, report: &str) {
+        let report = serde_json::from_str::<UsageReport>(report).ok();
+        let Some(report) = report.and_then(|report| self.usage.receive(report, Instant::now())) else { return };
+        for (block, usage) in report.addresses {
+            let charge_to = |limiter: &DefaultKeyedRateLimiter<AddressBlock>, amount| {
+                charge(amount, |part| limiter.check_key_n(&block, part).is_ok_and(|checked| checked.is_ok()));
+            };
+            charge_to(&self.rate, usage.requests);
+            charge_to(&self.volume, usage.volume);
+            charge_to(&self.client_ids, usage.client_ids);
+            charge(usage.client_ids, |part| self.all_client_ids.check_n(part).is_ok_and(|checked| checked.is_ok()));
+        }
     }
 
     /// Forgets addresses without clients, and logs refusals, until it is dropped.
@@ -225,102 +274,21 @@ impl Drop for AddressPlace {
     }
 }
 
+/// Charges an amount in parts, because a limiter accepts all of a part or nothing. What exceeds the limit is not charged.
+fn charge(mut amount: u32, accepts: impl Fn(NonZeroU32) -> bool) {
+    let mut part = amount;
+    while let Some(next) = NonZeroU32::new(part.min(amount)) {
+        if accepts(next) {
+            amount -= next.get();
+        } else {
+            part = next.get() / 2;
+        }
+    }
+}
+
 fn refusal(limit: Limit, not_until: &NotUntil<QuantaInstant>) -> Refusal {
     Refusal { limit, retry_after: not_until.wait_time_from(DefaultClock::default().now()) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits(connections: usize, rate: u32) -> Arc<AddressLimits> {
-        let (rate, volume) = (NonZeroU32::new(rate).unwrap(), NonZeroU32::new(600).unwrap());
-        let options = AddressLimits::none().options;
-        Arc::new(AddressLimits::new(AddressOptions { connections, rate, volume, reads: 2, all_reads: 3, ..options }))
-    }
-
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn each_address_has_its_own_places() {
-        let limits = limits(2, 1);
-        let take = |text: &str| limits.take_place(address(text));
-        let places = [take("2001:db8::1").unwrap(), take("2001:db8::ffff").unwrap()];
-        assert_eq!(take("2001:db8::2").unwrap_err().limit, Limit::AddressConnections);
-        let other = take("2001:db8:0:1::1").unwrap();
-        assert_eq!(limits.held().len(), 2);
-        drop((places, other));
-        assert!(limits.held().is_empty(), "addresses without clients are forgotten");
-        take("2001:db8::2").unwrap();
-    }
-
-    #[test]
-    fn rate_allows_a_burst_and_says_when_to_return() {
-        let limits = limits(1, 2);
-        let one = address("198.51.100.1");
-        for _ in 0..20 {
-            limits.check_rate(one).unwrap();
-        }
-        let refusal = limits.check_rate(one).unwrap_err();
-        assert_eq!(refusal.limit, Limit::AddressRate);
-        assert!(refusal.retry_after <= Duration::from_millis(500), "{refusal:?}");
-        limits.check_rate(address("198.51.100.2")).unwrap();
-    }
-
-    #[test]
-    fn volume_counts_entries_and_a_request_of_any_size_is_possible() {
-        let limits = limits(1, 1);
-        let [one, other] = ["198.51.100.1", "198.51.100.2"].map(address);
-        limits.check_volume(one, 0).unwrap();
-        limits.check_volume(one, 590).unwrap();
-        let refusal = limits.check_volume(one, 20).unwrap_err();
-        assert_eq!(refusal.limit, Limit::AddressVolume);
-        assert!(refusal.retry_after <= Duration::from_secs(1), "{refusal:?}");
-        limits.check_volume(other, usize::MAX).unwrap();
-        limits.check_volume(other, 1).unwrap_err();
-    }
-
-    #[test]
-    fn reads_are_bounded_by_address_and_in_all() {
-        let limits = limits(1, 1);
-        let take = |text: &str| limits.take_read(address(text)).map_err(|refusal| refusal.limit);
-        let one = [take("198.51.100.1").unwrap(), take("198.51.100.1").unwrap()];
-        assert_eq!(take("198.51.100.1").unwrap_err(), Limit::AddressReads);
-        let _other = take("198.51.100.2").unwrap();
-        assert_eq!(take("198.51.100.3").unwrap_err(), Limit::Reads);
-        assert_eq!(limits.held().len(), 2);
-        drop(one);
-        assert_eq!(limits.held().len(), 1, "addresses without places are forgotten");
-        take("198.51.100.3").unwrap();
-    }
-
-    #[test]
-    fn new_client_ids_are_bounded_by_address_and_in_all() {
-        let [client_ids, all_client_ids] = [2, 3].map(|number| NonZeroU32::new(number).unwrap());
-        let options = AddressOptions { client_ids, all_client_ids, ..AddressLimits::none().options };
-        let limits = AddressLimits::new(options);
-        let check = |text: &str| limits.check_client_id(address(text)).map_err(|refusal| refusal.limit);
-        let checked = ["198.51.100.1", "198.51.100.1", "198.51.100.1", "198.51.100.2", "198.51.100.3"].map(check);
-        let refused = [Err(Limit::AddressClientIds), Ok(()), Err(Limit::ClientIds)];
-        assert_eq!(checked[..2], [Ok(()), Ok(())]);
-        assert_eq!(checked[2..], refused);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn addresses_are_forgotten_when_their_rate_is_full() {
-        let limits = limits(1, 1000);
-        for number in 0..1000_u32 {
-            limits.check_rate(IpAddr::V4(number.into())).unwrap();
-        }
-        assert_eq!(limits.rate.len(), 1000);
-        // The limiter has a clock of its own, for which each address has used up a millisecond.
-        let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_millis(20) {
-            std::thread::yield_now();
-        }
-        tokio::time::timeout(FORGET_EVERY * 2, limits.keep_small()).await.unwrap_err();
-        assert_eq!(limits.rate.len(), 0);
-    }
-}
+mod tests;

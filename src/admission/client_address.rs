@@ -7,6 +7,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -83,8 +84,15 @@ fn node(text: &str) -> Option<IpAddr> {
 
 /// Addresses that count as one client: an IPv4 address, or a /64 network of IPv6, which a provider gives to a single
 /// customer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "IpAddr", into = "IpAddr")]
 pub(crate) struct AddressBlock(IpAddr);
+
+impl From<AddressBlock> for IpAddr {
+    fn from(block: AddressBlock) -> IpAddr {
+        block.0
+    }
+}
 
 impl From<IpAddr> for AddressBlock {
     fn from(address: IpAddr) -> AddressBlock {
