@@ -99,8 +99,7 @@ impl FromStr for KeyLine {
         let mut words = text.split_ascii_whitespace();
         let (Some(name), Some(hash)) = (words.next(), words.next()) else { return Err(FORM.to_owned()) };
         let name = name.parse().map_err(|expected| format!("invalid name: {expected}"))?;
-        let digest =
-            parse_digest(hash).ok_or_else(|| format!("invalid hash of {name}: expected 64 hexadecimal digits"))?;
+        let digest = parse_digest(hash).ok_or("invalid hash: expected 64 hexadecimal digits")?;
         let mut line = KeyLine { name, digest, streams: None, expires: None };
         for word in words {
             match word.split_once('=') {
@@ -170,7 +169,9 @@ mod tests {
         for (line, expected) in [
             ("alice", "expected NAME HASH"),
             ("a/b 00", "invalid name: expected 1 to 64 letters"),
-            ("alice 00", "invalid hash of alice: expected 64 hexadecimal digits"),
+            ("alice 00", "invalid hash: expected 64 hexadecimal digits"),
+            // A key that was pasted in the place of its name is not repeated.
+            ("btcfeed_key streams=5", "invalid hash: expected 64 hexadecimal digits"),
             (&format!("alice {hash} streams=0"), "invalid streams \"0\": expected a number above 0"),
             (&format!("alice {hash} expires=soon"), "invalid expires \"soon\": expected a moment such as 2027"),
             (&format!("alice {hash} admin"), "expected NAME HASH"),
