@@ -1,10 +1,12 @@
 //! Entry points of the fuzz targets in `fuzz/`. This module exists only for them and for the tests.
 
+use crate::admission::client_address;
 use crate::api::problem::Problem;
 use crate::api::query::{
     CandlesQuery, HistoryQuery, SupportedCurrencies, read_last_event_id, read_latest, read_subscription,
 };
 use crate::encode::Format;
+use crate::net::request_head;
 use crate::session::{EVERY, REPLAY_LIMIT};
 use crate::source;
 use crate::text::quotable;
@@ -28,6 +30,22 @@ pub fn answers(input: &[u8]) {
 /// If the results differ.
 pub fn frames(input: &[u8]) {
     oracle::fuzz(input);
+}
+
+/// Reads the input as the first bytes of a connection.
+///
+/// # Panics
+/// If the decision about the connection depends on the pieces in which the bytes arrive.
+pub fn head(input: &[u8]) {
+    request_head::check(input);
+}
+
+/// Reads the input as the headers of proxies, one value a line.
+///
+/// # Panics
+/// If a client can choose its address.
+pub fn proxies(input: &[u8]) {
+    client_address::check(input);
 }
 
 /// Parses the input as the query of each request, and as a `Last-Event-ID`.
@@ -82,7 +100,10 @@ mod tests {
 
     #[test]
     fn seeds_of_the_fuzz_targets_pass() {
-        for (target, run) in [("answers", answers as fn(&[u8])), ("frames", frames), ("query", query)] {
+        type Target = fn(&[u8]);
+        for (target, run) in
+            [("answers", answers as Target), ("frames", frames), ("head", head), ("proxies", proxies), ("query", query)]
+        {
             let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
             for seed in fs::read_dir(seeds).unwrap() {
                 run(&fs::read(seed.unwrap().path()).unwrap());

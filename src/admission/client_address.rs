@@ -5,6 +5,8 @@
 //! is not a trusted proxy is the client's. Everything before it was written by the client and is ignored.
 
 use axum::http::HeaderMap;
+#[cfg(any(test, fuzzing))]
+use axum::http::HeaderValue;
 use axum::http::header::{FORWARDED, HeaderName};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,38 @@ impl TrustedProxies {
         }
         client
     }
+}
+
+/// Reads the input as headers of proxies, one value a line: those that begin with `F` are `Forwarded`, others
+/// `X-Forwarded-For`. Checks that the part of the list that the client wrote has no effect.
+///
+/// # Panics
+/// If it has.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(input: &[u8]) {
+    let proxies = TrustedProxies::parse("10.0.0.0/8,fd00::/8").expect("these are networks");
+    let mut headers = HeaderMap::new();
+    for line in input.split(|byte| *byte == b'\n').take(100) {
+        let (name, value) = match line {
+            [b'F', value @ ..] => (FORWARDED, value),
+            value => (X_FORWARDED_FOR, value),
+        };
+        headers.extend(HeaderValue::from_bytes(value).map(|value| (name, value)));
+    }
+    let [stranger, proxy] = [IpAddr::from([198, 51, 100, 1]), IpAddr::from([10, 0, 0, 1])];
+    assert_eq!(proxies.client(stranger, &headers), stranger, "a stranger's headers have no meaning");
+    let client = proxies.client(proxy, &headers);
+    if proxies.contains(client) {
+        return;
+    }
+    // The client's address ends the list, so whatever stands before it was written by the client.
+    let name = if headers.contains_key(&X_FORWARDED_FOR) { X_FORWARDED_FOR } else { FORWARDED };
+    let mut forged = HeaderMap::new();
+    forged.append(&name, HeaderValue::from_static("203.0.113.9, for=203.0.113.9, 10.0.0.2"));
+    for value in headers.get_all(&name) {
+        forged.append(&name, value.clone());
+    }
+    assert_eq!(proxies.client(proxy, &forged), client);
 }
 
 /// Parses one element of `Forwarded`, such as `for="[2001:db8::1]:4711";proto=https`.

@@ -116,6 +116,29 @@ fn plain_get(parsed: &httparse::Request<'_, '_>) -> Option<Request<Body>> {
     is_plain.then_some(request)
 }
 
+/// Checks that the decision about a connection does not depend on the pieces in which its first bytes arrive.
+///
+/// # Panics
+/// If it does, or if a request for a raw socket may have a body.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(bytes: &[u8]) {
+    let whole = classify(bytes);
+    if let Some(OpeningKind::Get { request, head_bytes }) = &whole {
+        assert!(*head_bytes <= bytes.len() && request.method() == Method::GET);
+        let has_body = [CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|name| request.headers().contains_key(name));
+        assert!(!has_body, "{request:?}");
+    }
+    for end in 0..bytes.len() {
+        let Some(decided) = classify(&bytes[..end]) else { continue };
+        let is_same = match (&decided, whole.as_ref().expect("more bytes cannot undo a decision")) {
+            (OpeningKind::Get { head_bytes, .. }, OpeningKind::Get { head_bytes: whole, .. }) => head_bytes == whole,
+            (decided, whole) => std::mem::discriminant(decided) == std::mem::discriminant(whole),
+        };
+        assert!(is_same, "{decided:?} after {end} bytes, then {whole:?}");
+        return;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,0 +1,4 @@
+//! Headers with which proxies name the address of a client.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| btcfeed::fuzz::proxies(input));
