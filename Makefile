@@ -4,7 +4,7 @@ COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-# The programs of `make tools`, which the system's own go before.
+# The programs of `make tools`. The same programs of the system have precedence.
 export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
 ARCH := $(subst arm64,aarch64,$(shell uname -m))
 
@@ -33,7 +33,7 @@ soak: ## Run the tests that take a minute each
 	tests/setup tests/run --test soak
 
 .PHONY: attacks
-attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and print what other clients feel of it
+attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and print the effect on other clients
 	$(if $(BTCFEED_ATTACKED),,cargo build --release --locked)
 	BTCFEED_ATTACKED=$(or $(BTCFEED_ATTACKED),$(abspath $(TARGET))/release/btcfeed) \
 	tests/setup cargo test --locked --test soak -- hostile --nocapture --test-threads 1
@@ -102,7 +102,7 @@ lint: ## Check format, lints, documentation, dependencies, spelling, scripts and
 	.ci/lint
 
 .PHONY: tools
-tools: ## Install the tools of `make lint` and `make test` that Rust lacks, from PyPI in target/tools
+tools: ## Install the tools of `make lint` and `make test` that are not part of Rust, from PyPI into target/tools
 	python3 -m venv $(TARGET)/tools
 	$(TARGET)/tools/bin/python3 -m pip install --quiet --disable-pip-version-check -r .ci/tools.txt
 
@@ -121,7 +121,7 @@ version: ## Print the version in Cargo.toml
 	@echo $(VERSION)
 
 .PHONY: notes
-notes: ## Print what CHANGELOG.md says about this version
+notes: ## Print the section of CHANGELOG.md about this version
 	@awk '/^## / { here = index($$0, "## [$(VERSION)]") == 1; next } here' CHANGELOG.md
 
 MUSL := $(ARCH)-unknown-linux-musl
