@@ -1,11 +1,11 @@
 //! The feed's health as this replica sees it, in the log, in the metrics and in reports.
 //!
-//! The leader writes a status when the feed's health changes. A replica that is cut off from the store, or whose feed has no
-//! leader, does not get it. So this replica also looks at the age of the newest ticks, and the worse of the two counts. The
-//! age is that of the tick's id by this machine's clock.
+//! The leader writes a status when the feed's health changes. A replica that is cut off from the store, or whose feed
+//! has no leader, does not get that status. So each replica also judges the age of the newest ticks, and the worse of
+//! the two results counts. The age is the time since the tick's id, by this machine's clock.
 //!
-//! Once a second the replica also notes in the store that it is alive, and learns from the answer who leads and which other
-//! replicas are alive.
+//! Once a second, the replica also reports to the store that it is alive. The answer says which replica leads, and
+//! which replicas are alive.
 
 use crate::feed::{Entry, Feed, FeedState};
 use crate::hub::Hub;
@@ -66,17 +66,17 @@ pub struct Monitor {
     options: Options,
     started: Instant,
     started_at: TickId,
-    /// A std lock: it is held only to copy a few values.
+    /// A std lock, held only to copy a few values.
     seen: Mutex<Seen>,
 }
 
-/// What the last checks have found.
+/// The results of the last checks.
 #[derive(Default)]
 struct Seen {
     /// The newest tick of each currency.
     newest: BTreeMap<Currency, TickId>,
     members: Members,
-    /// The last leader that is known, also while there is none.
+    /// The last known leader. It is kept while there is no leader.
     leader: Option<String>,
     is_store_up: bool,
 }
@@ -93,8 +93,8 @@ impl Monitor {
         self.options.stale_after
     }
 
-    /// Returns the feed's health now. It looks only at the newest tick and at what the last check found, so it is cheap enough
-    /// for every request.
+    /// Returns the feed's health now. It reads only the newest tick and the results of the last check, so it is cheap
+    /// enough for every request.
     pub fn health(&self) -> Health {
         let now = TickId::now();
         let tip = self.hub.newest_tick();
@@ -139,14 +139,14 @@ impl Monitor {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Finds the newest tick of each currency. One that has had no price for long takes a search through the whole window.
+    /// Finds the newest tick of each currency. For a currency without a recent price, this searches the whole window.
     fn look_back(&self) {
         let newest = |currency: Currency| Some((currency, self.hub.latest_tick(currency.into())?.id));
         let newest: Vec<_> = self.options.currencies.iter().filter_map(newest).collect();
         self.seen().newest.extend(newest);
     }
 
-    /// Notes in the store that this replica is alive, which also shows whether the store answers.
+    /// Reports to the store that this replica is alive. The answer also shows that the store is available.
     async fn beat(&self) {
         let (name, version) = (self.options.replica.clone(), env!("CARGO_PKG_VERSION").to_owned());
         let answer = self.store.beat(&ReplicaBeat { name, version }).await;
@@ -165,7 +165,8 @@ impl Monitor {
         }
     }
 
-    /// Returns what this replica knows of the feed, of the other replicas and of itself, and the age of the newest tick.
+    /// Returns what this replica knows of the feed, of the other replicas and of itself, and the age of the newest
+    /// tick.
     pub fn report(&self) -> (StatusReport<'static>, Duration) {
         let health = self.health();
         let sources = self.sources();
@@ -197,7 +198,8 @@ impl Monitor {
         (report, tip_age)
     }
 
-    /// Returns the configured sources and those of the newest tick, each with the currencies that it has a part in.
+    /// Returns the configured sources and those of the newest tick, each with the currencies in which it contributed to
+    /// that tick.
     fn sources(&self) -> Vec<SourceReport<'static>> {
         let configured = self.options.sources.iter().map(|name| ((*name).to_owned(), Vec::new()));
         let mut sources: BTreeMap<String, Vec<Word<Currency>>> = configured.collect();
@@ -211,7 +213,7 @@ impl Monitor {
     }
 }
 
-/// Returns whether the prices of a tick are simulated.
+/// Returns true if the prices of a tick are simulated.
 fn is_simulated(entry: &Entry) -> bool {
     entry.tick().is_some_and(|tick| tick.sources.values().flatten().any(|source| source == SIMULATED_SOURCE))
 }

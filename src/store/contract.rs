@@ -128,7 +128,8 @@ pub trait Store: Send + Sync {
     /// Releases the lease, so that another replica can acquire it immediately. Does nothing if the lease has expired.
     async fn release(&self, lease: &Lease) -> Result<()>;
 
-    /// Notes that a replica is alive, for five seconds. Returns who leads and which replicas are alive.
+    /// Records that a replica is alive. This expires after five seconds. Returns the leader and the replicas that are
+    /// alive.
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
         Ok(Members { leader: None, replicas: vec![replica.clone()] })
     }

@@ -77,7 +77,7 @@ impl Store for Memory {
         let kept = self.kept();
         let valid = kept.lease.as_ref().filter(|(_, until)| Instant::now() < *until);
         let leader = valid.and_then(|(lease, _)| Lease::holder(&lease.token));
-        // Nobody else can reach this store.
+        // No other replica can use this store.
         Ok(Members { leader, replicas: vec![replica.clone()] })
     }
 

@@ -40,11 +40,11 @@ const BEAT_TTL: Duration = Duration::from_secs(5);
 struct Keys {
     ticks: String,
     lease: String,
-    /// The replicas that are alive, a sorted set by the time at which each is forgotten.
+    /// The sorted set of the replicas that are alive. The score is the time at which a replica expires.
     replicas: String,
     record: String,
     live: String,
-    /// The prefix of the keys of an inspection, and its channel.
+    /// The prefix of an inspection's keys, and the name of its channel.
     check: String,
     /// The channel for messages between replicas.
     messages: String,
@@ -123,7 +123,7 @@ impl Redis {
         Client::open(url).map(drop)
     }
 
-    /// Asks the server about itself, and tries each command that the feed needs on keys of its own.
+    /// Reads the server's state and settings, and tries each command that the feed needs, on separate keys.
     ///
     /// # Errors
     /// If the server cannot be reached, or rejects `PING`.

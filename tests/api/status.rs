@@ -1,4 +1,4 @@
-//! The status of the feed, and the headers that say it.
+//! The state of the feed in `/v1/status` and in headers.
 
 use super::server::{TestServer, both, history, ids, ticks, usd};
 use serde_json::json;
@@ -22,7 +22,7 @@ async fn status_describes_the_feed() {
 }
 
 #[tokio::test]
-async fn old_tip_is_503_with_the_same_report() {
+async fn old_newest_tick_is_503_with_the_same_report() {
     let server = TestServer::with(&[], &ticks(3)).await;
     for (max_age, status) in [("4s", 503), ("1m", 200)] {
         let answer = server.get(&format!("/v1/status?max_age={max_age}")).await;
@@ -31,14 +31,14 @@ async fn old_tip_is_503_with_the_same_report() {
     let problem = server.get("/v1/status?max_age=soon").await;
     assert_eq!(problem.status, 400);
     assert!(problem.text().contains("expected a duration such as 15s"), "{}", problem.text());
-    // The bound in force is the default.
+    // Without `max_age`, the bound is that of the settings.
     let server = TestServer::with(&[("BTCFEED_INTERVAL", "1s"), ("BTCFEED_STALE_AFTER", "4s")], &ticks(3)).await;
     let answer = server.get("/v1/status").await;
     assert_eq!((answer.status, &answer.json()["state"]), (503, &json!("stale")));
 }
 
 #[tokio::test]
-async fn headers_say_how_the_feed_is() {
+async fn headers_have_the_state_of_the_feed() {
     let simulated = json!({"type": "tick", "prices": {"USD": "97000.10"}, "sources": {"USD": ["simulated"]}});
     for (event, is_simulated) in [(usd("97000.10"), ""), (simulated, "true")] {
         let server = TestServer::with(&[], &history([event])).await;

@@ -1,4 +1,4 @@
-//! `btcfeed check`: what it finds on a healthy stack, and with one fault each.
+//! `btcfeed check`: its findings on a healthy stack, and with one fault at a time.
 
 use crate::support::exchange::Mode;
 use crate::support::ports::free_address;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
-/// Outcomes of a run: the exit code, and each check that is not ok with its outcome and what it found.
+/// Result of a run: the exit code, and each check that is not ok, with its outcome and its finding.
 struct Run {
     code: i32,
     troubles: BTreeMap<String, (String, String)>,
@@ -17,7 +17,7 @@ struct Run {
 }
 
 impl Run {
-    /// Returns the names and outcomes of what is not ok.
+    /// Returns the names and outcomes of the checks that are not ok.
     fn named(&self) -> Vec<(&str, &str)> {
         self.troubles.iter().map(|(check, (outcome, _))| (check.as_str(), outcome.as_str())).collect()
     }
@@ -27,9 +27,9 @@ async fn check(settings: &[(String, String)], peers: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
     command.args(["check", "--json"]).env_clear().envs(settings.iter().cloned()).kill_on_drop(true);
     command.args(peers.iter().flat_map(|peer| ["--peer", *peer]));
-    let begun = Instant::now();
+    let started = Instant::now();
     let output = soon("the check", command.output()).await.unwrap();
-    let took = begun.elapsed();
+    let took = started.elapsed();
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let mut troubles = BTreeMap::new();
@@ -43,7 +43,7 @@ async fn check(settings: &[(String, String)], peers: &[&str]) -> Run {
     Run { code: output.status.code().unwrap(), troubles, took }
 }
 
-/// A Redis and exchanges, and the settings that name them.
+/// A Redis, exchanges, and the settings with their addresses.
 struct Stack {
     cluster: TestCluster,
 }
@@ -66,7 +66,7 @@ impl Stack {
     }
 }
 
-/// The limit on open files that the tests run with may be low.
+/// Setting for a few clients, because the limit on open files may be low where the tests run.
 const FEW: (&str, &str) = ("BTCFEED_MAX_CONNECTIONS", "100");
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn fault_of_redis_is_named() {
     let mut connection = secondary.connection().await;
     redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).query_async::<()>(&mut connection).await.unwrap();
     expect(with_url(secondary.url()), ("redis-rights", "fail"), "read only").await;
-    // A Redis that accepts connections and answers nothing.
+    // This Redis accepts connections and answers nothing.
     let silent = Redis::start().await;
     silent.pause();
     expect(with_url(silent.url()), ("redis-reachable", "fail"), "").await;

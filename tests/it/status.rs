@@ -70,13 +70,13 @@ async fn dead_feed_is_503_on_every_replica() {
             })
             .await;
         }
-        // A monitor may be more patient.
+        // A request may accept an older tick.
         assert_eq!(report(&replica.address, "/v1/status?max_age=1h").await.0, 200);
     }
 }
 
 #[tokio::test]
-async fn handshakes_say_how_the_feed_is() {
+async fn handshakes_have_the_state_of_the_feed() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[]).await;
     entries(&mut replica.connect("format=full").await, 1).await;

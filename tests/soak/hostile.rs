@@ -1,7 +1,9 @@
-//! Attacks that each made other clients wait, or filled the memory, and bounds on what honest clients on another address may
-//! feel. The feed has a tick each second and a day of history in a real Redis.
+//! Attacks from one address, each of which once delayed other clients or filled the memory. The tests measure honest
+//! clients at another address, and check limits on the delays and on the memory. The feed has a tick each second and a
+//! day of history in a real Redis.
 //!
-//! `make attacks` prints the table of docs/operations.md. `BTCFEED_ATTACKED=PROGRAM` attacks another version, and checks nothing.
+//! `make attacks` prints the table of docs/operations.md. `BTCFEED_ATTACKED=PROGRAM` attacks another version and checks
+//! nothing.
 
 mod attack;
 
@@ -16,45 +18,46 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
-/// Ticks in a day.
+/// Number of ticks in a day.
 const DAY: u64 = 86_400;
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Time without an attack, and time of an attack.
+/// Time of a measurement without an attack.
 const QUIET: Duration = Duration::from_secs(3);
+/// Time of an attack.
 const ATTACK: Duration = Duration::from_secs(8);
 /// Memory that the replica may use beyond what it uses without an attack.
 const MAX_MORE_MIB: u64 = 64;
-/// Time of a request that is never too long. Without optimisation, each request that is refused costs ten times as much, so
-/// the others wait longer.
+/// Duration of a request that is always accepted. In a build without optimisation, a rejected request costs ten times
+/// as much, so other requests wait longer.
 const NEVER_SLOW: Duration = Duration::from_millis(if cfg!(debug_assertions) { 2500 } else { 50 });
-/// One after the other: each test measures.
+/// Lock with which the tests run one after the other, because each of them measures times.
 static ONE: Mutex<()> = Mutex::const_new(());
 
-/// What honest clients felt.
+/// Measurements of honest clients and of the replica.
 #[derive(Debug)]
-struct Felt {
+struct Measured {
     /// Longest time without a tick on a stream.
     silence: Duration,
-    /// Polls that should have been written to the store, and were not.
+    /// Number of ticks that are missing in the store.
     lost: u64,
-    /// 99th percentile of the time of a request.
+    /// 99th percentile of the duration of a request.
     slow: Duration,
-    /// Requests that were not answered with 200.
+    /// Number of requests that were not answered with 200.
     refused: usize,
-    /// Most memory of the replica.
+    /// Maximum of the replica's memory.
     memory_mib: u64,
-    /// New keys in Redis.
+    /// Number of new keys in Redis.
     keys: u64,
 }
 
 /// Measures honest clients for some time.
-async fn measure(replica: &Replica, redis: &Redis, time: Duration) -> Felt {
-    let begun = Instant::now();
-    let (over, (first, keys_before)) = (begun + time, state(redis).await);
+async fn measure(replica: &Replica, redis: &Redis, time: Duration) -> Measured {
+    let started = Instant::now();
+    let (end, (first, keys_before)) = (started + time, state(redis).await);
     let stream = async {
         let (mut silence, mut last) = (Duration::ZERO, Instant::now());
         let mut client = None;
-        while Instant::now() < over {
+        while Instant::now() < end {
             let url = format!("ws://{}/v1/ws", replica.address);
             let reading = async {
                 if client.is_none() {
@@ -67,7 +70,7 @@ async fn measure(replica: &Replica, redis: &Redis, time: Duration) -> Felt {
                     Some(Ok(_)) => Some(false),
                 }
             };
-            match timeout(over - Instant::now(), reading).await {
+            match timeout(end - Instant::now(), reading).await {
                 Ok(Some(true)) => {
                     silence = silence.max(last.elapsed());
                     last = Instant::now();
@@ -83,7 +86,7 @@ async fn measure(replica: &Replica, redis: &Redis, time: Duration) -> Felt {
     };
     let probe = async {
         let (mut times, mut refused, mut memory) = (Vec::new(), 0, 0);
-        while Instant::now() < over {
+        while Instant::now() < end {
             let asked = Instant::now();
             let url = format!("http://{}/v1/prices/latest", replica.address);
             let answer = timeout(Duration::from_secs(30), http().get(url).send()).await;
@@ -98,9 +101,9 @@ async fn measure(replica: &Replica, redis: &Redis, time: Duration) -> Felt {
     let (silence, (slow, refused, memory_mib)) = tokio::join!(stream, probe);
     let (last, keys) = state(redis).await;
     let written = ticks(redis, first, last).await;
-    // The first and the last interval may be cut off.
-    let lost = (begun.elapsed().as_secs() / INTERVAL.as_secs()).saturating_sub(1).saturating_sub(written);
-    Felt { silence, lost, slow, refused, memory_mib, keys: keys.saturating_sub(keys_before) }
+    // The first and the last interval may be incomplete.
+    let lost = (started.elapsed().as_secs() / INTERVAL.as_secs()).saturating_sub(1).saturating_sub(written);
+    Measured { silence, lost, slow, refused, memory_mib, keys: keys.saturating_sub(keys_before) }
 }
 
 /// Returns the newest id in the store, and the number of its keys.
@@ -121,7 +124,7 @@ async fn ticks(redis: &Redis, after: u64, until: u64) -> u64 {
     command.query_async(&mut redis.connection().await).await.unwrap()
 }
 
-/// Attacks a replica, prints what honest clients felt, and checks the bounds.
+/// Attacks a replica, prints the measurements, and checks the limits.
 async fn check(
     what: &str,
     settings: &[(&str, &str)],
@@ -144,40 +147,40 @@ async fn check(
     until("new ticks", async || ticks(&redis, begin, u64::MAX).await > 1).await;
     let quiet = measure(&replica, &redis, QUIET).await;
     let attacker = Attacker { target: replica.socket_address(), addresses };
-    // A thread of its own, so that only the processors are shared.
+    // The attacker has its own thread, so that it shares only the processors with the honest clients.
     let attacking = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { timeout(ATTACK, attack(attacker)).await.ok() });
         runtime.shutdown_background();
     });
-    let felt = measure(&replica, &redis, ATTACK).await;
+    let measured = measure(&replica, &redis, ATTACK).await;
     attacking.join().unwrap();
     sleep(Duration::from_secs(2)).await;
-    let more = felt.memory_mib.saturating_sub(quiet.memory_mib);
+    let more = measured.memory_mib.saturating_sub(quiet.memory_mib);
     let held = (replica.memory_kib() / 1024).saturating_sub(quiet.memory_mib);
     println!(
         "| {what} | {:.1} s | {} of {} | {} ms, quiet {} ms | {} | +{more} MiB, then +{held} MiB | {} |",
-        felt.silence.as_secs_f64(),
-        felt.lost,
+        measured.silence.as_secs_f64(),
+        measured.lost,
         ATTACK.as_secs(),
-        felt.slow.as_millis(),
+        measured.slow.as_millis(),
         quiet.slow.as_millis(),
-        felt.refused,
-        felt.keys,
+        measured.refused,
+        measured.keys,
     );
     if other.is_some() {
         return;
     }
-    assert!(felt.silence <= 2 * INTERVAL && felt.lost == 0 && felt.refused == 0, "{what}: {felt:?}");
-    assert!(more <= MAX_MORE_MIB && held <= MAX_MORE_MIB, "{what}: {felt:?}, quiet {quiet:?}, then +{held} MiB");
-    assert!(felt.slow <= NEVER_SLOW.max(10 * quiet.slow), "{what}: {felt:?}, quiet {quiet:?}");
-    assert!(felt.keys <= 1010, "{what}: {felt:?}");
+    assert!(measured.silence <= 2 * INTERVAL && measured.lost == 0 && measured.refused == 0, "{what}: {measured:?}");
+    assert!(more <= MAX_MORE_MIB && held <= MAX_MORE_MIB, "{what}: {measured:?}, quiet {quiet:?}, then +{held} MiB");
+    assert!(measured.slow <= NEVER_SLOW.max(10 * quiet.slow), "{what}: {measured:?}, quiet {quiet:?}");
+    assert!(measured.keys <= 1010, "{what}: {measured:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_thinned_replays() {
+async fn hostile_throttled_replays() {
     let path = "/v1/prices/stream?since=0&every=24h&changes=true";
-    check("thinned replays", &[], 1, move |attacker| Box::pin(attacker.streams(60, path))).await;
+    check("throttled replays", &[], 1, move |attacker| Box::pin(attacker.streams(60, path))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,8 +190,8 @@ async fn hostile_compressed_history() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hostile_long_mistakes() {
-    check("long mistakes", &[], 1, |attacker| {
+async fn hostile_long_invalid_values() {
+    check("long invalid values", &[], 1, |attacker| {
         Box::pin(async move {
             let path = format!("/v1/prices?format={}", ",".repeat(16_000));
             attacker.unread(20, 25, 65_535, &path).await;

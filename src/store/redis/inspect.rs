@@ -1,4 +1,4 @@
-//! What an operator should know about a Redis before a feed depends on it.
+//! Inspection of a Redis: the facts that an operator should know before a feed depends on it.
 
 use super::connection::RedisConnection;
 use super::subscription::subscribe;
@@ -11,19 +11,19 @@ use ::redis::{Client, Cmd, InfoDict, Value, cmd};
 pub struct Inspection {
     /// The version of the server.
     pub version: String,
-    /// True if the server writes its data to a disk, `None` if it does not say so.
+    /// True if the server writes its data to a disk, or `None` if that is unknown.
     pub is_persistent: Option<bool>,
-    /// What the server does when its memory is full, such as `noeviction`.
+    /// The server's policy for full memory, such as `noeviction`.
     pub eviction: String,
-    /// The time of the server's clock less that of this machine's, in milliseconds.
+    /// The time of the server's clock minus that of this machine's clock, in milliseconds.
     pub clock_ahead_ms: i64,
     /// The replica that holds the lease.
     pub leader: Option<String>,
-    /// What the feed needs and the server rejects, each with the server's reason.
+    /// The commands that the feed needs and the server rejects, each with the server's reason.
     pub rejected: Vec<String>,
 }
 
-/// The time in milliseconds for which a key of the inspection may outlive it.
+/// The time in milliseconds after which a key of the inspection expires, in case it is not deleted.
 const KEY_TTL_MS: &str = "10000";
 
 /// The SHA-1 digest of the script `return 1`.
@@ -35,12 +35,12 @@ pub(super) struct Inspector<'a> {
     pub(super) commands: &'a RedisConnection,
     pub(super) lease: &'a str,
     pub(super) live: &'a str,
-    /// The prefix of the keys of an inspection, and its channel.
+    /// The prefix of an inspection's keys, and the name of its channel.
     pub(super) check: &'a str,
 }
 
 impl Inspector<'_> {
-    /// Asks the server about itself, and tries each command that the feed needs on keys of its own.
+    /// Reads the server's state and settings, and tries each command that the feed needs, on separate keys.
     ///
     /// # Errors
     /// If the server cannot be reached, or rejects `PING`.
@@ -51,7 +51,7 @@ impl Inspector<'_> {
         let sent = TickId::now();
         let clock_ahead_ms = match self.commands.query::<(u64, u64)>(&cmd("TIME")).await {
             Ok((seconds, micros)) => {
-                // The answer was made between the request and its arrival.
+                // The server read its clock between the request and the arrival of the answer.
                 let here = sent.plus(TickId::now().since(sent) / 2);
                 i64::try_from(seconds * 1000 + micros / 1000).unwrap_or(i64::MAX)
                     - i64::try_from(here.ms()).unwrap_or_default()
@@ -114,7 +114,7 @@ impl Inspector<'_> {
     }
 }
 
-/// Returns what the server said.
+/// Returns the server's reason for an error.
 fn reason(error: StoreError) -> String {
     match error {
         StoreError::Unavailable(reason) => reason,

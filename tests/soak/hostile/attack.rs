@@ -9,10 +9,10 @@ use tokio::time::{sleep, timeout};
 
 /// Pause after a connection that was refused.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Bytes that a client may be sent on each stream before it makes room (RFC 9113 §6.9.2).
+/// Number of bytes that a server may send on each stream before the client opens its window further (RFC 9113 §6.9.2).
 const DEFAULT_WINDOW: u32 = 65_535;
 
-/// Where an attack comes from, and what it attacks.
+/// Source and target of an attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Attacker {
     /// Attacked port.
@@ -29,8 +29,8 @@ impl Attacker {
         socket.connect(self.target).await
     }
 
-    /// Opens this many connections, over and over. On each it sends `request`, then reads for `patience`, or for as long as the
-    /// server sends something if that is shorter.
+    /// Repeatedly opens this number of connections. On each connection, sends `request` and then reads for at most
+    /// `patience`.
     async fn repeat(self, connections: usize, patience: Duration, request: impl Fn() -> Vec<u8>) {
         join_all((0..connections).map(async |number| {
             loop {
@@ -47,31 +47,31 @@ impl Attacker {
         .await;
     }
 
-    /// Asks for `path` on many HTTP/2 connections with 100 streams each, and makes no room for more than a window of data.
+    /// Requests `path` on many HTTP/2 connections with `streams` streams each, and never opens a window further.
     pub async fn unread(self, connections: usize, streams: usize, window: u32, path: &str) {
         let requests = http2(streams, window, path);
         self.repeat(connections, Duration::from_secs(4), || requests.clone()).await;
     }
 
-    /// Opens streams of the feed on many HTTP/2 connections, again and again.
+    /// Repeatedly opens streams of the feed on many HTTP/2 connections.
     pub async fn streams(self, connections: usize, path: &str) {
         let requests = http2(100, DEFAULT_WINDOW, path);
         self.repeat(connections, Duration::from_millis(1500), || requests.clone()).await;
     }
 
-    /// Asks for `path` with gzip, and reads a second of each response.
+    /// Requests `path` with gzip, and reads each response for a second.
     pub async fn compressed(self, connections: usize, path: &str) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").into_bytes();
         self.repeat(connections, Duration::from_secs(1), || request.clone()).await;
     }
 
-    /// Takes places and keeps them.
+    /// Occupies places and keeps them.
     pub async fn places(self, connections: usize) {
         let request = b"GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
         self.repeat(connections, Duration::from_secs(60), || request.clone()).await;
     }
 
-    /// Makes up names of clients.
+    /// Opens streams with new client_ids.
     pub async fn client_ids(self, connections: usize) {
         let request = || {
             let name = uuid::Uuid::now_v7();
@@ -82,18 +82,19 @@ impl Attacker {
     }
 }
 
-/// Reads until the end, or until nothing comes.
+/// Reads until the end of the stream.
 async fn discard(stream: &mut TcpStream) {
     let mut buffer = [0; 16 * 1024];
     while stream.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-/// Returns an HTTP/2 connection of a client that asks for `path` on each of its streams.
+/// Returns the bytes of an HTTP/2 client that requests `path` on each of its streams.
 fn http2(streams: usize, window: u32, path: &str) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    // SETTINGS_INITIAL_WINDOW_SIZE.
+    // This sets SETTINGS_INITIAL_WINDOW_SIZE.
     frame(&mut bytes, 4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
-    // `:method: GET` and `:scheme: http` of the static table, then literals with a name of that table (RFC 7541).
+    // `:method: GET` and `:scheme: http` are in the static table. The literals after them have names of that table (RFC
+    // 7541).
     let mut fields = vec![0x82, 0x86];
     for (name, value) in [(1, "x"), (4, path)] {
         fields.push(name);
@@ -112,7 +113,7 @@ fn http2(streams: usize, window: u32, path: &str) -> Vec<u8> {
         fields.extend(value.as_bytes());
     }
     for number in 0..streams {
-        // END_STREAM and END_HEADERS.
+        // The flags are END_STREAM and END_HEADERS.
         frame(&mut bytes, 1, 5, u32::try_from(2 * number + 1).unwrap(), &fields);
     }
     bytes
