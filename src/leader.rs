@@ -116,7 +116,7 @@ impl Leader {
                         sleep(self.options.retry_pause()).await;
                     }
                     // The replica that led when the store became unavailable holds ticks that no other replica has, so
-                    // it gets the lease first. This pause is long enough even if an unused lease has to expire before.
+                    // it gets the lease first. This pause is long enough even if an unused lease has to expire first.
                     sleep(self.options.lease_ttl * 2).await;
                     continue;
                 }

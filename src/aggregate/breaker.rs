@@ -25,12 +25,12 @@ pub(super) struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// Returns true if the source should not be asked now.
+    /// Returns true during a pause after failures, and during a pause that the source asked for.
     pub(super) fn is_open(&self, now: Instant) -> bool {
         self.open_until.is_some_and(|until| now < until) || self.is_banned(now)
     }
 
-    /// Returns true if the source must not be asked now.
+    /// Returns true during a pause that the source asked for.
     pub(super) fn is_banned(&self, now: Instant) -> bool {
         self.banned_until.is_some_and(|until| now < until)
     }

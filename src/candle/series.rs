@@ -97,7 +97,7 @@ impl Series {
     }
 
     /// Removes each candle that may lack an entry with `after < id <= until`. From now on, omits new candles that start
-    /// at or before `until`. No entry so far may be later than `until`.
+    /// at or before `until`. The newest entry so far must not be later than `until`.
     pub(super) fn omit(&mut self, after: TickId, until: TickId) {
         let complete = self.candles.partition_point(|candle| self.interval.end(candle.id) <= after.next());
         self.candles.truncate(complete);

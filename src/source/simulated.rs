@@ -24,8 +24,8 @@ const MIDDLE: i64 = 9_500_000;
 const WAVES: u32 = 12;
 /// The period of the fastest wave in milliseconds, and its maximum height in cents.
 const FASTEST: (u64, i64) = (125, 240);
-/// Euro cents for 100 dollars.
-const EUR_CENTS: i64 = 9_200;
+/// The price of 100 dollars in euro cents.
+const EUR_CENTS_PER_100_USD: i64 = 9_200;
 
 /// A sum of waves of random heights. Each wave is four times as slow and twice as high as the one before it, so the sum
 /// looks like a real price. The price depends only on the time, so it does not jump when another replica becomes the
@@ -36,11 +36,11 @@ struct Simulated;
 fn cents_at(moment: TickId) -> i64 {
     let wave = |number: u32| {
         let (period, height) = (FASTEST.0 << (2 * number), FASTEST.1 << number);
-        let (cycle, into) = (moment.ms() / period, moment.ms() % period);
+        let (cycle, offset) = (moment.ms() / period, moment.ms() % period);
         let at = |cycle: u64| fastrand::Rng::with_seed(cycle ^ u64::from(number) << 56).i64(-height..=height);
         let (from, to) = (at(cycle), at(cycle + 1));
         // Linear interpolation is sufficient, because the sum of the waves is rough anyway.
-        from + (to - from) * into.cast_signed() / period.cast_signed()
+        from + (to - from) * offset.cast_signed() / period.cast_signed()
     };
     MIDDLE + (0..WAVES).map(wave).sum::<i64>()
 }
@@ -57,7 +57,7 @@ impl Source for Simulated {
         let observed = currencies.iter().filter_map(|currency| {
             let cents = match currency {
                 Currency::Usd => usd,
-                Currency::Eur => usd * EUR_CENTS / 10_000,
+                Currency::Eur => usd * EUR_CENTS_PER_100_USD / 10_000,
             };
             let price = format!("{}.{:02}", cents / 100, cents % 100).parse().ok()?;
             Some(Observation { currency, price, time })

@@ -119,7 +119,7 @@ pub type MessageStream = BoxStream<'static, Result<String>>;
 /// A feed that can be written and read, with its lease.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Takes the lease for `holder`. Returns `None` if another lease is still valid.
+    /// Acquires the lease for `holder`. Returns `None` if another lease is still valid.
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>>;
 
     /// Extends the lease to its full time to live.
