@@ -3,7 +3,7 @@
 //! The files of a transport contain only its framing. Rules that transports share are in [`session`](crate::session). Every
 //! route has a description ([`schema`](crate::schema)).
 //!
-//! In layer order, each file uses only those before it:
+//! The files in layer order: each uses only those before it.
 //!
 //! | module | what it is |
 //! |---|---|

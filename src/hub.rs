@@ -1,5 +1,5 @@
-//! A replica's copy of the newest part of the feed: it follows the store without a gap, keeps a window of encoded entries
-//! and wakes the sessions.
+//! The hub of a replica: it follows the store without a gap, keeps a window of the newest entries with their encoded
+//! bytes, and wakes the sessions.
 
 mod encoded_log;
 mod follow;
@@ -28,32 +28,33 @@ use window::Window;
 /// The settings of a hub.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// The most entries in the window. Older ones are read from the store on demand.
+    /// The maximum number of entries in the window. Older entries are read from the store on demand.
     pub window: usize,
-    /// The time for which an entry is kept, in the window as in the store.
+    /// The time for which an entry is kept, in the window and in the store.
     pub retention: Duration,
 }
 
-/// The least number of entries that a search for ticks reads from the store after its first attempt.
+/// The minimum number of entries that a search for ticks reads from the store after its first attempt.
 const SEARCH_ENTRIES: usize = 1000;
 
 /// The newest part of the feed, ready to be sent.
 pub struct Hub {
     store: Arc<dyn Store>,
-    /// A std lock: sessions read it for microseconds, the hub writes it once an entry, and it is never held across an await.
+    /// A std lock: sessions read it for microseconds, the hub writes it once for each entry, and it is never held
+    /// across an await.
     window: RwLock<Window>,
     capacity: usize,
     retention: Duration,
-    /// The clients' reads of the store. The hub's own reads do not wait for them.
+    /// Reads the store for clients. The hub's own reads do not wait for these.
     history: HistoryReader,
-    /// The newest id. Sessions wait for it to change.
+    /// The newest id. Sessions wait until it changes.
     head: watch::Sender<TickId>,
-    /// True once the history has been read.
+    /// True if the history has been read.
     primed: watch::Sender<bool>,
 }
 
 impl Hub {
-    /// An empty hub for `store`.
+    /// Creates an empty hub for `store`.
     pub fn new(store: Arc<dyn Store>, options: Options) -> Hub {
         let window = RwLock::new(Window::new(options.window, options.retention));
         let (head, primed) = (watch::Sender::new(TickId::ZERO), watch::Sender::new(false));
@@ -67,12 +68,12 @@ impl Hub {
         self.primed.subscribe().wait_for(|primed| *primed).await.ok();
     }
 
-    /// Returns true once the history has been read.
+    /// Returns true if the history has been read.
     pub fn is_primed(&self) -> bool {
         *self.primed.borrow()
     }
 
-    /// Returns how long an entry is kept.
+    /// Returns the time for which an entry is kept.
     pub fn retention(&self) -> Duration {
         self.retention
     }
@@ -82,7 +83,8 @@ impl Hub {
         self.head.subscribe()
     }
 
-    /// Returns a view of the window. All callers share it, and it is dropped some time after the last one is gone.
+    /// Returns a view of the window, which all callers share. When no caller uses it any more, it is dropped after a
+    /// while.
     pub fn view(&self, view: View) -> Arc<SharedView> {
         if let Some(shared) = self.window().view(view) {
             return shared;
@@ -90,7 +92,8 @@ impl Hub {
         self.window_mut().add_view(view)
     }
 
-    /// Returns the entries after `cursor`, encoded in a view of this hub, as many as one write should carry.
+    /// Returns the entries after `cursor`, encoded in a view of this hub. At most as many entries are returned as one
+    /// write should contain.
     pub fn read(&self, view: &SharedView, cursor: TickId) -> Read {
         self.window().read(view, cursor)
     }
@@ -126,15 +129,16 @@ impl Hub {
             match newest.iter().rev().filter(|entry| wanted(entry)).nth(count.saturating_sub(1)) {
                 Some(entry) => return Ok(entry.prev),
                 None if newest.len() < limit => return Ok(TickId::ZERO),
-                // Some entries were statuses or ticks without such a price. The limit doubles, so that a search for a currency
-                // that has been silent for long reads the history a few times, not once a page.
+                // Some entries were statuses or ticks without such a price. The limit doubles, so that a search for a
+                // currency without recent prices reads the history a few times, and not once for each page.
                 None => limit = (2 * limit).max(SEARCH_ENTRIES),
             }
         }
     }
 
-    /// Returns the entries with `after < id <= until`, at most `limit`, oldest first: from the window, or from the store if
-    /// the window starts too late. Poll the future without a pause, because it holds one of a few permits.
+    /// Returns the entries with `after < id <= until`, at most `limit`, oldest first. They come from the window, or
+    /// from the store if they are older than the window. Poll the future without a pause, because it holds one of a few
+    /// permits.
     ///
     /// # Errors
     /// If the store must be read and is unavailable.
@@ -143,9 +147,9 @@ impl Hub {
             return Ok(entries);
         }
         let mut entries = Vec::clone(&*self.history.range(after, until, limit).await?);
-        // The window may have entries that the store has lost or does not have yet.
+        // The window may have entries that the store has lost.
         let last = entries.last().map_or(after, |entry| entry.id);
-        entries.extend(self.window().held(last, until, limit - entries.len()));
+        entries.extend(self.window().entries_between(last, until, limit - entries.len()));
         Ok(entries)
     }
 

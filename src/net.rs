@@ -6,7 +6,7 @@
 //! the [`reactor`]. Everything else is served by hyper from a stream that begins with the same buffer ([`buffered_stream`]).
 //! No request is routed twice.
 //!
-//! In layer order, each file uses only those before it:
+//! The files in layer order: each uses only those before it.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -66,11 +66,11 @@ pub struct Options {
     pub tls: Option<TlsOptions>,
     /// File of API keys, or `None` if clients need no key.
     pub keys: Option<PathBuf>,
-    /// Most client connections.
+    /// Maximum number of client connections.
     pub max_connections: usize,
     /// Limits of each client's address.
     pub addresses: AddressOptions,
-    /// Most bytes that wait for clients which do not read them.
+    /// Maximum number of bytes that wait for clients which do not read them.
     pub client_memory: usize,
     /// Limits of a client's session.
     pub limits: Limits,
@@ -82,7 +82,7 @@ pub struct Options {
     pub hello: ReplicaInfo,
 }
 
-/// Most connections on the operators' port.
+/// Maximum number of connections on the operators' port.
 const MAX_OPS_CONNECTIONS: usize = 64;
 
 /// Ports that are bound and not served yet.

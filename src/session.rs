@@ -1,15 +1,15 @@
 //! One client: its cursor over the hub, its options, its limits and its close reason. The rules are the same for every
 //! transport.
 //!
-//! In layer order, each file uses only those before it:
+//! The files in layer order: each uses only those before it.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `close_reason` | why the server closes a stream |
+//! | `close_reason` | the reasons why the server closes a stream |
 //! | `limits` | limits of a client |
 //! | `bookmarks` | the last id that was sent to each `client_id` |
-//! | `traffic` | counts of what clients are sent |
-//! | `throttle` | fewer ticks for clients that ask for fewer |
+//! | `traffic` | counts of the updates and bytes that clients are sent |
+//! | `throttle` | picks the ticks for a client that asked for fewer |
 //! | `thinned_pages` | pages of history that such clients share |
 //! | `cursor` | the session: one client's position in the feed |
 //! | `subscription` | a client's options, and the session made from them |

@@ -31,19 +31,19 @@ const UNREPORTED_SHARE: usize = 16;
 pub struct AddressOptions {
     /// Proxies whose clients are counted by their own addresses.
     pub proxies: TrustedProxies,
-    /// Most connections and concurrent requests.
+    /// Maximum number of connections and concurrent requests.
     pub connections: usize,
-    /// Most new connections and requests in a second.
+    /// Maximum number of new connections and requests in a second.
     pub rate: NonZeroU32,
-    /// Most entries of replays and pages in a minute.
+    /// Maximum number of entries of replays and pages in a minute.
     pub volume: NonZeroU32,
-    /// Most expensive reads in flight.
+    /// Maximum number of expensive reads in flight.
     pub reads: usize,
-    /// Most expensive reads in flight of all addresses.
+    /// Maximum number of expensive reads in flight of all addresses.
     pub all_reads: usize,
-    /// Most new `client_id`s in an hour.
+    /// Maximum number of new `client_id`s in an hour.
     pub client_ids: NonZeroU32,
-    /// Most new `client_id`s in an hour of all addresses.
+    /// Maximum number of new `client_id`s in an hour of all addresses.
     pub all_client_ids: NonZeroU32,
 }
 

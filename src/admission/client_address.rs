@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Most proxies between a client and a replica. Further addresses are ignored.
+/// Maximum number of proxies between a client and a replica. Further addresses are ignored.
 const MAX_HOPS: usize = 16;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

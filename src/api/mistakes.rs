@@ -3,9 +3,9 @@
 
 use crate::text::excerpt;
 
-/// Most mistakes that are reported at once.
+/// Maximum number of mistakes that are reported at once.
 const MAX_MISTAKES: usize = 8;
-/// Most characters of a mistake.
+/// Maximum number of characters of a mistake.
 const MAX_CHARACTERS: usize = 160;
 
 /// Mistakes in a request. All are counted, and the first ones are kept.

@@ -1,9 +1,11 @@
 //! The window's entries in one view, as bytes that all sessions share.
 //!
-//! Entries are grouped in segments, and each segment is one buffer. A live update is a slice of the newest segment. A replay
-//! of hundreds of entries is a few large slices. Neither is encoded for one client. A segment is encoded when a session first
-//! reads it. After new entries, the next read copies the old bytes and the new ones into a new buffer: a few microseconds for
-//! each tick, however many clients there are. A session that still sends the old buffer holds a reference to it.
+//! Entries are grouped in segments, and the bytes of a segment are one buffer. A live update is a slice of the newest
+//! segment, and a replay of hundreds of entries is a few large slices. So nothing is encoded for one client alone.
+//!
+//! The entries of a segment are encoded when a session first reads them. When there are new entries, the next read
+//! copies the old bytes and encodes the new entries into a new buffer. This takes a few microseconds for each tick,
+//! however many clients there are. A session that still sends the old buffer holds a reference to it.
 
 use crate::encode::View;
 use crate::feed::Entry;
@@ -13,17 +15,18 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Entries in one segment.
+/// The number of entries in one segment.
 const SEGMENT_ENTRIES: u64 = 256;
 
-/// The entries of a window. An entry's number counts the entries that came before it since the hub started.
+/// The entries of a window with their numbers. The number of an entry is the number of entries before it since the hub
+/// started.
 #[derive(Clone, Copy)]
-pub(super) struct Numbered<'a> {
+pub(super) struct NumberedEntries<'a> {
     pub(super) first: u64,
     pub(super) entries: &'a VecDeque<Arc<Entry>>,
 }
 
-impl<'a> Numbered<'a> {
+impl<'a> NumberedEntries<'a> {
     /// Returns the number that the next entry will get.
     pub(super) fn end(self) -> u64 {
         self.first + self.entries.len() as u64
@@ -65,7 +68,7 @@ impl fmt::Debug for SharedView {
 /// The encoded entries of a window in one view.
 #[derive(Default)]
 pub(super) struct EncodedLog {
-    /// The index of the first segment in `segments`, counted from the start of the hub.
+    /// The number of segments that were dropped since the hub started.
     first_segment: u64,
     segments: VecDeque<Segment>,
 }
@@ -80,7 +83,7 @@ struct Segment {
 
 impl EncodedLog {
     /// Returns the bytes of the entries with these numbers, one slice for each segment.
-    pub(super) fn read(&mut self, view: View, window: Numbered<'_>, numbers: Range<u64>) -> Vec<Bytes> {
+    pub(super) fn read(&mut self, view: View, window: NumberedEntries<'_>, numbers: Range<u64>) -> Vec<Bytes> {
         let mut slices = Vec::with_capacity(1);
         let mut number = numbers.start;
         while number < numbers.end {
@@ -96,13 +99,14 @@ impl EncodedLog {
     }
 
     /// Returns the bytes of one entry.
-    pub(super) fn entry(&mut self, view: View, window: Numbered<'_>, number: u64) -> Bytes {
+    pub(super) fn entry(&mut self, view: View, window: NumberedEntries<'_>, number: u64) -> Bytes {
         let index = number % SEGMENT_ENTRIES;
         self.segment(view, window, number - index).slice(index..index + 1)
     }
 
-    /// Returns the segment that starts with the entry `start`, with all of its entries that the window has.
-    fn segment(&mut self, view: View, window: Numbered<'_>, start: u64) -> &Segment {
+    /// Returns the segment whose first entry has the number `start`. It contains all of its entries that the window
+    /// has.
+    fn segment(&mut self, view: View, window: NumberedEntries<'_>, start: u64) -> &Segment {
         self.drop_before(window.first);
         let index = usize::try_from(start / SEGMENT_ENTRIES - self.first_segment).unwrap_or(usize::MAX);
         if index >= self.segments.len() {
@@ -113,7 +117,7 @@ impl EncodedLog {
         segment
     }
 
-    /// Drops the segments whose entries have all left the window. `first` is the number of the window's first entry.
+    /// Drops the segments that have no entry in the window any more. `first` is the number of the window's first entry.
     pub(super) fn drop_before(&mut self, first: u64) {
         let first_segment = first / SEGMENT_ENTRIES;
         while self.first_segment < first_segment && self.segments.pop_front().is_some() {
@@ -129,15 +133,16 @@ impl EncodedLog {
 }
 
 impl Segment {
-    /// Encodes the entries of the window that this segment lacks. `start` is the number of the segment's first entry.
-    fn extend(&mut self, view: View, window: Numbered<'_>, start: u64) {
+    /// Encodes the entries of the window that this segment does not have yet. `start` is the number of the segment's
+    /// first entry.
+    fn extend(&mut self, view: View, window: NumberedEntries<'_>, start: u64) {
         let (next, end) = (start + self.ends.len() as u64, window.end().min(start + SEGMENT_ENTRIES));
         if next >= end {
             return;
         }
         let mut bytes = Vec::from(&self.bytes[..]);
         for number in next..end {
-            // No session reads an entry that has left the window.
+            // An entry that has left the window is not encoded, because no session reads it.
             if let Some(entry) = window.get(number) {
                 view.write_entry(entry, &mut bytes);
             }
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn read_returns_exactly_the_asked_entries() {
         let entries: VecDeque<_> = (100..1000).map(entry).collect();
-        let window = Numbered { first: 100, entries: &entries };
+        let window = NumberedEntries { first: 100, entries: &entries };
         let mut log = EncodedLog::default();
         for numbers in [100..101, 100..1000, 255..257, 256..512, 300..300, 511..1000, 999..1000, 101..900] {
             assert_eq!(log.read(VIEW, window, numbers.clone()).concat(), expected(numbers.clone()), "{numbers:?}");
@@ -193,12 +198,12 @@ mod tests {
     fn growing_segment_keeps_the_slices_read_before() {
         let mut entries: VecDeque<_> = (0..10).map(entry).collect();
         let mut log = EncodedLog::default();
-        let early = log.read(VIEW, Numbered { first: 0, entries: &entries }, 0..10);
+        let early = log.read(VIEW, NumberedEntries { first: 0, entries: &entries }, 0..10);
         for number in 10..2000 {
             entries.push_back(entry(number));
             let first = number.saturating_sub(299);
             entries.drain(..entries.len().saturating_sub(300));
-            let window = Numbered { first, entries: &entries };
+            let window = NumberedEntries { first, entries: &entries };
             assert_eq!(log.read(VIEW, window, number..number + 1).concat(), expected(number..number + 1));
             assert_eq!(log.read(VIEW, window, first..number + 1).concat(), expected(first..number + 1));
         }
@@ -211,8 +216,8 @@ mod tests {
         let entries: VecDeque<_> = (5000..5010).map(entry).collect();
         let mut log = EncodedLog::default();
         let few: VecDeque<_> = (0..10).map(entry).collect();
-        log.read(VIEW, Numbered { first: 0, entries: &few }, 0..10);
-        let window = Numbered { first: 5000, entries: &entries };
+        log.read(VIEW, NumberedEntries { first: 0, entries: &few }, 0..10);
+        let window = NumberedEntries { first: 5000, entries: &entries };
         assert_eq!(log.read(VIEW, window, 5000..5010).concat(), expected(5000..5010));
         assert_eq!(log.segments.len(), 1);
     }

@@ -1,8 +1,9 @@
 //! Follows the store without a gap.
 //!
-//! The hub subscribes first and reads the history afterwards, so no entry can be missed between the two. Then it compares
-//! the `prev` of each live entry with its own head ([`Entry::continues`]): if they differ, an entry was missed. Once a second
-//! it also compares its head with the head of the store, which detects a missed entry that no other entry has followed.
+//! The hub subscribes first and reads the history afterwards, so no entry can be missed between the two. Then it
+//! compares the `prev` of each live entry with its own head ([`Entry::continues`]). If they differ, an entry was
+//! missed. Once a second it also compares its head with the head of the store. This detects a missed entry even if no
+//! other entry follows it.
 
 use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
@@ -18,13 +19,14 @@ use tracing::{debug, info, warn};
 
 /// The time between two comparisons of the store's head with ours.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The first pause before following is retried, and the longest.
+/// The first and the last value of a time that doubles with each attempt. The pause is random, from a half of this time
+/// to three halves of it.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Entries in one read of the store's history.
+/// The number of entries in one read of the store's history.
 const PAGE: usize = 1000;
 
 impl Hub {
-    /// Follows the store until `stop`, and retries whenever that fails.
+    /// Follows the store until `stop` is cancelled. If that fails, it tries again.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let (mut pause, mut fault) = (RETRY.0, FaultLog::default());
@@ -32,7 +34,7 @@ impl Hub {
                 let started = Instant::now();
                 let Err(error) = self.follow().await;
                 if started.elapsed() > RETRY.1 * 2 {
-                    // Following worked for a while, so this is a new fault.
+                    // The hub could follow the store for a while, so this is a new fault.
                     pause = RETRY.0;
                     fault.clear();
                 }
@@ -48,7 +50,7 @@ impl Hub {
         .await;
     }
 
-    /// Follows the store until that fails.
+    /// Follows the store until an error occurs.
     async fn follow(&self) -> Result<Infallible> {
         let mut live: EntryStream = self.store.subscribe().await?;
         self.catch_up().await?;
@@ -76,7 +78,7 @@ impl Hub {
         }
     }
 
-    /// Appends a live entry. If it does not continue our head, reads the history, which has the entry by now.
+    /// Appends a live entry. If the entry does not continue our head, reads the history, which has this entry by now.
     async fn take(&self, entry: Entry) -> Result<()> {
         match entry.continues(self.head()) {
             Continuity::Known => Ok(()),

@@ -1,8 +1,8 @@
 //! Reads of the store's history for clients: a few at a time, and one for all clients that ask for the same page.
 //!
-//! Clients that lost a replica reconnect together with the same cursor. If it is older than the window, the store is asked
-//! once for each page, however many clients there are. The limit keeps clients from delaying the hub's own reads, which do
-//! not count.
+//! When a replica is killed, its clients reconnect at the same time with the same cursor. If this cursor is older than
+//! the window, each page is read from the store once, however many clients there are. The hub's own reads do not count
+//! for the limit, so clients cannot delay them.
 
 use crate::feed::Entry;
 use crate::store::{HISTORY_READERS, Result, Store, StoreError};
@@ -13,9 +13,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The most entries in one read for a client.
+/// The maximum number of entries in one read for a client.
 pub const LOAD_ENTRIES: usize = 500;
-/// The most reads that wait for a permit. More of them fail at once.
+/// The maximum number of reads that wait for a permit. Further reads fail at once.
 const MAX_WAITING: usize = 64;
 
 /// The arguments of a read: `after`, `until` and `limit`.
@@ -23,11 +23,11 @@ type Page = (TickId, TickId, usize);
 type Entries = Arc<Vec<Arc<Entry>>>;
 type Reading = BoxFuture<'static, Result<Entries>>;
 
-/// The reads that clients need.
+/// Reads the store's history for clients.
 pub(super) struct HistoryReader {
     store: Arc<dyn Store>,
     permits: Permits,
-    /// The reads that have not ended. A std mutex, held for a lookup.
+    /// The reads that have not ended. A std mutex, which is held only for a lookup.
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct HistoryReader {
 #[derive(Clone)]
 struct Permits {
     reads: Arc<Semaphore>,
-    /// Places of the reads that run or wait.
+    /// The permits of all reads that run or wait.
     places: Arc<Semaphore>,
 }
 
@@ -79,7 +79,8 @@ impl HistoryReader {
             Ok(Arc::new(entries.into_iter().map(Arc::new).collect()))
         };
         let reading = read.boxed().shared();
-        // Finished reads are removed only when the map would grow. If each new read removed them, each would scan all others.
+        // Finished reads are removed only when the map would grow. If every new read removed them, every new read would
+        // scan the whole map.
         if running.len() == running.capacity() {
             running.retain(|_, other| other.upgrade().is_some_and(|other| other.peek().is_none()));
         }

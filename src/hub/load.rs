@@ -17,7 +17,7 @@ impl Hub {
     /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, sends them to `to` and calls `done`. Retries
     /// while the store is unavailable, until the receiver is dropped.
     ///
-    /// The read is a task of its own: it holds one of a few permits, so it must proceed whatever its client does.
+    /// The read runs in a task of its own. It holds one of a few permits, so it must not wait for its client.
     pub fn load(
         self: &Arc<Hub>,
         tasks: &Tasks,
@@ -36,7 +36,7 @@ impl Hub {
             }
         };
         tasks.spawn(async move {
-            // Cancel-safe: a client that is gone needs no history.
+            // Cancel-safe: a client that has disconnected needs no history.
             tokio::select! {
                 () = to.closed() => {}
                 entries = read => {

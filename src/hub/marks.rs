@@ -1,26 +1,27 @@
-//! Marks of the window's entries: where prices change, and where something else than a plain tick stands. A reader that wants
-//! few ticks skips the others with a binary search, so a replay costs as much as what it sends, however long it is.
+//! Marks of the window's entries. They tell where prices change, and which entries are not plain ticks. With them, a
+//! reader that wants few ticks skips the others with a binary search, so the cost of a replay depends on the ticks that
+//! it sends, and not on its length.
 
 use crate::feed::{Entry, Event};
 use crate::tick::{Currencies, Currency, Price, TickId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Ticks that a reader need not examine: those that directly follow an entry, have prices in the same currencies as the tick
-/// before them, end no outage, and meet both conditions below.
+/// Condition for ticks that a reader need not examine. They directly follow an entry, have prices in the same
+/// currencies as the tick before them, end no outage, and meet both conditions below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skip {
     /// Upper bound of their ids, exclusive.
     pub before: TickId,
-    /// If set, the currencies in which their prices do not differ from those of the tick before them.
+    /// Currencies in which their prices must be the same as in the tick before them. If `None`, any price may differ.
     pub unchanged: Option<Currencies>,
 }
 
-/// Counters at one entry. They only grow, so a binary search finds where one changes. They may wrap, because they are compared
-/// only within one window.
+/// Counters at one entry. They only increase, so a binary search finds the entry where a counter changes. They may
+/// wrap, because they are compared only within one window.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
-    /// Number of entries so far that are not plain.
+    /// Number of entries so far that are not plain ticks.
     notable: u32,
     /// Number of changes of the price in each currency.
     changes: [u32; Currency::ALL.len()],

@@ -1,8 +1,9 @@
 //! The window: the newest entries in order, and their bytes in each view that is in use.
 //!
-//! A reader names the last id that it has and gets the entries after it, so replay and live updates are the same read.
+//! A reader gives the last id that it has, and gets the entries after it. So replayed and live entries are read in the
+//! same way.
 
-use super::encoded_log::{Numbered, SharedView};
+use super::encoded_log::{NumberedEntries, SharedView};
 use super::marks::{Marks, Skip};
 use crate::encode::View;
 use crate::feed::Entry;
@@ -12,17 +13,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most entries in one read of bytes alone.
+/// The maximum number of entries in one read that returns only bytes.
 const READ_ENTRIES: usize = 1024;
-/// The most entries that a reader examines in one read.
+/// The maximum number of entries that a reader examines in one read.
 const EXAMINE_ENTRIES: usize = 64;
 
 /// The entries after a session's cursor.
 #[derive(Debug)]
 pub enum Read {
-    /// No entry: the cursor is at the head.
+    /// There is no entry, because the cursor is at the head.
     Nothing,
-    /// Entries that have left the window. The store may still have them.
+    /// The entries have left the window. The store may still have them.
     Older {
         /// The first entry of the window.
         before: Arc<Entry>,
@@ -44,9 +45,10 @@ pub enum Read {
 pub struct Examined<'a> {
     /// The entry.
     pub entry: &'a Arc<Entry>,
-    /// If the entries before this one were skipped: the last id before them.
+    /// If entries before this one were skipped, the last id before those.
     pub skipped_after: Option<TickId>,
-    /// Returns the bytes of the entry in the view. Entries that the reader does not want need not be encoded.
+    /// A function that returns the bytes of the entry in the view. An entry that the reader does not want is not
+    /// encoded.
     pub bytes: &'a dyn Fn() -> Bytes,
 }
 
@@ -55,11 +57,11 @@ pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
     /// The marks of the entries.
     marks: Marks,
-    /// Number of the first entry. It equals the number of entries that have been dropped.
+    /// The number of the first entry, which is the number of entries that have been dropped.
     first_number: u64,
-    /// Numbers of the entries that do not continue the entry before them. They are rare.
+    /// The numbers of the entries that do not continue the entry before them. There are few of them.
     breaks: VecDeque<u64>,
-    /// The newest status among the entries. Every client that asks for `hello` gets it.
+    /// The newest status among the entries. The message `hello` contains it.
     status: Option<Arc<Entry>>,
     capacity: usize,
     retention: Duration,
@@ -84,7 +86,8 @@ impl Window {
         self.entries.back().map_or(TickId::ZERO, |entry| entry.id)
     }
 
-    /// Adds an entry at the end, unless its id is not above the head, and drops entries over the capacity or the retention.
+    /// Adds an entry at the end, if its id is greater than the head. Drops entries that are older than the retention or
+    /// exceed the capacity.
     pub(super) fn push(&mut self, entry: Entry) {
         if entry.id <= self.head() {
             return;
@@ -109,7 +112,8 @@ impl Window {
         }
     }
 
-    /// Drops the encoded bytes of entries that have left the window, and views that are no longer used and have none left.
+    /// Drops the encoded bytes of entries that have left the window, and then the views that have no bytes and are not
+    /// used any more.
     pub(super) fn trim(&mut self) {
         self.views.retain(|_, shared| {
             let mut log = shared.log();
@@ -123,7 +127,7 @@ impl Window {
         self.views.get(&view).cloned()
     }
 
-    /// Returns a view, which is in use from now on.
+    /// Returns a view, and adds it to the views that are in use.
     pub(super) fn add_view(&mut self, view: View) -> Arc<SharedView> {
         self.views.entry(view).or_insert_with(|| Arc::new(SharedView::new(view))).clone()
     }
@@ -145,14 +149,14 @@ impl Window {
         if id >= self.head() { self.entries.len() } else { self.entries.partition_point(|entry| entry.id <= id) }
     }
 
-    /// Returns the first entry if the store may have entries between `id` and it.
-    fn starts_too_late(&self, id: TickId) -> Option<&Arc<Entry>> {
+    /// Returns the first entry of the window, if the store may have entries between `id` and this entry.
+    fn first_if_incomplete(&self, id: TickId) -> Option<&Arc<Entry>> {
         self.entries.front().filter(|first| !self.complete && first.prev > id)
     }
 
     /// Returns the entries after `cursor` as bytes in a view, in slices of many entries.
     pub(super) fn read(&self, shared: &SharedView, cursor: TickId) -> Read {
-        let (begin, end) = match self.run_after(cursor) {
+        let (begin, end) = match self.consecutive_after(cursor) {
             Ok((begin, end)) => (begin, end.min(begin + READ_ENTRIES)),
             Err(read) => return read,
         };
@@ -162,22 +166,23 @@ impl Window {
         Read::Batch { first: self.entries[begin].clone(), items, last: self.entries[end - 1].id, count }
     }
 
-    /// Passes the entries after `cursor` to `examine`, which returns which of those that follow it can be skipped. The last
-    /// skipped one is examined, too. The batch that is returned counts none, and has no items.
+    /// Passes the entries after `cursor` to `examine`. It returns the condition for later entries that can be skipped.
+    /// The last of the skipped entries is examined, too. The returned batch has no items, and its count is zero.
     pub(super) fn examine(
         &self,
         shared: &SharedView,
         cursor: TickId,
         examine: &mut dyn FnMut(Examined<'_>) -> Option<Skip>,
     ) -> Read {
-        let (begin, end) = match self.run_after(cursor) {
+        let (begin, end) = match self.consecutive_after(cursor) {
             Ok(run) => run,
             Err(read) => return read,
         };
         let (mut index, mut last, mut skipped_after) = (begin, begin, None);
         for _ in 0..EXAMINE_ENTRIES {
             let Some(entry) = self.entries.get(index).filter(|_| index < end) else { break };
-            // An entry among skipped ones is encoded by itself. Otherwise the whole segment would be, for this one entry.
+            // If entries before this one were skipped, it is encoded alone. Otherwise its whole segment would be
+            // encoded.
             let bytes = || match skipped_after {
                 Some(_) => shared.view().entry(entry),
                 None => shared.log().entry(shared.view(), self.numbered(), self.first_number + index as u64),
@@ -191,11 +196,11 @@ impl Window {
         Read::Batch { first: self.entries[begin].clone(), items: Vec::new(), last: self.entries[last].id, count: 0 }
     }
 
-    /// Returns the indices of the consecutive entries after `cursor`, up to a break in the chain. The next read starts after
-    /// the break. Its reader detects the break, because the first entry does not continue its cursor. The error is what a read
-    /// returns if there are none.
-    fn run_after(&self, cursor: TickId) -> Result<(usize, usize), Read> {
-        if let Some(before) = self.starts_too_late(cursor) {
+    /// Returns the range of indices of the consecutive entries after `cursor`, up to a break in the chain. The next
+    /// read starts after the break. Its reader detects the break, because the first entry does not continue its cursor.
+    /// If there are no such entries, the error is the result of the read.
+    fn consecutive_after(&self, cursor: TickId) -> Result<(usize, usize), Read> {
+        if let Some(before) = self.first_if_incomplete(cursor) {
             return Err(Read::Older { before: before.clone() });
         }
         let index = self.index_after(cursor);
@@ -208,31 +213,33 @@ impl Window {
         Ok((index, len.map_or(self.entries.len(), |len| index + len)))
     }
 
-    fn numbered(&self) -> Numbered<'_> {
-        Numbered { first: self.first_number, entries: &self.entries }
+    fn numbered(&self) -> NumberedEntries<'_> {
+        NumberedEntries { first: self.first_number, entries: &self.entries }
     }
 
-    /// Returns the entries with `after < id <= until`, at most `limit`, or `None` if the store may have earlier ones.
+    /// Returns the entries with `after < id <= until`, at most `limit`. Returns `None` if the store may have more of
+    /// them.
     pub(super) fn range(&self, after: TickId, until: TickId, limit: usize) -> Option<Vec<Arc<Entry>>> {
-        if self.starts_too_late(after).is_some() {
+        if self.first_if_incomplete(after).is_some() {
             return None;
         }
-        Some(self.held(after, until, limit))
+        Some(self.entries_between(after, until, limit))
     }
 
-    /// Returns true if the store has no entry after `id` that has left the window.
+    /// Returns true if the window has all entries after `id` that the store has.
     pub(super) fn reaches(&self, id: TickId) -> bool {
-        self.starts_too_late(id).is_none()
+        self.first_if_incomplete(id).is_none()
     }
 
-    /// Returns the id of the `n`th entry here with `after < id <= until`, counted from one, if there are that many.
+    /// Returns the id of the `n`th entry of the window with `after < id <= until`, counted from one, if there are that
+    /// many.
     pub(super) fn nth(&self, after: TickId, until: TickId, n: usize) -> Option<TickId> {
         let found = self.entries.get(self.index_after(after) + n - 1).map(|entry| entry.id);
         found.filter(|id| *id <= until)
     }
 
-    /// Returns the entries here with `after < id <= until`, at most `limit`.
-    pub(super) fn held(&self, after: TickId, until: TickId, limit: usize) -> Vec<Arc<Entry>> {
+    /// Returns the entries of the window with `after < id <= until`, at most `limit`.
+    pub(super) fn entries_between(&self, after: TickId, until: TickId, limit: usize) -> Vec<Arc<Entry>> {
         let entries = self.entries.range(self.index_after(after)..);
         entries.take_while(|entry| entry.id <= until).take(limit).cloned().collect()
     }
@@ -254,7 +261,7 @@ impl Window {
         self.status.clone()
     }
 
-    /// Returns the id before the newest `count` entries that are `wanted`, if there are that many here.
+    /// Returns the id before the newest `count` entries that are `wanted`, if the window has that many.
     pub(super) fn before_newest(&self, count: usize, wanted: &dyn Fn(&Entry) -> bool) -> Option<TickId> {
         self.entries.iter().rev().filter(|entry| wanted(entry)).nth(count.checked_sub(1)?).map(|entry| entry.prev)
     }

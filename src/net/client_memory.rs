@@ -16,7 +16,7 @@ const MIN_BYTES: usize = 4096;
 /// Memory that clients pin.
 #[derive(Debug)]
 pub(crate) struct ClientMemory {
-    /// Most bytes.
+    /// Maximum number of bytes.
     budget: usize,
     used: AtomicUsize,
     accounts: Mutex<Slab<Arc<Shared>>>,

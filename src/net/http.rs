@@ -8,7 +8,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use std::time::Duration;
 
-/// Most concurrent requests of an HTTP/2 client: the lowest value that RFC 9113 §6.5.2 recommends. Client libraries queue
+/// Maximum number of concurrent requests of an HTTP/2 client: the lowest value that RFC 9113 §6.5.2 recommends. Client libraries queue
 /// further requests.
 const MAX_STREAMS: u32 = 100;
 /// Flow-control window of a stream: bytes that a client may send before they are read. Requests are small.
@@ -17,10 +17,10 @@ const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024;
 /// Bytes of one stream that are buffered until the client reads them.
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
-/// Most streams of a connection that the client reset before they were handled. Beyond this the connection is closed
+/// Maximum number of streams of a connection that the client reset before they were handled. Beyond this the connection is closed
 /// (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 20;
-/// Most streams of a connection that the server reset because the client broke the protocol. Beyond this the connection is
+/// Maximum number of streams of a connection that the server reset because the client broke the protocol. Beyond this the connection is
 /// closed (RUSTSEC-2024-0003).
 const MAX_BROKEN_STREAMS: usize = 100;
 

@@ -172,8 +172,8 @@ struct Gate {
 impl Gate {
     /// Admits a request. Returns the router for it, and the permit to hold while it is in flight.
     fn admit(&self, request: &mut Request<Body>) -> (&Router, Permit) {
-        let begun = self.refusal.map_or_else(|| self.permit.begin_request(request.headers()), Err);
-        match begun {
+        let admitted = self.refusal.map_or_else(|| self.permit.begin_request(request.headers()), Err);
+        match admitted {
             Ok(permit) => (&self.router, permit),
             Err(refusal) => {
                 request.extensions_mut().insert(refusal);

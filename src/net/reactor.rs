@@ -7,7 +7,7 @@
 //! A shard never waits for anything but sockets. Work that has to wait for the store runs as a task of the runtime, which
 //! wakes the shard when it is done.
 //!
-//! In layer order, each file uses only those before it:
+//! The files in layer order: each uses only those before it.
 //!
 //! | module | what it is |
 //! |---|---|

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 /// Longest head of a request. hyper answers a longer one with 431.
 pub(crate) const MAX_HEAD_BYTES: u16 = 16 * 1024;
-/// Most header fields of a request for a raw socket. hyper serves requests with more, up to its own limit.
+/// Maximum number of header fields of a request for a raw socket. hyper serves requests with more, up to its own limit.
 const MAX_HEADERS: usize = 64;
 /// Initial capacity of the buffer. Most heads are shorter.
 const BUFFER_BYTES: usize = 1024;

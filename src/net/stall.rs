@@ -265,7 +265,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn body_that_is_not_polled_again_is_a_stall() {
         let (mut body, detector) = monitored(&"x".repeat(2 * PIECE_BYTES));
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let serving = async {
             body.frame().await;
             sleep(STALL / 2).await;
@@ -274,10 +274,10 @@ mod tests {
             sleep(STALL * 5).await;
         };
         assert_eq!(detector.supervise(STALL, serving).await, Some(()), "it was polled in time until its end");
-        assert_eq!(begun.elapsed(), STALL / 2 * 11);
+        assert_eq!(started_at.elapsed(), STALL / 2 * 11);
 
         let (mut body, detector) = monitored(&"x".repeat(3 * PIECE_BYTES));
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let serving = async {
             body.frame().await;
             sleep(STALL / 2).await;
@@ -286,7 +286,7 @@ mod tests {
         };
         let watching = tokio::time::timeout(STALL * 10, detector.supervise(STALL, serving));
         assert_eq!(watching.await, Ok(None));
-        assert_eq!(begun.elapsed(), STALL / 2 * 3);
+        assert_eq!(started_at.elapsed(), STALL / 2 * 3);
     }
 
     #[tokio::test(start_paused = true)]
@@ -307,13 +307,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn last_piece_has_to_be_read_in_time() {
-        let (detector, begun) = (StallDetector::default(), Instant::now());
+        let (detector, started_at) = (StallDetector::default(), Instant::now());
         let finishing = async {
             sleep(STALL * 3).await;
             detector.finish();
         };
         let (supervised, ()) = tokio::join!(detector.supervise(STALL, std::future::pending::<()>()), finishing);
-        assert_eq!((supervised, begun.elapsed()), (None, STALL * 4));
+        assert_eq!((supervised, started_at.elapsed()), (None, STALL * 4));
     }
 
     #[tokio::test(start_paused = true)]

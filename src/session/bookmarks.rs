@@ -2,8 +2,8 @@
 //!
 //! A session moves its bookmark in memory. All bookmarks that have moved are written to the store in batches: every few
 //! seconds, when a client is new, and when a session ends, but not for every tick. After a regular close, the stored
-//! bookmark is the id at which everything had been sent. After a replica was killed, the stored bookmark is up to
-//! [`WRITE_EVERY`] old, so the client gets the entries since then a second time.
+//! bookmark is the last id that was sent. After a replica was killed, the stored bookmark is up to [`WRITE_EVERY`] old,
+//! so the client gets the entries since then a second time.
 
 use crate::store::{Result, Store};
 use crate::tick::TickId;
@@ -25,18 +25,18 @@ const WRITE_EVERY: Duration = Duration::from_secs(5);
 const BATCH_DELAY: Duration = Duration::from_millis(10);
 /// Time that a close waits for its bookmark to be written.
 const WRITE_DEADLINE: Duration = Duration::from_secs(1);
-/// Most bookmarks in one write.
+/// Maximum number of bookmarks in one write.
 const MAX_BATCH: usize = 1000;
-/// Most bookmarks that are kept while the store is unavailable.
+/// Maximum number of bookmarks that are kept while the store is unavailable.
 const MAX_BOOKMARKS: usize = 100_000;
 
-/// Fewest and most characters of a [`ClientId`]. 22 random characters have the 128 bits of a UUID.
+/// Allowed number of characters of a [`ClientId`]. 22 random characters have the 128 bits of a UUID.
 const ID_CHARACTERS: RangeInclusive<usize> = 22..=64;
-/// Fewest different characters of a [`ClientId`]. A random UUID has fewer once in ten million.
+/// Minimum number of different characters of a [`ClientId`]. Of ten million random UUIDs, about one has fewer.
 const MIN_DIFFERENT: usize = 8;
 
-/// Secret name of a client, chosen by the client. Whoever knows it can move the bookmark, so it must be unguessable, and is
-/// never shown, not even in debug output.
+/// Secret name of a client, chosen by the client. Everybody who knows it can move the bookmark, so it must be hard to
+/// guess, and is never shown, not even in debug output.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientId(Arc<str>);
 
@@ -63,9 +63,10 @@ impl FromStr for ClientId {
 }
 
 impl ClientId {
-    /// Returns the name under which the bookmark of a client with an API key is kept: no other key has access to it.
+    /// Returns the name under which the bookmark of a client with an API key is kept, so that no other key has access
+    /// to it.
     pub(crate) fn owned_by(&self, owner: &impl fmt::Display) -> ClientId {
-        // A colon is in no name that a client can choose.
+        // A name that a client chooses cannot contain a colon.
         ClientId(format!("{owner}:{}", self.0).into())
     }
 }
@@ -75,7 +76,7 @@ pub struct Bookmarks {
     store: Arc<dyn Store>,
     /// Position of each client's newest session on this replica. A std mutex, because it is never held across an await.
     open: Mutex<HashMap<ClientId, Arc<Position>>>,
-    /// Notified if something is to be written at once.
+    /// Notified if a bookmark must be written at once.
     due: Arc<Notify>,
     /// Number of writes so far.
     writes: watch::Sender<u64>,
@@ -112,10 +113,11 @@ pub struct Bookmark {
 }
 
 impl Bookmark {
-    /// Moves the bookmark to `id`: the client was sent everything up to it.
+    /// Moves the bookmark to `id`. The client was sent all entries up to this id.
     pub(super) fn move_to(&self, id: TickId) {
         let before = self.position.sent.swap(id.ms(), Ordering::Relaxed);
-        // The store has no bookmark of a new client. Without this write it would have none either if the replica was killed.
+        // The store has no bookmark of a new client. Without this write, it would still have none if the replica was
+        // killed.
         if before == 0 && self.position.is_new() {
             self.due.notify_one();
         }
@@ -144,7 +146,7 @@ impl Bookmarks {
     /// Returns the bookmark of `client`, or `None` for a new client.
     ///
     /// # Errors
-    /// If the store is unavailable, because a known client cannot be told from a new one then.
+    /// If the store is unavailable, because then a known client cannot be distinguished from a new one.
     pub async fn recall(&self, client: &ClientId) -> Result<Option<TickId>> {
         // The bookmark of a session that has just ended on this replica may not be in the store yet.
         let unwritten =
@@ -155,9 +157,9 @@ impl Bookmarks {
         }
     }
 
-    /// Opens a bookmark for a session of `client`. `id` is the entry that the session begins after, if there is one.
-    /// `recalled` is the bookmark from the store, if the store was asked. The new bookmark replaces that of any other
-    /// session of the client on this replica, which may be a dead connection that has not been detected yet.
+    /// Opens a bookmark for a session of `client`. `id` is the entry after which the session begins, if there is one.
+    /// `recalled` is the bookmark in the store, if it has one. The new bookmark replaces that of any other session of
+    /// the client on this replica. The connection of that session may be dead, which has not been detected yet.
     pub(super) fn open_at(&self, client: &ClientId, id: Option<TickId>, recalled: Option<TickId>) -> Bookmark {
         let mut open = self.open();
         let known = open.get(client).map(|old| old.written.load(Ordering::Relaxed));

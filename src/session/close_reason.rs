@@ -1,17 +1,18 @@
-//! Why the server closes a stream: one table for every transport.
+//! The reasons why the server closes a stream, in one table for every transport.
 
 use crate::access::Ended;
 use crate::message::GoodbyeReason;
 use std::time::Duration;
 
-/// Deadline for closing a connection, including the client's answer. When the replica stops, it also bounds the requests in
-/// flight.
+/// Timeout for closing a connection, including the client's answer. When the replica stops, it also limits the time of
+/// open requests.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// Why the server closes a stream. Close codes 4000–4499 mean "reconnect with your cursor", 4500–4999 "do not reconnect".
+/// Reason why the server closes a stream. Close codes from 4000 to 4499 mean "reconnect with your cursor", and those
+/// from 4500 to 4999 mean "do not reconnect".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    /// This replica is stopping. The client can resume from its cursor on another one.
+    /// This replica is stopping. The client can resume from its cursor on another replica.
     Draining,
     /// The client was behind the head, or read nothing, for too long.
     TooSlow,
@@ -60,7 +61,7 @@ impl CloseReason {
         }
     }
 
-    /// Returns the reason in the message `goodbye` of an event stream, in which there are no pongs.
+    /// Returns the reason in the message `goodbye` of an event stream. Event streams have no pongs.
     pub const fn goodbye(self) -> GoodbyeReason {
         match self {
             CloseReason::Draining => GoodbyeReason::Draining,

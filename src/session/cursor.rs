@@ -1,7 +1,7 @@
 //! One client's position in the feed.
 //!
-//! A session does no I/O. It runs one loop: send what comes after the cursor, then wait until the head moves. Replay and live
-//! are the same step, so no entry can be lost or duplicated between them.
+//! A session does no I/O. It repeats two steps: send the entries after the cursor, and wait until the head moves.
+//! Replayed and live entries go through the same steps, so no entry can be lost or duplicated between them.
 
 use super::bookmarks::Bookmark;
 use super::close_reason::CloseReason;
@@ -35,23 +35,24 @@ pub enum Step {
         /// The last id to read.
         until: TickId,
     },
-    /// Let other sessions run, then call [`Session::step`] again. The session has read much, and nothing of it was for its
-    /// client.
+    /// Let other sessions run, then call [`Session::step`] again. The session has read many entries, but its client
+    /// wants none of them.
     Again,
     /// Call [`Session::step`] again when the hub's head has moved, or after this time.
     Wait(Option<Duration>),
-    /// Send the client this reason, and close.
+    /// Send this reason to the client, and close the stream.
     Close(CloseReason),
 }
 
-/// Most reads in one step that return nothing to send. Without it, a client that wants one tick a day would read the whole
-/// window in one step, and delay all other clients.
+/// Maximum number of reads in one step that return nothing to send. Without this limit, a client that wants one tick a
+/// day would read the whole window in one step, and delay all other clients.
 const MAX_READS_PER_STEP: usize = 4;
 
-/// Time by which a valid cursor may be ahead of this replica: another replica may have received an entry earlier.
+/// Maximum time by which a valid cursor may be ahead of this replica, because another replica may have received an
+/// entry earlier.
 const MAX_AHEAD: Duration = Duration::from_secs(5);
 
-/// One client's position in the feed. A replica has very many of them, so the fields that only few need are boxed.
+/// One client's position in the feed. A replica has very many sessions, so fields that only few of them need are boxed.
 #[derive(Debug)]
 pub struct Session {
     view: Arc<SharedView>,
@@ -66,28 +67,28 @@ pub struct Session {
     behind_since: Option<Instant>,
     /// Throttle of a client that does not want every tick.
     throttle: Option<Box<Throttle>>,
-    /// State of a client that asked for more than a plain replay.
+    /// State that only few sessions need.
     extras: Option<Box<Extras>>,
-    /// Entries that were handed out and have not been counted by the transport.
+    /// Numbers of entries that were returned and that the transport has not counted yet.
     counts: Counts,
 }
 
 /// State that few sessions need.
 #[derive(Debug, Default)]
 pub(super) struct Extras {
-    /// The end of the last part of the history that the store was asked for.
+    /// The end of the last part of the history that was requested from the store.
     requested_until: TickId,
-    /// The end of the last part of the history that the store had no entries of.
+    /// The end of the last part of the history in which the store had no entries.
     empty_until: TickId,
-    /// The last id before the entries that a replay limit skipped, until the client was sent the gap.
+    /// The last id before the entries that a replay limit skipped. It is taken when the gap is sent.
     pub(super) skipped_after: Option<TickId>,
     /// The message to send before all others.
     pub(super) hello: Option<Bytes>,
     /// Pages of the store's history that throttled clients share.
     pub(super) pages: Option<Arc<ThinnedPages>>,
-    /// Permission of a client with an API key.
+    /// The permission of a client with an API key.
     access: Option<OpenStream>,
-    /// Bookmark of a client with a `client_id`.
+    /// The bookmark of a client with a `client_id`.
     pub(super) bookmark: Option<Bookmark>,
 }
 
@@ -100,7 +101,7 @@ impl Session {
             Start::Since(moment) if moment <= latest => (moment.before(), false),
             Start::After(id) if id <= latest => (id, id > TickId::ZERO),
             Start::Latest => (hub.latest_tick(view.currencies).map_or(hub.head(), |tick| tick.id.before()), false),
-            // A start in the future: nothing to replay, so the session is live at once.
+            // If the start is in the future, there is nothing to replay, and the session is live at once.
             Start::Since(_) | Start::After(_) => (hub.head(), false),
         };
         Session {
@@ -136,13 +137,14 @@ impl Session {
         let known = Some(self.cursor).filter(|_| self.cursor_is_id && has_tick);
         self.throttle = Some(Box::new(Throttle::new(self.view.view(), options, known)));
         if options.changes && known.is_some() {
-            // The client has the prices of the tick that the cursor names. The throttle needs them, so that tick is read first.
+            // The client has the prices of the tick that the cursor names. The throttle needs these prices, so this
+            // tick is read first.
             (self.cursor, self.cursor_is_id) = (self.cursor.before(), false);
         }
         self
     }
 
-    /// Returns what to do next. Call it when everything that the last step returned has been sent.
+    /// Returns the next action. Call it when all bytes of the last step have been sent.
     pub fn step(&mut self, hub: &Hub, now: Instant) -> Step {
         self.mark_sent();
         if let Some(extras) = &mut self.extras {
@@ -173,7 +175,8 @@ impl Session {
                     self.extras().requested_until = before.prev;
                     return Step::Load { after: self.cursor, until: before.prev };
                 }
-                // The store no longer has these entries: send the gap, and continue where the window begins.
+                // The store no longer has these entries, so the gap is sent, and the session continues where the window
+                // begins.
                 Read::Older { before } => {
                     let mut bytes = Vec::new();
                     self.push_gap_before(&before, &mut bytes);
@@ -188,7 +191,7 @@ impl Session {
                         return self.wait();
                     }
                     self.synced = true;
-                    // The client needs an id that it can resume from, and a moment after the head is not one.
+                    // The client needs an id after which it can resume. A moment after the head is not such an id.
                     let id = self.resume_id().unwrap_or_else(|| self.cursor.min(hub.head()));
                     return Step::Send(self.view.view().synced(id).into_iter().collect());
                 }
@@ -197,7 +200,7 @@ impl Session {
                         return Step::Close(CloseReason::TooSlow);
                     }
                     self.move_to(last);
-                    // Entries that are empty in this view are skipped.
+                    // Entries without a message in this view are skipped.
                     if !bytes.is_empty() {
                         self.count(count);
                         return Step::Send(bytes);
@@ -241,12 +244,12 @@ impl Session {
         }
     }
 
-    /// Returns what was handed out since the last call.
+    /// Returns the numbers of entries that were returned since the last call.
     pub(crate) fn take_counts(&mut self) -> Counts {
         std::mem::take(&mut self.counts)
     }
 
-    /// Returns the transport that the view is made for.
+    /// Returns the transport for which the view is made.
     pub(crate) fn transport(&self) -> Transport {
         Transport::of(self.view.view().framing)
     }
@@ -257,7 +260,8 @@ impl Session {
         pages.get(&start, now)
     }
 
-    /// Returns the state before a page that other clients can share. A gap before the page belongs to this client alone.
+    /// Returns the state before a page, if other clients can share the page. They cannot share it if there is a gap
+    /// before it, because only this client gets the gap.
     fn page_start(&self) -> Option<(PageStart, Arc<ThinnedPages>)> {
         let (throttle, extras) = (self.throttle.as_ref()?, self.extras.as_ref()?);
         let pages = extras.pages.as_ref().filter(|_| extras.skipped_after.is_none())?;
@@ -270,14 +274,14 @@ impl Session {
         self.cursor
     }
 
-    /// Takes the bookmark out, to close it together with the session. It names the last step that was marked as sent,
-    /// because the transport may drop the bytes of a later one.
+    /// Takes the bookmark, to close it together with the session. The bookmark is at the last step that was marked as
+    /// sent, because the transport may drop the bytes of a later step.
     pub fn take_bookmark(&mut self) -> Option<Bookmark> {
         self.extras.as_mut().and_then(|extras| extras.bookmark.take())
     }
 
-    /// Moves the bookmark: the bytes of all steps so far have been sent. [`step`](Self::step) does this too, so only a
-    /// transport that ends without another step has to call it.
+    /// Moves the bookmark, because the bytes of all steps so far have been sent. [`step`](Self::step) does this, too,
+    /// so only a transport that ends without another step has to call it.
     pub fn mark_sent(&self) {
         let bookmark = self.extras.as_ref().and_then(|extras| extras.bookmark.as_ref());
         if let (Some(bookmark), Some(id)) = (bookmark, self.resume_id()) {
@@ -285,8 +289,8 @@ impl Session {
         }
     }
 
-    /// Returns the id after which the client can resume, which is before any tick that the throttle holds. Returns `None` as
-    /// long as the client has no entry.
+    /// Returns the id after which the client can resume. It is before the tick that the throttle holds, if there is
+    /// one. Returns `None` as long as the client has no entry.
     pub(super) fn resume_id(&self) -> Option<TickId> {
         let throttled = self.throttle.as_ref().map(|throttle| throttle.resume_id(self.cursor));
         let has_known = self.throttle.as_ref().is_some_and(|throttle| throttle.known_id() > TickId::ZERO);
@@ -322,7 +326,8 @@ impl Session {
         read
     }
 
-    /// Returns the step of a session at the head: it waits for the head to move, or for the tick that the throttle holds.
+    /// Returns the step of a session at the head, which waits until the head moves or until the tick that the throttle
+    /// holds is due.
     fn wait(&mut self) -> Step {
         match self.throttle.as_mut().and_then(|throttle| throttle.due_in(TickId::now())) {
             Some(Duration::ZERO) => {
@@ -337,15 +342,15 @@ impl Session {
         self.cursor_is_id = true;
     }
 
-    /// Returns whether the client is too slow. Only a client that was in sync can be: a client in its replay is as far behind
-    /// as it asked to be. A client that gets many entries at once has `max_lag` to read them.
+    /// Returns whether the client is too slow. A client in its replay is never too slow, because it has asked for old
+    /// entries. A client that gets many entries at once has `max_lag` to read them.
     fn is_too_far_behind(&mut self, now: Instant) -> bool {
         let since = *self.behind_since.get_or_insert(now);
         self.synced && now.saturating_duration_since(since) > Duration::from_millis(self.max_lag_ms.into())
     }
 
-    /// Pushes the gap before `entry`, if there is one. The tick that the throttle holds is older than the gap, so it comes
-    /// first.
+    /// Pushes the gap before `entry`, if there is one. The tick that the throttle holds is older than the gap, so it is
+    /// pushed first.
     fn push_gap_before(&mut self, entry: &Entry, bytes: &mut Vec<Bytes>) {
         if let Some(gap) = self.gap_before(entry) {
             bytes.extend(self.throttle.as_mut().and_then(|throttle| throttle.release()));
@@ -358,8 +363,8 @@ impl Session {
         if let Some(after) = self.extras.as_mut().and_then(|extras| extras.skipped_after.take()) {
             return self.gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
         }
-        // `throttled` moved the cursor back to read the tick that the client has. If that tick no longer exists, the gap
-        // begins there.
+        // `throttled` moved the cursor back to read the tick that the client has. If that tick no longer exists, the
+        // gap begins after its id.
         let known = self.throttle.as_ref().map(|throttle| throttle.known_id());
         if let Some(id) = known.filter(|id| (self.cursor..entry.id).contains(id)) {
             (self.cursor, self.cursor_is_id) = (id, true);
@@ -367,7 +372,7 @@ impl Session {
         let reason = match entry.continues(self.cursor) {
             Continuity::Next | Continuity::Known => return None,
             Continuity::Missed => GapReason::HistoryExpired,
-            // Only an id can be lost. A moment need not be the id of an entry.
+            // Only the entry of an id can be lost. A cursor that is only a moment need not be the id of an entry.
             Continuity::Lost if !self.cursor_is_id => return None,
             Continuity::Lost => GapReason::HistoryLost,
         };

@@ -5,11 +5,11 @@ use std::time::Duration;
 /// Limits of a client's session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Time that a client that was in sync may stay behind the head.
+    /// Maximum time that a client that was in sync may stay behind the head.
     pub max_lag: Duration,
-    /// Time that a write may make no progress.
+    /// Maximum time without progress of a write.
     pub write_stall: Duration,
-    /// Time between two pings, and time within which a pong must arrive.
+    /// Time between two pings, and timeout of a pong.
     pub ping_every: Duration,
 }
 

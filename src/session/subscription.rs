@@ -1,4 +1,4 @@
-//! Options of a client, the same over every transport, and the factory that makes a session from them.
+//! Options of a client, which are the same over every transport, and the factory that makes a session from them.
 
 use super::bookmarks::{Bookmarks, ClientId};
 use super::cursor::Session;
@@ -35,9 +35,9 @@ pub struct Subscription {
     pub format: Format,
     /// Start of the replay.
     pub start: Start,
-    /// Most ticks to replay. Older ones are skipped.
+    /// Maximum number of ticks to replay. Older ones are skipped.
     pub limit: Option<usize>,
-    /// Ticks that the client wants.
+    /// Selection of the ticks that the client wants.
     pub throttle: ThrottleOptions,
     /// Secret name of the client, if it wants a bookmark.
     pub client: Option<ClientId>,
@@ -94,8 +94,8 @@ impl Sessions {
         Sessions { hub, limits, bookmarks, hello, pages: Arc::default() }
     }
 
-    /// Saves the bookmark of a session that ends. Call it before the close is sent, because the client may reconnect to
-    /// another replica right after it.
+    /// Saves the bookmark of a session that ends. Call it before the close is sent, because the client may then
+    /// reconnect to another replica at once.
     pub async fn close(&self, session: &mut Session) {
         if let Some(bookmark) = session.take_bookmark() {
             self.bookmarks.close(bookmark).await;
@@ -122,12 +122,12 @@ impl Sessions {
             match self.bookmarks.recall(client).await {
                 Ok(None) => admit_new().map_err(OpenError::Refused)?,
                 Ok(known) => recalled = known,
-                // Without a bookmark, only the client's own cursor shows where to go on.
+                // Without a bookmark, only the client's own cursor tells where to continue.
                 Err(error) if start == Start::Latest => return Err(OpenError::Store(error)),
                 Err(_) => {}
             }
-            // A cursor from the client is exact. A bookmark is only used without one: what it counts as sent may not have
-            // arrived.
+            // A cursor of the client is exact. A bookmark is used only without a cursor, because updates that were sent
+            // may not have arrived.
             if start == Start::Latest {
                 start = recalled.map_or(Start::Latest, Start::After);
             }

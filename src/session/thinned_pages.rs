@@ -1,7 +1,8 @@
-//! Results of the throttle over pages of the store's history, shared by the clients that ask for the same ticks.
+//! Pages of the store's history after the throttle has dropped ticks. Clients that ask for the same ticks share them.
 //!
-//! A throttle is a function of its state and of the entries, so clients in the same state get the same ticks. One of them reads
-//! a page of the store, the others take the result: a few ticks of hundreds of entries.
+//! The result of a throttle depends only on its state and on the entries, so clients in the same state get the same
+//! ticks. The first of these clients reads a page of hundreds of entries from the store. The others use its result,
+//! which is a few ticks.
 
 use super::throttle::{Throttle, ThrottlePosition};
 use crate::tick::TickId;
@@ -10,11 +11,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most pages that are kept.
+/// Maximum number of pages that are kept.
 const MAX_PAGES: usize = 1024;
-/// Most bytes in a page. A longer one costs more to send than to read.
+/// Maximum number of bytes in a page. Sending a longer page costs more than reading it, so sharing it saves little.
 const MAX_PAGE_BYTES: usize = 16 * 1024;
-/// Time for which a page is kept. The store's history may lose entries, at its beginning at least.
+/// Time for which a page is kept. It is short, because entries of the store's history may expire or be lost.
 const KEEP: Duration = Duration::from_secs(5);
 
 /// State of a session before a page.
@@ -25,7 +26,7 @@ pub(super) struct PageStart {
     pub(super) throttle: ThrottlePosition,
 }
 
-/// What a session sends for a page, and its state after it.
+/// Bytes that a session sends for a page, and its state after the page.
 #[derive(Clone, Debug)]
 pub(super) struct ThinnedPage {
     pub(super) bytes: Vec<Bytes>,
@@ -45,7 +46,7 @@ struct Pages {
 }
 
 impl ThinnedPages {
-    /// Returns the page that begins here, if a client has read it lately.
+    /// Returns the page with this start, if a client has read it recently.
     pub(super) fn get(&self, start: &PageStart, now: Instant) -> Option<ThinnedPage> {
         let mut pages = self.lock();
         pages.drop_old(now);

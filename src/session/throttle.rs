@@ -12,12 +12,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Ticks that a client wants.
+/// Selection of the ticks that a client wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ThrottleOptions {
-    /// Only ticks in which a price, in any of the client's currencies, differs from the last one that the client was sent.
+    /// Only ticks in which a price differs from the last price that the client was sent in that currency.
     pub changes: bool,
-    /// At most one tick in each period of this length: the newest.
+    /// At most one tick in each period of this length, which is the newest.
     pub every: Option<Duration>,
 }
 
@@ -28,10 +28,11 @@ impl ThrottleOptions {
     }
 }
 
-/// Upper bound of the grace around the end of a period.
+/// Maximum of the grace time around the end of a period.
 const MAX_GRACE: Duration = Duration::from_secs(1);
 
-/// Throttle of one client. It decides for each tick, and holds the newest tick that may still have to be sent.
+/// Throttle of one client. It decides whether a tick is sent, dropped or held, and holds the newest tick until it is
+/// due.
 #[derive(Clone, Debug)]
 pub(super) struct Throttle {
     view: View,
@@ -53,7 +54,7 @@ struct Held {
     before: TickId,
 }
 
-/// Everything that decides which ticks a throttle sends.
+/// State of a throttle, which determines the ticks that it sends.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ThrottlePosition {
     view: View,
@@ -90,7 +91,7 @@ impl Throttle {
         self.held.as_ref().map_or(cursor, |held| held.before).max(self.known_id)
     }
 
-    /// Accepts the next entry, and pushes everything that is due to `send`.
+    /// Processes the next entry, and pushes all bytes that are now due to `send`.
     pub(super) fn push(&mut self, next: &Examined<'_>, send: &mut Vec<Bytes>) {
         let Examined { entry, skipped_after, bytes } = *next;
         if entry.id <= self.known_id {
@@ -98,8 +99,8 @@ impl Throttle {
             return;
         }
         let status = entry.status().map(|_| bytes());
-        // A status must not overtake the held tick, because ids increase. A tick that lacks one of the held prices does not
-        // replace the held tick.
+        // A status must not be sent before the held tick, because ids increase. A tick without a price in one of the
+        // held currencies does not replace the held tick.
         let is_status = status.as_ref().is_some_and(|status| !status.is_empty());
         if entry.id >= self.period_end.plus(self.grace()) || is_status || self.holds_more_than(entry) {
             send.extend(self.release());
@@ -120,8 +121,8 @@ impl Throttle {
             // This tick is newer than the held one, which is therefore dropped.
             self.held = None;
             self.record_prices(entry);
-            // A tick within the grace does not move the period. If it did, ticks that are always early would shift it further
-            // each time.
+            // A tick within the grace time does not change the end of the period. Otherwise, ticks that are always
+            // early would shift the periods.
             let is_at_end = entry.id < self.period_end.plus(self.grace());
             let begin = if is_at_end { self.period_end } else { entry.id };
             self.period_end = self.options.every.map_or(TickId::ZERO, |every| begin.plus(every));
@@ -129,17 +130,19 @@ impl Throttle {
         }
     }
 
-    /// Returns which ticks after `entry`, the last one that was pushed, need not be pushed: only the last of them has an effect.
+    /// Returns the ticks after `entry` that need not be pushed, because only the last of them has an effect. `entry` is
+    /// the last entry that was pushed.
     pub(super) fn skip(&self, entry: &Entry) -> Option<Skip> {
         if entry.status().is_some() || entry.id <= self.known_id {
             return None;
         }
         if self.is_within_period(entry.id.next()) {
-            // Of the ticks within the period only the last one can be held.
+            // Of the ticks within the period, only the last one is held.
             return Some(Skip { before: self.period_end.minus(self.grace()), unchanged: None });
         }
-        // The client has the prices of this tick, or does not want them. So it does not want those that are the same, either.
-        // They only release the held tick, which is still there if this tick has no price for the client.
+        // The client has the prices of this tick, or does not want them. So it does not want later ticks with the same
+        // prices, either. They can only release the held tick, which still exists if this tick has no price for the
+        // client.
         let before = if self.held.is_some() { self.period_end.plus(self.grace()) } else { TickId::from_ms(u64::MAX) };
         let is_dropped = self.options.changes || self.prices(entry).next().is_none();
         is_dropped.then_some(Skip { before, unchanged: Some(self.view.currencies) })
@@ -161,8 +164,8 @@ impl Throttle {
         self.held.as_ref().map(|_| self.period_end.plus(self.grace()).since(now))
     }
 
-    /// Returns the time around the end of a period within which a tick counts as the one at the end. If the period is a
-    /// multiple of the interval of the feed, a tick comes at its end, or slightly before or after.
+    /// Returns the grace time: a tick that comes within this time before or after the end of a period counts as the
+    /// tick at the end. If the period is a multiple of the interval of the feed, ticks come at about this moment.
     fn grace(&self) -> Duration {
         self.options.every.map_or(Duration::ZERO, |every| (every / 10).min(MAX_GRACE))
     }

@@ -1,4 +1,5 @@
-//! Counts of what clients are sent, by transport. A shard adds up plain numbers and reports them once for each broadcast.
+//! Counts of the updates and bytes that clients are sent, by transport. A shard adds up plain numbers and reports them
+//! once for each broadcast.
 
 use crate::encode::Framing;
 use crate::telemetry::metrics::{BYTES_SENT, CLIENTS, REPLAYED, UPDATES_SENT};
@@ -53,11 +54,11 @@ impl Transport {
     }
 }
 
-/// Entries that a session has handed out.
+/// Numbers of entries that a session has returned to its transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) updates: u32,
-    /// Those of them before the client was in sync.
+    /// The updates among them that were returned before the client was in sync.
     pub(crate) replayed: u32,
 }
 

@@ -12,13 +12,13 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
-/// Most characters of a value in an error message.
+/// Maximum number of characters of a value in an error message.
 const MAX_VALUE_CHARACTERS: usize = 40;
-/// Most fields in the details, and in the message, of a status.
+/// Maximum number of fields in the details, and in the message, of a status.
 const MAX_VIOLATIONS: usize = 8;
-/// Most characters of a status's message.
+/// Maximum number of characters of a status's message.
 const MAX_MESSAGE_CHARACTERS: usize = 600;
-/// Most characters of a field's description.
+/// Maximum number of characters of a field's description.
 const MAX_CHARACTERS: usize = 160;
 
 /// Returns the client's deadline, if there is one (`grpc-timeout`: up to eight digits and a unit).

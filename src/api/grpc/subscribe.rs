@@ -83,7 +83,7 @@ fn subscription(request: &pb::SubscribeRequest, supported: SupportedCurrencies) 
     Ok(subscription)
 }
 
-/// Most bytes in a copied piece, and so most bytes that are buffered if the client reads nothing.
+/// Maximum number of bytes in a copied piece, and so most bytes that are buffered if the client reads nothing.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Body of one client's response: its messages, then the status.

@@ -15,7 +15,7 @@ pub(crate) struct CandlesQuery {
     pub(crate) media: Option<Media>,
 }
 
-/// Most candles of a response, and the default: a day of minutes.
+/// Maximum number of candles of a response, and the default: a day of minutes.
 const LIMIT: RangeInclusive<usize> = 1..=10_000;
 const DEFAULT_LIMIT: usize = 1440;
 

@@ -28,12 +28,12 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
     digits.and_then(|text| text.parse().ok()).map(TickId::from_ms)
 }
 
-/// Most bytes of a query. All parameters together need about 200. The header `Link` of a page repeats the query.
+/// Maximum number of bytes of a query. All parameters together need about 200. The header `Link` of a page repeats the query.
 const MAX_QUERY_BYTES: usize = 1024;
-/// Most characters of a name, and of a value, in an error message, so that the message has room for what is expected.
+/// Maximum number of characters of a name, and of a value, in an error message, so that the message has room for what is expected.
 const MAX_NAME_CHARACTERS: usize = 20;
 const MAX_VALUE_CHARACTERS: usize = 40;
-/// Most values that an error message quotes.
+/// Maximum number of values that an error message quotes.
 const MAX_QUOTED: usize = 3;
 
 /// Returns a value, shortened for an error message.

@@ -149,7 +149,7 @@ struct Pages {
     end: TickId,
     /// True if the headers promise that no entry is missing.
     is_complete: bool,
-    /// Most entries that the response may still have.
+    /// Maximum number of entries that the response may still have.
     remaining: usize,
     /// True if the next update in JSON needs a comma before it.
     needs_comma: bool,

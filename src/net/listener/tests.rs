@@ -186,8 +186,8 @@ async fn only_streams_outlive_the_connection_age() {
     let mut first = get_http1(&server, "/drip").await;
     let mut second = server.http2().await;
     let mut body = get_http2(&mut second, "/drip", "").await.unwrap().into_body();
-    let begun = Instant::now();
-    while begun.elapsed() < SHORT_AGE * 4 {
+    let started_at = Instant::now();
+    while started_at.elapsed() < SHORT_AGE * 4 {
         read_until(&mut first, "drop ").await;
         assert_eq!(data(&mut body).await.unwrap().unwrap(), "drop ");
     }
@@ -206,8 +206,8 @@ async fn stalled_response_ends_and_others_go_on() {
     let mut sender = server.http2().await;
     let flood = get_http2(&mut sender, "/flood", "").await.unwrap();
     let mut drip = get_http2(&mut sender, "/drip", "").await.unwrap().into_body();
-    let begun = Instant::now();
-    while begun.elapsed() < STALL * 3 {
+    let started_at = Instant::now();
+    while started_at.elapsed() < STALL * 3 {
         assert_eq!(data(&mut drip).await.unwrap().unwrap(), "drop ");
     }
     // The client still has the data from before the reset.
@@ -240,9 +240,9 @@ async fn http2_connection_without_requests_is_closed() {
     assert_eq!(get_http2(&mut asking, "/one", "").await.unwrap().status(), 200);
     let mut silent = server.connect().await;
     silent.write_all(SILENT_HTTP2).await.unwrap();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     timeout(TIMEOUT, silent.read_to_end(&mut Vec::new())).await.expect("an end").ok();
-    assert!(begun.elapsed() >= SHORT_AGE);
+    assert!(started_at.elapsed() >= SHORT_AGE);
     assert_eq!(
         get_http2(&mut asking, "/one", "").await.unwrap().status(),
         200,
@@ -257,11 +257,11 @@ async fn refused_connection_is_closed_soon() {
     let mut silent = server.connect().await;
     let mut http2 = server.connect().await;
     http2.write_all(SILENT_HTTP2).await.unwrap();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     for stream in [&mut silent, &mut http2] {
         timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await.expect("an end").ok();
     }
-    assert!(begun.elapsed() < REFUSED_MAX_AGE + TIMEOUT / 10, "{:?}", begun.elapsed());
+    assert!(started_at.elapsed() < REFUSED_MAX_AGE + TIMEOUT / 10, "{:?}", started_at.elapsed());
 }
 
 #[tokio::test]
@@ -281,9 +281,9 @@ async fn request_over_the_client_limit_is_refused() {
     assert_eq!(refused.headers()["grpc-status"], "8");
     assert!(read_until(&mut get_http1(&server, "/one").await, "\r\n\r\n").await.starts_with("HTTP/1.1 503 "));
     streams.pop();
-    let begun = Instant::now();
+    let started_at = Instant::now();
     while get_http2(&mut sender, "/one", "").await.unwrap().status() != StatusCode::OK {
-        assert!(begun.elapsed() < TIMEOUT, "no permit was returned");
+        assert!(started_at.elapsed() < TIMEOUT, "no permit was returned");
         sleep(Duration::from_millis(20)).await;
     }
 }

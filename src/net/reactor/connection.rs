@@ -22,7 +22,7 @@ use tracing::{Span, debug};
 
 /// Size of one read.
 const READ_BYTES: usize = 2048;
-/// Most reads, and most writes, in a row before other connections run.
+/// Maximum number of reads, and maximum number of writes, in a row before other connections run.
 const MAX_IN_A_ROW: usize = 4;
 
 /// Connection of one client.

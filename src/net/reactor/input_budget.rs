@@ -43,18 +43,18 @@ mod tests {
 
     #[test]
     fn burst_is_allowed_and_forgiven_slowly() {
-        let (mut budget, begun) = (InputBudget::default(), Instant::now());
-        budget.spend(64 * 1024, begun).unwrap();
-        budget.spend(1, begun + Duration::from_millis(1)).unwrap();
-        assert_eq!(budget.spend(2, begun + Duration::from_millis(2)).unwrap_err().code, 1008);
-        budget.spend(60 * 1024, begun + Duration::from_secs(61)).unwrap();
+        let (mut budget, started_at) = (InputBudget::default(), Instant::now());
+        budget.spend(64 * 1024, started_at).unwrap();
+        budget.spend(1, started_at + Duration::from_millis(1)).unwrap();
+        assert_eq!(budget.spend(2, started_at + Duration::from_millis(2)).unwrap_err().code, 1008);
+        budget.spend(60 * 1024, started_at + Duration::from_secs(61)).unwrap();
     }
 
     #[test]
     fn pongs_are_never_too_much() {
-        let (mut budget, begun) = (InputBudget::default(), Instant::now());
+        let (mut budget, started_at) = (InputBudget::default(), Instant::now());
         for pong in 0..100_000 {
-            budget.spend(131, begun + Duration::from_millis(500) * pong).unwrap();
+            budget.spend(131, started_at + Duration::from_millis(500) * pong).unwrap();
         }
     }
 }

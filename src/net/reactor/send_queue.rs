@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Write};
 
-/// Most pieces in one vectored write.
+/// Maximum number of pieces in one vectored write.
 const WRITE_PIECES: usize = 64;
 
 /// Queue of shared pieces, sent in order.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::{debug, error};
 
-/// Most events of one poll.
+/// Maximum number of events of one poll.
 const MAX_EVENTS: usize = 1024;
 /// Token of the waker. The token of a connection is its key.
 const WAKER: Token = Token(usize::MAX);
