@@ -1,7 +1,7 @@
 //! Handlers of all requests: streams, REST, gRPC, descriptions and health.
 //!
-//! The files of a transport contain only its framing. Rules that transports share are in [`session`](crate::session). Every
-//! route has a description ([`schema`](crate::schema)).
+//! The file of a transport contains only its framing. Rules that all transports share are in
+//! [`session`](crate::session). Every route has a description ([`schema`](crate::schema)).
 //!
 //! The files in layer order: each uses only those before it.
 //!
@@ -10,7 +10,7 @@
 //! | `headers` | names of our own headers |
 //! | `problem` | errors as problem details |
 //! | `request_id` | ids of requests |
-//! | `mistakes` | mistakes in a request, with a bound |
+//! | `mistakes` | mistakes in a request, in a bounded number |
 //! | `negotiate` | JSON, JSON lines or CSV |
 //! | `query` | parameters |
 //! | `caching` | entity tags, lifetimes, links to the next page |

@@ -1,11 +1,11 @@
 //! The feed's health as this replica sees it, in the log, in the metrics and in reports.
 //!
-//! The leader writes a status when the feed's health changes. A replica that is cut off from the store, or whose feed
-//! has no leader, does not get that status. So each replica also judges the age of the newest ticks, and the worse of
-//! the two results counts. The age is the time since the tick's id, by this machine's clock.
+//! The leader writes a status when the feed's health changes. If a replica has no connection to the store, or if there
+//! is no leader, the replica gets no status. So it also checks the age of the newest ticks, and the worse of the two
+//! states counts. The age is the difference between this machine's clock and the id of the tick.
 //!
-//! Once a second, the replica also reports to the store that it is alive. The answer says which replica leads, and
-//! which replicas are alive.
+//! Once a second the replica also notes in the store that it is alive. The answer of the store has the leader and the
+//! other replicas that are alive.
 
 use crate::feed::{Entry, Feed, FeedState};
 use crate::hub::Hub;
@@ -38,9 +38,9 @@ pub struct Options {
     pub sources: Vec<&'static str>,
     /// The currencies of the feed.
     pub currencies: Currencies,
-    /// The age from which the newest tick of a currency is stale.
+    /// The age of its newest tick above which a currency is stale.
     pub stale_after: Duration,
-    /// The age of all newest ticks from which the feed is down.
+    /// The age of the newest tick above which the feed is down.
     pub down_after: Duration,
 }
 
@@ -70,7 +70,7 @@ pub struct Monitor {
     seen: Mutex<Seen>,
 }
 
-/// The results of the last checks.
+/// Results of the last checks.
 #[derive(Default)]
 struct Seen {
     /// The newest tick of each currency.
@@ -82,19 +82,19 @@ struct Seen {
 }
 
 impl Monitor {
-    /// Creates an observer of the feed in `store`, of which `hub` is this replica's copy.
+    /// Creates an observer of the feed in `store`, which `hub` follows.
     pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, options: Options) -> Monitor {
         let (started, started_at) = (Instant::now(), TickId::now());
         Monitor { hub, store, options, started, started_at, seen: Mutex::default() }
     }
 
-    /// Returns the age from which the newest tick is stale.
+    /// Returns the age above which the newest tick is stale.
     pub fn stale_after(&self) -> Duration {
         self.options.stale_after
     }
 
-    /// Returns the feed's health now. It reads only the newest tick and the results of the last check, so it is cheap
-    /// enough for every request.
+    /// Returns the current health of the feed. It uses only the newest tick and the results of the last check, so it is
+    /// cheap enough for every request.
     pub fn health(&self) -> Health {
         let now = TickId::now();
         let tip = self.hub.newest_tick();
@@ -116,7 +116,7 @@ impl Monitor {
         Health { state, reason, ages, tip_age, is_simulated }
     }
 
-    /// Logs each change of the feed's state, and keeps the metrics up to date, until `stop`.
+    /// Logs each change of the feed's state, and updates the metrics, until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let mut logged = None;
@@ -165,8 +165,7 @@ impl Monitor {
         }
     }
 
-    /// Returns what this replica knows of the feed, of the other replicas and of itself, and the age of the newest
-    /// tick.
+    /// Returns a report about the feed, the other replicas and this replica, and the age of the newest tick.
     pub fn report(&self) -> (StatusReport<'static>, Duration) {
         let health = self.health();
         let sources = self.sources();
@@ -198,8 +197,8 @@ impl Monitor {
         (report, tip_age)
     }
 
-    /// Returns the configured sources and those of the newest tick, each with the currencies in which it contributed to
-    /// that tick.
+    /// Returns the configured sources and those of the newest tick, each with the currencies for which it contributed
+    /// to this tick.
     fn sources(&self) -> Vec<SourceReport<'static>> {
         let configured = self.options.sources.iter().map(|name| ((*name).to_owned(), Vec::new()));
         let mut sources: BTreeMap<String, Vec<Word<Currency>>> = configured.collect();
@@ -251,7 +250,7 @@ impl Options {
     }
 }
 
-/// Logs the state if it is not the one that was logged last. The first state is logged only if it is not live.
+/// Logs the state if it differs from the one that was logged last. The first state is logged only if it is not live.
 fn log_change(logged: &mut Option<FeedState>, health: &Health) {
     let before = logged.replace(health.state).unwrap_or(FeedState::Live);
     let (state, reason) = (health.state.as_str(), &health.reason);

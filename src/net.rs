@@ -1,10 +1,11 @@
 //! Connections: accepts them, bounds their cost, and serves them.
 //!
-//! Every connection takes the same path. The [`Listener`](listener::Listener) accepts it and takes a permit for it. If the port
-//! uses [TLS](crate::tls), the handshake follows, and hyper serves the connection. Otherwise the first bytes are read once, into the connection's own buffer, and show which protocol the client uses ([`request_head`]). A
-//! request for a stream goes through the router. If its handler fills the [`Handoff`](takeover::Handoff), the socket moves to
-//! the [`reactor`]. Everything else is served by hyper from a stream that begins with the same buffer ([`buffered_stream`]).
-//! No request is routed twice.
+//! Every connection takes the same path. The [`Listener`](listener::Listener) accepts it and takes a permit for it. If
+//! the port uses [TLS](crate::tls), the handshake follows, and hyper serves the connection. Otherwise the first bytes
+//! are read once, into the connection's own buffer. They show which protocol the client uses ([`request_head`]). A
+//! request for a stream goes through the router. If its handler fills the [`Handoff`](takeover::Handoff), the socket
+//! moves to the [`reactor`]. hyper serves all other requests from a stream that begins with the same buffer
+//! ([`buffered_stream`]). No request is routed twice.
 //!
 //! The files in layer order: each uses only those before it.
 //!

@@ -1,5 +1,5 @@
-//! The server: binds the ports, routes requests and runs the parts that serve them. Only here `api`,
-//! `site` and `net` meet.
+//! The server: binds the ports, routes requests and runs the tasks that serve them. Only this module uses all of `api`,
+//! `site` and `net`.
 
 use crate::access::Keys;
 use crate::admission::address_limits::AddressLimits;
@@ -70,7 +70,7 @@ pub struct Options {
     pub max_connections: usize,
     /// Limits of each client's address.
     pub addresses: AddressOptions,
-    /// Maximum number of bytes that wait for clients which do not read them.
+    /// Maximum number of bytes that wait for clients that do not read them.
     pub client_memory: usize,
     /// Limits of a client's session.
     pub limits: Limits,
@@ -78,7 +78,7 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Origins whose pages may read the feed.
     pub cors: Cors,
-    /// Answer to clients that ask for a `hello`.
+    /// Description of this replica for the message `hello`.
     pub hello: ReplicaInfo,
 }
 
@@ -96,7 +96,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds both ports. `unready` is cancelled when no new clients are to be sent here. `drain` ends the streams.
+    /// Binds both ports. `unready` is cancelled when load balancers should send no more new clients. `drain` ends the
+    /// streams.
     ///
     /// # Errors
     /// If a port cannot be bound, or the certificate or the API keys cannot be used.
@@ -113,7 +114,8 @@ impl Server {
         let tls = tls.context("cannot use the certificate")?.map(Arc::new);
         let keys = open_keys(options)?;
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
-            // An `EventSource` that may not read its answer never reconnects.
+            // Responses over a limit have CORS headers, too, because an `EventSource` that may not read a response
+            // never reconnects.
             let overload = overload::router().layer(options.cors.layer());
             let overload = overload.layer(from_fn(harden)).layer(from_fn(request_id::assign));
             let listener = Listener::bind(address, limit, Arc::new(addresses), options.limits, overload);
@@ -165,8 +167,8 @@ impl Server {
         });
     }
 
-    /// Serves clients until `drain`, and operators, as one of the `services`, until `end`. Cancels `stop` if a part
-    /// fails.
+    /// Starts to serve clients, until the drain, and operators, until `end` is cancelled. The tasks of the latter
+    /// belong to `services`. Cancels `stop` if an essential task fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
         let Server { public, ops, state, shards, tls, keys } = self;
         shards.spawn(&state.tasks, stop);
@@ -194,7 +196,7 @@ impl Server {
     }
 }
 
-/// Returns the router for clients without a port: for requests from the same process, such as those of a test. Streams
+/// Returns the router for clients without a port, for requests from the same process, such as those of a test. Streams
 /// are response bodies, because there is no socket that the reactor could take over.
 ///
 /// # Errors
@@ -297,7 +299,7 @@ fn grpc_routes(_: &Arc<ApiState>) -> Router<Arc<ApiState>> {
     Router::new()
 }
 
-/// Answers a request for an unknown path. `paths` lists those that there are.
+/// Answers a request for an unknown path. `paths` lists the known paths.
 #[cfg_attr(not(feature = "grpc"), expect(unused_variables, reason = "only gRPC looks at the headers"))]
 fn unknown_path(path: &str, headers: &HeaderMap, paths: &str) -> Response {
     #[cfg(feature = "grpc")]

@@ -1,8 +1,10 @@
-//! Limits of an address: how many clients and expensive reads it may have at a time, how many new clients in a second, how much
-//! history in a minute, and how many new `client_id`s in an hour. So one address cannot take all places, and reconnecting does not get around a limit.
+//! Limits of an address: the number of concurrent clients and expensive reads, of new clients in a second, of updates
+//! of the history in a minute, and of new `client_id`s in an hour. So one address cannot take all connections, and
+//! reconnecting does not reset a limit.
 //!
-//! Only addresses with clients, and those that have used up a part of a rate, need memory. The rates of clients and of history
-//! are full again after a minute, and few addresses make new `client_id`s, so the memory is bounded by the clients of a minute.
+//! Only addresses that have clients, or have used a part of a rate, need memory. The rates of clients and of history
+//! recover within a minute, and few addresses make new `client_id`s, so the memory is bounded by the clients of a
+//! minute.
 
 use super::address_usage::{AddressUsage, UsageReport};
 use super::client_address::{AddressBlock, TrustedProxies};
@@ -18,9 +20,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-/// Time whose requests an address may send at once.
+/// An address may send the requests of this time at once.
 const BURST: Duration = Duration::from_secs(10);
-/// Time after which addresses are forgotten that have not used up anything.
+/// Time between two removals of addresses that have not used a part of any rate.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
 
 /// Part of the connection limit up to which the clients of an address are not reported to other replicas.
@@ -29,7 +31,7 @@ const UNREPORTED_SHARE: usize = 16;
 /// Limits of each address.
 #[derive(Clone, Debug)]
 pub struct AddressOptions {
-    /// Proxies whose clients are counted by their own addresses.
+    /// Proxies that are trusted to report the addresses of their clients.
     pub proxies: TrustedProxies,
     /// Maximum number of connections and concurrent requests.
     pub connections: usize,
@@ -37,9 +39,9 @@ pub struct AddressOptions {
     pub rate: NonZeroU32,
     /// Maximum number of entries of replays and pages in a minute.
     pub volume: NonZeroU32,
-    /// Maximum number of expensive reads in flight.
+    /// Maximum number of concurrent expensive reads.
     pub reads: usize,
-    /// Maximum number of expensive reads in flight of all addresses.
+    /// Maximum number of concurrent expensive reads of all addresses.
     pub all_reads: usize,
     /// Maximum number of new `client_id`s in an hour.
     pub client_ids: NonZeroU32,
@@ -51,7 +53,7 @@ pub struct AddressOptions {
 #[derive(Debug)]
 pub(crate) struct AddressLimits {
     options: AddressOptions,
-    /// Places that each address holds. A std lock: it is held only to count.
+    /// The places that each address holds. A std lock: it is held only to count.
     held: Mutex<HashMap<AddressBlock, Held>>,
     rate: DefaultKeyedRateLimiter<AddressBlock>,
     volume: DefaultKeyedRateLimiter<AddressBlock>,
@@ -84,7 +86,7 @@ impl Held {
     }
 }
 
-/// Place of an address. Dropping it frees the place.
+/// One of the places that an address may hold. It is free again when it is dropped.
 #[derive(Debug)]
 pub(crate) struct AddressPlace {
     limits: Arc<AddressLimits>,
@@ -92,7 +94,7 @@ pub(crate) struct AddressPlace {
     kind: Kind,
 }
 
-/// Place of an expensive read, until its response is sent.
+/// Place of an expensive read. It is held until the response is sent.
 #[derive(Debug)]
 pub(crate) struct ReadPlace {
     _address: AddressPlace,
@@ -100,7 +102,7 @@ pub(crate) struct ReadPlace {
 }
 
 impl AddressLimits {
-    /// Creates the limits. No address has a client yet.
+    /// Creates the limits.
     pub(crate) fn new(options: AddressOptions) -> AddressLimits {
         let burst = u32::try_from(BURST.as_secs()).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
         let rate = Quota::per_second(options.rate).allow_burst(options.rate.saturating_mul(burst));
@@ -131,7 +133,7 @@ impl AddressLimits {
         })
     }
 
-    /// Returns the proxies whose clients are counted by their own addresses.
+    /// Returns the proxies that are trusted to report the addresses of their clients.
     pub(crate) fn proxies(&self) -> &TrustedProxies {
         &self.options.proxies
     }
@@ -155,9 +157,9 @@ impl AddressLimits {
     /// Counts entries that are about to be read for the client at `address`.
     ///
     /// # Errors
-    /// If the address has got too many in the last minute.
+    /// If the address has asked for too many entries in the last minute.
     pub(crate) fn check_volume(&self, address: IpAddr, entries: usize) -> Result<(), Refusal> {
-        // A single request may have the volume of a minute, whatever its size.
+        // A single request of any size is possible, because it counts at most as the volume of a minute.
         let entries = u32::try_from(entries).unwrap_or(u32::MAX).min(self.options.volume.get());
         let block = address.into();
         let checked = NonZeroU32::new(entries).and_then(|entries| self.volume.check_key_n(&block, entries).ok());
@@ -182,7 +184,7 @@ impl AddressLimits {
     /// Takes a place for the client at `address`.
     ///
     /// # Errors
-    /// If the address has as many as it may have.
+    /// If the address has reached its limit.
     pub(crate) fn take_place(self: &Arc<Self>, address: IpAddr) -> Result<AddressPlace, Refusal> {
         let elsewhere = self.usage.clients_elsewhere(address.into());
         let max = self.options.connections.saturating_sub(elsewhere);
@@ -192,7 +194,7 @@ impl AddressLimits {
     /// Takes a place for an expensive read of the client at `address`.
     ///
     /// # Errors
-    /// If the address, or all addresses together, have as many as they may have.
+    /// If the address, or all addresses together, have reached their limit.
     pub(crate) fn take_read(self: &Arc<Self>, address: IpAddr) -> Result<ReadPlace, Refusal> {
         let place = self.take(Kind::Read, address, self.options.reads).ok_or(Limit::AddressReads)?;
         let all = self.all_reads.clone().try_acquire_owned().map_err(|_| Limit::Reads)?;
@@ -245,7 +247,7 @@ impl AddressLimits {
         }
     }
 
-    /// Forgets addresses without clients, and logs refusals, until it is dropped.
+    /// Regularly removes addresses without clients, and logs refusals. Never returns.
     pub(crate) async fn keep_small(&self) {
         loop {
             sleep(FORGET_EVERY).await;

@@ -1,8 +1,9 @@
-//! Address of a client, also behind proxies.
+//! Address of a client, even if it is behind proxies.
 //!
-//! Anyone can write a header, so headers count only on a connection from a trusted proxy. Each proxy appends the address
-//! that it sees to `X-Forwarded-For` (or to `Forwarded`, RFC 7239). So the list is read from its end: the first address that
-//! is not a trusted proxy is the client's. Everything before it was written by the client and is ignored.
+//! Any client can send these headers, so they count only on a connection from a trusted proxy. Each proxy appends the
+//! address that it sees to `X-Forwarded-For` (or to `Forwarded`, RFC 7239). The list is read from its end. The first
+//! address that is not a trusted proxy is that of the client. The client may have written everything before it, so this
+//! is ignored.
 
 use axum::http::HeaderMap;
 #[cfg(any(test, fuzzing))]
@@ -45,15 +46,15 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns the address of the client that sent a request with these headers over a connection from `peer`. If a proxy
-    /// does not name the client, the address is that of the proxy.
+    /// Returns the address of the client that sent a request with these headers over a connection from `peer`. If a
+    /// proxy does not report the address of its client, the result is the address of the proxy.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.contains(client) {
             return client;
         }
-        // A proxy that appends to only one of the headers passes the other one on as the client sent it. Nearly all proxies
-        // append to `X-Forwarded-For`, so `Forwarded` counts only without it.
+        // A proxy that appends to only one of the headers forwards the other one as the client sent it. Nearly all
+        // proxies append to `X-Forwarded-For`, so `Forwarded` counts only if there is no `X-Forwarded-For`.
         let (name, read): (_, fn(&str) -> Option<IpAddr>) =
             if headers.contains_key(&X_FORWARDED_FOR) { (X_FORWARDED_FOR, node) } else { (FORWARDED, forwarded_for) };
         let values = headers.get_all(name).into_iter().rev();
@@ -116,8 +117,8 @@ fn node(text: &str) -> Option<IpAddr> {
     address.or_else(bare).map(|address: IpAddr| address.to_canonical())
 }
 
-/// Addresses that count as one client: an IPv4 address, or a /64 network of IPv6, which a provider gives to a single
-/// customer.
+/// Addresses that count as one: an IPv4 address, or a /64 network of IPv6, because a provider gives such a network to a
+/// single customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "IpAddr", into = "IpAddr")]
 pub(crate) struct AddressBlock(IpAddr);

@@ -1,4 +1,4 @@
-//! Refusals: which limit a client has reached, and how that is counted and logged.
+//! Refusals of clients that have reached a limit, and how these are counted and logged.
 
 use super::client_address::AddressBlock;
 use crate::telemetry::metrics::REFUSALS;
@@ -9,9 +9,9 @@ use tracing::warn;
 
 /// Time between two log lines about one limit.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-/// Time after which a client may try again if nothing better is known.
+/// Time after which a client may try again, unless the limit gives a better one.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
-/// The same for short requests.
+/// Time after which a client may try again to read history or candles. These requests are short.
 const RETRY_READ_AFTER: Duration = Duration::from_secs(2);
 
 /// Limit of a replica or of an address.
@@ -81,7 +81,7 @@ impl Limit {
         }
     }
 
-    /// Returns whether another replica, rather than patience, may help.
+    /// Returns whether this is a limit of the replica, so that another replica may serve the client.
     pub(crate) const fn is_of_replica(self) -> bool {
         matches!(self, Limit::Connections | Limit::Reads | Limit::ClientIds)
     }
@@ -132,7 +132,8 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Counts a refusal of the client at `address`. Logs it, unless there was a line about this limit a moment ago.
+    /// Counts a refusal of the client at `address`. Logs it, unless there was a line about this limit within
+    /// [`LOG_EVERY`].
     pub(crate) fn add(&self, limit: Limit, address: IpAddr) {
         REFUSALS.counter(limit.name()).increment(1);
         let count = &self.0[limit as usize];
@@ -144,7 +145,7 @@ impl Refusals {
         unlogged.log(limit);
     }
 
-    /// Logs the refusals that no line has mentioned yet. Call it every few seconds.
+    /// Logs the refusals that are not in the log yet. Call it every few seconds.
     pub(crate) fn log(&self) {
         for (limit, count) in Limit::ALL.into_iter().zip(&self.0) {
             count.unlogged().log(limit);

@@ -1,5 +1,5 @@
-//! Access by API key, if the server has keys: every request for data needs one, in `Authorization: Bearer` or, for clients that
-//! cannot set headers such as a browser's `EventSource`, in the parameter `key`.
+//! Access by API key. If the server has keys, every request for data needs one, in the header `Authorization: Bearer`.
+//! Clients that cannot set headers, such as a browser's `EventSource`, use the parameter `key`.
 
 #[cfg(feature = "grpc")]
 use super::grpc::call;
@@ -13,12 +13,13 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
-/// Paths that need no key: the page, the descriptions, and what load balancers ask.
+/// Paths that need no key: the page and the descriptions.
 const OPEN: [&str; 6] = ["/", "/btcfeed.js", "/icon.svg", "/openapi.json", "/asyncapi.json", "/docs"];
-/// Begins of paths that need no key.
+/// Prefixes of paths that need no key, among them the health checks of load balancers.
 const OPEN_BELOW: [&str; 4] = ["/docs/", "/page/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 
-/// Passes a request on if its key is valid, without the key and with the key's permission. Rejects it otherwise.
+/// Forwards a request if its key is valid. Removes the key from the request, and adds the key's permission. Rejects the
+/// request otherwise.
 pub(crate) async fn require_key(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     let parameter = take_parameter(request.uri_mut());
     let path = request.uri().path();
@@ -44,7 +45,7 @@ fn bearer(header: &HeaderValue) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
 }
 
-/// Takes the parameter `key` out of the query, so that no handler, no log line and no link repeats it.
+/// Removes the parameter `key` from the query and returns it, so that no handler, no log line and no link repeats it.
 fn take_parameter(uri: &mut Uri) -> Option<String> {
     let query = uri.query()?;
     let is_key = |pair: &&str| form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name == "key");
@@ -76,7 +77,7 @@ fn unauthorized(headers: &HeaderMap, denied: Option<Denied>) -> Response {
     Problem::new(StatusCode::UNAUTHORIZED, detail).with(&[(WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
-/// Keeps shared caches from giving a response to clients without a key.
+/// Marks a response as private, so that shared caches do not give it to clients without a key.
 fn keep_private(headers: &mut HeaderMap) {
     let shared = headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok());
     if let Some(shared) = shared.filter(|value| value.contains("public")) {

@@ -1,8 +1,8 @@
 //! HTTP caching of responses about the past: their lifetime, their entity tag, and the link to the next page.
 //!
-//! The feed is append-only, so a part of it that ends before the head cannot change, until its beginning expires. Until then
-//! every cache may keep the response (`max-age`). Any other response may be kept, too, but has to be validated
-//! (`no-cache`), which costs next to nothing if nothing has changed (304).
+//! The feed is append-only, so a part of it that ends before the head cannot change until its first entry expires.
+//! Until then, every cache may use the response (`max-age`). Caches must validate any other response before they use it
+//! (`no-cache`). This costs little if nothing has changed (304).
 
 use crate::api::negotiate::Media;
 use crate::tick::TickId;
@@ -19,18 +19,19 @@ use std::fmt::Debug;
 #[derive(Debug)]
 pub(crate) struct CacheableResponse {
     pub(crate) media: Media,
-    /// True if `Accept` decided the media type.
+    /// True if the media type was chosen by `Accept`.
     pub(crate) by_accept: bool,
     /// Entity tag, or `None` if the content is not known before it is sent.
     pub(crate) tag: Option<String>,
-    /// The feed's time until which the content cannot change, or `None` if it may change at any time.
+    /// The moment, by the feed's clock, until which the content cannot change. `None` if it may change at any time.
     pub(crate) settled_until: Option<TickId>,
     /// Link to the next page.
     pub(crate) next: Option<String>,
 }
 
-/// Returns a weak entity tag (RFC 9110 §8.8.3) for the content that the value `content` identifies. It is weak because it is
-/// the same for every encoding. It includes the version of btcfeed, because another version may write the content differently.
+/// Returns a weak entity tag (RFC 9110 §8.8.3) for the content that the value `content` identifies. The tag is weak
+/// because it is the same for every encoding. It depends on the version of btcfeed, because another version may write
+/// the content differently.
 pub(crate) fn tag(content: &impl Debug) -> String {
     let digest = Sha1::new().chain_update(env!("CARGO_PKG_VERSION")).chain_update(format!("{content:?}")).finalize();
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]))
@@ -56,7 +57,7 @@ impl CacheableResponse {
         let known = self.tag.as_deref().is_some_and(|tag| is_current(request, tag));
         headers.extend(self.by_accept.then(|| (VARY, "accept".to_owned())));
         let mut response = if known {
-            // The layer that compresses long content adds this to a response with content, but not to this one.
+            // The compression layer adds this header only to responses with content.
             headers.push((VARY, "accept-encoding".to_owned()));
             StatusCode::NOT_MODIFIED.into_response()
         } else {
@@ -64,7 +65,7 @@ impl CacheableResponse {
             Response::new(body())
         };
         for (name, value) in headers {
-            // All values are made of parsed parameters and of text from here, which is plain ASCII.
+            // All values are ASCII, because they are made of parsed parameters and of constants.
             if let Ok(value) = value.parse() {
                 response.headers_mut().append(name, value);
             }
@@ -73,7 +74,7 @@ impl CacheableResponse {
     }
 
     fn cache_control(&self, head: TickId) -> String {
-        // The head may be late, and this machine's clock slow. The later of the two is safe.
+        // The head may be old, and this machine's clock may be slow. The later of the two moments is safe.
         let left = self.settled_until.map(|until| until.since(head.max(TickId::now())).as_secs());
         match left {
             Some(seconds @ 1..) => format!("public, max-age={seconds}, immutable"),

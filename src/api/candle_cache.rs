@@ -10,14 +10,14 @@ use crate::store::Result;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::Mutex;
 
-/// Entries that are read at a time.
+/// Number of entries in one read.
 const PAGE_ENTRIES: usize = 1000;
 
 /// Candles of this replica.
 pub(crate) struct CandleCache {
     /// A std lock: it is held for less than a millisecond, and never across an await.
     book: RwLock<Book>,
-    /// Held by the request that updates the book.
+    /// Lock of the request that updates the book.
     catching_up: Mutex<()>,
 }
 
@@ -32,7 +32,7 @@ impl CandleCache {
         self.book.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the entries that the hub has and the book lacks.
+    /// Adds the entries that the hub has and the book does not have yet.
     ///
     /// # Errors
     /// If entries are no longer in the hub's window and the store is unavailable.

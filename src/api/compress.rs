@@ -1,24 +1,24 @@
 //! Compression of long responses, for clients that accept it.
 //!
-//! The only encoding is gzip: every client can decode it, and it shrinks prices to an eighth. Event streams and gRPC are not
-//! compressed, because each message must be sent at once.
+//! The only encoding is gzip. Every client can decode it, and it reduces the size of prices to an eighth. Event streams
+//! and gRPC are not compressed, because each message must be sent at once.
 
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-/// Least size to compress. A smaller response fits into one packet anyway.
-const WORTH_BYTES: u64 = 1024;
+/// Minimum size of a response that is compressed. A smaller one fits into a packet without compression.
+const MIN_BYTES: u64 = 1024;
 
 /// Returns a layer that compresses long responses while they are sent, without buffering them.
 pub(crate) fn layer() -> CompressionLayer<impl Predicate> {
-    let worth = SizeAbove::new(WORTH_BYTES)
+    let is_long = SizeAbove::new(MIN_BYTES)
         // The constant `GRPC` does not cover gRPC-Web.
         .and(NotForContentType::const_new("application/grpc"))
         .and(NotForContentType::SSE)
         .and(NotForContentType::IMAGES);
     // The fastest level, so that compressing a response does not cost much more than encoding it.
-    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(worth)
+    CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(is_long)
 }
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_long_finite_responses_are_compressed() {
-        let long = "x".repeat(usize::try_from(WORTH_BYTES).unwrap());
+        let long = "x".repeat(usize::try_from(MIN_BYTES).unwrap());
         for (kind, body, compressed) in [
             ("application/json", long.clone(), true),
             ("text/csv; charset=utf-8", long.clone(), true),

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use url::Url;
 
-/// Time for which a browser may cache the answer to a preflight request.
+/// Time for which a browser may cache the response to a preflight request.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
-/// Origins whose pages may read the feed. Prices are public and no cookies are used, so this only decides who may use this
-/// server's bandwidth.
+/// Origins whose pages may read the feed. Prices are public and no cookies are used, so this only protects the
+/// bandwidth of this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
     /// Every origin.
@@ -32,8 +32,8 @@ impl Cors {
         }
     }
 
-    /// Returns whether a page may open a WebSocket. Browsers leave the decision to the server and send the page's origin
-    /// (RFC 6455 §10.2). Pages of this server itself always may.
+    /// Returns whether a page may open a WebSocket. Browsers allow every page to do this, and send the page's origin,
+    /// so that the server can decide (RFC 6455 §10.2). Pages of this server may always do it.
     pub(crate) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let (Cors::Only(origins), Some(origin)) = (self, headers.get(ORIGIN)) else { return true };
         let host_of = |origin: &HeaderValue| Some(origin.to_str().ok()?.split_once("://")?.1.to_owned());
@@ -58,8 +58,9 @@ impl Cors {
     }
 }
 
-/// Parses an origin as browsers write it (RFC 6454 §6.2): scheme, host and, if it is not the default, port. Other spellings,
-/// such as capital letters or a default port, are rejected, because they would never match. So is port 0.
+/// Parses an origin as browsers write it (RFC 6454 §6.2): the scheme, the host and, if it is not the default, the port.
+/// Other spellings, such as capital letters or a default port, are rejected, because they would never match. Port 0 is
+/// rejected, too.
 fn parse_origin(text: &str) -> Option<HeaderValue> {
     // A wildcard inside a host is valid in a URL, but no browser sends it.
     let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && !text.contains('*'))?;

@@ -16,7 +16,7 @@ pub(crate) struct Document {
     tag: String,
 }
 
-/// Content security policy: the page may load its style sheet and images from here, and nothing else.
+/// Content security policy: the page may load only style sheets and images, and only from this server.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
 /// Links with which programs find the descriptions (RFC 8631).

@@ -1,5 +1,5 @@
-//! The feed's state in the headers of a response, because the short formats have exact fields. Streams have them in the answer
-//! to the handshake.
+//! The feed's state in the headers of a response. The bodies of the short formats have no field for it. For a stream,
+//! the headers are in the response that begins it.
 
 use super::headers::{SIMULATED, STATE, TICK_AGE};
 use super::state::ApiState;
@@ -9,7 +9,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use std::sync::Arc;
 
-/// Adds the headers to the response. They are true at the moment of the response: for one from a cache, add its `Age`.
+/// Adds the headers to the response. They describe the moment of the response. If a response comes from a cache, its
+/// `Age` must be added to the age of the tick.
 pub(crate) async fn add(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let health = state.monitor.health();

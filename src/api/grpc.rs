@@ -1,9 +1,9 @@
 //! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the same
 //! port.
 //!
-//! Calls with one response go through tonic. [`subscribe`] does not: its messages are encoded once for all clients, and
-//! it passes the bytes on. Nothing is compressed, because an update is too small to gain from it. A compressed request
-//! is rejected with the supported encodings, as the gRPC compression specification requires.
+//! tonic serves calls with one response. [`subscribe`] does not use it, because its messages are encoded once for all
+//! clients. Nothing is compressed, because updates are too small. A compressed request is rejected with the supported
+//! encodings, as the gRPC compression specification requires.
 
 pub(crate) mod call;
 mod health;
@@ -30,9 +30,9 @@ use tonic::Status;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
-/// Deadline for the response to a request, or for the begin of a stream. The client may set a shorter one.
+/// Timeout for the response to a request, or for the beginning of a stream. The client may set a shorter one.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// Time that a reflection stream may stay open.
+/// Maximum time for which a reflection stream may stay open.
 const REFLECTION_TIME: Duration = Duration::from_secs(60);
 /// Descriptors of the services.
 const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/btcfeed.v1.bin"));

@@ -21,8 +21,8 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     response
 }
 
-/// Makes browsers use TLS for this host for a year (RFC 6797), and so also for its other ports. A replica on `localhost` does not
-/// ask for that, because it would break all other servers of a developer.
+/// Makes browsers use TLS for this host for a year (RFC 6797). They then use TLS for all ports of the host. The header
+/// is not sent for `localhost`, because there it would break all other servers of a developer.
 pub(crate) async fn require_tls(request: Request, next: Next) -> Response {
     let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     // Over HTTP/2 the host is in the URI (RFC 9113 §8.3.1).

@@ -1,5 +1,5 @@
-//! Mistakes in a request, with a bound on their number and length. An error response must not be much larger than its
-//! request, and a gRPC client would fail to read long trailers and retry without end.
+//! Mistakes in a request, in a bounded number and length. An error response must not be much larger than its request,
+//! and gRPC clients cannot read long trailers and would retry forever.
 
 use crate::text::excerpt;
 
@@ -8,7 +8,7 @@ const MAX_MISTAKES: usize = 8;
 /// Maximum number of characters of a mistake.
 const MAX_CHARACTERS: usize = 160;
 
-/// Mistakes in a request. All are counted, and the first ones are kept.
+/// Mistakes in a request. All mistakes are counted, but only the first ones are kept.
 #[derive(Debug, Default)]
 pub(crate) struct Mistakes {
     first: Vec<String>,

@@ -1,4 +1,5 @@
-//! Content negotiation: JSON, JSON lines or CSV, by the `format` of the query or otherwise by `Accept` (RFC 9110 §12.5.1).
+//! Content negotiation: JSON, JSON lines or CSV. The parameter `format` selects the media type. Without it, `Accept`
+//! does (RFC 9110 §12.5.1).
 
 use crate::api::problem::Problem;
 use crate::text::quotable;
@@ -48,7 +49,8 @@ impl Media {
         Media::ALL.into_iter().find(|media| media.name() == name)
     }
 
-    /// Returns the media type in the query, or otherwise the one that `Accept` prefers, and whether `Accept` decided.
+    /// Returns the media type in the query, or the one that `Accept` prefers if the query has none. Also returns
+    /// whether it was chosen by `Accept`.
     ///
     /// # Errors
     /// 406 if the client accepts none of the types.
@@ -56,7 +58,8 @@ impl Media {
         by_query.map_or_else(|| Media::accepted(headers).map(|media| (media, true)), |media| Ok((media, false)))
     }
 
-    /// Returns the type with the highest quality. If several have it, the one that is named most specifically is returned.
+    /// Returns the type with the highest quality. If several types have this quality, the type with the most specific
+    /// range is returned.
     fn accepted(headers: &HeaderMap) -> Result<Media, Problem> {
         let values: Vec<_> = headers.get_all(ACCEPT).iter().map(|value| value.to_str().unwrap_or_default()).collect();
         let ranges: Vec<_> = values.iter().flat_map(|value| value.split(',')).filter_map(Accepted::read).collect();

@@ -1,4 +1,5 @@
-//! The operators' port: metrics, and health checks: whether the process is alive, and whether it should get clients.
+//! The operators' port: metrics, the status, and two health checks. One tells whether the process is alive, the other
+//! whether it should get clients.
 
 use crate::api::rest::status;
 use crate::api::state::ApiState;
@@ -26,9 +27,9 @@ async fn metrics() -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], scrape::render())
 }
 
-/// Returns 200 if the replica is ready: from the first read of the history until it drains. Readiness does not depend on
-/// Redis. If it did, an outage of Redis would remove all replicas from the load balancer, although each can still serve its
-/// window.
+/// Returns 200 if the replica is ready. It is ready from the first read of the history until it drains. Readiness does
+/// not depend on Redis. If it did, an outage of Redis would remove all replicas from the load balancer, although each
+/// can still serve its window.
 async fn ready(State(state): State<Arc<ApiState>>) -> (StatusCode, &'static str) {
     if state.unready.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n")

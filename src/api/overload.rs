@@ -12,7 +12,7 @@ use axum::{Extension, Router};
 #[cfg(feature = "grpc")]
 use tonic::Status;
 
-/// Returns a router that rejects every request, because of the [`Refusal`] in its extensions.
+/// Returns a router that rejects every request with the [`Refusal`] in the request's extensions.
 pub(crate) fn router() -> Router {
     Router::new().fallback(reject)
 }

@@ -1,4 +1,4 @@
-//! Errors as problem details (RFC 9457). They say what is wrong and what is expected, and nothing internal.
+//! Errors as problem details (RFC 9457). They say what is wrong and what is expected, and reveal nothing internal.
 
 use crate::admission::refusal::Refusal;
 use crate::message::ProblemDetails;
@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// Longest detail in bytes. JSON may double it, and no error response may exceed 4 KiB.
+/// Maximum length of a detail. JSON may double it, and no error response may exceed 4 KiB.
 const MAX_DETAIL_BYTES: usize = 1900;
 
 /// Error for a client.
@@ -99,7 +99,7 @@ pub(crate) fn add_request_id(response: &mut Response, id: &str, is_head: bool) {
     let Some(mut details) = response.extensions_mut().remove::<ProblemDetails<'static>>() else { return };
     details.request_id = Some(Cow::Owned(id.to_owned()));
     let body = body(&details);
-    // The body may have been compressed already.
+            // The old body may have been compressed. The new one is not.
     response.headers_mut().remove(CONTENT_ENCODING);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     if !is_head {

@@ -1,4 +1,5 @@
-//! The query of a request: read once for every transport. Every wrong value is named with what is expected.
+//! The query of a request. All transports use the same reader. Its errors name every invalid value and what is
+//! expected.
 
 mod candles;
 mod history;

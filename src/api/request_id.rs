@@ -1,8 +1,8 @@
-//! Ids of requests: they connect what a client saw with the lines of the log.
+//! Ids of requests. With an id, the lines of the log about a request of a client can be found.
 //!
-//! A client or a proxy may choose the id. It comes back in the header of every response, and in the body of every problem. Log
-//! lines about a request, and about the stream that it began, have it in the span `request`. The span has the level `debug`,
-//! as these lines have, so it costs nothing if they are not logged.
+//! A client or a proxy may choose the id. Every response has it in a header, and every problem in its body. Log lines
+//! about a request, and about the stream that it began, have it in the span `request`. The span and these lines have
+//! the level `debug`, so the span costs nothing if they are not logged.
 
 use super::headers::REQUEST_ID;
 use super::problem;
@@ -13,10 +13,10 @@ use axum::response::Response;
 use tracing::{Instrument, debug, debug_span};
 use uuid::Uuid;
 
-/// Longest id that is taken from a request.
+/// Maximum length of an id that a client may choose.
 const MAX_BYTES: usize = 128;
 
-/// Gives the request an id, the client's own if it is usable.
+/// Gives the request an id. If the client has sent a usable id, that one is used.
 pub(crate) async fn assign(request: Request, next: Next) -> Response {
     let id = usable(request.headers()).unwrap_or_else(new);
     let text = id.to_str().unwrap_or_default();
@@ -29,7 +29,7 @@ pub(crate) async fn assign(request: Request, next: Next) -> Response {
     response
 }
 
-/// Returns the request's own id, if it has one that is short and plain enough for logs and headers.
+/// Returns the id that the client has sent, if it is short and plain enough for logs and headers.
 fn usable(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut ids = headers.get_all(REQUEST_ID).iter();
     let (Some(id), None) = (ids.next(), ids.next()) else { return None };

@@ -37,9 +37,9 @@ pub(crate) struct ApiState {
     /// Time between two comments on an event stream.
     pub(crate) heartbeat: Duration,
     pub(crate) tasks: Tasks,
-    /// Cancelled when no new clients are accepted.
+    /// Is cancelled when no new clients are accepted.
     pub(crate) unready: CancellationToken,
-    /// Progress of the end of all streams.
+    /// End of all streams, group by group.
     pub(crate) drain: Drain,
 }
 
@@ -59,11 +59,11 @@ impl ApiState {
         &self.sessions.hub
     }
 
-    /// Counts the entries between two ids, at most `limit`, for the address of a client. A page, or a replay, of them
-    /// is about to be read. The number is estimated from the feed's interval, because nothing has been read yet.
+    /// Counts the entries between two ids, at most `limit`, for the address of a client, before a page or a replay of
+    /// them is read. The number is estimated from the feed's interval, because nothing has been read yet.
     ///
     /// # Errors
-    /// 429 if the address has got too many.
+    /// 429 if the address has asked for too many entries.
     pub(crate) fn check_volume(
         &self,
         permit: &Permit,

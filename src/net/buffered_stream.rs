@@ -1,4 +1,4 @@
-//! A connection whose first bytes have been read already: reads return the buffered bytes first, then those of the socket.
+//! A connection whose first bytes have been read. Reads return the buffered bytes first, and then those of the socket.
 
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
@@ -35,7 +35,7 @@ impl AsyncRead for BufferedStream {
         to.put_slice(&self.buffer[..len]);
         self.buffer.advance(len);
         if self.buffer.is_empty() {
-            // Gives the memory back: the connection may live for hours.
+            // The memory is freed, because the connection may be open for hours.
             self.buffer = Bytes::new();
         }
         Poll::Ready(Ok(()))

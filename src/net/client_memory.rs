@@ -1,8 +1,8 @@
-//! Bound on the memory that clients pin by not reading what they asked for.
+//! Bound on the memory that clients occupy by not reading the responses that they asked for.
 //!
-//! Each response, and each stream that replays the history, has an [`Account`] with the bytes that wait for its client. If all
-//! of them exceed the budget, those that have waited longest are reset. A client of the live feed has none: its bytes are
-//! shared by all.
+//! Each response, and each stream that replays the history, has an [`Account`] with the number of bytes that wait for
+//! its client. If the sum of all accounts exceeds the budget, those that have waited longest are reset. A client of the
+//! live feed has no account, because all clients share its bytes.
 
 use slab::Slab;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tracing::debug;
 
-/// Fewer bytes than these are not counted, so that a client of the live feed costs nothing.
+/// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, so that a client of the live
+/// feed costs nothing.
 const MIN_BYTES: usize = 4096;
 
-/// Memory that clients pin.
+/// Memory that clients occupy.
 #[derive(Debug)]
 pub(crate) struct ClientMemory {
     /// Maximum number of bytes.
@@ -22,7 +23,7 @@ pub(crate) struct ClientMemory {
     accounts: Mutex<Slab<Arc<Shared>>>,
 }
 
-/// Bytes that wait for one client. They are free again when it is dropped.
+/// Number of bytes that wait for one client. They no longer count when the account is dropped.
 #[derive(Debug)]
 pub(crate) struct Account {
     memory: Arc<ClientMemory>,
@@ -45,12 +46,12 @@ impl std::fmt::Debug for Shared {
 }
 
 impl ClientMemory {
-    /// Creates a budget of this many bytes.
+    /// Creates a budget of this number of bytes.
     pub(crate) fn new(budget: usize) -> Arc<ClientMemory> {
         Arc::new(ClientMemory { budget, used: AtomicUsize::new(0), accounts: Mutex::default() })
     }
 
-    /// Opens an account. `reset` must make its owner drop it, together with the bytes.
+    /// Opens an account. `reset` must make its owner drop the account and the bytes.
     pub(crate) fn open(self: &Arc<Self>, reset: impl Fn() + Send + Sync + 'static) -> Account {
         let (bytes, is_reset, since) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(Instant::now()));
         let shared = Arc::new(Shared { bytes, is_reset, since, reset: Box::new(reset) });
@@ -58,8 +59,8 @@ impl ClientMemory {
         Account { memory: self.clone(), key, shared }
     }
 
-    /// Resets the accounts that have waited longest, until a tenth of the budget is free. Fewer would have to be looked for
-    /// again soon, and each search visits all accounts.
+    /// Resets the accounts that have waited longest, until a tenth of the budget is free. If less were freed, the next
+    /// search, which visits all accounts, would soon be necessary.
     fn make_room(&self) {
         let mut waiting: Vec<_> = self.accounts().iter().map(|(_, account)| account.clone()).collect();
         waiting.retain(|account| account.bytes.load(Ordering::Relaxed) > 0);
@@ -88,7 +89,7 @@ impl Shared {
 }
 
 impl Account {
-    /// Sets the number of bytes that wait for the client, which has just read something or asked for something.
+    /// Sets the number of bytes that wait for the client. Call it when the client has read data or asked for data.
     pub(crate) fn set(&self, bytes: usize) {
         let bytes = if bytes < MIN_BYTES || self.is_reset() { 0 } else { bytes };
         if bytes == 0 && self.shared.bytes.load(Ordering::Relaxed) == 0 {

@@ -1,6 +1,7 @@
-//! Bound on the number of clients. Over HTTP/1 each connection counts as a client. Over HTTP/2 each concurrent request does;
-//! otherwise a single connection could hold any number of subscriptions and long responses. Each client also counts for its
-//! address ([`AddressLimits`]). On a connection from a trusted proxy each request has an address of its own.
+//! Bound on the number of clients. Over HTTP/1, each connection counts as a client. Over HTTP/2, each concurrent
+//! request counts as one. Otherwise a single connection could have any number of subscriptions and long responses. Each
+//! client also counts for its address ([`AddressLimits`]). On a connection from a trusted proxy, each request has an
+//! address of its own.
 
 use super::client_memory::ClientMemory;
 use super::stall::StallDetector;
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// Connections over a limit that are refused with a response at any one time. More are closed at once.
+/// Maximum number of connections over a limit that are refused with a response at the same time. Further ones are
+/// closed at once.
 const MAX_REFUSALS: usize = 64;
 
 /// Permits for clients, and for refusals.
@@ -31,8 +33,8 @@ pub(crate) enum Admission {
     Refused(Permit, Refusal),
 }
 
-/// Permit of a connection, or of one of its requests. It is returned when the last clone is dropped. It also carries the
-/// address of the client.
+/// Permit of a connection, or of one of its requests. It is returned when the last clone is dropped. It also contains
+/// the address of the client.
 #[derive(Clone, Debug)]
 pub(crate) struct Permit {
     connection: Arc<ConnectionPermit>,
@@ -48,7 +50,7 @@ struct Places {
     memory: Arc<ClientMemory>,
 }
 
-/// Place of one client among all, and among those of its address if that is known from the connection.
+/// Place of one client among all clients, and among those of its address if the connection determines the address.
 #[derive(Debug)]
 struct Place {
     _client: OwnedSemaphorePermit,
@@ -62,7 +64,7 @@ struct ConnectionPermit {
     is_proxied: bool,
     /// Source of places for further requests of this connection.
     places: Places,
-    /// One place for the connection, and one for each concurrent request after the first.
+    /// The place of the connection, and a place for each concurrent request after the first.
     held: Mutex<Vec<Place>>,
     requests: AtomicUsize,
     /// True if there has been a request.
@@ -72,13 +74,13 @@ struct ConnectionPermit {
     idle: Notify,
 }
 
-/// Guard of a request in flight. A connection may have several.
+/// Guard of an open request. A connection may have several.
 #[derive(Debug)]
 struct RequestPermit {
     connection: Arc<ConnectionPermit>,
-    /// Place of the address behind a proxy.
+    /// The place of the client's address, if the client is behind a proxy.
     _address: Option<AddressPlace>,
-    /// Place of an expensive read.
+    /// The place of an expensive read.
     read: OnceLock<ReadPlace>,
 }
 
@@ -90,7 +92,8 @@ pub(crate) struct StreamGuard {
 }
 
 impl Places {
-    /// Takes a place for the client at `address`. `None` means that the address counts with each request.
+    /// Takes a place for the client at `address`. If the address is `None`, each request counts for an address of its
+    /// own.
     fn take(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {
         let address = address.map(|address| self.addresses.take_place(address)).transpose()?;
         let client = self.clients.clone().try_acquire_owned().map_err(|_| Limit::Connections)?;
@@ -99,16 +102,16 @@ impl Places {
 }
 
 impl ConnectionLimit {
-    /// Creates the limit of all clients, and takes over those of each address.
+    /// Creates the limit of all clients, which also applies the limits of each address.
     pub(crate) fn new(limit: usize, addresses: Arc<AddressLimits>) -> ConnectionLimit {
-        // A semaphore has fewer permits than a usize has values, and a process has fewer descriptors than either.
+        // A semaphore cannot have as many permits as a usize has values. A process has fewer descriptors than both.
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let clients = Arc::new(Semaphore::new(limit));
         let places = Places { clients, addresses, memory: ClientMemory::new(usize::MAX) };
         ConnectionLimit { limit, places, refusals: Arc::new(Semaphore::new(MAX_REFUSALS)) }
     }
 
-    /// Bounds the memory that clients pin.
+    /// Bounds the memory that clients occupy.
     pub(crate) fn set_memory(&mut self, memory: Arc<ClientMemory>) {
         self.places.memory = memory;
     }
@@ -150,14 +153,14 @@ impl Permit {
         Permit { connection: Arc::new(connection), client: peer.ip().to_canonical(), request: None }
     }
 
-    /// Returns a permit for requests that come over no connection. There is no limit for them.
+    /// Returns a permit without a limit, for requests that do not come over a connection.
     pub(crate) fn unlimited() -> Permit {
         let limit = ConnectionLimit::new(usize::MAX, Arc::new(AddressLimits::none()));
         let place = limit.places.take(None).expect("a new semaphore has permits");
         Permit::new(SocketAddr::from(([0; 4], 0)), false, limit.places, place)
     }
 
-    /// Returns the address that the connection came from.
+    /// Returns the address from which the connection comes.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.connection.peer
     }
@@ -167,12 +170,12 @@ impl Permit {
         &self.connection.places.memory
     }
 
-    /// Returns the address of the client: behind a trusted proxy another one than that of the connection.
+    /// Returns the address of the client. If it is behind a trusted proxy, this is not the address of the connection.
     pub(crate) fn client(&self) -> IpAddr {
         self.client
     }
 
-    /// Returns a permit to hold while a request with these headers is in flight. The first of several concurrent requests
+    /// Returns a permit to hold while a request with these headers is open. The first of several concurrent requests
     /// uses the place of its connection.
     ///
     /// # Errors
@@ -243,8 +246,8 @@ impl Permit {
         self.connection.has_begun.load(Ordering::Relaxed)
     }
 
-    /// Returns a guard to hold while a response without an end is streamed. Call it in the task that handles the request:
-    /// only that task knows the HTTP/2 stream of the response.
+    /// Returns a guard to hold while a response without an end is streamed. Call it in the task that handles the
+    /// request, because only this task knows the HTTP/2 stream of the response.
     pub(crate) fn stream_guard(&self) -> StreamGuard {
         self.connection.streams.fetch_add(1, Ordering::Relaxed);
         StreamGuard { connection: self.connection.clone(), detector: StallDetector::current() }

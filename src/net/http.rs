@@ -8,20 +8,21 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use std::time::Duration;
 
-/// Maximum number of concurrent requests of an HTTP/2 client: the lowest value that RFC 9113 §6.5.2 recommends. Client libraries queue
-/// further requests.
+/// Maximum number of concurrent requests of an HTTP/2 client. It is the lowest value that RFC 9113 §6.5.2 recommends.
+/// Client libraries queue further requests.
 const MAX_STREAMS: u32 = 100;
-/// Flow-control window of a stream: bytes that a client may send before they are read. Requests are small.
+/// Flow-control window of a stream, which is the number of bytes that a client may send before they are read. Requests
+/// are small.
 const STREAM_WINDOW_BYTES: u32 = 16 * 1024;
 /// Flow-control window of a connection.
 const CONNECTION_WINDOW_BYTES: u32 = 64 * 1024;
-/// Bytes of one stream that are buffered until the client reads them.
+/// Maximum number of bytes of one stream that are buffered until the client reads them.
 const STREAM_BUFFER_BYTES: usize = 16 * 1024;
-/// Maximum number of streams of a connection that the client reset before they were handled. Beyond this the connection is closed
-/// (CVE-2023-44487).
+/// Maximum number of streams of a connection that the client reset before they were handled. If there are more, the
+/// connection is closed (CVE-2023-44487).
 const MAX_RESET_STREAMS: usize = 20;
-/// Maximum number of streams of a connection that the server reset because the client broke the protocol. Beyond this the connection is
-/// closed (RUSTSEC-2024-0003).
+/// Maximum number of streams of a connection that the server reset because the client broke the protocol. If there are
+/// more, the connection is closed (RUSTSEC-2024-0003).
 const MAX_BROKEN_STREAMS: usize = 100;
 
 /// Returns an HTTP/1 server that waits at most `head_deadline` for a request's head. A client that half-closes its
@@ -36,8 +37,8 @@ pub(crate) fn http1(head_deadline: Duration) -> http1::Builder {
     server
 }
 
-/// Returns an HTTP/2 server. It pings its clients, as a WebSocket does, because a client whose machine or network has failed
-/// sends nothing, not even a reset.
+/// Returns an HTTP/2 server. It pings its clients, as a WebSocket does, because a client whose machine or network has
+/// failed does not close its connection.
 pub(crate) fn http2(tasks: Tasks, limits: &Limits) -> http2::Builder<SupervisedStreams> {
     let mut server = http2::Builder::new(SupervisedStreams::new(tasks, limits.write_stall));
     server

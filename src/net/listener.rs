@@ -1,4 +1,4 @@
-//! Accepts connections and drives each of them from its first bytes to its end.
+//! Accepts connections, and serves each of them from its first bytes to its end.
 
 #[cfg(test)]
 mod tests;
@@ -36,35 +36,35 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-/// Time for the head of a request to arrive, and for an idle connection to send one.
+/// Time within which the head of a request must arrive. It is also the maximum time that a connection may be idle.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Age at which a connection accepts no more requests. Open streams and WebSockets are not affected.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// Time that the responses in flight may take after that.
+/// Time that open responses may take after that.
 const LAST_RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
 /// Lifetime of a connection over the limit.
 const REFUSED_MAX_AGE: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
-/// Bound port that is not served yet.
+/// Port that is bound but not served yet.
 pub(crate) struct Listener {
     socket: TcpListener,
     limit: ConnectionLimit,
     limits: Limits,
     head_deadline: Duration,
     max_age: Duration,
-    /// Handoff of streams to the reactor, if this listener has streams.
+    /// The handoff of streams to the reactor, if this port serves streams.
     takeover: Option<Takeover>,
     /// TLS, if the port uses it.
     tls: Option<Arc<Tls>>,
-    /// Router for connections and requests over a limit. It finds the [`Refusal`] in the extensions of the request.
+    /// The router for connections and requests over a limit. The extensions of the request contain the [`Refusal`].
     overload: Router,
 }
 
 impl Listener {
-    /// Binds `address` for at most `max_clients` clients, and as many of each address as `addresses` allow. `overload` answers
-    /// those over a limit.
+    /// Binds `address` for at most `max_clients` clients, with the limits `addresses` for each address. `overload`
+    /// answers clients over a limit.
     ///
     /// # Errors
     /// If the address cannot be bound.
@@ -87,7 +87,7 @@ impl Listener {
         self
     }
 
-    /// Lets the reactor take over streams.
+    /// Sets the handoff of streams to the reactor.
     pub(crate) fn with_takeover(self, takeover: Takeover) -> Listener {
         Listener { takeover: Some(takeover), ..self }
     }
@@ -112,8 +112,8 @@ impl Listener {
         self.limit.counter()
     }
 
-    /// Serves `router`. After `closing`, it accepts nothing, and connections end when their streams do. After `stop`, only
-    /// responses in flight are finished.
+    /// Serves `router`. When `closing` is cancelled, it accepts no more connections, and connections end with their
+    /// streams. When `stop` is cancelled, only open responses are finished.
     pub(crate) async fn serve(self, router: Router, tasks: Tasks, closing: CancellationToken, stop: CancellationToken) {
         let (addresses, end) = (self.limit.addresses().clone(), stop.clone());
         tasks.spawn(async move { end.run_until_cancelled(addresses.keep_small()).await.unwrap_or_default() });
@@ -165,12 +165,12 @@ struct Gate {
     permit: Permit,
     router: Router,
     overload: Router,
-    /// Refusal of the whole connection.
+    /// The refusal of the whole connection, if it is over a limit.
     refusal: Option<Refusal>,
 }
 
 impl Gate {
-    /// Admits a request. Returns the router for it, and the permit to hold while it is in flight.
+    /// Admits a request. Returns the router for it, and the permit to hold while it is open.
     fn admit(&self, request: &mut Request<Body>) -> (&Router, Permit) {
         let admitted = self.refusal.map_or_else(|| self.permit.begin_request(request.headers()), Err);
         match admitted {
@@ -182,7 +182,8 @@ impl Gate {
         }
     }
 
-    /// Passes a request that hyper has parsed through its router. Returns the permit to hold until the response is sent.
+    /// Passes a request that hyper has parsed through its router. Also returns the permit to hold until the response is
+    /// sent.
     fn route(&self, request: Request<Incoming>) -> (impl Future<Output = Response<Body>> + use<>, Permit) {
         let mut request = request.map(Body::new);
         let (router, permit) = self.admit(&mut request);
@@ -205,20 +206,20 @@ struct AcceptedConnection {
     tasks: Tasks,
     takeover: Option<Takeover>,
     tls: Option<Arc<Tls>>,
-    /// Cancelled when connections end with their streams.
+    /// Is cancelled when connections must end with their streams.
     closing: CancellationToken,
 }
 
 impl AcceptedConnection {
     async fn serve(self, socket: TcpStream, stop: CancellationToken) {
         match &self.tls {
-            // Boxed: otherwise the future of every connection would be as large.
+            // Boxed, because otherwise the future of every connection would be as large as this one.
             Some(tls) => Box::pin(self.serve_tls(socket, tls, &stop)).await,
             None => self.serve_plain(socket, &stop).await,
         }
     }
 
-    /// Serves a connection over TLS. hyper serves its streams too, because the reactor needs a raw socket.
+    /// Serves a connection over TLS. hyper also serves its streams, because the reactor needs a raw socket.
     async fn serve_tls(&self, socket: TcpStream, tls: &Tls, stop: &CancellationToken) {
         let (stream, is_http2) = match stop.run_until_cancelled(tls.accept(socket)).await {
             Some(Ok(accepted)) => accepted,
@@ -243,7 +244,7 @@ impl AcceptedConnection {
             && takeover.applies_to(&request)
         {
             let (router, permit) = self.gate.admit(&mut request);
-            // No timeout is needed here: every request to the store has its own.
+            // No timeout is needed here, because every request to the store has a timeout of its own.
             match stop.run_until_cancelled(takeover.route(*request, &permit, router)).await {
                 Some(Routed::Stream(stream)) => {
                     return takeover.adopt(socket, *stream, permit, &buffer[head_bytes..]);
@@ -254,7 +255,7 @@ impl AcceptedConnection {
         }
         let stream = TokioIo::new(BufferedStream::new(buffer, socket));
         let served = if is_http2 {
-            // Boxed: otherwise the future of every HTTP/1 connection would be as large, by many kilobytes.
+            // Boxed, because otherwise the future of every HTTP/1 connection would be larger by many kilobytes.
             Some(Box::pin(self.serve_http2(stream, stop)).await)
         } else {
             self.serve_http1(stream, response, stop).await
@@ -271,8 +272,8 @@ impl AcceptedConnection {
         }
     }
 
-    /// Serves HTTP/1. `routed` is the response to the first request, and its permit, if it has been through the router. Returns
-    /// how the connection ended, or `None` if its client read nothing.
+    /// Serves HTTP/1. If the first request has already been routed, `routed` is its response and its permit. Returns
+    /// the result of the connection, or `None` if its client read nothing.
     async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         stream: TokioIo<S>,
@@ -328,8 +329,8 @@ impl AcceptedConnection {
         }
     }
 
-    /// Drives the connection until it ends, is too old, or `stop`. Then it accepts no more requests and ends when those
-    /// in flight are answered.
+    /// Drives the connection until it ends, is too old, or must end because the replica stops. It then accepts no more
+    /// requests, and ends when the open ones are answered.
     async fn drive<C: Future<Output = hyper::Result<()>>>(
         &self,
         connection: C,
@@ -345,7 +346,7 @@ impl AcceptedConnection {
         }
         shut_down(connection.as_mut());
         let last_response = async {
-            // Streams are ended only by the client or by `stop`.
+            // Streams end only because of the client or of `stop`.
             tokio::select! { () = self.gate.permit.streams_ended() => {}, () = stop.cancelled() => {} }
             // A client that does not read its response must not delay the stop of the replica.
             tokio::select! {

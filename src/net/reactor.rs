@@ -1,11 +1,12 @@
 //! Streams on raw sockets: a few threads, each of which waits for thousands of sockets.
 //!
-//! A connection is a cursor and a few bytes of state. While it is idle, it has no task, no timer and no buffer. When the feed
-//! moves, each thread (a shard) visits its connections, and sends each of them the entries after its cursor. The encoded
-//! bytes are shared by all connections. The protocol decides what to send and the session when; the reactor only schedules.
+//! A connection is a cursor and a few bytes of state. While it is idle, it has no task, no timer and no buffer. When
+//! the head moves, each thread (a shard) visits its connections, and sends each of them the entries after its cursor.
+//! All connections share the encoded bytes. The protocol decides what to send, and the session decides when. The
+//! reactor only schedules.
 //!
-//! A shard never waits for anything but sockets. Work that has to wait for the store runs as a task of the runtime, which
-//! wakes the shard when it is done.
+//! A shard waits only for sockets. Work that must wait for the store runs in a task of the runtime, which wakes the
+//! shard when it is done.
 //!
 //! The files in layer order: each uses only those before it.
 //!
@@ -17,7 +18,7 @@
 //! | `heartbeat` | pings and their deadlines |
 //! | `send_queue` | bytes to send |
 //! | `closing` | close of a connection |
-//! | `action` | what a connection does, and what it asks of its shard |
+//! | `action` | the phase of a connection, and its requests to the shard |
 //! | `connection` | one client |
 //! | `tally` | counts of a shard |
 //! | `shard_handle` | commands for a shard |
@@ -77,8 +78,8 @@ impl Reactor {
         Ok((Reactor { shards: handles, next: AtomicUsize::new(0), context }, Shards(shards)))
     }
 
-    /// Takes over a non-blocking socket. `head` is sent before the output of the session. `early` are the bytes that the
-    /// client has sent after its request. The client counts as connected until `permit` is dropped.
+    /// Takes over a non-blocking socket. `head` is sent before the output of the session. `early` are bytes that the
+    /// client has already sent after its request. The client counts as connected until `permit` is dropped.
     pub(crate) fn adopt(
         &self,
         socket: TcpStream,
@@ -97,15 +98,16 @@ impl Reactor {
         self.shards[next % self.shards.len()].adopt(connection, head);
     }
 
-    /// Returns the `TCP_USER_TIMEOUT` of a connection. The kernel cannot tell a client that is gone from one that reads
-    /// nothing, and the latter should get a close reason. So a protocol with pings has no such timeout, because the pings
-    /// detect a client that is gone. For other protocols the timeout is so long that the bound on write stalls acts first.
+    /// Returns the `TCP_USER_TIMEOUT` of a connection. The kernel cannot distinguish a dead client from a client that
+    /// reads nothing, and the latter should get a close reason. A protocol with pings has no such timeout, because its
+    /// pings detect a dead client. For other protocols the timeout is so long that the limit on write stalls applies
+    /// first.
     fn user_timeout(&self, protocol: &StreamProtocol) -> Option<Duration> {
         (!protocol.answers_heartbeats()).then(|| self.context.sessions.limits.write_stall * 3)
     }
 
-    /// Wakes the shards whenever the feed has moved. During the drain, it makes them close one group of connections after the
-    /// other. Returns when all of them are being closed.
+    /// Wakes the shards whenever the head has moved. During the drain, it makes them close one group of connections
+    /// after the other. Returns when all connections are being closed.
     pub(crate) async fn watch_feed(&self, drain: &Drain) {
         let mut head = self.context.sessions.hub.watch_head();
         // The hub is dropped after its watchers, so waiting cannot fail.

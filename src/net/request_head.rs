@@ -1,6 +1,6 @@
-//! First bytes of a connection: they show which protocol the client uses, and contain the first request.
+//! First bytes of a connection. They show which protocol the client uses, and contain the head of the first request.
 //!
-//! They are read once, into a buffer that belongs to the connection, and are served from that buffer.
+//! They are read once, into a buffer that belongs to the connection. Later readers get them from this buffer.
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
@@ -10,7 +10,7 @@ use std::io;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// Longest head of a request. hyper answers a longer one with 431.
+/// Maximum length of the head of a request. hyper answers a longer one with 431.
 pub(crate) const MAX_HEAD_BYTES: u16 = 16 * 1024;
 /// Maximum number of header fields of a request for a raw socket. hyper serves requests with more, up to its own limit.
 const MAX_HEADERS: usize = 64;
@@ -28,7 +28,7 @@ pub(crate) struct Opening {
     pub(crate) kind: OpeningKind,
 }
 
-/// Protocol of a connection, and its first request if that may be for a raw socket.
+/// Protocol of a connection. If the first request may be for a raw socket, it is included.
 #[derive(Debug)]
 pub(crate) enum OpeningKind {
     /// HTTP/2 by prior knowledge.
@@ -58,7 +58,7 @@ pub(crate) async fn read(socket: &mut TcpStream) -> io::Result<Option<Opening>> 
         if is_end && buffer.is_empty() {
             return Ok(None);
         }
-        // Parsing again after each byte of a slow client would take quadratic time.
+        // The head is not parsed after each byte of a slow client, because that would take quadratic time.
         let is_due = is_end || ends_head(&buffer, known) || buffer.len() >= 2 * examined;
         let kind = match is_due.then(|| classify(&buffer)).flatten() {
             Some(kind) => kind,

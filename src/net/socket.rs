@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// Length of the accept queue. The kernel lowers it to `net.core.somaxconn`. If the queue is full, a client retries only
-/// after a second, which is long when thousands reconnect at once.
+/// Length of the accept queue. The kernel reduces it to `net.core.somaxconn`. If the queue is full, a client tries
+/// again only after a second, which is long when thousands of clients reconnect at once.
 const BACKLOG: i32 = 65_535;
 /// Size of the kernel's send buffer. Without a bound it grows to 4 MiB for a slow client.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
@@ -19,7 +19,7 @@ const SEND_BUFFER_BYTES: usize = 32 * 1024;
 pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    // Accepted connections inherit it.
+    // Accepted connections inherit this size.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,8 +1,8 @@
 //! Detector of responses that their clients do not read.
 //!
-//! hyper polls a body when the client has made room for data. If the body has data and is not polled, the client reads
-//! nothing, even if its library still answers pings. Bodies produce small pieces, so a stall is detected soon,
-//! and little is buffered until then.
+//! hyper polls a body when the client has opened its HTTP/2 window for more data. So a client does not read its response
+//! if the body has data and is not polled, even if the client's library still answers pings. Bodies produce small pieces,
+//! so a stall is detected early, and the buffers are small until then.
 
 use super::client_memory::{Account, ClientMemory};
 use crate::shutdown::Tasks;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-/// Largest piece that a body produces at once.
+/// Maximum length of a piece that a body produces at once.
 const PIECE_BYTES: usize = 16 * 1024;
 /// Memory of a compressor with the content that it compresses.
 const COMPRESSOR_BYTES: usize = 448 * 1024;
@@ -38,7 +38,7 @@ pub(crate) struct StallDetector {
     /// Time since which the body has not been polled, although it has produced data. A std lock, because it is never held
     /// across an await.
     idle_since: Mutex<Option<Instant>>,
-    /// True if the response has to end, whether its client reads or not.
+    /// True if the response must end, even if its client reads.
     is_reset: AtomicBool,
     /// Waker of the supervisor.
     supervisor: AtomicWaker,
@@ -50,7 +50,8 @@ impl StallDetector {
         CURRENT.try_with(Arc::clone).unwrap_or_default()
     }
 
-    /// Drives `serving` to its end. Returns `None` if the client has read nothing for `stall`, or the response was reset.
+    /// Drives `serving` to its end. Returns `None` if the client has read nothing for `stall`, or if the response was
+    /// reset.
     pub(crate) async fn supervise<F: Future>(&self, stall: Duration, serving: F) -> Option<F::Output> {
         let mut serving = pin!(serving);
         let mut timer = pin!(sleep(stall));
@@ -128,9 +129,10 @@ pub(crate) struct MonitoredBody<G> {
     inner: Body,
     /// Data of the inner body that has not been returned yet.
     rest: Bytes,
-    /// Bytes of the last piece of the inner body. It may have prepared the next one, which is about as long.
+    /// The length of the last piece of the inner body. The inner body may have prepared the next piece, which has about
+    /// this length.
     last_len: usize,
-    /// Memory besides the data.
+    /// The memory that the response needs in addition to its data.
     fixed_bytes: usize,
     account: Account,
     detector: Arc<StallDetector>,
@@ -163,7 +165,7 @@ impl<G> MonitoredBody<G> {
         })
     }
 
-    /// Returns the bytes that wait for the client, after it was sent a piece.
+    /// Returns the number of bytes that wait for the client after a piece of this length has been produced.
     fn waiting(&self, piece: usize) -> usize {
         let known = usize::try_from(self.inner.size_hint().lower()).unwrap_or(usize::MAX);
         let prepared = if self.inner.is_end_stream() { 0 } else { known.max(self.last_len) };

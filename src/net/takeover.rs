@@ -1,9 +1,9 @@
-//! Handoff of streams from HTTP to the reactor. After it, the connection has no HTTP server any more.
+//! Handoff of streams from HTTP to the reactor. After the handoff, the connection has no HTTP server any more.
 //!
-//! If the first request of a connection has the path of a stream, it is routed with a [`Handoff`] in its extensions. If the
-//! handler fills the handoff, the head of its response is written here, and the socket moves to the reactor. Any other
-//! response is returned to the caller, which sends it through hyper. So no handler runs twice, and all rules are in the
-//! handlers.
+//! If the first request of a connection has the path of a stream, it is routed with a [`Handoff`] in its extensions. If
+//! the handler fills the handoff, the head of its response is written here, and the socket moves to the reactor. Any
+//! other response is returned to the caller, which sends it through hyper. So no handler runs twice, and only handlers
+//! decide which requests get a stream.
 
 use super::connection_limit::Permit;
 use super::reactor::Reactor;
@@ -34,7 +34,7 @@ struct Stream {
 }
 
 impl Handoff {
-    /// Requests the takeover. The client is sent `prelude`, then the output of the session in `protocol`.
+    /// Requests the handoff. The client is sent `prelude` and then the output of the session, in `protocol`.
     pub(crate) fn fill(&self, protocol: StreamProtocol, prelude: Bytes, session: Session) {
         let stream = Stream { protocol, prelude, session, span: Span::current() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);

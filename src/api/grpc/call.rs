@@ -16,7 +16,7 @@ use tonic_prost::ProstCodec;
 
 /// Full name of the service.
 pub(crate) const SERVICE: &str = "btcfeed.v1.PriceFeed";
-/// Longest request message.
+/// Maximum length of a request message.
 pub(super) const REQUEST_BYTES: usize = 4096;
 
 /// Returns whether a request is gRPC with protobuf messages (not gRPC-Web).

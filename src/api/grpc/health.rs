@@ -1,4 +1,5 @@
-//! `grpc.health.v1`: the counterpart of `/readyz`. A replica serves from the first read of the history until it stops.
+//! `grpc.health.v1`: the counterpart of `/readyz`. A replica is serving from the first read of the history until it
+//! stops.
 
 use super::call::SERVICE;
 use crate::api::state::ApiState;
@@ -61,8 +62,8 @@ impl health_server::Health for Health {
 }
 
 impl Watcher {
-    /// Returns the status when it has changed. When the replica stops, returns `UNAVAILABLE`, so that the client
-    /// watches another one.
+    /// Waits until the status has changed, and returns it. When the replica stops, returns `UNAVAILABLE`, so that the
+    /// client watches another replica.
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watcher)> {
         let state = self.state.clone();
         loop {

@@ -20,7 +20,7 @@ use std::num::ParseIntError;
 use std::sync::Arc;
 use tonic::Status;
 
-/// Maximum number of entries of a response: gRPC clients accept 4 MiB by default.
+/// Maximum number of entries of a response, because gRPC clients accept only 4 MiB by default.
 const PAGE: usize = 1000;
 
 pub(crate) async fn get_latest(State(state): State<Arc<ApiState>>, request: Request) -> Response {

@@ -1,4 +1,5 @@
-//! Fields of a request, and the deadline and encoding in its head. Errors name every invalid value and what is expected.
+//! Fields of a request, and the timeout and the encoding in its head. Errors name every invalid value and what is
+//! expected.
 
 use crate::api::mistakes::Mistakes;
 use crate::api::query::SupportedCurrencies;
@@ -69,7 +70,8 @@ pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
     }
 }
 
-/// Escapes non-ASCII characters. A status is percent-encoded in a header, where such a character takes up to twelve bytes.
+/// Escapes non-ASCII characters. The message of a status is percent-encoded in a header, where such a character needs
+/// up to twelve bytes.
 fn ascii(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_ascii() { vec![c] } else { c.escape_unicode().collect() }).collect()
 }

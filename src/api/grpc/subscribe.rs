@@ -1,5 +1,6 @@
-//! `Subscribe`: a [`Session`](crate::session::Session) over gRPC. The messages that the hub has encoded go into the body
-//! unchanged. Only the many short messages of a replay are first copied into longer pieces, because each piece becomes a frame.
+//! `Subscribe`: a [`Session`](crate::session::Session) over gRPC. The body has the messages as the hub has encoded
+//! them. Only the many short messages of a replay are first copied into longer pieces, because each piece becomes a
+//! frame.
 
 use super::call::{REQUEST_BYTES, status, status_response};
 use super::request::Fields;
@@ -83,10 +84,10 @@ fn subscription(request: &pb::SubscribeRequest, supported: SupportedCurrencies) 
     Ok(subscription)
 }
 
-/// Maximum number of bytes in a copied piece, and so most bytes that are buffered if the client reads nothing.
+/// Maximum number of bytes in a copied piece.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Body of one client's response: its messages, then the status.
+/// Body of one client's response. It has the messages, and then the status.
 struct Updates {
     outputs: BoxStream<'static, Output>,
     /// Messages that have not been sent.

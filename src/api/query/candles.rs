@@ -8,15 +8,16 @@ use crate::feed::Start;
 use crate::tick::TickId;
 use std::ops::RangeInclusive;
 
-/// Range of candles, and the media type if the query names one.
+/// Range of candles, and the media type if the query has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CandlesQuery {
     pub(crate) range: Range,
     pub(crate) media: Option<Media>,
 }
 
-/// Maximum number of candles of a response, and the default: a day of minutes.
+/// The accepted values of `limit`.
 const LIMIT: RangeInclusive<usize> = 1..=10_000;
+/// The value if the query has no `limit`, which is the number of minutes in a day.
 const DEFAULT_LIMIT: usize = 1440;
 
 impl CandlesQuery {

@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 pub(crate) struct HistoryQuery {
     pub(crate) currencies: Currencies,
     pub(crate) format: Format,
-    /// Media type, if the query names one.
+    /// Media type, if the query has one.
     pub(crate) media: Option<Media>,
     pub(crate) start: Start,
     /// The last id of the part, inclusive.

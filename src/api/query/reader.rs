@@ -30,8 +30,9 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
 
 /// Maximum number of bytes of a query. All parameters together need about 200. The header `Link` of a page repeats the query.
 const MAX_QUERY_BYTES: usize = 1024;
-/// Maximum number of characters of a name, and of a value, in an error message, so that the message has room for what is expected.
+/// Maximum number of characters of a name in an error message, so that there is room for the expected names.
 const MAX_NAME_CHARACTERS: usize = 20;
+/// Maximum number of characters of a value in an error message, so that there is room for the expected values.
 const MAX_VALUE_CHARACTERS: usize = 40;
 /// Maximum number of values that an error message quotes.
 const MAX_QUOTED: usize = 3;
@@ -168,7 +169,8 @@ impl<'a> QueryReader<'a> {
         chosen.into_iter().collect()
     }
 
-    /// Ends the reading. Parameters that have not been read are unknown and rejected, so that a misspelt name is not ignored.
+    /// Ends the reading. Parameters that have not been read are unknown. They are rejected, so that a misspelt name is
+    /// not ignored.
     ///
     /// # Errors
     /// 400 with every mistake.

@@ -5,7 +5,7 @@ use crate::api::problem::Problem;
 use crate::text::parse_duration;
 use std::time::Duration;
 
-/// Reads the greatest age of the newest tick with which the feed is well, if the query has one.
+/// Reads the maximum age of the newest tick, above which the status is 503, if the query has one.
 ///
 /// # Errors
 /// 400 with every mistake.

@@ -28,7 +28,8 @@ pub(crate) fn read_subscription(
     Ok(subscription)
 }
 
-/// Reads `Last-Event-ID`. An `EventSource` sends none before it has received an event, and some libraries send an empty one.
+/// Reads `Last-Event-ID`. An `EventSource` does not send it before it has received an event, and some libraries then
+/// send an empty value.
 ///
 /// # Errors
 /// 400 if it is not an id.

@@ -69,8 +69,8 @@ pub(crate) async fn candles(
     Ok(answer.with(&headers, book.head(), || Body::from(render(media, range, &part))))
 }
 
-/// Returns what identifies the content of a part, in addition to its range: its first candle, and the head if the part may
-/// still change.
+/// Returns the values that identify the content of a part, in addition to its range: the id of its first candle, and
+/// the head if the part may still change.
 fn version(part: &Part<'_>, head: TickId) -> (Option<TickId>, Option<TickId>) {
     let first = part.candles.first().map(|candle| candle.id);
     (first, part.settled_until.is_none().then_some(head))

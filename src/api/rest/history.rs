@@ -1,8 +1,9 @@
 //! `GET /v1/prices`: a page of the history, oldest first, in the same formats as on the streams.
 //!
-//! The end of the page is known before its first byte is sent. It is the entry at which the limit is reached, otherwise
-//! `until`, otherwise the current head. So the headers can link to the next page, and say whether this one can still change.
-//! The entries themselves are read as fast as the client reads them, so a long response needs no more memory than a short one.
+//! The end of the page is known before its first byte is sent. It is the entry at which the limit is reached, or else
+//! `until`, or else the current head. So the headers can link to the next page, and tell whether this page can still
+//! change. The entries are read only as fast as the client reads them, so a long response needs no more memory than a
+//! short one.
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
@@ -32,9 +33,9 @@ use tokio::sync::mpsc;
 
 /// The history
 ///
-/// A page of the history, oldest first: the entries that a stream would replay. The response is streamed, so a long one needs no
-/// more memory than a short one. A page that can no longer change says how long caches may keep it (`Cache-Control`). The content
-/// is JSON, JSON lines or CSV, as `format` says, or `Accept` if `format` does not.
+/// A page of the history, oldest first. It has the entries that a stream would replay. The response is streamed, so a
+/// long response needs no more memory than a short one. If a page can no longer change, `Cache-Control` says how long
+/// caches may keep it. The content is JSON, JSON lines or CSV. `format` selects one of them. Without it, `Accept` does.
 #[utoipa::path(
     get, path = "/v1/prices", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -104,8 +105,8 @@ pub(crate) async fn history(
     Ok(answer.with(&headers, head, || pages.body(&first)))
 }
 
-/// Returns whether no entry is missing before the first one of a response. A start that is a moment may lie between two
-/// entries, a start that is an id may not.
+/// Returns whether no entry is missing before the first entry of a response. A start that is a moment may be between
+/// two entries. A start that is an id may not.
 fn is_complete_before(first: &Entry, start: Start, begin: TickId) -> bool {
     match first.continues(begin) {
         Continuity::Next => true,
@@ -114,9 +115,9 @@ fn is_complete_before(first: &Entry, start: Start, begin: TickId) -> bool {
     }
 }
 
-/// Returns the last entry of a response if no entry is missing in it. Another replica may have the entries that are missing
-/// here, so only a complete response gets an entity tag and a lifetime. `first` are the first entries, at most `max_first`.
-/// The window must have the entries after them, because the store is not read twice.
+/// Returns the last entry of a response if no entry is missing in the response. If entries are missing on this replica,
+/// another one may have them, so only a complete response gets an entity tag and a lifetime. `first` are the first
+/// entries, at most `max_first`. The window must have the entries after them, because the store is not read twice.
 fn complete_to(first: &[Arc<Entry>], max_first: usize, begin: TickId, end: TickId, hub: &Hub) -> Option<TickId> {
     let last = first.last().map_or(begin, |entry| entry.id);
     let chained = is_chain(first.first().map_or(begin, |entry| entry.prev), first);
@@ -124,8 +125,8 @@ fn complete_to(first: &[Arc<Entry>], max_first: usize, begin: TickId, end: TickI
     if has_all { Some(last).filter(|_| chained) } else { hub.chained(last, end).filter(|_| chained) }
 }
 
-/// Returns whether no entry is missing between `last`, the last entry of a response, and its end. The `prev` of the entry
-/// after the end shows it.
+/// Returns whether no entry is missing between the end of a response and `last`, its last entry. This can be seen from
+/// the `prev` of the entry after the end.
 async fn is_complete_after(last: Option<TickId>, end: TickId, head: TickId, hub: &Hub) -> store::Result<bool> {
     let Some(last) = last else { return Ok(false) };
     Ok(last == end || hub.history(end, head, 1).await?.first().is_some_and(|next| next.prev == last))
@@ -147,11 +148,11 @@ struct Pages {
     next: Option<TickId>,
     /// Upper bound of the ids in the response.
     end: TickId,
-    /// True if the headers promise that no entry is missing.
+    /// True if the headers say that no entry is missing.
     is_complete: bool,
     /// Maximum number of entries that the response may still have.
     remaining: usize,
-    /// True if the next update in JSON needs a comma before it.
+    /// True if a comma is needed before the next update in JSON.
     needs_comma: bool,
     /// True if everything has been written.
     is_done: bool,
@@ -166,7 +167,7 @@ impl Pages {
         };
         self.write(first, &mut text);
         if self.is_done {
-            // The whole body is here, so its length is known.
+            // The body is complete, so its length is known.
             return Body::from(text);
         }
         // A task of its own reads the rest. The body is polled only as fast as the client reads, and a read of the store
@@ -185,7 +186,7 @@ impl Pages {
         Body::from_stream(stream::iter([Ok(Bytes::from(text))]).chain(rest).fuse())
     }
 
-    /// Sends the rest. The next page is read when the receiver has taken the one before. Ends if the receiver is dropped.
+    /// Sends the rest. Each page is read when the receiver has taken the page before. Ends if the receiver is dropped.
     async fn send(mut self, to: mpsc::Sender<io::Result<(Bytes, bool)>>) {
         while let Ok(room) = to.reserve().await {
             let page = self.page().await.map(|text| (text, self.is_done));

@@ -44,7 +44,7 @@ pub(crate) async fn latest(
     let bytes = subscription.view(Framing::Line).entry(&tick);
     let updates: Vec<_> = std::str::from_utf8(&bytes).unwrap_or_default().lines().collect();
     let body = match updates[..] {
-        // In the full format, a tick that ends an outage is written as a gap and a tick. The tick is the last line.
+        // In the format `full`, a tick that ends an outage is written as a gap and a tick. The tick is the last line.
         [.., tick] if subscription.format == Format::Full => format!("{tick}\n"),
         [update] if subscription.currencies.len() == 1 => format!("{update}\n"),
         _ => format!("[{}]\n", updates.join(",")),

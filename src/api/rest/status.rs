@@ -1,4 +1,4 @@
-//! `GET /v1/status`, and `/healthz` on the operators' port: how the feed and its replicas are.
+//! `GET /v1/status`, and `/healthz` on the operators' port: the health of the feed and of its replicas.
 
 use crate::api::problem::Problem;
 use crate::api::query::read_max_age;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 /// The state of the feed
 ///
-/// How the feed and its replicas are, as the replica that answers sees it. The status is 503 if the newest tick is older than
-/// `max_age`, so a monitor only has to look at the status.
+/// The health of the feed and of its replicas, as this replica sees it. If the newest tick is older than `max_age`, the
+/// status is 503, so a monitor needs to check only the status.
 #[utoipa::path(
     get, path = "/v1/status", tag = "status",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -25,8 +25,8 @@ use std::sync::Arc;
     params(parameters::MaxAge),
     responses(
         (status = 200, description = "The newest tick is younger than `max_age`.", body = message::StatusReport<'static>),
-        (status = 503, description = "The newest tick is older than `max_age`, or there has been none for so long. The same report \
-                                      says why.", body = message::StatusReport<'static>),
+        (status = 503, description = "The newest tick is older than `max_age`, or there has been no tick for this time. The report \
+                                      has the reason.", body = message::StatusReport<'static>),
         answers::BadRequest, answers::TooManyRequests
     )
 )]

@@ -39,21 +39,22 @@ pub(crate) enum Output {
     Send(Vec<Bytes>),
     /// Send a heartbeat.
     Heartbeat,
-    /// Send the client this reason, and end the stream.
+    /// Send this reason to the client, and end the stream.
     Close(CloseReason),
 }
 
-/// Session, with everything that it waits for.
+/// Session with the events that it waits for.
 pub(crate) struct SessionDriver {
     state: Arc<ApiState>,
     session: Session,
     head: watch::Receiver<TickId>,
     loading: Option<oneshot::Receiver<Vec<Arc<Entry>>>>,
-    /// Cancelled when this stream ends because the replica stops.
+    /// Is cancelled when this stream ends because the replica stops.
     group: CancellationToken,
-    /// One future for the whole stream: a new one for each wait would cost more than everything else in `next`.
+    /// A future that waits for `group`. There is one for the whole stream, because a new one for each wait would cost
+    /// more than all other work in `next`.
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The same for the end of the client's permission, if it needs one.
+    /// A future that waits for the end of the client's permission, if it needs one.
     permission_ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// One timer for the heartbeat and for a tick that the throttle holds.
     timer: Pin<Box<Sleep>>,
@@ -87,14 +88,15 @@ impl SessionDriver {
         }
     }
 
-    /// Waits for the next action. Call it when the transport has sent the output before.
+    /// Waits for the next action. Call it when the transport has sent the previous output.
     pub(crate) async fn next(&mut self) -> Output {
         loop {
-            // Checked in the middle of a replay too: otherwise its client would not get the close reason.
+            // This is checked in the middle of a replay, too. Otherwise the client would not get the close reason.
             if self.group.is_cancelled() {
                 return self.leave(CloseReason::Draining).await;
             }
-            // Marked before the session reads the hub: if the head moves in between, the wait below returns at once.
+            // The head is marked before the session reads the hub. If it moves in between, the wait below returns at
+            // once.
             self.head.mark_unchanged();
             let mut wake_at = self.heartbeat_at;
             if self.loading.is_none() {
@@ -143,13 +145,13 @@ impl SessionDriver {
         }
     }
 
-    /// Moves the client's bookmark: all output has been sent. [`next`](Self::next) does this too, so only a transport that
-    /// may end before the next call has to call it.
+    /// Moves the client's bookmark, because all output has been sent. [`next`](Self::next) does this, too, so only a
+    /// transport that may end before the next call has to call it.
     pub(crate) fn mark_sent(&self) {
         self.session.mark_sent();
     }
 
-    /// Saves the client's bookmark. It names the last output that was sent completely.
+    /// Saves the client's bookmark, which is at the last output that was sent completely.
     pub(crate) async fn close(&mut self) {
         self.state.sessions.close(&mut self.session).await;
     }
@@ -161,7 +163,7 @@ impl SessionDriver {
         Output::Send(bytes)
     }
 
-    /// Ends the stream in [`next`](Self::next), before which all output was sent.
+    /// Ends the stream. Only [`next`](Self::next) calls it, when all earlier output has been sent.
     async fn leave(&mut self, reason: CloseReason) -> Output {
         CLOSES.counter(reason.name()).increment(1);
         self.mark_sent();

@@ -1,8 +1,8 @@
 //! `GET /v1/prices/stream`: server-sent events (HTML Living Standard §9.2).
 //!
-//! A browser's `EventSource` reconnects by itself after a stream has ended, with the last id that it received. If the
-//! status is not 200, it never reconnects. So a temporary failure is answered with 200 and a stream that ends with a
-//! `goodbye` event. Only a permanent failure, such as an invalid parameter, is answered with an error.
+//! After a stream has ended, a browser's `EventSource` reconnects by itself with the last id that it received. If the
+//! status is not 200, it never reconnects. Therefore the answer to a temporary failure is 200 and a stream that ends
+//! with a `goodbye` event. Only the answer to a permanent failure, such as an invalid parameter, is an error.
 
 use super::driver::{Output, SessionDriver};
 use crate::access::Permission;
@@ -44,8 +44,9 @@ const EVENTS: [(HeaderName, &str); 3] = [
 
 /// The feed as server-sent events
 ///
-/// A replay, if `since`, `after` or `Last-Event-ID` gives its start, then live updates. Updates are events without a name. `status`,
-/// `gap`, `synced`, `hello` and `goodbye` are named events in every format. `/asyncapi.json` describes each of them.
+/// If `since`, `after` or `Last-Event-ID` gives a start, the stream begins with a replay. Live updates follow. Updates
+/// are events without a name. `status`, `gap`, `synced`, `hello` and `goodbye` are named events in every format.
+/// `/asyncapi.json` describes each of them.
 #[utoipa::path(
     get, path = "/v1/prices/stream", tag = "streams", operation_id = "events",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -59,8 +60,8 @@ const EVENTS: [(HeaderName, &str); 3] = [
     responses(
         (
             status = 200, content_type = "text/event-stream", body = String,
-            description = "A stream without an end. If the client cannot be served now and accepts `text/event-stream`, the stream has \
-                           only a `goodbye`. Other clients get 503.",
+            description = "A stream without an end. If the server cannot serve a client that accepts `text/event-stream`, the stream \
+                           has only a `goodbye`. Other clients get 503.",
             example = "retry: 1312\n\nid: 1795166431075\ndata: {\"timestamp\":1795166431,\"price\":97116.17}\n\n",
         ),
         answers::BadRequest, answers::Unauthorized, answers::TooManyRequests, answers::Unavailable
@@ -77,11 +78,11 @@ pub(crate) async fn connect(
 ) -> Result<Response, Problem> {
     let mut subscription = read_subscription(&query.unwrap_or_default(), Format::Timestamp, state.currencies)?;
     if headers.get(UPGRADE).is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket")) {
-        // Otherwise a WebSocket client would wait for the end of a response that has no end.
+        // Without this check, a WebSocket client would wait for the end of a response that has no end.
         let detail = "unsupported upgrade: this path is an event stream, connect to /v1/ws for a WebSocket";
         return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
     }
-    // The header has precedence, because an EventSource repeats its first query on each reconnect.
+    // The header takes precedence, because an EventSource repeats its first query on each reconnect.
     if let Some(id) = read_last_event_id(headers.get(LAST_EVENT_ID))? {
         subscription.start = Start::After(id);
     }

@@ -1,7 +1,8 @@
 //! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2), and its form over HTTP/2, a CONNECT (RFC 8441 §5).
 //!
-//! After the handshake, the raw socket goes to the [reactor](crate::net::reactor): by a handoff if the request is the first
-//! of its connection, otherwise by hyper's upgrade. If there is no raw socket, a library does the framing ([`websocket_h2`]).
+//! After the handshake, the raw socket moves to the [reactor](crate::net::reactor). If the request is the first of its
+//! connection, this is a handoff, otherwise an upgrade by hyper. If there is no raw socket, a library does the framing
+//! ([`websocket_h2`]).
 
 use super::websocket_h2;
 use crate::access::Permission;
@@ -43,8 +44,9 @@ pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
 
 /// The feed over WebSocket
 ///
-/// A replay, if `since` or `after` gives its start, then live updates. Each message is one JSON object. `/asyncapi.json` describes
-/// the messages and the close codes. Over HTTP/2 the handshake is an extended CONNECT (RFC 8441), which is answered with 200.
+/// If `since` or `after` gives a start, the stream begins with a replay. Live updates follow. Each message is one JSON
+/// object. `/asyncapi.json` describes the messages and the close codes. Over HTTP/2 the handshake is an extended
+/// CONNECT (RFC 8441), and the answer to it is 200.
 #[utoipa::path(
     get, path = "/v1/ws", tag = "streams", operation_id = "websocket",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -54,7 +56,7 @@ pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
     )}]))),
     params(parameters::CurrencyParameters, parameters::StartParameters, parameters::TimedateFormat, parameters::StreamParameters),
     responses(
-        (status = 101, description = "The handshake is done, messages follow."),
+        (status = 101, description = "The handshake is complete, and messages follow."),
         answers::BadRequest, answers::Unauthorized, answers::Forbidden, answers::UpgradeRequired, answers::TooManyRequests, answers::Unavailable
     )
 )]
@@ -123,7 +125,7 @@ type Raw = (std::net::TcpStream, Box<[u8]>);
 fn raw_socket(upgraded: Upgraded) -> Result<io::Result<Raw>, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<BufferedStream>>()?;
     let (buffered, socket) = parts.io.into_inner().into_parts();
-    // Copied: hyper's buffer is large, and would be most of the memory of a connection.
+    // The bytes are copied, because hyper's buffer is large and would be most of the memory of a connection.
     Ok(socket.into_std().map(|socket| (socket, [&parts.read_buf[..], &buffered].concat().into())))
 }
 

@@ -1,8 +1,8 @@
-//! WebSocket without a raw socket for the reactor: over HTTP/2 (RFC 8441), where it is one of several streams of a connection,
-//! and over TLS. A library does the framing, and a task drives the session.
+//! WebSocket without a raw socket for the reactor. This is the case over TLS, and over HTTP/2 (RFC 8441), where the
+//! WebSocket is one of several streams of a connection. A library does the framing, and a task drives the session.
 //!
-//! The guarantees are those of the [reactor](crate::net::reactor), and the encoded entries come from the same buffers. Those
-//! are framed already, so the payloads are taken out of their frames.
+//! The guarantees are those of the [reactor](crate::net::reactor), and the encoded entries come from the same buffers.
+//! These entries are framed, so their payloads are taken from the frames.
 
 use super::driver::{Output, SessionDriver};
 use crate::api::state::ApiState;
@@ -29,7 +29,7 @@ use tracing::debug;
 
 /// Size of the read buffer.
 const READ_BYTES: usize = 2048;
-/// Size of the head of a client's frame, at least.
+/// Minimum size of the head of a client's frame.
 const FRAME_HEAD_BYTES: usize = 6;
 /// Size of the write buffer. One message and the pongs fit into it.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -47,7 +47,7 @@ pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, 
     let mut driver = SessionDriver::new(state.clone(), session);
     let mut connection = Connection { socket, state, heartbeat, budget: InputBudget::default() };
     let Err(cause) = connection.run(&mut driver).await;
-    // The bookmark is saved before the close is sent, because the client may reconnect to another replica right after it.
+    // The bookmark is saved before the close is sent, because the client may then reconnect to another replica at once.
     driver.close().await;
     connection.close(cause).await;
 }
@@ -124,7 +124,7 @@ impl Connection {
                 Ok(())
             }
             Some(Ok(Message::Close(close))) => Err(CloseCause::Closed(close.as_ref().map(|close| close.code.into()))),
-            // Data from the client has no meaning, and the library answers pings.
+            // The server does not use data of the client, and the library answers pings.
             Some(Ok(_)) => Ok(()),
             Some(Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake))) => Err(CloseCause::Gone),
             Some(Err(Error::Protocol(_))) => Err(CloseCause::Violated(PROTOCOL_VIOLATION)),
@@ -163,7 +163,8 @@ impl Connection {
                 CloseCause::Local(reason) => self.send_close(reason.websocket_code(), reason.message()).await,
             };
             while sent.is_ok() && self.socket.next().await.is_some_and(|message| message.is_ok()) {}
-            // TLS and HTTP/2 have an end of their own. Without it, the client cannot know whether something is missing.
+            // Ends the TLS connection or the HTTP/2 stream, too. Otherwise the client cannot know whether data is
+            // missing.
             self.socket.get_mut().shutdown().await.unwrap_or_default();
         };
         let stopping = async {

@@ -1,4 +1,4 @@
-//! What a connection does, and what it asks of its shard.
+//! The phase of a connection, and its requests to the shard.
 
 use super::closing::Closing;
 use crate::feed::Entry;
@@ -21,7 +21,7 @@ pub(super) enum Action {
     Remove,
 }
 
-/// Work of a connection.
+/// Phase of a connection.
 pub(super) enum Phase {
     /// The connection follows the feed.
     Following,

@@ -2,10 +2,10 @@
 //!
 //! 1. The client's bookmark is saved, because the client may reconnect to another replica right after the close.
 //! 2. The close message is sent.
-//! 3. The client closes its side. The server waits for it, because dropping a socket with unread data resets the connection,
-//!    and the client might not see the close message.
+//! 3. The client closes its side. The server waits for this, because dropping a socket with unread data resets the
+//!    connection, and the client might not get the close message.
 //!
-//! When the deadline is over, the connection is dropped at any stage.
+//! At the deadline, the connection is dropped in any stage.
 
 use super::context::Context;
 use super::stream_protocol::CloseCause;
@@ -22,7 +22,7 @@ pub(super) struct Closing {
     stage: Stage,
     /// The deadline.
     until: Instant,
-    /// True if the client sends nothing more. If so, the connection is dropped as soon as the close message is sent.
+    /// True if the client has ended its input. If so, the connection is dropped as soon as the close message is sent.
     peer_closed: bool,
 }
 
@@ -36,20 +36,20 @@ enum Stage {
 }
 
 impl Closing {
-    /// Creates the state at the stage in which the close message is sent.
+    /// Creates the state in the stage in which the close message is sent.
     pub(super) fn new(cause: &CloseCause, context: &Context, now: Instant) -> Closing {
         // A slow client gets time to read its close reason. A replica that stops does not wait that long.
-        let patience = if context.is_draining() { Duration::ZERO } else { context.sessions.limits.write_stall };
+        let extra = if context.is_draining() { Duration::ZERO } else { context.sessions.limits.write_stall };
         let peer_closed = matches!(cause, CloseCause::Closed(_));
-        Closing { stage: Stage::Sending, until: now + patience.max(CLOSE_DEADLINE), peer_closed }
+        Closing { stage: Stage::Sending, until: now + extra.max(CLOSE_DEADLINE), peer_closed }
     }
 
-    /// Goes back to the first stage: `message` is sent when the bookmark is `saved`.
+    /// Returns to the first stage, so that `message` is sent when the bookmark is `saved`.
     pub(super) fn after(self, saved: Receiver<()>, message: Bytes) -> Closing {
         Closing { stage: Stage::SavingBookmark { saved, message }, ..self }
     }
 
-    /// Returns the time by which [`check_deadline`](Self::check_deadline) has to be called.
+    /// Returns the time by which [`check_deadline`](Self::check_deadline) must be called.
     pub(super) fn deadline(&self) -> Instant {
         self.until
     }
@@ -59,10 +59,10 @@ impl Closing {
         self.until = self.until.min(now + CLOSE_DEADLINE);
     }
 
-    /// Notes that the client sends nothing more. The close message is still sent.
+    /// Notes that the client has ended its input. The close message is still sent.
     ///
     /// # Errors
-    /// If that was the last stage, so that the connection can be dropped.
+    /// If this is the last stage, so that the connection can be dropped.
     pub(super) fn peer_closed(&mut self) -> Result<(), CloseCause> {
         if matches!(self.stage, Stage::Lingering) {
             return Err(CloseCause::Gone);
@@ -71,7 +71,7 @@ impl Closing {
         Ok(())
     }
 
-    /// Returns the close message if it is due now. Call it when everything before has been sent.
+    /// Returns the close message if it is due now. Call it when all earlier bytes have been sent.
     ///
     /// # Errors
     /// If the connection can be dropped.
@@ -98,12 +98,12 @@ impl Closing {
     /// Checks the deadline.
     ///
     /// # Errors
-    /// If the deadline is over, so that the connection is dropped.
+    /// If the deadline has passed, so that the connection is dropped.
     pub(super) fn check_deadline(&self, socket: &TcpStream, now: Instant) -> Result<(), CloseCause> {
         if now < self.until {
             return Ok(());
         }
-        // Discards the data that the client did not read. Otherwise the kernel would keep it for minutes.
+        // The data that the client did not read is discarded. Otherwise the kernel would keep it for minutes.
         SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
         Err(CloseCause::Gone)
     }

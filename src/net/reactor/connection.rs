@@ -1,6 +1,6 @@
-//! One client's connection: drives a session over a raw socket.
+//! One client's connection, which drives a session over a raw socket.
 //!
-//! It never blocks. It reads and writes as much as the socket allows at the moment, and returns an [`Action`] for its shard.
+//! It never blocks. It reads and writes as much as the socket allows at once, and returns an [`Action`] for its shard.
 
 use super::action::{Action, Phase};
 use super::closing::Closing;
@@ -22,7 +22,7 @@ use tracing::{Span, debug};
 
 /// Size of one read.
 const READ_BYTES: usize = 2048;
-/// Maximum number of reads, and maximum number of writes, in a row before other connections run.
+/// Maximum number of reads, and of writes, in a row before other connections run.
 const MAX_IN_A_ROW: usize = 4;
 
 /// Connection of one client.
@@ -41,13 +41,13 @@ pub(super) struct Connection {
     /// Answer to the newest ping. Older pings need no answer (RFC 6455 §5.5.3).
     pong: Option<Box<Bytes>>,
     heartbeat: Heartbeat,
-    /// Time since which the socket has accepted nothing.
+    /// The time since which the socket has accepted no data.
     stalled_since: Option<Instant>,
-    /// Time of the session's next step if nothing else happens before.
+    /// The time of the session's next step, unless another event causes a step before.
     step_at: Option<Instant>,
-    /// Account of the part of the history that is loaded or in the queue.
+    /// The account of the part of the history that is being loaded or is in the queue.
     account: Option<Box<Account>>,
-    /// Bytes that the client sent before the takeover.
+    /// The bytes that the client sent before the handoff.
     early: Box<[u8]>,
     _counted: ClientGuard,
     /// Span of the request, for log lines.
@@ -86,7 +86,7 @@ impl Connection {
         }
     }
 
-    /// Registers the socket: the poll reports under `token` when it can be read or, after it was full, written to.
+    /// Registers the socket. The poll then reports under `token` when it can be read, or can be written to again.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
@@ -118,7 +118,7 @@ impl Connection {
         self.queue.is_empty() && matches!(self.phase, Phase::Following)
     }
 
-    /// Returns the transport, and what was handed out and sent since the last call.
+    /// Returns the transport, and the counts of entries and bytes since the last call.
     pub(super) fn take_counts(&mut self) -> (Transport, Counts, u64) {
         (self.session.transport(), self.session.take_counts(), self.queue.take_sent())
     }
@@ -128,7 +128,7 @@ impl Connection {
         self.readable = !self.half_closed;
     }
 
-    /// Returns the time by which [`on_deadline`](Self::on_deadline) has to be called.
+    /// Returns the time by which [`on_deadline`](Self::on_deadline) must be called.
     pub(super) fn deadline(&self, context: &Context) -> Instant {
         match &self.phase {
             Phase::Closing(closing) => closing.deadline(),
@@ -144,7 +144,7 @@ impl Connection {
         self.attempt(context, now, Connection::run)
     }
 
-    /// Checks all deadlines, then does the same as [`on_ready`](Self::on_ready).
+    /// Checks all deadlines, and then reads, steps and writes as [`on_ready`](Self::on_ready) does.
     pub(super) fn on_deadline(&mut self, context: &Context, now: Instant) -> Action {
         self.attempt(context, now, |connection, context, now| {
             connection.check_deadlines(context, now)?;
@@ -192,7 +192,7 @@ impl Connection {
         }
     }
 
-    /// Begins to close the connection. Returns the action that its shard has to do first, if there is one.
+    /// Begins to close the connection. Returns the action that its shard must do first, if there is one.
     fn begin_close(&mut self, cause: &CloseCause, context: &Context, now: Instant) -> Option<Action> {
         cause.count();
         debug!(parent: &self.span, client = %self.permit.client(), ?cause, cursor = %self.session.cursor(), "closing a stream");
@@ -215,14 +215,14 @@ impl Connection {
         first
     }
 
-    /// Moves the client's bookmark if the socket has accepted everything. A client may leave before the session's next step.
+    /// Moves the client's bookmark if the socket has accepted all bytes. The client may disconnect before the next step.
     fn mark_sent(&self) {
         if self.queue.is_empty() {
             self.session.mark_sent();
         }
     }
 
-    /// Reads what has arrived, then sends what is due.
+    /// Reads the input that has arrived, and then sends the output that is due.
     fn run(&mut self, context: &Context, now: Instant) -> Result<Action, CloseCause> {
         if self.account.as_ref().is_some_and(|account| account.is_reset()) {
             return Err(CloseCause::Local(CloseReason::TooSlow));
@@ -253,13 +253,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Handles a half-close by the client. The client may still read; only a failed write shows that it does not.
+    /// Handles a half-close by the client. The client may still read. Only a failed write shows that it does not.
     fn handle_end_of_input(&mut self) -> Result<(), CloseCause> {
         (self.readable, self.half_closed) = (false, true);
         match &mut self.phase {
             Phase::Closing(closing) => closing.peer_closed(),
             Phase::Following | Phase::Loading(_) if self.protocol.survives_half_close() => {
-                // The bookmark stays where it is: nothing that is sent from now on is certain to be read.
+                // The bookmark does not move any more, because the client may not read what is sent from now on.
                 self.mark_sent();
                 drop(self.session.take_bookmark());
                 Ok(())
@@ -286,7 +286,7 @@ impl Connection {
         read
     }
 
-    /// Sends what is due until the session waits or the socket is full.
+    /// Sends the output that is due, until the session waits or the socket is full.
     fn flush(&mut self, context: &Context, now: Instant) -> Result<Action, CloseCause> {
         for _ in 0..MAX_IN_A_ROW {
             if self.queue.is_empty()
@@ -370,7 +370,7 @@ impl Connection {
             return closing.check_deadline(&self.socket, now);
         }
         if self.stalled_since.is_some_and(|since| since + context.sessions.limits.write_stall <= now) {
-            // The kernel reports a writable socket only when much of its buffer is free, so there may be room already.
+            // The kernel reports a writable socket only when much of its buffer is free. A write may succeed earlier.
             if !self.queue.write(&self.socket)? {
                 return Err(CloseCause::Local(CloseReason::TooSlow));
             }
@@ -382,7 +382,7 @@ impl Connection {
         match self.heartbeat {
             Heartbeat::AnswerBy(by) if by <= now => return Err(CloseCause::Local(CloseReason::NoPong)),
             Heartbeat::SendAt(at) if at <= now => {
-                // While data is being sent, no heartbeat is needed, and the pong would be delayed by that data.
+                // While data is being sent, no heartbeat is needed, and this data would delay the pong.
                 let is_idle = self.queue.is_empty();
                 if is_idle {
                     self.queue.push(self.protocol.heartbeat());

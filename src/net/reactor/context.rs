@@ -10,7 +10,7 @@ pub(super) struct Context {
     pub(super) sessions: Arc<Sessions>,
     /// Time between two comments on an event stream.
     pub(super) heartbeat: Duration,
-    /// Origin of the grid to which heartbeats are aligned.
+    /// Origin of the times at which heartbeats are sent (see [`Heartbeat`](super::heartbeat::Heartbeat)).
     pub(super) epoch: Instant,
     draining: AtomicBool,
 }

@@ -5,7 +5,7 @@ use super::context::Context;
 use super::stream_protocol::StreamProtocol;
 use std::time::{Duration, Instant};
 
-/// Grid to which due times are aligned, so that a shard wakes once for many clients.
+/// Heartbeats are due at multiples of this time, so that a shard wakes up once for many clients.
 const GRID_MS: u64 = 250;
 
 /// State of a connection's heartbeat.
@@ -18,7 +18,7 @@ pub(crate) enum Heartbeat {
 }
 
 impl Heartbeat {
-    /// Returns the state after `now`, when the client was last known to be alive.
+    /// Returns the state after `now`, at which the client was known to be alive.
     pub(super) fn after(now: Instant, protocol: &StreamProtocol, context: &Context) -> Heartbeat {
         let every = if protocol.answers_heartbeats() { context.sessions.limits.ping_every } else { context.heartbeat };
         let since = u64::try_from((now + every - context.epoch).as_millis()).unwrap_or(u64::MAX);

@@ -1,11 +1,12 @@
-//! Bound on what a client of a WebSocket sends. Its messages have no meaning here, so more than pongs is a flood.
+//! Bound on the input of a WebSocket. The server does not use messages of clients, so a client that sends more than
+//! pongs floods it.
 
 use crate::wire::websocket::Violation;
 use std::time::Instant;
 
-/// Bytes that a client may send at once.
+/// Number of bytes that a client may send at once.
 const BURST_BYTES: u32 = 64 * 1024;
-/// Bytes that it may send in each second after that.
+/// Number of bytes that a client may send in each second after that.
 const BYTES_PER_SECOND: u32 = 1024;
 
 /// Close of a client that sends too much (RFC 6455 §7.4.1: 1008 is a violation of a policy).
@@ -14,9 +15,9 @@ const FLOOD: Violation = Violation { code: 1008, reason: "too much input: expect
 /// Budget of one client.
 #[derive(Debug, Default)]
 pub(crate) struct InputBudget {
-    /// Bytes that have been sent and not been forgiven yet.
+    /// The number of bytes that count. It decreases with time.
     spent: u32,
-    /// Time up to which they have been forgiven.
+    /// The time of the last decrease.
     since: Option<Instant>,
 }
 
@@ -24,7 +25,7 @@ impl InputBudget {
     /// Counts input of the client.
     ///
     /// # Errors
-    /// If it has sent too much.
+    /// If the client has sent too much.
     pub(crate) fn spend(&mut self, bytes: usize, now: Instant) -> Result<(), Violation> {
         let passed = self.since.map_or(0, |since| now.saturating_duration_since(since).as_millis());
         let forgiven = u32::try_from(passed).unwrap_or(u32::MAX).saturating_mul(BYTES_PER_SECOND) / 1000;

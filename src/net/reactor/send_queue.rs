@@ -11,9 +11,9 @@ const WRITE_PIECES: usize = 64;
 #[derive(Default)]
 pub(super) struct SendQueue {
     queue: VecDeque<Bytes>,
-    /// Bytes of the first piece that have been sent.
+    /// The number of bytes of the first piece that have been sent.
     sent: usize,
-    /// Bytes that were sent and have not been counted.
+    /// The number of bytes that were sent and have not been counted.
     uncounted: u64,
 }
 
@@ -34,7 +34,8 @@ impl SendQueue {
         }
     }
 
-    /// Drops everything except the rest of a message that was sent in part. `message_end` returns the end of that message.
+    /// Drops all bytes except the rest of a message that was partly sent. `message_end` returns the end of that
+    /// message.
     pub(super) fn keep_partial_message(&mut self, message_end: impl FnOnce(&[u8], usize) -> usize) {
         let partial = self.queue.front().filter(|_| self.sent > 0);
         // Copied, so that the shared segment can be freed.
@@ -52,7 +53,7 @@ impl SendQueue {
     pub(super) fn write(&mut self, mut socket: impl Write) -> io::Result<bool> {
         let mut progress = false;
         while let Some(first) = self.queue.front() {
-            // A single piece, the usual case, takes the shorter path through the kernel.
+            // For a single piece, which is the usual case, a plain write is faster than a vectored one.
             let written = if self.queue.len() == 1 {
                 socket.write(&first[self.sent..])
             } else {

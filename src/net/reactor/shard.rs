@@ -20,7 +20,7 @@ use tracing::{debug, error};
 const MAX_EVENTS: usize = 1024;
 /// Token of the waker. The token of a connection is its key.
 const WAKER: Token = Token(usize::MAX);
-/// Longest wait of a shard without connections. With connections, a heartbeat is always due before.
+/// Maximum time that a shard without connections waits. With connections, a heartbeat is always due earlier.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// Connections of one thread.
@@ -32,7 +32,7 @@ pub(super) struct Shard {
     connections: Slab<Connection>,
     /// Exclusive upper bound of the keys of all connections.
     key_bound: usize,
-    /// Key at which the last broadcast began. It changes each time, so that no client is always the last.
+    /// The key at which the last broadcast began. It changes each time, so that no client is always the last one.
     first: usize,
     /// Head of the feed at the last broadcast.
     head: TickId,
@@ -148,7 +148,7 @@ impl Shard {
             self.key_bound = self.key_bound.max(key + 1);
             let action = self.connections[key].begin(head, &self.context, now);
             self.apply(key, action);
-            // A client that connects while the shard drains gets its close reason, too.
+            // A client that connects while the shard drains also gets a close reason.
             if self.draining {
                 self.drain(key, now);
             }

@@ -1,4 +1,4 @@
-//! Handle of a shard for other threads: they queue commands and wake the shard.
+//! Handle of a shard. Other threads use it to queue commands and to wake the shard.
 
 use super::connection::Connection;
 use mio::Waker;
@@ -19,11 +19,12 @@ pub(super) struct Commands {
     pub(super) adopted: Vec<(Connection, Vec<u8>)>,
     /// Keys of connections whose load or save is done.
     pub(super) completed: Vec<usize>,
-    /// Number of groups of connections that the shard is to close. A connection's group is its key modulo [`GROUPS`](crate::shutdown::GROUPS).
+    /// The number of groups of connections that the shard must close. The group of a connection is its key modulo
+    /// [`GROUPS`](crate::shutdown::GROUPS).
     pub(super) drained_groups: usize,
-    /// True if the shard is to run all connections.
+    /// True if the shard must run all connections.
     pub(super) rechecking: bool,
-    /// True if the shard is to close all connections.
+    /// True if the shard must close all connections.
     pub(super) draining: bool,
     /// True if the shard has ended. If so, commands have no effect.
     ended: bool,
@@ -70,7 +71,7 @@ impl ShardHandle {
         self.wake();
     }
 
-    /// Wakes the shard: it reads its commands and the head of the feed.
+    /// Wakes the shard, which then reads its commands and the head of the feed.
     pub(super) fn wake(&self) {
         if let Err(error) = self.waker.wake() {
             error!(%error, "cannot wake a shard");
@@ -90,7 +91,7 @@ impl ShardHandle {
         }
     }
 
-    /// Ends the shard if no connection waits to be adopted. Returns whether it has ended.
+    /// Ends the shard, unless a connection waits to be adopted. Returns whether it has ended.
     pub(super) fn end_if_empty(&self) -> bool {
         let mut commands = self.lock();
         commands.ended = commands.adopted.is_empty();

@@ -1,4 +1,4 @@
-//! Protocols of raw sockets: the meaning of a client's input, and the messages that are not part of the feed.
+//! Protocols of raw sockets. They interpret the input of clients, and make the messages that are not part of the feed.
 
 use super::input_budget::InputBudget;
 use crate::encode::View;
@@ -36,11 +36,11 @@ pub(crate) enum ClientEvent {
 pub(crate) enum CloseCause {
     /// The connection failed or was dropped by the client.
     Gone,
-    /// The client closed, with this code if it sent one.
+    /// The client closed the connection, with this code if it sent one.
     Closed(Option<u16>),
     /// The client broke the protocol.
     Violated(Violation),
-    /// The server closes.
+    /// The server closes the connection.
     Local(CloseReason),
 }
 
@@ -68,7 +68,7 @@ impl StreamProtocol {
         StreamProtocol::WebSocket(Decoder::default(), InputBudget::default())
     }
 
-    /// Decodes input of the client, in pieces of any size, and calls `emit` for each event.
+    /// Decodes input of the client, which may come in pieces of any size, and calls `emit` for each event.
     ///
     /// # Errors
     /// If the client closes, breaks the protocol or sends too much.
@@ -78,7 +78,7 @@ impl StreamProtocol {
         now: Instant,
         emit: &mut dyn FnMut(ClientEvent),
     ) -> Result<(), CloseCause> {
-        // Input after the request of an event stream has no meaning.
+        // Input after the request of an event stream is ignored.
         let StreamProtocol::WebSocket(decoder, budget) = self else { return Ok(()) };
         let mut closed = None;
         let spent = budget.spend(bytes.len(), now);
@@ -136,8 +136,8 @@ impl StreamProtocol {
         }
     }
 
-    /// Returns the end offset of the message that contains byte `sent` of `piece`, which consists of whole messages. No other
-    /// message may be sent before that end.
+    /// Returns the end offset of the message that contains byte `sent` of `piece`. `piece` must consist of whole
+    /// messages. No other message may be sent before this end.
     pub(super) fn message_end(&self, piece: &[u8], sent: usize) -> usize {
         match self {
             StreamProtocol::WebSocket(..) => websocket::message_end(piece, sent),
@@ -146,7 +146,7 @@ impl StreamProtocol {
     }
 }
 
-/// Returns the end of an event stream: its reconnection time and a `goodbye` event.
+/// Returns the last bytes of an event stream: a reconnection time and the event `goodbye`.
 pub(crate) fn goodbye_event(reason: CloseReason) -> Bytes {
     [sse::retry(fastrand::u32(RETRY_MS)), View::goodbye(reason.goodbye(), reason.message())].concat().into()
 }

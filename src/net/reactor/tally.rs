@@ -1,12 +1,12 @@
-//! Counts of a shard in plain numbers, reported once for each round of the shard, so that a broadcast to thousands of clients
-//! touches a shared counter a few times only.
+//! Counts of a shard in plain numbers. They are reported once for each round of the shard, so that a broadcast to
+//! thousands of clients changes a shared counter only a few times.
 
 use crate::session::{Counts, Transport};
 use crate::telemetry::metrics::PUBLISH_TO_SOCKET;
 use crate::tick::TickId;
 use metrics::Histogram;
 
-/// One client in so many is timed.
+/// The latency is measured for one client in this number.
 const TIMED_EVERY: u32 = 64;
 
 /// Counts of a shard since its last report.
@@ -22,7 +22,7 @@ impl Tally {
         Tally { sent: [[0; 3]; 2], latency: PUBLISH_TO_SOCKET.histogram(""), untimed: 0 }
     }
 
-    /// Adds what a connection has sent.
+    /// Adds the counts of a connection.
     pub(super) fn add(&mut self, (transport, counts, bytes): (Transport, Counts, u64)) {
         let sent = &mut self.sent[usize::from(transport == Transport::Events)];
         sent[0] += u64::from(counts.updates);
@@ -30,7 +30,7 @@ impl Tally {
         sent[2] += bytes;
     }
 
-    /// Notes that a client got the entry `head` live, and times some of these.
+    /// Notes that a client got the entry `head` live, and measures the latency of some of these clients.
     pub(super) fn note_live(&mut self, head: TickId) {
         self.untimed += 1;
         if self.untimed >= TIMED_EVERY {
@@ -38,7 +38,7 @@ impl Tally {
         }
     }
 
-    /// Times the last client of a broadcast, if it has not been timed.
+    /// Measures the latency of the last client of a broadcast, if this has not been done.
     pub(super) fn end_broadcast(&mut self, head: TickId) {
         if std::mem::take(&mut self.untimed) > 0 {
             self.latency.record(TickId::now().since(head));
