@@ -99,7 +99,7 @@ pub(crate) fn add_request_id(response: &mut Response, id: &str, is_head: bool) {
     let Some(mut details) = response.extensions_mut().remove::<ProblemDetails<'static>>() else { return };
     details.request_id = Some(Cow::Owned(id.to_owned()));
     let body = body(&details);
-            // The old body may have been compressed. The new one is not.
+    // The old body may have been compressed. The new one is not.
     response.headers_mut().remove(CONTENT_ENCODING);
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     if !is_head {
