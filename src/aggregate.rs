@@ -11,6 +11,7 @@
 mod breaker;
 
 use crate::source::{Answer, Observation, Source, SourceError};
+use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
 use crate::tick::{Currencies, Currency, Price, Tick, TickId};
 use breaker::CircuitBreaker;
@@ -19,6 +20,7 @@ use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
+use tracing::warn;
 
 /// The options of an aggregator.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +47,8 @@ pub struct Aggregator {
 struct Member {
     source: Box<dyn Source>,
     breaker: CircuitBreaker,
+    /// Limits the log lines about single answers that are not used. If all answers fail, the breaker logs it.
+    unused: FaultLog,
 }
 
 /// The result of a poll.
@@ -65,6 +69,8 @@ pub struct SourceFault {
     pub currencies: Currencies,
     /// The reason, as text for people. Clients can read it in a status.
     pub reason: String,
+    /// What the log adds: the address and the cause of a failed request.
+    pub cause: Option<String>,
 }
 
 impl Poll {
@@ -86,7 +92,8 @@ impl Aggregator {
                 metric.register_series(source.name());
             }
         }
-        let members = sources.into_iter().map(|source| Member { source, breaker: CircuitBreaker::default() }).collect();
+        let member = |source| Member { source, breaker: CircuitBreaker::default(), unused: FaultLog::default() };
+        let members = sources.into_iter().map(member).collect();
         Aggregator { members, options, last: BTreeMap::new() }
     }
 
@@ -101,7 +108,7 @@ impl Aggregator {
             if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
                 let reason = format!("paused for {seconds} s after failures");
-                return (member, vec![Err(SourceError { currencies, reason, retry_after: None })]);
+                return (member, vec![Err(SourceError { currencies, reason, cause: None, retry_after: None })]);
             }
             let answers = member.source.observe(currencies, deadline).await;
             let name = member.source.name();
@@ -120,14 +127,30 @@ impl Aggregator {
             poll.add_fault("all sources", currencies, "the answers were not read in time".to_owned());
             return poll;
         }
-        let answers = polled.into_iter().map(|(member, answers)| (member.source.name(), answers)).collect();
+        let answers: Vec<_> = polled.into_iter().map(|(member, answers)| (member.source.name(), answers)).collect();
+        let answered = answers.iter().filter(|(_, answers)| answers.iter().any(Result::is_ok));
+        let answered: Vec<_> = answered.map(|(source, _)| *source).collect();
         self.last.retain(|_, (_, at)| now.saturating_duration_since(*at) <= self.options.max_age);
         let last = self.last.iter().map(|(currency, (price, _))| (*currency, *price)).collect();
         let poll = self.options.aggregate(answers, TickId::now(), &last);
         for (currency, price) in poll.tick.iter().flat_map(|tick| &tick.prices) {
             self.last.insert(*currency, (*price, now));
         }
+        self.log_unused(&poll, &answered);
         poll
+    }
+
+    /// Logs the answers that are not used, of sources that gave others, at most once a minute for each source.
+    fn log_unused(&mut self, poll: &Poll, answered: &[&'static str]) {
+        for member in self.members.iter_mut().filter(|member| answered.contains(&member.source.name())) {
+            let source = member.source.name();
+            let faults = poll.faults.iter().filter(|fault| fault.source == source);
+            let reasons: Vec<_> = faults.map(|fault| fault.cause.as_deref().unwrap_or(&fault.reason)).collect();
+            if !reasons.is_empty() && member.unused.is_due() {
+                let next = "the price comes from the other sources; the source is asked again with the next poll";
+                warn!(source, reason = reasons.join("; "), next, "an answer of a source is not used");
+            }
+        }
     }
 }
 
@@ -152,7 +175,9 @@ impl Options {
                             }
                         }
                     }
-                    Err(error) => poll.add_fault(source, error.currencies, error.reason),
+                    Err(SourceError { currencies, reason, cause, .. }) => {
+                        poll.faults.push(SourceFault { source, currencies, reason, cause });
+                    }
                 }
             }
         }
@@ -193,7 +218,7 @@ impl Options {
 
 impl Poll {
     fn add_fault(&mut self, source: &'static str, currencies: Currencies, reason: String) {
-        self.faults.push(SourceFault { source, currencies, reason });
+        self.faults.push(SourceFault { source, currencies, reason, cause: None });
     }
 }
 

@@ -13,6 +13,7 @@ mod bitstamp;
 mod coinbase;
 mod coindesk;
 mod definition;
+mod failure;
 mod http;
 mod kraken;
 mod observation;

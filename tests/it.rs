@@ -28,6 +28,7 @@ mod it {
     mod hub;
     mod interop;
     mod load;
+    mod logs;
     mod metrics;
     mod monitoring;
     mod nginx;

@@ -1,7 +1,8 @@
 //! The circuit breaker of a source: it stops requests to a failing source, for a longer time after each further
 //! failure.
 
-use crate::source::Answer;
+use crate::source::{Answer, SourceError};
+use crate::telemetry::FaultLog;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -22,6 +23,10 @@ pub(super) struct CircuitBreaker {
     open_until: Option<Instant>,
     /// The end of the pause that the source asked for. This pause is always respected.
     banned_until: Option<Instant>,
+    /// Limits the log lines about failures. A source that recovers and fails in turn is logged at the same rate.
+    log: FaultLog,
+    /// True if the last failure was logged, so that the recovery is to be logged, too.
+    is_logged: bool,
 }
 
 impl CircuitBreaker {
@@ -43,27 +48,37 @@ impl CircuitBreaker {
     /// Records the answers of `source` to a poll that started at `now`.
     pub(super) fn record(&mut self, source: &str, now: Instant, answers: &[Answer]) {
         let pause = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after).max();
-        if let Some(pause) = pause {
-            warn!(source, pause_s = pause.as_secs(), "source asks for a pause");
-            self.banned_until = Some(now + pause);
-        }
+        self.banned_until = pause.map(|pause| now + pause).or(self.banned_until);
         if answers.iter().any(Result::is_ok) {
-            if self.failures > 0 {
+            if self.is_logged {
                 info!(source, failures = self.failures, "source recovered");
             }
-            (self.failures, self.open_until) = (0, None);
+            (self.failures, self.open_until, self.is_logged) = (0, None, false);
             return;
         }
-        let reason =
-            answers.iter().find_map(|answer| Some(answer.as_ref().err()?.reason.as_str())).unwrap_or("no answer");
         self.failures += 1;
-        if self.failures == 1 {
-            warn!(source, reason, "source failed");
-        }
         if self.failures >= MAX_FAILURES {
             let doublings = (self.failures - MAX_FAILURES).min(10);
             let pause = (FIRST_PAUSE * 2_u32.pow(doublings)).min(MAX_PAUSE);
             self.open_until = Some(now + pause);
+        }
+        if self.log.is_due() {
+            self.is_logged = true;
+            let cause =
+                answers.iter().find_map(|answer| answer.as_ref().err()).map_or("no answer", SourceError::for_operators);
+            warn!(source, cause, failures = self.failures, next = self.next_step(now), "source failed");
+        }
+    }
+
+    /// Returns what happens next, for the log.
+    fn next_step(&self, now: Instant) -> String {
+        let seconds = self.time_left(now).as_secs();
+        if self.is_banned(now) {
+            format!("paused for {seconds} s, as the source asks")
+        } else if self.is_open(now) {
+            format!("paused for {seconds} s, unless fewer than two sources are left")
+        } else {
+            "asked again with the next poll".to_owned()
         }
     }
 }
@@ -71,11 +86,10 @@ impl CircuitBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::SourceError;
     use crate::tick::Currencies;
 
     fn failure(retry_after: Option<Duration>) -> [Answer; 1] {
-        [Err(SourceError { currencies: Currencies::all(), reason: "HTTP 500".into(), retry_after })]
+        [Err(SourceError { currencies: Currencies::all(), reason: "HTTP 500".into(), cause: None, retry_after })]
     }
 
     #[test]

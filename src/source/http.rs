@@ -1,6 +1,7 @@
 //! Requests to an exchange over HTTP, with a bound for everything that can go wrong: late or endless answers,
 //! redirects, HTML pages with status 200, rate limits.
 
+use super::failure::cause;
 use super::observation::{Answer, Observation, Source, SourceError};
 use crate::text::excerpt;
 use crate::tick::Currencies;
@@ -9,10 +10,8 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
-use std::error::Error;
 use std::time::Duration;
 use tokio::time::timeout;
-use tracing::debug;
 
 /// The HTTP API of an exchange.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,7 @@ pub struct Request {
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// The maximum length of the reason why an answer cannot be read. The reason may quote the answer, and all clients get
 /// it in a status.
-pub(super) const MAX_REASON_CHARS: usize = 500;
+pub(super) const MAX_REASON_CHARS: usize = 200;
 /// The time within which a connection must be established. The caller bounds the whole request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum pause. A longer `Retry-After` is shortened to it: no exchange bans a client for longer than three days.
@@ -78,6 +77,8 @@ pub(super) struct HttpSource {
     currencies: Currencies,
     api: HttpApi,
     base_url: String,
+    /// Host and port, for the log.
+    address: String,
     client: Client,
 }
 
@@ -92,20 +93,25 @@ impl HttpSource {
         let base_url = base_url.unwrap_or(api.base_url).trim_end_matches('/').to_owned();
         // The error does not contain the URL, because a URL may contain a password.
         ensure!(is_http_url(&base_url), "the URL of {name} is not an http:// or https:// URL");
+        let address = address(&base_url);
         let client = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .context("cannot create an HTTP client")?;
-        Ok(HttpSource { name, currencies, api, base_url, client })
+        Ok(HttpSource { name, currencies, api, base_url, address, client })
     }
 
     async fn send(&self, request: &Request) -> Answer {
         let currencies = request.currencies;
-        let fail = |reason: String, retry_after| SourceError { currencies, reason, retry_after };
+        let fail = |reason: String, retry_after| SourceError { currencies, reason, cause: None, retry_after };
         let response = self.client.get(format!("{}{}", self.base_url, request.path)).send().await;
-        let response = response.map_err(|error| fail(public_reason(&error, "the request failed"), None))?;
+        let response = response.map_err(|error| {
+            // Clients must not learn how this machine reaches an exchange.
+            let reason = if error.is_connect() { "cannot connect" } else { "the request failed" };
+            SourceError { cause: Some(cause(&error)), ..fail(reason.to_owned(), None) }
+        })?;
         let status = response.status();
         if !status.is_success() {
             return Err(fail(format!("HTTP {status}"), requested_pause(&response)));
@@ -127,9 +133,14 @@ impl Source for HttpSource {
             let late = |_| SourceError {
                 currencies: request.currencies,
                 reason: format!("no answer within {deadline:?}"),
+                cause: None,
                 retry_after: None,
             };
-            timeout(deadline, self.send(request)).await.map_err(late).flatten()
+            let answer = timeout(deadline, self.send(request)).await.map_err(late).flatten();
+            answer.map_err(|error| {
+                let cause = format!("{}: {}", self.address, error.for_operators());
+                SourceError { cause: Some(cause), ..error }
+            })
         };
         join_all(requests.iter().map(send)).await
     }
@@ -140,11 +151,16 @@ pub fn is_http_url(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
 }
 
+/// Returns the host and the port in an HTTP URL.
+fn address(url: &str) -> String {
+    let url = Url::parse(url).ok();
+    let parts = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default()?)));
+    parts.map_or_else(|| "unknown address".to_owned(), |(host, port)| format!("{host}:{port}"))
+}
+
 async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| anyhow::anyhow!(public_reason(&error, "the answer was cut off")))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|_| anyhow::anyhow!("the answer was cut off"))? {
         ensure!(body.len() + chunk.len() <= MAX_ANSWER_BYTES, "the answer is longer than {MAX_ANSWER_BYTES} bytes");
         body.extend_from_slice(&chunk);
     }
@@ -162,18 +178,4 @@ fn requested_pause(response: &Response) -> Option<Duration> {
         }
         _ => requested.map(|pause| pause.min(MAX_PAUSE)),
     }
-}
-
-/// Returns a reason that clients may read. It does not reveal how this machine reaches an exchange. The log has the
-/// details.
-fn public_reason(error: &reqwest::Error, otherwise: &str) -> String {
-    let mut causes = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes = format!("{causes}: {error}");
-        cause = error.source();
-    }
-    debug!(causes, "request failed");
-    let reason = if error.is_connect() { "cannot connect" } else { otherwise };
-    reason.to_owned()
 }

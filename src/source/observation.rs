@@ -23,8 +23,17 @@ pub struct SourceError {
     pub currencies: Currencies,
     /// The reason, for the log and for a status of the feed. Clients can read it.
     pub reason: String,
+    /// What the log adds: the address of the source (host and port) and the cause. Clients cannot read it.
+    pub cause: Option<String>,
     /// The time for which the source asked us to send no request.
     pub retry_after: Option<Duration>,
+}
+
+impl SourceError {
+    /// Returns what operators should read: the cause if it is known, or the reason.
+    pub fn for_operators(&self) -> &str {
+        self.cause.as_deref().unwrap_or(&self.reason)
+    }
 }
 
 /// The outcome of one request, which may be about several currencies.

@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 /// Number of the last lines of a replica's log that are printed if a test fails.
 const SHOWN_LINES: usize = 60;
 
-/// A process that is killed when it is dropped. Its log is for people: tests do not read it.
+/// A process that is killed when it is dropped. Its log is for people: only tests about the log read it.
 pub struct Replica {
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
@@ -98,6 +98,13 @@ impl Replica {
     pub async fn is_ready(&self) -> bool {
         let answer = http().get(format!("http://{}/readyz", self.ops)).send().await;
         answer.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// Returns the lines of the log with this message, if `BTCFEED_LOG_FORMAT` is `json`.
+    pub fn logged(&self, message: &str) -> Vec<Value> {
+        let log = self.log.lock().unwrap();
+        let lines = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.filter(|line| line["message"] == message).collect()
     }
 
     /// Returns the socket address for clients.

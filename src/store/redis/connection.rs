@@ -6,7 +6,7 @@
 use crate::store::contract::{Result, StoreError};
 use crate::telemetry::metrics::{STORE_CONNECTS, STORE_ERRORS, STORE_SECONDS};
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError};
+use ::redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -20,8 +20,10 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// A multiplexed connection, or none until a caller needs it.
 pub(super) struct RedisConnection {
     client: Client,
-    /// The connection and the number of the attempt that opened it. A tokio mutex: while one caller connects, the
-    /// others wait for the same connection.
+    /// Host and port, for errors.
+    pub(super) address: String,
+    /// The connection and the number of the attempt that opened it. A tokio mutex: while one caller connects, the others
+    /// wait for the same connection.
     current: Mutex<Option<(u64, MultiplexedConnection)>>,
     /// The number of attempts to connect that have ended.
     attempts: AtomicU64,
@@ -30,7 +32,8 @@ pub(super) struct RedisConnection {
 impl RedisConnection {
     /// A connection that is not open yet.
     pub(super) fn new(client: Client) -> RedisConnection {
-        RedisConnection { client, current: Mutex::default(), attempts: AtomicU64::default() }
+        let address = address(&client);
+        RedisConnection { client, address, current: Mutex::default(), attempts: AtomicU64::default() }
     }
 
     /// Runs one command.
@@ -55,7 +58,7 @@ impl RedisConnection {
                 *current = None;
             }
         }
-        answer.map_err(unavailable)
+        answer.map_err(failed(&self.address))
     }
 
     async fn connect(&self) -> Result<(u64, MultiplexedConnection)> {
@@ -66,13 +69,14 @@ impl RedisConnection {
         }
         // Fail fast: the attempt that this caller queued behind has just failed.
         if self.attempts.load(Ordering::Relaxed) > attempts {
-            return Err(unavailable("the last attempt to connect has just failed"));
+            return Err(unavailable(format_args!("{}: the last attempt to connect has just failed", self.address)));
         }
         let config = connection_config();
         let connecting =
             timeout(CONNECT_DEADLINE, self.client.get_multiplexed_async_connection_with_config(&config)).await;
         let number = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-        let connection = connecting.map_err(timed_out("connecting"))?.map_err(unavailable)?;
+        let connection =
+            connecting.map_err(timed_out(&self.address, "connecting"))?.map_err(failed_to_connect(&self.address))?;
         STORE_CONNECTS.counter("").increment(1);
         Ok(current.insert((number, connection)).clone())
     }
@@ -85,12 +89,51 @@ pub(super) fn connection_config() -> AsyncConnectionConfig {
         .set_response_timeout(Some(ANSWER_DEADLINE))
 }
 
-/// Wraps an error of Redis or of the connection to it.
+/// Returns the host and the port of a server.
+pub(super) fn address(client: &Client) -> String {
+    client.get_connection_info().addr().to_string()
+}
+
+/// Wraps an error that does not come from Redis or from the connection to it.
 pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-/// Wraps the timeout of an operation. Its name is a gerund, for example `connecting`.
-pub(super) fn timed_out<E>(operation: &'static str) -> impl Fn(E) -> StoreError {
-    move |_| StoreError::Unavailable(format!("{operation} timed out"))
+/// Wraps an error of the server at `address` or of the connection to it. The text names the step that failed.
+pub(super) fn failed(address: &str) -> impl Fn(RedisError) -> StoreError {
+    move |error| StoreError::Unavailable(format!("{address}: {}", cause(&error)))
+}
+
+/// Wraps an error of connecting to the server at `address`.
+pub(super) fn failed_to_connect(address: &str) -> impl Fn(RedisError) -> StoreError {
+    move |error| {
+        let cause = cause(&error);
+        let step = if STEPS.iter().any(|step| cause.starts_with(step)) { "" } else { "connect: " };
+        StoreError::Unavailable(format!("{address}: {step}{cause}"))
+    }
+}
+
+/// Wraps the timeout of an operation, which is named by a gerund such as `connecting`.
+pub(super) fn timed_out<E>(address: &str, operation: &'static str) -> impl Fn(E) -> StoreError {
+    move |_| StoreError::Unavailable(format!("{address}: {operation} timed out"))
+}
+
+/// Steps of connecting that errors name.
+const STEPS: [&str; 3] = ["password: ", "DNS: ", "TLS: "];
+
+/// Returns the reason for an error. If it prevented a connection, the step that failed comes first.
+fn cause(error: &RedisError) -> String {
+    let text = error.to_string();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let [password, dns, tls] = STEPS;
+    let step = if error.kind() == ErrorKind::AuthenticationFailed || has(&["NOAUTH", "WRONGPASS"]) {
+        password
+    } else if has(&["lookup address", "Name or service", "resolve"]) {
+        dns
+    } else if has(&["certificate", "corrupt message", "tls", "TLS"]) {
+        tls
+    } else {
+        ""
+    };
+    format!("{step}{text}")
 }

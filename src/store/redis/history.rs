@@ -4,10 +4,12 @@
 //! without an error. If a connection breaks after the check, the command is retried once on another connection. That is
 //! safe, because the command only reads.
 
-use super::connection::{ANSWER_DEADLINE, CONNECT_DEADLINE, connection_config, timed_out, unavailable};
+use super::connection::{
+    ANSWER_DEADLINE, CONNECT_DEADLINE, address, connection_config, failed, failed_to_connect, timed_out, unavailable,
+};
 use crate::store::contract::{HISTORY_READERS, Result};
 use ::redis::{Client, Cmd, FromRedisValue, RedisError};
-use deadpool_redis::{Connection, Manager, Pool};
+use deadpool_redis::{Connection, Manager, Pool, PoolError};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -16,14 +18,19 @@ use tokio::time::timeout;
 const POOL_DEADLINE: Duration = CONNECT_DEADLINE.saturating_add(ANSWER_DEADLINE);
 
 /// The pool of connections for reads.
-pub(super) struct HistoryPool(Pool);
+pub(super) struct HistoryPool {
+    pool: Pool,
+    /// Host and port, for errors.
+    address: String,
+}
 
 impl HistoryPool {
     /// A pool with a connection for each of the clients' reads and one for the hub's own reads. None is open yet.
     pub(super) fn new(client: &Client) -> std::result::Result<HistoryPool, RedisError> {
         let manager = Manager::new_with_config(client.get_connection_info().clone(), connection_config())?;
         let pool = Pool::builder(manager).max_size(HISTORY_READERS + 1).build();
-        Ok(HistoryPool(pool.expect("only the pool's own timeouts, which are not set, could fail")))
+        let pool = pool.expect("only the pool's own timeouts, which are not set, could fail");
+        Ok(HistoryPool { pool, address: address(client) })
     }
 
     /// Runs a command that only reads.
@@ -38,13 +45,17 @@ impl HistoryPool {
         if answer.is_err() {
             discard(connection);
         }
-        answer.map_err(unavailable)
+        answer.map_err(failed(&self.address))
     }
 
     async fn connect(&self) -> Result<Connection> {
         // Without this timeout, the pool would wait without a limit.
-        let connection = timeout(POOL_DEADLINE, self.0.get()).await;
-        connection.map_err(timed_out("getting a connection"))?.map_err(unavailable)
+        let connection = timeout(POOL_DEADLINE, self.pool.get()).await;
+        match connection.map_err(timed_out(&self.address, "getting a connection"))? {
+            Ok(connection) => Ok(connection),
+            Err(PoolError::Backend(error)) => Err(failed_to_connect(&self.address)(error)),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The connection is pinged. Otherwise a subscriber, which sends nothing else, might not detect a dead peer for hours.
 
-use super::connection::{ANSWER_DEADLINE, CONNECT_DEADLINE, timed_out, unavailable};
+use super::connection::{
+    ANSWER_DEADLINE, CONNECT_DEADLINE, address, failed, failed_to_connect, timed_out, unavailable,
+};
 use super::entry::decode_or_skip;
 use crate::store::contract::{EntryStream, MessageStream, Result};
 use ::redis::Client;
@@ -16,6 +18,8 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// A subscription to one channel.
 struct ChannelSubscription {
+    /// Host and port, for errors.
+    address: String,
     sink: PubSubSink,
     messages: PubSubStream,
     pings: Interval,
@@ -34,13 +38,15 @@ pub(super) async fn subscribe_to_entries(client: &Client, channel: &str) -> Resu
 
 /// Subscribes to a channel. The stream fails when its connection fails.
 pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<MessageStream> {
-    let connecting = timeout(CONNECT_DEADLINE, client.get_async_pubsub());
-    let (mut sink, messages) = connecting.await.map_err(timed_out("connecting"))?.map_err(unavailable)?.split();
-    let subscribing = timeout(ANSWER_DEADLINE, sink.subscribe(channel));
-    subscribing.await.map_err(timed_out("subscribing"))?.map_err(unavailable)?;
+    let address = address(client);
+    let connecting = timeout(CONNECT_DEADLINE, client.get_async_pubsub()).await;
+    let connection = connecting.map_err(timed_out(&address, "connecting"))?.map_err(failed_to_connect(&address))?;
+    let (mut sink, messages) = connection.split();
+    let subscribing = timeout(ANSWER_DEADLINE, sink.subscribe(channel)).await;
+    subscribing.map_err(timed_out(&address, "subscribing"))?.map_err(failed(&address))?;
     let mut pings = interval(PING_EVERY);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let subscription = ChannelSubscription { sink, messages, pings, failed: false };
+    let subscription = ChannelSubscription { address, sink, messages, pings, failed: false };
     Ok(stream::unfold(subscription, ChannelSubscription::next).boxed())
 }
 
@@ -60,14 +66,15 @@ impl ChannelSubscription {
             tokio::select! {
                 biased;
                 message = self.messages.next() => {
-                    let message = message.ok_or_else(|| unavailable("the subscription ended"))?;
+                    let message =
+                        message.ok_or_else(|| unavailable(format_args!("{}: the subscription ended", self.address)))?;
                     if let Ok(text) = message.get_payload() {
                         return Ok(text);
                     }
                 }
                 _ = self.pings.tick() => {
                     let ping = timeout(ANSWER_DEADLINE, self.sink.ping::<()>());
-                    ping.await.map_err(timed_out("a ping of the subscription"))?.map_err(unavailable)?;
+                    ping.await.map_err(timed_out(&self.address, "a ping of the subscription"))?.map_err(failed(&self.address))?;
                 }
             }
         }
