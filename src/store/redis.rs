@@ -9,6 +9,7 @@ mod connection;
 mod entry;
 mod history;
 mod inspect;
+mod keys;
 mod subscription;
 
 use super::contract::{
@@ -23,6 +24,7 @@ use entry::{decode, decode_or_skip};
 use history::HistoryPool;
 pub use inspect::Inspection;
 use inspect::Inspector;
+use keys::Keys;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -35,41 +37,6 @@ const NTH_CANDIDATES: usize = 16;
 const RESTORE_BATCH: usize = 500;
 /// The time for which a replica counts as alive after its last beat.
 const BEAT_TTL: Duration = Duration::from_secs(5);
-
-/// The names of the keys and the channel. The braces are a hash tag: Redis Cluster keeps all of them on one node.
-struct Keys {
-    ticks: String,
-    lease: String,
-    /// The sorted set of the replicas that are alive. The score is the time at which a replica expires.
-    replicas: String,
-    record: String,
-    live: String,
-    /// The prefix of an inspection's keys, and the name of its channel.
-    check: String,
-    /// The channel for messages between replicas.
-    messages: String,
-    /// The prefix of each client's key.
-    client: String,
-}
-
-impl Keys {
-    /// The names for a feed with this prefix in the database `db`. All databases share their channels, so the name of
-    /// the channel contains the number of the database.
-    fn new(prefix: &str, db: i64) -> Keys {
-        let key = |name: &str| format!("{{{prefix}}}:{name}");
-        let channel = |name: &str| if db == 0 { key(name) } else { key(&format!("{name}:{db}")) };
-        Keys {
-            ticks: key("ticks"),
-            lease: key("lease"),
-            replicas: key("replicas"),
-            record: key("record"),
-            live: channel("live"),
-            check: key("check"),
-            messages: channel("messages"),
-            client: key("client:"),
-        }
-    }
-}
 
 /// A feed in Redis.
 pub struct Redis {
@@ -128,8 +95,7 @@ impl Redis {
     /// # Errors
     /// If the server cannot be reached, or rejects `PING`.
     pub async fn inspect(&self) -> Result<Inspection> {
-        let Keys { lease, live, check, .. } = &self.keys;
-        Inspector { client: &self.client, commands: &self.commands, lease, live, check }.inspect().await
+        Inspector { client: &self.client, commands: &self.commands, keys: &self.keys }.inspect().await
     }
 
     /// Runs a script that checks the lease first, and returns its result. `script` is called only when there is a

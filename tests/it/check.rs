@@ -1,61 +1,104 @@
-//! `btcfeed check`: its findings on a healthy stack, and with one fault at a time.
+//! `btcfeed check`: it finds nothing on a healthy stack, and it names each of these faults and nothing else.
 
 use crate::support::exchange::Mode;
 use crate::support::ports::free_address;
+use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
-use crate::support::{TestCluster, entries, replica_settings, soon};
+use crate::support::replica::Replica;
+use crate::support::tls::Authority;
+use crate::support::{TestCluster, entries, replica_settings, soon, until};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 
-/// Result of a run: the exit code, and each check that is not ok, with its outcome and its finding.
+type Settings = Vec<(String, String)>;
+
+/// The result of a run.
 struct Run {
     code: i32,
+    /// What is not ok: the outcome and what was found, by the name of the check.
     troubles: BTreeMap<String, (String, String)>,
-    took: Duration,
-}
-
-impl Run {
-    /// Returns the names and outcomes of the checks that are not ok.
-    fn named(&self) -> Vec<(&str, &str)> {
-        self.troubles.iter().map(|(check, (outcome, _))| (check.as_str(), outcome.as_str())).collect()
-    }
 }
 
 async fn check(settings: &[(String, String)], peers: &[&str]) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    command.args(["check", "--json"]).env_clear().envs(settings.iter().cloned()).kill_on_drop(true);
-    command.args(peers.iter().flat_map(|peer| ["--peer", *peer]));
-    let started = Instant::now();
+    command.args(["check", "--json"]).args(peers.iter().flat_map(|peer| ["--peer", *peer]));
+    run(command, settings).await
+}
+
+async fn run(mut command: Command, settings: &[(String, String)]) -> Run {
+    command.env_clear().envs(settings.iter().cloned()).kill_on_drop(true);
+    let begun = Instant::now();
     let output = soon("the check", command.output()).await.unwrap();
-    let took = started.elapsed();
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "the check took {took:?}");
     let report: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
     let mut troubles = BTreeMap::new();
     for found in report["checks"].as_array().unwrap() {
         let text = |name: &str| found[name].as_str().unwrap_or_default().to_owned();
         assert_eq!(text("outcome") == "ok", found.get("remedy").is_none(), "{found}");
+        assert_eq!(text("link"), format!("docs/check.md#{}", text("check")));
         if text("outcome") != "ok" {
             troubles.insert(text("check"), (text("outcome"), text("found")));
         }
     }
-    Run { code: output.status.code().unwrap(), troubles, took }
+    Run { code: output.status.code().unwrap(), troubles }
 }
 
-/// A Redis, exchanges, and the settings with their addresses.
+/// A feed with a replica, and what a check finds before there is a fault. That depends on this machine only.
 struct Stack {
     cluster: TestCluster,
+    replica: Replica,
+    healthy: BTreeMap<String, (String, String)>,
 }
 
 impl Stack {
     async fn new() -> Stack {
-        Stack { cluster: TestCluster::new().await }
+        let cluster = TestCluster::new().await;
+        let replica = cluster.replica("r1", &[]).await;
+        entries(&mut replica.connect("format=full").await, 1).await;
+        let mut stack = Stack { cluster, replica, healthy: BTreeMap::new() };
+        let Run { code, troubles } = check(&stack.settings(&[]), &[&stack.replica.address]).await;
+        assert!(troubles.keys().all(|check| ["open-files", "somaxconn"].contains(&&**check)), "{troubles:?}");
+        assert_eq!(code, i32::from(!troubles.is_empty()));
+        stack.healthy = troubles;
+        stack
     }
 
-    fn settings(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+    fn settings(&self, more: &[(&str, &str)]) -> Settings {
         let redis = ("REDIS_URL".to_owned(), self.cluster.redis.url());
-        [vec![redis], replica_settings(&self.cluster.exchange, "check", more)].concat()
+        // The limit on open files that the tests run with may be low.
+        let few = [("BTCFEED_MAX_CONNECTIONS", "100")];
+        [vec![redis], replica_settings(&self.cluster.exchange, "check", &[&few, more].concat())].concat()
+    }
+
+    fn with_redis(&self, url: &str) -> Settings {
+        self.settings(&[("REDIS_URL", url)])
+    }
+
+    /// Expects that a check names this fault and nothing else.
+    async fn expect(&self, fault: &str, settings: &[(String, String)], peers: &[&str], check_name: &str, text: &str) {
+        self.expect_all(fault, check(settings, peers).await, &[(check_name, text)]);
+    }
+
+    /// Expects that a run found exactly this. A name that ends with `!` is of a failure, any other of a warning.
+    fn expect_all(&self, fault: &str, run: Run, expected: &[(&str, &str)]) {
+        let mut troubles = run.troubles;
+        troubles.retain(|check, found| self.healthy.get(check) != Some(found));
+        let is_failure = expected.iter().any(|(check, _)| check.ends_with('!'));
+        for (check, text) in expected {
+            let (name, outcome) = check.strip_suffix('!').map_or((*check, "warn"), |name| (name, "fail"));
+            let found = troubles.remove(name);
+            let (is, found) = found.unwrap_or_else(|| panic!("{fault}: {name} is ok, but {troubles:?}"));
+            assert!(is == outcome && found.contains(text), "{fault}: {name} is {is}: {found}");
+            println!("{fault} | {outcome} | {name} | {found}");
+        }
+        assert!(troubles.is_empty(), "{fault}: {troubles:?}");
+        assert_eq!(run.code, if is_failure { 2 } else { 1 }, "{fault}");
     }
 
     async fn redis(&self, words: &[&str]) {
@@ -66,69 +109,99 @@ impl Stack {
     }
 }
 
-/// Setting for a few clients, because the limit on open files may be low where the tests run.
-const FEW: (&str, &str) = ("BTCFEED_MAX_CONNECTIONS", "100");
+/// Starts a proxy to a Redis that edits what the server sends. Returns its URL.
+async fn edited(port: u16, edit: fn(&mut [u8])) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+            let (mut from_client, mut to_client) = client.into_split();
+            let (mut from_server, mut to_server) = server.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 65_536];
+                while let Ok(len @ 1..) = from_server.read(&mut buffer).await {
+                    edit(&mut buffer[..len]);
+                    to_client.write_all(&buffer[..len]).await.unwrap();
+                }
+            });
+        }
+    });
+    format!("redis://{address}")
+}
 
-#[tokio::test]
-async fn healthy_stack_has_no_failure() {
-    let stack = Stack::new().await;
-    let replica = stack.cluster.replica("r1", &[]).await;
-    entries(&mut replica.connect("format=full").await, 1).await;
-    let run = check(&stack.settings(&[FEW]), &[&replica.address]).await;
-    let of_machine = ["open-files", "somaxconn"];
-    let troubles: Vec<_> = run.named().into_iter().filter(|(check, _)| !of_machine.contains(check)).collect();
-    assert_eq!(troubles, [], "{:?}", run.troubles);
-    assert!(run.code < 2 && run.took < Duration::from_secs(5), "{} after {:?}", run.code, run.took);
+/// Overwrites what follows each `begin`.
+fn overwrite(bytes: &mut [u8], begin: &[u8], new: &[u8]) {
+    let places: Vec<_> = bytes.windows(begin.len()).enumerate().filter(|(_, found)| *found == begin).collect();
+    for at in places.into_iter().map(|(place, _)| place + begin.len()).collect::<Vec<_>>() {
+        bytes[at..][..new.len()].copy_from_slice(new);
+    }
 }
 
 #[tokio::test]
-async fn fault_of_redis_is_named() {
+async fn fault_of_redis_settings_and_rights_is_named() {
     let stack = Stack::new().await;
-    let replica = stack.cluster.replica("r1", &[]).await;
-    entries(&mut replica.connect("format=full").await, 1).await;
-    let expect = async |settings: Vec<(String, String)>, wanted: (&str, &str), text: &str| {
-        let run = check(&settings, &[]).await;
-        let (outcome, found) = run.troubles.get(wanted.0).unwrap_or_else(|| panic!("{wanted:?}: {:?}", run.troubles));
-        assert!(outcome == wanted.1 && found.contains(text), "{wanted:?}: {outcome} {found}");
-        assert_eq!(run.troubles.keys().filter(|check| check.starts_with("redis")).count(), 1, "{:?}", run.troubles);
-        assert!(run.took < Duration::from_secs(5), "{wanted:?} took {:?}", run.took);
-    };
-    let healthy = || stack.settings(&[FEW]);
+    let healthy = stack.settings(&[]);
     stack.redis(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).await;
-    expect(healthy(), ("redis-eviction", "fail"), "allkeys-lru").await;
+    stack.expect("eviction of keys", &healthy, &[], "redis-eviction!", "allkeys-lru").await;
     stack.redis(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
     stack.redis(&["CONFIG", "SET", "appendonly", "no"]).await;
-    expect(healthy(), ("redis-persistence", "warn"), "off").await;
+    stack.expect("persistence off", &healthy, &[], "redis-persistence", "off").await;
     stack.redis(&["CONFIG", "SET", "appendonly", "yes"]).await;
-    stack.redis(&["ACL", "SETUSER", "poor", "on", ">pw", "~*", "&*", "+@all", "-publish", "-evalsha"]).await;
-    let with_url = |url: String| {
-        let mut settings = healthy();
-        settings[0].1 = url;
-        settings
-    };
+
     let port = stack.cluster.redis.port;
-    let poor = with_url(format!("redis://poor:pw@127.0.0.1:{port}"));
-    expect(poor.clone(), ("redis-rights", "fail"), "PUBLISH").await;
-    expect(poor, ("redis-rights", "fail"), "EVALSHA").await;
+    let user = |name: &str| stack.with_redis(&format!("redis://{name}:pw@127.0.0.1:{port}"));
+    for (name, rights, text) in [
+        ("publisher", "-publish", "PUBLISH: "),
+        ("subscriber", "-subscribe", "SUBSCRIBE: "),
+        ("scripter", "-evalsha", "EVALSHA: "),
+        ("writer", "-zadd", "ZADD: "),
+    ] {
+        let words = ["ACL", "SETUSER", name, "on", ">pw", "~*", "&*", "+@all", rights];
+        stack.redis(&words).await;
+        stack.expect(&format!("ACL {rights}"), &user(name), &[], "redis-rights!", text).await;
+    }
     stack.redis(&["ACL", "SETUSER", "elsewhere", "on", ">pw", "~other:*", "&*", "+@all"]).await;
-    expect(with_url(format!("redis://elsewhere:pw@127.0.0.1:{port}")), ("redis-rights", "fail"), "SET").await;
-    let wrong = with_url(format!("redis://poor:secret-word@127.0.0.1:{port}"));
-    let run = check(&wrong, &[]).await;
-    let (_, found) = &run.troubles["redis-reachable"];
-    assert!(!found.contains("secret-word") && run.code == 2, "{found}");
-    expect(wrong, ("redis-reachable", "fail"), "").await;
-    expect(with_url(format!("redis://{}", free_address())), ("redis-reachable", "fail"), "refused").await;
-    expect(with_url("redis://no-such-host.invalid".to_owned()), ("redis-reachable", "fail"), "no-such-host").await;
-    expect(with_url(format!("rediss://127.0.0.1:{port}")), ("redis-reachable", "fail"), "").await;
-    // A read-only replica of Redis.
-    let secondary = Redis::start().await;
-    let mut connection = secondary.connection().await;
+    let run = check(&user("elsewhere"), &[]).await;
+    stack.expect_all("ACL with other keys", run, &[("redis-rights!", "SET: "), ("leader", "no replica leads")]);
+
+    let read_only = Redis::start().await;
+    let mut connection = read_only.connection().await;
     redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).query_async::<()>(&mut connection).await.unwrap();
-    expect(with_url(secondary.url()), ("redis-rights", "fail"), "read only").await;
-    // This Redis accepts connections and answers nothing.
+    until("the replica of Redis to be in sync", async || read_only.leader().await.is_some()).await;
+    stack.expect("read-only Redis", &stack.with_redis(&read_only.url()), &[], "redis-rights!", "read only").await;
+
+    let old = edited(port, |bytes| overwrite(bytes, b"redis_version:", b"5")).await;
+    stack.expect("old version of Redis", &stack.with_redis(&old), &[], "redis-version!", "5.").await;
+    // The answer to TIME is two numbers, of which the first has ten digits.
+    let late = edited(port, |bytes| overwrite(bytes, b"*2\r\n$10\r\n", b"1700000000")).await;
+    stack.expect("clocks differ", &stack.with_redis(&late), &[], "redis-clock!", "behind this machine").await;
+
+    stack.redis(&["RPUSH", "{other}:lease", "x"]).await;
+    let run = check(&stack.settings(&[("BTCFEED_KEY_PREFIX", "other")]), &[]).await;
+    stack.expect_all("lease of wrong type", run, &[("redis-keys!", "{other}:lease is a list"), ("leader", "")]);
+    let run = check(&stack.settings(&[("BTCFEED_KEY_PREFIX", "fresh")]), &[]).await;
+    stack.expect_all("no leader", run, &[("leader", "no replica leads")]);
+}
+
+#[tokio::test]
+async fn unreachable_redis_is_named() {
+    let stack = Stack::new().await;
+    let port = stack.cluster.redis.port;
+    let name = "redis-reachable!";
+    stack.redis(&["ACL", "SETUSER", "known", "on", ">pw", "~*", "&*", "+@all"]).await;
+    let wrong = stack.with_redis(&format!("redis://known:secret-word@127.0.0.1:{port}"));
+    stack.expect("wrong password", &wrong, &[], name, "password: ").await;
+    assert!(!check(&wrong, &[]).await.troubles["redis-reachable"].1.contains("secret-word"));
+    let absent = stack.with_redis(&format!("redis://{}", free_address()));
+    stack.expect("Redis down", &absent, &[], name, "connect: Connection refused").await;
+    stack.expect("unknown host of Redis", &stack.with_redis("redis://no-such-host.invalid"), &[], name, "DNS: ").await;
+    let tls = stack.with_redis(&format!("rediss://127.0.0.1:{port}"));
+    stack.expect("TLS to a Redis without it", &tls, &[], name, &format!("127.0.0.1:{port}: connect: ")).await;
     let silent = Redis::start().await;
     silent.pause();
-    expect(with_url(silent.url()), ("redis-reachable", "fail"), "").await;
+    stack.expect("Redis that does not answer", &stack.with_redis(&silent.url()), &[], name, "timed out").await;
     silent.resume();
 }
 
@@ -136,50 +209,99 @@ async fn fault_of_redis_is_named() {
 async fn fault_of_sources_is_named() {
     let stack = Stack::new().await;
     let exchange = &stack.cluster.exchange;
-    for mode in [Mode::Silent, Mode::Status(503, None), Mode::Body("<html>"), Mode::Truncated] {
-        exchange.set("kraken", mode.clone());
-        let run = check(&stack.settings(&[FEW]), &[]).await;
-        assert!(run.troubles["source"].1.starts_with("kraken: ") && run.code == 1, "{mode:?}: {:?}", run.troubles);
-        assert!(!run.troubles.contains_key("prices"), "{mode:?}: {:?}", run.troubles);
+    for (fault, mode, text) in [
+        ("silent source", Mode::Silent, "no answer within"),
+        ("HTTP 500 of a source", Mode::Status(500, None), "HTTP 500"),
+        ("HTTP 429 of a source", Mode::Status(429, None), "HTTP 429"),
+        ("HTML from a source", Mode::Body("<html>"), "not as documented"),
+        ("answer cut off", Mode::Truncated, "cut off"),
+    ] {
+        exchange.set("kraken", mode);
+        stack.expect(fault, &stack.settings(&[]), &[], "source", text).await;
+        exchange.set("kraken", Mode::Good);
+    }
+    let address = exchange.urls("x")[0].1.replace("http://", "");
+    let absent = free_address();
+    for (fault, url, text) in [
+        ("unknown host of a source", "https://no-such-host.invalid", "no-such-host.invalid:443: DNS: "),
+        ("source refuses", &format!("http://{absent}"), &format!("{absent}: connect: Connection refused")),
+        ("source without TLS", &format!("https://{address}"), ": TLS: "),
+    ] {
+        stack.expect(fault, &stack.settings(&[("BTCFEED_SOURCE_KRAKEN_URL", url)]), &[], "source", text).await;
     }
     exchange.set_all(&Mode::Status(500, None));
-    let run = check(&stack.settings(&[FEW]), &[]).await;
-    assert_eq!((run.troubles["prices"].0.as_str(), run.code), ("fail", 2));
-    let run = check(&stack.settings(&[FEW, ("BTCFEED_SOURCES", "simulated")]), &[]).await;
-    assert!(run.troubles["source"].1.contains("made up"), "{:?}", run.troubles);
+    let run = check(&stack.settings(&[]), &[]).await;
+    stack.expect_all("no source answers", run, &[("prices!", "USD"), ("source", "HTTP 500")]);
+    let simulated = stack.settings(&[("BTCFEED_SOURCES", "simulated")]);
+    stack.expect("simulated prices", &simulated, &[], "source", "made up").await;
 }
 
 #[tokio::test]
-async fn fault_of_settings_machine_and_peers_is_named() {
+async fn fault_of_settings_machine_and_certificate_is_named() {
     let stack = Stack::new().await;
-    let invalid = check(&stack.settings(&[("BTCFEED_INTERVAL", "soon")]), &[]).await;
-    assert!(invalid.named() == [("configuration", "fail")] && invalid.code == 2, "{:?}", invalid.troubles);
-    let misspelt = check(&stack.settings(&[FEW, ("BTCFEED_INTERVALL", "5s")]), &[]).await;
-    assert!(misspelt.troubles["configuration"].1.contains("did you mean BTCFEED_INTERVAL?"));
-    let many = check(&stack.settings(&[("BTCFEED_MAX_CONNECTIONS", "99999999")]), &[]).await;
-    assert!(many.code == 2, "{:?}", many.troubles);
-    // No replica runs.
-    assert_eq!(misspelt.troubles["leader"].0, "warn");
-    let absent = free_address();
-    let run = check(&stack.settings(&[FEW]), &[&absent]).await;
-    assert!(run.troubles["peer"].1.contains(&absent) && run.code == 2, "{:?}", run.troubles);
-    // The operators' port is not the clients' port.
-    let replica = stack.cluster.replica("r1", &[]).await;
-    let run = check(&stack.settings(&[FEW]), &[&replica.ops]).await;
-    assert!(run.troubles["peer"].1.contains("the answer is 404"), "{:?}", run.troubles);
+    let invalid = stack.settings(&[("BTCFEED_INTERVAL", "soon")]);
+    stack.expect("invalid setting", &invalid, &[], "configuration!", "BTCFEED_INTERVAL \"soon\"").await;
+    let misspelt = stack.settings(&[("BTCFEED_INTERVALL", "5s")]);
+    stack.expect("misspelt setting", &misspelt, &[], "configuration", "did you mean BTCFEED_INTERVAL?").await;
+
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 300 && exec \"$0\" check --json", env!("CARGO_BIN_EXE_btcfeed")]);
+    let mut settings = stack.settings(&[]);
+    settings.retain(|(name, _)| name != "BTCFEED_MAX_CONNECTIONS");
+    let run = run(limited, &settings).await;
+    stack.expect_all("few open files", run, &[("open-files", "300 open files, 44 clients")]);
+
+    let authority = Authority::new();
+    let files = authority.settings();
+    let with_tls = || stack.settings(&files.each_ref().map(|(name, value)| (*name, value.as_str())));
+    let day = Duration::from_secs(24 * 3600);
+    authority.issue_for(day * 10);
+    stack.expect("certificate ends soon", &with_tls(), &[], "certificate", "expires in 9 days").await;
+    authority.issue_for(Duration::ZERO);
+    stack.expect("certificate has ended", &with_tls(), &[], "certificate!", "has expired").await;
+    authority.issue_for(day * 60);
+    let run = check(&with_tls(), &[]).await;
+    assert_eq!(run.troubles, stack.healthy, "a good certificate");
+    std::fs::copy(Authority::new().file("key.pem"), authority.file("key.pem")).unwrap();
+    let text = "it is not the key of the certificate";
+    stack.expect("key of another certificate", &with_tls(), &[], "configuration!", text).await;
 }
 
 #[tokio::test]
-async fn peer_with_a_dead_feed_is_named() {
+async fn fault_of_a_peer_is_named() {
     let mut stack = Stack::new().await;
-    let replica = stack.cluster.replica("r1", &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "2s")]).await;
+    let healthy = stack.settings(&[]);
+    let absent = free_address();
+    stack.expect("peer down", &healthy, &[&absent], "peer!", &absent).await;
+    // The operators' port is not the clients' port.
+    stack.expect("peer on another port", &healthy, &[&stack.replica.ops], "peer!", "the answer is 404").await;
+
+    // A replica that has lost Redis, and whose bound is long.
+    let proxy = Proxy::start(stack.cluster.redis.port).await;
+    let patient = [("BTCFEED_STALE_AFTER", "1h"), ("BTCFEED_DOWN_AFTER", "1h"), ("BTCFEED_ROLE", "serve")];
+    let url = proxy.url();
+    let cut = stack.cluster.replica("cut", &[&patient[..], &[("REDIS_URL", url.as_str())]].concat()).await;
+    entries(&mut cut.connect("format=full").await, 1).await;
+    proxy.cut();
+    until("the peer to be behind", async || {
+        let run = check(&healthy, &[&stack.replica.address, &cut.address]).await;
+        run.troubles.contains_key("peer")
+    })
+    .await;
+    let run = check(&healthy, &[&stack.replica.address, &cut.address]).await;
+    stack.expect_all("peer behind", run, &[("peer!", "behind another replica")]);
+
+    let replica = stack.cluster.replica("r2", &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "2s")]).await;
     entries(&mut replica.connect("format=full").await, 1).await;
     stack.cluster.redis.kill().await;
-    crate::support::until("the peer to be named", async || {
-        let run = check(&stack.settings(&[FEW]), &[&replica.address]).await;
+    until("the peer to see a dead feed", async || {
+        let run = check(&healthy, &[&replica.address]).await;
         run.troubles.get("peer").is_some_and(|(outcome, found)| outcome == "fail" && found.contains("the feed is down"))
     })
     .await;
+    let run = check(&healthy, &[&replica.address]).await;
+    let expected = [("peer!", "the feed is down"), ("redis-reachable!", "connect: Connection refused")];
+    stack.expect_all("peer with a dead feed", run, &expected);
 }
 
 #[test]

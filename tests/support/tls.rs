@@ -6,6 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -48,8 +49,14 @@ impl Authority {
 
     /// Writes a new certificate and its key. Returns the certificate.
     pub fn issue(&self) -> CertificateDer<'static> {
+        self.issue_for(Duration::from_secs(365 * 24 * 3600))
+    }
+
+    /// Writes a certificate that is valid for this time from now on, and its key. Returns the certificate.
+    pub fn issue_for(&self, life: Duration) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+        params.not_after = (SystemTime::now() + life).into();
         // Without a name of its own, OpenSSL would regard the certificate as self-signed.
         params.distinguished_name.push(DnType::CommonName, "a replica");
         let certificate = params.signed_by(&key, &self.issuer).unwrap();

@@ -72,7 +72,8 @@ fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: D
                 "See the sources, the leader and Redis in this list, and the log of the leader.",
             )
         } else if lag > interval * 2 {
-            let found = format!("{peer}: {} behind another replica", format_duration(lag));
+            let seconds = Duration::from_secs(lag.as_secs());
+            let found = format!("{peer}: {} behind another replica", format_duration(seconds));
             Finding::fail("peer", found, "Look at the replica's log: it does not receive what Redis publishes.")
         } else {
             Finding::ok("peer", format!("{peer}: live, {} {}", report.replica, report.version))

@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use crate::config::{Config, RedisConfig, redact_url};
-use crate::store::{Inspection, Redis};
+use crate::store::{Inspection, Redis, StoreError};
 use crate::text::join_list;
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -24,7 +24,14 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let url = redact_url(redis.url.expose_secret());
     match timeout(DEADLINE, inspect(config, redis)).await {
         Ok(Ok(inspection)) => [vec![Finding::ok("redis-reachable", url)], findings(&inspection)].concat(),
-        Ok(Err(reason)) => vec![unreachable(format!("{url}: {reason}"))],
+        Ok(Err(error)) => {
+            let reason = match error.downcast() {
+                Ok(StoreError::Unavailable(reason)) => reason,
+                Ok(error) => error.to_string(),
+                Err(error) => error.to_string(),
+            };
+            vec![unreachable(format!("{url}: {reason}"))]
+        }
         Err(_) => vec![unreachable(format!("{url}: no answer within {DEADLINE:?}"))],
     }
 }
@@ -42,7 +49,7 @@ async fn inspect(config: &Config, redis: &RedisConfig) -> anyhow::Result<Inspect
 }
 
 fn findings(inspection: &Inspection) -> Vec<Finding> {
-    let Inspection { version, is_persistent, eviction, clock_ahead_ms, leader, rejected } = inspection;
+    let Inspection { version, is_persistent, eviction, clock_ahead_ms, leader, rejected, misused } = inspection;
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     let version = match major {
         Some(major) if major < OLDEST_VERSION => {
@@ -91,5 +98,11 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
         Some(leader) => Finding::ok("leader", format!("{leader} leads")),
         None => Finding::warn("leader", "no replica leads", "Start a replica whose BTCFEED_ROLE is all or fetch."),
     };
-    vec![version, persistence, eviction, rights, clock, lease]
+    let keys = if misused.is_empty() {
+        Finding::ok("redis-keys", "the keys of the feed hold nothing else")
+    } else {
+        let remedy = "Choose another BTCFEED_KEY_PREFIX, or delete the keys.";
+        Finding::fail("redis-keys", join_list(misused, "and"), remedy)
+    };
+    vec![version, persistence, eviction, rights, keys, clock, lease]
 }

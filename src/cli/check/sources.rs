@@ -2,7 +2,7 @@
 
 use super::finding::Finding;
 use crate::config::{Config, SourceConfig};
-use crate::source::{Origin, SourceError};
+use crate::source::Origin;
 use crate::tick::Currencies;
 use futures_util::future::join_all;
 use secrecy::ExposeSecret;
@@ -50,7 +50,7 @@ async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currenc
     let errors: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
     let finding = match errors[..] {
         [] => Finding::ok("source", format!("{name} has a price in {priced}")),
-        [SourceError { reason, .. }, ..] => failed(reason),
+        [error, ..] => failed(error.for_operators()),
     };
     (finding, priced)
 }

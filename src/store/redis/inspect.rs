@@ -1,6 +1,7 @@
 //! Inspection of a Redis: the facts that an operator should know before a feed depends on it.
 
 use super::connection::RedisConnection;
+use super::keys::Keys;
 use super::subscription::subscribe;
 use crate::store::contract::{Lease, Result, StoreError};
 use crate::tick::TickId;
@@ -21,6 +22,8 @@ pub struct Inspection {
     pub leader: Option<String>,
     /// The commands that the feed needs and the server rejects, each with the server's reason.
     pub rejected: Vec<String>,
+    /// The keys of the feed that hold something else, each with both types.
+    pub misused: Vec<String>,
 }
 
 /// The time in milliseconds after which a key of the inspection expires, in case it is not deleted.
@@ -33,10 +36,7 @@ const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 pub(super) struct Inspector<'a> {
     pub(super) client: &'a Client,
     pub(super) commands: &'a RedisConnection,
-    pub(super) lease: &'a str,
-    pub(super) live: &'a str,
-    /// The prefix of an inspection's keys, and the name of its channel.
-    pub(super) check: &'a str,
+    pub(super) keys: &'a Keys,
 }
 
 impl Inspector<'_> {
@@ -62,7 +62,7 @@ impl Inspector<'_> {
         let snapshots = saves.and_then(|answer| answer.get(1).map(|points| !points.is_empty()));
         let appends = fact("aof_enabled").map(|enabled| enabled == "1");
         let is_persistent = if appends == Some(true) { Some(true) } else { snapshots.or(appends.filter(|on| *on)) };
-        let token = self.commands.query::<Option<String>>(cmd("GET").arg(self.lease)).await.ok().flatten();
+        let token = self.commands.query::<Option<String>>(cmd("GET").arg(&self.keys.lease)).await.ok().flatten();
         Ok(Inspection {
             version: fact("redis_version").unwrap_or_else(|| "unknown".to_owned()),
             is_persistent,
@@ -70,12 +70,13 @@ impl Inspector<'_> {
             clock_ahead_ms,
             leader: token.as_deref().and_then(Lease::holder),
             rejected: self.rejected().await,
+            misused: self.misused().await,
         })
     }
 
     /// Tries each command that the feed needs. Returns those that are rejected.
     async fn rejected(&self) -> Vec<String> {
-        let [text, set, hash] = ["text", "set", "hash"].map(|kind| format!("{}:{kind}", self.check));
+        let [text, set, hash] = ["text", "set", "hash"].map(|kind| format!("{}:{kind}", self.keys.check));
         let command = |words: &[&str]| {
             words[1..].iter().fold(cmd(words[0]), |mut command: Cmd, word| {
                 command.arg(*word);
@@ -95,7 +96,7 @@ impl Inspector<'_> {
             &["HSET", &hash, "one", "1"],
             &["HMGET", &hash, "one"],
             &["DEL", &text, &set, &hash],
-            &["PUBLISH", self.check, "1"],
+            &["PUBLISH", &self.keys.check, "1"],
             &["TIME"],
             &["EVAL", "return 1", "0"],
             &["SCRIPT", "LOAD", "return 1"],
@@ -104,20 +105,34 @@ impl Inspector<'_> {
         let mut rejected = Vec::new();
         for words in commands {
             if let Err(error) = self.commands.query::<Value>(&command(words)).await {
-                rejected.push(format!("{}: {}", words[0], reason(error)));
+                rejected.push(format!("{}: {}", words[0], self.reason(error)));
             }
         }
-        if let Err(error) = subscribe(self.client, self.live).await {
-            rejected.push(format!("SUBSCRIBE: {}", reason(error)));
+        if let Err(error) = subscribe(self.client, &self.keys.live).await {
+            rejected.push(format!("SUBSCRIBE: {}", self.reason(error)));
         }
         rejected
     }
-}
 
-/// Returns the server's reason for an error.
-fn reason(error: StoreError) -> String {
-    match error {
-        StoreError::Unavailable(reason) => reason,
-        other => other.to_string(),
+    /// Returns the keys of the feed that hold something else, such as data of another program.
+    async fn misused(&self) -> Vec<String> {
+        let Keys { ticks, lease, replicas, record, .. } = self.keys;
+        let mut misused = Vec::new();
+        for (key, expected) in [(ticks, "zset"), (lease, "string"), (replicas, "zset"), (record, "hash")] {
+            let kind = self.commands.query::<String>(cmd("TYPE").arg(key)).await;
+            // The feed itself does not need this command, so the server may reject it.
+            let Ok(kind) = kind else { break };
+            if kind != expected && kind != "none" {
+                misused.push(format!("{key} is a {kind} instead of a {expected}"));
+            }
+        }
+        misused
+    }
+
+    /// Returns the server's reason, without its address.
+    fn reason(&self, error: StoreError) -> String {
+        let StoreError::Unavailable(reason) = error else { return error.to_string() };
+        let address = format!("{}: ", self.commands.address);
+        reason.strip_prefix(&address).map_or(reason.clone(), str::to_owned)
     }
 }

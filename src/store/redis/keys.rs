@@ -1,0 +1,36 @@
+//! The names in Redis that belong to one feed.
+
+/// The names of the keys and the channel. The braces are a hash tag: Redis Cluster keeps all of them on one node.
+pub(super) struct Keys {
+    pub(super) ticks: String,
+    pub(super) lease: String,
+    /// The replicas that are alive, a sorted set by the time at which each is forgotten.
+    pub(super) replicas: String,
+    pub(super) record: String,
+    pub(super) live: String,
+    /// The prefix of the keys of an inspection, and its channel.
+    pub(super) check: String,
+    /// The channel for messages between replicas.
+    pub(super) messages: String,
+    /// The prefix of each client's key.
+    pub(super) client: String,
+}
+
+impl Keys {
+    /// The names for a feed with this prefix in the database `db`. All databases share their channels, so the name of
+    /// the channel contains the number of the database.
+    pub(super) fn new(prefix: &str, db: i64) -> Keys {
+        let key = |name: &str| format!("{{{prefix}}}:{name}");
+        let channel = |name: &str| if db == 0 { key(name) } else { key(&format!("{name}:{db}")) };
+        Keys {
+            ticks: key("ticks"),
+            lease: key("lease"),
+            replicas: key("replicas"),
+            record: key("record"),
+            live: channel("live"),
+            check: key("check"),
+            messages: channel("messages"),
+            client: key("client:"),
+        }
+    }
+}
