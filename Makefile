@@ -38,6 +38,10 @@ attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and print
 	BTCFEED_ATTACKED=$(or $(BTCFEED_ATTACKED),$(abspath $(TARGET))/release/btcfeed) \
 	tests/setup cargo test --locked --test soak -- hostile --nocapture --test-threads 1
 
+.PHONY: compat
+compat: ## Run the newest release (or BTCFEED_OLD_BINARY) beside this version on one Redis
+	tests/compat/run || [ $$? -eq 77 ]
+
 .PHONY: browser
 browser: ## Test the page and btcfeed.js in headless Chromium or Chrome; installs one if it is missing
 	tests/setup --browser tests/run --test browser
