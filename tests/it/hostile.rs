@@ -6,6 +6,7 @@ use crate::support::replica::Replica;
 use crate::support::socket::{is_established, unsent};
 use crate::support::{FAST, INTERVAL, embedded, soon, unbroken, until};
 use btcfeed::session::CloseReason;
+use socket2::SockRef;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -136,10 +137,14 @@ async fn client_without_pongs_is_closed() {
 
 /// Waits until the server has sent all that the kernel accepts while the client does not read.
 async fn until_stalled(socket: &TcpStream) {
+    let (mut before, mut unchanged) = (None, 0);
     until("the server to wait for its client", async || {
-        let before = unsent(socket);
         sleep(INTERVAL).await;
-        before.is_some_and(|bytes| bytes > 0) && unsent(socket) == before
+        let now = unsent(socket).filter(|bytes| *bytes > 0);
+        unchanged = if now.is_some() && now == before { unchanged + 1 } else { 0 };
+        before = now;
+        // Once is not enough: on a busy machine, the feed itself may pause.
+        unchanged == 3
     })
     .await;
 }
@@ -154,12 +159,16 @@ async fn stalled_client_learns_why_it_is_closed() {
             until_stalled(&stuck).await;
             // The write has then stalled for too long (1 s), but the server still tries to send the close frame (for 3
             // s).
-            sleep(Duration::from_millis(1500)).await;
+            sleep(Duration::from_secs(1)).await;
+            // With such a small buffer, the client's kernel announces no window when the client reads. The server's
+            // kernel would find it only with its next probe, perhaps after the 3 s.
+            SockRef::from(&stuck).set_recv_buffer_size(1 << 20).unwrap();
             // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
             let mut bytes = Vec::new();
-            // On a busy machine, this test may read too late to get the close frame. Then it tries again.
-            let read = stuck.read_to_end(&mut bytes).await;
-            if read.is_ok() && close_code(&bytes).is_some() {
+            // On a busy machine, this test may read too late to get the close frame, or before the stall is detected, so
+            // that the stream goes on. Then it tries again.
+            let read = timeout(Duration::from_secs(5), stuck.read_to_end(&mut bytes)).await;
+            if matches!(read, Ok(Ok(_))) && close_code(&bytes).is_some() {
                 break bytes;
             }
         }
