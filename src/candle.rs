@@ -23,7 +23,7 @@ pub struct Book {
     retention: Duration,
     /// The id of the newest entry.
     head: TickId,
-    /// The id of the newest tick with a price in each currency.
+    /// For each currency, the id of the newest tick with a price in it.
     last_priced: [TickId; Currency::ALL.len()],
     /// The last id that is known to have expired, or zero if none is.
     expired: TickId,
@@ -127,7 +127,7 @@ impl Book {
         self.missing.push_back(Missing { after, before, reason, currencies });
     }
 
-    /// Omits the candles that may lack entries with `after < id <= until`.
+    /// Omits the candles of the range `after < id <= until`, because the book or the feed lacks entries of it.
     fn omit(&mut self, after: TickId, until: TickId) {
         for series in &mut self.series {
             series.omit(after, until);
@@ -168,8 +168,8 @@ impl Book {
         Part { candles, gaps, next, settled_until }
     }
 
-    /// Returns true if no future entry can affect the time before `end`: no tick, because ids increase, and no outage,
-    /// because it would start at a currency's last price.
+    /// Returns true if no future entry can change the time before `end`: every chosen currency has a price at or after
+    /// `end`. The ids of future ticks are higher, and a future outage starts at the last price of a currency.
     fn is_final(&self, currencies: Currencies, end: TickId) -> bool {
         currencies.iter().all(|currency| self.last_priced[currency as usize] >= end)
     }

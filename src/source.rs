@@ -1,11 +1,11 @@
 //! The sources of prices: one adapter for each exchange, and one registry that lists them.
 //!
 //! An adapter is a [`Definition`]: data, and two pure functions that say what to request and how to read the answer.
-//! `http.rs` sends the requests in the same way for all exchanges. Status 200 is not success: an answer counts only if
-//! it has the documented form.
+//! `http.rs` sends the requests in the same way for all exchanges. Status 200 alone is not success: an answer counts
+//! only if it has the documented form.
 //!
-//! A new source needs a file with its `DEFINITION` and a line in `registry.rs`. Settings, help texts and documents take
-//! everything else from there.
+//! A new source needs a file with its `DEFINITION`, a `mod` line here and a line in `registry.rs`. docs/development.md
+//! lists all steps. Settings, help texts and generated documents take everything else from the definition.
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod answers;

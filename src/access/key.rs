@@ -14,7 +14,7 @@ const PREFIX: &str = "btcfeed_";
 /// Number of random bytes in a key.
 const KEY_BYTES: usize = 32;
 /// Expected form of a line, for errors.
-const FORM: &str = "expected NAME HASH, then streams=N and expires=DATE if wanted, as `btcfeed key new` prints it";
+const FORM: &str = "expected NAME HASH, and optionally streams=N and expires=MOMENT, as `btcfeed key new` prints it";
 
 /// SHA-256 hash of a key.
 pub(super) type Digest = [u8; SHA256_OUTPUT_LEN];

@@ -34,7 +34,7 @@ impl LeaseRenewer<'_> {
             match self.renew().await {
                 Ok(Renewal::Held) => {
                     if !held {
-                        info!("the store is available again and the lease is held");
+                        info!("the lease is held again");
                     }
                     held = true;
                     fault.clear();

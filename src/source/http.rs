@@ -43,11 +43,11 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// The maximum length of the reason why an answer cannot be read. The reason may quote the answer, and all clients get
 /// it in a status.
 pub(super) const MAX_REASON_CHARS: usize = 200;
-/// The time within which a connection must be established. The caller bounds the whole request.
+/// The time within which a connection must be established. [`observe`] bounds the whole request by its deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum pause. A longer `Retry-After` is shortened to it: no exchange bans a client for longer than three days.
 const MAX_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
-/// The pause after a status that means "too many requests" or a ban, if the answer has no `Retry-After`.
+/// The pause after 429, 418 or 451 if the answer has no `Retry-After` in seconds.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
 /// The user agent. Some exchanges reject requests without one.
 const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
@@ -167,8 +167,8 @@ async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// Returns the pause that the source asks for: its `Retry-After` (RFC 9110) or, after 429 (RFC 6585), 418 (a ban, as
-/// Binance sends it) and 451 (a region that is not served), the default.
+/// Returns the pause that the source asks for in `Retry-After` (RFC 9110; only the form in seconds is read). Without it,
+/// the default applies after 429 (RFC 6585), 418 (a ban, as Binance sends it) and 451 (a region that is not served).
 fn requested_pause(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let requested = seconds.map(Duration::from_secs);

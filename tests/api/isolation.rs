@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// The test's runtime has one thread, which this test blocks. So that runtime could not accept a connection.
+/// The test's runtime has one thread, and this test blocks it. Therefore only the clients' own threads can accept the
+/// connections.
 #[tokio::test]
 async fn clients_are_accepted_on_their_own_threads() {
     let ports = ["BTCFEED_LISTEN", "BTCFEED_OPS_LISTEN"].map(|name| (name.to_owned(), "127.0.0.1:0".to_owned()));

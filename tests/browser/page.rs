@@ -1,4 +1,4 @@
-//! The page of a healthy feed.
+//! The page without faults of the connection: the price, the curve, the first price, the theme.
 
 use super::driver::{Browser, Screen};
 use crate::support::exchange::{Exchange, Mode};
@@ -54,13 +54,13 @@ async fn curve_grows_with_each_update() {
     assert_ne!(browser.attribute(".curve", "d").await, curve);
     browser.point_at("#chart").await;
     let read = browser.until_text(".tip", |text| !text.is_empty()).await;
-    assert!(read.starts_with("$97,"), "the pointer reads {read}");
+    assert!(read.starts_with("$97,"), "the tip shows {read}");
     // The curve has the prices of the history, without a gap.
     let read = browser.read_curve().await;
     assert!(read.len() > 5 && browser.count(".gap").await == 0, "{read:?}");
     let history = formatted(&replica.history().await, "USD");
-    for (said, price) in read.iter().zip(&history) {
-        assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
+    for (label, price) in read.iter().zip(&history) {
+        assert!(label.starts_with(&format!("${price}, ")), "{label} is not {price}");
     }
 }
 
@@ -75,18 +75,19 @@ async fn page_loads_nothing_from_other_origins() {
         browser.click(&format!("label:has([value='{range}'])")).await;
     }
     browser.until_text("#summary", |text| text.contains("15 minutes")).await;
-    let asked = browser.run("return performance.getEntries().map((entry) => entry.name)").await;
-    let asked: Vec<_> = asked.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
-    let addresses: Vec<_> = asked.iter().filter(|name| name.contains(':')).collect();
-    assert!(addresses.len() > 10, "{asked:?}");
-    assert!(addresses.iter().all(|address| address.starts_with(&origin)), "{addresses:?}");
+    let entries = browser.run("return performance.getEntries().map((entry) => entry.name)").await;
+    let entries: Vec<_> = entries.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    // Entries such as `first-paint` are not URLs.
+    let urls: Vec<_> = entries.iter().filter(|name| name.contains(':')).collect();
+    assert!(urls.len() > 10, "{entries:?}");
+    assert!(urls.iter().all(|url| url.starts_with(&origin)), "{urls:?}");
     assert_eq!(browser.console_messages().await, [] as [String; 0]);
     // The policy blocks other origins, and the browser reports that.
     browser
         .run("document.body.append(Object.assign(document.createElement('img'), { src: 'http://127.0.0.2:9/' }))")
         .await;
     until("a policy violation", async || {
-        browser.console_messages().await.iter().any(|said| said.contains("Content Security Policy"))
+        browser.console_messages().await.iter().any(|message| message.contains("Content Security Policy"))
     })
     .await;
 }
