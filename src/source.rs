@@ -21,6 +21,8 @@ mod registry;
 mod simulated;
 
 pub use definition::{Definition, Origin};
+#[cfg(feature = "cli")]
+pub(crate) use http::read_bounded;
 pub use http::{HttpApi, Request, is_http_url};
 pub use observation::{Answer, Observation, Source, SourceError};
 pub use registry::{DEFINITIONS, find};

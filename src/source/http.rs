@@ -43,7 +43,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// The maximum length of the reason why an answer cannot be read. The reason may quote the answer, and all clients get
 /// it in a status.
 pub(super) const MAX_REASON_CHARS: usize = 200;
-/// The time within which a connection must be established. [`observe`] bounds the whole request by its deadline.
+/// The time within which a connection must be established. `Source::observe` bounds the whole request by its deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum pause. A longer `Retry-After` is shortened to it: no exchange bans a client for longer than three days.
 const MAX_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
@@ -116,7 +116,7 @@ impl HttpSource {
         if !status.is_success() {
             return Err(fail(format!("HTTP {status}"), requested_pause(&response)));
         }
-        let body = read_bounded(response).await.map_err(|error| format!("{error:#}"));
+        let body = read_bounded(response, MAX_ANSWER_BYTES).await.map_err(|error| format!("{error:#}"));
         body.and_then(|body| self.api.read_answer(&body, currencies)).map_err(|reason| fail(reason, None))
     }
 }
@@ -158,10 +158,14 @@ fn address(url: &str) -> String {
     parts.map_or_else(|| "unknown address".to_owned(), |(host, port)| format!("{host}:{port}"))
 }
 
-async fn read_bounded(mut response: Response) -> anyhow::Result<Vec<u8>> {
+/// Reads the body of a response.
+///
+/// # Errors
+/// If it has more than `max_bytes`, or if the connection ends first.
+pub(crate) async fn read_bounded(mut response: Response, max_bytes: usize) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| anyhow::anyhow!("the answer was cut off"))? {
-        ensure!(body.len() + chunk.len() <= MAX_ANSWER_BYTES, "the answer is longer than {MAX_ANSWER_BYTES} bytes");
+        ensure!(body.len() + chunk.len() <= max_bytes, "the answer is longer than {max_bytes} bytes");
         body.extend_from_slice(&chunk);
     }
     Ok(body)

@@ -131,6 +131,20 @@ async fn edited(port: u16, edit: fn(&mut [u8])) -> String {
     format!("redis://{address}")
 }
 
+/// Starts a server whose answer has no end and no length. Returns its address.
+async fn endless_peer() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        // The answer may not come before the request.
+        client.read_u8().await.unwrap();
+        client.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await.unwrap();
+        while client.write_all(&[b' '; 65_536]).await.is_ok() {}
+    });
+    address
+}
+
 /// Overwrites what follows each `begin`.
 fn overwrite(bytes: &mut [u8], begin: &[u8], new: &[u8]) {
     let places: Vec<_> = bytes.windows(begin.len()).enumerate().filter(|(_, found)| *found == begin).collect();
@@ -274,6 +288,8 @@ async fn fault_of_a_peer_is_named() {
     let absent = free_address();
     stack.expect("peer down", &healthy, &[&absent], "peer!", &absent).await;
     // The operators' port is not the clients' port.
+    let endless = endless_peer().await;
+    stack.expect("peer with an endless answer", &healthy, &[&endless], "peer!", "longer than 1048576 bytes").await;
     stack.expect("peer on another port", &healthy, &[&stack.replica.ops], "peer!", "the answer is 404").await;
 
     // A replica that has lost Redis, and whose bound is long.

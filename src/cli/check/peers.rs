@@ -3,6 +3,7 @@
 use super::finding::Finding;
 use crate::feed::FeedState;
 use crate::message::StatusReport;
+use crate::source::read_bounded;
 use crate::text::{excerpt, format_duration};
 use anyhow::{Context, ensure};
 use futures_util::future::join_all;
@@ -12,7 +13,7 @@ use std::time::Duration;
 /// Time for the answer of a replica.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// Longest status that is read.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MAX_BYTES: usize = 1024 * 1024;
 
 /// Replicas to ask, and what is needed to ask them.
 pub(super) struct Peers {
@@ -45,9 +46,8 @@ impl Peers {
         let status = response.status();
         ensure!(status != 401, "the replica needs an API key: use --key-file");
         ensure!(status == 200 || status == 503, "the answer is {status}");
-        ensure!(response.content_length().is_none_or(|length| length <= MAX_BYTES), "the answer is too long");
-        let text = response.text().await.map_err(reqwest::Error::without_url)?;
-        serde_json::from_str(&text).context("the answer is no status: is this a replica of btcfeed?")
+        let body = read_bounded(response, MAX_BYTES).await?;
+        serde_json::from_slice(&body).context("the answer is no status: is this a replica of btcfeed?")
     }
 }
 
