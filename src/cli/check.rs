@@ -13,7 +13,7 @@ use crate::config::{Config, ConfigErrors, Lookup, unknown_variables};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use finding::{Finding, Outcome, worst};
 use peers::Peers;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -55,9 +55,9 @@ pub(super) fn run(matches: &ArgMatches) -> ExitCode {
         Ok(findings) => findings,
         Err(error) => return exit::with_result(Err(error)),
     };
-    match finding::print(&findings, matches.get_flag("json"), &mut io::stdout().lock()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => return exit::with_result(Err(error.into())),
-        _ => {}
+    let written = finding::print(&findings, matches.get_flag("json"), &mut io::stdout().lock());
+    if let Err(error) = exit::unless_closed(written) {
+        return exit::with_result(Err(error));
     }
     match worst(&findings) {
         Outcome::Ok => ExitCode::SUCCESS,

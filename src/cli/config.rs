@@ -1,9 +1,10 @@
 //! `btcfeed config`: all settings with the values in use, in the form of an `.env` file.
 
+use super::exit;
 use super::settings::flags;
 use crate::config::{Config, DefaultValue, Lookup, redact_url, sections, unknown_variables};
 use clap::Command;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,10 +29,7 @@ pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
     for unknown in unknown_variables(lookup) {
         eprintln!("btcfeed: {unknown}");
     }
-    match print(config, lookup, &mut io::stdout().lock()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(()),
-    }
+    exit::unless_closed(print(config, lookup, &mut io::stdout().lock()))
 }
 
 fn print(config: &Config, lookup: &Lookup, out: &mut impl Write) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Exit codes, and the message that explains one.
 
 use crate::client::Error;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
 /// The exit code for an invalid setting or argument, as shells and clap use it.
@@ -16,10 +17,7 @@ pub(super) fn with_message(code: u8, message: &str) -> ExitCode {
 
 /// Prints invalid settings, one a line.
 pub(super) fn with_errors(errors: &[String]) -> ExitCode {
-    for error in errors {
-        eprintln!("btcfeed: {error}");
-    }
-    ExitCode::from(USAGE)
+    with_message(USAGE, &errors.join("\n"))
 }
 
 /// Prints an error with its causes, if there is one.
@@ -27,6 +25,15 @@ pub(super) fn with_result(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => with_message(1, &format!("{error:#}")),
+    }
+}
+
+/// Returns the result of writing to standard output. It is no error if the reader has closed its end, as in
+/// `btcfeed config | head`.
+pub(super) fn unless_closed(written: io::Result<()>) -> anyhow::Result<()> {
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
