@@ -226,10 +226,14 @@ impl AddressLimits {
     pub(super) fn report(&self) -> Option<String> {
         self.usage.forget_old(Instant::now());
         let few = self.options.connections / UNREPORTED_SHARE;
-        let clients = self.held().iter().map(|(block, held)| (*block, held.clients)).collect::<Vec<_>>();
-        let report = self.usage.report(clients.into_iter().filter(|(_, clients)| *clients > few));
-        let json = serde_json::to_string(&report).ok();
-        json.filter(|_| !report.addresses.is_empty())
+        let many = self
+            .held()
+            .iter()
+            .filter(|(_, held)| held.clients > few)
+            .map(|(block, held)| (*block, held.clients))
+            .collect::<Vec<_>>();
+        let report = self.usage.report(many.into_iter());
+        if report.addresses.is_empty() { None } else { serde_json::to_string(&report).ok() }
     }
 
     /// Charges the usage in a report of another replica to the limits of this one.
