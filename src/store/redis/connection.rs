@@ -99,17 +99,20 @@ pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-/// Wraps an error of the server at `address` or of the connection to it. The text names the step that failed.
+/// Wraps an error of the server at `address` or of the connection to it. The text names the step that failed, if the
+/// error shows which.
 pub(super) fn failed(address: &str) -> impl Fn(RedisError) -> StoreError {
-    move |error| StoreError::Unavailable(format!("{address}: {}", cause(&error)))
+    move |error| {
+        let step = failed_step(&error).map(|step| format!("{step}: ")).unwrap_or_default();
+        StoreError::Unavailable(format!("{address}: {step}{error}"))
+    }
 }
 
 /// Wraps an error of connecting to the server at `address`.
 pub(super) fn failed_to_connect(address: &str) -> impl Fn(RedisError) -> StoreError {
     move |error| {
-        let cause = cause(&error);
-        let step = if STEPS.iter().any(|step| cause.starts_with(step)) { "" } else { "connect: " };
-        StoreError::Unavailable(format!("{address}: {step}{cause}"))
+        let step = failed_step(&error).unwrap_or("connect");
+        StoreError::Unavailable(format!("{address}: {step}: {error}"))
     }
 }
 
@@ -118,22 +121,17 @@ pub(super) fn timed_out<E>(address: &str, operation: &'static str) -> impl Fn(E)
     move |_| StoreError::Unavailable(format!("{address}: {operation} timed out"))
 }
 
-/// Steps of connecting that errors name.
-const STEPS: [&str; 3] = ["password: ", "DNS: ", "TLS: "];
-
-/// Returns the reason for an error. If it prevented a connection, the step that failed comes first.
-fn cause(error: &RedisError) -> String {
+/// Returns the step of connecting that failed, if the error shows which.
+fn failed_step(error: &RedisError) -> Option<&'static str> {
     let text = error.to_string();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    let [password, dns, tls] = STEPS;
-    let step = if error.kind() == ErrorKind::AuthenticationFailed || has(&["NOAUTH", "WRONGPASS"]) {
-        password
+    if error.kind() == ErrorKind::AuthenticationFailed || has(&["NOAUTH", "WRONGPASS"]) {
+        Some("password")
     } else if has(&["lookup address", "Name or service", "resolve"]) {
-        dns
+        Some("DNS")
     } else if has(&["certificate", "corrupt message", "tls", "TLS"]) {
-        tls
+        Some("TLS")
     } else {
-        ""
-    };
-    format!("{step}{text}")
+        None
+    }
 }
