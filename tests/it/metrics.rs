@@ -75,13 +75,7 @@ async fn clients_updates_and_leadership_are_counted() {
 #[tokio::test]
 async fn replica_without_its_store_sees_a_stale_feed() {
     let mut cluster = TestCluster::new().await;
-    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
-    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
-    for replica in &replicas {
-        entries(&mut replica.connect("format=full").await, 2).await;
-    }
-    cluster.redis.kill().await;
-    for replica in &replicas {
+    for replica in &cluster.replicas_of_dead_feed().await {
         until("the feed to be down on each replica", async || {
             let text = scrape(replica).await;
             value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0 && value(&text, "btcfeed_store_up") == 0.0

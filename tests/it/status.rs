@@ -56,13 +56,7 @@ async fn status_lists_the_replicas_that_are_alive() {
 #[tokio::test]
 async fn dead_feed_is_503_on_every_replica() {
     let mut cluster = TestCluster::new().await;
-    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
-    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
-    for replica in &replicas {
-        entries(&mut replica.connect("format=full").await, 2).await;
-    }
-    cluster.redis.kill().await;
-    for replica in &replicas {
+    for replica in &cluster.replicas_of_dead_feed().await {
         for (address, path) in [(&replica.address, "/v1/status"), (&replica.ops, "/healthz")] {
             until("the feed to be down", async || {
                 let (status, report) = report(address, path).await;

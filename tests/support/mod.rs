@@ -134,6 +134,17 @@ impl TestCluster {
         replicas.try_into().unwrap_or_else(|_| unreachable!("N replicas were started"))
     }
 
+    /// Starts two replicas, lets them receive entries, and kills Redis. The feed is soon stale (2 s) and then down (4 s).
+    pub async fn replicas_of_dead_feed(&mut self) -> [Replica; 2] {
+        let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
+        let replicas = [self.replica("r1", &settings).await, self.replica("r2", &settings).await];
+        for replica in &replicas {
+            entries(&mut replica.connect("format=full").await, 2).await;
+        }
+        self.redis.kill().await;
+        replicas
+    }
+
     /// Waits until there is a leader, and returns its name.
     pub async fn leader(&self) -> String {
         let mut leader = String::new();
