@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) const CLIENT_MEMORY: Row<Bytes> = Row {
     env: "BTCFEED_CLIENT_MEMORY",
-    help: "Most memory for data that clients have asked for and do not read",
+    help: "Maximum memory for data that clients have requested and do not read",
     details: "Beyond it the responses and replays that have waited longest are reset. Data of the live feed does not count, \
               because all clients share it.",
     values: Bytes,
