@@ -15,6 +15,7 @@ mod browser {
     mod axis;
     mod binary;
     mod choices;
+    mod dead_feed;
     mod driver;
     mod event_source;
     mod faults;

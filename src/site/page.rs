@@ -24,7 +24,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, media type and content of each file.
-const FILES: [(&str, &str, &str); 16] = [
+const FILES: [(&str, &str, &str); 17] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/btcfeed.js", JAVASCRIPT, include_str!("assets/btcfeed.js")),
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
@@ -37,6 +37,7 @@ const FILES: [(&str, &str, &str); 16] = [
     ("/page/series.js", JAVASCRIPT, include_str!("assets/series.js")),
     ("/page/history.js", JAVASCRIPT, include_str!("assets/history.js")),
     ("/page/render.js", JAVASCRIPT, include_str!("assets/render.js")),
+    ("/page/report.js", JAVASCRIPT, include_str!("assets/report.js")),
     ("/page/format.js", JAVASCRIPT, include_str!("assets/format.js")),
     ("/page/scale.js", JAVASCRIPT, include_str!("assets/scale.js")),
     ("/page/chart.js", JAVASCRIPT, include_str!("assets/chart.js")),

@@ -109,17 +109,18 @@ async fn page_detects_a_server_without_a_store() {
     let replica = cluster.replica("r1", &[("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "60s")]).await;
     let browser = Browser::open(&format!("http://{}/#currency=USD,EUR", replica.address)).await;
     browser.until_live().await;
-    let known = |text: &str| {
-        text.starts_with("Connected, but without new prices in USD and EUR. ")
-            && text.ends_with(" New prices appear automatically.")
+    let known = |text: &str, reason: &str| {
+        let (before, after) = ("Connected, but without new prices in USD and EUR.", "New prices appear automatically.");
+        text == format!("{before} {reason} {after}")
     };
     cluster.redis.kill().await;
-    browser.until_text("#trouble", known).await;
+    browser.until_text("#trouble", |text| known(text, "The server cannot reach its store.")).await;
     browser.until_text("#state", |text| text == "Stale").await;
     cluster.redis.run().await;
     browser.until_live().await;
     browser.until_text("#trouble", str::is_empty).await;
-    // Without new ticks, a page shows the feed as live for at most two minutes.
+    // If the server does not answer the page's questions, the page shows the feed as live for at most two minutes.
+    browser.run("const ask = fetch; window.fetch = (url, ...rest) => ask(url.startsWith('/v1/status') ? '/none' : url, ...rest)").await;
     cluster.exchange.set_all(&Mode::Status(500, None));
     browser.until_text("#trouble", |text| text.starts_with("No price in USD and EUR: ")).await;
     cluster.exchange.set_all(&Mode::Good);
@@ -128,7 +129,7 @@ async fn page_detects_a_server_without_a_store() {
     until("the notice", async || {
         // The clock moves by a minute each time, because a late tick may still set it back.
         browser.run("const was = Date.now; Date.now = () => was() + 60e3").await;
-        known(&browser.text("#trouble").await)
+        known(&browser.text("#trouble").await, "The server may be cut off from the feed.")
     })
     .await;
     browser.until_text("#state", |text| text == "Stale").await;

@@ -1,4 +1,4 @@
-// Requests over HTTP for data from before the page was opened.
+// Requests over HTTP: the data from before the page was opened, and the state of the feed.
 
 import { key } from './api_key.js'
 import * as clock from './clock.js'
@@ -10,10 +10,10 @@ const MAX_ENTRIES = 100_000
 
 const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
 
-const get = async (path, query) => {
+const get = async (path, query, alsoValid) => {
   const signal = AbortSignal.timeout(15_000)
   const response = await fetch(`${path}?${new URLSearchParams(query)}`, { headers, signal, cache: 'no-cache' })
-  if (!response.ok) throw new Error(`${path}: HTTP ${response.status}`)
+  if (!response.ok && response.status !== alsoValid) throw new Error(`${path}: HTTP ${response.status}`)
   clock.setByResponse(Date.parse(response.headers.get('date')))
   return response.json()
 }
@@ -49,3 +49,6 @@ const ROUND_MS = 300_000
 /** Candles of an interval (`1m`, `5m`) from a moment on, and the gaps among them. */
 export const candles = (currencies, interval, from) =>
   get('/v1/candles', { interval, currency: currencies, since: Math.floor(from / ROUND_MS) * ROUND_MS, limit: 2000 })
+
+/** The report of a replica about the feed. If the feed is late, it has the status 503. */
+export const report = () => get('/v1/status', {}, 503)

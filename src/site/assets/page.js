@@ -8,6 +8,7 @@ import { Crosshair } from './crosshair.js'
 import { timeZone } from './format.js'
 import * as history from './history.js'
 import { renderBegin, renderFacts, renderQuotes, renderState } from './render.js'
+import { ask } from './report.js'
 import { RANGES, Series, silences } from './series.js'
 import { UrlState } from './url_state.js'
 
@@ -16,15 +17,17 @@ const crosshair = new Crosshair(chart)
 const choices = new UrlState(document.getElementById('choices'))
 const series = new Series()
 
-/** State of the connection: the last `connection` and `hello`, the time since which it is not live, the last failure, and the
- *  currencies of the feed. */
-const link = { connection: { state: 'connecting' }, hello: null, notLiveSince: null, failure: null, currencies: ['USD', 'EUR'] }
+/** State of the connection: the last `connection` and `hello`, the time since which it is not live, the last failure, the currencies
+ *  of the feed, the id of the last update, and what a replica has reported since then. */
+const link = { connection: { state: 'connecting' }, hello: null, notLiveSince: null, failure: null, currencies: ['USD', 'EUR'],
+  lastId: 0, report: null }
 
 function follow(currencies) {
   const feed = new Feed({ currencies, key })
   for (const type of ['tick', 'status', 'gap']) {
     feed.addEventListener(type, ({ detail }) => {
       series.add(detail)
+      if (detail.type !== 'gap') Object.assign(link, { lastId: detail.id, report: null })
       if (detail.type === 'tick' && link.connection.state === 'live') clock.setByTick(detail.id)
       redraw()
     })
@@ -100,6 +103,21 @@ async function load() {
   }
 }
 
+const isOutage = (status) => ['stale', 'down'].includes(status?.state)
+const interval = () => link.hello?.interval_ms ?? 5000
+
+/** Asks for the state of the feed if ticks are late and the stream does not say why. */
+async function askIfLate() {
+  const newest = Math.max(0, ...link.currencies.map((currency) => series.last(currency)?.id ?? 0))
+  if (link.connection.state !== 'live' || isOutage(series.status) || clock.now() - newest <= 2 * interval() + 1000) return
+  const { lastId } = link
+  const report = await ask(lastId, link.hello.replica)
+  if (report === undefined || link.lastId !== lastId) return
+  // Only an update ends what one replica has reported. Another one may not have noticed it yet.
+  link.report = report ?? link.report
+  redraw()
+}
+
 /** Age at which a price is stale, even if the feed is live because of the other currency. */
 const MAX_AGE_MS = 120_000
 
@@ -108,14 +126,14 @@ function panelOf(currency, range, from, until) {
   const points = series.points(currency, range, from)
   const last = series.last(currency)
   const gaps = series.gaps(currency, from)
-  const interval_ms = link.hello?.interval_ms ?? 5000
+  const interval_ms = interval()
   gaps.push(...silences(points, gaps, Math.max(12 * interval_ms, 2.5 * (range.interval_ms ?? 0), 10_000)))
   const age = last === undefined ? Infinity : until - last.id
   const isLate = age > 3 * interval_ms + 1000
   const disconnected = link.notLiveSince !== null && Date.now() - link.notLiveSince > 1000
-  const outage = ['stale', 'down'].includes(series.status?.state)
+  const outage = isOutage(series.status)
   // If the feed's status is not known, a late price counts as stale.
-  const stale = isLate && (outage || series.status === null || age > MAX_AGE_MS)
+  const stale = isLate && (outage || link.report !== null || series.status === null || age > MAX_AGE_MS)
   if (last !== undefined && isLate && (disconnected || stale)) {
     const reason = disconnected ? 'disconnected' : outage ? 'source_outage' : 'silence'
     const why = disconnected ? link.failure?.reason : series.why(last.id, until)
@@ -143,7 +161,7 @@ function draw() {
   const from = until - range.ms
   const all = link.currencies.map((currency) => panelOf(currency, range, from, until))
   const panels = all.filter(({ currency }) => choices.currencies.includes(currency))
-  renderState(link, series.status, panels, all)
+  renderState(link, link.report ?? series.status, panels, all)
   renderQuotes(panels, range, from)
   renderFacts(panels, range, from)
   renderBegin(series.began(range, from))
@@ -165,9 +183,10 @@ choices.addEventListener('change', () => {
   redraw()
 })
 new ResizeObserver(redraw).observe(chart)
-// Once a second, so that the chart moves even without updates, and failed loads are retried.
+// Once a second, so that the chart moves even without updates, failed loads are retried, and late ticks are noticed.
 setInterval(() => {
   load()
+  askIfLate()
   redraw()
 }, 1000)
 document.getElementById('zone').textContent = timeZone()

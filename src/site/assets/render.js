@@ -54,10 +54,12 @@ function stateOf({ connection, notLiveSince, failure }, status, panels, partial)
   return { state: 'live', words: 'Live' }
 }
 
-function explain(state, { connection, failure }, status, panels, stale, partial) {
+function explain(state, { connection, failure, report, currencies }, status, panels, stale, partial) {
   if (connection.state === 'closed') return `The server rejected the connection: ${connection.reason}.`
   if (state === 'away') return `Not connected: ${failure.reason}. The page reconnects automatically and misses nothing.`
-  if (state === 'down' || state === 'stale') return explainOutage(state, status, stale, partial)
+  if (state === 'down' || state === 'stale') {
+    return report === null ? explainOutage(state, status, stale, partial) : explainSilence(currencies, [], report.reason)
+  }
   if (panels.every(({ last }) => last === undefined) && connection.state === 'live') return 'Waiting for the first price.'
   return ''
 }
@@ -65,7 +67,7 @@ function explain(state, { connection, failure }, status, panels, stale, partial)
 /** The explanation of an outage: the reason in the feed's status, which was written when the first currency failed; the
  *  currencies that have failed since then; and what the server does next. */
 function explainOutage(state, status, stale, partial) {
-  if (status === null || status.state === 'live') return explainSilence(stale.join(' and '), partial)
+  if (status === null || status.state === 'live') return explainSilence(stale, partial)
   const more = stale.filter((currency) => !status.reason.includes(currency))
   return [`${capital(status.reason)}.`,
     ...(more.length > 0 ? [`No new price in ${more.join(' and ')} either.`] : []),
@@ -73,11 +75,11 @@ function explainOutage(state, status, stale, partial) {
   ].join(' ')
 }
 
-/** The explanation if prices are late although the feed reports no problem. A replica without a connection to the store cannot
+/** The explanation if prices are late although the stream reports no problem. A replica without a connection to the store cannot
  *  report one. */
-const explainSilence = (currencies, partial) => (partial.length > 0
-  ? `No new price in ${currencies}. The next one appears automatically.`
-  : `Connected, but without new prices in ${currencies}. The server may be cut off from the feed. New prices appear automatically.`)
+const explainSilence = (currencies, partial, reason = 'the server may be cut off from the feed') => (partial.length > 0
+  ? `No new price in ${currencies.join(' and ')}. The next one appears automatically.`
+  : `Connected, but without new prices in ${currencies.join(' and ')}. ${capital(reason)}. New prices appear automatically.`)
 
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '')
 
