@@ -10,4 +10,5 @@ mod soak {
     mod cuts;
     mod hostile;
     mod quiet;
+    mod rolling;
 }
