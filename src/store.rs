@@ -1,8 +1,12 @@
 //! The writable feed and its lease, behind one trait.
 //!
-//! [`Store`] states what every store promises. [`Memory`] serves one process, [`Redis`] any number of replicas.
+//! [`Store`] states what every store promises. [`Memory`] and [`Disk`] serve one process, [`Redis`] any number of
+//! replicas.
 
 mod contract;
+mod disk;
+mod entry;
+mod local;
 mod memory;
 mod redis;
 
@@ -10,5 +14,6 @@ pub use contract::{
     EntryStream, HISTORY_READERS, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store,
     StoreError,
 };
+pub use disk::{Disk, InUse};
 pub use memory::Memory;
 pub use redis::{Inspection, Redis};

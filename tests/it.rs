@@ -16,6 +16,7 @@ mod it {
     mod cli;
     mod client;
     mod descriptions;
+    mod disk;
     mod drain;
     mod example;
     mod faults;

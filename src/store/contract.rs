@@ -134,6 +134,11 @@ pub trait Store: Send + Sync {
         Ok(Members { leader: None, replicas: vec![replica.clone()] })
     }
 
+    /// Returns the reason why new entries are kept only in memory at the moment, if they are. Clients may read it.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+
     /// Assigns an id to `record`, keeps it and publishes it. `seen` is the newest id that the leader knows of.
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;
 

@@ -1,43 +1,36 @@
-//! The embedded store: the feed of one process, kept in its memory only.
+//! The store of a feed that is kept in the memory of one process only.
 
 use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
+use super::local::{Live, LocalLease, MAX_CLIENTS};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tokio::sync::broadcast;
 
 /// A feed in this process's memory.
 pub struct Memory {
     options: Options,
     /// A std mutex, held for a few map operations and never across an await.
     kept: Mutex<Kept>,
-    live: broadcast::Sender<Entry>,
+    live: Live,
 }
 
 #[derive(Default)]
 struct Kept {
     entries: BTreeMap<TickId, Entry>,
-    lease: Option<(Lease, Instant)>,
+    lease: LocalLease,
     /// The number of the newest record, and the id that it got.
     record: (u64, TickId),
     /// The last id that each client was sent, and when it was saved.
     clients: HashMap<String, (TickId, Instant)>,
 }
 
-/// The maximum number of clients whose last ids are kept. If there are more, the older half is dropped.
-const MAX_CLIENTS: usize = 100_000;
-
-/// The number of entries that a subscriber may lag behind. If it lags more, its stream ends.
-const LIVE_BUFFER: usize = 1024;
-
 impl Memory {
     /// An empty feed.
     pub fn new(options: Options) -> Memory {
-        Memory { options, kept: Mutex::default(), live: broadcast::Sender::new(LIVE_BUFFER) }
+        Memory { options, kept: Mutex::default(), live: Live::new() }
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -47,10 +40,8 @@ impl Memory {
     /// Locks the feed for a writer, if `lease` is still valid.
     fn writable(&self, lease: &Lease) -> Result<MutexGuard<'_, Kept>> {
         let kept = self.kept();
-        match &kept.lease {
-            Some((holder, until)) if holder == lease && Instant::now() < *until => Ok(kept),
-            _ => Err(StoreError::NotLeader),
-        }
+        kept.lease.check(lease)?;
+        Ok(kept)
     }
 }
 
@@ -63,34 +54,20 @@ impl Kept {
 #[async_trait]
 impl Store for Memory {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
-        let mut kept = self.kept();
-        let now = Instant::now();
-        if kept.lease.as_ref().is_some_and(|(_, until)| now < *until) {
-            return Ok(None);
-        }
-        let lease = Lease::new(holder);
-        kept.lease = Some((lease.clone(), now + self.options.lease_ttl));
-        Ok(Some(lease))
-    }
-
-    async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
-        let kept = self.kept();
-        let valid = kept.lease.as_ref().filter(|(_, until)| Instant::now() < *until);
-        let leader = valid.and_then(|(lease, _)| Lease::holder(&lease.token));
-        // No other replica can use this store.
-        Ok(Members { leader, replicas: vec![replica.clone()] })
+        Ok(self.kept().lease.acquire(holder, self.options.lease_ttl))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {
-        self.writable(lease)?.lease = Some((lease.clone(), Instant::now() + self.options.lease_ttl));
-        Ok(())
+        self.kept().lease.renew(lease, self.options.lease_ttl)
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
-        if let Ok(mut kept) = self.writable(lease) {
-            kept.lease = None;
-        }
+        self.kept().lease.release(lease);
         Ok(())
+    }
+
+    async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
+        Ok(self.kept().lease.members(replica))
     }
 
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
@@ -109,9 +86,8 @@ impl Store for Memory {
         kept.entries.insert(id, entry.clone());
         kept.record = (record.number, id);
         kept.entries = kept.entries.split_off(&id.minus(self.options.retention));
-        // This is done under the lock, so that subscribers get entries in the order of their ids. It fails only if
-        // there is no subscriber, which is not an error.
-        self.live.send(entry.clone()).ok();
+        // This is done under the lock, so that subscribers get entries in the order of their ids.
+        self.live.send(entry.clone());
         Ok(entry)
     }
 
@@ -170,12 +146,6 @@ impl Store for Memory {
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {
-        let receiver = self.live.subscribe();
-        // A subscriber that lagged behind the buffer has missed entries, so its stream ends.
-        let next = |mut receiver: broadcast::Receiver<Entry>| async {
-            let entry = receiver.recv().await.ok()?;
-            Some((Ok(entry), receiver))
-        };
-        Ok(stream::unfold(receiver, next).boxed())
+        Ok(self.live.subscribe())
     }
 }

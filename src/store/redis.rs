@@ -6,7 +6,6 @@
 //! never delays the renewal of the lease.
 
 mod connection;
-mod entry;
 mod history;
 mod inspect;
 mod keys;
@@ -15,12 +14,12 @@ mod subscription;
 use super::contract::{
     EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
 };
+use super::entry::{decode, decode_or_skip};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use ::redis::{Client, RedisError, Script, ScriptInvocation};
 use async_trait::async_trait;
 use connection::{RedisConnection, unavailable};
-use entry::{decode, decode_or_skip};
 use history::HistoryPool;
 pub use inspect::Inspection;
 use inspect::Inspector;

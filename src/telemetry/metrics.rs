@@ -65,8 +65,9 @@ table! {
     SOURCE_RESTING = labelled("source", &[],
         gauge("btcfeed_source_resting", "0 or 1", "1 if the source is not polled at the moment, because it failed or asked for a pause."));
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store answered the last check, which runs once a second.");
-    STORE_SECONDS = metric("btcfeed_store_request_seconds", Kind::Histogram, "seconds", "Time that Redis took to answer a request. Empty with the memory store.");
-    STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error.");
+    STORE_SECONDS = metric("btcfeed_store_request_seconds", Kind::Histogram, "seconds", "Time that Redis took to answer a request, or that a write to the file of the feed took. Empty with the memory store.");
+    STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
+    STORE_UNSAVED = gauge("btcfeed_store_unsaved_entries", "entries", "Entries that are only in memory, because the file of the feed cannot be written.");
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit"],
         counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` counts once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));

@@ -133,6 +133,7 @@ fn crates_are_used_only_in_their_modules() {
     let src = root().join("src");
     let allowed = [
         ("redis::", &["store/redis"][..]),
+        ("redb::", &["store/disk"]),
         ("deadpool_redis::", &["store/redis"]),
         ("axum::", &["admission", "net", "api", "site", "server.rs", "fuzz.rs"]),
         ("tonic::", &["api", "client"]),

@@ -8,7 +8,7 @@ use btcfeed::store::{HISTORY_READERS, Redis, Store};
 use btcfeed::tick::TickId;
 use futures_util::future::join_all;
 
-/// Runs each promise on a memory store, and on a Redis store with its own server.
+/// Runs each promise on a memory store, on a disk store with its own directory, and on a Redis store with its own server.
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
         mod memory {
@@ -17,6 +17,17 @@ macro_rules! contract {
             $(#[tokio::test]
             async fn $promise() {
                 store_contract::$promise(&btcfeed::store::Memory::new(store_contract::OPTIONS)).await;
+            })+
+        }
+        mod disk {
+            use crate::support::{data_directory, store_contract};
+
+            $(#[tokio::test]
+            async fn $promise() {
+                let directory = data_directory();
+                let store = btcfeed::store::Disk::open(directory.path(), store_contract::OPTIONS).unwrap();
+                store_contract::$promise(&store).await;
+                assert_eq!(btcfeed::store::Store::fault(&store), None);
             })+
         }
         mod redis {

@@ -85,6 +85,12 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
+/// Returns a new directory for the file of a feed. It is in memory if this machine has such a directory, because a call of
+/// fsync takes seconds while other programs write to the disk.
+pub fn data_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
 /// Waits for a future. `what` names it in the error after a timeout.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     timeout(TIMEOUT, future).await.unwrap_or_else(|_| panic!("waited {TIMEOUT:?} for {what}"))

@@ -5,8 +5,8 @@
 use super::connection::{
     ANSWER_DEADLINE, CONNECT_DEADLINE, address, failed, failed_to_connect, timed_out, unavailable,
 };
-use super::entry::decode_or_skip;
 use crate::store::contract::{EntryStream, MessageStream, Result};
+use crate::store::entry::decode_or_skip;
 use ::redis::Client;
 use ::redis::aio::{PubSubSink, PubSubStream};
 use futures_util::{StreamExt, stream};

@@ -1,8 +1,7 @@
-//! The JSON of an entry, as Redis keeps it.
+//! The JSON of an entry, as Redis and the file keep it.
 
-use super::connection::unavailable;
+use super::contract::{Result, StoreError};
 use crate::feed::Entry;
-use crate::store::contract::{Result, StoreError};
 use crate::telemetry::FaultLog;
 use std::sync::{Mutex, PoisonError};
 use tracing::error;
@@ -12,7 +11,7 @@ static SKIPPED: Mutex<FaultLog> = Mutex::new(FaultLog::new());
 
 /// Decodes an entry.
 pub(super) fn decode(json: &str) -> Result<Entry> {
-    serde_json::from_str(json).map_err(|error| unavailable(format_args!("invalid entry: {error}: {json:.200}")))
+    serde_json::from_str(json).map_err(|error| StoreError::Unavailable(format!("invalid entry: {error}: {json:.200}")))
 }
 
 /// Decodes an entry. If this version cannot decode it, logs that and returns `None`: a newer version may have written

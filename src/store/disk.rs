@@ -1,0 +1,197 @@
+//! The store of a feed that is kept in a file: one process, and a history that survives its restarts.
+//!
+//! A thread of its own writes the file, so that the disk delays neither the leader's polls nor a client. An entry is
+//! published only when it is on the disk. If the process is killed at any moment, the file has every entry that a client
+//! was sent.
+//!
+//! If the file cannot be written (the disk is full, the directory is read-only, the file is damaged, a write hangs), the
+//! feed goes on: new entries are published from memory, [`Store::fault`] says why, and they are written when the file
+//! can be written again. A second process with the same directory does not start.
+
+mod data_dir;
+mod feed_file;
+mod pending;
+mod saver;
+
+pub use data_dir::InUse;
+
+use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
+use super::local::MAX_CLIENTS;
+use crate::feed::Entry;
+use crate::tick::TickId;
+use async_trait::async_trait;
+use data_dir::DirError;
+use feed_file::FeedFile;
+use saver::Shared;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+/// The time that an append waits for the disk. After that the entry is published from memory.
+const SAVE_DEADLINE: Duration = Duration::from_secs(2);
+/// The time that a stop waits for the last write.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A feed in a file.
+pub struct Disk {
+    shared: Arc<Shared>,
+}
+
+impl Disk {
+    /// A feed in the directory `path`, which is created if it does not exist. If it cannot be used, the feed is in memory
+    /// until it can.
+    ///
+    /// # Errors
+    /// If another process uses the directory.
+    pub fn open(path: &Path, options: Options) -> std::result::Result<Disk, InUse> {
+        let shared = Arc::new(Shared::new(path.to_owned(), options));
+        match shared.open() {
+            Ok(()) => {}
+            Err(DirError::InUse(in_use)) => return Err(in_use),
+            Err(error) => shared.note_fault(&error),
+        }
+        let saver = shared.clone();
+        if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || saver.run()) {
+            shared.note_fault(&DirError::Failed(error.into()));
+        }
+        Ok(Disk { shared })
+    }
+
+    /// Runs a read of the file on a thread that may block. Returns `None` if no file has been open yet.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<Option<T>> {
+        let shared = self.shared.clone();
+        let unavailable = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
+        spawn_blocking(move || shared.read(read)).await.map_err(unavailable)?
+    }
+
+    /// Returns the id before the oldest entry that is kept, or `after` if that is later.
+    fn unexpired(&self, after: TickId) -> TickId {
+        after.max(self.shared.pending().floor.before())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.shared.stop(STOP_DEADLINE);
+    }
+}
+
+#[async_trait]
+impl Store for Disk {
+    async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
+        Ok(self.shared.pending().lease.acquire(holder, self.shared.options.lease_ttl))
+    }
+
+    async fn renew(&self, lease: &Lease) -> Result<()> {
+        self.shared.pending().lease.renew(lease, self.shared.options.lease_ttl)
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        self.shared.pending().lease.release(lease);
+        Ok(())
+    }
+
+    async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
+        Ok(self.shared.pending().lease.members(replica))
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.shared.pending().fault.clone()
+    }
+
+    async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
+        let retention = self.shared.options.retention;
+        let entry = self.shared.pending().append(lease, record, seen, retention)?;
+        self.shared.wake();
+        let mut progress = self.shared.progress.subscribe();
+        let saved = progress.wait_for(|progress| progress.failing || progress.saved >= entry.id);
+        if timeout(SAVE_DEADLINE, saved).await.is_err() {
+            self.shared.note_delay(SAVE_DEADLINE);
+        }
+        // Entries are sent under the lock, so that subscribers get them in the order of their ids.
+        let mut pending = self.shared.pending();
+        for entry in pending.publish(entry.id) {
+            self.shared.live.send(entry);
+        }
+        Ok(entry)
+    }
+
+    async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
+        self.shared.pending().lease.check(lease)?;
+        let lost = entries.to_vec();
+        let written = self.read(move |file| file.restore(&lost)).await?;
+        written.ok_or_else(|| StoreError::Unavailable("the file of the feed is not open".to_owned()))?;
+        if let Some(newest) = entries.iter().map(|entry| entry.id).max() {
+            self.shared.pending().restored(newest);
+        }
+        Ok(())
+    }
+
+    async fn now(&self) -> Result<TickId> {
+        Ok(TickId::now())
+    }
+
+    async fn head(&self) -> Result<TickId> {
+        Ok(self.shared.pending().head())
+    }
+
+    async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+        let after = self.unexpired(after);
+        // In this order, so that no entry is missed that is saved between the two.
+        let unsaved = self.shared.pending().visible(after, until);
+        let mut entries = self.read(move |file| file.range(after, until, limit)).await?.unwrap_or_default();
+        let last = entries.last().map_or(after, |entry| entry.id);
+        let left = limit - entries.len();
+        entries.extend(unsaved.into_iter().filter(|entry| entry.id > last).take(left));
+        Ok(entries)
+    }
+
+    async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        let after = self.unexpired(after);
+        let unsaved = self.shared.pending().visible(after, until);
+        if !unsaved.is_empty() {
+            return Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id));
+        }
+        let found = self.read(move |file| file.nth(after, until, n)).await?;
+        Ok(found.flatten())
+    }
+
+    async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
+        let after = self.unexpired(TickId::ZERO);
+        let unsaved = self.shared.pending().visible(after, TickId::from_ms(u64::MAX));
+        let mut entries = self.read(move |file| file.newest(after.next(), limit)).await?.unwrap_or_default();
+        let last = entries.last().map_or(after, |entry| entry.id);
+        entries.extend(unsaved.into_iter().filter(|entry| entry.id > last));
+        Ok(entries.split_off(entries.len().saturating_sub(limit)))
+    }
+
+    async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
+        let mut pending = self.shared.pending();
+        pending.clients.extend(sent.iter().cloned());
+        while pending.clients.len() > MAX_CLIENTS {
+            pending.clients.pop_first();
+        }
+        drop(pending);
+        self.shared.wake();
+        Ok(())
+    }
+
+    async fn recall(&self, client: &str) -> Result<Option<TickId>> {
+        let unsaved = self.shared.pending().clients.get(client).copied();
+        if unsaved.is_some() {
+            return Ok(unsaved);
+        }
+        let (client, floor) = (client.to_owned(), TickId::now().minus(self.shared.options.retention));
+        Ok(self.read(move |file| file.client(&client, floor)).await?.flatten())
+    }
+
+    async fn subscribe(&self) -> Result<EntryStream> {
+        Ok(self.shared.live.subscribe())
+    }
+}

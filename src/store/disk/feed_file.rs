@@ -1,0 +1,294 @@
+//! The file of a feed: a redb database with the entries and the bookmarks of clients.
+//!
+//! Each write is one transaction, which is on the disk when the call returns. If the process is killed during a write,
+//! or the machine loses power, the file has all of the write or nothing of it. Each transaction also saves the map of
+//! free pages (redb's quick repair), so that opening a file after a crash takes as long as after a regular stop.
+//!
+//! All functions block. Nothing here knows the lease or the subscribers.
+
+use crate::feed::Entry;
+use crate::store::entry::decode_or_skip;
+use crate::store::local::MAX_CLIENTS;
+use crate::tick::TickId;
+use anyhow::{Context, anyhow, ensure};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, Table,
+    TableDefinition, TableError, WriteTransaction,
+};
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The entries by id, as JSON.
+const ENTRIES: TableDefinition<'_, u64, &str> = TableDefinition::new("entries");
+/// The bookmarks by client: the last id that the client was sent, and the time of the write.
+const CLIENTS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("clients");
+/// The clients by the time of the write.
+const CLIENT_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("client_times");
+/// Facts about the file.
+const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+/// The key of [`ABOUT`] for the version of the tables.
+const VERSION: &str = "version";
+/// The version of the tables that this program reads and writes.
+const CURRENT_VERSION: u64 = 1;
+
+/// The memory for pages of the file. The newest entries are in the hub's window, so few reads come here.
+const CACHE_BYTES: usize = 16 << 20;
+/// The maximum number of old entries, and of old bookmarks, that one write deletes. If the retention is shortened, many
+/// entries expire at once, and no write may take long.
+const TRIM: usize = 500;
+
+/// An open file.
+pub(super) struct FeedFile {
+    database: Database,
+}
+
+/// The content of one write.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// New entries in the order of their ids.
+    pub(super) entries: Vec<Entry>,
+    /// The last id that each of these clients was sent.
+    pub(super) clients: Vec<(String, TickId)>,
+    /// The time of the write.
+    pub(super) now: TickId,
+    /// The oldest id that is kept.
+    pub(super) floor: TickId,
+    /// The time of the oldest bookmark that is kept.
+    pub(super) clients_floor: TickId,
+}
+
+impl FeedFile {
+    /// Opens the file at `path`, or creates it.
+    pub(super) fn open(path: &Path) -> anyhow::Result<FeedFile> {
+        if !path.try_exists().with_context(|| format!("cannot look for {}", path.display()))? {
+            // Under another name, because a file whose creation was interrupted cannot be opened.
+            let new = path.with_extension("new");
+            let created = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
+            created.with_context(|| format!("cannot create {}", new.display()))?;
+            Self::open_existing(&new)?.close();
+            fs::rename(&new, path).with_context(|| format!("cannot rename {}", new.display()))?;
+        }
+        Self::open_existing(path)
+    }
+
+    fn open_existing(path: &Path) -> anyhow::Result<FeedFile> {
+        let opened = OpenOptions::new().read(true).write(true).open(path);
+        let file = opened.with_context(|| format!("cannot open {}", path.display()))?;
+        Self::with(|builder| builder.create_file(file))
+            .with_context(|| format!("cannot use {}, restore a backup of it or move it away", path.display()))
+    }
+
+    /// Opens the file of a storage other than a file.
+    #[cfg(test)]
+    fn open_storage(storage: impl redb::StorageBackend) -> anyhow::Result<FeedFile> {
+        Self::with(|builder| builder.create_with_backend(storage))
+    }
+
+    fn with(open: impl FnOnce(&Builder) -> std::result::Result<Database, DatabaseError>) -> anyhow::Result<FeedFile> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE_BYTES);
+        let file = FeedFile { database: guard(|| open(&builder).map_err(explain))? };
+        guard(|| file.create_tables())?;
+        Ok(file)
+    }
+
+    /// Creates the tables of a new file, and checks the version of an existing one.
+    fn create_tables(&self) -> anyhow::Result<()> {
+        let reading = self.database.begin_read()?;
+        let version = match reading.open_table(ABOUT) {
+            Ok(about) => about.get(VERSION)?.map(|version| version.value()),
+            Err(TableError::TableDoesNotExist(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(version) = version {
+            ensure!(
+                version == CURRENT_VERSION,
+                "it has version {version}, and this program expects version {CURRENT_VERSION}: use a newer btcfeed"
+            );
+            return Ok(());
+        }
+        let writing = self.begin_write()?;
+        writing.open_table(ABOUT)?.insert(VERSION, CURRENT_VERSION)?;
+        writing.open_table(ENTRIES)?;
+        writing.open_table(CLIENTS)?;
+        writing.open_table(CLIENT_TIMES)?;
+        Ok(writing.commit()?)
+    }
+
+    fn begin_write(&self) -> anyhow::Result<WriteTransaction> {
+        let mut writing = self.database.begin_write()?;
+        writing.set_quick_repair(true);
+        Ok(writing)
+    }
+
+    /// Writes a batch, and deletes some of what has expired. When this returns, the batch is on the disk.
+    pub(super) fn save(&self, batch: &Batch) -> anyhow::Result<()> {
+        guard(|| {
+            let writing = self.begin_write()?;
+            {
+                let mut entries = writing.open_table(ENTRIES)?;
+                for entry in &batch.entries {
+                    entries.insert(entry.id.ms(), serde_json::to_string(entry)?.as_str())?;
+                }
+                for _ in 0..TRIM {
+                    if entries.first()?.is_none_or(|(id, _)| id.value() >= batch.floor.ms()) {
+                        break;
+                    }
+                    entries.pop_first()?;
+                }
+            }
+            let mut clients = writing.open_table(CLIENTS)?;
+            let mut times = writing.open_table(CLIENT_TIMES)?;
+            save_clients(&mut clients, &mut times, batch)?;
+            drop((clients, times));
+            Ok(writing.commit()?)
+        })
+    }
+
+    /// Writes the entries whose ids the file does not have.
+    pub(super) fn restore(&self, lost: &[Arc<Entry>]) -> anyhow::Result<()> {
+        guard(|| {
+            let writing = self.begin_write()?;
+            let mut entries = writing.open_table(ENTRIES)?;
+            for entry in lost {
+                if entries.get(entry.id.ms())?.is_none() {
+                    entries.insert(entry.id.ms(), serde_json::to_string(&**entry)?.as_str())?;
+                }
+            }
+            drop(entries);
+            Ok(writing.commit()?)
+        })
+    }
+
+    /// Closes the file.
+    pub(super) fn close(self) {
+        guard(|| {
+            drop(self.database);
+            Ok(())
+        })
+        .ok();
+    }
+
+    /// Returns the newest id, or zero if there is no entry.
+    pub(super) fn head(&self) -> anyhow::Result<TickId> {
+        guard(|| {
+            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
+            Ok(entries.last()?.map_or(TickId::ZERO, |(id, _)| TickId::from_ms(id.value())))
+        })
+    }
+
+    /// Returns the oldest `limit` entries with `after < id <= until`, oldest first.
+    pub(super) fn range(&self, after: TickId, until: TickId, limit: usize) -> anyhow::Result<Vec<Entry>> {
+        guard(|| {
+            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
+            let mut found = Vec::new();
+            if after >= until {
+                return Ok(found);
+            }
+            for row in entries.range(after.next().ms()..=until.ms())? {
+                if found.len() == limit {
+                    break;
+                }
+                found.extend(decode_or_skip(row?.1.value()));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one. If that entry cannot be decoded,
+    /// returns the id of the next one that can be decoded.
+    pub(super) fn nth(&self, after: TickId, until: TickId, n: usize) -> anyhow::Result<Option<TickId>> {
+        guard(|| {
+            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
+            if after >= until {
+                return Ok(None);
+            }
+            for row in entries.range(after.next().ms()..=until.ms())?.skip(n - 1) {
+                let (id, json) = row?;
+                if decode_or_skip(json.value()).is_some() {
+                    return Ok(Some(TickId::from_ms(id.value())));
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Returns the newest `limit` entries with `id >= floor`, oldest first.
+    pub(super) fn newest(&self, floor: TickId, limit: usize) -> anyhow::Result<Vec<Entry>> {
+        guard(|| {
+            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
+            let mut found = Vec::new();
+            for row in entries.range(floor.ms()..)?.rev() {
+                if found.len() == limit {
+                    break;
+                }
+                found.extend(decode_or_skip(row?.1.value()));
+            }
+            found.reverse();
+            Ok(found)
+        })
+    }
+
+    /// Returns a client's bookmark, if it was written at `floor` or later.
+    pub(super) fn client(&self, client: &str, floor: TickId) -> anyhow::Result<Option<TickId>> {
+        guard(|| {
+            let clients = self.database.begin_read()?.open_table(CLIENTS)?;
+            let saved = clients.get(client)?.map(|saved| saved.value());
+            Ok(saved.filter(|(_, at)| *at >= floor.ms()).map(|(id, _)| TickId::from_ms(id)))
+        })
+    }
+}
+
+/// Writes the bookmarks of a batch, and deletes some of those that are too old or too many.
+fn save_clients(
+    clients: &mut Table<'_, &str, (u64, u64)>,
+    times: &mut Table<'_, (u64, &str), ()>,
+    batch: &Batch,
+) -> anyhow::Result<()> {
+    for (client, id) in &batch.clients {
+        let before = clients.insert(client.as_str(), (id.ms(), batch.now.ms()))?.map(|before| before.value().1);
+        if let Some(before) = before {
+            times.remove((before, client.as_str()))?;
+        }
+        times.insert((batch.now.ms(), client.as_str()), ())?;
+    }
+    for _ in 0..TRIM + batch.clients.len() {
+        let too_many = times.len()? > MAX_CLIENTS as u64;
+        let Some((oldest, _)) = times.first()? else { break };
+        let (at, client) = oldest.value();
+        if at >= batch.clients_floor.ms() && !too_many {
+            break;
+        }
+        let client = client.to_owned();
+        drop(oldest);
+        clients.remove(client.as_str())?;
+        times.remove((at, client.as_str()))?;
+    }
+    Ok(())
+}
+
+/// Names the most likely reason of a failure to open a file.
+fn explain(error: DatabaseError) -> anyhow::Error {
+    match error {
+        DatabaseError::Storage(StorageError::Io(error))
+            if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            anyhow!("the file is damaged, or it is not a file of btcfeed")
+        }
+        DatabaseError::Storage(StorageError::Corrupted(reason)) => anyhow!("the file is damaged: {reason}"),
+        error => error.into(),
+    }
+}
+
+/// Runs `work`, and turns a panic into an error: the database asserts that its pages are consistent, which may be wrong
+/// if the file is damaged.
+fn guard<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(anyhow!("the file is damaged")))
+}
+
+#[cfg(test)]
+mod tests;

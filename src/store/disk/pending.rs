@@ -1,0 +1,125 @@
+//! The part of a feed on disk that is in memory: the lease, and what is not saved or not published yet.
+
+use crate::feed::Entry;
+use crate::store::contract::{Lease, Record, Result, StoreError};
+use crate::store::local::LocalLease;
+use crate::tick::TickId;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// The maximum number of entries that are kept while the file cannot be written: more than five days at the default
+/// interval.
+const MAX_UNSAVED: usize = 100_000;
+
+/// The state in memory.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) lease: LocalLease,
+    /// The number of the newest record, and its entry.
+    record: Option<(u64, Entry)>,
+    /// The newest id that was assigned. The entry may not be published yet.
+    assigned: TickId,
+    /// The newest id that was published. Readers do not see later entries.
+    published: TickId,
+    /// Entries that are not in the file yet, in the order of their ids.
+    unsaved: VecDeque<Entry>,
+    /// Entries that are not published yet, in the order of their ids.
+    unpublished: VecDeque<Entry>,
+    /// Bookmarks that are not in the file yet.
+    pub(super) clients: BTreeMap<String, TickId>,
+    /// The oldest id that is kept.
+    pub(super) floor: TickId,
+    /// The number of entries that were dropped because too many were unsaved.
+    pub(super) dropped: u64,
+    /// The reason why the file cannot be written.
+    pub(super) fault: Option<String>,
+    /// True if the saver must write what is left and end.
+    pub(super) stopping: bool,
+    /// True if the saver has ended.
+    pub(super) ended: bool,
+}
+
+impl Pending {
+    /// Sets the newest id of a file that has been opened.
+    pub(super) fn opened(&mut self, head: TickId, retention: Duration) {
+        self.assigned = self.assigned.max(head);
+        self.published = self.published.max(head);
+        self.floor = self.floor.max(head.minus(retention));
+    }
+
+    /// Assigns an id to a record, and keeps its entry until it is saved and published. Returns the entry of an earlier
+    /// attempt with the same record.
+    pub(super) fn append(
+        &mut self,
+        lease: &Lease,
+        record: &Record,
+        seen: TickId,
+        retention: Duration,
+    ) -> Result<Entry> {
+        self.lease.check(lease)?;
+        if let Some((newest, entry)) = &self.record
+            && record.number <= *newest
+        {
+            return if record.number == *newest { Ok(entry.clone()) } else { Err(StoreError::NotLeader) };
+        }
+        let prev = self.assigned;
+        if seen > prev {
+            return Err(StoreError::Behind(prev));
+        }
+        let id = TickId::now().minus(record.at.elapsed()).max(prev.next());
+        let entry = Entry { id, prev, event: record.event.clone() };
+        self.assigned = id;
+        self.record = Some((record.number, entry.clone()));
+        self.unsaved.push_back(entry.clone());
+        self.unpublished.push_back(entry.clone());
+        if self.unsaved.len() > MAX_UNSAVED {
+            self.unsaved.pop_front();
+            self.dropped += 1;
+        }
+        self.floor = self.floor.max(id.minus(retention));
+        Ok(entry)
+    }
+
+    /// Removes and returns the entries up to `id` that are not published yet, and makes them visible to readers.
+    pub(super) fn publish(&mut self, id: TickId) -> Vec<Entry> {
+        let count = self.unpublished.iter().take_while(|entry| entry.id <= id).count();
+        self.published = self.published.max(id);
+        self.unpublished.drain(..count).collect()
+    }
+
+    /// Records that entries were restored, the newest of which has this id.
+    pub(super) fn restored(&mut self, newest: TickId) {
+        self.assigned = self.assigned.max(newest);
+        self.published = self.published.max(newest);
+    }
+
+    /// Returns the newest id that readers see.
+    pub(super) fn head(&self) -> TickId {
+        self.published
+    }
+
+    /// Returns the number of entries that are not saved.
+    pub(super) fn unsaved(&self) -> usize {
+        self.unsaved.len()
+    }
+
+    /// Returns the oldest `limit` entries that are not saved.
+    pub(super) fn first_unsaved(&self, limit: usize) -> Vec<Entry> {
+        self.unsaved.iter().take(limit).cloned().collect()
+    }
+
+    /// Removes the entries up to `id`, which have been saved.
+    pub(super) fn saved(&mut self, id: TickId) {
+        let count = self.unsaved.iter().take_while(|entry| entry.id <= id).count();
+        self.unsaved.drain(..count);
+    }
+
+    /// Returns the published entries with `after < id <= until` that may not be in the file.
+    pub(super) fn visible(&self, after: TickId, until: TickId) -> Vec<Entry> {
+        let until = until.min(self.published);
+        let later = self.unsaved.iter().rev().take_while(|entry| entry.id > after);
+        let mut entries: Vec<_> = later.filter(|entry| entry.id <= until).cloned().collect();
+        entries.reverse();
+        entries
+    }
+}

@@ -1,0 +1,246 @@
+//! The thread that writes a feed to its file, and what it shares with the callers of the store.
+//!
+//! If the file cannot be written, the thread tries again until it can. In the meantime the entries are in memory.
+
+use super::data_dir::{DataDir, DirError};
+use super::feed_file::{Batch, FeedFile};
+use super::pending::Pending;
+use crate::store::contract::{Options, Result, StoreError};
+use crate::store::local::Live;
+use crate::telemetry::FaultLog;
+use crate::telemetry::metrics::{STORE_ERRORS, STORE_SECONDS, STORE_UNSAVED};
+use crate::tick::TickId;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// The name of the file in the data directory.
+const FILE: &str = "feed.redb";
+/// The time between two attempts to write a file that cannot be written.
+const RETRY: Duration = Duration::from_secs(1);
+/// The maximum number of entries, and of bookmarks, in one write.
+const BATCH: usize = 1000;
+
+/// The progress of the writes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// The newest id that is on the disk.
+    pub(super) saved: TickId,
+    /// True if the file cannot be written at the moment, so that nobody should wait for it.
+    pub(super) failing: bool,
+}
+
+/// The state that the thread and the callers share.
+pub(super) struct Shared {
+    path: PathBuf,
+    pub(super) options: Options,
+    slot: RwLock<Slot>,
+    /// A std mutex, held for a few operations in memory and never across an await or a write.
+    pending: Mutex<Pending>,
+    /// Notified when there is something to write, and when the thread must end.
+    work: Condvar,
+    pub(super) progress: watch::Sender<Progress>,
+    pub(super) live: Live,
+    log: Mutex<FaultLog>,
+}
+
+/// The directory and the file, as far as they are open. Reads and writes hold the read lock, opening holds the write lock.
+#[derive(Default)]
+struct Slot {
+    file: Option<FeedFile>,
+    directory: Option<DataDir>,
+    /// True if the file was open at some time, so that it has entries that are not in memory.
+    was_open: bool,
+}
+
+impl Shared {
+    pub(super) fn new(path: PathBuf, options: Options) -> Shared {
+        Shared {
+            path,
+            options,
+            slot: RwLock::default(),
+            pending: Mutex::default(),
+            work: Condvar::new(),
+            progress: watch::Sender::default(),
+            live: Live::new(),
+            log: Mutex::default(),
+        }
+    }
+
+    /// Locks the state in memory.
+    pub(super) fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the thread.
+    pub(super) fn wake(&self) {
+        self.work.notify_all();
+    }
+
+    /// Ends the thread, after it has written what is pending. Waits for that, at most for the time `limit`.
+    pub(super) fn stop(&self, limit: Duration) {
+        self.pending().stopping = true;
+        self.wake();
+        drop(self.work.wait_timeout_while(self.pending(), limit, |pending| !pending.ended));
+    }
+
+    /// Opens the directory and the file, as far as they are not open.
+    pub(super) fn open(&self) -> std::result::Result<(), DirError> {
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let Slot { file, directory, was_open } = &mut *slot;
+        if file.is_some() {
+            return Ok(());
+        }
+        let directory = match directory {
+            Some(directory) => directory,
+            None => directory.insert(DataDir::open(&self.path)?),
+        };
+        let opened = FeedFile::open(&directory.file(FILE))?;
+        directory.sync().map_err(anyhow::Error::new)?;
+        let head = opened.head()?;
+        *file = Some(opened);
+        *was_open = true;
+        self.pending().opened(head, self.options.retention);
+        Ok(())
+    }
+
+    fn close(&self) {
+        let file = self.slot.write().unwrap_or_else(PoisonError::into_inner).file.take();
+        file.into_iter().for_each(FeedFile::close);
+    }
+
+    /// Reads from the file. Blocks. Returns `None` if no file has been open yet.
+    pub(super) fn read<T>(&self, read: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
+        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+        match &slot.file {
+            Some(file) => match read(file) {
+                Ok(found) => Ok(Some(found)),
+                Err(error) => Err(StoreError::Unavailable(format!("cannot read the file of the feed: {error:#}"))),
+            },
+            None if slot.was_open => Err(StoreError::Unavailable("the file of the feed is not open".to_owned())),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes what is pending, until the store is dropped.
+    pub(super) fn run(&self) {
+        while let Some(batch) = self.next_batch() {
+            let started = Instant::now();
+            let saved = self.save(&batch);
+            STORE_SECONDS.histogram("").record(started.elapsed());
+            match saved {
+                Ok(()) => self.note_saved(&batch),
+                Err(error) => {
+                    STORE_ERRORS.counter("").increment(1);
+                    self.note_fault(&error);
+                    let (pending, _) = self
+                        .work
+                        .wait_timeout_while(self.pending(), RETRY, |pending| !pending.stopping)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    if pending.stopping {
+                        break;
+                    }
+                }
+            }
+        }
+        let lost = self.pending().unsaved();
+        if lost > 0 {
+            warn!(lost, "stopping with entries that could not be saved");
+        }
+        // Closing the file writes to it, so this thread does it.
+        self.close();
+        self.slot.write().unwrap_or_else(PoisonError::into_inner).directory = None;
+        self.pending().ended = true;
+        self.wake();
+    }
+
+    /// Waits for something to write. Returns `None` if the store was dropped and everything is written. While there is a
+    /// fault, returns an empty batch now and then, which shows whether the file can be written again.
+    fn next_batch(&self) -> Option<Batch> {
+        let mut pending = self.pending();
+        while pending.unsaved() == 0 && pending.clients.is_empty() && pending.fault.is_none() {
+            if pending.stopping {
+                return None;
+            }
+            pending = self.work.wait(pending).unwrap_or_else(PoisonError::into_inner);
+        }
+        let clients = pending.clients.iter().take(BATCH).map(|(client, id)| (client.clone(), *id)).collect();
+        let now = TickId::now();
+        let clients_floor = now.minus(self.options.retention);
+        Some(Batch { entries: pending.first_unsaved(BATCH), clients, now, floor: pending.floor, clients_floor })
+    }
+
+    fn save(&self, batch: &Batch) -> std::result::Result<(), DirError> {
+        self.open()?;
+        let saved = {
+            let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+            let file = slot.file.as_ref().ok_or_else(|| anyhow::anyhow!("the file is not open"))?;
+            file.save(batch)
+        };
+        if saved.is_err() {
+            // After an error the database rejects every request until it is opened again.
+            self.close();
+            self.open().ok();
+        }
+        Ok(saved?)
+    }
+
+    fn note_saved(&self, batch: &Batch) {
+        let mut pending = self.pending();
+        if let Some(last) = batch.entries.last() {
+            pending.saved(last.id);
+        }
+        for (client, id) in &batch.clients {
+            if pending.clients.get(client) == Some(id) {
+                pending.clients.remove(client);
+            }
+        }
+        STORE_UNSAVED.gauge("").set(u32::try_from(pending.unsaved()).unwrap_or(u32::MAX));
+        if pending.unsaved() <= BATCH && pending.fault.take().is_some() {
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            let dropped = std::mem::take(&mut pending.dropped);
+            info!(dropped, path = %self.path.display(), "the feed is saved to the disk again");
+        }
+        let failing = pending.fault.is_some();
+        self.progress.send_modify(|progress| {
+            progress.saved = progress.saved.max(batch.entries.last().map_or(TickId::ZERO, |last| last.id));
+            progress.failing = failing;
+        });
+    }
+
+    /// Records that the file cannot be written, and logs it now and then.
+    pub(super) fn note_fault(&self, error: &DirError) {
+        // Clients read the short reason, which has no path.
+        let reason = match error {
+            DirError::InUse(_) => "another process uses the data directory".to_owned(),
+            DirError::Failed(error) => error.root_cause().to_string(),
+        };
+        self.set_fault(reason, &error.to_string());
+    }
+
+    /// Records that a write takes too long.
+    pub(super) fn note_delay(&self, waited: Duration) {
+        let reason = format!("a write to the disk takes longer than {waited:?}");
+        self.set_fault(reason.clone(), &reason);
+    }
+
+    fn set_fault(&self, reason: String, error: &str) {
+        let mut pending = self.pending();
+        let (unsaved, dropped) = (pending.unsaved(), pending.dropped);
+        pending.fault = Some(reason);
+        STORE_UNSAVED.gauge("").set(u32::try_from(unsaved).unwrap_or(u32::MAX));
+        self.progress.send_modify(|progress| progress.failing = true);
+        drop(pending);
+        if self.log.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
+            warn!(
+                error,
+                path = %self.path.display(),
+                unsaved,
+                dropped,
+                "cannot save the feed to the disk, keeping it in memory and retrying every second"
+            );
+        }
+    }
+}

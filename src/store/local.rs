@@ -1,0 +1,82 @@
+//! The parts that the stores of one process share: the lease, and the stream of live entries.
+
+use super::contract::{EntryStream, Lease, Members, ReplicaBeat, Result, StoreError};
+use crate::feed::Entry;
+use futures_util::{StreamExt, stream};
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast;
+
+/// The maximum number of clients whose bookmarks are kept. If there are more, the oldest are dropped.
+pub(super) const MAX_CLIENTS: usize = 100_000;
+
+/// The number of entries that a subscriber may lag behind. If it lags more, its stream ends.
+const LIVE_BUFFER: usize = 1024;
+
+/// The lease of a feed that only one process can use, with the time at which it expires.
+#[derive(Default)]
+pub(super) struct LocalLease(Option<(Lease, Instant)>);
+
+impl LocalLease {
+    /// Grants a lease for the time `ttl`, if no other lease is valid.
+    pub(super) fn acquire(&mut self, holder: &str, ttl: Duration) -> Option<Lease> {
+        if self.valid().is_some() {
+            return None;
+        }
+        let lease = Lease::new(holder);
+        self.0 = Some((lease.clone(), Instant::now() + ttl));
+        Some(lease)
+    }
+
+    /// Checks that `lease` is the valid one.
+    pub(super) fn check(&self, lease: &Lease) -> Result<()> {
+        if self.valid() == Some(lease) { Ok(()) } else { Err(StoreError::NotLeader) }
+    }
+
+    /// Extends the lease to the time `ttl` from now.
+    pub(super) fn renew(&mut self, lease: &Lease, ttl: Duration) -> Result<()> {
+        self.check(lease)?;
+        self.0 = Some((lease.clone(), Instant::now() + ttl));
+        Ok(())
+    }
+
+    /// Frees the lease, if it is still valid.
+    pub(super) fn release(&mut self, lease: &Lease) {
+        if self.check(lease).is_ok() {
+            self.0 = None;
+        }
+    }
+
+    /// Returns the only replica, and the leader if there is one.
+    pub(super) fn members(&self, replica: &ReplicaBeat) -> Members {
+        let leader = self.valid().and_then(|lease| Lease::holder(&lease.token));
+        Members { leader, replicas: vec![replica.clone()] }
+    }
+
+    fn valid(&self) -> Option<&Lease> {
+        self.0.as_ref().filter(|(_, until)| Instant::now() < *until).map(|(lease, _)| lease)
+    }
+}
+
+/// Sends each new entry to the subscribers of this process.
+pub(super) struct Live(broadcast::Sender<Entry>);
+
+impl Live {
+    /// A sender without subscribers.
+    pub(super) fn new() -> Live {
+        Live(broadcast::Sender::new(LIVE_BUFFER))
+    }
+
+    /// Sends an entry. If there is no subscriber, does nothing.
+    pub(super) fn send(&self, entry: Entry) {
+        self.0.send(entry).ok();
+    }
+
+    /// Returns a stream of all later entries. It ends if the subscriber has missed one.
+    pub(super) fn subscribe(&self) -> EntryStream {
+        let next = |mut receiver: broadcast::Receiver<Entry>| async {
+            let entry = receiver.recv().await.ok()?;
+            Some((Ok(entry), receiver))
+        };
+        stream::unfold(self.0.subscribe(), next).boxed()
+    }
+}

@@ -1,0 +1,86 @@
+//! The store on disk: restarts, and a directory that cannot be used.
+
+use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease, tick};
+use crate::support::{data_directory, until};
+use btcfeed::store::{Disk, Store};
+use btcfeed::tick::TickId;
+use futures_util::StreamExt;
+use std::fs;
+
+#[tokio::test]
+async fn feed_goes_on_after_a_restart() {
+    let directory = data_directory();
+    let (mut all, client) = (Vec::new(), ("a".to_owned(), TickId::from_ms(7)));
+    for _ in 0..3 {
+        let store = Disk::open(directory.path(), OPTIONS).unwrap();
+        assert_eq!(ids(&store, TickId::ZERO, EVERYTHING, 10).await, all);
+        let lease = lease(&store).await;
+        for _ in 0..2 {
+            let entry = append(&store, &lease, "1").await;
+            assert_eq!(entry.prev, all.last().copied().unwrap_or_default());
+            all.push(entry.id);
+        }
+        store.remember(std::slice::from_ref(&client)).await.unwrap();
+    }
+    let store = Disk::open(directory.path(), OPTIONS).unwrap();
+    assert_eq!(store.head().await.unwrap(), all[5]);
+    assert_eq!(store.recall("a").await.unwrap(), Some(client.1));
+}
+
+#[tokio::test]
+async fn second_store_in_a_directory_is_refused() {
+    let directory = data_directory();
+    let _first = Disk::open(directory.path(), OPTIONS).unwrap();
+    let refused = Disk::open(directory.path(), OPTIONS).err().unwrap().to_string();
+    let (path, pid) = (directory.path().display(), std::process::id());
+    assert_eq!(
+        refused,
+        format!("the data directory {path} is in use by process {pid}: stop it, or choose another BTCFEED_DATA")
+    );
+}
+
+#[tokio::test]
+async fn unusable_directory_keeps_the_feed_in_memory_until_it_is_usable() {
+    let parent = data_directory();
+    let path = parent.path().join("data");
+    fs::write(&path, "a file instead of a directory").unwrap();
+    let store = Disk::open(&path, OPTIONS).unwrap();
+    assert_eq!(store.fault().unwrap(), "File exists (os error 17)");
+    let (lease, mut live) = (lease(&store).await, store.subscribe().await.unwrap());
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(append(&store, &lease, "1").await.id);
+        assert_eq!(live.next().await.unwrap().unwrap().id, all[all.len() - 1]);
+    }
+    assert_eq!(ids(&store, all[0], EVERYTHING, 10).await, all[1..]);
+    assert_eq!(store.newest(2).await.unwrap().len(), 2);
+    assert_eq!(store.nth(TickId::ZERO, EVERYTHING, 2).await.unwrap(), Some(all[1]));
+    store.remember(&[("a".to_owned(), all[0])]).await.unwrap();
+    fs::remove_file(&path).unwrap();
+    until("the feed to be saved", async || store.fault().is_none()).await;
+    assert_eq!(ids(&store, TickId::ZERO, EVERYTHING, 10).await, all);
+    store.renew(&lease).await.ok();
+    drop(store);
+    let again = Disk::open(&path, OPTIONS).unwrap();
+    assert_eq!(ids(&again, TickId::ZERO, EVERYTHING, 10).await, all);
+    assert_eq!(again.recall("a").await.unwrap(), Some(all[0]));
+}
+
+#[tokio::test]
+async fn retried_append_is_published_once() {
+    let directory = data_directory();
+    let store = Disk::open(directory.path(), OPTIONS).unwrap();
+    let (lease, mut live) = (lease(&store).await, store.subscribe().await.unwrap());
+    for _ in 0..20 {
+        let record = tick("1");
+        // The caller gives up, in most cases before the entry is on the disk.
+        let mut attempt = Box::pin(store.append(&lease, &record, TickId::ZERO));
+        drop(futures_util::poll!(&mut attempt));
+        drop(attempt);
+        let done = store.append(&lease, &record, TickId::ZERO).await.unwrap();
+        let next = append(&store, &lease, "2").await;
+        assert_eq!(live.next().await.unwrap().unwrap(), done);
+        assert_eq!(live.next().await.unwrap().unwrap(), next);
+        assert_eq!(next.prev, done.id);
+    }
+}
