@@ -78,7 +78,10 @@ async fn replica_without_its_store_sees_a_stale_feed() {
     for replica in &cluster.replicas_of_dead_feed().await {
         until("the feed to be down on each replica", async || {
             let text = scrape(replica).await;
-            value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0 && value(&text, "btcfeed_store_up") == 0.0
+            value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0
+                && value(&text, "btcfeed_store_up") == 0.0
+                // A request that finds no connection has failed, too.
+                && value(&text, "btcfeed_store_errors_total") > 5.0
         })
         .await;
     }

@@ -46,7 +46,8 @@ impl RedisConnection {
         &self,
         request: impl AsyncFnOnce(MultiplexedConnection) -> std::result::Result<T, RedisError>,
     ) -> Result<T> {
-        let (number, connection) = self.connect().await?;
+        let connected = self.connect().await.inspect_err(|_| STORE_ERRORS.counter("").increment(1));
+        let (number, connection) = connected?;
         let started = Instant::now();
         let answer = request(connection).await;
         STORE_SECONDS.histogram("").record(started.elapsed());
