@@ -7,7 +7,7 @@ use btcfeed::aggregate::{Aggregator, Options, Poll};
 use btcfeed::source;
 use btcfeed::tick::{Currencies, Currency};
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -118,6 +118,38 @@ async fn price_is_the_median_of_the_answers() {
     assert_eq!(price(&poll(&mut sources).await, Currency::Usd).1, "97110");
     exchange.set("coinbase", Mode::Status(500, None));
     assert_eq!(price(&poll(&mut sources).await, Currency::Usd).1, "97115.13");
+}
+
+#[tokio::test]
+async fn long_error_of_an_exchange_is_cut_everywhere() {
+    let exchange = Exchange::start().await;
+    let answer = format!(r#"{{"error":["EGeneral:{}"]}}"#, "x".repeat(16_000));
+    exchange.set("kraken", Mode::Body(answer.leak()));
+    // With this interval, the answer arrives before the deadline of the poll, even on a busy machine.
+    let settings = [
+        ("BTCFEED_SOURCES", "kraken"),
+        ("BTCFEED_INTERVAL", "1s"),
+        ("BTCFEED_STALE_AFTER", "3s"),
+        ("BTCFEED_LOG_FORMAT", "json"),
+    ];
+    let replica = embedded(&exchange, &settings).await;
+    let mut client = replica.connect("format=full&since=0").await;
+    let mut status = Value::Null;
+    until("a status", async || {
+        status = client.json().await;
+        status["type"] == "status"
+    })
+    .await;
+    let hello = replica.connect("format=full&hello=true").await.json().await;
+    let report: Value = serde_json::from_str(&replica.get("/v1/status").await.1).unwrap();
+    let line = replica.logged("source failed").remove(0);
+    for (place, message, field) in
+        [("status", status, "reason"), ("hello", hello, "reason"), ("report", report, "reason"), ("log", line, "cause")]
+    {
+        let text = message[field].as_str().unwrap_or_else(|| panic!("{place}: {message}"));
+        assert!(text.contains("EGeneral:xxx") && text.len() <= 300, "{place} has {} bytes: {text}", text.len());
+        assert!(message.to_string().len() <= 1500, "{place}: {message}");
+    }
 }
 
 #[tokio::test]
