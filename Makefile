@@ -10,7 +10,7 @@ ARCH := $(subst arm64,aarch64,$(shell uname -m))
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Run the feed in one process; needs only Rust and a C compiler
@@ -37,6 +37,10 @@ attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and print
 	$(if $(BTCFEED_ATTACKED),,cargo build --release --locked)
 	BTCFEED_ATTACKED=$(or $(BTCFEED_ATTACKED),$(abspath $(TARGET))/release/btcfeed) \
 	tests/setup cargo test --locked --test soak -- hostile --nocapture --test-threads 1
+
+.PHONY: dashboard-table
+dashboard-table: ## Write the values of the dashboard and the alerts in several situations to docs/monitoring.md
+	UPDATE_DOCS=1 tests/setup cargo test --locked --test soak -- dashboard
 
 .PHONY: compat
 compat: ## Run the newest release (or BTCFEED_OLD_BINARY) beside this version on one Redis

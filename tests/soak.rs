@@ -8,6 +8,7 @@ mod support;
 
 mod soak {
     mod cuts;
+    mod dashboard;
     mod hostile;
     mod quiet;
     mod rolling;

@@ -1,39 +1,18 @@
 //! The dashboard and the alerts of `deploy/monitoring` in a real Prometheus, which reads running replicas.
 
+use crate::support::dashboard::{queries, query_of};
 use crate::support::events::Events;
 use crate::support::exchange::Mode;
 use crate::support::grpc::{Subscriber, request};
 use crate::support::prometheus::Prometheus;
 use crate::support::{TestCluster, entries, until};
 use rustix::process::Signal;
-use serde_json::Value;
 
-/// Returns the queries of the dashboard's panels, each with the title of its panel.
-fn panels() -> Vec<(String, String)> {
-    let dashboard = include_str!("../../deploy/monitoring/grafana/dashboards/btcfeed.json");
-    // Grafana replaces this variable, too. Its value would be longer than the time for which these replicas have run.
-    let dashboard: Value = serde_json::from_str(&dashboard.replace("$__rate_interval", "5s")).unwrap();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let targets = |panel: &Value| {
-        let title = text(&panel["title"]);
-        let targets = panel["targets"].as_array().unwrap().clone();
-        targets.into_iter().map(move |target| (title.clone(), text(&target["expr"])))
-    };
-    dashboard["panels"].as_array().unwrap().iter().flat_map(targets).collect()
-}
+/// Period of the rates. The default would be longer than the time for which these replicas have run.
+const RATE: &str = "5s";
 
-/// Returns the query of a panel that has exactly one.
 fn panel(title: &str) -> String {
-    let found: Vec<_> = panels().into_iter().filter(|(found, _)| found == title).collect();
-    assert_eq!(found.len(), 1, "{title}");
-    found[0].1.clone()
-}
-
-/// Prints the values of all panels.
-async fn print(prometheus: &Prometheus, when: &str) {
-    for (title, query) in panels() {
-        println!("{when} | {title} | `{query}` | {:?}", prometheus.query(&query).await);
-    }
+    query_of(title, RATE)
 }
 
 #[tokio::test]
@@ -55,12 +34,11 @@ async fn dashboard_and_alerts_show_an_outage() {
     });
 
     // Without a fault, each query has a value.
-    for (title, query) in panels() {
-        until(&format!("a value of {title}: {query}"), async || !prometheus.query(&query).await.is_empty()).await;
+    for query in queries(RATE) {
+        until(&format!("a value of {query:?}"), async || !prometheus.query(&query.text).await.is_empty()).await;
     }
     until("three clients", async || prometheus.query(&panel("Clients")).await == [3.0]).await;
     until("a live feed", async || prometheus.query(&panel("Feed")).await == [0.0]).await;
-    print(&prometheus, "no fault").await;
     for (title, expected) in [("Replicas", 2.0), ("Sources", 3.0), ("Redis", 2.0), ("Leader", 1.0)] {
         assert_eq!(prometheus.query(&panel(title)).await, [expected], "{title}");
     }
@@ -73,7 +51,6 @@ async fn dashboard_and_alerts_show_an_outage() {
     until("the feed to be down", async || prometheus.query(&panel("Feed")).await == [2.0]).await;
     until("an alert", async || prometheus.fires("BtcfeedFeedDown").await).await;
     until("no source", async || prometheus.query(&panel("Sources")).await == [0.0]).await;
-    print(&prometheus, "no exchange").await;
     cluster.exchange.set_all(&Mode::Good);
     until("a live feed", async || prometheus.query(&panel("Feed")).await == [0.0]).await;
     until("no alert", async || !prometheus.fires("BtcfeedFeedDown").await).await;
@@ -82,7 +59,6 @@ async fn dashboard_and_alerts_show_an_outage() {
     cluster.redis.pause();
     until("no store", async || prometheus.query(&panel("Redis")).await == [0.0]).await;
     until("an alert", async || prometheus.fires("BtcfeedStoreDown").await).await;
-    print(&prometheus, "no Redis").await;
     cluster.redis.resume();
     until("the store", async || prometheus.query(&panel("Redis")).await == [2.0]).await;
 
@@ -90,5 +66,17 @@ async fn dashboard_and_alerts_show_an_outage() {
     reading.abort();
     replicas[1].signal(Signal::KILL);
     until("one replica", async || prometheus.query(&panel("Replicas")).await == [1.0]).await;
-    print(&prometheus, "one replica").await;
+}
+
+#[test]
+fn page_of_values_has_each_query_and_alert() {
+    let page = include_str!("../../docs/monitoring.md");
+    for query in queries("$__rate_interval") {
+        let shown = query.text.replace('|', "\\|");
+        assert!(page.contains(&format!("| {} | `{shown}` |", query.panel)), "run `make dashboard-table` for {query:?}");
+    }
+    let alerts = include_str!("../../deploy/monitoring/alerts.yml");
+    for alert in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(page.contains(&format!("| `{alert}` |")), "run `make dashboard-table` for {alert}");
+    }
 }

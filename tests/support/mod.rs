@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod client;
+pub mod dashboard;
 pub mod description;
 pub mod events;
 pub mod exchange;
@@ -77,10 +78,15 @@ pub const SERVE: (&str, &str) = ("BTCFEED_ROLE", "serve");
 pub const FAST: [(&str, &str); 2] = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "10ms")];
 
 /// Waits until `condition` is true. `what` names it in the error after a timeout.
-pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, condition: impl AsyncFnMut() -> bool) {
+    until_within(TIMEOUT, what, condition).await;
+}
+
+/// Waits until `condition` is true, for at most `limit`.
+pub async fn until_within(limit: Duration, what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     while !condition().await {
-        assert!(started.elapsed() < TIMEOUT, "waited {TIMEOUT:?} for {what}");
+        assert!(started.elapsed() < limit, "waited {limit:?} for {what}");
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -4,6 +4,7 @@
 use super::ports::free_address;
 use super::{http, soon, until};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -13,6 +14,23 @@ pub struct Prometheus {
     _child: Child,
     _dir: TempDir,
     address: String,
+}
+
+/// A series of an answer.
+#[derive(Clone, Debug)]
+pub struct Series {
+    pub labels: BTreeMap<String, String>,
+    pub value: f64,
+}
+
+/// An alert.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    pub name: String,
+    /// `inactive`, `pending` or `firing`.
+    pub state: String,
+    /// True if the last evaluation had no error.
+    pub is_evaluated: bool,
 }
 
 impl Prometheus {
@@ -57,11 +75,31 @@ impl Prometheus {
         answer["data"].clone()
     }
 
+    /// Returns the series of a query now, without those that are not numbers.
+    pub async fn series(&self, query: &str) -> Vec<Series> {
+        let answer = self.get("query", &[("query", query)]).await;
+        let series = answer["result"].as_array().unwrap().iter().map(|series| Series {
+            labels: serde_json::from_value(series["metric"].clone()).unwrap(),
+            value: series["value"][1].as_str().unwrap().parse().unwrap(),
+        });
+        series.filter(|series| !series.value.is_nan()).collect()
+    }
+
     /// Returns the values of a query now, without those that are not numbers.
     pub async fn query(&self, query: &str) -> Vec<f64> {
-        let answer = self.get("query", &[("query", query)]).await;
-        let values = answer["result"].as_array().unwrap().iter().map(|series| series["value"][1].as_str().unwrap());
-        values.map(|value| value.parse().unwrap()).filter(|value: &f64| !value.is_nan()).collect()
+        self.series(query).await.into_iter().map(|series| series.value).collect()
+    }
+
+    /// Returns all alerts.
+    pub async fn alerts(&self) -> Vec<Alert> {
+        let answer = self.get("rules", &[("type", "alert")]).await;
+        let groups = answer["groups"].as_array().unwrap();
+        let rules = groups.iter().flat_map(|group| group["rules"].as_array().unwrap());
+        let alert = |rule: &Value| {
+            let text = |name: &str| rule[name].as_str().unwrap().to_owned();
+            Alert { name: text("name"), state: text("state"), is_evaluated: rule["health"] == "ok" }
+        };
+        rules.map(alert).collect()
     }
 
     /// Returns true if an alert fires now.
