@@ -1,10 +1,10 @@
 //! Cost of one replica with many clients, compared with the minimum that any server would need on the same machine.
 //!
 //! `cargo bench --bench fanout` starts `btcfeed serve` with the embedded store and a simulated market, opens 10,000
-//! connections, and measures in rounds: a [`floor`](fanout::floor) that only writes, then the replica with idle clients
-//! and with ticks, over WebSocket and over events. At the end, many clients connect at once and replay the history (the
-//! herd). The bench checks that every update reaches every client exactly once and in order. Otherwise a server that
-//! drops updates would look fast.
+//! connections, and measures in rounds: a [`baseline`](fanout::baseline) that only writes, then the replica with idle
+//! clients and with ticks, over WebSocket and over events. At the end, many clients connect at once and replay the
+//! history (the herd). The bench checks that every update reaches every client exactly once and in order. Otherwise a
+//! server that drops updates would look fast.
 //!
 //! Compare only results that were measured side by side: machines differ, and one machine differs from day to day. If
 //! there are two cores, the server has one and the clients have the other.
@@ -12,7 +12,7 @@
 mod shared;
 
 mod fanout {
-    pub(crate) mod floor;
+    pub(crate) mod baseline;
     pub(crate) mod growth;
     pub(crate) mod measure;
     pub(crate) mod report;
@@ -22,7 +22,7 @@ use anyhow::{Context, ensure};
 use clap::{Arg, ArgAction, Command, value_parser};
 use fanout::growth::Growth;
 use fanout::report::Report;
-use fanout::{floor, growth, measure};
+use fanout::{baseline, growth, measure};
 use shared::connection::Transport;
 use shared::deliveries::Faults;
 use shared::machine;
@@ -56,8 +56,8 @@ struct Plan {
 
 fn main() -> anyhow::Result<()> {
     let arguments = arguments().get_matches();
-    if let Some(period_ms) = arguments.get_one::<u64>("floor") {
-        return floor::run(Duration::from_millis(*period_ms));
+    if let Some(period_ms) = arguments.get_one::<u64>("baseline") {
+        return baseline::run(Duration::from_millis(*period_ms));
     }
     // Without --bench, this program is a test. It only checks that the bench works.
     let trial = !arguments.get_flag("bench");
@@ -102,7 +102,7 @@ fn arguments() -> Command {
                 .value_parser(Growth::NAMES),
         )
         .arg(Arg::new("bench").long("bench").action(ArgAction::SetTrue).hide(true))
-        .arg(Arg::new("floor").long("floor").value_parser(value_parser!(u64)).hide(true))
+        .arg(Arg::new("baseline").long("baseline").value_parser(value_parser!(u64)).hide(true))
 }
 
 fn run(plan: Plan) -> anyhow::Result<Report> {
@@ -112,7 +112,7 @@ fn run(plan: Plan) -> anyhow::Result<Report> {
     let mut report = Report::new(plan);
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
-        report.floor.push(measure::fan_out(&Server::floor(TICK_EVERY)?, Transport::WebSocket, plan)?);
+        report.baseline.push(measure::fan_out(&Server::baseline(TICK_EVERY)?, Transport::WebSocket, plan)?);
         for (transport, results) in
             [(Transport::WebSocket, &mut report.websocket), (Transport::Events, &mut report.events)]
         {

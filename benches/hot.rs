@@ -1,4 +1,4 @@
-//! Functions that run once for each tick, or once for each tick and client. Each is measured by itself.
+//! Functions that run for each tick, for each client or for each request. Each is measured by itself.
 //!
 //! All of them are public. The frame decoder and the parser of queries are private, so their cost is only in the
 //! results of `fanout`.
@@ -22,9 +22,9 @@ use tokio_util::sync::CancellationToken;
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 /// Number of ticks in an hour, one every five seconds.
-const HOUR: u64 = 720;
+const HOUR_TICKS: u64 = 720;
 /// Number of ticks in a day.
-const DAY: u64 = 24 * HOUR;
+const DAY_TICKS: u64 = 24 * HOUR_TICKS;
 const EVERY_MS: u64 = 5000;
 const NEWEST_MS: u64 = 1_795_166_431_075;
 const VIEW: View = View { format: Format::Timedate, currencies: Currencies::all(), framing: Framing::WebSocket };
@@ -33,13 +33,18 @@ fn main() {
     divan::main();
 }
 
-/// Throttle of a client: true if it wants only changes, and the seconds in which it wants one tick (0 for all ticks).
+/// Throttle of a client.
 #[derive(Clone, Copy, Debug)]
-struct Throttled(bool, u64);
+struct Throttled {
+    /// True if the client wants only ticks that change a price.
+    changes: bool,
+    /// Period in seconds in which the client wants at most one tick, or 0.
+    every_s: u64,
+}
 
 impl fmt::Display for Throttled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "changes={} every={}s", self.0, self.1)
+        write!(f, "changes={} every={}s", self.changes, self.every_s)
     }
 }
 
@@ -82,7 +87,7 @@ fn read_from_store(bencher: Bencher<'_, '_>) {
 /// Reads a new tick for `readers` clients: the first read encodes it, the others share the bytes.
 #[divan::bench(args = [1, 1000], sample_size = 1, sample_count = 300)]
 fn hub_live(bencher: Bencher<'_, '_>, readers: usize) {
-    let mut feed = Feed::of(HOUR);
+    let mut feed = Feed::of(HOUR_TICKS);
     let hub = feed.hub.clone();
     let view = hub.view(VIEW);
     bencher.with_inputs(|| feed.append()).bench_local_values(|cursor| {
@@ -95,7 +100,7 @@ fn hub_live(bencher: Bencher<'_, '_>, readers: usize) {
 /// Reads an hour of ticks, as for a client that reconnects.
 #[divan::bench]
 fn hub_replay_of_720(bencher: Bencher<'_, '_>) {
-    let feed = Feed::of(HOUR);
+    let feed = Feed::of(HOUR_TICKS);
     let view = feed.hub.view(VIEW);
     bencher.bench_local(|| {
         let mut cursor = TickId::ZERO;
@@ -109,7 +114,7 @@ fn hub_replay_of_720(bencher: Bencher<'_, '_>) {
 /// Steps a session that has sent everything, so that it only waits.
 #[divan::bench]
 fn session_at_the_head(bencher: Bencher<'_, '_>) {
-    let feed = Feed::of(HOUR);
+    let feed = Feed::of(HOUR_TICKS);
     let (mut session, now) = (in_sync(&feed), Instant::now());
     bencher.bench_local(|| matches!(black_box(session.step(&feed.hub, now)), Step::Wait(None)));
 }
@@ -117,7 +122,7 @@ fn session_at_the_head(bencher: Bencher<'_, '_>) {
 /// Steps sessions after a new tick. Each returns the bytes to send in its first step, and waits in the second one.
 #[divan::bench(args = [1, 1000], sample_size = 1, sample_count = 300)]
 fn session_live(bencher: Bencher<'_, '_>, sessions: usize) {
-    let mut feed = Feed::of(HOUR);
+    let mut feed = Feed::of(HOUR_TICKS);
     let mut sessions: Vec<_> = (0..sessions).map(|_| in_sync(&feed)).collect();
     let hub = feed.hub.clone();
     bencher.with_inputs(|| feed.append()).bench_local_values(|_| {
@@ -133,7 +138,7 @@ fn session_live(bencher: Bencher<'_, '_>, sessions: usize) {
 /// Runs a session that replays an hour, from its first step until it is in sync.
 #[divan::bench]
 fn session_replay_of_720(bencher: Bencher<'_, '_>) {
-    let feed = Feed::of(HOUR);
+    let feed = Feed::of(HOUR_TICKS);
     bencher.bench_local(|| {
         let mut session = Session::new(VIEW, Start::Since(TickId::ZERO), &Limits::default(), &feed.hub);
         catch_up(&mut session, &feed.hub);
@@ -141,11 +146,16 @@ fn session_replay_of_720(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// Replays a day with a tick each second to a client that wants few of them, from its first step until it is in sync.
-#[divan::bench(args = [Throttled(true, 86400), Throttled(false, 60), Throttled(true, 0)])]
-fn session_throttled_replay_of_86400(bencher: Bencher<'_, '_>, Throttled(changes, every): Throttled) {
+/// Replays a day with a tick each second to a throttled client, from its first step until it is in sync. Each tick
+/// changes a price, so without a period the client wants every tick.
+#[divan::bench(args = [
+    Throttled { changes: true, every_s: 86400 },
+    Throttled { changes: false, every_s: 60 },
+    Throttled { changes: true, every_s: 0 },
+])]
+fn session_throttled_replay_of_86400(bencher: Bencher<'_, '_>, Throttled { changes, every_s }: Throttled) {
     let feed = Feed::every(1000, 86400);
-    let every = (every > 0).then(|| Duration::from_secs(every));
+    let every = (every_s > 0).then(|| Duration::from_secs(every_s));
     let throttle = ThrottleOptions { changes, every };
     let options =
         Subscription { throttle, ..Subscription::new(VIEW.currencies, VIEW.format, Start::Since(TickId::ZERO)) };
@@ -160,17 +170,17 @@ fn session_throttled_replay_of_86400(bencher: Bencher<'_, '_>, Throttled(changes
     });
 }
 
-/// Builds the candles of a day, which happens once after a start.
+/// Builds the candles of a day, which happens at the first request for candles after a start.
 #[divan::bench]
 fn candles_of_a_day(bencher: Bencher<'_, '_>) {
-    let entries = history(EVERY_MS, DAY);
+    let entries = history(EVERY_MS, DAY_TICKS);
     bencher.bench(|| fold(&entries));
 }
 
 /// Adds a tick to the candles of a day.
 #[divan::bench(sample_size = 1, sample_count = 1000)]
 fn candles_of_a_tick(bencher: Bencher<'_, '_>) {
-    let mut book = fold(&history(EVERY_MS, DAY));
+    let mut book = fold(&history(EVERY_MS, DAY_TICKS));
     let mut head = NEWEST_MS;
     let next = || {
         head += EVERY_MS;
@@ -182,8 +192,8 @@ fn candles_of_a_tick(bencher: Bencher<'_, '_>) {
 /// Returns the one-minute candles of a day.
 #[divan::bench]
 fn candles_asked_for(bencher: Bencher<'_, '_>) {
-    let book = fold(&history(EVERY_MS, DAY));
-    let (after, until) = (TickId::from_ms(NEWEST_MS - DAY * EVERY_MS), TickId::from_ms(NEWEST_MS));
+    let book = fold(&history(EVERY_MS, DAY_TICKS));
+    let (after, until) = (TickId::from_ms(NEWEST_MS - DAY_TICKS * EVERY_MS), TickId::from_ms(NEWEST_MS));
     let range = Range { interval: Interval::Minute, currencies: Currencies::all(), after, until, limit: 1440 };
     bencher.bench(|| black_box(book.part(range)).candles.len());
 }

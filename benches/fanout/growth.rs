@@ -37,7 +37,7 @@ const CLIENTS: [usize; 4] = [1000, 5000, 10_000, 19_000];
 /// Ticks that a client replays. Every client gets at least the latest one.
 const HISTORY: [usize; 4] = [1, 100, 720, 5000];
 const INTERVALS: [Duration; 3] = [Duration::from_secs(5), TICK_EVERY, Duration::from_millis(100)];
-/// Maximum time for one measurement.
+/// Maximum time in which the ticks of one row of `rate` are sent.
 const MAX_TIME: Duration = Duration::from_secs(30);
 
 /// Measures all rows. Returns the table and the faults.
@@ -64,15 +64,15 @@ pub(crate) fn run(growth: Growth, plan: Plan) -> anyhow::Result<(String, Faults)
             writeln!(table, "{} clients at once, WebSocket, the history in Redis.\n", plan.herd)?;
             writeln!(
                 table,
-                "| ticks that each replays | all in sync after, s | µs per replayed update |\n|---|---|---|"
+                "| ticks that each client replays | all in sync after, s | µs per replayed update |\n|---|---|---|"
             )?;
             for history in HISTORY {
                 let redis = Redis::start()?;
                 fill(&redis, history)?;
                 let server = Server::replica(NEVER, &[("REDIS_URL", redis.url())], None)?;
                 let herd = measure::herd(&server, Plan { history, ..plan })?;
-                let (seconds, each) = (herd.in_sync.as_secs_f64(), herd.processor.as_secs_f64() * 1e6);
-                writeln!(table, "| {history} | {seconds:.2} | {each:.2} |")?;
+                let (seconds, micros_per_update) = (herd.in_sync.as_secs_f64(), herd.processor.as_secs_f64() * 1e6);
+                writeln!(table, "| {history} | {seconds:.2} | {micros_per_update:.2} |")?;
                 faults = faults.and(herd.faults);
             }
         }
@@ -89,8 +89,9 @@ fn fan_out(table: &mut String, name: &str, interval: Duration, plan: Plan) -> an
     measured.spreads.sort();
     let millis = |spread: Option<&Duration>| spread.map_or(f64::NAN, |spread| spread.as_secs_f64() * 1e3);
     let (median, longest) = (measured.spreads.get(measured.spreads.len() / 2), measured.spreads.last());
-    let (median, longest, each) = (millis(median), millis(longest), measured.processor.as_secs_f64() * 1e6);
-    writeln!(table, "| {name} | {each:.2} | {median:.1} / {longest:.1} | {:.2} |", measured.kib)?;
+    let (median, longest) = (millis(median), millis(longest));
+    let micros_per_update = measured.processor.as_secs_f64() * 1e6;
+    writeln!(table, "| {name} | {micros_per_update:.2} | {median:.1} / {longest:.1} | {:.2} |", measured.kib)?;
     Ok(measured.faults)
 }
 

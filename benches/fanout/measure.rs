@@ -54,8 +54,8 @@ pub(crate) struct Herd {
 /// Measures a server that sends every tick to every client.
 pub(crate) fn fan_out(server: &Server, transport: Transport, plan: Plan) -> anyhow::Result<FanOut> {
     let (pid, clients) = (server.pid(), plan.connections);
-    // The floor has only one format.
-    let witness = if server.is_floor() { None } else { Some(Witness::connect(server.address(), 1)?) };
+    // The baseline has only one format.
+    let witness = if server.is_baseline() { None } else { Some(Witness::connect(server.address(), 1)?) };
     let mut pool = ClientPool::new(&[server.address()], transport, witness)?;
     let few = FIRST_CLIENTS.min(clients / 2);
     pool.grow(few)?;

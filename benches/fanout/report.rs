@@ -10,7 +10,7 @@ use std::time::Duration;
 /// Results of all rounds.
 pub(crate) struct Report {
     plan: Plan,
-    pub(crate) floor: Vec<FanOut>,
+    pub(crate) baseline: Vec<FanOut>,
     pub(crate) websocket: Results,
     pub(crate) events: Results,
     pub(crate) herd: Option<Herd>,
@@ -33,7 +33,7 @@ impl Results {
 impl Report {
     pub(crate) fn new(plan: Plan) -> Report {
         let (websocket, events) = (Results::default(), Results::default());
-        Report { plan, floor: Vec::new(), websocket, events, herd: None }
+        Report { plan, baseline: Vec::new(), websocket, events, herd: None }
     }
 
     /// Returns the number of updates that the replica delivered in all measurements, and their faults.
@@ -48,31 +48,31 @@ impl fmt::Display for Report {
         let Plan { connections, rounds, ticks, herd, history } = self.plan;
         writeln!(f, "{connections} clients, medians of {rounds} rounds of {ticks} ticks, one every {TICK_EVERY:?}.")?;
         writeln!(f, "{}.\n", machine::describe())?;
-        writeln!(f, "| | WebSocket | events | floor |\n|---|---|---|---|")?;
-        let (transports, floor) = ([&self.websocket, &self.events], &self.floor);
+        writeln!(f, "| | WebSocket | events | baseline |\n|---|---|---|---|")?;
+        let (transports, baseline) = ([&self.websocket, &self.events], &self.baseline);
         let processor = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| micros(round.processor)));
-        let floor_us = processor(floor);
+        let baseline_us = processor(baseline);
         let [websocket, events] = transports.map(|transport| {
             let replica_us = processor(&transport.fan_out);
-            format!("{replica_us:.2} ({:.2} × the floor)", replica_us / floor_us)
+            format!("{replica_us:.2} ({:.2} × the baseline)", replica_us / baseline_us)
         });
-        writeln!(f, "| processor time per update, µs | {websocket} | {events} | {floor_us:.2} |")?;
+        writeln!(f, "| processor time per update, µs | {websocket} | {events} | {baseline_us:.2} |")?;
         let spread = |fan_outs: &[FanOut], share: usize| {
             let mut spreads: Vec<_> = fan_outs.iter().flat_map(|round| &round.spreads).copied().collect();
             spreads.sort();
             millis(spreads[((spreads.len() - 1) * share).div_ceil(100)])
         };
         for share in [50, 99] {
-            let ([websocket, events], floor) =
-                (transports.map(|transport| spread(&transport.fan_out, share)), spread(floor, share));
-            let row = format!("{websocket:.1} | {events:.1} | {floor:.1}");
+            let ([websocket, events], baseline) =
+                (transports.map(|transport| spread(&transport.fan_out, share)), spread(baseline, share));
+            let row = format!("{websocket:.1} | {events:.1} | {baseline:.1}");
             writeln!(f, "| from the first to the last client, p{share}, ms | {row} |")?;
         }
         let [websocket, events] = transports.map(|transport| median(transport.idle.iter().map(|round| round.kib)));
         writeln!(f, "| memory per idle connection, KiB | {websocket:.2} | {events:.2} | |")?;
         let kib = |fan_outs: &[FanOut]| median(fan_outs.iter().map(|round| round.kib));
-        let ([websocket, events], floor) = (transports.map(|transport| kib(&transport.fan_out)), kib(floor));
-        writeln!(f, "| memory per connection with ticks, KiB | {websocket:.2} | {events:.2} | {floor:.2} |")?;
+        let ([websocket, events], baseline) = (transports.map(|transport| kib(&transport.fan_out)), kib(baseline));
+        writeln!(f, "| memory per connection with ticks, KiB | {websocket:.2} | {events:.2} | {baseline:.2} |")?;
         let [websocket, events] =
             transports.map(|transport| median(transport.idle.iter().map(|round| micros(round.set_up))));
         writeln!(f, "| processor time per connection set up, µs | {websocket:.0} | {events:.0} | |")?;
@@ -81,18 +81,20 @@ impl fmt::Display for Report {
             writeln!(f, "| {herd} clients replay {history} ticks each, all in sync after, s | {in_sync:.2} | | |")?;
             writeln!(f, "| processor time per replayed update, µs | {processor:.2} | | |\n")?;
         }
-        let (replica, floor) = (self.delivered(), sum(self.floor.iter().map(|round| (round.delivered, round.faults))));
-        writeln!(f, "| total | btcfeed | floor |\n|---|---|---|")?;
-        writeln!(f, "| updates delivered | {} | {} |", replica.0, floor.0)?;
-        writeln!(f, "| lost | {} | {} |", replica.1.lost, floor.1.lost)?;
-        writeln!(f, "| duplicated or out of order | {} | {} |", replica.1.duplicated, floor.1.duplicated)?;
-        writeln!(f, "| unexpected messages | {} | {} |", replica.1.unexpected, floor.1.unexpected)?;
-        writeln!(f, "| connections that ended early | {} | {} |\n", replica.1.closed, floor.1.closed)?;
+        let (replica, baseline) =
+            (self.delivered(), sum(self.baseline.iter().map(|round| (round.delivered, round.faults))));
+        writeln!(f, "| total | btcfeed | baseline |\n|---|---|---|")?;
+        writeln!(f, "| updates delivered | {} | {} |", replica.0, baseline.0)?;
+        writeln!(f, "| lost | {} | {} |", replica.1.lost, baseline.1.lost)?;
+        writeln!(f, "| duplicated or out of order | {} | {} |", replica.1.duplicated, baseline.1.duplicated)?;
+        writeln!(f, "| unexpected messages | {} | {} |", replica.1.unexpected, baseline.1.unexpected)?;
+        writeln!(f, "| connections that ended early | {} | {} |\n", replica.1.closed, baseline.1.closed)?;
         writeln!(
             f,
-            "The floor is one thread that writes one shared frame to every socket in a loop. Processor time is the server's, user\n\
-             and kernel, including the receiver's side of the loopback. Times between clients are measured by the clients, so they\n\
-             include the time in which one thread reads ten thousand sockets. Memory is Pss, without the kernel's socket buffers."
+            "The baseline is one thread that writes one shared frame to every socket in a loop. Processor time is the\n\
+             server's, user and kernel, including the receiver's side of the loopback. Times between clients are measured by\n\
+             the clients, so they include the time in which one thread reads ten thousand sockets. Memory is Pss, without\n\
+             the kernel's socket buffers."
         )
     }
 }

@@ -1,4 +1,4 @@
-//! Process under test: btcfeed, or the floor.
+//! Process under test: btcfeed, or the baseline.
 
 use super::machine;
 use anyhow::{Context, bail};
@@ -17,7 +17,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
-    is_floor: bool,
+    is_baseline: bool,
 }
 
 impl Server {
@@ -48,19 +48,19 @@ impl Server {
         Server::start(command, false, log)
     }
 
-    /// Starts the floor: this program with another argument.
-    pub(crate) fn floor(tick_every: Duration) -> anyhow::Result<Server> {
+    /// Starts the baseline: this program with another argument.
+    pub(crate) fn baseline(tick_every: Duration) -> anyhow::Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("--floor").arg(tick_every.as_millis().to_string());
+        command.arg("--baseline").arg(tick_every.as_millis().to_string());
         Server::start(command, true, None)
     }
 
-    fn start(mut command: Command, is_floor: bool, to: Option<Sender<Value>>) -> anyhow::Result<Server> {
+    fn start(mut command: Command, is_baseline: bool, to: Option<Sender<Value>>) -> anyhow::Result<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = machine::on_server_core(|| command.spawn()).with_context(|| format!("{command:?}"))?;
         let mut log = BufReader::new(child.stderr.take().context("its log is piped")?).lines();
         let address = logged(&mut log, "listening")?["address"].as_str().context("no address")?.parse()?;
-        if !is_floor {
+        if !is_baseline {
             // A replica serves no clients before it has read the history.
             logged(&mut log, "following the store")?;
         }
@@ -77,15 +77,15 @@ impl Server {
                 }
             }
         });
-        Ok(Server { child, address, is_floor })
+        Ok(Server { child, address, is_baseline })
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn is_floor(&self) -> bool {
-        self.is_floor
+    pub(crate) fn is_baseline(&self) -> bool {
+        self.is_baseline
     }
 
     pub(crate) fn pid(&self) -> Pid {

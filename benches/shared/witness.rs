@@ -57,7 +57,7 @@ impl Witness {
 /// Waits until a connection can be read or written to.
 fn wait(connection: &Connection, what: PollFlags) -> anyhow::Result<()> {
     let ready = poll(&mut [PollFd::new(connection, what)], Some(&DEADLINE))?;
-    ensure!(ready > 0, "nothing arrived for {} s", DEADLINE.tv_sec);
+    ensure!(ready > 0, "the connection was not ready for {} s", DEADLINE.tv_sec);
     Ok(())
 }
 
@@ -71,7 +71,8 @@ fn record(message: &[u8], newest: &mut Option<u64>, ids: &mut Vec<Id>) -> anyhow
     ensure!(newest.is_none() || *newest == prev, "entry {id} follows {newest:?}, but its prev is {prev:?}");
     *newest = Some(id);
     if let Some(timedate) = entry["timedate"].as_str() {
-        ids.push(timedate.as_bytes().try_into().with_context(|| format!("a timedate like {timedate}"))?);
+        let invalid = || format!("invalid timedate {timedate:?}: expected a text such as 2026-11-20T09:20:31.075Z");
+        ids.push(timedate.as_bytes().try_into().with_context(invalid)?);
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The floor: a server that does only the minimum of a fan-out. One thread writes the same frame to each connection. It
-//! reads nothing after the handshake, and gives no guarantees. Nearly all of its cost is that of the kernel.
+//! The baseline: a server that does only the minimum of a fan-out. One thread writes the same frame to each connection.
+//! It reads nothing after the handshake, and gives no guarantees. Nearly all of its cost is that of the kernel.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{ErrorKind, Read, Write};
