@@ -22,7 +22,7 @@ use clap::{Arg, Command};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-const ABOUT: &str = "A Bitcoin price feed that never loses an update";
+const ABOUT: &str = "A Bitcoin price feed whose clients miss no update when they reconnect";
 
 /// The end of the long help of `serve` and `demo`.
 const AFTER_LONG_HELP: &str = "\

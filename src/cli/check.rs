@@ -1,4 +1,4 @@
-//! `btcfeed check`: looks for what is wrong, or may go wrong, with a feed, and says what to do.
+//! `btcfeed check`: finds faults and risks of a feed, and says what to do.
 
 mod finding;
 mod machine;
@@ -18,20 +18,20 @@ use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
 Examples:
-  btcfeed check                                     the settings of the environment, and what they name
+  btcfeed check                                     this machine, and the Redis and the sources of the settings
   btcfeed check --peer r1:8080 --peer r2:8080       also two running replicas
   btcfeed check --json | jq '.checks[].outcome'     for programs
 
 It takes less than 5 s. It writes only keys that it deletes again, and asks each source once.
 
-Exit codes: 0 all is well; 1 there is a warning; 2 something failed.";
+Exit codes: 0 if nothing is wrong, 1 if there is a warning, 2 if a check failed or an argument is invalid.";
 
 /// The arguments.
 pub(super) fn command() -> Command {
     let peer = Arg::new("peer").long("peer").value_name("ADDRESS").action(ArgAction::Append);
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
     Command::new("check")
-        .about("Look for what is wrong with a feed: settings, Redis, sources, this machine, replicas")
+        .about("Find faults of a feed: settings, Redis, sources, this machine, replicas")
         .after_long_help(EXAMPLES)
         .arg(peer.help("A replica to ask for its status, HOST:PORT or a URL; may be repeated"))
         .arg(json.help("Print one JSON object"))
@@ -43,7 +43,7 @@ pub(super) fn command() -> Command {
         .args(flags(|_| true))
 }
 
-/// Runs all checks, prints what they found, and returns the exit code.
+/// Runs all checks, prints the findings, and returns the exit code.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     let lookup = lookup(matches);
     let peers = Peers {

@@ -247,7 +247,7 @@ async fn fault_of_sources_is_named() {
     let run = check(&stack.settings(&[]), &[]).await;
     stack.expect_all("no source answers", run, &[("prices!", "USD"), ("source", "HTTP 500")]);
     let simulated = stack.settings(&[("BTCFEED_SOURCES", "simulated")]);
-    stack.expect("simulated prices", &simulated, &[], "source", "made up").await;
+    stack.expect("simulated prices", &simulated, &[], "source", "its prices are simulated").await;
 }
 
 #[tokio::test]

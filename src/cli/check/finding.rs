@@ -1,4 +1,4 @@
-//! What a check has found, what to do about it, and how it is printed.
+//! The finding of a check, and the output of all findings.
 
 use serde::Serialize;
 use std::io::{self, Write};
@@ -7,22 +7,22 @@ use std::io::{self, Write};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Outcome {
-    /// All is well.
+    /// Nothing is wrong.
     Ok,
-    /// The feed works, and something may go wrong later.
+    /// The feed works, but something may go wrong later.
     Warn,
-    /// The feed does not work, or will lose something.
+    /// The feed does not work, or it will lose entries or clients.
     Fail,
 }
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
     /// The name of the check, which is also its heading in `docs/check.md`.
     check: &'static str,
     pub(super) outcome: Outcome,
     found: String,
-    /// What to do, if something is wrong.
+    /// The instructions, if something is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'static str>,
     link: String,
@@ -46,7 +46,7 @@ impl Finding {
     }
 }
 
-/// Returns the worst outcome.
+/// Returns the worst outcome of all findings.
 pub(super) fn worst(findings: &[Finding]) -> Outcome {
     findings.iter().map(|finding| finding.outcome).max().unwrap_or(Outcome::Ok)
 }

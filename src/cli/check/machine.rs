@@ -5,11 +5,11 @@ use crate::cli::runtime::raise_file_limit;
 use crate::config::Config;
 use std::fs;
 
-/// Limit on open files below which a replica can serve few clients.
+/// Limit on open files below which there is a warning, because a replica can serve only few clients.
 const FEW_FILES: u64 = 10_000;
-/// Length of the accept queue below which a wave of reconnects is slow.
+/// Length of the accept queue below which there is a warning, because many clients that reconnect at once have to wait.
 const SHORT_QUEUE: u64 = 4096;
-/// Days before the end of a certificate from which it is reported.
+/// Number of days before its expiry from which a certificate is reported.
 const SOON_DAYS: i64 = 21;
 
 pub(super) fn check(config: &Config) -> Vec<Finding> {
@@ -21,7 +21,7 @@ fn files(config: &Config) -> Finding {
     let clients = config.server.max_connections as u64;
     let Some(limit) = raise_file_limit() else { return Finding::ok("open-files", "no limit") };
     let found = format!("{limit} open files, {clients} clients");
-    let remedy = "Raise the limit (LimitNOFILE, ulimits, ulimit -Hn) to the number of clients and 256 more.";
+    let remedy = "Raise the limit (LimitNOFILE, ulimits, ulimit -Hn) to the number of clients plus 256.";
     // The configuration is invalid if there are more clients than files.
     if limit < FEW_FILES { Finding::warn("open-files", found, remedy) } else { Finding::ok("open-files", found) }
 }
@@ -32,7 +32,7 @@ fn somaxconn(text: &str) -> Finding {
         Ok(length) if length < SHORT_QUEUE => Finding::warn(
             "somaxconn",
             format!("net.core.somaxconn is {length}"),
-            "Set it to 4096 or more, or thousands of clients that reconnect at once wait for seconds.",
+            "Set it to 4096 or more. Otherwise thousands of clients that reconnect at once wait for seconds.",
         ),
         Ok(length) => Finding::ok("somaxconn", format!("net.core.somaxconn is {length}")),
         Err(_) => Finding::ok("somaxconn", "not known on this system"),

@@ -1,4 +1,4 @@
-//! Checks of running replicas: each is asked for its status.
+//! Checks of running replicas. Each replica is asked for its status.
 
 use super::finding::Finding;
 use crate::feed::FeedState;
@@ -12,16 +12,16 @@ use std::time::Duration;
 
 /// Time for the answer of a replica.
 const DEADLINE: Duration = Duration::from_secs(3);
-/// Longest status that is read.
+/// Maximum size of a status.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// Replicas to ask, and what is needed to ask them.
+/// The replicas to ask, and the options of the requests.
 pub(super) struct Peers {
     /// `HOST:PORT` or a URL.
     pub(super) addresses: Vec<String>,
-    /// Certificate authorities in PEM. Those of the system if it is `None`.
+    /// The trusted certificate authorities in PEM, or `None` for those of the system.
     pub(super) authorities: Option<Vec<u8>>,
-    /// API key.
+    /// The API key, if the feed needs one.
     pub(super) key: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Peers {
             let certificates = Certificate::from_pem_bundle(pem).context("invalid certificate in --ca")?;
             client = client.tls_certs_only(certificates);
         }
-        let client = client.build().context("cannot make an HTTP client")?;
+        let client = client.build().context("cannot create an HTTP client")?;
         let request = client.get(format!("{}/v1/status", base.trim_end_matches('/')));
         let request = self.key.iter().fold(request, RequestBuilder::bearer_auth);
         let response = request.send().await.map_err(reqwest::Error::without_url).context("no answer")?;
@@ -47,7 +47,7 @@ impl Peers {
         ensure!(status != 401, "the replica needs an API key: use --key-file");
         ensure!(status == 200 || status == 503, "the answer is {status}");
         let body = read_bounded(response, MAX_BYTES).await?;
-        serde_json::from_slice(&body).context("the answer is no status: is this a replica of btcfeed?")
+        serde_json::from_slice(&body).context("the answer is not a status of a feed: is this a replica of btcfeed?")
     }
 }
 
@@ -57,7 +57,7 @@ fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: D
         let report = match report {
             Ok(report) => report,
             Err(error) => {
-                let remedy = "Start the replica, or correct --peer: the address on which clients connect.";
+                let remedy = "Start the replica, or correct --peer: it is the address to which clients connect.";
                 return Finding::fail("peer", format!("{peer}: {error:#}"), remedy);
             }
         };
@@ -69,12 +69,12 @@ fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: D
             Finding::fail(
                 "peer",
                 found,
-                "See the sources, the leader and Redis in this list, and the log of the leader.",
+                "Look at the sources, the leader and Redis in this list, and at the log of the leader.",
             )
         } else if lag > interval * 2 {
             let seconds = Duration::from_secs(lag.as_secs());
             let found = format!("{peer}: {} behind another replica", format_duration(seconds));
-            Finding::fail("peer", found, "Look at the replica's log: it does not receive what Redis publishes.")
+            Finding::fail("peer", found, "The replica does not receive what Redis publishes: look at its log.")
         } else {
             Finding::ok("peer", format!("{peer}: live, {} {}", report.replica, report.version))
         }

@@ -8,13 +8,13 @@ use secrecy::ExposeSecret;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Time for all questions to Redis.
+/// Maximum time for all requests to Redis.
 const DEADLINE: Duration = Duration::from_secs(4);
 /// Oldest version with the commands that the feed needs.
 const OLDEST_VERSION: u32 = 6;
-/// Difference of the clocks from which ages of ticks are wrong by much.
+/// Difference between the clocks from which the ages of ticks are clearly wrong.
 const CLOCK_WARN_MS: u64 = 1000;
-/// Difference of the clocks from which a healthy feed looks stale.
+/// Difference between the clocks from which a healthy feed may look stale.
 const CLOCK_FAIL_MS: u64 = 5000;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
@@ -67,8 +67,8 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
         ),
         None => Finding::warn(
             "redis-persistence",
-            "unknown: the server does not say whether it writes to a disk",
-            "Ask who runs the server, or allow the command CONFIG GET.",
+            "unknown: INFO and CONFIG GET do not show it",
+            "Ask the operator of the server, or allow the command CONFIG GET.",
         ),
     };
     let eviction = match eviction.as_str() {
@@ -88,7 +88,7 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
     };
     let direction = if *clock_ahead_ms < 0 { "behind" } else { "ahead of" };
     let difference = format!("Redis is {} ms {direction} this machine", clock_ahead_ms.unsigned_abs());
-    let remedy = "Synchronise both clocks (NTP): the age of ticks is the difference of the two.";
+    let remedy = "Synchronise both clocks (NTP): the age of a tick is the difference between them.";
     let clock = match clock_ahead_ms.unsigned_abs() {
         CLOCK_FAIL_MS.. => Finding::fail("redis-clock", difference, remedy),
         CLOCK_WARN_MS.. => Finding::warn("redis-clock", difference, remedy),
@@ -99,7 +99,7 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
         None => Finding::warn("leader", "no replica leads", "Start a replica whose BTCFEED_ROLE is all or fetch."),
     };
     let keys = if misused.is_empty() {
-        Finding::ok("redis-keys", "the keys of the feed hold nothing else")
+        Finding::ok("redis-keys", "the keys of the feed have the expected types")
     } else {
         let remedy = "Choose another BTCFEED_KEY_PREFIX, or delete the keys.";
         Finding::fail("redis-keys", join_list(misused, "and"), remedy)

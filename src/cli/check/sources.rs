@@ -1,4 +1,4 @@
-//! Checks of the sources: each is asked once.
+//! Checks of the sources. Each source is asked once.
 
 use super::finding::Finding;
 use crate::config::{Config, SourceConfig};
@@ -29,16 +29,17 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Asks a source. Returns the finding, and the currencies that it has a price in.
+/// Asks a source. Returns the finding, and the currencies in which the source has a price.
 async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currencies) {
     let name = source.definition.name;
     let wanted = currencies.and(source.definition.currencies);
     if let Origin::Simulation(_) = source.definition.origin {
-        let found = format!("{name}: its prices are made up");
+        let found = format!("{name}: its prices are simulated");
         return (Finding::warn("source", found, "Choose real sources in BTCFEED_SOURCES."), wanted);
     }
     let failed = |reason: &str| {
-        let remedy = "Check the network and BTCFEED_SOURCE_…_URL. One source less is no outage while others answer.";
+        let remedy =
+            "Check the network and BTCFEED_SOURCE_…_URL. The feed has prices as long as another source answers.";
         Finding::warn("source", format!("{name}: {reason}"), remedy)
     };
     let opened = match source.definition.open(source.url.as_ref().map(ExposeSecret::expose_secret)) {
