@@ -42,7 +42,7 @@ pub struct App {
     clients: Tasks,
     /// Cancelled when the replica must no longer be ready.
     unready: CancellationToken,
-    /// Progress of the end of all clients.
+    /// The drain: ends the streams of all clients, one group after the other.
     drain: Drain,
     drain_options: DrainOptions,
 }
@@ -138,19 +138,19 @@ impl App {
         // The bookmarks' task ends after the clients, because it saves the clients' last ids.
         let until = end.clone();
         services.spawn(async move { bookmarks.run(until).await });
-        let led = CancellationToken::new();
+        let stood_down = CancellationToken::new();
         match leader {
             Some(leader) => {
                 let guard = CriticalTask::new("leading", &stop);
-                services.spawn(lead(leader, hub, unready.clone(), led.clone(), guard));
+                services.spawn(lead(leader, hub, unready.clone(), stood_down.clone(), guard));
             }
-            None => led.cancel(),
+            None => stood_down.cancel(),
         }
 
         stop.cancelled().await;
         supervisor::stopping();
         unready.cancel();
-        if timeout(LEADER_DEADLINE, led.cancelled()).await.is_err() {
+        if timeout(LEADER_DEADLINE, stood_down.cancelled()).await.is_err() {
             warn!("lease not released in time, the next leader waits until it expires");
         }
         if requested.is_cancelled() {

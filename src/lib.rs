@@ -1,4 +1,4 @@
-//! btcfeed: a Bitcoin price feed that never loses an update.
+//! btcfeed: a Bitcoin price feed whose clients miss no update when they reconnect.
 //!
 //! The features `client` (the SDK), `server`, `cli` (the program) and `grpc` are all on by default. For the SDK alone,
 //! use `default-features = false, features = ["client"]`.

@@ -1,8 +1,8 @@
 //! Usage of addresses on other replicas, so that the limits of an address count over all replicas.
 //!
-//! Once a second each replica reports what addresses have used since its last report, and how many clients they have. The
-//! other replicas charge that to their own limits. So no request waits for another replica. While the store is unavailable,
-//! each replica still has its own limits.
+//! Once a second, each replica reports what addresses have used since its last report, and how many clients they have.
+//! The other replicas charge this usage to the limits that they keep themselves. So no request waits for another
+//! replica. While the store is unavailable, each replica still has its own limits.
 
 use super::client_address::AddressBlock;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub(crate) struct AddressUsage {
 /// Clients on other replicas.
 #[derive(Debug, Default)]
 struct Elsewhere {
-    /// The last report of each process, with the time at which it came.
+    /// The last report of each process, and the time at which it was received.
     reports: HashMap<String, (Instant, Vec<(AddressBlock, Usage)>)>,
     /// The sum over all processes.
     clients: HashMap<AddressBlock, usize>,
@@ -74,7 +74,7 @@ impl Default for AddressUsage {
 }
 
 impl AddressUsage {
-    /// Starts to record usage for reports, or stops it and forgets the reports of others.
+    /// If `is_shared`, starts to record usage for reports. Otherwise stops it, and forgets the reports of other replicas.
     pub(super) fn set_shared(&self, is_shared: bool) {
         self.is_shared.store(is_shared, Ordering::Relaxed);
         if !is_shared {
@@ -94,7 +94,8 @@ impl AddressUsage {
         }
     }
 
-    /// Returns the report of the usage since the last one. `clients` are the clients of each address that has many.
+    /// Returns the report of the usage since the last one. `clients` has the number of clients of each address that has
+    /// many.
     pub(super) fn report(&self, clients: impl Iterator<Item = (AddressBlock, usize)>) -> UsageReport {
         let mut usage = std::mem::take(&mut *self.recorded());
         for (block, clients) in clients {
@@ -108,7 +109,8 @@ impl AddressUsage {
         UsageReport { process: self.process.clone(), addresses }
     }
 
-    /// Keeps the clients of another process, and returns its report. Returns `None` for a report of this process.
+    /// Stores the numbers of clients in a report of another process, and returns the report. Ignores a report of this
+    /// process and returns `None`.
     pub(super) fn receive(&self, mut report: UsageReport, now: Instant) -> Option<UsageReport> {
         if report.process == self.process {
             return None;
@@ -144,7 +146,7 @@ impl AddressUsage {
 }
 
 impl Elsewhere {
-    /// Forgets old reports, and sums up the others.
+    /// Forgets old reports, and adds up the others.
     fn sum(&mut self, now: Instant) {
         self.reports.retain(|_, (received, _)| now.duration_since(*received) < REPORT_TTL);
         self.clients.clear();

@@ -10,8 +10,8 @@ use tracing::debug;
 /// Time between two reports, and between two attempts to reach the store.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Exchanges reports until it is dropped, if the store serves several replicas. While the store is unavailable, each replica
-/// has only its own limits.
+/// Exchanges reports until it is dropped. Returns at once if the store serves only one replica. While the store is
+/// unavailable, each replica has only its own limits.
 pub(crate) async fn run(limits: &AddressLimits, store: &dyn Store) {
     loop {
         let result = match store.messages().await {
@@ -23,7 +23,7 @@ pub(crate) async fn run(limits: &AddressLimits, store: &dyn Store) {
             Err(error) => Err(error),
         };
         limits.set_shared(false);
-        debug!(error = ?result.err(), "limits of addresses count on this replica alone");
+        debug!(error = ?result.err(), "the limits of addresses count only on this replica");
         sleep(REPORT_EVERY).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The requests of all transports, and the meaning of a refusal.
+//! The HTTP client of all transports, and the error for a response that is not a stream.
 
 use super::disconnect::{Disconnect, root_cause};
 use super::error::Error;
@@ -25,8 +25,9 @@ pub(super) enum Version {
     Http2 { silence_timeout: Duration },
 }
 
-/// Returns the HTTP client for all connections of a subscription. The certificates of the system are loaded only if
-/// connections are `encrypted`, because small containers have none.
+/// Returns the HTTP client for all connections of a subscription. It trusts `options.authorities` if they are given, and
+/// otherwise the certificates of the system. These are loaded only if connections are `encrypted`, because small
+/// containers have none.
 ///
 /// # Errors
 /// [`Error::Setup`] if the client cannot be created.
@@ -72,8 +73,8 @@ pub(super) async fn refusal(response: Response) -> Disconnect {
     let detail = match (location, detail(&body)) {
         (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),
         (_, Some(detail)) => detail,
-        // Every feed has these paths. If a feed is briefly unavailable, a proxy answers with 502 or 503, not with these
-        // statuses.
+        // Without an explanation, 404 and 405 mean that there is no feed: each feed has the paths of the streams, and a
+        // proxy whose feed is unavailable answers with 502 or 503.
         (_, None) if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
             return Disconnect::no_feed(&format!("it answers HTTP {} to a request for a stream", status.as_u16()));
         }

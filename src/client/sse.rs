@@ -6,7 +6,7 @@ use super::disconnect::Disconnect;
 use super::http;
 use super::received::{Received, ServerEvent, ServerEvents};
 use futures_util::{StreamExt, stream};
-use parser::{Field, Parser};
+use parser::{Item, Parser};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{RequestBuilder, StatusCode};
 use std::collections::VecDeque;
@@ -24,10 +24,10 @@ pub(super) async fn connect(request: RequestBuilder) -> Result<ServerEvents, Dis
         return Err(Disconnect::no_feed(&format!("it answers {content:?}, not text/event-stream")));
     }
     let state = (response.bytes_stream().boxed(), Parser::default(), VecDeque::new());
-    let events = stream::try_unfold(state, async |(mut bytes, mut parser, mut fields)| {
+    let events = stream::try_unfold(state, async |(mut bytes, mut parser, mut items)| {
         loop {
-            if let Some(field) = fields.pop_front() {
-                return Ok(Some((read(field)?, (bytes, parser, fields))));
+            if let Some(item) = items.pop_front() {
+                return Ok(Some((read(item)?, (bytes, parser, items))));
             }
             match bytes.next().await {
                 // Data after the last empty line is not an event, because it may be incomplete.
@@ -35,10 +35,10 @@ pub(super) async fn connect(request: RequestBuilder) -> Result<ServerEvents, Dis
                 Some(Err(error)) => return Err(Disconnect::caused_by(&error)),
                 Some(Ok(chunk)) => {
                     parser
-                        .read(&chunk, &mut |field| fields.push_back(field))
+                        .read(&chunk, &mut |item| items.push_back(item))
                         .map_err(|too_long| Disconnect::retry(too_long.to_string()))?;
                     // Any data, even part of a line, shows that the server is alive.
-                    fields.push_front(Field::Comment);
+                    items.push_front(Item::Comment);
                 }
             }
         }
@@ -46,10 +46,10 @@ pub(super) async fn connect(request: RequestBuilder) -> Result<ServerEvents, Dis
     Ok(events.boxed())
 }
 
-fn read(field: Field) -> Result<ServerEvent, Disconnect> {
-    match field {
-        Field::Comment => Ok(ServerEvent::Alive),
-        Field::Retry(ms) => Ok(ServerEvent::Retry(Duration::from_millis(ms))),
-        Field::Event(data) => Received::read(&data).map(ServerEvent::Message),
+fn read(item: Item) -> Result<ServerEvent, Disconnect> {
+    match item {
+        Item::Comment => Ok(ServerEvent::Alive),
+        Item::Retry(ms) => Ok(ServerEvent::Retry(Duration::from_millis(ms))),
+        Item::Event(data) => Received::read(&data).map(ServerEvent::Message),
     }
 }

@@ -16,7 +16,8 @@ pub struct CandlesPage<'a> {
     /// The length of each candle.
     #[cfg_attr(feature = "server", schema(inline))]
     pub interval: Interval,
-    /// The candles. An interval without a tick has none.
+    /// The candles. An interval without a price in a chosen currency has none. Nor has an interval in which entries may
+    /// be missing: `gaps` reports it.
     pub candles: Vec<CandleMessage<'a>>,
     /// The ranges in which prices are missing, so that a chart does not draw a line across them.
     pub gaps: Vec<CandleGap>,
@@ -25,7 +26,7 @@ pub struct CandlesPage<'a> {
     pub next: Option<TickId>,
 }
 
-/// A summary of the prices in one interval. An interval without a tick has no candle. The newest candle may still change.
+/// A summary of the prices in one interval. The newest candle may still change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Candle))]
 #[cfg_attr(feature = "server", schema(examples(json!({
@@ -37,7 +38,7 @@ pub struct CandleMessage<'a> {
     pub id: TickId,
     /// The same moment as `id`.
     pub timedate: Timedate<'a>,
-    /// The number of ticks in the interval.
+    /// The number of ticks in the interval with a price in a chosen currency.
     #[cfg_attr(feature = "server", schema(value_type = u64, minimum = 1))]
     pub ticks: u32,
     /// The prices in each chosen currency that had a price.
@@ -65,7 +66,8 @@ pub struct ExactOhlc {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct CandleGap {
-    /// The last id before the gap, or 0 if the gap starts with the feed.
+    /// The last id before the gap. If the first candles of the range have expired, this is the `after` of the request,
+    /// or 0 if the request has no start.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub after: TickId,
     /// The first id after the gap.

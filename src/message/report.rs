@@ -1,4 +1,4 @@
-//! What a replica says about the feed and about itself at `/v1/status`.
+//! The report of a replica about the feed and about itself, as `/v1/status` returns it.
 
 use super::by_currency::ByCurrency;
 use super::word::Word;
@@ -26,8 +26,8 @@ pub struct StatusReport<'a> {
     pub state: Word<FeedState>,
     /// The reason for the state, as text for people.
     pub reason: Cow<'a, str>,
-    /// The age of the newest tick with a price in each currency, in milliseconds. A currency that has had no price is
-    /// missing.
+    /// For each currency, the age of the newest tick with a price in it, in milliseconds. A currency that has had no
+    /// price is missing.
     pub tick_age_ms: TickAges,
     /// The id of the newest entry, or 0 if there is none.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
@@ -73,7 +73,7 @@ pub struct ReplicaReport<'a> {
 pub struct SourceReport<'a> {
     /// The name of the source.
     pub name: Cow<'a, str>,
-    /// The currencies for which the source has a part in the newest tick.
+    /// The currencies of the newest tick to whose price the source contributed.
     #[cfg_attr(feature = "server", schema(value_type = Vec<Currency>))]
     pub currencies: Vec<Word<Currency>>,
 }

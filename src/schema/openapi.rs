@@ -17,7 +17,7 @@ const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serv
 #[openapi(
     info(
         title = "btcfeed",
-        description = "A Bitcoin price feed that never loses an update. Every few seconds, btcfeed asks several exchanges for their \
+        description = "A Bitcoin price feed whose clients miss no update when they reconnect. Every few seconds, btcfeed asks several exchanges for their \
                        prices, and streams the median in USD and in EUR. A client that has lost its connection sends the last id \
                        that it has to any replica, and gets every update that it missed.\n\nEvery entry of the feed has an `id`, \
                        which is the moment of the entry in Unix milliseconds. Ids strictly increase. On every path you can resume: \

@@ -1,9 +1,10 @@
-//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, and keys
-//! with a time to live for the lease and for the bookmarks of clients.
+//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, keys with a
+//! time to live for the lease and for the bookmarks of clients, a sorted set of the replicas that are alive, and a
+//! channel for their messages.
 //!
-//! An append, a renewal and a release of the lease are one Lua script each, so each is atomic. The scripts are in the
-//! folder `redis/`. Each kind of request has its own connection, so that a long answer or a burst of small requests
-//! never delays the renewal of the lease.
+//! Each operation that writes under the lease (append, restore, renew, release), and each beat, is a Lua script in the
+//! folder `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history and
+//! requests for clients have connections of their own, so that they never delay the renewal of the lease.
 
 mod connection;
 mod history;
@@ -43,11 +44,11 @@ pub struct Redis {
     keys: Keys,
     options: Options,
     scripts: Scripts,
-    /// The name of this process in the key of the last record.
+    /// The name of this process in the hash of the newest record.
     writer: String,
-    /// The connection for small requests that must not wait: the lease, appends, the head, the time.
+    /// The connection for requests that must not wait: the lease, writes of the feed, beats, the head, the time.
     commands: RedisConnection,
-    /// The connection for the bookmarks of clients.
+    /// The connection for the bookmarks of clients and for messages between replicas.
     clients: RedisConnection,
     /// The connections for reads of the history.
     history: HistoryPool,

@@ -26,13 +26,13 @@ async fn chosen_currency_is_kept_in_the_address() {
     assert!(known.contains(&price.replace(['€', '\n'], "")), "{price} was never a price");
     assert_eq!(browser.text(".quote[data-currency=USD] .price").await, "", "USD is hidden");
     until("EUR in the title", async || browser.title().await.starts_with('€')).await;
-    assert!(browser.read_curve().await.iter().all(|said| said.starts_with('€')));
+    assert!(browser.read_curve().await.iter().all(|label| label.starts_with('€')));
 
     browser.click("label:has([value='USD,EUR'])").await;
     until("two curves", async || browser.count(".market").await == 2).await;
     let names = browser.run("return [...document.querySelectorAll('.name')].map((name) => name.textContent)").await;
     assert_eq!(names, serde_json::json!(["USD", "EUR"]), "each curve has its name");
-    assert!(browser.read_curve().await.iter().all(|said| said.starts_with('$') && said.contains(", €")));
+    assert!(browser.read_curve().await.iter().all(|label| label.starts_with('$') && label.contains(", €")));
     browser.reload().await;
     until("both again", async || browser.count(".market").await == 2).await;
     browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
@@ -100,9 +100,9 @@ async fn candles_are_loaded_once_for_a_long_range() {
     let browser = Browser::open(&format!("http://{}/#range=24h", replica.address)).await;
     browser.until_live().await;
     until("four seconds", async || browser.run("return performance.now() > 4000").await == true).await;
-    let asked =
+    let requests =
         "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/v1/candles')).length";
-    assert_eq!(browser.run(asked).await, 1);
+    assert_eq!(browser.run(requests).await, 1);
     // The curve begins at the first price, and the page says that the feed began there.
     let time = async |seconds: &str| {
         let script = format!(

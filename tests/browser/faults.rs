@@ -35,8 +35,8 @@ async fn page_moves_to_another_replica_without_a_gap() {
     })
     .await;
     let history = formatted(&replicas[other].history().await, "USD");
-    for (place, said) in read.iter().enumerate().take(history.len()) {
-        assert!(said.starts_with(&format!("${}, ", history[place])), "{place}: {said} is not {}", history[place]);
+    for (place, label) in read.iter().enumerate().take(history.len()) {
+        assert!(label.starts_with(&format!("${}, ", history[place])), "{place}: {label} is not {}", history[place]);
     }
 }
 
@@ -59,8 +59,8 @@ async fn disconnected_page_reports_it_and_catches_up() {
     until("a curve without a gap", async || browser.count(".gap").await == 0).await;
     until("no old price", async || browser.count(".old").await == 0).await;
     let history = formatted(&replica.history().await, "USD");
-    for (said, price) in browser.read_curve().await.iter().zip(&history) {
-        assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
+    for (label, price) in browser.read_curve().await.iter().zip(&history) {
+        assert!(label.starts_with(&format!("${price}, ")), "{label} is not {price}");
     }
 }
 
@@ -95,7 +95,7 @@ async fn outage_is_shown_and_becomes_a_gap() {
     // The curve is interrupted, and a screen reader gets the reason.
     assert_eq!(browser.attribute(".curve", "d").await.matches('M').count(), 2, "the curve has two parts");
     let read = browser.read_curve().await;
-    let gaps: Vec<_> = read.iter().filter(|said| said.starts_with("No price from the sources, ")).collect();
+    let gaps: Vec<_> = read.iter().filter(|label| label.starts_with("No price from the sources, ")).collect();
     assert!(gaps.len() == 1 && gaps[0].contains("coinbase: HTTP 500"), "{gaps:?}");
     // A page that is opened later shows the same.
     browser.reload().await;

@@ -46,11 +46,11 @@ async fn until_back(browser: &Browser) {
 async fn read(browser: &Browser, history: &[Value]) -> Vec<(usize, String)> {
     let (mut prices, mut gaps) = (0, Vec::new());
     let history = formatted(history, "USD");
-    for said in browser.read_curve().await {
-        if !said.starts_with('$') {
-            gaps.push((prices, said));
+    for label in browser.read_curve().await {
+        if !label.starts_with('$') {
+            gaps.push((prices, label));
         } else if let Some(price) = history.get(prices) {
-            assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
+            assert!(label.starts_with(&format!("${price}, ")), "{label} is not {price}");
             prices += 1;
         }
     }
@@ -68,7 +68,7 @@ fn duration(after: u64, before: u64) -> String {
 async fn page_continues_after_a_restart() {
     let cluster = TestCluster::new().await;
     let address = free_address();
-    // The feed stays live during a restart, so there is no gap.
+    // The feed stays live during a restart, so the server reports no gap.
     let settings = [("BTCFEED_LISTEN", &*address), ("BTCFEED_STALE_AFTER", "10m"), ("BTCFEED_DOWN_AFTER", "20m")];
     let mut replica = cluster.replica("r1", &settings).await;
     let browser = open(&replica).await;
@@ -80,7 +80,7 @@ async fn page_continues_after_a_restart() {
     let history = replica.history().await;
     let ids = unbroken(&history);
     let gaps = read(&browser, &history).await;
-    // A pause of more than ten seconds is shown as a gap in any case.
+    // The page itself shows a pause of more than ten seconds between two prices as a gap.
     let pauses = ids.windows(2).filter(|pair| pair[1] - pair[0] > 10_000).count();
     assert_eq!(gaps.len(), pauses, "{gaps:?}");
 }
@@ -101,12 +101,15 @@ async fn page_shows_the_gap_of_a_long_restart() {
     assert!(!reported.is_empty(), "the restart left no gap");
     let gaps = read(&browser, &history).await;
     assert_eq!(gaps.len(), reported.len(), "{gaps:?} are not {reported:?}");
-    for ((place, said), gap) in gaps.iter().zip(reported) {
+    for ((place, label), gap) in gaps.iter().zip(reported) {
         assert_eq!(gap["reason"], "source_outage");
         let (after, before) = (gap["after"].as_u64().unwrap(), gap["before"].as_u64().unwrap());
         let earlier = history.iter().filter(|entry| entry["type"] == "tick" && entry["id"].as_u64() <= Some(after));
-        assert_eq!(*place, earlier.count(), "{said}");
-        assert!(said.starts_with("No price from the sources, ") && said.contains(&duration(after, before)), "{said}");
+        assert_eq!(*place, earlier.count(), "{label}");
+        assert!(
+            label.starts_with("No price from the sources, ") && label.contains(&duration(after, before)),
+            "{label}"
+        );
     }
 }
 
@@ -125,10 +128,10 @@ async fn page_keeps_its_history_if_the_server_lost_it() {
     let after = replica.history().await;
     let read = browser.read_curve().await;
     let (old, new) = (formatted(&before, "USD"), formatted(&after, "USD"));
-    let gap = read.iter().position(|said| !said.starts_with('$')).expect("a gap");
+    let gap = read.iter().position(|label| !label.starts_with('$')).expect("a gap");
     assert!(read[gap].starts_with("Lost by the store, "), "{}", read[gap]);
-    for (said, price) in read[..gap].iter().zip(&old).chain(read[gap + 1..].iter().zip(&new)) {
-        assert!(said.starts_with(&format!("${price}, ")), "{said} is not {price}");
+    for (label, price) in read[..gap].iter().zip(&old).chain(read[gap + 1..].iter().zip(&new)) {
+        assert!(label.starts_with(&format!("${price}, ")), "{label} is not {price}");
     }
     assert!(old.len() <= gap && read.len() > gap + 1);
 }

@@ -3,10 +3,10 @@
 
 use crate::client::received::MAX_MESSAGE_BYTES;
 
-/// A part of the stream.
+/// An item of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    /// The data of an event. It contains the name and the id of the event, so the fields for these are skipped.
+pub(super) enum Item {
+    /// The data of an event. The data contains the name and the id, so the fields `event` and `id` are skipped.
     Event(String),
     /// The pause before the next attempt to connect, in milliseconds.
     Retry(u64),
@@ -16,7 +16,7 @@ pub(super) enum Field {
 
 /// The error for a line or an event that is too long.
 #[derive(Debug, thiserror::Error)]
-#[error("an event is longer than {MAX_MESSAGE_BYTES} bytes")]
+#[error("a line or an event is longer than {MAX_MESSAGE_BYTES} bytes")]
 pub(super) struct TooLong;
 
 /// A parser of a stream that arrives in pieces.
@@ -33,11 +33,11 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    /// Parses a piece and passes each complete field to `emit`.
+    /// Parses a piece and passes each complete item to `emit`.
     ///
     /// # Errors
     /// If a line or an event is too long. The parser cannot be used after that.
-    pub(super) fn read(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Field)) -> Result<(), TooLong> {
+    pub(super) fn read(&mut self, bytes: &[u8], emit: &mut dyn FnMut(Item)) -> Result<(), TooLong> {
         for byte in bytes {
             let after_return = std::mem::replace(&mut self.after_return, *byte == b'\r');
             match byte {
@@ -50,7 +50,7 @@ impl Parser {
         Ok(())
     }
 
-    fn end_line(&mut self, emit: &mut dyn FnMut(Field)) -> Result<(), TooLong> {
+    fn end_line(&mut self, emit: &mut dyn FnMut(Item)) -> Result<(), TooLong> {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
         let line = if self.has_line { &*line } else { line.strip_prefix('\u{feff}').unwrap_or(&line) };
@@ -61,14 +61,14 @@ impl Parser {
             "" if line.is_empty() => {
                 // Each line of data has added a line end; the last one is not part of the data.
                 if let Some(data) = std::mem::take(&mut self.data).strip_suffix('\n') {
-                    emit(Field::Event(data.to_owned()));
+                    emit(Item::Event(data.to_owned()));
                 }
             }
-            "" => emit(Field::Comment),
+            "" => emit(Item::Comment),
             "data" if self.data.len() + value.len() >= MAX_MESSAGE_BYTES => return Err(TooLong),
             "data" => self.data.extend([value, "\n"]),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                emit(Field::Retry(value.parse().unwrap_or(u64::MAX)));
+                emit(Item::Retry(value.parse().unwrap_or(u64::MAX)));
             }
             _ => {}
         }
@@ -81,16 +81,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(pieces: &[&[u8]]) -> Vec<Field> {
-        let (mut parser, mut fields) = (Parser::default(), Vec::new());
+    fn read(pieces: &[&[u8]]) -> Vec<Item> {
+        let (mut parser, mut items) = (Parser::default(), Vec::new());
         for piece in pieces {
-            parser.read(piece, &mut |field| fields.push(field)).unwrap();
+            parser.read(piece, &mut |item| items.push(item)).unwrap();
         }
-        fields
+        items
     }
 
-    fn event(data: &str) -> Field {
-        Field::Event(data.to_owned())
+    fn event(data: &str) -> Item {
+        Item::Event(data.to_owned())
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         let stream = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n";
         assert_eq!(
             read(&[stream]),
-            [Field::Comment, event("first event"), event("second event")],
+            [Item::Comment, event("first event"), event("second event")],
             "the third is not complete"
         );
         assert_eq!(read(&[b"data\n\ndata\ndata\n\ndata:"]), [event(""), event("\n")]);
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn line_ends_count_once_when_cut() {
-        let expected = [Field::Retry(3000), event("a"), Field::Comment, event("b")];
+        let expected = [Item::Retry(3000), event("a"), Item::Comment, event("b")];
         for end in ["\n", "\r", "\r\n"] {
             let stream =
                 ["retry: 3000", "event: tick", "id: 7", "data: a", "", ":", "nonsense", "data: b", "", ""].join(end);
@@ -117,7 +117,7 @@ mod tests {
             let bytes: Vec<_> = stream.as_bytes().chunks(1).collect();
             assert_eq!(read(&bytes), expected, "{end:?}, byte by byte");
         }
-        assert_eq!(read(&[b"retry: -1\nretry: 1s\nretry:\nretry: 99999999999999999999\n"]), [Field::Retry(u64::MAX)]);
+        assert_eq!(read(&[b"retry: -1\nretry: 1s\nretry:\nretry: 99999999999999999999\n"]), [Item::Retry(u64::MAX)]);
     }
 
     #[test]

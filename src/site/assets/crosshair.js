@@ -8,7 +8,7 @@ export class Crosshair {
   #cross
   #tip
   /** Layout of the chart. */
-  #at = null
+  #layout = null
   /** Chosen moment, or `null`. */
   #moment = null
 
@@ -17,8 +17,8 @@ export class Crosshair {
     this.#cross = chart.querySelector('.cross')
     this.#tip = chart.querySelector('.tip')
     const follow = (event) => {
-      if (this.#at === null) return
-      const { from, until, right } = this.#at
+      if (this.#layout === null) return
+      const { from, until, right } = this.#layout
       const share = (event.clientX - chart.getBoundingClientRect().left) / right
       this.#choose(from + Math.min(Math.max(share, 0), 1) * (until - from))
     }
@@ -30,8 +30,8 @@ export class Crosshair {
   }
 
   /** Shows the chosen moment in a new layout. */
-  show(at) {
-    this.#at = at
+  show(layout) {
+    this.#layout = layout
     this.#draw()
   }
 
@@ -40,15 +40,15 @@ export class Crosshair {
     this.#draw()
   }
 
-  /** Moments at which the arrow keys stop: each point, and the middle of each gap. */
+  /** Moments at which the arrow keys stop: each point of the first panel, and the middle of each of its gaps. */
   #stops() {
-    const [{ points, gaps }] = this.#at.panels
-    const shown = [...points.map(({ t }) => t), ...gaps.map((gap) => middle(gap, this.#at))]
-    return shown.filter((t) => t >= this.#at.from).sort((one, other) => one - other)
+    const [{ points, gaps }] = this.#layout.panels
+    const shown = [...points.map(({ t }) => t), ...gaps.map((gap) => middle(gap, this.#layout))]
+    return shown.filter((t) => t >= this.#layout.from).sort((one, other) => one - other)
   }
 
   #onKey(event) {
-    if (this.#at === null) return
+    if (this.#layout === null) return
     const stops = this.#stops()
     if (stops.length === 0) return
     const last = stops.length - 1
@@ -75,21 +75,21 @@ export class Crosshair {
   }
 
   #draw() {
-    const at = this.#at
-    if (at === null) return
-    const read = this.#moment === null || this.#moment < at.from ? null : this.#read()
+    const layout = this.#layout
+    if (layout === null) return
+    const read = this.#moment === null || this.#moment < layout.from ? null : this.#read()
     this.#tip.hidden = read === null
     if (read === null) return this.#cross.replaceChildren()
-    const x = at.x(read.t)
+    const x = layout.x(read.t)
     this.#cross.replaceChildren(
-      svg('path', { class: 'hair', d: `M${x.toFixed(1)} ${at.panels[0].top}V${at.bottom}` }),
+      svg('path', { class: 'hair', d: `M${x.toFixed(1)} ${layout.panels[0].top}V${layout.bottom}` }),
       ...read.dots.map(({ y }) => svg('circle', { class: 'dot', cx: x.toFixed(1), cy: y.toFixed(1), r: 4.5 })))
     this.#tip.replaceChildren(...read.lines.map(([name, text]) => Object.assign(document.createElement('p'), { className: name, textContent: text })))
     // The label is beside the line, on the side that has room. It is at the top of the panel, or at the bottom if it would
     // cover the curve or the text of a gap there.
     const { offsetWidth: width, offsetHeight: height } = this.#tip
-    const [{ top, bottom }] = at.panels
-    const left = x + 16 + width < at.right ? x + 16 : x - 16 - width
+    const [{ top, bottom }] = layout.panels
+    const left = x + 16 + width < layout.right ? x + 16 : x - 16 - width
     const isHigh = read.dots.length === 0 || read.dots[0].y < top + height + 16
     const upper = isHigh && bottom - top > 2 * height ? bottom - height - 8 : top + 8
     this.#tip.style.transform = `translate(${Math.max(0, left).toFixed(0)}px, ${upper.toFixed(0)}px)`
@@ -97,9 +97,9 @@ export class Crosshair {
 
   /** Content of the label: the gap at the chosen moment, or the nearest point. */
   #read() {
-    const { panels, until } = this.#at
+    const { panels, until } = this.#layout
     const gap = panels.flatMap(({ gaps }) => gaps).find(({ after, before }) => this.#moment > after && this.#moment < before)
-    if (gap !== undefined && this.#isReadable(gap)) {
+    if (gap !== undefined && this.#hasLabel(gap)) {
       const end = gap.open ? 'now' : formatMoment(gap.before, until)
       const lines = [
         ['what', gapReason(gap)],
@@ -117,10 +117,11 @@ export class Crosshair {
     return { t, dots: found, lines: [...found.map(({ line }) => line), ['when', formatMoment(t, until)]] }
   }
 
-  /** True if a gap has a label. A short gap inside a candle has none, so that the label of the candle is shown. */
-  #isReadable(gap) {
-    const { points } = this.#at.panels[0]
-    return !points.some(({ t }) => t > gap.after && t < gap.before) && this.#at.x(gap.before) - this.#at.x(gap.after) > 2
+  /** True if the label shows a gap. The label shows the nearest point instead if the gap is at most two pixels wide, or
+   *  if the first panel has points in it. */
+  #hasLabel(gap) {
+    const { points } = this.#layout.panels[0]
+    return !points.some(({ t }) => t > gap.after && t < gap.before) && this.#layout.x(gap.before) - this.#layout.x(gap.after) > 2
   }
 }
 

@@ -20,7 +20,7 @@ pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// A multiplexed connection, or none until a caller needs it.
 pub(super) struct RedisConnection {
     client: Client,
-    /// Host and port, for errors.
+    /// Host and port, or path of the socket, for errors.
     pub(super) address: String,
     /// The connection and the number of the attempt that opened it. A tokio mutex: while one caller connects, the others
     /// wait for the same connection.
@@ -90,18 +90,18 @@ pub(super) fn connection_config() -> AsyncConnectionConfig {
         .set_response_timeout(Some(ANSWER_DEADLINE))
 }
 
-/// Returns the host and the port of a server.
+/// Returns the host and the port of a server, or the path of its socket.
 pub(super) fn address(client: &Client) -> String {
     client.get_connection_info().addr().to_string()
 }
 
-/// Wraps an error that does not come from Redis or from the connection to it.
+/// Wraps an error whose text is complete. [`failed`] is for errors of the Redis library.
 pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
-/// Wraps an error of the server at `address` or of the connection to it. The text names the step that failed, if the
-/// error shows which.
+/// Wraps an error of the server at `address` or of the connection to it. The text begins with the address, and with
+/// the cause if [`failed_step`] finds one.
 pub(super) fn failed(address: &str) -> impl Fn(RedisError) -> StoreError {
     move |error| {
         let step = failed_step(&error).map(|step| format!("{step}: ")).unwrap_or_default();
@@ -117,12 +117,13 @@ pub(super) fn failed_to_connect(address: &str) -> impl Fn(RedisError) -> StoreEr
     }
 }
 
-/// Wraps the timeout of an operation, which is named by a gerund such as `connecting`.
+/// Wraps a timeout. `operation` is the subject of the message, such as `connecting` or `a ping of the subscription`.
 pub(super) fn timed_out<E>(address: &str, operation: &'static str) -> impl Fn(E) -> StoreError {
     move |_| StoreError::Unavailable(format!("{address}: {operation} timed out"))
 }
 
-/// Returns the step of connecting that failed, if the error shows which.
+/// Returns `password`, `DNS` or `TLS` if the text of an error shows that this is the cause. An open connection can also
+/// report a wrong password.
 fn failed_step(error: &RedisError) -> Option<&'static str> {
     let text = error.to_string();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
