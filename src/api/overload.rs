@@ -23,7 +23,7 @@ async fn reject(Extension(refusal): Extension<Refusal>, headers: HeaderMap) -> R
         return call::status_response(Status::resource_exhausted(refusal.limit.message()));
     }
     if sse::wants_events(&headers) {
-        return sse::refused(refusal);
+        return sse::rejected(&refusal.into());
     }
     Problem::from(refusal).with(&[(CONNECTION, "close")]).into_response()
 }

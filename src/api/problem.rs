@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use std::borrow::Cow;
 use std::time::Duration;
 
+/// Time after which a client may try again, if the error does not say it.
+const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(5);
 /// Maximum length of a detail. JSON may double it, and no error response may exceed 4 KiB.
 const MAX_DETAIL_BYTES: usize = 1900;
 
@@ -18,6 +20,8 @@ pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// Time after which the client may try again, if the condition is temporary.
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
@@ -29,7 +33,7 @@ impl Problem {
             end -= 1;
         }
         detail.truncate(end);
-        Problem { status, detail, headers: Vec::new() }
+        Problem { status, detail, headers: Vec::new(), retry_after: None }
     }
 
     /// Creates an error for an invalid parameter or header.
@@ -39,14 +43,16 @@ impl Problem {
 
     /// Creates an error for a temporary condition, with `Retry-After`.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with(&[(RETRY_AFTER, "5")])
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_retry_after(RETRY_AFTER_DEFAULT)
     }
 
-    /// Sets the seconds after which the client may try again.
-    fn retry_after(mut self, wait: Duration) -> Problem {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        self.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
-        self
+    /// Creates an error for a client that has reached a limit of its own, with `Retry-After`.
+    pub(crate) fn too_many(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_retry_after(RETRY_AFTER_DEFAULT)
+    }
+
+    fn with_retry_after(self, wait: Duration) -> Problem {
+        Problem { retry_after: Some(wait), ..self }
     }
 
     /// Adds headers to the response.
@@ -61,6 +67,11 @@ impl Problem {
         self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
+    /// Returns the time after which the client may try again, if the condition is temporary.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// Returns the description of the error.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
@@ -71,13 +82,13 @@ impl From<Refusal> for Problem {
     fn from(Refusal { limit, retry_after }: Refusal) -> Problem {
         let status =
             if limit.is_of_replica() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS };
-        Problem::new(status, limit.message()).retry_after(retry_after)
+        Problem::new(status, limit.message()).with_retry_after(retry_after)
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Problem { status, detail, headers } = self;
+        let Problem { status, detail, headers, retry_after } = self;
         let title = status.canonical_reason().unwrap_or("Error");
         let details = ProblemDetails {
             r#type: Cow::Borrowed("about:blank"),
@@ -89,6 +100,10 @@ impl IntoResponse for Problem {
         let common = [(CONTENT_TYPE, "application/problem+json"), (CACHE_CONTROL, "no-store")];
         let mut response = (status, common, body(&details)).into_response();
         response.headers_mut().extend(headers);
+        if let Some(wait) = retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response.extensions_mut().insert(details);
         response
     }

@@ -15,8 +15,6 @@ use crate::session::{OpenError, Session, Sessions, Subscription};
 use crate::shutdown::{Drain, Tasks};
 use crate::tick::TickId;
 use axum::Extension;
-use axum::http::StatusCode;
-use axum::http::header::RETRY_AFTER;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,12 +99,11 @@ impl ApiState {
             return Err(Problem::unavailable("this replica is stopping, use another replica"));
         }
         let limit = subscription.limit.unwrap_or(usize::MAX);
-        let begin = match subscription.start {
-            Start::Latest => hub.head(),
-            Start::Since(moment) => moment.before(),
-            Start::After(id) => id,
-        };
-        self.check_volume(permit, begin, hub.head(), limit)?;
+        match subscription.start {
+            Start::Latest => {}
+            Start::Since(moment) => self.check_volume(permit, moment.before(), hub.head(), limit)?,
+            Start::After(id) => self.check_volume(permit, id, hub.head(), limit)?,
+        }
         let opening = self.sessions.open(&subscription, framing, || permit.check_client_id());
         let session = match timeout(LOOK_UP_DEADLINE, opening).await {
             Ok(Ok(session)) => session,
@@ -128,6 +125,5 @@ impl ApiState {
 }
 
 fn too_many_streams() -> Problem {
-    let detail = "too many streams with this API key at a time, try again later";
-    Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with(&[(RETRY_AFTER, "5")])
+    Problem::too_many("too many streams with this API key at a time, try again later")
 }

@@ -80,8 +80,8 @@ struct RequestPermit {
     connection: Arc<ConnectionPermit>,
     /// The place of the client's address, if the client is behind a proxy.
     _address: Option<AddressPlace>,
-    /// The place of an expensive read.
-    read: OnceLock<ReadPlace>,
+    /// The place of an expensive read. It is boxed, because most requests are streams and need none.
+    read: OnceLock<Box<ReadPlace>>,
 }
 
 /// Guard of a response without an end. While it is held, `MAX_AGE` does not close its connection.
@@ -216,7 +216,7 @@ impl Permit {
     pub(crate) fn begin_read(&self) -> Result<(), Refusal> {
         let Some(request) = &self.request else { return Ok(()) };
         let read = self.counted(|addresses| addresses.take_read(self.client))?;
-        request.read.set(read).ok();
+        request.read.set(Box::new(read)).ok();
         Ok(())
     }
 

@@ -124,6 +124,8 @@ async fn one_address_gets_only_its_volume_of_history() {
     let request = http_from(ATTACKER).get(replay).header("Accept", "text/event-stream");
     let text = soon("a goodbye", soon("an answer", request.send()).await.unwrap().text()).await.unwrap();
     assert!(text.contains("event: goodbye") && text.contains(message), "{text}");
+    let retry_ms: u64 = text.strip_prefix("retry: ").unwrap().lines().next().unwrap().parse().unwrap();
+    assert!(retry_ms >= 30_000, "an EventSource also waits until it may ask again: {text}");
     // Live streams need no history. Other addresses have their own volume.
     Client::try_from(ATTACKER, &stream(&replica)).await.unwrap().text().await;
     assert_eq!(ask("127.0.0.3").await.status(), 200);

@@ -6,7 +6,6 @@
 
 use super::driver::{Output, SessionDriver};
 use crate::access::Permission;
-use crate::admission::refusal::Refusal;
 use crate::api::problem::Problem;
 use crate::api::query::{read_last_event_id, read_subscription};
 use crate::api::state::ApiState;
@@ -28,9 +27,12 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Reconnection time of a client that cannot be served now, in milliseconds.
-const RETRY_LATER_MS: std::ops::Range<u32> = 3000..8000;
+/// Minimum reconnection time of a client that cannot be served now.
+const MIN_RETRY_LATER: Duration = Duration::from_secs(3);
+/// Random addition to this time, in milliseconds, so that clients do not return all at once.
+const RETRY_LATER_SPREAD_MS: u32 = 5000;
 
 /// Header in which an `EventSource` sends the last id that it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -92,7 +94,7 @@ pub(crate) async fn connect(
     }
     let session = match state.open(&subscription, Framing::Event, &permit, access).await {
         Ok(session) => session,
-        Err(problem) if wants_events(&headers) => return Ok(unavailable(problem.detail())),
+        Err(problem) if wants_events(&headers) => return Ok(rejected(&problem)),
         Err(problem) => return Err(problem),
     };
     if let Some(Extension(handoff)) = handoff {
@@ -103,18 +105,12 @@ pub(crate) async fn connect(
 }
 
 /// Returns the response to a client that cannot be served now: a stream that ends with a `goodbye`.
-pub(crate) fn unavailable(detail: &str) -> Response {
-    goodbye(RETRY_LATER_MS, detail)
-}
-
-/// Returns the response to a client over a limit: a stream that ends with a `goodbye`.
-pub(crate) fn refused(Refusal { limit, retry_after }: Refusal) -> Response {
-    let least_ms = u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(RETRY_LATER_MS.start);
-    goodbye(least_ms..least_ms.saturating_add(RETRY_LATER_MS.end), limit.message())
-}
-
-fn goodbye(retry_ms: std::ops::Range<u32>, detail: &str) -> Response {
-    (EVENTS, Body::from([retry(retry_ms), View::goodbye(GoodbyeReason::Unavailable, detail)].concat())).into_response()
+pub(crate) fn rejected(problem: &Problem) -> Response {
+    let wait = problem.retry_after().unwrap_or_default().max(MIN_RETRY_LATER);
+    let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+    let goodbye = View::goodbye(GoodbyeReason::Unavailable, problem.detail());
+    let body = [retry(wait_ms..wait_ms.saturating_add(RETRY_LATER_SPREAD_MS)), goodbye].concat();
+    (EVENTS, Body::from(body)).into_response()
 }
 
 /// Returns whether the client accepts an event stream.

@@ -50,8 +50,8 @@ pub(super) struct Connection {
     /// The bytes that the client sent before the handoff.
     early: Box<[u8]>,
     _counted: ClientGuard,
-    /// Span of the request, for log lines.
-    span: Span,
+    /// Span of the request, for log lines, if lines of the level `debug` are logged.
+    span: Option<Box<Span>>,
     /// Held until the socket is closed. It is the last field, because fields are dropped in order.
     permit: Permit,
 }
@@ -81,7 +81,7 @@ impl Connection {
             step_at: None,
             account: None,
             early,
-            span: Span::current(),
+            span: Some(Span::current()).filter(|span| !span.is_disabled()).map(Box::new),
             permit,
         }
     }
@@ -195,7 +195,8 @@ impl Connection {
     /// Begins to close the connection. Returns the action that its shard must do first, if there is one.
     fn begin_close(&mut self, cause: &CloseCause, context: &Context, now: Instant) -> Option<Action> {
         cause.count();
-        debug!(parent: &self.span, client = %self.permit.client(), ?cause, cursor = %self.session.cursor(), "closing a stream");
+        let (span, client) = (self.span.as_deref().and_then(Span::id), self.permit.client());
+        debug!(parent: span, %client, ?cause, cursor = %self.session.cursor(), "closing a stream");
         let message = self.protocol.close_message(cause);
         self.queue.keep_partial_message(|piece, sent| self.protocol.message_end(piece, sent));
         (self.pong, self.stalled_since, self.account) = (None, None, None);
@@ -318,9 +319,7 @@ impl Connection {
                 Phase::Loading(loading) => match loading.try_recv() {
                     Ok(entries) => {
                         let bytes = self.session.loaded(&entries);
-                        if let Some(account) = &self.account {
-                            account.set(bytes.iter().map(Bytes::len).sum());
-                        }
+                        self.account.iter().for_each(|account| account.set(bytes.iter().map(Bytes::len).sum()));
                         self.queue.extend(bytes);
                         self.phase = Phase::Following;
                         None
