@@ -2,18 +2,22 @@
 //! replaced while connections are open.
 
 mod certificate;
+mod failure;
 mod handshakes;
 
-pub use certificate::{CertificateError, TlsOptions};
+pub use certificate::{CertificateError, TlsOptions, Warning as CertificateWarning};
+pub(crate) use failure::HandshakeError;
 
 use crate::message::ProblemDetails;
 use crate::reload;
-use certificate::{Certificate, HTTP2, Warning};
+use crate::telemetry::metrics::{TLS_HANDSHAKES, TLS_NOT_AFTER, TLS_NOT_BEFORE};
+use certificate::{Certificate, HTTP2};
+use failure::HANDSHAKE_DEADLINE;
 use handshakes::Handshakes;
 use std::borrow::Cow;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -25,8 +29,6 @@ use tracing::{info, warn};
 
 /// First byte of a client that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
-/// Maximum time for a handshake. It needs at most a few round trips.
-const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Maximum time for a client without TLS to read its error.
 const PLAIN_DEADLINE: Duration = Duration::from_secs(1);
 /// Time between two reports of a certificate that expires soon.
@@ -39,23 +41,6 @@ pub(crate) struct Tls {
     /// A std lock, held only to clone or to replace the pointer.
     certificate: RwLock<Arc<Certificate>>,
     handshakes: Handshakes,
-}
-
-/// Reason why a handshake failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HandshakeError {
-    /// The connection failed, or the client cannot use what this server offers.
-    #[error("{0}")]
-    Failed(#[from] io::Error),
-    /// The client did not finish in time.
-    #[error("no handshake within {HANDSHAKE_DEADLINE:?}")]
-    TooLate,
-    /// Too many handshakes were not finished, and this was the oldest one.
-    #[error("too many handshakes")]
-    Evicted,
-    /// The client does not use TLS.
-    #[error("the client does not use TLS")]
-    Plain,
 }
 
 impl Tls {
@@ -75,12 +60,17 @@ impl Tls {
     pub(crate) async fn accept(&self, socket: TcpStream) -> Result<(TlsStream<TcpStream>, bool), HandshakeError> {
         let mut handshake = self.handshakes.begin();
         // Cancel-safe: if this future is dropped, so are both arms, and with them the connection.
-        tokio::select! {
+        let accepted = tokio::select! {
             accepted = timeout(HANDSHAKE_DEADLINE, self.shake_hands(socket)) => {
                 accepted.unwrap_or(Err(HandshakeError::TooLate))
             }
             () = handshake.evicted() => Err(HandshakeError::Evicted),
+        };
+        match &accepted {
+            Ok(_) => TLS_HANDSHAKES.counter("").increment(1),
+            Err(error) => error.count(),
         }
+        accepted
     }
 
     async fn shake_hands(&self, mut socket: TcpStream) -> Result<(TlsStream<TcpStream>, bool), HandshakeError> {
@@ -133,17 +123,25 @@ impl Tls {
         }
     }
 
+    /// Sets the metrics of the certificate, and logs a warning if there is one.
     fn report(&self) {
         let certificate = self.options.certificate.display();
-        match self.certificate().life.warning(SystemTime::now()) {
-            Some(Warning::NotYet) => warn!(%certificate, "the certificate is not valid yet"),
-            Some(Warning::Soon(days)) => warn!(%certificate, days, "the certificate expires soon"),
-            Some(Warning::Expired(days)) => {
+        let life = self.certificate().life;
+        TLS_NOT_BEFORE.gauge("").set(timestamp(life.begin));
+        TLS_NOT_AFTER.gauge("").set(timestamp(life.end));
+        match life.warning(SystemTime::now()) {
+            Some(CertificateWarning::NotYet) => warn!(%certificate, "the certificate is not valid yet"),
+            Some(CertificateWarning::Soon(days)) => warn!(%certificate, days, "the certificate expires soon"),
+            Some(CertificateWarning::Expired(days)) => {
                 warn!(%certificate, days_ago = days, "the certificate has expired, clients refuse to connect");
             }
             None => {}
         }
     }
+}
+
+fn timestamp(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Answers a client that does not use TLS. The answer is in HTTP, which is what such a client probably uses.

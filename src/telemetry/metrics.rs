@@ -75,6 +75,14 @@ table! {
         counter("btcfeed_closes_total", "streams", "Streams that the server closed."));
     REFUSALS = labelled("limit", &["connections", "address_connections", "address_rate", "address_volume", "address_reads", "reads", "address_client_ids", "client_ids"],
         counter("btcfeed_refusals_total", "refusals", "Connections and requests that were refused because of a limit, for example `BTCFEED_MAX_CONNECTIONS` or `BTCFEED_ADDRESS_RATE`."));
+    TLS_HANDSHAKES = counter("btcfeed_tls_handshakes_total", "handshakes", "TLS handshakes that succeeded.");
+    TLS_FAILURES = labelled("reason", &["certificate", "incompatible", "invalid", "plain", "disconnected", "timeout", "evicted"],
+        counter("btcfeed_tls_handshake_failures_total", "handshakes", "TLS handshakes that failed. `certificate`: the client does not trust the certificate. \
+         `incompatible`: there is no common version or cipher. `invalid`: the client broke the protocol. `plain`: the client does not use TLS. \
+         `disconnected`: the client left, for example a port check. `evicted`: there were too many unfinished handshakes."));
+    TLS_NOT_BEFORE = gauge("btcfeed_tls_certificate_not_before_timestamp_seconds", "Unix seconds", "The time from which the certificate is valid. 0 without TLS.");
+    TLS_NOT_AFTER = gauge("btcfeed_tls_certificate_not_after_timestamp_seconds", "Unix seconds", "The time at which the certificate expires. 0 without TLS. \
+         The time that is left is this value minus `time()`.");
     OPEN_FDS = gauge("process_open_fds", "files", "Open files, including sockets.");
     MAX_FDS = gauge("process_max_fds", "files", "The limit on open files.");
     RESIDENT_MEMORY = gauge("process_resident_memory_bytes", "bytes", "Resident memory.");

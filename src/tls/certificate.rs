@@ -46,14 +46,14 @@ impl TlsOptions {
         read(self).map(drop)
     }
 
-    /// Returns the number of days for which the certificate is still valid. It is negative if the certificate has expired.
+    /// Returns what an operator has to know about the certificate now, and the number of whole days until it expires, which
+    /// is zero if it has expired.
     ///
     /// # Errors
     /// Like [`check`](Self::check).
-    pub fn days_left(&self) -> Result<i64, CertificateError> {
-        let (end, now) = (read(self)?.life.end, SystemTime::now());
-        let days = |time: Duration| i64::try_from(time.as_secs() / (24 * 3600)).unwrap_or(i64::MAX);
-        Ok(end.duration_since(now).map_or_else(|late| -1 - days(late.duration()), days))
+    pub fn warning(&self) -> Result<(Option<Warning>, u64), CertificateError> {
+        let (life, now) = (read(self)?.life, SystemTime::now());
+        Ok((life.warning(now), days(life.end.duration_since(now).unwrap_or_default())))
     }
 }
 
@@ -67,13 +67,13 @@ pub(super) struct Certificate {
 /// Time in which a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Life {
-    begin: SystemTime,
-    end: SystemTime,
+    pub(super) begin: SystemTime,
+    pub(super) end: SystemTime,
 }
 
 /// State of a certificate that an operator has to know about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Warning {
+pub enum Warning {
     /// The certificate is not valid yet.
     NotYet,
     /// The certificate expires in this number of days.
@@ -82,10 +82,14 @@ pub(super) enum Warning {
     Expired(u64),
 }
 
+/// Returns a time in whole days.
+fn days(time: Duration) -> u64 {
+    time.as_secs() / (24 * 3600)
+}
+
 impl Life {
     /// Returns what has to be reported at this time.
     pub(super) fn warning(&self, now: SystemTime) -> Option<Warning> {
-        let days = |time: Duration| time.as_secs() / (24 * 3600);
         if now < self.begin {
             return Some(Warning::NotYet);
         }

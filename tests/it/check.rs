@@ -273,7 +273,7 @@ async fn fault_of_settings_machine_and_certificate_is_named() {
     stack.expect("certificate ends soon", &with_tls(), &[], "certificate", "expires in 9 days").await;
     authority.issue_for(Duration::ZERO);
     stack.expect("certificate has ended", &with_tls(), &[], "certificate!", "has expired").await;
-    authority.issue_for(day * 60);
+    authority.issue_for(day * 15);
     let run = check(&with_tls(), &[]).await;
     assert_eq!(run.troubles, stack.healthy, "a good certificate");
     std::fs::copy(Authority::new().file("key.pem"), authority.file("key.pem")).unwrap();

@@ -1,10 +1,14 @@
 //! Metrics: the table in the code, the page in `docs/` and a running replica agree.
 
 use crate::support::replica::Replica;
-use crate::support::{TestCluster, entries, http, until};
+use crate::support::tls::Authority;
+use crate::support::{TestCluster, entries, http, soon, until};
 use btcfeed::telemetry::metrics::{Kind, TABLE, markdown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 async fn scrape(replica: &Replica) -> String {
     let response = http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap();
@@ -84,6 +88,49 @@ async fn replica_without_its_store_sees_a_stale_feed() {
                 && value(&text, "btcfeed_store_errors_total") > 5.0
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn handshakes_and_expiry_of_the_certificate_are_shown() {
+    const NOT_AFTER: &str = "btcfeed_tls_certificate_not_after_timestamp_seconds";
+    let (cluster, authority, stranger) = (TestCluster::new().await, Authority::new(), Authority::new());
+    let plain = cluster.replica("r1", &[]).await;
+    assert_eq!(value(&scrape(&plain).await, NOT_AFTER), 0.0, "without TLS");
+
+    let day = Duration::from_secs(24 * 3600);
+    authority.issue_for(day * 10);
+    let files = authority.settings();
+    let replica = cluster.replica("r2", &files.each_ref().map(|(name, path)| (*name, path.as_str()))).await;
+    let expires_in = async |days: u32| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let expected = (now + day * days).as_secs_f64();
+        until("the time at which the certificate expires", async || {
+            (value(&scrape(&replica).await, NOT_AFTER) - expected).abs() < 60.0
+        })
+        .await;
+    };
+    expires_in(10).await;
+    // The replica detects that the files have changed.
+    authority.issue_for(day * 90);
+    expires_in(90).await;
+
+    let before = value(&scrape(&replica).await, "btcfeed_tls_handshakes_total");
+    authority.connect(&replica.address).await;
+    until("a handshake", async || value(&scrape(&replica).await, "btcfeed_tls_handshakes_total") == before + 1.0).await;
+    let sent = async |bytes: &[u8]| {
+        let mut socket = TcpStream::connect(&replica.address).await.unwrap();
+        socket.write_all(bytes).await.unwrap();
+        socket.shutdown().await.unwrap();
+        soon("the end", socket.read_to_end(&mut Vec::new())).await.ok();
+    };
+    stranger.try_connect(&replica.address).await.expect_err("the certificate is of an unknown authority");
+    sent(b"GET / HTTP/1.1\r\n\r\n").await;
+    sent(b"\x16\x03\x01\x00\x05hello").await;
+    sent(b"").await;
+    for reason in ["certificate", "plain", "invalid", "disconnected"] {
+        let series = format!("btcfeed_tls_handshake_failures_total{{reason=\"{reason}\"}}");
+        until(&series, async || value(&scrape(&replica).await, &series) == 1.0).await;
     }
 }
 

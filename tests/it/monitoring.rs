@@ -5,6 +5,7 @@ use crate::support::events::Events;
 use crate::support::exchange::Mode;
 use crate::support::grpc::{Subscriber, request};
 use crate::support::prometheus::Prometheus;
+use crate::support::tls::Authority;
 use crate::support::{TestCluster, entries, until};
 use rustix::process::Signal;
 
@@ -19,11 +20,14 @@ fn panel(title: &str) -> String {
 async fn dashboard_and_alerts_show_an_outage() {
     let cluster = TestCluster::new().await;
     let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
-    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    let authority = Authority::new();
+    let files = authority.settings();
+    let secured = [&settings[..], &files.each_ref().map(|(name, path)| (*name, path.as_str()))].concat();
+    let replicas = [cluster.replica("r1", &secured).await, cluster.replica("r2", &settings).await];
     let prometheus = Prometheus::start(&replicas.each_ref().map(|replica| replica.ops.as_str())).await;
 
     // There is one client of each transport. All of them keep reading.
-    let mut socket = replicas[0].connect("format=full&since=0").await;
+    let mut socket = authority.websocket(&replicas[0].address, "format=full&since=0").await;
     let mut events = Events::connect(&format!("http://{}/v1/prices/stream", replicas[1].address), &[]).await;
     let mut grpc = Subscriber::connect(&replicas[1].address, request(&[], None)).await;
     entries(&mut socket, 3).await;

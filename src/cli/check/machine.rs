@@ -3,14 +3,13 @@
 use super::finding::Finding;
 use crate::cli::runtime::raise_file_limit;
 use crate::config::Config;
+use crate::server::CertificateWarning;
 use std::fs;
 
 /// Limit on open files below which there is a warning, because a replica can serve only few clients.
 const FEW_FILES: u64 = 10_000;
 /// Length of the accept queue below which there is a warning, because many clients that reconnect at once have to wait.
 const SHORT_QUEUE: u64 = 4096;
-/// Number of days before its expiry from which a certificate is reported.
-const SOON_DAYS: i64 = 21;
 
 pub(super) fn check(config: &Config) -> Vec<Finding> {
     let queue = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
@@ -42,16 +41,20 @@ fn somaxconn(text: &str) -> Finding {
 fn certificate(config: &Config) -> Finding {
     let Some(tls) = &config.server.tls else { return Finding::ok("certificate", "not used: plain HTTP") };
     let file = tls.certificate.display();
-    match tls.days_left() {
-        Ok(days) if days < 0 => {
-            Finding::fail("certificate", format!("{file} has expired"), "Renew it. It is used without a restart.")
+    let renew = "Renew it. It is used without a restart.";
+    match tls.warning() {
+        Ok((Some(CertificateWarning::Expired(_)), _)) => {
+            Finding::fail("certificate", format!("{file} has expired"), renew)
         }
-        Ok(days) if days < SOON_DAYS => Finding::warn(
+        Ok((Some(CertificateWarning::NotYet), _)) => Finding::fail(
             "certificate",
-            format!("{file} expires in {days} days"),
-            "Renew it. It is used without a restart.",
+            format!("{file} is not valid yet"),
+            "Correct the clock of this machine, or use another certificate.",
         ),
-        Ok(days) => Finding::ok("certificate", format!("{file} is valid for {days} days")),
+        Ok((Some(CertificateWarning::Soon(days)), _)) => {
+            Finding::warn("certificate", format!("{file} expires in {days} days"), renew)
+        }
+        Ok((None, days)) => Finding::ok("certificate", format!("{file} is valid for {days} days")),
         Err(error) => {
             Finding::fail("certificate", format!("{file}: {error}"), "Correct BTCFEED_TLS_CERT and BTCFEED_TLS_KEY.")
         }

@@ -1,0 +1,97 @@
+//! Failed handshakes, and the reasons under which they are counted.
+
+use crate::telemetry::metrics::TLS_FAILURES;
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+use tokio_rustls::rustls::{self, AlertDescription as Alert};
+
+/// Maximum time for a handshake. It needs at most a few round trips.
+pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Reason why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    /// The connection failed, or the client cannot use what this server offers.
+    #[error("{0}")]
+    Failed(#[from] io::Error),
+    /// The client did not finish in time.
+    #[error("no handshake within {HANDSHAKE_DEADLINE:?}")]
+    TooLate,
+    /// Too many handshakes were not finished, and this was the oldest one.
+    #[error("too many handshakes")]
+    Evicted,
+    /// The client does not use TLS.
+    #[error("the client does not use TLS")]
+    Plain,
+}
+
+impl HandshakeError {
+    /// Counts the failure in the metrics.
+    pub(super) fn count(&self) {
+        TLS_FAILURES.counter(self.reason()).increment(1);
+    }
+
+    /// Returns the value of the metric's label.
+    fn reason(&self) -> &'static str {
+        match self {
+            HandshakeError::TooLate => "timeout",
+            HandshakeError::Evicted => "evicted",
+            HandshakeError::Plain => "plain",
+            HandshakeError::Failed(error) => match error.get_ref().and_then(tls_error) {
+                None => "disconnected",
+                Some(error) => reason_of(error),
+            },
+        }
+    }
+}
+
+fn tls_error<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a rustls::Error> {
+    error.downcast_ref()
+}
+
+fn reason_of(error: &rustls::Error) -> &'static str {
+    match error {
+        // Alerts of clients that do not trust the certificate (RFC 8446 §6.2). Libraries differ in which one they send.
+        // `DecryptError` is about its signature.
+        rustls::Error::AlertReceived(
+            Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::DecryptError,
+        ) => "certificate",
+        rustls::Error::PeerIncompatible(_)
+        | rustls::Error::NoApplicationProtocol
+        | rustls::Error::AlertReceived(
+            Alert::HandshakeFailure | Alert::ProtocolVersion | Alert::InsufficientSecurity,
+        ) => "incompatible",
+        _ => "invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{Error as Tls, InvalidMessage, PeerIncompatible};
+
+    #[test]
+    fn each_failure_has_a_reason_of_the_table() {
+        let tls = |error: Tls| HandshakeError::Failed(io::Error::new(io::ErrorKind::InvalidData, error));
+        for (error, reason) in [
+            (HandshakeError::TooLate, "timeout"),
+            (HandshakeError::Evicted, "evicted"),
+            (HandshakeError::Plain, "plain"),
+            (HandshakeError::Failed(io::ErrorKind::UnexpectedEof.into()), "disconnected"),
+            (tls(Tls::AlertReceived(Alert::UnknownCA)), "certificate"),
+            (tls(Tls::AlertReceived(Alert::ProtocolVersion)), "incompatible"),
+            (tls(Tls::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled)), "incompatible"),
+            (tls(Tls::InvalidMessage(InvalidMessage::InvalidContentType)), "invalid"),
+        ] {
+            assert_eq!(error.reason(), reason, "{error}");
+            assert!(TLS_FAILURES.values.contains(&reason), "{reason}");
+        }
+    }
+}
