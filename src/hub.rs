@@ -98,8 +98,8 @@ impl Hub {
         self.window().read(view, cursor)
     }
 
-    /// Passes the entries after `cursor` one by one to `examine`, for a reader that does not want all of them. `examine` returns
-    /// which of the entries that follow can be skipped.
+    /// Passes the entries after `cursor` one by one to `examine`, for a reader that does not want all of them.
+    /// `examine` returns which of the entries that follow can be skipped.
     pub fn examine(
         &self,
         view: &SharedView,

@@ -1,5 +1,5 @@
-//! Timeline of a tick from an exchange's answer to the last client. Its times are from the exchange, the replicas' logs, Redis'
-//! channel and the clients.
+//! Timeline of a tick from an exchange's answer to the last client. Its times are from the exchange, the replicas'
+//! logs, Redis' channel and the clients.
 
 use anyhow::Context;
 use btcfeed::tick::TickId;

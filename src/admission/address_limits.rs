@@ -280,7 +280,8 @@ impl Drop for AddressPlace {
     }
 }
 
-/// Charges an amount in parts, because a limiter accepts all of a part or nothing. What exceeds the limit is not charged.
+/// Charges an amount in parts, because a limiter accepts all of a part or nothing. What exceeds the limit is not
+/// charged.
 fn charge(mut amount: u32, accepts: impl Fn(NonZeroU32) -> bool) {
     let mut part = amount;
     while let Some(next) = NonZeroU32::new(part.min(amount)) {

@@ -1,7 +1,7 @@
 //! Candles of this replica, updated by the requests for them.
 //!
-//! Each request first adds the entries since the last request. The first request adds the whole history. Requests that arrive
-//! during an update wait for it.
+//! Each request first adds the entries since the last request. The first request adds the whole history. Requests that
+//! arrive during an update wait for it.
 
 use crate::candle::Book;
 use crate::feed::Feed;

@@ -23,7 +23,8 @@ pub enum Cors {
 }
 
 impl Cors {
-    /// Parses `*`, `none`, or a comma-separated list of origins (`https://example.org`). Returns `None` for anything else.
+    /// Parses `*`, `none`, or a comma-separated list of origins (`https://example.org`). Returns `None` for anything
+    /// else.
     pub fn parse(text: &str) -> Option<Cors> {
         match text {
             "*" => Some(Cors::Any),

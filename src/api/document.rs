@@ -29,8 +29,8 @@ impl Document {
         Document { content_type, tag: caching::tag(&text), text: Bytes::from(text) }
     }
 
-    /// Returns the document, or 304 if the client has it. Clients must revalidate it each time, because the server may have
-    /// been updated.
+    /// Returns the document, or 304 if the client has it. Clients must revalidate it each time, because the server may
+    /// have been updated.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
         let common: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-cache"), (ETAG, &self.tag)];
         if caching::is_current(request, &self.tag) {

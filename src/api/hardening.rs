@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 §3.2), because a proxy and this server might interpret it
-/// differently. Adds `X-Content-Type-Options`, so that browsers do not guess the content type.
+/// Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 §3.2), because a proxy and this server might
+/// interpret it differently. Adds `X-Content-Type-Options`, so that browsers do not guess the content type.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
     let hosts = request.headers().get_all(HOST).iter().count();
     let mut response = if request.version() == Version::HTTP_11 && hosts != 1 {

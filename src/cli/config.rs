@@ -41,7 +41,8 @@ fn print(config: &Config, lookup: &Lookup, out: &mut impl Write) -> io::Result<(
             let value = config.effective(setting.env).or_else(|| given.clone());
             let value = value.or_else(|| setting.default.fixed().map(str::to_owned)).unwrap_or_default();
             let printed = redact_url(&value);
-            // A comment, because a file must neither freeze what depends on other settings nor contain a false password.
+            // A comment, because a file must neither freeze what depends on other settings nor contain a false
+            // password.
             let (note, comment) = match (setting.default, given) {
                 _ if printed != value => (" (the password is not printed)".to_owned(), "# "),
                 (DefaultValue::Derived(words), None) => (format!(" (default: {words})"), "# "),

@@ -1,6 +1,6 @@
-//! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if an exchange gives a valid price,
-//! and simulated otherwise. It prints which of the two they are, then the addresses to open and the commands to paste, and then
-//! the prices.
+//! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if an exchange gives a valid
+//! price, and simulated otherwise. It prints which of the two they are, then the addresses to open and the commands to
+//! paste, and then the prices.
 
 use super::runtime::{block_on, raise_file_limit};
 use super::settings::warn_of_unknown_variables;
@@ -15,7 +15,8 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use tokio_util::sync::CancellationToken;
 
-/// The log filter of a demo. Failures of exchanges are left out, because the demo itself prints whether its prices are real.
+/// The log filter of a demo. Failures of exchanges are left out, because the demo itself prints whether its prices are
+/// real.
 const LOG_FILTER: &str = "warn,btcfeed::aggregate=off";
 
 /// Runs the demo. `program` is the name under which this program was called.

@@ -37,8 +37,8 @@ pub(super) fn unless_closed(written: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// Returns the exit code for an error of the client. An error in the arguments has the code of invalid arguments, even if
-/// the server found it.
+/// Returns the exit code for an error of the client. An error in the arguments has the code of invalid arguments, even
+/// if the server found it.
 pub(super) fn client_error_code(error: &Error) -> u8 {
     match error {
         Error::Address { .. } | Error::Refused { status: 400, .. } => USAGE,

@@ -52,8 +52,8 @@ pub(super) fn measured_duration(duration: Duration) -> String {
     }
 }
 
-/// Replaces the control characters in text from a server, because they could move the cursor of a terminal, and cuts the
-/// text to 300 characters.
+/// Replaces the control characters in text from a server, because they could move the cursor of a terminal, and cuts
+/// the text to 300 characters.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
 }

@@ -11,8 +11,8 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
     result
 }
 
-/// Raises the limit on open files to the hard limit, because each client is an open file and shells set a low limit. Returns
-/// the new limit, if there is one.
+/// Raises the limit on open files to the hard limit, because each client is an open file and shells set a low limit.
+/// Returns the new limit, if there is one.
 pub(super) fn raise_file_limit() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // If the limit cannot be raised, the kernel rejects clients above it, which is logged.

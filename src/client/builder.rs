@@ -34,7 +34,8 @@ impl Client {
         Client::builder(address).build()
     }
 
-    /// Returns a builder for a client of the feed at `address`: `http://host:port` (or `https`, `ws`, `wss`) or `host:port`.
+    /// Returns a builder for a client of the feed at `address`: `http://host:port` (or `https`, `ws`, `wss`) or
+    /// `host:port`.
     pub fn builder(address: &str) -> Builder {
         Builder { addresses: vec![address.to_owned()], options: ClientOptions::default() }
     }
@@ -47,8 +48,8 @@ impl Client {
 }
 
 impl Builder {
-    /// Adds an address of the same feed. Streams are spread over all addresses, and each attempt to connect again uses the next
-    /// address.
+    /// Adds an address of the same feed. Streams are spread over all addresses, and each attempt to connect again uses
+    /// the next address.
     pub fn also_at(mut self, address: &str) -> Builder {
         self.addresses.push(address.to_owned());
         self
@@ -115,8 +116,8 @@ impl Builder {
         self
     }
 
-    /// Trusts the certificate authorities in this PEM text instead of those of the system, for a feed with a certificate of a
-    /// private authority.
+    /// Trusts the certificate authorities in this PEM text instead of those of the system, for a feed with a
+    /// certificate of a private authority.
     pub fn authority(mut self, pem: impl Into<Vec<u8>>) -> Builder {
         self.options.authorities = Some(pem.into());
         self

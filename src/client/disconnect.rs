@@ -71,8 +71,8 @@ impl Disconnect {
         }
     }
 
-    /// Returns the failure of a WebSocket that was closed with a code (RFC 6455 §7.4). The codes of a feed from 4500 on mean
-    /// "do not reconnect".
+    /// Returns the failure of a WebSocket that was closed with a code (RFC 6455 §7.4). The codes of a feed from 4500 on
+    /// mean "do not reconnect".
     pub(super) fn closed(code: u16, reason: &str) -> Disconnect {
         let reason = printable(reason);
         match (code, reason.as_str()) {

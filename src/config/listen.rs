@@ -3,8 +3,8 @@
 use super::row::{Rejected, Values};
 use std::net::{SocketAddr, ToSocketAddrs};
 
-/// `HOST:PORT`, where `HOST` is an IP address or a name. A name is resolved immediately: its first IPv4 address is used, or
-/// its first IPv6 address if it has no other.
+/// `HOST:PORT`, where `HOST` is an IP address or a name. A name is resolved immediately: its first IPv4 address is
+/// used, or its first IPv6 address if it has no other.
 #[derive(Clone, Copy)]
 pub(super) struct ListenAddress;
 

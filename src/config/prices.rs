@@ -1,5 +1,5 @@
-//! The settings of the sources and of the price that is made of their answers. The registry of sources gives their names,
-//! URLs and currencies.
+//! The settings of the sources and of the price that is made of their answers. The registry of sources gives their
+//! names, URLs and currencies.
 
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};

@@ -8,8 +8,8 @@ use super::row::{Rejected, Row, Values};
 #[error("{}", .0.join("\n"))]
 pub struct ConfigErrors(pub Vec<String>);
 
-/// Reads settings. If a value is invalid, the error is recorded and the default is used, so that the other settings can be
-/// checked too.
+/// Reads settings. If a value is invalid, the error is recorded and the default is used, so that the other settings can
+/// be checked too.
 pub(super) struct Reader<'a> {
     lookup: &'a Lookup,
     errors: Vec<String>,

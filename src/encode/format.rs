@@ -6,8 +6,8 @@ use std::str::FromStr;
 /// The content of an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Format {
-    /// `{"timedate":"2026-11-20T09:20:31.075Z","price":97116.17}`. If several currencies are chosen, there is one update
-    /// for each, with the field `currency`.
+    /// `{"timedate":"2026-11-20T09:20:31.075Z","price":97116.17}`. If several currencies are chosen, there is one
+    /// update for each, with the field `currency`.
     Timedate,
     /// `{"timestamp":1795166431,"price":97116.17}`, otherwise like `Timedate`.
     Timestamp,

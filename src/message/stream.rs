@@ -87,8 +87,8 @@ pub struct StatusMessage<'a> {
     /// The new state.
     #[cfg_attr(feature = "server", schema(value_type = FeedState))]
     pub state: Word<FeedState>,
-    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `live` the moment when prices
-    /// returned.
+    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `live` the moment when
+    /// prices returned.
     pub since: Timedate<'a>,
     /// The reason, as text for people.
     pub reason: Cow<'a, str>,

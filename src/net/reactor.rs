@@ -131,8 +131,8 @@ impl Reactor {
 }
 
 impl Shards {
-    /// Starts the threads. They end when the reactor drains and all connections are closed. If a thread fails, it cancels
-    /// `stop`.
+    /// Starts the threads. They end when the reactor drains and all connections are closed. If a thread fails, it
+    /// cancels `stop`.
     pub(crate) fn spawn(self, tasks: &Tasks, stop: &CancellationToken) {
         for shard in self.0 {
             let guard = CriticalTask::new("streaming", stop);

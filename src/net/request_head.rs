@@ -44,8 +44,8 @@ pub(crate) enum OpeningKind {
     Http1,
 }
 
-/// Reads the first bytes of a connection, up to the end of the first request's head. Returns `None` if the client closes
-/// without sending anything.
+/// Reads the first bytes of a connection, up to the end of the first request's head. Returns `None` if the client
+/// closes without sending anything.
 ///
 /// # Errors
 /// If the connection fails.
@@ -73,7 +73,8 @@ pub(crate) async fn read(socket: &mut TcpStream) -> io::Result<Option<Opening>> 
     }
 }
 
-/// Returns whether the bytes after the first `known` ones may end a head: with an empty line, or with the end of the preface.
+/// Returns whether the bytes after the first `known` ones may end a head: with an empty line, or with the end of the
+/// preface.
 fn ends_head(bytes: &[u8], known: usize) -> bool {
     let tail = &bytes[known.saturating_sub(3)..];
     tail.windows(2).any(|two| two == b"\n\n")

@@ -26,8 +26,8 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-/// Sets `TCP_USER_TIMEOUT`: the kernel drops a peer that stops acknowledging data. Only Linux has it. On other systems only
-/// the bounds on stalled responses apply.
+/// Sets `TCP_USER_TIMEOUT`: the kernel drops a peer that stops acknowledging data. Only Linux has it. On other systems
+/// only the bounds on stalled responses apply.
 ///
 /// # Errors
 /// If the socket is closed.

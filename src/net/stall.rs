@@ -1,8 +1,8 @@
 //! Detector of responses that their clients do not read.
 //!
-//! hyper polls a body when the client has opened its HTTP/2 window for more data. So a client does not read its response
-//! if the body has data and is not polled, even if the client's library still answers pings. Bodies produce small pieces,
-//! so a stall is detected early, and the buffers are small until then.
+//! hyper polls a body when the client has opened its HTTP/2 window for more data. So a client does not read its
+//! response if the body has data and is not polled, even if the client's library still answers pings. Bodies produce
+//! small pieces, so a stall is detected early, and the buffers are small until then.
 
 use super::client_memory::{Account, ClientMemory};
 use crate::shutdown::Tasks;
@@ -27,16 +27,16 @@ const PIECE_BYTES: usize = 16 * 1024;
 const COMPRESSOR_BYTES: usize = 448 * 1024;
 
 tokio::task_local! {
-    /// Detector of the HTTP/2 stream that the current task serves. hyper has no other way to connect the task of a stream
-    /// with its response.
+    /// Detector of the HTTP/2 stream that the current task serves. hyper has no other way to connect the task of a
+    /// stream with its response.
     static CURRENT: Arc<StallDetector>;
 }
 
 /// State of one response, shared by its body and its supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct StallDetector {
-    /// Time since which the body has not been polled, although it has produced data. A std lock, because it is never held
-    /// across an await.
+    /// Time since which the body has not been polled, although it has produced data. A std lock, because it is never
+    /// held across an await.
     idle_since: Mutex<Option<Instant>>,
     /// True if the response must end, even if its client reads.
     is_reset: AtomicBool,
@@ -89,9 +89,9 @@ impl StallDetector {
     }
 }
 
-/// Executor that runs each stream of an HTTP/2 connection as a supervised task. If the client does not read one stream, that
-/// stream is reset and the others continue. A stream that becomes a WebSocket continues in a second task, which shares the
-/// detector of the first.
+/// Executor that runs each stream of an HTTP/2 connection as a supervised task. If the client does not read one stream,
+/// that stream is reset and the others continue. A stream that becomes a WebSocket continues in a second task, which
+/// shares the detector of the first.
 #[derive(Clone)]
 pub(crate) struct SupervisedStreams {
     tasks: Tasks,
@@ -207,8 +207,8 @@ impl<G: Unpin> http_body::Body for MonitoredBody<G> {
         frame
     }
 
-    /// Returns false after the last piece, so that hyper polls once more when the client has made room for another piece.
-    /// Until then the last piece counts as unread.
+    /// Returns false after the last piece, so that hyper polls once more when the client has made room for another
+    /// piece. Until then the last piece counts as unread.
     fn is_end_stream(&self) -> bool {
         match self.progress {
             Progress::NotPolled => self.rest.is_empty() && self.inner.is_end_stream(),

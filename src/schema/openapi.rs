@@ -119,8 +119,8 @@ fn add_headers(document: &mut Value) {
     }
 }
 
-/// Moves the description of an inlined property into its schema. utoipa makes it a second schema, an object, which a value
-/// that is not an object would violate.
+/// Moves the description of an inlined property into its schema. utoipa makes it a second schema, an object, which a
+/// value that is not an object would violate.
 fn merge_description(property: &mut RefOr<Schema>) {
     if let RefOr::T(Schema::AllOf(all)) = property
         && let [RefOr::T(Schema::Object(inlined)), RefOr::T(Schema::Object(comment))] = &mut all.items[..]

@@ -108,8 +108,8 @@ impl<const DEFAULT: usize> PartialSchema for Format<DEFAULT> {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TimedateFormat {
-    /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price. `full`:
-    /// everything.
+    /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price.
+    /// `full`: everything.
     #[param(required = false, inline, example = "full")]
     format: Format<0>,
 }
@@ -118,8 +118,8 @@ pub(crate) struct TimedateFormat {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct TimestampFormat {
-    /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price. `full`:
-    /// everything.
+    /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price.
+    /// `full`: everything.
     #[param(required = false, inline, example = "full")]
     format: Format<1>,
 }
@@ -167,9 +167,9 @@ enum FormatOrMedia {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryFormat {
-    /// The content of an update (`timedate`, `timestamp` or `full`; the default is `timedate`), the format of the response
-    /// (`json`, `ndjson` or `csv`; the default is what `Accept` prefers, or `json`), or one of each, as a list with a comma
-    /// or as a repeated parameter.
+    /// The content of an update (`timedate`, `timestamp` or `full`; the default is `timedate`), the format of the
+    /// response (`json`, `ndjson` or `csv`; the default is what `Accept` prefers, or `json`), or one of each, as a list
+    /// with a comma or as a repeated parameter.
     #[param(required = false, inline, style = Form, explode, example = json!(["full", "ndjson"]))]
     format: Vec<FormatOrMedia>,
 }
@@ -217,8 +217,8 @@ pub(crate) struct IntervalParameter {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 pub(crate) struct LastEventId {
-    /// The last id that was received, which an `EventSource` sends when it reconnects. It takes precedence over `since` and
-    /// `after`.
+    /// The last id that was received, which an `EventSource` sends when it reconnects. It takes precedence over `since`
+    /// and `after`.
     #[param(required = false, rename = "Last-Event-ID", example = 1_795_166_431_075_u64)]
     last_event_id: u64,
 }

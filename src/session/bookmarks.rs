@@ -82,7 +82,8 @@ pub struct Bookmarks {
     writes: watch::Sender<u64>,
 }
 
-/// Position of one client: the last id that was sent to it, and the last id that was written to the store. Zero means none.
+/// Position of one client: the last id that was sent to it, and the last id that was written to the store. Zero means
+/// none.
 #[derive(Debug)]
 struct Position {
     sent: AtomicU64,

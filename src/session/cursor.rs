@@ -170,7 +170,8 @@ impl Session {
                 continue;
             }
             match read {
-                // If the store has returned nothing, it is asked again only if more entries have left the window since then.
+                // If the store has returned nothing, it is asked again only if more entries have left the window since
+                // then.
                 Read::Older { before } if self.extras().empty_until < before.prev => {
                     self.extras().requested_until = before.prev;
                     return Step::Load { after: self.cursor, until: before.prev };

@@ -1,8 +1,8 @@
-//! Live page at `/` and JavaScript SDK at `/btcfeed.js`. Their files are compiled into the program, so that only one file is
-//! deployed, and cargo is the only build tool.
+//! Live page at `/` and JavaScript SDK at `/btcfeed.js`. Their files are compiled into the program, so that only one
+//! file is deployed, and cargo is the only build tool.
 //!
-//! The page is a client like any other: it reads the WebSocket and the history. A content security policy allows it to load
-//! and run only these files (see [`POLICY`]).
+//! The page is a client like any other: it reads the WebSocket and the history. A content security policy allows it to
+//! load and run only these files (see [`POLICY`]).
 
 use crate::api::caching;
 use axum::Router;
@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-/// Content security policy: the page may load only files from this server, may have no inline scripts or styles, and may not
-/// be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
+/// Content security policy: the page may load only files from this server, may have no inline scripts or styles, and
+/// may not be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

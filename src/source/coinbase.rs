@@ -1,5 +1,5 @@
-//! Coinbase Exchange: `GET /products/BTC-USD/ticker`, as described in "Get product ticker" of its API reference. It allows
-//! 10 requests a second from one address.
+//! Coinbase Exchange: `GET /products/BTC-USD/ticker`, as described in "Get product ticker" of its API reference. It
+//! allows 10 requests a second from one address.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Request};

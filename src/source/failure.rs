@@ -1,5 +1,5 @@
-//! The causes of failed requests, for the log and for `btcfeed check`. They name the step that failed. Clients read only
-//! the public reason, which does not reveal how this machine reaches an exchange.
+//! The causes of failed requests, for the log and for `btcfeed check`. They name the step that failed. Clients read
+//! only the public reason, which does not reveal how this machine reaches an exchange.
 
 use std::error::Error;
 

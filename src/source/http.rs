@@ -171,8 +171,9 @@ pub(crate) async fn read_bounded(mut response: Response, max_bytes: usize) -> an
     Ok(body)
 }
 
-/// Returns the pause that the source asks for in `Retry-After` (RFC 9110; only the form in seconds is read). Without it,
-/// the default applies after 429 (RFC 6585), 418 (a ban, as Binance sends it) and 451 (a region that is not served).
+/// Returns the pause that the source asks for in `Retry-After` (RFC 9110; only the form in seconds is read). Without
+/// it, the default applies after 429 (RFC 6585), 418 (a ban, as Binance sends it) and 451 (a region that is not
+/// served).
 fn requested_pause(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     let requested = seconds.map(Duration::from_secs);

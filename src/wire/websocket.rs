@@ -159,8 +159,8 @@ impl Partial {
         Ok(Some(frame))
     }
 
-    /// Checks a header, and returns the length of the payload. If several rules are broken, the first one in tungstenite's
-    /// order is reported.
+    /// Checks a header, and returns the length of the payload. If several rules are broken, the first one in
+    /// tungstenite's order is reported.
     fn check(&self, first: u8, masked: bool, length: u64) -> Result<usize, Violation> {
         let (fin, opcode, control) = (first & 0x80 != 0, first & 0x0f, first & 0x08 != 0);
         let len = usize::try_from(length).unwrap_or(usize::MAX);
@@ -234,8 +234,8 @@ impl Message {
     }
 }
 
-/// Returns the code of a close frame (§5.5.1). Rejects codes that must not be sent (§7.4, and IANA's registry for 1012 to
-/// 1014).
+/// Returns the code of a close frame (§5.5.1). Rejects codes that must not be sent (§7.4, and IANA's registry for 1012
+/// to 1014).
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return if payload.is_empty() { Ok(None) } else { Err(protocol("close code of one byte")) };
@@ -247,8 +247,8 @@ fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     }
 }
 
-/// Writes an unmasked text frame (§5.2) with the payload that `write_payload` writes. The header is FIN and opcode 1, then
-/// the length in one, three or nine bytes.
+/// Writes an unmasked text frame (§5.2) with the payload that `write_payload` writes. The header is FIN and opcode 1,
+/// then the length in one, three or nine bytes.
 pub(crate) fn write_text(to: &mut Vec<u8>, write_payload: impl FnOnce(&mut Vec<u8>)) {
     let length_at = to.len() + 1;
     to.extend_from_slice(&[0x81, 0]);

@@ -41,8 +41,8 @@ async fn until_back(browser: &Browser) {
     until("a price that is not old", async || browser.count(".quote.old:not([hidden])").await == 0).await;
 }
 
-/// Reads the curve, and asserts that it begins with the prices of `history`. Later prices are ignored. Returns the gaps,
-/// each with the number of prices before it.
+/// Reads the curve, and asserts that it begins with the prices of `history`. Later prices are ignored. Returns the
+/// gaps, each with the number of prices before it.
 async fn read(browser: &Browser, history: &[Value]) -> Vec<(usize, String)> {
     let (mut prices, mut gaps) = (0, Vec::new());
     let history = formatted(history, "USD");

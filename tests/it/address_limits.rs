@@ -218,7 +218,8 @@ async fn limits_count_over_all_replicas() {
         .await;
     }
     Client::try_from(HONEST, &stream(&one)).await.unwrap();
-    // What an address reads from one replica, it cannot read from the other again. A report with its streams has it too.
+    // What an address reads from one replica, it cannot read from the other again. A report with its streams has it
+    // too.
     let reader = "127.0.0.3";
     let page = |replica: &Replica| format!("http://{}/v1/prices?limit=50", replica.address);
     assert_eq!(http_from(reader).get(page(&one)).send().await.unwrap().status(), 200);

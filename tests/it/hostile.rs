@@ -165,8 +165,8 @@ async fn stalled_client_learns_why_it_is_closed() {
             SockRef::from(&stuck).set_recv_buffer_size(1 << 20).unwrap();
             // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
             let mut bytes = Vec::new();
-            // On a busy machine, this test may read too late to get the close frame, or before the stall is detected, so
-            // that the stream goes on. Then it tries again.
+            // On a busy machine, this test may read too late to get the close frame, or before the stall is detected,
+            // so that the stream goes on. Then it tries again.
             let read = timeout(Duration::from_secs(5), stuck.read_to_end(&mut bytes)).await;
             if matches!(read, Ok(Ok(_))) && close_code(&bytes).is_some() {
                 break bytes;

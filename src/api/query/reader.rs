@@ -28,7 +28,8 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
     digits.and_then(|text| text.parse().ok()).map(TickId::from_ms)
 }
 
-/// Maximum number of bytes of a query. All parameters together need about 200. The header `Link` of a page repeats the query.
+/// Maximum number of bytes of a query. All parameters together need about 200. The header `Link` of a page repeats the
+/// query.
 const MAX_QUERY_BYTES: usize = 1024;
 /// Maximum number of characters of a name in an error message, so that there is room for the expected names.
 const MAX_NAME_CHARACTERS: usize = 20;

@@ -20,8 +20,8 @@ use std::sync::Arc;
 
 /// Candles
 ///
-/// The first, highest, lowest and last price of each interval, oldest first. An interval without a tick has no candle. The newest
-/// candle may still change.
+/// The first, highest, lowest and last price of each interval, oldest first. An interval without a tick has no candle.
+/// The newest candle may still change.
 #[utoipa::path(
     get, path = "/v1/candles", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

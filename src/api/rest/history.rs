@@ -170,8 +170,8 @@ impl Pages {
             // The body is complete, so its length is known.
             return Body::from(text);
         }
-        // A task of its own reads the rest. The body is polled only as fast as the client reads, and a read of the store
-        // that is not polled would block other readers.
+        // A task of its own reads the rest. The body is polled only as fast as the client reads, and a read of the
+        // store that is not polled would block other readers.
         let (sender, receiver) = mpsc::channel(1);
         self.state.tasks.clone().spawn(self.send(sender));
         let rest = stream::unfold(Some(receiver), async |receiver| {

@@ -1,5 +1,5 @@
-//! Driver of a session for a transport that has no raw socket. The transport asks for more output when it has room for it.
-//! If there is a raw socket, the [reactor](crate::net::reactor) drives the session instead.
+//! Driver of a session for a transport that has no raw socket. The transport asks for more output when it has room for
+//! it. If there is a raw socket, the [reactor](crate::net::reactor) drives the session instead.
 
 use crate::api::state::ApiState;
 use crate::feed::Entry;

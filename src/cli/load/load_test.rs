@@ -155,7 +155,8 @@ impl<'a> LoadTest<'a> {
         started_at.elapsed()
     }
 
-    /// Waits until the newest entry has reached all clients, even if the user ended the test. A second signal ends the process.
+    /// Waits until the newest entry has reached all clients, even if the user ended the test. A second signal ends the
+    /// process.
     async fn settle(&mut self, progress: &mut Progress) {
         let started_at = Instant::now();
         let mut polls = interval(POLL);

@@ -127,8 +127,8 @@ impl Plan {
 
     /// Returns a warning if there are more clients than local ports.
     pub(super) fn exceeds_ports(&self, ports: u64) -> Option<String> {
-        // If the local address is given, the kernel chooses the port before it knows the server, so a port is used once for
-        // all servers.
+        // If the local address is given, the kernel chooses the port before it knows the server, so a port is used once
+        // for all servers.
         let pairs = if self.from.is_empty() { self.urls.len() } else { self.from.len() };
         let max = ports.saturating_mul(pairs as u64);
         (self.connections as u64 > max).then(|| {

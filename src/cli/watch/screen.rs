@@ -1,5 +1,5 @@
-//! The terminal: rows that scroll, and a footer that is redrawn in place. The footer has a curve for each currency and the
-//! status line.
+//! The terminal: rows that scroll, and a footer that is redrawn in place. The footer has a curve for each currency and
+//! the status line.
 //!
 //! Rows are printed like any other output, so they can be scrolled back and stay when the program ends. A terminal that
 //! cannot move its cursor (`TERM=dumb`) gets only the rows.
@@ -126,8 +126,8 @@ impl Screen {
         self.rows.feed.push(b'\n');
     }
 
-    /// Returns the output that draws the new rows over the old footer, and a new footer below. It is empty if nothing has
-    /// changed.
+    /// Returns the output that draws the new rows over the old footer, and a new footer below. It is empty if nothing
+    /// has changed.
     pub(super) fn draw(&mut self) -> OutputText {
         let size = size();
         let footer = if self.can_move_cursor { self.footer(size) } else { Vec::new() };
@@ -164,8 +164,8 @@ impl Screen {
         queue!(drawn, MoveToColumn(0), Clear(ClearType::FromCursorDown)).ok();
     }
 
-    /// Returns the lines of the footer, each without and with colours. All are shorter than the terminal is wide, so that
-    /// none wraps.
+    /// Returns the lines of the footer, each without and with colours. All are shorter than the terminal is wide, so
+    /// that none wraps.
     fn footer(&self, (width, height): (usize, u16)) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         if height >= CURVE_HEIGHT && !self.curves.is_empty() {

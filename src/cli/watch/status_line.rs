@@ -131,7 +131,8 @@ impl StatusLine {
         (format!(" {}", plain.join(SEPARATOR)), format!(" {}", painted.join(&paint.dim(SEPARATOR))))
     }
 
-    /// Returns the summary at the end. The argument for a restart contains a no-break space, so that it stays on one line.
+    /// Returns the summary at the end. The argument for a restart contains a no-break space, so that it stays on one
+    /// line.
     pub(super) fn summary(&self) -> String {
         let gaps = if self.gaps == 0 { "no gaps".to_owned() } else { counted(self.gaps, "gap") };
         let on = self.last.map(|id| format!("; resume with --after\u{a0}{id}")).unwrap_or_default();

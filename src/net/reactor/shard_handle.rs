@@ -35,7 +35,8 @@ impl ShardHandle {
         ShardHandle { waker, commands: Mutex::default() }
     }
 
-    /// Passes a connection to the shard, with the bytes to send first. If the shard has ended, the connection is dropped.
+    /// Passes a connection to the shard, with the bytes to send first. If the shard has ended, the connection is
+    /// dropped.
     pub(super) fn adopt(&self, connection: Connection, head: Vec<u8>) {
         {
             let mut commands = self.lock();

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::time::Instant;
 
-/// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica that
-/// stops do not all reconnect at the same moment.
+/// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica
+/// that stops do not all reconnect at the same moment.
 pub(crate) const RETRY_MS: Range<u32> = 500..2000;
 
 /// Protocol of a stream.
@@ -95,8 +95,9 @@ impl StreamProtocol {
         }
     }
 
-    /// Returns whether the stream continues after the client has shut down its sending side. An event stream does, because
-    /// its client has nothing more to send. A WebSocket does not, because it needs the client's pongs and its close.
+    /// Returns whether the stream continues after the client has shut down its sending side. An event stream does,
+    /// because its client has nothing more to send. A WebSocket does not, because it needs the client's pongs and its
+    /// close.
     pub(super) fn survives_half_close(&self) -> bool {
         matches!(self, StreamProtocol::Events)
     }

@@ -1,5 +1,6 @@
-// The API key of the visitor, if the feed needs one. It comes in the fragment of the page's URL (`#key=btcfeed_…`), which no
-// browser sends to a server. It is removed from there, so that it is not shared, and kept until the tab is closed.
+// The API key of the visitor, if the feed needs one. It comes in the fragment of the page's URL (`#key=btcfeed_…`),
+// which no browser sends to a server. It is removed from there, so that it is not shared, and kept until the tab is
+// closed.
 
 const STORED = 'btcfeed-key'
 

@@ -85,8 +85,8 @@ export class Crosshair {
       svg('path', { class: 'hair', d: `M${x.toFixed(1)} ${layout.panels[0].top}V${layout.bottom}` }),
       ...read.dots.map(({ y }) => svg('circle', { class: 'dot', cx: x.toFixed(1), cy: y.toFixed(1), r: 4.5 })))
     this.#tip.replaceChildren(...read.lines.map(([name, text]) => Object.assign(document.createElement('p'), { className: name, textContent: text })))
-    // The label is beside the line, on the side that has room. It is at the top of the panel, or at the bottom if it would
-    // cover the curve or the text of a gap there.
+    // The label is beside the line, on the side that has room. It is at the top of the panel, or at the bottom if it
+    // would cover the curve or the text of a gap there.
     const { offsetWidth: width, offsetHeight: height } = this.#tip
     const [{ top, bottom }] = layout.panels
     const left = x + 16 + width < layout.right ? x + 16 : x - 16 - width

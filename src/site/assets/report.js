@@ -1,5 +1,5 @@
-// Finds out what is wrong while ticks are late and the stream does not say why. A replica that has lost its connection to the
-// store gets no status that it could send on the stream, but it knows the age of its newest tick.
+// Finds out what is wrong while ticks are late and the stream does not say why. A replica that has lost its connection
+// to the store gets no status that it could send on the stream, but it knows the age of its newest tick.
 
 import * as history from './history.js'
 

@@ -1,4 +1,5 @@
-// The chosen currencies and range. They are stored in the URL's fragment, so that they can be shared and survive a reload.
+// The chosen currencies and range. They are stored in the URL's fragment, so that they can be shared and survive a
+// reload.
 
 import { RANGES } from './series.js'
 

@@ -1,5 +1,5 @@
-//! Renders the API reference. All of its content comes from the two descriptions. The page needs no script and loads nothing
-//! from other servers.
+//! Renders the API reference. All of its content comes from the two descriptions. The page needs no script and loads
+//! nothing from other servers.
 
 use super::markup::{anchor, inline_markdown, items, markdown, members, plain, text, title};
 use super::schemas::{example, fields, kind};

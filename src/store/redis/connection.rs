@@ -22,8 +22,8 @@ pub(super) struct RedisConnection {
     client: Client,
     /// Host and port, or path of the socket, for errors.
     pub(super) address: String,
-    /// The connection and the number of the attempt that opened it. A tokio mutex: while one caller connects, the others
-    /// wait for the same connection.
+    /// The connection and the number of the attempt that opened it. A tokio mutex: while one caller connects, the
+    /// others wait for the same connection.
     current: Mutex<Option<(u64, MultiplexedConnection)>>,
     /// The number of attempts to connect that have ended.
     attempts: AtomicU64,

@@ -133,14 +133,15 @@ pub(crate) fn fuzz(input: &[u8]) {
 fn agree(ours: &StreamEnd<Option<u16>, Violation>, theirs: &StreamEnd<Option<CloseFrame>, Error>) -> bool {
     match (ours, theirs) {
         (StreamEnd::Open, StreamEnd::Open) => true,
-        // To tungstenite, a close code that must not be sent is not an error. It returns the close frame that it answers with
-        // instead, so the client gets 1002 in both cases. It also does this for 1014, which IANA's registry allows (§11.7).
+        // To tungstenite, a close code that must not be sent is not an error. It returns the close frame that it
+        // answers with instead, so the client gets 1002 in both cases. It also does this for 1014, which IANA's
+        // registry allows (§11.7).
         (StreamEnd::Rejected(BAD_CLOSE_CODE) | StreamEnd::Closed(Some(1014)), StreamEnd::Closed(Some(close))) => {
             u16::from(close.code) == 1002 && close.reason.as_str() == "Protocol violation"
         }
         (StreamEnd::Closed(code), StreamEnd::Closed(close)) => *code == close.as_ref().map(|close| close.code.into()),
-        // tungstenite reports any length above the limit as too big. We report a length whose highest bit is set (§5.2) and
-        // a control frame that is too long (§5.5) as violations of the protocol.
+        // tungstenite reports any length above the limit as too big. We report a length whose highest bit is set (§5.2)
+        // and a control frame that is too long (§5.5) as violations of the protocol.
         (StreamEnd::Rejected(BAD_LENGTH), StreamEnd::Rejected(Error::Capacity(MessageTooLong { size, .. }))) => {
             isize::try_from(*size).is_err()
         }

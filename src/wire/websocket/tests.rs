@@ -1,5 +1,5 @@
-//! Tests of the framing: each rule by itself, and comparisons with tungstenite on all headers, all close codes and random
-//! streams.
+//! Tests of the framing: each rule by itself, and comparisons with tungstenite on all headers, all close codes and
+//! random streams.
 
 use super::oracle::{StreamEnd, compare, read};
 use super::*;

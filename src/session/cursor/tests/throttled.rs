@@ -248,8 +248,8 @@ fn changes_and_every_compare_at_the_period_end() {
         feed.tick_at(second, price, vec![]);
     }
     let mut session = feed.throttled(Start::Since(TickId::ZERO), true, Some(5));
-    // At the end of the period, 5, the price is the same as at 0, so the next different one is sent at once, at 6. At the end
-    // of the next period, 11, the price is still that of 6.
+    // At the end of the period, 5, the price is the same as at 0, so the next different one is sent at once, at 6. At
+    // the end of the next period, 11, the price is still that of 6.
     assert_eq!(feed.messages(&mut session), ["0", "6", "14", "synced 14"]);
 }
 
