@@ -46,9 +46,9 @@
 //! | `address` | the address of a feed |
 //! | `options` | the options of a subscription |
 //! | `received` | the messages of a server |
-//! | `http` | requests and refusals |
+//! | `http` | the HTTP client, and the errors for refused requests |
 //! | `websocket`, `sse`, `grpc` | one connection over each transport |
-//! | `target` | the addresses of a feed, in turn |
+//! | `target` | the addresses of a feed, which streams use in turn |
 //! | `backoff` | pauses between attempts |
 //! | `cursor` | the position in the feed |
 //! | `updates` | the stream |

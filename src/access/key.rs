@@ -56,7 +56,7 @@ pub struct KeyLine {
     pub name: KeyName,
     /// Hash of the key.
     pub(super) digest: Digest,
-    /// Maximum number of concurrent streams on one replica.
+    /// Maximum number of concurrent streams on each replica. `None` means no limit.
     pub streams: Option<usize>,
     /// Moment from which the key is no longer valid.
     pub expires: Option<Timestamp>,
@@ -115,7 +115,7 @@ impl FromStr for KeyLine {
 /// Parses the number of streams of a key.
 ///
 /// # Errors
-/// The reason, with the expected form.
+/// If `text` is not a number above 0. The error quotes `text`.
 pub fn parse_streams(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("invalid streams {text:?}: expected a number above 0"))
@@ -124,7 +124,7 @@ pub fn parse_streams(text: &str) -> Result<usize, String> {
 /// Parses the moment at which a key expires.
 ///
 /// # Errors
-/// The reason, with the expected form.
+/// If `text` is not a moment by RFC 3339. The error quotes `text`.
 pub fn parse_expires(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| format!("invalid expires {text:?}: expected a moment such as 2027-06-30T00:00:00Z"))
 }

@@ -3,8 +3,8 @@
 //! reconnecting does not reset a limit.
 //!
 //! Only addresses that have clients, or have used a part of a rate, need memory. The rates of clients and of history
-//! recover within a minute, and few addresses make new `client_id`s, so the memory is bounded by the clients of a
-//! minute.
+//! recover within a minute, and few addresses make new `client_id`s. So the memory depends on the number of addresses
+//! that had clients in the last minute.
 
 use super::address_usage::{AddressUsage, UsageReport};
 use super::client_address::{AddressBlock, TrustedProxies};
@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-/// An address may send the requests of this time at once.
+/// Time for which the rate of an address may be used at once.
 const BURST: Duration = Duration::from_secs(10);
 /// Time between two removals of addresses that have not used a part of any rate.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
 
-/// Part of the connection limit up to which the clients of an address are not reported to other replicas.
+/// An address is reported to other replicas if its clients exceed the connection limit divided by this number.
 const UNREPORTED_SHARE: usize = 16;
 
 /// Limits of each address.
@@ -204,7 +204,7 @@ impl AddressLimits {
     fn take(self: &Arc<Self>, kind: Kind, address: IpAddr, max: usize) -> Option<AddressPlace> {
         let block = address.into();
         let mut held = self.held();
-        // No entry is made for an address that has all its places on other replicas.
+        // No entry is created for an address that has all its places on other replicas.
         if max == 0 {
             return None;
         }
@@ -251,7 +251,7 @@ impl AddressLimits {
         }
     }
 
-    /// Regularly removes addresses without clients, and logs refusals. Never returns.
+    /// Regularly forgets addresses whose rates have recovered, and logs refusals. Never returns.
     pub(crate) async fn keep_small(&self) {
         loop {
             sleep(FORGET_EVERY).await;
@@ -280,8 +280,8 @@ impl Drop for AddressPlace {
     }
 }
 
-/// Charges an amount in parts, because a limiter accepts all of a part or nothing. What exceeds the limit is not
-/// charged.
+/// Charges an amount in parts, because a limiter accepts a whole part or nothing of it. The amount beyond the limit is
+/// not charged.
 fn charge(mut amount: u32, accepts: impl Fn(NonZeroU32) -> bool) {
     let mut part = amount;
     while let Some(next) = NonZeroU32::new(part.min(amount)) {

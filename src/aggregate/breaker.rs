@@ -23,7 +23,8 @@ pub(super) struct CircuitBreaker {
     open_until: Option<Instant>,
     /// The end of the pause that the source asked for. This pause is always respected.
     banned_until: Option<Instant>,
-    /// Limits the log lines about failures. A source that recovers and fails in turn is logged at the same rate.
+    /// Limits the log lines about failures. A source that repeatedly recovers and fails is logged at the same
+    /// rate.
     log: FaultLog,
     /// True if the last failure was logged, so that the recovery is to be logged, too.
     is_logged: bool,

@@ -32,7 +32,7 @@ pub(super) fn command() -> Command {
 pub(super) fn run(mut program: Command, flags: &ArgMatches) -> anyhow::Result<()> {
     let name = flags.get_one::<String>("shell").context("no shell")?;
     let (_, shell) = SHELLS.into_iter().find(|(known, _)| known == name).context("unknown shell")?;
-    // The script is made in memory first, because the library panics if its output is closed.
+    // The script is written to memory first, because the library panics if its output is closed.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, "btcfeed", &mut script);
     io::stdout().lock().write_all(&script)?;

@@ -21,7 +21,7 @@ pub(super) fn command() -> Command {
         .args(flags(|_| true))
 }
 
-/// Prints the settings, and on standard error the variables that look like settings but are none.
+/// Prints the settings, and on standard error the variables that look like settings but are not.
 ///
 /// # Errors
 /// If the settings cannot be written. A reader that has closed its end, as in `btcfeed config | head`, is no error.

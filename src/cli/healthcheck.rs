@@ -28,7 +28,7 @@ pub(super) fn run(ops_listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 async fn check(address: SocketAddr) -> anyhow::Result<()> {
-    let client = Client::builder().no_proxy().timeout(TIMEOUT).build().context("cannot make an HTTP client")?;
+    let client = Client::builder().no_proxy().timeout(TIMEOUT).build().context("cannot create an HTTP client")?;
     let response = match client.get(format!("http://{address}/readyz")).send().await {
         Ok(response) => response,
         Err(error) if error.is_timeout() => bail!("no answer from {address} within {TIMEOUT:?}"),

@@ -1,4 +1,4 @@
-//! `btcfeed key new`: makes an API key and its line for the file of keys.
+//! `btcfeed key new`: creates an API key and its line for the file of keys.
 
 use crate::access::{KeyName, generate, parse_expires, parse_streams};
 use anyhow::{Context, anyhow};

@@ -1,4 +1,4 @@
-//! The settings as flags, and warnings about variables that look like settings but are none.
+//! The settings as flags, and warnings about variables that look like settings but are not.
 
 use crate::config::{
     DefaultValue, Lookup, Setting, UnknownVariable, environment_variables, settings, unknown_variables,
@@ -44,7 +44,7 @@ pub(super) fn lookup(flags: &ArgMatches) -> Lookup {
     Lookup::new(settings().iter().filter_map(flag), environment_variables())
 }
 
-/// Logs a warning for each variable that looks like a setting but is none.
+/// Logs a warning for each variable that looks like a setting but is not.
 pub(super) fn warn_of_unknown_variables(lookup: &Lookup) {
     for UnknownVariable { name, nearest } in unknown_variables(lookup) {
         // A field that is `None` is left out.

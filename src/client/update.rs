@@ -63,7 +63,7 @@ pub struct TickUpdate {
     pub prev: TickId,
     /// A price for each chosen currency that has one. The map may be empty.
     pub prices: BTreeMap<Currency, Price>,
-    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are invented.
+    /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
     pub sources: BTreeMap<Currency, Vec<String>>,
 }
 

@@ -33,7 +33,7 @@ impl<'a> Reader<'a> {
     /// Returns the value of a setting with a fixed default.
     pub(super) fn value<V: Values>(&mut self, row: &Row<V>) -> V::Value {
         let default = || row.default.fixed().and_then(|text| row.values.parse(text).ok());
-        self.given(row).or_else(default).expect("a setting that is read so has a valid default")
+        self.given(row).or_else(default).expect("the default of this setting is fixed and valid")
     }
 
     /// Returns the value of a setting, if a valid one was given.

@@ -1,4 +1,4 @@
-//! Variables that look like settings but are none, most likely because of a typing error.
+//! Variables that look like settings but are not, probably because they are misspelt.
 
 use super::lookup::Lookup;
 use super::settings::settings;
@@ -10,7 +10,7 @@ const SIMILAR: f64 = 0.8;
 /// `REDIS_PORT`, which Kubernetes sets for a service called redis, differ by more letters.
 const MAX_CHANGES: usize = 2;
 
-/// A variable that is no setting.
+/// A variable that is not a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownVariable {
     /// Its name.
@@ -26,7 +26,7 @@ impl fmt::Display for UnknownVariable {
     }
 }
 
-/// Returns the variables of the environment that look like settings but are none.
+/// Returns the variables of the environment that look like settings but are not.
 pub fn unknown_variables(lookup: &Lookup) -> Vec<UnknownVariable> {
     lookup.variables().filter_map(check).filter(|unknown| !is_spelt_right_too(unknown, lookup)).collect()
 }
@@ -38,7 +38,7 @@ fn check(name: &str) -> Option<UnknownVariable> {
     }
     let unknown = |nearest| Some(UnknownVariable { name: name.to_owned(), nearest });
     if let Some(rest) = name.strip_prefix("BTCFEED_") {
-        // All names begin alike, so only the rest is compared.
+        // All names have the same beginning, so only the rest is compared.
         let similarity = |known: &str| strsim::jaro_winkler(rest, known.trim_start_matches("BTCFEED_"));
         let similar = known().map(|known| (similarity(known), known)).filter(|(similarity, _)| *similarity > SIMILAR);
         return unknown(similar.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known));

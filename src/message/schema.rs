@@ -143,8 +143,8 @@ impl ValueByCurrency for ExactOhlc {
 
 impl ValueByCurrency for Cow<'_, [String]> {
     const NAME: &'static str = "Sources";
-    const DESCRIPTION: &'static str = "The names of the sources whose median each price is. `simulated` is not a market: its \
-                                       prices are invented.";
+    const DESCRIPTION: &'static str = "For each price, the names of the sources whose median it is. Prices of `simulated` are not \
+                                       from a market.";
 
     fn schema() -> RefOr<Schema> {
         ArrayBuilder::new().items(text()).into()

@@ -36,7 +36,7 @@ message_types! {
 /// A price for each chosen currency that has one at this moment.
 pub type Prices = ByCurrency<ExactPrice>;
 
-/// The names of the sources whose median each price is. `simulated` is not a market: its prices are invented.
+/// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
 pub type Sources<'a> = ByCurrency<Cow<'a, [String]>>;
 
 /// The prices at one moment, in the format `full`.
@@ -62,7 +62,7 @@ pub struct TickMessage<'a> {
     pub timedate: Timedate<'a>,
     /// A price for each chosen currency that has one at this moment. The object may be empty.
     pub prices: Prices,
-    /// The names of the sources whose median each price is. `simulated` is not a market: its prices are invented.
+    /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub sources: Sources<'a>,
@@ -186,7 +186,7 @@ pub struct GoodbyeMessage<'a> {
     pub message: Cow<'a, str>,
 }
 
-/// `draining`: this replica is stopping. Others are not. `too_slow`: you were behind for too long, or read nothing for
+/// `draining`: this replica is stopping, others continue. `too_slow`: you were behind for too long, or read nothing for
 /// too long. `unavailable`: this replica cannot serve you now. `unauthorized`: your API key is no longer valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]

@@ -16,9 +16,15 @@ async fn page_obeys_its_content_security_policy() {
     let answer = server.get("/docs").await;
     let policy = answer.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert!(!answer.text().contains(" style=") && !answer.text().contains("<style"), "the policy forbids inline style");
+}
+
+#[tokio::test]
+async fn page_links_to_openapi_and_is_cacheable() {
+    let server = TestServer::new().await;
+    let answer = server.get("/docs").await;
     let link = answer.header("link");
     assert!(link.contains(r#"</openapi.json>; rel="service-desc""#), "{link}");
-    assert!(!answer.text().contains(" style=") && !answer.text().contains("<style"), "the policy forbids inline style");
     let again = server.get_with("/docs", &[("if-none-match", answer.header("etag"))]).await;
     assert_eq!((again.status, again.text()), (304, ""));
 }

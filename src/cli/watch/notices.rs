@@ -1,5 +1,5 @@
 //! Notices about the connection, gaps and the state of the feed. A notice that would repeat itself, such as the reason
-//! why the server cannot be reached, is made once.
+//! why the server cannot be reached, is printed only once.
 
 use crate::cli::format::{brief_duration, local_time, printable};
 use crate::client::{Connected, GapCause, GapUpdate, TickUpdate, Update};
