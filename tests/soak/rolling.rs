@@ -13,7 +13,6 @@ use crate::support::{TestCluster, http, soon, until};
 use btcfeed::tick::TickId;
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
-use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
@@ -33,7 +32,7 @@ const RETRY: Duration = Duration::from_secs(2);
 const CONNECTING: usize = 100;
 /// Largest number of reconnects in a second, as a multiple of the clients of a replica over the spread. On a busy machine
 /// clients reconnect late, and then several at once.
-const TOLERANCE: f64 = 1.5;
+const TOLERANCE: f64 = 2.0;
 
 /// What all clients share.
 struct Clients {
@@ -63,24 +62,33 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, message: &Value) {
-        let number = |name: &str| message[name].as_u64().unwrap();
-        match message["type"].as_str() {
-            Some("tick" | "status") if number("id") <= self.last => self.doubled += 1,
-            Some("tick" | "status") => {
-                // The first entry may be old, because it is the latest one when the client connects.
-                if self.entries > 0 {
-                    self.lost += usize::from(number("prev") != self.last);
-                    let age = Duration::from_millis(TickId::now().ms().saturating_sub(number("id")));
-                    self.latest = self.latest.max(age);
-                }
-                self.entries += 1;
-                self.last = number("id");
-            }
-            Some("gap") => self.lost += 1,
-            _ => {}
+    /// Adds a message. Only the beginning of the text is read, because 3,000 clients in a build without optimisation
+    /// would otherwise keep the processors busy after each tick.
+    fn add(&mut self, message: &str) {
+        if message.starts_with(r#"{"type":"gap""#) {
+            self.lost += 1;
         }
+        let entry = message.strip_prefix(r#"{"type":"tick","#).or(message.strip_prefix(r#"{"type":"status","#));
+        let Some(entry) = entry else { return };
+        let (id, prev) = (number(entry, r#""id":"#), number(entry, r#""prev":"#));
+        if id <= self.last {
+            self.doubled += 1;
+            return;
+        }
+        // The first entry may be old, because it is the latest one when the client connects.
+        if self.entries > 0 {
+            self.lost += usize::from(prev != self.last);
+            self.latest = self.latest.max(Duration::from_millis(TickId::now().ms().saturating_sub(id)));
+        }
+        self.entries += 1;
+        self.last = id;
     }
+}
+
+/// Returns the number after `name`.
+fn number(text: &str, name: &str) -> u64 {
+    let (_, value) = text.split_once(name).unwrap_or_else(|| panic!("no {name} in {text}"));
+    value[..value.find(|c: char| !c.is_ascii_digit()).unwrap()].parse().unwrap()
 }
 
 /// Follows the feed until the end. Reconnects at once when a connection ends.
@@ -104,7 +112,7 @@ async fn follow(clients: Arc<Clients>) -> Seen {
         let mut client = Client::over(socket);
         while let Some(message) = client.next().await {
             let Message::Text(text) = message else { continue };
-            seen.add(&serde_json::from_str(&text).unwrap());
+            seen.add(&text);
             if seen.entries == 1 && permit.take().is_some() {
                 clients.following.send_modify(|count| *count += 1);
             }
