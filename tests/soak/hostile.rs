@@ -3,7 +3,8 @@
 //! day of history in a real Redis.
 //!
 //! `make attacks` prints the table of docs/operations.md. `BTCFEED_ATTACKED=PROGRAM` attacks another version and checks
-//! nothing.
+//! nothing. `BTCFEED_UNLIMITED=1` raises all limits that have a setting. Then every test fails except the one about long
+//! invalid values. Its limits are constants: the length of a query, and the number and length of the mistakes in an error.
 
 mod attack;
 
@@ -11,6 +12,7 @@ use crate::support::redis::Redis;
 use crate::support::replica::Replica;
 use crate::support::{http, until};
 use attack::Attacker;
+use btcfeed::tick::TickId;
 use futures_util::future::BoxFuture;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -34,6 +36,18 @@ const MAX_MORE_MIB: u64 = BUDGET_MIB + 64;
 /// Duration of a request that is always accepted. In a build without optimisation, a rejected request costs ten times
 /// as much, so other requests wait longer.
 const NEVER_SLOW: Duration = Duration::from_millis(if cfg!(debug_assertions) { 2500 } else { 50 });
+/// Values that switch the limits off.
+const UNLIMITED: [(&str, &str); 9] = [
+    ("BTCFEED_ADDRESS_CONNECTIONS", "1000000"),
+    ("BTCFEED_ADDRESS_RATE", "1000000"),
+    ("BTCFEED_ADDRESS_VOLUME", "1000000000"),
+    ("BTCFEED_ADDRESS_READS", "1000000"),
+    ("BTCFEED_ADDRESS_CLIENT_IDS", "1000000"),
+    ("BTCFEED_MAX_READS", "1000000"),
+    ("BTCFEED_CLIENT_IDS", "1000000"),
+    ("BTCFEED_CLIENT_MEMORY", "1000GiB"),
+    ("BTCFEED_WRITE_STALL", "1h"),
+];
 /// Lock with which the tests run one after the other, because each of them measures times.
 static ONE: Mutex<()> = Mutex::const_new(());
 
@@ -143,7 +157,8 @@ async fn check(
     let budget = format!("{BUDGET_MIB}MiB");
     let own: &[_] = if other.is_none() { &[("BTCFEED_CLIENT_MEMORY", budget.as_str())] } else { &[] };
     let url = redis.url();
-    let settings: Vec<_> = [&common[..], own, settings, &[("REDIS_URL", &url)]].concat();
+    let limits: &[_] = if std::env::var_os("BTCFEED_UNLIMITED").is_some() { &UNLIMITED } else { &[] };
+    let settings: Vec<_> = [&common[..], own, settings, limits, &[("REDIS_URL", &url)]].concat();
     let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let program = other.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_btcfeed")));
     let replica = Replica::start_program(program, &settings).await;
@@ -207,8 +222,10 @@ async fn hostile_long_invalid_values() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_unread_history() {
-    let path = "/v1/prices?since=0&limit=100000&format=full";
-    check("unread history", &[], 1, move |attacker| Box::pin(attacker.unread(20, 100, 65_535, path))).await;
+    // This part of the history is in memory. A read of the store would be rejected while too many others wait.
+    let since = TickId::now().ms() - 4 * 3_600_000;
+    let path = format!("/v1/prices?since={since}&limit=100000&format=full");
+    check("unread history", &[], 1, |attacker| Box::pin(async move { attacker.deaf(20, 100, &path).await })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

