@@ -11,7 +11,7 @@ use crate::server::Server;
 use crate::session::Bookmarks;
 use crate::shutdown::{CriticalTask, Drain, DrainOptions, Tasks};
 use crate::source::Source;
-use crate::store::{Memory, Redis, Store};
+use crate::store::{Disk, Memory, Redis, Store};
 use crate::telemetry::scrape;
 use crate::tick::Tick;
 use anyhow::{Context, ensure};
@@ -51,7 +51,7 @@ impl App {
     /// Creates all parts and binds the ports. Does not connect to Redis or to an exchange yet.
     ///
     /// # Errors
-    /// If a port cannot be bound, or a part cannot be created.
+    /// If a port cannot be bound, if another process uses the data directory, or if a part cannot be created.
     pub fn bind(config: &Config) -> anyhow::Result<App> {
         let store = open_store(config)?;
         scrape::start();
@@ -176,12 +176,13 @@ async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: Canc
 }
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
-    Ok(match &config.redis {
+    if let Some(redis) = &config.redis {
+        let store = Redis::new(redis.url.expose_secret(), &redis.key_prefix, config.store);
+        return Ok(Arc::new(store.context("cannot use REDIS_URL")?));
+    }
+    Ok(match &config.data {
+        Some(path) => Arc::new(Disk::open(path, config.store)?),
         None => Arc::new(Memory::new(config.store)),
-        Some(redis) => {
-            let store = Redis::new(redis.url.expose_secret(), &redis.key_prefix, config.store);
-            Arc::new(store.context("cannot use REDIS_URL")?)
-        }
     })
 }
 

@@ -51,7 +51,7 @@ Examples:
   btcfeed demo --listen localhost:9000            on another port";
 
 /// The settings that a demo ignores, because its feed is in its own memory and there is no other replica.
-const NOT_IN_A_DEMO: [&str; 4] = ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_KEY_PREFIX", "BTCFEED_ROLE"];
+const NOT_IN_A_DEMO: [&str; 5] = ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_KEY_PREFIX", "BTCFEED_DATA", "BTCFEED_ROLE"];
 
 /// Runs the program with these arguments, the first of which is its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -43,12 +43,15 @@ use crate::text::format_duration;
 use crate::tick::Currency;
 use reader::Reader;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// The configuration of a process. It may contain passwords, so it cannot be printed.
 #[derive(Clone)]
 pub struct Config {
-    /// The Redis that has the feed. `None` if the feed is in the memory of this process.
+    /// The Redis that has the feed. `None` if the feed is in a file or in the memory of this process.
     pub redis: Option<RedisConfig>,
+    /// The directory of the feed's file. `None` if the feed is in Redis or in the memory of this process.
+    pub data: Option<PathBuf>,
     /// The work of this replica.
     pub role: Role,
     /// The sources to poll.
@@ -79,6 +82,7 @@ impl Config {
     pub fn read(lookup: &Lookup) -> Result<Config, ConfigErrors> {
         let mut reader = Reader::new(lookup);
         let redis = store::read_redis(&mut reader);
+        let data = store::read_data(&mut reader);
         let has_redis = store::names_redis(&reader);
         let role = replica::read_role(&mut reader, has_redis);
         let name = replica::read_name(&mut reader);
@@ -91,14 +95,18 @@ impl Config {
         let prices::PriceSettings { sources, aggregate, .. } = prices;
         let monitor = crate::monitor::Options {
             replica: leader.replica.clone(),
-            store: if redis.is_some() { "redis" } else { "memory" },
+            store: match (&redis, &data) {
+                (Some(_), _) => "redis",
+                (None, Some(_)) => "disk",
+                (None, None) => "memory",
+            },
             sources: sources.iter().map(|source| source.definition.name).collect(),
             currencies: leader.currencies,
             stale_after: leader.stale_after,
             down_after: leader.down_after,
         };
         reader.finish()?;
-        Ok(Config { redis, role, sources, aggregate, leader, store, hub, server, drain, monitor, telemetry })
+        Ok(Config { redis, data, role, sources, aggregate, leader, store, hub, server, drain, monitor, telemetry })
     }
 
     /// Reads only the address on which operators connect. `btcfeed healthcheck` needs no other setting.
@@ -134,6 +142,13 @@ impl Config {
     /// Returns the names of the sources to poll.
     pub fn source_names(&self) -> impl Iterator<Item = &'static str> {
         self.sources.iter().map(|source| source.definition.name)
+    }
+
+    /// Returns the same configuration with the feed in memory only.
+    #[must_use]
+    pub fn in_memory(mut self) -> Config {
+        (self.redis, self.data, self.monitor.store) = (None, None, "memory");
+        self
     }
 
     /// Returns the same configuration with the simulated market as its only source.

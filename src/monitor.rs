@@ -32,7 +32,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 pub struct Options {
     /// The name of the replica.
     pub replica: String,
-    /// The kind of the store: `redis` or `memory`.
+    /// The kind of the store: `redis`, `disk` or `memory`.
     pub store: &'static str,
     /// The names of the sources that the replica polls while it leads.
     pub sources: Vec<&'static str>,
@@ -79,6 +79,8 @@ struct Seen {
     /// The last known leader. It is kept while there is no leader.
     leader: Option<String>,
     is_store_up: bool,
+    /// The reason why new entries are only in memory, if they are.
+    store_fault: Option<String>,
 }
 
 impl Monitor {
@@ -151,7 +153,8 @@ impl Monitor {
         let (name, version) = (self.options.replica.clone(), env!("CARGO_PKG_VERSION").to_owned());
         let answer = self.store.beat(&ReplicaBeat { name, version }).await;
         let mut seen = self.seen();
-        seen.is_store_up = answer.is_ok();
+        seen.store_fault = self.store.fault();
+        seen.is_store_up = answer.is_ok() && seen.store_fault.is_none();
         STORE_UP.gauge("").set(u8::from(seen.is_store_up));
         match answer {
             Ok(members) => {
@@ -190,7 +193,11 @@ impl Monitor {
             replica: self.options.replica.clone().into(),
             replicas: replicas.collect(),
             sources,
-            store: StoreReport { kind: self.options.store.into(), up: seen.is_store_up },
+            store: StoreReport {
+                kind: self.options.store.into(),
+                up: seen.is_store_up,
+                fault: seen.store_fault.clone().map(Cow::Owned),
+            },
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: self.started.elapsed().as_secs(),
         };

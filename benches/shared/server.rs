@@ -35,6 +35,7 @@ impl Server {
     ) -> anyhow::Result<Server> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
         command.arg("serve").env_clear().envs([
+            ("BTCFEED_DATA", "none"),
             ("BTCFEED_LISTEN", "127.0.0.1:0"),
             ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
             ("BTCFEED_SOURCES", "simulated"),

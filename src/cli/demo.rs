@@ -23,7 +23,8 @@ const LOG_FILTER: &str = "warn,btcfeed::aggregate=off";
 ///
 /// # Errors
 /// If it cannot start, or if a critical task fails.
-pub(super) fn run(mut config: Config, lookup: &Lookup, program: &str) -> anyhow::Result<()> {
+pub(super) fn run(config: Config, lookup: &Lookup, program: &str) -> anyhow::Result<()> {
+    let mut config = config.in_memory();
     if lookup.value("RUST_LOG").is_none() {
         LOG_FILTER.clone_into(&mut config.telemetry.filter);
     }

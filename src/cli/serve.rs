@@ -20,7 +20,7 @@ pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
         reload::survive_hangup();
         raise_file_limit();
         let app = App::bind(config)?;
-        let store = if config.redis.is_some() { "redis" } else { "memory" };
+        let store = config.monitor.store;
         let sources = config.sources.iter().map(|source| source.definition.name).collect::<Vec<_>>().join(",");
         let simulated = sources == SIMULATED;
         let (replica, currencies) = (&config.leader.replica, config.leader.currencies);

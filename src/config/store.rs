@@ -7,6 +7,7 @@ use super::url::{RedisUrl, RedisUrlFile};
 use super::values::{DAY, Durations, Numbers};
 use crate::{hub, store};
 use secrecy::SecretString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const SECTION: &str = "Store";
@@ -14,9 +15,9 @@ const SECTION: &str = "Store";
 const REDIS_URL: Row<RedisUrl> = Row {
     env: "REDIS_URL",
     help: "URL of the Redis that all replicas share",
-    details: "Without it this process keeps the feed in its own memory, and there can be no other replica.",
+    details: "Without it this process keeps the feed in a file, and there can be no other replica.",
     values: RedisUrl,
-    default: DefaultValue::Derived("none, the feed is kept in memory"),
+    default: DefaultValue::Derived("none, the feed is kept in a file"),
     example: "redis://localhost:6379/0",
 };
 
@@ -37,6 +38,16 @@ const KEY_PREFIX: Row<KeyPrefix> = Row {
     values: KeyPrefix,
     default: DefaultValue::Fixed("btcfeed"),
     example: "btcfeed-test",
+};
+
+const DATA: Row<DataDirectory> = Row {
+    env: "BTCFEED_DATA",
+    help: "Directory of the feed's file, or none to keep the feed in memory only",
+    details: "Only without Redis. The directory is created if it does not exist, and only one process can use it. A feed in \
+              memory is lost at a restart.",
+    values: DataDirectory,
+    default: DefaultValue::Fixed("./btcfeed-data"),
+    example: "/var/lib/btcfeed",
 };
 
 const RETENTION: Row<Durations> = Row {
@@ -66,6 +77,28 @@ pub struct RedisConfig {
     pub key_prefix: String,
 }
 
+/// Paths of a directory, or `none`.
+#[derive(Clone, Copy)]
+struct DataDirectory;
+
+impl Values for DataDirectory {
+    type Value = Option<PathBuf>;
+
+    fn expected(&self) -> String {
+        "the path of a directory, or none".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<Option<PathBuf>, Rejected> {
+        match text {
+            "none" => Ok(None),
+            path if Path::new(path).is_file() => {
+                Err(Rejected::Because("it is a file, expected a directory".to_owned()))
+            }
+            path => Ok(Some(path.into())),
+        }
+    }
+}
+
 /// Prefixes of keys. Braces mark the part of a key from which Redis Cluster computes its node.
 #[derive(Clone, Copy)]
 struct KeyPrefix;
@@ -88,12 +121,13 @@ pub(super) fn settings() -> Vec<Setting> {
         REDIS_URL.setting(SECTION),
         REDIS_URL_FILE.setting(SECTION),
         KEY_PREFIX.setting(SECTION),
+        DATA.setting(SECTION),
         RETENTION.setting(SECTION),
         WINDOW.setting(SECTION),
     ]
 }
 
-/// Reads which Redis has the feed. `None` means that the feed is in the memory of this process.
+/// Reads which Redis has the feed. `None` means that the feed is in a file or in the memory of this process.
 pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
     let key_prefix = reader.value(&KEY_PREFIX);
     let url = reader.given(&REDIS_URL);
@@ -102,6 +136,12 @@ pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
         return None;
     }
     url.or_else(|| reader.given(&REDIS_URL_FILE)).map(|url| RedisConfig { url, key_prefix })
+}
+
+/// Reads the directory of the feed's file. `None` means that there is no file.
+pub(super) fn read_data(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let data = reader.value(&DATA);
+    data.filter(|_| !names_redis(reader))
 }
 
 /// Returns whether a Redis was given, even if its URL is invalid.

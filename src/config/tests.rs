@@ -1,6 +1,7 @@
 use super::*;
 use crate::tick::Currencies;
 use secrecy::ExposeSecret;
+use std::path::Path;
 use std::time::Duration;
 
 fn lookup(environment: &[(&str, &str)]) -> Lookup {
@@ -19,6 +20,7 @@ fn errors(environment: &[(&str, &str)]) -> Vec<String> {
 fn defaults_poll_three_exchanges_in_one_process() {
     let config = read(&[]).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert!(config.redis.is_none());
+    assert_eq!(config.data.as_deref(), Some(Path::new("./btcfeed-data")));
     assert_eq!(config.leader.interval, Duration::from_secs(5));
     assert_eq!(config.leader.stale_after, Duration::from_secs(15));
     assert_eq!(config.leader.down_after, Duration::from_secs(60));
@@ -41,6 +43,7 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
         ("REDIS_URL", "foo", r#"REDIS_URL "foo": expected redis://"#),
         ("REDIS_URL_FILE", "/nowhere/url", r#"REDIS_URL_FILE "/nowhere/url": No such file or directory"#),
         ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX "a{b": expected a name without braces or spaces"#),
+        ("BTCFEED_DATA", "Cargo.toml", r#"BTCFEED_DATA "Cargo.toml": it is a file, expected a directory"#),
         ("BTCFEED_ROLE", "both", r#"BTCFEED_ROLE "both": expected all, fetch or serve"#),
         ("BTCFEED_ROLE", "serve", r#"BTCFEED_ROLE "serve": expected all, because there is no other replica if REDIS"#),
         (
@@ -165,6 +168,19 @@ fn redis_is_named_once() {
     assert_eq!(config.redis.unwrap().url.expose_secret(), "redis://:secret@redis:6379");
     let errors = errors(&[file, ("REDIS_URL", "redis://localhost")]);
     assert!(errors.len() == 1 && errors[0].ends_with("expected no file, because REDIS_URL is set"), "{errors:?}");
+}
+
+#[test]
+fn feed_is_in_one_store() {
+    let store = |environment: &[(&str, &str)]| {
+        let config = read(environment).unwrap_or_else(|errors| panic!("{errors:?}"));
+        (config.monitor.store, config.redis.is_some(), config.data.is_some())
+    };
+    assert_eq!(store(&[]), ("disk", false, true));
+    assert_eq!(store(&[("BTCFEED_DATA", "none")]), ("memory", false, false));
+    assert_eq!(store(&[("BTCFEED_DATA", "/data"), ("REDIS_URL", "redis://localhost")]), ("redis", true, false));
+    let demo = read(&[]).unwrap_or_else(|errors| panic!("{errors:?}")).in_memory();
+    assert_eq!((demo.monitor.store, demo.data), ("memory", None));
 }
 
 #[test]

@@ -82,8 +82,11 @@ pub struct SourceReport<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = StoreReport))]
 pub struct StoreReport<'a> {
-    /// `redis` or `memory`.
+    /// `redis`, `disk` or `memory`.
     pub kind: Cow<'a, str>,
-    /// True if the store answered the last check, which runs once a second.
+    /// True if the store passed the last check, which runs once a second.
     pub up: bool,
+    /// The reason why new updates are only in the memory of this replica, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Cow<'a, str>>,
 }

@@ -70,7 +70,8 @@ impl TestServer {
 
     /// Creates a server that has not read its history, like a replica that cannot reach Redis.
     pub async fn unprimed(settings: &[(&str, &str)], history: &[Entry]) -> TestServer {
-        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let settings = [("BTCFEED_DATA", "none")].iter().chain(settings);
+        let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let config = Config::read(&Lookup::new([], settings)).unwrap();
         let store = Arc::new(Memory::new(config.store));
         let lease = store.acquire("r1").await.unwrap().unwrap();

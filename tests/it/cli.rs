@@ -10,7 +10,11 @@ use tokio::process::Command;
 
 fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    command.args(arguments).env_clear().envs(settings.iter().copied()).kill_on_drop(true);
+    command.env_clear();
+    if matches!(arguments, [] | ["serve", ..]) {
+        command.env("BTCFEED_DATA", "none");
+    }
+    command.args(arguments).envs(settings.iter().copied()).kill_on_drop(true);
     command
 }
 

@@ -1,10 +1,14 @@
 //! The store on disk: restarts, and a directory that cannot be used.
 
+use crate::support::crashes::CrashTest;
+use crate::support::exchange::Exchange;
+use crate::support::replica::serve_command;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease, tick};
-use crate::support::{data_directory, until};
+use crate::support::{data_directory, embedded, entries, http, replica_settings, soon, until};
 use btcfeed::store::{Disk, Store};
 use btcfeed::tick::TickId;
 use futures_util::StreamExt;
+use rustix::process::Signal;
 use std::fs;
 
 #[tokio::test]
@@ -83,4 +87,64 @@ async fn retried_append_is_published_once() {
         assert_eq!(live.next().await.unwrap().unwrap(), next);
         assert_eq!(next.prev, done.id);
     }
+}
+
+#[tokio::test]
+async fn killed_replica_goes_on_where_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut test = CrashTest::new(directory.path());
+    for _ in 0..10 {
+        test.crash().await;
+    }
+    test.check().await;
+}
+
+#[tokio::test]
+async fn second_replica_with_the_same_directory_ends() {
+    let (exchange, directory) = (Exchange::start().await, data_directory());
+    let data = ("BTCFEED_DATA", directory.path().to_str().unwrap());
+    let first = embedded(&exchange, &[data]).await;
+    first.priced().await;
+    let status = first.json("/v1/status").await;
+    assert_eq!(status["store"], serde_json::json!({"kind": "disk", "up": true}));
+    let settings = replica_settings(&exchange, "r2", &[data, ("BTCFEED_LISTEN", "127.0.0.1:0")]);
+    let mut second = serve_command(&settings);
+    let output = soon("the end of the second replica", second.output()).await.unwrap();
+    let expected = format!("is in use by process {}: stop it", first.pid());
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && printed.contains(&expected), "{printed}");
+    assert_eq!(first.get("/v1/prices/latest").await.0, 200);
+}
+
+#[tokio::test]
+async fn status_and_metrics_name_a_fault_of_the_disk() {
+    let (exchange, directory) = (Exchange::start().await, data_directory());
+    let path = directory.path().join("data");
+    std::os::unix::fs::symlink("/proc/nowhere/data", &path).unwrap();
+    let settings = [("BTCFEED_DATA", path.to_str().unwrap()), ("BTCFEED_LOG_FORMAT", "json")];
+    let replica = embedded(&exchange, &settings).await;
+    let unsaved = async || {
+        let text = http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("btcfeed_store_unsaved_entries "));
+        line.unwrap().parse::<u32>().unwrap()
+    };
+    let mut client = replica.connect("format=full&since=0").await;
+    let seen = entries(&mut client, 5).await;
+    until("the metric", async || unsaved().await >= 5).await;
+    let report = replica.get("/v1/status").await.1;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["store"]["up"], false);
+    assert!(report["store"]["fault"].as_str().unwrap().contains("(os error "), "{report}");
+    assert_eq!(
+        replica.logged("cannot save the feed to the disk, keeping it in memory and retrying every second").len(),
+        1
+    );
+    fs::remove_file(&path).unwrap();
+    until("the feed to be saved", async || replica.json("/v1/status").await["store"]["up"] == true).await;
+    assert_eq!(unsaved().await, 0);
+    replica.signal(Signal::KILL);
+    drop(replica);
+    let again = embedded(&exchange, &settings).await;
+    let mut client = again.connect(&format!("format=full&after={}", seen[0]["id"])).await;
+    assert_eq!(entries(&mut client, 4).await, seen[1..]);
 }

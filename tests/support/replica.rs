@@ -30,6 +30,7 @@ pub struct Replica {
 pub fn serve_command(settings: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
     command.env_clear().env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
+    command.env("BTCFEED_DATA", "none");
     command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
     command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
     // All clients of a test have the same address, so its limits are very high.

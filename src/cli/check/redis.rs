@@ -5,7 +5,10 @@ use crate::config::{Config, RedisConfig, redact_url};
 use crate::store::{Inspection, Redis, StoreError};
 use crate::text::join_list;
 use secrecy::ExposeSecret;
+use std::fs::{self, File};
+use std::path::Path;
 use std::time::Duration;
+use std::{io, process};
 use tokio::time::timeout;
 
 /// Maximum time for all requests to Redis.
@@ -19,7 +22,8 @@ const CLOCK_FAIL_MS: u64 = 5000;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let Some(redis) = &config.redis else {
-        return vec![Finding::ok("redis-reachable", "not used: the feed is in the memory of the replica")];
+        let place = if config.data.is_some() { "a file" } else { "the memory of the replica" };
+        return vec![Finding::ok("redis-reachable", format!("not used: the feed is in {place}")), data(config)];
     };
     let url = redact_url(redis.url.expose_secret());
     match timeout(DEADLINE, inspect(config, redis)).await {
@@ -34,6 +38,27 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         }
         Err(_) => vec![unreachable(format!("{url}: no answer within {DEADLINE:?}"))],
     }
+}
+
+/// Checks that the directory of the feed's file can be written.
+fn data(config: &Config) -> Finding {
+    let Some(path) = &config.data else { return Finding::ok("data-directory", "not used: the feed is in memory") };
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    match try_to_write(existing) {
+        Ok(()) => Finding::ok("data-directory", path.display().to_string()),
+        Err(error) => Finding::fail(
+            "data-directory",
+            format!("{}: {error}", existing.display()),
+            "Make it writable for the user of the replica, or choose another BTCFEED_DATA.",
+        ),
+    }
+}
+
+/// Creates a file in a directory and deletes it.
+fn try_to_write(directory: &Path) -> io::Result<()> {
+    let path = directory.join(format!(".btcfeed-check-{}", process::id()));
+    File::create_new(&path)?;
+    fs::remove_file(&path)
 }
 
 fn unreachable(found: String) -> Finding {
