@@ -13,6 +13,7 @@ mod load;
 mod runtime;
 mod serve;
 mod settings;
+mod store;
 mod terminal;
 mod watch;
 
@@ -66,6 +67,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "watch" => return watch::run(flags),
         "load" => return load::run(flags),
         "check" => return check::run(flags),
+        "store" => return store::run(flags),
         "key" => return exit::with_result(key::run(flags)),
         "help" => return exit::with_result(help(flags.get_one::<String>("command"))),
         "completions" => return exit::with_result(completions::run(command(), flags)),
@@ -102,6 +104,7 @@ fn command() -> Command {
         check::command(),
         config::command(),
         key::command(),
+        store::command(),
         completions::command(),
     ];
     let names: Vec<_> = subcommands.iter().map(|command| command.get_name().to_owned()).collect();

@@ -8,6 +8,7 @@ mod disk;
 mod entry;
 mod local;
 mod memory;
+mod portable;
 mod redis;
 
 pub use contract::{
@@ -16,4 +17,5 @@ pub use contract::{
 };
 pub use disk::{Disk, InUse};
 pub use memory::Memory;
+pub use portable::{Portable, Summary};
 pub use redis::{Inspection, Redis};

@@ -40,6 +40,7 @@ mod it {
     mod sse;
     mod status;
     mod store;
+    mod store_command;
     mod stream;
     mod supervisor;
     mod tls;

@@ -11,6 +11,7 @@
 mod data_dir;
 mod feed_file;
 mod pending;
+mod portable;
 mod saver;
 
 pub use data_dir::InUse;
@@ -53,11 +54,26 @@ impl Disk {
             Err(DirError::InUse(in_use)) => return Err(in_use),
             Err(error) => shared.note_fault(&error),
         }
+        Ok(Disk::start(shared))
+    }
+
+    /// A feed in the directory `path`, for a tool, which has no use for a feed in memory.
+    ///
+    /// # Errors
+    /// If the directory or the file cannot be used.
+    pub fn open_file(path: &Path, options: Options) -> anyhow::Result<Disk> {
+        let shared = Arc::new(Shared::new(path.to_owned(), options));
+        shared.open()?;
+        Ok(Disk::start(shared))
+    }
+
+    /// Starts the thread that writes the file.
+    fn start(shared: Arc<Shared>) -> Disk {
         let saver = shared.clone();
         if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || saver.run()) {
             shared.note_fault(&DirError::Failed(error.into()));
         }
-        Ok(Disk { shared })
+        Disk { shared }
     }
 
     /// Runs a read of the file on a thread that may block. Returns `None` if no file has been open yet.
@@ -124,6 +140,9 @@ impl Store for Disk {
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         self.shared.pending().lease.check(lease)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
         let lost = entries.to_vec();
         let written = self.read(move |file| file.restore(&lost)).await?;
         written.ok_or_else(|| StoreError::Unavailable("the file of the feed is not open".to_owned()))?;

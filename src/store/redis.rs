@@ -10,6 +10,7 @@ mod connection;
 mod history;
 mod inspect;
 mod keys;
+mod portable;
 mod subscription;
 
 use super::contract::{

@@ -55,7 +55,8 @@ async fn healthcheck_ignores_other_settings() {
 }
 
 /// All subcommands.
-const COMMANDS: [&str; 9] = ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "completions"];
+const COMMANDS: [&str; 10] =
+    ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "store", "completions"];
 
 #[tokio::test]
 async fn help_is_reviewed() {
@@ -124,6 +125,7 @@ async fn help_has_exit_codes_and_only_used_settings() {
         let expected = match command {
             "serve" | "config" | "check" => [false; 4],
             "demo" => [true, true, true, false],
+            "store" => [false, false, true, true],
             _ => [true; 4],
         };
         assert_eq!(unused, expected, "{help}");
@@ -136,8 +138,9 @@ async fn help_has_exit_codes_and_only_used_settings() {
     let (code, _, error) = run(&["help", "unknown"], &[]).await;
     assert!(
         code == Some(2)
-            && error
-                .contains("[possible values: serve, demo, watch, load, healthcheck, check, config, key, completions]"),
+            && error.contains(
+                "[possible values: serve, demo, watch, load, healthcheck, check, config, key, store, completions]"
+            ),
         "{error}"
     );
     let (code, _, error) = run(&["demo", "--redis-url", "redis://localhost"], &[]).await;

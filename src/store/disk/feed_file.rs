@@ -233,6 +233,43 @@ impl FeedFile {
         })
     }
 
+    /// Returns the number of entries, the oldest id and the newest id.
+    pub(super) fn extent(&self) -> anyhow::Result<(u64, TickId, TickId)> {
+        guard(|| {
+            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
+            let oldest = entries.first()?.map_or(0, |(id, _)| id.value());
+            let newest = entries.last()?.map_or(0, |(id, _)| id.value());
+            Ok((entries.len()?, TickId::from_ms(oldest), TickId::from_ms(newest)))
+        })
+    }
+
+    /// Returns all bookmarks.
+    pub(super) fn clients(&self) -> anyhow::Result<Vec<(String, TickId)>> {
+        guard(|| {
+            let clients = self.database.begin_read()?.open_table(CLIENTS)?;
+            let mut found = Vec::new();
+            for row in clients.iter()? {
+                let (client, saved) = row?;
+                found.push((client.value().to_owned(), TickId::from_ms(saved.value().0)));
+            }
+            Ok(found)
+        })
+    }
+
+    /// Deletes all entries and all bookmarks.
+    pub(super) fn clear(&self) -> anyhow::Result<()> {
+        guard(|| {
+            let writing = self.begin_write()?;
+            writing.delete_table(ENTRIES)?;
+            writing.delete_table(CLIENTS)?;
+            writing.delete_table(CLIENT_TIMES)?;
+            writing.open_table(ENTRIES)?;
+            writing.open_table(CLIENTS)?;
+            writing.open_table(CLIENT_TIMES)?;
+            Ok(writing.commit()?)
+        })
+    }
+
     /// Returns a client's bookmark, if it was written at `floor` or later.
     pub(super) fn client(&self, client: &str, floor: TickId) -> anyhow::Result<Option<TickId>> {
         guard(|| {

@@ -93,6 +93,12 @@ impl Pending {
         self.published = self.published.max(newest);
     }
 
+    /// Records that the file was cleared. New ids are still greater than the old ones.
+    pub(super) fn cleared(&mut self) {
+        self.published = TickId::ZERO;
+        self.clients.clear();
+    }
+
     /// Returns the newest id that readers see.
     pub(super) fn head(&self) -> TickId {
         self.published

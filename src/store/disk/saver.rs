@@ -111,6 +111,11 @@ impl Shared {
         file.into_iter().for_each(FeedFile::close);
     }
 
+    /// Returns the size of the file in bytes.
+    pub(super) fn file_size(&self) -> Option<u64> {
+        std::fs::metadata(self.path.join(FILE)).ok().map(|file| file.len())
+    }
+
     /// Reads from the file. Blocks. Returns `None` if no file has been open yet.
     pub(super) fn read<T>(&self, read: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,169 @@
+//! `btcfeed store`: shows, saves, restores, deletes and moves a feed while no replica runs.
+
+mod lines;
+mod place;
+mod transfer;
+
+use super::exit;
+use super::runtime::block_on;
+use super::settings::{flags, lookup};
+use crate::config::{Config, ConfigErrors};
+use crate::store::Summary;
+use crate::tick::TickId;
+use anyhow::{Context, bail, ensure};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use place::{Place, open, open_target};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use transfer::Writable;
+
+const EXAMPLES: &str = "\
+The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in BTCFEED_DATA. Stop all replicas
+first. A file that a replica uses is refused, and so is a feed in Redis that a replica leads.
+
+Examples:
+  btcfeed store info                                          what there is
+  btcfeed store export backup.jsonl                           a backup: an entry or a bookmark a line
+  btcfeed store import backup.jsonl                           the backup into an empty store
+  btcfeed store move --to redis://localhost                   from the file to Redis
+  btcfeed store --redis-url redis://localhost move --to /var/lib/btcfeed    and back
+  btcfeed store clear --yes                                   deletes the feed
+
+Exit codes: 0 done; 1 failed; 2 a setting or an argument is invalid.";
+
+/// The settings that say where a feed is.
+const SETTINGS: [&str; 5] = ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_KEY_PREFIX", "BTCFEED_DATA", "BTCFEED_RETENTION"];
+
+/// The settings that name a Redis.
+const REDIS: [&str; 2] = ["REDIS_URL", "REDIS_URL_FILE"];
+
+/// The arguments.
+pub(super) fn command() -> Command {
+    let file = |help: &'static str| Arg::new("file").value_name("FILE").help(help);
+    let merge = || {
+        let flag = Arg::new("merge").long("merge").action(ArgAction::SetTrue);
+        flag.help("Add to a store that has entries; those that it has stay as they are")
+    };
+    let info = Command::new("info").about("Print the number of entries, the ids and the size");
+    let export = Command::new("export")
+        .about("Write all entries and bookmarks as JSON lines")
+        .arg(file("File to create [default: standard output]"));
+    let import = Command::new("import")
+        .about("Read the lines of an export into an empty store")
+        .arg(file("File to read [default: standard input]"))
+        .arg(merge());
+    let clear = Command::new("clear").about("Delete all entries and bookmarks").arg(
+        Arg::new("yes").long("yes").action(ArgAction::SetTrue).required(true).help("Confirm that the feed is deleted"),
+    );
+    let to = Arg::new("to").long("to").value_name("STORE").required(true);
+    let prefix = Arg::new("to-prefix").long("to-prefix").value_name("PREFIX").default_value("btcfeed");
+    let keep = Arg::new("keep").long("keep").action(ArgAction::SetTrue);
+    let move_to = Command::new("move")
+        .about("Copy the feed to another store, compare both, and delete it here")
+        .arg(to.help("URL of a Redis, file:PATH of a file that contains one, or the directory of a feed"))
+        .arg(prefix.help("Prefix of the keys in the Redis of --to"))
+        .arg(keep.help("Do not delete the feed here"))
+        .arg(merge());
+    let subcommands = [info, export, import, clear, move_to].map(|command| command.after_long_help(EXAMPLES));
+    Command::new("store")
+        .about("Show, save, restore, delete or move a feed while no replica runs")
+        .after_long_help(EXAMPLES)
+        .args(flags(|setting| SETTINGS.contains(&setting.env)))
+        .subcommand_required(true)
+        .subcommands(subcommands)
+}
+
+/// Runs a subcommand.
+pub(super) fn run(matches: &ArgMatches) -> ExitCode {
+    // A flag names the store, even if the environment names a Redis.
+    let names_file = matches.contains_id("BTCFEED_DATA") && !REDIS.iter().any(|flag| matches.contains_id(flag));
+    let lookup = if names_file { lookup(matches).without(&REDIS) } else { lookup(matches) };
+    let config = match Config::read(&lookup) {
+        Ok(config) => config,
+        Err(ConfigErrors(errors)) => return exit::with_errors(&errors),
+    };
+    let Some((name, flags)) = matches.subcommand() else { return ExitCode::from(exit::USAGE) };
+    exit::with_result(block_on(execute(&config, name, flags)))
+}
+
+async fn execute(config: &Config, name: &str, flags: &ArgMatches) -> anyhow::Result<()> {
+    let file = || flags.get_one::<String>("file").map(Path::new);
+    let flag = |name| flags.get_flag(name);
+    let here = open(config, matches!(name, "import")).await?;
+    match name {
+        "info" => info(&here).await,
+        "export" => {
+            let written = match file() {
+                Some(path) => {
+                    let file = File::create_new(path).with_context(|| format!("cannot create {}", path.display()))?;
+                    let mut out = BufWriter::new(file);
+                    let written = lines::export(&*here.store, &mut out).await?;
+                    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+                    written
+                }
+                None => lines::export(&*here.store, &mut io::stdout().lock()).await?,
+            };
+            eprintln!("exported {written} from {}", here.name);
+            Ok(())
+        }
+        "import" => {
+            let reader: Box<dyn BufRead + Send> = match file() {
+                Some(path) => {
+                    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+                    Box::new(BufReader::new(file))
+                }
+                None => Box::new(BufReader::new(io::stdin())),
+            };
+            let target = Writable::acquire(&here, flag("merge")).await?;
+            let imported = lines::import(&target, reader).await;
+            target.release().await;
+            eprintln!("imported {} into {}", imported?, here.name);
+            Ok(())
+        }
+        "clear" => {
+            let target = Writable::acquire(&here, true).await?;
+            let cleared = target.clear().await;
+            target.release().await;
+            cleared?;
+            eprintln!("cleared {}", here.name);
+            Ok(())
+        }
+        "move" => {
+            let to = flags.get_one::<String>("to").context("no target")?;
+            let prefix = flags.get_one::<String>("to-prefix").context("no prefix")?;
+            let there = open_target(config, to, prefix)?;
+            ensure!(there.name != here.name, "the feed is already in {}", here.name);
+            let (source, target) =
+                (Writable::acquire(&here, true).await?, Writable::acquire(&there, flag("merge")).await?);
+            let moved = transfer::copy(&source, &target).await;
+            let done = match moved {
+                Ok(copied) if flag("keep") => Ok((copied, "copied")),
+                Ok(copied) => source.clear().await.map(|()| (copied, "moved")),
+                Err(error) => Err(error),
+            };
+            source.release().await;
+            target.release().await;
+            let (copied, verb) = done?;
+            eprintln!("{verb} {copied} from {} to {}", here.name, there.name);
+            Ok(())
+        }
+        _ => bail!("unknown subcommand {name}"),
+    }
+}
+
+async fn info(here: &Place) -> anyhow::Result<()> {
+    let Summary { entries, oldest, newest, bytes } = here.store.summary().await?;
+    let clients = here.store.bookmarks().await?.len();
+    let id = |name: &str, id: TickId| format!("{name:<10} {id} ({})", id.timedate());
+    let mut lines = vec![format!("store      {}", here.name), format!("entries    {entries}")];
+    lines.push(format!("bookmarks  {clients}"));
+    if entries > 0 {
+        lines.extend([id("oldest", oldest), id("newest", newest)]);
+    }
+    lines.extend(bytes.map(|bytes| format!("bytes      {bytes}")));
+    lines.push(String::new());
+    let text = lines.join("\n");
+    exit::unless_closed(io::stdout().lock().write_all(text.as_bytes()))
+}

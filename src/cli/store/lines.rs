@@ -1,0 +1,96 @@
+//! The lines of an export: each is a JSON object, an entry or a bookmark. Entries come first, in the order of their ids.
+
+use super::transfer::{Copied, PAGE, Pages, Writable, check_count};
+use crate::feed::Entry;
+use crate::store::Portable;
+use crate::tick::TickId;
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+use std::io::{BufRead, Write};
+use std::sync::Arc;
+
+/// A bookmark: the last id that was sent to a client.
+#[derive(Serialize, Deserialize)]
+struct Bookmark {
+    #[serde(rename = "type")]
+    kind: BookmarkKind,
+    client: String,
+    id: TickId,
+}
+
+#[derive(Serialize, Deserialize)]
+enum BookmarkKind {
+    #[serde(rename = "bookmark")]
+    Bookmark,
+}
+
+/// A line.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line {
+    Bookmark(Bookmark),
+    Entry(Box<Entry>),
+}
+
+/// Writes all entries and bookmarks of a store.
+///
+/// # Errors
+/// If the store or the output fails, or if an entry cannot be decoded.
+pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow::Result<Copied> {
+    let mut copied = Copied::default();
+    let mut pages = Pages::of(store);
+    loop {
+        let page = pages.next().await?;
+        if page.is_empty() {
+            break;
+        }
+        for entry in &page {
+            writeln!(out, "{}", serde_json::to_string(&**entry)?)?;
+        }
+        copied.entries += page.len() as u64;
+    }
+    check_count(store, copied.entries).await?;
+    for (client, id) in store.bookmarks().await? {
+        let line = Bookmark { kind: BookmarkKind::Bookmark, client, id };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+        copied.bookmarks += 1;
+    }
+    out.flush()?;
+    Ok(copied)
+}
+
+/// Writes the lines of an export into a store.
+///
+/// # Errors
+/// If the store or the input fails, or if a line is invalid. The error names the line. The lines before it are written.
+pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>) -> anyhow::Result<Copied> {
+    let (mut copied, mut newest) = (Copied::default(), TickId::ZERO);
+    let (mut entries, mut bookmarks) = (Vec::new(), Vec::new());
+    for (line, number) in lines.lines().zip(1..) {
+        let line = line.with_context(|| format!("cannot read line {number}"))?;
+        let expected =
+            || format!("invalid line {number}: expected an entry or a bookmark, as `btcfeed store export` writes it");
+        match serde_json::from_str(&line).with_context(expected)? {
+            Line::Bookmark(Bookmark { client, id, .. }) => {
+                copied.bookmarks += 1;
+                bookmarks.push((client, id));
+            }
+            Line::Entry(entry) => {
+                ensure!(
+                    entry.id > newest,
+                    "invalid line {number}: its id is not greater than that of the line before it"
+                );
+                newest = entry.id;
+                copied.entries += 1;
+                entries.push(Arc::from(entry));
+            }
+        }
+        if entries.len() == PAGE {
+            target.restore(&entries).await?;
+            entries.clear();
+        }
+    }
+    target.restore(&entries).await?;
+    target.remember(&bookmarks).await?;
+    Ok(copied)
+}

@@ -1,0 +1,52 @@
+//! Where a feed is: a Redis, or the directory of a file.
+
+use crate::config::{Config, redact_url};
+use crate::store::{Disk, Options, Portable, Redis};
+use anyhow::{Context, ensure};
+use secrecy::ExposeSecret;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The time for which a lease of a tool lasts. It is renewed with each page.
+const LEASE_TTL: Duration = Duration::from_secs(10);
+
+/// A store, and its name for people.
+pub(super) struct Place {
+    pub(super) store: Box<dyn Portable>,
+    pub(super) name: String,
+}
+
+/// Opens the store of the settings. The directory of a file must exist, unless `create` is true.
+pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place> {
+    if let Some(redis) = &config.redis {
+        let place = open_redis(config, redis.url.expose_secret(), &redis.key_prefix)?;
+        place.store.head().await.with_context(|| format!("cannot read {}", place.name))?;
+        return Ok(place);
+    }
+    let path = config.data.as_ref().context("there is no store: BTCFEED_DATA is none, and REDIS_URL is not set")?;
+    ensure!(create || path.exists(), "there is no feed in {}: set BTCFEED_DATA or REDIS_URL", path.display());
+    open_disk(path)
+}
+
+/// Opens the store that `--to` names: a URL of a Redis, a file with one, or a directory.
+pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Result<Place> {
+    if let Some(path) = to.strip_prefix("file:") {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        return open_redis(config, text.lines().next().unwrap_or_default().trim(), prefix);
+    }
+    let is_url = to.contains("://");
+    if is_url { open_redis(config, to, prefix) } else { open_disk(&PathBuf::from(to)) }
+}
+
+fn open_redis(config: &Config, url: &str, prefix: &str) -> anyhow::Result<Place> {
+    let options = Options { lease_ttl: LEASE_TTL, ..config.store };
+    let name = format!("{} (prefix {prefix})", redact_url(url));
+    let store = Redis::new(url, prefix, options).context("invalid URL of a Redis")?;
+    Ok(Place { store: Box::new(store), name })
+}
+
+fn open_disk(path: &Path) -> anyhow::Result<Place> {
+    // A tool reads and keeps everything, whatever the retention.
+    let store = Disk::open_file(path, Options { lease_ttl: LEASE_TTL, retention: Duration::MAX })?;
+    Ok(Place { store: Box::new(store), name: path.display().to_string() })
+}

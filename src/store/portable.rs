@@ -1,0 +1,31 @@
+//! What the tools for an operator need of a store beyond the feed: its content as a whole.
+
+use super::contract::{Lease, Result, Store};
+use crate::tick::TickId;
+use async_trait::async_trait;
+
+/// The content of a store in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The number of entries, including those that this version cannot decode.
+    pub entries: u64,
+    /// The oldest id, or zero if there is no entry.
+    pub oldest: TickId,
+    /// The newest id, or zero if there is no entry.
+    pub newest: TickId,
+    /// The size of the file in bytes, if the feed is in one.
+    pub bytes: Option<u64>,
+}
+
+/// A store whose content can be read and deleted as a whole.
+#[async_trait]
+pub trait Portable: Store {
+    /// Counts the entries.
+    async fn summary(&self) -> Result<Summary>;
+
+    /// Returns the bookmarks of all clients.
+    async fn bookmarks(&self) -> Result<Vec<(String, TickId)>>;
+
+    /// Deletes all entries and all bookmarks.
+    async fn clear(&self, lease: &Lease) -> Result<()>;
+}

@@ -1,0 +1,69 @@
+//! The content of the feed's keys as a whole.
+
+use super::Redis;
+use crate::store::contract::{Lease, Result, Store};
+use crate::store::portable::{Portable, Summary};
+use crate::tick::TickId;
+use ::redis::cmd;
+use async_trait::async_trait;
+
+/// The number of keys that Redis examines in one step of a scan.
+const SCAN_STEP: usize = 1000;
+
+impl Redis {
+    /// Returns the keys of all bookmarks.
+    async fn client_keys(&self) -> Result<Vec<String>> {
+        let special = ['*', '?', '[', ']', '\\'];
+        let quoted: String = self
+            .keys
+            .client
+            .chars()
+            .flat_map(|c| special.contains(&c).then_some('\\').into_iter().chain([c]))
+            .collect();
+        let (mut keys, mut cursor) = (Vec::new(), 0);
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(format!("{quoted}*")).arg("COUNT").arg(SCAN_STEP);
+            let (next, found): (u64, Vec<String>) = self.clients.query(&scan).await?;
+            keys.extend(found);
+            cursor = next;
+            if cursor == 0 {
+                // A scan may return a key twice.
+                keys.sort();
+                keys.dedup();
+                return Ok(keys);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Portable for Redis {
+    async fn summary(&self) -> Result<Summary> {
+        let entries = self.commands.query(cmd("ZCARD").arg(&self.keys.ticks)).await?;
+        let mut first = cmd("ZRANGE");
+        first.arg(&self.keys.ticks).arg(0).arg(0).arg("WITHSCORES");
+        let oldest: Vec<(String, u64)> = self.commands.query(&first).await?;
+        let oldest = oldest.first().map_or(TickId::ZERO, |(_, id)| TickId::from_ms(*id));
+        Ok(Summary { entries, oldest, newest: self.head().await?, bytes: None })
+    }
+
+    async fn bookmarks(&self) -> Result<Vec<(String, TickId)>> {
+        let mut bookmarks = Vec::new();
+        for keys in self.client_keys().await?.chunks(SCAN_STEP) {
+            let ids: Vec<Option<u64>> = self.clients.query(cmd("MGET").arg(keys)).await?;
+            let name = |key: &String| key[self.keys.client.len()..].to_owned();
+            // A bookmark may have expired since the scan.
+            bookmarks.extend(keys.iter().zip(ids).filter_map(|(key, id)| Some((name(key), TickId::from_ms(id?)))));
+        }
+        Ok(bookmarks)
+    }
+
+    async fn clear(&self, lease: &Lease) -> Result<()> {
+        self.renew(lease).await?;
+        for keys in self.client_keys().await?.chunks(SCAN_STEP) {
+            self.clients.query::<u64>(cmd("UNLINK").arg(keys)).await?;
+        }
+        self.commands.query::<u64>(cmd("UNLINK").arg(&self.keys.ticks).arg(&self.keys.record)).await.map(drop)
+    }
+}

@@ -1,0 +1,147 @@
+//! `btcfeed store`: a feed is shown, saved, restored, deleted and moved between a file and Redis.
+
+use crate::support::exchange::Exchange;
+use crate::support::redis::Redis as Server;
+use crate::support::store_contract::{EVERYTHING, OPTIONS, append, lease};
+use crate::support::{data_directory, embedded, entries, soon};
+use btcfeed::feed::Entry;
+use btcfeed::store::{Disk, Redis, Store};
+use btcfeed::tick::TickId;
+use std::process::Stdio;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+/// Runs `btcfeed store` with these arguments and this input. Returns its exit code, its output and its errors.
+async fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    command.arg("store").args(arguments).env_clear().kill_on_drop(true);
+    // A flag takes precedence.
+    command.env("REDIS_URL", "redis://127.0.0.1:9");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // The program may end before it has read everything.
+    stdin.write_all(input.as_bytes()).await.ok();
+    drop(stdin);
+    let output = soon("the program", child.wait_with_output()).await.unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+async fn succeed(arguments: &[&str], input: &str) -> String {
+    let (code, output, error) = run(arguments, input).await;
+    assert_eq!(code, Some(0), "{arguments:?}: {error}");
+    output
+}
+
+async fn fail(arguments: &[&str], input: &str) -> String {
+    let (code, output, error) = run(arguments, input).await;
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{arguments:?}: {error}");
+    error
+}
+
+/// Writes 2,500 entries and two bookmarks.
+async fn fill(store: &dyn Store) -> Vec<Entry> {
+    let lease = lease(store).await;
+    let mut lost = Vec::new();
+    let template = append(store, &lease, "97116.10").await;
+    for number in 0..2499 {
+        let id = template.id.minus(std::time::Duration::from_millis(3000 - number));
+        let prev = id.before();
+        lost.push(std::sync::Arc::new(Entry { id, prev, event: template.event.clone() }));
+    }
+    store.renew(&lease).await.unwrap();
+    store.restore(&lease, &lost).await.unwrap();
+    let bookmarks = [("a", lost[0].id), ("key:b*[c]", template.id)].map(|(client, id)| (client.to_owned(), id));
+    store.remember(&bookmarks).await.unwrap();
+    store.release(&lease).await.unwrap();
+    all(store).await
+}
+
+async fn all(store: &dyn Store) -> Vec<Entry> {
+    store.range(TickId::ZERO, EVERYTHING, 1_000_000).await.unwrap()
+}
+
+#[tokio::test]
+async fn feed_moves_to_redis_and_back_without_a_change() {
+    let (server, directory, other) = (Server::start().await, data_directory(), data_directory());
+    let paths = [&directory, &other].map(|directory| directory.path().to_str().unwrap());
+    let filled = fill(&Disk::open(directory.path(), OPTIONS).unwrap()).await;
+    assert_eq!(filled.len(), 2500);
+    let url = server.url();
+    succeed(&["--data", paths[0], "move", "--to", &url, "--to-prefix", "shop*"], "").await;
+    let redis = Redis::new(&url, "shop*", OPTIONS).unwrap();
+    assert_eq!(all(&redis).await, filled);
+    assert_eq!(redis.recall("key:b*[c]").await.unwrap(), Some(filled[2499].id));
+    assert!(succeed(&["--data", paths[0], "info"], "").await.contains("entries    0\nbookmarks  0\n"));
+    let info = succeed(&["--redis-url", &url, "--key-prefix", "shop*", "info"], "").await;
+    assert!(info.contains("entries    2500\nbookmarks  2\noldest     "), "{info}");
+    // A key of another feed.
+    Redis::new(&url, "shop", OPTIONS).unwrap().remember(&[("a".to_owned(), TickId::from_ms(5))]).await.unwrap();
+    succeed(&["--redis-url", &url, "--key-prefix", "shop*", "move", "--to", paths[1]], "").await;
+    assert!(all(&redis).await.is_empty());
+    assert_eq!(redis.recall("a").await.unwrap(), None);
+    assert_eq!(Redis::new(&url, "shop", OPTIONS).unwrap().recall("a").await.unwrap(), Some(TickId::from_ms(5)));
+    let disk = Disk::open(other.path(), OPTIONS).unwrap();
+    assert_eq!(all(&disk).await, filled);
+    assert_eq!(disk.recall("a").await.unwrap(), Some(filled[0].id));
+    let lease = lease(&disk).await;
+    assert_eq!(append(&disk, &lease, "1").await.prev, filled[2499].id, "the ids go on");
+}
+
+#[tokio::test]
+async fn export_is_imported_into_an_empty_store() {
+    let (directory, other) = (data_directory(), data_directory());
+    let paths = [&directory, &other].map(|directory| directory.path().to_str().unwrap());
+    let filled = fill(&Disk::open(directory.path(), OPTIONS).unwrap()).await;
+    let exported = succeed(&["--data", paths[0], "export"], "").await;
+    assert_eq!(exported.lines().count(), 2502);
+    let backup = other.path().join("backup.jsonl");
+    let backup = backup.to_str().unwrap();
+    succeed(&["--data", paths[0], "export", backup], "").await;
+    assert_eq!(std::fs::read_to_string(backup).unwrap(), exported);
+    assert!(fail(&["--data", paths[0], "export", backup], "").await.contains("cannot create "));
+    let error = fail(&["--data", paths[0], "import"], &exported).await;
+    assert!(error.contains("already has 2500 entries: clear it first, or add --merge"), "{error}");
+    succeed(&["--data", paths[0], "import", "--merge", backup], "").await;
+    // An import that was interrupted goes on.
+    let start: String = exported.split_inclusive('\n').take(1200).collect();
+    succeed(&["--data", paths[1], "import"], &start).await;
+    succeed(&["--data", paths[1], "import", "--merge", backup], "").await;
+    assert_eq!(succeed(&["--data", paths[1], "export"], "").await, exported);
+    assert_eq!(run(&["--data", paths[1], "clear"], "").await.0, Some(2));
+    succeed(&["--data", paths[1], "clear", "--yes"], "").await;
+    assert_eq!(succeed(&["--data", paths[1], "export"], "").await, "");
+    let backwards: String =
+        exported.lines().take(3).collect::<Vec<_>>().into_iter().rev().map(|line| line.to_owned() + "\n").collect();
+    for (wrong, expected) in
+        [("{}\n", "invalid line 1: expected an entry"), (&*backwards, "invalid line 2: its id is not")]
+    {
+        let error = fail(&["--data", paths[1], "import"], wrong).await;
+        assert!(error.contains(expected), "{error}");
+    }
+    assert_eq!(all(&Disk::open(directory.path(), OPTIONS).unwrap()).await, filled);
+}
+
+#[tokio::test]
+async fn feed_of_a_running_replica_is_refused() {
+    let (exchange, directory) = (Exchange::start().await, data_directory());
+    let path = directory.path().to_str().unwrap();
+    let replica = embedded(&exchange, &[("BTCFEED_DATA", path)]).await;
+    entries(&mut replica.connect("format=full&since=0").await, 2).await;
+    let in_use = format!("in use by process {}", replica.pid());
+    for arguments in [&["info"][..], &["export"], &["clear", "--yes"], &["move", "--to", "/nowhere"]] {
+        let error = fail(&[&["--data", path], arguments].concat(), "").await;
+        assert!(error.contains(&in_use), "{error}");
+    }
+    let server = Server::start().await;
+    let url = server.url();
+    let led = Redis::new(&url, "btcfeed", OPTIONS).unwrap();
+    let _lease = lease(&led).await;
+    let error = fail(&["--redis-url", &url, "clear", "--yes"], "").await;
+    assert!(error.contains("a replica leads the feed in ") && error.contains(": stop all replicas"), "{error}");
+    let missing = directory.path().join("missing");
+    let error = fail(&["--data", missing.to_str().unwrap(), "info"], "").await;
+    assert!(error.contains("there is no feed in ") && !missing.exists(), "{error}");
+    assert!(fail(&["--data", "none", "info"], "").await.contains("there is no store: BTCFEED_DATA is none"));
+}
