@@ -1,4 +1,4 @@
-//! Wire formats. This module makes and reads bytes. It has no sockets, and does not know the messages of the feed.
+//! Wire formats. This module encodes and decodes bytes. It has no sockets, and does not know the messages of the feed.
 //!
 //! | module | format |
 //! |---|---|

@@ -82,7 +82,7 @@ pub(crate) fn document(mut openapi: OpenApi) -> Value {
     document
 }
 
-/// Paths whose responses say in their headers how the feed is.
+/// Paths whose responses have headers with the state of the feed.
 const WITH_FEED_HEADERS: [&str; 6] =
     ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream", "/v1/prices/latest", "/v1/prices"];
 
