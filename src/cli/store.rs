@@ -21,12 +21,12 @@ use transfer::Writable;
 
 const EXAMPLES: &str = "\
 The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in BTCFEED_DATA. Stop all replicas
-first. A file that a replica uses is refused, and so is a feed in Redis that a replica leads.
+first. A file that a replica uses is rejected, and so is a feed in Redis that a replica leads.
 
 Examples:
-  btcfeed store info                                          what there is
-  btcfeed store export backup.jsonl                           a backup: an entry or a bookmark a line
-  btcfeed store import backup.jsonl                           the backup into an empty store
+  btcfeed store info                                          what the store contains
+  btcfeed store export backup.jsonl                           a backup, with an entry or a bookmark on each line
+  btcfeed store import backup.jsonl                           restores the backup into an empty store
   btcfeed store move --to redis://localhost                   from the file to Redis
   btcfeed store --redis-url redis://localhost move --to /var/lib/btcfeed    and back
   btcfeed store clear --yes                                   deletes the feed

@@ -1,12 +1,12 @@
 //! The store of a feed that is kept in a file: one process, and a history that survives its restarts.
 //!
 //! A thread of its own writes the file, so that the disk delays neither the leader's polls nor a client. An entry is
-//! published only when it is on the disk. If the process is killed at any moment, the file has every entry that a client
-//! was sent.
+//! published only when it is on the disk. If the process is killed at any moment, the file has every entry that a
+//! client was sent.
 //!
-//! If the file cannot be written (the disk is full, the directory is read-only, the file is damaged, a write hangs), the
-//! feed goes on: new entries are published from memory, [`Store::fault`] says why, and they are written when the file
-//! can be written again. A second process with the same directory does not start.
+//! If the file cannot be written (the disk is full, the directory is read-only, the file is damaged, a write hangs),
+//! the feed goes on: new entries are published from memory, [`Store::fault`] says why, and they are written when the
+//! file can be written again. A second process with the same directory does not start.
 
 mod data_dir;
 mod feed_file;
@@ -42,8 +42,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A feed in the directory `path`, which is created if it does not exist. If it cannot be used, the feed is in memory
-    /// until it can.
+    /// A feed in the directory `path`, which is created if it does not exist. If it cannot be used, the feed is in
+    /// memory until it can.
     ///
     /// # Errors
     /// If another process uses the directory.

@@ -1,4 +1,4 @@
-//! What the tools for an operator need of a store beyond the feed: its content as a whole.
+//! The functions of a store for the tools of an operator. They treat its content as a whole.
 
 use super::contract::{Lease, Result, Store};
 use crate::tick::TickId;

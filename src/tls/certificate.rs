@@ -46,8 +46,8 @@ impl TlsOptions {
         read(self).map(drop)
     }
 
-    /// Returns what an operator has to know about the certificate now, and the number of whole days until it expires, which
-    /// is zero if it has expired.
+    /// Returns what an operator has to know about the certificate now, and the number of whole days until it expires,
+    /// which is zero if it has expired.
     ///
     /// # Errors
     /// Like [`check`](Self::check).

@@ -1,4 +1,5 @@
-//! The lines of an export: each is a JSON object, an entry or a bookmark. Entries come first, in the order of their ids.
+//! The lines of an export: each is a JSON object, an entry or a bookmark. Entries come first, in the order of their
+//! ids.
 
 use super::transfer::{Copied, PAGE, Pages, Writable, check_count};
 use crate::feed::Entry;

@@ -1,4 +1,4 @@
-//! Where a feed is: a Redis, or the directory of a file.
+//! The place of a feed: a Redis, or the directory of a file.
 
 use crate::config::{Config, redact_url};
 use crate::store::{Disk, Options, Portable, Redis};
