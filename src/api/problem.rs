@@ -51,7 +51,8 @@ impl Problem {
         Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).with_retry_after(RETRY_AFTER_DEFAULT)
     }
 
-    fn with_retry_after(self, wait: Duration) -> Problem {
+    /// Sets the time after which the client may try again.
+    pub(crate) fn with_retry_after(self, wait: Duration) -> Problem {
         Problem { retry_after: Some(wait), ..self }
     }
 

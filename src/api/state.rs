@@ -96,7 +96,9 @@ impl ApiState {
         }
         let hub = self.primed_hub()?;
         if self.drain.started().is_cancelled() {
-            return Err(Problem::unavailable("this replica is stopping, use another replica"));
+            // The next attempt reaches another replica, so the client need not wait for long.
+            let problem = Problem::unavailable("this replica is stopping, use another replica");
+            return Err(problem.with_retry_after(Duration::from_secs(1)));
         }
         let limit = subscription.limit.unwrap_or(usize::MAX);
         match subscription.start {
