@@ -13,6 +13,7 @@ mod breaker;
 use crate::source::{Answer, Observation, Source, SourceError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
+use crate::telemetry::traces::{Step, Stopwatch};
 use crate::tick::{Currencies, Currency, Price, Tick, TickId};
 use breaker::CircuitBreaker;
 use futures_util::future::join_all;
@@ -58,6 +59,8 @@ pub struct Poll {
     pub tick: Option<Tick>,
     /// The faults of the sources that did not contribute.
     pub faults: Vec<SourceFault>,
+    /// The poll and its requests, for the trace of the tick.
+    pub trace: Option<Step>,
 }
 
 /// The reason why a source did not contribute a price in some currencies.
@@ -101,6 +104,7 @@ impl Aggregator {
     pub async fn poll(&mut self) -> Poll {
         let Options { currencies, deadline, .. } = self.options;
         let now = Instant::now();
+        let watch = Stopwatch::start();
         // At least two sources are needed to check each other. If fewer are available, open circuit breakers are
         // ignored, except those of sources that asked for a pause.
         let ignores_breakers = self.members.iter().filter(|member| !member.breaker.is_open(now)).count() < 2;
@@ -108,17 +112,19 @@ impl Aggregator {
             if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
                 let reason = format!("paused for {seconds} s after failures");
-                return (member, vec![Err(SourceError { currencies, reason, cause: None, retry_after: None })]);
+                let error = SourceError { currencies, reason, cause: None, retry_after: None };
+                return (member, vec![Err(error)], None);
             }
             let answers = member.source.observe(currencies, deadline).await;
             let name = member.source.name();
+            let step = watch.stop("source").map(|step| step.with_source(name, error_of(&answers)));
             SOURCE_SECONDS.histogram(name).record(now.elapsed());
             let is_up = answers.iter().any(Result::is_ok);
             SOURCE_UP.gauge(name).set(u8::from(is_up));
             SOURCE_ERRORS.counter(name).increment(u64::from(!is_up));
             member.breaker.record(name, now, &answers);
             SOURCE_RESTING.gauge(name).set(u8::from(member.breaker.is_open(now)));
-            (member, answers)
+            (member, answers, step)
         });
         let polled = join_all(polls).await;
         if now.elapsed() > deadline * 2 {
@@ -127,16 +133,22 @@ impl Aggregator {
             poll.add_fault("all sources", currencies, "the answers were not read in time".to_owned());
             return poll;
         }
-        let answers: Vec<_> = polled.into_iter().map(|(member, answers)| (member.source.name(), answers)).collect();
+        let mut steps = Vec::new();
+        let answers = polled.into_iter().map(|(member, answers, step)| {
+            steps.extend(step);
+            (member.source.name(), answers)
+        });
+        let answers: Vec<_> = answers.collect();
         let answered = answers.iter().filter(|(_, answers)| answers.iter().any(Result::is_ok));
         let answered: Vec<_> = answered.map(|(source, _)| *source).collect();
         self.last.retain(|_, (_, at)| now.saturating_duration_since(*at) <= self.options.max_age);
         let last = self.last.iter().map(|(currency, (price, _))| (*currency, *price)).collect();
-        let poll = self.options.aggregate(answers, TickId::now(), &last);
+        let mut poll = self.options.aggregate(answers, TickId::now(), &last);
         for (currency, price) in poll.tick.iter().flat_map(|tick| &tick.prices) {
             self.last.insert(*currency, (*price, now));
         }
         self.log_unused(&poll, &answered);
+        poll.trace = watch.stop("poll").map(|step| step.with_steps(steps));
         poll
     }
 
@@ -152,6 +164,14 @@ impl Aggregator {
             }
         }
     }
+}
+
+/// Returns the reason why a source gave no price.
+fn error_of(answers: &[Answer]) -> Option<String> {
+    if answers.iter().any(Result::is_ok) {
+        return None;
+    }
+    answers.iter().find_map(|answer| Some(answer.as_ref().err()?.reason.clone()))
 }
 
 impl Options {

@@ -72,6 +72,8 @@ pub struct Config {
     pub monitor: crate::monitor::Options,
     /// The options of the log.
     pub telemetry: crate::telemetry::Options,
+    /// The options of the traces, if there are any.
+    pub traces: Option<crate::telemetry::traces::Options>,
 }
 
 impl Config {
@@ -91,6 +93,7 @@ impl Config {
         let (store, hub) = store::read(&mut reader, leader.lease_ttl);
         let server = server::read(&mut reader, role, name, &prices);
         let drain = drain::read(&mut reader);
+        let traces = telemetry::read_traces(&mut reader, &leader.replica, redis.as_ref());
         let telemetry = telemetry::read(&mut reader);
         let prices::PriceSettings { sources, aggregate, .. } = prices;
         let monitor = crate::monitor::Options {
@@ -106,7 +109,21 @@ impl Config {
             down_after: leader.down_after,
         };
         reader.finish()?;
-        Ok(Config { redis, data, role, sources, aggregate, leader, store, hub, server, drain, monitor, telemetry })
+        Ok(Config {
+            redis,
+            data,
+            role,
+            sources,
+            aggregate,
+            leader,
+            store,
+            hub,
+            server,
+            drain,
+            monitor,
+            telemetry,
+            traces,
+        })
     }
 
     /// Reads only the address on which operators connect. `btcfeed healthcheck` needs no other setting.

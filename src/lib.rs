@@ -7,7 +7,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`telemetry`] | logs, metrics |
+//! | [`telemetry`] | logs, metrics, traces |
 //! | [`shutdown`] | signals, tracked tasks |
 //! | [`reload`] | files that are read again when they change |
 //! | [`text`] | durations and lists in text |

@@ -44,6 +44,7 @@ mod it {
     mod stream;
     mod supervisor;
     mod tls;
+    mod traces;
     mod transports;
     mod watch;
     mod websocket_h2;

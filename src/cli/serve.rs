@@ -5,7 +5,9 @@ use super::settings::warn_of_unknown_variables;
 use crate::app::App;
 use crate::config::{Config, Lookup};
 use crate::source::SIMULATED;
+use crate::telemetry::traces;
 use crate::{reload, shutdown, telemetry};
+use anyhow::Context;
 use tracing::info;
 
 /// Runs a replica.
@@ -15,7 +17,10 @@ use tracing::info;
 pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
     telemetry::init(&config.telemetry);
     warn_of_unknown_variables(lookup);
-    block_on(async {
+    if let Some(options) = &config.traces {
+        traces::start(options).context("cannot send traces to OTEL_EXPORTER_OTLP_ENDPOINT")?;
+    }
+    let result = block_on(async {
         let stop = shutdown::on_signal()?;
         reload::survive_hangup();
         raise_file_limit();
@@ -26,5 +31,7 @@ pub(super) fn run(config: &Config, lookup: &Lookup) -> anyhow::Result<()> {
         let (replica, currencies) = (&config.leader.replica, config.leader.currencies);
         info!(version = env!("CARGO_PKG_VERSION"), replica, store, sources, %currencies, simulated, "starting");
         app.run(stop).await
-    })
+    });
+    traces::finish();
+    result
 }

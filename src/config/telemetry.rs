@@ -1,12 +1,14 @@
-//! The settings of the logs.
+//! The settings of the logs and the traces.
 
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
+use super::store::RedisConfig;
+use super::url::HttpUrl;
 use super::values::Words;
-use crate::telemetry::{FILTERS, Options, check_filter};
+use crate::telemetry::{FILTERS, Options, check_filter, traces};
 
-const SECTION: &str = "Logs";
+const SECTION: &str = "Logs and traces";
 
 const RUST_LOG: Row<LogFilter> = Row {
     env: "RUST_LOG",
@@ -24,6 +26,16 @@ const LOG_FORMAT: Row<Words<bool>> = Row {
     values: Words(&[("text", false), ("json", true)]),
     default: DefaultValue::Fixed("text"),
     example: "json",
+};
+
+const OTLP_ENDPOINT: Row<HttpUrl> = Row {
+    env: "OTEL_EXPORTER_OTLP_ENDPOINT",
+    help: "OpenTelemetry collector that gets a trace of each tick",
+    details: "Spans are sent over HTTP, in the binary format, to the path /v1/traces. docs/operations.md lists the other \
+              variables of OpenTelemetry that a replica uses.",
+    values: HttpUrl,
+    default: DefaultValue::Derived("none: there are no traces"),
+    example: "http://collector:4318",
 };
 
 /// Filters of log messages.
@@ -45,10 +57,21 @@ impl Values for LogFilter {
 
 /// Returns the rows of this file.
 pub(super) fn settings() -> Vec<Setting> {
-    vec![RUST_LOG.setting(SECTION), LOG_FORMAT.setting(SECTION)]
+    vec![RUST_LOG.setting(SECTION), LOG_FORMAT.setting(SECTION), OTLP_ENDPOINT.setting(SECTION)]
 }
 
 /// Reads the options of the log.
 pub(super) fn read(reader: &mut Reader<'_>) -> Options {
     Options { filter: reader.value(&RUST_LOG), json: reader.value(&LOG_FORMAT) }
+}
+
+/// Reads the options of the traces of a replica. `None` if there are none.
+pub(super) fn read_traces(
+    reader: &mut Reader<'_>,
+    replica: &str,
+    redis: Option<&RedisConfig>,
+) -> Option<traces::Options> {
+    let endpoint = reader.given(&OTLP_ENDPOINT)?;
+    let feed = redis.map(|redis| redis.key_prefix.clone()).unwrap_or_default();
+    Some(traces::Options { endpoint, replica: replica.to_owned(), feed })
 }

@@ -108,6 +108,7 @@ fn each_invalid_value_is_reported_with_the_expected_one() {
         ("BTCFEED_HEARTBEAT", "x", "from 1s to 1h"),
         ("BTCFEED_CORS_ORIGINS", "https://Example.org", "expected *, none, or a list of origins with commas, in lower"),
         ("RUST_LOG", "info,loud=very", r#"RUST_LOG "loud=very": expected a level (off, error, warn, info, debug, "#),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "\"collector:4318\": expected an http:// or https:// URL"),
         ("BTCFEED_LOG_FORMAT", "xml", r#"BTCFEED_LOG_FORMAT "xml": expected text or json"#),
     ];
     for (name, value, expected) in cases {

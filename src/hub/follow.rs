@@ -9,6 +9,7 @@ use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
 use crate::store::{EntryStream, Result, StoreError};
 use crate::telemetry::FaultLog;
+use crate::telemetry::traces::{self, Stopwatch};
 use crate::tick::TickId;
 use futures_util::StreamExt;
 use std::convert::Infallible;
@@ -83,7 +84,11 @@ impl Hub {
         match entry.continues(self.head()) {
             Continuity::Known => Ok(()),
             Continuity::Next => {
+                let (watch, id, is_tick) = (Stopwatch::start(), entry.id, entry.tick().is_some());
                 self.append(vec![entry]);
+                if is_tick {
+                    traces::received(id.ms(), watch);
+                }
                 Ok(())
             }
             Continuity::Missed => {

@@ -9,6 +9,7 @@ use crate::feed::Event;
 use crate::store::Record;
 use crate::tick::Currency;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::{MissedTickBehavior, interval_at};
 use tracing::debug;
@@ -40,7 +41,8 @@ pub(super) async fn poll(
         }
         empty_polls = if poll.tick.is_some() { 0 } else { empty_polls + 1 };
         if let Some(tick) = poll.tick {
-            outbox.push(Record::now(Event::Tick { tick, outages: Vec::new() }));
+            let record = Record::now(Event::Tick { tick, outages: Vec::new() });
+            outbox.push(Record { poll: poll.trace.map(Arc::new), ..record });
         }
         if empty_polls >= MAX_EMPTY_POLLS && health.is_down() {
             return;

@@ -6,6 +6,7 @@ use super::term::{LastPrice, Term};
 use crate::feed::{Entry, Event, Feed, Outage};
 use crate::store::{Lease, Record, Store, StoreError};
 use crate::telemetry::FaultLog;
+use crate::telemetry::traces::{self, Stopwatch};
 use crate::tick::{Currency, Tick, TickId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,9 +56,11 @@ impl Writer<'_> {
         let lease = self.term.lease();
         self.unseen.retain(|entry| entry.id > self.feed.head());
         let seen = self.unseen.last().map_or(self.feed.head(), |entry| entry.id);
+        let watch = Stopwatch::start();
         match self.store.append(&lease, &record, seen).await {
             Ok(entry) => {
                 self.outbox.remove(&record);
+                traces::appended(entry.id.ms(), record.poll.as_deref(), watch);
                 self.note_written(&record, entry);
             }
             Err(StoreError::Behind(newest)) => match self.find_written(&record) {

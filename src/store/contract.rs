@@ -12,6 +12,7 @@
 //!   store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
 use crate::feed::{Entry, Event};
+use crate::telemetry::traces::Step;
 use crate::tick::TickId;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -81,6 +82,8 @@ pub struct Record {
     /// The record's number in this process. Records are appended in the order of their numbers, and each only once,
     /// even if the leader retries.
     pub number: u64,
+    /// The poll that made the event, for its trace. A store ignores it.
+    pub poll: Option<Arc<Step>>,
 }
 
 /// The number of the next record of this process.
@@ -89,7 +92,7 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 impl Record {
     /// A record of an event that happens now.
     pub fn now(event: Event) -> Record {
-        Record { event, at: Instant::now(), number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed) }
+        Record { event, at: Instant::now(), number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), poll: None }
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod client;
+pub mod collector;
 pub mod crashes;
 pub mod dashboard;
 pub mod description;
