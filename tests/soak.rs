@@ -7,6 +7,7 @@
 mod support;
 
 mod soak {
+    mod crashes;
     mod cuts;
     mod dashboard;
     mod hostile;

@@ -1,5 +1,7 @@
 //! The store on disk: restarts, and a directory that cannot be used.
 
+mod faults;
+
 use crate::support::crashes::CrashTest;
 use crate::support::exchange::Exchange;
 use crate::support::replica::serve_command;

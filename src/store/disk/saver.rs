@@ -222,7 +222,8 @@ impl Shared {
             DirError::InUse(_) => "another process uses the data directory".to_owned(),
             DirError::Failed(error) => error.root_cause().to_string(),
         };
-        self.set_fault(reason, &error.to_string());
+        let reason = reason.strip_prefix("I/O error: ").unwrap_or(&reason);
+        self.set_fault(reason.to_owned(), &error.to_string());
     }
 
     /// Records that a write takes too long.
