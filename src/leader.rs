@@ -23,7 +23,7 @@ pub use options::Options;
 
 use crate::aggregate::Aggregator;
 use crate::feed::Feed;
-use crate::store::{Lease, Store};
+use crate::store::{Claim, Lease, Store, StoreError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::LEADER;
 use crate::tick::TickId;
@@ -91,6 +91,7 @@ impl Leader {
             };
             match self.lead(lease, &stop).await {
                 TermEnd::Stopped => return,
+                TermEnd::NotBegun => {}
                 TermEnd::Overtaken(lease) => granted = lease,
                 TermEnd::Yielded => {
                     // This is longer than the retry pause of any replica, so a replica that gets prices acquires the
@@ -105,28 +106,63 @@ impl Leader {
     async fn campaign(&self) -> Lease {
         let mut fault = FaultLog::default();
         loop {
-            match self.store.acquire(&self.options.replica).await {
+            match self.try_to_acquire().await {
                 Ok(Some(lease)) => return lease,
                 Ok(None) => fault.clear(),
-                Err(error) => {
-                    if fault.is_due() {
-                        warn!(%error, "cannot campaign, retrying");
-                    }
-                    while self.store.head().await.is_err() {
-                        sleep(self.options.retry_pause()).await;
-                    }
-                    // The replica that led when the store became unavailable holds ticks that no other replica has, so
-                    // it gets the lease first. This pause is long enough even if an unused lease has to expire first.
-                    sleep(self.options.lease_ttl * 2).await;
-                    continue;
-                }
+                Err(error) if fault.is_due() => warn!(%error, "cannot campaign, retrying"),
+                Err(_) => {}
             }
             sleep(self.options.retry_pause()).await;
         }
     }
 
+    async fn try_to_acquire(&self) -> Result<Option<Lease>, StoreError> {
+        self.claim().await?;
+        self.store.acquire(&self.options.replica).await
+    }
+
+    /// Claims the lease if this replica has something that the store lacks. Returns the replica for which the lease is
+    /// reserved.
+    async fn claim(&self) -> Result<Option<String>, StoreError> {
+        let Options { replica, .. } = &self.options;
+        self.store.claim(Claim { holder: replica, seen: self.feed.head(), records: self.outbox.len() }).await
+    }
+
+    /// Waits until every other replica that has something that the store lacks has had the time to claim the lease.
+    /// Returns the name of the first of them, if there is one. Otherwise renews the lease.
+    ///
+    /// A store that becomes available again is first reached by any replica, also by one that has just started. Without
+    /// this wait, its first entry would replace what others have.
+    async fn hear_claims(&self, lease: &Lease) -> Result<Option<String>, StoreError> {
+        if !self.store.is_shared() {
+            return Ok(None);
+        }
+        let (head, now) = (self.store.head().await?, self.store.now().await?);
+        let end = Instant::now() + self.options.claim_period(now.since(head));
+        while Instant::now() < end {
+            let claimant = self.claim().await?.filter(|claimant| *claimant != self.options.replica);
+            if claimant.is_some() {
+                return Ok(claimant);
+            }
+            sleep(self.options.retry_pause() / 2).await;
+        }
+        self.store.renew(lease).await.map(|()| None)
+    }
+
     /// Leads for a term.
     async fn lead(&mut self, lease: Lease, stop: &CancellationToken) -> TermEnd {
+        match stop.run_until_cancelled(self.hear_claims(&lease)).await {
+            Some(Ok(None)) => {}
+            not_begun => {
+                self.store.release(&lease).await.ok();
+                match not_begun {
+                    Some(Ok(claimant)) => info!(claimant, "releasing the lease to a replica with more entries"),
+                    Some(Err(error)) => warn!(%error, "cannot lead now, releasing the lease to other replicas"),
+                    None => {}
+                }
+                return TermEnd::NotBegun;
+            }
+        }
         info!(replica = self.options.replica, held = self.outbox.len(), "leading");
         let loading = TermStart::load(&self.options, &*self.store, &*self.feed, &self.outbox, self.anchor);
         let start = match stop.run_until_cancelled(loading).await {
@@ -140,7 +176,13 @@ impl Leader {
         };
         let _leading = Leading::begin();
         let term = Term::new(lease, start.head);
-        let renewer = LeaseRenewer { options: &self.options, store: &*self.store, term: &term };
+        let renewer = LeaseRenewer {
+            options: &self.options,
+            store: &*self.store,
+            feed: &*self.feed,
+            outbox: &self.outbox,
+            term: &term,
+        };
         let mut health = HealthMonitor::new(&self.options, &*self.feed, &self.outbox, &start.last_prices);
         let mut writer = Writer {
             options: &self.options,
@@ -167,7 +209,7 @@ impl Leader {
                 return end;
             }
             TermEnd::Yielded => "no source answers this replica",
-            TermEnd::Stopped => "stopping",
+            TermEnd::Stopped | TermEnd::NotBegun => "stopping",
         };
         if timeout(FLUSH_DEADLINE, writer.flush()).await.is_err() {
             warn!(held = self.outbox.len(), "stopping with ticks that could not be written");

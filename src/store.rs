@@ -12,7 +12,7 @@ mod portable;
 mod redis;
 
 pub use contract::{
-    EntryStream, HISTORY_READERS, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store,
+    Claim, EntryStream, HISTORY_READERS, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store,
     StoreError,
 };
 pub use disk::{Disk, InUse};

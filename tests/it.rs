@@ -34,6 +34,7 @@ mod it {
     mod monitoring;
     mod nginx;
     mod options;
+    mod recovery;
     mod replicas;
     mod requests;
     mod sources;

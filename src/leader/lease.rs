@@ -1,8 +1,10 @@
 //! Renews the lease of a term, and detects that another replica has taken over.
 
 use super::options::Options;
+use super::outbox::Outbox;
 use super::term::Term;
-use crate::store::{Lease, Store, StoreError};
+use crate::feed::Feed;
+use crate::store::{Claim, Lease, Store, StoreError};
 use crate::telemetry::FaultLog;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -11,6 +13,8 @@ use tracing::{info, warn};
 pub(super) struct LeaseRenewer<'a> {
     pub(super) options: &'a Options,
     pub(super) store: &'a dyn Store,
+    pub(super) feed: &'a dyn Feed,
+    pub(super) outbox: &'a Outbox,
     pub(super) term: &'a Term,
 }
 
@@ -61,6 +65,8 @@ impl LeaseRenewer<'_> {
             Err(StoreError::NotLeader) => {}
             other => return other.map(|()| Renewal::Held),
         }
+        let seen = self.feed.head().max(self.term.newest());
+        self.store.claim(Claim { holder: &self.options.replica, seen, records: self.outbox.len() }).await?;
         let granted = self.store.acquire(&self.options.replica).await?;
         // The head is read after the attempt to acquire the lease. So it includes everything that another leader wrote
         // before that attempt.

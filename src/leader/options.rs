@@ -22,11 +22,26 @@ pub struct Options {
 
 /// The maximum pause between two attempts, before jitter. It does not depend on the duration of a lease, so that a
 /// released lease is acquired soon.
-const MAX_RETRY_PAUSE: Duration = Duration::from_millis(250);
+const MAX_RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// The time in which a replica detects that its request to the store got no answer, and connects again.
+const RECONNECTION: Duration = Duration::from_secs(1);
 
 impl Options {
     /// Returns the pause between two attempts, with a jitter of up to 25 % so that replicas do not retry in step.
     pub(super) fn retry_pause(&self) -> Duration {
-        (self.lease_ttl / 12).min(MAX_RETRY_PAUSE) * (75 + fastrand::u32(..50)) / 100
+        self.mean_retry_pause() * (75 + fastrand::u32(..50)) / 100
+    }
+
+    fn mean_retry_pause(&self) -> Duration {
+        (self.lease_ttl / 15).min(MAX_RETRY_PAUSE)
+    }
+
+    /// Returns the time in which each replica that has something that the store lacks claims the lease. `idle` is the
+    /// age of the newest entry. If a leader's end does not explain it, the store was probably unavailable, and replicas
+    /// still have to connect.
+    pub(super) fn claim_period(&self, idle: Duration) -> Duration {
+        let attempts = self.mean_retry_pause() * 2;
+        let is_explained = idle <= self.lease_ttl + self.interval + RECONNECTION;
+        if is_explained { attempts } else { (attempts + RECONNECTION).min(self.lease_ttl / 2) }
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Term {
 
 /// The reason why a term ends.
 pub(super) enum TermEnd {
+    /// It did not begin, because another replica should lead or the store is unavailable.
+    NotBegun,
     /// This replica stops.
     Stopped,
     /// This replica gets no prices or cannot follow the feed, so another one should lead.

@@ -54,6 +54,17 @@ impl Lease {
     }
 }
 
+/// The entries and records that a replica has. The store may lack some of them after a failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// The name of the replica.
+    pub holder: &'a str,
+    /// The newest id that it knows of.
+    pub seen: TickId,
+    /// The number of its records that are not written yet.
+    pub records: usize,
+}
+
 /// A replica that is alive.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReplicaBeat {
@@ -122,8 +133,21 @@ pub type MessageStream = BoxStream<'static, Result<String>>;
 /// A feed that can be written and read, with its lease.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Acquires the lease for `holder`. Returns `None` if another lease is still valid.
+    /// Returns true if other processes can also write the feed.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Acquires the lease for `holder`. Returns `None` if another lease is still valid, or if the lease is reserved for
+    /// another replica.
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>>;
+
+    /// Reserves the lease for some seconds for a replica that has something that the store lacks. Then no other replica
+    /// can acquire the lease. Returns the name of the replica for which the lease is reserved, if there is one. Only a
+    /// shared store needs reservations.
+    async fn claim(&self, _claim: Claim<'_>) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Extends the lease to its full time to live.
     async fn renew(&self, lease: &Lease) -> Result<()>;

@@ -14,7 +14,7 @@ mod portable;
 mod subscription;
 
 use super::contract::{
-    EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
+    Claim, EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
 };
 use super::entry::{decode, decode_or_skip};
 use crate::feed::Entry;
@@ -36,6 +36,8 @@ const PAGE: usize = 1000;
 const NTH_CANDIDATES: usize = 16;
 /// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
+/// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
+const CLAIM_TTL: Duration = Duration::from_secs(2);
 /// The time for which a replica counts as alive after its last beat.
 const BEAT_TTL: Duration = Duration::from_secs(5);
 
@@ -56,6 +58,8 @@ pub struct Redis {
 }
 
 struct Scripts {
+    acquire: Script,
+    claim: Script,
     append: Script,
     beat: Script,
     restore: Script,
@@ -70,6 +74,8 @@ impl Redis {
     /// If the URL is invalid.
     pub fn new(url: &str, prefix: &str, options: Options) -> std::result::Result<Redis, RedisError> {
         let scripts = Scripts {
+            acquire: Script::new(include_str!("redis/acquire.lua")),
+            claim: Script::new(include_str!("redis/claim.lua")),
             append: Script::new(include_str!("redis/append.lua")),
             beat: Script::new(include_str!("redis/beat.lua")),
             restore: Script::new(include_str!("redis/restore.lua")),
@@ -120,12 +126,30 @@ fn ms(duration: Duration) -> u64 {
 
 #[async_trait]
 impl Store for Redis {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
         let lease = Lease::new(holder);
-        let mut command = ::redis::cmd("SET");
-        command.arg(&self.keys.lease).arg(&lease.token).arg("NX").arg("PX").arg(ms(self.options.lease_ttl));
-        let granted: Option<String> = self.commands.query(&command).await?;
-        Ok(granted.map(|_| lease))
+        let script = || {
+            let mut script = self.scripts.acquire.key(&self.keys.lease);
+            script.key(&self.keys.claim).arg(holder).arg(&lease.token).arg(ms(self.options.lease_ttl));
+            script
+        };
+        match self.write(script).await {
+            Ok(_) => Ok(Some(lease)),
+            Err(StoreError::NotLeader) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn claim(&self, Claim { holder, seen, records }: Claim<'_>) -> Result<Option<String>> {
+        let mut script = self.scripts.claim.key(&self.keys.claim);
+        script.key(&self.keys.ticks).arg(holder).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL));
+        let claimant: String =
+            self.commands.run(async |mut connection| script.invoke_async(&mut connection).await).await?;
+        Ok(Some(claimant).filter(|claimant| !claimant.is_empty()))
     }
 
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {

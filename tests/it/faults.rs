@@ -17,7 +17,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(3);
 const TOLERANCE: Duration = Duration::from_secs(1);
 
 /// Returns the longest time between two entries.
-fn longest_pause(entries: &[Value]) -> Duration {
+pub(super) fn longest_pause(entries: &[Value]) -> Duration {
     let ids = unbroken(entries);
     Duration::from_millis(ids.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap())
 }
@@ -29,7 +29,7 @@ fn assert_part_of(seen: &[Value], history: &[Value]) {
 }
 
 /// Splits replicas into the leader and the others.
-async fn split<const N: usize>(cluster: &TestCluster, replicas: [Replica; N]) -> (Replica, Vec<Replica>) {
+pub(super) async fn split<const N: usize>(cluster: &TestCluster, replicas: [Replica; N]) -> (Replica, Vec<Replica>) {
     let leader = cluster.leader().await;
     let mut replicas: Vec<_> = replicas.into();
     let index = (0..N).find(|index| leader == format!("r{}", index + 1)).unwrap();

@@ -2,9 +2,9 @@
 
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis as Server;
-use crate::support::soon;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease};
-use btcfeed::store::{HISTORY_READERS, Redis, Store};
+use crate::support::{soon, until};
+use btcfeed::store::{Claim, HISTORY_READERS, Redis, Store};
 use btcfeed::tick::TickId;
 use futures_util::future::join_all;
 
@@ -55,6 +55,29 @@ async fn all_keys_of_a_feed_share_a_hash_tag() {
     let keys: Vec<String> = ::redis::cmd("KEYS").arg("*").query_async(&mut server.connection().await).await.unwrap();
     assert_eq!(keys.len(), 4);
     assert!(keys.iter().all(|key| key.starts_with("{shop}:")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn lease_is_reserved_for_the_replica_that_has_most() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    let newest = append(&store, &lease, "1").await.id;
+    store.release(&lease).await.unwrap();
+    let claim = async |holder, seen: TickId, records| store.claim(Claim { holder, seen, records }).await.unwrap();
+    assert_eq!(claim("a", newest, 0).await, None, "the store has everything that this replica has");
+    assert_eq!(claim("a", newest.next(), 0).await.as_deref(), Some("a"));
+    assert_eq!(claim("b", newest.next(), 0).await.as_deref(), Some("a"), "the first of equal claims counts");
+    assert_eq!(claim("b", newest.next().next(), 0).await.as_deref(), Some("b"), "it has seen a newer entry");
+    assert_eq!(claim("c", TickId::ZERO, 1).await.as_deref(), Some("c"), "a record that nobody else has counts most");
+    assert_eq!(claim("a", newest, 0).await.as_deref(), Some("c"));
+    for other in ["a", "b"] {
+        assert_eq!(store.acquire(other).await.unwrap(), None);
+    }
+    assert!(store.acquire("c").await.unwrap().is_some());
+    // A replica that is gone does not keep the lease from others.
+    let _: u64 = ::redis::cmd("DEL").arg("{shop}:lease").query_async(&mut server.connection().await).await.unwrap();
+    until("the claim to expire", async || store.acquire("a").await.unwrap().is_some()).await;
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ impl Replica {
         replica
     }
 
-    async fn ready(&self) {
+    pub async fn ready(&self) {
         until("a replica to be ready", async || self.is_ready().await).await;
     }
 

@@ -4,6 +4,8 @@
 pub(super) struct Keys {
     pub(super) ticks: String,
     pub(super) lease: String,
+    /// The replica for which the lease is reserved.
+    pub(super) claim: String,
     /// The replicas that are alive, a sorted set by the time at which each is forgotten.
     pub(super) replicas: String,
     pub(super) record: String,
@@ -25,6 +27,7 @@ impl Keys {
         Keys {
             ticks: key("ticks"),
             lease: key("lease"),
+            claim: key("claim"),
             replicas: key("replicas"),
             record: key("record"),
             live: channel("live"),

@@ -1,0 +1,15 @@
+-- Reserves the lease for a replica that has something that the store lacks: records that are not written yet, or entries
+-- after the newest one. Of several replicas, one with records comes first, then the one with the newest entry.
+-- KEYS: claim (hash: holder, rank), ticks    ARGV: holder, seen (newest id that it knows), records, time to live in ms
+-- Returns the replica for which the lease is reserved, or ''
+local newest = tonumber(redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or 0)
+local claim = redis.call('HMGET', KEYS[1], 'holder', 'rank')
+local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
+if records == 0 and seen <= newest then return claim[1] or '' end
+
+-- Ids have 13 digits, so records weigh more than any id.
+local rank = math.min(records, 1) * 10^14 + seen
+if claim[1] and claim[1] ~= ARGV[1] and tonumber(claim[2]) >= rank then return claim[1] end
+redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'rank', string.format('%d', rank))
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return ARGV[1]

@@ -1,0 +1,74 @@
+//! Redis comes back after an outage: the replica that has most leads first, however long it has been running.
+
+use super::faults::{longest_pause, split};
+use crate::support::replica::Replica;
+use crate::support::{INTERVAL, LEASE, TestCluster, entries, replica_settings, unbroken};
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Starts replicas that have none of the feed's entries while Redis is unavailable.
+async fn newcomers(cluster: &TestCluster) -> Vec<Replica> {
+    let url = cluster.redis.url();
+    let names = (1..=4).map(|number| format!("newcomer{number}"));
+    let settings: Vec<_> =
+        names.map(|name| replica_settings(&cluster.exchange, &name, &[("REDIS_URL", &url)])).collect();
+    join_all(settings.iter().map(|settings| Replica::start_unready(settings))).await
+}
+
+#[tokio::test]
+async fn newcomers_wait_for_a_leader_that_holds_ticks() {
+    let mut cluster = TestCluster::new().await;
+    let (leader, _others) = split(&cluster, cluster.replicas::<2>().await).await;
+    let mut client = leader.connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    cluster.redis.kill().await;
+    let _newcomers = newcomers(&cluster).await;
+    sleep(LEASE * 4).await;
+    cluster.redis.run().await;
+    seen.extend(entries(&mut client, 30).await);
+    let pause = longest_pause(&seen);
+    assert!(pause < LEASE, "the leader held the ticks of the outage: {pause:?} without a tick");
+}
+
+#[tokio::test]
+async fn newcomers_wait_for_a_replica_that_has_the_history() {
+    let mut cluster = TestCluster::new().await;
+    let (leader, mut others) = split(&cluster, cluster.replicas::<2>().await).await;
+    let mut client = others[0].connect("format=full&since=0").await;
+    let mut seen = entries(&mut client, 10).await;
+    // Redis comes back empty, and the leader does not. Only a follower has the history.
+    cluster.redis.kill().await;
+    cluster.redis.delete_data();
+    leader.signal(Signal::KILL);
+    let newcomers = newcomers(&cluster).await;
+    sleep(LEASE).await;
+    cluster.redis.run().await;
+    seen.extend(entries(&mut client, 5).await);
+    unbroken(&seen);
+    let other = others.remove(0);
+    for replica in newcomers.iter().chain([&other]) {
+        replica.ready().await;
+        let mut replay = replica.connect("format=full&since=0").await;
+        assert_eq!(entries(&mut replay, seen.len()).await, seen);
+    }
+}
+
+#[tokio::test]
+async fn error_of_a_candidate_does_not_delay_its_next_term() {
+    let cluster = TestCluster::new().await;
+    let lease = Duration::from_secs(3);
+    let settings = [("BTCFEED_LEASE_TTL", "3s")];
+    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    let (leader, others) = split(&cluster, replicas).await;
+    let mut client = others[0].connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    // All connections break, so the next request of the candidate fails.
+    let mut redis = cluster.redis.connection().await;
+    let _: u64 = ::redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").query_async(&mut redis).await.unwrap();
+    leader.signal(Signal::KILL);
+    seen.extend(entries(&mut client, 10).await);
+    let pause = longest_pause(&seen);
+    assert!(pause <= lease + Duration::from_secs(1) + INTERVAL, "{pause:?} without a tick");
+}
