@@ -8,3 +8,4 @@ pub mod scrape;
 pub mod traces;
 
 pub use logs::{FILTERS, FaultLog, Options, check_filter, init};
+pub(crate) use process::to_f64;

@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_limit_has_its_series() {
-        assert_eq!(Limit::ALL.map(Limit::name).as_slice(), REFUSALS.values);
+        assert!(REFUSALS.values.starts_with(&Limit::ALL.map(Limit::name)));
     }
 
     #[test]

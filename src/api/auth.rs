@@ -5,6 +5,7 @@
 use super::grpc::call;
 use super::problem::Problem;
 use crate::access::{Denied, Keys};
+use crate::telemetry::metrics::REFUSALS;
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
 use axum::http::uri::PathAndQuery;
@@ -70,6 +71,7 @@ fn unauthorized(headers: &HeaderMap, denied: Option<Denied>) -> Response {
         Some(Denied::Unknown) => ("unknown API key: it is mistyped, or it was revoked", INVALID),
         Some(Denied::Expired) => ("this API key has expired", INVALID),
     };
+    REFUSALS.counter("key").increment(1);
     #[cfg(feature = "grpc")]
     if call::is_grpc(headers) {
         return call::status_response(tonic::Status::unauthenticated(detail));

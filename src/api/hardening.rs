@@ -1,4 +1,4 @@
-//! Rules for every request and response of the public port, on every path.
+//! Rules for every request and response, on every path of both ports.
 
 use super::problem::Problem;
 use axum::extract::Request;

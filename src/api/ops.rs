@@ -1,6 +1,7 @@
 //! The operators' port: metrics, the status, and two health checks. One tells whether the process is alive, the other
 //! whether it should get clients.
 
+use crate::api::hardening::harden;
 use crate::api::rest::status;
 use crate::api::state::ApiState;
 use crate::telemetry::scrape;
@@ -8,6 +9,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware::from_fn;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ pub(crate) fn router(state: Arc<ApiState>) -> Router {
         .route("/readyz", get(ready))
         .route("/healthz", get(status::status))
         .route("/metrics", get(metrics))
+        .layer(from_fn(harden))
         .with_state(state)
 }
 

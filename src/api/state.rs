@@ -13,6 +13,7 @@ use crate::net::connection_limit::Permit;
 use crate::net::reactor::Reactor;
 use crate::session::{OpenError, Session, Sessions, Subscription};
 use crate::shutdown::{Drain, Tasks};
+use crate::telemetry::metrics::REFUSALS;
 use crate::tick::TickId;
 use axum::Extension;
 use std::borrow::Cow;
@@ -127,5 +128,6 @@ impl ApiState {
 }
 
 fn too_many_streams() -> Problem {
+    REFUSALS.counter("key_streams").increment(1);
     Problem::too_many("too many streams with this API key at a time, try again later")
 }

@@ -4,11 +4,14 @@
 //! its client. If the sum of all accounts exceeds the budget, those that have waited longest are reset. A client of the
 //! live feed has no account, because all clients share its bytes.
 
+use crate::telemetry::FaultLog;
+use crate::telemetry::metrics::{CLIENT_MEMORY, CLIENT_MEMORY_RESETS};
+use crate::telemetry::to_f64;
 use slab::Slab;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use tracing::debug;
+use tracing::warn;
 
 /// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, so that a client of the live
 /// feed costs nothing.
@@ -21,6 +24,8 @@ pub(crate) struct ClientMemory {
     budget: usize,
     used: AtomicUsize,
     accounts: Mutex<Slab<Arc<Shared>>>,
+    /// Limits the log lines about resets.
+    fault: Mutex<FaultLog>,
 }
 
 /// Number of bytes that wait for one client. They no longer count when the account is dropped.
@@ -48,7 +53,12 @@ impl std::fmt::Debug for Shared {
 impl ClientMemory {
     /// Creates a budget of this number of bytes.
     pub(crate) fn new(budget: usize) -> Arc<ClientMemory> {
-        Arc::new(ClientMemory { budget, used: AtomicUsize::new(0), accounts: Mutex::default() })
+        Arc::new(ClientMemory {
+            budget,
+            used: AtomicUsize::new(0),
+            accounts: Mutex::default(),
+            fault: Mutex::default(),
+        })
     }
 
     /// Opens an account. `reset` must make its owner drop the account and the bytes.
@@ -67,14 +77,24 @@ impl ClientMemory {
         waiting.sort_by_cached_key(|account| *account.since());
         for account in waiting {
             if self.used.load(Ordering::Relaxed) <= self.budget - self.budget / 10 {
-                return;
+                break;
             }
             account.is_reset.store(true, Ordering::Relaxed);
             let bytes = account.bytes.swap(0, Ordering::Relaxed);
-            self.used.fetch_sub(bytes, Ordering::Relaxed);
-            debug!(bytes, "client reset: the memory for clients is used up");
+            self.count(0, bytes);
+            CLIENT_MEMORY_RESETS.counter("").increment(1);
             (account.reset)();
         }
+        if self.fault.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
+            warn!(budget_bytes = self.budget, "the memory for unread responses is used up, resetting the oldest ones");
+        }
+    }
+
+    /// Adds bytes of an account, and subtracts those that it had before.
+    fn count(&self, added: usize, before: usize) {
+        self.used.fetch_add(added, Ordering::Relaxed);
+        let used = self.used.fetch_sub(before, Ordering::Relaxed).wrapping_sub(before);
+        CLIENT_MEMORY.gauge("").set(to_f64(used as u64));
     }
 
     fn accounts(&self) -> MutexGuard<'_, Slab<Arc<Shared>>> {
@@ -96,8 +116,7 @@ impl Account {
             return;
         }
         *self.shared.since() = Instant::now();
-        self.memory.used.fetch_add(bytes, Ordering::Relaxed);
-        self.memory.used.fetch_sub(self.shared.bytes.swap(bytes, Ordering::Relaxed), Ordering::Relaxed);
+        self.memory.count(bytes, self.shared.bytes.swap(bytes, Ordering::Relaxed));
         if self.memory.used.load(Ordering::Relaxed) > self.memory.budget {
             self.memory.make_room();
         }
@@ -112,7 +131,10 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         self.memory.accounts().remove(self.key);
-        self.memory.used.fetch_sub(self.shared.bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        let bytes = self.shared.bytes.swap(0, Ordering::Relaxed);
+        if bytes > 0 {
+            self.memory.count(0, bytes);
+        }
     }
 }
 

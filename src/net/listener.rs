@@ -14,6 +14,7 @@ use crate::admission::address_limits::AddressLimits;
 use crate::admission::refusal::Refusal;
 use crate::session::{CLOSE_DEADLINE, Limits};
 use crate::shutdown::Tasks;
+use crate::telemetry::FaultLog;
 use crate::tls::Tls;
 use axum::Router;
 use axum::body::Body;
@@ -117,11 +118,17 @@ impl Listener {
     pub(crate) async fn serve(self, router: Router, tasks: Tasks, closing: CancellationToken, stop: CancellationToken) {
         let (addresses, end) = (self.limit.addresses().clone(), stop.clone());
         tasks.spawn(async move { end.run_until_cancelled(addresses.keep_small()).await.unwrap_or_default() });
+        let mut fault = FaultLog::default();
         while let Some(accepted) = closing.run_until_cancelled(self.socket.accept()).await {
             let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
+                Ok(accepted) => {
+                    fault.clear();
+                    accepted
+                }
                 Err(error) => {
-                    warn!(%error, "cannot accept a connection");
+                    if fault.is_due() {
+                        warn!(%error, "cannot accept a connection, retrying");
+                    }
                     sleep(ACCEPT_RETRY).await;
                     continue;
                 }

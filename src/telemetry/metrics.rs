@@ -73,8 +73,11 @@ table! {
         counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` counts once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));
     CLOSES = labelled("reason", &["draining", "too_slow", "no_pong", "key_revoked", "key_expired", "violation"],
         counter("btcfeed_closes_total", "streams", "Streams that the server closed."));
-    REFUSALS = labelled("limit", &["connections", "address_connections", "address_rate", "address_volume", "address_reads", "reads", "address_client_ids", "client_ids"],
-        counter("btcfeed_refusals_total", "refusals", "Connections and requests that were refused because of a limit, for example `BTCFEED_MAX_CONNECTIONS` or `BTCFEED_ADDRESS_RATE`."));
+    REFUSALS = labelled("limit", &["connections", "address_connections", "address_rate", "address_volume", "address_reads", "reads", "address_client_ids", "client_ids", "key", "key_streams", "origin"],
+        counter("btcfeed_refusals_total", "refusals", "Connections and requests that were refused because of a limit, for example `BTCFEED_MAX_CONNECTIONS` or `BTCFEED_ADDRESS_RATE`. \
+         `key`: they had no valid API key. `key_streams`: the key has too many streams. `origin`: a WebSocket came from a page that is not allowed."));
+    CLIENT_MEMORY = gauge("btcfeed_client_memory_bytes", "bytes", "Memory of responses and replays that clients have not read yet. `BTCFEED_CLIENT_MEMORY` limits it.");
+    CLIENT_MEMORY_RESETS = counter("btcfeed_client_memory_resets_total", "responses", "Unread responses and replays that were reset because this memory was used up.");
     TLS_HANDSHAKES = counter("btcfeed_tls_handshakes_total", "handshakes", "TLS handshakes that succeeded.");
     TLS_FAILURES = labelled("reason", &["certificate", "incompatible", "invalid", "plain", "disconnected", "timeout", "evicted"],
         counter("btcfeed_tls_handshake_failures_total", "handshakes", "TLS handshakes that failed. `certificate`: the client does not trust the certificate. \

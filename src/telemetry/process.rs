@@ -21,7 +21,8 @@ pub(super) fn measure() {
     }
 }
 
+/// Converts a number for a gauge.
 #[expect(clippy::cast_precision_loss, reason = "these numbers are far below 2^52")]
-fn to_f64(number: u64) -> f64 {
+pub(crate) fn to_f64(number: u64) -> f64 {
     number as f64
 }

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 async fn scrape(replica: &Replica) -> String {
     let response = http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap();
     assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     response.text().await.unwrap()
 }
 

@@ -16,6 +16,7 @@ use crate::net::reactor::stream_protocol::StreamProtocol;
 use crate::net::takeover::Handoff;
 use crate::schema::{answers, parameters};
 use crate::session::Session;
+use crate::telemetry::metrics::REFUSALS;
 use crate::text::quotable;
 use axum::Extension;
 use axum::body::Body;
@@ -71,6 +72,7 @@ pub(crate) async fn connect(
     let query = request.uri().query().unwrap_or_default();
     let subscription = read_subscription(query, Format::Timedate, state.currencies)?;
     if !state.cors.admits(request.uri(), request.headers()) {
+        REFUSALS.counter("origin").increment(1);
         let detail = "origin not allowed: pages of this origin may not read the feed (BTCFEED_CORS_ORIGINS)";
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
