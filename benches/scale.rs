@@ -27,7 +27,7 @@ use shared::redis::Redis;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Number of clients in one process. It is below a limit of 20,000 descriptors.
+/// Maximum number of clients in one process, so that the common limit of 20,000 open files is enough.
 const PER_PROCESS: usize = 17_000;
 /// Descriptors that a process with clients needs in addition to those of its clients.
 const SPARE_DESCRIPTORS: u64 = 300;
@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
     for plan in plans(&arguments, trial) {
         let max = plan.replicas * files.saturating_sub(REPLICA_SPARE);
-        ensure!(plan.clients <= max, "{} replicas have descriptors for {max} clients", plan.replicas);
+        ensure!(plan.clients <= max, "invalid number of clients {}: {} replicas have descriptors for at most {max}", plan.clients, plan.replicas);
         eprintln!("{plan:?}");
         outcomes.push(run(&plan, files)?);
     }
@@ -134,7 +134,7 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let mut stack = Stack::start(plan)?;
     let connected = started.elapsed();
-    // All clients get the next tick.
+    // All clients are connected, so all get the next tick. The measurement begins after a second one.
     let (first, _) = stack.ticks(2)?;
     let before = stack.used()?;
     let (last, _) = stack.ticks(plan.ticks)?;
@@ -177,8 +177,8 @@ fn fail_over(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Fa
     let room = (plan.replicas - 1) * files.saturating_sub(REPLICA_SPARE);
     let clients = plan.clients.min(room / 1000 * 1000).min(room);
     stack.keep(clients)?;
-    // The victim is not the last replica, which has the witnesses. It is not the leader either, because then all
-    // clients would have to wait for its lease to expire.
+    // The victim is not the last replica, which has the witnesses. If possible, it is not the leader
+    // either, because then all clients would have to wait for its lease to expire.
     let leader = stack.leader()?;
     let victim = (0..plan.replicas).find(|number| *number != leader && *number != plan.replicas - 1);
     let victim = victim.unwrap_or(0);

@@ -120,7 +120,8 @@ impl Keys {
         let mut permissions = self.permissions.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *permissions);
         for line in lines {
-            // A key that stays keeps its permission, which counts its streams. An expired key gets a new permission.
+            // A key that stays keeps its permission, which counts its streams. A permission that has ended stays ended,
+            // so a key with a new expiry gets a new one.
             let known = old.remove(&line.digest).filter(|known| known.ended().is_none());
             let digest = line.digest;
             let permission = known.unwrap_or_else(|| Arc::new(Permission::new(line.clone())));

@@ -1,4 +1,4 @@
-//! Admission of clients by their address: who may connect, and how much of what all clients share one address may use.
+//! Admission of clients by their address: who may connect, and how much of the shared resources one address may use.
 //!
 //! In layer order, each file uses only those before it:
 //!

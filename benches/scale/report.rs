@@ -19,8 +19,9 @@ pub(crate) struct Outcome {
     pub(crate) kib: Vec<u32>,
     /// Processor time that was used during `time`.
     pub(crate) used: Used,
+    /// Duration of the measurement.
     pub(crate) time: Duration,
-    /// Time from the first to the last of all clients, for each tick.
+    /// Time from the first to the last delivery of each tick.
     pub(crate) spreads: Vec<Duration>,
     pub(crate) delivered: u64,
     pub(crate) faults: Faults,
@@ -37,7 +38,7 @@ pub(crate) struct Failover {
     pub(crate) reconnected: usize,
     /// Time from the kill until the last of them was connected.
     pub(crate) connected: Duration,
-    /// Time from the kill until all clients had the tick that they missed.
+    /// Time from the kill until all clients had the next tick, which the clients of the killed replica missed.
     pub(crate) in_sync: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Client's end of a stream: a WebSocket (RFC 6455) or server-sent events over HTTP/1.1. It has to need little time and
+//! Client's end of a stream: a WebSocket (RFC 6455) or server-sent events over HTTP/1.1. It must use little time and
 //! memory, because ten thousand of them run on the server's machine.
 
 use anyhow::{bail, ensure};
@@ -15,7 +15,7 @@ const PER_ADDRESS: u32 = 10_000;
 static FIRST_ADDRESS: AtomicU32 = AtomicU32::new(0x7f00_0101);
 /// Number of source addresses of each process, if there are several processes.
 const ADDRESSES: u32 = 8;
-/// Number of connections so far. A port stays in use for a minute, so an address is not used again.
+/// Number of connections so far. The source address of a connection follows from its number.
 static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
 
 /// Gives this process its own source addresses, by its number.
@@ -110,7 +110,7 @@ impl Connection {
             ensure!(bytes.starts_with(accepted), "handshake rejected: {}", String::from_utf8_lossy(bytes));
             let head = &bytes[..end];
             let chunked = head.windows(18).any(|name| name.eq_ignore_ascii_case(b"transfer-encoding:"));
-            ensure!(!chunked, "a body that does not end with the connection: {}", String::from_utf8_lossy(head));
+            ensure!(!chunked, "unexpected chunked body: expected one that ends with the connection: {}", String::from_utf8_lossy(head));
             self.open = true;
             used = end + 4;
         }

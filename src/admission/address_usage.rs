@@ -1,6 +1,7 @@
 //! Usage of addresses on other replicas, so that the limits of an address count over all replicas.
 //!
-//! Once a second, each replica reports what addresses have used since its last report, and how many clients they have.
+//! Once a second, each replica reports what addresses have used since its last report, and how many clients those
+//! with many clients have.
 //! The other replicas charge this usage to the limits that they keep themselves. So no request waits for another
 //! replica. While the store is unavailable, each replica still has its own limits.
 
@@ -23,7 +24,7 @@ const MAX_RECORDED: usize = 20_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Usage {
-    /// Number of clients that the address has now.
+    /// Number of clients that the address has now, or 0 if it has only a few.
     pub(super) clients: usize,
     /// Number of new connections and requests since the last report.
     pub(super) requests: u32,
@@ -58,7 +59,7 @@ pub(crate) struct AddressUsage {
 struct Elsewhere {
     /// The last report of each process, and the time at which it was received.
     reports: HashMap<String, (Instant, Vec<(AddressBlock, Usage)>)>,
-    /// The sum over all processes.
+    /// Number of clients of each address, summed over these reports.
     clients: HashMap<AddressBlock, usize>,
 }
 

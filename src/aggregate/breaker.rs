@@ -23,8 +23,8 @@ pub(super) struct CircuitBreaker {
     open_until: Option<Instant>,
     /// The end of the pause that the source asked for. This pause is always respected.
     banned_until: Option<Instant>,
-    /// Limits the log lines about failures. A source that repeatedly recovers and fails is logged at the same
-    /// rate.
+    /// Limits the log lines about failures to one a minute. A recovery does not reset it, so a source that repeatedly
+    /// recovers and fails does not fill the log.
     log: FaultLog,
     /// True if the last failure was logged, so that the recovery is to be logged, too.
     is_logged: bool,

@@ -30,12 +30,12 @@ async fn metrics() -> impl IntoResponse {
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], scrape::render())
 }
 
-/// Returns 200 if the replica is ready. It is ready from the first read of the history until it drains. Readiness does
-/// not depend on Redis. If it did, an outage of Redis would remove all replicas from the load balancer, although each
-/// can still serve its window.
+/// Returns 200 if the replica is ready. It is ready from the first read of the history until it is asked to stop.
+/// Readiness does not depend on Redis. If it did, an outage of Redis would remove all replicas from the load balancer,
+/// although each can still serve its window.
 async fn ready(State(state): State<Arc<ApiState>>) -> (StatusCode, &'static str) {
     if state.unready.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
     } else if state.hub().is_primed() {
         (StatusCode::OK, "ready\n")
     } else {

@@ -37,7 +37,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-/// Time within which the head of a request must arrive. It is also the maximum time that a connection may be idle.
+/// Time within which the head of a request must arrive. Over HTTP/1 it is also the maximum time between two
+/// requests. After its first request, an HTTP/2 connection may be idle until [`MAX_AGE`].
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Age at which a connection accepts no more requests. Open streams and WebSockets are not affected.
 const MAX_AGE: Duration = Duration::from_secs(300);
@@ -64,8 +65,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds `address` for at most `max_clients` clients, with the limits `addresses` for each address. `overload`
-    /// answers clients over a limit.
+    /// Binds `address`. At most `max_clients` clients are admitted, and `addresses` limits the clients of one address.
+    /// `overload` answers clients over a limit.
     ///
     /// # Errors
     /// If the address cannot be bound.
@@ -113,8 +114,8 @@ impl Listener {
         self.limit.counter()
     }
 
-    /// Serves `router`. When `closing` is cancelled, it accepts no more connections, and connections end with their
-    /// streams. When `stop` is cancelled, only open responses are finished.
+    /// Serves `router`. When `closing` is cancelled, it accepts no more connections, and a connection ends when its
+    /// last stream has ended. When `stop` is cancelled, only open responses are finished.
     pub(crate) async fn serve(self, router: Router, tasks: Tasks, closing: CancellationToken, stop: CancellationToken) {
         let (addresses, end) = (self.limit.addresses().clone(), stop.clone());
         tasks.spawn(async move { end.run_until_cancelled(addresses.keep_small()).await.unwrap_or_default() });
@@ -213,7 +214,7 @@ struct AcceptedConnection {
     tasks: Tasks,
     takeover: Option<Takeover>,
     tls: Option<Arc<Tls>>,
-    /// Is cancelled when connections must end with their streams.
+    /// Is cancelled when each connection must end after its last stream.
     closing: CancellationToken,
 }
 
@@ -353,7 +354,7 @@ impl AcceptedConnection {
         }
         shut_down(connection.as_mut());
         let last_response = async {
-            // Streams end only because of the client or of `stop`.
+            // Open streams have no time limit here. Only `stop` ends this wait early.
             tokio::select! { () = self.gate.permit.streams_ended() => {}, () = stop.cancelled() => {} }
             // A client that does not read its response must not delay the stop of the replica.
             tokio::select! {

@@ -34,7 +34,8 @@ pub(crate) fn heartbeat() -> Bytes {
     Bytes::from_static(b": still here\n\n")
 }
 
-/// Returns the end offset of the event that contains byte `sent` of `events`. `events` must be whole events.
+/// Returns the end of the event of which only a part is in the first `sent` bytes, or `sent` if they are whole events.
+/// `events` must be whole events.
 pub(crate) fn message_end(events: &[u8], sent: usize) -> usize {
     let ended = |at: usize| events[..at].ends_with(b"\n\n");
     (sent..events.len()).find(|at| *at == 0 || ended(*at)).unwrap_or(events.len())

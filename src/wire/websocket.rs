@@ -299,7 +299,8 @@ pub(crate) fn pong(payload: &[u8]) -> Bytes {
     control_frame(10, &[payload])
 }
 
-/// Returns the end offset of the frame that contains byte `sent` of `frames`. `frames` must be whole, unmasked frames.
+/// Returns the end of the frame of which only a part is in the first `sent` bytes, or `sent` if they are whole frames.
+/// `frames` must be whole, unmasked frames.
 pub(crate) fn message_end(frames: &[u8], sent: usize) -> usize {
     let mut end = 0;
     while end < sent {

@@ -146,7 +146,7 @@ impl Fields {
     /// Ends the reading.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` with every mistake.
+    /// `INVALID_ARGUMENT` that lists the mistakes, at most eight of them.
     pub(crate) fn finish(self) -> Result<(), Status> {
         if self.mistakes.is_empty() {
             return Ok(());

@@ -139,7 +139,8 @@ impl http_body::Body for Updates {
     }
 }
 
-/// Returns the next piece: an unchanged message if it is long or the only one, otherwise a copy of several messages.
+/// Returns the next piece: a copy of as many messages as fit into [`PIECE_BYTES`], or the first message itself if no
+/// other one fits with it.
 fn next_piece(pending: &mut VecDeque<Bytes>) -> Option<Bytes> {
     let first = pending.pop_front()?;
     let fits = |len: usize, next: &Bytes| len + next.len() <= PIECE_BYTES;

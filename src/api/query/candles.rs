@@ -17,14 +17,14 @@ pub(crate) struct CandlesQuery {
 
 /// The accepted values of `limit`.
 const LIMIT: RangeInclusive<usize> = 1..=10_000;
-/// The value if the query has no `limit`, which is the number of minutes in a day.
+/// The value if the query has no `limit`: the number of minutes in a day.
 const DEFAULT_LIMIT: usize = 1440;
 
 impl CandlesQuery {
     /// Reads the query.
     ///
     /// # Errors
-    /// 400 with every mistake.
+    /// 400 that lists the mistakes, at most eight of them.
     pub(crate) fn read(query: &str, supported: SupportedCurrencies) -> Result<CandlesQuery, Problem> {
         let mut query = QueryReader::new(query);
         let interval = query.one(&["interval"], |text| text.parse().map_err(|error| format!("{error}")));

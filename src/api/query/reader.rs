@@ -174,7 +174,7 @@ impl<'a> QueryReader<'a> {
     /// not ignored.
     ///
     /// # Errors
-    /// 400 with every mistake.
+    /// 400 that lists the mistakes, at most eight of them.
     pub(super) fn finish(mut self, known: &[&str]) -> Result<(), Problem> {
         let names = known.iter().flat_map(|name| match *name {
             "currency" => CURRENCY.to_vec(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Reads the maximum age of the newest tick, above which the status is 503, if the query has one.
 ///
 /// # Errors
-/// 400 with every mistake.
+/// 400 that lists the mistakes, at most eight of them.
 pub(crate) fn read_max_age(query: &str) -> Result<Option<Duration>, Problem> {
     let mut reader = QueryReader::new(query);
     let max_age = reader.one(&["max_age"], |text| {

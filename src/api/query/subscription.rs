@@ -11,7 +11,7 @@ use axum::http::HeaderValue;
 /// Reads the query of a stream.
 ///
 /// # Errors
-/// 400 with every mistake.
+/// 400 that lists the mistakes, at most eight of them.
 pub(crate) fn read_subscription(
     query: &str,
     default: Format,
@@ -48,7 +48,7 @@ pub(crate) fn read_last_event_id(header: Option<&HeaderValue>) -> Result<Option<
 /// Reads the query of a request for the newest tick.
 ///
 /// # Errors
-/// 400 with every mistake.
+/// 400 that lists the mistakes, at most eight of them.
 pub(crate) fn read_latest(
     query: &str,
     default: Format,

@@ -1,9 +1,9 @@
-//! Helpers for rendering parts of a description.
+//! Helpers for rendering parts of an OpenAPI or AsyncAPI document.
 
 use maud::{Markup, PreEscaped};
 use serde_json::Value;
 
-/// Returns the id of a path on the page.
+/// Returns the HTML id of the section about an API path.
 pub(super) fn anchor(path: &str) -> String {
     path.trim_matches('/').replace(['/', '.'], "-")
 }
@@ -34,14 +34,15 @@ pub(super) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// Renders a description, which is `CommonMark` in both formats. All descriptions are ours, so they are not sanitised.
+/// Renders a field `description`, which is `CommonMark` in OpenAPI and in AsyncAPI. We write all of them, so they are
+/// not sanitised.
 pub(super) fn markdown(description: &Value) -> Markup {
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, pulldown_cmark::Parser::new(text(description)));
     PreEscaped(html)
 }
 
-/// Renders a description without its paragraph, for use inside a line.
+/// Renders a description without the `<p>` element around it, for use inside a line.
 pub(super) fn inline_markdown(description: &Value) -> Markup {
     let PreEscaped(html) = markdown(description);
     PreEscaped(html.trim().trim_start_matches("<p>").trim_end_matches("</p>").to_owned())
