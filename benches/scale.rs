@@ -66,7 +66,12 @@ fn main() -> anyhow::Result<()> {
     let mut outcomes = Vec::new();
     for plan in plans(&arguments, trial) {
         let max = plan.replicas * files.saturating_sub(REPLICA_SPARE);
-        ensure!(plan.clients <= max, "invalid number of clients {}: {} replicas have descriptors for at most {max}", plan.clients, plan.replicas);
+        ensure!(
+            plan.clients <= max,
+            "invalid number of clients {}: {} replicas have descriptors for at most {max}",
+            plan.clients,
+            plan.replicas
+        );
         eprintln!("{plan:?}");
         outcomes.push(run(&plan, files)?);
     }

@@ -31,7 +31,7 @@ use health::HealthMonitor;
 use lease::LeaseRenewer;
 use outbox::Outbox;
 use poll::poll;
-use start::TermStart;
+use start::{TermStart, drop_covered};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use term::{Term, TermEnd};
@@ -93,6 +93,8 @@ impl Leader {
                 TermEnd::Stopped => return,
                 TermEnd::NotBegun => {}
                 TermEnd::Overtaken(lease) => granted = lease,
+                // Nobody else has the ticks that this replica holds, so it claims the lease at once.
+                TermEnd::Yielded if self.outbox.len() > 0 => {}
                 TermEnd::Yielded => {
                     // This is longer than the retry pause of any replica, so a replica that gets prices acquires the
                     // lease first.
@@ -121,15 +123,22 @@ impl Leader {
         self.store.acquire(&self.options.replica).await
     }
 
-    /// Claims the lease if this replica has something that the store lacks. Returns the replica for which the lease is
-    /// reserved.
+    /// Claims the lease if this replica has something that the store lacks. Returns the name of another replica for which
+    /// the lease is reserved.
     async fn claim(&self) -> Result<Option<String>, StoreError> {
-        let Options { replica, .. } = &self.options;
-        self.store.claim(Claim { holder: replica, seen: self.feed.head(), records: self.outbox.len() }).await
+        let seen = self.feed.head();
+        if self.outbox.len() > 0 {
+            let anchor = match self.anchor {
+                Some(anchor) => anchor,
+                None => (self.store.now().await?, Instant::now()),
+            };
+            drop_covered(&self.outbox, seen, anchor);
+        }
+        self.store.claim(Claim { holder: &self.options.replica, seen, records: self.outbox.len() }).await
     }
 
     /// Waits until every other replica that has something that the store lacks has had the time to claim the lease.
-    /// Returns the name of the first of them, if there is one. Otherwise renews the lease.
+    /// Returns the name of the first of them, if there is one. Renews the lease meanwhile.
     ///
     /// A store that becomes available again is first reached by any replica, also by one that has just started. Without
     /// this wait, its first entry would replace what others have.
@@ -140,13 +149,13 @@ impl Leader {
         let (head, now) = (self.store.head().await?, self.store.now().await?);
         let end = Instant::now() + self.options.claim_period(now.since(head));
         while Instant::now() < end {
-            let claimant = self.claim().await?.filter(|claimant| *claimant != self.options.replica);
-            if claimant.is_some() {
-                return Ok(claimant);
+            if let Some(claimant) = self.claim().await? {
+                return Ok(Some(claimant));
             }
+            self.store.renew(lease).await?;
             sleep(self.options.retry_pause() / 2).await;
         }
-        self.store.renew(lease).await.map(|()| None)
+        Ok(None)
     }
 
     /// Leads for a term.
@@ -155,12 +164,17 @@ impl Leader {
             Some(Ok(None)) => {}
             not_begun => {
                 self.store.release(&lease).await.ok();
-                match not_begun {
-                    Some(Ok(claimant)) => info!(claimant, "releasing the lease to a replica with more entries"),
-                    Some(Err(error)) => warn!(%error, "cannot lead now, releasing the lease to other replicas"),
-                    None => {}
-                }
-                return TermEnd::NotBegun;
+                return match not_begun {
+                    Some(Ok(claimant)) => {
+                        info!(claimant, "releasing the lease to a replica with more entries");
+                        TermEnd::NotBegun
+                    }
+                    Some(Err(error)) => {
+                        warn!(%error, "cannot lead now, releasing the lease to other replicas");
+                        TermEnd::Yielded
+                    }
+                    None => TermEnd::Stopped,
+                };
             }
         }
         info!(replica = self.options.replica, held = self.outbox.len(), "leading");

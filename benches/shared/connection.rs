@@ -110,7 +110,11 @@ impl Connection {
             ensure!(bytes.starts_with(accepted), "handshake rejected: {}", String::from_utf8_lossy(bytes));
             let head = &bytes[..end];
             let chunked = head.windows(18).any(|name| name.eq_ignore_ascii_case(b"transfer-encoding:"));
-            ensure!(!chunked, "unexpected chunked body: expected one that ends with the connection: {}", String::from_utf8_lossy(head));
+            ensure!(
+                !chunked,
+                "unexpected chunked body: expected one that ends with the connection: {}",
+                String::from_utf8_lossy(head)
+            );
             self.open = true;
             used = end + 4;
         }

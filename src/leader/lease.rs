@@ -34,7 +34,8 @@ impl LeaseRenewer<'_> {
     pub(super) async fn run(self) -> Option<Lease> {
         let (mut held, mut fault) = (true, FaultLog::default());
         loop {
-            sleep(if held { self.options.lease_ttl / 3 } else { self.options.retry_pause() }).await;
+            // A lease lasts much longer. But if the store is suddenly empty, others wait only for a few attempts.
+            sleep(self.options.retry_pause()).await;
             match self.renew().await {
                 Ok(Renewal::Held) => {
                     if !held {
@@ -65,11 +66,14 @@ impl LeaseRenewer<'_> {
             Err(StoreError::NotLeader) => {}
             other => return other.map(|()| Renewal::Held),
         }
+        if self.store.head().await? > self.term.newest() {
+            return Ok(Renewal::Overtaken(None));
+        }
         let seen = self.feed.head().max(self.term.newest());
         self.store.claim(Claim { holder: &self.options.replica, seen, records: self.outbox.len() }).await?;
         let granted = self.store.acquire(&self.options.replica).await?;
-        // The head is read after the attempt to acquire the lease. So it includes everything that another leader wrote
-        // before that attempt.
+        // The head is read again after the attempt to acquire the lease. So it includes everything that another leader
+        // wrote before that attempt.
         if self.store.head().await? > self.term.newest() {
             return Ok(Renewal::Overtaken(granted));
         }

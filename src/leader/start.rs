@@ -45,22 +45,27 @@ impl TermStart {
         if timeout(FEED_DEADLINE, caught_up).await.is_err() && store.has_between(feed.head(), head).await? {
             return Err(StoreError::Unavailable("this replica cannot follow the feed".to_owned()));
         }
-        // A record that is not newer than the head is obsolete, because another leader has written for that time. The
-        // head of this replica's copy counts too: if the store has lost its newest entries, this replica will restore
+        // The head of this replica's copy counts too: if the store has lost its newest entries, this replica will restore
         // them.
-        let covered = head.max(feed.head());
-        let id_of = |record: &Record| match anchor {
-            Some((id, at)) => id.plus(record.at.saturating_duration_since(at)),
-            None => clock.minus(now.saturating_duration_since(record.at)),
-        };
-        let dropped = outbox.drop_while(|record| id_of(record) <= covered);
-        if dropped > 0 {
-            info!(dropped, "dropped held records that are not newer than the feed");
-        }
+        drop_covered(outbox, head.max(feed.head()), anchor.unwrap_or((clock, now)));
         let last = |currency| {
             let id = feed.newest(&|entry| entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency)))?.id;
             Some((currency, LastPrice { id, at: now.checked_sub(clock.since(id))? }))
         };
         Ok(TermStart { head, last_prices: options.currencies.iter().filter_map(last).collect() })
+    }
+}
+
+/// Drops the records that are not newer than `covered`. They are obsolete, because another leader has written for that
+/// time. `anchor` is an id with its moment on the monotonic clock.
+pub(super) fn drop_covered(outbox: &Outbox, covered: TickId, anchor: (TickId, Instant)) {
+    let (id, at) = anchor;
+    let id_of = |record: &Record| match record.at.checked_duration_since(at) {
+        Some(later) => id.plus(later),
+        None => id.minus(at.saturating_duration_since(record.at)),
+    };
+    let dropped = outbox.drop_while(|record| id_of(record) <= covered);
+    if dropped > 0 {
+        info!(dropped, "dropped held records that are not newer than the feed");
     }
 }

@@ -14,7 +14,7 @@ pub(super) struct Term {
 
 /// The reason why a term ends.
 pub(super) enum TermEnd {
-    /// It did not begin, because another replica should lead or the store is unavailable.
+    /// It did not begin, because another replica has entries that the store lacks.
     NotBegun,
     /// This replica stops.
     Stopped,

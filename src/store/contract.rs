@@ -143,8 +143,8 @@ pub trait Store: Send + Sync {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>>;
 
     /// Reserves the lease for some seconds for a replica that has something that the store lacks. Then no other replica
-    /// can acquire the lease. Returns the name of the replica for which the lease is reserved, if there is one. Only a
-    /// shared store needs reservations.
+    /// can acquire the lease. Returns the name of another replica for which the lease is reserved, if there is one. Only
+    /// a shared store needs reservations.
     async fn claim(&self, _claim: Claim<'_>) -> Result<Option<String>> {
         Ok(None)
     }

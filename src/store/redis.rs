@@ -105,6 +105,11 @@ impl Redis {
         Inspector { client: &self.client, commands: &self.commands, keys: &self.keys }.inspect().await
     }
 
+    /// Returns the name of a claimant. It is different for each process, even if two have the same replica name.
+    fn claimant(&self, holder: &str) -> String {
+        format!("{holder}/{}", self.writer)
+    }
+
     /// Runs a script that checks the lease first, and returns its result. `script` is called only when there is a
     /// connection, because it contains the age of a record at the moment of sending.
     async fn write<'a>(&'a self, script: impl FnOnce() -> ScriptInvocation<'a>) -> Result<String> {
@@ -134,7 +139,7 @@ impl Store for Redis {
         let lease = Lease::new(holder);
         let script = || {
             let mut script = self.scripts.acquire.key(&self.keys.lease);
-            script.key(&self.keys.claim).arg(holder).arg(&lease.token).arg(ms(self.options.lease_ttl));
+            script.key(&self.keys.claim).arg(self.claimant(holder)).arg(&lease.token).arg(ms(self.options.lease_ttl));
             script
         };
         match self.write(script).await {
@@ -145,11 +150,12 @@ impl Store for Redis {
     }
 
     async fn claim(&self, Claim { holder, seen, records }: Claim<'_>) -> Result<Option<String>> {
-        let mut script = self.scripts.claim.key(&self.keys.claim);
-        script.key(&self.keys.ticks).arg(holder).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL));
-        let claimant: String =
+        let (mut script, claimant) = (self.scripts.claim.key(&self.keys.claim), self.claimant(holder));
+        script.key(&self.keys.ticks).arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL));
+        let reserved_for: String =
             self.commands.run(async |mut connection| script.invoke_async(&mut connection).await).await?;
-        Ok(Some(claimant).filter(|claimant| !claimant.is_empty()))
+        let other = Some(reserved_for).filter(|other| *other != claimant);
+        Ok(other.and_then(|other| Some(other.rsplit_once('/')?.0.to_owned())))
     }
 
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {

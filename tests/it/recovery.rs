@@ -1,8 +1,9 @@
 //! Redis comes back after an outage: the replica that has most leads first, however long it has been running.
 
 use super::faults::{longest_pause, split};
+use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
-use crate::support::{INTERVAL, LEASE, TestCluster, entries, replica_settings, unbroken};
+use crate::support::{INTERVAL, LEASE, TestCluster, entries, replica_settings, unbroken, until};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -53,6 +54,27 @@ async fn newcomers_wait_for_a_replica_that_has_the_history() {
         let mut replay = replica.connect("format=full&since=0").await;
         assert_eq!(entries(&mut replay, seen.len()).await, seen);
     }
+}
+
+#[tokio::test]
+async fn overtaken_leader_does_not_claim_what_it_held() {
+    let cluster = TestCluster::new().await;
+    let proxy = Proxy::start(cluster.redis.port).await;
+    let cut_off = cluster.replica("r1", &[("REDIS_URL", &proxy.url())]).await;
+    entries(&mut cut_off.connect("format=full").await, 2).await;
+    let _other = cluster.replica("r2", &[]).await;
+    proxy.cut();
+    let holds_none = async || cut_off.metrics().await.contains("\nbtcfeed_held_records 0\n");
+    until("ticks that r1 holds", async || !holds_none().await).await;
+    cluster.until_led_by("r2").await;
+    proxy.restore();
+    until("r1 to drop them", holds_none).await;
+    let mut redis = cluster.redis.connection().await;
+    until("the lease to be reserved for nobody", async || {
+        let claims: u64 = ::redis::cmd("EXISTS").arg("{btcfeed}:claim").query_async(&mut redis).await.unwrap();
+        claims == 0
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -143,6 +143,12 @@ impl Replica {
         until("a price", async || self.get("/v1/prices/latest").await.0 == 200).await;
     }
 
+    /// Returns the metrics.
+    pub async fn metrics(&self) -> String {
+        let response = http().get(format!("http://{}/metrics", self.ops)).send().await.unwrap();
+        response.text().await.unwrap()
+    }
+
     /// Returns the JSON at a path.
     pub async fn json(&self, path: &str) -> Value {
         let (status, body) = self.get(path).await;

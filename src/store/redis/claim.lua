@@ -9,7 +9,7 @@ if records == 0 and seen <= newest then return claim[1] or '' end
 
 -- Ids have 13 digits, so records weigh more than any id.
 local rank = math.min(records, 1) * 10^14 + seen
-if claim[1] and claim[1] ~= ARGV[1] and tonumber(claim[2]) >= rank then return claim[1] end
+if claim[1] and claim[1] ~= ARGV[1] and (tonumber(claim[2]) or 0) >= rank then return claim[1] end
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'rank', string.format('%d', rank))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return ARGV[1]

@@ -116,9 +116,10 @@ impl Inspector<'_> {
 
     /// Returns the keys of the feed that hold something else, such as data of another program.
     async fn misused(&self) -> Vec<String> {
-        let Keys { ticks, lease, replicas, record, .. } = self.keys;
+        let Keys { ticks, lease, claim, replicas, record, .. } = self.keys;
         let mut misused = Vec::new();
-        for (key, expected) in [(ticks, "zset"), (lease, "string"), (replicas, "zset"), (record, "hash")] {
+        let types = [(ticks, "zset"), (lease, "string"), (claim, "hash"), (replicas, "zset"), (record, "hash")];
+        for (key, expected) in types {
             let kind = self.commands.query::<String>(cmd("TYPE").arg(key)).await;
             // The feed itself does not need this command, so the server may reject it.
             let Ok(kind) = kind else { break };
