@@ -28,10 +28,6 @@ fn lines(replica: &Replica, state: &str) -> usize {
     replica.logged(&format!("the feed is {state}")).len()
 }
 
-async fn metrics(replica: &Replica) -> String {
-    http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap().text().await.unwrap()
-}
-
 /// Returns the status code of `/v1/status` and the state in the report.
 async fn status(replica: &Replica) -> (u16, String) {
     let (code, body) = replica.get("/v1/status").await;
@@ -54,8 +50,8 @@ async fn reports(replica: &Replica, browser: &Browser, last: u64) {
             in_time("the log");
         };
         let metric = async {
-            let series = format!("btcfeed_feed_state{{state=\"{state}\"}} 1");
-            until("the metric", async || metrics(replica).await.lines().any(|line| line == series)).await;
+            let series = format!("btcfeed_feed_state{{state=\"{state}\"}}");
+            until("the metric", async || replica.metric(&series).await == 1.0).await;
             in_time("the metric");
         };
         let report = async {
@@ -122,7 +118,7 @@ async fn replica_without_redis_shows_it_alone() {
     browsers[1].until_text("#trouble", |text| text.contains(reason)).await;
     // The other replica has the same feed, which is live.
     assert_eq!(status(&leader).await, (200, "live".to_owned()));
-    assert!(metrics(&leader).await.contains("btcfeed_feed_state{state=\"live\"} 1\n"));
+    assert_eq!(leader.metric("btcfeed_feed_state{state=\"live\"}").await, 1.0);
     assert_eq!(browsers[0].text("#state").await, "Live");
     assert_eq!((lines(&leader, "stale"), lines(&leader, "down")), (1, 0), "only the outage before");
 

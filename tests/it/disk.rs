@@ -6,7 +6,7 @@ use crate::support::crashes::CrashTest;
 use crate::support::exchange::Exchange;
 use crate::support::replica::serve_command;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease, tick};
-use crate::support::{data_directory, embedded, entries, http, replica_settings, soon, until};
+use crate::support::{data_directory, embedded, entries, replica_settings, soon, until};
 use btcfeed::store::{Disk, Store};
 use btcfeed::tick::TickId;
 use futures_util::StreamExt;
@@ -125,14 +125,10 @@ async fn status_and_metrics_name_a_fault_of_the_disk() {
     std::os::unix::fs::symlink("/proc/nowhere/data", &path).unwrap();
     let settings = [("BTCFEED_DATA", path.to_str().unwrap()), ("BTCFEED_LOG_FORMAT", "json")];
     let replica = embedded(&exchange, &settings).await;
-    let unsaved = async || {
-        let text = http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap().text().await.unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("btcfeed_store_unsaved_entries "));
-        line.unwrap().parse::<u32>().unwrap()
-    };
+    let unsaved = async || replica.metric("btcfeed_store_unsaved_entries").await;
     let mut client = replica.connect("format=full&since=0").await;
     let seen = entries(&mut client, 5).await;
-    until("the metric", async || unsaved().await >= 5).await;
+    until("the metric", async || unsaved().await >= 5.0).await;
     let report = replica.get("/v1/status").await.1;
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["store"]["up"], false);
@@ -143,7 +139,7 @@ async fn status_and_metrics_name_a_fault_of_the_disk() {
     );
     fs::remove_file(&path).unwrap();
     until("the feed to be saved", async || replica.json("/v1/status").await["store"]["up"] == true).await;
-    assert_eq!(unsaved().await, 0);
+    assert_eq!(unsaved().await, 0.0);
     replica.signal(Signal::KILL);
     drop(replica);
     let again = embedded(&exchange, &settings).await;

@@ -1,8 +1,8 @@
 //! Metrics: the table in the code, the page in `docs/` and a running replica agree.
 
-use crate::support::replica::Replica;
+use crate::support::replica::metric_value;
 use crate::support::tls::Authority;
-use crate::support::{TestCluster, entries, http, soon, until};
+use crate::support::{TestCluster, entries, soon, until};
 use btcfeed::telemetry::metrics::{Kind, TABLE, markdown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,27 +10,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-async fn scrape(replica: &Replica) -> String {
-    let response = http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap();
-    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
-    assert_eq!(response.headers()["x-content-type-options"], "nosniff");
-    response.text().await.unwrap()
-}
-
-/// Returns the value of a series, such as `btcfeed_clients{transport="websocket"}`.
-fn value(text: &str, series: &str) -> f64 {
-    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
-}
-
 #[tokio::test]
 async fn table_is_what_a_replica_serves() {
     let cluster = TestCluster::new().await;
     let replica = cluster.replica("r1", &[]).await;
     let mut client = replica.connect("format=full").await;
     entries(&mut client, 3).await;
-    until("the age of a tick", async || scrape(&replica).await.contains("btcfeed_tick_age_seconds{")).await;
-    let text = scrape(&replica).await;
+    until("the age of a tick", async || replica.metrics().await.contains("btcfeed_tick_age_seconds{")).await;
+    let text = replica.metrics().await;
     let served: BTreeMap<_, _> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
     let table: BTreeMap<_, _> = TABLE.iter().map(|metric| (metric.name, metric.kind.as_str())).collect();
@@ -57,24 +44,22 @@ async fn clients_updates_and_leadership_are_counted() {
     let mut client = replica.connect("format=full").await;
     entries(&mut client, 5).await;
     until("the counts of five updates", async || {
-        let text = scrape(&replica).await;
-        value(&text, r#"btcfeed_clients{transport="websocket"}"#) == 1.0
-            && value(&text, r#"btcfeed_updates_sent_total{transport="websocket"}"#) >= 5.0
-            && value(&text, r#"btcfeed_bytes_sent_total{transport="websocket"}"#) > 500.0
-            && value(&text, "btcfeed_publish_to_socket_seconds_count") >= 3.0
-            && value(&text, "btcfeed_leader") == 1.0
-            && value(&text, r#"btcfeed_feed_state{state="live"}"#) == 1.0
-            && value(&text, r#"btcfeed_source_up{source="kraken"}"#) == 1.0
-            && value(&text, "btcfeed_store_up") == 1.0
-            && value(&text, "btcfeed_store_request_seconds_count") > 0.0
-            && value(&text, "process_open_fds") > 10.0
+        let text = replica.metrics().await;
+        metric_value(&text, r#"btcfeed_clients{transport="websocket"}"#) == 1.0
+            && metric_value(&text, r#"btcfeed_updates_sent_total{transport="websocket"}"#) >= 5.0
+            && metric_value(&text, r#"btcfeed_bytes_sent_total{transport="websocket"}"#) > 500.0
+            && metric_value(&text, "btcfeed_publish_to_socket_seconds_count") >= 3.0
+            && metric_value(&text, "btcfeed_leader") == 1.0
+            && metric_value(&text, r#"btcfeed_feed_state{state="live"}"#) == 1.0
+            && metric_value(&text, r#"btcfeed_source_up{source="kraken"}"#) == 1.0
+            && metric_value(&text, "btcfeed_store_up") == 1.0
+            && metric_value(&text, "btcfeed_store_request_seconds_count") > 0.0
+            && metric_value(&text, "process_open_fds") > 10.0
     })
     .await;
     drop(client);
-    until("the client to be gone", async || {
-        value(&scrape(&replica).await, r#"btcfeed_clients{transport="websocket"}"#) == 0.0
-    })
-    .await;
+    until("the client to be gone", async || replica.metric(r#"btcfeed_clients{transport="websocket"}"#).await == 0.0)
+        .await;
 }
 
 #[tokio::test]
@@ -82,11 +67,11 @@ async fn replica_without_its_store_sees_a_stale_feed() {
     let mut cluster = TestCluster::new().await;
     for replica in &cluster.replicas_of_dead_feed().await {
         until("the feed to be down on each replica", async || {
-            let text = scrape(replica).await;
-            value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0
-                && value(&text, "btcfeed_store_up") == 0.0
+            let text = replica.metrics().await;
+            metric_value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0
+                && metric_value(&text, "btcfeed_store_up") == 0.0
                 // A request that finds no connection has failed, too.
-                && value(&text, "btcfeed_store_errors_total") > 5.0
+                && metric_value(&text, "btcfeed_store_errors_total") > 5.0
         })
         .await;
     }
@@ -97,7 +82,7 @@ async fn handshakes_and_expiry_of_the_certificate_are_shown() {
     const NOT_AFTER: &str = "btcfeed_tls_certificate_not_after_timestamp_seconds";
     let (cluster, authority, stranger) = (TestCluster::new().await, Authority::new(), Authority::new());
     let plain = cluster.replica("r1", &[]).await;
-    assert_eq!(value(&scrape(&plain).await, NOT_AFTER), 0.0, "without TLS");
+    assert_eq!(plain.metric(NOT_AFTER).await, 0.0, "without TLS");
 
     let day = Duration::from_secs(24 * 3600);
     authority.issue_for(day * 10);
@@ -107,7 +92,7 @@ async fn handshakes_and_expiry_of_the_certificate_are_shown() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let expected = (now + day * days).as_secs_f64();
         until("the time at which the certificate expires", async || {
-            (value(&scrape(&replica).await, NOT_AFTER) - expected).abs() < 60.0
+            (replica.metric(NOT_AFTER).await - expected).abs() < 60.0
         })
         .await;
     };
@@ -116,9 +101,9 @@ async fn handshakes_and_expiry_of_the_certificate_are_shown() {
     authority.issue_for(day * 90);
     expires_in(90).await;
 
-    let before = value(&scrape(&replica).await, "btcfeed_tls_handshakes_total");
+    let before = replica.metric("btcfeed_tls_handshakes_total").await;
     authority.connect(&replica.address).await;
-    until("a handshake", async || value(&scrape(&replica).await, "btcfeed_tls_handshakes_total") == before + 1.0).await;
+    until("a handshake", async || replica.metric("btcfeed_tls_handshakes_total").await == before + 1.0).await;
     let sent = async |bytes: &[u8]| {
         let mut socket = TcpStream::connect(&replica.address).await.unwrap();
         socket.write_all(bytes).await.unwrap();
@@ -131,7 +116,7 @@ async fn handshakes_and_expiry_of_the_certificate_are_shown() {
     sent(b"").await;
     for reason in ["certificate", "plain", "invalid", "disconnected"] {
         let series = format!("btcfeed_tls_handshake_failures_total{{reason=\"{reason}\"}}");
-        until(&series, async || value(&scrape(&replica).await, &series) == 1.0).await;
+        until(&series, async || replica.metric(&series).await == 1.0).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::support::collector::{Collector, Span};
 use crate::support::exchange::Mode;
 use crate::support::ports::free_address;
+use crate::support::replica::Replica;
 use crate::support::{TIMEOUT, TestCluster, entries, tick, unbroken, until};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -22,17 +23,22 @@ fn replicas<'a>(spans: &[&'a Span]) -> BTreeSet<&'a str> {
     spans.iter().map(|span| span.resource["service.instance.id"].as_str()).collect()
 }
 
-#[tokio::test]
-async fn trace_follows_a_tick_to_every_hub() {
+/// Starts two replicas with these settings, which send their traces to a collector.
+async fn traced(settings: &[(&str, &str)]) -> (TestCluster, Collector, [Replica; 2]) {
     let (cluster, collector) = (TestCluster::new().await, Collector::start().await);
     let url = collector.url();
+    let settings = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), DELAY], settings].concat();
+    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    (cluster, collector, replicas)
+}
+
+#[tokio::test]
+async fn trace_follows_a_tick_to_every_hub() {
     let settings = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=feeds"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
-        DELAY,
     ];
-    let _replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    let (cluster, collector, _replicas) = traced(&settings).await;
     let leader = cluster.leader().await;
     let mut whole = Vec::new();
     until("a trace with both hubs", async || {
@@ -84,16 +90,12 @@ async fn trace_follows_a_tick_to_every_hub() {
 
 #[tokio::test]
 async fn all_replicas_sample_the_same_ticks() {
-    let (cluster, collector) = (TestCluster::new().await, Collector::start().await);
-    let url = collector.url();
     let settings = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()),
         ("OTEL_SERVICE_NAME", "prices"),
         ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
         ("OTEL_TRACES_SAMPLER_ARG", "0.3"),
-        DELAY,
     ];
-    let mut running = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    let (_cluster, collector, mut running) = traced(&settings).await;
     let mut client = running[0].connect("format=full").await;
     let ticks = entries(&mut client, 40).await;
     // The last spans are sent before a replica ends.

@@ -144,9 +144,7 @@ fn most_in_a_second(moments: &[Instant]) -> usize {
 
 /// Returns the number of clients that a replica counts.
 async fn clients_of(replica: &Replica) -> usize {
-    let text = http().get(format!("http://{}/metrics", replica.ops)).send().await.unwrap().text().await.unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("btcfeed_clients{transport=\"websocket\"} "));
-    line.unwrap().parse().unwrap()
+    replica.metric("btcfeed_clients{transport=\"websocket\"}").await as usize
 }
 
 /// Raises the limit on open files. Each client needs a file here and two in nginx.

@@ -146,7 +146,14 @@ impl Replica {
     /// Returns the metrics.
     pub async fn metrics(&self) -> String {
         let response = http().get(format!("http://{}/metrics", self.ops)).send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         response.text().await.unwrap()
+    }
+
+    /// Returns the value of a series, such as `btcfeed_clients{transport="websocket"}`.
+    pub async fn metric(&self, series: &str) -> f64 {
+        metric_value(&self.metrics().await, series)
     }
 
     /// Returns the JSON at a path.
@@ -227,4 +234,10 @@ impl Drop for Replica {
             eprintln!("--- the last lines of {}\n{}", self.address, shown.join("\n"));
         }
     }
+}
+
+/// Returns the value of a series in the text of all metrics.
+pub fn metric_value(text: &str, series: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
 }
