@@ -91,7 +91,6 @@ impl Leader {
             };
             match self.lead(lease, &stop).await {
                 TermEnd::Stopped => return,
-                TermEnd::NotBegun => {}
                 TermEnd::Overtaken(lease) => granted = lease,
                 // Nobody else has the ticks that this replica holds, so it claims the lease at once.
                 TermEnd::Yielded if self.outbox.len() > 0 => {}
@@ -158,32 +157,24 @@ impl Leader {
         Ok(None)
     }
 
-    /// Leads for a term.
-    async fn lead(&mut self, lease: Lease, stop: &CancellationToken) -> TermEnd {
-        match stop.run_until_cancelled(self.hear_claims(&lease)).await {
-            Some(Ok(None)) => {}
-            not_begun => {
-                self.store.release(&lease).await.ok();
-                return match not_begun {
-                    Some(Ok(claimant)) => {
-                        info!(claimant, "releasing the lease to a replica with more entries");
-                        TermEnd::NotBegun
-                    }
-                    Some(Err(error)) => {
-                        warn!(%error, "cannot lead now, releasing the lease to other replicas");
-                        TermEnd::Yielded
-                    }
-                    None => TermEnd::Stopped,
-                };
-            }
+    /// Prepares a term. Returns `None` if another replica should lead, because it has something that the store lacks.
+    async fn begin(&self, lease: &Lease) -> Result<Option<TermStart>, StoreError> {
+        if let Some(claimant) = self.hear_claims(lease).await? {
+            info!(claimant, "releasing the lease to a replica with more entries");
+            return Ok(None);
         }
         info!(replica = self.options.replica, held = self.outbox.len(), "leading");
-        let loading = TermStart::load(&self.options, &*self.store, &*self.feed, &self.outbox, self.anchor);
-        let start = match stop.run_until_cancelled(loading).await {
-            Some(Ok(start)) => start,
-            failed => {
+        TermStart::load(&self.options, &*self.store, &*self.feed, &self.outbox, self.anchor).await.map(Some)
+    }
+
+    /// Leads for a term.
+    async fn lead(&mut self, lease: Lease, stop: &CancellationToken) -> TermEnd {
+        let start = match stop.run_until_cancelled(self.begin(&lease)).await {
+            Some(Ok(Some(start))) => start,
+            not_begun => {
                 self.store.release(&lease).await.ok();
-                let Some(Err(error)) = failed else { return TermEnd::Stopped };
+                let Some(begun) = not_begun else { return TermEnd::Stopped };
+                let Err(error) = begun else { return TermEnd::Overtaken(None) };
                 warn!(%error, "cannot lead now, releasing the lease to other replicas");
                 return TermEnd::Yielded;
             }
@@ -223,7 +214,7 @@ impl Leader {
                 return end;
             }
             TermEnd::Yielded => "no source answers this replica",
-            TermEnd::Stopped | TermEnd::NotBegun => "stopping",
+            TermEnd::Stopped => "stopping",
         };
         if timeout(FLUSH_DEADLINE, writer.flush()).await.is_err() {
             warn!(held = self.outbox.len(), "stopping with ticks that could not be written");

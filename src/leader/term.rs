@@ -14,13 +14,12 @@ pub(super) struct Term {
 
 /// The reason why a term ends.
 pub(super) enum TermEnd {
-    /// It did not begin, because another replica has entries that the store lacks.
-    NotBegun,
     /// This replica stops.
     Stopped,
     /// This replica gets no prices or cannot follow the feed, so another one should lead.
     Yielded,
-    /// Another replica has written. Contains this replica's new lease if the other one no longer holds its lease.
+    /// Another replica has written, or has something that the store lacks. Contains this replica's new lease if the other
+    /// one no longer holds its lease.
     Overtaken(Option<Lease>),
 }
 
