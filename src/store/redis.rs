@@ -154,8 +154,7 @@ impl Store for Redis {
         script.key(&self.keys.ticks).arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL));
         let reserved_for: String =
             self.commands.run(async |mut connection| script.invoke_async(&mut connection).await).await?;
-        let other = Some(reserved_for).filter(|other| *other != claimant);
-        Ok(other.and_then(|other| Some(other.rsplit_once('/')?.0.to_owned())))
+        Ok(if reserved_for == claimant { None } else { Lease::holder(&reserved_for) })
     }
 
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {

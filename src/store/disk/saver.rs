@@ -88,11 +88,12 @@ impl Shared {
 
     /// Opens the directory and the file, as far as they are not open.
     pub(super) fn open(&self) -> std::result::Result<(), DirError> {
-        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        let Slot { file, directory, was_open } = &mut *slot;
-        if file.is_some() {
+        // Without this look, each write would wait for the end of all reads.
+        if self.slot.read().unwrap_or_else(PoisonError::into_inner).file.is_some() {
             return Ok(());
         }
+        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
+        let Slot { file, directory, was_open } = &mut *slot;
         let directory = match directory {
             Some(directory) => directory,
             None => directory.insert(DataDir::open(&self.path)?),
