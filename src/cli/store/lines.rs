@@ -40,11 +40,7 @@ enum Line {
 pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow::Result<Copied> {
     let mut copied = Copied::default();
     let mut pages = Pages::of(store);
-    loop {
-        let page = pages.next().await?;
-        if page.is_empty() {
-            break;
-        }
+    while let Some(page) = pages.next().await? {
         for entry in &page {
             writeln!(out, "{}", serde_json::to_string(&**entry)?)?;
         }

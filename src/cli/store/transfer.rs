@@ -59,16 +59,21 @@ impl<'a> Writable<'a> {
         &*self.place.store
     }
 
+    /// Renews the lease.
+    async fn renew(&self) -> Result<()> {
+        self.store().renew(&self.lease).await
+    }
+
     /// Writes entries that the store does not have, and renews the lease.
     pub(super) async fn restore(&self, entries: &[Arc<Entry>]) -> Result<()> {
-        self.store().renew(&self.lease).await?;
+        self.renew().await?;
         self.store().restore(&self.lease, entries).await
     }
 
     /// Writes bookmarks, and waits until the store has them.
     pub(super) async fn remember(&self, bookmarks: &[(String, TickId)]) -> anyhow::Result<()> {
         for page in bookmarks.chunks(PAGE) {
-            self.store().renew(&self.lease).await?;
+            self.renew().await?;
             self.store().remember(page).await?;
         }
         let written = async {
@@ -106,11 +111,12 @@ impl<'a> Pages<'a> {
         Pages { store, after: TickId::ZERO }
     }
 
-    /// Returns the next page, which is empty at the end.
-    pub(super) async fn next(&mut self) -> Result<Vec<Arc<Entry>>> {
+    /// Returns the next page, or `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Arc<Entry>>>> {
         let page = self.store.range(self.after, EVERYTHING, PAGE).await?;
-        self.after = page.last().map_or(self.after, |entry| entry.id);
-        Ok(page.into_iter().map(Arc::new).collect())
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = last.id;
+        Ok(Some(page.into_iter().map(Arc::new).collect()))
     }
 }
 
@@ -121,13 +127,9 @@ impl<'a> Pages<'a> {
 pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result<Copied> {
     let mut copied = Copied::default();
     let mut pages = Pages::of(source.store());
-    loop {
-        let page = pages.next().await?;
-        if page.is_empty() {
-            break;
-        }
+    while let Some(page) = pages.next().await? {
         target.restore(&page).await?;
-        source.restore(&[]).await?;
+        source.renew().await?;
         copied.entries += page.len() as u64;
     }
     check_count(source.store(), copied.entries).await?;
@@ -148,16 +150,16 @@ pub(super) async fn check_count(store: &dyn Portable, read: u64) -> anyhow::Resu
 /// Checks that the target has each entry of the source.
 async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result<()> {
     let mut pages = Pages::of(source.store());
-    loop {
-        let page = pages.next().await?;
-        let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(()) };
+    while let Some(page) = pages.next().await? {
+        let (first, last) = (&page[0], &page[page.len() - 1]);
         // With --merge, the target may have other entries in between.
         let mut found = target.store().range(first.id.before(), last.id, usize::MAX >> 1).await?.into_iter();
         for entry in &page {
             let same = found.find(|other| other.id >= entry.id);
             ensure!(same.as_ref() == Some(&**entry), "the entry {} differs after the copy", entry.id);
         }
-        target.restore(&[]).await?;
-        source.restore(&[]).await?;
+        target.renew().await?;
+        source.renew().await?;
     }
+    Ok(())
 }
