@@ -6,7 +6,7 @@ use crate::support::exchange::Mode;
 use crate::support::nginx::Nginx;
 use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
-use crate::support::{TestCluster, entries, http, tick, until};
+use crate::support::{TestCluster, entries, tick, until};
 use btcfeed::tick::TickId;
 use std::time::Duration;
 use tokio::time::timeout;

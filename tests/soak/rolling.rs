@@ -9,7 +9,7 @@ use crate::support::client::Client;
 use crate::support::nginx::Nginx;
 use crate::support::ports::free_address;
 use crate::support::replica::Replica;
-use crate::support::{TestCluster, http, soon, until};
+use crate::support::{TestCluster, soon, until};
 use btcfeed::tick::TickId;
 use futures_util::future::join_all;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
