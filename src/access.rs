@@ -7,7 +7,7 @@ mod key;
 mod permission;
 
 pub use key::{KeyLine, KeyName, generate, parse_expires, parse_streams};
-pub(crate) use permission::{Ended, OpenStream, Permission};
+pub(crate) use permission::{Ended, KeyedStream, Permission};
 
 use crate::reload;
 use key::{Digest, digest};

@@ -13,7 +13,7 @@ mod breaker;
 use crate::source::{Answer, Observation, Source, SourceError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
-use crate::telemetry::traces::{Step, Stopwatch};
+use crate::telemetry::traces::{Stopwatch, TraceStep};
 use crate::tick::{Currencies, Currency, Price, Tick, TickId};
 use breaker::CircuitBreaker;
 use futures_util::future::join_all;
@@ -60,7 +60,7 @@ pub struct Poll {
     /// The faults of the sources that did not contribute.
     pub faults: Vec<SourceFault>,
     /// The poll and its requests, for the trace of the tick.
-    pub trace: Option<Step>,
+    pub trace: Option<TraceStep>,
 }
 
 /// The reason why a source did not contribute a price in some currencies.

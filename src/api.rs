@@ -10,7 +10,7 @@
 //! | `headers` | names of our own headers |
 //! | `problem` | errors as problem details |
 //! | `request_id` | ids of requests |
-//! | `mistakes` | mistakes in a request, in a bounded number |
+//! | `request_errors` | mistakes in a request, in a bounded number |
 //! | `negotiate` | JSON, JSON lines or CSV |
 //! | `query` | parameters |
 //! | `caching` | entity tags, lifetimes, links to the next page |
@@ -41,12 +41,12 @@ pub(crate) mod feed_headers;
 pub(crate) mod grpc;
 pub(crate) mod hardening;
 pub(crate) mod headers;
-pub(crate) mod mistakes;
 pub(crate) mod negotiate;
 pub(crate) mod ops;
 pub(crate) mod overload;
 pub(crate) mod problem;
 pub(crate) mod query;
+pub(crate) mod request_errors;
 pub(crate) mod request_id;
 pub(crate) mod rest;
 pub(crate) mod state;

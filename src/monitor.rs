@@ -109,7 +109,7 @@ impl Monitor {
         drop(seen);
         let tip_age = now.since(tip.as_ref().map_or(self.started_at, |entry| entry.id));
         let is_simulated = tip.is_some_and(|entry| is_simulated(&entry));
-        let (own, own_reason) = self.options.judge(tip_age, &ages);
+        let (own, own_reason) = self.options.assess(tip_age, &ages);
         let status = self.hub.status();
         let (state, reason) = match status.as_ref().and_then(|entry| entry.status()) {
             Some(status) if status.state >= own => (status.state, status.reason.clone()),
@@ -236,7 +236,7 @@ fn measure(health: &Health) {
 
 impl Options {
     /// Returns the state that follows from the ages alone, and the reason.
-    fn judge(&self, tip_age: Duration, ages: &[(Currency, Duration)]) -> (FeedState, String) {
+    fn assess(&self, tip_age: Duration, ages: &[(Currency, Duration)]) -> (FeedState, String) {
         let oldest = ages.iter().max_by_key(|(_, age)| *age);
         let Some((currency, oldest)) = oldest else { return (FeedState::Down, "the feed has no currency".to_owned()) };
         let state = if tip_age > self.down_after {
@@ -286,15 +286,15 @@ mod tests {
             stale_after: seconds(15),
             down_after: seconds(60),
         };
-        let judge = |usd: u64, eur| {
+        let assess = |usd: u64, eur| {
             let ages = [(Currency::Usd, seconds(usd)), (Currency::Eur, seconds(eur))];
-            options.judge(seconds(usd.min(eur)), &ages)
+            options.assess(seconds(usd.min(eur)), &ages)
         };
-        let state = |usd, eur| judge(usd, eur).0;
+        let state = |usd, eur| assess(usd, eur).0;
         assert_eq!(state(15, 15), FeedState::Live);
         assert_eq!(state(1, 16), FeedState::Stale);
         assert_eq!(state(60, 600), FeedState::Stale);
         assert_eq!(state(61, 600), FeedState::Down);
-        assert_eq!(judge(1, 16).1, "this replica has received no price in EUR for 16s");
+        assert_eq!(assess(1, 16).1, "this replica has received no price in EUR for 16s");
     }
 }

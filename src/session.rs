@@ -29,4 +29,4 @@ pub use cursor::{Session, Step};
 pub use limits::Limits;
 pub use subscription::{EVERY, OpenError, REPLAY_LIMIT, Sessions, Subscription, every_range};
 pub use throttle::ThrottleOptions;
-pub(crate) use traffic::{ClientGuard, Counts, Transport};
+pub(crate) use traffic::{ClientGuard, Counts, StreamTransport};

@@ -32,7 +32,7 @@ pub(crate) struct Permission {
 
 /// A stream that uses a permission.
 #[derive(Debug)]
-pub(crate) struct OpenStream(Arc<Permission>);
+pub(crate) struct KeyedStream(Arc<Permission>);
 
 impl Permission {
     pub(super) fn new(line: KeyLine) -> Permission {
@@ -74,15 +74,15 @@ impl Permission {
     }
 
     /// Counts a stream until the returned value is dropped. Returns `None` if the key has reached its limit of streams.
-    pub(crate) fn open_stream(self: &Arc<Permission>) -> Option<OpenStream> {
+    pub(crate) fn open_stream(self: &Arc<Permission>) -> Option<KeyedStream> {
         let max = self.line.read().unwrap_or_else(PoisonError::into_inner).streams.unwrap_or(usize::MAX);
         let count = |streams| (streams < max).then_some(streams + 1);
         self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count).ok()?;
-        Some(OpenStream(self.clone()))
+        Some(KeyedStream(self.clone()))
     }
 }
 
-impl OpenStream {
+impl KeyedStream {
     /// Returns the reason why the permission of the stream has ended, if it has.
     pub(crate) fn ended(&self) -> Option<Ended> {
         self.0.ended()
@@ -94,7 +94,7 @@ impl OpenStream {
     }
 }
 
-impl Drop for OpenStream {
+impl Drop for KeyedStream {
     fn drop(&mut self) {
         self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }

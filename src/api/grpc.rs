@@ -22,7 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use call::{REQUEST_BYTES, SERVICE, is_grpc, status_response};
 use futures_util::StreamExt;
-use health::Health;
+use health::HealthService;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -39,7 +39,7 @@ const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/btcfeed.v1.
 
 /// Returns the routes of all services.
 pub(crate) fn router(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
-    let health = HealthServer::new(Health(state.clone())).max_decoding_message_size(REQUEST_BYTES);
+    let health = HealthServer::new(HealthService(state.clone())).max_decoding_message_size(REQUEST_BYTES);
     Router::new()
         .route(&format!("/{SERVICE}/Subscribe"), post(subscribe::subscribe))
         .route(&format!("/{SERVICE}/GetLatest"), post(prices::get_latest))

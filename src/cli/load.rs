@@ -16,7 +16,7 @@ use crate::shutdown;
 use clap::{ArgMatches, Command};
 use load_test::{LoadError, LoadTest};
 use plan::Plan;
-use progress::Progress;
+use progress::ProgressDisplay;
 use report::Report;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -72,7 +72,7 @@ pub(super) fn run(flags: &ArgMatches) -> ExitCode {
 
 async fn load(plan: &Plan, clients: Vec<Client>, json: bool) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal()?;
-    let mut progress = Progress::open();
+    let mut progress = ProgressDisplay::open();
     plan::local_ports().and_then(|ports| plan.exceeds_ports(ports)).inspect(|problem| progress.print(problem));
     let outcome = LoadTest::new(plan, clients, stop).run(&mut progress).await;
     // Erases the bar before the result is printed.

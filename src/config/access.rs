@@ -61,7 +61,7 @@ pub(super) fn settings() -> Vec<Setting> {
 
 /// Reads the options of TLS, and checks the files.
 pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<TlsOptions> {
-    let (certificate, key) = match (reader.given(&CERT), reader.given(&KEY)) {
+    let (certificate, key) = match (reader.lookup(&CERT), reader.lookup(&KEY)) {
         (Some(certificate), Some(key)) => (certificate, key),
         (None, None) => return None,
         (Some(_), None) => {
@@ -84,7 +84,7 @@ pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<TlsOptions> {
 
 /// Reads the name of the file of keys, and checks the file.
 pub(super) fn read_keys(reader: &mut Reader<'_>) -> Option<PathBuf> {
-    let file = reader.given(&KEYS_FILE)?;
+    let file = reader.lookup(&KEYS_FILE)?;
     match access::read_keys(&file) {
         Ok(_) => return Some(file),
         Err(reason) => reader.reject_because(&KEYS_FILE, &reason),

@@ -130,7 +130,7 @@ pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOp
     let default = (max_connections / DEFAULT_DIVISOR).clamp(1, MAX_DEFAULT_CONNECTIONS);
     AddressOptions {
         proxies: reader.value(&TRUSTED_PROXIES),
-        connections: reader.given(&ADDRESS_CONNECTIONS).unwrap_or(default),
+        connections: reader.lookup(&ADDRESS_CONNECTIONS).unwrap_or(default),
         rate: nonzero(reader.value(&ADDRESS_RATE)),
         volume: nonzero(reader.value(&ADDRESS_VOLUME)),
         reads: reader.value(&ADDRESS_READS),

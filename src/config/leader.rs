@@ -56,7 +56,7 @@ pub(super) fn read(reader: &mut Reader<'_>, replica: String, prices: &PriceSetti
 
 /// Reads a duration that must not be shorter than `min`, which follows from another setting.
 fn at_least(reader: &mut Reader<'_>, row: &Row<Durations>, min: Duration, words: &str) -> Option<Duration> {
-    let duration = reader.given(row)?;
+    let duration = reader.lookup(row)?;
     if duration < min {
         reader.reject(row, &row.values.expected_from(&format!("{} ({words})", format_duration(min))));
         return None;

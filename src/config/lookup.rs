@@ -12,7 +12,7 @@ pub struct Lookup {
 }
 
 /// A value that was given for a setting.
-pub(super) struct Given {
+pub(super) struct NamedValue {
     pub(super) text: String,
     /// The flag or the variable.
     pub(super) name: String,
@@ -45,16 +45,16 @@ impl Lookup {
     /// Returns the value of a setting, trimmed. An empty value, as in a line `NAME=` of an `.env` file, counts as no
     /// value.
     pub fn value(&self, env: &str) -> Option<String> {
-        self.given(env).map(|given| given.text)
+        self.find(env).map(|found| found.text)
     }
 
-    pub(super) fn given(&self, env: &str) -> Option<Given> {
+    pub(super) fn find(&self, env: &str) -> Option<NamedValue> {
         let (text, name) = match self.flags.get(env) {
             Some(text) => (text, format!("--{}", flag(env))),
             None => (self.environment.get(env)?, env.to_owned()),
         };
         let text = text.trim().to_owned();
-        (!text.is_empty()).then_some(Given { text, name })
+        (!text.is_empty()).then_some(NamedValue { text, name })
     }
 }
 

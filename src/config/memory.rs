@@ -45,7 +45,7 @@ impl Values for Bytes {
 
 /// Reads the memory for clients.
 pub(super) fn read(reader: &mut Reader<'_>) -> usize {
-    reader.given(&CLIENT_MEMORY).unwrap_or_else(|| (available() / SHARE).max(MIN_BYTES))
+    reader.lookup(&CLIENT_MEMORY).unwrap_or_else(|| (available() / SHARE).max(MIN_BYTES))
 }
 
 /// Returns the memory that this process may use.

@@ -27,28 +27,28 @@ impl<'a> Reader<'a> {
 
     /// Returns whether a value was given for a setting, valid or not.
     pub(super) fn is_given<V: Values>(&self, row: &Row<V>) -> bool {
-        self.lookup.given(row.env).is_some()
+        self.lookup.find(row.env).is_some()
     }
 
     /// Returns the value of a setting with a fixed default.
     pub(super) fn value<V: Values>(&mut self, row: &Row<V>) -> V::Value {
         let default = || row.default.fixed().and_then(|text| row.values.parse(text).ok());
-        self.given(row).or_else(default).expect("the default of this setting is fixed and valid")
+        self.lookup(row).or_else(default).expect("the default of this setting is fixed and valid")
     }
 
     /// Returns the value of a setting, if a valid one was given.
-    pub(super) fn given<V: Values>(&mut self, row: &Row<V>) -> Option<V::Value> {
-        let given = self.lookup.given(row.env)?;
-        match row.values.parse(&given.text) {
+    pub(super) fn lookup<V: Values>(&mut self, row: &Row<V>) -> Option<V::Value> {
+        let found = self.lookup.find(row.env)?;
+        match row.values.parse(&found.text) {
             Ok(value) => return Some(value),
             Err(Rejected::Unexpected) => self.reject(row, &row.values.expected()),
             Err(Rejected::Part(part)) => {
-                self.errors.push(format!("invalid {} {part:?}: expected {}", given.name, row.values.expected()));
+                self.errors.push(format!("invalid {} {part:?}: expected {}", found.name, row.values.expected()));
             }
-            Err(Rejected::Quoted(reason)) => self.errors.push(format!("invalid {} {reason}", given.name)),
+            Err(Rejected::Quoted(reason)) => self.errors.push(format!("invalid {} {reason}", found.name)),
             Err(Rejected::Because(reason)) => {
-                let shown = row.values.redact(&given.text);
-                self.errors.push(format!("invalid {} {shown:?}: {reason}", given.name));
+                let shown = row.values.redact(&found.text);
+                self.errors.push(format!("invalid {} {shown:?}: {reason}", found.name));
             }
         }
         None
@@ -56,16 +56,16 @@ impl<'a> Reader<'a> {
 
     /// Records that the value of a setting has the right form but cannot be used, with the reason.
     pub(super) fn reject_because<V: Values>(&mut self, row: &Row<V>, reason: &str) {
-        if let Some(given) = self.lookup.given(row.env) {
-            self.errors.push(format!("invalid {} {:?}: {reason}", given.name, row.values.redact(&given.text)));
+        if let Some(found) = self.lookup.find(row.env) {
+            self.errors.push(format!("invalid {} {:?}: {reason}", found.name, row.values.redact(&found.text)));
         }
     }
 
     /// Records that the value of a setting does not fit another setting or this machine.
     pub(super) fn reject<V: Values>(&mut self, row: &Row<V>, expected: &str) {
-        let given = self.lookup.given(row.env);
+        let found = self.lookup.find(row.env);
         let default = || (row.default.as_str().to_owned(), row.env.to_owned());
-        let (text, name) = given.map_or_else(default, |given| (given.text, given.name));
+        let (text, name) = found.map_or_else(default, |found| (found.text, found.name));
         self.errors.push(format!("invalid {name} {:?}: expected {expected}", row.values.redact(&text)));
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn read_role(reader: &mut Reader<'_>, has_redis: bool) -> Role {
 
 /// Reads the name of a replica. By default it is made of the host name and the process id.
 pub(super) fn read_name(reader: &mut Reader<'_>) -> String {
-    reader.given(&REPLICA).unwrap_or_else(|| {
+    reader.lookup(&REPLICA).unwrap_or_else(|| {
         let host = rustix::system::uname();
         format!("{}-{}", host.nodename().to_string_lossy(), std::process::id())
     })

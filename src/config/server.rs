@@ -161,7 +161,7 @@ pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices:
 fn max_connections(reader: &mut Reader<'_>) -> usize {
     let files = getrlimit(Resource::Nofile).maximum.unwrap_or(1 << 20);
     let max = usize::try_from(files.saturating_sub(RESERVED_DESCRIPTORS).max(1)).unwrap_or(usize::MAX);
-    match reader.given(&MAX_CONNECTIONS) {
+    match reader.lookup(&MAX_CONNECTIONS) {
         Some(number) if number > max => {
             reader.reject(&MAX_CONNECTIONS, &format!("a number from 1 to {max} (the limit on open files minus 256)"));
             max

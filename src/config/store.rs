@@ -130,12 +130,12 @@ pub(super) fn settings() -> Vec<Setting> {
 /// Reads which Redis has the feed. `None` means that the feed is in a file or in the memory of this process.
 pub(super) fn read_redis(reader: &mut Reader<'_>) -> Option<RedisConfig> {
     let key_prefix = reader.value(&KEY_PREFIX);
-    let url = reader.given(&REDIS_URL);
+    let url = reader.lookup(&REDIS_URL);
     if url.is_some() && reader.is_given(&REDIS_URL_FILE) {
         reader.reject(&REDIS_URL_FILE, "no file, because REDIS_URL is set");
         return None;
     }
-    url.or_else(|| reader.given(&REDIS_URL_FILE)).map(|url| RedisConfig { url, key_prefix })
+    url.or_else(|| reader.lookup(&REDIS_URL_FILE)).map(|url| RedisConfig { url, key_prefix })
 }
 
 /// Reads the directory of the feed's file. `None` means that there is no file.

@@ -71,7 +71,7 @@ pub(super) fn read_traces(
     replica: &str,
     redis: Option<&RedisConfig>,
 ) -> Option<traces::Options> {
-    let endpoint = reader.given(&OTLP_ENDPOINT)?;
+    let endpoint = reader.lookup(&OTLP_ENDPOINT)?;
     let feed = redis.map(|redis| redis.key_prefix.clone()).unwrap_or_default();
     Some(traces::Options { endpoint, replica: replica.to_owned(), feed })
 }

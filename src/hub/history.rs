@@ -40,7 +40,7 @@ struct Permits {
 }
 
 /// A permit to read from the store. It is valid until it is dropped.
-pub(super) struct Permit {
+pub(super) struct HistoryPermit {
     _read: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
 }
@@ -55,7 +55,7 @@ impl HistoryReader {
     ///
     /// # Errors
     /// If too many reads wait.
-    pub(super) async fn permit(&self) -> Result<Permit> {
+    pub(super) async fn permit(&self) -> Result<HistoryPermit> {
         self.permits.clone().acquire().await
     }
 
@@ -90,11 +90,11 @@ impl HistoryReader {
 }
 
 impl Permits {
-    async fn acquire(self) -> Result<Permit> {
+    async fn acquire(self) -> Result<HistoryPermit> {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let place = self.places.try_acquire_owned().map_err(|_| unavailable(&"too many reads wait"))?;
         let read = self.reads.acquire_owned().await.map_err(|error| unavailable(&error))?;
-        Ok(Permit { _read: read, _place: place })
+        Ok(HistoryPermit { _read: read, _place: place })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The bodies of responses that are sent once: the latest price, a page of the history, a problem.
 
 use super::stream::{GapMessage, StatusMessage};
-use super::update::{Kind, PriceUpdate};
+use super::update::{PriceUpdate, UpdateKind};
 use crate::tick::TickId;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -92,7 +92,7 @@ impl<'de> Deserialize<'de> for HistoryLine<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let read = |text| {
-            let kind: Kind = serde_json::from_str(text)?;
+            let kind: UpdateKind = serde_json::from_str(text)?;
             Ok(match kind.r#type.as_deref() {
                 Some("status") => HistoryLine::Status(serde_json::from_str(text)?),
                 Some("gap") => HistoryLine::Gap(serde_json::from_str(text)?),

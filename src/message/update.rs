@@ -59,7 +59,7 @@ pub enum PriceUpdate<'a> {
 
 /// The fields by which messages are distinguished.
 #[derive(Deserialize)]
-pub(super) struct Kind {
+pub(super) struct UpdateKind {
     pub(super) r#type: Option<String>,
     timestamp: Option<u64>,
 }
@@ -70,11 +70,11 @@ impl<'de> Deserialize<'de> for PriceUpdate<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         let read = |text| {
-            let kind: Kind = serde_json::from_str(text)?;
+            let kind: UpdateKind = serde_json::from_str(text)?;
             Ok(match kind {
-                Kind { r#type: Some(_), .. } => PriceUpdate::Tick(serde_json::from_str(text)?),
-                Kind { timestamp: Some(_), .. } => PriceUpdate::Timestamp(serde_json::from_str(text)?),
-                Kind { .. } => PriceUpdate::Timedate(serde_json::from_str(text)?),
+                UpdateKind { r#type: Some(_), .. } => PriceUpdate::Tick(serde_json::from_str(text)?),
+                UpdateKind { timestamp: Some(_), .. } => PriceUpdate::Timestamp(serde_json::from_str(text)?),
+                UpdateKind { .. } => PriceUpdate::Timedate(serde_json::from_str(text)?),
             })
         };
         read(text.get()).map_err(|error: serde_json::Error| serde::de::Error::custom(error))

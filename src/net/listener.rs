@@ -146,9 +146,9 @@ impl Listener {
                 None => continue,
             };
             let is_refused = refusal.is_some();
-            let gate = Gate { permit, router: router.clone(), overload: self.overload.clone(), refusal };
+            let requests = RequestRouter { permit, router: router.clone(), overload: self.overload.clone(), refusal };
             let connection = AcceptedConnection {
-                gate,
+                requests,
                 head_deadline: self.head_deadline,
                 max_age: self.max_age,
                 limits: self.limits,
@@ -169,7 +169,7 @@ impl Listener {
 
 /// Admits the requests of a connection, and routes them.
 #[derive(Clone)]
-struct Gate {
+struct RequestRouter {
     permit: Permit,
     router: Router,
     overload: Router,
@@ -177,7 +177,7 @@ struct Gate {
     refusal: Option<Refusal>,
 }
 
-impl Gate {
+impl RequestRouter {
     /// Admits a request. Returns the router for it, and the permit to hold while it is open.
     fn admit(&self, request: &mut Request<Body>) -> (&Router, Permit) {
         let admitted = self.refusal.map_or_else(|| self.permit.begin_request(request.headers()), Err);
@@ -207,7 +207,7 @@ impl Gate {
 
 /// A client's connection.
 struct AcceptedConnection {
-    gate: Gate,
+    requests: RequestRouter,
     head_deadline: Duration,
     max_age: Duration,
     limits: Limits,
@@ -231,7 +231,7 @@ impl AcceptedConnection {
     async fn serve_tls(&self, socket: TcpStream, tls: &Tls, stop: &CancellationToken) {
         let (stream, is_http2) = match stop.run_until_cancelled(tls.accept(socket)).await {
             Some(Ok(accepted)) => accepted,
-            Some(Err(error)) => return debug!(peer = %self.gate.permit.peer(), %error, "no TLS connection"),
+            Some(Err(error)) => return debug!(peer = %self.requests.permit.peer(), %error, "no TLS connection"),
             None => return,
         };
         let stream = TokioIo::new(stream);
@@ -251,7 +251,7 @@ impl AcceptedConnection {
         if let (Some(takeover), OpeningKind::Get { mut request, head_bytes }) = (&self.takeover, kind)
             && takeover.applies_to(&request)
         {
-            let (router, permit) = self.gate.admit(&mut request);
+            let (router, permit) = self.requests.admit(&mut request);
             // No timeout is needed here, because every request to the store has a timeout of its own.
             match stop.run_until_cancelled(takeover.route(*request, &permit, router)).await {
                 Some(Routed::Stream(stream)) => {
@@ -272,7 +272,7 @@ impl AcceptedConnection {
     }
 
     fn log_end(&self, served: Option<hyper::Result<()>>) {
-        let peer = self.gate.permit.peer();
+        let peer = self.requests.permit.peer();
         match served {
             Some(Ok(())) => {}
             Some(Err(error)) => debug!(%peer, %error, "connection ended early"),
@@ -289,15 +289,15 @@ impl AcceptedConnection {
         stop: &CancellationToken,
     ) -> Option<hyper::Result<()>> {
         let detector = Arc::<StallDetector>::default();
-        let (gate, monitor, routed) = (self.gate.clone(), detector.clone(), Mutex::new(routed));
+        let (requests, monitor, routed) = (self.requests.clone(), detector.clone(), Mutex::new(routed));
         let service = service_fn(move |request| {
             let routed = routed.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let (gate, monitor) = (gate.clone(), monitor.clone());
+            let (requests, monitor) = (requests.clone(), monitor.clone());
             async move {
                 let (response, permit) = if let Some(routed) = routed {
                     routed
                 } else {
-                    let (routing, permit) = gate.route(request);
+                    let (routing, permit) = requests.route(request);
                     (routing.await, permit)
                 };
                 let memory = permit.memory().clone();
@@ -314,9 +314,9 @@ impl AcceptedConnection {
         stream: TokioIo<S>,
         stop: &CancellationToken,
     ) -> hyper::Result<()> {
-        let gate = self.gate.clone();
+        let requests = self.requests.clone();
         let service = service_fn(move |request| {
-            let (routing, permit) = gate.route(request);
+            let (routing, permit) = requests.route(request);
             // This future runs in the task of the stream, which has its own `StallDetector`.
             async move {
                 let response = routing.await;
@@ -327,7 +327,7 @@ impl AcceptedConnection {
         let connection = http::http2(self.tasks.clone(), &self.limits).serve_connection(stream, service);
         let idle = async {
             sleep(self.head_deadline).await;
-            if self.gate.permit.has_begun() {
+            if self.requests.permit.has_begun() {
                 std::future::pending::<()>().await;
             }
         };
@@ -355,10 +355,10 @@ impl AcceptedConnection {
         shut_down(connection.as_mut());
         let last_response = async {
             // Open streams have no time limit here. Only `stop` ends this wait early.
-            tokio::select! { () = self.gate.permit.streams_ended() => {}, () = stop.cancelled() => {} }
+            tokio::select! { () = self.requests.permit.streams_ended() => {}, () = stop.cancelled() => {} }
             // A client that does not read its response must not delay the stop of the replica.
             tokio::select! {
-                () = sleep(LAST_RESPONSE_DEADLINE) => self.gate.permit.streams_ended().await,
+                () = sleep(LAST_RESPONSE_DEADLINE) => self.requests.permit.streams_ended().await,
                 () = async { stop.cancelled().await; sleep(CLOSE_DEADLINE).await } => {}
             }
         };

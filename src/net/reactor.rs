@@ -20,7 +20,7 @@
 //! | `closing` | close of a connection |
 //! | `action` | the phase of a connection, and its requests to the shard |
 //! | `connection` | one client |
-//! | `tally` | counts of a shard |
+//! | `shard_counts` | counts of a shard |
 //! | `shard_handle` | commands for a shard |
 //! | `shard` | one thread with its connections |
 
@@ -32,9 +32,9 @@ pub(crate) mod heartbeat;
 pub(crate) mod input_budget;
 mod send_queue;
 mod shard;
+mod shard_counts;
 mod shard_handle;
 pub(crate) mod stream_protocol;
-mod tally;
 
 use super::connection_limit::Permit;
 use super::socket::set_user_timeout;

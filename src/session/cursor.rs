@@ -8,8 +8,8 @@ use super::close_reason::CloseReason;
 use super::limits::Limits;
 use super::thinned_pages::{PageStart, ThinnedPage, ThinnedPages};
 use super::throttle::{Throttle, ThrottleOptions};
-use super::traffic::{Counts, Transport};
-use crate::access::OpenStream;
+use super::traffic::{Counts, StreamTransport};
+use crate::access::KeyedStream;
 use crate::encode::View;
 use crate::feed::{Continuity, Entry, Feed, Gap, GapReason, Start};
 #[cfg(doc)]
@@ -87,7 +87,7 @@ pub(super) struct Extras {
     /// Pages of the store's history that throttled clients share.
     pub(super) pages: Option<Arc<ThinnedPages>>,
     /// The permission of a client with an API key.
-    access: Option<OpenStream>,
+    access: Option<KeyedStream>,
     /// The bookmark of a client with a `client_id`.
     pub(super) bookmark: Option<Bookmark>,
 }
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Ends the session when the permission of this stream ends.
-    pub(crate) fn permitted_by(mut self, access: OpenStream) -> Session {
+    pub(crate) fn permitted_by(mut self, access: KeyedStream) -> Session {
         self.extras().access = Some(access);
         self
     }
@@ -148,7 +148,7 @@ impl Session {
     pub fn step(&mut self, hub: &Hub, now: Instant) -> Step {
         self.mark_sent();
         if let Some(extras) = &mut self.extras {
-            if let Some(ended) = extras.access.as_ref().and_then(OpenStream::ended) {
+            if let Some(ended) = extras.access.as_ref().and_then(KeyedStream::ended) {
                 return Step::Close(ended.into());
             }
             if let Some(hello) = extras.hello.take() {
@@ -251,8 +251,8 @@ impl Session {
     }
 
     /// Returns the transport for which the view is made.
-    pub(crate) fn transport(&self) -> Transport {
-        Transport::of(self.view.view().framing)
+    pub(crate) fn transport(&self) -> StreamTransport {
+        StreamTransport::of(self.view.view().framing)
     }
 
     /// Returns the result of the page after the cursor, if another client in the same state has read it.

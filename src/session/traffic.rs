@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 /// Transport of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub(crate) enum StreamTransport {
     WebSocket,
     Events,
     #[cfg_attr(not(feature = "grpc"), expect(dead_code, reason = "no client uses it"))]
@@ -32,14 +32,14 @@ static SERIES: LazyLock<[Series; 3]> = LazyLock::new(|| {
     })
 });
 
-impl Transport {
+impl StreamTransport {
     /// Returns the transport that uses a framing.
-    pub(crate) fn of(framing: Framing) -> Transport {
+    pub(crate) fn of(framing: Framing) -> StreamTransport {
         match framing {
-            Framing::WebSocket => Transport::WebSocket,
-            Framing::Event | Framing::Line | Framing::Row => Transport::Events,
+            Framing::WebSocket => StreamTransport::WebSocket,
+            Framing::Event | Framing::Line | Framing::Row => StreamTransport::Events,
             #[cfg(feature = "grpc")]
-            Framing::Grpc => Transport::Grpc,
+            Framing::Grpc => StreamTransport::Grpc,
         }
     }
 
@@ -64,11 +64,11 @@ pub(crate) struct Counts {
 
 /// Guard of an open stream.
 #[derive(Debug)]
-pub(crate) struct ClientGuard(Transport);
+pub(crate) struct ClientGuard(StreamTransport);
 
 impl ClientGuard {
     /// Counts a stream until the guard is dropped.
-    pub(crate) fn new(transport: Transport) -> ClientGuard {
+    pub(crate) fn new(transport: StreamTransport) -> ClientGuard {
         SERIES[transport as usize].clients.increment(1);
         ClientGuard(transport)
     }

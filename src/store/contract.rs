@@ -12,7 +12,7 @@
 //!   store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
 use crate::feed::{Entry, Event};
-use crate::telemetry::traces::Step;
+use crate::telemetry::traces::TraceStep;
 use crate::tick::TickId;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -94,7 +94,7 @@ pub struct Record {
     /// even if the leader retries.
     pub number: u64,
     /// The poll that made the event, for its trace. A store ignores it.
-    pub poll: Option<Arc<Step>>,
+    pub poll: Option<Arc<TraceStep>>,
 }
 
 /// The number of the next record of this process.

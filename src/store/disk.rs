@@ -23,7 +23,7 @@ use crate::tick::TickId;
 use async_trait::async_trait;
 use data_dir::DirError;
 use feed_file::FeedFile;
-use saver::Shared;
+use saver::Saver;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -38,7 +38,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A feed in a file.
 pub struct Disk {
-    shared: Arc<Shared>,
+    saver: Arc<Saver>,
 }
 
 impl Disk {
@@ -48,13 +48,13 @@ impl Disk {
     /// # Errors
     /// If another process uses the directory.
     pub fn open(path: &Path, options: Options) -> std::result::Result<Disk, InUse> {
-        let shared = Arc::new(Shared::new(path.to_owned(), options));
-        match shared.open() {
+        let saver = Arc::new(Saver::new(path.to_owned(), options));
+        match saver.open() {
             Ok(()) => {}
             Err(DirError::InUse(in_use)) => return Err(in_use),
-            Err(error) => shared.note_fault(&error),
+            Err(error) => saver.note_fault(&error),
         }
-        Ok(Disk::start(shared))
+        Ok(Disk::start(saver))
     }
 
     /// A feed in the directory `path`, for a tool, which has no use for a feed in memory.
@@ -62,18 +62,18 @@ impl Disk {
     /// # Errors
     /// If the directory or the file cannot be used.
     pub fn open_file(path: &Path, options: Options) -> anyhow::Result<Disk> {
-        let shared = Arc::new(Shared::new(path.to_owned(), options));
-        shared.open()?;
-        Ok(Disk::start(shared))
+        let saver = Arc::new(Saver::new(path.to_owned(), options));
+        saver.open()?;
+        Ok(Disk::start(saver))
     }
 
     /// Starts the thread that writes the file.
-    fn start(shared: Arc<Shared>) -> Disk {
-        let saver = shared.clone();
-        if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || saver.run()) {
-            shared.note_fault(&DirError::Failed(error.into()));
+    fn start(saver: Arc<Saver>) -> Disk {
+        let writer = saver.clone();
+        if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || writer.run()) {
+            saver.note_fault(&DirError::Failed(error.into()));
         }
-        Disk { shared }
+        Disk { saver }
     }
 
     /// Runs a read of the file on a thread that may block. Returns `None` if no file has been open yet.
@@ -81,65 +81,65 @@ impl Disk {
         &self,
         read: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
-        let shared = self.shared.clone();
+        let saver = self.saver.clone();
         let unavailable = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
-        spawn_blocking(move || shared.read(read)).await.map_err(unavailable)?
+        spawn_blocking(move || saver.read(read)).await.map_err(unavailable)?
     }
 
     /// Returns the id before the oldest entry that is kept, or `after` if that is later.
     fn unexpired(&self, after: TickId) -> TickId {
-        after.max(self.shared.pending().floor.before())
+        after.max(self.saver.pending().floor.before())
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.shared.stop(STOP_DEADLINE);
+        self.saver.stop(STOP_DEADLINE);
     }
 }
 
 #[async_trait]
 impl Store for Disk {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
-        Ok(self.shared.pending().lease.acquire(holder, self.shared.options.lease_ttl))
+        Ok(self.saver.pending().lease.acquire(holder, self.saver.options.lease_ttl))
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {
-        self.shared.pending().lease.renew(lease, self.shared.options.lease_ttl)
+        self.saver.pending().lease.renew(lease, self.saver.options.lease_ttl)
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
-        self.shared.pending().lease.release(lease);
+        self.saver.pending().lease.release(lease);
         Ok(())
     }
 
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
-        Ok(self.shared.pending().lease.members(replica))
+        Ok(self.saver.pending().lease.members(replica))
     }
 
     fn fault(&self) -> Option<String> {
-        self.shared.pending().fault.clone()
+        self.saver.pending().fault.clone()
     }
 
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
-        let retention = self.shared.options.retention;
-        let entry = self.shared.pending().append(lease, record, seen, retention)?;
-        self.shared.wake();
-        let mut progress = self.shared.progress.subscribe();
+        let retention = self.saver.options.retention;
+        let entry = self.saver.pending().append(lease, record, seen, retention)?;
+        self.saver.wake();
+        let mut progress = self.saver.progress.subscribe();
         let saved = progress.wait_for(|progress| progress.failing || progress.saved >= entry.id);
         if timeout(SAVE_DEADLINE, saved).await.is_err() {
-            self.shared.note_delay(SAVE_DEADLINE);
+            self.saver.note_delay(SAVE_DEADLINE);
         }
         // Entries are sent under the lock, so that subscribers get them in the order of their ids.
-        let mut pending = self.shared.pending();
+        let mut pending = self.saver.pending();
         for entry in pending.publish(entry.id) {
-            self.shared.live.send(entry);
+            self.saver.live.send(entry);
         }
         Ok(entry)
     }
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
-        self.shared.pending().lease.check(lease)?;
+        self.saver.pending().lease.check(lease)?;
         if entries.is_empty() {
             return Ok(());
         }
@@ -147,7 +147,7 @@ impl Store for Disk {
         let written = self.read(move |file| file.restore(&lost)).await?;
         written.ok_or_else(|| StoreError::Unavailable("the file of the feed is not open".to_owned()))?;
         if let Some(newest) = entries.iter().map(|entry| entry.id).max() {
-            self.shared.pending().restored(newest);
+            self.saver.pending().restored(newest);
         }
         Ok(())
     }
@@ -157,13 +157,13 @@ impl Store for Disk {
     }
 
     async fn head(&self) -> Result<TickId> {
-        Ok(self.shared.pending().head())
+        Ok(self.saver.pending().head())
     }
 
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
         let after = self.unexpired(after);
         // In this order, so that no entry is missed that is saved between the two.
-        let unsaved = self.shared.pending().visible(after, until);
+        let unsaved = self.saver.pending().visible(after, until);
         let mut entries = self.read(move |file| file.range(after, until, limit)).await?.unwrap_or_default();
         let last = entries.last().map_or(after, |entry| entry.id);
         let left = limit - entries.len();
@@ -173,7 +173,7 @@ impl Store for Disk {
 
     async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let after = self.unexpired(after);
-        let unsaved = self.shared.pending().visible(after, until);
+        let unsaved = self.saver.pending().visible(after, until);
         if !unsaved.is_empty() {
             return Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id));
         }
@@ -183,7 +183,7 @@ impl Store for Disk {
 
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         let after = self.unexpired(TickId::ZERO);
-        let unsaved = self.shared.pending().visible(after, TickId::from_ms(u64::MAX));
+        let unsaved = self.saver.pending().visible(after, TickId::from_ms(u64::MAX));
         let mut entries = self.read(move |file| file.newest(after.next(), limit)).await?.unwrap_or_default();
         let last = entries.last().map_or(after, |entry| entry.id);
         entries.extend(unsaved.into_iter().filter(|entry| entry.id > last));
@@ -191,26 +191,26 @@ impl Store for Disk {
     }
 
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
-        let mut pending = self.shared.pending();
+        let mut pending = self.saver.pending();
         pending.clients.extend(sent.iter().cloned());
         while pending.clients.len() > MAX_CLIENTS {
             pending.clients.pop_first();
         }
         drop(pending);
-        self.shared.wake();
+        self.saver.wake();
         Ok(())
     }
 
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
-        let unsaved = self.shared.pending().clients.get(client).copied();
+        let unsaved = self.saver.pending().clients.get(client).copied();
         if unsaved.is_some() {
             return Ok(unsaved);
         }
-        let (client, floor) = (client.to_owned(), TickId::now().minus(self.shared.options.retention));
+        let (client, floor) = (client.to_owned(), TickId::now().minus(self.saver.options.retention));
         Ok(self.read(move |file| file.client(&client, floor)).await?.flatten())
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {
-        Ok(self.shared.live.subscribe())
+        Ok(self.saver.live.subscribe())
     }
 }

@@ -25,7 +25,7 @@ use connection::{RedisConnection, unavailable};
 use history::HistoryPool;
 pub use inspect::Inspection;
 use inspect::Inspector;
-use keys::Keys;
+use keys::KeyNames;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -44,7 +44,7 @@ const BEAT_TTL: Duration = Duration::from_secs(5);
 /// A feed in Redis.
 pub struct Redis {
     client: Client,
-    keys: Keys,
+    keys: KeyNames,
     options: Options,
     scripts: Scripts,
     /// The name of this process in the hash of the newest record.
@@ -83,7 +83,7 @@ impl Redis {
             release: Script::new(include_str!("redis/release.lua")),
         };
         let client = Client::open(url)?;
-        let keys = Keys::new(prefix, client.get_connection_info().redis_settings().db());
+        let keys = KeyNames::new(prefix, client.get_connection_info().redis_settings().db());
         let [commands, clients] = [(); 2].map(|()| RedisConnection::new(client.clone()));
         let (history, writer) = (HistoryPool::new(&client)?, Uuid::now_v7().simple().to_string());
         Ok(Redis { client, keys, options, scripts, writer, commands, clients, history })

@@ -17,7 +17,7 @@ pub struct Metric {
     /// The name, with the unit in it.
     pub name: &'static str,
     /// The type.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The unit of the values.
     pub unit: &'static str,
     /// The name of the label, or empty if there is one series only.
@@ -30,7 +30,7 @@ pub struct Metric {
 
 /// Type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// A number that only rises.
     Counter,
     /// A number that rises and falls.
@@ -39,13 +39,13 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// Returns the word that Prometheus uses.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         }
     }
 }
@@ -72,9 +72,9 @@ impl Metric {
     pub(super) fn register(&self) {
         let (recorder, name, help) = (&RECORDER.0, KeyName::from(self.name), self.help.into());
         match self.kind {
-            Kind::Counter => recorder.describe_counter(name, None::<Unit>, help),
-            Kind::Gauge => recorder.describe_gauge(name, None, help),
-            Kind::Histogram => recorder.describe_histogram(name, None, help),
+            MetricKind::Counter => recorder.describe_counter(name, None::<Unit>, help),
+            MetricKind::Gauge => recorder.describe_gauge(name, None, help),
+            MetricKind::Histogram => recorder.describe_histogram(name, None, help),
         }
         let values = if self.label.is_empty() { &[""] } else { self.values };
         for value in values {
@@ -85,27 +85,27 @@ impl Metric {
     /// Registers the series of a label value, so that a scrape shows it before it has a value.
     pub(crate) fn register_series(&self, value: &'static str) {
         match self.kind {
-            Kind::Counter => drop(self.counter(value)),
-            Kind::Gauge => drop(self.gauge(value)),
-            Kind::Histogram => drop(self.histogram(value)),
+            MetricKind::Counter => drop(self.counter(value)),
+            MetricKind::Gauge => drop(self.gauge(value)),
+            MetricKind::Histogram => drop(self.histogram(value)),
         }
     }
 
     /// Returns the counter of a label value, which is empty for a metric without a label.
     pub(crate) fn counter(&self, value: &'static str) -> Counter {
-        debug_assert_eq!(self.kind, Kind::Counter);
+        debug_assert_eq!(self.kind, MetricKind::Counter);
         RECORDER.0.register_counter(&self.key(value), &METADATA)
     }
 
     /// Returns the gauge of a label value, which is empty for a metric without a label.
     pub(crate) fn gauge(&self, value: &'static str) -> Gauge {
-        debug_assert_eq!(self.kind, Kind::Gauge);
+        debug_assert_eq!(self.kind, MetricKind::Gauge);
         RECORDER.0.register_gauge(&self.key(value), &METADATA)
     }
 
     /// Returns the histogram of a label value, which is empty for a metric without a label.
     pub(crate) fn histogram(&self, value: &'static str) -> Histogram {
-        debug_assert!(matches!(self.kind, Kind::Histogram));
+        debug_assert!(matches!(self.kind, MetricKind::Histogram));
         RECORDER.0.register_histogram(&self.key(value), &METADATA)
     }
 }

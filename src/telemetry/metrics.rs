@@ -3,12 +3,12 @@
 //!
 //! There are at most 200 series on a replica, and no label has a value that a client can choose.
 
-pub use super::metric::{Kind, Metric};
+pub use super::metric::{Metric, MetricKind};
 use std::fmt::Write;
 
 const TRANSPORTS: &[&str] = &["websocket", "events", "grpc"];
 
-const fn metric(name: &'static str, kind: Kind, unit: &'static str, help: &'static str) -> Metric {
+const fn metric(name: &'static str, kind: MetricKind, unit: &'static str, help: &'static str) -> Metric {
     Metric { name, kind, unit, label: "", values: &[], help }
 }
 
@@ -17,11 +17,11 @@ const fn labelled(label: &'static str, values: &'static [&'static str], metric: 
 }
 
 const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> Metric {
-    metric(name, Kind::Counter, unit, help)
+    metric(name, MetricKind::Counter, unit, help)
 }
 
 const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Metric {
-    metric(name, Kind::Gauge, unit, help)
+    metric(name, MetricKind::Gauge, unit, help)
 }
 
 /// Declares the metrics and the table of them.
@@ -44,7 +44,7 @@ table! {
         counter("btcfeed_bytes_sent_total", "bytes", "Bytes that were sent on streams, before any encryption."));
     REPLAYED = labelled("transport", TRANSPORTS,
         counter("btcfeed_replayed_entries_total", "entries", "Entries that were sent before the client was in sync. They also count as updates."));
-    PUBLISH_TO_SOCKET = metric("btcfeed_publish_to_socket_seconds", Kind::Histogram, "seconds",
+    PUBLISH_TO_SOCKET = metric("btcfeed_publish_to_socket_seconds", MetricKind::Histogram, "seconds",
         "Time from the moment of a live entry, by the store's clock, to the write to a client's socket, by this machine's clock. \
          Measured for one client in 64, and for the last client of each broadcast.");
     TICK_AGE = labelled("currency", &[],
@@ -57,7 +57,7 @@ table! {
     REPLICAS = gauge("btcfeed_replicas", "replicas", "Replicas that are alive, by the store's last answer to this one.");
     HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because it could not write them to the store yet.");
     SOURCE_SECONDS = labelled("source", &[],
-        metric("btcfeed_source_request_seconds", Kind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));
+        metric("btcfeed_source_request_seconds", MetricKind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));
     SOURCE_ERRORS = labelled("source", &[],
         counter("btcfeed_source_errors_total", "polls", "Polls in which the source gave no price."));
     SOURCE_UP = labelled("source", &[],
@@ -65,7 +65,7 @@ table! {
     SOURCE_RESTING = labelled("source", &[],
         gauge("btcfeed_source_resting", "0 or 1", "1 if the source is not polled at the moment, because it failed or asked for a pause."));
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second: Redis answered, or the file of the feed can be written.");
-    STORE_SECONDS = metric("btcfeed_store_request_seconds", Kind::Histogram, "seconds", "Time that Redis took to answer a request, or that a write to the file of the feed took. Empty with the memory store.");
+    STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request, or that a write to the file of the feed took. Empty with the memory store.");
     STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
     STORE_UNSAVED = gauge("btcfeed_store_unsaved_entries", "entries", "Entries that are only in memory, because the file of the feed cannot be written.");
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");

@@ -15,10 +15,10 @@ mod otlp;
 mod step;
 
 pub use otlp::{finish, start};
-pub use step::{Options, Step, Stopwatch};
+pub use step::{Options, Stopwatch, TraceStep};
 
 /// Records that the leader has appended the tick `id` after these steps.
-pub fn appended(id: u64, poll: Option<&Step>, append: Stopwatch) {
+pub fn appended(id: u64, poll: Option<&TraceStep>, append: Stopwatch) {
     let (Some(poll), Some(append)) = (poll, append.stop("append")) else { return };
     otlp::appended(id, poll, &append);
 }

@@ -15,7 +15,7 @@ pub(super) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
 /// Remaining time in which a certificate is reported. If the certificate has a short life, it is reported only in the
 /// last third of its life.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl Life {
             return Some(Warning::Expired(days(now.duration_since(self.end).unwrap_or_default())));
         };
         let life = self.end.duration_since(self.begin).unwrap_or_default();
-        (left < SOON.min(life / 3)).then(|| Warning::Soon(days(left)))
+        (left < WARN_BEFORE.min(life / 3)).then(|| Warning::Soon(days(left)))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::support::replica::metric_value;
 use crate::support::tls::Authority;
 use crate::support::{TestCluster, entries, soon, until};
-use btcfeed::telemetry::metrics::{Kind, TABLE, markdown};
+use btcfeed::telemetry::metrics::{MetricKind, TABLE, markdown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -25,7 +25,7 @@ async fn table_is_what_a_replica_serves() {
     let series: Vec<_> = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert!(series.len() <= 200, "{} series", series.len());
     for metric in TABLE {
-        let suffix = if metric.kind == Kind::Histogram { "_count" } else { "" };
+        let suffix = if metric.kind == MetricKind::Histogram { "_count" } else { "" };
         let begin = format!("{}{suffix}", metric.name);
         let of_metric =
             series.iter().filter_map(|line| line.strip_prefix(&*begin)).filter(|rest| rest.starts_with(['{', ' ']));

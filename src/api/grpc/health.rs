@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_server};
 
-pub(crate) struct Health(pub(crate) Arc<ApiState>);
+pub(crate) struct HealthService(pub(crate) Arc<ApiState>);
 
 /// A client that watches the health.
 struct Watcher {
@@ -39,7 +39,7 @@ fn message(status: ServingStatus) -> HealthCheckResponse {
 }
 
 #[tonic::async_trait]
-impl health_server::Health for Health {
+impl health_server::Health for HealthService {
     async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if !is_known(&service) {

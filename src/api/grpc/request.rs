@@ -1,8 +1,8 @@
 //! Fields of a request, and the timeout and the encoding in its head. Errors name every invalid value and what is
 //! expected.
 
-use crate::api::mistakes::Mistakes;
 use crate::api::query::SupportedCurrencies;
+use crate::api::request_errors::RequestErrors;
 use crate::session::{EVERY, REPLAY_LIMIT, every_range};
 use crate::text::{excerpt, quotable};
 use crate::tick::{Currencies, Currency, TickId};
@@ -79,7 +79,7 @@ fn ascii(text: &str) -> String {
 /// Reader of fields. It collects all mistakes, so that they are reported together.
 #[derive(Default)]
 pub(crate) struct Fields {
-    mistakes: Mistakes,
+    errors: RequestErrors,
     violations: Vec<FieldViolation>,
 }
 
@@ -87,7 +87,7 @@ impl Fields {
     /// Adds a mistake in a field.
     pub(crate) fn mistake(&mut self, field: &str, description: impl Into<String>) {
         let description = excerpt(&ascii(&description.into()), MAX_CHARACTERS);
-        self.mistakes.push(&description);
+        self.errors.push(&description);
         if self.violations.len() < MAX_VIOLATIONS {
             self.violations.push(FieldViolation::new(field, description));
         }
@@ -148,11 +148,11 @@ impl Fields {
     /// # Errors
     /// `INVALID_ARGUMENT` that lists the mistakes, at most eight of them.
     pub(crate) fn finish(self) -> Result<(), Status> {
-        if self.mistakes.is_empty() {
+        if self.errors.is_empty() {
             return Ok(());
         }
         // Percent-encoding may triple the message, and the details repeat it.
-        let message = excerpt(&self.mistakes.report(), MAX_MESSAGE_CHARACTERS);
+        let message = excerpt(&self.errors.report(), MAX_MESSAGE_CHARACTERS);
         let details = ErrorDetails::with_bad_request(self.violations);
         Err(Status::with_error_details(Code::InvalidArgument, message, details))
     }

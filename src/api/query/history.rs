@@ -57,12 +57,12 @@ impl QueryReader<'_> {
                 (_, Some(new)) => media.replace(new).filter(|old| *old != new).map(Media::name),
                 _ => {
                     let expected = "one of timedate, timestamp, full, one of json, ndjson, csv, or one of each";
-                    self.mistakes.push(&format!("invalid format {:?}: expected {expected}", quoted(word)));
+                    self.errors.push(&format!("invalid format {:?}: expected {expected}", quoted(word)));
                     continue;
                 }
             };
             if let Some(conflicting) = conflicting {
-                self.mistakes.push(&format!("conflicting format {conflicting} and {word}: expected one of them"));
+                self.errors.push(&format!("conflicting format {conflicting} and {word}: expected one of them"));
             }
         }
         (format.unwrap_or(default), media)

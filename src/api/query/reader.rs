@@ -1,7 +1,7 @@
 //! Reader of a query's parameters. It collects all mistakes, so that they are reported together.
 
-use crate::api::mistakes::Mistakes;
 use crate::api::problem::Problem;
+use crate::api::request_errors::RequestErrors;
 use crate::encode::Format;
 use crate::feed::Start;
 use crate::session::{EVERY, Subscription, every_range};
@@ -46,15 +46,15 @@ pub(super) fn quoted(value: &str) -> String {
 /// Parameters of a query that have not been read yet, and the mistakes so far.
 pub(super) struct QueryReader<'a> {
     parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    pub(super) mistakes: Mistakes,
+    pub(super) errors: RequestErrors,
 }
 
 impl<'a> QueryReader<'a> {
     pub(super) fn new(query: &'a str) -> QueryReader<'a> {
-        let mut reader = QueryReader { parameters: Vec::new(), mistakes: Mistakes::default() };
+        let mut reader = QueryReader { parameters: Vec::new(), errors: RequestErrors::default() };
         if query.len() > MAX_QUERY_BYTES {
             let length = query.len();
-            reader.mistakes.push(&format!("query of {length} bytes: expected at most {MAX_QUERY_BYTES}"));
+            reader.errors.push(&format!("query of {length} bytes: expected at most {MAX_QUERY_BYTES}"));
         } else {
             reader.parameters = form_urlencoded::parse(query.as_bytes()).collect();
         }
@@ -84,7 +84,7 @@ impl<'a> QueryReader<'a> {
                 format!("repeated {what} {}: expected one value", join_list(&values, "and"))
             }
         };
-        self.mistakes.push(&mistake);
+        self.errors.push(&mistake);
         None
     }
 
@@ -101,7 +101,7 @@ impl<'a> QueryReader<'a> {
         });
         match (since, after) {
             (Some(_), Some(_)) => {
-                self.mistakes.push(&format!("conflicting {both}: expected since or after, not both"));
+                self.errors.push(&format!("conflicting {both}: expected since or after, not both"));
                 Start::Latest
             }
             (Some(moment), None) => Start::Since(moment),
@@ -164,7 +164,7 @@ impl<'a> QueryReader<'a> {
         for code in values.iter().flat_map(|value| value.split(',')) {
             match code.trim().parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {
                 Some(currency) => chosen.push(currency),
-                None => self.mistakes.push(&format!("invalid currency {:?}: expected {served}", quoted(code))),
+                None => self.errors.push(&format!("invalid currency {:?}: expected {served}", quoted(code))),
             }
         }
         chosen.into_iter().collect()
@@ -183,9 +183,8 @@ impl<'a> QueryReader<'a> {
         });
         let names = names.collect::<Vec<_>>().join(", ");
         for (name, _) in &self.parameters {
-            self.mistakes
-                .push(&format!("unknown parameter {:?}: expected {names}", quotable(name, MAX_NAME_CHARACTERS)));
+            self.errors.push(&format!("unknown parameter {:?}: expected {names}", quotable(name, MAX_NAME_CHARACTERS)));
         }
-        if self.mistakes.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.mistakes.report())) }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.errors.report())) }
     }
 }

@@ -45,14 +45,14 @@ pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, 
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let heartbeat = Heartbeat::SendAt(now() + state.sessions.limits.ping_every);
     let mut driver = SessionDriver::new(state.clone(), session);
-    let mut connection = Connection { socket, state, heartbeat, budget: InputBudget::default() };
+    let mut connection = H2Connection { socket, state, heartbeat, budget: InputBudget::default() };
     let Err(cause) = connection.run(&mut driver).await;
     // The bookmark is saved before the close is sent, because the client may then reconnect to another replica at once.
     driver.close().await;
     connection.close(cause).await;
 }
 
-struct Connection {
+struct H2Connection {
     socket: WebSocketStream<TokioIo<Upgraded>>,
     state: Arc<ApiState>,
     heartbeat: Heartbeat,
@@ -65,7 +65,7 @@ fn local(reason: CloseReason) -> CloseCause {
     CloseCause::Local(reason)
 }
 
-impl Connection {
+impl H2Connection {
     /// Sends the output of the session until there is a cause to close.
     async fn run(&mut self, driver: &mut SessionDriver) -> Result<Infallible, CloseCause> {
         loop {

@@ -1,7 +1,7 @@
 //! The steps of a load test: clients start one after the other, are measured, and stop together.
 
 use super::plan::Plan;
-use super::progress::Progress;
+use super::progress::ProgressDisplay;
 use super::reader;
 use super::stats::{SharedStats, Stats};
 use crate::cli::format::{brief_duration, counted, grouped, measured_duration, rate};
@@ -24,7 +24,7 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(3);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The result of a load test.
-pub(super) struct Outcome {
+pub(super) struct LoadResult {
     pub(super) stats: Stats,
     /// The number of clients that were started.
     pub(super) started: usize,
@@ -65,7 +65,7 @@ impl<'a> LoadTest<'a> {
     }
 
     /// Runs the test.
-    pub(super) async fn run(mut self, progress: &mut Progress) -> Result<Outcome, LoadError> {
+    pub(super) async fn run(mut self, progress: &mut ProgressDisplay) -> Result<LoadResult, LoadError> {
         self.find_feed().await?;
         self.connect(progress).await;
         let measured = self.measure(progress).await;
@@ -74,7 +74,7 @@ impl<'a> LoadTest<'a> {
         self.stop_clients.cancel();
         self.tasks.finish(STOP_TIMEOUT).await;
         let stats = std::mem::replace(&mut *self.stats.lock(), Stats::new(0));
-        Ok(Outcome { stats, started: self.started, measured, interrupted })
+        Ok(LoadResult { stats, started: self.started, measured, interrupted })
     }
 
     fn start(&mut self) {
@@ -109,7 +109,7 @@ impl<'a> LoadTest<'a> {
     }
 
     /// Starts the other clients at the rate of the plan, and waits until all are in sync.
-    async fn connect(&mut self, progress: &mut Progress) {
+    async fn connect(&mut self, progress: &mut ProgressDisplay) {
         let Plan { connections, rate, .. } = *self.plan;
         let started_at = Instant::now();
         // The highest number of clients in sync, and the time at which it was reached.
@@ -139,7 +139,7 @@ impl<'a> LoadTest<'a> {
     }
 
     /// Measures for the time of the plan, and returns the time that was measured.
-    async fn measure(&mut self, progress: &mut Progress) -> Duration {
+    async fn measure(&mut self, progress: &mut ProgressDisplay) -> Duration {
         self.stats.lock().begin();
         let (started_at, duration) = (Instant::now(), self.plan.duration);
         progress.begin("measuring", u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
@@ -157,7 +157,7 @@ impl<'a> LoadTest<'a> {
 
     /// Waits until the newest entry has reached all clients, even if the user ended the test. A second signal ends the
     /// process.
-    async fn settle(&mut self, progress: &mut Progress) {
+    async fn settle(&mut self, progress: &mut ProgressDisplay) {
         let started_at = Instant::now();
         let mut polls = interval(POLL);
         progress.begin("waiting for the newest update", 1);

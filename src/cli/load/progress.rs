@@ -10,46 +10,46 @@ use tokio::time::Instant;
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows the progress.
-pub(super) enum Progress {
+pub(super) enum ProgressDisplay {
     Bar(ProgressBar),
     Lines { phase: &'static str, next: Instant },
 }
 
-impl Progress {
-    pub(super) fn open() -> Progress {
+impl ProgressDisplay {
+    pub(super) fn open() -> ProgressDisplay {
         if is_dumb() || !io::stderr().is_terminal() {
-            return Progress::Lines { phase: "", next: Instant::now() + LINE_EVERY };
+            return ProgressDisplay::Lines { phase: "", next: Instant::now() + LINE_EVERY };
         }
         let style = ProgressStyle::with_template(" {prefix} {bar:24} {wide_msg}").expect("the template is valid");
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Progress::Bar(bar.with_style(style.progress_chars("━━─")))
+        ProgressDisplay::Bar(bar.with_style(style.progress_chars("━━─")))
     }
 
     /// Begins a phase that ends at position `length`.
     pub(super) fn begin(&mut self, name: &'static str, length: u64) {
         match self {
-            Progress::Bar(bar) => {
+            ProgressDisplay::Bar(bar) => {
                 bar.set_prefix(name);
                 bar.set_length(length);
                 bar.set_message("");
                 bar.set_position(0);
             }
-            Progress::Lines { phase, .. } => *phase = name,
+            ProgressDisplay::Lines { phase, .. } => *phase = name,
         }
     }
 
     /// Shows the position and a message.
     pub(super) fn show(&mut self, position: u64, message: String) {
         match self {
-            Progress::Bar(bar) => {
+            ProgressDisplay::Bar(bar) => {
                 bar.set_message(message);
                 bar.set_position(position);
             }
-            Progress::Lines { phase, next } if *next <= Instant::now() => {
+            ProgressDisplay::Lines { phase, next } if *next <= Instant::now() => {
                 eprintln!("btcfeed: {phase}: {message}");
                 *next = Instant::now() + LINE_EVERY;
             }
-            Progress::Lines { .. } => {}
+            ProgressDisplay::Lines { .. } => {}
         }
     }
 
@@ -57,14 +57,14 @@ impl Progress {
     pub(super) fn print(&self, line: &str) {
         let print = || eprintln!("btcfeed: {line}");
         match self {
-            Progress::Bar(bar) => bar.suspend(print),
-            Progress::Lines { .. } => print(),
+            ProgressDisplay::Bar(bar) => bar.suspend(print),
+            ProgressDisplay::Lines { .. } => print(),
         }
     }
 
     /// Erases the bar.
     pub(super) fn close(self) {
-        if let Progress::Bar(bar) = self {
+        if let ProgressDisplay::Bar(bar) = self {
             bar.finish_and_clear();
         }
     }

@@ -1,7 +1,7 @@
 //! The result of a load test: a table for people, JSON for programs.
 
 use super::latencies::{Latencies, LatencySummary, QUANTILES};
-use super::load_test::Outcome;
+use super::load_test::LoadResult;
 use super::plan::Plan;
 use crate::cli::format::{brief_duration, counted, grouped, measured_duration, printable, rate, rate_per_second};
 use crate::client::Transport;
@@ -12,7 +12,7 @@ use std::fmt::{self, Write};
 /// The result of a load test, for people and for programs.
 pub(super) struct Report<'a> {
     plan: &'a Plan,
-    outcome: &'a Outcome,
+    outcome: &'a LoadResult,
     /// Clients that should have all entries.
     expected: usize,
     /// Clients that have the newest entry.
@@ -56,8 +56,8 @@ struct ClientCounts {
 }
 
 impl Report<'_> {
-    pub(super) fn of<'a>(plan: &'a Plan, outcome: &'a Outcome) -> Report<'a> {
-        let Outcome { stats, started, interrupted, .. } = outcome;
+    pub(super) fn of<'a>(plan: &'a Plan, outcome: &'a LoadResult) -> Report<'a> {
+        let LoadResult { stats, started, interrupted, .. } = outcome;
         // Clients that were still connecting when the user ended the test are not missing.
         let expected = if *interrupted { stats.ever_connected() } else { *started };
         let at_newest = stats.at_newest();
@@ -72,7 +72,7 @@ impl Report<'_> {
 
     /// Returns the result as one line of JSON.
     pub(super) fn json(&self) -> String {
-        let Outcome { stats, started, measured, interrupted } = self.outcome;
+        let LoadResult { stats, started, measured, interrupted } = self.outcome;
         let json = JsonReport {
             urls: &self.plan.urls,
             transport: self.transport().0,
@@ -117,7 +117,7 @@ impl Report<'_> {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome { stats, measured, interrupted, .. } = self.outcome;
+        let LoadResult { stats, measured, interrupted, .. } = self.outcome;
         let number = |number: u64| grouped(&number.to_string());
         let early = if *interrupted { ", ended early" } else { "" };
         let clients = counted(self.plan.connections as u64, "client");

@@ -10,7 +10,7 @@ use super::send_queue::SendQueue;
 use super::stream_protocol::{ClientEvent, CloseCause, StreamProtocol};
 use crate::net::client_memory::Account;
 use crate::net::connection_limit::Permit;
-use crate::session::{ClientGuard, CloseReason, Counts, Session, Step, Transport};
+use crate::session::{ClientGuard, CloseReason, Counts, Session, Step, StreamTransport};
 use bytes::Bytes;
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -119,7 +119,7 @@ impl Connection {
     }
 
     /// Returns the transport, and the counts of entries and bytes since the last call.
-    pub(super) fn take_counts(&mut self) -> (Transport, Counts, u64) {
+    pub(super) fn take_counts(&mut self) -> (StreamTransport, Counts, u64) {
         (self.session.transport(), self.session.take_counts(), self.queue.take_sent())
     }
 

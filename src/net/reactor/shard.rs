@@ -3,8 +3,8 @@
 use super::action::Action;
 use super::connection::Connection;
 use super::context::Context;
+use super::shard_counts::ShardCounts;
 use super::shard_handle::{Commands, ShardHandle};
-use super::tally::Tally;
 use crate::feed::Feed;
 use crate::shutdown::{GROUPS, Tasks};
 use crate::tick::TickId;
@@ -44,7 +44,7 @@ pub(super) struct Shard {
     drained_groups: usize,
     /// True if all connections are being closed.
     draining: bool,
-    tally: Tally,
+    counts: ShardCounts,
 }
 
 /// Guard that ends the handle together with the thread, even if the thread panics.
@@ -73,7 +73,7 @@ impl Shard {
             due: Instant::now() + MAX_WAIT,
             drained_groups: 0,
             draining: false,
-            tally: Tally::new(),
+            counts: ShardCounts::new(),
         })
     }
 
@@ -104,9 +104,9 @@ impl Shard {
             self.drain_commands();
             self.broadcast();
             self.check_deadlines();
-            self.tally.report();
+            self.counts.report();
         }
-        self.tally.report();
+        self.counts.report();
     }
 
     fn on_event(&mut self, event: &Event) {
@@ -196,11 +196,11 @@ impl Shard {
             if self.connections.get(key).is_some_and(Connection::follows) {
                 self.run_connection(key, now);
                 if self.connections.get(key).is_some_and(Connection::follows) {
-                    self.tally.note_live(head);
+                    self.counts.note_live(head);
                 }
             }
         }
-        self.tally.end_broadcast(head);
+        self.counts.end_broadcast(head);
     }
 
     fn check_deadlines(&mut self) {
@@ -238,7 +238,7 @@ impl Shard {
     /// Executes the request of a connection.
     fn apply(&mut self, key: usize, action: Action) {
         if let Some(connection) = self.connections.get_mut(key) {
-            self.tally.add(connection.take_counts());
+            self.counts.add(connection.take_counts());
         }
         match action {
             Action::Wait => {}

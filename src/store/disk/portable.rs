@@ -21,7 +21,7 @@ impl Disk {
 #[async_trait]
 impl Portable for Disk {
     async fn summary(&self) -> Result<Summary> {
-        let bytes = self.shared.file_size();
+        let bytes = self.saver.file_size();
         let (entries, oldest, newest) = self.read_open(FeedFile::extent).await?;
         Ok(Summary { entries, oldest, newest, bytes })
     }
@@ -33,7 +33,7 @@ impl Portable for Disk {
     async fn clear(&self, lease: &Lease) -> Result<()> {
         self.renew(lease).await?;
         self.read_open(FeedFile::clear).await?;
-        self.shared.pending().cleared();
+        self.saver.pending().cleared();
         Ok(())
     }
 }

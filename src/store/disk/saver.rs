@@ -25,7 +25,7 @@ const BATCH: usize = 1000;
 
 /// The progress of the writes.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct SaveProgress {
     /// The newest id that is on the disk.
     pub(super) saved: TickId,
     /// True if the file cannot be written at the moment, so that nobody should wait for it.
@@ -33,34 +33,34 @@ pub(super) struct Progress {
 }
 
 /// The state that the thread and the callers share.
-pub(super) struct Shared {
+pub(super) struct Saver {
     path: PathBuf,
     pub(super) options: Options,
-    slot: RwLock<Slot>,
+    files: RwLock<OpenFiles>,
     /// A std mutex, held for a few operations in memory and never across an await or a write.
     pending: Mutex<Pending>,
     /// Notified when there is something to write, and when the thread must end.
     work: Condvar,
-    pub(super) progress: watch::Sender<Progress>,
+    pub(super) progress: watch::Sender<SaveProgress>,
     pub(super) live: Live,
     log: Mutex<FaultLog>,
 }
 
 /// The directory and the file, as far as they are open. Reads and writes hold the read lock, opening holds the write lock.
 #[derive(Default)]
-struct Slot {
+struct OpenFiles {
     file: Option<FeedFile>,
     directory: Option<DataDir>,
     /// True if the file was open at some time, so that it has entries that are not in memory.
     was_open: bool,
 }
 
-impl Shared {
-    pub(super) fn new(path: PathBuf, options: Options) -> Shared {
-        Shared {
+impl Saver {
+    pub(super) fn new(path: PathBuf, options: Options) -> Saver {
+        Saver {
             path,
             options,
-            slot: RwLock::default(),
+            files: RwLock::default(),
             pending: Mutex::default(),
             work: Condvar::new(),
             progress: watch::Sender::default(),
@@ -89,11 +89,11 @@ impl Shared {
     /// Opens the directory and the file, as far as they are not open.
     pub(super) fn open(&self) -> std::result::Result<(), DirError> {
         // Without this look, each write would wait for the end of all reads.
-        if self.slot.read().unwrap_or_else(PoisonError::into_inner).file.is_some() {
+        if self.files.read().unwrap_or_else(PoisonError::into_inner).file.is_some() {
             return Ok(());
         }
-        let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
-        let Slot { file, directory, was_open } = &mut *slot;
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        let OpenFiles { file, directory, was_open } = &mut *files;
         let directory = match directory {
             Some(directory) => directory,
             None => directory.insert(DataDir::open(&self.path)?),
@@ -108,7 +108,7 @@ impl Shared {
     }
 
     fn close(&self) {
-        let file = self.slot.write().unwrap_or_else(PoisonError::into_inner).file.take();
+        let file = self.files.write().unwrap_or_else(PoisonError::into_inner).file.take();
         file.into_iter().for_each(FeedFile::close);
     }
 
@@ -119,13 +119,13 @@ impl Shared {
 
     /// Reads from the file. Blocks. Returns `None` if no file has been open yet.
     pub(super) fn read<T>(&self, read: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
-        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
-        match &slot.file {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        match &files.file {
             Some(file) => match read(file) {
                 Ok(found) => Ok(Some(found)),
                 Err(error) => Err(StoreError::Unavailable(format!("cannot read the file of the feed: {error:#}"))),
             },
-            None if slot.was_open => Err(StoreError::Unavailable("the file of the feed is not open".to_owned())),
+            None if files.was_open => Err(StoreError::Unavailable("the file of the feed is not open".to_owned())),
             None => Ok(None),
         }
     }
@@ -157,7 +157,7 @@ impl Shared {
         }
         // Closing the file writes to it, so this thread does it.
         self.close();
-        self.slot.write().unwrap_or_else(PoisonError::into_inner).directory = None;
+        self.files.write().unwrap_or_else(PoisonError::into_inner).directory = None;
         self.pending().ended = true;
         self.wake();
     }
@@ -181,8 +181,8 @@ impl Shared {
     fn save(&self, batch: &Batch) -> std::result::Result<(), DirError> {
         self.open()?;
         let saved = {
-            let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
-            let file = slot.file.as_ref().ok_or_else(|| anyhow::anyhow!("the file is not open"))?;
+            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            let file = files.file.as_ref().ok_or_else(|| anyhow::anyhow!("the file is not open"))?;
             file.save(batch)
         };
         if saved.is_err() {

@@ -1,7 +1,7 @@
 //! Inspection of a Redis: the facts that an operator should know before a feed depends on it.
 
 use super::connection::RedisConnection;
-use super::keys::Keys;
+use super::keys::KeyNames;
 use super::subscription::subscribe;
 use crate::store::contract::{Lease, Result, StoreError};
 use crate::tick::TickId;
@@ -36,7 +36,7 @@ const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 pub(super) struct Inspector<'a> {
     pub(super) client: &'a Client,
     pub(super) commands: &'a RedisConnection,
-    pub(super) keys: &'a Keys,
+    pub(super) keys: &'a KeyNames,
 }
 
 impl Inspector<'_> {
@@ -116,7 +116,7 @@ impl Inspector<'_> {
 
     /// Returns the keys of the feed that hold something else, such as data of another program.
     async fn misused(&self) -> Vec<String> {
-        let Keys { ticks, lease, claim, replicas, record, .. } = self.keys;
+        let KeyNames { ticks, lease, claim, replicas, record, .. } = self.keys;
         let mut misused = Vec::new();
         let types = [(ticks, "zset"), (lease, "string"), (claim, "hash"), (replicas, "zset"), (record, "hash")];
         for (key, expected) in types {

@@ -1,7 +1,7 @@
 //! The names in Redis that belong to one feed.
 
 /// The names of the keys and the channel. The braces are a hash tag: Redis Cluster keeps all of them on one node.
-pub(super) struct Keys {
+pub(super) struct KeyNames {
     pub(super) ticks: String,
     pub(super) lease: String,
     /// The replica for which the lease is reserved.
@@ -18,13 +18,13 @@ pub(super) struct Keys {
     pub(super) client: String,
 }
 
-impl Keys {
+impl KeyNames {
     /// The names for a feed with this prefix in the database `db`. All databases share their channels, so the name of
     /// the channel contains the number of the database.
-    pub(super) fn new(prefix: &str, db: i64) -> Keys {
+    pub(super) fn new(prefix: &str, db: i64) -> KeyNames {
         let key = |name: &str| format!("{{{prefix}}}:{name}");
         let channel = |name: &str| if db == 0 { key(name) } else { key(&format!("{name}:{db}")) };
-        Keys {
+        KeyNames {
             ticks: key("ticks"),
             lease: key("lease"),
             claim: key("claim"),

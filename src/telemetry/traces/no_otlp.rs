@@ -1,6 +1,6 @@
 //! What replaces the exporter in a program without the feature `otlp`.
 
-use super::step::{Options, Step};
+use super::step::{Options, TraceStep};
 
 /// Fails, because this program cannot send traces.
 ///
@@ -13,6 +13,6 @@ pub fn start(_options: &Options) -> anyhow::Result<()> {
 /// Does nothing, because there are no spans to send.
 pub fn finish() {}
 
-pub(super) fn appended(_id: u64, _poll: &Step, _append: &Step) {}
+pub(super) fn appended(_id: u64, _poll: &TraceStep, _append: &TraceStep) {}
 
-pub(super) fn received(_id: u64, _hub: &Step) {}
+pub(super) fn received(_id: u64, _hub: &TraceStep) {}

@@ -3,7 +3,7 @@
 //! If the collector is away or slow, spans are dropped. Nothing else waits for it.
 
 use super::ids::{self, Ids};
-use super::step::{ON, Options, Step};
+use super::step::{ON, Options, TraceStep};
 use crate::telemetry::FaultLog;
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceState};
 use opentelemetry::{InstrumentationScope, Key, KeyValue};
@@ -112,9 +112,10 @@ fn resource(replica: &str) -> Resource {
 }
 
 /// Emits the leader's spans of a tick.
-pub(super) fn appended(id: u64, poll: &Step, append: &Step) {
+pub(super) fn appended(id: u64, poll: &TraceStep, append: &TraceStep) {
     let Some(trace) = Trace::sampled(id) else { return };
-    let tick = Step { name: "tick", start: poll.start, end: append.end, source: None, error: None, steps: Vec::new() };
+    let tick =
+        TraceStep { name: "tick", start: poll.start, end: append.end, source: None, error: None, steps: Vec::new() };
     trace.emit(&tick, trace.ids.tick, SpanId::INVALID, SpanKind::Internal);
     let parent = trace.emit(poll, ids::random(), trace.ids.tick, SpanKind::Internal);
     for source in &poll.steps {
@@ -124,7 +125,7 @@ pub(super) fn appended(id: u64, poll: &Step, append: &Step) {
 }
 
 /// Emits the span of this replica's hub.
-pub(super) fn received(id: u64, hub: &Step) {
+pub(super) fn received(id: u64, hub: &TraceStep) {
     let Some(trace) = Trace::sampled(id) else { return };
     trace.emit(hub, ids::random(), trace.ids.append, SpanKind::Consumer);
 }
@@ -147,7 +148,7 @@ impl Trace {
     }
 
     /// Puts a span into the queue, and returns its id. If the queue is full, the span is dropped.
-    fn emit(&self, step: &Step, id: SpanId, parent: SpanId, kind: SpanKind) -> SpanId {
+    fn emit(&self, step: &TraceStep, id: SpanId, parent: SpanId, kind: SpanKind) -> SpanId {
         let is_remote = kind == SpanKind::Consumer;
         let mut attributes = vec![KeyValue::new("btcfeed.tick.id", self.tick)];
         attributes.extend(step.source.map(|source| KeyValue::new("btcfeed.source", source)));

@@ -21,13 +21,13 @@ pub struct Options {
 /// A step that has ended.
 #[derive(Clone, Debug)]
 #[cfg_attr(not(feature = "otlp"), allow(dead_code, reason = "only spans need the fields"))]
-pub struct Step {
+pub struct TraceStep {
     pub(super) name: &'static str,
     pub(super) start: SystemTime,
     pub(super) end: SystemTime,
     pub(super) source: Option<&'static str>,
     pub(super) error: Option<String>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<TraceStep>,
 }
 
 /// The time of a step that has not ended. `None` if traces are off.
@@ -41,22 +41,22 @@ impl Stopwatch {
     }
 
     /// Ends a step.
-    pub fn stop(self, name: &'static str) -> Option<Step> {
+    pub fn stop(self, name: &'static str) -> Option<TraceStep> {
         // The clock may have been set back.
         let end = self.0.map(|start| SystemTime::now().max(start));
         let (start, end) = (self.0?, end?);
-        Some(Step { name, start, end, source: None, error: None, steps: Vec::new() })
+        Some(TraceStep { name, start, end, source: None, error: None, steps: Vec::new() })
     }
 }
 
-impl Step {
+impl TraceStep {
     /// Adds the source that was asked, and the error if it gave no price.
-    pub fn with_source(self, source: &'static str, error: Option<String>) -> Step {
-        Step { source: Some(source), error, ..self }
+    pub fn with_source(self, source: &'static str, error: Option<String>) -> TraceStep {
+        TraceStep { source: Some(source), error, ..self }
     }
 
     /// Adds the parts of the step.
-    pub fn with_steps(self, steps: Vec<Step>) -> Step {
-        Step { steps, ..self }
+    pub fn with_steps(self, steps: Vec<TraceStep>) -> TraceStep {
+        TraceStep { steps, ..self }
     }
 }

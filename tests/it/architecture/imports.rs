@@ -130,7 +130,7 @@ impl Reader<'_> {
 }
 
 /// Returns true if an item exists only in tests or documentation.
-fn is_hidden(attributes: &[syn::Attribute]) -> bool {
+pub(super) fn is_hidden(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let syn::Meta::List(list) = &attribute.meta else { return false };
         let condition = list.tokens.to_string();

@@ -10,12 +10,12 @@ const MAX_CHARACTERS: usize = 160;
 
 /// Mistakes in a request. All mistakes are counted, but only the first ones are kept.
 #[derive(Debug, Default)]
-pub(crate) struct Mistakes {
+pub(crate) struct RequestErrors {
     first: Vec<String>,
     count: usize,
 }
 
-impl Mistakes {
+impl RequestErrors {
     /// Adds a mistake.
     pub(crate) fn push(&mut self, mistake: &str) {
         self.count += 1;
@@ -45,11 +45,11 @@ mod tests {
 
     #[test]
     fn number_and_length_are_bounded() {
-        let mut mistakes = Mistakes::default();
-        assert!(mistakes.is_empty());
-        mistakes.push(&"ä".repeat(1000));
-        assert_eq!(mistakes.report().chars().count(), MAX_CHARACTERS);
-        (0..999).for_each(|_| mistakes.push("x"));
-        assert!(mistakes.report().ends_with("; x; x; x; x; x; x; x; and 992 more"), "{}", mistakes.report());
+        let mut errors = RequestErrors::default();
+        assert!(errors.is_empty());
+        errors.push(&"ä".repeat(1000));
+        assert_eq!(errors.report().chars().count(), MAX_CHARACTERS);
+        (0..999).for_each(|_| errors.push("x"));
+        assert!(errors.report().ends_with("; x; x; x; x; x; x; x; and 992 more"), "{}", errors.report());
     }
 }

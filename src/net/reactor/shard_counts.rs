@@ -1,7 +1,7 @@
 //! Counts of a shard in plain numbers. They are reported once for each round of the shard, so that a broadcast to
 //! thousands of clients changes a shared counter only a few times.
 
-use crate::session::{Counts, Transport};
+use crate::session::{Counts, StreamTransport};
 use crate::telemetry::metrics::PUBLISH_TO_SOCKET;
 use crate::tick::TickId;
 use metrics::Histogram;
@@ -10,21 +10,21 @@ use metrics::Histogram;
 const TIMED_EVERY: u32 = 64;
 
 /// Counts of a shard since its last report.
-pub(super) struct Tally {
+pub(super) struct ShardCounts {
     /// Updates, replayed updates and bytes, by transport. A shard has no gRPC streams.
     sent: [[u64; 3]; 2],
     latency: Histogram,
     untimed: u32,
 }
 
-impl Tally {
-    pub(super) fn new() -> Tally {
-        Tally { sent: [[0; 3]; 2], latency: PUBLISH_TO_SOCKET.histogram(""), untimed: 0 }
+impl ShardCounts {
+    pub(super) fn new() -> ShardCounts {
+        ShardCounts { sent: [[0; 3]; 2], latency: PUBLISH_TO_SOCKET.histogram(""), untimed: 0 }
     }
 
     /// Adds the counts of a connection.
-    pub(super) fn add(&mut self, (transport, counts, bytes): (Transport, Counts, u64)) {
-        let sent = &mut self.sent[usize::from(transport == Transport::Events)];
+    pub(super) fn add(&mut self, (transport, counts, bytes): (StreamTransport, Counts, u64)) {
+        let sent = &mut self.sent[usize::from(transport == StreamTransport::Events)];
         sent[0] += u64::from(counts.updates);
         sent[1] += u64::from(counts.replayed);
         sent[2] += bytes;
@@ -47,7 +47,7 @@ impl Tally {
 
     /// Reports the counts.
     pub(super) fn report(&mut self) {
-        for (transport, sent) in [Transport::WebSocket, Transport::Events].into_iter().zip(&mut self.sent) {
+        for (transport, sent) in [StreamTransport::WebSocket, StreamTransport::Events].into_iter().zip(&mut self.sent) {
             let [updates, replayed, bytes] = std::mem::take(sent);
             transport.report(updates, replayed, bytes);
         }
