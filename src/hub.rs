@@ -122,10 +122,10 @@ impl Hub {
         if complete || found.is_some() {
             return Ok(found.unwrap_or(TickId::ZERO));
         }
-        let _permit = self.history.permit().await?;
+        let permit = self.history.permit().await?;
         let mut limit = count;
         loop {
-            let newest = self.store.newest(limit).await?;
+            let newest = permit.store().newest(limit).await?;
             match newest.iter().rev().filter(|entry| wanted(entry)).nth(count.saturating_sub(1)) {
                 Some(entry) => return Ok(entry.prev),
                 None if newest.len() < limit => return Ok(TickId::ZERO),
@@ -164,8 +164,7 @@ impl Hub {
                 return Ok(window.nth(after, until, n));
             }
         }
-        let _permit = self.history.permit().await?;
-        self.store.nth(after, until, n).await
+        self.history.permit().await?.store().nth(after, until, n).await
     }
 
     /// Returns the last id up to `until` if the window has an unbroken chain from the entry `after` to it.

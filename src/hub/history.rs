@@ -2,7 +2,7 @@
 //!
 //! When a replica is killed, its clients reconnect at the same time with the same cursor. If this cursor is older than
 //! the window, each page is read from the store once, however many clients there are. The hub's own reads do not count
-//! for the limit, so clients cannot delay them.
+//! for the limit and use other connections, so clients cannot delay them.
 
 use crate::feed::Entry;
 use crate::store::{HISTORY_READERS, Result, Store, StoreError};
@@ -25,7 +25,6 @@ type Reading = BoxFuture<'static, Result<Entries>>;
 
 /// Reads the store's history for clients.
 pub(super) struct HistoryReader {
-    store: Arc<dyn Store>,
     permits: Permits,
     /// The reads that have not ended. A std mutex, which is held only for a lookup.
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
@@ -34,6 +33,7 @@ pub(super) struct HistoryReader {
 /// Permits to read from the store.
 #[derive(Clone)]
 struct Permits {
+    store: Arc<dyn Store>,
     reads: Arc<Semaphore>,
     /// The permits of all reads that run or wait.
     places: Arc<Semaphore>,
@@ -41,6 +41,7 @@ struct Permits {
 
 /// A permit to read from the store. It is valid until it is dropped.
 pub(super) struct HistoryPermit {
+    store: Arc<dyn Store>,
     _read: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
 }
@@ -48,7 +49,8 @@ pub(super) struct HistoryPermit {
 impl HistoryReader {
     pub(super) fn new(store: Arc<dyn Store>) -> HistoryReader {
         let [reads, places] = [HISTORY_READERS, HISTORY_READERS + MAX_WAITING].map(Semaphore::new).map(Arc::new);
-        HistoryReader { store, permits: Permits { reads, places }, running: Mutex::default() }
+        let store = store.for_clients().unwrap_or(store);
+        HistoryReader { permits: Permits { store, reads, places }, running: Mutex::default() }
     }
 
     /// Waits for a permit to read from the store.
@@ -72,10 +74,10 @@ impl HistoryReader {
         {
             return reading;
         }
-        let (store, permits, (after, until, limit)) = (self.store.clone(), self.permits.clone(), page);
+        let (permits, (after, until, limit)) = (self.permits.clone(), page);
         let read = async move {
-            let _permit = permits.acquire().await?;
-            let entries = store.range(after, until, limit).await?;
+            let permit = permits.acquire().await?;
+            let entries = permit.store().range(after, until, limit).await?;
             Ok(Arc::new(entries.into_iter().map(Arc::new).collect()))
         };
         let reading = read.boxed().shared();
@@ -94,7 +96,14 @@ impl Permits {
         let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
         let place = self.places.try_acquire_owned().map_err(|_| unavailable(&"too many reads wait"))?;
         let read = self.reads.acquire_owned().await.map_err(|error| unavailable(&error))?;
-        Ok(HistoryPermit { _read: read, _place: place })
+        Ok(HistoryPermit { store: self.store, _read: read, _place: place })
+    }
+}
+
+impl HistoryPermit {
+    /// Returns the store with the connections for clients.
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 }
 

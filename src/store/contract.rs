@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// The maximum number of reads of the history that a hub runs concurrently for clients. A store with connections keeps
-/// one for each of these reads, and one more for the hub's own reads.
+/// one for each of these reads.
 pub const HISTORY_READERS: usize = 4;
 
 /// The settings of every store.
@@ -136,6 +136,13 @@ pub trait Store: Send + Sync {
     /// Returns true if other processes can also write the feed.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Returns this store with separate connections, for reads of the history on the threads of clients. The task that
+    /// drives a connection runs on the runtime of the caller that opened it, so a connection that both the hub and
+    /// clients use would stop when the clients' threads are busy. Returns `None` if the store has no connections.
+    fn for_clients(&self) -> Option<Arc<dyn Store>> {
+        None
     }
 
     /// Acquires the lease for `holder`. Returns `None` if another lease is still valid, or if the lease is reserved for

@@ -73,6 +73,13 @@ impl Redis {
     /// # Errors
     /// If the URL is invalid.
     pub fn new(url: &str, prefix: &str, options: Options) -> std::result::Result<Redis, RedisError> {
+        let client = Client::open(url)?;
+        let keys = KeyNames::new(prefix, client.get_connection_info().redis_settings().db());
+        Redis::open(client, keys, options)
+    }
+
+    /// A feed on the server of `client`, with connections of its own.
+    fn open(client: Client, keys: KeyNames, options: Options) -> std::result::Result<Redis, RedisError> {
         let scripts = Scripts {
             acquire: Script::new(include_str!("redis/acquire.lua")),
             claim: Script::new(include_str!("redis/claim.lua")),
@@ -82,8 +89,6 @@ impl Redis {
             renew: Script::new(include_str!("redis/renew.lua")),
             release: Script::new(include_str!("redis/release.lua")),
         };
-        let client = Client::open(url)?;
-        let keys = KeyNames::new(prefix, client.get_connection_info().redis_settings().db());
         let [commands, clients] = [(); 2].map(|()| RedisConnection::new(client.clone()));
         let (history, writer) = (HistoryPool::new(&client)?, Uuid::now_v7().simple().to_string());
         Ok(Redis { client, keys, options, scripts, writer, commands, clients, history })
@@ -133,6 +138,11 @@ fn ms(duration: Duration) -> u64 {
 impl Store for Redis {
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn for_clients(&self) -> Option<Arc<dyn Store>> {
+        let store = Redis::open(self.client.clone(), self.keys.clone(), self.options);
+        Some(Arc::new(store.expect("the address was valid before")))
     }
 
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {

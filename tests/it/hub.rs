@@ -1,16 +1,19 @@
 //! The hub follows a store that loses messages. It detects that it has missed entries, and reads them from the history.
 
+use crate::support::redis::Redis;
 use crate::support::{soon, until};
 use async_trait::async_trait;
 use btcfeed::feed::{Entry, Event, Feed, FeedState, Status};
 use btcfeed::hub::{Hub, Options};
-use btcfeed::store::{self, EntryStream, Lease, Memory, Record, Result, Store, StoreError};
+use btcfeed::shutdown::Tasks;
+use btcfeed::store::{self, EntryStream, HISTORY_READERS, Lease, Memory, Record, Result, Store, StoreError};
 use btcfeed::tick::{Currencies, TickId};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -195,4 +198,44 @@ async fn search_for_an_absent_currency_is_bounded() {
     assert_eq!(test.hub.before_newest_ticks(1, Currencies::all()).await.unwrap(), TickId::ZERO);
     let asked = test.store.newest.load(Relaxed) - before;
     assert!(asked < 4 * 20_000, "the hub read {asked} entries from a store with 20000");
+}
+
+/// The task that drives a connection runs on the threads that opened it, so the hub needs connections of its own.
+#[tokio::test]
+async fn hub_reads_while_the_threads_of_clients_are_busy() {
+    let server = Redis::start().await;
+    let ids = server.fill(50).await;
+    let store = store::Redis::new(&server.url(), "btcfeed", store::Options { retention: HOUR, lease_ttl: HOUR });
+    let hub = Arc::new(Hub::new(Arc::new(store.unwrap()), Options { window: 10, retention: HOUR }));
+    let (clients, stop) = (Tasks::isolated("clients").unwrap(), CancellationToken::new());
+    let (running, stopped) = (hub.clone(), stop.clone());
+    tokio::spawn(async move { running.run(stopped).await });
+    soon("the hub to be primed", hub.primed()).await;
+    let (read, mut sizes) = mpsc::unbounded_channel();
+    for id in &ids[..HISTORY_READERS] {
+        let (hub, read, after) = (hub.clone(), read.clone(), TickId::from_ms(*id));
+        clients.spawn(async move { read.send(hub.history(after, after.plus(HOUR), 20).await.unwrap().len()).unwrap() });
+    }
+    for _ in 0..HISTORY_READERS {
+        assert_eq!(soon("the read of a client", sizes.recv()).await, Some(20));
+    }
+    let threads = std::thread::available_parallelism().unwrap().get();
+    let blocked = Arc::new(AtomicUsize::new(0));
+    for _ in 0..threads {
+        let (blocked, stop) = (blocked.clone(), stop.clone());
+        clients.spawn(async move {
+            blocked.fetch_add(1, Relaxed);
+            while !stop.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+    }
+    until("all threads of clients to be blocked", async || blocked.load(Relaxed) == threads).await;
+    // The first entry shows that others are missing, so the hub takes the second one after it has read the history.
+    let started = Instant::now();
+    let missed = server.append_tick(ids[49] + 60_000).await;
+    let newest = server.append_tick(missed).await;
+    until("the hub to follow", async || hub.head().ms() == newest).await;
+    assert!(started.elapsed() < Duration::from_secs(2), "the hub waited {:?} for Redis", started.elapsed());
+    stop.cancel();
 }

@@ -25,10 +25,10 @@ pub(super) struct HistoryPool {
 }
 
 impl HistoryPool {
-    /// A pool with a connection for each of the clients' reads and one for the hub's own reads. None is open yet.
+    /// A pool with a connection for each of the clients' reads. None is open yet.
     pub(super) fn new(client: &Client) -> std::result::Result<HistoryPool, RedisError> {
         let manager = Manager::new_with_config(client.get_connection_info().clone(), connection_config())?;
-        let pool = Pool::builder(manager).max_size(HISTORY_READERS + 1).build();
+        let pool = Pool::builder(manager).max_size(HISTORY_READERS).build();
         let pool = pool.expect("only the pool's own timeouts, which are not set, could fail");
         Ok(HistoryPool { pool, address: address(client) })
     }

@@ -1,6 +1,7 @@
 //! The names in Redis that belong to one feed.
 
 /// The names of the keys and the channel. The braces are a hash tag: Redis Cluster keeps all of them on one node.
+#[derive(Clone)]
 pub(super) struct KeyNames {
     pub(super) ticks: String,
     pub(super) lease: String,
