@@ -198,6 +198,7 @@ impl Leader {
             last_prices: start.last_prices.clone(),
             anchor: &mut self.anchor,
             unseen: Vec::new(),
+            write_fault: FaultLog::default(),
             restore_fault: FaultLog::default(),
         };
         // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written

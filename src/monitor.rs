@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::message::{ReplicaReport, SourceReport, StatusReport, StoreReport, Word};
 use crate::source::SIMULATED as SIMULATED_SOURCE;
 use crate::store::{Members, ReplicaBeat, Store};
+use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{FEED_STATE, LEADER_CHANGES, REPLICAS, SIMULATED, STORE_UP, TICK_AGE};
 use crate::telemetry::scrape;
 use crate::text::format_duration;
@@ -70,6 +71,14 @@ pub struct Monitor {
     seen: Mutex<Seen>,
 }
 
+/// The states that the log has, and the limits of its lines. The first state is logged only if it is not live.
+#[derive(Default)]
+struct StateLog {
+    state: Option<FeedState>,
+    silence: FaultLog,
+    store: FaultLog,
+}
+
 /// Results of the last checks.
 #[derive(Default)]
 struct Seen {
@@ -79,8 +88,10 @@ struct Seen {
     /// The last known leader. It is kept while there is no leader.
     leader: Option<String>,
     is_store_up: bool,
-    /// The reason why new entries are only in memory, if they are.
+    /// The reason why new entries cannot be written, if they cannot.
     store_fault: Option<String>,
+    /// The store's error in the last check, if it failed.
+    store_error: Option<String>,
 }
 
 impl Monitor {
@@ -121,14 +132,14 @@ impl Monitor {
     /// Logs each change of the feed's state, and updates the metrics, until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
-            let mut logged = None;
+            let mut log = StateLog::default();
             let mut checks = interval(CHECK_EVERY);
             checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 checks.tick().await;
                 self.look_back();
                 let health = self.health();
-                log_change(&mut logged, &health);
+                self.log(&mut log, &health);
                 measure(&health);
                 self.beat().await;
                 scrape::run_upkeep();
@@ -153,18 +164,44 @@ impl Monitor {
         let (name, version) = (self.options.replica.clone(), env!("CARGO_PKG_VERSION").to_owned());
         let answer = self.store.beat(&ReplicaBeat { name, version }).await;
         let mut seen = self.seen();
+        seen.store_error = answer.as_ref().err().map(ToString::to_string);
         seen.store_fault = self.store.fault();
         seen.is_store_up = answer.is_ok() && seen.store_fault.is_none();
         STORE_UP.gauge("").set(u8::from(seen.is_store_up));
-        match answer {
-            Ok(members) => {
-                let is_new = |leader: &String| members.leader.as_ref().is_some_and(|now| now != leader);
-                LEADER_CHANGES.counter("").increment(u64::from(seen.leader.as_ref().is_some_and(is_new)));
-                seen.leader = members.leader.clone().or(seen.leader.take());
-                REPLICAS.gauge("").set(u32::try_from(members.replicas.len()).unwrap_or(u32::MAX));
-                seen.members = members;
-            }
-            Err(_) => seen.members.leader = None,
+        if let Ok(members) = answer {
+            let is_new = |leader: &String| members.leader.as_ref().is_some_and(|now| now != leader);
+            LEADER_CHANGES.counter("").increment(u64::from(seen.leader.as_ref().is_some_and(is_new)));
+            seen.leader = members.leader.clone().or(seen.leader.take());
+            REPLICAS.gauge("").set(u32::try_from(members.replicas.len()).unwrap_or(u32::MAX));
+            seen.members = members;
+        } else {
+            (seen.members.leader, seen.members.lease_ttl) = (None, None);
+        }
+    }
+
+    /// Logs each change of the feed's state, and what lasts: a state other than live, and a store that fails.
+    fn log(&self, log: &mut StateLog, health: &Health) {
+        let (state, reason) = (health.state.as_str(), &health.reason);
+        let is_new = log.state.replace(health.state).unwrap_or(FeedState::Live) != health.state;
+        if is_new {
+            log.silence.clear();
+        }
+        let seen = self.seen();
+        let error = seen.store_error.as_ref().or(seen.store_fault.as_ref());
+        let (error, leader) = (error.map_or("none", String::as_str), seen.members.leader.as_deref().unwrap_or("none"));
+        let age = format_duration(Duration::from_secs(health.tip_age.as_secs()));
+        let lease_ttl = seen.members.lease_ttl.map_or_else(|| "none".to_owned(), format_duration);
+        match health.state {
+            FeedState::Live if is_new => info!(state, reason, "the feed is live"),
+            FeedState::Live => {}
+            FeedState::Stale | FeedState::Down if !log.silence.is_due() => {}
+            FeedState::Stale => warn!(state, reason, age, leader, lease_ttl, error, "the feed is stale"),
+            FeedState::Down => warn!(state, reason, age, leader, lease_ttl, error, "the feed is down"),
+        }
+        if seen.store_error.is_none() && seen.store_fault.is_none() {
+            log.store.clear();
+        } else if log.store.is_due() {
+            warn!(error, leader, "the store cannot be written at the moment");
         }
     }
 
@@ -254,20 +291,6 @@ impl Options {
             }
         };
         (state, reason)
-    }
-}
-
-/// Logs the state if it differs from the one that was logged last. The first state is logged only if it is not live.
-fn log_change(logged: &mut Option<FeedState>, health: &Health) {
-    let before = logged.replace(health.state).unwrap_or(FeedState::Live);
-    let (state, reason) = (health.state.as_str(), &health.reason);
-    if before == health.state {
-        return;
-    }
-    match health.state {
-        FeedState::Live => info!(state, reason, "the feed is live"),
-        FeedState::Stale => warn!(state, reason, "the feed is stale"),
-        FeedState::Down => warn!(state, reason, "the feed is down"),
     }
 }
 

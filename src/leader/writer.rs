@@ -7,6 +7,7 @@ use crate::feed::{Entry, Event, Feed, Outage};
 use crate::store::{Lease, Record, Store, StoreError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::traces::{self, Stopwatch};
+use crate::text::format_duration;
 use crate::tick::{Currency, Tick, TickId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(super) struct Writer<'a> {
     /// Entries that were written and have not come back through the feed yet. If the store loses them now, only this
     /// replica has them.
     pub(super) unseen: Vec<Arc<Entry>>,
+    /// Limits the log lines about failures to write.
+    pub(super) write_fault: FaultLog,
     /// Limits the log lines about failures to restore.
     pub(super) restore_fault: FaultLog,
 }
@@ -60,6 +63,7 @@ impl Writer<'_> {
         match self.store.append(&lease, &record, seen).await {
             Ok(entry) => {
                 self.outbox.remove(&record);
+                self.write_fault.clear();
                 traces::appended(entry.id.ms(), record.poll.as_deref(), watch);
                 self.note_written(&record, entry);
             }
@@ -71,8 +75,15 @@ impl Writer<'_> {
                 None => self.restore(&lease, newest).await,
             },
             // `LeaseRenewer` detects if another replica has taken over.
-            Err(error @ (StoreError::NotLeader | StoreError::Unavailable(_))) => {
-                debug!(%error, held = self.outbox.len(), "holding a record");
+            Err(StoreError::NotLeader) => {
+                debug!(held = self.outbox.len(), "holding a record without the lease");
+                sleep(self.options.retry_pause()).await;
+            }
+            Err(error @ StoreError::Unavailable(_)) => {
+                if self.write_fault.is_due() {
+                    let oldest = format_duration(Duration::from_secs(record.at.elapsed().as_secs()));
+                    warn!(%error, held = self.outbox.len(), oldest, "cannot write to the store, holding ticks");
+                }
                 sleep(self.options.retry_pause()).await;
             }
         }
@@ -186,6 +197,7 @@ mod tests {
             last_prices: BTreeMap::new(),
             anchor: &mut anchor,
             unseen: Vec::new(),
+            write_fault: FaultLog::default(),
             restore_fault: FaultLog::default(),
         };
         writer.flush().await;

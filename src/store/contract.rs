@@ -79,6 +79,8 @@ pub struct ReplicaBeat {
 pub struct Members {
     /// The name of the replica that holds the lease.
     pub leader: Option<String>,
+    /// The time to live of the lease. `None` if there is no lease, or if it never expires.
+    pub lease_ttl: Option<Duration>,
     /// The replicas that are alive, in the order of their names.
     pub replicas: Vec<ReplicaBeat>,
 }
@@ -165,10 +167,10 @@ pub trait Store: Send + Sync {
     /// Records that a replica is alive. This expires after five seconds. Returns the leader and the replicas that are
     /// alive.
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
-        Ok(Members { leader: None, replicas: vec![replica.clone()] })
+        Ok(Members { replicas: vec![replica.clone()], ..Members::default() })
     }
 
-    /// Returns the reason why new entries are kept only in memory at the moment, if they are. Clients may read it.
+    /// Returns the reason why new entries are not written at the moment, if they are not. Clients may read it.
     fn fault(&self) -> Option<String> {
         None
     }

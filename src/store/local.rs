@@ -49,7 +49,8 @@ impl LocalLease {
     /// Returns the only replica, and the leader if there is one.
     pub(super) fn members(&self, replica: &ReplicaBeat) -> Members {
         let leader = self.valid().and_then(|lease| Lease::holder(&lease.token));
-        Members { leader, replicas: vec![replica.clone()] }
+        let lease_ttl = self.0.as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
+        Members { leader, lease_ttl, replicas: vec![replica.clone()] }
     }
 
     fn valid(&self) -> Option<&Lease> {

@@ -12,6 +12,7 @@ mod inspect;
 mod keys;
 mod portable;
 mod subscription;
+mod write_faults;
 
 use super::contract::{
     Claim, EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
@@ -19,7 +20,7 @@ use super::contract::{
 use super::entry::{decode, decode_or_skip};
 use crate::feed::Entry;
 use crate::tick::TickId;
-use ::redis::{Client, RedisError, Script, ScriptInvocation};
+use ::redis::{Client, FromRedisValue, RedisError, Script, ScriptInvocation};
 use async_trait::async_trait;
 use connection::{RedisConnection, unavailable};
 use history::HistoryPool;
@@ -28,7 +29,9 @@ use inspect::Inspector;
 use keys::KeyNames;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::warn;
 use uuid::Uuid;
+use write_faults::{Write, WriteFaults, public_reason};
 
 /// The number of entries in one page of a long history.
 const PAGE: usize = 1000;
@@ -38,6 +41,8 @@ const NTH_CANDIDATES: usize = 16;
 const RESTORE_BATCH: usize = 500;
 /// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
 const CLAIM_TTL: Duration = Duration::from_secs(2);
+/// The longest term of a lease that a replica can be configured with. It counts for a lease that does not name its term.
+const LONGEST_TERM: Duration = Duration::from_secs(60);
 /// The time for which a replica counts as alive after its last beat.
 const BEAT_TTL: Duration = Duration::from_secs(5);
 
@@ -55,6 +60,7 @@ pub struct Redis {
     clients: RedisConnection,
     /// The connections for reads of the history.
     history: HistoryPool,
+    faults: WriteFaults,
 }
 
 struct Scripts {
@@ -91,7 +97,8 @@ impl Redis {
         };
         let [commands, clients] = [(); 2].map(|()| RedisConnection::new(client.clone()));
         let (history, writer) = (HistoryPool::new(&client)?, Uuid::now_v7().simple().to_string());
-        Ok(Redis { client, keys, options, scripts, writer, commands, clients, history })
+        let faults = WriteFaults::default();
+        Ok(Redis { client, keys, options, scripts, writer, commands, clients, history, faults })
     }
 
     /// Checks that `url` is a Redis URL.
@@ -115,11 +122,26 @@ impl Redis {
         format!("{holder}/{}", self.writer)
     }
 
-    /// Runs a script that checks the lease first, and returns its result. `script` is called only when there is a
-    /// connection, because it contains the age of a record at the moment of sending.
-    async fn write<'a>(&'a self, script: impl FnOnce() -> ScriptInvocation<'a>) -> Result<String> {
-        let invoke = async |mut connection| script().invoke_async(&mut connection).await;
-        let reply: Vec<String> = self.commands.run(invoke).await?;
+    /// Runs a script that writes, and notes its result. `script` is called only when there is a connection, because it
+    /// may contain the age of a record at the moment of sending.
+    async fn run<'a, T: FromRedisValue>(
+        &'a self,
+        write: Write,
+        script: impl FnOnce() -> ScriptInvocation<'a>,
+    ) -> Result<T> {
+        let mut reason = None;
+        let invoke = async |mut connection| {
+            script().invoke_async(&mut connection).await.inspect_err(|error| reason = Some(public_reason(error)))
+        };
+        let answer = self.commands.run(invoke).await;
+        let unreachable = || answer.is_err().then(|| "Redis cannot be reached".to_owned());
+        self.faults.note(write, reason.or_else(unreachable));
+        answer
+    }
+
+    /// Runs a script that checks the lease first, and returns its result.
+    async fn write<'a>(&'a self, write: Write, script: impl FnOnce() -> ScriptInvocation<'a>) -> Result<String> {
+        let reply: Vec<String> = self.run(write, script).await?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
             ["done"] => Ok(String::new()),
@@ -145,43 +167,60 @@ impl Store for Redis {
         Some(Arc::new(store.expect("the address was valid before")))
     }
 
+    fn fault(&self) -> Option<String> {
+        self.faults.current()
+    }
+
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
-        let lease = Lease::new(holder);
+        let term = ms(self.options.lease_ttl);
+        let lease = Lease { token: format!("{}.{term}", Lease::new(holder).token) };
         let script = || {
             let mut script = self.scripts.acquire.key(&self.keys.lease);
-            script.key(&self.keys.claim).arg(self.claimant(holder)).arg(&lease.token).arg(ms(self.options.lease_ttl));
+            script.key(&self.keys.claim).arg(self.claimant(holder)).arg(&lease.token).arg(term).arg(ms(LONGEST_TERM));
             script
         };
-        match self.write(script).await {
-            Ok(_) => Ok(Some(lease)),
+        match self.write(Write::Lease, script).await {
+            Ok(broken) => {
+                if !broken.is_empty() {
+                    warn!(broken, "broke a lease that would not have expired in time, see its time to live in ms");
+                }
+                Ok(Some(lease))
+            }
             Err(StoreError::NotLeader) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     async fn claim(&self, Claim { holder, seen, records }: Claim<'_>) -> Result<Option<String>> {
-        let (mut script, claimant) = (self.scripts.claim.key(&self.keys.claim), self.claimant(holder));
-        script.key(&self.keys.ticks).arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL));
-        let reserved_for: String =
-            self.commands.run(async |mut connection| script.invoke_async(&mut connection).await).await?;
+        let claimant = self.claimant(holder);
+        let script = || {
+            let mut script = self.scripts.claim.key(&self.keys.claim);
+            script.key(&self.keys.ticks).arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL));
+            script
+        };
+        let reserved_for: String = self.run(Write::Lease, script).await?;
         Ok(if reserved_for == claimant { None } else { Lease::holder(&reserved_for) })
     }
 
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
         let member = format!("{}/{}", replica.name, replica.version);
-        let mut script = self.scripts.beat.key(&self.keys.lease);
-        script.key(&self.keys.replicas).arg(member).arg(ms(BEAT_TTL));
-        let invoke = async |mut connection| script.invoke_async(&mut connection).await;
-        let words: Vec<String> = self.commands.run(invoke).await?;
+        let script = || {
+            let mut script = self.scripts.beat.key(&self.keys.lease);
+            script.key(&self.keys.replicas).arg(member).arg(ms(BEAT_TTL));
+            script
+        };
+        let words: Vec<String> = self.run(Write::Beat, script).await?;
         let mut words = words.into_iter();
         let leader = words.next().as_deref().and_then(Lease::holder);
+        // A negative number says that the lease has no time to live.
+        let lease_ttl = words.next().and_then(|left| left.parse().ok()).map(Duration::from_millis);
         let replica = |member: String| {
             let (name, version) = member.rsplit_once('/')?;
             Some(ReplicaBeat { name: name.to_owned(), version: version.to_owned() })
         };
         let mut replicas: Vec<_> = words.filter_map(replica).collect();
         replicas.sort();
-        Ok(Members { leader, replicas })
+        Ok(Members { leader, lease_ttl, replicas })
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {
@@ -190,7 +229,7 @@ impl Store for Redis {
             script.arg(&lease.token).arg(ms(self.options.lease_ttl));
             script
         };
-        self.write(script).await.map(drop)
+        self.write(Write::Lease, script).await.map(drop)
     }
 
     async fn release(&self, lease: &Lease) -> Result<()> {
@@ -199,7 +238,7 @@ impl Store for Redis {
             script.arg(&lease.token);
             script
         };
-        match self.write(script).await {
+        match self.write(Write::Lease, script).await {
             Err(StoreError::NotLeader) => Ok(()),
             other => other.map(drop),
         }
@@ -215,7 +254,7 @@ impl Store for Redis {
             script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
             script
         };
-        decode(&self.write(script).await?)
+        decode(&self.write(Write::Entries, script).await?)
     }
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
@@ -233,7 +272,7 @@ impl Store for Redis {
                 }
                 script
             };
-            self.write(script).await?;
+            self.write(Write::Entries, script).await?;
         }
         Ok(())
     }

@@ -94,3 +94,31 @@ async fn error_of_a_candidate_does_not_delay_its_next_term() {
     let pause = longest_pause(&seen);
     assert!(pause <= lease + Duration::from_secs(1) + INTERVAL, "{pause:?} without a tick");
 }
+
+#[tokio::test]
+async fn lease_that_would_not_expire_is_broken() {
+    let cluster = TestCluster::new().await;
+    let (mut leader, others) = split(&cluster, cluster.replicas::<2>().await).await;
+    let mut redis = cluster.redis.connection().await;
+    let mut client = others[0].connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    // The leader would give its lease a time to live again with the next renewal.
+    leader.signal(Signal::STOP);
+    let _: u64 = ::redis::cmd("PERSIST").arg("{btcfeed}:lease").query_async(&mut redis).await.unwrap();
+    leader.signal(Signal::KILL);
+    leader.exit().await;
+    seen.extend(entries(&mut client, 5).await);
+    assert!(longest_pause(&seen) < LEASE + Duration::from_secs(2));
+    // The clock of Redis was set back by an hour.
+    let mut leader = others.into_iter().next().unwrap();
+    let newcomer = cluster.replica("r3", &[]).await;
+    let mut client = newcomer.connect("format=full").await;
+    let mut seen = entries(&mut client, 3).await;
+    leader.signal(Signal::STOP);
+    let mut expire = ::redis::cmd("PEXPIRE");
+    let _: u64 = expire.arg("{btcfeed}:lease").arg(3_600_000).query_async(&mut redis).await.unwrap();
+    leader.signal(Signal::KILL);
+    leader.exit().await;
+    seen.extend(entries(&mut client, 5).await);
+    assert!(longest_pause(&seen) < LEASE + Duration::from_secs(2));
+}

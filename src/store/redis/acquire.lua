@@ -1,7 +1,16 @@
--- Grants the lease if it is free and not reserved for another replica.
--- KEYS: lease, claim    ARGV: holder, token, time to live in ms
--- Returns {'done'} | {'refused'}
+-- Grants the lease if it is free and not reserved for another replica. A lease without a time to live, or with one that
+-- is longer than its term, would outlive its holder, so it counts as free. A token ends with the term in ms; without it,
+-- the longest possible term counts.
+-- KEYS: lease, claim    ARGV: holder, token, time to live in ms, longest possible term in ms
+-- Returns {'done'} | {'done', the broken lease's token and time to live} | {'refused'}
 local claimant = redis.call('HMGET', KEYS[2], 'holder')[1]
 if claimant and claimant ~= ARGV[1] then return {'refused'} end
-if not redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3]) then return {'refused'} end
+local held = redis.call('GET', KEYS[1])
+local left = redis.call('PTTL', KEYS[1])
+if held then
+  local term = tonumber(string.match(held, '%.(%d+)$') or ARGV[4])
+  if left >= 0 and left <= term then return {'refused'} end
+end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if held then return {'done', held .. ' ' .. left} end
 return {'done'}

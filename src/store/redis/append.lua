@@ -11,7 +11,8 @@ local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id')
 if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
   local done = redis.call('ZRANGEBYSCORE', KEYS[2], record[3], record[3])
   if ARGV[6] == record[2] and done[1] then return {'done', done[1]} end
-  return {'refused'}
+  -- If the newest record's entry is gone, it is written again.
+  if ARGV[6] ~= record[2] then return {'refused'} end
 end
 
 local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
@@ -24,8 +25,9 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id = math.max(now - tonumber(ARGV[2]), prev + 1)
 local score = string.format('%d', id)
 local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
-redis.call('ZADD', KEYS[2], score, entry)
+-- The record comes first. If a later command is rejected, the entry is written once all the same.
 redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%d', id - tonumber(ARGV[4])))
+redis.call('ZADD', KEYS[2], score, entry)
 redis.call('PUBLISH', ARGV[7], entry)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%d', id - tonumber(ARGV[4])))
 return {'done', entry}
