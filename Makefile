@@ -32,6 +32,10 @@ test: ## Run the tests; installs redis-server, nginx, curl and Python packages i
 soak: ## Run the tests that take a minute each
 	tests/setup tests/run --test soak
 
+.PHONY: faults
+faults: ## Run the fault matrix: each fault of the store, with a checker of what was polled, kept and sent
+	tests/setup tests/run --test faults
+
 .PHONY: attacks
 attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and print the effect on other clients
 	$(if $(BTCFEED_ATTACKED),,cargo build --release --locked)

@@ -48,11 +48,23 @@ struct Request {
     at: Instant,
 }
 
+/// A valid answer that was sent.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Name of the replica that asked.
+    pub replica: String,
+    /// The price, which no other answer has.
+    pub price: String,
+    /// The moment in Unix milliseconds.
+    pub at: u64,
+}
+
 #[derive(Default)]
 struct Market {
     /// Modes by exchange, or by exchange and pair.
     modes: Mutex<BTreeMap<String, Mode>>,
     requests: Mutex<Vec<Request>>,
+    answers: Mutex<Vec<Answer>>,
 }
 
 /// The running server.
@@ -106,6 +118,11 @@ impl Exchange {
         requests.iter().filter(matches).map(|request| request.at).collect()
     }
 
+    /// Returns the valid answers that were sent, without those in the modes that a test sets.
+    pub fn answers(&self) -> Vec<Answer> {
+        self.market.answers.lock().unwrap().clone()
+    }
+
     /// Returns the number of requests that the replica `name` has sent to all exchanges.
     pub fn requests_of(&self, name: &str) -> usize {
         self.market.requests.lock().unwrap().iter().filter(|request| request.replica == name).count()
@@ -132,14 +149,18 @@ impl Market {
         let mode = modes.get(&format!("{exchange} {pair}")).or(modes.get(exchange)).cloned().unwrap_or(Mode::Good);
         drop(modes);
         let mut requests = self.requests.lock().unwrap();
-        requests.push(Request { replica, exchange, pair: pair.to_owned(), at: Instant::now() });
+        requests.push(Request { replica: replica.clone(), exchange, pair: pair.to_owned(), at: Instant::now() });
         // Each poll gets another price.
         let base = if pair.to_ascii_uppercase().contains("USD") { 9_700_000 } else { 8_900_000 };
-        let cents = base + requests.len() % 1000;
+        let cents = base + requests.len();
         let price = format!("{}.{:02}", cents / 100, cents % 100);
         drop(requests);
         match mode {
-            Mode::Good => good(&price, now()).into_response(),
+            Mode::Good => {
+                let at = u64::try_from(now().as_millis()).unwrap();
+                self.answers.lock().unwrap().push(Answer { replica, price: price.clone(), at });
+                good(&price, now()).into_response()
+            }
             Mode::Price(price) => good(price, now()).into_response(),
             Mode::Old => good(&price, now() - Duration::from_secs(3600)).into_response(),
             Mode::Body(body) => body.into_response(),

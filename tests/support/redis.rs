@@ -5,6 +5,7 @@ use super::{signal, soon, until};
 use redis::AsyncCommands;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -24,6 +25,11 @@ impl Redis {
         let mut redis = Redis { child: None, dir, port: free_port() };
         redis.run().await;
         redis
+    }
+
+    /// Returns the directory of its files.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Returns its URL.
@@ -107,11 +113,14 @@ impl Redis {
         self.try_connect().await.expect("redis answers")
     }
 
-    async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
+    /// Returns a new connection, if the server answers.
+    pub async fn try_connect(&self) -> Option<redis::aio::MultiplexedConnection> {
         let client = redis::Client::open(self.url()).ok()?;
         let mut connection = client.get_multiplexed_async_connection().await.ok()?;
         let pong: Result<String, _> = redis::cmd("PING").query_async(&mut connection).await;
-        pong.ok().map(|_| connection)
+        // A server that cannot save its data rejects even PING.
+        let answers = pong.as_ref().err().is_none_or(|error| error.code() == Some("MISCONF"));
+        answers.then_some(connection)
     }
 
     /// Returns the name of the replica that holds the lease.

@@ -101,6 +101,11 @@ impl Replica {
         answer.is_ok_and(|response| response.status().is_success())
     }
 
+    /// Returns the lines of the log.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
     /// Returns the lines of the log with this message, if `BTCFEED_LOG_FORMAT` is `json`.
     pub fn logged(&self, message: &str) -> Vec<Value> {
         let log = self.log.lock().unwrap();

@@ -1,0 +1,206 @@
+//! Three replicas, each with its own way to one Redis, and a client on each of them.
+
+use super::checker::Records;
+use super::fault;
+use super::watcher::Watcher;
+use crate::support::exchange::Exchange;
+use crate::support::ports::free_address;
+use crate::support::proxy::Proxy;
+use crate::support::redis::Redis;
+use crate::support::replica::Replica;
+use crate::support::{INTERVAL, http, replica_settings, until};
+use futures_util::future::join_all;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The age of the newest tick above which the feed is stale. It is longer than a change of the leader.
+pub const STALE_AFTER: Duration = Duration::from_secs(4);
+
+/// A replica, which may have been killed.
+pub struct Member {
+    pub name: String,
+    pub replica: Option<Replica>,
+    proxy: Proxy,
+    settings: Vec<(String, String)>,
+}
+
+/// The parts of a case.
+pub struct Stage {
+    pub redis: Redis,
+    exchange: Exchange,
+    pub members: Vec<Member>,
+    pub watchers: Vec<Watcher>,
+    killed: Vec<(String, u64)>,
+    /// The name of the last known leader.
+    pub leader: String,
+}
+
+/// Returns the time in Unix milliseconds.
+pub fn now() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+impl Stage {
+    /// Starts three replicas and a client on each of them, and waits for some ticks.
+    pub async fn start() -> Stage {
+        let (redis, exchange) = (Redis::start().await, Exchange::start().await);
+        let mut stage =
+            Stage { redis, exchange, members: vec![], watchers: vec![], killed: vec![], leader: String::new() };
+        for number in 1..=3 {
+            stage.members.push(stage.member(&format!("r{number}")).await);
+        }
+        join_all(stage.members.iter_mut().map(Member::start)).await;
+        let addresses: Vec<_> =
+            stage.members.iter().map(|member| member.replica.as_ref().unwrap().address.clone()).collect();
+        for number in 0..addresses.len() {
+            let mut own = addresses.clone();
+            own.rotate_left(number);
+            stage.watchers.push(Watcher::start(own));
+        }
+        until("a first tick for each client", async || {
+            stage.watchers.iter().all(|watcher| watcher.messages().len() >= 3)
+        })
+        .await;
+        stage.note_leader().await;
+        stage
+    }
+
+    async fn member(&self, name: &str) -> Member {
+        let proxy = Proxy::start(self.redis.port).await;
+        let (url, stale_after) = (proxy.url(), format!("{}ms", STALE_AFTER.as_millis()));
+        let (address, ops) = (free_address(), free_address());
+        let settings = replica_settings(
+            &self.exchange,
+            name,
+            &[
+                ("REDIS_URL", &url),
+                ("BTCFEED_SOURCES", "coinbase"),
+                ("BTCFEED_CURRENCIES", "USD"),
+                ("BTCFEED_STALE_AFTER", &stale_after),
+                ("BTCFEED_LOG_FORMAT", "json"),
+                ("BTCFEED_LISTEN", &address),
+                ("BTCFEED_OPS_LISTEN", &ops),
+            ],
+        );
+        Member { name: name.to_owned(), replica: None, proxy, settings }
+    }
+
+    /// Starts a replica that has none of the feed's entries, without waiting until it is ready.
+    pub async fn newcomer(&mut self) {
+        let mut member = self.member(&format!("n{}", self.members.len())).await;
+        member.replica = Some(Replica::start_unready(&member.settings).await);
+        self.members.push(member);
+    }
+
+    /// Runs a command on Redis, if Redis answers.
+    pub async fn run(&self, words: &str) {
+        for _ in 0..5 {
+            if let Some(mut connection) = self.redis.try_connect().await {
+                return fault::run(&mut connection, words).await;
+            }
+        }
+        eprintln!("{words}: no connection to Redis");
+    }
+
+    /// Asks Redis for the leader.
+    pub async fn note_leader(&mut self) {
+        let mut leader = None;
+        until("a leader", async || {
+            leader = self.redis.leader().await;
+            leader.is_some()
+        })
+        .await;
+        self.leader = leader.unwrap();
+    }
+
+    fn member_mut(&mut self, name: &str) -> &mut Member {
+        self.members.iter_mut().find(|member| member.name == name).unwrap()
+    }
+
+    /// Returns the leader's way to Redis.
+    pub fn leader_proxy(&mut self) -> &Proxy {
+        let leader = self.leader.clone();
+        &self.member_mut(&leader).proxy
+    }
+
+    /// Opens each replica's way to Redis.
+    pub fn restore_proxies(&self) {
+        self.members.iter().for_each(|member| member.proxy.restore());
+    }
+
+    /// Kills the last known leader.
+    pub async fn kill_leader(&mut self) {
+        let leader = self.leader.clone();
+        let member = self.member_mut(&leader);
+        if let Some(mut replica) = member.replica.take() {
+            replica.signal(Signal::KILL);
+            replica.exit().await;
+            self.killed.push((leader, now()));
+        }
+    }
+
+    /// Starts the last known leader again, as its supervisor does.
+    pub async fn start_leader_again(&mut self) {
+        let leader = self.leader.clone();
+        let member = self.member_mut(&leader);
+        member.replica = Some(Replica::start_unready(&member.settings).await);
+    }
+
+    /// Returns the replicas that run.
+    pub fn replicas(&self) -> impl Iterator<Item = &Replica> {
+        self.members.iter().filter_map(|member| member.replica.as_ref())
+    }
+
+    /// Waits until each client has an entry that was made after `moment`, and no replica holds anything. Returns false
+    /// if that takes longer than `limit`.
+    pub async fn is_flowing(&self, moment: u64, limit: Duration) -> bool {
+        let started = std::time::Instant::now();
+        loop {
+            let mut flows = self.watchers.iter().all(|watcher| watcher.last() > moment);
+            for replica in self.replicas() {
+                flows = flows && replica.metric("btcfeed_held_records").await <= 1.0;
+            }
+            if flows || started.elapsed() > limit {
+                return flows;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Returns the records of everything that happened up to `end`.
+    pub async fn records(&self, end: u64) -> Records {
+        let mut connection = self.redis.connection().await;
+        let mut command = redis::cmd("ZRANGE");
+        command.arg("{btcfeed}:ticks").arg(0).arg(-1).arg("WITHSCORES");
+        let history: Vec<(String, f64)> = command.query_async(&mut connection).await.unwrap();
+        let clients: Vec<Vec<Value>> = self.watchers.iter().map(Watcher::messages).collect();
+        Records {
+            polls: self.exchange.answers(),
+            history: history.into_iter().map(|(text, score)| (score, text)).collect(),
+            clients,
+            killed: self.killed.clone(),
+            interval_ms: u64::try_from(INTERVAL.as_millis()).unwrap(),
+            stale_after_ms: u64::try_from(STALE_AFTER.as_millis()).unwrap(),
+            handover_ms: None,
+            end,
+        }
+    }
+}
+
+impl Member {
+    async fn start(&mut self) {
+        self.replica = Some(Replica::start(&self.settings).await);
+    }
+}
+
+/// Returns true if a replica reports in `/v1/status`, in a metric and in its log that the store cannot be written.
+pub async fn is_told(replica: &Replica) -> bool {
+    let Ok(response) = http().get(format!("http://{}/v1/status", replica.address)).send().await else { return false };
+    let report: Value = response.json().await.unwrap();
+    let store = &report["store"];
+    store["up"] == false
+        && store["fault"].is_string()
+        && replica.metric("btcfeed_store_up").await == 0.0
+        && !replica.logged("the store cannot be written at the moment").is_empty()
+}

@@ -1,0 +1,66 @@
+//! A client that follows the feed on any replica, and records every message. It shares no code with the server.
+
+use futures_util::StreamExt;
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
+
+/// The time after which a connection without a message is replaced. A replica sends a ping or a heartbeat earlier.
+const SILENCE: Duration = Duration::from_secs(20);
+
+/// The messages that a client got, in order.
+pub struct Watcher {
+    messages: Arc<Mutex<Vec<Value>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Watcher {
+    /// Follows the feed from its beginning. It starts at the first of these addresses, and goes to the next one when a
+    /// connection ends.
+    pub fn start(addresses: Vec<String>) -> Watcher {
+        let messages: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let task = tokio::spawn(follow(addresses, messages.clone()));
+        Watcher { messages, task }
+    }
+
+    /// Returns the messages so far.
+    pub fn messages(&self) -> Vec<Value> {
+        self.messages.lock().unwrap().clone()
+    }
+
+    /// Returns the id of the last entry.
+    pub fn last(&self) -> u64 {
+        last_id(&self.messages.lock().unwrap()).unwrap_or_default()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn last_id(messages: &[Value]) -> Option<u64> {
+    messages.iter().rev().find_map(|message| message["id"].as_u64())
+}
+
+async fn follow(addresses: Vec<String>, messages: Arc<Mutex<Vec<Value>>>) {
+    for address in addresses.iter().cycle() {
+        let last = last_id(&messages.lock().unwrap());
+        let from = last.map_or("since=0".to_owned(), |id| format!("after={id}"));
+        let url = format!("ws://{address}/v1/ws?format=full&{from}");
+        if let Ok(Ok((mut socket, _))) = timeout(Duration::from_secs(2), connect_async(&url)).await {
+            while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
+                let Message::Text(text) = message else { continue };
+                let message: Value = serde_json::from_str(&text).unwrap();
+                if matches!(message["type"].as_str(), Some("tick" | "status" | "gap")) {
+                    messages.lock().unwrap().push(message);
+                }
+            }
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
