@@ -84,17 +84,18 @@ bench-test: ## Compile the benches, and run each step of `hot` once
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 # Sanitizers need nightly Rust, and find nothing in code without `unsafe`. The largest message is 4096 bytes.
-FUZZ = cargo fuzz run --sanitizer none $(1) fuzz/corpus/$(1) fuzz/seeds/$(1) -- -max_total_time=$(FUZZ_SECONDS) -max_len=9000
+FUZZ = cargo fuzz run --sanitizer none {} fuzz/corpus/{} fuzz/seeds/{} -- -max_total_time=$(FUZZ_SECONDS) -max_len=9000
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for a minute, or FUZZ_SECONDS=600
+fuzz: ## Run each fuzz target for a minute, or FUZZ_SECONDS=600, one on each core
 	@cargo fuzz --version >/dev/null 2>&1 || \
 	{ echo "fuzz: cargo-fuzz is missing; to install it: cargo install --locked cargo-fuzz" >&2; exit 1; }
 	@c++ --version >/dev/null 2>&1 || \
 	{ echo "fuzz: libFuzzer needs a C++ compiler; on Debian: apt-get install g++" >&2; exit 1; }
 	cp Cargo.lock fuzz/
 	mkdir -p $(addprefix fuzz/corpus/,$(FUZZ_TARGETS))
-	$(foreach target,$(FUZZ_TARGETS),$(call FUZZ,$(target)) &&) true
+	cargo fuzz build --sanitizer none
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P "$$(nproc)" -I {} $(FUZZ)
 
 # `--all-targets` leaves out the tests that `cargo test` does not run by itself.
 EVERY_TARGET := --lib --bins --examples --benches --test '*'
