@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
-use transfer::Writable;
+use transfer::{Copied, Writable};
 
 const EXAMPLES: &str = "\
 The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in BTCFEED_DATA. Stop all replicas
@@ -44,7 +44,7 @@ pub(super) fn command() -> Command {
     let file = |help: &'static str| Arg::new("file").value_name("FILE").help(help);
     let merge = || {
         let flag = Arg::new("merge").long("merge").action(ArgAction::SetTrue);
-        flag.help("Add to a store that has entries; those that it has stay as they are")
+        flag.help("Add to a store that has entries; the entries and bookmarks that it has stay as they are")
     };
     let info = Command::new("info").about("Print the number of entries, the ids and the size");
     let export = Command::new("export")
@@ -135,22 +135,28 @@ async fn execute(config: &Config, name: &str, flags: &ArgMatches) -> anyhow::Res
             let prefix = flags.get_one::<String>("to-prefix").context("no prefix")?;
             let there = open_target(config, to, prefix)?;
             ensure!(there.name != here.name, "the feed is already in {}", here.name);
-            let (source, target) =
-                (Writable::acquire(&here, true).await?, Writable::acquire(&there, flag("merge")).await?);
-            let moved = transfer::copy(&source, &target).await;
-            let done = match moved {
+            let source = Writable::acquire(&here, true).await?;
+            let copied = copy(&source, &there, flag("merge")).await;
+            let done = match copied {
                 Ok(copied) if flag("keep") => Ok((copied, "copied")),
                 Ok(copied) => source.clear().await.map(|()| (copied, "moved")),
                 Err(error) => Err(error),
             };
             source.release().await;
-            target.release().await;
             let (copied, verb) = done?;
             eprintln!("{verb} {copied} from {} to {}", here.name, there.name);
             Ok(())
         }
         _ => bail!("unknown subcommand {name}"),
     }
+}
+
+/// Copies everything to another store.
+async fn copy(source: &Writable<'_>, there: &Place, merge: bool) -> anyhow::Result<Copied> {
+    let target = Writable::acquire(there, merge).await?;
+    let copied = transfer::copy(source, &target).await;
+    target.release().await;
+    copied
 }
 
 async fn info(here: &Place) -> anyhow::Result<()> {

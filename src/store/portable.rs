@@ -26,6 +26,14 @@ pub trait Portable: Store {
     /// Returns the bookmarks of all clients.
     async fn bookmarks(&self) -> Result<Vec<(String, TickId)>>;
 
+    /// The maximum number of bookmarks that the store keeps.
+    fn max_bookmarks(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Writes bookmarks. When this returns, the store has them.
+    async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()>;
+
     /// Deletes all entries and all bookmarks.
     async fn clear(&self, lease: &Lease) -> Result<()>;
 }

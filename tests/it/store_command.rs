@@ -102,7 +102,7 @@ async fn export_is_imported_into_an_empty_store() {
     assert_eq!(std::fs::read_to_string(backup).unwrap(), exported);
     assert!(fail(&["--data", paths[0], "export", backup], "").await.contains("cannot create "));
     let error = fail(&["--data", paths[0], "import"], &exported).await;
-    assert!(error.contains("already has 2500 entries: clear it first, or add --merge"), "{error}");
+    assert!(error.contains("already has entries (2500): clear it first, or add --merge"), "{error}");
     succeed(&["--data", paths[0], "import", "--merge", backup], "").await;
     // An import that was interrupted goes on.
     let start: String = exported.split_inclusive('\n').take(1200).collect();
@@ -121,6 +121,29 @@ async fn export_is_imported_into_an_empty_store() {
         assert!(error.contains(expected), "{error}");
     }
     assert_eq!(all(&Disk::open(directory.path(), OPTIONS).unwrap()).await, filled);
+}
+
+#[tokio::test]
+async fn import_keeps_the_bookmarks_of_the_store() {
+    let directory = data_directory();
+    let path = directory.path().to_str().unwrap();
+    let bookmark = |client: &str, id: u64| format!("{{\"type\":\"bookmark\",\"client\":\"{client}\",\"id\":{id}}}\n");
+    succeed(&["--data", path, "import"], &bookmark("a", 20)).await;
+    succeed(&["--data", path, "import", "--merge"], &[bookmark("a", 10), bookmark("b", 10)].concat()).await;
+    assert_eq!(succeed(&["--data", path, "export"], "").await, [bookmark("a", 20), bookmark("b", 10)].concat());
+}
+
+#[tokio::test]
+async fn refused_move_can_be_repeated_at_once() {
+    let (server, directory) = (Server::start().await, data_directory());
+    let (url, path) = (server.url(), directory.path().to_str().unwrap());
+    fill(&Redis::new(&url, "btcfeed", OPTIONS).unwrap()).await;
+    let file = Disk::open(directory.path(), OPTIONS).unwrap();
+    append(&file, &lease(&file).await, "1").await;
+    drop(file);
+    let error = fail(&["--redis-url", &url, "move", "--to", path], "").await;
+    assert!(error.contains("already has entries (1): clear it first, or add --merge"), "{error}");
+    succeed(&["--redis-url", &url, "move", "--to", path, "--merge"], "").await;
 }
 
 #[tokio::test]

@@ -61,24 +61,21 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
 /// # Errors
 /// If the store or the input fails, or if a line is invalid. The error names the line. The lines before it are written.
 pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>) -> anyhow::Result<Copied> {
-    let (mut copied, mut newest) = (Copied::default(), TickId::ZERO);
+    let (mut count, mut newest) = (0, TickId::ZERO);
     let (mut entries, mut bookmarks) = (Vec::new(), Vec::new());
     for (line, number) in lines.lines().zip(1..) {
         let line = line.with_context(|| format!("cannot read line {number}"))?;
         let expected =
             || format!("invalid line {number}: expected an entry or a bookmark, as `btcfeed store export` writes it");
         match serde_json::from_str(&line).with_context(expected)? {
-            Line::Bookmark(Bookmark { client, id, .. }) => {
-                copied.bookmarks += 1;
-                bookmarks.push((client, id));
-            }
+            Line::Bookmark(Bookmark { client, id, .. }) => bookmarks.push((client, id)),
             Line::Entry(entry) => {
                 ensure!(
                     entry.id > newest,
                     "invalid line {number}: its id is not greater than that of the line before it"
                 );
                 newest = entry.id;
-                copied.entries += 1;
+                count += 1;
                 entries.push(Arc::from(entry));
             }
         }
@@ -88,6 +85,6 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
         }
     }
     target.restore(&entries).await?;
-    target.remember(&bookmarks).await?;
-    Ok(copied)
+    let copied = target.restore_bookmarks(bookmarks, None).await?;
+    Ok(Copied { entries: count, ..copied })
 }

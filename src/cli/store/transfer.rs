@@ -5,19 +5,15 @@ use crate::feed::Entry;
 use crate::store::{Lease, Portable, Result};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{sleep, timeout};
 
 /// The number of entries, and of bookmarks, in one read or write.
 pub(super) const PAGE: usize = 1000;
 /// The name of the holder of a tool's lease.
 const HOLDER: &str = "btcfeed store";
-/// The time within which a store must have written bookmarks, and the time between two looks.
-const DEADLINE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(50);
 /// An upper bound of all ids.
 const EVERYTHING: TickId = TickId::from_ms(u64::MAX);
 
@@ -31,12 +27,18 @@ pub(super) struct Writable<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Copied {
     pub(super) entries: u64,
-    pub(super) bookmarks: u64,
+    pub(super) bookmarks: usize,
+    /// The number of bookmarks for which the store has no room.
+    pub(super) left_out: usize,
 }
 
 impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} entries and {} bookmarks", self.entries, self.bookmarks)
+        write!(f, "{} entries and {} bookmarks", self.entries, self.bookmarks)?;
+        if self.left_out > 0 {
+            write!(f, " (without the {} oldest bookmarks, for which there is no room)", self.left_out)?;
+        }
+        Ok(())
     }
 }
 
@@ -47,12 +49,18 @@ impl<'a> Writable<'a> {
         let lease =
             acquired.with_context(|| format!("a replica leads the feed in {}: stop all replicas", place.name))?;
         let writable = Writable { place, lease };
-        let entries = place.store.summary().await?.entries;
-        if entries > 0 && !filled {
+        let checked = writable.check_empty(filled).await;
+        if checked.is_err() {
             writable.release().await;
-            anyhow::bail!("{} already has {entries} entries: clear it first, or add --merge", place.name);
         }
-        Ok(writable)
+        checked.map(|()| writable)
+    }
+
+    async fn check_empty(&self, filled: bool) -> anyhow::Result<()> {
+        let entries = self.store().summary().await?.entries;
+        let name = &self.place.name;
+        ensure!(entries == 0 || filled, "{name} already has entries ({entries}): clear it first, or add --merge");
+        Ok(())
     }
 
     pub(super) fn store(&self) -> &dyn Portable {
@@ -70,22 +78,22 @@ impl<'a> Writable<'a> {
         self.store().restore(&self.lease, entries).await
     }
 
-    /// Writes bookmarks, and waits until the store has them.
-    pub(super) async fn remember(&self, bookmarks: &[(String, TickId)]) -> anyhow::Result<()> {
-        for page in bookmarks.chunks(PAGE) {
-            self.renew().await?;
-            self.store().remember(page).await?;
-        }
-        let written = async {
-            loop {
-                let found: HashMap<_, _> = self.store().bookmarks().await?.into_iter().collect();
-                if bookmarks.iter().all(|(client, id)| found.get(client) == Some(id)) {
-                    return Ok(());
-                }
-                sleep(POLL).await;
+    /// Writes the bookmarks of clients that have none in the store, and renews the lease of their source as well. If
+    /// there are too many, leaves out the oldest.
+    pub(super) async fn restore_bookmarks(
+        &self,
+        bookmarks: Vec<(String, TickId)>,
+        source: Option<&Writable<'_>>,
+    ) -> anyhow::Result<Copied> {
+        let (missing, left_out) =
+            missing_bookmarks(bookmarks, &self.store().bookmarks().await?, self.store().max_bookmarks());
+        for page in missing.chunks(PAGE) {
+            self.store().restore_bookmarks(&self.lease, page).await?;
+            if let Some(source) = source {
+                source.renew().await?;
             }
-        };
-        timeout(DEADLINE, written).await.context("the store has not written all bookmarks in time")?
+        }
+        Ok(Copied { bookmarks: missing.len(), left_out, ..Copied::default() })
     }
 
     /// Deletes everything.
@@ -125,19 +133,37 @@ impl<'a> Pages<'a> {
 /// # Errors
 /// If a store fails, or if an entry is not the same in both.
 pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result<Copied> {
-    let mut copied = Copied::default();
+    let mut entries = 0;
     let mut pages = Pages::of(source.store());
     while let Some(page) = pages.next().await? {
         target.restore(&page).await?;
         source.renew().await?;
-        copied.entries += page.len() as u64;
+        entries += page.len() as u64;
     }
-    check_count(source.store(), copied.entries).await?;
-    let bookmarks = source.store().bookmarks().await?;
-    target.remember(&bookmarks).await?;
-    copied.bookmarks = bookmarks.len() as u64;
+    check_count(source.store(), entries).await?;
+    let copied = target.restore_bookmarks(source.store().bookmarks().await?, Some(source)).await?;
     compare(source, target).await?;
-    Ok(copied)
+    Ok(Copied { entries, ..copied })
+}
+
+/// Returns the bookmarks of clients that have none among those `present`, newest first, and the number of those that
+/// were left out because the store has at most `max` bookmarks.
+fn missing_bookmarks(
+    bookmarks: Vec<(String, TickId)>,
+    present: &[(String, TickId)],
+    max: usize,
+) -> (Vec<(String, TickId)>, usize) {
+    // An export that was edited may name a client twice. The later line counts.
+    let mut missing: HashMap<_, _> = bookmarks.into_iter().collect();
+    for (client, _) in present {
+        missing.remove(client);
+    }
+    let mut missing: Vec<_> = missing.into_iter().collect();
+    missing.sort_unstable_by_key(|(_, id)| Reverse(*id));
+    let room = max.saturating_sub(present.len());
+    let left_out = missing.len().saturating_sub(room);
+    missing.truncate(room);
+    (missing, left_out)
 }
 
 /// Checks that all entries of a store were read.
@@ -162,4 +188,23 @@ async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result
         source.renew().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oldest_bookmarks_are_left_out() {
+        let bookmarks = |of: &[(&str, u64)]| -> Vec<_> {
+            of.iter().map(|(client, id)| ((*client).to_owned(), TickId::from_ms(*id))).collect()
+        };
+        let source = bookmarks(&[("a", 1), ("b", 4), ("c", 2), ("d", 3), ("b", 5)]);
+        let present = bookmarks(&[("d", 1)]);
+        for (max, expected, left_out) in
+            [(9, &[("b", 5), ("c", 2), ("a", 1)][..], 0), (3, &[("b", 5), ("c", 2)], 1), (1, &[], 3), (0, &[], 3)]
+        {
+            assert_eq!(missing_bookmarks(source.clone(), &present, max), (bookmarks(expected), left_out), "{max}");
+        }
+    }
 }

@@ -1,20 +1,21 @@
 //! The content of a file as a whole.
 
 use super::Disk;
-use super::feed_file::FeedFile;
+use super::feed_file::{Batch, FeedFile};
 use crate::store::contract::{Lease, Result, Store, StoreError};
+use crate::store::local::MAX_CLIENTS;
 use crate::store::portable::{Portable, Summary};
 use crate::tick::TickId;
 use async_trait::async_trait;
 
 impl Disk {
-    /// Runs a read of the file, which must be open.
-    async fn read_open<T: Send + 'static>(
+    /// Runs a function on the file, which must be open.
+    async fn use_file<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
+        work: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T> {
         let not_open = || StoreError::Unavailable("the file of the feed is not open".to_owned());
-        self.read(read).await?.ok_or_else(not_open)
+        self.read(work).await?.ok_or_else(not_open)
     }
 }
 
@@ -22,17 +23,27 @@ impl Disk {
 impl Portable for Disk {
     async fn summary(&self) -> Result<Summary> {
         let bytes = self.saver.file_size();
-        let (entries, oldest, newest) = self.read_open(FeedFile::extent).await?;
+        let (entries, oldest, newest) = self.use_file(FeedFile::extent).await?;
         Ok(Summary { entries, oldest, newest, bytes })
     }
 
     async fn bookmarks(&self) -> Result<Vec<(String, TickId)>> {
-        self.read_open(FeedFile::clients).await
+        self.use_file(FeedFile::clients).await
+    }
+
+    fn max_bookmarks(&self) -> usize {
+        MAX_CLIENTS
+    }
+
+    async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()> {
+        self.renew(lease).await?;
+        let batch = Batch { clients: bookmarks.to_vec(), now: TickId::now(), ..Batch::default() };
+        self.use_file(move |file| file.save(&batch)).await
     }
 
     async fn clear(&self, lease: &Lease) -> Result<()> {
         self.renew(lease).await?;
-        self.read_open(FeedFile::clear).await?;
+        self.use_file(FeedFile::clear).await?;
         self.saver.pending().cleared();
         Ok(())
     }

@@ -59,6 +59,11 @@ impl Portable for Redis {
         Ok(bookmarks)
     }
 
+    async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()> {
+        self.renew(lease).await?;
+        self.remember(bookmarks).await
+    }
+
     async fn clear(&self, lease: &Lease) -> Result<()> {
         self.renew(lease).await?;
         for keys in self.client_keys().await?.chunks(SCAN_STEP) {
