@@ -7,6 +7,7 @@ use crate::text::parse_duration;
 use crate::tick::{Currencies, Currency, MOMENTS, TickId};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
+use secrecy::SecretString;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -79,16 +80,16 @@ pub(super) fn key_flag() -> Arg {
 }
 
 /// Returns the API key.
-pub(super) fn key(flags: &ArgMatches) -> Option<String> {
+pub(super) fn key(flags: &ArgMatches) -> Option<SecretString> {
     flags.get_one("key-file").cloned()
 }
 
 /// Reads a key from a file. A flag with the key itself would show it to all users of this machine.
-fn read_key(path: &str) -> Result<String, String> {
+fn read_key(path: &str) -> Result<SecretString, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read the file: {error}"))?;
     let key = text.trim();
     let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
-    is_key.then(|| key.to_owned()).ok_or_else(|| "expected a file with one API key and nothing else".to_owned())
+    is_key.then(|| key.into()).ok_or_else(|| "expected a file with one API key and nothing else".to_owned())
 }
 
 fn read_authorities(path: &str) -> Result<Vec<u8>, String> {

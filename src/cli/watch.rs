@@ -25,6 +25,7 @@ use lines::Lines;
 use output::{OutputText, OutputWriter};
 use rustix::process::Signal;
 use screen::Screen;
+use secrecy::ExposeSecret;
 use signal_hook::flag;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::process::ExitCode;
@@ -143,7 +144,7 @@ fn client(flags: &ArgMatches) -> Result<Client, Error> {
     let mut client = Client::builder(address).start(start).currencies(arguments::currencies(flags).iter());
     client = client.changes(flags.get_flag("changes")).transport(arguments::transport(flags));
     client = arguments::authorities(flags).map_or(client.clone(), |pem| client.authority(pem));
-    client = arguments::key(flags).map_or(client.clone(), |key| client.key(key));
+    client = arguments::key(flags).map_or(client.clone(), |key| client.key(key.expose_secret()));
     client = client.limit(flags.get_one("limit").copied().unwrap_or_default());
     client = flags.get_one::<String>("client-id").map_or(client.clone(), |name| client.client_id(name));
     flags.get_one("every").map_or(client.clone(), |every| Builder::every(client, *every)).build()

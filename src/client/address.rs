@@ -19,7 +19,7 @@ impl Address {
     /// # Errors
     /// [`Error::Address`] if the text has another form.
     pub(super) fn parse(address: &str) -> Result<Address, Error> {
-        let invalid = |problem: &str| Error::Address { address: address.to_owned(), problem: problem.to_owned() };
+        let invalid = |problem: &str| Error::Address { address: redact(address), problem: problem.to_owned() };
         let whole = match address.split_once("://") {
             Some(("ws" | "WS", rest)) => format!("http://{rest}"),
             Some(("wss" | "WSS", rest)) => format!("https://{rest}"),
@@ -62,6 +62,16 @@ impl fmt::Display for Address {
     }
 }
 
+/// Returns an address without the user name and the password in front of its host, for an error.
+fn redact(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").map_or(("", address), |(scheme, rest)| (scheme, rest));
+    match rest.rsplit_once('@') {
+        Some((_, host)) if scheme.is_empty() => format!("…@{host}"),
+        Some((_, host)) => format!("{scheme}://…@{host}"),
+        None => address.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +99,7 @@ mod tests {
     #[test]
     fn invalid_address_is_quoted_in_the_error() {
         for address in
-            ["", "http://", "ftp://host", "http://host:99999", "http://host/?currency=USD", "http://me@host", "a b"]
+            ["", "http://", "ftp://host", "http://host:99999", "http://host/?currency=USD", "http://…@host", "a b"]
         {
             let error = Address::parse(address).unwrap_err().to_string();
             assert!(error.contains(&format!("invalid address {address:?}: ")), "{error}");

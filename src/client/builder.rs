@@ -1,7 +1,8 @@
 //! A client and its builder.
 
+use super::address::Address;
 use super::error::Error;
-use super::options::{ApiKey, ClientOptions};
+use super::options::ClientOptions;
 use super::target::Target;
 use super::transport::Transport;
 use super::updates::Updates;
@@ -21,7 +22,8 @@ pub struct Client {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before build"]
 pub struct Builder {
-    addresses: Vec<String>,
+    /// The addresses, parsed at once because an address with a password must not be kept.
+    addresses: Vec<Result<Address, Error>>,
     options: ClientOptions,
 }
 
@@ -37,7 +39,7 @@ impl Client {
     /// Returns a builder for a client of the feed at `address`: `http://host:port` (or `https`, `ws`, `wss`) or
     /// `host:port`.
     pub fn builder(address: &str) -> Builder {
-        Builder { addresses: vec![address.to_owned()], options: ClientOptions::default() }
+        Builder { addresses: vec![Address::parse(address)], options: ClientOptions::default() }
     }
 
     /// Returns a stream of the updates. Each stream has a connection of its own, which is opened when the stream is
@@ -51,7 +53,7 @@ impl Builder {
     /// Adds an address of the same feed. Streams are spread over all addresses, and each attempt to connect again uses
     /// the next address.
     pub fn also_at(mut self, address: &str) -> Builder {
-        self.addresses.push(address.to_owned());
+        self.addresses.push(Address::parse(address));
         self
     }
 
@@ -99,7 +101,7 @@ impl Builder {
     /// id. A name has 22 to 64 letters, digits, dots, dashes and underscores. Make it random, such as a UUID, and keep
     /// it secret, because everybody who knows it can change the remembered id. Use it for one stream at a time.
     pub fn client_id(mut self, name: impl Into<String>) -> Builder {
-        self.options.client_id = Some(name.into());
+        self.options.client_id = Some(name.into().into());
         self
     }
 
@@ -112,7 +114,7 @@ impl Builder {
     /// Sends an API key with each request, for a feed that serves only clients with a key. Use it only over `https`,
     /// because everybody who can read the connection can read the key.
     pub fn key(mut self, key: impl Into<String>) -> Builder {
-        self.options.key = Some(ApiKey(key.into()));
+        self.options.key = Some(key.into().into());
         self
     }
 
@@ -149,6 +151,21 @@ impl Builder {
     /// [`Error::Address`] if an address is invalid. [`Error::Setup`] if this machine cannot open any connection, or if
     /// the [authorities](Builder::authority) are invalid.
     pub fn build(self) -> Result<Client, Error> {
-        Target::new(&self.addresses, self.options).map(|target| Client { target: Arc::new(target) })
+        let addresses = self.addresses.into_iter().collect::<Result<_, _>>()?;
+        Target::new(addresses, self.options).map(|target| Client { target: Arc::new(target) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_contains_no_secret() {
+        let builder = Client::builder("http://localhost").key("hidden-key").client_id("hidden-id");
+        let with_password = builder.clone().also_at("http://me:hidden-password@localhost");
+        let error = with_password.clone().build().unwrap_err();
+        let printed = format!("{builder:?} {:?} {with_password:?} {error:?} {error}", builder.clone().build().unwrap());
+        assert!(printed.contains("http://…@localhost") && !printed.contains("hidden"), "{printed}");
     }
 }

@@ -18,6 +18,7 @@ use pb::{SubscribeRequest, SubscribeResponse};
 use prost::Message as _;
 use reqwest::header::{CONTENT_TYPE, TE};
 use reqwest::{Body, RequestBuilder, StatusCode};
+use secrecy::ExposeSecret;
 use std::error::Error as _;
 use std::time::Duration;
 use tonic::codec::{Codec, Streaming};
@@ -82,7 +83,7 @@ fn subscribe_request(options: &ClientOptions, start: Start) -> SubscribeRequest 
         changes: options.changes,
         every: options.every.and_then(|every| every.try_into().ok()),
         limit: options.limit,
-        client_id: options.client_id.clone().unwrap_or_default(),
+        client_id: options.client_id.as_ref().map(|id| id.expose_secret().to_owned()).unwrap_or_default(),
         hello: true,
     }
 }

@@ -3,19 +3,9 @@
 use super::transport::Transport;
 use crate::feed::Start;
 use crate::tick::{Currencies, Currency};
-use std::fmt;
+use secrecy::{ExposeSecret, SecretString};
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// An API key, which debug output does not show.
-#[derive(Clone)]
-pub(super) struct ApiKey(pub(super) String);
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ApiKey(…)")
-    }
-}
 
 /// The options of a subscription and of its connections.
 #[derive(Clone, Debug)]
@@ -28,9 +18,9 @@ pub(super) struct ClientOptions {
     pub(super) every: Option<Duration>,
     /// The maximum number of ticks to replay, or zero for all.
     pub(super) limit: u32,
-    pub(super) client_id: Option<String>,
+    pub(super) client_id: Option<SecretString>,
     pub(super) local_address: Option<IpAddr>,
-    pub(super) key: Option<ApiKey>,
+    pub(super) key: Option<SecretString>,
     /// The PEM text of the authorities to trust, or `None` for those of the system.
     pub(super) authorities: Option<Vec<u8>>,
     pub(super) connect_timeout: Duration,
@@ -86,7 +76,7 @@ impl ClientOptions {
             query.append_pair("limit", &self.limit.to_string());
         }
         if let Some(client_id) = &self.client_id {
-            query.append_pair("client_id", client_id);
+            query.append_pair("client_id", client_id.expose_secret());
         }
         query.finish()
     }
@@ -116,7 +106,7 @@ mod tests {
             changes: true,
             every: Some(Duration::from_secs(30)),
             limit: 5,
-            client_id: Some("a b".to_owned()),
+            client_id: Some("a b".into()),
             ..options
         };
         let query =

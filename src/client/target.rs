@@ -6,13 +6,14 @@ use super::error::Error;
 #[cfg(feature = "grpc")]
 use super::grpc;
 use super::http::{self, Version};
-use super::options::{ApiKey, ClientOptions};
+use super::options::ClientOptions;
 use super::received::ServerEvents;
 use super::transport::Transport;
 use super::{sse, websocket};
 use crate::feed::Start;
 use futures_util::future::BoxFuture;
 use reqwest::RequestBuilder;
+use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::time::timeout;
@@ -33,9 +34,8 @@ impl Target {
     /// Creates a target without connecting to it.
     ///
     /// # Errors
-    /// [`Error::Address`] if an address is invalid, [`Error::Setup`] if no HTTP client can be created.
-    pub(super) fn new(addresses: &[String], options: ClientOptions) -> Result<Target, Error> {
-        let addresses: Vec<_> = addresses.iter().map(|address| Address::parse(address)).collect::<Result<_, _>>()?;
+    /// [`Error::Setup`] if no HTTP client can be created.
+    pub(super) fn new(addresses: Vec<Address>, options: ClientOptions) -> Result<Target, Error> {
         let version = match options.transport {
             Transport::WebSocket | Transport::Sse => Version::Http1,
             #[cfg(feature = "grpc")]
@@ -61,7 +61,7 @@ impl Target {
             let options = &self.options;
             let address = &self.addresses[turn % self.addresses.len()];
             let with_key = |request: RequestBuilder| match &options.key {
-                Some(ApiKey(key)) => request.bearer_auth(key),
+                Some(key) => request.bearer_auth(key.expose_secret()),
                 None => request,
             };
             let get = || with_key(self.http.get(address.stream(options.transport, Some(&options.query(start)))));

@@ -7,7 +7,8 @@ use crate::source::read_bounded;
 use crate::text::{excerpt, format_duration};
 use anyhow::{Context, ensure};
 use futures_util::future::join_all;
-use reqwest::{Certificate, Client, RequestBuilder};
+use reqwest::{Certificate, Client};
+use secrecy::{ExposeSecret, SecretString};
 use std::time::Duration;
 
 /// Time for the answer of a replica.
@@ -22,7 +23,7 @@ pub(super) struct Peers {
     /// The trusted certificate authorities in PEM, or `None` for those of the system.
     pub(super) authorities: Option<Vec<u8>>,
     /// The API key, if the feed needs one.
-    pub(super) key: Option<String>,
+    pub(super) key: Option<SecretString>,
 }
 
 impl Peers {
@@ -41,7 +42,7 @@ impl Peers {
         }
         let client = client.build().context("cannot create an HTTP client")?;
         let request = client.get(format!("{}/v1/status", base.trim_end_matches('/')));
-        let request = self.key.iter().fold(request, RequestBuilder::bearer_auth);
+        let request = self.key.iter().fold(request, |request, key| request.bearer_auth(key.expose_secret()));
         let response = request.send().await.map_err(reqwest::Error::without_url).context("no answer")?;
         let status = response.status();
         ensure!(status != 401, "the replica needs an API key: use --key-file");

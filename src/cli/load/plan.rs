@@ -1,9 +1,10 @@
 //! The plan of a load test, read from the command line, and checks that this machine can run it.
 
 use crate::cli::arguments::{self, amount};
-use crate::client::{Builder, Client, Error, Start, Transport};
+use crate::client::{Client, Error, Start, Transport};
 use crate::tick::{Currencies, TickId};
 use clap::{Arg, ArgAction, ArgMatches};
+use secrecy::{ExposeSecret, SecretString};
 use std::fs::read_to_string;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, UdpSocket};
@@ -15,7 +16,6 @@ const RESERVED_FILES: u64 = 64;
 const MAX: u32 = 1_000_000;
 
 /// The parameters of a load test.
-#[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) urls: Vec<String>,
     pub(super) connections: usize,
@@ -27,7 +27,7 @@ pub(super) struct Plan {
     currencies: Currencies,
     /// The beginning of the replay that each client reads first.
     pub(super) since: Option<TickId>,
-    key: Option<String>,
+    key: Option<SecretString>,
     /// The PEM text of the certificate authorities to trust. `None` for those of the system.
     authorities: Option<Vec<u8>>,
     /// The addresses to connect from. Empty if the system chooses.
@@ -96,7 +96,7 @@ impl Plan {
         let start = self.since.map_or(Start::Latest, Start::Since);
         let client = Client::builder(first).transport(self.transport).currencies(self.currencies.iter()).start(start);
         let client = self.authorities.iter().fold(client, |client, pem| client.authority(pem.clone()));
-        let client = self.key.iter().fold(client, Builder::key);
+        let client = self.key.iter().fold(client, |client, key| client.key(key.expose_secret()));
         let client = others.iter().fold(client, |client, url| client.also_at(url));
         if self.from.is_empty() {
             return Ok(vec![client.build()?]);
