@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn next_page_is_the_same_query_with_another_start() {
+    fn next_page_changes_only_the_start() {
         let link = link_after("since=0&currency=USD,EUR&limit=3&start_timedate=x", TickId::from_ms(7));
         assert_eq!(link, "?currency=USD%2CEUR&limit=3&after=7");
         assert_eq!(link_after("after=1", TickId::from_ms(7)), "?after=7");

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_scheme_and_unknown_authority_have_a_hint() {
+    fn scheme_and_authority_errors_have_a_hint() {
         let why = |address: &str, why: &str| match Disconnect::retry(why).at(&Address::parse(address).unwrap()) {
             Disconnect::Retry { why, .. } => why,
             Disconnect::Final(error) => panic!("{error}"),

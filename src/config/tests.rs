@@ -33,7 +33,7 @@ fn defaults_poll_three_exchanges_in_one_process() {
 const DURATION: &str = "expected a duration such as 5s or 500ms, from";
 
 #[test]
-fn each_invalid_value_is_reported_with_the_expected_one() {
+fn each_error_says_what_value_is_expected() {
     let cases = [
         (
             "REDIS_URL",

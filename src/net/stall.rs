@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unread_response_is_reset_when_memory_is_used_up() {
+    async fn unread_response_is_reset_to_free_memory() {
         let memory = ClientMemory::new(10 * PIECE_BYTES);
         let response = || {
             let (detector, text) = (Arc::<StallDetector>::default(), "x".repeat(6 * PIECE_BYTES));

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn head_says_that_the_body_ends_with_the_connection() {
+    fn head_announces_a_body_until_the_close() {
         let response = Response::builder().header("content-type", "text/event-stream").header(CONTENT_LENGTH, 0);
         let head = String::from_utf8(response_head(&response.body(Body::empty()).unwrap())).unwrap();
         let (lines, date) = head.split_once("date: ").unwrap();

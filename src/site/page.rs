@@ -77,7 +77,7 @@ mod tests {
     use axum::http::header::IF_NONE_MATCH;
 
     #[test]
-    fn all_assets_are_served_and_refer_only_to_assets() {
+    fn assets_are_served_and_refer_to_assets() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/site/assets");
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), FILES.len());
         for (path, _, text) in FILES {

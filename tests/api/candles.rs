@@ -144,7 +144,7 @@ async fn candle_pages_and_formats_agree() {
 }
 
 #[tokio::test]
-async fn incomplete_candle_is_left_out_on_every_replica() {
+async fn every_replica_omits_incomplete_candles() {
     let entries = ticks(300);
     // Entries that are 150 s older than the newest one have expired.
     let retention = [("BTCFEED_RETENTION", "150s")];

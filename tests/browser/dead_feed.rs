@@ -130,7 +130,7 @@ async fn replica_without_redis_shows_it_alone() {
 }
 
 #[tokio::test]
-async fn page_behind_nginx_detects_a_replica_without_updates() {
+async fn page_behind_nginx_detects_a_dead_replica() {
     let cluster = TestCluster::new().await;
     let proxies = [Proxy::start(cluster.redis.port).await, Proxy::start(cluster.redis.port).await];
     let mut replicas = Vec::new();

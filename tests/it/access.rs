@@ -164,7 +164,7 @@ async fn streams_of_an_expired_key_end_over_tls_too() {
 }
 
 #[tokio::test]
-async fn streams_of_a_key_are_limited_and_bookmarks_are_its_own() {
+async fn key_limits_streams_and_owns_bookmarks() {
     let (exchange, mut keys) = (Exchange::start().await, KeysFile::new());
     let (alice, bob) = (keys.add(&["alice", "--streams", "2"]).await, keys.add(&["bob"]).await);
     let replica = keys.replica(&exchange, &[]).await;

@@ -74,7 +74,7 @@ async fn reconnecting_does_not_get_around_the_rate() {
 }
 
 #[tokio::test]
-async fn clients_behind_nginx_count_by_their_own_address() {
+async fn clients_behind_nginx_count_separately() {
     let cluster = TestCluster::new().await;
     let settings = [("BTCFEED_TRUSTED_PROXIES", "127.0.0.1"), ("BTCFEED_ADDRESS_CONNECTIONS", "3")];
     let replica = cluster.replica("r1", &settings).await;

@@ -251,7 +251,7 @@ async fn fault_of_sources_is_named() {
 }
 
 #[tokio::test]
-async fn fault_of_settings_machine_and_certificate_is_named() {
+async fn fault_of_machine_and_settings_is_named() {
     let stack = Stack::new().await;
     let invalid = stack.settings(&[("BTCFEED_INTERVAL", "soon")]);
     stack.expect("invalid setting", &invalid, &[], "configuration!", "BTCFEED_INTERVAL \"soon\"").await;

@@ -46,7 +46,7 @@ async fn second_store_in_a_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn unusable_directory_keeps_the_feed_in_memory_until_it_is_usable() {
+async fn feed_stays_in_memory_until_disk_is_usable() {
     let parent = data_directory();
     let path = parent.path().join("data");
     fs::write(&path, "a file instead of a directory").unwrap();

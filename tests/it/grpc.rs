@@ -18,7 +18,7 @@ fn timestamp(ms: u64) -> Timestamp {
 }
 
 #[tokio::test]
-async fn subscription_equals_a_websocket_in_full_format() {
+async fn subscription_equals_a_full_websocket() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     let all = entries(&mut replica.connect("format=full&currency=USD,EUR&since=0").await, 8).await;

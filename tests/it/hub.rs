@@ -202,7 +202,7 @@ async fn search_for_an_absent_currency_is_bounded() {
 
 /// The task that drives a connection runs on the threads that opened it, so the hub needs connections of its own.
 #[tokio::test]
-async fn hub_reads_while_the_threads_of_clients_are_busy() {
+async fn hub_reads_while_threads_of_clients_are_busy() {
     let server = Redis::start().await;
     let ids = server.fill(50).await;
     let store = store::Redis::new(&server.url(), "btcfeed", store::Options { retention: HOUR, lease_ttl: HOUR });

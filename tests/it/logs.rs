@@ -22,7 +22,7 @@ fn assert_one(lines: &[Value], field: &str, text: &str) {
 }
 
 #[tokio::test]
-async fn faults_of_sources_name_address_cause_and_next_step() {
+async fn source_faults_name_address_and_next_step() {
     let exchange = Exchange::start().await;
     exchange.set("coinbase", Mode::Status(503, None));
     exchange.set("bitstamp", Mode::Old);

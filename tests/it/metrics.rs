@@ -78,7 +78,7 @@ async fn replica_without_its_store_sees_a_stale_feed() {
 }
 
 #[tokio::test]
-async fn handshakes_and_expiry_of_the_certificate_are_shown() {
+async fn metrics_show_handshakes_and_expiry() {
     const NOT_AFTER: &str = "btcfeed_tls_certificate_not_after_timestamp_seconds";
     let (cluster, authority, stranger) = (TestCluster::new().await, Authority::new(), Authority::new());
     let plain = cluster.replica("r1", &[]).await;

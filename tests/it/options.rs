@@ -131,7 +131,7 @@ async fn bookmark(cluster: &TestCluster) -> Option<u64> {
 }
 
 #[tokio::test]
-async fn client_id_resumes_on_any_replica_and_transport() {
+async fn client_id_resumes_on_any_transport() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
     let mut client = first.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;

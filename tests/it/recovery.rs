@@ -34,7 +34,7 @@ async fn newcomers_wait_for_a_leader_that_holds_ticks() {
 }
 
 #[tokio::test]
-async fn newcomers_wait_for_a_replica_that_has_the_history() {
+async fn newcomers_wait_for_one_with_the_history() {
     let mut cluster = TestCluster::new().await;
     let (leader, mut others) = split(&cluster, cluster.replicas::<2>().await).await;
     let mut client = others[0].connect("format=full&since=0").await;
@@ -78,7 +78,7 @@ async fn overtaken_leader_does_not_claim_what_it_held() {
 }
 
 #[tokio::test]
-async fn error_of_a_candidate_does_not_delay_its_next_term() {
+async fn candidates_error_does_not_delay_its_term() {
     let cluster = TestCluster::new().await;
     let lease = Duration::from_secs(3);
     let settings = [("BTCFEED_LEASE_TTL", "3s")];

@@ -58,7 +58,7 @@ async fn all_keys_of_a_feed_share_a_hash_tag() {
 }
 
 #[tokio::test]
-async fn lease_is_reserved_for_the_replica_that_has_most() {
+async fn lease_is_reserved_for_the_longest_history() {
     let server = Server::start().await;
     let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
     let lease = lease(&store).await;

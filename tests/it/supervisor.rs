@@ -32,7 +32,7 @@ impl Supervisor {
 }
 
 #[tokio::test]
-async fn ready_follows_the_feed_and_stopping_the_signal() {
+async fn readiness_follows_the_feed_and_the_signal() {
     let (cluster, supervisor) = (TestCluster::new().await, Supervisor::new());
     cluster.redis.fill(2).await;
     cluster.redis.pause();

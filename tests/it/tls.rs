@@ -70,7 +70,7 @@ async fn sdk_names_the_right_scheme() {
 }
 
 #[tokio::test]
-async fn rest_and_events_work_over_both_versions_of_http() {
+async fn rest_and_events_work_over_both_versions() {
     let (exchange, authority) = (Exchange::start().await, Authority::new());
     let replica = secured(&exchange, &authority, &[]).await;
     let url = format!("https://127.0.0.1:{}", replica.port());
@@ -255,7 +255,7 @@ async fn flood_of_handshakes_delays_no_client() {
 }
 
 #[tokio::test]
-async fn unusable_certificates_are_reported_before_the_start() {
+async fn unusable_certificates_prevent_the_start() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (cert, key, foreign) = (authority.path("cert.pem"), authority.path("key.pem"), other.path("key.pem"));
     let run = async |settings: &[(&str, &str)]| {

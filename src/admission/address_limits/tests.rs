@@ -37,7 +37,7 @@ fn rate_allows_a_burst_and_says_when_to_return() {
 }
 
 #[test]
-fn volume_counts_entries_and_a_request_of_any_size_is_possible() {
+fn volume_counts_entries_of_any_request() {
     let limits = limits(1, 1);
     let [one, other] = ["198.51.100.1", "198.51.100.2"].map(address);
     limits.check_volume(one, 0).unwrap();
@@ -64,7 +64,7 @@ fn reads_are_bounded_by_address_and_in_all() {
 }
 
 #[test]
-fn new_client_ids_are_bounded_by_address_and_in_all() {
+fn new_client_ids_have_two_limits() {
     let [client_ids, all_client_ids] = [2, 3].map(|number| NonZeroU32::new(number).unwrap());
     let options = AddressOptions { client_ids, all_client_ids, ..AddressLimits::none().options };
     let limits = AddressLimits::new(options);
@@ -123,7 +123,7 @@ fn what_exceeds_a_limit_is_not_charged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn addresses_are_forgotten_when_their_rate_is_full() {
+async fn address_with_a_full_rate_is_forgotten() {
     let limits = limits(1, 1000);
     for number in 0..1000_u32 {
         limits.check_rate(IpAddr::V4(number.into())).unwrap();

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_messages_are_joined_and_long_ones_shared() {
+    fn short_messages_are_joined_long_ones_shared() {
         let bytes = |len: usize| Bytes::from(vec![0; len]);
         let long = bytes(2 * PIECE_BYTES);
         let mut pending: VecDeque<_> = [vec![bytes(100); 300], vec![long.clone(), bytes(5)]].concat().into();

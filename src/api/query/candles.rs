@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn default_is_the_first_day_of_minutes_in_dollars() {
+    fn default_is_a_day_of_minutes_in_dollars() {
         let expected = Range {
             interval: Interval::Minute,
             currencies: Currency::Usd.into(),

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn unconnected_client_has_not_reached_an_empty_feed() {
+    fn unconnected_client_is_behind_an_empty_feed() {
         let mut stats = Stats::new(3);
         stats.record_connect(1, Duration::ZERO);
         stats.record_failure("cut", true);

@@ -46,7 +46,7 @@ fn long_replay_is_read_in_parts() {
 }
 
 #[test]
-fn examined_entries_come_in_parts_with_their_bytes() {
+fn examined_entries_come_in_bounded_parts() {
     let (window, mut examined) = (window(2000, 1..=2000), 0);
     let read =
         window.examine(&SharedView::new(VIEW), TickId::from_ms(1000), &mut |Examined { entry, bytes, .. }| {
@@ -59,7 +59,7 @@ fn examined_entries_come_in_parts_with_their_bytes() {
 }
 
 #[test]
-fn skipped_entries_are_not_examined_and_skips_end_at_a_break() {
+fn skips_pass_over_entries_until_a_break() {
     let mut window = Window::new(5000, Duration::from_secs(3600));
     for id in (1..=1000).chain(1003..=2000) {
         let tick = Tick { prices: [(Currency::Usd, "1".parse().unwrap())].into(), sources: [].into() };

@@ -79,7 +79,7 @@ fn one_address_leaves_places_for_others() {
 }
 
 #[test]
-fn clients_behind_a_proxy_count_by_their_own_address() {
+fn clients_behind_a_proxy_count_separately() {
     let limit = limit(9, 1);
     let proxy = SocketAddr::from(([10, 0, 0, 1], 9));
     let connections = [admit(&limit, proxy).unwrap(), admit(&limit, proxy).unwrap()];
@@ -109,7 +109,7 @@ fn read_is_held_until_its_response_is_sent() {
 }
 
 #[tokio::test]
-async fn streams_have_ended_when_the_last_guard_is_dropped() {
+async fn last_guard_ends_the_wait_for_streams() {
     let permit = admit(&limit(9, 9), PEER).unwrap();
     permit.streams_ended().await;
     let [one, other] = [permit.stream_guard(), permit.stream_guard()];

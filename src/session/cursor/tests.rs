@@ -146,7 +146,7 @@ fn gap_is_reported_once_before_next_entry() {
 }
 
 #[test]
-fn cursor_slightly_ahead_waits_and_future_starts_live() {
+fn cursor_slightly_ahead_waits_for_the_feed() {
     let mut feed = Feed::new([5, 10]);
     let mut ahead = feed.session(Start::After(feed.id(15)));
     let mut future = feed.session(Start::After(TickId::now().plus(HOUR)));
@@ -179,7 +179,7 @@ fn only_client_that_was_synced_can_be_too_slow() {
 }
 
 #[test]
-fn entries_that_are_empty_in_the_view_are_skipped() {
+fn entries_empty_in_the_view_are_skipped() {
     let mut feed = Feed::new([5]);
     let view = View { format: Format::Timedate, currencies: Currency::Eur.into(), framing: Framing::Line };
     let mut session = Session::new(view, Start::Since(TickId::ZERO), &Limits::default(), &feed.hub);
@@ -190,7 +190,7 @@ fn entries_that_are_empty_in_the_view_are_skipped() {
 }
 
 #[test]
-fn entries_that_leave_the_window_meanwhile_are_loaded() {
+fn entries_that_left_the_window_are_loaded() {
     let mut feed = Feed::new([]);
     let store = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
     feed.hub = Hub::new(store, hub::Options { window: 3, retention: HOUR });

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn second_owner_is_refused_with_the_first_ones_id() {
+    fn second_owner_is_told_the_first_ones_id() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let first = DataDir::open(&path).unwrap();

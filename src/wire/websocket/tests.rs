@@ -127,7 +127,7 @@ fn decoder_owns_no_memory_between_messages() {
 }
 
 #[test]
-fn tungstenite_reads_the_control_frames_of_the_server() {
+fn tungstenite_reads_our_control_frames() {
     let long = "é".repeat(100);
     let sent = [ping(), pong(b""), pong(&[7; 125]), close(1001, "bye")].concat();
     let [ping, empty, full, bye] = &oracle::client(&sent)[..] else { panic!("four frames") };

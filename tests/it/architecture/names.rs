@@ -58,3 +58,29 @@ fn no_two_types_have_the_same_name() {
     places.retain(|name, places| name != SHARED && places.len() > 1);
     assert_eq!(places, BTreeMap::new(), "a type of the same name must be private to its file");
 }
+
+/// The longest names of tests.
+const MAX_TEST_NAME: usize = 45;
+
+/// The tests of a file whose names are too long.
+#[derive(Default)]
+struct LongNames(Vec<String>);
+
+impl<'ast> Visit<'ast> for LongNames {
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        let is_test = |attribute: &syn::Attribute| attribute.path().segments.last().is_some_and(|s| s.ident == "test");
+        let name = item.sig.ident.to_string();
+        if name.len() > MAX_TEST_NAME && item.attrs.iter().any(is_test) {
+            self.0.push(name);
+        }
+    }
+}
+
+#[test]
+fn test_names_are_short() {
+    let mut long = LongNames::default();
+    for path in ["src", "tests"].iter().flat_map(|folder| super::sources(&super::root().join(folder))) {
+        long.visit_file(&syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap());
+    }
+    assert_eq!(long.0, Vec::<String>::new(), "expected at most {MAX_TEST_NAME} characters");
+}

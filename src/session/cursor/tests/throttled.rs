@@ -203,7 +203,7 @@ proptest! {
 }
 
 #[test]
-fn clients_that_ask_alike_share_pages_of_the_store() {
+fn clients_that_ask_alike_share_pages() {
     let mut feed = Feed::new([]);
     let store = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
     feed.hub = Hub::new(store, hub::Options { window: 2, retention: HOUR });
@@ -265,7 +265,7 @@ fn client_resumes_before_the_held_tick() {
 }
 
 #[test]
-fn held_price_survives_a_tick_without_its_currency() {
+fn held_price_survives_a_tick_without_it() {
     let mut feed = Feed::new([]);
     for (second, usd, eur) in [(5, "100", Some("90")), (10, "100", Some("91")), (15, "100", None), (40, "100", None)] {
         feed.push(second, feed.last, partial(Some(usd), eur));

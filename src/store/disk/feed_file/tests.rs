@@ -108,7 +108,7 @@ fn ids(file: &FeedFile) -> Vec<u64> {
 /// The power fails after each operation of 100 writes. What was not synchronised before reaches the disk in part: each
 /// operation wholly, not at all, or torn.
 #[test]
-fn power_failure_at_any_operation_loses_no_saved_entry() {
+fn power_failure_loses_no_saved_entry() {
     let recorder = Recorder::default();
     let file = FeedFile::open_storage(recorder.clone()).unwrap();
     // The number of operations after which each entry is saved.
@@ -219,7 +219,7 @@ fn newer_version_of_the_file_is_refused() {
 }
 
 #[test]
-fn many_expired_rows_are_deleted_by_several_writes() {
+fn expired_rows_are_deleted_in_several_writes() {
     let file = FeedFile::open_storage(Recorder::default()).unwrap();
     let entries = (1..=1200).flat_map(|id| batch(id).entries).collect();
     let clients = (0..1200).map(|name| (name.to_string(), TickId::from_ms(1))).collect();
