@@ -37,7 +37,7 @@ faults: ## Run the fault matrix: each fault of the store, with a checker of what
 	tests/setup tests/run --test faults
 
 .PHONY: attacks
-attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and print the effect on other clients
+attacks: ## Attack the release build, or the program BTCFEED_ATTACKED, and check and print the effect on other clients
 	$(if $(BTCFEED_ATTACKED),,cargo build --release --locked)
 	BTCFEED_ATTACKED=$(or $(BTCFEED_ATTACKED),$(abspath $(TARGET))/release/btcfeed) \
 	tests/setup cargo test --locked --test soak -- hostile --nocapture --test-threads 1

