@@ -137,7 +137,7 @@ impl Server {
         };
         let (state, shards) = open(options, hub, monitor, bookmarks, tasks, unready, drain)?;
         let takeover = Takeover { paths: stream_paths(), reactor: state.reactor.clone() };
-        let memory = ClientMemory::new(options.client_memory);
+        let memory = state.memory.clone();
         let public = public.map(|listener| listener.with_memory(memory).with_takeover(takeover).with_tls(tls.clone()));
         Ok(Server { public, ops, state, shards, tls, keys })
     }
@@ -232,8 +232,19 @@ fn open(
     let candles = CandleCache::new(&hub);
     let sessions = Arc::new(Sessions::new(hub, limits, bookmarks, options.hello.clone()));
     let (reactor, shards) = Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
-    let (reactor, cors) = (Arc::new(reactor), options.cors.clone());
-    let state = ApiState { sessions, monitor, reactor, cors, candles, currencies, heartbeat, tasks, unready, drain };
+    let state = ApiState {
+        sessions,
+        monitor,
+        reactor: Arc::new(reactor),
+        memory: ClientMemory::new(options.client_memory),
+        cors: options.cors.clone(),
+        candles,
+        currencies,
+        heartbeat,
+        tasks,
+        unready,
+        drain,
+    };
     Ok((Arc::new(state), shards))
 }
 

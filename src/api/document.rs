@@ -1,18 +1,17 @@
 //! Documents that do not change while the server runs.
 
 use crate::api::caching;
-use axum::body::Body;
+use crate::api::compress::StaticText;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LINK, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
 /// Document with its media type and entity tag.
 pub(crate) struct Document {
     content_type: &'static str,
-    text: Bytes,
+    text: StaticText,
     tag: String,
 }
 
@@ -26,7 +25,7 @@ const SERVICE_LINKS: &str = "</openapi.json>; rel=\"service-desc\"; type=\"appli
 impl Document {
     /// Creates a document.
     pub(crate) fn new(content_type: &'static str, text: String) -> Document {
-        Document { content_type, tag: caching::tag(&text), text: Bytes::from(text) }
+        Document { content_type, tag: caching::tag(&text), text: StaticText::new(text) }
     }
 
     /// Returns the document, or 304 if the client has it. Clients must revalidate it each time, because the server may
@@ -43,6 +42,6 @@ impl Document {
             (REFERRER_POLICY, "no-referrer"),
             (LINK, SERVICE_LINKS),
         ];
-        (common, headers, Body::from(self.text.clone())).into_response()
+        (common, headers, self.text.answer(request)).into_response()
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::api::problem::Problem;
 use crate::text::quotable;
-use axum::http::header::ACCEPT;
+use axum::http::header::{ACCEPT, ACCEPT_ENCODING};
 use axum::http::{HeaderMap, StatusCode};
 
 /// Media type of a response.
@@ -88,7 +88,15 @@ impl Media {
     }
 }
 
-/// Media range and its quality in thousandths.
+/// Returns whether the client accepts gzip (RFC 9110 §12.5.3).
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let members: Vec<_> = values.flat_map(|value| value.split(',')).filter_map(Accepted::read).collect();
+    let named = |name: &str| members.iter().find(|member| member.range.eq_ignore_ascii_case(name));
+    named("gzip").or_else(|| named("x-gzip")).or_else(|| named("*")).is_some_and(|member| member.quality > 0)
+}
+
+/// Media range, or another value, and its quality in thousandths.
 struct Accepted<'a> {
     range: &'a str,
     quality: u16,

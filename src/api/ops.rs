@@ -26,7 +26,8 @@ pub(crate) fn router(state: Arc<ApiState>) -> Router {
 }
 
 /// Returns the metrics in the text format of Prometheus.
-async fn metrics() -> impl IntoResponse {
+async fn metrics(State(state): State<Arc<ApiState>>) -> impl IntoResponse {
+    state.memory.report();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], scrape::render())
 }
 

@@ -9,6 +9,7 @@ use crate::encode::Framing;
 use crate::feed::{Feed, Start};
 use crate::hub::Hub;
 use crate::monitor::Monitor;
+use crate::net::client_memory::ClientMemory;
 use crate::net::connection_limit::Permit;
 use crate::net::reactor::Reactor;
 use crate::session::{OpenError, Session, Sessions, Subscription};
@@ -30,6 +31,8 @@ pub(crate) struct ApiState {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) reactor: Arc<Reactor>,
+    /// Memory of the answers that clients have not read.
+    pub(crate) memory: Arc<ClientMemory>,
     pub(crate) cors: Cors,
     pub(crate) candles: CandleCache,
     pub(crate) currencies: SupportedCurrencies,

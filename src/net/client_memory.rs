@@ -93,8 +93,12 @@ impl ClientMemory {
     /// Adds bytes of an account, and subtracts those that it had before.
     fn count(&self, added: usize, before: usize) {
         self.used.fetch_add(added, Ordering::Relaxed);
-        let used = self.used.fetch_sub(before, Ordering::Relaxed).wrapping_sub(before);
-        CLIENT_MEMORY.gauge("").set(to_f64(used as u64));
+        self.used.fetch_sub(before, Ordering::Relaxed);
+    }
+
+    /// Sets the metric. It is not set with each change, because a tick changes the accounts of many clients.
+    pub(crate) fn report(&self) {
+        CLIENT_MEMORY.gauge("").set(to_f64(self.used.load(Ordering::Relaxed) as u64));
     }
 
     fn accounts(&self) -> MutexGuard<'_, Slab<Arc<Shared>>> {

@@ -25,6 +25,8 @@ use tracing::debug;
 const PIECE_BYTES: usize = 16 * 1024;
 /// Memory of a compressor with the content that it compresses.
 const COMPRESSOR_BYTES: usize = 448 * 1024;
+/// Memory of a response in addition to its data: its task, its head and the state of its HTTP/2 stream.
+const RESPONSE_BYTES: usize = 8 * 1024;
 
 tokio::task_local! {
     /// Detector of the HTTP/2 stream that the current task serves. hyper has no other way to connect the task of a
@@ -149,7 +151,10 @@ impl<G> MonitoredBody<G> {
         detector: Arc<StallDetector>,
         guard: G,
     ) -> Response<MonitoredBody<G>> {
-        let fixed_bytes = if response.headers().contains_key(CONTENT_ENCODING) { COMPRESSOR_BYTES } else { 0 };
+        // If the length is known, the content was compressed before.
+        let is_compressing =
+            response.headers().contains_key(CONTENT_ENCODING) && response.body().size_hint().exact().is_none();
+        let fixed_bytes = RESPONSE_BYTES + if is_compressing { COMPRESSOR_BYTES } else { 0 };
         let supervisor = detector.clone();
         let account = memory.open(move || supervisor.reset());
         response.map(|inner| {
@@ -342,5 +347,27 @@ mod tests {
         let forever = std::future::pending::<()>;
         assert_eq!(first_detector.supervise(STALL, forever()).await, None);
         assert!(second_detector.supervise(STALL, forever()).now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn every_unread_response_counts() {
+        let memory = ClientMemory::new(10 * RESPONSE_BYTES);
+        let wrap = |response: Response<Body>| {
+            let detector = Arc::<StallDetector>::default();
+            (MonitoredBody::wrap(response, &memory, detector.clone(), ()), detector)
+        };
+        let stream =
+            || Response::new(Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()));
+        // Nobody has polled these bodies, because their clients have opened no window.
+        let unread: Vec<_> = (0..11).map(|_| wrap(stream())).collect();
+        assert_eq!(unread[0].1.supervise(STALL, std::future::pending::<()>()).now_or_never(), Some(None));
+        let mut read = wrap(stream()).0.into_body();
+        assert!(read.frame().now_or_never().is_none());
+        let (reset, counted) =
+            unread.iter().partition::<Vec<_>, _>(|(_, detector)| detector.is_reset.load(Ordering::Relaxed));
+        assert_eq!((reset.len(), counted.len()), (2, 9), "a client that waits for data costs nothing");
+        // The length of content that was compressed before is known, so there is no compressor.
+        let packed = Response::builder().header(CONTENT_ENCODING, "gzip").body(Body::from("x")).unwrap();
+        assert_eq!(wrap(packed).0.body().fixed_bytes, RESPONSE_BYTES);
     }
 }

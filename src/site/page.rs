@@ -5,6 +5,7 @@
 //! load and run only these files (see [`POLICY`]).
 
 use crate::api::caching;
+use crate::api::compress::StaticText;
 use axum::Router;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -12,6 +13,7 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use std::sync::Arc;
 
 /// Content security policy: the page may load only files from this server, may have no inline scripts or styles, and
 /// may not be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
@@ -47,28 +49,37 @@ const FILES: [(&str, &str, &str); 17] = [
 /// Returns a router for all files.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.into_iter().fold(Router::new(), |router, (path, content_type, text)| {
-        let tag = caching::tag(&text);
-        router.route(path, get(async move |headers: HeaderMap| file(&headers, content_type, text, &tag)))
+        let file = Arc::new(File { content_type, tag: caching::tag(&text), text: StaticText::new(text) });
+        router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
     })
 }
 
-/// Returns a file, or 304 if the browser has it. Browsers must revalidate it each time, so that a page never mixes
-/// files of different versions, except while a new version is being deployed.
-fn file(request: &HeaderMap, content_type: &'static str, text: &'static str, tag: &str) -> Response {
-    let known = caching::is_current(request, tag);
-    let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { text.into_response() };
-    let headers = response.headers_mut();
-    headers.extend(HeaderValue::from_str(tag).ok().map(|tag| (ETAG, tag)));
-    for (name, value) in [
-        (CONTENT_TYPE, content_type),
-        (CACHE_CONTROL, "no-cache"),
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
+/// File of the page.
+struct File {
+    content_type: &'static str,
+    text: StaticText,
+    tag: String,
+}
+
+impl File {
+    /// Returns the file, or 304 if the browser has it. Browsers must revalidate it each time, so that a page never mixes
+    /// files of different versions, except while a new version is being deployed.
+    fn answer(&self, request: &HeaderMap) -> Response {
+        let known = caching::is_current(request, &self.tag);
+        let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { self.text.answer(request) };
+        let headers = response.headers_mut();
+        headers.extend(HeaderValue::from_str(&self.tag).ok().map(|tag| (ETAG, tag)));
+        for (name, value) in [
+            (CONTENT_TYPE, self.content_type),
+            (CACHE_CONTROL, "no-cache"),
+            (CONTENT_SECURITY_POLICY, POLICY),
+            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+            (REFERRER_POLICY, "no-referrer"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        response
     }
-    response
 }
 
 #[cfg(test)]
@@ -93,10 +104,11 @@ mod tests {
     #[test]
     fn file_is_revalidated_and_has_the_policy() {
         let (_, content_type, text) = FILES[0];
-        let tag = caching::tag(&text);
+        let file = File { content_type, tag: caching::tag(&text), text: StaticText::new(text) };
+        let tag = file.tag.clone();
         for (known, status) in [("\"x\"", StatusCode::OK), (tag.as_str(), StatusCode::NOT_MODIFIED)] {
             let request = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_str(known).unwrap())]);
-            let response = file(&request, content_type, text, &tag);
+            let response = file.answer(&request);
             assert_eq!((response.status(), &response.headers()[ETAG]), (status, &HeaderValue::from_str(&tag).unwrap()));
             assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
         }

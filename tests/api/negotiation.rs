@@ -31,9 +31,14 @@ async fn format_has_precedence_over_accept() {
 async fn long_answers_are_compressed_on_request() {
     let tick = |place: usize| both(&format!("97{:03}.25", place % 1000), &format!("89{:03}.5", place % 1000));
     let server = TestServer::with(&[], &history((0..3000).map(tick))).await;
-    for path in
-        ["/v1/prices?limit=3000&format=full", "/v1/prices?limit=3000&format=csv", "/v1/candles?currency=USD,EUR"]
-    {
+    for path in [
+        "/v1/prices?limit=3000&format=full",
+        "/v1/prices?limit=3000&format=csv",
+        "/v1/candles?currency=USD,EUR",
+        "/openapi.json",
+        "/docs",
+        "/",
+    ] {
         let plain = server.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
         assert!(plain.headers.get_all("vary").iter().any(|vary| vary == "accept-encoding"));

@@ -138,6 +138,17 @@ async fn hostile_unread_candles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hostile_unread_streams() {
+    let settings = [
+        ("BTCFEED_MAX_CONNECTIONS", "8000"),
+        ("BTCFEED_ADDRESS_CONNECTIONS", "7000"),
+        ("BTCFEED_ADDRESS_RATE", "7000"),
+    ];
+    let path = "/v1/prices/stream";
+    check("unread streams", &settings, move |attacker| Box::pin(attacker.unread(50, 100, 0, path))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_places() {
     let settings = [("BTCFEED_MAX_CONNECTIONS", "3000")];
     check("all places", &settings, |attacker| Box::pin(attacker.places(3500))).await;

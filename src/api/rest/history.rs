@@ -26,9 +26,12 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use http_body::{Frame, SizeHint};
 use std::io;
 use std::iter;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 /// The history
@@ -171,9 +174,14 @@ impl Pages {
             return Body::from(text);
         }
         // A task of its own reads the rest. The body is polled only as fast as the client reads, and a read of the
-        // store that is not polled would block other readers.
+        // store that is not polled would block other readers. The task starts when the first page has been taken, so
+        // that a client that reads nothing costs only this page.
         let (sender, receiver) = mpsc::channel(1);
-        self.state.tasks.clone().spawn(self.send(sender));
+        let ready = text.len();
+        let first = async {
+            self.state.tasks.clone().spawn(self.send(sender));
+            Ok(Bytes::from(text))
+        };
         let rest = stream::unfold(Some(receiver), async |receiver| {
             let mut receiver = receiver?;
             match receiver.recv().await {
@@ -183,7 +191,8 @@ impl Pages {
             }
         });
         // Fused, because an encoder polls the stream again after its end.
-        Body::from_stream(stream::iter([Ok(Bytes::from(text))]).chain(rest).fuse())
+        let body = Body::from_stream(stream::once(first).chain(rest).fuse());
+        Body::new(ReadyBody { body, ready })
     }
 
     /// Sends the rest. Each page is read when the receiver has taken the page before. Ends if the receiver is dropped.
@@ -235,6 +244,39 @@ impl Pages {
             text.extend_from_slice(envelope(next).1.as_bytes());
             text.push(b'\n');
         }
+    }
+}
+
+/// Body whose first bytes are in memory. They count as memory of the client, even if it does not read them.
+struct ReadyBody {
+    body: Body,
+    /// The number of these bytes.
+    ready: usize,
+}
+
+impl http_body::Body for ReadyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            self.ready = 0;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.ready as u64);
+        hint
     }
 }
 

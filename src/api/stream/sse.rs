@@ -24,9 +24,13 @@ use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use http_body::{Frame, SizeHint};
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 /// Minimum reconnection time of a client that cannot be served now.
@@ -101,7 +105,8 @@ pub(crate) async fn connect(
         handoff.fill(StreamProtocol::Events, retry(RETRY_MS), session);
         return Ok(EVENTS.into_response());
     }
-    Ok((EVENTS, Body::from_stream(events(SessionDriver::new(state, session), permit.stream_guard()))).into_response())
+    let events = Events::new(SessionDriver::new(state, session), permit.stream_guard());
+    Ok((EVENTS, Body::new(events)).into_response())
 }
 
 /// Returns the response to a client that cannot be served now: a stream that ends with a `goodbye`.
@@ -123,16 +128,51 @@ fn retry(range_ms: std::ops::Range<u32>) -> Bytes {
     sse::retry(fastrand::u32(range_ms))
 }
 
-/// Returns the body of the stream. Its pieces are slices of buffers that all clients share.
-fn events(driver: SessionDriver, guard: StreamGuard) -> impl futures_util::Stream<Item = Result<Bytes, Infallible>> {
-    let live = stream::unfold(Some((driver, guard)), async |state| {
-        let (mut driver, guard) = state?;
-        Some(match driver.next().await {
-            Output::Send(bytes) => (bytes, Some((driver, guard))),
-            Output::Heartbeat => (vec![sse::heartbeat()], Some((driver, guard))),
-            Output::Close(reason) => (vec![goodbye_event(reason)], None),
-        })
-    });
-    let pieces = stream::once(async { vec![retry(RETRY_MS)] }).chain(live);
-    pieces.flat_map(|bytes| stream::iter(bytes.into_iter().map(Ok)))
+/// Body of a stream. Its pieces are slices of buffers that all clients share.
+struct Events {
+    /// The output of the session. Each item is sent before the next one is made.
+    outputs: BoxStream<'static, Vec<Bytes>>,
+    /// Pieces that have not been sent.
+    pending: VecDeque<Bytes>,
+}
+
+impl Events {
+    fn new(driver: SessionDriver, guard: StreamGuard) -> Events {
+        let outputs = stream::unfold(Some((driver, guard)), async |state| {
+            let (mut driver, guard) = state?;
+            Some(match driver.next().await {
+                Output::Send(bytes) => (bytes, Some((driver, guard))),
+                Output::Heartbeat => (vec![sse::heartbeat()], Some((driver, guard))),
+                Output::Close(reason) => (vec![goodbye_event(reason)], None),
+            })
+        });
+        Events { outputs: outputs.boxed(), pending: [retry(RETRY_MS)].into() }
+    }
+}
+
+impl http_body::Body for Events {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        loop {
+            if let Some(piece) = self.pending.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(piece))));
+            }
+            match ready!(self.outputs.poll_next_unpin(context)) {
+                Some(pieces) => self.pending = pieces.into(),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+
+    /// Returns the number of bytes that wait for the client, so that they count as its memory.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.pending.iter().map(|piece| piece.len() as u64).sum());
+        hint
+    }
 }

@@ -6,6 +6,7 @@
 
 use super::driver::{Output, SessionDriver};
 use crate::api::state::ApiState;
+use crate::net::client_memory::Account;
 use crate::net::connection_limit::{Permit, StreamGuard};
 use crate::net::reactor::heartbeat::Heartbeat;
 use crate::net::reactor::input_budget::InputBudget;
@@ -25,6 +26,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 /// Size of the read buffer.
@@ -35,7 +37,7 @@ const FRAME_HEAD_BYTES: usize = 6;
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// Serves the client until either side closes. The permit and the guard are held until then.
-pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, _permit: Permit, _guard: StreamGuard) {
+pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, permit: Permit, _guard: StreamGuard) {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
@@ -45,7 +47,12 @@ pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, 
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(io), Role::Server, Some(config)).await;
     let heartbeat = Heartbeat::SendAt(now() + state.sessions.limits.ping_every);
     let mut driver = SessionDriver::new(state.clone(), session);
-    let mut connection = H2Connection { socket, state, heartbeat, budget: InputBudget::default() };
+    let reset = CancellationToken::new();
+    let account = permit.memory().open({
+        let reset = reset.clone();
+        move || reset.cancel()
+    });
+    let mut connection = H2Connection { socket, state, heartbeat, budget: InputBudget::default(), account, reset };
     let Err(cause) = connection.run(&mut driver).await;
     // The bookmark is saved before the close is sent, because the client may then reconnect to another replica at once.
     driver.close().await;
@@ -57,6 +64,10 @@ struct H2Connection {
     state: Arc<ApiState>,
     heartbeat: Heartbeat,
     budget: InputBudget,
+    /// The account of the output that has not been sent.
+    account: Account,
+    /// Is cancelled when the memory for clients is used up and this client has not read for the longest time.
+    reset: CancellationToken,
 }
 
 fn local(reason: CloseReason) -> CloseCause {
@@ -71,10 +82,16 @@ impl H2Connection {
         loop {
             match self.read_until(driver.next()).await? {
                 Output::Send(pieces) => {
-                    for text in pieces.into_iter().flat_map(websocket::payloads) {
-                        self.read_until(std::future::ready(())).await?;
-                        self.send(message(text)).await?;
+                    let mut unsent: usize = pieces.iter().map(Bytes::len).sum();
+                    for piece in pieces {
+                        self.account.set(unsent);
+                        unsent -= piece.len();
+                        for text in websocket::payloads(piece) {
+                            self.read_until(std::future::ready(())).await?;
+                            self.send(message(text)).await?;
+                        }
                     }
+                    self.account.set(0);
                     driver.mark_sent();
                 }
                 // `read_until` sends pings instead.
@@ -139,6 +156,7 @@ impl H2Connection {
         tokio::select! {
             biased;
             () = self.state.drain.done().cancelled() => Err(local(CloseReason::Draining)),
+            () = self.reset.cancelled() => Err(local(CloseReason::TooSlow)),
             sent = timeout(self.state.sessions.limits.write_stall, self.socket.send(message)) => match sent {
                 Ok(sent) => sent.map_err(|_| CloseCause::Gone),
                 Err(_) => Err(local(CloseReason::TooSlow)),
