@@ -177,8 +177,7 @@ async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: Canc
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(redis) = &config.redis {
-        let store = Redis::new(redis.url.expose_secret(), &redis.key_prefix, config.store);
-        return Ok(Arc::new(store.context("cannot use REDIS_URL")?));
+        return Ok(Arc::new(Redis::open(redis, config.store).context("cannot use REDIS_URL")?));
     }
     Ok(match &config.data {
         Some(path) => Arc::new(Disk::open(path, config.store)?),

@@ -14,6 +14,7 @@ mod lookup;
 mod memory;
 mod prices;
 mod reader;
+mod redis_store;
 mod replica;
 mod row;
 mod server;
@@ -34,7 +35,6 @@ pub use reader::ConfigErrors;
 pub use replica::Role;
 pub use setting::{DefaultValue, Setting};
 pub use settings::{sections, settings};
-pub use store::RedisConfig;
 pub use unknown::{UnknownVariable, unknown_variables};
 pub use url::redact_url;
 
@@ -49,7 +49,7 @@ use std::path::PathBuf;
 #[derive(Clone)]
 pub struct Config {
     /// The Redis that has the feed. `None` if the feed is in a file or in the memory of this process.
-    pub redis: Option<RedisConfig>,
+    pub redis: Option<crate::store::RedisOptions>,
     /// The directory of the feed's file. `None` if the feed is in Redis or in the memory of this process.
     pub data: Option<PathBuf>,
     /// The work of this replica.
@@ -83,11 +83,11 @@ impl Config {
     /// All invalid settings.
     pub fn read(lookup: &Lookup) -> Result<Config, ConfigErrors> {
         let mut reader = Reader::new(lookup);
-        let redis = store::read_redis(&mut reader);
-        let data = store::read_data(&mut reader);
-        let has_redis = store::names_redis(&reader);
-        let role = replica::read_role(&mut reader, has_redis);
         let name = replica::read_name(&mut reader);
+        let redis = redis_store::read(&mut reader, &name);
+        let data = store::read_data(&mut reader);
+        let has_redis = redis_store::is_named(&reader);
+        let role = replica::read_role(&mut reader, has_redis);
         let prices = prices::read(&mut reader);
         let leader = leader::read(&mut reader, name.clone(), &prices);
         let (store, hub) = store::read(&mut reader, leader.lease_ttl);

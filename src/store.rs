@@ -18,4 +18,4 @@ pub use contract::{
 pub use disk::{Disk, InUse};
 pub use memory::Memory;
 pub use portable::{Portable, Summary};
-pub use redis::{Inspection, Redis};
+pub use redis::{Inspection, InvalidUrl, Redis, RedisOptions, RedisTls, RedisTlsError};

@@ -35,6 +35,7 @@ mod it {
     mod nginx;
     mod options;
     mod recovery;
+    mod redis;
     mod replicas;
     mod requests;
     mod sources;

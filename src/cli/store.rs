@@ -34,7 +34,17 @@ Examples:
 Exit codes: 0 done; 1 failed; 2 a setting or an argument is invalid.";
 
 /// The settings that say where a feed is.
-const SETTINGS: [&str; 5] = ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_KEY_PREFIX", "BTCFEED_DATA", "BTCFEED_RETENTION"];
+const SETTINGS: [&str; 9] = [
+    "REDIS_URL",
+    "REDIS_URL_FILE",
+    "BTCFEED_KEY_PREFIX",
+    "BTCFEED_REDIS_CA",
+    "BTCFEED_REDIS_CERT",
+    "BTCFEED_REDIS_KEY",
+    "BTCFEED_REDIS_TIMEOUT",
+    "BTCFEED_DATA",
+    "BTCFEED_RETENTION",
+];
 
 /// The settings that name a Redis.
 const REDIS: [&str; 2] = ["REDIS_URL", "REDIS_URL_FILE"];

@@ -1,8 +1,9 @@
 //! The settings of TLS and API keys for clients.
 
 use super::reader::Reader;
-use super::row::{Rejected, Row, Values};
+use super::row::Row;
 use super::setting::{DefaultValue, Setting};
+use super::values::FilePath;
 use crate::access;
 use crate::server::{CertificateError, TlsOptions};
 use std::path::PathBuf;
@@ -37,22 +38,6 @@ const KEYS_FILE: Row<FilePath> = Row {
     default: DefaultValue::Derived("none: clients need no key"),
     example: "/etc/btcfeed/keys",
 };
-
-/// Paths of files, and a description of the file.
-#[derive(Clone, Copy)]
-struct FilePath(&'static str);
-
-impl Values for FilePath {
-    type Value = PathBuf;
-
-    fn expected(&self) -> String {
-        self.0.to_owned()
-    }
-
-    fn parse(&self, text: &str) -> Result<PathBuf, Rejected> {
-        Ok(text.into())
-    }
-}
 
 /// Returns the rows of this file.
 pub(super) fn settings() -> Vec<Setting> {

@@ -1,13 +1,14 @@
 //! The list of all settings.
 
 use super::setting::Setting;
-use super::{access, addresses, drain, leader, prices, replica, server, store, telemetry};
+use super::{access, addresses, drain, leader, prices, redis_store, replica, server, store, telemetry};
 use std::sync::LazyLock;
 
 /// Returns all settings, in the order of the help texts and documents.
 pub fn settings() -> &'static [Setting] {
     static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
-        let tables: [fn() -> Vec<Setting>; 9] = [
+        let tables: [fn() -> Vec<Setting>; 10] = [
+            redis_store::settings,
             store::settings,
             replica::settings,
             server::settings,

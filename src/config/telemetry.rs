@@ -3,9 +3,9 @@
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
-use super::store::RedisConfig;
 use super::url::HttpUrl;
 use super::values::Words;
+use crate::store::RedisOptions;
 use crate::telemetry::{FILTERS, Options, check_filter, traces};
 
 const SECTION: &str = "Logs and traces";
@@ -69,7 +69,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Options {
 pub(super) fn read_traces(
     reader: &mut Reader<'_>,
     replica: &str,
-    redis: Option<&RedisConfig>,
+    redis: Option<&RedisOptions>,
 ) -> Option<traces::Options> {
     let endpoint = reader.lookup(&OTLP_ENDPOINT)?;
     let feed = redis.map(|redis| redis.key_prefix.clone()).unwrap_or_default();

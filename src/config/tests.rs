@@ -41,6 +41,11 @@ fn each_error_says_what_value_is_expected() {
             r#"REDIS_URL "http://localhost:80": expected redis://HOST:PORT/DATABASE, red"#,
         ),
         ("REDIS_URL", "foo", r#"REDIS_URL "foo": expected redis://"#),
+        ("REDIS_URL", "rediss://r#insecure", r##"REDIS_URL "rediss://***": "#insecure" is not supported: "##),
+        ("BTCFEED_REDIS_CERT", "r.crt", r#"BTCFEED_REDIS_CERT "r.crt": expected BTCFEED_REDIS_KEY to be set too"#),
+        ("BTCFEED_REDIS_KEY", "r.key", r#"BTCFEED_REDIS_KEY "r.key": expected BTCFEED_REDIS_CERT to be set too"#),
+        ("BTCFEED_REDIS_CA", "Cargo.toml", r#""Cargo.toml": expected a PEM file with certificates, found none"#),
+        ("BTCFEED_REDIS_TIMEOUT", "1ms", r#"BTCFEED_REDIS_TIMEOUT "1ms": expected a duration such as"#),
         ("REDIS_URL_FILE", "/nowhere/url", r#"REDIS_URL_FILE "/nowhere/url": No such file or directory"#),
         ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX "a{b": expected a name without braces or spaces"#),
         ("BTCFEED_DATA", "Cargo.toml", r#"BTCFEED_DATA "Cargo.toml": it is a file, expected a directory"#),
@@ -127,7 +132,8 @@ fn each_error_says_what_value_is_expected() {
 #[test]
 fn every_setting_is_read_and_documented() {
     // Each example of the documentation is a valid value. Files do not exist here.
-    let is_file = |env: &str| env.ends_with("_FILE") || env.starts_with("BTCFEED_TLS_");
+    let file = ["_FILE", "_CA", "_CERT", "_KEY"];
+    let is_file = |env: &str| file.iter().any(|end| env.ends_with(end));
     for setting in settings().iter().filter(|setting| !is_file(setting.env)) {
         let needed = ("BTCFEED_SOURCES", "coinbase,kraken,bitstamp,coindesk");
         let redis = ("REDIS_URL", "redis://localhost");

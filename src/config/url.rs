@@ -1,6 +1,7 @@
 //! URLs, which may hold passwords.
 
 use super::row::{Rejected, Values};
+use crate::store::InvalidUrl;
 use crate::{source, store};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs;
@@ -13,12 +14,15 @@ impl Values for RedisUrl {
     type Value = SecretString;
 
     fn expected(&self) -> String {
-        "redis://HOST:PORT/DATABASE, rediss://HOST:PORT/DATABASE or unix://PATH".to_owned()
+        store::Redis::url_forms().to_owned()
     }
 
     fn parse(&self, text: &str) -> Result<SecretString, Rejected> {
-        store::Redis::check_url(text).map_err(|_| Rejected::Unexpected)?;
-        Ok(text.into())
+        match store::Redis::check_url(text) {
+            Ok(()) => Ok(text.into()),
+            Err(InvalidUrl::Unexpected) => Err(Rejected::Unexpected),
+            Err(InvalidUrl::Part(reason)) => Err(Rejected::Because(reason)),
+        }
     }
 
     fn redact(&self, text: &str) -> String {
@@ -41,7 +45,12 @@ impl Values for RedisUrlFile {
         let text = SecretString::from(fs::read_to_string(path).map_err(|error| Rejected::Because(error.to_string()))?);
         let url = text.expose_secret().lines().next().unwrap_or_default().trim();
         // The file is secret, so the error does not quote it.
-        RedisUrl.parse(url).map_err(|_| Rejected::Because(format!("its first line is not {}", RedisUrl.expected())))
+        RedisUrl.parse(url).map_err(|error| match error {
+            Rejected::Because(reason) => {
+                Rejected::Because(format!("its first line is no URL that can be used: {reason}"))
+            }
+            _ => Rejected::Because(format!("its first line is not {}", RedisUrl.expected())),
+        })
     }
 }
 

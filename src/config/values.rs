@@ -3,6 +3,7 @@
 use super::row::{Rejected, Values};
 use crate::text::{format_duration, join_list, parse_duration};
 use rust_decimal::Decimal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -129,5 +130,21 @@ impl Values for Name {
 
     fn parse(&self, text: &str) -> Result<String, Rejected> {
         Ok(text.to_owned())
+    }
+}
+
+/// Paths of files, and a description of the file.
+#[derive(Clone, Copy)]
+pub(super) struct FilePath(pub(super) &'static str);
+
+impl Values for FilePath {
+    type Value = PathBuf;
+
+    fn expected(&self) -> String {
+        self.0.to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<PathBuf, Rejected> {
+        Ok(text.into())
     }
 }

@@ -10,8 +10,11 @@ mod connection;
 mod history;
 mod inspect;
 mod keys;
+mod options;
 mod portable;
+mod server;
 mod subscription;
+mod url;
 mod write_faults;
 
 use super::contract::{
@@ -20,18 +23,20 @@ use super::contract::{
 use super::entry::{decode, decode_or_skip};
 use crate::feed::Entry;
 use crate::tick::TickId;
-use ::redis::{Client, FromRedisValue, RedisError, Script, ScriptInvocation};
+use ::redis::{FromRedisValue, Script, ScriptInvocation};
 use async_trait::async_trait;
-use connection::{RedisConnection, unavailable};
+use connection::{RedisConnection, RedisRequest, RequestError};
 use history::HistoryPool;
 pub use inspect::Inspection;
 use inspect::Inspector;
 use keys::KeyNames;
+pub use options::{InvalidUrl, RedisOptions, RedisTls, RedisTlsError};
+use server::{RedisServer, unavailable};
 use std::sync::Arc;
 use std::time::Duration;
 use tracing::warn;
 use uuid::Uuid;
-use write_faults::{Write, WriteFaults, public_reason};
+use write_faults::{Write, WriteFaults};
 
 /// The number of entries in one page of a long history.
 const PAGE: usize = 1000;
@@ -48,7 +53,7 @@ const BEAT_TTL: Duration = Duration::from_secs(5);
 
 /// A feed in Redis.
 pub struct Redis {
-    client: Client,
+    server: Arc<RedisServer>,
     keys: KeyNames,
     options: Options,
     scripts: Scripts,
@@ -74,18 +79,26 @@ struct Scripts {
 }
 
 impl Redis {
-    /// A feed at `url` (`redis://`, `rediss://`, `unix://`). No connection is opened yet.
+    /// A feed at `url`, with the default for all other options. No connection is opened yet.
     ///
     /// # Errors
     /// If the URL is invalid.
-    pub fn new(url: &str, prefix: &str, options: Options) -> std::result::Result<Redis, RedisError> {
-        let client = Client::open(url)?;
-        let keys = KeyNames::new(prefix, client.get_connection_info().redis_settings().db());
-        Redis::open(client, keys, options)
+    pub fn new(url: &str, prefix: &str, options: Options) -> std::result::Result<Redis, InvalidUrl> {
+        Redis::open(&RedisOptions::new(url, prefix), options)
     }
 
-    /// A feed on the server of `client`, with connections of its own.
-    fn open(client: Client, keys: KeyNames, options: Options) -> std::result::Result<Redis, RedisError> {
+    /// A feed in a Redis. No connection is opened yet.
+    ///
+    /// # Errors
+    /// If the URL is invalid.
+    pub fn open(redis: &RedisOptions, options: Options) -> std::result::Result<Redis, InvalidUrl> {
+        let server = Arc::new(RedisServer::new(redis)?);
+        let keys = KeyNames::new(&redis.key_prefix, server.database());
+        Ok(Redis::at(server, keys, options))
+    }
+
+    /// A feed on a server, with connections of its own.
+    fn at(server: Arc<RedisServer>, keys: KeyNames, options: Options) -> Redis {
         let scripts = Scripts {
             acquire: Script::new(include_str!("redis/acquire.lua")),
             claim: Script::new(include_str!("redis/claim.lua")),
@@ -95,18 +108,23 @@ impl Redis {
             renew: Script::new(include_str!("redis/renew.lua")),
             release: Script::new(include_str!("redis/release.lua")),
         };
-        let [commands, clients] = [(); 2].map(|()| RedisConnection::new(client.clone()));
-        let (history, writer) = (HistoryPool::new(&client)?, Uuid::now_v7().simple().to_string());
+        let [commands, clients] = ["commands", "clients"].map(|purpose| RedisConnection::new(server.clone(), purpose));
+        let (history, writer) = (HistoryPool::new(server.clone()), Uuid::now_v7().simple().to_string());
         let faults = WriteFaults::default();
-        Ok(Redis { client, keys, options, scripts, writer, commands, clients, history, faults })
+        Redis { server, keys, options, scripts, writer, commands, clients, history, faults }
     }
 
-    /// Checks that `url` is a Redis URL.
+    /// Returns the forms of a URL.
+    pub fn url_forms() -> &'static str {
+        url::EXPECTED
+    }
+
+    /// Checks that a replica can use `url`.
     ///
     /// # Errors
-    /// If it is not. The error does not contain the URL, because a URL may contain a password.
-    pub fn check_url(url: &str) -> std::result::Result<(), RedisError> {
-        Client::open(url).map(drop)
+    /// The reason why it cannot. It does not contain the URL, because a URL may contain a password.
+    pub fn check_url(url: &str) -> std::result::Result<(), InvalidUrl> {
+        options::check_url(url)
     }
 
     /// Reads the server's state and settings, and tries each command that the feed needs, on separate keys.
@@ -114,7 +132,7 @@ impl Redis {
     /// # Errors
     /// If the server cannot be reached, or rejects `PING`.
     pub async fn inspect(&self) -> Result<Inspection> {
-        Inspector { client: &self.client, commands: &self.commands, keys: &self.keys }.inspect().await
+        Inspector { server: &self.server, commands: &self.commands, keys: &self.keys }.inspect().await
     }
 
     /// Returns the name of a claimant. It is different for each process, even if two have the same replica name.
@@ -123,24 +141,19 @@ impl Redis {
     }
 
     /// Runs a script that writes, and notes its result. `script` is called only when there is a connection, because it
-    /// may contain the age of a record at the moment of sending.
+    /// may contain the age of a record at the moment of sending. It may be called again on a new connection.
     async fn run<'a, T: FromRedisValue>(
         &'a self,
         write: Write,
-        script: impl FnOnce() -> ScriptInvocation<'a>,
+        script: impl Fn() -> ScriptInvocation<'a> + Sync,
     ) -> Result<T> {
-        let mut reason = None;
-        let invoke = async |mut connection| {
-            script().invoke_async(&mut connection).await.inspect_err(|error| reason = Some(public_reason(error)))
-        };
-        let answer = self.commands.run(invoke).await;
-        let unreachable = || answer.is_err().then(|| "Redis cannot be reached".to_owned());
-        self.faults.note(write, reason.or_else(unreachable));
-        answer
+        let answer = self.commands.try_send(RedisRequest::Call(&script)).await;
+        self.faults.note(write, answer.as_ref().err().map(RequestError::public_reason));
+        answer.map_err(StoreError::from)
     }
 
     /// Runs a script that checks the lease first, and returns its result.
-    async fn write<'a>(&'a self, write: Write, script: impl FnOnce() -> ScriptInvocation<'a>) -> Result<String> {
+    async fn write<'a>(&'a self, write: Write, script: impl Fn() -> ScriptInvocation<'a> + Sync) -> Result<String> {
         let reply: Vec<String> = self.run(write, script).await?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
@@ -163,8 +176,7 @@ impl Store for Redis {
     }
 
     fn for_clients(&self) -> Option<Arc<dyn Store>> {
-        let store = Redis::open(self.client.clone(), self.keys.clone(), self.options);
-        Some(Arc::new(store.expect("the address was valid before")))
+        Some(Arc::new(Redis::at(self.server.clone(), self.keys.clone(), self.options)))
     }
 
     fn fault(&self) -> Option<String> {
@@ -206,7 +218,7 @@ impl Store for Redis {
         let member = format!("{}/{}", replica.name, replica.version);
         let script = || {
             let mut script = self.scripts.beat.key(&self.keys.lease);
-            script.key(&self.keys.replicas).arg(member).arg(ms(BEAT_TTL));
+            script.key(&self.keys.replicas).arg(&member).arg(ms(BEAT_TTL));
             script
         };
         let words: Vec<String> = self.run(Write::Beat, script).await?;
@@ -340,7 +352,7 @@ impl Store for Redis {
             let key = format!("{}{client}", self.keys.client);
             commands.cmd("SET").arg(key).arg(id.ms()).arg("PX").arg(ms(self.options.retention)).ignore();
         }
-        self.clients.run(async |mut connection| commands.query_async(&mut connection).await).await
+        self.clients.send(RedisRequest::Pipeline(&commands)).await
     }
 
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
@@ -351,7 +363,7 @@ impl Store for Redis {
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {
-        subscription::subscribe_to_entries(&self.client, &self.keys.live).await
+        subscription::subscribe_to_entries(&self.server, &self.keys.live).await
     }
 
     async fn broadcast(&self, message: &str) -> Result<()> {
@@ -360,6 +372,6 @@ impl Store for Redis {
     }
 
     async fn messages(&self) -> Result<Option<MessageStream>> {
-        subscription::subscribe(&self.client, &self.keys.messages).await.map(Some)
+        subscription::subscribe(&self.server, &self.keys.messages, "messages").await.map(Some)
     }
 }

@@ -50,14 +50,15 @@ async fn run(mut command: Command, settings: &[(String, String)]) -> Run {
 }
 
 /// A feed with a replica, and what a check finds before there is a fault. That depends on this machine only.
-struct Stack {
-    cluster: TestCluster,
+pub struct Stack {
+    pub cluster: TestCluster,
     replica: Replica,
     healthy: BTreeMap<String, (String, String)>,
 }
 
 impl Stack {
-    async fn new() -> Stack {
+    /// Starts a feed.
+    pub async fn new() -> Stack {
         let cluster = TestCluster::new().await;
         let replica = cluster.replica("r1", &[]).await;
         entries(&mut replica.connect("format=full").await, 1).await;
@@ -69,7 +70,7 @@ impl Stack {
         stack
     }
 
-    fn settings(&self, more: &[(&str, &str)]) -> Settings {
+    pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
         let redis = ("REDIS_URL".to_owned(), self.cluster.redis.url());
         // The limit on open files that the tests run with may be low.
         let few = [("BTCFEED_MAX_CONNECTIONS", "100")];
@@ -81,7 +82,14 @@ impl Stack {
     }
 
     /// Expects that a check names this fault and nothing else.
-    async fn expect(&self, fault: &str, settings: &[(String, String)], peers: &[&str], check_name: &str, text: &str) {
+    pub async fn expect(
+        &self,
+        fault: &str,
+        settings: &[(String, String)],
+        peers: &[&str],
+        check_name: &str,
+        text: &str,
+    ) {
         self.expect_all(fault, check(settings, peers).await, &[(check_name, text)]);
     }
 
@@ -212,7 +220,7 @@ async fn unreachable_redis_is_named() {
     stack.expect("Redis down", &absent, &[], name, "connect: Connection refused").await;
     stack.expect("unknown host of Redis", &stack.with_redis("redis://no-such-host.invalid"), &[], name, "DNS: ").await;
     let tls = stack.with_redis(&format!("rediss://127.0.0.1:{port}"));
-    stack.expect("TLS to a Redis without it", &tls, &[], name, &format!("127.0.0.1:{port}: connect: ")).await;
+    stack.expect("TLS to a Redis without it", &tls, &[], name, &format!("127.0.0.1:{port}: TLS: ")).await;
     let silent = Redis::start().await;
     silent.pause();
     stack.expect("Redis that does not answer", &stack.with_redis(&silent.url()), &[], name, "timed out").await;

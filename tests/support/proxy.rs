@@ -1,11 +1,14 @@
 //! A TCP proxy that breaks connections when a test says so.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 /// State of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,11 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy to the port `to`.
     pub async fn start(to: u16) -> Proxy {
+        Proxy::start_with_delay(to, Duration::ZERO).await
+    }
+
+    /// Starts a proxy to the port `to`, whose packets take this time in each direction.
+    pub async fn start_with_delay(to: u16, delay: Duration) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (link, frozen) = (Arc::new(watch::Sender::new(Link::Up)), Arc::new(watch::Sender::new(0)));
@@ -63,8 +71,8 @@ impl Proxy {
                     let (to_read, to_write) = to.into_split();
                     let whole = AtomicUsize::new(usize::MAX);
                     tokio::select! {
-                        () = forward(from_read, to_write, frozen.clone(), &whole) => {}
-                        () = forward(to_read, from_write, frozen, &break_after) => {}
+                        () = forward(from_read, to_write, frozen.clone(), &whole, delay) => {}
+                        () = forward(to_read, from_write, frozen, &break_after, delay) => {}
                         _ = link.wait_for(|link| *link == Link::Down) => {}
                     }
                 });
@@ -116,18 +124,31 @@ async fn forward(
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut frozen: watch::Receiver<u64>,
     break_after: &AtomicUsize,
+    delay: Duration,
 ) {
     let mut buffer = [0; 4096];
+    let mut sent: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
     loop {
+        let due = sent.front().map(|(due, _)| *due);
         let len = tokio::select! {
             biased;
             _ = frozen.changed() => std::future::pending().await,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                let (_, bytes) = sent.pop_front().unwrap();
+                if to.write_all(&bytes).await.is_err() {
+                    return;
+                }
+                continue;
+            }
             read = from.read(&mut buffer) => read.unwrap_or(0),
         };
         let left = break_after.load(Ordering::Relaxed);
         let breaks = left <= len;
         break_after.store(if breaks || left == usize::MAX { usize::MAX } else { left - len }, Ordering::Relaxed);
-        if len == 0 || to.write_all(&buffer[..len.min(left)]).await.is_err() || breaks {
+        let bytes = &buffer[..len.min(left)];
+        if len > 0 && !delay.is_zero() {
+            sent.push_back((Instant::now() + delay, bytes.to_vec()));
+        } else if len == 0 || to.write_all(bytes).await.is_err() || breaks {
             return;
         }
     }

@@ -1,6 +1,7 @@
 //! A redis-server that belongs to one test.
 
 use super::ports::free_port;
+use super::tls::Authority;
 use super::{signal, soon, until};
 use redis::AsyncCommands;
 use rustix::process::Signal;
@@ -14,6 +15,8 @@ use tokio::process::{Child, Command};
 pub struct Redis {
     child: Option<Child>,
     dir: TempDir,
+    /// Its further arguments.
+    arguments: Vec<String>,
     /// Port of the server.
     pub port: u16,
 }
@@ -21,8 +24,14 @@ pub struct Redis {
 impl Redis {
     /// Starts a server that writes each change to its append-only file before it replies.
     pub async fn start() -> Redis {
+        Redis::start_with(&[]).await
+    }
+
+    /// Starts a server with these further arguments.
+    pub async fn start_with(arguments: &[&str]) -> Redis {
         let dir = tempfile::tempdir().unwrap();
-        let mut redis = Redis { child: None, dir, port: free_port() };
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut redis = Redis { child: None, dir, arguments, port: free_port() };
         redis.run().await;
         redis
     }
@@ -30,6 +39,29 @@ impl Redis {
     /// Returns the directory of its files.
     pub fn directory(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Starts a server with a certificate of `authority` on a second port. Returns that port too. If `mutual` is true,
+    /// clients need a certificate of the same authority.
+    pub async fn start_with_tls(authority: &Authority, mutual: bool) -> (Redis, u16) {
+        let (port, files) = (free_port(), ["cert.pem", "key.pem", "ca.pem"].map(|name| authority.path(name)));
+        let [certificate, key, ca] = &files;
+        let clients = if mutual { "yes" } else { "no" };
+        let tls = ["--tls-port", &port.to_string(), "--tls-cert-file", certificate, "--tls-key-file", key];
+        (
+            Redis::start_with(&[&tls[..], &["--tls-ca-cert-file", ca, "--tls-auth-clients", clients]].concat()).await,
+            port,
+        )
+    }
+
+    /// Runs a command. Fails the test if the server rejects it.
+    pub async fn command(&self, words: &[&str]) -> redis::Value {
+        let mut connection = self.connection().await;
+        redis::cmd(words[0])
+            .arg(&words[1..])
+            .query_async(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
 
     /// Returns its URL.
@@ -41,7 +73,7 @@ impl Redis {
     pub async fn run(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
-        command.args(["--appendfsync", "always", "--dir"]).arg(self.dir.path());
+        command.args(["--appendfsync", "always", "--dir"]).arg(self.dir.path()).args(&self.arguments);
         command.stdout(Stdio::null()).kill_on_drop(true);
         self.child = Some(command.spawn().expect("redis-server is installed (see `make test`)"));
         until("redis to answer", async || self.try_connect().await.is_some()).await;

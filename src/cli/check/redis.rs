@@ -1,8 +1,8 @@
 //! Checks of the Redis that holds the feed.
 
 use super::finding::Finding;
-use crate::config::{Config, RedisConfig, redact_url};
-use crate::store::{Inspection, Redis, StoreError};
+use crate::config::{Config, redact_url};
+use crate::store::{Inspection, Redis, RedisOptions, StoreError};
 use crate::text::join_list;
 use secrecy::ExposeSecret;
 use std::fs::{self, File};
@@ -69,8 +69,8 @@ fn unreachable(found: String) -> Finding {
     )
 }
 
-async fn inspect(config: &Config, redis: &RedisConfig) -> anyhow::Result<Inspection> {
-    Ok(Redis::new(redis.url.expose_secret(), &redis.key_prefix, config.store)?.inspect().await?)
+async fn inspect(config: &Config, redis: &RedisOptions) -> anyhow::Result<Inspection> {
+    Ok(Redis::open(redis, config.store)?.inspect().await?)
 }
 
 fn findings(inspection: &Inspection) -> Vec<Finding> {

@@ -1,7 +1,7 @@
 //! The place of a feed: a Redis, or the directory of a file.
 
 use crate::config::{Config, redact_url};
-use crate::store::{Disk, Options, Portable, Redis};
+use crate::store::{Disk, Options, Portable, Redis, RedisOptions};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub(super) struct Place {
 /// Opens the store of the settings. The directory of a file must exist, unless `create` is true.
 pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place> {
     if let Some(redis) = &config.redis {
-        let place = open_redis(config, redis.url.expose_secret(), &redis.key_prefix)?;
+        let place = open_redis(config, redis)?;
         place.store.head().await.with_context(|| format!("cannot read {}", place.name))?;
         return Ok(place);
     }
@@ -32,16 +32,25 @@ pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place>
 pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Result<Place> {
     if let Some(path) = to.strip_prefix("file:") {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-        return open_redis(config, text.lines().next().unwrap_or_default().trim(), prefix);
+        return open_redis(config, &redis_at(config, text.lines().next().unwrap_or_default().trim(), prefix));
     }
     let is_url = to.contains("://");
-    if is_url { open_redis(config, to, prefix) } else { open_disk(&PathBuf::from(to)) }
+    if is_url { open_redis(config, &redis_at(config, to, prefix)) } else { open_disk(&PathBuf::from(to)) }
 }
 
-fn open_redis(config: &Config, url: &str, prefix: &str) -> anyhow::Result<Place> {
+/// Returns the options of a Redis at `url`. If the settings name a Redis, the files of TLS and the timeout are the same.
+fn redis_at(config: &Config, url: &str, prefix: &str) -> RedisOptions {
+    let named = RedisOptions::new(url, prefix);
+    match &config.redis {
+        Some(redis) => RedisOptions { url: named.url, key_prefix: named.key_prefix, ..redis.clone() },
+        None => named,
+    }
+}
+
+fn open_redis(config: &Config, redis: &RedisOptions) -> anyhow::Result<Place> {
     let options = Options { lease_ttl: LEASE_TTL, ..config.store };
-    let name = format!("{} (prefix {prefix})", redact_url(url));
-    let store = Redis::new(url, prefix, options).context("invalid URL of a Redis")?;
+    let name = format!("{} (prefix {})", redact_url(redis.url.expose_secret()), redis.key_prefix);
+    let store = Redis::open(redis, options).context("invalid URL of a Redis")?;
     Ok(Place { store: Box::new(store), name })
 }
 

@@ -2,10 +2,11 @@
 
 use super::connection::RedisConnection;
 use super::keys::KeyNames;
+use super::server::{RedisServer, address};
 use super::subscription::subscribe;
 use crate::store::contract::{Lease, Result, StoreError};
 use crate::tick::TickId;
-use ::redis::{Client, Cmd, InfoDict, Value, cmd};
+use ::redis::{Cmd, InfoDict, Value, cmd};
 
 /// State and settings of a Redis.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 
 /// A server, and the names that the feed uses there.
 pub(super) struct Inspector<'a> {
-    pub(super) client: &'a Client,
+    pub(super) server: &'a RedisServer,
     pub(super) commands: &'a RedisConnection,
     pub(super) keys: &'a KeyNames,
 }
@@ -108,7 +109,7 @@ impl Inspector<'_> {
                 rejected.push(format!("{}: {}", words[0], self.reason(error)));
             }
         }
-        if let Err(error) = subscribe(self.client, &self.keys.live).await {
+        if let Err(error) = subscribe(self.server, &self.keys.live, "check").await {
             rejected.push(format!("SUBSCRIBE: {}", self.reason(error)));
         }
         rejected
@@ -133,7 +134,7 @@ impl Inspector<'_> {
     /// Returns the server's reason, without its address.
     fn reason(&self, error: StoreError) -> String {
         let StoreError::Unavailable(reason) = error else { return error.to_string() };
-        let address = format!("{}: ", self.commands.address);
+        let address = self.server.locate().map(|client| format!("{}: ", address(&client))).unwrap_or_default();
         reason.strip_prefix(&address).map_or(reason.clone(), str::to_owned)
     }
 }

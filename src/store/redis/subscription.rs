@@ -1,17 +1,18 @@
 //! Subscriptions to channels of Redis. Each has its own connection.
 //!
 //! The connection is pinged. Otherwise a subscriber, which sends nothing else, might not detect a dead peer for hours.
+//! It uses the protocol RESP3, in which a connection with a subscription can also send commands.
 
-use super::connection::{
-    ANSWER_DEADLINE, CONNECT_DEADLINE, address, failed, failed_to_connect, timed_out, unavailable,
-};
+use super::server::{RedisServer, address, failed, unavailable};
 use crate::store::contract::{EntryStream, MessageStream, Result};
 use crate::store::entry::decode_or_skip;
-use ::redis::Client;
-use ::redis::aio::{PubSubSink, PubSubStream};
-use futures_util::{StreamExt, stream};
+use ::redis::aio::MultiplexedConnection;
+use ::redis::{Client, Msg, ProtocolVersion, PushInfo, PushKind, RedisResult, cmd};
+use futures_util::future::{BoxFuture, Fuse, FusedFuture};
+use futures_util::{FutureExt, StreamExt, stream};
 use std::time::Duration;
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// The time between two pings.
 const PING_EVERY: Duration = Duration::from_secs(1);
@@ -20,33 +21,39 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 struct ChannelSubscription {
     /// Host and port, for errors.
     address: String,
-    sink: PubSubSink,
-    messages: PubSubStream,
+    connection: MultiplexedConnection,
+    messages: UnboundedReceiver<PushInfo>,
     pings: Interval,
+    /// The ping that waits for its answer. Messages are read meanwhile.
+    ping: Fuse<BoxFuture<'static, RedisResult<()>>>,
     /// True after an error. The stream then ends.
     failed: bool,
 }
 
 /// Subscribes to a channel with entries. The stream fails when its connection fails.
-pub(super) async fn subscribe_to_entries(client: &Client, channel: &str) -> Result<EntryStream> {
+pub(super) async fn subscribe_to_entries(server: &RedisServer, channel: &str) -> Result<EntryStream> {
     let decode = async |message: Result<String>| match message {
         Ok(json) => decode_or_skip(&json).map(Ok),
         Err(error) => Some(Err(error)),
     };
-    Ok(subscribe(client, channel).await?.filter_map(decode).boxed())
+    Ok(subscribe(server, channel, "live").await?.filter_map(decode).boxed())
 }
 
-/// Subscribes to a channel. The stream fails when its connection fails.
-pub(super) async fn subscribe(client: &Client, channel: &str) -> Result<MessageStream> {
-    let address = address(client);
-    let connecting = timeout(CONNECT_DEADLINE, client.get_async_pubsub()).await;
-    let connection = connecting.map_err(timed_out(&address, "connecting"))?.map_err(failed_to_connect(&address))?;
-    let (mut sink, messages) = connection.split();
-    let subscribing = timeout(ANSWER_DEADLINE, sink.subscribe(channel)).await;
-    subscribing.map_err(timed_out(&address, "subscribing"))?.map_err(failed(&address))?;
+/// Subscribes to a channel. The stream fails when its connection fails. `purpose` is a part of the connection's name.
+pub(super) async fn subscribe(server: &RedisServer, channel: &str, purpose: &str) -> Result<MessageStream> {
+    let client = server.locate()?;
+    let info = client.get_connection_info().clone();
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    let client = Client::open(info.set_redis_settings(settings)).map_err(unavailable)?;
+    let (sender, messages) = unbounded_channel();
+    let config = server.connection_config().set_push_sender(sender);
+    let mut connection = server.connect(&client, purpose, &config).await?;
+    let address = address(&client);
+    cmd("SUBSCRIBE").arg(channel).exec_async(&mut connection).await.map_err(failed(&address))?;
     let mut pings = interval(PING_EVERY);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let subscription = ChannelSubscription { address, sink, messages, pings, failed: false };
+    let ping = Fuse::terminated();
+    let subscription = ChannelSubscription { address, connection, messages, pings, ping, failed: false };
     Ok(stream::unfold(subscription, ChannelSubscription::next).boxed())
 }
 
@@ -61,20 +68,23 @@ impl ChannelSubscription {
     }
 
     async fn next_message(&mut self) -> Result<String> {
+        let ended = || unavailable(format_args!("{}: the subscription ended", self.address));
         loop {
-            // Both arms are cancel-safe: a message stays in the stream, and a due ping stays due.
+            // All arms are cancel-safe: a message stays in the channel, a due ping stays due, and a sent one is kept.
             tokio::select! {
                 biased;
-                message = self.messages.next() => {
-                    let message =
-                        message.ok_or_else(|| unavailable(format_args!("{}: the subscription ended", self.address)))?;
-                    if let Ok(text) = message.get_payload() {
-                        return Ok(text);
+                push = self.messages.recv() => match push {
+                    Some(PushInfo { kind: PushKind::Disconnection | PushKind::Unsubscribe, .. }) | None => return Err(ended()),
+                    Some(push) => {
+                        if let Some(Ok(text)) = Msg::from_push_info(push).map(|message| message.get_payload()) {
+                            return Ok(text);
+                        }
                     }
-                }
-                _ = self.pings.tick() => {
-                    let ping = timeout(ANSWER_DEADLINE, self.sink.ping::<()>());
-                    ping.await.map_err(timed_out(&self.address, "a ping of the subscription"))?.map_err(failed(&self.address))?;
+                },
+                pong = &mut self.ping, if !self.ping.is_terminated() => pong.map_err(failed(&self.address))?,
+                _ = self.pings.tick(), if self.ping.is_terminated() => {
+                    let mut connection = self.connection.clone();
+                    self.ping = async move { cmd("PING").exec_async(&mut connection).await }.boxed().fuse();
                 }
             }
         }

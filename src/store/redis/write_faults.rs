@@ -3,7 +3,6 @@
 //! A Redis that answers reads may still reject writes: it is a replica, its memory is full, its disk fails, too few of its
 //! own replicas are connected, or a permission is missing. So only the answers to writes count here.
 
-use ::redis::RedisError;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -39,14 +38,6 @@ impl WriteFaults {
             let fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
             fault.as_ref().filter(|(_, at)| at.elapsed() < FRESH).map(|(reason, _)| reason.clone())
         })
-    }
-}
-
-/// Returns the reason for clients. It has the code of Redis' answer and no address.
-pub(super) fn public_reason(error: &RedisError) -> String {
-    match error.code() {
-        Some(code) => format!("Redis rejects writes: {code}"),
-        None => "Redis does not answer".to_owned(),
     }
 }
 

@@ -1,0 +1,169 @@
+//! URLs of Redis. Parts that have no meaning here are errors, because a part that is ignored may be the one on which
+//! somebody relies: `#insecure`, `?ca=`, `?timeout=`.
+
+use ::redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
+
+/// The expected forms, as errors and help texts give them.
+pub(super) const EXPECTED: &str = "redis://HOST:PORT/DATABASE, rediss://HOST:PORT/DATABASE or unix://PATH";
+
+/// The parameters of the URL of a Unix socket.
+const SOCKET_PARAMETERS: [&str; 3] = ["db", "user", "pass"];
+
+/// Parameters that other clients know, and what to do instead. Each word is a part of a parameter's name.
+const ELSEWHERE: [(&[&str], &str); 7] = [
+    (&["insecure", "verify", "reqs"], INSECURE),
+    (&["ca", "cacert", "cafile", "certs"], "set BTCFEED_REDIS_CA to a PEM file"),
+    (&["cert", "certfile", "key", "keyfile"], "set BTCFEED_REDIS_CERT and BTCFEED_REDIS_KEY to PEM files"),
+    (&["tls", "ssl"], "begin the URL with rediss:// for TLS"),
+    (&["timeout"], "set BTCFEED_REDIS_TIMEOUT"),
+    (&["db", "database"], "write the number of the database after the server: redis://HOST:PORT/DATABASE"),
+    (&["user", "username", "pass", "password", "auth"], "write redis://USER:PASSWORD@HOST:PORT"),
+];
+
+const INSECURE: &str =
+    "certificates are always verified; to trust your own authority, set BTCFEED_REDIS_CA to its PEM file";
+
+/// The place of a feed, from a URL.
+#[derive(Clone, Debug)]
+pub(super) enum RedisAddress {
+    /// A server with one address.
+    Server(ConnectionInfo),
+}
+
+/// The reason why a URL cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidUrl {
+    /// It is not the URL of a Redis.
+    #[error("expected {EXPECTED}")]
+    Unexpected,
+    /// A part of it is wrong.
+    #[error("{0}")]
+    Part(String),
+}
+
+impl RedisAddress {
+    /// Reads a URL.
+    pub(super) fn parse(text: &str) -> Result<RedisAddress, InvalidUrl> {
+        let url = parse_redis_url(text);
+        reject_fragment(text)?;
+        let is_socket = url.as_ref().is_some_and(|url| url.scheme().ends_with("unix"));
+        if let Some((before, query)) = text.split_once('?') {
+            reject_parameters(before, query, if is_socket { &SOCKET_PARAMETERS } else { &[] })?;
+        }
+        let (_, rest) = text.split_once("://").unwrap_or_default();
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        if !is_socket && ["redis", "rediss"].iter().any(|scheme| text.starts_with(&format!("{scheme}://"))) {
+            if host.contains(',') {
+                return Err(part("it names several servers, expected one"));
+            }
+            let (_, database) = host.split_once('/').unwrap_or_default();
+            if !database.is_empty() && database.parse::<u32>().is_err() {
+                return Err(part(format!("invalid database {database:?}: expected a number such as 0")));
+            }
+        }
+        let url = url.ok_or(InvalidUrl::Unexpected)?;
+        Ok(RedisAddress::Server(url.into_connection_info().map_err(|_| InvalidUrl::Unexpected)?))
+    }
+}
+
+fn part(reason: impl Into<String>) -> InvalidUrl {
+    InvalidUrl::Part(reason.into())
+}
+
+/// Rejects a fragment. It is quoted only if it is known, because it may be a part of a password.
+fn reject_fragment(text: &str) -> Result<(), InvalidUrl> {
+    match text.split_once('#') {
+        None => Ok(()),
+        Some((_, "insecure")) => Err(part(format!("\"#insecure\" is not supported: {INSECURE}"))),
+        Some(_) => Err(part("a part after \"#\" is not supported: write %23 for this character in a password")),
+    }
+}
+
+/// Rejects every parameter that is not `known`. Its value is never quoted, and its name only if it cannot be a part of a
+/// password.
+fn reject_parameters(before: &str, query: &str, known: &[&str]) -> Result<(), InvalidUrl> {
+    for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+        let name = parameter.split('=').next().unwrap_or_default();
+        if known.contains(&name) {
+            continue;
+        }
+        let is_name = !name.is_empty()
+            && name.len() <= 24
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+        if query.contains('@') || !is_name {
+            return Err(part("a part after \"?\" is not supported: write %3F for this character in a password"));
+        }
+        let lower = name.to_ascii_lowercase();
+        let has = |words: &[&str]| lower.split(['_', '-']).any(|word| words.contains(&word));
+        let instead = ELSEWHERE.iter().find(|(words, _)| has(words)).map(|(_, instead)| (*instead).to_owned());
+        let instead = instead.unwrap_or_else(|| match known {
+            [] => format!(
+                "expected no parameters after {:?}",
+                before.split("://").next().unwrap_or_default().to_owned() + "://HOST"
+            ),
+            known => format!("expected only {}", known.join(", ")),
+        });
+        return Err(part(format!("unknown parameter {name:?}: {instead}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(url: &str) -> String {
+        match RedisAddress::parse(url) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("{url} is accepted"),
+        }
+    }
+
+    #[test]
+    fn part_without_a_meaning_is_rejected() {
+        for (url, reason) in [
+            ("rediss://redis:6379#insecure", "\"#insecure\" is not supported: certificates are always verified"),
+            ("rediss://redis?ca=/etc/ca.pem", "unknown parameter \"ca\": set BTCFEED_REDIS_CA"),
+            ("rediss://redis?ssl_cert_reqs=none", "unknown parameter \"ssl_cert_reqs\": certificates are always"),
+            ("rediss://redis?ssl_ca_certs=/ca.pem", "unknown parameter \"ssl_ca_certs\": set BTCFEED_REDIS_CA"),
+            ("rediss://redis/0?tls_key=/k", "unknown parameter \"tls_key\": set BTCFEED_REDIS_CERT and"),
+            ("redis://redis?timeout=5s", "unknown parameter \"timeout\": set BTCFEED_REDIS_TIMEOUT"),
+            ("redis://redis?socket_timeout=5", "unknown parameter \"socket_timeout\": set BTCFEED_REDIS_TIMEOUT"),
+            ("redis://redis?db=1", "unknown parameter \"db\": write the number of the database after"),
+            ("redis://redis?password=x", "unknown parameter \"password\": write redis://USER:PASSWORD@"),
+            ("redis://redis?protocol=resp3", "unknown parameter \"protocol\": expected no parameters after"),
+            ("unix:///run/redis?database=1", "unknown parameter \"database\": write the number"),
+            ("unix:///run/redis?timeout=1", "unknown parameter \"timeout\": set"),
+            ("unix:///run/redis?color=1", "unknown parameter \"color\": expected only db, user, pass"),
+            ("redis://redis/zero", "invalid database \"zero\": expected a number such as 0"),
+            ("redis://redis/0/1", "invalid database \"0/1\": expected a number"),
+            ("redis://a:6379,b:6379", "it names several servers"),
+            ("http://redis", "expected redis://HOST:PORT/DATABASE"),
+            ("redis", "expected redis://HOST:PORT/DATABASE"),
+        ] {
+            assert!(error(url).starts_with(reason), "{url}: {}", error(url));
+        }
+    }
+
+    #[test]
+    fn error_has_no_part_of_a_password() {
+        for url in ["redis://:se#cret@redis", "redis://:se?cret@redis", "redis://:se?cret=1&x=2@redis:1/0"] {
+            assert!(!error(url).contains("cret"), "{}", error(url));
+        }
+    }
+
+    #[test]
+    fn good_urls_are_accepted() {
+        for url in [
+            "redis://redis",
+            "rediss://user:p%23%3Fw@redis.example:6380/3",
+            "redis://[::1]:6379/0",
+            "redis://redis:6379/",
+            "unix:///run/redis.sock",
+            "unix:///run/redis.sock?db=1&user=me&pass=a",
+            "valkey://redis:6379",
+        ] {
+            assert!(RedisAddress::parse(url).is_ok(), "{url}: {}", error(url));
+        }
+    }
+}

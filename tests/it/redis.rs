@@ -1,0 +1,4 @@
+//! Redis as people run it: TLS, other networks.
+
+mod connections;
+mod tls;

@@ -1,0 +1,72 @@
+//! A Redis with TLS and a private authority.
+
+use crate::it::check::Stack;
+use crate::support::redis::Redis;
+use crate::support::tls::Authority;
+use crate::support::{TestCluster, entries};
+
+/// Returns the settings of a replica that uses TLS on this port.
+fn settings(port: u16, files: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
+    [vec![("REDIS_URL", format!("rediss://localhost:{port}"))], files.to_vec()].concat()
+}
+
+fn borrowed<'a>(settings: &'a [(&'static str, String)]) -> Vec<(&'static str, &'a str)> {
+    settings.iter().map(|(name, value)| (*name, value.as_str())).collect()
+}
+
+fn client_files(authority: &Authority) -> [(&'static str, String); 3] {
+    [
+        ("BTCFEED_REDIS_CA", authority.path("ca.pem")),
+        ("BTCFEED_REDIS_CERT", authority.path("cert.pem")),
+        ("BTCFEED_REDIS_KEY", authority.path("key.pem")),
+    ]
+}
+
+#[tokio::test]
+async fn own_authority_and_client_certificate_work() {
+    let authority = Authority::new();
+    let (redis, port) = Redis::start_with_tls(&authority, true).await;
+    let cluster = TestCluster { redis, exchange: crate::support::exchange::Exchange::start().await };
+    let settings = settings(port, &client_files(&authority));
+    let replica = cluster.replica("r1", &borrowed(&settings)).await;
+    entries(&mut replica.connect("format=full").await, 3).await;
+    assert_eq!(cluster.leader().await, "r1");
+
+    // A new certificate is used by the next connection. The old key would not fit it.
+    authority.issue();
+    cluster.redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+    cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
+    entries(&mut replica.connect("format=full").await, 3).await;
+}
+
+#[tokio::test]
+async fn fault_of_tls_is_named() {
+    let stack = Stack::new().await;
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let (_open, open_port) = Redis::start_with_tls(&authority, false).await;
+    let (_mutual, mutual_port) = Redis::start_with_tls(&authority, true).await;
+    let name = "redis-reachable!";
+    let [ca, ..] = client_files(&authority);
+    let [foreign_ca, foreign_cert, foreign_key] = client_files(&stranger);
+
+    let case = async |fault: &str, port, files: &[(&'static str, String)], text: &str| {
+        let settings = stack.settings(&borrowed(&settings(port, files)));
+        stack.expect(fault, &settings, &[], name, text).await;
+    };
+    case("authority unknown to the system", open_port, &[], "TLS: ").await;
+    case("wrong authority", open_port, &[foreign_ca], "TLS: invalid peer certificate").await;
+    case("no client certificate", mutual_port, std::slice::from_ref(&ca), "TLS: ").await;
+    case("client certificate of a stranger", mutual_port, &[ca.clone(), foreign_cert, foreign_key], "TLS: ").await;
+    let plain = stack.settings(&[("REDIS_URL", &format!("redis://localhost:{open_port}"))]);
+    stack.expect("a URL without TLS", &plain, &[], name, "connect: ").await;
+    let other_host = stack.settings(&borrowed(&[("REDIS_URL", format!("rediss://127.0.0.2:{open_port}")), ca.clone()]));
+    stack.expect("a certificate for another host", &other_host, &[], name, "connect: Connection refused").await;
+
+    let needless = stack.settings(&borrowed(&[ca]));
+    let text = "the URL of Redis is not for TLS, expected one that begins with rediss://";
+    stack.expect("an authority without TLS", &needless, &[], "configuration!", text).await;
+    let mut files = client_files(&authority);
+    files[2].1 = stranger.path("key.pem");
+    let settings = stack.settings(&borrowed(&settings(mutual_port, &files)));
+    stack.expect("key of another certificate", &settings, &[], "configuration!", "it is not the key of").await;
+}
