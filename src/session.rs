@@ -24,6 +24,7 @@ mod throttle;
 mod traffic;
 
 pub use bookmarks::{BadClientId, Bookmark, Bookmarks, ClientId};
+pub(crate) use close_reason::RETRY_MS;
 pub use close_reason::{CLOSE_DEADLINE, CloseReason};
 pub use cursor::{Session, Step};
 pub use limits::Limits;

@@ -74,12 +74,16 @@ impl Tls {
     }
 
     async fn shake_hands(&self, mut socket: TcpStream) -> Result<(TlsStream<TcpStream>, bool), HandshakeError> {
+        // The first byte is read by itself. If it begins a handshake, rustls gets it before the rest.
         let mut first = [0];
-        if socket.peek(&mut first).await? > 0 && first != [HANDSHAKE_RECORD] {
+        socket.read_exact(&mut first).await?;
+        if first != [HANDSHAKE_RECORD] {
             timeout(PLAIN_DEADLINE, refuse_plain(&mut socket)).await.unwrap_or(Ok(()))?;
             return Err(HandshakeError::Plain);
         }
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await?;
+        let mut acceptor = Acceptor::default();
+        acceptor.read_tls(&mut &first[..])?;
+        let hello = LazyConfigAcceptor::new(acceptor, socket).await?;
         let finishing = {
             let _permit = self.handshakes.signature().await;
             hello.into_stream(self.certificate().config.clone())

@@ -168,7 +168,7 @@ mod tests {
         let expected = GapUpdate { after: id(1), before: id(2), reason, currencies: Some(Currency::Eur.into()) };
         assert_eq!(read(gap), Received::Gap(expected));
         assert_eq!(read(r#"{"type":"synced","id":7}"#), Received::Synced(id(7)));
-        let hello = r#"{"type":"hello","replica":"r1","version":"0.1.0","currencies":["USD"],"interval_ms":5000}"#;
+        let hello = r#"{"type":"hello","replica":"r1","version":"1.2.3","currencies":["USD"],"interval_ms":5000}"#;
         let Received::Hello(connected) = read(hello) else { panic!("not a hello") };
         assert_eq!((connected.replica.as_deref(), connected.interval), (Some("r1"), Some(Duration::from_secs(5))));
         assert_eq!((connected.state, connected.reason), (None, None));

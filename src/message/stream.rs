@@ -136,7 +136,7 @@ pub struct SyncedMessage {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Hello))]
 #[cfg_attr(feature = "server", schema(examples(json!({
-    "type": "hello", "replica": "r1", "version": "0.1.0", "currencies": ["USD", "EUR"], "interval_ms": 5000,
+    "type": "hello", "replica": "r1", "version": "1.2.3", "currencies": ["USD", "EUR"], "interval_ms": 5000,
     "state": "stale", "reason": "no price in EUR: kraken: no answer in time"
 }))))]
 pub struct HelloMessage<'a> {

@@ -1,12 +1,20 @@
 //! The reasons why the server closes a stream, in one table for every transport.
 
 use crate::access::Ended;
+use crate::encode::View;
 use crate::message::GoodbyeReason;
+use crate::wire::sse;
+use bytes::Bytes;
+use std::ops::Range;
 use std::time::Duration;
 
 /// Timeout for closing a connection, including the client's answer. When the replica stops, it also limits the time of
 /// open requests.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica
+/// that stops do not all reconnect at the same moment.
+pub(crate) const RETRY_MS: Range<u32> = 500..2000;
 
 /// Reason why the server closes a stream. Close codes from 4000 to 4499 mean "reconnect with your cursor", and those
 /// from 4500 to 4999 mean "do not reconnect".
@@ -68,6 +76,11 @@ impl CloseReason {
             CloseReason::TooSlow | CloseReason::NoPong => GoodbyeReason::TooSlow,
             CloseReason::KeyRevoked | CloseReason::KeyExpired => GoodbyeReason::Unauthorized,
         }
+    }
+
+    /// Returns the last bytes of an event stream: a reconnection time and the event `goodbye`.
+    pub(crate) fn last_event(self) -> Bytes {
+        [sse::retry(fastrand::u32(RETRY_MS)), View::goodbye(self.goodbye(), self.message())].concat().into()
     }
 
     /// Returns the name of the reason in metrics.

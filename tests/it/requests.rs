@@ -6,8 +6,10 @@ use crate::support::replica::Replica;
 use crate::support::socket::unread;
 use crate::support::{embedded, entries, soon, unbroken, until};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 /// The way in which a request is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -106,6 +108,14 @@ fn position(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|part| part == wanted)
 }
 
+/// Returns a request for a WebSocket.
+fn handshake(query: &str) -> String {
+    format!(
+        "GET /v1/ws?{query} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Request-Id: y\r\n\r\n"
+    )
+}
+
 const ALL: [Sending; 3] = [Sending::First, Sending::InPieces, Sending::AfterAnother];
 
 #[tokio::test]
@@ -146,11 +156,7 @@ async fn websocket_is_the_same_for_any_request() {
     let ids = unbroken(&all);
     let mut heads = Vec::new();
     for sending in ALL {
-        let request = format!(
-            "GET /v1/ws?format=full&after={} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Request-Id: y\r\n\r\n",
-            ids[1]
-        );
+        let request = handshake(&format!("format=full&after={}", ids[1]));
         let mut connection = Connection::request(&replica, sending, &request).await;
         // A frame that is sent together with the request must not get lost.
         connection.stream.write_all(&[0x89, 0x82, 0, 0, 0, 0, b'h', b'i']).await.unwrap();
@@ -200,6 +206,21 @@ async fn half_close_does_not_end_a_response() {
             let wanted = if path.contains("stream") { replica.history().await.len() + 3 } else { 1 };
             connection.until("ticks", |read| (ticks(read) >= wanted).then_some(0)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn half_close_ends_a_websocket() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    for sending in ALL {
+        let mut connection = Connection::request(&replica, sending, &handshake("format=full")).await;
+        assert_eq!(connection.head().await[""], "HTTP/1.1 101 Switching Protocols", "{sending:?}");
+        connection.until("a tick", |read| position(read, br#""type":"tick""#).map(|_| 0)).await;
+        connection.stream.shutdown().await.unwrap();
+        // Far less than the time in which the missing pong would end the stream.
+        let end = async { while connection.stream.read_buf(&mut connection.read).await.unwrap() > 0 {} };
+        timeout(Duration::from_secs(10), end).await.expect("the end of the stream");
     }
 }
 

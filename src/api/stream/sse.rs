@@ -13,9 +13,10 @@ use crate::encode::{Format, Framing, View};
 use crate::feed::Start;
 use crate::message::GoodbyeReason;
 use crate::net::connection_limit::{Permit, StreamGuard};
-use crate::net::reactor::stream_protocol::{RETRY_MS, StreamProtocol, goodbye_event};
+use crate::net::reactor::stream_protocol::StreamProtocol;
 use crate::net::takeover::Handoff;
 use crate::schema::{answers, parameters};
+use crate::session::RETRY_MS;
 use crate::wire::sse;
 use axum::Extension;
 use axum::body::Body;
@@ -143,7 +144,7 @@ impl Events {
             Some(match driver.next().await {
                 Output::Send(bytes) => (bytes, Some((driver, guard))),
                 Output::Heartbeat => (vec![sse::heartbeat()], Some((driver, guard))),
-                Output::Close(reason) => (vec![goodbye_event(reason)], None),
+                Output::Close(reason) => (vec![reason.last_event()], None),
             })
         });
         Events { outputs: outputs.boxed(), pending: [retry(RETRY_MS)].into() }

@@ -2,10 +2,13 @@
 
 use super::*;
 use crate::api::overload;
-use crate::encode::ReplicaInfo;
+use crate::encode::{Format, Framing, ReplicaInfo};
+use crate::feed::Start;
 use crate::hub::{self, Hub};
 use crate::net::reactor::Reactor;
-use crate::session::{Bookmarks, Limits, Sessions};
+use crate::net::reactor::stream_protocol::StreamProtocol;
+use crate::net::takeover::Handoff;
+use crate::session::{Bookmarks, Limits, Sessions, Subscription};
 use crate::store::{self, Memory};
 use crate::tick::Currencies;
 use axum::Extension;
@@ -108,15 +111,17 @@ async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     String::from_utf8(text).unwrap()
 }
 
-/// Reactor without connections: nothing in these tests is taken over.
-fn reactor(tasks: &Tasks) -> Arc<Reactor> {
+/// Sessions over an empty feed, and a reactor for them.
+fn reactor(tasks: &Tasks) -> (Arc<Sessions>, Arc<Reactor>) {
     let hour = Duration::from_secs(3600);
     let store = Arc::new(Memory::new(store::Options { retention: hour, lease_ttl: hour }));
     let hub = Arc::new(Hub::new(store.clone(), hub::Options { window: 100, retention: hour }));
     let hello = ReplicaInfo { replica: String::new(), currencies: Currencies::all(), interval: hour };
     let bookmarks = Arc::new(Bookmarks::new(store));
     let sessions = Arc::new(Sessions::new(hub, Limits::default(), bookmarks, hello));
-    Arc::new(Reactor::open(sessions, hour, tasks).unwrap().0)
+    let (reactor, shards) = Reactor::open(sessions.clone(), hour, tasks).unwrap();
+    shards.spawn(tasks, &CancellationToken::new());
+    (sessions, Arc::new(reactor))
 }
 
 #[tokio::test]
@@ -125,15 +130,29 @@ async fn handler_runs_once_for_each_request() {
     let (addresses, limits) = (Arc::new(AddressLimits::none()), Limits::default());
     let listener = Listener::bind(address, 9, addresses, limits, overload::router()).unwrap();
     let address = listener.address().unwrap();
-    let (tasks, stop, runs) = (Tasks::default(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
+    // Their own runtime, because the end of the test does not wait for the threads of such a runtime.
+    let tasks = Tasks::isolated("handlers").unwrap();
+    let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let counted = runs.clone();
     // A handler on the path of a stream that answers with an error, and a handler on another path.
     let handler = async move || {
         counted.fetch_add(1, Ordering::Relaxed);
         (StatusCode::BAD_REQUEST, "no")
     };
-    let router = Router::new().route("/stream", get(handler.clone())).route("/other", get(handler));
-    let takeover = Takeover { paths: Arc::new(["/stream".to_owned()]), reactor: reactor(&tasks) };
+    let (sessions, reactor) = reactor(&tasks);
+    let counted = runs.clone();
+    // A handler whose stream moves to the reactor if the request comes with a handoff.
+    let taken = async move |handoff: Option<Extension<Handoff>>| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let Some(Extension(handoff)) = handoff else { return (StatusCode::BAD_REQUEST, "no") };
+        let options = Subscription::new(Currencies::all(), Format::Full, Start::Latest);
+        let session = sessions.open(&options, Framing::Event, || Ok::<_, ()>(())).await.unwrap();
+        handoff.fill(StreamProtocol::Events, "taken over".into(), session);
+        (StatusCode::OK, "")
+    };
+    let routes = [("/stream", get(handler.clone())), ("/other", get(handler)), ("/taken", get(taken))];
+    let router = routes.into_iter().fold(Router::new(), |router, (path, handler)| router.route(path, handler));
+    let takeover = Takeover { paths: ["/stream", "/taken"].map(str::to_owned).into(), reactor };
     tasks.spawn(listener.with_takeover(takeover).serve(router, tasks.clone(), stop.clone(), stop.clone()));
     let mut expected = 0;
     for path in ["/stream", "/other"] {
@@ -153,7 +172,22 @@ async fn handler_runs_once_for_each_request() {
     for _ in 0..2 {
         assert!(read_until(&mut stream, "no").await.starts_with("HTTP/1.1 400 "));
     }
-    assert_eq!(runs.load(Ordering::Relaxed), expected + 2);
+    expected += 2;
+    assert_eq!(runs.load(Ordering::Relaxed), expected);
+    // A stream that is taken over, and requests over HTTP/2, which are not.
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /taken HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    assert!(read_until(&mut stream, "taken over").await.starts_with("HTTP/1.1 200 "));
+    expected += 1;
+    assert_eq!(runs.load(Ordering::Relaxed), expected);
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(TcpStream::connect(address).await.unwrap())).await.unwrap();
+    tasks.spawn(async { drop(connection.await) });
+    for path in ["/stream", "/other", "/taken"] {
+        assert_eq!(get_http2(&mut sender, path, "").await.unwrap().status(), StatusCode::BAD_REQUEST);
+        expected += 1;
+        assert_eq!(runs.load(Ordering::Relaxed), expected, "{path}");
+    }
     stop.cancel();
 }
 

@@ -1,18 +1,12 @@
 //! Protocols of raw sockets. They interpret the input of clients, and make the messages that are not part of the feed.
 
 use super::input_budget::InputBudget;
-use crate::encode::View;
 use crate::session::CloseReason;
 use crate::telemetry::metrics::CLOSES;
 use crate::wire::sse;
 use crate::wire::websocket::{self, Decoder, Incoming, Violation};
 use bytes::Bytes;
-use std::ops::Range;
 use std::time::Instant;
-
-/// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica
-/// that stops do not all reconnect at the same moment.
-pub(crate) const RETRY_MS: Range<u32> = 500..2000;
 
 /// Protocol of a stream.
 pub(crate) enum StreamProtocol {
@@ -96,8 +90,8 @@ impl StreamProtocol {
     }
 
     /// Returns whether the stream continues after the client has shut down its sending side. An event stream does,
-    /// because its client has nothing more to send. A WebSocket does not, because it needs the client's pongs and its
-    /// close.
+    /// because its client has nothing more to send. A WebSocket does not: its client can send neither the pongs nor the
+    /// close frame that it must send (RFC 6455 §5.5).
     pub(super) fn survives_half_close(&self) -> bool {
         matches!(self, StreamProtocol::Events)
     }
@@ -130,7 +124,7 @@ impl StreamProtocol {
             (StreamProtocol::WebSocket(..), CloseCause::Local(reason)) => {
                 websocket::close(reason.websocket_code(), reason.message())
             }
-            (StreamProtocol::Events, CloseCause::Local(reason)) => goodbye_event(*reason),
+            (StreamProtocol::Events, CloseCause::Local(reason)) => reason.last_event(),
             (_, CloseCause::Gone) | (StreamProtocol::Events, CloseCause::Closed(_) | CloseCause::Violated(_)) => {
                 Bytes::new()
             }
@@ -145,11 +139,6 @@ impl StreamProtocol {
             StreamProtocol::Events => sse::message_end(piece, sent),
         }
     }
-}
-
-/// Returns the last bytes of an event stream: a reconnection time and the event `goodbye`.
-pub(crate) fn goodbye_event(reason: CloseReason) -> Bytes {
-    [sse::retry(fastrand::u32(RETRY_MS)), View::goodbye(reason.goodbye(), reason.message())].concat().into()
 }
 
 #[cfg(test)]

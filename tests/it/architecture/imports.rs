@@ -1,5 +1,5 @@
 //! The imports between the files of the crate. A parser finds the `use` declarations and the paths in code that begin
-//! with `crate::`, `super::`, `self::` or the name of a child module. Tests are left out.
+//! with `crate::`, `super::`, `self::` or the name of a child module, also in the bodies of macros. Tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -159,6 +159,18 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_path(self, path);
     }
 
+    /// Notes the paths in the body of a macro, of which the parser knows only the tokens.
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        let text = item.tokens.to_string().replace(" :: ", "::");
+        for path in text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':') {
+            let names: Vec<_> = path.split("::").map(str::to_owned).collect();
+            if names.len() > 1 && names.iter().all(|name| !name.is_empty()) {
+                self.note(&names);
+            }
+        }
+        visit::visit_macro(self, item);
+    }
+
     /// Ignores `pub(super)`, which is not an import.
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 }
@@ -172,18 +184,19 @@ fn imports_are_found_in_every_form() {
         use child::Small;
         use serde::Serialize;
         pub(super) fn f() -> crate::feed::Entry { super::parents_own(); child::g() }
+        fn h() { html! { p { (crate::text::list(&[1])) } } }
         // use crate::comment;
         #[cfg(test)]
         mod tests { use crate::only_in_tests; }
     ";
     let mut texts = BTreeMap::from([("room/file".to_owned(), text.to_owned())]);
-    for module in ["hub", "hub/window", "store", "room", "room/sibling", "room/file/child", "feed", "comment"] {
+    for module in ["hub", "hub/window", "store", "room", "room/sibling", "room/file/child", "feed", "text", "comment"] {
         texts.insert(module.to_owned(), String::new());
     }
     texts.insert("only_in_tests".to_owned(), String::new());
     let graph = Graph::parse(&texts);
     let found: Vec<_> = graph.edges().map(|(_, to)| to).collect();
-    assert_eq!(found, ["feed", "hub", "room", "room/file/child", "room/sibling", "store"]);
+    assert_eq!(found, ["feed", "hub", "room", "room/file/child", "room/sibling", "store", "text"]);
 }
 
 #[test]
