@@ -8,6 +8,7 @@
 use crate::tick::{Currencies, Currency, Tick, TickId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A tick or a change of the feed's health, with its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,6 +203,12 @@ pub trait Feed: Send + Sync {
 
     /// Returns all entries of this copy after `id`, oldest first.
     fn after(&self, id: TickId) -> Vec<Arc<Entry>>;
+
+    /// Returns the time for which an entry is kept.
+    fn retention(&self) -> Duration;
+
+    /// Returns the ids of the first and the last entry of this copy, and the number of entries, if there are any.
+    fn extent(&self) -> Option<(TickId, TickId, usize)>;
 
     /// Returns the newest entry for which `wanted` is true.
     fn newest(&self, wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>>;

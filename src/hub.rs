@@ -232,4 +232,12 @@ impl Feed for Hub {
     fn newest(&self, wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
         self.window().newest(wanted)
     }
+
+    fn retention(&self) -> Duration {
+        self.retention
+    }
+
+    fn extent(&self) -> Option<(TickId, TickId, usize)> {
+        self.window().extent()
+    }
 }

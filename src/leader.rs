@@ -15,6 +15,7 @@ mod lease;
 mod options;
 mod outbox;
 mod poll;
+mod restorer;
 mod start;
 mod term;
 mod writer;
@@ -31,6 +32,7 @@ use health::HealthMonitor;
 use lease::LeaseRenewer;
 use outbox::Outbox;
 use poll::poll;
+use restorer::Restorer;
 use start::{TermStart, drop_covered};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,8 +80,21 @@ impl Leader {
         Leader { options, store, feed, aggregator, outbox: Outbox::default(), anchor: None }
     }
 
+    /// Campaigns and leads until `stop`, then releases the lease. Meanwhile puts back what the store has lost.
+    pub async fn run(self, stop: CancellationToken) {
+        if !self.store.is_shared() {
+            return self.take_turns(stop).await;
+        }
+        let (store, feed) = (self.store.clone(), self.feed.clone());
+        // Restoring can be cancelled at any time, because it is repeated until nothing is missing.
+        tokio::select! {
+            () = self.take_turns(stop) => {}
+            never = Restorer { store, feed }.run() => match never {},
+        }
+    }
+
     /// Campaigns and leads until `stop`, then releases the lease.
-    pub async fn run(mut self, stop: CancellationToken) {
+    async fn take_turns(mut self, stop: CancellationToken) {
         let mut granted = None;
         loop {
             let lease = match granted.take() {

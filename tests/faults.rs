@@ -11,6 +11,7 @@ mod faults {
     mod case;
     mod checker;
     mod fault;
+    mod history;
     mod matrix;
     mod stage;
     mod watcher;

@@ -9,6 +9,7 @@ use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
 use crate::store::{EntryStream, Result, StoreError};
 use crate::telemetry::FaultLog;
+use crate::telemetry::metrics::UNCONFIRMED;
 use crate::telemetry::traces::{self, Stopwatch};
 use crate::tick::TickId;
 use futures_util::StreamExt;
@@ -26,14 +27,22 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// The number of entries in one read of the store's history.
 const PAGE: usize = 1000;
 
+/// Limits of the log lines that everybody who can write to the channel can cause.
+#[derive(Default)]
+struct ChannelLog {
+    lost: FaultLog,
+    unconfirmed: FaultLog,
+}
+
 impl Hub {
     /// Follows the store until `stop` is cancelled. If that fails, it tries again.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let (mut pause, mut fault) = (RETRY.0, FaultLog::default());
+            let mut log = ChannelLog::default();
             loop {
                 let started = Instant::now();
-                let Err(error) = self.follow().await;
+                let Err(error) = self.follow(&mut log).await;
                 if started.elapsed() > RETRY.1 * 2 {
                     // The hub could follow the store for a while, so this is a new fault.
                     pause = RETRY.0;
@@ -52,7 +61,7 @@ impl Hub {
     }
 
     /// Follows the store until an error occurs.
-    async fn follow(&self) -> Result<Infallible> {
+    async fn follow(&self, log: &mut ChannelLog) -> Result<Infallible> {
         let mut live: EntryStream = self.store.subscribe().await?;
         self.catch_up().await?;
         self.primed.send_replace(true);
@@ -65,7 +74,7 @@ impl Hub {
             tokio::select! {
                 biased;
                 entry = live.next() => match entry {
-                    Some(entry) => self.take(entry?).await?,
+                    Some(entry) => self.take(entry?, log).await?,
                     None => return Err(StoreError::Unavailable("the subscription ended".to_owned())),
                 },
                 _ = checks.tick() => {
@@ -80,33 +89,50 @@ impl Hub {
     }
 
     /// Appends a live entry. If the entry does not continue our head, reads the history, which has this entry by now.
-    async fn take(&self, entry: Entry) -> Result<()> {
+    async fn take(&self, entry: Entry, log: &mut ChannelLog) -> Result<()> {
         match entry.continues(self.head()) {
             Continuity::Known => Ok(()),
-            Continuity::Next => {
-                let (watch, id, is_tick) = (Stopwatch::start(), entry.id, entry.tick().is_some());
-                self.append(vec![entry]);
-                if is_tick {
-                    traces::received(id.ms(), watch);
-                }
-                Ok(())
-            }
+            Continuity::Next => self.confirm(&entry, log).await,
             Continuity::Missed => {
                 debug!(id = %entry.id, prev = %entry.prev, head = %self.head(), "missed entries, reading the history");
                 self.catch_up().await
             }
             Continuity::Lost => {
-                warn!(id = %entry.id, prev = %entry.prev, head = %self.head(), "the store has lost its newest entries");
+                if log.lost.is_due() {
+                    warn!(id = %entry.id, prev = %entry.prev, head = %self.head(), "the store has lost its newest entries");
+                }
                 self.catch_up().await
             }
         }
+    }
+
+    /// Appends an entry that continues our head, if it is in the history.
+    async fn confirm(&self, entry: &Entry, log: &mut ChannelLog) -> Result<()> {
+        let (watch, id, is_tick) = (Stopwatch::start(), entry.id, entry.tick().is_some());
+        let entries = self.store.announced(entry, self.head()).await?;
+        let is_confirmed = entries.iter().any(|other| other.id == id);
+        self.append(entries);
+        if !is_confirmed {
+            UNCONFIRMED.counter("").increment(1);
+            if log.unconfirmed.is_due() {
+                warn!(%id, "ignored an entry that was announced and is not in the history");
+            }
+        } else if is_tick {
+            traces::received(id.ms(), watch);
+        }
+        Ok(())
     }
 
     /// Reads the entries that the store has after our head.
     async fn catch_up(&self) -> Result<()> {
         if self.head() == TickId::ZERO {
             let newest = self.store.newest(self.capacity).await?;
-            self.window_mut().set_complete(newest.len() < self.capacity);
+            // If the first entry follows one that is not too old to be kept, the store has lost some, and may get them back.
+            let begins = newest
+                .first()
+                .zip(newest.last())
+                .is_none_or(|(first, last)| first.prev == TickId::ZERO || first.prev < last.id.minus(self.retention));
+            self.window_mut().set_complete(newest.len() < self.capacity && begins);
             self.append(newest);
             return Ok(());
         }

@@ -257,6 +257,10 @@ impl Window {
         self.entries.range(self.index_after(id)..).cloned().collect()
     }
 
+    pub(super) fn extent(&self) -> Option<(TickId, TickId, usize)> {
+        Some((self.entries.front()?.id, self.head(), self.entries.len()))
+    }
+
     pub(super) fn status(&self) -> Option<Arc<Entry>> {
         self.status.clone()
     }

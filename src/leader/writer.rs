@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+/// The maximum number of lost entries that are restored before the next record is written.
+const TAIL: usize = 50;
+
 /// The part of a leader that writes to the store.
 pub(super) struct Writer<'a> {
     pub(super) options: &'a Options,
@@ -106,12 +109,16 @@ impl Writer<'_> {
         self.unseen.push(Arc::new(entry));
     }
 
-    /// Restores the entries after `newest`, which the store has lost.
+    /// Restores the newest of the entries after `newest`, which the store has lost, so that the next record can follow.
+    /// `Restorer` puts back the rest.
     async fn restore(&mut self, lease: &Lease, newest: TickId) {
         let mut lost = self.feed.after(newest);
         lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
-        match self.store.restore(lease, &lost).await {
-            Ok(()) => warn!(entries = lost.len(), after = %newest, "restored entries that the store had lost"),
+        let tail = &lost[lost.len().saturating_sub(TAIL)..];
+        match self.store.restore(lease, tail).await {
+            Ok(()) => {
+                warn!(entries = tail.len(), of = lost.len(), after = %newest, "restored entries that the store had lost");
+            }
             Err(error) => {
                 if self.restore_fault.is_due() {
                     warn!(%error, "cannot restore entries that the store has lost, retrying");
@@ -164,6 +171,12 @@ mod tests {
         }
         fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
             None
+        }
+        fn retention(&self) -> Duration {
+            HOUR
+        }
+        fn extent(&self) -> Option<(TickId, TickId, usize)> {
+            Some((self.0.id, self.0.id, 1))
         }
     }
 

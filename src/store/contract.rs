@@ -181,6 +181,23 @@ pub trait Store: Send + Sync {
     /// Puts lost entries back unchanged. Does not change entries that the store still has.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
+    /// Puts entries back into places inside the feed that their neighbours confirm, so that no lease is needed. Returns the
+    /// number of entries that were put back. Only a shared store can lose entries there.
+    async fn put_back(&self, _entries: &[Arc<Entry>]) -> Result<usize> {
+        Ok(0)
+    }
+
+    /// Returns the number of entries with `after < id <= until`.
+    async fn count(&self, after: TickId, until: TickId) -> Result<usize> {
+        Ok(self.range(after, until, usize::MAX).await?.len())
+    }
+
+    /// Returns the entries after `after`, one of which the stream of [`subscribe`](Store::subscribe) has announced. If
+    /// others can write to that stream, the entries come from the history, and a forged one is not among them.
+    async fn announced(&self, announced: &Entry, _after: TickId) -> Result<Vec<Entry>> {
+        Ok(vec![announced.clone()])
+    }
+
     /// Returns the time of the store's clock, from which ids are made.
     async fn now(&self) -> Result<TickId>;
 

@@ -12,6 +12,8 @@ mod inspect;
 mod keys;
 mod options;
 mod portable;
+mod reads;
+mod scripts;
 mod server;
 mod subscription;
 mod url;
@@ -20,10 +22,11 @@ mod write_faults;
 use super::contract::{
     Claim, EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
 };
-use super::entry::{decode, decode_or_skip};
+use super::entry::decode;
 use crate::feed::Entry;
+use crate::telemetry::metrics::QUARANTINED;
 use crate::tick::TickId;
-use ::redis::{FromRedisValue, Script, ScriptInvocation};
+use ::redis::{FromRedisValue, ScriptInvocation};
 use async_trait::async_trait;
 use connection::{RedisConnection, RedisRequest, RequestError};
 use history::HistoryPool;
@@ -31,8 +34,10 @@ pub use inspect::Inspection;
 use inspect::Inspector;
 use keys::KeyNames;
 pub use options::{InvalidUrl, RedisOptions, RedisTls, RedisTlsError};
+use scripts::Scripts;
 use server::{RedisServer, unavailable};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 use tracing::warn;
 use uuid::Uuid;
@@ -44,6 +49,8 @@ const PAGE: usize = 1000;
 const NTH_CANDIDATES: usize = 16;
 /// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
+/// The maximum number of members in quarantine.
+const QUARANTINE: usize = 1000;
 /// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
 const CLAIM_TTL: Duration = Duration::from_secs(2);
 /// The longest term of a lease that a replica can be configured with. It counts for a lease that does not name its term.
@@ -66,16 +73,8 @@ pub struct Redis {
     /// The connections for reads of the history.
     history: HistoryPool,
     faults: WriteFaults,
-}
-
-struct Scripts {
-    acquire: Script,
-    claim: Script,
-    append: Script,
-    beat: Script,
-    restore: Script,
-    renew: Script,
-    release: Script,
+    /// The time of the clock of Redis minus that of this machine's clock.
+    clock_ahead_ms: AtomicI64,
 }
 
 impl Redis {
@@ -99,19 +98,10 @@ impl Redis {
 
     /// A feed on a server, with connections of its own.
     fn at(server: Arc<RedisServer>, keys: KeyNames, options: Options) -> Redis {
-        let scripts = Scripts {
-            acquire: Script::new(include_str!("redis/acquire.lua")),
-            claim: Script::new(include_str!("redis/claim.lua")),
-            append: Script::new(include_str!("redis/append.lua")),
-            beat: Script::new(include_str!("redis/beat.lua")),
-            restore: Script::new(include_str!("redis/restore.lua")),
-            renew: Script::new(include_str!("redis/renew.lua")),
-            release: Script::new(include_str!("redis/release.lua")),
-        };
         let [commands, clients] = ["commands", "clients"].map(|purpose| RedisConnection::new(server.clone(), purpose));
         let (history, writer) = (HistoryPool::new(server.clone()), Uuid::now_v7().simple().to_string());
-        let faults = WriteFaults::default();
-        Redis { server, keys, options, scripts, writer, commands, clients, history, faults }
+        let (scripts, faults, clock_ahead_ms) = (Scripts::new(), WriteFaults::default(), AtomicI64::default());
+        Redis { server, keys, options, scripts, writer, commands, clients, history, faults, clock_ahead_ms }
     }
 
     /// Returns the forms of a URL.
@@ -152,11 +142,24 @@ impl Redis {
         answer.map_err(StoreError::from)
     }
 
+    /// Logs and counts members of the set that were not entries.
+    fn note_garbage(&self, members: u64) {
+        if members > 0 {
+            let key = &self.keys.quarantine;
+            warn!(members, key, "moved members of the history that are not entries into quarantine");
+            QUARANTINED.counter("").increment(members);
+        }
+    }
+
     /// Runs a script that checks the lease first, and returns its result.
     async fn write<'a>(&'a self, write: Write, script: impl Fn() -> ScriptInvocation<'a> + Sync) -> Result<String> {
         let reply: Vec<String> = self.run(write, script).await?;
         match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
+            ["done", entry, garbage] => {
+                self.note_garbage(garbage.parse().unwrap_or_default());
+                Ok(entry.to_owned())
+            }
             ["done"] => Ok(String::new()),
             ["behind", newest] => Err(StoreError::Behind(TickId::from_ms(newest.parse().map_err(unavailable)?))),
             _ => Err(StoreError::NotLeader),
@@ -223,6 +226,9 @@ impl Store for Redis {
         };
         let words: Vec<String> = self.run(Write::Beat, script).await?;
         let mut words = words.into_iter();
+        if let Some(now) = words.next().and_then(|now| now.parse().ok()) {
+            self.note_clock(TickId::from_ms(now));
+        }
         let leader = words.next().as_deref().and_then(Lease::holder);
         // A negative number says that the lease has no time to live.
         let lease_ttl = words.next().and_then(|left| left.parse().ok()).map(Duration::from_millis);
@@ -261,9 +267,10 @@ impl Store for Redis {
         let body = json.strip_prefix('{').unwrap_or(&json);
         let script = || {
             let mut script = self.scripts.append.key(&self.keys.lease);
-            script.key(&self.keys.ticks).key(&self.keys.record);
+            script.key(&self.keys.ticks).key(&self.keys.record).key(&self.keys.quarantine);
             script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
             script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
+            script.arg(QUARANTINE);
             script
         };
         decode(&self.write(Write::Entries, script).await?)
@@ -289,58 +296,50 @@ impl Store for Redis {
         Ok(())
     }
 
+    async fn put_back(&self, entries: &[Arc<Entry>]) -> Result<usize> {
+        let json: std::result::Result<Vec<_>, _> =
+            entries.iter().map(|entry| serde_json::to_string(&**entry)).collect();
+        let json = json.map_err(unavailable)?;
+        let script = || {
+            let mut script = self.scripts.put_back.key(&self.keys.ticks);
+            script.arg(ms(self.options.retention));
+            for (entry, json) in entries.iter().zip(&json) {
+                script.arg(entry.id.ms()).arg(entry.prev.ms()).arg(json);
+            }
+            script
+        };
+        self.run(Write::Entries, script).await
+    }
+
     async fn now(&self) -> Result<TickId> {
         let (seconds, micros): (u64, u64) = self.commands.query(&::redis::cmd("TIME")).await?;
-        Ok(TickId::from_ms(seconds * 1000 + micros / 1000))
+        let now = TickId::from_ms(seconds * 1000 + micros / 1000);
+        self.note_clock(now);
+        Ok(now)
     }
 
     async fn head(&self) -> Result<TickId> {
-        let mut command = ::redis::cmd("ZREVRANGE");
-        command.arg(&self.keys.ticks).arg(0).arg(0).arg("WITHSCORES");
-        let newest: Vec<(String, u64)> = self.commands.query(&command).await?;
-        Ok(newest.first().map_or(TickId::ZERO, |(_, id)| TickId::from_ms(*id)))
+        self.newest_id().await
     }
 
-    async fn range(&self, mut after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        loop {
-            let asked = limit - entries.len();
-            let mut command = ::redis::cmd("ZRANGEBYSCORE");
-            command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms()).arg("WITHSCORES");
-            command.arg("LIMIT").arg(0).arg(asked);
-            let page: Vec<(String, u64)> = self.history.query(&command).await?;
-            let complete = page.len() < asked;
-            if let Some((_, id)) = page.last() {
-                after = TickId::from_ms(*id);
-            }
-            entries.extend(page.iter().filter_map(|(json, _)| decode_or_skip(json)));
-            if complete || entries.len() == limit {
-                return Ok(entries);
-            }
-        }
+    async fn announced(&self, _announced: &Entry, after: TickId) -> Result<Vec<Entry>> {
+        self.announced_entries(after).await
+    }
+
+    async fn count(&self, after: TickId, until: TickId) -> Result<usize> {
+        self.count_members(after, until).await
+    }
+
+    async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+        self.entries(after, until, limit).await
     }
 
     async fn nth(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
-        let mut command = ::redis::cmd("ZRANGEBYSCORE");
-        command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms()).arg("WITHSCORES");
-        command.arg("LIMIT").arg(n - 1).arg(NTH_CANDIDATES);
-        let found: Vec<(String, u64)> = self.history.query(&command).await?;
-        Ok(found.iter().find(|(json, _)| decode_or_skip(json).is_some()).map(|(_, id)| TickId::from_ms(*id)))
+        self.nth_id(after, until, n).await
     }
 
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
-        // Reads in pages, so that no answer takes longer than its deadline.
-        let mut command = ::redis::cmd("ZREVRANGE");
-        command.arg(&self.keys.ticks).arg(limit).arg(limit).arg("WITHSCORES");
-        let before: Vec<(String, u64)> = self.history.query(&command).await?;
-        let mut after = before.first().map_or(TickId::ZERO, |(_, id)| TickId::from_ms(*id));
-        let mut newest = Vec::new();
-        loop {
-            let page = self.range(after, TickId::from_ms(u64::MAX), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(newest) };
-            after = last.id;
-            newest.extend(page);
-        }
+        self.newest_entries(limit).await
     }
 
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {

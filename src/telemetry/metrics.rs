@@ -68,6 +68,9 @@ table! {
     STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request, or that a write to the file of the feed took. Empty with the memory store.");
     STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
     STORE_UNSAVED = gauge("btcfeed_store_unsaved_entries", "entries", "Entries that are only in memory, because the file of the feed cannot be written.");
+    QUARANTINED = counter("btcfeed_quarantined_members_total", "members", "Members of the history in Redis that were not entries and that this leader moved into quarantine.");
+    UNCONFIRMED = counter("btcfeed_unconfirmed_announcements_total", "messages", "Entries that were announced on the channel of Redis and are not in the history, for example forged ones. No client gets them.");
+    PUT_BACK = counter("btcfeed_put_back_entries_total", "entries", "Entries that the store had lost and this replica has put back.");
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit"],
         counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` counts once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));

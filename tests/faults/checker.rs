@@ -21,6 +21,8 @@ pub struct Records {
     /// If a fault separated the leader from the store, the longest pause in milliseconds that the change of the leader may
     /// take. The old leader's polls in this pause are not promised.
     pub handover_ms: Option<u64>,
+    /// The moment in Unix milliseconds before which the history was not polled in this case.
+    pub prices_after: u64,
     /// The moment in Unix milliseconds after which nothing is checked, because it may still be under way.
     pub end: u64,
 }
@@ -72,6 +74,12 @@ impl Records {
         findings
     }
 
+    /// Leaves out the prices of entries that are older than `moment`, because no exchange gave them.
+    pub fn without_prices_before(mut self, moment: u64) -> Records {
+        self.prices_after = moment;
+        self
+    }
+
     fn history(&self, findings: &mut Findings) -> Vec<Kept> {
         let polled: BTreeMap<_, _> = self.polls.iter().map(|poll| (poll.price.as_str(), &poll.replica)).collect();
         let mut history = Vec::new();
@@ -87,7 +95,7 @@ impl Records {
             }
             let price = entry["prices"]["USD"].as_str().map(str::to_owned);
             let replica = price.as_deref().and_then(|price| polled.get(price)).map(|replica| (*replica).clone());
-            if price.is_some() && replica.is_none() {
+            if price.is_some() && replica.is_none() && id >= self.prices_after {
                 findings.violations.push(format!("the history has a price that no exchange gave: {text}"));
             }
             let outage = entry["outages"][0]["after"].as_u64();
@@ -103,7 +111,8 @@ impl Records {
                 findings.violations.push(format!("the chain is broken: {} follows {}", pair[1].id, pair[0].id));
             }
         }
-        let ticks: Vec<_> = history.iter().filter(|entry| entry.price.is_some()).collect();
+        let polled = |entry: &&Kept| entry.price.is_some() && entry.id >= self.prices_after;
+        let ticks: Vec<_> = history.iter().filter(polled).collect();
         for pair in ticks.windows(2) {
             let pause = pair[1].id - pair[0].id;
             findings.pause_ms = findings.pause_ms.max(pause);
@@ -117,7 +126,8 @@ impl Records {
 
     fn check_polls(&self, history: &[Kept], findings: &mut Findings) {
         let mut written: BTreeMap<&str, usize> = BTreeMap::new();
-        for price in history.iter().filter_map(|entry| entry.price.as_deref()) {
+        let polled = history.iter().filter(|entry| entry.id >= self.prices_after);
+        for price in polled.filter_map(|entry| entry.price.as_deref()) {
             *written.entry(price).or_default() += 1;
         }
         for (price, count) in written.iter().filter(|(_, count)| **count > 1) {
@@ -140,8 +150,13 @@ impl Records {
         }
     }
 
-    /// Returns true if another replica has written for the time of this poll.
+    /// Returns true if another replica has written for the time of this poll, or the same replica in another term.
     fn is_covered(&self, poll: &Answer, history: &[Kept]) -> bool {
+        let ticks = || history.iter().filter(|entry| entry.price.is_some()).map(|entry| entry.id);
+        let (before, after) = (ticks().take_while(|id| *id < poll.at).last(), ticks().find(|id| *id >= poll.at));
+        if before.zip(after).is_some_and(|(before, after)| after - before < self.interval_ms * 3 / 2) {
+            return true;
+        }
         let near = |entry: &&Kept| entry.id.abs_diff(poll.at) <= self.interval_ms + 150;
         history.iter().filter(near).any(|entry| entry.replica.as_ref().is_some_and(|other| *other != poll.replica))
     }
@@ -244,6 +259,7 @@ mod tests {
             interval_ms: 100,
             stale_after_ms: 1000,
             handover_ms: None,
+            prices_after: 0,
             end: 1000,
         }
     }

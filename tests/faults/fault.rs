@@ -1,6 +1,6 @@
 //! The faults: how each of them begins and ends on a real Redis.
 
-use super::stage::Stage;
+use super::stage::{Stage, now};
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, cmd};
 use std::fs::{create_dir, remove_dir};
@@ -40,6 +40,14 @@ pub enum Fault {
     Flush,
     /// The history is deleted, twice.
     HistoryDeleted,
+    /// The memory is full, and Redis evicts any key, such as the history.
+    HistoryEvicted,
+    /// Members that are not entries are written into the history, with scores after the newest one.
+    Garbage,
+    /// Entries that nobody wrote are announced.
+    ForgedEntries,
+    /// Texts that are not entries are announced.
+    ChannelJunk,
     /// Redis closes all connections.
     ConnectionsKilled,
     /// The leader cannot reach Redis.
@@ -66,6 +74,10 @@ impl Fault {
         Fault::RestartEmpty,
         Fault::Flush,
         Fault::HistoryDeleted,
+        Fault::HistoryEvicted,
+        Fault::Garbage,
+        Fault::ForgedEntries,
+        Fault::ChannelJunk,
         Fault::ConnectionsKilled,
         Fault::LeaderCutOff,
         Fault::LeaderFrozen,
@@ -77,7 +89,7 @@ impl Fault {
         matches!(
             self,
             ReadOnly | NoReplicas | PausedWrites | OutOfMemory | DiskFull | NoPermission | LeaseOfWrongType | Hang
-        ) || matches!(self, Restart | RestartEmpty | LeaseEvicted)
+        ) || matches!(self, Restart | RestartEmpty | LeaseEvicted | HistoryEvicted)
     }
 
     /// Returns true if the fault affects only the leader, so that another replica leads.
@@ -117,6 +129,37 @@ impl Fault {
             }
             Fault::Flush => stage.run("FLUSHALL").await,
             Fault::HistoryDeleted => stage.run("DEL {btcfeed}:ticks").await,
+            Fault::HistoryEvicted => {
+                stage.run("CONFIG SET maxmemory-policy allkeys-lru").await;
+                stage.run("CONFIG SET maxmemory 1").await;
+            }
+            Fault::Garbage => {
+                let year_ahead = now() + 365 * 24 * 3600 * 1000;
+                for (score, text) in [
+                    ("+inf".to_owned(), "not JSON".to_owned()),
+                    ("100000000000000000".to_owned(), tick(100_000_000_000_000_000, 0)),
+                    (year_ahead.to_string(), tick(year_ahead, year_ahead - 1)),
+                    (format!("{}.5", now() + 10), tick(now() + 10, now())),
+                    (format!("{}", now() + 20), "{\"id\":1}".to_owned()),
+                    (format!("{}", now() + 30), "[]".to_owned()),
+                ] {
+                    stage.run(&format!("ZADD {{btcfeed}}:ticks {score} '{text}'")).await;
+                }
+            }
+            Fault::ForgedEntries => {
+                for _ in 0..20 {
+                    let head = stage.head().await;
+                    for text in [tick(head + 50, head), tick(head + 365 * 24 * 3600 * 1000, head), tick(head + 60, 5)] {
+                        stage.run(&format!("PUBLISH {{btcfeed}}:live '{text}'")).await;
+                    }
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+            Fault::ChannelJunk => {
+                for number in 0..500 {
+                    stage.run(&format!("PUBLISH {{btcfeed}}:live '{{\"junk\": {number}'")).await;
+                }
+            }
             Fault::ConnectionsKilled => {
                 stage.run("CLIENT KILL TYPE normal").await;
                 stage.run("CLIENT KILL TYPE pubsub").await;
@@ -147,7 +190,7 @@ impl Fault {
             }
             Fault::NoPermission => stage.run("ACL SETUSER default +zadd").await,
             Fault::LeaseOfWrongType => stage.run("DEL {btcfeed}:lease").await,
-            Fault::LeaseEvicted => {
+            Fault::LeaseEvicted | Fault::HistoryEvicted => {
                 stage.run("CONFIG SET maxmemory 0").await;
                 stage.run("CONFIG SET maxmemory-policy noeviction").await;
             }
@@ -160,9 +203,16 @@ impl Fault {
             }
             Fault::LeaderCutOff => stage.restore_proxies(),
             Fault::LeaseWithoutTtl | Fault::LeaseOfAnHour | Fault::Flush => {}
+            Fault::Garbage | Fault::ForgedEntries | Fault::ChannelJunk => {}
             Fault::ConnectionsKilled | Fault::LeaderFrozen => {}
         }
     }
+}
+
+/// Returns a tick with a price that no exchange has.
+fn tick(id: u64, prev: u64) -> String {
+    let prices = r#""prices":{"USD":"1.00"},"sources":{"USD":["coinbase"]}"#;
+    format!(r#"{{"id":{id},"prev":{prev},"type":"tick",{prices}}}"#)
 }
 
 /// Returns a command of words that are separated by spaces. A word may be in single quotes.

@@ -34,6 +34,11 @@ pub struct Stage {
     killed: Vec<(String, u64)>,
     /// The name of the last known leader.
     pub leader: String,
+    /// The moment in Unix milliseconds at which the first replica started.
+    pub started: u64,
+    interval: Duration,
+    /// The thread of the exchange.
+    markets: Option<tokio::runtime::Runtime>,
 }
 
 /// Returns the time in Unix milliseconds.
@@ -44,9 +49,26 @@ pub fn now() -> u64 {
 impl Stage {
     /// Starts three replicas and a client on each of them, and waits for some ticks.
     pub async fn start() -> Stage {
-        let (redis, exchange) = (Redis::start().await, Exchange::start().await);
-        let mut stage =
-            Stage { redis, exchange, members: vec![], watchers: vec![], killed: vec![], leader: String::new() };
+        Stage::start_with(0, INTERVAL).await
+    }
+
+    /// Starts with this number of ticks in the history, and this time between two polls.
+    pub async fn start_with(entries: u64, interval: Duration) -> Stage {
+        // An exchange that answers late would lose a poll, so it does not share its thread with the clients.
+        let markets = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (redis, exchange) = (Redis::start().await, markets.spawn(Exchange::start()).await.unwrap());
+        redis.fill(entries).await;
+        let mut stage = Stage {
+            redis,
+            exchange,
+            members: vec![],
+            watchers: vec![],
+            killed: vec![],
+            leader: String::new(),
+            started: now(),
+            interval,
+            markets: Some(markets),
+        };
         for number in 1..=3 {
             stage.members.push(stage.member(&format!("r{number}")).await);
         }
@@ -59,7 +81,7 @@ impl Stage {
             stage.watchers.push(Watcher::start(own));
         }
         until("a first tick for each client", async || {
-            stage.watchers.iter().all(|watcher| watcher.messages().len() >= 3)
+            stage.watchers.iter().all(|watcher| watcher.messages().len() >= 3 + usize::try_from(entries).unwrap())
         })
         .await;
         stage.note_leader().await;
@@ -68,6 +90,7 @@ impl Stage {
 
     async fn member(&self, name: &str) -> Member {
         let proxy = Proxy::start(self.redis.port).await;
+        let interval = format!("{}ms", self.interval.as_millis());
         let (url, stale_after) = (proxy.url(), format!("{}ms", STALE_AFTER.as_millis()));
         let (address, ops) = (free_address(), free_address());
         let settings = replica_settings(
@@ -75,6 +98,7 @@ impl Stage {
             name,
             &[
                 ("REDIS_URL", &url),
+                ("BTCFEED_INTERVAL", &interval),
                 ("BTCFEED_SOURCES", "coinbase"),
                 ("BTCFEED_CURRENCIES", "USD"),
                 ("BTCFEED_STALE_AFTER", &stale_after),
@@ -103,6 +127,11 @@ impl Stage {
         eprintln!("{words}: no connection to Redis");
     }
 
+    /// Returns the newest id that a client has.
+    pub async fn head(&self) -> u64 {
+        self.watchers.iter().map(Watcher::last).max().unwrap_or_default()
+    }
+
     /// Asks Redis for the leader.
     pub async fn note_leader(&mut self) {
         let mut leader = None;
@@ -122,6 +151,11 @@ impl Stage {
     pub fn leader_proxy(&mut self) -> &Proxy {
         let leader = self.leader.clone();
         &self.member_mut(&leader).proxy
+    }
+
+    /// Delays each replica's way to Redis, in each direction.
+    pub fn delay(&self, delay: Duration) {
+        self.members.iter().for_each(|member| member.proxy.delay(delay));
     }
 
     /// Opens each replica's way to Redis.
@@ -180,11 +214,19 @@ impl Stage {
             history: history.into_iter().map(|(text, score)| (score, text)).collect(),
             clients,
             killed: self.killed.clone(),
-            interval_ms: u64::try_from(INTERVAL.as_millis()).unwrap(),
+            interval_ms: u64::try_from(self.interval.as_millis()).unwrap(),
             stale_after_ms: u64::try_from(STALE_AFTER.as_millis()).unwrap(),
             handover_ms: None,
+            prices_after: 0,
             end,
         }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // A runtime cannot wait for its threads inside another one.
+        self.markets.take().into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
     }
 }
 

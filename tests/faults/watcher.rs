@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -14,6 +14,7 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// The messages that a client got, in order.
 pub struct Watcher {
     messages: Arc<Mutex<Vec<Value>>>,
+    longest_wait: Arc<Mutex<Duration>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -21,14 +22,19 @@ impl Watcher {
     /// Follows the feed from its beginning. It starts at the first of these addresses, and goes to the next one when a
     /// connection ends.
     pub fn start(addresses: Vec<String>) -> Watcher {
-        let messages: Arc<Mutex<Vec<Value>>> = Arc::default();
-        let task = tokio::spawn(follow(addresses, messages.clone()));
-        Watcher { messages, task }
+        let (messages, longest_wait): (Arc<Mutex<Vec<Value>>>, Arc<Mutex<Duration>>) = Default::default();
+        let task = tokio::spawn(follow(addresses, messages.clone(), longest_wait.clone()));
+        Watcher { messages, longest_wait, task }
     }
 
     /// Returns the messages so far.
     pub fn messages(&self) -> Vec<Value> {
         self.messages.lock().unwrap().clone()
+    }
+
+    /// Returns the longest time between two messages.
+    pub fn longest_wait(&self) -> Duration {
+        *self.longest_wait.lock().unwrap()
     }
 
     /// Returns the id of the last entry.
@@ -47,7 +53,8 @@ fn last_id(messages: &[Value]) -> Option<u64> {
     messages.iter().rev().find_map(|message| message["id"].as_u64())
 }
 
-async fn follow(addresses: Vec<String>, messages: Arc<Mutex<Vec<Value>>>) {
+async fn follow(addresses: Vec<String>, messages: Arc<Mutex<Vec<Value>>>, longest_wait: Arc<Mutex<Duration>>) {
+    let mut waited_since = None::<Instant>;
     for address in addresses.iter().cycle() {
         let last = last_id(&messages.lock().unwrap());
         let from = last.map_or("since=0".to_owned(), |id| format!("after={id}"));
@@ -58,6 +65,9 @@ async fn follow(addresses: Vec<String>, messages: Arc<Mutex<Vec<Value>>>) {
                 let message: Value = serde_json::from_str(&text).unwrap();
                 if matches!(message["type"].as_str(), Some("tick" | "status" | "gap")) {
                     messages.lock().unwrap().push(message);
+                    let mut longest = longest_wait.lock().unwrap();
+                    let waited = waited_since.replace(Instant::now()).map(|since| since.elapsed()).unwrap_or_default();
+                    *longest = waited.max(*longest);
                 }
             }
         }

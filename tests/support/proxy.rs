@@ -1,13 +1,12 @@
 //! A TCP proxy that breaks connections when a test says so.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// State of the proxy.
@@ -29,6 +28,8 @@ pub struct Proxy {
     /// Number of bytes from the server after which a connection is closed.
     break_after: Arc<AtomicUsize>,
     target: Arc<AtomicU16>,
+    /// Milliseconds that each byte is under way, in each direction.
+    delay: Arc<AtomicU64>,
     /// Each connection has a clone, so that the connections can be counted.
     open: Arc<()>,
 }
@@ -36,11 +37,6 @@ pub struct Proxy {
 impl Proxy {
     /// Starts a proxy to the port `to`.
     pub async fn start(to: u16) -> Proxy {
-        Proxy::start_with_delay(to, Duration::ZERO).await
-    }
-
-    /// Starts a proxy to the port `to`, whose packets take this time in each direction.
-    pub async fn start_with_delay(to: u16, delay: Duration) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (link, frozen) = (Arc::new(watch::Sender::new(Link::Up)), Arc::new(watch::Sender::new(0)));
@@ -52,9 +48,10 @@ impl Proxy {
             frozen: frozen.clone(),
             break_after: break_after.clone(),
             target: target.clone(),
+            delay: Arc::default(),
             open: Arc::default(),
         };
-        let open = proxy.open.clone();
+        let (open, delay) = (proxy.open.clone(), proxy.delay.clone());
         tokio::spawn(async move {
             loop {
                 let (from, _) = listener.accept().await.unwrap();
@@ -63,7 +60,7 @@ impl Proxy {
                 }
                 let to = target.load(Ordering::Relaxed);
                 let (mut link, frozen, break_after) = (link.subscribe(), frozen.subscribe(), break_after.clone());
-                let counted = open.clone();
+                let (counted, delay) = (open.clone(), delay.clone());
                 tokio::spawn(async move {
                     let _counted = counted;
                     let Ok(to) = TcpStream::connect(("127.0.0.1", to)).await else { return };
@@ -71,13 +68,20 @@ impl Proxy {
                     let (to_read, to_write) = to.into_split();
                     let whole = AtomicUsize::new(usize::MAX);
                     tokio::select! {
-                        () = forward(from_read, to_write, frozen.clone(), &whole, delay) => {}
-                        () = forward(to_read, from_write, frozen, &break_after, delay) => {}
+                        () = forward(from_read, to_write, frozen.clone(), &whole, &delay) => {}
+                        () = forward(to_read, from_write, frozen, &break_after, &delay) => {}
                         _ = link.wait_for(|link| *link == Link::Down) => {}
                     }
                 });
             }
         });
+        proxy
+    }
+
+    /// Starts a proxy to the port `to`, whose packets take this time in each direction.
+    pub async fn start_with_delay(to: u16, delay: Duration) -> Proxy {
+        let proxy = Proxy::start(to).await;
+        proxy.delay(delay);
         proxy
     }
 
@@ -106,6 +110,11 @@ impl Proxy {
         self.target.store(port, Ordering::Relaxed);
     }
 
+    /// Delays everything by this time in each direction, like a link to another continent.
+    pub fn delay(&self, delay: Duration) {
+        self.delay.store(u64::try_from(delay.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
     /// Returns the number of open connections.
     pub fn open(&self) -> usize {
         // The clones of the proxy and of its task do not count.
@@ -124,32 +133,34 @@ async fn forward(
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut frozen: watch::Receiver<u64>,
     break_after: &AtomicUsize,
-    delay: Duration,
+    delay: &AtomicU64,
 ) {
     let mut buffer = [0; 4096];
-    let mut sent: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
-    loop {
-        let due = sent.front().map(|(due, _)| *due);
-        let len = tokio::select! {
-            biased;
-            _ = frozen.changed() => std::future::pending().await,
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                let (_, bytes) = sent.pop_front().unwrap();
-                if to.write_all(&bytes).await.is_err() {
-                    return;
-                }
-                continue;
+    let (sender, mut under_way) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
+    let arrive = async {
+        while let Some((at, bytes)) = under_way.recv().await {
+            sleep_until(at).await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
             }
-            read = from.read(&mut buffer) => read.unwrap_or(0),
-        };
-        let left = break_after.load(Ordering::Relaxed);
-        let breaks = left <= len;
-        break_after.store(if breaks || left == usize::MAX { usize::MAX } else { left - len }, Ordering::Relaxed);
-        let bytes = &buffer[..len.min(left)];
-        if len > 0 && !delay.is_zero() {
-            sent.push_back((Instant::now() + delay, bytes.to_vec()));
-        } else if len == 0 || to.write_all(bytes).await.is_err() || breaks {
-            return;
         }
-    }
+    };
+    let depart = async move {
+        loop {
+            let len = tokio::select! {
+                biased;
+                _ = frozen.changed() => std::future::pending().await,
+                read = from.read(&mut buffer) => read.unwrap_or(0),
+            };
+            let left = break_after.load(Ordering::Relaxed);
+            let breaks = left <= len;
+            break_after.store(if breaks || left == usize::MAX { usize::MAX } else { left - len }, Ordering::Relaxed);
+            let at = Instant::now() + Duration::from_millis(delay.load(Ordering::Relaxed));
+            if len == 0 || sender.send((at, buffer[..len.min(left)].to_vec())).is_err() || breaks {
+                return;
+            }
+        }
+    };
+    // What is under way arrives even if the connection ends.
+    tokio::join!(arrive, depart);
 }

@@ -1,8 +1,8 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, keeps the entry, trims old entries, publishes.
--- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record)
+-- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), quarantine
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
---       channel, body (the event's JSON without its opening brace)
--- Returns {'done', entry} | {'refused'} | {'behind', newest id}
+--       channel, body (the event's JSON without its opening brace), limit of the quarantine
+-- Returns {'done', entry, number of quarantined members} | {'refused'} | {'behind', newest id}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
 -- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
@@ -15,13 +15,19 @@ if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
   if ARGV[6] ~= record[2] then return {'refused'} end
 end
 
-local newest = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-local prev = tonumber(newest[2] or 0)
+local now = clock()
+local prev, garbage = newest_of(KEYS[2], now)
 if tonumber(ARGV[3]) > prev then return {'behind', string.format('%d', prev)} end
 
+-- Garbage at the end would become a part of the chain, and could move ids and the retention far into the future.
+if garbage > 0 then
+  local found = redis.call('ZREVRANGE', KEYS[2], 0, math.min(garbage, tonumber(ARGV[9])) - 1, 'WITHSCORES')
+  for i = 1, #found, 2 do redis.call('ZADD', KEYS[4], found[i + 1], found[i]) end
+  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - ARGV[9])
+  redis.call('ZREMRANGEBYRANK', KEYS[2], -garbage, -1)
+end
+
 -- The numbers are formatted with %d, because Lua would print them with 14 digits and an exponent.
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local id = math.max(now - tonumber(ARGV[2]), prev + 1)
 local score = string.format('%d', id)
 local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
@@ -30,4 +36,4 @@ redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZADD', KEYS[2], score, entry)
 redis.call('PUBLISH', ARGV[7], entry)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%d', id - tonumber(ARGV[4])))
-return {'done', entry}
+return {'done', entry, tostring(garbage)}

@@ -1,5 +1,5 @@
--- Records that a replica is alive. Returns the token of the lease, or '', then the lease's time to live in ms, and then the
--- replicas that are alive.
+-- Records that a replica is alive. Returns the time in ms, the token of the lease, or '', the lease's time to live in ms,
+-- and then the replicas that are alive.
 -- KEYS: lease, replicas    ARGV: replica, time to live in ms
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -9,4 +9,5 @@ redis.call('PEXPIRE', KEYS[2], ARGV[2])
 local answer = redis.call('ZRANGE', KEYS[2], 0, 999)
 table.insert(answer, 1, tostring(redis.call('PTTL', KEYS[1])))
 table.insert(answer, 1, redis.call('GET', KEYS[1]) or '')
+table.insert(answer, 1, string.format('%d', now))
 return answer

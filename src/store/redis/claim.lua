@@ -2,7 +2,7 @@
 -- after the newest one. Of several replicas, one with records comes first, then the one with the newest entry.
 -- KEYS: claim (hash: holder, rank), ticks    ARGV: holder, seen (newest id that it knows), records, time to live in ms
 -- Returns the replica for which the lease is reserved, or ''
-local newest = tonumber(redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2] or 0)
+local newest = newest_of(KEYS[2], clock())
 local claim = redis.call('HMGET', KEYS[1], 'holder', 'rank')
 local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
 if records == 0 and seen <= newest then return claim[1] or '' end

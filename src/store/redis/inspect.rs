@@ -84,7 +84,7 @@ impl Inspector<'_> {
                 command
             })
         };
-        let commands: [&[&str]; 17] = [
+        let commands: [&[&str]; 19] = [
             &["SET", &text, "1", "NX", "PX", KEY_TTL_MS],
             &["GET", &text],
             &["ZADD", &set, "1", "one"],
@@ -93,6 +93,8 @@ impl Inspector<'_> {
             &["ZRANGE", &set, "0", "-1"],
             &["ZRANGEBYSCORE", &set, "-inf", "+inf"],
             &["ZREVRANGE", &set, "0", "0"],
+            &["ZREVRANGEBYSCORE", &set, "+inf", "-inf"],
+            &["ZREMRANGEBYRANK", &set, "0", "0"],
             &["ZREMRANGEBYSCORE", &set, "-inf", "+inf"],
             &["HSET", &hash, "one", "1"],
             &["HMGET", &hash, "one"],

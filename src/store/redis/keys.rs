@@ -10,6 +10,8 @@ pub(super) struct KeyNames {
     /// The replicas that are alive, a sorted set by the time at which each is forgotten.
     pub(super) replicas: String,
     pub(super) record: String,
+    /// Members of the ticks that are not entries.
+    pub(super) quarantine: String,
     pub(super) live: String,
     /// The prefix of the keys of an inspection, and its channel.
     pub(super) check: String,
@@ -31,6 +33,7 @@ impl KeyNames {
             claim: key("claim"),
             replicas: key("replicas"),
             record: key("record"),
+            quarantine: key("quarantine"),
             live: channel("live"),
             check: key("check"),
             messages: channel("messages"),

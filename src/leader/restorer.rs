@@ -1,0 +1,114 @@
+//! Puts back what the store has lost inside the feed, until all of it is back.
+//!
+//! The store notices by itself that it has lost its newest entries, because the leader has seen them. Then the leader
+//! restores only the newest ones, so that it can go on. Everything before them is put back here, in small batches that
+//! delay no tick. Every replica that may lead compares the number of entries in the store with its own copy once a second,
+//! whoever leads. So it does not matter which of them has the entries, or whether an attempt was interrupted.
+
+use crate::feed::{Entry, Feed};
+use crate::store::{Result, Store};
+use crate::telemetry::FaultLog;
+use crate::telemetry::metrics::PUT_BACK;
+use futures_util::future::try_join_all;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use tracing::warn;
+
+/// The mean time between two comparisons.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The number of consecutive comparisons that must differ, because the copy and the store change between two answers.
+const DIFFERENCES: u32 = 2;
+/// The number of entries in one write.
+const BATCH: usize = 200;
+/// The number of batches under way at the same time. On a slow link, one alone would take too long.
+const CONCURRENT: usize = 4;
+/// The time until the next attempt if the store accepts none of the entries.
+const REJECTED_PAUSE: Duration = Duration::from_secs(30);
+
+/// The result of an attempt to put entries back.
+struct Attempt {
+    /// The number of entries that the store lacked.
+    lacking: usize,
+    /// The number of entries that were put back.
+    added: usize,
+}
+
+impl Attempt {
+    fn and(&self, other: &Attempt) -> Attempt {
+        Attempt { lacking: self.lacking + other.lacking, added: self.added + other.added }
+    }
+}
+
+/// Compares this replica's copy of the feed with the store.
+pub(super) struct Restorer {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) feed: Arc<dyn Feed>,
+}
+
+impl Restorer {
+    /// Compares and puts back, and never returns.
+    pub(super) async fn run(self) -> Infallible {
+        let (mut differences, mut fault, mut rejected) = (0, FaultLog::default(), FaultLog::default());
+        loop {
+            sleep(CHECK_EVERY * (75 + fastrand::u32(..50)) / 100).await;
+            // Without the store, there is nothing to compare. The leader and the monitor report that.
+            let Ok(differs) = self.differs().await else { continue };
+            differences = if differs { differences + 1 } else { 0 };
+            if differences < DIFFERENCES {
+                continue;
+            }
+            match self.put_back().await {
+                Ok(Attempt { lacking: 0, .. }) => differences = 0,
+                Ok(Attempt { lacking, added: 0 }) => {
+                    if rejected.is_due() {
+                        warn!(
+                            entries = lacking,
+                            "this replica has entries that are not in the history and do not fit in"
+                        );
+                    }
+                    sleep(REJECTED_PAUSE).await;
+                }
+                Ok(Attempt { lacking, added }) => {
+                    fault.clear();
+                    warn!(entries = added, of = lacking, "put entries back that the store had lost");
+                }
+                Err(error) if fault.is_due() => warn!(%error, "cannot put lost entries back, retrying"),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Returns true if the store has fewer entries than this replica's copy, in the same range of ids.
+    async fn differs(&self) -> Result<bool> {
+        let Some((oldest, head, len)) = self.feed.extent() else { return Ok(false) };
+        Ok(self.store.count(oldest.before(), head).await? < len)
+    }
+
+    async fn put_back(&self) -> Result<Attempt> {
+        let nothing = Attempt { lacking: 0, added: 0 };
+        // The store may be ahead of this copy, and then it has dropped entries that this copy still has.
+        let oldest_kept = self.store.head().await?.minus(self.feed.retention());
+        let entries = self.feed.after(oldest_kept.before());
+        // The newest first, because clients are most likely to ask for them.
+        let (batches, mut sum) = (entries.rchunks(BATCH).collect::<Vec<_>>(), nothing);
+        for group in batches.chunks(CONCURRENT) {
+            for one in try_join_all(group.iter().map(|batch| self.put_back_batch(batch))).await? {
+                sum = sum.and(&one);
+            }
+        }
+        Ok(sum)
+    }
+
+    async fn put_back_batch(&self, batch: &[Arc<Entry>]) -> Result<Attempt> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+            return Ok(Attempt { lacking: 0, added: 0 });
+        };
+        let kept = self.store.count(first.id.before(), last.id).await?;
+        let lacking = batch.len().saturating_sub(kept);
+        let added = if lacking == 0 { 0 } else { self.store.put_back(batch).await? };
+        PUT_BACK.counter("").increment(added as u64);
+        Ok(Attempt { lacking, added })
+    }
+}

@@ -1,0 +1,136 @@
+//! Reads of the set, in which not every member is an entry: other programs may have written garbage into it.
+//!
+//! A member is an entry if its score is the id in its text, and if it is at most a day ahead of the clock of Redis. The
+//! scripts that write apply the same rule (`feed.lua`).
+
+use super::{NTH_CANDIDATES, PAGE, Redis};
+use crate::feed::Entry;
+use crate::store::contract::Result;
+use crate::store::entry::decode_or_skip;
+use crate::tick::TickId;
+use ::redis::cmd;
+use serde::Deserialize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The time that an entry may be ahead of the clock.
+const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
+/// The number of members in one step of a search for the newest entry.
+const STEP: usize = 10;
+/// The maximum number of entries in one read after an announcement.
+const ANNOUNCED: usize = 100;
+
+/// A member of the set, and its score.
+type Member = (String, f64);
+
+/// The part of an entry that every version writes.
+#[derive(Deserialize)]
+struct Place {
+    id: TickId,
+    #[serde(rename = "prev")]
+    _prev: TickId,
+}
+
+impl Redis {
+    /// Returns the greatest id that an entry can have at the moment.
+    fn horizon(&self) -> TickId {
+        let ahead = self.clock_ahead_ms.load(Ordering::Relaxed);
+        let offset = Duration::from_millis(ahead.unsigned_abs());
+        let now = if ahead < 0 { TickId::now().minus(offset) } else { TickId::now().plus(offset) };
+        now.plus(MAX_AHEAD)
+    }
+
+    /// Notes the time of the clock of Redis.
+    pub(super) fn note_clock(&self, now: TickId) {
+        let here = TickId::now();
+        let ahead = i64::try_from(now.ms()).unwrap_or(i64::MAX) - i64::try_from(here.ms()).unwrap_or(i64::MAX);
+        self.clock_ahead_ms.store(ahead, Ordering::Relaxed);
+    }
+
+    /// Returns the id of the newest entry, including those that this version cannot decode.
+    pub(super) async fn newest_id(&self) -> Result<TickId> {
+        for from in (0..).step_by(STEP) {
+            let mut command = cmd("ZREVRANGEBYSCORE");
+            command.arg(&self.keys.ticks).arg(self.horizon().ms()).arg("-inf").arg("WITHSCORES");
+            let members: Vec<Member> = self.commands.query(command.arg("LIMIT").arg(from).arg(STEP)).await?;
+            if let Some(id) = members.iter().find_map(place) {
+                return Ok(id);
+            }
+            if members.is_empty() {
+                break;
+            }
+        }
+        Ok(TickId::ZERO)
+    }
+
+    /// Returns the oldest `limit` entries of a range, which may be more than one read of Redis.
+    pub(super) async fn entries(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+        let (mut entries, mut after) = (Vec::new(), format!("({after}"));
+        loop {
+            let asked = limit - entries.len();
+            let mut command = cmd("ZRANGEBYSCORE");
+            command.arg(&self.keys.ticks).arg(&after).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
+            let page: Vec<Member> = self.history.query(command.arg("LIMIT").arg(0).arg(asked)).await?;
+            entries.extend(page.iter().filter_map(decode_member));
+            match page.last() {
+                Some((_, score)) if page.len() == asked && entries.len() < limit => after = format!("({score}"),
+                _ => return Ok(entries),
+            }
+        }
+    }
+
+    /// Returns the entries after `after` that an announcement may be about. Uses the connection for requests that must not
+    /// wait, so it takes one round trip.
+    pub(super) async fn announced_entries(&self, after: TickId) -> Result<Vec<Entry>> {
+        let mut command = cmd("ZRANGEBYSCORE");
+        command.arg(&self.keys.ticks).arg(format!("({after}")).arg(self.horizon().ms()).arg("WITHSCORES");
+        let page: Vec<Member> = self.commands.query(command.arg("LIMIT").arg(0).arg(ANNOUNCED)).await?;
+        Ok(page.iter().filter_map(decode_member).collect())
+    }
+
+    /// Returns the id of the `n`th member of a range, or of the first entry after it.
+    pub(super) async fn nth_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        let mut command = cmd("ZRANGEBYSCORE");
+        command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
+        let found: Vec<Member> = self.history.query(command.arg("LIMIT").arg(n - 1).arg(NTH_CANDIDATES)).await?;
+        Ok(found.iter().find_map(decode_member).map(|entry| entry.id))
+    }
+
+    /// Returns the newest `limit` entries. Reads in pages, so that no answer takes longer than its deadline.
+    pub(super) async fn newest_entries(&self, limit: usize) -> Result<Vec<Entry>> {
+        let mut command = cmd("ZREVRANGEBYSCORE");
+        command.arg(&self.keys.ticks).arg(self.horizon().ms()).arg("-inf").arg("WITHSCORES");
+        let before: Vec<Member> = self.history.query(command.arg("LIMIT").arg(limit).arg(1)).await?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores of entries are whole")]
+        let mut after = before.first().map_or(TickId::ZERO, |(_, score)| TickId::from_ms(score.max(0.0) as u64));
+        let mut newest = Vec::new();
+        loop {
+            let page = self.entries(after, TickId::from_ms(u64::MAX), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(newest) };
+            after = last.id;
+            newest.extend(page);
+        }
+    }
+
+    /// Returns the number of members with `after < id <= until`.
+    pub(super) async fn count_members(&self, after: TickId, until: TickId) -> Result<usize> {
+        self.commands.query(cmd("ZCOUNT").arg(&self.keys.ticks).arg(format!("({after}")).arg(until.ms())).await
+    }
+}
+
+/// Returns true if a score is an id.
+#[expect(clippy::float_cmp, clippy::cast_precision_loss, reason = "ids are whole numbers of 13 digits")]
+fn is_score_of(id: TickId, score: f64) -> bool {
+    id.ms() as f64 == score
+}
+
+/// Returns the id of a member that is an entry.
+fn place((text, score): &Member) -> Option<TickId> {
+    let place: Place = serde_json::from_str(text).ok()?;
+    is_score_of(place.id, *score).then_some(place.id)
+}
+
+/// Decodes a member. If it is garbage, or an entry of a newer version, logs that and returns `None`.
+fn decode_member((text, score): &Member) -> Option<Entry> {
+    decode_or_skip(text).filter(|entry| is_score_of(entry.id, *score))
+}

@@ -1,0 +1,33 @@
+//! The scripts: everything that Redis must do in one atomic step.
+
+use ::redis::Script;
+
+/// The scripts in this folder.
+pub(super) struct Scripts {
+    pub(super) acquire: Script,
+    pub(super) claim: Script,
+    pub(super) append: Script,
+    pub(super) beat: Script,
+    pub(super) put_back: Script,
+    pub(super) restore: Script,
+    pub(super) renew: Script,
+    pub(super) release: Script,
+}
+
+impl Scripts {
+    /// Reads the scripts. Redis loads each of them when it is first used.
+    pub(super) fn new() -> Scripts {
+        // A script that uses the functions of `feed.lua`.
+        let with_feed = |text: &str| Script::new(&[include_str!("feed.lua"), text].concat());
+        Scripts {
+            acquire: Script::new(include_str!("acquire.lua")),
+            claim: with_feed(include_str!("claim.lua")),
+            append: with_feed(include_str!("append.lua")),
+            beat: Script::new(include_str!("beat.lua")),
+            put_back: with_feed(include_str!("put_back.lua")),
+            restore: Script::new(include_str!("restore.lua")),
+            renew: Script::new(include_str!("renew.lua")),
+            release: Script::new(include_str!("release.lua")),
+        }
+    }
+}
