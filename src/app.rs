@@ -202,3 +202,74 @@ fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
 pub async fn poll_once(config: &Config) -> anyhow::Result<Option<Tick>> {
     Ok(Aggregator::new(open_sources(config)?, config.aggregate).poll().await.tick)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Lookup;
+    use crate::feed::Feed;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::Instant;
+
+    const SETTINGS: [(&str, &str); 6] = [
+        ("BTCFEED_LISTEN", "127.0.0.1:0"),
+        ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
+        ("BTCFEED_DATA", "none"),
+        ("BTCFEED_SOURCES", "simulated"),
+        ("BTCFEED_INTERVAL", "100ms"),
+        ("BTCFEED_LEASE_TTL", "60s"),
+    ];
+
+    /// Waits until a condition is true.
+    async fn until(what: &str, condition: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !condition() {
+            assert!(started.elapsed() < Duration::from_secs(30), "waited for {what}");
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn blocked_threads_of_clients_stop_nothing_else() {
+        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let app = App::bind(&Config::read(&Lookup::new([], settings)).unwrap()).unwrap();
+        let (hub, store, ops) = (app.hub(), app.store.clone(), app.server.ops_address().unwrap());
+        let (clients, stop, unblocked) = (app.clients.clone(), CancellationToken::new(), CancellationToken::new());
+        let threads = thread::available_parallelism().unwrap().get();
+        let blocked = Arc::new(AtomicUsize::new(0));
+        for _ in 0..threads {
+            let (blocked, unblocked) = (blocked.clone(), unblocked.clone());
+            clients.spawn(async move {
+                blocked.fetch_add(1, Ordering::Relaxed);
+                while !unblocked.is_cancelled() {
+                    thread::park_timeout(Duration::from_millis(5));
+                }
+            });
+        }
+        until("all threads of clients to be blocked", || blocked.load(Ordering::Relaxed) == threads).await;
+        #[expect(clippy::disallowed_methods, reason = "the test waits for this task")]
+        let running = tokio::spawn(app.run(stop.clone()));
+        for _ in 0..5 {
+            let head = hub.head();
+            until("a tick", || hub.head() > head).await;
+            let mut socket = TcpStream::connect(ops).await.unwrap();
+            socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            let reading = timeout(Duration::from_secs(10), socket.read_to_string(&mut answer));
+            reading.await.expect("the operators' port answers").unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        }
+        stop.cancel();
+        let released = async {
+            while store.acquire("another").await.unwrap().is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(LEADER_DEADLINE, released).await.expect("the lease is released");
+        unblocked.cancel();
+        running.await.unwrap().unwrap();
+    }
+}

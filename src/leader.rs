@@ -125,7 +125,7 @@ impl Leader {
             match self.try_to_acquire().await {
                 Ok(Some(lease)) => return lease,
                 Ok(None) => fault.clear(),
-                Err(error) if fault.is_due() => warn!(%error, "cannot campaign, retrying"),
+                Err(error) if fault.is_due() => warn!(%error, next = "trying again", "cannot campaign, retrying"),
                 Err(_) => {}
             }
             sleep(self.options.retry_pause()).await;

@@ -48,6 +48,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 
@@ -123,6 +124,7 @@ impl Server {
                 anyhow!("cannot listen on {address}: {error}; choose another with --{flag} or {variable}")
             })
         };
+        warn_of_limits(options);
         let public = options.listen.map(|address| {
             let _runtime = tasks.enter();
             let addresses = AddressLimits::new(options.addresses.clone());
@@ -210,6 +212,14 @@ pub fn router(
     let (unready, drain) = (CancellationToken::new(), Drain::default());
     let (state, _) = open(options, hub, monitor, bookmarks, Tasks::default(), unready, drain)?;
     Ok(routes(state, open_keys(options)?.as_ref()).layer(Extension(Permit::unlimited())))
+}
+
+/// Warns if one address can take the places of all clients.
+fn warn_of_limits(options: &Options) {
+    let (of_an_address, of_all) = (options.addresses.connections, options.max_connections);
+    if options.listen.is_some() && of_an_address >= of_all {
+        warn!(of_an_address, of_all, "one address can use all connections, set BTCFEED_ADDRESS_CONNECTIONS to fewer");
+    }
 }
 
 fn open_keys(options: &Options) -> anyhow::Result<Option<Arc<Keys>>> {

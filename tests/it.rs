@@ -34,6 +34,7 @@ mod it {
     mod monitoring;
     mod nginx;
     mod options;
+    mod protocol_abuse;
     mod recovery;
     mod redis;
     mod replicas;

@@ -1,5 +1,6 @@
 //! Names of our own headers.
 
+pub(crate) use crate::net::stall::REQUEST_ID;
 use axum::http::HeaderName;
 
 /// State of the feed as this replica sees it: `live`, `stale` or `down`.
@@ -8,5 +9,3 @@ pub(crate) const STATE: HeaderName = HeaderName::from_static("btcfeed-state");
 pub(crate) const TICK_AGE: HeaderName = HeaderName::from_static("btcfeed-tick-age-ms");
 /// `true` if the newest prices are simulated.
 pub(crate) const SIMULATED: HeaderName = HeaderName::from_static("btcfeed-simulated");
-/// Id of the request.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -6,6 +6,7 @@
 
 use super::headers::REQUEST_ID;
 use super::problem;
+use crate::text::excerpt;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
@@ -13,6 +14,8 @@ use axum::response::Response;
 use tracing::{Instrument, debug, debug_span};
 use uuid::Uuid;
 
+/// Maximum length of a path in the log.
+const MAX_PATH: usize = 200;
 /// Maximum length of an id that a client may choose.
 const MAX_BYTES: usize = 128;
 
@@ -23,7 +26,9 @@ pub(crate) async fn assign(request: Request, next: Next) -> Response {
     let span = debug_span!("request", id = text);
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).instrument(span.clone()).await;
-    span.in_scope(|| debug!(%method, path = uri.path(), status = response.status().as_u16(), "answered"));
+    span.in_scope(
+        || debug!(%method, path = excerpt(uri.path(), MAX_PATH), status = response.status().as_u16(), "answered"),
+    );
     problem::add_request_id(&mut response, text, method == Method::HEAD);
     response.headers_mut().insert(REQUEST_ID, id);
     response

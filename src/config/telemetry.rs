@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
-use super::url::HttpUrl;
+use super::url::CollectorUrl;
 use super::values::Words;
 use crate::store::RedisOptions;
 use crate::telemetry::{FILTERS, Options, check_filter, traces};
@@ -28,12 +28,12 @@ const LOG_FORMAT: Row<Words<bool>> = Row {
     example: "json",
 };
 
-const OTLP_ENDPOINT: Row<HttpUrl> = Row {
+const OTLP_ENDPOINT: Row<CollectorUrl> = Row {
     env: "OTEL_EXPORTER_OTLP_ENDPOINT",
     help: "OpenTelemetry collector that gets a trace of each tick",
     details: "Spans are sent over HTTP, in the binary format, to the path /v1/traces. docs/operations.md lists the other \
               variables of OpenTelemetry that a replica uses.",
-    values: HttpUrl,
+    values: CollectorUrl,
     default: DefaultValue::Derived("none: there are no traces"),
     example: "http://collector:4318",
 };

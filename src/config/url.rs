@@ -5,6 +5,7 @@ use crate::store::InvalidUrl;
 use crate::{source, store};
 use secrecy::{ExposeSecret, SecretString};
 use std::fs;
+use url::Url;
 
 /// The URL of a Redis.
 #[derive(Clone, Copy)]
@@ -67,6 +68,32 @@ impl Values for HttpUrl {
 
     fn parse(&self, text: &str) -> Result<SecretString, Rejected> {
         if source::is_http_url(text) { Ok(text.into()) } else { Err(Rejected::Unexpected) }
+    }
+
+    fn redact(&self, text: &str) -> String {
+        redact_invalid(text)
+    }
+}
+
+/// URLs of a collector. A URL with credentials is rejected, because OpenTelemetry's variable for headers is for them, and
+/// a URL with a query because a path is added to its end.
+#[derive(Clone, Copy)]
+pub(super) struct CollectorUrl;
+
+impl Values for CollectorUrl {
+    type Value = SecretString;
+
+    fn expected(&self) -> String {
+        "an http:// or https:// URL without user, password and query".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<SecretString, Rejected> {
+        let url = Url::parse(text).ok().filter(|_| source::is_http_url(text)).ok_or(Rejected::Unexpected)?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Rejected::Because("send credentials in OTEL_EXPORTER_OTLP_HEADERS".to_owned()));
+        }
+        let has_rest = url.query().is_some() || url.fragment().is_some();
+        if has_rest { Err(Rejected::Unexpected) } else { Ok(text.into()) }
     }
 
     fn redact(&self, text: &str) -> String {
@@ -145,6 +172,21 @@ mod tests {
             ("unix:/run/redis?pass=secret", "***"),
         ] {
             assert_eq!(redact_invalid(wrong), shown);
+        }
+    }
+
+    #[test]
+    fn url_of_a_collector_has_no_secret_and_no_query() {
+        for url in ["http://collector:4318", "https://collector.example/otlp/"] {
+            assert!(CollectorUrl.parse(url).is_ok(), "{url}");
+        }
+        for url in ["http://collector:4318?key=secret", "http://collector#x", "collector:4318", "ftp://collector"] {
+            assert!(matches!(CollectorUrl.parse(url), Err(Rejected::Unexpected)), "{url}");
+        }
+        for url in ["http://me:secret@collector", "http://me@collector"] {
+            let Err(Rejected::Because(reason)) = CollectorUrl.parse(url) else { panic!("{url} is accepted") };
+            assert!(reason.contains("OTEL_EXPORTER_OTLP_HEADERS") && !reason.contains("secret"), "{reason}");
+            assert_eq!(CollectorUrl.redact(url), "http://***");
         }
     }
 

@@ -49,7 +49,7 @@ impl Hub {
                     fault.clear();
                 }
                 if fault.is_due() {
-                    warn!(%error, "cannot follow the store, retrying");
+                    warn!(%error, next = "trying again within 3 s, serving what is in memory", "cannot follow the store, retrying");
                 }
                 // If only the subscription fails, the history can still be read.
                 self.catch_up().await.ok();

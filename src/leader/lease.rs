@@ -53,7 +53,8 @@ impl LeaseRenewer<'_> {
                 Ok(Renewal::Overtaken(lease)) => return lease,
                 Err(error) => {
                     if fault.is_due() {
-                        warn!(%error, "cannot renew the lease, keeping ticks until the store is available");
+                        let next = "trying again, leading until another replica writes";
+                        warn!(%error, next, "cannot renew the lease, keeping ticks until the store is available");
                     }
                     held = false;
                 }

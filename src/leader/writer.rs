@@ -85,7 +85,8 @@ impl Writer<'_> {
             Err(error @ StoreError::Unavailable(_)) => {
                 if self.write_fault.is_due() {
                     let oldest = format_duration(Duration::from_secs(record.at.elapsed().as_secs()));
-                    warn!(%error, held = self.outbox.len(), oldest, "cannot write to the store, holding ticks");
+                    let next = "trying again, writing them in order when the store answers";
+                    warn!(%error, held = self.outbox.len(), oldest, next, "cannot write to the store, holding ticks");
                 }
                 sleep(self.options.retry_pause()).await;
             }

@@ -128,7 +128,7 @@ impl Listener {
                 }
                 Err(error) => {
                     if fault.is_due() {
-                        warn!(%error, "cannot accept a connection, retrying");
+                        warn!(%error, next = "trying again every 50 ms", "cannot accept a connection, retrying");
                     }
                     sleep(ACCEPT_RETRY).await;
                     continue;
@@ -234,13 +234,13 @@ impl AcceptedConnection {
             Some(Err(error)) => return debug!(peer = %self.requests.permit.peer(), %error, "no TLS connection"),
             None => return,
         };
-        let stream = TokioIo::new(stream);
+        let (stream, detector) = (TokioIo::new(stream), Arc::<StallDetector>::default());
         let served = if is_http2 {
             Some(Box::pin(self.serve_http2(stream, stop)).await)
         } else {
-            self.serve_http1(stream, None, stop).await
+            self.serve_http1(stream, None, &detector, stop).await
         };
-        self.log_end(served);
+        self.log_end(served, detector.request_id());
     }
 
     async fn serve_plain(&self, mut socket: TcpStream, stop: &CancellationToken) {
@@ -261,22 +261,23 @@ impl AcceptedConnection {
                 None => return,
             }
         }
-        let stream = TokioIo::new(BufferedStream::new(buffer, socket));
+        let (stream, detector) = (TokioIo::new(BufferedStream::new(buffer, socket)), Arc::<StallDetector>::default());
         let served = if is_http2 {
             // Boxed, because otherwise the future of every HTTP/1 connection would be larger by many kilobytes.
             Some(Box::pin(self.serve_http2(stream, stop)).await)
         } else {
-            self.serve_http1(stream, response, stop).await
+            self.serve_http1(stream, response, &detector, stop).await
         };
-        self.log_end(served);
+        self.log_end(served, detector.request_id());
     }
 
-    fn log_end(&self, served: Option<hyper::Result<()>>) {
+    /// Logs the end of a connection. `request_id` is the id of its first request, if it was HTTP/1.
+    fn log_end(&self, served: Option<hyper::Result<()>>, request_id: &str) {
         let peer = self.requests.permit.peer();
         match served {
             Some(Ok(())) => {}
-            Some(Err(error)) => debug!(%peer, %error, "connection ended early"),
-            None => debug!(%peer, "connection closed: the client reads nothing"),
+            Some(Err(error)) => debug!(%peer, request_id, %error, "connection ended early"),
+            None => debug!(%peer, request_id, "connection closed: the client reads nothing"),
         }
     }
 
@@ -286,9 +287,9 @@ impl AcceptedConnection {
         &self,
         stream: TokioIo<S>,
         routed: Option<(Response<Body>, Permit)>,
+        detector: &Arc<StallDetector>,
         stop: &CancellationToken,
     ) -> Option<hyper::Result<()>> {
-        let detector = Arc::<StallDetector>::default();
         let (requests, monitor, routed) = (self.requests.clone(), detector.clone(), Mutex::new(routed));
         let service = service_fn(move |request| {
             let routed = routed.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -7,20 +7,22 @@
 use super::client_memory::{Account, ClientMemory};
 use crate::shutdown::Tasks;
 use axum::body::Body;
-use axum::http::Response;
 use axum::http::header::CONTENT_ENCODING;
+use axum::http::{HeaderName, HeaderValue, Response};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::rt::Executor;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+/// Header in which every response has the id of its request.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Maximum length of a piece that a body produces at once.
 const PIECE_BYTES: usize = 16 * 1024;
 /// Memory of a compressor with the content that it compresses.
@@ -42,6 +44,8 @@ pub(crate) struct StallDetector {
     idle_since: Mutex<Option<Instant>>,
     /// True if the response must end, even if its client reads.
     is_reset: AtomicBool,
+    /// Id of the request, for log lines.
+    request_id: OnceLock<HeaderValue>,
     /// Waker of the supervisor.
     supervisor: AtomicWaker,
 }
@@ -80,6 +84,11 @@ impl StallDetector {
         self.supervisor.wake();
     }
 
+    /// Returns the id of the request, or of the first request of an HTTP/1 connection.
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.get().and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+
     /// Ends the response.
     fn reset(&self) {
         self.is_reset.store(true, Ordering::Relaxed);
@@ -112,7 +121,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for SupervisedStreams 
         let (stall, detector) = (self.stall, StallDetector::current());
         self.tasks.spawn(async move {
             if detector.supervise(stall, CURRENT.scope(detector.clone(), stream)).await.is_none() {
-                debug!("stream reset: the client reads nothing");
+                debug!(request_id = detector.request_id(), "stream reset: the client reads nothing");
             }
         });
     }
@@ -155,6 +164,9 @@ impl<G> MonitoredBody<G> {
         let is_compressing =
             response.headers().contains_key(CONTENT_ENCODING) && response.body().size_hint().exact().is_none();
         let fixed_bytes = RESPONSE_BYTES + if is_compressing { COMPRESSOR_BYTES } else { 0 };
+        if let Some(id) = response.headers().get(REQUEST_ID) {
+            detector.request_id.set(id.clone()).ok();
+        }
         let supervisor = detector.clone();
         let account = memory.open(move || supervisor.reset());
         response.map(|inner| {

@@ -198,7 +198,7 @@ impl Bookmarks {
             match self.write().await {
                 Ok(()) => is_failing = false,
                 Err(error) if !is_failing => {
-                    warn!(%error, "cannot write bookmarks of clients with a client_id, retrying");
+                    warn!(%error, next = "trying again in a second", "cannot write bookmarks of clients with a client_id, retrying");
                     is_failing = true;
                 }
                 Err(_) => {}

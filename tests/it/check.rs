@@ -196,6 +196,8 @@ async fn fault_of_redis_settings_and_rights_is_named() {
 
     let old = edited(port, |bytes| overwrite(bytes, b"redis_version:", b"5")).await;
     stack.expect("old version of Redis", &stack.with_redis(&old), &[], "redis-version!", "5.").await;
+    let untested = edited(port, |bytes| overwrite(bytes, b"redis_version:", b"6")).await;
+    stack.expect("untested Redis", &stack.with_redis(&untested), &[], "redis-version", "6.").await;
     // The answer to TIME is two numbers, of which the first has ten digits.
     let late = edited(port, |bytes| overwrite(bytes, b"*2\r\n$10\r\n", b"1700000000")).await;
     stack.expect("clocks differ", &stack.with_redis(&late), &[], "redis-clock!", "behind this machine").await;

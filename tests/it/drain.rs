@@ -4,6 +4,7 @@ use crate::support::client::Client;
 use crate::support::exchange::Exchange;
 use crate::support::ports::free_address;
 use crate::support::replica::Replica;
+use crate::support::socket::unread;
 use crate::support::{TestCluster, embedded, soon, tick, unbroken, until};
 use btcfeed::tick::TickId;
 use futures_util::future::join_all;
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -42,6 +44,24 @@ fn most_within(period: Duration, moments: &mut [Instant]) -> usize {
         moments[number..].iter().take_while(|moment| **moment - *begin < period).count()
     };
     moments.iter().enumerate().map(within).max().unwrap_or(0)
+}
+
+#[tokio::test]
+async fn stream_on_a_closing_port_is_sent_on() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[("BTCFEED_DRAIN_SPREAD", "10s")]).await;
+    replica.priced().await;
+    // The port closes while these clients are connected and before this request is complete.
+    let _clients = join_all((0..CLIENTS).map(|_| replica.connect(""))).await;
+    let mut socket = TcpStream::connect(&replica.address).await.unwrap();
+    socket.write_all(b"GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n").await.unwrap();
+    until("the head to be read", async || unread(&socket) == Some(0)).await;
+    replica.signal(Signal::TERM);
+    until("the port to be closed", async || TcpStream::connect(&replica.address).await.is_err()).await;
+    socket.write_all(b"Connection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    soon("an answer", socket.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
 }
 
 #[tokio::test]

@@ -1,10 +1,13 @@
 //! The log: a fault names the address, the cause and what happens next, at a bounded rate.
 
 use crate::support::exchange::{Exchange, Mode};
+use crate::support::frames;
 use crate::support::ports::free_address;
 use crate::support::replica::Replica;
 use crate::support::{TestCluster, embedded, replica_settings, until};
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 const JSON: (&str, &str) = ("BTCFEED_LOG_FORMAT", "json");
 
@@ -74,13 +77,62 @@ async fn unreachable_redis_names_address_and_cause() {
         // The next attempts, which begin after at most 2 s, repeat the line only after a minute.
         until("some time", async || replica.json("/v1/status").await["uptime_s"].as_u64().unwrap() > 4).await;
         let lines = lines();
-        let error = lines[0]["error"].as_str().unwrap();
-        assert!(lines.len() == 1 && error.contains(&text) && !error.contains("secret-word"), "{text}: {lines:?}");
+        assert_one(&lines, "error", &text);
+        assert!(!format!("{lines:?}").contains("secret-word"), "{lines:?}");
     }
     let replica = cluster.replica("r1", &[JSON]).await;
     replica.priced().await;
     cluster.redis.kill().await;
     let lines = || replica.logged("cannot renew the lease, keeping ticks until the store is available");
     until("a line about the lease", async || !lines().is_empty()).await;
-    assert!(lines()[0]["error"].as_str().unwrap().contains(&format!("127.0.0.1:{port}: ")), "{:?}", lines());
+    assert_one(&lines(), "error", &format!("127.0.0.1:{port}: "));
+}
+
+#[tokio::test]
+async fn first_line_says_what_is_served() {
+    let exchange = Exchange::start().await;
+    for (sources, simulated) in [("kraken,bitstamp", false), ("simulated", true)] {
+        let settings = [JSON, ("BTCFEED_SOURCES", sources), ("BTCFEED_CURRENCIES", "EUR")];
+        let replica = embedded(&exchange, &settings).await;
+        let lines = replica.logged("starting");
+        let expected = json!([env!("CARGO_PKG_VERSION"), "r1", "memory", sources, "EUR", simulated]);
+        let fields = ["version", "replica", "store", "sources", "currencies", "simulated"].map(|name| &lines[0][name]);
+        assert_eq!((lines.len(), json!(fields)), (1, expected), "{lines:?}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_name_the_limit_and_an_address() {
+    let exchange = Exchange::start().await;
+    let limits = [("BTCFEED_MAX_CONNECTIONS", "2"), ("BTCFEED_ADDRESS_CONNECTIONS", "2")];
+    let replica = embedded(&exchange, &[JSON, limits[0], limits[1]]).await;
+    let warning = "one address can use all connections, set BTCFEED_ADDRESS_CONNECTIONS to fewer";
+    assert_eq!(replica.logged(warning).len(), 1);
+    let _held = [replica.connect("").await, replica.connect("").await];
+    until("a refusal", async || matches!(replica.get("/v1/prices/latest").await.0, 429 | 503)).await;
+    let lines = || replica.logged("refused clients over a limit");
+    until("a line", async || !lines().is_empty()).await;
+    let fields = ["level", "limit", "clients", "example"].map(|name| lines()[0][name].clone());
+    assert_eq!(json!(fields), json!(["WARN", "address_connections", 1, "127.0.0.1"]));
+}
+
+#[tokio::test]
+async fn line_about_unread_response_has_request_id() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[JSON, ("BTCFEED_WRITE_STALL", "1s")]).await;
+    // HTTP/1: the socket is full. HTTP/2: the client has opened no window.
+    let mut socket = TcpStream::connect(&replica.address).await.unwrap();
+    let docs = "GET /openapi.json HTTP/1.1\r\nHost: x\r\nX-Request-Id: unread-1\r\n\r\n".repeat(100);
+    let head: (&str, &str) = ("x-request-id", "unread-2");
+    let mut http2 = frames::preface(0);
+    frames::request(&mut http2, 1, "/openapi.json", &[head]);
+    let mut other = TcpStream::connect(&replica.address).await.unwrap();
+    other.write_all(&http2).await.unwrap();
+    socket.write_all(docs.as_bytes()).await.unwrap();
+    for (message, id) in [
+        ("connection closed: the client reads nothing", "unread-1"),
+        ("stream reset: the client reads nothing", "unread-2"),
+    ] {
+        until("a line", async || replica.logged(message).iter().any(|line| line["request_id"] == id)).await;
+    }
 }

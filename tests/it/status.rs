@@ -1,10 +1,14 @@
 //! `/v1/status` and `/healthz` of running replicas, and the headers of streams.
 
+use crate::support::exchange::Mode;
 use crate::support::replica::Replica;
-use crate::support::{TestCluster, entries, http, until};
+use crate::support::{TestCluster, entries, http, tick, until};
+use btcfeed::tick::TickId;
 use serde_json::{Value, json};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 async fn report(address: &str, path: &str) -> (u16, Value) {
     let response = http().get(format!("http://{address}{path}")).send().await.unwrap();
@@ -66,6 +70,36 @@ async fn dead_feed_is_503_on_every_replica() {
         }
         // A request may accept an older tick.
         assert_eq!(report(&replica.address, "/v1/status?max_age=1h").await.0, 200);
+    }
+}
+
+/// The page is tested with a browser.
+#[tokio::test]
+async fn dead_feed_is_reported_within_five_seconds() {
+    let cluster = TestCluster::new().await;
+    let bounds = [("stale", Duration::from_secs(2)), ("down", Duration::from_secs(4))];
+    let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s"), ("BTCFEED_LOG_FORMAT", "json")];
+    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    entries(&mut replicas[1].connect("format=full").await, 2).await;
+    cluster.exchange.set_all(&Mode::Status(500, None));
+    let mut client = replicas[1].connect("format=full").await;
+    let mut last = tick(&mut client).await;
+    while let Ok(next) = timeout(Duration::from_secs(1), tick(&mut client)).await {
+        last = next;
+    }
+    for (state, bound) in bounds {
+        for replica in &replicas {
+            let line = format!("the feed is {state}");
+            let series = format!("btcfeed_feed_state{{state=\"{state}\"}}");
+            until("the log, the metric and the status", async || {
+                let (status, report) = report(&replica.address, "/v1/status").await;
+                let is_metric = replica.metric(&series).await == 1.0;
+                status == 503 && report["state"] == state && is_metric && replica.logged(&line).len() == 1
+            })
+            .await;
+            let age = Duration::from_millis(TickId::now().ms() - last["id"].as_u64().unwrap());
+            assert!(age <= bound + Duration::from_secs(5), "{}: {state} after {age:?}", replica.address);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ pub mod description;
 pub mod events;
 pub mod exchange;
 pub mod foreign_server;
+pub mod frames;
 pub mod grpc;
 pub mod http2;
 pub mod keys;

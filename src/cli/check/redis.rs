@@ -15,6 +15,8 @@ use tokio::time::timeout;
 const DEADLINE: Duration = Duration::from_secs(4);
 /// Oldest version with the commands that the feed needs.
 const OLDEST_VERSION: u32 = 6;
+/// Oldest version with which the tests run.
+const TESTED_VERSION: u32 = 7;
 /// Difference between the clocks from which the ages of ticks are clearly wrong.
 const CLOCK_WARN_MS: u64 = 1000;
 /// Difference between the clocks from which a healthy feed may look stale.
@@ -78,8 +80,13 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     let version = match major {
         Some(major) if major < OLDEST_VERSION => {
-            Finding::fail("redis-version", version, "Update Redis to version 6 or later.")
+            Finding::fail("redis-version", version, "Update Redis to version 7 or later.")
         }
+        Some(major) if major < TESTED_VERSION => Finding::warn(
+            "redis-version",
+            format!("{version}: this version may work, but is not tested"),
+            "Update Redis to version 7 or later.",
+        ),
         Some(_) => Finding::ok("redis-version", version),
         None => Finding::warn("redis-version", "unknown: INFO is rejected", "Allow the command INFO."),
     };

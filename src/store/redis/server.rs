@@ -4,6 +4,7 @@ use super::options::{InvalidUrl, RedisOptions, RedisTls};
 use super::url::RedisAddress;
 use crate::store::contract::{Result, StoreError};
 use crate::telemetry::metrics::STORE_CONNECTS;
+use crate::text::excerpt;
 use ::redis::aio::MultiplexedConnection;
 use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, cmd};
 use secrecy::ExposeSecret;
@@ -13,6 +14,8 @@ use tokio::time::timeout;
 /// The time to connect, as a multiple of the time for an answer. Connecting takes up to four round trips: TCP, TLS,
 /// authentication, and the name of the connection.
 const ROUND_TRIPS: u32 = 3;
+/// Maximum length of an error of the server.
+const MAX_ERROR: usize = 200;
 
 /// The server of a feed, and how to connect to it.
 pub(super) struct RedisServer {
@@ -136,7 +139,7 @@ pub(super) fn unavailable(error: impl std::fmt::Display) -> StoreError {
 pub(super) fn failed(address: &str) -> impl Fn(RedisError) -> StoreError {
     move |error| {
         let step = failed_step(&error).map(|step| format!("{step}: ")).unwrap_or_default();
-        StoreError::Unavailable(format!("{address}: {step}{error}"))
+        StoreError::Unavailable(format!("{address}: {step}{}", text(&error)))
     }
 }
 
@@ -144,8 +147,13 @@ pub(super) fn failed(address: &str) -> impl Fn(RedisError) -> StoreError {
 pub(super) fn failed_to_connect(address: &str) -> impl Fn(&RedisError) -> StoreError {
     move |error| {
         let step = failed_step(error).unwrap_or("connect");
-        StoreError::Unavailable(format!("{address}: {step}: {error}"))
+        StoreError::Unavailable(format!("{address}: {step}: {}", text(error)))
     }
+}
+
+/// Returns the text of an error. It may contain an answer of the server of any length.
+fn text(error: &RedisError) -> String {
+    excerpt(&error.to_string(), MAX_ERROR)
 }
 
 /// Wraps a timeout. `operation` is the subject of the message, such as `connecting` or `a ping of the subscription`.
@@ -166,5 +174,17 @@ fn failed_step(error: &RedisError) -> Option<&'static str> {
         Some("TLS")
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_error_of_the_server_is_cut() {
+        let error = RedisError::from((ErrorKind::Client, "long", "x".repeat(16_000)));
+        let StoreError::Unavailable(text) = failed("redis:6379")(error) else { panic!("another error") };
+        assert!(text.starts_with("redis:6379: ") && text.ends_with('…') && text.chars().count() < 220, "{text}");
     }
 }

@@ -226,6 +226,39 @@ async fn tls_port_serves_every_transport() {
 }
 
 #[tokio::test]
+async fn every_answer_forbids_guessing_its_type() {
+    let cluster = TestCluster::new().await;
+    cluster.redis.fill(2).await;
+    let replica = cluster.replica("r1", &[SERVE]).await;
+    let nginx = Nginx::start(&[&replica.address]).await;
+    let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(10_000));
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        ("GET / HTTP/9.9\r\nHost: x\r\n\r\n", 505),
+        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n", 413),
+        (&long, 414),
+        ("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        ("GET /v1/prices/latest HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    ] {
+        let mut socket = connect_from("127.0.0.5", &nginx).await;
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert!(soon("an answer", socket.read_buf(&mut answer)).await.unwrap() > 0, "the end");
+        }
+        let answer = String::from_utf8_lossy(&answer).to_ascii_lowercase();
+        assert_eq!(answer.matches("\r\nx-content-type-options: nosniff\r\n").count(), 1, "{answer}");
+        assert!(answer.starts_with(&format!("http/1.1 {status} ")), "{answer}");
+    }
+    let answer = soon("an answer", http_over_2().get(format!("http://{}/", nginx.grpc_address)).send()).await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), answer.headers()["x-content-type-options"].to_str().unwrap()),
+        (404, "nosniff")
+    );
+}
+
+#[tokio::test]
 async fn slow_requests_are_closed() {
     let (address, _) = recorder().await;
     let changes = [

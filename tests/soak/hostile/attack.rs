@@ -1,5 +1,6 @@
 //! An attacker. It needs little processor time, and ends by itself.
 
+use crate::support::frames::{self, DEFAULT_WINDOW};
 use futures_util::future::join_all;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -11,8 +12,6 @@ use tokio::time::{interval, sleep, timeout};
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
 /// Pause after a connection that was refused.
 const PAUSE: Duration = Duration::from_millis(200);
-/// Number of bytes that a server may send on each stream before the client opens its window further (RFC 9113 §6.9.2).
-const DEFAULT_WINDOW: u32 = 65_535;
 /// Largest window (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
@@ -125,42 +124,9 @@ async fn discard(stream: &mut TcpStream) {
 
 /// Returns the bytes of an HTTP/2 client that requests `path` on each of its streams, with windows of this size.
 fn http2(streams: usize, window: u32, path: &str) -> Vec<u8> {
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    // This sets SETTINGS_INITIAL_WINDOW_SIZE.
-    frame(&mut bytes, 4, 0, 0, &[&[0, 4][..], &window.to_be_bytes()].concat());
-    if window > DEFAULT_WINDOW {
-        // This is a WINDOW_UPDATE of the connection.
-        frame(&mut bytes, 8, 0, 0, &(window - DEFAULT_WINDOW).to_be_bytes());
-    }
-    // `:method: GET` and `:scheme: http` are in the static table. The literals after them have names of that table (RFC
-    // 7541).
-    let mut fields = vec![0x82, 0x86];
-    for (name, value) in [(1, "x"), (4, path)] {
-        fields.push(name);
-        match value.len() {
-            short @ ..127 => fields.push(short.to_le_bytes()[0]),
-            long => {
-                fields.push(127);
-                let mut rest = long - 127;
-                while rest >= 128 {
-                    fields.push(rest.to_le_bytes()[0] | 128);
-                    rest >>= 7;
-                }
-                fields.push(rest.to_le_bytes()[0]);
-            }
-        }
-        fields.extend(value.as_bytes());
-    }
+    let mut bytes = frames::preface(window);
     for number in 0..streams {
-        // The flags are END_STREAM and END_HEADERS.
-        frame(&mut bytes, 1, 5, u32::try_from(2 * number + 1).unwrap(), &fields);
+        frames::request(&mut bytes, u32::try_from(2 * number + 1).unwrap(), path, &[]);
     }
     bytes
-}
-
-fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    bytes.extend(&payload.len().to_be_bytes()[5..]);
-    bytes.extend([kind, flags]);
-    bytes.extend(stream.to_be_bytes());
-    bytes.extend(payload);
 }
