@@ -157,8 +157,8 @@ impl Book {
         let mut wanted = found.by_ref().filter(|candle| !candle.currencies().and(currencies).is_empty());
         let candles: Vec<_> = wanted.by_ref().take(limit).collect();
         let next = wanted.next().and(candles.last()).map(|candle| candle.id);
-        // If there are more candles, the part ends with its last candle. Otherwise it ends with the last interval of the
-        // range.
+        // If there are more candles, the part ends with its last candle. Otherwise it ends with the last interval of
+        // the range.
         let end = interval.end(next.unwrap_or(until));
         let mut gaps: Vec<_> = self.expired_gap(&range).into_iter().collect();
         gaps.extend(self.gaps(currencies, first, end));

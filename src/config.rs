@@ -1,5 +1,5 @@
-//! The settings of a process: read from flags, the environment and defaults, in this order, and turned into the options of
-//! each module.
+//! The settings of a process: read from flags, the environment and defaults, in this order, and turned into the options
+//! of each module.
 //!
 //! Each subject has a file with a table of its settings (name, default, bounds, help) and a function that reads them.
 //! The flags, the help texts, `btcfeed config`, `.env.example` and `docs/configuration.md` are made from these tables.
@@ -136,8 +136,8 @@ impl Config {
         reader.finish().map(|()| address)
     }
 
-    /// Returns the value that is used for a setting, if it may differ from what was given and from its default: values that
-    /// depend on other settings or on this machine, and lists.
+    /// Returns the value that is used for a setting, if it may differ from what was given and from its default: values
+    /// that depend on other settings or on this machine, and lists.
     pub fn effective(&self, env: &str) -> Option<String> {
         let crate::leader::Options { replica, stale_after, down_after, .. } = &self.leader;
         let crate::server::Options { currencies, default_currency, max_connections, .. } = &self.server;

@@ -137,8 +137,8 @@ impl Leader {
         self.store.acquire(&self.options.replica).await
     }
 
-    /// Claims the lease if this replica has something that the store lacks. Returns the name of another replica for which
-    /// the lease is reserved.
+    /// Claims the lease if this replica has something that the store lacks. Returns the name of another replica for
+    /// which the lease is reserved.
     async fn claim(&self) -> Result<Option<String>, StoreError> {
         let seen = self.feed.head();
         if self.outbox.len() > 0 {

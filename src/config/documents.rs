@@ -10,12 +10,12 @@ use std::fs;
 use std::path::Path;
 
 const EXAMPLE_HEAD: &str = "\
-# All settings of btcfeed with their defaults. Copy this file to .env for docker-compose, or export the variables that you
-# need. Each setting is also a flag: BTCFEED_INTERVAL=5s is --interval 5s. `btcfeed config` prints the values in use, and
-# docs/configuration.md describes all settings. A test makes this file: UPDATE_DOCS=1 cargo test documents
+# All settings of btcfeed with their defaults. Copy this file to .env for docker-compose, or export the variables that
+# you need. Each setting is also a flag: BTCFEED_INTERVAL=5s is --interval 5s. `btcfeed config` prints the values in
+# use, and docs/configuration.md describes all settings. A test makes this file: UPDATE_DOCS=1 cargo test documents
 #
-# docker-compose.yml gives all settings in .env to the replicas, except six. It sets these six itself, because its replicas
-# are all alike, share its Redis and are reached through its nginx:
+# docker-compose.yml gives all settings in .env to the replicas, except six. It sets these six itself, because its
+# replicas are all alike, share its Redis and are reached through its nginx:
 #   REDIS_URL REDIS_URL_FILE BTCFEED_ROLE BTCFEED_REPLICA BTCFEED_LISTEN BTCFEED_OPS_LISTEN
 ";
 
@@ -39,8 +39,8 @@ const REFERENCE_HEAD: &str = "\
 <!-- A test makes this page from the tables in src/config/. To update it: UPDATE_DOCS=1 cargo test documents -->
 
 Every setting is a variable of the environment and a flag: `BTCFEED_INTERVAL=2s` is `--interval 2s`. A flag takes
-precedence over the variable, and an empty value counts as not set. [`.env.example`](../.env.example) lists all variables
-for docker-compose, and `btcfeed config` prints the values in use in the same form, without passwords.
+precedence over the variable, and an empty value counts as not set. [`.env.example`](../.env.example) lists all
+variables for docker-compose, and `btcfeed config` prints the values in use in the same form, without passwords.
 
 - All invalid settings are reported together, before any port is bound. The exit code is then 2.
 - A variable that looks like a setting but is none (`BTCFEED_INTERVALL`, `REDIS_URI`) causes a warning with the most

@@ -127,7 +127,8 @@ impl Hub {
     async fn catch_up(&self) -> Result<()> {
         if self.head() == TickId::ZERO {
             let newest = self.store.newest(self.capacity).await?;
-            // If the first entry follows one that is not too old to be kept, the store has lost some, and may get them back.
+            // If the first entry follows one that is not too old to be kept, the store has lost some, and may get them
+            // back.
             let begins = newest
                 .first()
                 .zip(newest.last())

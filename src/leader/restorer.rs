@@ -2,8 +2,8 @@
 //!
 //! The store notices by itself that it has lost its newest entries, because the leader has seen them. Then the leader
 //! restores only the newest ones, so that it can go on. Everything before them is put back here, in small batches that
-//! delay no tick. Every replica that may lead compares the number of entries in the store with its own copy once a second,
-//! whoever leads. So it does not matter which of them has the entries, or whether an attempt was interrupted.
+//! delay no tick. Every replica that may lead compares the number of entries in the store with its own copy once a
+//! second, whoever leads. So it does not matter which of them has the entries, or whether an attempt was interrupted.
 
 use crate::feed::{Entry, Feed};
 use crate::store::{Result, Store};

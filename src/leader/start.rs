@@ -45,8 +45,8 @@ impl TermStart {
         if timeout(FEED_DEADLINE, caught_up).await.is_err() && store.has_between(feed.head(), head).await? {
             return Err(StoreError::Unavailable("this replica cannot follow the feed".to_owned()));
         }
-        // The head of this replica's copy counts too: if the store has lost its newest entries, this replica will restore
-        // them.
+        // The head of this replica's copy counts too: if the store has lost its newest entries, this replica will
+        // restore them.
         drop_covered(outbox, head.max(feed.head()), anchor.unwrap_or((clock, now)));
         let last = |currency| {
             let id = feed.newest(&|entry| entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency)))?.id;

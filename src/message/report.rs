@@ -86,7 +86,8 @@ pub struct StoreReport<'a> {
     pub kind: Cow<'a, str>,
     /// True if the store passed the last check, which runs once a second.
     pub up: bool,
-    /// The reason why new updates cannot be written to the store at the moment. While it lasts, replicas keep them in memory.
+    /// The reason why new updates cannot be written to the store at the moment. While it lasts, replicas keep them in
+    /// memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Cow<'a, str>>,
 }

@@ -62,8 +62,8 @@ struct File {
 }
 
 impl File {
-    /// Returns the file, or 304 if the browser has it. Browsers must revalidate it each time, so that a page never mixes
-    /// files of different versions, except while a new version is being deployed.
+    /// Returns the file, or 304 if the browser has it. Browsers must revalidate it each time, so that a page never
+    /// mixes files of different versions, except while a new version is being deployed.
     fn answer(&self, request: &HeaderMap) -> Response {
         let known = caching::is_current(request, &self.tag);
         let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { self.text.answer(request) };

@@ -1,5 +1,5 @@
-//! Requests to an exchange over HTTP. Late and endless answers are bounded, redirects and HTML pages with status 200 are
-//! errors, and rate limits are respected.
+//! Requests to an exchange over HTTP. Late and endless answers are bounded, redirects and HTML pages with status 200
+//! are errors, and rate limits are respected.
 
 use super::failure::cause;
 use super::observation::{Answer, Observation, Source, SourceError};

@@ -2,14 +2,15 @@
 //!
 //! Every store keeps these promises, and the same tests (`tests/it/store.rs`) check each of them:
 //!
-//! - **Only the store decides the order.** [`Store::append`] checks the lease, assigns the id, keeps the entry, trims old
-//!   entries and publishes, in one atomic step. Ids strictly increase, even if the clock stands still or runs backwards.
-//!   Each entry's `prev` is the id of the entry before it.
-//! - **The holder of an expired lease cannot write.** The store checks the lease, so the clocks of the replicas do not matter.
-//! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets the
-//!   entry that the first attempt created. An attempt that arrives after newer records is rejected.
-//! - **A store detects that it has lost its newest entries.** If a leader has seen entries that are newer than those in the
-//!   store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
+//! - **Only the store decides the order.** [`Store::append`] checks the lease, assigns the id, keeps the entry, trims
+//!   old entries and publishes, in one atomic step. Ids strictly increase, even if the clock stands still or runs
+//!   backwards. Each entry's `prev` is the id of the entry before it.
+//! - **The holder of an expired lease cannot write.** The store checks the lease, so the clocks of the replicas do not
+//!   matter.
+//! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
+//!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
+//! - **A store detects that it has lost its newest entries.** If a leader has seen entries that are newer than those in
+//!   the store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
 use crate::feed::{Entry, Event};
 use crate::telemetry::traces::TraceStep;
@@ -152,8 +153,8 @@ pub trait Store: Send + Sync {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>>;
 
     /// Reserves the lease for some seconds for a replica that has something that the store lacks. Then no other replica
-    /// can acquire the lease. Returns the name of another replica for which the lease is reserved, if there is one. Only
-    /// a shared store needs reservations.
+    /// can acquire the lease. Returns the name of another replica for which the lease is reserved, if there is one.
+    /// Only a shared store needs reservations.
     async fn claim(&self, _claim: Claim<'_>) -> Result<Option<String>> {
         Ok(None)
     }
@@ -181,8 +182,8 @@ pub trait Store: Send + Sync {
     /// Puts lost entries back unchanged. Does not change entries that the store still has.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
-    /// Puts entries back into places inside the feed that their neighbours confirm, so that no lease is needed. Returns the
-    /// number of entries that were put back. Only a shared store can lose entries there.
+    /// Puts entries back into places inside the feed that their neighbours confirm, so that no lease is needed. Returns
+    /// the number of entries that were put back. Only a shared store can lose entries there.
     async fn put_back(&self, _entries: &[Arc<Entry>]) -> Result<usize> {
         Ok(0)
     }
@@ -231,13 +232,14 @@ pub trait Store: Send + Sync {
     /// Follows the feed: the stream yields every entry that is appended after this call has returned.
     async fn subscribe(&self) -> Result<EntryStream>;
 
-    /// Sends a message to all replicas that wait for [messages](Store::messages). A replica that is disconnected misses it.
+    /// Sends a message to all replicas that wait for [messages](Store::messages). A replica that is disconnected misses
+    /// it.
     async fn broadcast(&self, _message: &str) -> Result<()> {
         Ok(())
     }
 
-    /// Follows the messages between replicas: the stream yields every message that is sent after this call has returned.
-    /// Returns `None` if the store serves only one replica.
+    /// Follows the messages between replicas: the stream yields every message that is sent after this call has
+    /// returned. Returns `None` if the store serves only one replica.
     async fn messages(&self) -> Result<Option<MessageStream>> {
         Ok(None)
     }

@@ -1,5 +1,5 @@
-//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, keys with a
-//! time to live for the lease and for the bookmarks of clients, a sorted set of the replicas that are alive, and a
+//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, keys with
+//! a time to live for the lease and for the bookmarks of clients, a sorted set of the replicas that are alive, and a
 //! channel for their messages.
 //!
 //! Each operation that writes under the lease (append, restore, renew, release), and each beat, is a Lua script in the
@@ -53,7 +53,8 @@ const RESTORE_BATCH: usize = 500;
 const QUARANTINE: usize = 1000;
 /// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
 const CLAIM_TTL: Duration = Duration::from_secs(2);
-/// The longest term of a lease that a replica can be configured with. It counts for a lease that does not name its term.
+/// The longest term of a lease that a replica can be configured with. It counts for a lease that does not name its
+/// term.
 const LONGEST_TERM: Duration = Duration::from_secs(60);
 /// The time for which a replica counts as alive after its last beat.
 const BEAT_TTL: Duration = Duration::from_secs(5);

@@ -2,8 +2,8 @@
 //! each replica.
 //!
 //! The ids of a trace and of its main spans are computed from the id of the tick. So each replica knows them without a
-//! message from the leader, and the format in the store has no field for them. A span is made when its step has ended. If
-//! traces are off, each function here only reads a flag.
+//! message from the leader, and the format in the store has no field for them. A span is made when its step has ended.
+//! If traces are off, each function here only reads a flag.
 
 #[cfg(feature = "otlp")]
 mod ids;

@@ -18,8 +18,8 @@ pub struct Records {
     pub interval_ms: u64,
     /// The time in milliseconds without a tick after which a gap must be reported.
     pub stale_after_ms: u64,
-    /// If a fault separated the leader from the store, the longest pause in milliseconds that the change of the leader may
-    /// take. The old leader's polls in this pause are not promised.
+    /// If a fault separated the leader from the store, the longest pause in milliseconds that the change of the leader
+    /// may take. The old leader's polls in this pause are not promised.
     pub handover_ms: Option<u64>,
     /// The moment in Unix milliseconds before which the history was not polled in this case.
     pub prices_after: u64,

@@ -1,6 +1,7 @@
 //! Rules of the code's structure that the compiler does not check.
 
 mod imports;
+mod lines;
 mod names;
 
 use btcfeed::config::settings;

@@ -8,7 +8,8 @@ use btcfeed::store::{Claim, HISTORY_READERS, Redis, Store};
 use btcfeed::tick::TickId;
 use futures_util::future::join_all;
 
-/// Runs each promise on a memory store, on a disk store with its own directory, and on a Redis store with its own server.
+/// Runs each promise on a memory store, on a disk store with its own directory, and on a Redis store with its own
+/// server.
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
         mod memory {

@@ -63,8 +63,8 @@ impl Observation {
         }
     }
 
-    /// Reads the values of all queries and the states of all alerts. Each query must have a value, except those with the
-    /// metrics `silent`, which must have none, because nothing happens that they measure.
+    /// Reads the values of all queries and the states of all alerts. Each query must have a value, except those with
+    /// the metrics `silent`, which must have none, because nothing happens that they measure.
     async fn record(&mut self, name: &'static str, silent: &[&str]) {
         let mut values = Vec::new();
         for query in &self.queries {

@@ -3,9 +3,9 @@
 //!
 //! `make attacks` attacks a build with optimisation, with the limits that are promised, and prints the table of
 //! docs/operations.md. A build without optimisation has wider limits on times. `BTCFEED_ATTACKED=PROGRAM` attacks
-//! another program. `BTCFEED_UNLIMITED=1` raises all limits that have a setting, and checks nothing. Then only the attack
-//! with long invalid values has no effect. Its limits are constants: the length of a query, and the number and length of
-//! the mistakes in an error.
+//! another program. `BTCFEED_UNLIMITED=1` raises all limits that have a setting, and checks nothing. Then only the
+//! attack with long invalid values has no effect. Its limits are constants: the length of a query, and the number and
+//! length of the mistakes in an error.
 
 mod attack;
 mod target;
@@ -26,7 +26,8 @@ const QUIET: Duration = Duration::from_secs(3);
 const ATTACK: Duration = Duration::from_secs(8);
 /// Factor by which an attack may make requests slower.
 const MAX_SLOWER: u32 = 10;
-/// Maximum number of new keys in Redis: the number of new `client_id`s that an address may have, and those of the replica.
+/// Maximum number of new keys in Redis: the number of new `client_id`s that an address may have, and those of the
+/// replica.
 const MAX_KEYS: u64 = 1010;
 /// Time within which a stopping replica releases the lease.
 const MAX_RELEASE: Duration = Duration::from_secs(3);
@@ -159,8 +160,8 @@ async fn hostile_client_ids() {
     check("client_ids", &[], |attacker| Box::pin(attacker.client_ids(100))).await;
 }
 
-/// nginx closes a connection whose head does not arrive within 10 s. If it waited for a minute, this attack would occupy
-/// all places after 11 s.
+/// nginx closes a connection whose head does not arrive within 10 s. If it waited for a minute, this attack would
+/// occupy all places after 11 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_slow_heads() {
     let target = Target::start(&[("BTCFEED_TRUSTED_PROXIES", "127.0.0.1")]).await;

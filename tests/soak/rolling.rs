@@ -31,8 +31,8 @@ const SPREAD: Duration = Duration::from_secs(5);
 const MAX_FAILED: f64 = 0.001;
 /// Number of clients that connect at the same time at first.
 const CONNECTING: usize = 100;
-/// Largest number of reconnects in a second, as a multiple of the clients of a replica over the spread. On a busy machine
-/// clients reconnect late, and then several at once.
+/// Largest number of reconnects in a second, as a multiple of the clients of a replica over the spread. On a busy
+/// machine clients reconnect late, and then several at once.
 const TOLERANCE: f64 = 2.0;
 
 /// What all clients share.

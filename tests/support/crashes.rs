@@ -38,8 +38,8 @@ impl CrashTest {
         serve_command(&self.settings).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    /// Starts the replica, follows its feed and kills it at a random moment. Returns the number of entries that the client
-    /// was sent.
+    /// Starts the replica, follows its feed and kills it at a random moment. Returns the number of entries that the
+    /// client was sent.
     pub async fn crash(&mut self) -> usize {
         let mut replica = self.start();
         let before = self.received.len();
@@ -50,8 +50,8 @@ impl CrashTest {
         self.received.len() - before
     }
 
-    /// Starts the replica, waits until its client has some new entries, and asserts that the history has every entry that the
-    /// client was sent. Then kills the replica.
+    /// Starts the replica, waits until its client has some new entries, and asserts that the history has every entry
+    /// that the client was sent. Then kills the replica.
     pub async fn check(&mut self) {
         let mut replica = self.start();
         let wanted = self.received.len() + 3;
@@ -74,8 +74,8 @@ impl CrashTest {
         soon("the end of the replica", replica.wait()).await.unwrap();
     }
 
-    /// Follows the feed after the last entry, until the client has `wanted` entries or the connection ends. Asserts that each
-    /// entry continues the one before it.
+    /// Follows the feed after the last entry, until the client has `wanted` entries or the connection ends. Asserts
+    /// that each entry continues the one before it.
     async fn follow(&mut self, wanted: usize) {
         let after = self.received.last().map_or(0, |entry| id(entry, "id"));
         let url = format!("http://{}/v1/prices/stream?format=full&after={after}", self.address);

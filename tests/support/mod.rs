@@ -94,8 +94,8 @@ pub async fn until_within(limit: Duration, what: &str, mut condition: impl Async
     }
 }
 
-/// Returns a new directory for the file of a feed. It is in memory if this machine has such a directory, because a call of
-/// fsync takes seconds while other programs write to the disk.
+/// Returns a new directory for the file of a feed. It is in memory if this machine has such a directory, because a call
+/// of fsync takes seconds while other programs write to the disk.
 pub fn data_directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -149,7 +149,8 @@ impl TestCluster {
         replicas.try_into().unwrap_or_else(|_| unreachable!("N replicas were started"))
     }
 
-    /// Starts two replicas, lets them receive entries, and kills Redis. The feed is soon stale (2 s) and then down (4 s).
+    /// Starts two replicas, lets them receive entries, and kills Redis. The feed is soon stale (2 s) and then down (4
+    /// s).
     pub async fn replicas_of_dead_feed(&mut self) -> [Replica; 2] {
         let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
         let replicas = [self.replica("r1", &settings).await, self.replica("r2", &settings).await];

@@ -38,7 +38,8 @@ pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Re
     if is_url { open_redis(config, &redis_at(config, to, prefix)) } else { open_disk(&PathBuf::from(to)) }
 }
 
-/// Returns the options of a Redis at `url`. If the settings name a Redis, the files of TLS and the timeout are the same.
+/// Returns the options of a Redis at `url`. If the settings name a Redis, the files of TLS and the timeout are the
+/// same.
 fn redis_at(config: &Config, url: &str, prefix: &str) -> RedisOptions {
     let named = RedisOptions::new(url, prefix);
     match &config.redis {

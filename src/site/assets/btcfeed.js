@@ -278,7 +278,7 @@ export class Feed extends EventTarget {
         return this.#emit(message)
       case 'synced':
         this.#attempts = 0
-        // Nothing was replayed, or the feed has lost its newest entries, so our id is ahead of it. Then the next ids are
+        // Nothing was replayed, or the feed has lost its newest entries, so our id is ahead of it. The next ids are
         // smaller and must not be dropped as known. With `changes` or `every`, `synced` may be before our last tick.
         if (!(this.#received <= message.id) && (this.#chained || !this.#hasReceived)) {
           const after = this.#received

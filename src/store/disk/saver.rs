@@ -46,7 +46,8 @@ pub(super) struct Saver {
     log: Mutex<FaultLog>,
 }
 
-/// The directory and the file, as far as they are open. Reads and writes hold the read lock, opening holds the write lock.
+/// The directory and the file, as far as they are open. Reads and writes hold the read lock, opening holds the write
+/// lock.
 #[derive(Default)]
 struct OpenFiles {
     file: Option<FeedFile>,
@@ -162,8 +163,8 @@ impl Saver {
         self.wake();
     }
 
-    /// Waits for something to write. Returns `None` if the store was dropped and everything is written. While there is a
-    /// fault, returns an empty batch now and then, which shows whether the file can be written again.
+    /// Waits for something to write. Returns `None` if the store was dropped and everything is written. While there is
+    /// a fault, returns an empty batch now and then, which shows whether the file can be written again.
     fn next_batch(&self) -> Option<Batch> {
         let mut pending = self.pending();
         while pending.unsaved() == 0 && pending.clients.is_empty() && pending.fault.is_none() {

@@ -1,6 +1,6 @@
 -- Grants the lease if it is free and not reserved for another replica. A lease without a time to live, or with one that
--- is longer than its term, would outlive its holder, so it counts as free. A token ends with the term in ms; without it,
--- the longest possible term counts.
+-- is longer than its term, would outlive its holder, so it counts as free. A token ends with the term in ms; without
+-- it, the longest possible term counts.
 -- KEYS: lease, claim    ARGV: holder, token, time to live in ms, longest possible term in ms
 -- Returns {'done'} | {'done', the broken lease's token and time to live} | {'refused'}
 local claimant = redis.call('HMGET', KEYS[2], 'holder')[1]

@@ -1,5 +1,5 @@
--- Records that a replica is alive. Returns the time in ms, the token of the lease, or '', the lease's time to live in ms,
--- and then the replicas that are alive.
+-- Records that a replica is alive. Returns the time in ms, the token of the lease, or '', the lease's time to live in
+-- ms, and then the replicas that are alive.
 -- KEYS: lease, replicas    ARGV: replica, time to live in ms
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

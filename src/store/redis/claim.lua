@@ -1,5 +1,5 @@
--- Reserves the lease for a replica that has something that the store lacks: records that are not written yet, or entries
--- after the newest one. Of several replicas, one with records comes first, then the one with the newest entry.
+-- Reserves the lease for a replica that has something that the store lacks: records that are not written yet, or
+-- entries after the newest one. Of several replicas, one with records comes first, then the one with the newest entry.
 -- KEYS: claim (hash: holder, rank), ticks    ARGV: holder, seen (newest id that it knows), records, time to live in ms
 -- Returns the replica for which the lease is reserved, or ''
 local newest = newest_of(KEYS[2], clock())

@@ -100,8 +100,8 @@ impl RedisConnection {
     }
 
     /// Sends a request, and discards the connection if the request fails. If the connection was open before and has
-    /// ended, sends the request again on a new one: Redis closes idle connections (`timeout`). So the server may execute
-    /// a request twice.
+    /// ended, sends the request again on a new one: Redis closes idle connections (`timeout`). So the server may
+    /// execute a request twice.
     pub(super) async fn try_send<T: FromRedisValue>(
         &self,
         request: RedisRequest<'_, '_>,

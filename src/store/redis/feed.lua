@@ -9,7 +9,8 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Returns the entry that a member of the set holds, or nil if the member is garbage: its score is not the id of an entry.
+-- Returns the entry that a member of the set holds, or nil if the member is garbage: its score is not the id of an
+-- entry.
 local function entry_of(member, score)
   local decoded, entry = pcall(cjson.decode, member)
   if not decoded or type(entry) ~= 'table' or type(entry.prev) ~= 'number' then return nil end

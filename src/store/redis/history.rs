@@ -42,8 +42,8 @@ impl HistoryPool {
 
     async fn connect(&self) -> Result<(Arc<str>, Connection)> {
         let (address, pool) = self.pool()?;
-        // Without this timeout, the pool would wait without a limit. It covers the wait for a free connection, the check,
-        // and the opening of a new connection if that is necessary.
+        // Without this timeout, the pool would wait without a limit. It covers the wait for a free connection, the
+        // check, and the opening of a new connection if that is necessary.
         let connection = timeout(self.server.connect_timeout() + self.server.timeout, pool.get()).await;
         let error = match connection.map_err(timed_out(&address, "getting a connection")) {
             Ok(Ok(connection)) => return Ok((address, connection)),

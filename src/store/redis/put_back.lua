@@ -1,6 +1,6 @@
--- Puts entries back into places inside the feed. It needs no lease, because the neighbours of a place confirm what belongs
--- there: no entry may be between an entry and its prev. An entry after the newest one has no place that is confirmed.
--- KEYS: ticks    ARGV: retention_ms, then id, prev and text of each entry
+-- Puts entries back into places inside the feed. It needs no lease, because the neighbours of a place confirm what
+-- belongs there: no entry may be between an entry and its prev. An entry after the newest one has no place that is
+-- confirmed. KEYS: ticks    ARGV: retention_ms, then id, prev and text of each entry
 -- Returns the number of entries that were put back
 local newest = newest_of(KEYS[1], clock())
 local added = 0

@@ -79,8 +79,8 @@ impl Redis {
         }
     }
 
-    /// Returns the entries after `after` that an announcement may be about. Uses the connection for requests that must not
-    /// wait, so it takes one round trip.
+    /// Returns the entries after `after` that an announcement may be about. Uses the connection for requests that must
+    /// not wait, so it takes one round trip.
     pub(super) async fn announced_entries(&self, after: TickId) -> Result<Vec<Entry>> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(self.horizon().ms()).arg("WITHSCORES");

@@ -79,8 +79,8 @@ fn reject_fragment(text: &str) -> Result<(), InvalidUrl> {
     }
 }
 
-/// Rejects every parameter that is not `known`. Its value is never quoted, and its name only if it cannot be a part of a
-/// password.
+/// Rejects every parameter that is not `known`. Its value is never quoted, and its name only if it cannot be a part of
+/// a password.
 fn reject_parameters(before: &str, query: &str, known: &[&str]) -> Result<(), InvalidUrl> {
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let name = parameter.split('=').next().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The reason why Redis does not accept writes at the moment, if it does not.
 //!
-//! A Redis that answers reads may still reject writes: it is a replica, its memory is full, its disk fails, too few of its
-//! own replicas are connected, or a permission is missing. So only the answers to writes count here.
+//! A Redis that answers reads may still reject writes: it is a replica, its memory is full, its disk fails, too few of
+//! its own replicas are connected, or a permission is missing. So only the answers to writes count here.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -53,8 +53,8 @@ impl Attacker {
         self.repeat(connections, Duration::from_secs(4), || requests.clone()).await;
     }
 
-    /// Requests `path` on many HTTP/2 connections with `streams` streams each, with the largest windows, and reads nothing
-    /// from its sockets.
+    /// Requests `path` on many HTTP/2 connections with `streams` streams each, with the largest windows, and reads
+    /// nothing from its sockets.
     pub async fn deaf(self, connections: usize, streams: usize, path: &str) {
         let requests = http2(streams, MAX_WINDOW, path);
         join_all((0..connections).map(async |_| {

@@ -94,7 +94,8 @@ impl Target {
         target
     }
 
-    /// Starts an attack on a port. It has its own thread, so that it shares only the processors with the honest clients.
+    /// Starts an attack on a port. It has its own thread, so that it shares only the processors with the honest
+    /// clients.
     pub fn attack(
         address: &str,
         time: Duration,
