@@ -166,8 +166,9 @@ impl Window {
         Read::Batch { first: self.entries[begin].clone(), items, last: self.entries[end - 1].id, count }
     }
 
-    /// Passes the entries after `cursor` to `examine`. It returns the condition for later entries that can be skipped.
-    /// The last of the skipped entries is examined, too. The returned batch has no items, and its count is zero.
+    /// Passes the entries after `cursor` to `examine`, which returns the condition for later entries that can be
+    /// skipped. The last of the skipped entries is examined, too. The returned batch has no items, and its count is
+    /// zero.
     pub(super) fn examine(
         &self,
         shared: &SharedView,

@@ -78,7 +78,7 @@ pub struct ReplicaBeat {
 /// The replicas of a feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members {
-    /// The name of the replica that holds the lease.
+    /// The name of the replica that holds the lease, if one does.
     pub leader: Option<String>,
     /// The time to live of the lease. `None` if there is no lease, or if it never expires.
     pub lease_ttl: Option<Duration>,
@@ -182,8 +182,8 @@ pub trait Store: Send + Sync {
     /// Puts lost entries back unchanged. Does not change entries that the store still has.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
-    /// Puts entries back into places inside the feed that their neighbours confirm, so that no lease is needed. Returns
-    /// the number of entries that were put back. Only a shared store can lose entries there.
+    /// Puts entries back that are missing inside the feed. Their neighbours show where they belong, so no lease is
+    /// needed. Returns the number of entries that were put back. Only a shared store can lose entries there.
     async fn put_back(&self, _entries: &[Arc<Entry>]) -> Result<usize> {
         Ok(0)
     }
@@ -193,8 +193,9 @@ pub trait Store: Send + Sync {
         Ok(self.range(after, until, usize::MAX).await?.len())
     }
 
-    /// Returns the entries after `after`, one of which the stream of [`subscribe`](Store::subscribe) has announced. If
-    /// others can write to that stream, the entries come from the history, and a forged one is not among them.
+    /// Confirms an entry that the stream of [`subscribe`](Store::subscribe) has announced. Returns it and the entries
+    /// between `after` and it, and possibly later ones. If others can write to that stream, the entries are read from
+    /// the history, so that a forged entry is not returned.
     async fn announced(&self, announced: &Entry, _after: TickId) -> Result<Vec<Entry>> {
         Ok(vec![announced.clone()])
     }

@@ -1,12 +1,12 @@
 //! The store of a feed that is kept in a file: one process, and a history that survives its restarts.
 //!
 //! A thread of its own writes the file, so that the disk delays neither the leader's polls nor a client. An entry is
-//! published only when it is on the disk. If the process is killed at any moment, the file has every entry that a
+//! published only when it is on the disk. So if the process is killed at any moment, the file has every entry that a
 //! client was sent.
 //!
-//! If the file cannot be written (the disk is full, the directory is read-only, the file is damaged, a write hangs),
-//! the feed goes on: new entries are published from memory, [`Store::fault`] says why, and they are written when the
-//! file can be written again. A second process with the same directory does not start.
+//! The exception is a file that cannot be written: the disk is full, the directory is read-only, the file is damaged,
+//! or a write hangs. Then new entries are published from memory, and written when the file can be written again.
+//! [`Store::fault`] has the reason. A second process with the same directory does not start.
 
 mod data_dir;
 mod feed_file;
@@ -42,8 +42,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A feed in the directory `path`, which is created if it does not exist. If it cannot be used, the feed is in
-    /// memory until it can.
+    /// Opens the feed in the directory `path`, and creates the directory if it does not exist. If the directory cannot
+    /// be used, the feed is kept in memory until it can.
     ///
     /// # Errors
     /// If another process uses the directory.
@@ -57,7 +57,7 @@ impl Disk {
         Ok(Disk::start(saver))
     }
 
-    /// A feed in the directory `path`, for a tool, which has no use for a feed in memory.
+    /// Opens the feed in the directory `path` for a tool. A tool has no use for a feed in memory, so it gets an error.
     ///
     /// # Errors
     /// If the directory or the file cannot be used.
@@ -162,7 +162,7 @@ impl Store for Disk {
 
     async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
         let after = self.unexpired(after);
-        // In this order, so that no entry is missed that is saved between the two.
+        // The entries in memory are read first. Otherwise an entry that is saved between the two reads would be missed.
         let unsaved = self.saver.pending().visible(after, until);
         let mut entries = self.read(move |file| file.range(after, until, limit)).await?.unwrap_or_default();
         let last = entries.last().map_or(after, |entry| entry.id);

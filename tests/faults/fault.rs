@@ -32,9 +32,9 @@ pub enum Fault {
     LeaseOfAnHour,
     /// Redis hangs.
     Hang,
-    /// Redis is away, and comes back with its data.
+    /// Redis is unavailable, and comes back with its data.
     Restart,
-    /// Redis is away, and comes back empty.
+    /// Redis is unavailable, and comes back empty.
     RestartEmpty,
     /// All data is deleted.
     Flush,

@@ -149,8 +149,8 @@ impl TestCluster {
         replicas.try_into().unwrap_or_else(|_| unreachable!("N replicas were started"))
     }
 
-    /// Starts two replicas, lets them receive entries, and kills Redis. The feed is soon stale (2 s) and then down (4
-    /// s).
+    /// Starts two replicas, lets them receive entries, and kills Redis. The feed is stale after 2 s, and down after 4
+    /// s.
     pub async fn replicas_of_dead_feed(&mut self) -> [Replica; 2] {
         let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
         let replicas = [self.replica("r1", &settings).await, self.replica("r2", &settings).await];

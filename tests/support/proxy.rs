@@ -28,7 +28,7 @@ pub struct Proxy {
     /// Number of bytes from the server after which a connection is closed.
     break_after: Arc<AtomicUsize>,
     target: Arc<AtomicU16>,
-    /// Milliseconds that each byte is under way, in each direction.
+    /// Delay of each byte in milliseconds, in each direction.
     delay: Arc<AtomicU64>,
     /// Each connection has a clone, so that the connections can be counted.
     open: Arc<()>,
@@ -161,6 +161,6 @@ async fn forward(
             }
         }
     };
-    // What is under way arrives even if the connection ends.
+    // Bytes that are being delayed are still forwarded when the connection ends.
     tokio::join!(arrive, depart);
 }

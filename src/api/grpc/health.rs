@@ -1,5 +1,5 @@
 //! `grpc.health.v1`: the counterpart of `/readyz`. A replica is serving from the first read of the history until it
-//! stops.
+//! begins to stop.
 
 use super::call::SERVICE;
 use crate::api::state::ApiState;

@@ -1,5 +1,5 @@
-//! Fields of a request, and the timeout and the encoding in its head. Errors name every invalid value and what is
-//! expected.
+//! Fields of a request, and the timeout and the encoding in its head. Errors name the invalid values, at most eight of
+//! them, and what is expected.
 
 use crate::api::query::SupportedCurrencies;
 use crate::api::request_errors::RequestErrors;

@@ -128,6 +128,7 @@ impl http_body::Body for Updates {
         Poll::Ready(None)
     }
 
+    /// Returns the number of bytes that wait for the client, so that they count as its memory.
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
         hint.set_lower(self.pending.iter().map(|message| message.len() as u64).sum());

@@ -28,7 +28,8 @@ pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place>
     open_disk(path)
 }
 
-/// Opens the store that `--to` names: a URL of a Redis, a file with one, or a directory.
+/// Opens the store that `--to` names: a URL of a Redis, `file:` and a file that contains one, or a
+/// directory.
 pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Result<Place> {
     if let Some(path) = to.strip_prefix("file:") {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;

@@ -65,7 +65,8 @@ impl FeedFile {
     /// Opens the file at `path`, or creates it.
     pub(super) fn open(path: &Path) -> anyhow::Result<FeedFile> {
         if !path.try_exists().with_context(|| format!("cannot look for {}", path.display()))? {
-            // Under another name, because a file whose creation was interrupted cannot be opened.
+            // The file is created under another name and then renamed, because a file whose creation was interrupted
+            // cannot be opened.
             let new = path.with_extension("new");
             let created = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
             created.with_context(|| format!("cannot create {}", new.display()))?;
@@ -82,7 +83,7 @@ impl FeedFile {
             .with_context(|| format!("cannot use {}, restore a backup of it or move it away", path.display()))
     }
 
-    /// Opens the file of a storage other than a file.
+    /// Opens a database in a storage that is not a file.
     #[cfg(test)]
     fn open_storage(storage: impl redb::StorageBackend) -> anyhow::Result<FeedFile> {
         Self::with(|builder| builder.create_with_backend(storage))

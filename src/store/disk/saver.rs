@@ -32,7 +32,7 @@ pub(super) struct SaveProgress {
     pub(super) failing: bool,
 }
 
-/// The state that the thread and the callers share.
+/// The writer of a feed's file: the state that its thread and the callers of the store share.
 pub(super) struct Saver {
     path: PathBuf,
     pub(super) options: Options,
@@ -46,7 +46,7 @@ pub(super) struct Saver {
     log: Mutex<FaultLog>,
 }
 
-/// The directory and the file, as far as they are open. Reads and writes hold the read lock, opening holds the write
+/// The directory and the file, if they are open. Reads and writes hold the read lock, opening holds the write
 /// lock.
 #[derive(Default)]
 struct OpenFiles {
@@ -80,16 +80,16 @@ impl Saver {
         self.work.notify_all();
     }
 
-    /// Ends the thread, after it has written what is pending. Waits for that, at most for the time `limit`.
+    /// Tells the thread to write what is pending and then to end. Waits for this for at most the time `limit`.
     pub(super) fn stop(&self, limit: Duration) {
         self.pending().stopping = true;
         self.wake();
         drop(self.work.wait_timeout_while(self.pending(), limit, |pending| !pending.ended));
     }
 
-    /// Opens the directory and the file, as far as they are not open.
+    /// Opens the directory and the file, if they are not open.
     pub(super) fn open(&self) -> std::result::Result<(), DirError> {
-        // Without this look, each write would wait for the end of all reads.
+        // Without this check, each write would wait for the end of all reads.
         if self.files.read().unwrap_or_else(PoisonError::into_inner).file.is_some() {
             return Ok(());
         }
