@@ -1,4 +1,4 @@
-//! Candles: open, high, low and close of each currency in each minute, five minutes and hour of the history.
+//! Candles: open, high, low and close of each currency in each minute, five minutes, hour and day of the history.
 //!
 //! This module does no I/O. A [`Book`] takes each entry of the feed once, in order, so the cost of an answer depends
 //! only on the number of its candles. If entries are missing ([`Entry::continues`]), the book omits the candles that
@@ -6,13 +6,16 @@
 //! replicas have the same candles, regardless of how long they have been running.
 
 mod interval;
+mod kept_hour;
 mod series;
 
 pub use interval::Interval;
+pub use kept_hour::KeptHour;
 pub use series::{Candle, Ohlc};
 
 use crate::feed::{Continuity, Entry, Event, Gap, GapReason};
 use crate::tick::{Currencies, Currency, TickId};
+use kept_hour::{KeptOutage, ReadHour};
 use series::Series;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -30,6 +33,8 @@ pub struct Book {
     series: [Series; Interval::ALL.len()],
     /// The ranges in which entries or prices are missing, in the order of their ends.
     missing: VecDeque<Missing>,
+    /// The hours with entries, oldest first.
+    hours: VecDeque<ReadHour>,
 }
 
 /// A range of ids in which entries or prices are missing.
@@ -80,6 +85,7 @@ impl Book {
             expired: TickId::ZERO,
             series: Interval::ALL.map(Series::new),
             missing: VecDeque::new(),
+            hours: VecDeque::new(),
         }
     }
 
@@ -90,37 +96,113 @@ impl Book {
 
     /// Adds the next entry. Does nothing if the book has it already.
     pub fn add(&mut self, entry: &Entry) {
-        match entry.continues(self.head) {
-            Continuity::Known => return,
-            Continuity::Next => {}
-            // The history with which this book starts does not reach back to the feed's first entry.
-            Continuity::Missed if self.head == TickId::ZERO => {
-                self.expired = entry.prev;
-                self.omit(TickId::ZERO, entry.prev);
-            }
-            Continuity::Missed => {
-                self.add_missing(self.head, entry.id, GapReason::HistoryExpired, Currencies::all());
-                self.omit(self.head, entry.prev);
-            }
-            Continuity::Lost => {
-                self.add_missing(self.head, entry.id, GapReason::HistoryLost, Currencies::all());
-                self.omit(entry.prev, self.head);
-            }
+        if !self.advance(entry.id, entry.prev, entry.id) {
+            return;
         }
-        self.head = entry.id;
         if let Event::Tick { tick, outages } = &entry.event {
             for outage in outages {
                 let currencies = outage.currencies.iter().copied().collect();
                 self.add_missing(outage.after, entry.id, GapReason::SourceOutage, currencies);
             }
-            for currency in tick.prices.keys() {
-                self.last_priced[*currency as usize] = entry.id;
-            }
-            for series in &mut self.series {
-                series.add(entry.id, tick);
-            }
+            self.add_candle(&Candle::of(entry.id, tick));
         }
         self.expire();
+    }
+
+    /// Adds the candles of an hour that a store kept. Does nothing if the book has entries of the hour already.
+    pub fn add_kept(&mut self, hour: &KeptHour) {
+        let start = Interval::Hour.start(hour.id);
+        if self.head >= start || !self.advance(hour.first, hour.prev, hour.id) {
+            return;
+        }
+        for KeptOutage { after, before, currencies } in &hour.outages {
+            self.add_missing(*after, *before, GapReason::SourceOutage, currencies.iter().copied().collect());
+        }
+        for minute in &hour.minutes {
+            self.add_candle(minute);
+        }
+        self.expire();
+    }
+
+    /// Returns the starts of the hours that a store can keep: those that have ended, and lack no entry and no candle.
+    pub fn whole_hours(&self) -> impl Iterator<Item = TickId> {
+        let whole = self.hours.iter().filter(|hour| self.is_whole(hour));
+        whole.map(|hour| hour.start)
+    }
+
+    fn is_whole(&self, hour: &ReadHour) -> bool {
+        hour.whole && hour.start >= self.kept_from() && self.head >= Interval::Hour.end(hour.start)
+    }
+
+    /// Returns one of the [`whole_hours`](Self::whole_hours).
+    pub fn kept_hour(&self, start: TickId) -> Option<KeptHour> {
+        let found = self.hours.binary_search_by_key(&start, |hour| hour.start).ok()?;
+        let ReadHour { prev, first, id, .. } = *self.hours.get(found).filter(|hour| self.is_whole(hour))?;
+        let end = Interval::Hour.end(start);
+        let minutes = self.series[Interval::Minute as usize].between(start, end.before()).cloned().collect();
+        let ended_here = self
+            .missing
+            .iter()
+            .filter(|missing| missing.reason == GapReason::SourceOutage && (start..end).contains(&missing.before));
+        let outages = ended_here.map(|missing| {
+            let currencies = missing.currencies.iter().collect();
+            KeptOutage { after: missing.after, before: missing.before, currencies }
+        });
+        Some(KeptHour { prev, first, id, minutes, outages: outages.collect() })
+    }
+
+    /// Advances the head over the entries from `first` to `id`, all of the same hour. Returns false if the book has
+    /// them already.
+    fn advance(&mut self, first: TickId, prev: TickId, id: TickId) -> bool {
+        let continuity = Continuity::of(id, prev, self.head);
+        match continuity {
+            Continuity::Known => return false,
+            Continuity::Next => {}
+            // The history with which this book starts does not reach back to the feed's first entry.
+            Continuity::Missed if self.head == TickId::ZERO => {
+                self.expired = prev;
+                self.omit(TickId::ZERO, prev);
+            }
+            Continuity::Missed => {
+                self.add_missing(self.head, first, GapReason::HistoryExpired, Currencies::all());
+                self.omit(self.head, prev);
+            }
+            Continuity::Lost => {
+                self.add_missing(self.head, first, GapReason::HistoryLost, Currencies::all());
+                self.omit(prev, self.head);
+            }
+        }
+        self.note_hour(first, prev, id, continuity);
+        self.head = id;
+        true
+    }
+
+    /// Updates the hours for the entries from `first` to `id`.
+    fn note_hour(&mut self, first: TickId, prev: TickId, id: TickId, continuity: Continuity) {
+        match continuity {
+            Continuity::Missed => self.hours.back_mut().into_iter().for_each(|hour| hour.whole = false),
+            Continuity::Lost => {
+                let lost = |hour: &&mut ReadHour| Interval::Hour.end(hour.start) > prev.next();
+                let affected = self.hours.iter_mut().rev().take_while(lost);
+                affected.for_each(|hour| hour.whole = false);
+            }
+            Continuity::Next | Continuity::Known => {}
+        }
+        let start = Interval::Hour.start(id);
+        match self.hours.back_mut().filter(|hour| hour.start == start) {
+            Some(hour) => hour.id = id,
+            None => self.hours.push_back(ReadHour { start, prev, first, id, whole: prev < start }),
+        }
+    }
+
+    /// Adds the candle of a tick or of a minute to each series.
+    fn add_candle(&mut self, candle: &Candle) {
+        for currency in candle.currencies().iter() {
+            self.last_priced[currency as usize] = candle.id;
+        }
+        for series in &mut self.series {
+            series.add(candle);
+        }
     }
 
     fn add_missing(&mut self, after: TickId, before: TickId, reason: GapReason, currencies: Currencies) {
@@ -141,6 +223,9 @@ impl Book {
         }
         while self.missing.front().is_some_and(|missing| missing.before < kept_from) {
             self.missing.pop_front();
+        }
+        while self.hours.front().is_some_and(|hour| Interval::Hour.end(hour.start) <= kept_from) {
+            self.hours.pop_front();
         }
     }
 

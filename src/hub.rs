@@ -167,6 +167,30 @@ impl Hub {
         self.history.permit().await?.store().nth(after, until, n).await
     }
 
+    /// Returns the starts of the hours whose candles the store keeps, oldest first, or `None` if it keeps none.
+    ///
+    /// # Errors
+    /// If the store is unavailable.
+    pub async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
+        self.history.permit().await?.store().kept_hours().await
+    }
+
+    /// Returns the candles of these hours, as the store keeps them.
+    ///
+    /// # Errors
+    /// If the store is unavailable.
+    pub async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+        self.history.permit().await?.store().read_hours(starts).await
+    }
+
+    /// Keeps the candles of these hours in the store, and deletes the hours that start before `floor`.
+    ///
+    /// # Errors
+    /// If the store is unavailable.
+    pub async fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
+        self.history.permit().await?.store().keep_hours(hours, floor).await
+    }
+
     /// Returns the last id up to `until` if the window has an unbroken chain from the entry `after` to it.
     pub fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
         self.window().chained(after, until)

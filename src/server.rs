@@ -255,7 +255,15 @@ fn open(
         unready,
         drain,
     };
-    Ok((Arc::new(state), shards))
+    let state = Arc::new(state);
+    state.tasks.spawn(keep_candles(state.clone()));
+    Ok((state, shards))
+}
+
+/// Updates the candles until clients should use another replica.
+async fn keep_candles(state: Arc<ApiState>) {
+    let updates = state.candles.run(&state.sessions.hub);
+    state.unready.run_until_cancelled(updates).await;
 }
 
 /// Routes of the streams that the reactor takes over.

@@ -12,6 +12,7 @@ mod it {
     mod access;
     mod address_limits;
     mod architecture;
+    mod candles;
     mod check;
     mod cli;
     mod client;

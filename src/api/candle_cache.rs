@@ -1,24 +1,34 @@
-//! Candles of this replica, updated by the requests for them.
+//! Candles of this replica.
 //!
-//! Each request first adds the entries since the last request. The first request adds the whole history. Requests that
-//! arrive during an update wait for it.
+//! A task reads the candles that the store keeps, and the entries that are in none of them. Later, each request first
+//! adds the entries since the last request, and the task keeps the candles of each hour that has ended in the store.
+//! Requests that arrive during an update wait for it.
 
-use crate::candle::Book;
+use crate::candle::{Book, Interval, KeptHour};
 use crate::feed::Feed;
 use crate::hub::Hub;
 use crate::store::Result;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use crate::tick::TickId;
+use std::collections::BTreeSet;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::sleep;
+use tracing::{debug, warn};
 
 /// Number of entries in one read.
 const PAGE_ENTRIES: usize = 1000;
+/// Number of kept hours in one read or write.
+const PAGE_HOURS: usize = 24;
+/// Time between two updates by the task.
+const UPDATE_EVERY: Duration = Duration::from_secs(60);
 
 /// Candles of this replica.
 pub(crate) struct CandleCache {
     /// A std lock: it is held for less than a millisecond, and never across an await.
     book: RwLock<Book>,
-    /// Lock of the request that updates the book.
-    catching_up: Mutex<()>,
+    /// Lock of the task or request that updates the book. The value is true if the candles of the store have been read.
+    catching_up: Mutex<bool>,
 }
 
 impl CandleCache {
@@ -32,6 +42,26 @@ impl CandleCache {
         self.book.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn book_mut(&self) -> RwLockWriteGuard<'_, Book> {
+        self.book.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Updates the candles once a minute, and keeps those of each hour that has ended in the store. Never returns.
+    pub(crate) async fn run(&self, hub: &Hub) {
+        hub.primed().await;
+        let mut kept = BTreeSet::new();
+        loop {
+            let updated = async {
+                self.catch_up(hub).await?;
+                self.keep_hours(hub, &mut kept).await
+            };
+            if let Err(error) = updated.await {
+                debug!(%error, "cannot update the candles, retrying");
+            }
+            sleep(UPDATE_EVERY).await;
+        }
+    }
+
     /// Adds the entries that the hub has and the book does not have yet.
     ///
     /// # Errors
@@ -41,17 +71,73 @@ impl CandleCache {
         if self.book().head() >= head {
             return Ok(());
         }
-        let _guard = self.catching_up.lock().await;
+        let mut is_loaded = self.catching_up.lock().await;
+        if !*is_loaded {
+            self.load(hub).await?;
+            *is_loaded = true;
+        }
+        self.read_entries(hub, head).await
+    }
+
+    /// Reads the candles that the store keeps, and the entries before each hour that are in none.
+    async fn load(&self, hub: &Hub) -> Result<()> {
+        let starts = hub.kept_hours().await?.unwrap_or_default();
+        for page in starts.chunks(PAGE_HOURS) {
+            for (start, text) in page.iter().zip(hub.read_hours(page).await?) {
+                let Some(hour) = text.and_then(|text| KeptHour::decode(*start, &text)) else {
+                    // The hour is read from its entries.
+                    warn!(%start, "the store has invalid candles, reading the entries");
+                    continue;
+                };
+                self.read_entries(hub, hour.prev).await?;
+                self.book_mut().add_kept(&hour);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the entries up to `until` that the book does not have.
+    async fn read_entries(&self, hub: &Hub, until: TickId) -> Result<()> {
         loop {
             let after = self.book().head();
-            let entries = hub.history(after, head, PAGE_ENTRIES).await?;
+            if after >= until {
+                return Ok(());
+            }
+            let entries = hub.history(after, until, PAGE_ENTRIES).await?;
             if entries.is_empty() {
                 return Ok(());
             }
-            let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
+            let mut book = self.book_mut();
             for entry in entries {
                 book.add(&entry);
             }
         }
+    }
+
+    /// Keeps the hours that have ended in the store. `kept` has those that the store is known to have. While there is
+    /// no new hour, the store is not asked.
+    async fn keep_hours(&self, hub: &Hub, kept: &mut BTreeSet<TickId>) -> Result<()> {
+        let whole: Vec<_> = self.book().whole_hours().collect();
+        if whole.iter().all(|start| kept.contains(start)) {
+            return Ok(());
+        }
+        let present = hub.kept_hours().await?;
+        let present: BTreeSet<_> = match present {
+            Some(starts) => starts.into_iter().collect(),
+            // The store keeps no candles.
+            None => whole.iter().copied().collect(),
+        };
+        let missing: Vec<_> = whole.iter().copied().filter(|start| !present.contains(start)).collect();
+        // The first hour has expired in part only.
+        let floor = Interval::Hour.start(hub.head().minus(hub.retention()));
+        for page in missing.chunks(PAGE_HOURS) {
+            let hours: Vec<_> = {
+                let book = self.book();
+                page.iter().filter_map(|start| Some((*start, book.kept_hour(*start)?.encode()))).collect()
+            };
+            hub.keep_hours(&hours, floor).await?;
+        }
+        *kept = whole.into_iter().collect();
+        Ok(())
     }
 }

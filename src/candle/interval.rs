@@ -16,16 +16,19 @@ pub enum Interval {
     /// One hour, `1h`.
     #[serde(rename = "1h")]
     Hour,
+    /// A day of UTC, `1d`.
+    #[serde(rename = "1d")]
+    Day,
 }
 
 /// The error for a text that is not the name of an interval.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid interval {0:?}: expected 1m, 5m or 1h")]
+#[error("invalid interval {0:?}: expected 1m, 5m, 1h or 1d")]
 pub struct UnknownInterval(pub String);
 
 impl Interval {
     /// All intervals.
-    pub const ALL: [Interval; 3] = [Interval::Minute, Interval::FiveMinutes, Interval::Hour];
+    pub const ALL: [Interval; 4] = [Interval::Minute, Interval::FiveMinutes, Interval::Hour, Interval::Day];
 
     /// Returns the name in queries and answers.
     pub const fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Interval {
             Interval::Minute => "1m",
             Interval::FiveMinutes => "5m",
             Interval::Hour => "1h",
+            Interval::Day => "1d",
         }
     }
 
@@ -42,6 +46,7 @@ impl Interval {
             Interval::Minute => 60_000,
             Interval::FiveMinutes => 300_000,
             Interval::Hour => 3_600_000,
+            Interval::Day => 86_400_000,
         }
     }
 

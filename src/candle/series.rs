@@ -2,7 +2,8 @@
 
 use super::interval::Interval;
 use crate::tick::{Currencies, Currency, Price, Tick, TickId};
-use std::collections::VecDeque;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
 
 /// The prices of one currency in a candle.
@@ -19,7 +20,8 @@ pub struct Ohlc {
 }
 
 /// A summary of the ticks of one interval, which has at least one tick.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "KeptCandle", into = "KeptCandle")]
 pub struct Candle {
     /// The first moment of the interval.
     pub id: TickId,
@@ -27,7 +29,45 @@ pub struct Candle {
     ticks: [u32; Currencies::SETS],
     prices: [Option<Ohlc>; Currency::ALL.len()],
     /// The encoded candle for each set of currencies that a client has chosen, by [`Currencies::index`].
-    encoded: [OnceLock<String>; Currencies::SETS],
+    encoded: OnceLock<Box<EncodedCandle>>,
+}
+
+type EncodedCandle = [OnceLock<String>; Currencies::SETS];
+
+/// A candle in a store.
+#[derive(Clone, Serialize, Deserialize)]
+struct KeptCandle {
+    id: TickId,
+    /// The numbers of ticks with prices in exactly these currencies.
+    ticks: Vec<(Vec<Currency>, u32)>,
+    /// Open, high, low and close.
+    prices: BTreeMap<Currency, [Price; 4]>,
+}
+
+impl From<Candle> for KeptCandle {
+    fn from(Candle { id, ticks, prices, .. }: Candle) -> KeptCandle {
+        let counts = Currencies::sets().map(|set| (set.iter().collect(), ticks[set.index()]));
+        let ohlc = |currency: Currency| {
+            let Ohlc { open, high, low, close } = prices[currency as usize]?;
+            Some((currency, [open, high, low, close]))
+        };
+        let ticks = counts.filter(|(_, count)| *count > 0).collect();
+        KeptCandle { id, ticks, prices: Currency::ALL.into_iter().filter_map(ohlc).collect() }
+    }
+}
+
+impl From<KeptCandle> for Candle {
+    fn from(kept: KeptCandle) -> Candle {
+        let mut candle = Candle::new(kept.id);
+        for (currencies, count) in kept.ticks {
+            let set: Currencies = currencies.into_iter().collect();
+            candle.ticks[set.index()] = count;
+        }
+        for (currency, [open, high, low, close]) in kept.prices {
+            candle.prices[currency as usize] = Some(Ohlc { open, high, low, close });
+        }
+        candle
+    }
 }
 
 impl Candle {
@@ -38,17 +78,33 @@ impl Candle {
 
     /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for all of them.
     pub fn encoded(&self, currencies: Currencies, encode: impl FnOnce(&Candle) -> String) -> &str {
-        self.encoded[currencies.index()].get_or_init(|| encode(self))
+        self.encoded.get_or_init(Box::default)[currencies.index()].get_or_init(|| encode(self))
     }
 
-    fn add(&mut self, tick: &Tick) {
-        self.encoded = Default::default();
-        self.ticks[tick.currencies().index()] += 1;
+    /// A candle of one tick.
+    pub(super) fn of(id: TickId, tick: &Tick) -> Candle {
+        let mut candle = Candle::new(id);
+        candle.ticks[tick.currencies().index()] = 1;
         for (currency, price) in &tick.prices {
-            let summary = &mut self.prices[*currency as usize];
-            let Ohlc { open, high, low, .. } =
-                summary.unwrap_or(Ohlc { open: *price, high: *price, low: *price, close: *price });
-            *summary = Some(Ohlc { open, high: high.max(*price), low: low.min(*price), close: *price });
+            let price = *price;
+            candle.prices[*currency as usize] = Some(Ohlc { open: price, high: price, low: price, close: price });
+        }
+        candle
+    }
+
+    /// Adds a candle of later ticks.
+    fn add(&mut self, later: &Candle) {
+        self.encoded.take();
+        for (count, more) in self.ticks.iter_mut().zip(&later.ticks) {
+            *count += more;
+        }
+        for (summary, later) in self.prices.iter_mut().zip(&later.prices) {
+            *summary = match (*summary, *later) {
+                (Some(Ohlc { open, high, low, .. }), Some(later)) => {
+                    Some(Ohlc { open, high: high.max(later.high), low: low.min(later.low), close: later.close })
+                }
+                (summary, later) => summary.or(later),
+            };
         }
     }
 
@@ -82,9 +138,10 @@ impl Series {
         Series { interval, candles: VecDeque::new(), complete_from: TickId::ZERO }
     }
 
-    /// Adds the next tick to its candle, unless that candle may be incomplete.
-    pub(super) fn add(&mut self, id: TickId, tick: &Tick) {
-        let start = self.interval.start(id);
+    /// Adds a candle of the next ticks to the candle of this series, unless that one may be incomplete. Its ticks must
+    /// be in one interval of this series.
+    pub(super) fn add(&mut self, next: &Candle) {
+        let start = self.interval.start(next.id);
         if start < self.complete_from {
             return;
         }
@@ -92,7 +149,7 @@ impl Series {
             self.candles.push_back(Candle::new(start));
         }
         if let Some(candle) = self.candles.back_mut() {
-            candle.add(tick);
+            candle.add(next);
         }
     }
 

@@ -230,6 +230,22 @@ pub trait Store: Send + Sync {
     /// Returns the last id that was saved for a client.
     async fn recall(&self, client: &str) -> Result<Option<TickId>>;
 
+    /// Returns the starts of the hours whose candles are kept, oldest first. Returns `None` if the store keeps none.
+    async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
+        Ok(None)
+    }
+
+    /// Returns the candles of these hours, each as the text that was kept, or `None` if it is not kept.
+    async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+        Ok(vec![None; starts.len()])
+    }
+
+    /// Keeps the candles of these hours, each with its start, as a text that the store does not read. An hour that is
+    /// kept already does not change. Deletes the hours that start before `floor`.
+    async fn keep_hours(&self, _hours: &[(TickId, String)], _floor: TickId) -> Result<()> {
+        Ok(())
+    }
+
     /// Follows the feed: the stream yields every entry that is appended after this call has returned.
     async fn subscribe(&self) -> Result<EntryStream>;
 

@@ -210,6 +210,20 @@ impl Store for Disk {
         Ok(self.read(move |file| file.client(&client, floor)).await?.flatten())
     }
 
+    async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
+        self.read(FeedFile::hours).await
+    }
+
+    async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+        let (starts, none) = (starts.to_vec(), vec![None; starts.len()]);
+        Ok(self.read(move |file| file.read_hours(&starts)).await?.unwrap_or(none))
+    }
+
+    async fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
+        let hours = hours.to_vec();
+        self.read(move |file| file.keep_hours(&hours, floor)).await.map(drop)
+    }
+
     async fn subscribe(&self) -> Result<EntryStream> {
         Ok(self.saver.live.subscribe())
     }

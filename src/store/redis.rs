@@ -8,6 +8,7 @@
 
 mod connection;
 mod history;
+mod hours;
 mod inspect;
 mod keys;
 mod options;
@@ -360,6 +361,18 @@ impl Store for Redis {
         command.arg(format!("{}{client}", self.keys.client));
         let id: Option<u64> = self.clients.query(&command).await?;
         Ok(id.map(TickId::from_ms))
+    }
+
+    async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
+        self.hours().await.map(Some)
+    }
+
+    async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+        self.texts_of_hours(starts).await
+    }
+
+    async fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
+        self.write_hours(hours, floor).await
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {

@@ -54,6 +54,7 @@ macro_rules! for_each_promise {
             subscriber_gets_every_later_append,
             lost_entries_are_reported_and_restored,
             client_is_remembered_at_its_last_id,
+            hours_are_kept_once_and_deleted_when_old,
         }
     };
 }

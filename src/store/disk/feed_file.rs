@@ -28,6 +28,8 @@ const ENTRIES: TableDefinition<'_, u64, &str> = TableDefinition::new("entries");
 const CLIENTS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("clients");
 /// The clients by the time of the write.
 const CLIENT_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("client_times");
+/// The candles of each hour that has ended, by the start of the hour.
+const CANDLES: TableDefinition<'_, u64, &str> = TableDefinition::new("candles");
 /// Facts about the file.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The key of [`ABOUT`] for the version of the tables.
@@ -117,6 +119,7 @@ impl FeedFile {
         writing.open_table(ENTRIES)?;
         writing.open_table(CLIENTS)?;
         writing.open_table(CLIENT_TIMES)?;
+        writing.open_table(CANDLES)?;
         Ok(writing.commit()?)
     }
 
@@ -244,6 +247,39 @@ impl FeedFile {
         })
     }
 
+    /// Returns the starts of the hours whose candles the file has, oldest first.
+    pub(super) fn hours(&self) -> anyhow::Result<Vec<TickId>> {
+        guard(|| {
+            let candles = self.database.begin_read()?.open_table(CANDLES)?;
+            candles.iter()?.map(|row| Ok(TickId::from_ms(row?.0.value()))).collect()
+        })
+    }
+
+    /// Returns the candles of these hours.
+    pub(super) fn read_hours(&self, starts: &[TickId]) -> anyhow::Result<Vec<Option<String>>> {
+        guard(|| {
+            let candles = self.database.begin_read()?.open_table(CANDLES)?;
+            let text = |start: &TickId| Ok(candles.get(start.ms())?.map(|text| text.value().to_owned()));
+            starts.iter().map(text).collect()
+        })
+    }
+
+    /// Writes the candles of hours that the file does not have, and deletes those before `floor`.
+    pub(super) fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> anyhow::Result<()> {
+        guard(|| {
+            let writing = self.begin_write()?;
+            let mut candles = writing.open_table(CANDLES)?;
+            candles.retain_in(..floor.ms(), |_, _| false)?;
+            for (start, text) in hours {
+                if candles.get(start.ms())?.is_none() {
+                    candles.insert(start.ms(), text.as_str())?;
+                }
+            }
+            drop(candles);
+            Ok(writing.commit()?)
+        })
+    }
+
     /// Returns all bookmarks.
     pub(super) fn clients(&self) -> anyhow::Result<Vec<(String, TickId)>> {
         guard(|| {
@@ -264,9 +300,11 @@ impl FeedFile {
             writing.delete_table(ENTRIES)?;
             writing.delete_table(CLIENTS)?;
             writing.delete_table(CLIENT_TIMES)?;
+            writing.delete_table(CANDLES)?;
             writing.open_table(ENTRIES)?;
             writing.open_table(CLIENTS)?;
             writing.open_table(CLIENT_TIMES)?;
+            writing.open_table(CANDLES)?;
             Ok(writing.commit()?)
         })
     }

@@ -119,9 +119,16 @@ impl Inspector<'_> {
 
     /// Returns the keys of the feed that hold something else, such as data of another program.
     async fn misused(&self) -> Vec<String> {
-        let KeyNames { ticks, lease, claim, replicas, record, .. } = self.keys;
+        let KeyNames { ticks, lease, claim, replicas, record, candles, .. } = self.keys;
         let mut misused = Vec::new();
-        let types = [(ticks, "zset"), (lease, "string"), (claim, "hash"), (replicas, "zset"), (record, "hash")];
+        let types = [
+            (ticks, "zset"),
+            (lease, "string"),
+            (claim, "hash"),
+            (replicas, "zset"),
+            (record, "hash"),
+            (candles, "hash"),
+        ];
         for (key, expected) in types {
             let kind = self.commands.query::<String>(cmd("TYPE").arg(key)).await;
             // The feed itself does not need this command, so the server may reject it.

@@ -12,6 +12,8 @@ pub(super) struct KeyNames {
     pub(super) record: String,
     /// Members of the ticks that are not entries.
     pub(super) quarantine: String,
+    /// The candles of each hour that has ended, a hash by the start of the hour.
+    pub(super) candles: String,
     pub(super) live: String,
     /// The prefix of the keys of an inspection, and its channel.
     pub(super) check: String,
@@ -34,6 +36,7 @@ impl KeyNames {
             replicas: key("replicas"),
             record: key("record"),
             quarantine: key("quarantine"),
+            candles: key("candles"),
             live: channel("live"),
             check: key("check"),
             messages: channel("messages"),

@@ -1,6 +1,7 @@
 //! The content of the feed's keys as a whole.
 
 use super::Redis;
+use super::keys::KeyNames;
 use crate::store::contract::{Lease, Result, Store};
 use crate::store::portable::{Portable, Summary};
 use crate::tick::TickId;
@@ -69,6 +70,7 @@ impl Portable for Redis {
         for keys in self.client_keys().await?.chunks(SCAN_STEP) {
             self.clients.query::<u64>(cmd("UNLINK").arg(keys)).await?;
         }
-        self.commands.query::<u64>(cmd("UNLINK").arg(&self.keys.ticks).arg(&self.keys.record)).await.map(drop)
+        let KeyNames { ticks, record, candles, .. } = &self.keys;
+        self.commands.query::<u64>(cmd("UNLINK").arg(&[ticks, record, candles])).await.map(drop)
     }
 }

@@ -1,0 +1,39 @@
+//! The candles of hours, in a hash by the start of the hour.
+
+use super::Redis;
+use super::connection::RedisRequest;
+use crate::store::contract::Result;
+use crate::tick::TickId;
+use ::redis::cmd;
+
+impl Redis {
+    /// Returns the starts of the hours, oldest first.
+    pub(super) async fn hours(&self) -> Result<Vec<TickId>> {
+        let fields: Vec<String> = self.history.query(cmd("HKEYS").arg(&self.keys.candles)).await?;
+        // Other fields are not ours.
+        let mut starts: Vec<_> = fields.iter().filter_map(|field| Some(TickId::from_ms(field.parse().ok()?))).collect();
+        starts.sort_unstable();
+        Ok(starts)
+    }
+
+    /// Returns the text of each of these hours.
+    pub(super) async fn texts_of_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+        if starts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fields: Vec<_> = starts.iter().map(|start| start.ms()).collect();
+        self.history.query(cmd("HMGET").arg(&self.keys.candles).arg(fields)).await
+    }
+
+    /// Writes the hours that the hash does not have, and deletes those before `floor`.
+    pub(super) async fn write_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
+        let mut commands = ::redis::pipe();
+        for (start, text) in hours {
+            commands.cmd("HSETNX").arg(&self.keys.candles).arg(start.ms()).arg(text).ignore();
+        }
+        for start in self.hours().await?.into_iter().filter(|start| *start < floor) {
+            commands.cmd("HDEL").arg(&self.keys.candles).arg(start.ms()).ignore();
+        }
+        self.clients.send(RedisRequest::Pipeline(&commands)).await
+    }
+}
