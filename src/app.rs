@@ -10,10 +10,11 @@ use crate::monitor::Monitor;
 use crate::server::Server;
 use crate::session::Bookmarks;
 use crate::shutdown::{CriticalTask, Drain, DrainOptions, Tasks};
-use crate::source::Source;
-use crate::store::{Disk, Memory, Redis, Store};
+use crate::source::{SIMULATED, Source};
+use crate::store::{Disk, Memory, Redis, RedisOptions, Store};
 use crate::telemetry::scrape;
-use crate::tick::Tick;
+use crate::text::{format_duration, join_list};
+use crate::tick::{Currency, Tick};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use std::net::SocketAddr;
@@ -177,12 +178,21 @@ async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: Canc
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(redis) = &config.redis {
-        return Ok(Arc::new(Redis::open(redis, config.store).context("cannot use REDIS_URL")?));
+        let redis = RedisOptions { settings: shared_settings(config), ..redis.clone() };
+        return Ok(Arc::new(Redis::open(&redis, config.store).context("cannot use REDIS_URL")?));
     }
     Ok(match &config.data {
         Some(path) => Arc::new(Disk::open(path, config.store)?),
         None => Arc::new(Memory::new(config.store)),
     })
+}
+
+/// Returns the settings that replicas of one feed must share, as text.
+fn shared_settings(config: &Config) -> String {
+    let kind = if config.source_names().any(|name| name == SIMULATED) { "simulated" } else { "real" };
+    let currencies: Vec<_> = config.aggregate.currencies.iter().map(Currency::code).collect();
+    let retention = format_duration(config.store.retention);
+    format!("{kind} prices in {}, kept for {retention}", join_list(&currencies, "and"))
 }
 
 fn open_leader(config: &Config, store: &Arc<dyn Store>, hub: &Arc<Hub>) -> anyhow::Result<Leader> {

@@ -46,6 +46,9 @@ pub struct Outage {
     pub after: TickId,
     /// The currencies that had no price after that tick.
     pub currencies: Vec<Currency>,
+    /// The reason.
+    #[serde(default = "GapReason::of_sources", skip_serializing_if = "GapReason::is_of_sources")]
+    pub reason: GapReason,
 }
 
 /// The feed's health, ordered from best to worst.
@@ -95,6 +98,8 @@ pub enum GapReason {
     HistoryLost,
     /// The client limited the number of ticks in its replay.
     ReplayLimit,
+    /// The store could not be written for so long that the leader had to drop ticks.
+    HeldTooLong,
 }
 
 impl GapReason {
@@ -105,7 +110,17 @@ impl GapReason {
             GapReason::HistoryExpired => "history_expired",
             GapReason::HistoryLost => "history_lost",
             GapReason::ReplayLimit => "replay_limit",
+            GapReason::HeldTooLong => "held_too_long",
         }
+    }
+
+    const fn of_sources() -> GapReason {
+        GapReason::SourceOutage
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_of_sources(&self) -> bool {
+        *self == GapReason::SourceOutage
     }
 }
 
@@ -136,12 +151,17 @@ pub enum Continuity {
 }
 
 impl Outage {
+    /// An outage in which no source gave a price, or no replica was leading.
+    pub fn of_sources(after: TickId, currencies: Vec<Currency>) -> Outage {
+        Outage { after, currencies, reason: GapReason::SourceOutage }
+    }
+
     /// Returns the gap of the outage for a client with the currencies `chosen`, if the outage affects any of them.
     /// `before` is the id of the tick that ends the outage.
     pub fn gap(&self, chosen: Currencies, before: TickId) -> Option<Gap> {
         let affected = self.currencies.iter().copied().collect::<Currencies>().and(chosen);
         let only = (affected != chosen).then_some(affected);
-        let gap = Gap { after: self.after, before, reason: GapReason::SourceOutage, only };
+        let gap = Gap { after: self.after, before, reason: self.reason, only };
         (!affected.is_empty()).then_some(gap)
     }
 }

@@ -228,7 +228,9 @@ impl Hub {
                 if let Event::Tick { outages, .. } = &entry.event
                     && self.is_primed()
                 {
-                    GAPS.counter("source_outage").increment(outages.len() as u64);
+                    for outage in outages {
+                        GAPS.counter(outage.reason.as_str()).increment(1);
+                    }
                 }
                 window.push(entry);
             }

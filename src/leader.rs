@@ -77,7 +77,8 @@ impl Leader {
     /// A candidate. `feed` is this replica's copy of the feed in `store`. It should be up to date when
     /// [`run`](Self::run) is called.
     pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, aggregator: Aggregator) -> Leader {
-        Leader { options, store, feed, aggregator, outbox: Outbox::default(), anchor: None }
+        let outbox = Outbox::new(options.interval);
+        Leader { options, store, feed, aggregator, outbox, anchor: None }
     }
 
     /// Campaigns and leads until `stop`, then releases the lease. Meanwhile puts back what the store has lost.

@@ -333,7 +333,7 @@ fn outage_is_reported_where_it_applies() {
     let mut feed = TestFeed::new();
     feed.ticks(0..120);
     feed.tick(120, "1", "");
-    feed.tick_with_outages(300, "1", "1", vec![Outage { after: at(110), currencies: vec![Currency::Eur] }]);
+    feed.tick_with_outages(300, "1", "1", vec![Outage::of_sources(at(110), vec![Currency::Eur])]);
     let gaps = |currencies: Currencies, after, until| {
         let part = feed.book.part(Range { currencies, after, until, ..ALL });
         part.gaps.iter().map(|gap| gap.only).collect::<Vec<_>>()

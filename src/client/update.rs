@@ -110,6 +110,8 @@ pub enum GapCause {
     HistoryLost,
     /// The client limited the number of ticks in its replay.
     ReplayLimit,
+    /// The store of the feed could not be written for so long that the server dropped ticks.
+    HeldTooLong,
     /// The server gave no reason: this client noticed that an entry does not continue the one before it.
     Unexplained,
     /// A reason that this version does not know.
@@ -124,6 +126,7 @@ impl GapCause {
             GapCause::HistoryExpired => GapReason::HistoryExpired.as_str(),
             GapCause::HistoryLost => GapReason::HistoryLost.as_str(),
             GapCause::ReplayLimit => GapReason::ReplayLimit.as_str(),
+            GapCause::HeldTooLong => GapReason::HeldTooLong.as_str(),
             GapCause::Unexplained => "unexplained",
             GapCause::Other(word) => word,
         }
@@ -137,6 +140,7 @@ impl From<GapReason> for GapCause {
             GapReason::HistoryExpired => GapCause::HistoryExpired,
             GapReason::HistoryLost => GapCause::HistoryLost,
             GapReason::ReplayLimit => GapCause::ReplayLimit,
+            GapReason::HeldTooLong => GapCause::HeldTooLong,
         }
     }
 }

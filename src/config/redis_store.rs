@@ -126,7 +126,8 @@ pub(super) fn read(reader: &mut Reader<'_>, replica: &str) -> Option<RedisOption
             reader.reject_because(row, "the URL of Redis is not for TLS, expected one that begins with rediss://");
         }
     }
-    Some(RedisOptions { url, key_prefix, tls: tls.unwrap_or_default(), timeout, replica: replica.to_owned() })
+    let (tls, settings) = (tls.unwrap_or_default(), String::new());
+    Some(RedisOptions { url, key_prefix, tls, timeout, settings, replica: replica.to_owned() })
 }
 
 /// Reads the files of TLS, and checks them.

@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn full_tick_is_a_row_per_currency_after_gaps() {
-        let of = tick(vec![Outage { after: PREV, currencies: vec![Currency::Eur] }]);
+        let of = tick(vec![Outage::of_sources(PREV, vec![Currency::Eur])]);
         let expected = [
             format!("gap,{MOMENTS},EUR,,,,2026-11-20T09:20:26.071Z,source_outage"),
             format!("tick,{MOMENTS},USD,97116.17,coinbase kraken,,,"),

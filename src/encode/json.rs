@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn gap_precedes_the_tick_for_affected_clients() {
-        let of = tick(vec![Outage { after: PREV, currencies: vec![Currency::Eur] }]);
+        let of = tick(vec![Outage::of_sources(PREV, vec![Currency::Eur])]);
         let gap = r#"{"type":"gap","after":1795166426071,"before":1795166431075,"reason":"source_outage""#;
         assert_eq!(messages(Format::Full, Currency::Usd, &of).len(), 1);
         assert_eq!(messages(Format::Full, Currency::Eur, &of)[0], format!("{gap}}}"));

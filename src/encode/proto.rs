@@ -66,6 +66,7 @@ pub(super) fn gap(gap: &Gap) -> Update {
         GapReason::HistoryExpired => pb::GapReason::HistoryExpired,
         GapReason::HistoryLost => pb::GapReason::HistoryLost,
         GapReason::ReplayLimit => pb::GapReason::ReplayLimit,
+        GapReason::HeldTooLong => pb::GapReason::HeldTooLong,
     };
     let currencies = gap.only.iter().flat_map(|only| only.iter()).map(|currency| currency.code().to_owned());
     Update::Gap(pb::Gap {
@@ -144,7 +145,7 @@ mod tests {
 
     #[test]
     fn gap_is_a_message_before_the_tick_that_ends_it() {
-        let outage = || vec![Outage { after: PREV, currencies: vec![Currency::Eur] }];
+        let outage = || vec![Outage::of_sources(PREV, vec![Currency::Eur])];
         let (after, before) = (PREV.ms(), ID.ms());
         let gap =
             |currencies| Update::Gap(pb::Gap { after, before, reason: pb::GapReason::SourceOutage.into(), currencies });

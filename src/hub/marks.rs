@@ -134,7 +134,7 @@ mod tests {
         feed.push(Event::Status(Status { state: FeedState::Live, since: TickId::ZERO, reason: String::new() }));
         feed.tick(&usd, vec![]);
         feed.tick(&both, vec![]);
-        feed.tick(&both, vec![Outage { after: TickId::ZERO, currencies: vec![Currency::Usd] }]);
+        feed.tick(&both, vec![Outage::of_sources(TickId::ZERO, vec![Currency::Usd])]);
         feed.tick(&both, vec![]);
         let ends: Vec<_> = (0..feed.entries.len()).map(|index| feed.last_skipped(index, ANY_PRICE)).collect();
         assert_eq!(ends, [1, 1, 3, 3, 4, 6, 6]);

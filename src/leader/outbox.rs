@@ -3,53 +3,89 @@
 use crate::feed::{Event, Status};
 use crate::store::Record;
 use crate::telemetry::FaultLog;
-use crate::telemetry::metrics::HELD_RECORDS;
+use crate::telemetry::metrics::{DROPPED_RECORDS, HELD_RECORDS};
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// Maximum number of records. It is enough for the ticks of 83 minutes, at one every five seconds. A further record
-/// replaces the oldest one.
-const MAX_RECORDS: usize = 1000;
+/// The time for whose ticks there is room, at any interval.
+const HOLDS: Duration = Duration::from_secs(3600);
+/// The minimum of the maximum number of records.
+const MIN_RECORDS: usize = 1000;
+/// The maximum size of all records in bytes, as an estimate.
+const MAX_BYTES: usize = 64 << 20;
+/// The estimated size of a record in bytes, without its text.
+const RECORD_BYTES: usize = 512;
 
 /// A bounded queue with one producer and one consumer. The consumer may read the first record several times before
-/// removing that record.
-#[derive(Default)]
+/// removing that record. A record that does not fit replaces the oldest one.
 pub(super) struct Outbox {
-    records: Mutex<VecDeque<Record>>,
-    overflow: Mutex<FaultLog>,
+    held: Mutex<Held>,
+    max_records: usize,
+    max_bytes: usize,
     pushed: Notify,
 }
 
+#[derive(Default)]
+struct Held {
+    /// The records, each with its estimated size in bytes.
+    records: VecDeque<(Record, usize)>,
+    bytes: usize,
+    /// The number of records that were dropped before the first one, and are not reported yet.
+    dropped: u64,
+    log: FaultLog,
+}
+
 impl Outbox {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An outbox with room for the ticks of an hour, one in each `interval`.
+    pub(super) fn new(interval: Duration) -> Outbox {
+        let ticks = HOLDS.as_millis() / interval.as_millis().max(1);
+        Outbox::bounded(usize::try_from(ticks).unwrap_or(usize::MAX).max(MIN_RECORDS), MAX_BYTES)
+    }
+
+    fn bounded(max_records: usize, max_bytes: usize) -> Outbox {
+        Outbox { held: Mutex::default(), max_records, max_bytes, pushed: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the number of records.
     pub(super) fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().records.len()
+    }
+
+    /// Returns true if records before the first one were dropped and no tick has reported that yet.
+    pub(super) fn has_dropped(&self) -> bool {
+        self.lock().dropped > 0
     }
 
     /// Adds a record at the end.
     pub(super) fn push(&self, record: Record) {
-        let mut records = self.lock();
-        if records.len() == MAX_RECORDS {
-            records.pop_front();
-            if self.overflow.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
-                warn!(limit = MAX_RECORDS, "the outbox is full, dropping the oldest records");
+        let text = serde_json::to_string(&record.event).map_or(0, |text| text.len());
+        let mut held = self.lock();
+        held.bytes += text + RECORD_BYTES;
+        held.records.push_back((record, text + RECORD_BYTES));
+        while held.records.len() > self.max_records || held.bytes > self.max_bytes {
+            let Some((_, bytes)) = held.records.pop_front() else { break };
+            held.bytes -= bytes;
+            held.dropped += 1;
+            DROPPED_RECORDS.counter("").increment(1);
+            if held.log.is_due() {
+                warn!(held = held.records.len(), dropped = held.dropped, "holding too many ticks, dropping the oldest");
             }
         }
-        records.push_back(record);
-        measure(&records);
+        held.measure();
         self.pushed.notify_one();
     }
 
     /// Waits until there is a first record, and returns a copy of it.
     pub(super) async fn first(&self) -> Record {
         loop {
-            if let Some(record) = self.lock().front() {
+            if let Some((record, _)) = self.lock().records.front() {
                 return record.clone();
             }
             self.pushed.notified().await;
@@ -58,8 +94,8 @@ impl Outbox {
 
     /// Returns the newest status in the outbox.
     pub(super) fn last_status(&self) -> Option<Status> {
-        let records = self.lock();
-        records.iter().rev().find_map(|record| match &record.event {
+        let held = self.lock();
+        held.records.iter().rev().find_map(|(record, _)| match &record.event {
             Event::Status(status) => Some(status.clone()),
             Event::Tick { .. } => None,
         })
@@ -67,30 +103,47 @@ impl Outbox {
 
     /// Removes records from the front while `covered` returns true for them. Returns the number of removed records.
     pub(super) fn drop_while(&self, covered: impl Fn(&Record) -> bool) -> usize {
-        let mut records = self.lock();
-        let dropped = records.iter().take_while(|record| covered(record)).count();
-        records.drain(..dropped);
-        measure(&records);
-        dropped
+        let mut held = self.lock();
+        let mut count = 0;
+        while held.records.front().is_some_and(|(record, _)| covered(record)) {
+            let bytes = held.records.pop_front().map_or(0, |(_, bytes)| bytes);
+            held.bytes -= bytes;
+            count += 1;
+        }
+        if count > 0 {
+            // What was dropped earlier is covered, too.
+            held.dropped = 0;
+        }
+        held.measure();
+        count
     }
 
     /// Removes `record` after it was written.
     pub(super) fn remove(&self, record: &Record) {
-        let mut records = self.lock();
-        records.retain(|other| other.number != record.number);
-        measure(&records);
+        let mut held = self.lock();
+        if let Some(at) = held.records.iter().position(|(other, _)| other.number == record.number) {
+            let bytes = held.records.remove(at).map_or(0, |(_, bytes)| bytes);
+            held.bytes -= bytes;
+        }
+        if matches!(record.event, Event::Tick { .. }) {
+            held.dropped = 0;
+            held.log.clear();
+        }
+        held.measure();
     }
 }
 
-fn measure(records: &VecDeque<Record>) {
-    HELD_RECORDS.gauge("").set(u32::try_from(records.len()).unwrap_or(u32::MAX));
+impl Held {
+    fn measure(&self) {
+        HELD_RECORDS.gauge("").set(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::feed::FeedState;
-    use crate::tick::TickId;
+    use crate::tick::{Tick, TickId};
 
     fn record(since: u64) -> Record {
         let status = Status { state: FeedState::Live, since: TickId::from_ms(since), reason: String::new() };
@@ -99,15 +152,37 @@ mod tests {
 
     #[tokio::test]
     async fn full_outbox_drops_the_oldest_record() {
-        let outbox = Outbox::default();
-        for since in 0..=MAX_RECORDS as u64 {
+        let outbox = Outbox::bounded(10, MAX_BYTES);
+        for since in 0..=10 {
             outbox.push(record(since));
         }
-        assert_eq!(outbox.len(), MAX_RECORDS);
+        assert_eq!((outbox.len(), outbox.has_dropped()), (10, true));
         let first = outbox.first().await;
         assert_eq!(first.event, record(1).event);
         assert_eq!(outbox.first().await.number, first.number);
         outbox.remove(&first);
         assert_eq!(outbox.first().await.event, record(2).event);
+        assert!(outbox.has_dropped(), "a status does not report it");
+        let tick = Record::now(Event::Tick { tick: Tick { prices: [].into(), sources: [].into() }, outages: vec![] });
+        outbox.push(tick.clone());
+        outbox.remove(&tick);
+        assert!(!outbox.has_dropped());
+    }
+
+    #[test]
+    fn outbox_is_bounded_in_bytes() {
+        let outbox = Outbox::bounded(1000, RECORD_BYTES * 10);
+        (0..100).for_each(|since| outbox.push(record(since)));
+        assert!((5..10).contains(&outbox.len()), "{}", outbox.len());
+        let len = outbox.len();
+        assert_eq!(outbox.drop_while(|_| true), len);
+        let bytes = outbox.lock().bytes;
+        assert_eq!((outbox.len(), bytes, outbox.has_dropped()), (0, 0, false));
+    }
+
+    #[test]
+    fn outbox_has_room_for_an_hour() {
+        let limit = |ms| Outbox::new(Duration::from_millis(ms)).max_records;
+        assert_eq!([limit(5000), limit(1000), limit(100)], [1000, 3600, 36_000]);
     }
 }

@@ -3,7 +3,7 @@
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::{LastPrice, Term};
-use crate::feed::{Entry, Event, Feed, Outage};
+use crate::feed::{Entry, Event, Feed, GapReason, Outage};
 use crate::store::{Lease, Record, Store, StoreError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::traces::{self, Stopwatch};
@@ -57,7 +57,8 @@ impl Writer<'_> {
     async fn write_first(&mut self) {
         let mut record = self.outbox.first().await;
         if let Event::Tick { tick, outages } = &mut record.event {
-            *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after);
+            let has_dropped = self.outbox.has_dropped();
+            *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after, has_dropped);
         }
         let lease = self.term.lease();
         self.unseen.retain(|entry| entry.id > self.feed.head());
@@ -131,22 +132,25 @@ impl Writer<'_> {
 }
 
 /// Returns the outages that end with `tick`, whose moment is `at`. They are about the currencies that had no price for
-/// longer than `stale_after`. Currencies with the same last tick share an outage.
+/// longer than `stale_after`. If ticks before this one were dropped, all currencies have an outage, with that reason.
+/// Currencies with the same last tick share an outage.
 fn ended_outages(
     last_prices: &BTreeMap<Currency, LastPrice>,
     tick: &Tick,
     at: Instant,
     stale_after: Duration,
+    has_dropped: bool,
 ) -> Vec<Outage> {
+    let reason = if has_dropped { GapReason::HeldTooLong } else { GapReason::SourceOutage };
     let mut outages: Vec<Outage> = Vec::new();
     for currency in tick.prices.keys() {
         let Some(last) = last_prices.get(currency) else { continue };
-        if at.saturating_duration_since(last.at) <= stale_after {
+        if !has_dropped && at.saturating_duration_since(last.at) <= stale_after {
             continue;
         }
         match outages.iter_mut().find(|outage| outage.after == last.id) {
             Some(outage) => outage.currencies.push(*currency),
-            None => outages.push(Outage { after: last.id, currencies: vec![*currency] }),
+            None => outages.push(Outage { after: last.id, currencies: vec![*currency], reason }),
         }
     }
     outages
@@ -184,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn lost_answer_and_lost_entry_append_once() {
         let store = Memory::new(store::Options { retention: HOUR, lease_ttl: HOUR });
-        let (lease, outbox, mut anchor) = (store.acquire("a").await.unwrap().unwrap(), Outbox::default(), None);
+        let (lease, outbox, mut anchor) = (store.acquire("a").await.unwrap().unwrap(), Outbox::new(HOUR), None);
         for price in ["1", "2", "3"] {
             let prices = BTreeMap::from([(Currency::Usd, price.parse().unwrap())]);
             outbox.push(Record::now(Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages: vec![] }));
@@ -230,12 +234,15 @@ mod tests {
         let prices = Currency::ALL.map(|currency| (currency, "1".parse().unwrap())).into();
         let tick = Tick { prices, sources: BTreeMap::new() };
         let mut last = BTreeMap::from(Currency::ALL.map(|currency| (currency, LastPrice { id: id(10), at: at(0) })));
-        assert_eq!(ended_outages(&last, &tick, at(15), seconds(15)), []);
-        let both = Outage { after: id(10), currencies: Currency::ALL.to_vec() };
-        assert_eq!(ended_outages(&last, &tick, at(16), seconds(15)), [both]);
+        assert_eq!(ended_outages(&last, &tick, at(15), seconds(15), false), []);
+        let all = last.clone();
+        let both = Outage::of_sources(id(10), Currency::ALL.to_vec());
+        assert_eq!(ended_outages(&last, &tick, at(16), seconds(15), false), [both]);
         last.insert(Currency::Usd, LastPrice { id: id(20), at: at(10) });
-        let euro = Outage { after: id(10), currencies: vec![Currency::Eur] };
-        assert_eq!(ended_outages(&last, &tick, at(16), seconds(15)), [euro]);
-        assert_eq!(ended_outages(&BTreeMap::new(), &tick, at(16), seconds(15)), [], "a new feed has no outage");
+        let euro = Outage::of_sources(id(10), vec![Currency::Eur]);
+        assert_eq!(ended_outages(&last, &tick, at(16), seconds(15), false), [euro]);
+        let dropped = Outage { reason: GapReason::HeldTooLong, ..Outage::of_sources(id(10), Currency::ALL.to_vec()) };
+        assert_eq!(ended_outages(&all, &tick, at(1), seconds(15), true), [dropped]);
+        assert_eq!(ended_outages(&BTreeMap::new(), &tick, at(16), seconds(15), false), [], "a new feed has no outage");
     }
 }

@@ -73,12 +73,18 @@ schema!(FeedState, "Health", {
 });
 
 schema!(GapReason, "GapReason", {
-    let reasons = [GapReason::SourceOutage, GapReason::HistoryExpired, GapReason::HistoryLost, GapReason::ReplayLimit];
+    let reasons = [
+        GapReason::SourceOutage,
+        GapReason::HistoryExpired,
+        GapReason::HistoryLost,
+        GapReason::ReplayLimit,
+        GapReason::HeldTooLong,
+    ];
     text().enum_values(Some(reasons.map(GapReason::as_str))).description(Some(
         "`source_outage`: no exchange gave a valid price, or no replica was leading. `history_expired`: the entries are older \
          than the feed keeps them, or are missing from the middle of the history. `history_lost`: the store no longer has the \
          entry that you have, although it has older ones, or this feed never had that id. `replay_limit`: you limited the \
-         replay with `limit`.",
+         replay with `limit`. `held_too_long`: the store could not be written for so long that ticks were dropped.",
     ))
 });
 

@@ -25,7 +25,6 @@ use super::contract::{
 };
 use super::entry::decode;
 use crate::feed::Entry;
-use crate::telemetry::metrics::QUARANTINED;
 use crate::tick::TickId;
 use ::redis::{FromRedisValue, ScriptInvocation};
 use async_trait::async_trait;
@@ -50,6 +49,8 @@ const PAGE: usize = 1000;
 const NTH_CANDIDATES: usize = 16;
 /// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
+/// The place of a client whose bookmark is garbage. It gets everything that is kept, and before that a gap.
+const UNKNOWN_PLACE: TickId = TickId::from_ms(1);
 /// The maximum number of members in quarantine.
 const QUARANTINE: usize = 1000;
 /// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
@@ -75,6 +76,8 @@ pub struct Redis {
     /// The connections for reads of the history.
     history: HistoryPool,
     faults: WriteFaults,
+    /// The settings that all replicas of the feed must share.
+    settings: String,
     /// The time of the clock of Redis minus that of this machine's clock.
     clock_ahead_ms: AtomicI64,
 }
@@ -95,7 +98,7 @@ impl Redis {
     pub fn open(redis: &RedisOptions, options: Options) -> std::result::Result<Redis, InvalidUrl> {
         let server = Arc::new(RedisServer::new(redis)?);
         let keys = KeyNames::new(&redis.key_prefix, server.database());
-        Ok(Redis::at(server, keys, options))
+        Ok(Redis { settings: redis.settings.clone(), ..Redis::at(server, keys, options) })
     }
 
     /// A feed on a server, with connections of its own.
@@ -103,7 +106,19 @@ impl Redis {
         let [commands, clients] = ["commands", "clients"].map(|purpose| RedisConnection::new(server.clone(), purpose));
         let (history, writer) = (HistoryPool::new(server.clone()), Uuid::now_v7().simple().to_string());
         let (scripts, faults, clock_ahead_ms) = (Scripts::new(), WriteFaults::default(), AtomicI64::default());
-        Redis { server, keys, options, scripts, writer, commands, clients, history, faults, clock_ahead_ms }
+        Redis {
+            server,
+            keys,
+            options,
+            scripts,
+            writer,
+            commands,
+            clients,
+            history,
+            faults,
+            settings: String::new(),
+            clock_ahead_ms,
+        }
     }
 
     /// Returns the forms of a URL.
@@ -144,15 +159,6 @@ impl Redis {
         answer.map_err(StoreError::from)
     }
 
-    /// Logs and counts members of the set that were not entries.
-    fn note_garbage(&self, members: u64) {
-        if members > 0 {
-            let key = &self.keys.quarantine;
-            warn!(members, key, "moved members of the history that are not entries into quarantine");
-            QUARANTINED.counter("").increment(members);
-        }
-    }
-
     /// Runs a script that checks the lease first, and returns its result.
     async fn write<'a>(&'a self, write: Write, script: impl Fn() -> ScriptInvocation<'a> + Sync) -> Result<String> {
         let reply: Vec<String> = self.run(write, script).await?;
@@ -163,6 +169,12 @@ impl Redis {
                 Ok(entry.to_owned())
             }
             ["done"] => Ok(String::new()),
+            ["other", theirs] => {
+                let ours = &self.settings;
+                let reason = format!("replicas with other settings have this feed: {theirs}. This replica: {ours}");
+                self.faults.note(Write::Settings, Some(reason));
+                Err(StoreError::NotLeader)
+            }
             ["behind", newest] => Err(StoreError::Behind(TickId::from_ms(newest.parse().map_err(unavailable)?))),
             _ => Err(StoreError::NotLeader),
         }
@@ -193,7 +205,8 @@ impl Store for Redis {
         let lease = Lease { token: format!("{}.{term}", Lease::new(holder).token) };
         let script = || {
             let mut script = self.scripts.acquire.key(&self.keys.lease);
-            script.key(&self.keys.claim).arg(self.claimant(holder)).arg(&lease.token).arg(term).arg(ms(LONGEST_TERM));
+            script.key(&self.keys.claim).key(&self.keys.settings).arg(self.claimant(holder)).arg(&lease.token);
+            script.arg(term).arg(ms(LONGEST_TERM)).arg(&self.settings).arg(ms(BEAT_TTL));
             script
         };
         match self.write(Write::Lease, script).await {
@@ -223,7 +236,7 @@ impl Store for Redis {
         let member = format!("{}/{}", replica.name, replica.version);
         let script = || {
             let mut script = self.scripts.beat.key(&self.keys.lease);
-            script.key(&self.keys.replicas).arg(&member).arg(ms(BEAT_TTL));
+            script.key(&self.keys.replicas).key(&self.keys.settings).arg(&member).arg(ms(BEAT_TTL)).arg(&self.settings);
             script
         };
         let words: Vec<String> = self.run(Write::Beat, script).await?;
@@ -359,8 +372,11 @@ impl Store for Redis {
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
         let mut command = ::redis::cmd("GET");
         command.arg(format!("{}{client}", self.keys.client));
-        let id: Option<u64> = self.clients.query(&command).await?;
-        Ok(id.map(TickId::from_ms))
+        match self.clients.query::<Option<String>>(&command).await {
+            Ok(id) => Ok(id.map(|id| id.parse().map_or(UNKNOWN_PLACE, TickId::from_ms))),
+            Err(StoreError::Unavailable(error)) if error.contains("WRONGTYPE") => Ok(Some(UNKNOWN_PLACE)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {

@@ -56,6 +56,7 @@ table! {
     LEADER_CHANGES = counter("btcfeed_leader_changes_total", "changes", "Changes of the leader that this replica has seen.");
     REPLICAS = gauge("btcfeed_replicas", "replicas", "Replicas that are alive, by the store's last answer to this one.");
     HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because it could not write them to the store yet.");
+    DROPPED_RECORDS = counter("btcfeed_dropped_records_total", "records", "Ticks and statuses that the leader dropped, because it held too many.");
     SOURCE_SECONDS = labelled("source", &[],
         metric("btcfeed_source_request_seconds", MetricKind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));
     SOURCE_ERRORS = labelled("source", &[],
@@ -72,8 +73,8 @@ table! {
     UNCONFIRMED = counter("btcfeed_unconfirmed_announcements_total", "messages", "Entries that were announced on the channel of Redis and are not in the history, for example forged ones. No client gets them.");
     PUT_BACK = counter("btcfeed_put_back_entries_total", "entries", "Entries that the store had lost and this replica has put back.");
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
-    GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit"],
-        counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` counts once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));
+    GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit", "held_too_long"],
+        counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` and a `held_too_long` count once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));
     CLOSES = labelled("reason", &["draining", "too_slow", "no_pong", "key_revoked", "key_expired", "violation"],
         counter("btcfeed_closes_total", "streams", "Streams that the server closed."));
     REFUSALS = labelled("limit", &["connections", "address_connections", "address_rate", "address_volume", "address_reads", "reads", "address_client_ids", "client_ids", "key", "key_streams", "origin"],

@@ -122,3 +122,43 @@ async fn lease_that_would_not_expire_is_broken() {
     seen.extend(entries(&mut client, 5).await);
     assert!(longest_pause(&seen) < LEASE + Duration::from_secs(2));
 }
+
+#[tokio::test]
+async fn client_whose_bookmark_is_garbage_gets_a_gap() {
+    let cluster = TestCluster::new().await;
+    let replica = cluster.replica("r1", &[]).await;
+    let seen = entries(&mut replica.connect("format=full&since=0").await, 3).await;
+    let mut redis = cluster.redis.connection().await;
+    for (client, write) in
+        [("3b1f0c52-7d4e-4c8a-9f6b-2e5a8d7c1904", "SET"), ("9c27d5e1-0a3b-4f68-b1d4-7e6f5a8c2b90", "RPUSH")]
+    {
+        let key = format!("{{btcfeed}}:client:{client}");
+        let _: ::redis::Value = ::redis::cmd(write).arg(key).arg("garbage").query_async(&mut redis).await.unwrap();
+        let mut client = replica.connect(&format!("format=full&client_id={client}")).await;
+        let gap = client.json().await;
+        assert_eq!((&gap["type"], &gap["before"]), (&"gap".into(), &seen[0]["id"]), "{write}: {gap}");
+        assert_eq!(entries(&mut client, 3).await, seen);
+    }
+}
+
+#[tokio::test]
+async fn replica_with_other_settings_does_not_lead() {
+    let cluster = TestCluster::new().await;
+    let first = cluster.replica("r1", &[]).await;
+    cluster.until_led_by("r1").await;
+    let other = cluster.replica("r2", &[("BTCFEED_RETENTION", "1h"), ("BTCFEED_CURRENCIES", "USD")]).await;
+    until("the other replica to say so", async || {
+        let report: serde_json::Value = serde_json::from_str(&other.get("/v1/status").await.1).unwrap();
+        report["store"]["fault"]
+            .as_str()
+            .is_some_and(|fault| fault.contains("kept for 24h. This replica: real prices in USD"))
+    })
+    .await;
+    let mut redis = cluster.redis.connection().await;
+    for _ in 0..5 {
+        let _: u64 = ::redis::cmd("DEL").arg("{btcfeed}:lease").query_async(&mut redis).await.unwrap();
+        assert_eq!(cluster.leader().await, "r1");
+    }
+    drop(first);
+    cluster.until_led_by("r2").await;
+}

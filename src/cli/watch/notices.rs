@@ -95,6 +95,7 @@ fn gap(gap: &GapUpdate) -> String {
         GapCause::HistoryExpired => format!("updates{only} are missing {between}: older than what the feed keeps"),
         GapCause::HistoryLost => format!("updates{only} are missing {between}: the feed lost them"),
         GapCause::ReplayLimit => format!("updates{only} are left out {between}: more than the limit"),
+        GapCause::HeldTooLong => format!("updates{only} are missing {between}: the store could not be written"),
         GapCause::Unexplained => format!("updates{only} are missing {between}: the server gave no reason"),
         other => format!("updates{only} are missing {between}: {}", printable(other.as_str())),
     }

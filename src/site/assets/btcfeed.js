@@ -18,7 +18,7 @@
  *     { type: 'gap', after, before, reason, currencies? }
  *
  * `exact` has the digits as the exchanges sent them, which a number may lose. A gap comes before the update that ends it. Its
- * reason is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`), or `unexplained` if the
+ * reason is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`), or `unexplained` if the
  * server skipped entries without a gap, or has lost its newest entries. In the latter case, `before` may be less than `after`,
  * and the feed continues after `before`. Messages of unknown types are ignored.
  *

@@ -1,8 +1,13 @@
 -- Grants the lease if it is free and not reserved for another replica. A lease without a time to live, or with one that
 -- is longer than its term, would outlive its holder, so it counts as free. A token ends with the term in ms; without
 -- it, the longest possible term counts.
--- KEYS: lease, claim    ARGV: holder, token, time to live in ms, longest possible term in ms
--- Returns {'done'} | {'done', the broken lease's token and time to live} | {'refused'}
+-- Replicas with other settings would trim each other's history and change its currencies. So the first ones decide, until
+-- none of them is alive (beat.lua).
+-- KEYS: lease, claim, settings
+-- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms
+-- Returns {'done'} | {'done', the broken lease's token and time to live} | {'refused'} | {'other', the others' settings}
+local settings = redis.call('GET', KEYS[3])
+if ARGV[5] ~= '' and settings and settings ~= ARGV[5] then return {'other', settings} end
 local claimant = redis.call('HMGET', KEYS[2], 'holder')[1]
 if claimant and claimant ~= ARGV[1] then return {'refused'} end
 local held = redis.call('GET', KEYS[1])
@@ -12,5 +17,6 @@ if held then
   if left >= 0 and left <= term then return {'refused'} end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[6]) end
 if held then return {'done', held .. ' ' .. left} end
 return {'done'}

@@ -1,11 +1,12 @@
 -- Records that a replica is alive. Returns the time in ms, the token of the lease, or '', the lease's time to live in
 -- ms, and then the replicas that are alive.
--- KEYS: lease, replicas    ARGV: replica, time to live in ms
+-- KEYS: lease, replicas, settings    ARGV: replica, time to live in ms, settings
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
+if redis.call('GET', KEYS[3]) == ARGV[3] then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 local answer = redis.call('ZRANGE', KEYS[2], 0, 999)
 table.insert(answer, 1, tostring(redis.call('PTTL', KEYS[1])))
 table.insert(answer, 1, redis.call('GET', KEYS[1]) or '')

@@ -9,6 +9,8 @@ pub(super) struct KeyNames {
     pub(super) claim: String,
     /// The replicas that are alive, a sorted set by the time at which each is forgotten.
     pub(super) replicas: String,
+    /// The settings of the replicas that may lead.
+    pub(super) settings: String,
     pub(super) record: String,
     /// Members of the ticks that are not entries.
     pub(super) quarantine: String,
@@ -34,6 +36,7 @@ impl KeyNames {
             lease: key("lease"),
             claim: key("claim"),
             replicas: key("replicas"),
+            settings: key("settings"),
             record: key("record"),
             quarantine: key("quarantine"),
             candles: key("candles"),

@@ -28,6 +28,8 @@ pub struct RedisOptions {
     /// The time within which Redis must answer a command. Connecting may take three times as long, because it needs
     /// several round trips.
     pub timeout: Duration,
+    /// The settings that all replicas of the feed must share, as text for people. Empty if that does not matter.
+    pub settings: String,
     /// The name of this replica, which becomes a part of the names of its connections.
     pub replica: String,
 }
@@ -40,6 +42,7 @@ impl RedisOptions {
             key_prefix: key_prefix.to_owned(),
             tls: RedisTls::default(),
             timeout: TIMEOUT,
+            settings: String::new(),
             replica: "btcfeed".to_owned(),
         }
     }

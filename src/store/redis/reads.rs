@@ -7,11 +7,13 @@ use super::{NTH_CANDIDATES, PAGE, Redis};
 use crate::feed::Entry;
 use crate::store::contract::Result;
 use crate::store::entry::decode_or_skip;
+use crate::telemetry::metrics::QUARANTINED;
 use crate::tick::TickId;
 use ::redis::cmd;
 use serde::Deserialize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::warn;
 
 /// The time that an entry may be ahead of the clock.
 const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
@@ -45,6 +47,15 @@ impl Redis {
         let here = TickId::now();
         let ahead = i64::try_from(now.ms()).unwrap_or(i64::MAX) - i64::try_from(here.ms()).unwrap_or(i64::MAX);
         self.clock_ahead_ms.store(ahead, Ordering::Relaxed);
+    }
+
+    /// Logs and counts members of the set that were not entries.
+    pub(super) fn note_garbage(&self, members: u64) {
+        if members > 0 {
+            let key = &self.keys.quarantine;
+            warn!(members, key, "moved members of the history that are not entries into quarantine");
+            QUARANTINED.counter("").increment(members);
+        }
     }
 
     /// Returns the id of the newest entry, including those that this version cannot decode.

@@ -19,11 +19,13 @@ pub(super) enum Write {
     Lease,
     /// Noting that a replica is alive.
     Beat,
+    /// Leading with the settings of this replica.
+    Settings,
 }
 
 /// The last error of each kind of write, and the time of the error.
 #[derive(Debug, Default)]
-pub(super) struct WriteFaults([Mutex<Option<(String, Instant)>>; 3]);
+pub(super) struct WriteFaults([Mutex<Option<(String, Instant)>>; 4]);
 
 impl WriteFaults {
     /// Notes the result of a write. `error` is the reason for clients.

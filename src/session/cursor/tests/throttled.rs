@@ -36,7 +36,7 @@ fn statuses_and_outages_are_never_dropped() {
     let mut feed = Feed::new([]);
     feed.tick_at(1, "10", vec![]);
     feed.status(2);
-    feed.tick_at(3, "10", vec![Outage { after: feed.id(1), currencies: vec![Currency::Usd] }]);
+    feed.tick_at(3, "10", vec![Outage::of_sources(feed.id(1), vec![Currency::Usd])]);
     let mut session = feed.throttled(Start::Since(TickId::ZERO), true, None);
     assert_eq!(feed.messages(&mut session), ["1", "2", "source_outage 1..3", "synced 3"]);
     let mut session = feed.throttled(Start::Since(TickId::ZERO), false, Some(3600));
@@ -177,7 +177,7 @@ proptest! {
                 2 => partial(Some(&price), Some(&price)),
                 3 => {
                     let Event::Tick { tick, .. } = partial(Some(&price), None) else { unreachable!() };
-                    Event::Tick { tick, outages: vec![Outage { after: feed.last, currencies: vec![Currency::Usd] }] }
+                    Event::Tick { tick, outages: vec![Outage::of_sources(feed.last, vec![Currency::Usd])] }
                 }
                 _ => partial(Some(&price), None),
             };
