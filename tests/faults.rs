@@ -13,6 +13,8 @@ mod faults {
     mod fault;
     mod history;
     mod matrix;
+    mod promises;
+    mod soak;
     mod stage;
     mod watcher;
 }

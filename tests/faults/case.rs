@@ -2,6 +2,7 @@
 
 use super::checker::Findings;
 use super::fault::Fault;
+use super::promises::Promise;
 use super::stage::{Stage, is_told, now};
 use crate::support::LEASE;
 use std::fmt;
@@ -92,7 +93,8 @@ impl Case {
             stage.start_leader_again().await;
         }
         let mut untold = Vec::new();
-        if self.faults.iter().any(|fault| fault.stops_all_writes()) {
+        // Another fault may end this one, such as FLUSHALL a lease of the wrong type.
+        if self.faults.len() == 1 && self.faults[0].stops_all_writes() {
             for member in stage.members.iter().filter(|member| member.replica.is_some()) {
                 while !is_told(member.replica.as_ref().unwrap()).await {
                     if began.elapsed() > Duration::from_secs(6) {
@@ -118,6 +120,7 @@ impl Case {
         }
         let mut findings = records.check();
         findings.violations.extend(untold);
+        findings.violations.extend(Promise::of(&self.faults, self.leadership).broken_by(&findings));
         if !flows {
             findings.violations.push(format!("the feed does not flow {flowing_ms} ms after the fault"));
         }

@@ -83,6 +83,36 @@ impl Fault {
         Fault::LeaderFrozen,
     ];
 
+    /// Returns the description of the fault.
+    pub fn words(self) -> &'static str {
+        match self {
+            Fault::ReadOnly => "Redis is a read-only replica (`READONLY`)",
+            Fault::NoReplicas => "too few replicas of Redis (`NOREPLICAS`)",
+            Fault::PausedWrites => "Redis holds writes back (`CLIENT PAUSE WRITE`)",
+            Fault::OutOfMemory => "the memory of Redis is full (`OOM`)",
+            Fault::DiskFull => "Redis cannot save its data (`MISCONF`)",
+            Fault::NoPermission => "the user has lost a permission (`NOPERM`)",
+            Fault::LeaseOfWrongType => "the key of the lease has a wrong type",
+            Fault::LeaseEvicted => "Redis is full and evicts keys that expire (`volatile-ttl`)",
+            Fault::LeaseWithoutTtl => "the lease never expires (`PERSIST`)",
+            Fault::LeaseOfAnHour => "the lease expires in an hour, as after a step of the clock",
+            Fault::Hang => "Redis hangs",
+            Fault::Restart => "Redis is away and comes back with its data",
+            Fault::RestartEmpty => "Redis is away and comes back empty",
+            Fault::Flush => "`FLUSHALL`",
+            Fault::HistoryDeleted => "the history is deleted, three times",
+            Fault::HistoryEvicted => "Redis is full and evicts the history (`allkeys-lru`)",
+            Fault::Garbage => {
+                "garbage in the history: scores such as `+inf`, a year ahead or fractional, texts that are no entries"
+            }
+            Fault::ForgedEntries => "forged entries on the channel",
+            Fault::ChannelJunk => "texts on the channel that are no entries",
+            Fault::ConnectionsKilled => "Redis closes all connections",
+            Fault::LeaderCutOff => "the leader alone cannot reach Redis",
+            Fault::LeaderFrozen => "the connections of the leader alone hang",
+        }
+    }
+
     /// Returns true if no replica can write while the fault lasts, so that each replica must report it.
     pub fn stops_all_writes(self) -> bool {
         use Fault::*;
@@ -134,17 +164,17 @@ impl Fault {
                 stage.run("CONFIG SET maxmemory 1").await;
             }
             Fault::Garbage => {
-                let year_ahead = now() + 365 * 24 * 3600 * 1000;
-                for (score, text) in [
+                let (soon, year_ahead) = (now() + 1500, now() + 365 * 24 * 3600 * 1000);
+                let garbage = [
                     ("+inf".to_owned(), "not JSON".to_owned()),
                     ("100000000000000000".to_owned(), tick(100_000_000_000_000_000, 0)),
                     (year_ahead.to_string(), tick(year_ahead, year_ahead - 1)),
-                    (format!("{}.5", now() + 10), tick(now() + 10, now())),
-                    (format!("{}", now() + 20), "{\"id\":1}".to_owned()),
-                    (format!("{}", now() + 30), "[]".to_owned()),
-                ] {
-                    stage.run(&format!("ZADD {{btcfeed}}:ticks {score} '{text}'")).await;
-                }
+                    (format!("{soon}.5"), tick(soon, soon - 1)),
+                    ((soon + 20).to_string(), "{\"id\":1}".to_owned()),
+                    ((soon + 30).to_string(), "[]".to_owned()),
+                ];
+                let words: Vec<_> = garbage.iter().map(|(score, text)| format!("{score} '{text}'")).collect();
+                stage.run(&format!("ZADD {{btcfeed}}:ticks {}", words.join(" "))).await;
             }
             Fault::ForgedEntries => {
                 for _ in 0..20 {

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 const CONCURRENT: usize = 6;
 
 /// Runs cases, prints the table, and returns the cases that broke a promise.
-async fn run(cases: Vec<Case>) -> Vec<String> {
+pub async fn run(cases: Vec<Case>) -> Vec<String> {
     let (permits, mut running) = (Arc::new(Semaphore::new(CONCURRENT)), Vec::new());
     for case in cases {
         let permit = permits.clone().acquire_owned().await.unwrap();

@@ -1,0 +1,109 @@
+//! The promises of each fault. `docs/promises.md` is made from them, and the matrix checks each of them.
+
+use super::case::Leadership;
+use super::checker::Findings;
+use super::fault::Fault;
+use std::fmt::Write;
+
+/// What a case may lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// Nothing: every poll is in the history once, and no client gets a gap.
+    NothingLost,
+    /// The polls that only the killed process held. A pause longer than `BTCFEED_STALE_AFTER` is a gap.
+    LostWithTheProcess,
+    /// The polls of the old leader until another replica leads.
+    LostInTheHandover,
+}
+
+impl Promise {
+    /// Returns the promise of a case.
+    pub fn of(faults: &[Fault], leadership: Leadership) -> Promise {
+        match leadership {
+            Leadership::Killed | Leadership::Restarted => Promise::LostWithTheProcess,
+            _ if faults.iter().any(|fault| fault.isolates_the_leader()) => Promise::LostInTheHandover,
+            _ => Promise::NothingLost,
+        }
+    }
+
+    /// Returns what the findings break.
+    pub fn broken_by(self, findings: &Findings) -> Option<String> {
+        let Findings { died, handover, explained, gaps, .. } = findings;
+        let is_kept = match self {
+            Promise::NothingLost => *died + handover + explained == 0 && gaps.is_empty(),
+            Promise::LostWithTheProcess => gaps.keys().all(|reason| reason == "source_outage"),
+            Promise::LostInTheHandover => *died + explained == 0 && gaps.is_empty(),
+        };
+        (!is_kept).then(|| format!("{self:?} was promised"))
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Promise::NothingLost => "nothing",
+            Promise::LostWithTheProcess => "what only the killed process held",
+            Promise::LostInTheHandover => "polls of the old leader until another one leads (at most lease + 1 s)",
+        }
+    }
+}
+
+const HEAD: &str = "# Promises under faults
+
+Each row is a fault that `make faults` causes on a real Redis with three replicas and a client on each of them. A checker
+compares three records: what the exchange answered, what Redis holds, and what each client got. In every case:
+
+- No poll is in the history twice, and no price is there that no exchange gave.
+- Each entry follows the one before it, and ids increase.
+- Each client gets each entry once and in order, or a `gap` that says where entries are missing.
+- If no replica can write, each replica says so within 5 s: `store.fault` in `/v1/status`, the metric `btcfeed_store_up`, and
+  a line of the log once a minute.
+- The feed goes on by itself within seconds after the fault.
+
+The columns say what may be lost. *Lives*: the leader's process lives, and other replicas may start meanwhile. *Killed*: the
+leader is killed during the fault, and may start again. This page is made from `tests/faults/promises.rs`.
+
+| fault | says that it cannot write | lost if the leader lives | lost if the leader is killed |
+|---|---|---|---|
+";
+
+const TAIL: &str = "
+A random mix of up to three of these faults at the same time, with a printed seed, keeps the same promises
+(`BTCFEED_FAULTS_SECONDS=600 make faults`).
+
+A history of 17,000 entries that Redis loses while it is put back (`DEL`, or eviction by `allkeys-lru`) comes back as a
+whole. Over a link of 300 ms, clients get ticks in the meantime.
+
+## Not promised
+
+- A tick that only one process held is lost with this process. The leader's ticks are in no other process until they are
+  in the store.
+- If the leader alone cannot reach Redis, another replica leads. The old leader's ticks of the pause are dropped when it
+  is back, because clients have had later ones. The pause is at most the lease and one second, and no `gap` reports it
+  unless it is longer than `BTCFEED_STALE_AFTER`.
+- If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it are told
+  `history_lost`.
+- Whoever can write to the keys of the feed can forge prices. Only an entry that was merely announced is ignored.
+- A bookmark (`client_id`) that Redis has lost is forgotten: the client begins with the latest tick, without a `gap`.
+- An entry in the middle of the history that was replaced by garbage is missing. Reads skip it, and clients get a `gap`.
+";
+
+/// Returns the text of the page.
+fn page() -> String {
+    let mut text = HEAD.to_owned();
+    for fault in Fault::ALL {
+        let says = if fault.stops_all_writes() { "yes" } else { "–" };
+        let promise = |leadership| Promise::of(&[*fault], leadership).words();
+        let (lives, killed) = (promise(Leadership::Stays), promise(Leadership::Killed));
+        writeln!(text, "| {} | {says} | {lives} | {killed} |", fault.words()).unwrap();
+    }
+    text + TAIL
+}
+
+#[test]
+fn promises_are_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/promises.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    let hint = "run UPDATE_DOCS=1 cargo test --test faults promises";
+    assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page(), "{hint}");
+}

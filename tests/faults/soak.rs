@@ -1,0 +1,45 @@
+//! Random faults, one case after the other, from a seed that is printed. `BTCFEED_FAULTS_SEED` repeats a run, and
+//! `BTCFEED_FAULTS_SECONDS` sets its length.
+
+use super::case::{Case, Leadership};
+use super::fault::Fault;
+use super::matrix::run;
+use std::time::{Duration, Instant};
+
+/// The seeds that have found something, and the number of the case in which they did.
+const FAILED_ONCE: &[u64] = &[];
+
+/// The number of cases that start at the same time.
+const ROUND: usize = 6;
+
+/// Returns a random case.
+fn random_case(random: &mut fastrand::Rng) -> Case {
+    let number = 1 + random.usize(..3);
+    let faults = Fault::ALL.to_vec();
+    let faults: Vec<_> = (0..number).map(|_| faults[random.usize(..faults.len())]).collect();
+    let leadership = Leadership::ALL[random.usize(..Leadership::ALL.len())];
+    Case { lasts: Duration::from_millis(500 + random.u64(..5000)), ..Case::new(&faults, leadership) }
+}
+
+/// Returns the first cases of a seed.
+fn cases(seed: u64) -> Vec<Case> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    (0..ROUND).map(|_| random_case(&mut random)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_faults() {
+    let setting = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().unwrap());
+    let length = Duration::from_secs(setting("BTCFEED_FAULTS_SECONDS").unwrap_or(60));
+    let (started, mut broken) = (Instant::now(), Vec::new());
+    let mut seeds = setting("BTCFEED_FAULTS_SEED").map_or(FAILED_ONCE.to_vec(), |seed| vec![seed]);
+    while started.elapsed() < length || !seeds.is_empty() {
+        let seed = seeds.pop().unwrap_or_else(|| fastrand::u64(..1_000_000));
+        println!("\nBTCFEED_FAULTS_SEED={seed}");
+        broken.extend(run(cases(seed)).await.into_iter().map(|case| format!("seed {seed}: {case}")));
+        if setting("BTCFEED_FAULTS_SEED").is_some() {
+            break;
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
