@@ -48,18 +48,19 @@ impl Promise {
 
 const HEAD: &str = "# Promises under faults
 
-Each row is a fault that `make faults` causes on a real Redis with three replicas and a client on each of them. A checker
-compares three records: what the exchange answered, what Redis holds, and what each client got. In every case:
+Each row is a fault that `make faults` causes on a real Redis with three replicas and a client on each of them. A
+checker compares three records: what the exchange answered, what Redis holds, and what each client got. In every case:
 
 - No poll is in the history twice, and no price is there that no exchange gave.
 - Each entry follows the one before it, and ids increase.
 - Each client gets each entry once and in order, or a `gap` that says where entries are missing.
-- If no replica can write, each replica says so within 5 s: `store.fault` in `/v1/status`, the metric `btcfeed_store_up`, and
-  a line of the log once a minute.
+- If no replica can write, each replica says so within 5 s: `store.fault` in `/v1/status`, the metric
+  `btcfeed_store_up`, and a line of the log once a minute.
 - The feed goes on by itself within seconds after the fault.
 
-The columns say what may be lost. *Lives*: the leader's process lives, and other replicas may start meanwhile. *Killed*: the
-leader is killed during the fault, and may start again. This page is made from `tests/faults/promises.rs`.
+The columns say what may be lost. *Lives*: the leader's process lives, and other replicas may start meanwhile.
+*Killed*: the leader is killed during the fault, and may start again. This page is made from
+`tests/faults/promises.rs`.
 
 | fault | says that it cannot write | lost if the leader lives | lost if the leader is killed |
 |---|---|---|---|
@@ -74,16 +75,17 @@ whole. Over a link of 300 ms, clients get ticks in the meantime.
 
 ## Not promised
 
-- A tick that only one process held is lost with this process. The leader's ticks are in no other process until they are
-  in the store.
-- If the leader alone cannot reach Redis, another replica leads. The old leader's ticks of the pause are dropped when it
-  is back, because clients have had later ones. The pause is at most the lease and one second, and no `gap` reports it
-  unless it is longer than `BTCFEED_STALE_AFTER`.
+- A tick that only one process held is lost with this process. The leader's ticks are in no other process until they
+  are in the store.
+- If the leader alone cannot reach Redis, another replica leads. The old leader's ticks of the pause are dropped when
+  it is back, because clients have had later ones. The pause is at most the lease and one second, and no `gap` reports
+  it unless it is longer than `BTCFEED_STALE_AFTER`.
 - If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it are told
   `history_lost`.
 - Whoever can write to the keys of the feed can forge prices. Only an entry that was merely announced is ignored.
 - A bookmark (`client_id`) that Redis has lost is forgotten: the client begins with the latest tick, without a `gap`.
-- An entry in the middle of the history that was replaced by garbage is missing. Reads skip it, and clients get a `gap`.
+- An entry in the middle of the history that was replaced by garbage is missing. Reads skip it, and clients get a
+  `gap`.
 ";
 
 /// Returns the text of the page.

@@ -1,8 +1,8 @@
 -- Grants the lease if it is free and not reserved for another replica. A lease without a time to live, or with one that
 -- is longer than its term, would outlive its holder, so it counts as free. A token ends with the term in ms; without
 -- it, the longest possible term counts.
--- Replicas with other settings would trim each other's history and change its currencies. So the first ones decide, until
--- none of them is alive (beat.lua).
+-- Replicas with other settings would trim each other's history and change its currencies. So the first ones decide,
+-- until none of them is alive (beat.lua).
 -- KEYS: lease, claim, settings
 -- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms
 -- Returns {'done'} | {'done', the broken lease's token and time to live} | {'refused'} | {'other', the others' settings}
