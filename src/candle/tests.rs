@@ -102,7 +102,7 @@ fn entries(steps: &[Step]) -> (Vec<Entry>, Vec<Entry>) {
         let mut outages = Vec::new();
         match step {
             Step::Tick(..) => {}
-            Step::Outage(_) => outages.push(Outage { after: before, currencies: Currency::ALL.to_vec() }),
+            Step::Outage(_) => outages.push(Outage::of_sources(before, Currency::ALL.to_vec())),
             Step::Missed(pause) => prev = at(second - pause / 2),
             Step::Lost(_, count) => {
                 kept.truncate(kept.len().saturating_sub(*count));

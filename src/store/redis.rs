@@ -6,6 +6,7 @@
 //! folder `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history and
 //! requests for clients have connections of their own, so that they never delay the renewal of the lease.
 
+mod bookmarks;
 mod connection;
 mod history;
 mod hours;
@@ -49,8 +50,6 @@ const PAGE: usize = 1000;
 const NTH_CANDIDATES: usize = 16;
 /// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
-/// The place of a client whose bookmark is garbage. It gets everything that is kept, and before that a gap.
-const UNKNOWN_PLACE: TickId = TickId::from_ms(1);
 /// The maximum number of members in quarantine.
 const QUARANTINE: usize = 1000;
 /// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
@@ -358,25 +357,11 @@ impl Store for Redis {
     }
 
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
-        if sent.is_empty() {
-            return Ok(());
-        }
-        let mut commands = ::redis::pipe();
-        for (client, id) in sent {
-            let key = format!("{}{client}", self.keys.client);
-            commands.cmd("SET").arg(key).arg(id.ms()).arg("PX").arg(ms(self.options.retention)).ignore();
-        }
-        self.clients.send(RedisRequest::Pipeline(&commands)).await
+        self.write_bookmarks(sent).await
     }
 
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
-        let mut command = ::redis::cmd("GET");
-        command.arg(format!("{}{client}", self.keys.client));
-        match self.clients.query::<Option<String>>(&command).await {
-            Ok(id) => Ok(id.map(|id| id.parse().map_or(UNKNOWN_PLACE, TickId::from_ms))),
-            Err(StoreError::Unavailable(error)) if error.contains("WRONGTYPE") => Ok(Some(UNKNOWN_PLACE)),
-            Err(error) => Err(error),
-        }
+        self.read_bookmark(client).await
     }
 
     async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {

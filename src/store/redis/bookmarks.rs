@@ -1,0 +1,35 @@
+//! The bookmarks of clients, one key for each.
+
+use super::connection::RedisRequest;
+use super::{Redis, ms};
+use crate::store::contract::{Result, StoreError};
+use crate::tick::TickId;
+
+/// The place of a client whose bookmark is garbage. It gets everything that is kept, and before that a gap.
+const UNKNOWN_PLACE: TickId = TickId::from_ms(1);
+
+impl Redis {
+    /// Writes the bookmarks of clients. They expire with the entries.
+    pub(super) async fn write_bookmarks(&self, sent: &[(String, TickId)]) -> Result<()> {
+        if sent.is_empty() {
+            return Ok(());
+        }
+        let mut commands = ::redis::pipe();
+        for (client, id) in sent {
+            let key = format!("{}{client}", self.keys.client);
+            commands.cmd("SET").arg(key).arg(id.ms()).arg("PX").arg(ms(self.options.retention)).ignore();
+        }
+        self.clients.send(RedisRequest::Pipeline(&commands)).await
+    }
+
+    /// Reads the bookmark of a client. A bookmark that is garbage is a place before everything that is kept.
+    pub(super) async fn read_bookmark(&self, client: &str) -> Result<Option<TickId>> {
+        let mut command = ::redis::cmd("GET");
+        command.arg(format!("{}{client}", self.keys.client));
+        match self.clients.query::<Option<String>>(&command).await {
+            Ok(id) => Ok(id.map(|id| id.parse().map_or(UNKNOWN_PLACE, TickId::from_ms))),
+            Err(StoreError::Unavailable(error)) if error.contains("WRONGTYPE") => Ok(Some(UNKNOWN_PLACE)),
+            Err(error) => Err(error),
+        }
+    }
+}
