@@ -4,7 +4,7 @@ use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
 use super::url::{RedisUrl, RedisUrlFile};
-use super::values::{Durations, FilePath};
+use super::values::{Durations, FilePath, Numbers};
 use crate::store::{RedisOptions, RedisTls, RedisTlsError};
 use secrecy::ExposeSecret;
 use std::time::Duration;
@@ -15,7 +15,8 @@ pub(super) const SECTION: &str = "Store";
 const URL: Row<RedisUrl> = Row {
     env: "REDIS_URL",
     help: "URL of the Redis that all replicas share",
-    details: "Without it this process keeps the feed in a file, and there can be no other replica.",
+    details: "Without it this process keeps the feed in a file, and there can be no other replica. With rediss+sentinel:// and \
+              rediss+cluster:// all connections use TLS.",
     values: RedisUrl,
     default: DefaultValue::Derived("none, the feed is kept in a file"),
     example: "redis://localhost:6379/0",
@@ -79,6 +80,16 @@ const TIMEOUT: Row<Durations> = Row {
     example: "3s",
 };
 
+const MIN_ACKS: Row<Numbers> = Row {
+    env: "BTCFEED_REDIS_MIN_ACKS",
+    help: "Number of replicas of Redis that must have an entry before the next one is written",
+    details: "If Redis fails over, at most the last entry can be missing then. While too few replicas are connected, the leader \
+              holds its ticks.",
+    values: Numbers { min: 0, max: 10, max_words: None },
+    default: DefaultValue::Fixed("0"),
+    example: "1",
+};
+
 /// Prefixes of keys. Braces mark the part of a key from which Redis Cluster computes its node.
 #[derive(Clone, Copy)]
 struct KeyPrefix;
@@ -105,13 +116,14 @@ pub(super) fn settings() -> Vec<Setting> {
         CERT.setting(SECTION),
         KEY.setting(SECTION),
         TIMEOUT.setting(SECTION),
+        MIN_ACKS.setting(SECTION),
     ]
 }
 
 /// Reads which Redis has the feed. `None` means that the feed is in a file or in the memory of this process.
 pub(super) fn read(reader: &mut Reader<'_>, replica: &str) -> Option<RedisOptions> {
     let key_prefix = reader.value(&KEY_PREFIX);
-    let timeout = reader.value(&TIMEOUT);
+    let (timeout, min_acks) = (reader.value(&TIMEOUT), reader.value(&MIN_ACKS));
     let tls = read_tls(reader);
     let uses_tls = tls.as_ref().is_some_and(|tls| *tls != RedisTls::default());
     let url = reader.lookup(&URL);
@@ -127,7 +139,7 @@ pub(super) fn read(reader: &mut Reader<'_>, replica: &str) -> Option<RedisOption
         }
     }
     let (tls, settings) = (tls.unwrap_or_default(), String::new());
-    Some(RedisOptions { url, key_prefix, tls, timeout, settings, replica: replica.to_owned() })
+    Some(RedisOptions { url, key_prefix, tls, timeout, min_acks, settings, replica: replica.to_owned() })
 }
 
 /// Reads the files of TLS, and checks them.

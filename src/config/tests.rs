@@ -45,6 +45,7 @@ fn each_error_says_what_value_is_expected() {
         ("BTCFEED_REDIS_CERT", "r.crt", r#"BTCFEED_REDIS_CERT "r.crt": expected BTCFEED_REDIS_KEY to be set too"#),
         ("BTCFEED_REDIS_KEY", "r.key", r#"BTCFEED_REDIS_KEY "r.key": expected BTCFEED_REDIS_CERT to be set too"#),
         ("BTCFEED_REDIS_CA", "Cargo.toml", r#""Cargo.toml": expected a PEM file with certificates, found none"#),
+        ("BTCFEED_REDIS_MIN_ACKS", "all", r#"BTCFEED_REDIS_MIN_ACKS "all": expected a number from 0 to 10"#),
         ("BTCFEED_REDIS_TIMEOUT", "1ms", r#"BTCFEED_REDIS_TIMEOUT "1ms": expected a duration such as"#),
         ("REDIS_URL_FILE", "/nowhere/url", r#"REDIS_URL_FILE "/nowhere/url": No such file or directory"#),
         ("BTCFEED_KEY_PREFIX", "a{b", r#"BTCFEED_KEY_PREFIX "a{b": expected a name without braces or spaces"#),

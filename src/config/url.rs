@@ -108,6 +108,11 @@ pub fn redact_url(value: &str) -> String {
         let rest = after.find('&').map_or("", |end| &after[end..]);
         return format!("{before}pass=***{rest}");
     }
+    // The password for the Sentinels is a parameter.
+    if let Some((before, after)) = value.split_once("sentinel_password=") {
+        let rest = after.find('&').map_or("", |end| &after[end..]);
+        return format!("{}sentinel_password=***{rest}", redact_url(before));
+    }
     match value.split_once("://").map(|(scheme, rest)| (scheme, rest.rsplit_once('@'))) {
         Some((scheme, Some((user, host)))) => {
             let user = user.split_once(':').map_or(user, |(user, _)| user);
@@ -157,6 +162,8 @@ mod tests {
     fn password_in_a_valid_url_is_replaced() {
         assert_eq!(redact_url("redis://me:se@cret@host:6379/0"), "redis://me:***@host:6379/0");
         assert_eq!(redact_url("redis://host:6379"), "redis://host:6379");
+        let sentinel = "redis+sentinel://me:secret@s1,s2:1/0?master=m&sentinel_password=se@cret";
+        assert_eq!(redact_url(sentinel), "redis+sentinel://me:***@s1,s2:1/0?master=m&sentinel_password=***");
         assert_eq!(redact_url("5s"), "5s");
         assert_eq!(redact_url("unix:///run/r?db=1&pass=se:cret@x&user=me"), "unix:///run/r?db=1&pass=***&user=me");
     }

@@ -12,14 +12,19 @@ mod history;
 mod hours;
 mod inspect;
 mod keys;
+mod location;
+mod node;
 mod options;
 mod portable;
 mod reads;
+mod redirect;
+mod rights;
 mod scripts;
 mod server;
 mod subscription;
 mod url;
 mod write_faults;
+mod writes;
 
 use super::contract::{
     Claim, EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
@@ -27,9 +32,8 @@ use super::contract::{
 use super::entry::decode;
 use crate::feed::Entry;
 use crate::tick::TickId;
-use ::redis::{FromRedisValue, ScriptInvocation};
 use async_trait::async_trait;
-use connection::{RedisConnection, RedisRequest, RequestError};
+use connection::{RedisConnection, RedisRequest};
 use history::HistoryPool;
 pub use inspect::Inspection;
 use inspect::Inspector;
@@ -38,7 +42,7 @@ pub use options::{InvalidUrl, RedisOptions, RedisTls, RedisTlsError};
 use scripts::Scripts;
 use server::{RedisServer, unavailable};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 use tracing::warn;
 use uuid::Uuid;
@@ -79,6 +83,8 @@ pub struct Redis {
     settings: String,
     /// The time of the clock of Redis minus that of this machine's clock.
     clock_ahead_ms: AtomicI64,
+    /// The number of the connection on which all rights were tried, or zero.
+    rights_checked: AtomicU64,
 }
 
 impl Redis {
@@ -105,6 +111,7 @@ impl Redis {
         let [commands, clients] = ["commands", "clients"].map(|purpose| RedisConnection::new(server.clone(), purpose));
         let (history, writer) = (HistoryPool::new(server.clone()), Uuid::now_v7().simple().to_string());
         let (scripts, faults, clock_ahead_ms) = (Scripts::new(), WriteFaults::default(), AtomicI64::default());
+        let rights_checked = AtomicU64::default();
         Redis {
             server,
             keys,
@@ -117,7 +124,13 @@ impl Redis {
             faults,
             settings: String::new(),
             clock_ahead_ms,
+            rights_checked,
         }
+    }
+
+    /// Returns the words of an ACL that grant exactly the rights that a feed with this prefix needs.
+    pub fn acl(prefix: &str) -> String {
+        rights::acl(prefix)
     }
 
     /// Returns the forms of a URL.
@@ -145,39 +158,6 @@ impl Redis {
     fn claimant(&self, holder: &str) -> String {
         format!("{holder}/{}", self.writer)
     }
-
-    /// Runs a script that writes, and notes its result. `script` is called only when there is a connection, because it
-    /// may contain the age of a record at the moment of sending. It may be called again on a new connection.
-    async fn run<'a, T: FromRedisValue>(
-        &'a self,
-        write: Write,
-        script: impl Fn() -> ScriptInvocation<'a> + Sync,
-    ) -> Result<T> {
-        let answer = self.commands.try_send(RedisRequest::Call(&script)).await;
-        self.faults.note(write, answer.as_ref().err().map(RequestError::public_reason));
-        answer.map_err(StoreError::from)
-    }
-
-    /// Runs a script that checks the lease first, and returns its result.
-    async fn write<'a>(&'a self, write: Write, script: impl Fn() -> ScriptInvocation<'a> + Sync) -> Result<String> {
-        let reply: Vec<String> = self.run(write, script).await?;
-        match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            ["done", entry] => Ok(entry.to_owned()),
-            ["done", entry, garbage] => {
-                self.note_garbage(garbage.parse().unwrap_or_default());
-                Ok(entry.to_owned())
-            }
-            ["done"] => Ok(String::new()),
-            ["other", theirs] => {
-                let ours = &self.settings;
-                let reason = format!("replicas with other settings have this feed: {theirs}. This replica: {ours}");
-                self.faults.note(Write::Settings, Some(reason));
-                Err(StoreError::NotLeader)
-            }
-            ["behind", newest] => Err(StoreError::Behind(TickId::from_ms(newest.parse().map_err(unavailable)?))),
-            _ => Err(StoreError::NotLeader),
-        }
-    }
 }
 
 /// Converts a duration to whole milliseconds, as Redis expects it.
@@ -200,6 +180,7 @@ impl Store for Redis {
     }
 
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
+        self.check_rights().await?;
         let term = ms(self.options.lease_ttl);
         let lease = Lease { token: format!("{}.{term}", Lease::new(holder).token) };
         let script = || {
@@ -221,6 +202,7 @@ impl Store for Redis {
     }
 
     async fn claim(&self, Claim { holder, seen, records }: Claim<'_>) -> Result<Option<String>> {
+        self.check_rights().await?;
         let claimant = self.claimant(holder);
         let script = || {
             let mut script = self.scripts.claim.key(&self.keys.claim);
@@ -284,10 +266,12 @@ impl Store for Redis {
             script.key(&self.keys.ticks).key(&self.keys.record).key(&self.keys.quarantine);
             script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
             script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
-            script.arg(QUARANTINE);
+            script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH"));
             script
         };
-        decode(&self.write(Write::Entries, script).await?)
+        let entry = decode(&self.write(Write::Entries, script).await?)?;
+        self.wait_for_replicas().await?;
+        Ok(entry)
     }
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
@@ -381,7 +365,7 @@ impl Store for Redis {
     }
 
     async fn broadcast(&self, message: &str) -> Result<()> {
-        let mut command = ::redis::cmd("PUBLISH");
+        let mut command = ::redis::cmd(self.server.channel_command("PUBLISH"));
         self.clients.query(command.arg(&self.keys.messages).arg(message)).await
     }
 

@@ -186,13 +186,19 @@ async fn fault_of_redis_settings_and_rights_is_named() {
     }
     stack.redis(&["ACL", "SETUSER", "elsewhere", "on", ">pw", "~other:*", "&*", "+@all"]).await;
     let run = check(&user("elsewhere"), &[]).await;
-    stack.expect_all("ACL with other keys", run, &[("redis-rights!", "SET: "), ("leader", "no replica leads")]);
+    stack.expect_all(
+        "ACL with other keys",
+        run,
+        &[("redis-rights!", "SET on the keys of the feed: "), ("leader", "no replica leads")],
+    );
 
     let read_only = Redis::start().await;
     let mut connection = read_only.connection().await;
     redis::cmd("REPLICAOF").arg("127.0.0.1").arg(port).query_async::<()>(&mut connection).await.unwrap();
     until("the replica of Redis to be in sync", async || read_only.leader().await.is_some()).await;
-    stack.expect("read-only Redis", &stack.with_redis(&read_only.url()), &[], "redis-rights!", "read only").await;
+    stack
+        .expect("read-only Redis", &stack.with_redis(&read_only.url()), &[], "redis-reachable!", "is a replica of")
+        .await;
 
     let old = edited(port, |bytes| overwrite(bytes, b"redis_version:", b"5")).await;
     stack.expect("old version of Redis", &stack.with_redis(&old), &[], "redis-version!", "5.").await;

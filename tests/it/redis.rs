@@ -1,4 +1,6 @@
-//! Redis as people run it: TLS, other networks.
+//! Redis as people run it: TLS, few rights, Sentinel, Cluster, other networks.
 
 mod connections;
+mod failover;
+mod rights;
 mod tls;

@@ -9,6 +9,7 @@ pub mod dashboard;
 pub mod description;
 pub mod events;
 pub mod exchange;
+pub mod failover;
 pub mod foreign_server;
 pub mod frames;
 pub mod grpc;

@@ -79,6 +79,14 @@ impl Redis {
         until("redis to answer", async || self.try_connect().await.is_some()).await;
     }
 
+    /// Starts the server as a replica of the server on another port of this machine.
+    pub async fn run_as_replica_of(&mut self, port: u16) {
+        self.arguments = ["--replicaof", "127.0.0.1", &port.to_string(), "--repl-diskless-sync-delay", "0"]
+            .map(str::to_owned)
+            .into();
+        self.run().await;
+    }
+
     /// Kills the server.
     pub async fn kill(&mut self) {
         let mut child = self.child.take().expect("it runs");

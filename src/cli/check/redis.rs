@@ -11,8 +11,10 @@ use std::time::Duration;
 use std::{io, process};
 use tokio::time::timeout;
 
-/// Maximum time for all requests to Redis.
+/// Maximum time for all requests to Redis with the default of `BTCFEED_REDIS_TIMEOUT`.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// Maximum time for all requests, as a multiple of `BTCFEED_REDIS_TIMEOUT`. They need about a dozen round trips.
+const DEADLINE_FACTOR: u32 = 15;
 /// Oldest version with the commands that the feed needs.
 const OLDEST_VERSION: u32 = 6;
 /// Oldest version with which the tests run.
@@ -28,7 +30,9 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         return vec![Finding::ok("redis-reachable", format!("not used: the feed is in {place}")), data(config)];
     };
     let url = redact_url(redis.url.expose_secret());
-    match timeout(DEADLINE, inspect(config, redis)).await {
+    let is_distant = redis.timeout > Duration::from_secs(1);
+    let deadline = if is_distant { redis.timeout * DEADLINE_FACTOR } else { DEADLINE };
+    match timeout(deadline, inspect(config, redis)).await {
         Ok(Ok(inspection)) => [vec![Finding::ok("redis-reachable", url)], findings(&inspection)].concat(),
         Ok(Err(error)) => {
             let reason = match error.downcast() {
@@ -38,7 +42,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
             };
             vec![unreachable(format!("{url}: {reason}"))]
         }
-        Err(_) => vec![unreachable(format!("{url}: no answer within {DEADLINE:?}"))],
+        Err(_) => vec![unreachable(format!("{url}: no answer within {deadline:?}"))],
     }
 }
 
@@ -116,7 +120,11 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
         Finding::ok("redis-rights", "every command that the feed needs is accepted")
     } else {
         let found = join_list(rejected, "and");
-        Finding::fail("redis-rights", found, "Allow the user these commands on its prefix, and connect to the primary.")
+        Finding::fail(
+            "redis-rights",
+            found,
+            "Give the user the rights in docs/operations.md#redis, and connect to the primary.",
+        )
     };
     let direction = if *clock_ahead_ms < 0 { "behind" } else { "ahead of" };
     let difference = format!("Redis is {} ms {direction} this machine", clock_ahead_ms.unsigned_abs());

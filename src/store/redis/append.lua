@@ -1,7 +1,8 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, keeps the entry, trims old entries, publishes.
 -- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), quarantine
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
---       channel, body (the event's JSON without its opening brace), limit of the quarantine
+--       channel, body (the event's JSON without its opening brace), limit of the quarantine,
+--       command that publishes (PUBLISH or SPUBLISH)
 -- Returns {'done', entry, number of quarantined members} | {'refused'} | {'behind', newest id}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
@@ -34,6 +35,6 @@ local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
 -- The record comes first. If a later command is rejected, the entry is written once all the same.
 redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZADD', KEYS[2], score, entry)
-redis.call('PUBLISH', ARGV[7], entry)
+redis.call(ARGV[10], ARGV[7], entry)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%d', id - tonumber(ARGV[4])))
 return {'done', entry, tostring(garbage)}

@@ -3,15 +3,19 @@
 //! Every request has a deadline, and any error discards the connection: a demoted master answers PING and rejects
 //! writes, and a half-open socket answers nothing.
 
-use super::server::{RedisServer, address, failed, unavailable};
+use super::redirect::Redirect;
+use super::server::{RedisServer, failed, unavailable};
 use crate::store::contract::{Result, StoreError};
 use crate::telemetry::metrics::{STORE_ERRORS, STORE_SECONDS};
-use ::redis::aio::MultiplexedConnection;
-use ::redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation};
+use ::redis::aio::{ConnectionLike, MultiplexedConnection};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation, ServerErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::Mutex;
+
+/// The kind of the error of a request whose keys are on two nodes, because the slot moves. The connection can be used.
+const TRY_AGAIN: ErrorKind = ErrorKind::Server(ServerErrorKind::TryAgain);
 
 /// A multiplexed connection, or none until a caller needs it.
 pub(super) struct RedisConnection {
@@ -22,6 +26,7 @@ pub(super) struct RedisConnection {
     current: Mutex<Option<Open>>,
     /// The number of attempts to connect that have ended.
     attempts: AtomicU64,
+    redirect: Redirect,
 }
 
 /// An open connection.
@@ -29,6 +34,8 @@ pub(super) struct RedisConnection {
 struct Open {
     /// The number of the attempt that opened it.
     number: u64,
+    /// The generation of its server.
+    generation: u64,
     /// Host and port, or path of the socket, for errors.
     address: Arc<str>,
     connection: MultiplexedConnection,
@@ -56,11 +63,16 @@ impl RequestError {
     pub(super) fn public_reason(&self) -> String {
         match self {
             RequestError::Connecting(_) => "Redis cannot be reached".to_owned(),
-            RequestError::Answer(_, error) => match error.code() {
-                Some(code) => format!("Redis rejects writes: {code}"),
-                None => "Redis does not answer".to_owned(),
-            },
+            RequestError::Answer(_, error) => public_reason(error),
         }
+    }
+}
+
+/// Returns the reason for clients. It has the code of Redis' answer and no address.
+pub(super) fn public_reason(error: &RedisError) -> String {
+    match error.code() {
+        Some(code) => format!("Redis rejects writes: {code}"),
+        None => "Redis does not answer".to_owned(),
     }
 }
 
@@ -74,7 +86,7 @@ impl From<RequestError> for StoreError {
 }
 
 impl RedisRequest<'_, '_> {
-    async fn send<T: FromRedisValue>(self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
+    async fn send<T: FromRedisValue>(self, connection: &mut (impl ConnectionLike + Send)) -> RedisResult<T> {
         match self {
             RedisRequest::Command(command) => command.query_async(connection).await,
             RedisRequest::Pipeline(pipeline) => pipeline.query_async(connection).await,
@@ -86,7 +98,8 @@ impl RedisRequest<'_, '_> {
 impl RedisConnection {
     /// A connection that is not open yet.
     pub(super) fn new(server: Arc<RedisServer>, purpose: &'static str) -> RedisConnection {
-        RedisConnection { server, purpose, current: Mutex::default(), attempts: AtomicU64::default() }
+        let redirect = Redirect::new(server.clone(), purpose);
+        RedisConnection { server, purpose, current: Mutex::default(), attempts: AtomicU64::default(), redirect }
     }
 
     /// Runs one command.
@@ -109,7 +122,7 @@ impl RedisConnection {
         let mut is_retry = false;
         loop {
             let connected = self.connect().await.inspect_err(|_| STORE_ERRORS.counter("").increment(1));
-            let (Open { number, address, mut connection }, is_new) = connected.map_err(RequestError::Connecting)?;
+            let (Open { number, address, mut connection, .. }, is_new) = connected.map_err(RequestError::Connecting)?;
             let started = Instant::now();
             let answer = request.send(&mut connection).await;
             STORE_SECONDS.histogram("").record(started.elapsed());
@@ -117,13 +130,28 @@ impl RedisConnection {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            self.discard(number).await;
+            let error = match self.redirect.connection(&error).await {
+                Some(mut importer) => match request.send(&mut importer).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => error,
+                },
+                None => error,
+            };
+            if error.kind() != TRY_AGAIN {
+                self.discard(number).await;
+                self.redirect.close().await;
+            }
             if is_new || is_retry || !error.is_connection_dropped() {
                 STORE_ERRORS.counter("").increment(1);
                 return Err(RequestError::Answer(address, error));
             }
             is_retry = true;
         }
+    }
+
+    /// Returns the number of the open connection, which another connection never has. Opens one if there is none.
+    pub(super) async fn number(&self) -> Result<u64> {
+        Ok(self.connect().await?.0.number)
     }
 
     /// Discards the connection with this number. A late failure on an old connection must not discard the new one.
@@ -135,21 +163,24 @@ impl RedisConnection {
     async fn connect(&self) -> Result<(Open, bool)> {
         let attempts = self.attempts.load(Ordering::Relaxed);
         let mut current = self.current.lock().await;
-        if let Some(current) = &*current {
+        if let Some(current) = current.as_ref().filter(|current| current.generation == self.server.generation()) {
             return Ok((current.clone(), false));
         }
         // Fail fast: the attempt that this caller queued behind has just failed.
         if self.attempts.load(Ordering::Relaxed) > attempts {
             return Err(unavailable("the last attempt to connect has just failed"));
         }
+        *current = None;
         let connecting = async {
-            let client = self.server.locate()?;
-            let connection = self.server.connect(&client, self.purpose, &self.server.connection_config()).await?;
-            Ok::<_, StoreError>((Arc::from(address(&client)), connection))
+            let location = self.server.locate().await?;
+            let config = self.server.connection_config();
+            let connection = self.server.connect(&location.client, self.purpose, &config).await?;
+            Ok::<_, StoreError>((location, connection))
         };
         let connected = connecting.await;
         let number = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
-        let (address, connection) = connected?;
-        Ok((current.insert(Open { number, address, connection }).clone(), true))
+        let (location, connection) = connected?;
+        let (generation, address) = (location.generation, Arc::from(location.address()));
+        Ok((current.insert(Open { number, generation, address, connection }).clone(), true))
     }
 }

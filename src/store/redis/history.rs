@@ -4,80 +4,127 @@
 //! without an error. If a connection breaks after the check, the command is retried once on another connection. That is
 //! safe, because the command only reads.
 
-use super::server::{RedisServer, address, failed, failed_to_connect, timed_out, unavailable};
+use super::redirect::Redirect;
+use super::server::{ConnectionRefusal, RedisServer, failed, failed_to_connect, timed_out, unavailable};
 use crate::store::contract::{HISTORY_READERS, Result};
-use ::redis::{Cmd, FromRedisValue, RedisError};
+use ::redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
 use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, PoolError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
+
+/// The purpose in the names of the connections.
+const PURPOSE: &str = "history";
 
 /// The pool of connections for reads.
 pub(super) struct HistoryPool {
     server: Arc<RedisServer>,
-    /// The pool and the address of its server. There is none until a caller needs it, or after it could not connect. A
-    /// std mutex, which is held only to clone or to replace the pool.
-    current: Mutex<Option<(Arc<str>, Pool)>>,
+    /// There is none until a caller needs it, or after it could not connect. A tokio mutex: while one caller finds out
+    /// where the feed is, the others wait for the same pool.
+    current: Mutex<Option<ServerPool>>,
+    redirect: Redirect,
+}
+
+/// A pool of connections to one server.
+#[derive(Clone)]
+struct ServerPool {
+    pool: Pool,
+    generation: u64,
+    /// Host and port, for errors.
+    address: Arc<str>,
 }
 
 impl HistoryPool {
     /// A pool without an open connection.
     pub(super) fn new(server: Arc<RedisServer>) -> HistoryPool {
-        HistoryPool { server, current: Mutex::default() }
+        let redirect = Redirect::new(server.clone(), PURPOSE);
+        HistoryPool { server, current: Mutex::default(), redirect }
     }
 
     /// Runs a command that only reads.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
-        let (mut address, mut connection) = self.connect().await?;
-        let mut answer = command.query_async(&mut connection).await;
-        if answer.as_ref().is_err_and(RedisError::is_unrecoverable_error) {
+        let mut is_retry = false;
+        loop {
+            let current = self.current().await?;
+            let mut connection = match self.connect(&current).await {
+                Ok(connection) => connection,
+                // The feed may have moved to another server.
+                Err(_) if !is_retry && self.server.can_move() => {
+                    is_retry = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let error = match command.query_async(&mut connection).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if let Some(mut importer) = self.redirect.connection(&error).await {
+                let answer = command.query_async(&mut importer).await;
+                if answer.is_err() {
+                    self.redirect.close().await;
+                }
+                return answer.map_err(failed(&current.address));
+            }
             discard(connection);
-            (address, connection) = self.connect().await?;
-            answer = command.query_async(&mut connection).await;
+            let has_moved = error.kind() == ErrorKind::Server(ServerErrorKind::Moved);
+            if has_moved {
+                self.forget(&current).await;
+            }
+            if is_retry || !(has_moved || error.is_unrecoverable_error()) {
+                return Err(failed(&current.address)(error));
+            }
+            is_retry = true;
         }
-        if answer.is_err() {
-            discard(connection);
-        }
-        answer.map_err(failed(&address))
     }
 
-    async fn connect(&self) -> Result<(Arc<str>, Connection)> {
-        let (address, pool) = self.pool()?;
+    /// Takes a connection from a pool.
+    async fn connect(&self, current: &ServerPool) -> Result<Connection> {
         // Without this timeout, the pool would wait without a limit. It covers the wait for a free connection, the
         // check, and the opening of a new connection if that is necessary.
-        let connection = timeout(self.server.connect_timeout() + self.server.timeout, pool.get()).await;
-        let error = match connection.map_err(timed_out(&address, "getting a connection")) {
-            Ok(Ok(connection)) => return Ok((address, connection)),
+        let connection = timeout(self.server.connect_timeout() + self.server.timeout, current.pool.get()).await;
+        let error = match connection.map_err(timed_out(&current.address, "getting a connection")) {
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)))) => {
-                failed_to_connect(&address)(&error)
+                failed_to_connect(&current.address)(&error)
             }
+            Ok(Err(PoolError::PostCreateHook(HookError::Message(reason)))) => unavailable(reason),
             Ok(Err(error)) => unavailable(error),
             Err(error) => error,
         };
-        self.lock().take_if(|(_, current)| std::ptr::eq(current.manager(), pool.manager()));
+        self.forget(current).await;
         Err(error)
     }
 
-    /// Returns the pool, and creates it if there is none. It has a connection for each of the clients' reads.
-    fn pool(&self) -> Result<(Arc<str>, Pool)> {
-        let mut current = self.lock();
-        if let Some(current) = &*current {
+    /// Forgets a pool, so that the next read finds out where the feed is.
+    async fn forget(&self, pool: &ServerPool) {
+        self.current.lock().await.take_if(|current| std::ptr::eq(current.pool.manager(), pool.pool.manager()));
+    }
+
+    /// Returns the pool of the server that has the feed, and creates it if there is none. It has a connection for
+    /// each of the clients' reads.
+    async fn current(&self) -> Result<ServerPool> {
+        let mut current = self.current.lock().await;
+        if let Some(current) = current.as_ref().filter(|current| current.generation == self.server.generation()) {
             return Ok(current.clone());
         }
-        let client = self.server.locate()?;
-        let info = client.get_connection_info().clone();
+        let location = self.server.locate().await?;
+        let info = location.client.get_connection_info().clone();
         let manager = Manager::new_with_config(info, self.server.connection_config()).map_err(unavailable)?;
-        let server = self.server.clone();
+        let (server, address) = (self.server.clone(), Arc::<str>::from(location.address()));
+        let named = address.clone();
         let prepare = Hook::async_fn(move |connection, _| {
-            let server = server.clone();
-            Box::pin(async move { server.prepare(connection, "history").await.map_err(HookError::Backend) })
+            let (server, address) = (server.clone(), named.clone());
+            Box::pin(async move {
+                server.prepare(connection, &address, PURPOSE).await.map_err(|refusal| match refusal {
+                    ConnectionRefusal::Error(error) => HookError::Backend(error),
+                    ConnectionRefusal::Wrong(reason) => HookError::Message(reason.into()),
+                })
+            })
         });
         let pool = Pool::builder(manager).max_size(HISTORY_READERS).post_create(prepare).build();
         let pool = pool.expect("only the pool's own timeouts, which are not set, could fail");
-        Ok(current.insert((address(&client).into(), pool)).clone())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Arc<str>, Pool)>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(current.insert(ServerPool { pool, generation: location.generation, address }).clone())
     }
 }
 

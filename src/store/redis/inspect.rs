@@ -1,12 +1,14 @@
 //! Inspection of a Redis: the facts that an operator should know before a feed depends on it.
 
-use super::connection::RedisConnection;
+use super::connection::{RedisConnection, RedisRequest};
 use super::keys::KeyNames;
-use super::server::{RedisServer, address};
+use super::rights;
+use super::server::RedisServer;
 use super::subscription::subscribe;
 use crate::store::contract::{Lease, Result, StoreError};
 use crate::tick::TickId;
-use ::redis::{Cmd, InfoDict, Value, cmd};
+use ::redis::{InfoDict, RedisResult, Value, cmd};
+use std::sync::Arc;
 
 /// State and settings of a Redis.
 #[derive(Clone, Debug)]
@@ -27,15 +29,9 @@ pub struct Inspection {
     pub misused: Vec<String>,
 }
 
-/// The time in milliseconds after which a key of the inspection expires, in case it is not deleted.
-const KEY_TTL_MS: &str = "10000";
-
-/// The SHA-1 digest of the script `return 1`.
-const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
-
 /// A server, and the names that the feed uses there.
 pub(super) struct Inspector<'a> {
-    pub(super) server: &'a RedisServer,
+    pub(super) server: &'a Arc<RedisServer>,
     pub(super) commands: &'a RedisConnection,
     pub(super) keys: &'a KeyNames,
 }
@@ -77,44 +73,27 @@ impl Inspector<'_> {
 
     /// Tries each command that the feed needs. Returns those that are rejected.
     async fn rejected(&self) -> Vec<String> {
-        let [text, set, hash] = ["text", "set", "hash"].map(|kind| format!("{}:{kind}", self.keys.check));
-        let command = |words: &[&str]| {
-            words[1..].iter().fold(cmd(words[0]), |mut command: Cmd, word| {
-                command.arg(*word);
-                command
-            })
+        let trial = rights::commands(self.keys, "check", self.server.channel_command("PUBLISH"));
+        let answers: Result<Vec<RedisResult<Value>>> = self.commands.send(RedisRequest::Pipeline(&trial)).await;
+        let mut rejected = match answers {
+            Ok(answers) => rights::rejected(&answers),
+            Err(error) => vec![error.to_string()],
         };
-        let commands: [&[&str]; 19] = [
-            &["SET", &text, "1", "NX", "PX", KEY_TTL_MS],
-            &["GET", &text],
-            &["ZADD", &set, "1", "one"],
-            &["PEXPIRE", &set, KEY_TTL_MS],
-            &["ZCOUNT", &set, "-inf", "+inf"],
-            &["ZRANGE", &set, "0", "-1"],
-            &["ZRANGEBYSCORE", &set, "-inf", "+inf"],
-            &["ZREVRANGE", &set, "0", "0"],
-            &["ZREVRANGEBYSCORE", &set, "+inf", "-inf"],
-            &["ZREMRANGEBYRANK", &set, "0", "0"],
-            &["ZREMRANGEBYSCORE", &set, "-inf", "+inf"],
-            &["HSET", &hash, "one", "1"],
-            &["HMGET", &hash, "one"],
-            &["DEL", &text, &set, &hash],
-            &["PUBLISH", &self.keys.check, "1"],
-            &["TIME"],
-            &["EVAL", "return 1", "0"],
-            &["SCRIPT", "LOAD", "return 1"],
-            &["EVALSHA", SCRIPT_DIGEST, "0"],
-        ];
-        let mut rejected = Vec::new();
-        for words in commands {
-            if let Err(error) = self.commands.query::<Value>(&command(words)).await {
-                rejected.push(format!("{}: {}", words[0], self.reason(error)));
+        for channel in [&self.keys.live, &self.keys.messages] {
+            if let Err(error) = subscribe(self.server, channel, "check").await {
+                rejected.push(format!("SUBSCRIBE: {}", self.reason(error).await));
             }
         }
-        if let Err(error) = subscribe(self.server, &self.keys.live, "check").await {
-            rejected.push(format!("SUBSCRIBE: {}", self.reason(error)));
-        }
+        rejected.extend(self.name_rejected().await);
         rejected
+    }
+
+    /// Tries to name the connection.
+    async fn name_rejected(&self) -> Option<String> {
+        let mut command = cmd("CLIENT");
+        command.arg("SETNAME").arg("btcfeed/check");
+        let error = self.commands.query::<Value>(&command).await.err()?;
+        Some(format!("CLIENT SETNAME: {}", self.reason(error).await))
     }
 
     /// Returns the keys of the feed that hold something else, such as data of another program.
@@ -141,9 +120,10 @@ impl Inspector<'_> {
     }
 
     /// Returns the server's reason, without its address.
-    fn reason(&self, error: StoreError) -> String {
+    async fn reason(&self, error: StoreError) -> String {
         let StoreError::Unavailable(reason) = error else { return error.to_string() };
-        let address = self.server.locate().map(|client| format!("{}: ", address(&client))).unwrap_or_default();
+        let location = self.server.locate().await;
+        let address = location.map(|location| format!("{}: ", location.address())).unwrap_or_default();
         reason.strip_prefix(&address).map_or(reason.clone(), str::to_owned)
     }
 }

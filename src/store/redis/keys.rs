@@ -26,6 +26,13 @@ pub(super) struct KeyNames {
 }
 
 impl KeyNames {
+    /// Returns the names of all keys, with one of a client.
+    pub(super) fn all(&self) -> [String; 9] {
+        let KeyNames { ticks, lease, claim, replicas, settings, record, quarantine, candles, .. } = self;
+        let client = format!("{}check", self.client);
+        [ticks, lease, claim, replicas, settings, record, quarantine, candles, &client].map(Clone::clone)
+    }
+
     /// The names for a feed with this prefix in the database `db`. All databases share their channels, so the name of
     /// the channel contains the number of the database.
     pub(super) fn new(prefix: &str, db: i64) -> KeyNames {

@@ -30,6 +30,8 @@ pub struct RedisOptions {
     pub timeout: Duration,
     /// The settings that all replicas of the feed must share, as text for people. Empty if that does not matter.
     pub settings: String,
+    /// The number of replicas of Redis that must have an entry before the next one is written.
+    pub min_acks: usize,
     /// The name of this replica, which becomes a part of the names of its connections.
     pub replica: String,
 }
@@ -43,6 +45,7 @@ impl RedisOptions {
             tls: RedisTls::default(),
             timeout: TIMEOUT,
             settings: String::new(),
+            min_acks: 0,
             replica: "btcfeed".to_owned(),
         }
     }

@@ -1,29 +1,74 @@
 //! The server that has the feed: connections to it, each with a deadline and a name.
 
+use super::node::{Node, slot};
 use super::options::{InvalidUrl, RedisOptions, RedisTls};
 use super::url::RedisAddress;
 use crate::store::contract::{Result, StoreError};
 use crate::telemetry::metrics::STORE_CONNECTS;
 use crate::text::excerpt;
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, cmd};
+use ::redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind,
+    Value, from_redis_value, pipe,
+};
 use secrecy::ExposeSecret;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// The kind of the error of a cluster's node that does not own the slot of a key.
+const MOVED: ErrorKind = ErrorKind::Server(ServerErrorKind::Moved);
+/// The maximum number of nodes of a cluster that are asked where the feed is.
+const MAX_NODES: usize = 16;
 /// The time to connect, as a multiple of the time for an answer. Connecting takes up to four round trips: TCP, TLS,
 /// authentication, and the name of the connection.
-const ROUND_TRIPS: u32 = 3;
+const CONNECT_FACTOR: u32 = 3;
 /// Maximum length of an error of the server.
 const MAX_ERROR: usize = 200;
 
 /// The server of a feed, and how to connect to it.
 pub(super) struct RedisServer {
-    address: RedisAddress,
+    pub(super) address: RedisAddress,
+    /// The slot of the feed in a cluster.
+    pub(super) slot: u16,
+    /// A key of the feed.
+    key: String,
+    /// A channel that nobody reads.
+    channel: String,
     tls: RedisTls,
     replica: String,
     /// The time within which Redis must answer a command.
     pub(super) timeout: Duration,
+    /// The number of replicas of Redis that must have an entry before the next one is written.
+    pub(super) min_acks: usize,
+    /// What is known about where the feed is. A std mutex, which is held only to read or to change it.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// The number of times that the feed has moved to another server. Connections to an earlier one are replaced.
+    generation: u64,
+    address: Option<String>,
+    /// The nodes of the cluster.
+    nodes: BTreeSet<Node>,
+    /// True if messages for a channel go only to the nodes of its slot (`SPUBLISH`).
+    is_sharded: bool,
+}
+
+/// The reason why a connection cannot be used.
+pub(super) enum ConnectionRefusal {
+    /// An error of the server or of the connection.
+    Error(RedisError),
+    /// The server is not one that can have the feed.
+    Wrong(String),
+}
+
+impl From<RedisError> for ConnectionRefusal {
+    fn from(error: RedisError) -> ConnectionRefusal {
+        ConnectionRefusal::Error(error)
+    }
 }
 
 impl RedisServer {
@@ -32,19 +77,30 @@ impl RedisServer {
         let address = RedisAddress::parse(options.url.expose_secret())?;
         // The name of a connection has only printable characters and no spaces.
         let printable = |c: char| if c.is_ascii_graphic() { c } else { '_' };
-        let replica = options.replica.chars().map(printable).collect();
-        Ok(RedisServer { address, tls: options.tls.clone(), replica, timeout: options.timeout })
+        Ok(RedisServer {
+            address,
+            slot: slot(&options.key_prefix),
+            key: format!("{{{}}}:lease", options.key_prefix),
+            channel: format!("{{{}}}:check", options.key_prefix),
+            tls: options.tls.clone(),
+            replica: options.replica.chars().map(printable).collect(),
+            timeout: options.timeout,
+            min_acks: options.min_acks,
+            known: Mutex::default(),
+        })
     }
 
     /// Returns the number of the database.
     pub(super) fn database(&self) -> i64 {
-        let RedisAddress::Server(info) = &self.address;
-        info.redis_settings().db()
+        match &self.address {
+            RedisAddress::Server(info) | RedisAddress::Sentinel { server: info, .. } => info.redis_settings().db(),
+            RedisAddress::Cluster { .. } => 0,
+        }
     }
 
     /// Returns the time within which a connection must be established.
     pub(super) fn connect_timeout(&self) -> Duration {
-        self.timeout * ROUND_TRIPS
+        self.timeout * CONNECT_FACTOR
     }
 
     /// Returns the deadlines of a connection.
@@ -54,15 +110,60 @@ impl RedisServer {
             .set_response_timeout(Some(self.timeout))
     }
 
-    /// Returns how to connect to the server that has the feed.
-    pub(super) fn locate(&self) -> Result<Client> {
-        let RedisAddress::Server(info) = &self.address;
-        let info = info.clone();
-        let settings = info.redis_settings().clone().set_skip_set_lib_name();
-        self.with_tls(info.set_redis_settings(settings))
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with_tls(&self, info: ConnectionInfo) -> Result<Client> {
+    /// Returns the number of times that the feed has moved to another server.
+    pub(super) fn generation(&self) -> u64 {
+        self.known().generation
+    }
+
+    /// Notes the address of the server that has the feed. Returns the generation of a connection to it, which is
+    /// `generation` unless the address is another one than before.
+    pub(super) fn note_address(&self, address: &str, generation: u64) -> u64 {
+        let mut known = self.known();
+        if known.address.as_deref().is_some_and(|known| known == address) {
+            return generation;
+        }
+        known.generation += u64::from(known.address.is_some());
+        known.address = Some(address.to_owned());
+        known.generation
+    }
+
+    /// Notes that the feed has probably moved. The next request connects again.
+    pub(super) fn forget_address(&self) {
+        self.known().generation += 1;
+    }
+
+    /// Returns true if the feed can move to a server with another address.
+    pub(super) fn can_move(&self) -> bool {
+        !matches!(self.address, RedisAddress::Server(_))
+    }
+
+    /// Returns the nodes of the cluster that are known.
+    pub(super) fn known_nodes(&self) -> Vec<Node> {
+        self.known().nodes.iter().cloned().collect()
+    }
+
+    /// Notes the nodes of the cluster.
+    pub(super) fn note_nodes(&self, nodes: impl Iterator<Item = Node>) {
+        self.known().nodes = nodes.take(MAX_NODES).collect();
+    }
+
+    /// Returns the name of the command that sends or receives messages of a channel: `base`, or its form for a cluster.
+    pub(super) fn channel_command(&self, base: &'static str) -> &'static str {
+        match (base, self.known().is_sharded) {
+            ("PUBLISH", true) => "SPUBLISH",
+            ("SUBSCRIBE", true) => "SSUBSCRIBE",
+            _ => base,
+        }
+    }
+
+    /// Returns a client of the server `info`.
+    pub(super) fn client(&self, info: ConnectionInfo) -> Result<Client> {
+        let settings = info.redis_settings().clone().set_skip_set_lib_name();
+        let info = info.set_redis_settings(settings);
         let address = info.addr().to_string();
         let failed = |error: &dyn std::fmt::Display| unavailable(format_args!("{address}: TLS: {error}"));
         match info.addr() {
@@ -74,7 +175,7 @@ impl RedisServer {
         }
     }
 
-    /// Opens a connection and names it.
+    /// Opens a connection to a server that can have the feed, and names it.
     pub(super) async fn connect(
         &self,
         client: &Client,
@@ -84,19 +185,38 @@ impl RedisServer {
         let address = address(client);
         let connecting = async {
             let mut connection = client.get_multiplexed_async_connection_with_config(config).await?;
-            self.prepare(&mut connection, purpose).await?;
+            self.prepare(&mut connection, &address, purpose).await?;
             Ok(connection)
         };
         let connection = timeout(self.connect_timeout(), connecting).await;
-        let connection =
-            connection.map_err(timed_out(&address, "connecting"))?.map_err(|error| self.explain(client, &error))?;
+        let connection = connection.map_err(timed_out(&address, "connecting"))?.map_err(|refusal| match refusal {
+            ConnectionRefusal::Error(error) => self.explain(client, &error),
+            ConnectionRefusal::Wrong(reason) => unavailable(reason),
+        })?;
         STORE_CONNECTS.counter("").increment(1);
         Ok(connection)
     }
 
+    /// Opens a connection to the node that imports the slot of the feed, and names it.
+    pub(super) async fn connect_to_importer(
+        &self,
+        client: &Client,
+        purpose: &str,
+    ) -> RedisResult<MultiplexedConnection> {
+        let mut connection = client.get_multiplexed_async_connection_with_config(&self.connection_config()).await?;
+        let mut name = pipe();
+        name.cmd("CLIENT").arg("SETNAME").arg(self.connection_name(purpose)).ignore().ignore_errors();
+        name.exec_async(&mut connection).await?;
+        Ok(connection)
+    }
+
+    fn connection_name(&self, purpose: &str) -> String {
+        format!("btcfeed/{}/{purpose}", self.replica)
+    }
+
     /// Wraps an error of connecting. A server that requires a client certificate just closes the connection, and one
     /// without TLS waits for more bytes.
-    pub(super) fn explain(&self, client: &Client, error: &RedisError) -> StoreError {
+    fn explain(&self, client: &Client, error: &RedisError) -> StoreError {
         let info = client.get_connection_info();
         let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
         let is_closed = error.is_connection_dropped() && !error.is_connection_refusal();
@@ -110,18 +230,83 @@ impl RedisServer {
         unavailable(format_args!("{}: TLS: {error}: {hint}", info.addr()))
     }
 
-    /// Gives a connection its name, which `CLIENT LIST` shows.
-    pub(super) async fn prepare(&self, connection: &mut MultiplexedConnection, purpose: &str) -> RedisResult<()> {
-        let name = format!("btcfeed/{}/{purpose}", self.replica);
-        let named: RedisResult<()> = cmd("CLIENT").arg("SETNAME").arg(name).query_async(connection).await;
-        // The name only informs operators, so a server that does not allow it can be used all the same.
-        named.or_else(|error| if is_answer(&error) { Ok(()) } else { Err(error) })
+    /// Gives a connection its name, which `CLIENT LIST` shows, and checks that its server is a primary that can have
+    /// the keys of the feed. A server may reject these commands: without them, the feed works all the same.
+    pub(super) async fn prepare(
+        &self,
+        connection: &mut MultiplexedConnection,
+        address: &str,
+        purpose: &str,
+    ) -> std::result::Result<(), ConnectionRefusal> {
+        let mut commands = pipe();
+        commands.cmd("CLIENT").arg("SETNAME").arg(self.connection_name(purpose));
+        commands.cmd("ROLE").cmd("PTTL").arg(&self.key);
+        let is_cluster = matches!(self.address, RedisAddress::Cluster { .. });
+        if is_cluster {
+            commands.cmd("SPUBLISH").arg(&self.channel).arg("");
+        }
+        let answers: Vec<RedisResult<Value>> = commands.ignore_errors().query_async(connection).await?;
+        let Some([_, role, key]) = answers.first_chunk() else {
+            return Err(ConnectionRefusal::Wrong(format!(
+                "{address}: the server answers other commands than those of the feed"
+            )));
+        };
+        match role {
+            Ok(role) => self.check_role(address, role)?,
+            // The right may be missing. With Sentinel, it is needed, because an old primary may still be running.
+            Err(error) if matches!(self.address, RedisAddress::Sentinel { .. }) => {
+                return Err(ConnectionRefusal::Wrong(format!("{address}: ROLE is needed with Sentinel: {error}")));
+            }
+            Err(_) => {}
+        }
+        match key {
+            Err(error) if error.kind() == MOVED && is_cluster => {
+                self.forget_address();
+                Err(ConnectionRefusal::Wrong(format!("{address}: the slot of the feed has moved")))
+            }
+            Err(error) if error.kind() == MOVED => Err(ConnectionRefusal::Wrong(format!(
+                "{address} is a node of a cluster that does not have the slot of this feed: \
+                 begin REDIS_URL with redis+cluster://{address}"
+            ))),
+            // Redis loads its data, or the cluster is down.
+            Err(error) if matches!(error.code(), Some("LOADING" | "CLUSTERDOWN" | "MASTERDOWN")) => {
+                Err(ConnectionRefusal::Wrong(format!("{address}: {error}")))
+            }
+            _ => {
+                if is_cluster {
+                    self.known().is_sharded = answers.get(3).is_some_and(RedisResult::is_ok);
+                }
+                Ok(())
+            }
+        }
     }
-}
 
-/// Returns true if the server answered with this error, so that the connection works.
-fn is_answer(error: &RedisError) -> bool {
-    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension)
+    /// Checks the answer to `ROLE`.
+    fn check_role(&self, address: &str, role: &Value) -> std::result::Result<(), ConnectionRefusal> {
+        let words: Vec<Value> = from_redis_value(role.clone()).unwrap_or_default();
+        let word = |place: usize| words.get(place).and_then(|word| from_redis_value::<String>(word.clone()).ok());
+        let is_named = matches!(self.address, RedisAddress::Server(_));
+        match word(0).as_deref() {
+            Some("slave") if is_named => {
+                let primary = format!("{}:{}", word(1).unwrap_or_default(), word(2).unwrap_or_default());
+                Err(ConnectionRefusal::Wrong(format!(
+                    "{address} is a replica of {primary}, expected the primary: name {primary} in REDIS_URL"
+                )))
+            }
+            Some("slave") => {
+                Err(ConnectionRefusal::Wrong(format!("{address} is a replica, waiting for it to become the primary")))
+            }
+            Some("sentinel") => {
+                let masters: Vec<String> =
+                    words.get(1).and_then(|names| from_redis_value(names.clone()).ok()).unwrap_or_default();
+                let name = masters.first().map_or("NAME", String::as_str);
+                Err(ConnectionRefusal::Wrong(format!(
+                    "{address} is a Sentinel, expected a Redis: set REDIS_URL to redis+sentinel://{address}/0?master={name}"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Returns the host and the port of a server, or the path of its socket.

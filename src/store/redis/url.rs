@@ -4,7 +4,12 @@
 use ::redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
 
 /// The expected forms, as errors and help texts give them.
-pub(super) const EXPECTED: &str = "redis://HOST:PORT/DATABASE, rediss://HOST:PORT/DATABASE or unix://PATH";
+pub(super) const EXPECTED: &str = "redis://HOST:PORT/DATABASE, rediss://HOST:PORT/DATABASE, unix://PATH, \
+    redis+sentinel://HOST:PORT,HOST:PORT/DATABASE?master=NAME or redis+cluster://HOST:PORT,HOST:PORT";
+
+/// The ports of servers without one.
+const PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
 
 /// The parameters of the URL of a Unix socket.
 const SOCKET_PARAMETERS: [&str; 3] = ["db", "user", "pass"];
@@ -28,6 +33,10 @@ const INSECURE: &str =
 pub(super) enum RedisAddress {
     /// A server with one address.
     Server(ConnectionInfo),
+    /// The primary that these Sentinels name `master`. Only its address is not that of `server`.
+    Sentinel { sentinels: Vec<ConnectionInfo>, master: String, server: ConnectionInfo },
+    /// The cluster of these nodes.
+    Cluster { nodes: Vec<ConnectionInfo> },
 }
 
 /// The reason why a URL cannot be used.
@@ -44,8 +53,18 @@ pub enum InvalidUrl {
 impl RedisAddress {
     /// Reads a URL.
     pub(super) fn parse(text: &str) -> Result<RedisAddress, InvalidUrl> {
-        let url = parse_redis_url(text);
         reject_fragment(text)?;
+        for (scheme, single) in [("redis+", "redis"), ("rediss+", "rediss")] {
+            let Some((kind, rest)) = text.strip_prefix(scheme).and_then(|rest| rest.split_once("://")) else {
+                continue;
+            };
+            match kind {
+                "sentinel" => return parse_sentinel(single, rest),
+                "cluster" => return parse_cluster(single, rest),
+                _ => {}
+            }
+        }
+        let url = parse_redis_url(text);
         let is_socket = url.as_ref().is_some_and(|url| url.scheme().ends_with("unix"));
         if let Some((before, query)) = text.split_once('?') {
             reject_parameters(before, query, if is_socket { &SOCKET_PARAMETERS } else { &[] })?;
@@ -54,7 +73,10 @@ impl RedisAddress {
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
         if !is_socket && ["redis", "rediss"].iter().any(|scheme| text.starts_with(&format!("{scheme}://"))) {
             if host.contains(',') {
-                return Err(part("it names several servers, expected one"));
+                return Err(part(
+                    "it names several servers, expected redis+sentinel://HOST:PORT,HOST:PORT/0?master=NAME or \
+                     redis+cluster://HOST:PORT,HOST:PORT for them",
+                ));
             }
             let (_, database) = host.split_once('/').unwrap_or_default();
             if !database.is_empty() && database.parse::<u32>().is_err() {
@@ -64,6 +86,78 @@ impl RedisAddress {
         let url = url.ok_or(InvalidUrl::Unexpected)?;
         Ok(RedisAddress::Server(url.into_connection_info().map_err(|_| InvalidUrl::Unexpected)?))
     }
+}
+
+/// The parts of a URL with several servers.
+struct Servers<'a> {
+    /// `USER:PASSWORD@`, or nothing.
+    credentials: &'a str,
+    hosts: Vec<&'a str>,
+    database: &'a str,
+    query: &'a str,
+}
+
+impl<'a> Servers<'a> {
+    /// Splits a URL after its scheme.
+    fn split(rest: &'a str) -> Servers<'a> {
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (credentials, rest) = rest.rfind('@').map_or(("", rest), |at| rest.split_at(at + 1));
+        let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
+        Servers { credentials, hosts: hosts.split(',').map(str::trim).collect(), database, query }
+    }
+}
+
+/// Parses one server. `port` is used if the host has none.
+fn server(
+    scheme: &str,
+    credentials: &str,
+    host: &str,
+    port: u16,
+    database: &str,
+) -> Result<ConnectionInfo, InvalidUrl> {
+    if !database.is_empty() && database.parse::<u32>().is_err() {
+        return Err(part(format!("invalid database {database:?}: expected a number such as 0")));
+    }
+    let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    let port = if has_port { String::new() } else { format!(":{port}") };
+    let info = parse_redis_url(&format!("{scheme}://{credentials}{host}{port}/{database}"));
+    info.and_then(|url| url.into_connection_info().ok()).ok_or(InvalidUrl::Unexpected)
+}
+
+fn parse_sentinel(scheme: &str, rest: &str) -> Result<RedisAddress, InvalidUrl> {
+    let Servers { credentials, hosts, database, query } = Servers::split(rest);
+    reject_parameters("redis+sentinel", query, &["master", "sentinel_user", "sentinel_password"])?;
+    let parameter = |name: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| value.into_owned())
+    };
+    let master = parameter("master").ok_or_else(|| {
+        part("the name of the primary is missing, expected redis+sentinel://HOST:PORT,HOST:PORT/0?master=NAME")
+    })?;
+    let mut sentinels = Vec::new();
+    for host in &hosts {
+        let info = server(scheme, "", host, SENTINEL_PORT, "")?;
+        let mut settings = info.redis_settings().clone();
+        if let Some(user) = parameter("sentinel_user") {
+            settings = settings.set_username(user);
+        }
+        if let Some(password) = parameter("sentinel_password") {
+            settings = settings.set_password(password);
+        }
+        sentinels.push(info.set_redis_settings(settings));
+    }
+    let server = server(scheme, credentials, hosts[0], SENTINEL_PORT, database)?;
+    Ok(RedisAddress::Sentinel { sentinels, master, server })
+}
+
+fn parse_cluster(scheme: &str, rest: &str) -> Result<RedisAddress, InvalidUrl> {
+    let Servers { credentials, hosts, database, query } = Servers::split(rest);
+    reject_parameters("redis+cluster", query, &[])?;
+    if !["", "0"].contains(&database) {
+        return Err(part(format!("invalid database {database:?}: a cluster has only the database 0")));
+    }
+    let nodes = hosts.into_iter().map(|host| server(scheme, credentials, host, PORT, database));
+    Ok(RedisAddress::Cluster { nodes: nodes.collect::<Result<_, _>>()? })
 }
 
 fn part(reason: impl Into<String>) -> InvalidUrl {
@@ -137,7 +231,14 @@ mod tests {
             ("unix:///run/redis?color=1", "unknown parameter \"color\": expected only db, user, pass"),
             ("redis://redis/zero", "invalid database \"zero\": expected a number such as 0"),
             ("redis://redis/0/1", "invalid database \"0/1\": expected a number"),
-            ("redis://a:6379,b:6379", "it names several servers"),
+            ("redis://a:6379,b:6379", "it names several servers, expected redis+sentinel://"),
+            ("redis+sentinel://a,b/0", "the name of the primary is missing"),
+            ("redis+sentinel://a,b/0?master=m&timeout=1", "unknown parameter \"timeout\": set BTCFEED_REDIS_TIMEOUT"),
+            ("redis+sentinel://a,b/x?master=m", "invalid database \"x\""),
+            ("redis+cluster://a,b/1", "invalid database \"1\": a cluster has only the database 0"),
+            ("redis+cluster://a,b?master=m", "unknown parameter \"master\": expected no parameters"),
+            ("redis+cluster://a:port", "expected redis://HOST:PORT/DATABASE"),
+            ("redis+ring://a", "expected redis://HOST:PORT/DATABASE"),
             ("http://redis", "expected redis://HOST:PORT/DATABASE"),
             ("redis", "expected redis://HOST:PORT/DATABASE"),
         ] {
@@ -150,6 +251,24 @@ mod tests {
         for url in ["redis://:se#cret@redis", "redis://:se?cret@redis", "redis://:se?cret=1&x=2@redis:1/0"] {
             assert!(!error(url).contains("cret"), "{}", error(url));
         }
+    }
+
+    #[test]
+    fn several_servers_have_ports_and_credentials() {
+        let url = "rediss+sentinel://me:p%40w@s1,[::1]:5/2?master=the%20feed&sentinel_user=u&sentinel_password=s%26";
+        let Ok(RedisAddress::Sentinel { sentinels, master, server }) = RedisAddress::parse(url) else { panic!() };
+        let addresses: Vec<_> = sentinels.iter().map(|info| info.addr().to_string()).collect();
+        assert_eq!((addresses, master.as_str()), (vec!["s1:26379".to_owned(), "::1:5".to_owned()], "the feed"));
+        let settings = sentinels[1].redis_settings();
+        assert_eq!((settings.username(), settings.password(), settings.db()), (Some("u"), Some("s&"), 0));
+        let settings = server.redis_settings();
+        assert_eq!((settings.username(), settings.password(), settings.db()), (Some("me"), Some("p@w"), 2));
+        let Ok(RedisAddress::Cluster { nodes }) = RedisAddress::parse("redis+cluster://:pw@n1,n2:7000") else {
+            panic!()
+        };
+        let addresses: Vec<_> = nodes.iter().map(|info| info.addr().to_string()).collect();
+        assert_eq!(addresses, ["n1:6379", "n2:7000"]);
+        assert_eq!(nodes[1].redis_settings().password(), Some("pw"));
     }
 
     #[test]

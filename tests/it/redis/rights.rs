@@ -1,0 +1,143 @@
+//! A user of Redis with exactly the documented rights, and with fewer.
+
+use crate::support::redis::Redis;
+use crate::support::store_contract::{OPTIONS, append, lease};
+use crate::support::{TestCluster, entries, http, until};
+use btcfeed::store::{self, Store};
+use std::fs;
+use std::time::Duration;
+
+/// Returns the words of the documented ACL after the password.
+fn documented() -> Vec<String> {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/operations.md")).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix("ACL SETUSER btcfeed on >PASSWORD ")).unwrap();
+    line.split(' ').map(str::to_owned).collect()
+}
+
+async fn set_user(redis: &Redis, name: &str, words: &[String]) {
+    let words = words.iter().map(String::as_str);
+    let command: Vec<_> = ["ACL", "SETUSER", name, "reset", "on", ">pw"].into_iter().chain(words).collect();
+    redis.command(&command).await;
+}
+
+fn url(redis: &Redis, user: &str) -> String {
+    format!("redis://{user}:pw@127.0.0.1:{}", redis.port)
+}
+
+#[tokio::test]
+async fn documented_rights_are_enough() {
+    let cluster = TestCluster::new().await;
+    set_user(&cluster.redis, "feed", &documented()).await;
+    let url = url(&cluster.redis, "feed");
+    let settings = [("REDIS_URL", url.as_str())];
+    let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
+    let id = "client_id=0123456789abcdefghijkl";
+    for replica in &replicas {
+        entries(&mut replica.connect(&format!("format=full&{id}")).await, 2).await;
+        let history = format!("http://{}/v1/prices?format=full&after=0", replica.address);
+        assert!(http().get(history).send().await.unwrap().status().is_success());
+    }
+    until("the bookmark", async || {
+        let keys: Vec<String> = redis::from_redis_value(cluster.redis.command(&["KEYS", "*client:*"]).await).unwrap();
+        keys.len() == 1
+    })
+    .await;
+    let log: Vec<redis::Value> = redis::from_redis_value(cluster.redis.command(&["ACL", "LOG"]).await).unwrap();
+    assert!(log.is_empty(), "a command was denied: {log:?}");
+    let store = store::Redis::new(&url, "btcfeed", OPTIONS).unwrap();
+    assert_eq!(store.inspect().await.unwrap().rejected, [] as [&str; 0]);
+}
+
+#[tokio::test]
+async fn each_missing_right_is_named() {
+    let redis = Redis::start().await;
+    let rights = documented();
+    for (number, word) in rights.iter().enumerate() {
+        let Some(command) = word.strip_prefix('+') else { continue };
+        let user = format!("user{number}");
+        let fewer: Vec<_> = rights.iter().filter(|other| *other != word).cloned().collect();
+        set_user(&redis, &user, &fewer).await;
+        let store = store::Redis::new(&url(&redis, &user), "btcfeed", OPTIONS).unwrap();
+        let name = command.replace('|', " ").to_uppercase();
+        let acquired = store.acquire("r1").await;
+        match command {
+            // Without them, a replica can write.
+            "role" | "client|setname" | "subscribe" => {
+                store.release(&acquired.unwrap().unwrap()).await.unwrap();
+            }
+            _ => {
+                let error = acquired.expect_err(command).to_string();
+                assert!(error.contains(&format!("lacks rights that a leader needs: {name}")), "{error}");
+            }
+        }
+        if command != "role" && command != "ping" {
+            let rejected = store.inspect().await.unwrap().rejected;
+            assert!(rejected.iter().any(|rejected| rejected.starts_with(&name)), "{name}: {rejected:?}");
+        }
+    }
+    let keys: Vec<String> = redis::from_redis_value(redis.command(&["KEYS", "*"]).await).unwrap();
+    assert!(keys.iter().all(|key| key.starts_with("{btcfeed}:check:")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn missing_key_and_channel_are_named() {
+    let redis = Redis::start().await;
+    let keys = "~{btcfeed}:*";
+    for (word, other, expected) in [
+        (keys, "~{btcfeed}:check:*", "EVALSHA on the keys of the feed"),
+        (keys, "%R~{btcfeed}:*", "SET on the keys of the feed"),
+        ("&{btcfeed}:*", "&{btcfeed}:live", "PUBLISH on the channels of the feed"),
+    ] {
+        let words: Vec<_> =
+            documented().iter().map(|known| if known == word { other.to_owned() } else { known.clone() }).collect();
+        set_user(&redis, "few", &words).await;
+        let store = store::Redis::new(&url(&redis, "few"), "btcfeed", OPTIONS).unwrap();
+        let error = store.acquire("r1").await.expect_err(other).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn replica_without_a_right_does_not_lead() {
+    let cluster = TestCluster::new().await;
+    let fewer: Vec<_> = documented().into_iter().filter(|word| word != "+hset").collect();
+    set_user(&cluster.redis, "few", &fewer).await;
+    let url = url(&cluster.redis, "few");
+    let settings = [("REDIS_URL", url.as_str()), ("BTCFEED_LOG_FORMAT", "json")];
+    let replica = cluster.replica("r1", &settings).await;
+    until("the log to name the right", async || {
+        let lines = replica.logged("cannot campaign, retrying");
+        lines.iter().any(|line| line["error"].as_str().is_some_and(|error| error.contains("HSET")))
+    })
+    .await;
+    assert_eq!(cluster.redis.leader().await, None);
+    // When the right is granted, the replica leads without a restart.
+    set_user(&cluster.redis, "few", &documented()).await;
+    entries(&mut replica.connect("format=full").await, 2).await;
+    // A leader that loses a right holds its ticks, and writes each of them once.
+    cluster.redis.command(&["ACL", "SETUSER", "few", "-hset"]).await;
+    let count = || async {
+        let count = cluster.redis.command(&["ZCARD", "{btcfeed}:ticks"]).await;
+        redis::from_redis_value::<u64>(count).unwrap()
+    };
+    let before = count().await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(count().await <= before + 1, "entries were added without a record");
+    cluster.redis.command(&["ACL", "SETUSER", "few", "+hset"]).await;
+    entries(&mut replica.connect("format=full").await, 2).await;
+}
+
+#[tokio::test]
+async fn other_servers_users_are_tried_again() {
+    let server = Redis::start().await;
+    set_user(&server, "feed", &documented()).await;
+    let store = store::Redis::new(&url(&server, "feed"), "test2", OPTIONS).unwrap();
+    assert!(store.acquire("r1").await.is_err(), "the rights are for another prefix");
+    let store = store::Redis::new(&url(&server, "feed"), "btcfeed", OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    append(&store, &lease, "1").await;
+    store.release(&lease).await.unwrap();
+    server.command(&["ACL", "SETUSER", "feed", "-publish"]).await;
+    server.command(&["CLIENT", "KILL", "USER", "feed"]).await;
+    until("the right to be missed", async || store.acquire("r1").await.is_err()).await;
+}
