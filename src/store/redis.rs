@@ -33,7 +33,7 @@ use super::entry::decode;
 use crate::feed::Entry;
 use crate::tick::TickId;
 use async_trait::async_trait;
-use connection::{RedisConnection, RedisRequest};
+use connection::RedisConnection;
 use history::HistoryPool;
 pub use inspect::Inspection;
 use inspect::Inspector;
