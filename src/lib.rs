@@ -19,7 +19,7 @@
 //! | `wire` | wire formats: WebSocket frames, events, gRPC messages |
 //! | [`source`] | one adapter for each exchange |
 //! | [`aggregate`] | observations of all sources → one price for each currency |
-//! | [`store`] | keeps the feed and the lease: memory or Redis |
+//! | [`store`] | keeps the feed and the lease: memory, a file or Redis |
 //! | [`leader`] | campaign → lead → stand down |
 //! | [`encode`] | format × currencies × framing → bytes, once for each tick |
 //! | [`hub`] | follows the store, keeps the window, wakes the sessions |

@@ -115,8 +115,8 @@ impl Server {
         let tls = tls.context("cannot use the certificate")?.map(Arc::new);
         let keys = open_keys(options)?;
         let bind = |address: SocketAddr, limit, addresses, (flag, variable)| {
-            // Responses over a limit have CORS headers, too, because an `EventSource` that may not read a response
-            // never reconnects.
+            // The answer to a request over a limit has CORS headers, too, because an `EventSource` that may not read a
+            // response never reconnects.
             let overload = overload::router().layer(options.cors.layer());
             let overload = overload.layer(from_fn(harden)).layer(from_fn(request_id::assign));
             let listener = Listener::bind(address, limit, Arc::new(addresses), options.limits, overload);
@@ -169,8 +169,8 @@ impl Server {
         });
     }
 
-    /// Starts to serve clients, until the drain, and operators, until `end` is cancelled. The tasks of the latter
-    /// belong to `services`. Cancels `stop` if an essential task fails.
+    /// Starts to serve clients until the drain, and operators until `end` is cancelled. The tasks for operators belong
+    /// to `services`. Cancels `stop` if an essential task fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
         let Server { public, ops, state, shards, tls, keys } = self;
         shards.spawn(&state.tasks, stop);
@@ -227,7 +227,7 @@ fn open_keys(options: &Options) -> anyhow::Result<Option<Arc<Keys>>> {
     Ok(keys.map_err(|error| anyhow!("cannot use the API keys: {error}"))?.map(Arc::new))
 }
 
-/// Creates what every handler sees, and the threads for streams.
+/// Creates the state that all handlers share, and the shards for streams.
 fn open(
     options: &Options,
     hub: Arc<Hub>,

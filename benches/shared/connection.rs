@@ -128,7 +128,12 @@ impl Connection {
         while let Some((opcode, payload, len)) = frame(&bytes[used..]) {
             match opcode {
                 1 => emit(payload),
-                8 => bail!("the server has closed: {}", String::from_utf8_lossy(payload)),
+                8 => {
+                    let (code, reason) = payload.split_at(payload.len().min(2));
+                    let code = code.try_into().map_or(1005, u16::from_be_bytes);
+                    let reason = String::from_utf8_lossy(reason);
+                    bail!("the server has closed the connection with code {code}: {reason}")
+                }
                 9 => self.pong(payload)?,
                 _ => {}
             }

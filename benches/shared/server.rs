@@ -21,7 +21,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a replica with the embedded store and a simulated market.
+    /// Starts a replica with the feed in memory and a simulated market.
     pub(crate) fn btcfeed(tick_every: Duration) -> anyhow::Result<Server> {
         Server::replica(tick_every, &[], None)
     }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Number of groups into which streams are divided.
 pub const GROUPS: usize = 64;
-/// Maximum of the time for each client. So the end of a few streams takes less time than that of thousands.
+/// Maximum time for each client. Because of it, the end of a few streams takes less time than that of thousands.
 const MAX_TIME_PER_CLIENT: Duration = Duration::from_millis(20);
 
 /// Times of a drain.

@@ -1,5 +1,5 @@
-//! Attacks from one address, each of which once delayed other clients or filled the memory. The tests measure honest
-//! clients at another address and the operators' port, and check limits on the delays and on the memory.
+//! Attacks from one address that try to delay other clients or to fill the memory. The tests measure honest clients at
+//! another address and the operators' port, and check limits on the delays and on the memory.
 //!
 //! `make attacks` attacks a build with optimisation, with the limits that are promised, and prints the table of
 //! docs/operations.md. A build without optimisation has wider limits on times. `BTCFEED_ATTACKED=PROGRAM` attacks

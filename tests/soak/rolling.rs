@@ -26,12 +26,12 @@ const REPLICAS: usize = 3;
 const INTERVAL: Duration = Duration::from_secs(1);
 const DELAY: Duration = Duration::from_secs(1);
 const SPREAD: Duration = Duration::from_secs(5);
-/// Share of the attempts to connect that may fail, because a replica begins to stop at this moment. Their clients wait
-/// for as long as the answer says.
+/// Maximum share of the attempts to connect that fail because a replica begins to stop at that moment. The client then
+/// waits for as long as the answer says.
 const MAX_FAILED: f64 = 0.001;
 /// Number of clients that connect at the same time at first.
 const CONNECTING: usize = 100;
-/// Largest number of reconnects in a second, as a multiple of the clients of a replica over the spread. On a busy
+/// Largest number of reconnects in a second, as a multiple of the clients of a replica divided by the spread. On a busy
 /// machine clients reconnect late, and then several at once.
 const TOLERANCE: f64 = 2.0;
 
@@ -187,7 +187,7 @@ async fn rolling_restart_moves_three_thousand_clients() {
     let following: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(follow(clients.clone()))).collect();
     soon("all clients", clients.following.subscribe().wait_for(|count| *count == CLIENTS)).await.unwrap();
 
-    println!("| replica | clients | reconnects in a second, at most | its clients over the spread |");
+    println!("| replica | clients | reconnects in a second, at most | its clients ÷ the spread in seconds |");
     println!("|---|---|---|---|");
     let mut moved = 0;
     for (number, replica) in replicas.iter_mut().enumerate() {
