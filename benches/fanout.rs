@@ -1,6 +1,6 @@
 //! Cost of one replica with many clients, compared with the minimum that any server would need on the same machine.
 //!
-//! `cargo bench --bench fanout` starts `btcfeed serve` with the embedded store and a simulated market, opens 10,000
+//! `cargo bench --bench fanout` starts `btcfeed serve` with the feed in memory and a simulated market, opens 10,000
 //! connections, and measures in rounds: a [`baseline`](fanout::baseline) that only writes, then the replica with idle
 //! clients and with ticks, over WebSocket and over events. At the end, many clients connect at once and replay the
 //! history (the herd). The bench checks that every update reaches every client exactly once and in order. Otherwise a

@@ -45,7 +45,7 @@ pub(crate) struct ClientPool {
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
     pub(crate) deliveries: Deliveries,
-    /// A further client, which knows all updates that were sent.
+    /// An additional client, which knows all updates that were sent.
     witness: Option<Witness>,
 }
 

@@ -1,9 +1,8 @@
 //! Usage of addresses on other replicas, so that the limits of an address count over all replicas.
 //!
-//! Once a second, each replica reports what addresses have used since its last report, and how many clients those
-//! with many clients have.
-//! The other replicas charge this usage to the limits that they keep themselves. So no request waits for another
-//! replica. While the store is unavailable, each replica still has its own limits.
+//! Once a second, each replica reports what addresses have used since its last report, and the number of clients of
+//! each address that has many. The other replicas charge this usage to the limits that they keep themselves. So no
+//! request waits for another replica. While the store is unavailable, each replica still has its own limits.
 
 use super::client_address::AddressBlock;
 use serde::{Deserialize, Serialize};

@@ -19,8 +19,7 @@ const OPEN: [&str; 6] = ["/", "/btcfeed.js", "/icon.svg", "/openapi.json", "/asy
 /// Prefixes of paths that need no key, among them the health checks of load balancers.
 const OPEN_BELOW: [&str; 4] = ["/docs/", "/page/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 
-/// Forwards a request if its key is valid. Removes the key from the request, and adds the key's permission. Rejects the
-/// request otherwise.
+/// Forwards a request without its key and with the key's permission, if the key is valid. Rejects it otherwise.
 pub(crate) async fn require_key(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     let parameter = take_parameter(request.uri_mut());
     let path = request.uri().path();

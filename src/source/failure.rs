@@ -23,6 +23,6 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     } else {
         "HTTP"
     };
-    // The first text would repeat the URL, which may contain a password. It is not among the texts.
+    // The text of `error` itself is left out, because it repeats the URL, which may contain a password.
     format!("{step}: {}", texts.last().map_or("the request failed", String::as_str))
 }

@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 pub struct Redis {
     child: Option<Child>,
     dir: TempDir,
-    /// Its further arguments.
+    /// More arguments of its command line.
     arguments: Vec<String>,
     /// Port of the server.
     pub port: u16,
@@ -27,7 +27,7 @@ impl Redis {
         Redis::start_with(&[]).await
     }
 
-    /// Starts a server with these further arguments.
+    /// Starts a server with these additional arguments.
     pub async fn start_with(arguments: &[&str]) -> Redis {
         let dir = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();

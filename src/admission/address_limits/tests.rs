@@ -129,7 +129,8 @@ async fn address_with_a_full_rate_is_forgotten() {
         limits.check_rate(IpAddr::V4(number.into())).unwrap();
     }
     assert_eq!(limits.rate.len(), 1000);
-    // The limiter has a clock of its own, for which each address has used up a millisecond.
+    // The limiter does not use tokio's clock. By its own clock, each address has its full rate again after a
+    // millisecond.
     let begun = std::time::Instant::now();
     while begun.elapsed() < Duration::from_millis(20) {
         std::thread::yield_now();
