@@ -1,12 +1,13 @@
 //! All queries of the dashboard and all alerts in a real Prometheus, which reads three replicas with hundreds of
-//! clients: quiet, under load, and in three outages. `make dashboard-table` also writes the values to
-//! docs/monitoring.md.
+//! clients, and one with TLS and no clients: quiet, under load, and in three outages. `make dashboard-table` also
+//! writes the values to docs/monitoring.md.
 
 use crate::support::dashboard::{Query, queries};
 use crate::support::exchange::Mode;
 use crate::support::prometheus::{Alert, Prometheus, Series};
 use crate::support::replica::Replica;
-use crate::support::{TestCluster, http, until, until_within};
+use crate::support::tls::Authority;
+use crate::support::{SERVE, TestCluster, http, until, until_within};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -29,8 +30,6 @@ const MAX_WAIT: Duration = Duration::from_secs(100);
 /// Metrics of events that do not happen in some situations.
 const DELIVERY: &str = "btcfeed_publish_to_socket_seconds_bucket";
 const REDIS: &str = "btcfeed_store_request_seconds_bucket";
-/// Metric of the certificate. These replicas do not use TLS.
-const CERTIFICATE: &str = "btcfeed_tls_certificate_not_after_timestamp_seconds";
 
 /// A situation, with the values of the queries and the states of the alerts in it.
 struct Situation {
@@ -68,7 +67,7 @@ impl Observation {
     async fn record(&mut self, name: &'static str, silent: &[&str]) {
         let mut values = Vec::new();
         for query in &self.queries {
-            let is_silent = [&[CERTIFICATE], silent].concat().iter().any(|metric| query.text.contains(metric));
+            let is_silent = silent.iter().any(|metric| query.text.contains(metric));
             let mut series = Vec::new();
             until(&format!("{name}: {} of {query:?}", if is_silent { "no value" } else { "a value" }), async || {
                 series = self.prometheus.series(&query.text).await;
@@ -112,9 +111,10 @@ impl Observation {
         let mut text = format!(
             "# Values of the dashboard and the alerts\n\n\
              `make dashboard-table` writes this page. A Prometheus with the configuration of `deploy/monitoring` reads \
-             three\nreplicas, and evaluates all queries of the dashboard and all alerts in five situations. The replicas \
-             poll every 200 ms,\nand their feed is stale after 1 s and down after 2 s. Under load and in the outages they \
-             have {clients} more clients, and {READERS}\nfurther clients request the history again and again.\n\n\
+             three\nreplicas, and a fourth one that serves TLS and has no clients. It evaluates all queries of the \
+             dashboard and all alerts\nin five situations. The replicas poll every 200 ms, and their feed is stale after \
+             1 s and down after 2 s. Under load and\nin the outages they have {clients} more clients, and {READERS} \
+             further clients request the history again and again.\n\n\
              A test of CI does the same. It fails if a query has no value, unless there is nothing to measure (`none`), \
              if an alert\nfires without a fault, or if an alert does not fire in an outage that it is for. The values \
              depend on the machine.\n\n\
@@ -157,6 +157,7 @@ fn format_value(value: f64, unit: &str) -> String {
     match unit {
         "s" if value < 0.01 => format!("{:.1} ms", value * 1000.0),
         "s" if value < 1.0 => format!("{:.0} ms", value * 1000.0),
+        "s" if value > 172_800.0 => format!("{:.0} days", value / 86_400.0),
         "s" => format!("{value:.1} s"),
         "bytes" => format!("{:.0} MiB", value / 1024.0 / 1024.0),
         "Bps" => format!("{:.0} kB/s", value / 1000.0),
@@ -193,7 +194,11 @@ async fn dashboard_and_alerts_always_have_values() {
     let settings = [("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
     let start = async |number| cluster.replica(&format!("r{number}"), &settings).await;
     let replicas = join_all((1..=3).map(start)).await;
-    let addresses: Vec<_> = replicas.iter().map(|replica| replica.ops.as_str()).collect();
+    let authority = Authority::new();
+    let tls = authority.settings();
+    let tls: Vec<_> = tls.iter().map(|(name, value)| (*name, value.as_str())).chain([SERVE]).chain(settings).collect();
+    let with_tls = cluster.replica("r4", &tls).await;
+    let addresses: Vec<_> = replicas.iter().chain([&with_tls]).map(|replica| replica.ops.as_str()).collect();
     let names = (1..).zip(&addresses).map(|(number, address)| ((*address).to_owned(), format!("r{number}")));
     let names = names.collect();
     let prometheus = Prometheus::start(&addresses).await;

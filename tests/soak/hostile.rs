@@ -47,7 +47,7 @@ struct Bounds {
 
 impl Bounds {
     fn of(target: &Target) -> Bounds {
-        let (times, other_mib) = if target.is_optimised { ([2000, 50, 100], 64) } else { ([3000, 2500, 1000], 96) };
+        let (times, other_mib) = if target.is_optimised { ([2000, 100, 100], 64) } else { ([3000, 2500, 1000], 96) };
         let [silence, request, ops] = times.map(Duration::from_millis);
         Bounds { silence, request, ops, more_mib: BUDGET_MIB + other_mib }
     }
