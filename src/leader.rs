@@ -110,6 +110,7 @@ impl Leader {
                 TermEnd::Overtaken(lease) => granted = lease,
                 // Nobody else has the ticks that this replica holds, so it claims the lease at once.
                 TermEnd::Yielded if self.outbox.len() > 0 => {}
+                TermEnd::Claimed(_) => {}
                 TermEnd::Yielded => {
                     // This is longer than the retry pause of any replica, so a replica that gets prices acquires the
                     // lease first.
@@ -222,12 +223,17 @@ impl Leader {
         let end = tokio::select! {
             () = stop.cancelled() => TermEnd::Stopped,
             () = poll(&self.options, &mut self.aggregator, &mut health, &self.outbox, &start.last_prices) => TermEnd::Yielded,
-            () = writer.run() => TermEnd::Stopped,
+            claimant = writer.run() => TermEnd::Claimed(claimant),
             lease = renewer.run() => TermEnd::Overtaken(lease),
         };
         let why = match &end {
             TermEnd::Overtaken(_) => {
                 info!(replica = self.options.replica, "stood down: another replica has written");
+                return end;
+            }
+            TermEnd::Claimed(claimant) => {
+                info!(claimant, "releasing the lease to a replica that holds ticks");
+                self.store.release(&term.lease()).await.ok();
                 return end;
             }
             TermEnd::Yielded => "no source answers this replica",

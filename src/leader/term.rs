@@ -18,6 +18,8 @@ pub(super) enum TermEnd {
     Stopped,
     /// This replica gets no prices or cannot follow the feed, so another one should lead.
     Yielded,
+    /// Another replica, with this name, holds records that come before those of this one.
+    Claimed(String),
     /// Another replica has written, or has something that the store lacks. Contains this replica's new lease if the
     /// other one no longer holds its lease.
     Overtaken(Option<Lease>),

@@ -39,22 +39,23 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes records as they come, and never returns.
-    pub(super) async fn run(&mut self) {
+    /// Writes records as they come. Returns the name of a replica that must write before this one, if there is one.
+    pub(super) async fn run(&mut self) -> String {
         loop {
-            self.write_first().await;
+            if let Some(claimant) = self.write_first().await {
+                return claimant;
+            }
         }
     }
 
-    /// Writes records until the outbox is empty.
+    /// Writes records until the outbox is empty, or until another replica must write.
     pub(super) async fn flush(&mut self) {
-        while self.outbox.len() > 0 {
-            self.write_first().await;
-        }
+        while self.outbox.len() > 0 && self.write_first().await.is_none() {}
     }
 
-    /// Tries to write the first record. If that fails, the next call tries again.
-    async fn write_first(&mut self) {
+    /// Tries to write the first record. If that fails, the next call tries again. Returns the name of a replica that
+    /// must write first.
+    async fn write_first(&mut self) -> Option<String> {
         let mut record = self.outbox.first().await;
         if let Event::Tick { tick, outages } = &mut record.event {
             let has_dropped = self.outbox.has_dropped();
@@ -78,6 +79,7 @@ impl Writer<'_> {
                 }
                 None => self.restore(&lease, newest).await,
             },
+            Err(StoreError::Claimed(claimant)) => return Some(claimant),
             // `LeaseRenewer` detects if another replica has taken over.
             Err(StoreError::NotLeader) => {
                 debug!(held = self.outbox.len(), "holding a record without the lease");
@@ -92,6 +94,7 @@ impl Writer<'_> {
                 sleep(self.options.retry_pause()).await;
             }
         }
+        None
     }
 
     /// Returns the entry that an earlier attempt created from `record`. There is one if the answer to that attempt was

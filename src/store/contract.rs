@@ -116,6 +116,9 @@ pub enum StoreError {
     /// The lease has expired, or another holder has it.
     #[error("the lease is no longer held")]
     NotLeader,
+    /// Another replica, with this name, has records whose time the first entry of this leader would cover.
+    #[error("the lease is reserved for {0}, which has ticks that are not written")]
+    Claimed(String),
     /// The store lost entries that the leader has seen. The id is the newest one that the store still has.
     #[error("the store has no entry after {0}, but the leader has")]
     Behind(TickId),

@@ -263,7 +263,7 @@ impl Store for Redis {
         let body = json.strip_prefix('{').unwrap_or(&json);
         let script = || {
             let mut script = self.scripts.append.key(&self.keys.lease);
-            script.key(&self.keys.ticks).key(&self.keys.record).key(&self.keys.quarantine);
+            script.key(&self.keys.ticks).key(&self.keys.record).key(&self.keys.quarantine).key(&self.keys.claim);
             script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
             script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
             script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH"));

@@ -14,6 +14,9 @@ pub struct Records {
     pub clients: Vec<Vec<Value>>,
     /// The replicas that were killed, each with the moment in Unix milliseconds.
     pub killed: Vec<(String, u64)>,
+    /// The lines of the logs that say what was polled. On a busy machine, an answer may arrive after the deadline of
+    /// its poll, and then no line has its price.
+    pub polled: String,
     /// The time between two polls, in milliseconds.
     pub interval_ms: u64,
     /// The time in milliseconds without a tick after which a gap must be reported.
@@ -38,6 +41,8 @@ pub struct Findings {
     pub covered: usize,
     /// The polls that only a killed replica had.
     pub died: usize,
+    /// The answers that arrived after the deadline of their poll.
+    pub late: usize,
     /// The polls of a leader without its store in the pause until another replica led.
     pub handover: usize,
     /// The polls in a time that a gap reports.
@@ -142,6 +147,8 @@ impl Records {
                 findings.covered += 1;
             } else if self.is_in_handover(poll, history) {
                 findings.handover += 1;
+            } else if !self.polled.contains(&poll.price) && !self.was_killed(&poll.replica) {
+                findings.late += 1;
             } else if self.killed.iter().any(|(replica, at)| *replica == poll.replica && poll.at <= *at) {
                 findings.died += 1;
             } else {
@@ -169,6 +176,10 @@ impl Records {
         let after = ticks.find(|entry| entry.id >= poll.at);
         let (Some(before), Some(after)) = (before, after) else { return false };
         after.id - before.id <= limit && after.replica.as_ref() != Some(&poll.replica)
+    }
+
+    fn was_killed(&self, replica: &str) -> bool {
+        self.killed.iter().any(|(killed, _)| killed == replica)
     }
 
     fn is_explained(&self, poll: &Answer, history: &[Kept]) -> bool {
@@ -242,6 +253,7 @@ mod tests {
     /// Polls every 100 ms by `a`, all of them in the history, and a client that got all of it.
     fn records() -> Records {
         let price = |n: u64| format!("97000.{n:02}");
+        let polled = (1..=9).map(price).collect();
         let polls = (1..=9).map(|n| Answer { replica: "a".to_owned(), price: price(n), at: n * 100 }).collect();
         let entry = |n: u64| json!({"type": "tick", "id": n * 100, "prev": (n - 1) * 100, "prices": {"USD": price(n)}});
         let history = (1..=9).map(|n| ((n * 100) as f64, entry(n).to_string())).collect();
@@ -256,6 +268,7 @@ mod tests {
             history,
             clients,
             killed: vec![],
+            polled,
             interval_ms: 100,
             stale_after_ms: 1000,
             handover_ms: None,

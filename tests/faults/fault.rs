@@ -122,6 +122,11 @@ impl Fault {
         ) || matches!(self, Restart | RestartEmpty | LeaseEvicted | HistoryEvicted)
     }
 
+    /// Returns true if the server does not answer while the fault lasts.
+    pub fn stops_the_server(self) -> bool {
+        matches!(self, Fault::Hang | Fault::Restart | Fault::RestartEmpty)
+    }
+
     /// Returns true if the fault affects only the leader, so that another replica leads.
     pub fn isolates_the_leader(self) -> bool {
         matches!(self, Fault::LeaderCutOff | Fault::LeaderFrozen)

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 /// The number of cases that run at the same time. They mostly wait.
-const CONCURRENT: usize = 6;
+const CONCURRENT: usize = 8;
 
 /// Runs cases, prints the table, and returns the cases that broke a promise.
 pub async fn run(cases: Vec<Case>) -> Vec<String> {

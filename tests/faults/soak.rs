@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::matrix::run;
 use std::time::{Duration, Instant};
 
-/// The seeds that have found something, and the number of the case in which they did.
+/// The seeds that have found something. Each run begins with them.
 const FAILED_ONCE: &[u64] = &[];
 
 /// The number of cases that start at the same time.
@@ -15,8 +15,15 @@ const ROUND: usize = 6;
 /// Returns a random case.
 fn random_case(random: &mut fastrand::Rng) -> Case {
     let number = 1 + random.usize(..3);
-    let faults = Fault::ALL.to_vec();
-    let faults: Vec<_> = (0..number).map(|_| faults[random.usize(..faults.len())]).collect();
+    let mut faults: Vec<Fault> = Vec::new();
+    while faults.len() < number {
+        let fault = Fault::ALL[random.usize(..Fault::ALL.len())];
+        // A server that does not run cannot be stopped again.
+        let is_second_stop = fault.stops_the_server() && faults.iter().any(|other| other.stops_the_server());
+        if !faults.contains(&fault) && !is_second_stop {
+            faults.push(fault);
+        }
+    }
     let leadership = Leadership::ALL[random.usize(..Leadership::ALL.len())];
     Case { lasts: Duration::from_millis(500 + random.u64(..5000)), ..Case::new(&faults, leadership) }
 }

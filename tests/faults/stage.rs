@@ -214,6 +214,7 @@ impl Stage {
             history: history.into_iter().map(|(text, score)| (score, text)).collect(),
             clients,
             killed: self.killed.clone(),
+            polled: self.replicas().flat_map(Replica::log).filter(|line| line.contains("\"polled\"")).collect(),
             interval_ms: u64::try_from(self.interval.as_millis()).unwrap(),
             stale_after_ms: u64::try_from(STALE_AFTER.as_millis()).unwrap(),
             handover_ms: None,

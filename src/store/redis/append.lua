@@ -1,9 +1,10 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, keeps the entry, trims old entries, publishes.
--- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), quarantine
+-- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), quarantine,
+--       claim (hash: holder, rank)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
 --       channel, body (the event's JSON without its opening brace), limit of the quarantine,
 --       command that publishes (PUBLISH or SPUBLISH)
--- Returns {'done', entry, number of quarantined members} | {'refused'} | {'behind', newest id}
+-- Returns {'done', entry, number of quarantined members} | {'refused'} | {'claimed', replica} | {'behind', newest id}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
 -- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
@@ -14,6 +15,14 @@ if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
   if ARGV[6] == record[2] and done[1] then return {'done', done[1]} end
   -- If the newest record's entry is gone, it is written again.
   if ARGV[6] ~= record[2] then return {'refused'} end
+end
+
+-- The first entry of a writer would cover the time of records that another replica holds. That replica comes first. Only
+-- a replica with records has such a rank (claim.lua).
+if record[1] ~= ARGV[5] then
+  local claim = redis.call('HMGET', KEYS[5], 'holder', 'rank')
+  local is_own = claim[1] and string.sub(claim[1], -#ARGV[5]) == ARGV[5]
+  if claim[1] and not is_own and (tonumber(claim[2]) or 0) >= 10^14 then return {'claimed', claim[1]} end
 end
 
 local now = clock()

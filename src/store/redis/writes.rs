@@ -6,7 +6,7 @@ use super::rights;
 use super::server::unavailable;
 use super::write_faults::Write;
 use super::{BEAT_TTL, ms};
-use crate::store::contract::{Result, StoreError};
+use crate::store::contract::{Lease, Result, StoreError};
 use crate::tick::TickId;
 use ::redis::{FromRedisValue, RedisResult, ScriptInvocation, Value};
 use std::sync::atomic::Ordering;
@@ -83,6 +83,7 @@ impl Redis {
                 self.faults.note(Write::Settings, Some(reason));
                 Err(StoreError::NotLeader)
             }
+            ["claimed", holder] => Err(StoreError::Claimed(Lease::holder(holder).unwrap_or_default())),
             ["behind", newest] => Err(StoreError::Behind(TickId::from_ms(newest.parse().map_err(unavailable)?))),
             _ => Err(StoreError::NotLeader),
         }
