@@ -13,4 +13,5 @@ mod soak {
     mod hostile;
     mod quiet;
     mod rolling;
+    mod sentinel;
 }

@@ -104,23 +104,28 @@ impl Sentinels {
         (old, new)
     }
 
-    /// Starts a killed server as a replica of the primary, and waits until it and the other one follow.
+    /// Starts a killed server as a replica of the primary, and waits until both replicas follow. On a busy machine the
+    /// Sentinels may choose another primary meanwhile.
     pub async fn rejoin(&mut self, place: usize) {
         let primary = self.servers[self.primary().await].port;
         self.servers[place].run_as_replica_of(primary).await;
-        until("the replicas to follow the primary", async || {
-            let Some(info) = ask(primary, &["INFO", "replication"]).await else { return false };
-            let info: String = from_redis_value(info).unwrap();
-            info.matches("state=online").count() == 2
-        })
-        .await;
-        for port in &self.ports {
-            until("the Sentinels to know the replicas", async || {
-                let Some(state) = self.master_state(*port).await else { return false };
-                state("num-slaves") == "2" && state("flags") == "master" && state("port") == primary.to_string()
-            })
-            .await;
+        until("the replicas to follow the primary", async || self.is_settled().await).await;
+    }
+
+    /// Returns true if both replicas follow the primary and all Sentinels know that.
+    async fn is_settled(&self) -> bool {
+        let primary = self.servers[self.primary().await].port;
+        let info = ask(primary, &["INFO", "replication"]).await.and_then(|info| from_redis_value::<String>(info).ok());
+        if info.is_none_or(|info| info.matches("state=online").count() != 2) {
+            return false;
         }
+        for port in &self.ports {
+            let Some(state) = self.master_state(*port).await else { return false };
+            if state("num-slaves") != "2" || state("flags") != "master" || state("port") != primary.to_string() {
+                return false;
+            }
+        }
+        true
     }
 }
 
