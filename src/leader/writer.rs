@@ -119,6 +119,7 @@ impl Writer<'_> {
     async fn restore(&mut self, lease: &Lease, newest: TickId) {
         let mut lost = self.feed.after(newest);
         lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
+        let lost = newest_chain(lost);
         let tail = &lost[lost.len().saturating_sub(TAIL)..];
         match self.store.restore(lease, tail).await {
             Ok(()) => {
@@ -132,6 +133,22 @@ impl Writer<'_> {
             }
         }
     }
+}
+
+/// Returns the entries of the newest one's chain. While a primary of Redis that is cut off still accepts writes, a
+/// replica may receive entries of two chains. An entry between a later one and its `prev` belongs to the other chain.
+fn newest_chain(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
+    let mut expected = TickId::from_ms(u64::MAX);
+    let fits = |entry: &Arc<Entry>| {
+        let fits = entry.id <= expected;
+        if fits {
+            expected = entry.prev;
+        }
+        fits
+    };
+    let mut chain: Vec<_> = entries.into_iter().rev().filter(fits).collect();
+    chain.reverse();
+    chain
 }
 
 /// Returns the outages that end with `tick`, whose moment is `at`. They are about the currencies that had no price for
@@ -186,6 +203,18 @@ mod tests {
         fn extent(&self) -> Option<(TickId, TickId, usize)> {
             Some((self.0.id, self.0.id, 1))
         }
+    }
+
+    #[test]
+    fn entry_of_another_chain_is_not_restored() {
+        let event = Event::Tick { tick: Tick { prices: BTreeMap::new(), sources: BTreeMap::new() }, outages: vec![] };
+        let entry =
+            |id, prev| Arc::new(Entry { id: TickId::from_ms(id), prev: TickId::from_ms(prev), event: event.clone() });
+        // A primary that was cut off has taken the entry 3. This copy lacks the entry 5.
+        let entries = [(1, 0), (2, 1), (3, 2), (4, 2), (6, 5), (7, 6)].map(|(id, prev)| entry(id, prev)).to_vec();
+        let ids: Vec<_> = newest_chain(entries).iter().map(|entry| entry.id.ms()).collect();
+        assert_eq!(ids, [1, 2, 4, 6, 7]);
+        assert!(newest_chain(vec![]).is_empty());
     }
 
     #[tokio::test]

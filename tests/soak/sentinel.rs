@@ -1,5 +1,5 @@
-//! The primary of a Redis with Sentinels is killed again and again under 1,000 clients. A checker compares the polls, the
-//! history and what three of the clients got; the others check the chain themselves.
+//! The primary of a Redis with Sentinels is killed again and again under 1,000 clients. A checker compares the polls,
+//! the history and what three of the clients got; the others check the chain themselves.
 //!
 //! ```sh
 //! BTCFEED_PRIMARY_KILLS=20 tests/setup cargo test --locked --test soak -- sentinel --nocapture

@@ -1,7 +1,7 @@
 //! A Redis with replicas and Sentinels, and a Redis Cluster.
 
 use super::ports::free_port;
-use super::redis::Redis;
+use super::redis::{Redis, program};
 use super::{until, until_within};
 use redis::{Value, from_redis_value};
 use std::process::Stdio;
@@ -32,12 +32,12 @@ impl Sentinels {
             let file = folder.path().join("sentinel.conf");
             let text = format!(
                 "port {own}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER} 127.0.0.1 {port} 2\n\
-                 sentinel down-after-milliseconds {MASTER} 500\nsentinel failover-timeout {MASTER} 1000\n\
+                 sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 1000\n\
                  sentinel parallel-syncs {MASTER} 2\n",
                 folder.path().display()
             );
             std::fs::write(&file, text).unwrap();
-            let mut command = Command::new("redis-server");
+            let mut command = Command::new(program());
             command.arg(&file).arg("--sentinel").stdout(Stdio::null()).kill_on_drop(true);
             sentinels.push((command.spawn().unwrap(), folder));
             ports.push(own);

@@ -21,6 +21,11 @@ pub struct Redis {
     pub port: u16,
 }
 
+/// Returns the server's program. `BTCFEED_TEST_REDIS` names another one, such as Valkey's.
+pub fn program() -> String {
+    std::env::var("BTCFEED_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 impl Redis {
     /// Starts a server that writes each change to its append-only file before it replies.
     pub async fn start() -> Redis {
@@ -71,7 +76,7 @@ impl Redis {
 
     /// Starts the server with the data in its file.
     pub async fn run(&mut self) {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
         command.args(["--appendfsync", "always", "--dir"]).arg(self.dir.path()).args(&self.arguments);
         command.stdout(Stdio::null()).kill_on_drop(true);
