@@ -80,8 +80,8 @@ pub(super) fn rejected(answers: &[RedisResult<Value>]) -> Vec<String> {
         let command = if words[0] == "SCRIPT" { "SCRIPT LOAD" } else { words[0] };
         let reason = error.to_string();
         let target = match words.iter().find_map(|word| word.strip_prefix('$')) {
-            Some("channel") if reason.contains("channels") => " on the channels of the feed",
-            Some(_) if reason.contains("keys") => " on the keys of the feed",
+            Some("channel") if reason.contains("access") => " on the channels of the feed",
+            Some(_) if reason.contains("access") => " on the keys of the feed",
             _ => "",
         };
         Some(format!("{command}{target}: {reason}"))
