@@ -75,7 +75,7 @@ impl CircuitBreaker {
     fn next_step(&self, now: Instant) -> String {
         let seconds = self.time_left(now).as_secs();
         if self.is_banned(now) {
-            format!("paused for {seconds} s, as the source asks")
+            format!("paused for {seconds} s, because the source asks for a pause")
         } else if self.is_open(now) {
             format!("paused for {seconds} s, unless fewer than two sources are left")
         } else {

@@ -17,7 +17,7 @@ mod saver;
 pub use data_dir::InUse;
 
 use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
-use super::local::MAX_CLIENTS;
+use super::local::drop_old_clients;
 use crate::feed::Entry;
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -193,9 +193,8 @@ impl Store for Disk {
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
         let mut pending = self.saver.pending();
         pending.clients.extend(sent.iter().cloned());
-        while pending.clients.len() > MAX_CLIENTS {
-            pending.clients.pop_first();
-        }
+        let count = pending.clients.len();
+        drop_old_clients(&mut pending.clients, count, |id| *id);
         drop(pending);
         self.saver.wake();
         Ok(())

@@ -3,11 +3,26 @@
 use super::contract::{EntryStream, Lease, Members, ReplicaBeat, Result, StoreError};
 use crate::feed::Entry;
 use futures_util::{StreamExt, stream};
+use std::cmp::Reverse;
+use std::mem;
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 
 /// The maximum number of clients whose bookmarks are kept. If there are more, the oldest are dropped.
 pub(super) const MAX_CLIENTS: usize = 100_000;
+
+/// Drops the older half of the bookmarks if there are more than [`MAX_CLIENTS`]. `time` returns the time of a bookmark.
+pub(super) fn drop_old_clients<M, V, T: Ord>(clients: &mut M, count: usize, time: impl Fn(&V) -> T)
+where
+    M: Default + IntoIterator<Item = (String, V)> + FromIterator<(String, V)>,
+{
+    if count > MAX_CLIENTS {
+        let mut newer: Vec<_> = mem::take(clients).into_iter().collect();
+        newer.select_nth_unstable_by_key(MAX_CLIENTS / 2, |(_, bookmark)| Reverse(time(bookmark)));
+        newer.truncate(MAX_CLIENTS / 2);
+        *clients = newer.into_iter().collect();
+    }
+}
 
 /// The number of entries that a subscriber may lag behind. If it lags more, its stream ends.
 const LIVE_BUFFER: usize = 1024;
@@ -79,5 +94,25 @@ impl Live {
             Some((Ok(entry), receiver))
         };
         stream::unfold(self.0.subscribe(), next).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn newest_bookmarks_stay_if_there_are_too_many() {
+        let mut clients: BTreeMap<_, _> = (0..=MAX_CLIENTS).map(|id| (id.to_string(), id)).collect();
+        drop_old_clients(&mut clients, MAX_CLIENTS, |id| *id);
+        assert_eq!(clients.len(), MAX_CLIENTS + 1);
+        let count = clients.len();
+        drop_old_clients(&mut clients, count, |id| *id);
+        assert_eq!(clients.len(), MAX_CLIENTS / 2);
+        assert!(clients.values().all(|id| *id > MAX_CLIENTS / 2));
+        let mut equal: BTreeMap<_, _> = (0..=MAX_CLIENTS).map(|id| (id.to_string(), 7)).collect();
+        drop_old_clients(&mut equal, count, |id| *id);
+        assert_eq!(equal.len(), MAX_CLIENTS / 2);
     }
 }

@@ -1,7 +1,7 @@
 //! The store of a feed that is kept in the memory of one process only.
 
 use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
-use super::local::{Live, LocalLease, MAX_CLIENTS};
+use super::local::{Live, LocalLease, drop_old_clients};
 use crate::feed::Entry;
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -131,12 +131,8 @@ impl Store for Memory {
         let now = Instant::now();
         let mut kept = self.kept();
         kept.clients.extend(sent.iter().map(|(client, id)| (client.clone(), (*id, now))));
-        if kept.clients.len() > MAX_CLIENTS {
-            let mut times: Vec<_> = kept.clients.values().map(|(_, saved_at)| *saved_at).collect();
-            let (_, middle, _) = times.select_nth_unstable(MAX_CLIENTS / 2);
-            let middle = *middle;
-            kept.clients.retain(|_, (_, saved_at)| *saved_at > middle);
-        }
+        let count = kept.clients.len();
+        drop_old_clients(&mut kept.clients, count, |(_, saved_at)| *saved_at);
         Ok(())
     }
 

@@ -17,10 +17,13 @@ use tracing::{Span, debug};
 
 /// Waits for the entries that are being loaded. Waits forever if nothing is being loaded, or if the load was cancelled.
 async fn wait_for_load(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
-    if let Some(loading) = loading
-        && let Ok(entries) = loading.await
-    {
-        return entries;
+    if let Some(receiver) = loading {
+        let entries = receiver.await;
+        // A receiver must not be polled again after it has completed.
+        *loading = None;
+        if let Ok(entries) = entries {
+            return entries;
+        }
     }
     std::future::pending().await
 }
