@@ -102,7 +102,7 @@ impl Book {
         if let Event::Tick { tick, outages } = &entry.event {
             for outage in outages {
                 let currencies = outage.currencies.iter().copied().collect();
-                self.add_missing(outage.after, entry.id, GapReason::SourceOutage, currencies);
+                self.add_missing(outage.after, entry.id, outage.reason, currencies);
             }
             self.add_candle(&Candle::of(entry.id, tick));
         }
@@ -115,8 +115,8 @@ impl Book {
         if self.head >= start || !self.advance(hour.first, hour.prev, hour.id) {
             return;
         }
-        for KeptOutage { after, before, currencies } in &hour.outages {
-            self.add_missing(*after, *before, GapReason::SourceOutage, currencies.iter().copied().collect());
+        for KeptOutage { after, before, reason, currencies } in &hour.outages {
+            self.add_missing(*after, *before, *reason, currencies.iter().copied().collect());
         }
         for minute in &hour.minutes {
             self.add_candle(minute);
@@ -140,13 +140,11 @@ impl Book {
         let ReadHour { prev, first, id, .. } = *self.hours.get(found).filter(|hour| self.is_whole(hour))?;
         let end = Interval::Hour.end(start);
         let minutes = self.series[Interval::Minute as usize].between(start, end.before()).cloned().collect();
-        let ended_here = self
-            .missing
-            .iter()
-            .filter(|missing| missing.reason == GapReason::SourceOutage && (start..end).contains(&missing.before));
+        let ended_here =
+            self.missing.iter().filter(|missing| is_outage(missing.reason) && (start..end).contains(&missing.before));
         let outages = ended_here.map(|missing| {
             let currencies = missing.currencies.iter().collect();
-            KeptOutage { after: missing.after, before: missing.before, currencies }
+            KeptOutage { after: missing.after, before: missing.before, reason: missing.reason, currencies }
         });
         Some(KeptHour { prev, first, id, minutes, outages: outages.collect() })
     }
@@ -248,7 +246,7 @@ impl Book {
         let mut gaps: Vec<_> = self.expired_gap(&range).into_iter().collect();
         gaps.extend(self.gaps(currencies, first, end));
         // Another replica may have the entries that this one missed.
-        let complete = gaps.iter().all(|gap| gap.reason == GapReason::SourceOutage);
+        let complete = gaps.iter().all(|gap| is_outage(gap.reason));
         let settled = complete && self.is_final(currencies, end);
         let settled_until = candles.first().filter(|_| settled).map(|candle| candle.id.plus(self.retention));
         Part { candles, gaps, next, settled_until }
@@ -277,6 +275,11 @@ impl Book {
             (!affected.is_empty()).then_some(Gap { after, before, reason, only })
         })
     }
+}
+
+/// Returns true if no entry is missing in a gap with this reason: there was no tick.
+fn is_outage(reason: GapReason) -> bool {
+    matches!(reason, GapReason::SourceOutage | GapReason::HeldTooLong)
 }
 
 #[cfg(test)]

@@ -71,6 +71,8 @@ pub struct Leader {
     outbox: Outbox,
     /// The last entry that this replica wrote: its id, and its moment on the monotonic clock.
     anchor: Option<(TickId, Instant)>,
+    /// Limits the log lines about failures to begin a term.
+    begin_fault: FaultLog,
 }
 
 impl Leader {
@@ -78,7 +80,7 @@ impl Leader {
     /// [`run`](Self::run) is called.
     pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, aggregator: Aggregator) -> Leader {
         let outbox = Outbox::new(options.interval);
-        Leader { options, store, feed, aggregator, outbox, anchor: None }
+        Leader { options, store, feed, aggregator, outbox, anchor: None, begin_fault: FaultLog::default() }
     }
 
     /// Campaigns and leads until `stop`, then releases the lease. Meanwhile puts back what the store has lost.
@@ -192,10 +194,14 @@ impl Leader {
                 self.store.release(&lease).await.ok();
                 let Some(begun) = not_begun else { return TermEnd::Stopped };
                 let Err(error) = begun else { return TermEnd::Overtaken(None) };
-                warn!(%error, "cannot lead now, releasing the lease to other replicas");
+                if self.begin_fault.is_due() {
+                    warn!(%error, "cannot lead now, releasing the lease to other replicas");
+                }
+                stop.run_until_cancelled(sleep(self.options.retry_pause())).await;
                 return TermEnd::Yielded;
             }
         };
+        self.begin_fault.clear();
         let _leading = Leading::begin();
         let term = Term::new(lease, start.head);
         let renewer = LeaseRenewer {
@@ -217,6 +223,7 @@ impl Leader {
             unseen: Vec::new(),
             write_fault: FaultLog::default(),
             restore_fault: FaultLog::default(),
+            restored_after: None,
         };
         // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written
         // once.

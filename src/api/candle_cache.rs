@@ -8,6 +8,7 @@ use crate::candle::{Book, Interval, KeptHour};
 use crate::feed::Feed;
 use crate::hub::Hub;
 use crate::store::Result;
+use crate::telemetry::FaultLog;
 use crate::tick::TickId;
 use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -27,8 +28,15 @@ const UPDATE_EVERY: Duration = Duration::from_secs(60);
 pub(crate) struct CandleCache {
     /// A std lock: it is held for less than a millisecond, and never across an await.
     book: RwLock<Book>,
-    /// Lock of the task or request that updates the book. The value is true if the candles of the store have been read.
-    catching_up: Mutex<bool>,
+    /// Lock of the task or request that updates the book.
+    catching_up: Mutex<Loading>,
+}
+
+/// First update of the book.
+#[derive(Default)]
+struct Loading {
+    is_done: bool,
+    fault: FaultLog,
 }
 
 impl CandleCache {
@@ -71,27 +79,39 @@ impl CandleCache {
         if self.book().head() >= head {
             return Ok(());
         }
-        let mut is_loaded = self.catching_up.lock().await;
-        if !*is_loaded {
-            self.load(hub).await?;
-            *is_loaded = true;
+        let mut loading = self.catching_up.lock().await;
+        if !loading.is_done
+            && let Err(error) = self.load(hub).await
+            && loading.fault.is_due()
+        {
+            warn!(%error, next = "reading the entries", "cannot read the candles that the store keeps");
         }
-        self.read_entries(hub, head).await
+        self.read_entries(hub, head).await?;
+        loading.is_done = true;
+        Ok(())
     }
 
     /// Reads the candles that the store keeps, and the entries before each hour that are in none.
     async fn load(&self, hub: &Hub) -> Result<()> {
         let starts = hub.kept_hours().await?.unwrap_or_default();
+        let mut invalid = 0;
         for page in starts.chunks(PAGE_HOURS) {
             for (start, text) in page.iter().zip(hub.read_hours(page).await?) {
                 let Some(hour) = text.and_then(|text| KeptHour::decode(*start, &text)) else {
                     // The hour is read from its entries.
-                    warn!(%start, "the store has invalid candles, reading the entries");
+                    invalid += 1;
                     continue;
                 };
+                // A clock may have been ahead when it was kept.
+                if hour.id > hub.head() {
+                    continue;
+                }
                 self.read_entries(hub, hour.prev).await?;
                 self.book_mut().add_kept(&hour);
             }
+        }
+        if invalid > 0 {
+            warn!(hours = invalid, "the store has invalid candles, read the entries of these hours");
         }
         Ok(())
     }

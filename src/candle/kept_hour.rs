@@ -6,6 +6,7 @@
 
 use super::interval::Interval;
 use super::series::Candle;
+use crate::feed::GapReason;
 use crate::tick::{Currency, TickId};
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,7 @@ pub struct KeptHour {
 pub(super) struct KeptOutage {
     pub(super) after: TickId,
     pub(super) before: TickId,
+    pub(super) reason: GapReason,
     pub(super) currencies: Vec<Currency>,
 }
 

@@ -96,7 +96,7 @@ impl Candle {
     fn add(&mut self, later: &Candle) {
         self.encoded.take();
         for (count, more) in self.ticks.iter_mut().zip(&later.ticks) {
-            *count += more;
+            *count = count.saturating_add(*more);
         }
         for (summary, later) in self.prices.iter_mut().zip(&later.prices) {
             *summary = match (*summary, *later) {

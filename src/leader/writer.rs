@@ -36,6 +36,8 @@ pub(super) struct Writer<'a> {
     pub(super) write_fault: FaultLog,
     /// Limits the log lines about failures to restore.
     pub(super) restore_fault: FaultLog,
+    /// The newest id of the store before the last restore, if no record was written since.
+    pub(super) restored_after: Option<TickId>,
 }
 
 impl Writer<'_> {
@@ -69,6 +71,7 @@ impl Writer<'_> {
             Ok(entry) => {
                 self.outbox.remove(&record);
                 self.write_fault.clear();
+                self.restored_after = None;
                 traces::appended(entry.id.ms(), record.poll.as_deref(), watch);
                 self.note_written(&record, entry);
             }
@@ -122,6 +125,13 @@ impl Writer<'_> {
         let lost = newest_chain(lost);
         let tail = &lost[lost.len().saturating_sub(TAIL)..];
         match self.store.restore(lease, tail).await {
+            // The restore has changed nothing. The store has members that are no entries at these places.
+            Ok(()) if self.restored_after.replace(newest) == Some(newest) => {
+                if self.restore_fault.is_due() {
+                    warn!(after = %newest, next = "trying again", "the store does not take back entries it has lost");
+                }
+                sleep(self.options.retry_pause()).await;
+            }
             Ok(()) => {
                 warn!(entries = tail.len(), of = lost.len(), after = %newest, "restored entries that the store had lost");
             }
@@ -249,6 +259,7 @@ mod tests {
             unseen: Vec::new(),
             write_fault: FaultLog::default(),
             restore_fault: FaultLog::default(),
+            restored_after: None,
         };
         writer.flush().await;
         let kept = store.newest(10).await.unwrap();

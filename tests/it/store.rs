@@ -4,7 +4,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis as Server;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease};
 use crate::support::{soon, until};
-use btcfeed::store::{Claim, HISTORY_READERS, Redis, Store};
+use btcfeed::store::{Claim, HISTORY_READERS, Redis, RedisOptions, Store};
 use btcfeed::tick::TickId;
 use futures_util::future::join_all;
 
@@ -79,6 +79,58 @@ async fn lease_is_reserved_for_the_longest_history() {
     // A replica that is gone does not keep the lease from others.
     let _: u64 = ::redis::cmd("DEL").arg("{shop}:lease").query_async(&mut server.connection().await).await.unwrap();
     until("the claim to expire", async || store.acquire("a").await.unwrap().is_some()).await;
+}
+
+#[tokio::test]
+async fn claimant_is_not_asked_for_its_settings() {
+    let server = Server::start().await;
+    let open = |settings: &str| {
+        let options = RedisOptions { settings: settings.to_owned(), ..RedisOptions::new(&server.url(), "shop") };
+        Redis::open(&options, OPTIONS).unwrap()
+    };
+    let (own, other) = (open("for a day"), open("for an hour"));
+    // After an outage, a replica with other settings comes first, and finds that another one has held ticks.
+    let early = other.acquire("b").await.unwrap().unwrap();
+    assert_eq!(own.claim(Claim { holder: "a", seen: TickId::ZERO, records: 1 }).await.unwrap(), None);
+    other.release(&early).await.unwrap();
+    assert_eq!(other.acquire("b").await.unwrap(), None);
+    let lease = own.acquire("a").await.unwrap().expect("nobody else has the ticks");
+    own.release(&lease).await.unwrap();
+    let _: u64 = ::redis::cmd("DEL").arg("{shop}:claim").query_async(&mut server.connection().await).await.unwrap();
+    let refused = other.acquire("b").await.map(|lease| lease.is_some());
+    assert!(!refused.unwrap_or_default(), "the settings of the replica that led count");
+}
+
+#[tokio::test]
+async fn claim_that_never_expires_counts_as_none() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let mut set = ::redis::cmd("HSET");
+    set.arg("{shop}:claim").arg("holder").arg("gone/1").arg("rank").arg(9_e15);
+    let _: u64 = set.query_async(&mut server.connection().await).await.unwrap();
+    let lease = lease(&store).await;
+    append(&store, &lease, "1").await;
+}
+
+#[tokio::test]
+async fn members_that_are_no_text_are_skipped() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    let first = append(&store, &lease, "1").await.id;
+    let second = append(&store, &lease, "2").await.id;
+    let mut connection = server.connection().await;
+    for (score, member) in [(first.ms() - 1, &b"\xff"[..]), (second.ms() + 1, b"\xfe")] {
+        let mut add = ::redis::cmd("ZADD");
+        let _: u64 = add.arg("{shop}:ticks").arg(score).arg(member).query_async(&mut connection).await.unwrap();
+    }
+    let mut set = ::redis::cmd("HSET");
+    let _: u64 = set.arg("{shop}:candles").arg(b"\xff").arg(b"\xff").query_async(&mut connection).await.unwrap();
+    assert_eq!(store.head().await.unwrap(), second);
+    assert_eq!(store.newest(10).await.unwrap().len(), 2);
+    assert_eq!(ids(&store, TickId::ZERO, EVERYTHING, 10).await, [first, second]);
+    assert_eq!(store.kept_hours().await.unwrap(), Some(vec![]));
+    assert_eq!(append(&store, &lease, "3").await.prev, second);
 }
 
 #[tokio::test]

@@ -84,6 +84,7 @@ async fn killed_primaries_lose_nothing() {
             ("BTCFEED_SOURCES", "coinbase"),
             ("BTCFEED_CURRENCIES", "USD"),
             ("BTCFEED_STALE_AFTER", &stale_after),
+            ("BTCFEED_LOG_FORMAT", "json"),
         ];
         replicas.push(Replica::start(&replica_settings(&exchange, name, &settings)).await);
     }
@@ -120,6 +121,7 @@ async fn killed_primaries_lose_nothing() {
         history: history.into_iter().map(|(text, score)| (score, text)).collect(),
         clients: watchers.iter().map(Watcher::messages).collect(),
         killed: vec![],
+        polled: replicas.iter().flat_map(Replica::log).filter(|line| line.contains("\"polled\"")).collect(),
         interval_ms: INTERVAL_MS,
         stale_after_ms: u64::try_from(STALE_AFTER.as_millis()).unwrap(),
         handover_ms: None,

@@ -2,15 +2,18 @@
 -- is longer than its term, would outlive its holder, so it counts as free. A token ends with the term in ms; without
 -- it, the longest possible term counts.
 -- Replicas with other settings would trim each other's history and change its currencies. So the first ones decide,
--- until none of them is alive (beat.lua).
+-- until none of them is alive (beat.lua). A replica for which the lease is reserved is not asked for its settings: it
+-- has what the store lacks, and nobody else can get the lease.
 -- KEYS: lease, claim, settings
 -- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms
 -- Returns {'done'} | {'done', the broken lease's token and time to live} | {'refused'} | {'other', the others' settings}
-local settings = redis.call('GET', KEYS[3])
-if ARGV[5] ~= '' and settings and settings ~= ARGV[5] then return {'other', settings} end
-local claimant = redis.call('HMGET', KEYS[2], 'holder')[1]
+local claimant = claim_of(KEYS[2])
 if claimant and claimant ~= ARGV[1] then return {'refused'} end
+local settings = redis.call('GET', KEYS[3])
+if not claimant and ARGV[5] ~= '' and settings and settings ~= ARGV[5] then return {'other', settings} end
 local held = redis.call('GET', KEYS[1])
+-- The answer to an earlier attempt was lost.
+if held == ARGV[2] then return {'done'} end
 local left = redis.call('PTTL', KEYS[1])
 if held then
   local term = tonumber(string.match(held, '%.(%d+)$') or ARGV[4])

@@ -20,9 +20,9 @@ end
 -- The first entry of a writer would cover the time of records that another replica holds. That replica comes first. Only
 -- a replica with records has such a rank (claim.lua).
 if record[1] ~= ARGV[5] then
-  local claim = redis.call('HMGET', KEYS[5], 'holder', 'rank')
-  local is_own = claim[1] and string.sub(claim[1], -#ARGV[5]) == ARGV[5]
-  if claim[1] and not is_own and (tonumber(claim[2]) or 0) >= 10^14 then return {'claimed', claim[1]} end
+  local claimant, rank = claim_of(KEYS[5])
+  local is_own = claimant and string.sub(claimant, -#ARGV[5]) == ARGV[5]
+  if claimant and not is_own and rank >= 10^14 then return {'claimed', claimant} end
 end
 
 local now = clock()

@@ -3,13 +3,13 @@
 -- KEYS: claim (hash: holder, rank), ticks    ARGV: holder, seen (newest id that it knows), records, time to live in ms
 -- Returns the replica for which the lease is reserved, or ''
 local newest = newest_of(KEYS[2], clock())
-local claim = redis.call('HMGET', KEYS[1], 'holder', 'rank')
+local claimant, best = claim_of(KEYS[1])
 local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
-if records == 0 and seen <= newest then return claim[1] or '' end
+if records == 0 and seen <= newest then return claimant or '' end
 
 -- Ids have 13 digits, so records weigh more than any id.
 local rank = math.min(records, 1) * 10^14 + seen
-if claim[1] and claim[1] ~= ARGV[1] and (tonumber(claim[2]) or 0) >= rank then return claim[1] end
+if claimant and claimant ~= ARGV[1] and best >= rank then return claimant end
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'rank', string.format('%d', rank))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return ARGV[1]

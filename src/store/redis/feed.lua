@@ -9,6 +9,13 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Returns the replica for which the lease is reserved, and its rank, or nil. A claim that never expires counts as none.
+local function claim_of(key)
+  if redis.call('PTTL', key) < 0 then return nil end
+  local claim = redis.call('HMGET', key, 'holder', 'rank')
+  return claim[1] or nil, tonumber(claim[2]) or 0
+end
+
 -- Returns the entry that a member of the set holds, or nil if the member is garbage: its score is not the id of an
 -- entry.
 local function entry_of(member, score)

@@ -9,9 +9,10 @@ use ::redis::cmd;
 impl Redis {
     /// Returns the starts of the hours, oldest first.
     pub(super) async fn hours(&self) -> Result<Vec<TickId>> {
-        let fields: Vec<String> = self.history.query(cmd("HKEYS").arg(&self.keys.candles)).await?;
+        let fields: Vec<Vec<u8>> = self.history.query(cmd("HKEYS").arg(&self.keys.candles)).await?;
         // Other fields are not ours.
-        let mut starts: Vec<_> = fields.iter().filter_map(|field| Some(TickId::from_ms(field.parse().ok()?))).collect();
+        let start = |field: &Vec<u8>| Some(TickId::from_ms(std::str::from_utf8(field).ok()?.parse().ok()?));
+        let mut starts: Vec<_> = fields.iter().filter_map(start).collect();
         starts.sort_unstable();
         Ok(starts)
     }
@@ -22,7 +23,8 @@ impl Redis {
             return Ok(Vec::new());
         }
         let fields: Vec<_> = starts.iter().map(|start| start.ms()).collect();
-        self.history.query(cmd("HMGET").arg(&self.keys.candles).arg(fields)).await
+        let texts: Vec<Option<Vec<u8>>> = self.history.query(cmd("HMGET").arg(&self.keys.candles).arg(fields)).await?;
+        Ok(texts.into_iter().map(|text| text.map(|text| String::from_utf8_lossy(&text).into_owned())).collect())
     }
 
     /// Writes the hours that the hash does not have, and deletes those before `floor`.

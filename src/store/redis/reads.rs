@@ -22,8 +22,8 @@ const STEP: usize = 10;
 /// The maximum number of entries in one read after an announcement.
 const ANNOUNCED: usize = 100;
 
-/// A member of the set, and its score.
-type Member = (String, f64);
+/// A member of the set, which may be no text, and its score.
+type Member = (Vec<u8>, f64);
 
 /// The part of an entry that every version writes.
 #[derive(Deserialize)]
@@ -137,11 +137,11 @@ fn is_score_of(id: TickId, score: f64) -> bool {
 
 /// Returns the id of a member that is an entry.
 fn place((text, score): &Member) -> Option<TickId> {
-    let place: Place = serde_json::from_str(text).ok()?;
+    let place: Place = serde_json::from_slice(text).ok()?;
     is_score_of(place.id, *score).then_some(place.id)
 }
 
 /// Decodes a member. If it is garbage, or an entry of a newer version, logs that and returns `None`.
 fn decode_member((text, score): &Member) -> Option<Entry> {
-    decode_or_skip(text).filter(|entry| is_score_of(entry.id, *score))
+    decode_or_skip(&String::from_utf8_lossy(text)).filter(|entry| is_score_of(entry.id, *score))
 }

@@ -20,7 +20,7 @@ impl Scripts {
         // A script that uses the functions of `feed.lua`.
         let with_feed = |text: &str| Script::new(&[include_str!("feed.lua"), text].concat());
         Scripts {
-            acquire: Script::new(include_str!("acquire.lua")),
+            acquire: with_feed(include_str!("acquire.lua")),
             claim: with_feed(include_str!("claim.lua")),
             append: with_feed(include_str!("append.lua")),
             beat: Script::new(include_str!("beat.lua")),
