@@ -26,8 +26,15 @@ impl Redis {
             self.rights_checked.store(number, Ordering::Relaxed);
             return Ok(());
         }
-        self.faults.note(Write::Lease, answers.into_iter().find_map(|answer| public_reason(&answer.err()?).into()));
-        Err(unavailable(format_args!("the user of Redis lacks rights that a leader needs: {}", rejected.join("; "))))
+        let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
+        self.faults.note(Write::Lease, errors.clone().next().map(public_reason));
+        // A full memory or a slot that moves also rejects commands.
+        let what = if errors.all(|error| error.code() == Some("NOPERM")) {
+            "the user of Redis lacks rights that a leader needs"
+        } else {
+            "Redis rejects commands that a leader needs"
+        };
+        Err(unavailable(format_args!("{what}: {}", rejected.join("; "))))
     }
 
     /// Waits until enough replicas of Redis have everything that was written before. If an append fails here, the
