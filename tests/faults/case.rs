@@ -7,7 +7,7 @@ use super::stage::{Stage, is_told, now};
 use crate::support::LEASE;
 use std::fmt;
 use std::time::{Duration, Instant};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 /// The longest pause until another replica leads: the lease, one second, a poll, and what a busy machine adds.
 const HANDOVER_MS: u64 = 1000 + 1000 + 200 + 800;
@@ -85,7 +85,8 @@ impl Case {
             Leadership::Killed | Leadership::Restarted => {
                 stage.kill_leader().await;
                 for fault in &self.faults {
-                    fault.leader_died(&mut stage).await;
+                    // Another fault may have stopped the server, so that it does not answer.
+                    timeout(Duration::from_secs(2), fault.leader_died(&mut stage)).await.ok();
                 }
             }
         }

@@ -3,12 +3,17 @@
 use super::case::{Case, Leadership, Outcome};
 use super::fault::Fault;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 /// The number of cases that run at the same time. They mostly wait.
 const CONCURRENT: usize = 8;
+
+/// The time after which a case has failed.
+const CASE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Runs cases, prints the table, and returns the cases that broke a promise.
 pub async fn run(cases: Vec<Case>) -> Vec<String> {
@@ -19,7 +24,8 @@ pub async fn run(cases: Vec<Case>) -> Vec<String> {
         // On a thread of its own, a case that panics does not end the others.
         let run = spawn_blocking(move || {
             let _permit = permit;
-            Handle::current().block_on(own.run())
+            let limited = async { timeout(CASE_DEADLINE, own.run()).await };
+            Handle::current().block_on(limited).unwrap_or_else(|_| Outcome::failed("the case did not end".to_owned()))
         });
         running.push((case, run));
     }

@@ -24,6 +24,8 @@ fn random_case(random: &mut fastrand::Rng) -> Case {
             faults.push(fault);
         }
     }
+    // A server that does not answer can be given no other fault.
+    faults.sort_by_key(|fault| fault.stops_the_server());
     let leadership = Leadership::ALL[random.usize(..Leadership::ALL.len())];
     Case { lasts: Duration::from_millis(500 + random.u64(..5000)), ..Case::new(&faults, leadership) }
 }
