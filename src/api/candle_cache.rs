@@ -1,8 +1,8 @@
 //! Candles of this replica.
 //!
-//! A task reads the candles that the store keeps, and the entries that are in none of them. Later, each request first
-//! adds the entries since the last request, and the task keeps the candles of each hour that has ended in the store.
-//! Requests that arrive during an update wait for it.
+//! The first update reads the candles that the store keeps, and the entries that they do not cover. Each request, and
+//! once a minute a task, then adds the entries since the last update. The task also saves the candles of complete hours
+//! to the store. Requests that arrive during an update wait for it.
 
 use crate::candle::{Book, Interval, KeptHour};
 use crate::feed::Feed;
@@ -24,9 +24,9 @@ const PAGE_HOURS: usize = 24;
 /// Time between two updates by the task.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);
 
-/// Candles of this replica.
+/// The candle book, and the lock for its updates.
 pub(crate) struct CandleCache {
-    /// A std lock: it is held for less than a millisecond, and never across an await.
+    /// A std lock, never held across an await. A request holds it while it renders its candles, at most 10,000.
     book: RwLock<Book>,
     /// Lock of the task or request that updates the book.
     catching_up: Mutex<Loading>,
@@ -40,7 +40,7 @@ struct Loading {
 }
 
 impl CandleCache {
-    /// Creates an empty cache that keeps candles as long as the hub keeps entries.
+    /// Creates an empty cache with the retention of `hub`.
     pub(crate) fn new(hub: &Hub) -> CandleCache {
         CandleCache { book: RwLock::new(Book::new(hub.retention())), catching_up: Mutex::default() }
     }
@@ -54,7 +54,7 @@ impl CandleCache {
         self.book.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Updates the candles once a minute, and keeps those of each hour that has ended in the store. Never returns.
+    /// Updates the candles once a minute, and saves those of each complete hour to the store. Never returns.
     pub(crate) async fn run(&self, hub: &Hub) {
         hub.primed().await;
         let mut kept = BTreeSet::new();
@@ -73,7 +73,8 @@ impl CandleCache {
     /// Adds the entries that the hub has and the book does not have yet.
     ///
     /// # Errors
-    /// If entries are no longer in the hub's window and the store is unavailable.
+    /// If the store must be read and is unavailable or has too many readers: at the first update, and for entries that
+    /// have left the hub's window.
     pub(crate) async fn catch_up(&self, hub: &Hub) -> Result<()> {
         let head = hub.head();
         if self.book().head() >= head {
@@ -91,7 +92,7 @@ impl CandleCache {
         Ok(())
     }
 
-    /// Reads the candles that the store keeps, and the entries before each hour that are in none.
+    /// Reads the hours that the store keeps, and the entries between them.
     async fn load(&self, hub: &Hub) -> Result<()> {
         let starts = hub.kept_hours().await?.unwrap_or_default();
         let mut invalid = 0;
@@ -134,8 +135,8 @@ impl CandleCache {
         }
     }
 
-    /// Keeps the hours that have ended in the store. `kept` has those that the store is known to have. While there is
-    /// no new hour, the store is not asked.
+    /// Saves the hours that have ended to the store. `kept` contains those that the store has. If no hour is new, the
+    /// store is not asked.
     async fn keep_hours(&self, hub: &Hub, kept: &mut BTreeSet<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours().collect();
         if whole.iter().all(|start| kept.contains(start)) {
@@ -148,7 +149,7 @@ impl CandleCache {
             None => whole.iter().copied().collect(),
         };
         let missing: Vec<_> = whole.iter().copied().filter(|start| !present.contains(start)).collect();
-        // The first hour has expired in part only.
+        // The oldest hour may be partly expired. The store keeps it until it has expired completely.
         let floor = Interval::Hour.start(hub.head().minus(hub.retention()));
         for page in missing.chunks(PAGE_HOURS) {
             let hours: Vec<_> = {

@@ -1,5 +1,5 @@
-//! Mistakes in a request, in a bounded number and length. An error response must not be much larger than its request,
-//! and gRPC clients cannot read long trailers and would retry forever.
+//! Mistakes in a request, bounded in number and length. Otherwise an error response could be much larger than its
+//! request. Also, a gRPC client that cannot read a long trailer would retry forever.
 
 use crate::text::excerpt;
 
@@ -24,7 +24,7 @@ impl RequestErrors {
         }
     }
 
-    /// Returns whether there are no mistakes.
+    /// Returns true if there is no mistake.
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -1,6 +1,6 @@
 //! A setting, as the flags, help texts and documents show it.
 
-/// A setting: a variable of the environment and a flag of the same name.
+/// A value that the operator sets by an environment variable, or by the flag that [`flag`](Self::flag) derives from it.
 #[derive(Clone, Debug)]
 pub struct Setting {
     /// The variable.
@@ -13,13 +13,13 @@ pub struct Setting {
     pub details: &'static str,
     /// A description of the accepted values.
     pub expected: String,
-    /// The value if it is not set.
+    /// The default.
     pub default: DefaultValue,
-    /// An example of a value, for documents.
+    /// An example of a value, for documents and help texts.
     pub example: &'static str,
 }
 
-/// The value of a setting that is not set.
+/// The default of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefaultValue {
     /// This value.
@@ -45,13 +45,14 @@ impl DefaultValue {
 }
 
 impl Setting {
-    /// Returns the flag without its dashes: the variable without its prefix, in lower case.
+    /// Returns the name of the flag without the leading `--`: the variable without `BTCFEED_`, in lower case, with
+    /// dashes for underscores.
     pub fn flag(&self) -> String {
         flag(self.env)
     }
 }
 
-/// Returns the flag of a variable, without its dashes.
+/// Returns the name of the flag for a variable.
 pub(super) fn flag(env: &str) -> String {
     env.trim_start_matches("BTCFEED_").to_ascii_lowercase().replace('_', "-")
 }

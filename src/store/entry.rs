@@ -6,10 +6,13 @@ use crate::telemetry::FaultLog;
 use std::sync::{Mutex, PoisonError};
 use tracing::error;
 
-/// Limits the log lines about skipped entries, because every read of such an entry skips it again.
+/// Limits the log lines about skipped entries. Otherwise every read of such an entry would log a line.
 static SKIPPED: Mutex<FaultLog> = Mutex::new(FaultLog::new());
 
 /// Decodes an entry.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] if this version cannot decode it.
 pub(super) fn decode(json: &str) -> Result<Entry> {
     serde_json::from_str(json).map_err(|error| StoreError::Unavailable(format!("invalid entry: {error}: {json:.200}")))
 }
@@ -19,7 +22,8 @@ pub(super) fn decode(json: &str) -> Result<Entry> {
 pub(super) fn decode_or_skip(json: &str) -> Option<Entry> {
     let log = |error: &StoreError| {
         if SKIPPED.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
-            error!(%error, "skipping an entry that cannot be decoded");
+            let next = "readers see a gap; run the version that wrote it";
+            error!(%error, next, "skipping an entry that cannot be decoded");
         }
     };
     decode(json).inspect_err(log).ok()

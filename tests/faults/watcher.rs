@@ -1,4 +1,5 @@
-//! A client that follows the feed on any replica, and records every message. It shares no code with the server.
+//! A client that follows the feed on any replica, and records every tick, status and gap. It shares no code with the
+//! server.
 
 use futures_util::StreamExt;
 use serde_json::Value;
@@ -8,10 +9,11 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The time after which a connection without a message is replaced. A replica sends a ping or a heartbeat earlier.
+/// The time after which a connection without a message is replaced. Only updates prevent that: a replica sends its
+/// first ping after 20 s, too.
 const SILENCE: Duration = Duration::from_secs(20);
 
-/// The messages that a client got, in order.
+/// The ticks, statuses and gaps that a client got, in order.
 pub struct Watcher {
     messages: Arc<Mutex<Vec<Value>>>,
     longest_wait: Arc<Mutex<Duration>>,
@@ -19,8 +21,8 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Follows the feed from its beginning. It starts at the first of these addresses, and goes to the next one when a
-    /// connection ends.
+    /// Follows the feed from its beginning. The client connects to the first of these addresses, and to the next one
+    /// when a connection fails or ends.
     pub fn start(addresses: Vec<String>) -> Watcher {
         let (messages, longest_wait): (Arc<Mutex<Vec<Value>>>, Arc<Mutex<Duration>>) = Default::default();
         let task = tokio::spawn(follow(addresses, messages.clone(), longest_wait.clone()));

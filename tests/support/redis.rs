@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 pub struct Redis {
     child: Option<Child>,
     dir: TempDir,
-    /// More arguments of its command line.
+    /// Additional arguments of the server.
     arguments: Vec<String>,
     /// Port of the server.
     pub port: u16,
@@ -46,8 +46,8 @@ impl Redis {
         self.dir.path()
     }
 
-    /// Starts a server with a certificate of `authority` on a second port. Returns that port too. If `mutual` is true,
-    /// clients need a certificate of the same authority.
+    /// Starts a server that also serves TLS, on a second port, with a certificate of `authority`. Returns the server
+    /// and this port. If `mutual` is true, TLS clients need a certificate of `authority`.
     pub async fn start_with_tls(authority: &Authority, mutual: bool) -> (Redis, u16) {
         let (port, files) = (free_port(), ["cert.pem", "key.pem", "ca.pem"].map(|name| authority.path(name)));
         let [certificate, key, ca] = &files;
@@ -168,7 +168,7 @@ impl Redis {
         answers.then_some(connection)
     }
 
-    /// Returns the name of the replica that holds the lease.
+    /// Returns the name of the replica that holds the lease, if there is one.
     pub async fn leader(&self) -> Option<String> {
         let token: Option<String> = self.connection().await.get("{btcfeed}:lease").await.unwrap();
         token.and_then(|token| Some(token.split_once('/')?.0.to_owned()))

@@ -69,8 +69,8 @@ impl Terminal {
         !self.screen.lock().unwrap().screen().hide_cursor()
     }
 
-    /// Waits until `is` is true for the text on the screen, and returns that text. `what` names it in the error after a
-    /// timeout.
+    /// Waits until `is` is true for the text on the screen, and returns that text. `what` describes the expected text
+    /// in the error after a timeout.
     pub async fn shows(&self, what: &str, is: impl Fn(&str) -> bool) -> String {
         let mut screen = String::new();
         until(&format!("{what} on the screen"), async || {
@@ -81,7 +81,8 @@ impl Terminal {
         screen
     }
 
-    /// Changes the width of the terminal.
+    /// Changes the width, and sends the SIGWINCH that the kernel would send if this were the program's controlling
+    /// terminal.
     pub fn resize(&self, width: u16) {
         tcsetwinsize(&self.master, size(width)).unwrap();
         self.screen.lock().unwrap().screen_mut().set_size(cells(HEIGHT), cells(width));
@@ -93,7 +94,7 @@ impl Terminal {
         rustix::io::write(&self.master, keys).unwrap();
     }
 
-    /// Writes to the terminal as another program does.
+    /// Draws text on the screen, as if another program had written to the same terminal.
     pub fn write_as_another(&self, text: &str) {
         self.screen.lock().unwrap().process(text.as_bytes());
     }

@@ -8,13 +8,16 @@ use crate::feed::Start;
 use crate::tick::{Currencies, TickId};
 use std::ops::RangeInclusive;
 
-/// Part of the history, and its format.
+/// Query of the history: a part of it, and the format of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HistoryQuery {
+    /// The currencies whose prices are in the response.
     pub(crate) currencies: Currencies,
+    /// The format of updates.
     pub(crate) format: Format,
     /// Media type, if the query has one.
     pub(crate) media: Option<Media>,
+    /// The beginning of the part. Without `since` and `after`, it is the first entry that is kept.
     pub(crate) start: Start,
     /// The last id of the part, inclusive.
     pub(crate) until: TickId,
@@ -31,7 +34,7 @@ impl HistoryQuery {
     /// Reads the query.
     ///
     /// # Errors
-    /// 400 with the first mistakes.
+    /// 400 that lists the mistakes, at most eight of them.
     pub(crate) fn read(query: &str, default: Format, supported: SupportedCurrencies) -> Result<HistoryQuery, Problem> {
         let mut query = QueryReader::new(query);
         let currencies = query.currencies(supported);
@@ -47,7 +50,8 @@ impl HistoryQuery {
 }
 
 impl QueryReader<'_> {
-    /// Reads `format`, which names the format of updates, the media type, or both: repeated or separated by a comma.
+    /// Reads `format`: the format of updates, the media type, or both. Both can be given as two parameters or in one,
+    /// separated by a comma.
     fn format_and_media(&mut self, default: Format) -> (Format, Option<Media>) {
         let (mut format, mut media) = (None, None);
         let values = self.all(&["format"]);
@@ -56,13 +60,13 @@ impl QueryReader<'_> {
                 (Ok(new), _) => format.replace(new).filter(|old| *old != new).map(Format::name),
                 (_, Some(new)) => media.replace(new).filter(|old| *old != new).map(Media::name),
                 _ => {
-                    let expected = "one of timedate, timestamp, full, one of json, ndjson, csv, or one of each";
+                    let expected = "the fields (timedate, timestamp or full), the form (json, ndjson or csv), or both";
                     self.errors.push(&format!("invalid format {:?}: expected {expected}", quoted(word)));
                     continue;
                 }
             };
             if let Some(conflicting) = conflicting {
-                self.errors.push(&format!("conflicting format {conflicting} and {word}: expected one of them"));
+                self.errors.push(&format!("conflicting format {conflicting:?} and {word:?}: expected one of them"));
             }
         }
         (format.unwrap_or(default), media)
@@ -89,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_bounded() {
+    fn length_of_a_query_is_bounded() {
         let query = |bytes: usize| format!("currency=USD{}", ",USD".repeat(bytes / 4 - 3));
         assert!(read(&query(1024)).is_ok());
         assert_eq!(read(&query(1028)), Err("query of 1028 bytes: expected at most 1024".to_owned()));
@@ -112,11 +116,11 @@ mod tests {
         let cases = [
             (
                 "format=xml",
-                r#"invalid format "xml": expected one of timedate, timestamp, full, one of json, ndjson, csv, or one of each"#,
+                r#"invalid format "xml": expected the fields (timedate, timestamp or full), the form (json, ndjson or csv), or both"#,
             ),
             ("format=", r#"invalid format """#),
-            ("format=full,timedate", "conflicting format full and timedate: expected one of them"),
-            ("format=csv&format=json", "conflicting format csv and json: expected one of them"),
+            ("format=full,timedate", r#"conflicting format "full" and "timedate": expected one of them"#),
+            ("format=csv&format=json", r#"conflicting format "csv" and "json": expected one of them"#),
         ];
         for (query, expected) in cases {
             let detail = read(query).expect_err(query);

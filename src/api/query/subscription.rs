@@ -28,8 +28,8 @@ pub(crate) fn read_subscription(
     Ok(subscription)
 }
 
-/// Reads `Last-Event-ID`. An `EventSource` does not send it before it has received an event, and some libraries then
-/// send an empty value.
+/// Reads the header `Last-Event-ID`. Returns `None` if it is missing or empty: before the first event, an `EventSource`
+/// sends no header, and some libraries send an empty one.
 ///
 /// # Errors
 /// 400 if it is not an id.

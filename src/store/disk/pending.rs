@@ -1,4 +1,5 @@
-//! The part of a feed on disk that is in memory: the lease, and what is not saved or not published yet.
+//! What the store of a file keeps in memory: the lease, and the entries and bookmarks that are not saved or not
+//! published yet.
 
 use crate::feed::Entry;
 use crate::store::contract::{Lease, Record, Result, StoreError};
@@ -29,7 +30,7 @@ pub(super) struct Pending {
     pub(super) clients: BTreeMap<String, TickId>,
     /// The oldest id that is kept.
     pub(super) floor: TickId,
-    /// The number of entries that were dropped because too many were unsaved.
+    /// The number of entries that were dropped since the file could last be written, because too many were unsaved.
     pub(super) dropped: u64,
     /// The reason why the file cannot be written.
     pub(super) fault: Option<String>,
@@ -40,15 +41,19 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Sets the newest id of a file that has been opened.
+    /// Takes over the newest id of a file that has just been opened, if it is higher than ours.
     pub(super) fn opened(&mut self, head: TickId, retention: Duration) {
         self.assigned = self.assigned.max(head);
         self.published = self.published.max(head);
         self.floor = self.floor.max(head.minus(retention));
     }
 
-    /// Assigns an id to a record, and keeps its entry until it is saved and published. Returns the entry of an earlier
-    /// attempt with the same record.
+    /// Assigns an id to a record and keeps the entry until it is saved and published. If an earlier attempt has appended
+    /// the same record, returns that entry. `seen` is the newest id that the leader knows.
+    ///
+    /// # Errors
+    /// `NotLeader` if the lease is not valid or a newer record was appended, and `Behind` if the file lacks entries up
+    /// to `seen`.
     pub(super) fn append(
         &mut self,
         lease: &Lease,
@@ -87,7 +92,7 @@ impl Pending {
         self.unpublished.drain(..count).collect()
     }
 
-    /// Records that entries were restored, the newest of which has this id.
+    /// Records that entries up to `newest` were restored to the file.
     pub(super) fn restored(&mut self, newest: TickId) {
         self.assigned = self.assigned.max(newest);
         self.published = self.published.max(newest);
@@ -120,7 +125,7 @@ impl Pending {
         self.unsaved.drain(..count);
     }
 
-    /// Returns the published entries with `after < id <= until` that may not be in the file.
+    /// Returns the published entries with `after < id <= until` that are perhaps not in the file yet.
     pub(super) fn visible(&self, after: TickId, until: TickId) -> Vec<Entry> {
         let until = until.min(self.published);
         let later = self.unsaved.iter().rev().take_while(|entry| entry.id > after);

@@ -138,7 +138,7 @@ async fn too_few_descriptors_are_reported() {
         error.contains("invalid --connections \"37\": expected at most 36, because each is an open file"),
         "{error}"
     );
-    // The soft limit is raised.
+    // `btcfeed load` raises its soft limit to the hard limit.
     let (code, _, error) = limited("36").end().await;
     assert_eq!(code, Some(0), "{error}");
 }
