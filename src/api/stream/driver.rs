@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{Span, debug};
 
-/// Waits for the entries that are being loaded. Waits forever if nothing is being loaded, or if the load was cancelled.
+/// Waits for the entries that are being loaded. Never returns if nothing is being loaded, or if the load was cancelled.
 async fn wait_for_load(loading: &mut Option<oneshot::Receiver<Vec<Arc<Entry>>>>) -> Vec<Arc<Entry>> {
     if let Some(receiver) = loading {
         let entries = receiver.await;
@@ -40,7 +40,7 @@ async fn completed<F: Future<Output = ()>>(future: &mut Option<Pin<Box<F>>>) {
 pub(crate) enum Output {
     /// Send these bytes.
     Send(Vec<Bytes>),
-    /// Send a heartbeat.
+    /// Send a comment on an event stream. Other transports have pings and ignore this.
     Heartbeat,
     /// Send this reason to the client, and end the stream.
     Close(CloseReason),
@@ -52,12 +52,12 @@ pub(crate) struct SessionDriver {
     session: Session,
     head: watch::Receiver<TickId>,
     loading: Option<oneshot::Receiver<Vec<Arc<Entry>>>>,
-    /// Is cancelled when this stream ends because the replica stops.
+    /// Is cancelled to end this stream when the replica stops.
     group: CancellationToken,
     /// A future that waits for `group`. There is one for the whole stream, because a new one for each wait would cost
     /// more than all other work in `next`.
     drained: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// A future that waits for the end of the client's permission, if it needs one.
+    /// Waits for the end of the API key's permission. `None` if clients need no key.
     permission_ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     /// One timer for the heartbeat and for a tick that the throttle holds.
     timer: Pin<Box<Sleep>>,
@@ -98,8 +98,8 @@ impl SessionDriver {
             if self.group.is_cancelled() {
                 return self.leave(CloseReason::Draining).await;
             }
-            // The head is marked before the session reads the hub. If it moves in between, the wait below returns at
-            // once.
+            // The head is marked as seen before the session reads the hub. If it moves after that, the wait below
+            // returns at once.
             self.head.mark_unchanged();
             let mut wake_at = self.heartbeat_at;
             if self.loading.is_none() {
@@ -123,7 +123,7 @@ impl SessionDriver {
             if self.timer.deadline() != wake_at {
                 self.timer.as_mut().reset(wake_at);
             }
-            // Every arm is cancel-safe: each future lives in `self` and is polled again in the next round.
+            // Every arm is cancel-safe: what it waits for lives in `self`, so the next round continues to wait for it.
             tokio::select! {
                 biased;
                 () = &mut self.drained => return self.leave(CloseReason::Draining).await,
@@ -135,7 +135,6 @@ impl SessionDriver {
                     }
                 }
                 entries = wait_for_load(&mut self.loading) => {
-                    self.loading = None;
                     let bytes = self.session.loaded(&entries);
                     if !bytes.is_empty() {
                         return self.send(bytes);
@@ -148,8 +147,8 @@ impl SessionDriver {
         }
     }
 
-    /// Moves the client's bookmark, because all output has been sent. [`next`](Self::next) does this, too, so only a
-    /// transport that may end before the next call has to call it.
+    /// Moves the client's bookmark, because all output has been sent. [`next`](Self::next) does this first. Call it
+    /// yourself only if the transport may end before it calls `next` again.
     pub(crate) fn mark_sent(&self) {
         self.session.mark_sent();
     }
