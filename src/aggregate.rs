@@ -111,7 +111,7 @@ impl Aggregator {
         let polls = self.members.iter_mut().map(async |member| {
             if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
-                let reason = format!("paused for {seconds} s after failures");
+                let reason = format!("paused for {seconds} s");
                 let error = SourceError { currencies, reason, cause: None, retry_after: None };
                 return (member, vec![Err(error)], None);
             }

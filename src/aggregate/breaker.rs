@@ -26,7 +26,7 @@ pub(super) struct CircuitBreaker {
     /// Limits the log lines about failures to one a minute. A recovery does not reset it, so a source that repeatedly
     /// recovers and fails does not fill the log.
     log: FaultLog,
-    /// True if the last failure was logged, so that the recovery is to be logged, too.
+    /// True if a failure since the last recovery was logged. The recovery is then logged, too.
     is_logged: bool,
 }
 
@@ -41,7 +41,7 @@ impl CircuitBreaker {
         self.banned_until.is_some_and(|until| now < until)
     }
 
-    /// Returns the time until the source may be asked again.
+    /// Returns the time until both pauses have ended.
     pub(super) fn time_left(&self, now: Instant) -> Duration {
         self.open_until.max(self.banned_until).map_or(Duration::ZERO, |until| until.saturating_duration_since(now))
     }

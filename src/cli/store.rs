@@ -20,8 +20,9 @@ use std::process::ExitCode;
 use transfer::{Copied, Writable};
 
 const EXAMPLES: &str = "\
-The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in BTCFEED_DATA. Stop all replicas
-first. A file that a replica uses is rejected, and so is a feed in Redis that a replica leads.
+The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in
+BTCFEED_DATA. Stop all replicas first. A file that a replica uses is rejected. If a replica leads
+the feed in Redis, import, clear and move are rejected.
 
 Examples:
   btcfeed store info                                          what the store contains

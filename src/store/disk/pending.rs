@@ -1,5 +1,5 @@
-//! What the store of a file keeps in memory: the lease, and the entries and bookmarks that are not saved or not
-//! published yet.
+//! The state that the store of a file keeps in memory: the lease, and the entries and bookmarks that are not saved or
+//! not published yet.
 
 use crate::feed::Entry;
 use crate::store::contract::{Lease, Record, Result, StoreError};

@@ -1,12 +1,14 @@
 -- Grants the lease if it is free and not reserved for another replica. A lease without a time to live, or with one that
--- is longer than its term, would outlive its holder, so it counts as free. A token ends with the term in ms; without
--- it, the longest possible term counts.
--- Replicas with other settings would trim each other's history and change its currencies. So the first ones decide,
--- until none of them is alive (beat.lua). A replica for which the lease is reserved is not asked for its settings: it
--- has what the store lacks, and nobody else can get the lease.
+-- is longer than its term, would outlive its holder, so it counts as free. The last part of a token is this term: the
+-- longest time to live of its lease, in ms. If a token has no such part, the maximum of all settings counts.
+-- Replicas with different settings would trim each other's history and change its currencies. So the first leader
+-- stores its settings. A replica with other ones is rejected until no replica with the stored ones is alive (beat.lua).
+-- The settings of a replica for which the lease is reserved do not count: it has what the store lacks, and no other
+-- replica can get the lease.
 -- KEYS: lease, claim, settings
 -- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms
--- Returns {'done'} | {'done', the broken lease's token and time to live} | {'refused'} | {'other', the others' settings}
+-- Returns {'done'} | {'done', token and time to live of the lease that was replaced} | {'refused'}
+--   | {'other', the others' settings}
 local claimant = claim_of(KEYS[2])
 if claimant and claimant ~= ARGV[1] then return {'refused'} end
 local settings = redis.call('GET', KEYS[3])

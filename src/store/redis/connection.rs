@@ -1,7 +1,7 @@
 //! A connection to Redis that all callers share. It opens when first used and is replaced after a failure.
 //!
-//! Every request has a deadline, and any error discards the connection: a demoted master answers PING and rejects
-//! writes, and a half-open socket answers nothing.
+//! Every request has a deadline. An error discards the connection, because a demoted master answers PING and rejects
+//! writes, and a half-open socket answers nothing. Only an error of a slot that moves does not.
 
 use super::redirect::Redirect;
 use super::server::{RedisServer, failed, unavailable};
@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::Mutex;
 
-/// The kind of the error of a request whose keys are on two nodes, because the slot moves. The connection can be used.
+/// `TRYAGAIN`: the slot is moving, and the keys of the request are on two nodes. The connection stays usable.
 const TRY_AGAIN: ErrorKind = ErrorKind::Server(ServerErrorKind::TryAgain);
 
 /// A multiplexed connection, or none until a caller needs it.
 pub(super) struct RedisConnection {
     server: Arc<RedisServer>,
-    /// What the connection is for, in its name.
+    /// Purpose of the connection, which is a part of its name (`CLIENT SETNAME`).
     purpose: &'static str,
     /// A tokio mutex: while one caller connects, the others wait for the same connection.
     current: Mutex<Option<Open>>,
@@ -46,7 +46,8 @@ struct Open {
 pub(super) enum RedisRequest<'a, 's> {
     Command(&'a Cmd),
     Pipeline(&'a Pipeline),
-    /// A call of a script, which is created at the moment of sending: it may contain the age of a record.
+    /// A function that creates a script call. It is called when the request is sent, because the arguments may contain
+    /// the age of a record.
     Call(&'a (dyn Fn() -> ScriptInvocation<'s> + Sync)),
 }
 
@@ -54,12 +55,13 @@ pub(super) enum RedisRequest<'a, 's> {
 pub(super) enum RequestError {
     /// There is no connection.
     Connecting(StoreError),
-    /// The server at this address rejected the request, or did not answer.
+    /// A server rejected the request, or did not answer. The address is that of the connection, even if the request was
+    /// redirected.
     Answer(Arc<str>, RedisError),
 }
 
 impl RequestError {
-    /// Returns the reason for clients. It has the code of Redis' answer and no address.
+    /// Returns the reason for clients, without an address.
     pub(super) fn public_reason(&self) -> String {
         match self {
             RequestError::Connecting(_) => "Redis cannot be reached".to_owned(),
@@ -68,7 +70,7 @@ impl RequestError {
     }
 }
 
-/// Returns the reason for clients. It has the code of Redis' answer and no address.
+/// Returns the reason for clients: the code of the answer, if there is one.
 pub(super) fn public_reason(error: &RedisError) -> String {
     match error.code() {
         Some(code) => format!("Redis rejects writes: {code}"),
@@ -107,14 +109,14 @@ impl RedisConnection {
         self.send(RedisRequest::Command(command)).await
     }
 
-    /// Sends a request, like [`try_send`](Self::try_send).
+    /// Sends a request with [`try_send`](Self::try_send), for callers that do not distinguish the errors.
     pub(super) async fn send<T: FromRedisValue>(&self, request: RedisRequest<'_, '_>) -> Result<T> {
         self.try_send(request).await.map_err(StoreError::from)
     }
 
-    /// Sends a request, and discards the connection if the request fails. If the connection was open before and has
-    /// ended, sends the request again on a new one: Redis closes idle connections (`timeout`). So the server may
-    /// execute a request twice.
+    /// Sends a request. If the slot of the feed moves, sends it to the importing node, too. If it fails, discards the
+    /// connection. Redis may have closed an idle connection (`timeout`), so a request on a connection that was open
+    /// before is sent once more on a new one. The server may therefore execute a request twice.
     pub(super) async fn try_send<T: FromRedisValue>(
         &self,
         request: RedisRequest<'_, '_>,
@@ -149,7 +151,8 @@ impl RedisConnection {
         }
     }
 
-    /// Returns the number of the open connection, which another connection never has. Opens one if there is none.
+    /// Returns the number of the open connection. Each connection has another number. Opens a connection if there is
+    /// none.
     pub(super) async fn number(&self) -> Result<u64> {
         Ok(self.connect().await?.0.number)
     }

@@ -13,19 +13,21 @@ use std::sync::Arc;
 /// State and settings of a Redis.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// The version of the server.
+    /// The version of the server, or `unknown` if the server rejects `INFO`.
     pub version: String,
     /// True if the server writes its data to a disk, or `None` if that is unknown.
     pub is_persistent: Option<bool>,
-    /// The server's policy for full memory, such as `noeviction`.
+    /// The server's policy for full memory, such as `noeviction`, or `unknown` if the server rejects `INFO`.
     pub eviction: String,
-    /// The time of the server's clock minus that of this machine's clock, in milliseconds.
+    /// The time of the server's clock minus that of this machine's clock, in milliseconds, or 0 if the server rejects
+    /// `TIME`.
     pub clock_ahead_ms: i64,
-    /// The replica that holds the lease.
+    /// The replica that holds the lease, or `None` if there is no lease.
     pub leader: Option<String>,
     /// The commands that the feed needs and the server rejects, each with the server's reason.
     pub rejected: Vec<String>,
-    /// The keys of the feed that hold something else, each with both types.
+    /// The main keys of the feed that have a wrong type, for example because another program uses them. Each names its
+    /// type and the expected one.
     pub misused: Vec<String>,
 }
 
@@ -88,7 +90,7 @@ impl Inspector<'_> {
         rejected
     }
 
-    /// Tries to name the connection.
+    /// Names the connection. Returns the reason if the server rejects that.
     async fn name_rejected(&self) -> Option<String> {
         let mut command = cmd("CLIENT");
         command.arg("SETNAME").arg("btcfeed/check");
@@ -96,7 +98,7 @@ impl Inspector<'_> {
         Some(format!("CLIENT SETNAME: {}", self.reason(error).await))
     }
 
-    /// Returns the keys of the feed that hold something else, such as data of another program.
+    /// Returns the main keys of the feed that have a wrong type, for example because another program uses them.
     async fn misused(&self) -> Vec<String> {
         let KeyNames { ticks, lease, claim, replicas, record, candles, .. } = self.keys;
         let mut misused = Vec::new();
