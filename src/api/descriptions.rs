@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Both descriptions, rendered once.
+/// The two descriptions as documents.
 pub(crate) struct Descriptions {
     openapi: Document,
     asyncapi: Document,
@@ -22,7 +22,7 @@ impl Descriptions {
     }
 }
 
-/// All requests and responses, as OpenAPI 3.1
+/// The API over HTTP, as OpenAPI 3.1
 #[utoipa::path(
     get,
     path = "/openapi.json",

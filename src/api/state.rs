@@ -1,4 +1,4 @@
-//! State that all handlers share.
+//! The state that all handlers share, and the rules for opening a stream that every transport applies.
 
 use super::candle_cache::CandleCache;
 use super::cors::Cors;
@@ -39,14 +39,14 @@ pub(crate) struct ApiState {
     /// Time between two comments on an event stream.
     pub(crate) heartbeat: Duration,
     pub(crate) tasks: Tasks,
-    /// Is cancelled when no new clients are accepted.
+    /// Is cancelled when load balancers should send no more new clients.
     pub(crate) unready: CancellationToken,
     /// End of all streams, group by group.
     pub(crate) drain: Drain,
 }
 
 impl ApiState {
-    /// Returns the hub when it has read the history. Before that, clients would get an empty history.
+    /// Returns the hub if it has read the history. Before that, clients would get an empty history.
     ///
     /// # Errors
     /// 503 if it has not.
@@ -61,8 +61,8 @@ impl ApiState {
         &self.sessions.hub
     }
 
-    /// Counts the entries between two ids, at most `limit`, for the address of a client, before a page or a replay of
-    /// them is read. The number is estimated from the feed's interval, because nothing has been read yet.
+    /// Charges the entries between two ids, at most `limit`, to the limit of the client's address. It is called before
+    /// they are read, so their number is estimated from the feed's interval.
     ///
     /// # Errors
     /// 429 if the address has asked for too many entries.
@@ -82,7 +82,7 @@ impl ApiState {
     /// Opens a session for the client with this permit, and with the permission of its API key if it needs one.
     ///
     /// # Errors
-    /// 503 if this replica accepts no clients now, and 429 if the client's address or its key has reached a limit.
+    /// 503 if this replica accepts no clients now or cannot look up the start, and 503 or 429 if a limit is reached.
     pub(crate) async fn open(
         &self,
         subscription: &Subscription,
@@ -115,7 +115,7 @@ impl ApiState {
             Ok(Ok(session)) => session,
             Ok(Err(OpenError::Refused(refusal))) => return Err(refusal.into()),
             Ok(Err(OpenError::Store(_))) | Err(_) => {
-                let detail = "the start cannot be looked up now, try again or set after to your last id";
+                let detail = "the start cannot be looked up now: try again, or resume with after=<your last id>";
                 return Err(Problem::unavailable(detail));
             }
         };
@@ -132,5 +132,5 @@ impl ApiState {
 
 fn too_many_streams() -> Problem {
     REFUSALS.counter("key_streams").increment(1);
-    Problem::too_many("too many streams with this API key at a time, try again later")
+    Problem::too_many("this API key has too many open streams: close one, or try again later")
 }

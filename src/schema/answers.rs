@@ -18,12 +18,12 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 503,
-    description = "The replica cannot serve the request now: there is no price yet (only for the latest price), \
+    description = "The replica cannot serve the request now: it has no price (only for the latest price), \
                    the history has not been read yet or cannot be read, the replica is stopping, or it has reached its limit \
                    of clients or of requests for history or candles.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
-    example = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "there is no price yet"})
+    example = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "this replica has no price in the chosen currencies, try again later"})
 )]
 pub(crate) struct Unavailable(ProblemDetails<'static>);
 

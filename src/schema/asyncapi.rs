@@ -111,7 +111,7 @@ fn events(facts: &StreamFacts) -> String {
          of a tick has the `id:`. The stream begins with `retry:`, whose time differs between clients.\n\nThe server sends a \
          comment every {}, and `goodbye` before it ends a stream. If the server cannot serve a client that sends \
          `Accept: text/event-stream`, the response is a stream that begins with `goodbye`, because an `EventSource` never \
-         reconnects after a status other than 200. Other clients get 503.",
+         reconnects after a status other than 200. Other clients get 503 or 429.",
         seconds(facts.heartbeat)
     )
 }

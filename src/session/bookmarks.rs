@@ -42,7 +42,9 @@ pub struct ClientId(Arc<str>);
 
 /// Error for a text that is not a valid [`ClientId`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid client_id {0:?}: expected a random name of 22 to 64 letters, digits and ._-, such as a UUID")]
+#[error(
+    "invalid client_id {0:?}: expected a random name of 22 to 64 letters, digits and ._- (at least 8 different), such as a UUID"
+)]
 pub struct BadClientId(pub String);
 
 impl fmt::Debug for ClientId {

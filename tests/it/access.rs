@@ -174,7 +174,7 @@ async fn key_limits_streams_and_owns_bookmarks() {
     let sent = tick(&mut first).await;
     let mut second = replica.connect(&query(&alice)).await;
     let (status, body) = Client::rejected(&format!("ws://{}/v1/ws?{}", replica.address, query(&alice))).await;
-    assert!(status == 429 && body.contains("too many streams with this API key"), "{status} {body}");
+    assert!(status == 429 && body.contains("this API key has too many open streams"), "{status} {body}");
     drop(first);
     for _ in 0..5 {
         tick(&mut second).await;

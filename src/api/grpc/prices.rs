@@ -40,7 +40,8 @@ fn latest(state: &ApiState, request: &pb::GetLatestRequest) -> Result<pb::GetLat
     let currencies = fields.currencies(&request.currencies, state.currencies);
     fields.finish()?;
     let entry = primed_hub(state)?.latest_tick(currencies);
-    let entry = entry.ok_or_else(|| Status::unavailable("there is no price yet"))?;
+    let entry = entry
+        .ok_or_else(|| Status::unavailable("this replica has no price in the chosen currencies, try again later"))?;
     Ok(pb::GetLatestResponse { tick: proto::tick(&entry, currencies) })
 }
 
@@ -70,7 +71,7 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
             fields.mistake(
                 "page_size",
                 format!(
-                    "invalid page_size {}: expected 0 or more, of which at most {PAGE} are returned",
+                    "invalid page_size {}: expected 0 or a positive number (a page has at most {PAGE} entries)",
                     request.page_size
                 ),
             );

@@ -21,8 +21,8 @@ use std::sync::Arc;
 /// Candles
 ///
 /// The first, highest, lowest and last price of each interval, oldest first. An interval without a price in a chosen
-/// currency has no candle. Nor has an interval in which entries may be missing: `gaps` reports it. The newest candle
-/// may still change.
+/// currency has no candle. An interval in which entries may be missing has no candle either: `gaps` lists it. The
+/// newest candle may still change.
 #[utoipa::path(
     get, path = "/v1/candles", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

@@ -40,7 +40,9 @@ pub(crate) async fn latest(
 ) -> Result<Response, Problem> {
     let subscription = read_latest(&query.unwrap_or_default(), Format::Timedate, state.currencies)?;
     let hub = state.primed_hub()?;
-    let tick = hub.latest_tick(subscription.currencies).ok_or_else(|| Problem::unavailable("there is no price yet"))?;
+    let tick = hub
+        .latest_tick(subscription.currencies)
+        .ok_or_else(|| Problem::unavailable("this replica has no price in the chosen currencies, try again later"))?;
     let bytes = subscription.view(Framing::Line).entry(&tick);
     let updates: Vec<_> = std::str::from_utf8(&bytes).unwrap_or_default().lines().collect();
     let body = match updates[..] {

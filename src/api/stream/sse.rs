@@ -68,7 +68,7 @@ const EVENTS: [(HeaderName, &str); 3] = [
         (
             status = 200, content_type = "text/event-stream", body = String,
             description = "A stream without an end. If the server cannot serve a client that accepts `text/event-stream`, the stream \
-                           has only a `goodbye`. Other clients get 503.",
+                           has only a `goodbye`. Other clients get 503 or 429.",
             example = "retry: 1312\n\nid: 1795166431075\ndata: {\"timestamp\":1795166431,\"price\":97116.17}\n\n",
         ),
         answers::BadRequest, answers::Unauthorized, answers::TooManyRequests, answers::Unavailable
