@@ -1,4 +1,4 @@
--- Appends an event in one atomic step: checks the lease, assigns the id, keeps the entry, publishes it, trims old entries.
+-- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, trims old ones.
 -- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), quarantine,
 --       claim (hash: holder, rank)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
