@@ -48,8 +48,8 @@ impl Pending {
         self.floor = self.floor.max(head.minus(retention));
     }
 
-    /// Assigns an id to a record and keeps the entry until it is saved and published. If an earlier attempt has appended
-    /// the same record, returns that entry. `seen` is the newest id that the leader knows.
+    /// Assigns an id to a record and keeps the entry until it is saved and published. If an earlier attempt has
+    /// appended the same record, returns that entry. `seen` is the newest id that the leader knows.
     ///
     /// # Errors
     /// `NotLeader` if the lease is not valid or a newer record was appended, and `Behind` if the file lacks entries up
