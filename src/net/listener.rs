@@ -348,6 +348,8 @@ impl AcceptedConnection {
     ) -> hyper::Result<()> {
         let mut connection = pin!(connection);
         tokio::select! {
+            // The connection comes first: it may have a request in its buffer, which would not be answered otherwise.
+            biased;
             served = connection.as_mut() => return served,
             () = self.closing.cancelled() => {}
             () = stop.cancelled() => {}
