@@ -206,7 +206,8 @@ impl Store for Redis {
         let claimant = self.claimant(holder);
         let script = || {
             let mut script = self.scripts.claim.key(&self.keys.claim);
-            script.key(&self.keys.ticks).arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL));
+            script.key(&self.keys.ticks).key(&self.keys.settings);
+            script.arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL)).arg(&self.settings);
             script
         };
         let reserved_for: String = self.run(Write::Lease, script).await?;
