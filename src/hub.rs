@@ -183,12 +183,12 @@ impl Hub {
         self.history.permit().await?.store().read_hours(starts).await
     }
 
-    /// Keeps the candles of these hours in the store, and deletes the hours that start before `floor`.
+    /// Keeps the candles of these hours in the store, and deletes those that have `expired`.
     ///
     /// # Errors
     /// If the store is unavailable.
-    pub async fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
-        self.history.permit().await?.store().keep_hours(hours, floor).await
+    pub async fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
+        self.history.permit().await?.store().keep_hours(hours, expired).await
     }
 
     /// Returns the last id up to `until` if the window has an unbroken chain from the entry `after` to it.

@@ -151,12 +151,14 @@ impl CandleCache {
         let missing: Vec<_> = whole.iter().copied().filter(|start| !present.contains(start)).collect();
         // The oldest hour may be partly expired. The store keeps it until it has expired completely.
         let floor = Interval::Hour.start(hub.head().minus(hub.retention()));
+        let mut expired: Vec<_> = present.range(..floor).copied().collect();
         for page in missing.chunks(PAGE_HOURS) {
             let hours: Vec<_> = {
                 let book = self.book();
                 page.iter().filter_map(|start| Some((*start, book.kept_hour(*start)?.encode()))).collect()
             };
-            hub.keep_hours(&hours, floor).await?;
+            hub.keep_hours(&hours, &expired).await?;
+            expired.clear();
         }
         *kept = whole.into_iter().collect();
         Ok(())

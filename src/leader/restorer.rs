@@ -28,6 +28,7 @@ const CONCURRENT: usize = 4;
 const REJECTED_PAUSE: Duration = Duration::from_secs(30);
 
 /// The result of an attempt to put entries back.
+#[derive(Default)]
 struct Attempt {
     /// The number of entries that the store lacked.
     lacking: usize,
@@ -87,12 +88,11 @@ impl Restorer {
     }
 
     async fn put_back(&self) -> Result<Attempt> {
-        let nothing = Attempt { lacking: 0, added: 0 };
         // The store may be ahead of this copy, and then it has dropped entries that this copy still has.
         let oldest_kept = self.store.head().await?.minus(self.feed.retention());
         let entries = self.feed.after(oldest_kept.before());
         // The newest first, because clients are most likely to ask for them.
-        let (batches, mut sum) = (entries.rchunks(BATCH).collect::<Vec<_>>(), nothing);
+        let (batches, mut sum) = (entries.rchunks(BATCH).collect::<Vec<_>>(), Attempt::default());
         for group in batches.chunks(CONCURRENT) {
             for one in try_join_all(group.iter().map(|batch| self.put_back_batch(batch))).await? {
                 sum = sum.and(&one);
@@ -103,7 +103,7 @@ impl Restorer {
 
     async fn put_back_batch(&self, batch: &[Arc<Entry>]) -> Result<Attempt> {
         let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
-            return Ok(Attempt { lacking: 0, added: 0 });
+            return Ok(Attempt::default());
         };
         let kept = self.store.count(first.id.before(), last.id).await?;
         let lacking = batch.len().saturating_sub(kept);

@@ -244,8 +244,8 @@ pub trait Store: Send + Sync {
     }
 
     /// Keeps the candles of these hours, each with its start, as a text that the store does not read. An hour that is
-    /// kept already does not change. Deletes the hours that start before `floor`.
-    async fn keep_hours(&self, _hours: &[(TickId, String)], _floor: TickId) -> Result<()> {
+    /// kept already does not change. Deletes the hours that have `expired`.
+    async fn keep_hours(&self, _hours: &[(TickId, String)], _expired: &[TickId]) -> Result<()> {
         Ok(())
     }
 

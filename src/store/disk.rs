@@ -218,9 +218,9 @@ impl Store for Disk {
         Ok(self.read(move |file| file.read_hours(&starts)).await?.unwrap_or(none))
     }
 
-    async fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
-        let hours = hours.to_vec();
-        self.read(move |file| file.keep_hours(&hours, floor)).await.map(drop)
+    async fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
+        let (hours, expired) = (hours.to_vec(), expired.to_vec());
+        self.read(move |file| file.keep_hours(&hours, &expired)).await.map(drop)
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {

@@ -357,8 +357,8 @@ impl Store for Redis {
         self.texts_of_hours(starts).await
     }
 
-    async fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
-        self.write_hours(hours, floor).await
+    async fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
+        self.write_hours(hours, expired).await
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {

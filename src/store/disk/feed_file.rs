@@ -264,12 +264,14 @@ impl FeedFile {
         })
     }
 
-    /// Writes the candles of hours that the file does not have, and deletes those before `floor`.
-    pub(super) fn keep_hours(&self, hours: &[(TickId, String)], floor: TickId) -> anyhow::Result<()> {
+    /// Writes the candles of hours that the file does not have, and deletes those that have `expired`.
+    pub(super) fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> anyhow::Result<()> {
         guard(|| {
             let writing = self.begin_write()?;
             let mut candles = writing.open_table(CANDLES)?;
-            candles.retain_in(..floor.ms(), |_, _| false)?;
+            for start in expired {
+                candles.remove(start.ms())?;
+            }
             for (start, text) in hours {
                 if candles.get(start.ms())?.is_none() {
                     candles.insert(start.ms(), text.as_str())?;

@@ -27,14 +27,14 @@ impl Redis {
         Ok(texts.into_iter().map(|text| text.map(|text| String::from_utf8_lossy(&text).into_owned())).collect())
     }
 
-    /// Writes the hours that the hash does not have, and deletes those before `floor`.
-    pub(super) async fn write_hours(&self, hours: &[(TickId, String)], floor: TickId) -> Result<()> {
+    /// Writes the hours that the hash does not have, and deletes those that have `expired`.
+    pub(super) async fn write_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
         let mut commands = ::redis::pipe();
+        for start in expired {
+            commands.cmd("HDEL").arg(&self.keys.candles).arg(start.ms()).ignore();
+        }
         for (start, text) in hours {
             commands.cmd("HSETNX").arg(&self.keys.candles).arg(start.ms()).arg(text).ignore();
-        }
-        for start in self.hours().await?.into_iter().filter(|start| *start < floor) {
-            commands.cmd("HDEL").arg(&self.keys.candles).arg(start.ms()).ignore();
         }
         self.clients.send(RedisRequest::Pipeline(&commands)).await
     }

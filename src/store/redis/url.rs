@@ -78,10 +78,7 @@ impl RedisAddress {
                      redis+cluster://HOST:PORT,HOST:PORT for them",
                 ));
             }
-            let (_, database) = host.split_once('/').unwrap_or_default();
-            if !database.is_empty() && database.parse::<u32>().is_err() {
-                return Err(part(format!("invalid database {database:?}: expected a number such as 0")));
-            }
+            check_database(host.split_once('/').unwrap_or_default().1)?;
         }
         let url = url.ok_or(InvalidUrl::Unexpected)?;
         Ok(RedisAddress::Server(url.into_connection_info().map_err(|_| InvalidUrl::Unexpected)?))
@@ -107,6 +104,14 @@ impl<'a> Servers<'a> {
     }
 }
 
+/// Checks the number of a database, which may be missing.
+fn check_database(database: &str) -> Result<(), InvalidUrl> {
+    if !database.is_empty() && database.parse::<u32>().is_err() {
+        return Err(part(format!("invalid database {database:?}: expected a number such as 0")));
+    }
+    Ok(())
+}
+
 /// Parses one server. `port` is used if the host has none.
 fn server(
     scheme: &str,
@@ -115,9 +120,7 @@ fn server(
     port: u16,
     database: &str,
 ) -> Result<ConnectionInfo, InvalidUrl> {
-    if !database.is_empty() && database.parse::<u32>().is_err() {
-        return Err(part(format!("invalid database {database:?}: expected a number such as 0")));
-    }
+    check_database(database)?;
     let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
     let port = if has_port { String::new() } else { format!(":{port}") };
     let info = parse_redis_url(&format!("{scheme}://{credentials}{host}{port}/{database}"));
