@@ -9,12 +9,13 @@
 //! is no fresh last price, both are rejected.
 
 mod breaker;
+mod inputs;
 
 use crate::source::{Answer, Observation, Source, SourceError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
 use crate::telemetry::traces::{Stopwatch, TraceStep};
-use crate::tick::{Currencies, Currency, Price, Tick, TickId};
+use crate::tick::{Currencies, Currency, Input, Price, Tick, TickId};
 use breaker::CircuitBreaker;
 use futures_util::future::join_all;
 use rust_decimal::Decimal;
@@ -59,6 +60,8 @@ pub struct Poll {
     pub tick: Option<Tick>,
     /// The faults of the sources that did not contribute.
     pub faults: Vec<SourceFault>,
+    /// What each source said, and how it was used.
+    pub inputs: Vec<Input>,
     /// The poll and its requests, for the trace of the tick.
     pub trace: Option<TraceStep>,
 }
@@ -182,7 +185,7 @@ impl Options {
         now: TickId,
         last: &BTreeMap<Currency, Price>,
     ) -> Poll {
-        let mut poll = Poll::default();
+        let mut poll = Poll { inputs: inputs::of(&answers), ..Poll::default() };
         let mut candidates: BTreeMap<Currency, Vec<(&'static str, Price)>> = BTreeMap::new();
         for (source, answers) in answers {
             for answer in answers {
@@ -219,6 +222,7 @@ impl Options {
                 tick.sources.insert(currency, close.iter().map(|(source, _)| (*source).to_owned()).collect());
             }
         }
+        inputs::judge(&mut poll.inputs, &tick, &poll.faults);
         poll.tick = Some(tick).filter(|tick| !tick.prices.is_empty());
         poll
     }
@@ -315,6 +319,21 @@ mod tests {
         assert_eq!(aggregated_after(vec![answer("a", "101", 0), answer("b", "200", 0)], &last).0.unwrap(), "101");
         let three = vec![answer("a", "200", 0), answer("b", "201", 0), answer("c", "202", 0)];
         assert_eq!(aggregated_after(three, &last).0.unwrap(), "201", "three that agree need no reference");
+    }
+
+    #[test]
+    fn inputs_say_how_each_answer_was_used() {
+        let reason = "HTTP 503".to_owned();
+        let error = SourceError { currencies: Currency::Eur.into(), reason, cause: None, retry_after: None };
+        let answers = vec![answer("a", "100", 0), answer("b", "101", 0), answer("c", "10", 0), ("d", vec![Err(error)])];
+        let inputs = options().aggregate(answers, NOW, &BTreeMap::new()).inputs;
+        let used: Vec<_> = inputs.iter().map(|input| (input.source.as_str(), input.used)).collect();
+        let price = |text: &str| text.parse().ok();
+        assert_eq!(used, [("a", price("100")), ("b", price("101")), ("c", None), ("d", None)]);
+        assert_eq!((inputs[2].value, inputs[0].time), (price("10"), Some(NOW)));
+        let excluded = inputs.iter().map(|input| input.excluded.as_deref());
+        let expected = [None, None, Some("10 USD is too far from the median 100"), Some("HTTP 503")];
+        assert_eq!(excluded.collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -1,14 +1,18 @@
-//! The basic types of the domain: [`Currency`], [`Price`], [`TickId`] and [`Tick`].
+//! The basic types of the domain: [`Currency`], [`Price`], [`TickId`], [`Tick`], and the [`Input`]s of a tick.
 //!
 //! A price is an exact decimal on its whole way from an exchange to a client, never a float. An id is both an entry's
 //! position in the feed and its moment, so one number serves as cursor, as date and as score in Redis.
 
 mod currency;
 mod id;
+mod input;
+mod method;
 mod price;
 
 pub use currency::{Currencies, Currency, UnknownCurrency};
 pub use id::{InvalidMoment, MOMENTS, TickId};
+pub use input::{Audit, Input};
+pub use method::MethodParameters;
 pub use price::{InvalidPrice, Price};
 
 use serde::{Deserialize, Serialize};
