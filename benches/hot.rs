@@ -288,7 +288,8 @@ fn entry(prev_ms: u64, id_ms: u64) -> Entry {
     let sources = ["coinbase", "kraken", "bitstamp"].map(str::to_owned).to_vec();
     let prices = [(Currency::Usd, format!("97116.{:02}", id_ms / 1000 % 100)), (Currency::Eur, "89423.50".to_owned())];
     let prices = prices.map(|(currency, price)| (currency, price.parse().expect("a price"))).into();
-    let tick = Tick { prices, sources: Currency::ALL.map(|currency| (currency, sources.clone())).into() };
+    let tick =
+        Tick { prices, sources: Currency::ALL.map(|currency| (currency, sources.clone())).into(), ..Tick::default() };
     let event = Event::Tick { tick, outages: Vec::new() };
     Entry { id: TickId::from_ms(id_ms), prev: TickId::from_ms(prev_ms), event }
 }

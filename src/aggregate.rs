@@ -204,7 +204,7 @@ impl Options {
                 }
             }
         }
-        let mut tick = Tick { prices: BTreeMap::new(), sources: BTreeMap::new() };
+        let mut tick = Tick::default();
         for (currency, candidates) in candidates {
             let Some(middle) = median(&candidates) else { continue };
             let (name, reference) = match last.get(&currency) {

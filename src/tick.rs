@@ -17,15 +17,19 @@ pub use price::{InvalidPrice, Price};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The prices that the sources agreed on at one moment. Its id is in the [`Entry`](crate::feed::Entry) that contains
 /// it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// One price for each currency in which the sources agreed. There is at least one.
     pub prices: BTreeMap<Currency, Price>,
     /// The names of the sources from which each price was computed, in the order of the configuration.
     pub sources: BTreeMap<Currency, Vec<String>>,
+    /// What went into the prices, if it was read for an audit. It is stored beside the tick, not in it.
+    #[serde(skip)]
+    pub audit: Option<Arc<Audit>>,
 }
 
 impl Tick {

@@ -46,7 +46,7 @@ impl TestFeed {
         let prices = [(Currency::Usd, usd), (Currency::Eur, eur)];
         let prices = prices.into_iter().filter(|(_, price)| !price.is_empty());
         let prices: BTreeMap<_, _> = prices.map(|(currency, price)| (currency, price.parse().unwrap())).collect();
-        self.entry(second, Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages });
+        self.entry(second, Event::Tick { tick: Tick { prices, ..Tick::default() }, outages });
     }
 
     /// Adds a tick every ten seconds.
@@ -128,7 +128,7 @@ fn tick_event(number: usize, usd: bool, eur: bool, outages: Vec<Outage>) -> Even
     let chosen = [(Currency::Usd, usd), (Currency::Eur, eur)].into_iter().filter(|(_, chosen)| *chosen);
     let price = format!("97{:03}.{:02}", number * 7919 % 1000, number % 100);
     let prices = chosen.map(|(currency, _)| (currency, price.parse().unwrap())).collect();
-    Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages }
+    Event::Tick { tick: Tick { prices, ..Tick::default() }, outages }
 }
 
 /// Returns all candles, gaps and the place of the next part.

@@ -91,7 +91,7 @@ mod tests {
         let prices = [(Currency::Usd, "97116.17"), (Currency::Eur, "89348.20")];
         let prices = prices.map(|(currency, price)| (currency, price.parse().unwrap())).into();
         let sources = BTreeMap::from([(Currency::Usd, vec!["coinbase".to_owned(), "kraken".to_owned()])]);
-        Entry { id: ID, prev: PREV, event: Event::Tick { tick: Tick { prices, sources }, outages } }
+        Entry { id: ID, prev: PREV, event: Event::Tick { tick: Tick { prices, sources, ..Tick::default() }, outages } }
     }
 
     fn rows(format: Format, chosen: impl Into<Currencies>, of: &Entry) -> Vec<String> {

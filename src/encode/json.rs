@@ -127,7 +127,7 @@ mod tests {
             (Currency::Usd, vec!["coinbase".to_owned(), "kraken".to_owned()]),
             (Currency::Eur, vec!["kraken".to_owned()]),
         ]);
-        Entry { id: ID, prev: PREV, event: Event::Tick { tick: Tick { prices, sources }, outages } }
+        Entry { id: ID, prev: PREV, event: Event::Tick { tick: Tick { prices, sources, ..Tick::default() }, outages } }
     }
 
     fn view(format: Format, chosen: impl Into<Currencies>) -> View {

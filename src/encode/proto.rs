@@ -126,7 +126,7 @@ mod tests {
         let prices = [(Currency::Usd, "97116.170"), (Currency::Eur, "89348.20")];
         let prices = prices.map(|(currency, price)| (currency, price.parse().unwrap())).into();
         let sources = BTreeMap::from([(Currency::Usd, vec!["coinbase".to_owned(), "kraken".to_owned()])]);
-        Event::Tick { tick: Tick { prices, sources }, outages }
+        Event::Tick { tick: Tick { prices, sources, ..Tick::default() }, outages }
     }
 
     #[test]

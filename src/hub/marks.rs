@@ -102,7 +102,7 @@ mod tests {
 
         fn tick(&mut self, prices: &[(Currency, u32)], outages: Vec<Outage>) {
             let prices = prices.iter().map(|(currency, price)| (*currency, price.to_string().parse().unwrap()));
-            self.push(Event::Tick { tick: Tick { prices: prices.collect(), sources: [].into() }, outages });
+            self.push(Event::Tick { tick: Tick { prices: prices.collect(), ..Tick::default() }, outages });
         }
 
         fn last_skipped(&self, index: usize, skip: Skip) -> usize {

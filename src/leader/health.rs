@@ -89,7 +89,7 @@ mod tests {
 
     fn prices(currencies: &[Currency]) -> Poll {
         let prices = currencies.iter().map(|currency| (*currency, "1".parse().unwrap())).collect();
-        Poll { tick: Some(Tick { prices, sources: BTreeMap::new() }), ..Poll::default() }
+        Poll { tick: Some(Tick { prices, ..Tick::default() }), ..Poll::default() }
     }
 
     #[test]

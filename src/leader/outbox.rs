@@ -163,7 +163,7 @@ mod tests {
         outbox.remove(&first);
         assert_eq!(outbox.first().await.event, record(2).event);
         assert!(outbox.has_dropped(), "a status does not report it");
-        let tick = Record::now(Event::Tick { tick: Tick { prices: [].into(), sources: [].into() }, outages: vec![] });
+        let tick = Record::now(Event::Tick { tick: Tick::default(), outages: vec![] });
         outbox.push(tick.clone());
         outbox.remove(&tick);
         assert!(!outbox.has_dropped());

@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn entry_of_another_chain_is_not_restored() {
-        let event = Event::Tick { tick: Tick { prices: BTreeMap::new(), sources: BTreeMap::new() }, outages: vec![] };
+        let event = Event::Tick { tick: Tick::default(), outages: vec![] };
         let entry =
             |id, prev| Arc::new(Entry { id: TickId::from_ms(id), prev: TickId::from_ms(prev), event: event.clone() });
         // A primary that was cut off has taken the entry 3. This copy lacks the entry 5.
@@ -233,7 +233,7 @@ mod tests {
         let (lease, outbox, mut anchor) = (store.acquire("a").await.unwrap().unwrap(), Outbox::new(HOUR), None);
         for price in ["1", "2", "3"] {
             let prices = BTreeMap::from([(Currency::Usd, price.parse().unwrap())]);
-            outbox.push(Record::now(Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages: vec![] }));
+            outbox.push(Record::now(Event::Tick { tick: Tick { prices, ..Tick::default() }, outages: vec![] }));
         }
         // The first record was written and published, the answer was lost, and then the store lost the entry in a
         // failover.
@@ -275,7 +275,7 @@ mod tests {
         let (now, id, seconds) = (Instant::now(), TickId::from_ms, Duration::from_secs);
         let at = |s| now + seconds(s);
         let prices = Currency::ALL.map(|currency| (currency, "1".parse().unwrap())).into();
-        let tick = Tick { prices, sources: BTreeMap::new() };
+        let tick = Tick { prices, ..Tick::default() };
         let mut last = BTreeMap::from(Currency::ALL.map(|currency| (currency, LastPrice { id: id(10), at: at(0) })));
         assert_eq!(ended_outages(&last, &tick, at(15), seconds(15), false), []);
         let all = last.clone();

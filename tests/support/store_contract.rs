@@ -17,7 +17,7 @@ pub const OPTIONS: Options = Options { retention: Duration::from_secs(3600), lea
 pub fn tick(price: &str) -> Record {
     let prices = BTreeMap::from([(Currency::Usd, price.parse().unwrap())]);
     let sources = BTreeMap::from([(Currency::Usd, vec!["kraken".to_owned()])]);
-    Record::now(Event::Tick { tick: Tick { prices, sources }, outages: vec![] })
+    Record::now(Event::Tick { tick: Tick { prices, sources, ..Tick::default() }, outages: vec![] })
 }
 
 /// Returns a record of a tick that was made `ago` before now.

@@ -35,7 +35,7 @@ impl Lines {
         let is_tick = matches!(update, Update::Tick(_));
         let line = match update {
             Update::Tick(TickUpdate { id, prev, prices, sources, .. }) => {
-                let tick = Tick { prices, sources };
+                let tick = Tick { prices, sources, ..Tick::default() };
                 let chosen = if self.chosen.is_empty() { tick.currencies() } else { self.chosen };
                 self.view(chosen).entry(&Entry { id, prev, event: Event::Tick { tick, outages: Vec::new() } })
             }

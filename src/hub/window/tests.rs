@@ -62,7 +62,7 @@ fn examined_entries_come_in_bounded_parts() {
 fn skips_pass_over_entries_until_a_break() {
     let mut window = Window::new(5000, Duration::from_secs(3600));
     for id in (1..=1000).chain(1003..=2000) {
-        let tick = Tick { prices: [(Currency::Usd, "1".parse().unwrap())].into(), sources: [].into() };
+        let tick = Tick { prices: [(Currency::Usd, "1".parse().unwrap())].into(), ..Tick::default() };
         let prev = if id == 1003 { 1002 } else { id - 1 };
         let (id, prev) = (TickId::from_ms(id * 10), TickId::from_ms(prev * 10));
         window.push(Entry { id, prev, event: Event::Tick { tick, outages: vec![] } });
@@ -119,7 +119,7 @@ fn cursor_before_the_window_reads_older() {
 #[test]
 fn newest_status_is_kept_until_it_leaves() {
     let tick = |id| {
-        let tick = Tick { prices: [].into(), sources: [].into() };
+        let tick = Tick::default();
         let event = Event::Tick { tick, outages: vec![] };
         Entry { id: TickId::from_ms(id), prev: TickId::from_ms(id - 10), event }
     };

@@ -48,7 +48,7 @@ impl Feed {
     }
 
     fn tick_at(&mut self, second: u64, price: &str, outages: Vec<Outage>) {
-        let tick = Tick { prices: BTreeMap::from([(Currency::Usd, price.parse().unwrap())]), sources: BTreeMap::new() };
+        let tick = Tick { prices: BTreeMap::from([(Currency::Usd, price.parse().unwrap())]), ..Tick::default() };
         self.push(second, self.last, Event::Tick { tick, outages });
     }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 fn partial(usd: Option<&str>, eur: Option<&str>) -> Event {
     let prices = [(Currency::Usd, usd), (Currency::Eur, eur)].into_iter();
     let prices = prices.filter_map(|(currency, price)| Some((currency, price?.parse().unwrap()))).collect();
-    Event::Tick { tick: Tick { prices, sources: BTreeMap::new() }, outages: vec![] }
+    Event::Tick { tick: Tick { prices, ..Tick::default() }, outages: vec![] }
 }
 
 #[test]
