@@ -222,7 +222,11 @@ impl Options {
                 tick.sources.insert(currency, close.iter().map(|(source, _)| (*source).to_owned()).collect());
             }
         }
-        inputs::judge(&mut poll.inputs, &tick, &poll.faults);
+        let faults = &poll.faults;
+        inputs::judge(&mut poll.inputs, &tick, |source, currency| {
+            let is_it = |fault: &&SourceFault| fault.source == source && fault.currencies.contains(currency);
+            faults.iter().find(is_it).map(|fault| &*fault.reason)
+        });
         poll.tick = Some(tick).filter(|tick| !tick.prices.is_empty());
         poll
     }

@@ -1,8 +1,7 @@
 //! The inputs of a poll: what each source said, and how it was used.
 
-use super::SourceFault;
 use crate::source::{Answer, Observation, SourceError};
-use crate::tick::{Input, Tick};
+use crate::tick::{Currency, Input, Tick};
 
 /// Returns an input for each price in the answers, and for each currency in which a source gave none.
 pub(super) fn of(answers: &[(&'static str, Vec<Answer>)]) -> Vec<Input> {
@@ -21,17 +20,15 @@ pub(super) fn of(answers: &[(&'static str, Vec<Answer>)]) -> Vec<Input> {
     inputs
 }
 
-/// Marks each input as used, or as excluded with the reason.
-pub(super) fn judge(inputs: &mut [Input], tick: &Tick, faults: &[SourceFault]) {
+/// Marks each input as used, or as excluded with the reason. `fault_of` returns the fault of a source in a currency.
+pub(super) fn judge<'a>(inputs: &mut [Input], tick: &Tick, fault_of: impl Fn(&str, Currency) -> Option<&'a str>) {
     for input in inputs.iter_mut().filter(|input| input.excluded.is_none()) {
         let is_used = tick.sources.get(&input.currency).is_some_and(|sources| sources.contains(&input.source));
         if is_used {
             input.used = input.value;
-            continue;
+        } else {
+            let reason = fault_of(&input.source, input.currency).unwrap_or("no price was agreed on");
+            input.excluded = Input::excluded(&input.source, input.currency, reason).excluded;
         }
-        let fault =
-            faults.iter().find(|fault| fault.source == input.source && fault.currencies.contains(input.currency));
-        let reason = fault.map_or("no price was agreed on", |fault| &fault.reason);
-        *input = Input { excluded: Input::excluded(&input.source, input.currency, reason).excluded, ..input.clone() };
     }
 }

@@ -1,6 +1,9 @@
 //! What went into the prices of a tick, so that anyone can compute them again.
 
-use super::{Currency, MethodParameters, Price, TickId};
+use super::currency::Currency;
+use super::id::TickId;
+use super::method::MethodParameters;
+use super::price::Price;
 use serde::{Deserialize, Serialize};
 
 /// What one source said about one currency in a poll, and how it was used.
