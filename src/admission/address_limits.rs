@@ -158,7 +158,7 @@ impl AddressLimits {
     ///
     /// # Errors
     /// If the address has asked for too many entries in the last minute.
-    pub(crate) fn check_volume(&self, address: IpAddr, entries: usize) -> Result<(), Refusal> {
+    pub(crate) fn charge_volume(&self, address: IpAddr, entries: usize) -> Result<(), Refusal> {
         // A single request of any size is possible, because it counts at most as the volume of a minute.
         let entries = u32::try_from(entries).unwrap_or(u32::MAX).min(self.options.volume.get());
         let block = address.into();

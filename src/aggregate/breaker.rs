@@ -74,8 +74,8 @@ impl CircuitBreaker {
     /// Returns what happens next, for the log.
     fn next_step(&self, now: Instant) -> String {
         let seconds = self.time_left(now).as_secs();
-        if self.is_banned(now) {
-            format!("paused for {seconds} s, because the source asks for a pause")
+        if let Some(banned) = self.banned_until.filter(|until| now < *until) {
+            format!("paused for {} s, because the source asks for a pause", banned.duration_since(now).as_secs())
         } else if self.is_open(now) {
             format!("paused for {seconds} s, unless fewer than two sources are left")
         } else {

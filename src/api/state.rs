@@ -61,12 +61,12 @@ impl ApiState {
         &self.sessions.hub
     }
 
-    /// Charges the entries between two ids, at most `limit`, to the limit of the client's address. It is called before
-    /// they are read, so their number is estimated from the feed's interval.
+    /// Charges the entries after `begin` up to `end`, at most `limit`, to the volume of the client's address. Call it
+    /// before the entries are read: their number is estimated from the feed's interval.
     ///
     /// # Errors
     /// 429 if the address has asked for too many entries.
-    pub(crate) fn check_volume(
+    pub(crate) fn charge_volume(
         &self,
         permit: &Permit,
         begin: TickId,
@@ -76,10 +76,11 @@ impl ApiState {
         let hub = self.hub();
         let span = end.min(hub.head()).since(begin.max(hub.head().minus(hub.retention())));
         let intervals = span.as_millis() / self.sessions.hello.interval.as_millis().max(1);
-        Ok(permit.check_volume(usize::try_from(intervals).unwrap_or(usize::MAX).saturating_add(1).min(limit))?)
+        Ok(permit.charge_volume(usize::try_from(intervals).unwrap_or(usize::MAX).saturating_add(1).min(limit))?)
     }
 
-    /// Opens a session for the client with this permit, and with the permission of its API key if it needs one.
+    /// Opens a session for the client that holds `permit`. `access` is the permission of the client's API key, or
+    /// `None` if the server has no API keys.
     ///
     /// # Errors
     /// 503 if this replica accepts no clients now or cannot look up the start, and 503 or 429 if a limit is reached.
@@ -107,8 +108,8 @@ impl ApiState {
         let limit = subscription.limit.unwrap_or(usize::MAX);
         match subscription.start {
             Start::Latest => {}
-            Start::Since(moment) => self.check_volume(permit, moment.before(), hub.head(), limit)?,
-            Start::After(id) => self.check_volume(permit, id, hub.head(), limit)?,
+            Start::Since(moment) => self.charge_volume(permit, moment.before(), hub.head(), limit)?,
+            Start::After(id) => self.charge_volume(permit, id, hub.head(), limit)?,
         }
         let opening = self.sessions.open(&subscription, framing, || permit.check_client_id());
         let session = match timeout(LOOK_UP_DEADLINE, opening).await {
@@ -121,7 +122,7 @@ impl ApiState {
         };
         if subscription.start == Start::Latest && subscription.client.is_some() {
             // The bookmark may be anywhere in the history.
-            self.check_volume(permit, session.cursor(), hub.head(), limit)?;
+            self.charge_volume(permit, session.cursor(), hub.head(), limit)?;
         }
         Ok(match stream {
             Some(stream) => session.permitted_by(stream),

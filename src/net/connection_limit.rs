@@ -224,8 +224,8 @@ impl Permit {
     ///
     /// # Errors
     /// If a limit is reached.
-    pub(crate) fn check_volume(&self, entries: usize) -> Result<(), Refusal> {
-        self.counted(|addresses| addresses.check_volume(self.client, entries))
+    pub(crate) fn charge_volume(&self, entries: usize) -> Result<(), Refusal> {
+        self.counted(|addresses| addresses.charge_volume(self.client, entries))
     }
 
     /// Counts a new `client_id`.

@@ -70,13 +70,13 @@ impl Authority {
         [("BTCFEED_TLS_CERT", self.path("cert.pem")), ("BTCFEED_TLS_KEY", self.path("key.pem"))]
     }
 
-    /// Returns an HTTP client that trusts only this authority, and uses each connection once.
+    /// Returns a builder of HTTP clients that trust only this authority and use each connection once.
     pub fn http(&self) -> reqwest::ClientBuilder {
         let root = reqwest::Certificate::from_der(self.root.der()).unwrap();
         reqwest::Client::builder().tls_certs_only([root]).pool_max_idle_per_host(0)
     }
 
-    /// Returns a connector that offers these protocols.
+    /// Returns a TLS connector that trusts only this authority and offers these protocols (ALPN).
     pub fn connector(&self, alpn: &[&str]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der().clone()).unwrap();

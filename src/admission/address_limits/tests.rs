@@ -40,13 +40,13 @@ fn rate_allows_a_burst_and_says_when_to_return() {
 fn volume_counts_entries_of_any_request() {
     let limits = limits(1, 1);
     let [one, other] = ["198.51.100.1", "198.51.100.2"].map(address);
-    limits.check_volume(one, 0).unwrap();
-    limits.check_volume(one, 590).unwrap();
-    let refusal = limits.check_volume(one, 20).unwrap_err();
+    limits.charge_volume(one, 0).unwrap();
+    limits.charge_volume(one, 590).unwrap();
+    let refusal = limits.charge_volume(one, 20).unwrap_err();
     assert_eq!(refusal.limit, Limit::AddressVolume);
     assert!(refusal.retry_after <= Duration::from_secs(1), "{refusal:?}");
-    limits.check_volume(other, usize::MAX).unwrap();
-    limits.check_volume(other, 1).unwrap_err();
+    limits.charge_volume(other, usize::MAX).unwrap();
+    limits.charge_volume(other, 1).unwrap_err();
 }
 
 #[test]
@@ -87,14 +87,14 @@ fn usage_on_another_replica_counts() {
     let (one, other) = (address("198.51.100.1"), address("198.51.100.2"));
     let places: Vec<_> = (0..3).map(|_| there.take_place(one).unwrap()).collect();
     (0..15).for_each(|_| there.check_rate(one).unwrap());
-    there.check_volume(one, 500).unwrap();
+    there.charge_volume(one, 500).unwrap();
     (0..3).for_each(|_| there.check_client_id(one).unwrap());
     here.charge(&there.report().unwrap());
     assert_eq!(here.take_place(one).unwrap_err().limit, Limit::AddressConnections);
     assert!(here.held().is_empty(), "nothing is kept for a rejected address");
     (0..5).for_each(|_| here.check_rate(one).unwrap());
     assert_eq!(here.check_rate(one).unwrap_err().limit, Limit::AddressRate);
-    assert_eq!(here.check_volume(one, 200).unwrap_err().limit, Limit::AddressVolume);
+    assert_eq!(here.charge_volume(one, 200).unwrap_err().limit, Limit::AddressVolume);
     here.check_client_id(one).unwrap();
     assert_eq!(here.check_client_id(one).unwrap_err().limit, Limit::AddressClientIds);
     // Another address has its own places, but shares the new client_ids of all.
@@ -115,9 +115,9 @@ fn what_exceeds_a_limit_is_not_charged() {
     let report = |process: &str, volume: u32| {
         format!(r#"{{"process":"{process}","addresses":[["198.51.100.1",{{"volume":{volume}}}]]}}"#)
     };
-    limits.check_volume(address("198.51.100.1"), 100).unwrap();
+    limits.charge_volume(address("198.51.100.1"), 100).unwrap();
     limits.charge(&report("p", u32::MAX));
-    let refusal = limits.check_volume(address("198.51.100.1"), 600).unwrap_err();
+    let refusal = limits.charge_volume(address("198.51.100.1"), 600).unwrap_err();
     assert!(refusal.retry_after <= Duration::from_secs(60), "{refusal:?}");
     limits.charge("nonsense");
 }

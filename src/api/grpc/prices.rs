@@ -95,7 +95,7 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
     let view = View { format: Format::Full, currencies, framing: Framing::Grpc };
     let mut session = Session::new(view, start, &state.sessions.limits, hub);
     permit.begin_read().map_err(|refusal| status(&refusal.into()))?;
-    state.check_volume(&permit, session.cursor(), until, size).map_err(|problem| status(&problem))?;
+    state.charge_volume(&permit, session.cursor(), until, size).map_err(|problem| status(&problem))?;
     let entries = hub.history(session.cursor(), until, size).await;
     let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now, try again"))?;
     let encoded = session.loaded(&entries);

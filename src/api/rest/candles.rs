@@ -60,7 +60,7 @@ pub(crate) async fn candles(
     let (media, by_accept) = Media::chosen(media, &headers)?;
     let hub = state.primed_hub()?;
     permit.begin_read()?;
-    permit.check_volume(range.limit)?;
+    permit.charge_volume(range.limit)?;
     state.candles.catch_up(hub).await.map_err(|_| Problem::unavailable("the history cannot be read now, try again"))?;
     let book = state.candles.book();
     let part = book.part(range);

@@ -83,7 +83,7 @@ pub(crate) async fn history(
     let head = hub.head();
     let (begin, last) = (session.cursor(), query.until.min(head));
     permit.begin_read()?;
-    state.check_volume(&permit, begin, last, query.limit)?;
+    state.charge_volume(&permit, begin, last, query.limit)?;
     let next = hub.nth(begin, last, query.limit).await.map_err(unreadable)?;
     let end = next.unwrap_or(last);
     // The first entries are read before the response begins, so that an error can still change its status.

@@ -1,5 +1,5 @@
-//! Driver of a session for a transport that has no raw socket. The transport asks for more output when it has room for
-//! it. If there is a raw socket, the [reactor](crate::net::reactor) drives the session instead.
+//! Driver of a session that the [reactor](crate::net::reactor) does not serve: over TLS, over HTTP/2, and an event
+//! stream that is not the first request of its connection. The transport asks for more output when it has room for it.
 
 use crate::api::state::ApiState;
 use crate::feed::Entry;
@@ -94,7 +94,8 @@ impl SessionDriver {
     /// Waits for the next action. Call it when the transport has sent the previous output.
     pub(crate) async fn next(&mut self) -> Output {
         loop {
-            // This is checked in the middle of a replay, too. Otherwise the client would not get the close reason.
+            // During a replay this function returns before it reaches the `select!`, so the token is checked here, too.
+            // Otherwise the connection would be cut at the end of the drain, without a close reason.
             if self.group.is_cancelled() {
                 return self.leave(CloseReason::Draining).await;
             }
@@ -147,8 +148,9 @@ impl SessionDriver {
         }
     }
 
-    /// Moves the client's bookmark, because all output has been sent. [`next`](Self::next) does this first. Call it
-    /// yourself only if the transport may end before it calls `next` again.
+    /// Moves the client's bookmark to the last output. Call it only when all output has been sent. [`next`](Self::next)
+    /// begins with this, so it is needed only if the transport may end before it calls `next` again. Call it yourself
+    /// only if the transport may end before it calls `next` again.
     pub(crate) fn mark_sent(&self) {
         self.session.mark_sent();
     }

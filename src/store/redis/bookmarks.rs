@@ -5,7 +5,8 @@ use super::{Redis, ms};
 use crate::store::contract::{Result, StoreError};
 use crate::tick::TickId;
 
-/// The place of a client whose bookmark is garbage. It gets everything that is kept, and before that a gap.
+/// The id that replaces an invalid bookmark: before all entries, so that the client gets a gap and then everything that
+/// is kept.
 const UNKNOWN_PLACE: TickId = TickId::from_ms(1);
 
 impl Redis {

@@ -1,6 +1,6 @@
 //! The names in Redis that belong to one feed.
 
-/// The names of the keys and the channel. The braces are a hash tag: Redis Cluster keeps all of them on one node.
+/// The names of the keys and the channels. The braces are a hash tag: Redis Cluster keeps all of them on one node.
 #[derive(Clone)]
 pub(super) struct KeyNames {
     pub(super) ticks: String,
@@ -17,7 +17,7 @@ pub(super) struct KeyNames {
     /// The candles of each hour that has ended, a hash by the start of the hour.
     pub(super) candles: String,
     pub(super) live: String,
-    /// The prefix of the keys of an inspection, and its channel.
+    /// The prefix of keys for trials (`btcfeed check`, the rights before leading, `WAIT`), and the channel for trials.
     pub(super) check: String,
     /// The channel for messages between replicas.
     pub(super) messages: String,
@@ -26,15 +26,15 @@ pub(super) struct KeyNames {
 }
 
 impl KeyNames {
-    /// Returns the names of all keys, with one of a client.
+    /// Returns the keys that scripts use, and the key of an imaginary client, to try whether the user may access them.
     pub(super) fn all(&self) -> [String; 9] {
         let KeyNames { ticks, lease, claim, replicas, settings, record, quarantine, candles, .. } = self;
         let client = format!("{}check", self.client);
         [ticks, lease, claim, replicas, settings, record, quarantine, candles, &client].map(Clone::clone)
     }
 
-    /// The names for a feed with this prefix in the database `db`. All databases share their channels, so the name of
-    /// the channel contains the number of the database.
+    /// The names for a feed with this prefix in the database `db`. All databases of a Redis share their channels, so
+    /// the names of the channels contain the number, except for database 0.
     pub(super) fn new(prefix: &str, db: i64) -> KeyNames {
         let key = |name: &str| format!("{{{prefix}}}:{name}");
         let channel = |name: &str| if db == 0 { key(name) } else { key(&format!("{name}:{db}")) };

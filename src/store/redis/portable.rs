@@ -1,4 +1,4 @@
-//! The content of the feed's keys as a whole.
+//! The functions for `btcfeed store`: summary, bookmarks and deletion of a whole feed in Redis.
 
 use super::Redis;
 use super::keys::KeyNames;
