@@ -16,10 +16,11 @@ use std::sync::Arc;
 
 /// Paths that need no key: the page and the descriptions.
 const OPEN: [&str; 6] = ["/", "/btcfeed.js", "/icon.svg", "/openapi.json", "/asyncapi.json", "/docs"];
-/// Prefixes of paths that need no key, among them the health checks of load balancers.
+/// Prefixes of paths that need no key, among them the gRPC health service, which load balancers call.
 const OPEN_BELOW: [&str; 4] = ["/docs/", "/page/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 
-/// Forwards a request without its key and with the key's permission, if the key is valid. Rejects it otherwise.
+/// Removes the key from a request, and adds the key's permission. Rejects the request if the key is missing or invalid,
+/// except on paths that need no key.
 pub(crate) async fn require_key(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     let parameter = take_parameter(request.uri_mut());
     let path = request.uri().path();
@@ -64,7 +65,7 @@ fn unauthorized(headers: &HeaderMap, denied: Option<Denied>) -> Response {
     const INVALID: &str = "Bearer realm=\"btcfeed\", error=\"invalid_token\"";
     let (detail, challenge) = match denied {
         None => (
-            "missing API key: expected the header Authorization: Bearer KEY, or the parameter key",
+            "missing API key: expected the header `Authorization: Bearer KEY`, or `key=KEY` in the query",
             "Bearer realm=\"btcfeed\"",
         ),
         Some(Denied::Unknown) => ("unknown API key: it is mistyped, or it was revoked", INVALID),

@@ -10,7 +10,7 @@ use crate::feed::GapReason;
 use crate::tick::{Currency, TickId};
 use serde::{Deserialize, Serialize};
 
-/// The candles of an hour that has ended, from which no entry is missing.
+/// The candles of an hour that has ended. The hour is complete: the book has missed none of its entries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptHour {
     /// The id of the last entry before the hour.
@@ -57,7 +57,7 @@ impl KeptHour {
     }
 }
 
-/// The entries of an hour, as far as a book has read them.
+/// The part of an hour that a book has read so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ReadHour {
     pub(super) start: TickId,

@@ -1,6 +1,7 @@
-//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, keys with
-//! a time to live for the lease and for the bookmarks of clients, a sorted set of the replicas that are alive, and a
-//! channel for their messages.
+//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, a hash for
+//! the candles of ended hours, keys with a time to live for the lease, the claim, the settings and the bookmarks of
+//! clients, a sorted set of the replicas that are alive, a channel for their messages, and a sorted set for garbage
+//! that was found in the history.
 //!
 //! Each operation that writes under the lease (append, restore, renew, release), and each beat, is a Lua script in the
 //! folder `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history and

@@ -1,6 +1,6 @@
-//! All queries of the dashboard and all alerts in a real Prometheus, which reads three replicas with hundreds of
-//! clients, and one with TLS and no clients: quiet, under load, and in three outages. `make dashboard-table` also
-//! writes the values to docs/monitoring.md.
+//! Evaluates all queries of the dashboard and all alerts in a real Prometheus. It reads three replicas, and a fourth
+//! one that has TLS and no clients, in five situations: quiet, under load, and in three outages. `make dashboard-table`
+//! also writes the values to docs/monitoring.md.
 
 use crate::support::dashboard::{Query, queries};
 use crate::support::exchange::Mode;
@@ -24,11 +24,12 @@ const RATE: &str = "10s";
 const LOAD: [(&str, usize); 3] = [("ws", 300), ("sse", 100), ("grpc", 50)];
 /// Number of clients that request the history again and again under load.
 const READERS: usize = 10;
-/// Longest wait for an alert. Some alerts wait for a minute themselves.
+/// Longest wait for a condition or an alert. Some alerts have `for: 1m`.
 const MAX_WAIT: Duration = Duration::from_secs(100);
 
-/// Metrics of events that do not happen in some situations.
+/// Metric that has no values while there are no ticks.
 const DELIVERY: &str = "btcfeed_publish_to_socket_seconds_bucket";
+/// Metric that has no values while Redis does not answer.
 const REDIS: &str = "btcfeed_store_request_seconds_bucket";
 
 /// A situation, with the values of the queries and the states of the alerts in it.
@@ -62,8 +63,8 @@ impl Observation {
         }
     }
 
-    /// Reads the values of all queries and the states of all alerts. Each query must have a value, except those with
-    /// the metrics `silent`, which must have none, because nothing happens that they measure.
+    /// Reads the values of all queries and the states of all alerts. Each query must have a value. Queries that contain
+    /// a metric of `silent` must have none, because their event does not happen in this situation.
     async fn record(&mut self, name: &'static str, silent: &[&str]) {
         let mut values = Vec::new();
         for query in &self.queries {
@@ -113,11 +114,13 @@ impl Observation {
              `make dashboard-table` writes this page. A Prometheus with the configuration of `deploy/monitoring` reads \
              three\nreplicas, and a fourth one that serves TLS and has no clients. It evaluates all queries of the \
              dashboard and all alerts\nin five situations. The replicas poll every 200 ms, and their feed is stale after \
-             1 s and down after 2 s. Under load and\nin the outages they have {clients} more clients, and {READERS} \
-             further clients request the history again and again.\n\n\
+             1 s and down after 2 s. In the quiet\nsituation, three clients are connected. \
+             Under load and in the outages there are {clients} more, and {READERS} further clients request\nthe history \
+             again and again.\n\n\
              A test of CI does the same. It fails if a query has no value, unless there is nothing to measure (`none`), \
-             if an alert\nfires without a fault, or if an alert does not fire in an outage that it is for. The values \
-             depend on the machine.\n\n\
+             if an alert\nfires without a fault, or if one of the alerts BtcfeedFeedDown, BtcfeedTicksStopped, \
+             BtcfeedStoreDown and\nBtcfeedReplicaDown does not fire in its outage. `deploy/monitoring/alerts.test.yml` \
+             tests all alerts. The values\ndepend on the machine.\n\n\
              ## Dashboard\n\nIf a query has several series, the table shows the lowest and the highest value.\n\n\
              | panel | query | unit | {} |\n|---|---|---{line}|\n",
             names.join(" | ")
@@ -152,7 +155,7 @@ impl Alert {
     }
 }
 
-/// Returns a value in a unit of Grafana.
+/// Formats a value in a unit of Grafana.
 fn format_value(value: f64, unit: &str) -> String {
     match unit {
         "s" if value < 0.01 => format!("{:.1} ms", value * 1000.0),

@@ -57,7 +57,7 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
         params.not_after = (SystemTime::now() + life).into();
-        // Without a name of its own, OpenSSL would regard the certificate as self-signed.
+        // If the certificate had the same name as its issuer, OpenSSL would regard it as self-signed.
         params.distinguished_name.push(DnType::CommonName, "a replica");
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         fs::write(self.file("cert.pem"), certificate.pem()).unwrap();

@@ -20,7 +20,7 @@ use std::num::ParseIntError;
 use std::sync::Arc;
 use tonic::Status;
 
-/// Maximum number of entries of a response, because gRPC clients accept only 4 MiB by default.
+/// Maximum number of ticks and statuses of a response, because gRPC clients accept only 4 MiB by default.
 const PAGE: usize = 1000;
 
 pub(crate) async fn get_latest(State(state): State<Arc<ApiState>>, request: Request) -> Response {
@@ -71,7 +71,7 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
             fields.mistake(
                 "page_size",
                 format!(
-                    "invalid page_size {}: expected 0 or a positive number (a page has at most {PAGE} entries)",
+                    "invalid page_size {}: expected 0 or a positive number (a page has at most {PAGE} ticks and statuses)",
                     request.page_size
                 ),
             );

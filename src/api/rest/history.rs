@@ -1,9 +1,9 @@
 //! `GET /v1/prices`: a page of the history, oldest first, in the same formats as on the streams.
 //!
-//! The end of the page is known before its first byte is sent. It is the entry at which the limit is reached, or else
-//! `until`, or else the current head. So the headers can link to the next page, and tell whether this page can still
-//! change. The entries are read only as fast as the client reads them, so a long response needs no more memory than a
-//! short one.
+//! The end of the page is known before its first byte is sent. It is the earliest of these: the entry at which the
+//! limit is reached, `until`, and the current head. So the headers can link to the next page, and tell whether this
+//! page can still change. The entries are read only as fast as the client reads them, so a long response needs no more
+//! memory than a short one.
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
@@ -59,8 +59,8 @@ use tokio::sync::mpsc;
                 (tables::HistoryTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "If the content is known before it is sent: its entity tag, for `If-None-Match`."),
-                ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
+                ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. It is absent if an entry is missing in the page, or if the page is long and this replica does not have all of it in memory."),
+                ("Link" = String, description = "Address of the next page: `<?…>; rel=\"next\"`. Absent on the last page."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
@@ -128,8 +128,8 @@ fn complete_to(first: &[Arc<Entry>], max_first: usize, begin: TickId, end: TickI
     if has_all { Some(last).filter(|_| chained) } else { hub.chained(last, end).filter(|_| chained) }
 }
 
-/// Returns whether no entry is missing between the end of a response and `last`, its last entry. This can be seen from
-/// the `prev` of the entry after the end.
+/// Returns true if no entry is missing between `last`, the last entry of a response, and `end`, the upper bound of its
+/// ids. This can be seen from the `prev` of the entry after the end.
 async fn is_complete_after(last: Option<TickId>, end: TickId, head: TickId, hub: &Hub) -> store::Result<bool> {
     let Some(last) = last else { return Ok(false) };
     Ok(last == end || hub.history(end, head, 1).await?.first().is_some_and(|next| next.prev == last))
@@ -250,7 +250,7 @@ impl Pages {
 /// Body whose first bytes are in memory. They count as memory of the client, even if it does not read them.
 struct ReadyBody {
     body: Body,
-    /// The number of these bytes.
+    /// The number of bytes in memory until the first frame is taken, then zero.
     ready: usize,
 }
 

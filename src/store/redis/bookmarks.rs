@@ -23,7 +23,7 @@ impl Redis {
         self.clients.send(RedisRequest::Pipeline(&commands)).await
     }
 
-    /// Reads the bookmark of a client. A bookmark that is garbage is a place before everything that is kept.
+    /// Reads the bookmark of a client. If the bookmark cannot be parsed, returns an id before everything that is kept.
     pub(super) async fn read_bookmark(&self, client: &str) -> Result<Option<TickId>> {
         let mut command = ::redis::cmd("GET");
         command.arg(format!("{}{client}", self.keys.client));

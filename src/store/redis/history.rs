@@ -19,7 +19,7 @@ const PURPOSE: &str = "history";
 /// The pool of connections for reads.
 pub(super) struct HistoryPool {
     server: Arc<RedisServer>,
-    /// There is none until a caller needs it, or after it could not connect. A tokio mutex: while one caller finds out
+    /// `None` until the first read, and after the pool could not connect or its server answered `MOVED`. A tokio mutex: while one caller finds out
     /// where the feed is, the others wait for the same pool.
     current: Mutex<Option<ServerPool>>,
     redirect: Redirect,
@@ -30,7 +30,7 @@ pub(super) struct HistoryPool {
 struct ServerPool {
     pool: Pool,
     generation: u64,
-    /// Host and port, for errors.
+    /// Host and port, or path of the socket, for errors.
     address: Arc<str>,
 }
 
@@ -101,8 +101,8 @@ impl HistoryPool {
         self.current.lock().await.take_if(|current| std::ptr::eq(current.pool.manager(), pool.pool.manager()));
     }
 
-    /// Returns the pool of the server that has the feed, and creates it if there is none. It has a connection for
-    /// each of the clients' reads.
+    /// Returns the pool of the server that has the feed, and creates it if there is none. It has up to
+    /// `HISTORY_READERS` connections, one for each read that runs at the same time.
     async fn current(&self) -> Result<ServerPool> {
         let mut current = self.current.lock().await;
         if let Some(current) = current.as_ref().filter(|current| current.generation == self.server.generation()) {
