@@ -19,8 +19,8 @@ const PURPOSE: &str = "history";
 /// The pool of connections for reads.
 pub(super) struct HistoryPool {
     server: Arc<RedisServer>,
-    /// `None` until the first read, and after the pool could not connect or its server answered `MOVED`. A tokio mutex: while one caller finds out
-    /// where the feed is, the others wait for the same pool.
+    /// `None` until the first read, and after the pool could not connect or its server answered `MOVED`. It is a tokio
+    /// mutex: while one caller finds out where the feed is, the others wait for the same pool.
     current: Mutex<Option<ServerPool>>,
     redirect: Redirect,
 }
