@@ -11,7 +11,7 @@
 mod breaker;
 mod inputs;
 
-use crate::source::{Answer, Observation, Source, SourceError};
+use crate::source::{Answer, Source, SourceError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
 use crate::telemetry::traces::{Stopwatch, TraceStep};
@@ -115,14 +115,17 @@ impl Aggregator {
             if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
                 let reason = format!("paused for {seconds} s");
-                let error = SourceError { currencies, reason, cause: None, retry_after: None };
-                return (member, vec![Err(error)], None);
+                let resting = Answer::failed(SourceError::new(currencies, reason), Duration::ZERO);
+                return (member, vec![resting], None);
             }
             let answers = member.source.observe(currencies, deadline).await;
             let name = member.source.name();
+            if answers.is_empty() || answers.iter().all(|answer| answer.is_repeated) {
+                return (member, answers, None);
+            }
             let step = watch.stop("source").map(|step| step.with_source(name, error_of(&answers)));
             SOURCE_SECONDS.histogram(name).record(now.elapsed());
-            let is_up = answers.iter().any(Result::is_ok);
+            let is_up = answers.iter().any(Answer::is_useful);
             SOURCE_UP.gauge(name).set(u8::from(is_up));
             SOURCE_ERRORS.counter(name).increment(u64::from(!is_up));
             member.breaker.record(name, now, &answers);
@@ -142,7 +145,7 @@ impl Aggregator {
             (member.source.name(), answers)
         });
         let answers: Vec<_> = answers.collect();
-        let answered = answers.iter().filter(|(_, answers)| answers.iter().any(Result::is_ok));
+        let answered = answers.iter().filter(|(_, answers)| answers.iter().any(Answer::is_useful));
         let answered: Vec<_> = answered.map(|(source, _)| *source).collect();
         self.last.retain(|_, (_, at)| now.saturating_duration_since(*at) <= self.options.max_age);
         let last = self.last.iter().map(|(currency, (price, _))| (*currency, *price)).collect();
@@ -171,10 +174,10 @@ impl Aggregator {
 
 /// Returns the reason why a source gave no price.
 fn error_of(answers: &[Answer]) -> Option<String> {
-    if answers.iter().any(Result::is_ok) {
+    if answers.iter().any(Answer::is_useful) {
         return None;
     }
-    answers.iter().find_map(|answer| Some(answer.as_ref().err()?.reason.clone()))
+    answers.iter().flat_map(|answer| &answer.errors).map(|error| error.reason.clone()).next()
 }
 
 impl Options {
@@ -189,18 +192,16 @@ impl Options {
         let mut candidates: BTreeMap<Currency, Vec<(&'static str, Price)>> = BTreeMap::new();
         for (source, answers) in answers {
             for answer in answers {
-                match answer {
-                    Ok(observations) => {
-                        for seen in observations {
-                            match self.wrong_time(&seen, now) {
-                                None => candidates.entry(seen.currency).or_default().push((source, seen.price)),
-                                Some(reason) => poll.add_fault(source, seen.currency.into(), reason),
-                            }
-                        }
+                for seen in &answer.observations {
+                    let moment = seen.time.or(seen.trade_time).unwrap_or(answer.fetched);
+                    match (self.wrong_time(moment, now), inputs::value(seen)) {
+                        (None, Some(price)) => candidates.entry(seen.currency).or_default().push((source, price)),
+                        (None, None) => {}
+                        (Some(reason), _) => poll.add_fault(source, seen.currency.into(), reason),
                     }
-                    Err(SourceError { currencies, reason, cause, .. }) => {
-                        poll.faults.push(SourceFault { source, currencies, reason, cause });
-                    }
+                }
+                for SourceError { currencies, reason, cause, .. } in answer.errors {
+                    poll.faults.push(SourceFault { source, currencies, reason, cause });
                 }
             }
         }
@@ -231,9 +232,8 @@ impl Options {
         poll
     }
 
-    /// Returns the reason to reject an observation if its time is too far in the past or in the future.
-    fn wrong_time(&self, seen: &Observation, now: TickId) -> Option<String> {
-        let time = seen.time?;
+    /// Returns the reason to reject an observation if `time` is too far in the past or in the future.
+    fn wrong_time(&self, time: TickId, now: TickId) -> Option<String> {
         if now.since(time) > self.max_age {
             Some(format!("the time of its price is {}, {} s ago", time.timedate(), now.since(time).as_secs()))
         } else if time.since(now) > self.max_age {
@@ -261,6 +261,7 @@ fn median(candidates: &[(&'static str, Price)]) -> Option<Price> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Observation;
 
     const NOW: TickId = TickId::from_ms(1_795_166_431_075);
 
@@ -272,7 +273,9 @@ mod tests {
 
     fn answer(source: &'static str, price: &str, age_s: u64) -> (&'static str, Vec<Answer>) {
         let time = Some(NOW.minus(Duration::from_secs(age_s)));
-        (source, vec![Ok(vec![Observation { currency: Currency::Usd, price: price.parse().unwrap(), time }])])
+        let (currency, last) = (Currency::Usd, price.parse().ok());
+        let seen = Observation { currency, bid: None, ask: None, last, volume: None, time, trade_time: None };
+        (source, vec![Answer::new(vec![seen], Vec::new(), Duration::ZERO)])
     }
 
     /// Returns the price in dollars and the faults.
@@ -328,8 +331,8 @@ mod tests {
     #[test]
     fn inputs_say_how_each_answer_was_used() {
         let reason = "HTTP 503".to_owned();
-        let error = SourceError { currencies: Currency::Eur.into(), reason, cause: None, retry_after: None };
-        let answers = vec![answer("a", "100", 0), answer("b", "101", 0), answer("c", "10", 0), ("d", vec![Err(error)])];
+        let failed = Answer::failed(SourceError::new(Currency::Eur.into(), reason), Duration::ZERO);
+        let answers = vec![answer("a", "100", 0), answer("b", "101", 0), answer("c", "10", 0), ("d", vec![failed])];
         let inputs = options().aggregate(answers, NOW, &BTreeMap::new()).inputs;
         let used: Vec<_> = inputs.iter().map(|input| (input.source.as_str(), input.used)).collect();
         let price = |text: &str| text.parse().ok();

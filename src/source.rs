@@ -17,13 +17,14 @@ mod failure;
 mod http;
 mod kraken;
 mod observation;
+mod quote;
 mod registry;
 mod simulated;
 
 pub use definition::{Definition, Origin};
 #[cfg(feature = "cli")]
 pub(crate) use http::read_bounded;
-pub use http::{HttpApi, Request, is_http_url};
+pub use http::{HttpApi, Reading, Request, is_http_url};
 pub use observation::{Answer, Observation, Source, SourceError};
 pub use registry::{DEFINITIONS, find};
 pub use simulated::SIMULATED;

@@ -48,9 +48,10 @@ impl CircuitBreaker {
 
     /// Records the answers of `source` to a poll that started at `now`.
     pub(super) fn record(&mut self, source: &str, now: Instant, answers: &[Answer]) {
-        let pause = answers.iter().filter_map(|answer| answer.as_ref().err()?.retry_after).max();
+        let mut errors = answers.iter().flat_map(|answer| &answer.errors);
+        let pause = errors.clone().filter_map(|error| error.retry_after).max();
         self.banned_until = pause.map(|pause| now + pause).or(self.banned_until);
-        if answers.iter().any(Result::is_ok) {
+        if answers.iter().any(Answer::is_useful) {
             if self.is_logged {
                 info!(source, failures = self.failures, "source recovered");
             }
@@ -65,8 +66,7 @@ impl CircuitBreaker {
         }
         if self.log.is_due() {
             self.is_logged = true;
-            let cause =
-                answers.iter().find_map(|answer| answer.as_ref().err()).map_or("no answer", SourceError::for_operators);
+            let cause = errors.next().map_or("no answer", SourceError::for_operators);
             warn!(source, cause, failures = self.failures, next = self.next_step(now), "source failed");
         }
     }
@@ -87,10 +87,18 @@ impl CircuitBreaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tick::Currencies;
+    use crate::source::Observation;
+    use crate::tick::{Currencies, Currency};
 
     fn failure(retry_after: Option<Duration>) -> [Answer; 1] {
-        [Err(SourceError { currencies: Currencies::all(), reason: "HTTP 500".into(), cause: None, retry_after })]
+        let error = SourceError { retry_after, ..SourceError::new(Currencies::all(), "HTTP 500".into()) };
+        [Answer::failed(error, Duration::ZERO)]
+    }
+
+    fn success() -> Answer {
+        let (currency, last) = (Currency::Usd, "1".parse().ok());
+        let seen = Observation { currency, bid: None, ask: None, last, volume: None, time: None, trade_time: None };
+        Answer::new(vec![seen], Vec::new(), Duration::ZERO)
     }
 
     #[test]
@@ -107,7 +115,7 @@ mod tests {
         }
         assert_eq!(pauses, [10, 20, 40, 80, 160, 300, 300, 300]);
         assert!(!breaker.is_open(now + MAX_PAUSE), "the source is asked again");
-        breaker.record("a", now, &[Ok(vec![])]);
+        breaker.record("a", now, &[success()]);
         assert!(!breaker.is_open(now));
     }
 

@@ -2,9 +2,9 @@
 //! second, and by default 10,000 in ten minutes.
 
 use super::definition::{Definition, Origin};
-use super::http::{HttpApi, Request};
-use super::observation::Observation;
-use crate::tick::{Currencies, TickId};
+use super::http::{HttpApi, Reading, Request};
+use super::quote::{Number, Quote};
+use crate::tick::Currencies;
 use anyhow::Context;
 use serde::Deserialize;
 
@@ -24,9 +24,12 @@ pub(super) const DEFINITION: Definition = Definition {
 
 #[derive(Deserialize)]
 struct Ticker {
-    last: String,
+    bid: Option<Number>,
+    ask: Option<Number>,
+    last: Option<Number>,
+    volume: Option<Number>,
     /// Unix seconds.
-    timestamp: String,
+    timestamp: Number,
 }
 
 fn requests(currencies: Currencies) -> Vec<Request> {
@@ -34,25 +37,38 @@ fn requests(currencies: Currencies) -> Vec<Request> {
     currencies.iter().map(|currency| Request { path: path(currency.code()), currencies: currency.into() }).collect()
 }
 
-fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
-    let ticker: Ticker = serde_json::from_slice(body)?;
+fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
+    let Ticker { bid, ask, last, volume, timestamp } = serde_json::from_slice(body)?;
     let currency = currencies.iter().next().context("no currency was requested")?;
-    let time = Some(TickId::parse_moment("timestamp", &ticker.timestamp)?);
-    Ok(vec![Observation { currency, price: ticker.last.parse()?, time }])
+    let quote = Quote { bid, ask, last, volume, time: Some(timestamp.moment("timestamp")?) };
+    Ok(vec![(currency, quote.observe(currency))])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::answers::readings;
     use crate::tick::Currency;
 
     #[test]
     fn recorded_bitstamp_answer_is_read() {
         let body = br#"{"timestamp":"1710328241","open":"71448","high":"73656","low":"68626","last":"73285",
             "volume":"135.29692054","vwap":"70853","bid":"73353","ask":"73367","side":"0","open_24":"72144"}"#;
-        let [observed] = &read(body, Currency::Eur.into()).unwrap()[..] else { panic!("one observation") };
-        assert_eq!((observed.price.to_string(), observed.currency), ("73285".into(), Currency::Eur));
-        assert_eq!(observed.time, Some(TickId::from_ms(1_710_328_241_000)));
+        assert_eq!(
+            readings(&DEFINITION, body, Currency::Eur),
+            ["EUR bid 73353 ask 73367 last 73285 volume 135.29692054 time 2024-03-13T11:10:41.000Z"]
+        );
+    }
+
+    #[test]
+    fn quiet_bitstamp_market_is_read() {
+        let odd = br#"{"timestamp":1710328241,"last":7.3285e4,"bid":"0","ask":null,"new":[1]}"#;
+        assert_eq!(readings(&DEFINITION, odd, Currency::Usd), ["USD last 73285 time 2024-03-13T11:10:41.000Z"]);
+        let empty = br#"{"timestamp":"1710328241","last":null,"bid":"0","ask":"0"}"#;
+        assert_eq!(
+            readings(&DEFINITION, empty, Currency::Usd),
+            ["USD error: neither a last trade nor a book with two sides in USD"]
+        );
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Coinbase Exchange: `GET /products/BTC-USD/ticker`, as described in "Get product ticker" of its API reference. It
-//! allows 10 requests a second from one address.
+//! allows 10 requests a second from one address. The `time` in an answer is that of the last trade.
 
 use super::definition::{Definition, Origin};
-use super::http::{HttpApi, Request};
+use super::http::{HttpApi, Reading, Request};
 use super::observation::Observation;
-use crate::tick::{Currencies, TickId};
+use super::quote::{Number, Quote};
+use crate::tick::Currencies;
 use anyhow::Context;
 use serde::Deserialize;
 
@@ -24,8 +25,13 @@ pub(super) const DEFINITION: Definition = Definition {
 
 #[derive(Deserialize)]
 struct Ticker {
-    price: String,
-    time: String,
+    bid: Option<Number>,
+    ask: Option<Number>,
+    /// The price of the last trade.
+    price: Option<Number>,
+    volume: Option<Number>,
+    /// The time of the last trade.
+    time: Number,
 }
 
 fn requests(currencies: Currencies) -> Vec<Request> {
@@ -33,16 +39,18 @@ fn requests(currencies: Currencies) -> Vec<Request> {
     currencies.iter().map(|currency| Request { path: path(currency.code()), currencies: currency.into() }).collect()
 }
 
-fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
-    let ticker: Ticker = serde_json::from_slice(body)?;
+fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
+    let Ticker { bid, ask, price: last, volume, time } = serde_json::from_slice(body)?;
     let currency = currencies.iter().next().context("no currency was requested")?;
-    let time = Some(TickId::parse_moment("time", &ticker.time)?);
-    Ok(vec![Observation { currency, price: ticker.price.parse()?, time }])
+    let trade_time = Some(time.moment("time")?);
+    let quote = Quote { bid, ask, last, volume, time: None };
+    Ok(vec![(currency, quote.observe(currency).map(|seen| Observation { trade_time, ..seen }))])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::answers::readings;
     use crate::tick::Currency;
 
     #[test]
@@ -50,9 +58,10 @@ mod tests {
         let body =
             br#"{"ask":"73369.19","bid":"73360.34","volume":"1207.50668151","trade_id":18502105,"price":"73367.8",
             "size":"0.00730812","time":"2024-03-13T11:10:41.270099Z","rfq_volume":"7.669923"}"#;
-        let [observed] = &read(body, Currency::Usd.into()).unwrap()[..] else { panic!("one observation") };
-        assert_eq!((observed.price.to_string(), observed.currency), ("73367.8".into(), Currency::Usd));
-        assert_eq!(observed.time.unwrap().timedate(), "2024-03-13T11:10:41.271Z");
+        assert_eq!(
+            readings(&DEFINITION, body, Currency::Usd),
+            ["USD bid 73360.34 ask 73369.19 last 73367.8 volume 1207.50668151 trade 2024-03-13T11:10:41.271Z"]
+        );
         assert!(read(br#"{"message":"NotFound"}"#, Currency::Usd.into()).is_err());
     }
 }

@@ -5,9 +5,9 @@
 //! digits of `rate_float`.
 
 use super::definition::{Definition, Origin};
-use super::http::{HttpApi, Request};
-use super::observation::Observation;
-use crate::tick::{Currencies, TickId};
+use super::http::{HttpApi, Reading, Request};
+use super::quote::{Number, Quote};
+use crate::tick::Currencies;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -29,37 +29,40 @@ pub(super) const DEFINITION: Definition = Definition {
 #[derive(Deserialize)]
 struct Index<'a> {
     #[serde(borrow)]
-    bpi: HashMap<String, Rate<'a>>,
+    bpi: HashMap<String, &'a RawValue>,
     time: Updated,
 }
 
 #[derive(Deserialize)]
-struct Rate<'a> {
-    /// The digits of the JSON number. A float would not keep them.
-    #[serde(borrow)]
-    rate_float: &'a RawValue,
+struct Rate {
+    rate_float: Number,
 }
 
 #[derive(Deserialize)]
 struct Updated {
     #[serde(rename = "updatedISO")]
-    updated_iso: String,
+    updated_iso: Number,
 }
 
 fn requests(currencies: Currencies) -> Vec<Request> {
     vec![Request { path: "/v1/bpi/currentprice.json".to_owned(), currencies }]
 }
 
-fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
+fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
     let index: Index<'_> = serde_json::from_slice(body)?;
-    let time = Some(TickId::parse_moment("updatedISO", &index.time.updated_iso)?);
+    let time = Some(index.time.updated_iso.moment("updatedISO")?);
     let rates = currencies.iter().filter_map(|currency| Some((currency, index.bpi.get(currency.code())?)));
-    rates.map(|(currency, rate)| Ok(Observation { currency, price: rate.rate_float.get().parse()?, time })).collect()
+    let observe = |currency, rate: &RawValue| {
+        let Rate { rate_float } = serde_json::from_str(rate.get())?;
+        Quote { last: Some(rate_float), time, ..Quote::default() }.observe(currency)
+    };
+    Ok(rates.map(|(currency, rate)| (currency, observe(currency, rate))).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::answers::readings;
 
     #[test]
     fn recorded_coindesk_answer_keeps_all_digits() {
@@ -67,9 +70,8 @@ mod tests {
             "chartName":"Bitcoin","bpi":{"USD":{"code":"USD","rate":"106,611.903","rate_float":106611.9028},
             "GBP":{"code":"GBP","rate":"83,912.402","rate_float":83912.4021},
             "EUR":{"code":"EUR","rate":"101,233.332","rate_float":101233.3323}}}"#;
-        let observed = read(body, Currencies::all()).unwrap();
-        let prices: Vec<_> = observed.iter().map(|seen| format!("{} {}", seen.currency, seen.price)).collect();
-        assert_eq!(prices, ["USD 106611.9028", "EUR 101233.3323"]);
-        assert_eq!(observed[0].time.unwrap().timedate(), "2024-12-17T06:41:36.000Z");
+        let time = "time 2024-12-17T06:41:36.000Z";
+        let expected = [format!("USD last 106611.9028 {time}"), format!("EUR last 101233.3323 {time}")];
+        assert_eq!(readings(&DEFINITION, body, Currencies::all()), expected);
     }
 }

@@ -4,14 +4,14 @@
 use super::failure::cause;
 use super::observation::{Answer, Observation, Source, SourceError};
 use crate::text::excerpt;
-use crate::tick::Currencies;
+use crate::tick::{Currencies, Currency};
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The HTTP API of an exchange.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +25,12 @@ pub struct HttpApi {
     /// Returns the requests for the prices in these currencies.
     pub requests: fn(Currencies) -> Vec<Request>,
     /// Reads the answer to a request about these currencies. Leaves out currencies that are not in the answer. The
-    /// error says what is wrong with the answer.
-    pub read: fn(&[u8], Currencies) -> anyhow::Result<Vec<Observation>>,
+    /// error says what is wrong with the whole answer.
+    pub read: fn(&[u8], Currencies) -> anyhow::Result<Vec<Reading>>,
 }
+
+/// What an answer says about one currency, or what is wrong with it.
+pub type Reading = (Currency, anyhow::Result<Observation>);
 
 /// A GET request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,20 +56,30 @@ const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
 const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
 
 impl HttpApi {
-    /// Reads the prices in an answer.
-    ///
-    /// # Errors
-    /// The reason, of at most [`MAX_REASON_CHARS`], if there is no price or the answer is not as documented.
-    pub(super) fn read_answer(&self, body: &[u8], currencies: Currencies) -> Result<Vec<Observation>, String> {
-        match (self.read)(body, currencies) {
-            Ok(observations) if observations.is_empty() => Err(format!("the answer has no price in {currencies}")),
-            Ok(observations) => Ok(observations),
-            Err(error) => {
-                let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
-                let reason = format!("the answer is not as documented, it begins with {start:?}: {error:#}");
-                Err(excerpt(&reason, MAX_REASON_CHARS))
+    /// Reads an answer. Each of the currencies gets an observation or an error, whose reason has at most
+    /// [`MAX_REASON_CHARS`].
+    pub(super) fn read_answer(&self, body: &[u8], currencies: Currencies) -> (Vec<Observation>, Vec<SourceError>) {
+        let reason = |error: anyhow::Error| {
+            let start: String = String::from_utf8_lossy(body).chars().take(60).collect();
+            let reason = format!("the answer is not as documented, it begins with {start:?}: {error:#}");
+            excerpt(&reason, MAX_REASON_CHARS)
+        };
+        let readings = match (self.read)(body, currencies) {
+            Ok(readings) => readings,
+            Err(error) => return (Vec::new(), vec![SourceError::new(currencies, reason(error))]),
+        };
+        let missing = currencies.without(readings.iter().map(|(currency, _)| *currency).collect());
+        let (mut observations, mut errors) = (Vec::new(), Vec::new());
+        for (currency, reading) in readings {
+            match reading {
+                Ok(observation) => observations.push(observation),
+                Err(error) => errors.push(SourceError::new(currency.into(), reason(error))),
             }
         }
+        if !missing.is_empty() {
+            errors.push(SourceError::new(missing, format!("the answer has no price in {missing}")));
+        }
+        (observations, errors)
     }
 }
 
@@ -103,21 +116,37 @@ impl HttpSource {
         Ok(HttpSource { name, currencies, api, base_url, address, client })
     }
 
-    async fn send(&self, request: &Request) -> Answer {
-        let currencies = request.currencies;
-        let fail = |reason: String, retry_after| SourceError { currencies, reason, cause: None, retry_after };
+    /// Sends a request. Returns the body of the answer.
+    async fn send(&self, request: &Request) -> Result<Vec<u8>, SourceError> {
+        let fail = |reason: String| SourceError::new(request.currencies, reason);
         let response = self.client.get(format!("{}{}", self.base_url, request.path)).send().await;
         let response = response.map_err(|error| {
             // Clients must not learn how this machine reaches an exchange.
             let reason = if error.is_connect() { "cannot connect" } else { "the request failed" };
-            SourceError { cause: Some(cause(&error)), ..fail(reason.to_owned(), None) }
+            SourceError { cause: Some(cause(&error)), ..fail(reason.to_owned()) }
         })?;
         let status = response.status();
         if !status.is_success() {
-            return Err(fail(format!("HTTP {status}"), requested_pause(&response)));
+            let retry_after = requested_pause(&response);
+            return Err(SourceError { retry_after, ..fail(format!("HTTP {status}")) });
         }
-        let body = read_bounded(response, MAX_ANSWER_BYTES).await.map_err(|error| format!("{error:#}"));
-        body.and_then(|body| self.api.read_answer(&body, currencies)).map_err(|reason| fail(reason, None))
+        read_bounded(response, MAX_ANSWER_BYTES).await.map_err(|error| fail(format!("{error:#}")))
+    }
+
+    /// Sends a request and reads the answer, within `deadline`.
+    async fn ask(&self, request: &Request, deadline: Duration) -> Answer {
+        let started = Instant::now();
+        let late = |_| SourceError::new(request.currencies, format!("no answer within {deadline:?}"));
+        let body = timeout(deadline, self.send(request)).await.map_err(late).flatten();
+        let latency = started.elapsed();
+        let (observations, mut errors) = match body {
+            Ok(body) => self.api.read_answer(&body, request.currencies),
+            Err(error) => (Vec::new(), vec![error]),
+        };
+        for error in &mut errors {
+            error.cause = Some(format!("{}: {}", self.address, error.for_operators()));
+        }
+        Answer::new(observations, errors, latency)
     }
 }
 
@@ -129,20 +158,7 @@ impl Source for HttpSource {
 
     async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer> {
         let requests = (self.api.requests)(currencies.and(self.currencies));
-        let send = async |request: &Request| {
-            let late = |_| SourceError {
-                currencies: request.currencies,
-                reason: format!("no answer within {deadline:?}"),
-                cause: None,
-                retry_after: None,
-            };
-            let answer = timeout(deadline, self.send(request)).await.map_err(late).flatten();
-            answer.map_err(|error| {
-                let cause = format!("{}: {}", self.address, error.for_operators());
-                SourceError { cause: Some(cause), ..error }
-            })
-        };
-        join_all(requests.iter().map(send)).await
+        join_all(requests.iter().map(|request| self.ask(request, deadline))).await
     }
 }
 

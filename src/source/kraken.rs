@@ -1,14 +1,16 @@
 //! Kraken: `GET /0/public/Ticker`, as described in "Get Ticker Information" of its REST API reference.
 //!
 //! The keys of an answer differ from the requested names (XXBTZUSD for XBTUSD). Errors come with status 200. An answer
-//! has no time.
+//! has no time. An error beside results is about the pairs that are missing in them.
 
 use super::definition::{Definition, Origin};
-use super::http::{HttpApi, Request};
+use super::http::{HttpApi, Reading, Request};
 use super::observation::Observation;
+use super::quote::{Number, Quote};
 use crate::tick::{Currencies, Currency};
-use anyhow::{Context, ensure};
+use anyhow::{anyhow, ensure};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::HashMap;
 
 pub(super) const DEFINITION: Definition = Definition {
@@ -26,16 +28,26 @@ pub(super) const DEFINITION: Definition = Definition {
 };
 
 #[derive(Deserialize)]
-struct TickerAnswer {
+struct TickerAnswer<'a> {
     error: Vec<String>,
-    #[serde(default)]
-    result: HashMap<String, Ticker>,
+    #[serde(borrow, default)]
+    result: HashMap<String, &'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Ticker {
+    /// The price and two volumes of the best ask.
+    #[serde(default)]
+    a: Vec<Number>,
+    /// The price and two volumes of the best bid.
+    #[serde(default)]
+    b: Vec<Number>,
     /// The price and the volume of the last trade.
-    c: Vec<String>,
+    #[serde(default)]
+    c: Vec<Number>,
+    /// The volume of today and that of 24 hours.
+    #[serde(default)]
+    v: Vec<Number>,
 }
 
 fn requested_pair(currency: Currency) -> &'static str {
@@ -57,32 +69,58 @@ fn requests(currencies: Currencies) -> Vec<Request> {
     vec![Request { path: format!("/0/public/Ticker?pair={}", pairs.join(",")), currencies }]
 }
 
-fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Observation>> {
-    let answer: TickerAnswer = serde_json::from_slice(body)?;
-    ensure!(answer.error.is_empty(), "Kraken reports {}", answer.error.join(", "));
-    let tickers = &answer.result;
-    let ticker = |currency| tickers.get(answered_pair(currency)).or_else(|| tickers.get(requested_pair(currency)));
-    let priced = currencies.iter().filter_map(|currency| Some((currency, ticker(currency)?)));
-    priced
-        .map(|(currency, ticker)| {
-            let last = ticker.c.first().with_context(|| format!("no last trade in {currency}"))?;
-            Ok(Observation { currency, price: last.parse()?, time: None })
-        })
-        .collect()
+fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
+    let TickerAnswer { error, result } = serde_json::from_slice(body)?;
+    let reported = || format!("Kraken reports {}", error.join(", "));
+    ensure!(error.is_empty() || !result.is_empty(), reported());
+    let ticker = |currency| result.get(answered_pair(currency)).or_else(|| result.get(requested_pair(currency)));
+    let read = |currency| match ticker(currency) {
+        Some(ticker) => Some((currency, observe(ticker.get(), currency))),
+        None if error.is_empty() => None,
+        None => Some((currency, Err(anyhow!(reported())))),
+    };
+    Ok(currencies.iter().filter_map(read).collect())
+}
+
+fn observe(ticker: &str, currency: Currency) -> anyhow::Result<Observation> {
+    let Ticker { a, b, c, v } = serde_json::from_str(ticker)?;
+    let first = |numbers: Vec<Number>| numbers.into_iter().next();
+    Quote { bid: first(b), ask: first(a), last: first(c), volume: v.into_iter().nth(1), time: None }.observe(currency)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::answers::readings;
 
     #[test]
     fn recorded_kraken_answer_is_read() {
         let body = br#"{"error":[],"result":{
-            "XXBTZUSD":{"a":["30300.10000","1","1.000"],"c":["30303.20000","0.00067643"],"t":[34619,38907]},
-            "XXBTZEUR":{"a":["27700.10000","1","1.000"],"c":["27702.40000","0.00450000"],"t":[14619,18907]}}}"#;
-        let observed = read(body, Currencies::all()).unwrap();
-        let prices: Vec<_> = observed.iter().map(|seen| format!("{} {}", seen.currency, seen.price)).collect();
-        assert_eq!(prices, ["USD 30303.20000", "EUR 27702.40000"]);
+            "XXBTZUSD":{"a":["30300.10000","1","1.000"],"b":["30300.00000","1","1.000"],
+                "c":["30303.20000","0.00067643"],"v":["4083.67001100","4412.73601799"],"t":[34619,38907]},
+            "XXBTZEUR":{"a":["27700.10000","1","1.000"],"b":["27700.00000","1","1.000"],
+                "c":["27702.40000","0.00450000"],"v":["1083.67001100","1412.73601799"],"t":[14619,18907]}}}"#;
+        let expected = [
+            "USD bid 30300.00000 ask 30300.10000 last 30303.20000 volume 4412.73601799",
+            "EUR bid 27700.00000 ask 27700.10000 last 27702.40000 volume 1412.73601799",
+        ];
+        assert_eq!(readings(&DEFINITION, body, Currencies::all()), expected);
+    }
+
+    #[test]
+    fn bad_kraken_pair_does_not_cost_the_other() {
+        let bodies = [
+            (r#"{"error":["EQuery:Unknown asset pair"],"result":{"XXBTZEUR":{"c":["2"]}}}"#, "Kraken reports EQuery"),
+            (r#"{"error":[],"result":{"XXBTZEUR":{"c":["2"]},"XXBTZUSD":{"c":[]}}}"#, "neither a last trade"),
+            (r#"{"error":[],"result":{"XXBTZEUR":{"c":["2"]},"XXBTZUSD":{"c":7}}}"#, "invalid type"),
+            (r#"{"error":[],"result":{"XXBTZEUR":{"c":["2"]},"XXBTZUSD":null}}"#, "invalid type"),
+        ];
+        for (body, reason) in bodies {
+            let both = [Currency::Usd, Currency::Eur].into_iter().collect::<Currencies>();
+            let [usd, eur] = &readings(&DEFINITION, body.as_bytes(), both)[..] else { panic!("{body}") };
+            assert!(usd.starts_with("USD error: ") && usd.contains(reason), "{body}: {usd}");
+            assert_eq!(eur, "EUR last 2", "{body}");
+        }
     }
 
     #[test]

@@ -2,24 +2,36 @@
 
 use crate::tick::{Currencies, Currency, Price, TickId};
 use async_trait::async_trait;
+use rust_decimal::Decimal;
 use std::time::Duration;
 
-/// The price of one currency at one source.
+/// What one source says about the market in one currency.
+///
+/// It has a last trade, or both sides of the book, or all three. The book may be crossed: whoever makes a price of it
+/// decides what that means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// The currency.
     pub currency: Currency,
-    /// The price of one bitcoin.
-    pub price: Price,
-    /// The time of the price by the source's clock, if the source gives one.
+    /// The highest price that a buyer offers for one bitcoin. `None` if the source has no book, or nobody buys.
+    pub bid: Option<Price>,
+    /// The lowest price that a seller asks for one bitcoin. `None` if the source has no book, or nobody sells.
+    pub ask: Option<Price>,
+    /// The price of the last trade.
+    pub last: Option<Price>,
+    /// The volume of 24 hours in bitcoin.
+    pub volume: Option<Decimal>,
+    /// The time of the whole answer by the source's clock, if the source gives one.
     pub time: Option<TickId>,
+    /// The time of the last trade by the source's clock. It does not date the book.
+    pub trade_time: Option<TickId>,
 }
 
 /// The reason why a source has no price in some currencies.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct SourceError {
-    /// The currencies that were requested.
+    /// The currencies without a price.
     pub currencies: Currencies,
     /// The reason, for the log and for a status of the feed. Clients can read it.
     pub reason: String,
@@ -30,14 +42,54 @@ pub struct SourceError {
 }
 
 impl SourceError {
+    /// An error that has no cause beside the reason.
+    pub fn new(currencies: Currencies, reason: String) -> SourceError {
+        SourceError { currencies, reason, cause: None, retry_after: None }
+    }
+
     /// Returns what operators should read: the cause if it is known, or the reason.
     pub fn for_operators(&self) -> &str {
         self.cause.as_deref().unwrap_or(&self.reason)
     }
 }
 
-/// The outcome of one request, which may be about several currencies.
-pub type Answer = Result<Vec<Observation>, SourceError>;
+/// The outcome of one request, which may be about several currencies. Each currency is judged by itself: it has an
+/// observation or an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The currencies that were requested.
+    pub currencies: Currencies,
+    /// The time at which the answer arrived, or the request failed, by this machine's clock.
+    pub fetched: TickId,
+    /// The time from the request to `fetched`.
+    pub latency: Duration,
+    /// What is good in the answer.
+    pub observations: Vec<Observation>,
+    /// What is not.
+    pub errors: Vec<SourceError>,
+    /// True if a poll has given this answer before, because the source may not be asked again yet.
+    pub is_repeated: bool,
+}
+
+impl Answer {
+    /// An answer that arrived just now.
+    pub fn new(observations: Vec<Observation>, errors: Vec<SourceError>, latency: Duration) -> Answer {
+        let priced = observations.iter().map(|seen| seen.currency);
+        let failed = errors.iter().flat_map(|error| error.currencies.iter());
+        let currencies = priced.chain(failed).collect();
+        Answer { currencies, fetched: TickId::now(), latency, observations, errors, is_repeated: false }
+    }
+
+    /// An answer without a price.
+    pub fn failed(error: SourceError, latency: Duration) -> Answer {
+        Answer::new(Vec::new(), vec![error], latency)
+    }
+
+    /// Returns true if at least one currency has an observation.
+    pub fn is_useful(&self) -> bool {
+        !self.observations.is_empty()
+    }
+}
 
 /// A source of prices.
 #[async_trait]
@@ -45,7 +97,8 @@ pub trait Source: Send + Sync {
     /// Returns the name in settings, logs and the `sources` of a tick.
     fn name(&self) -> &'static str;
 
-    /// Requests the current price in each of `currencies`. Returns one answer for each request that this takes, within
-    /// `deadline`.
+    /// Requests the current price in each of `currencies` that the source has. Returns one answer for each request that
+    /// this takes, within `deadline`. Returns no answers if the source has none of the currencies, and the previous
+    /// answers if it may not be asked again yet.
     async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer>;
 }

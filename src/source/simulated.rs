@@ -24,6 +24,8 @@ const MIDDLE: i64 = 9_500_000;
 const WAVES: u32 = 12;
 /// The period of the fastest wave in milliseconds, and its maximum height in cents.
 const FASTEST: (u64, i64) = (125, 240);
+/// The distance of bid and ask from the price, in cents.
+const HALF_SPREAD: i64 = 5;
 /// The price of 100 dollars in euro cents.
 const EUR_CENTS_PER_100_USD: i64 = 9_200;
 
@@ -54,15 +56,16 @@ impl Source for Simulated {
     async fn observe(&self, currencies: Currencies, _deadline: Duration) -> Vec<Answer> {
         let now = TickId::now();
         let (usd, time) = (cents_at(now), Some(now));
-        let observed = currencies.iter().filter_map(|currency| {
+        let observed = currencies.iter().map(|currency| {
             let cents = match currency {
                 Currency::Usd => usd,
                 Currency::Eur => usd * EUR_CENTS_PER_100_USD / 10_000,
             };
-            let price = format!("{}.{:02}", cents / 100, cents % 100).parse().ok()?;
-            Some(Observation { currency, price, time })
+            let price = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100).parse().ok();
+            let (bid, ask) = (price(cents - HALF_SPREAD), price(cents + HALF_SPREAD));
+            Observation { currency, bid, ask, last: price(cents), volume: None, time, trade_time: time }
         });
-        vec![Ok(observed.collect())]
+        vec![Answer::new(observed.collect(), Vec::new(), Duration::ZERO)]
     }
 }
 
@@ -87,9 +90,11 @@ mod tests {
     #[tokio::test]
     async fn simulated_prices_have_two_decimals() {
         let answers = Simulated.observe(Currencies::all(), Duration::ZERO).await;
-        let [usd, eur] = &answers[0].as_ref().unwrap()[..] else { panic!("both currencies") };
-        assert!(
-            usd.price > eur.price && usd.price.to_string().split_once('.').is_some_and(|(_, cents)| cents.len() == 2)
-        );
+        let [usd, eur] = &answers[0].observations[..] else { panic!("both currencies") };
+        assert!(usd.last > eur.last);
+        for price in [usd.bid, usd.ask, usd.last].map(Option::unwrap) {
+            assert!(price.to_string().split_once('.').is_some_and(|(_, cents)| cents.len() == 2), "{price}");
+        }
+        assert_eq!(usd.bid.unwrap().midpoint(usd.ask.unwrap()), usd.last.unwrap(), "the last trade is the middle");
     }
 }

@@ -47,8 +47,8 @@ async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currenc
         Err(error) => return (failed(&format!("{error:#}")), Currencies::NONE),
     };
     let answers = opened.observe(wanted, DEADLINE).await;
-    let priced: Currencies = answers.iter().flatten().flatten().map(|observation| observation.currency).collect();
-    let errors: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    let priced = answers.iter().flat_map(|answer| &answer.observations).map(|seen| seen.currency).collect();
+    let errors: Vec<_> = answers.iter().flat_map(|answer| &answer.errors).collect();
     let finding = match errors[..] {
         [] => Finding::ok("source", format!("{name} has a price in {priced}")),
         [error, ..] => failed(error.for_operators()),
