@@ -5,7 +5,7 @@
 //! has. The hub applies it to its head, a session to its client's cursor, and the SDK to the last update that it
 //! received.
 
-use crate::tick::{Currencies, Currency, Tick, TickId};
+use crate::tick::{Audit, Currencies, Currency, Tick, TickId};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +37,16 @@ pub enum Event {
     },
     /// A change of the feed's health.
     Status(Status),
+}
+
+/// What went into the prices of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryAudit {
+    /// The id of the entry.
+    pub id: TickId,
+    /// The inputs, and the numbers of the method.
+    #[serde(flatten)]
+    pub audit: Audit,
 }
 
 /// A time without prices, reported by the tick that ends it.

@@ -171,10 +171,11 @@ async fn copy(source: &Writable<'_>, there: &Place, merge: bool) -> anyhow::Resu
 }
 
 async fn info(here: &Place) -> anyhow::Result<()> {
-    let Summary { entries, oldest, newest, bytes } = here.store.summary().await?;
+    let Summary { entries, audits, oldest, newest, bytes } = here.store.summary().await?;
     let clients = here.store.bookmarks().await?.len();
     let id = |name: &str, id: TickId| format!("{name:<10} {id} ({})", id.timedate());
     let mut lines = vec![format!("store      {}", here.name), format!("entries    {entries}")];
+    lines.push(format!("inputs     {audits}"));
     lines.push(format!("bookmarks  {clients}"));
     if entries > 0 {
         lines.extend([id("oldest", oldest), id("newest", newest)]);

@@ -16,6 +16,8 @@ const HOLDS: Duration = Duration::from_secs(3600);
 const MIN_RECORDS: usize = 1000;
 /// The maximum size of all records in bytes, as an estimate.
 const MAX_BYTES: usize = 64 << 20;
+/// The maximum size of all audits in bytes. A tick for whose audit there is no room is held without it.
+const MAX_AUDIT_BYTES: usize = 32 << 20;
 /// The estimated size of a record in bytes, without its text.
 const RECORD_BYTES: usize = 512;
 
@@ -64,9 +66,13 @@ impl Outbox {
     }
 
     /// Adds a record at the end.
-    pub(super) fn push(&self, record: Record) {
+    pub(super) fn push(&self, mut record: Record) {
         let text = serde_json::to_string(&record.event).map_or(0, |text| text.len());
         let mut held = self.lock();
+        // Audits do not count in `bytes`, so that they replace no record.
+        if held.audit_bytes() + audit_bytes(&record) > MAX_AUDIT_BYTES {
+            record.audit = None;
+        }
         held.bytes += text + RECORD_BYTES;
         held.records.push_back((record, text + RECORD_BYTES));
         while held.records.len() > self.max_records || held.bytes > self.max_bytes {
@@ -133,7 +139,17 @@ impl Outbox {
     }
 }
 
+/// Returns the size of a record's audit.
+fn audit_bytes(record: &Record) -> usize {
+    record.audit.as_ref().map_or(0, |audit| audit.len())
+}
+
 impl Held {
+    /// Returns the size of all audits.
+    fn audit_bytes(&self) -> usize {
+        self.records.iter().map(|(record, _)| audit_bytes(record)).sum()
+    }
+
     fn measure(&self) {
         HELD_RECORDS.gauge("").set(u32::try_from(self.records.len()).unwrap_or(u32::MAX));
     }

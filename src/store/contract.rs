@@ -9,12 +9,14 @@
 //!   matter.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
 //!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
+//! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so that what
+//!   went into a price costs nothing where only the price is read. An audit that is lost is not put back.
 //! - **A store detects that it has lost its newest entries.** If a leader has seen entries that are newer than those in
 //!   the store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
-use crate::feed::{Entry, Event};
+use crate::feed::{Entry, EntryAudit, Event};
 use crate::telemetry::traces::TraceStep;
-use crate::tick::TickId;
+use crate::tick::{Audit, TickId};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
@@ -96,6 +98,8 @@ pub struct Record {
     /// The record's number in this process. Records are appended in the order of their numbers, and each only once,
     /// even if the leader retries.
     pub number: u64,
+    /// What went into the prices of a tick, as JSON, if it is known.
+    pub audit: Option<Arc<str>>,
     /// The poll that made the event, for its trace. A store ignores it.
     pub poll: Option<Arc<TraceStep>>,
 }
@@ -106,7 +110,14 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 impl Record {
     /// A record of an event that happens now.
     pub fn now(event: Event) -> Record {
-        Record { event, at: Instant::now(), number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed), poll: None }
+        let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+        Record { event, at: Instant::now(), number, audit: None, poll: None }
+    }
+
+    /// Adds what went into the prices.
+    #[must_use]
+    pub fn with_audit(self, audit: &Audit) -> Record {
+        Record { audit: serde_json::to_string(audit).ok().map(Arc::from), ..self }
     }
 }
 
@@ -226,6 +237,11 @@ pub trait Store: Send + Sync {
 
     /// Returns the newest `limit` entries, oldest first.
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Returns the oldest `limit` audits of entries with `after < id <= until`, oldest first. Not every entry has one.
+    async fn audits(&self, _after: TickId, _until: TickId, _limit: usize) -> Result<Vec<EntryAudit>> {
+        Ok(Vec::new())
+    }
 
     /// Saves the last id that each of these clients was sent, for as long as entries are kept.
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()>;

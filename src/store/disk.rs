@@ -8,6 +8,7 @@
 //! or a write hangs. Then new entries are published from memory, and written when the file can be written again.
 //! [`Store::fault`] has the reason. A second process with the same directory does not start.
 
+mod audit_table;
 mod data_dir;
 mod feed_file;
 mod pending;
@@ -17,8 +18,9 @@ mod saver;
 pub use data_dir::InUse;
 
 use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
+use super::entry::{audit_with_id, decode_audit};
 use super::local::drop_old_clients;
-use crate::feed::Entry;
+use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
 use async_trait::async_trait;
 use data_dir::DirError;
@@ -188,6 +190,17 @@ impl Store for Disk {
         let last = entries.last().map_or(after, |entry| entry.id);
         entries.extend(unsaved.into_iter().filter(|entry| entry.id > last));
         Ok(entries.split_off(entries.len().saturating_sub(limit)))
+    }
+
+    async fn audits(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<EntryAudit>> {
+        let after = self.unexpired(after);
+        let until = until.min(self.saver.pending().head());
+        let unsaved = self.saver.pending().unsaved_audits(until);
+        let mut audits = self.read(move |file| file.audits(after, until, limit)).await?.unwrap_or_default();
+        let last = audits.last().map_or(after, |audit| audit.id);
+        let later = unsaved.into_iter().filter(|(id, _)| *id > last).take(limit - audits.len());
+        audits.extend(later.filter_map(|(id, text)| decode_audit(&audit_with_id(id, &text))));
+        Ok(audits)
     }
 
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {

@@ -1,8 +1,9 @@
-//! The JSON of an entry, as Redis and the file keep it.
+//! The JSON of an entry and of its audit, as the stores keep it.
 
 use super::contract::{Result, StoreError};
-use crate::feed::Entry;
+use crate::feed::{Entry, EntryAudit};
 use crate::telemetry::FaultLog;
+use crate::tick::TickId;
 use std::sync::{Mutex, PoisonError};
 use tracing::error;
 
@@ -27,4 +28,15 @@ pub(super) fn decode_or_skip(json: &str) -> Option<Entry> {
         }
     };
     decode(json).inspect_err(log).ok()
+}
+
+/// Returns the JSON of an audit with the id of its entry. `audit` is the JSON of the audit alone.
+pub(super) fn audit_with_id(id: TickId, audit: &str) -> String {
+    format!("{{\"id\":{id},{}", audit.strip_prefix('{').unwrap_or(audit))
+}
+
+/// Decodes an audit with the id of its entry. If this version cannot decode it, returns `None`: the entry then has no
+/// audit.
+pub(super) fn decode_audit(json: &str) -> Option<EntryAudit> {
+    serde_json::from_str(json).ok()
 }

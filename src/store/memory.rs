@@ -1,8 +1,9 @@
 //! The store of a feed that is kept in the memory of one process only.
 
 use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
+use super::entry::{audit_with_id, decode_audit};
 use super::local::{Live, LocalLease, drop_old_clients};
-use crate::feed::Entry;
+use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
 use async_trait::async_trait;
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,8 @@ pub struct Memory {
 #[derive(Default)]
 struct Kept {
     entries: BTreeMap<TickId, Entry>,
+    /// The audits of entries, as JSON.
+    audits: BTreeMap<TickId, Arc<str>>,
     lease: LocalLease,
     /// The number of the newest record, and the id that it got.
     record: (u64, TickId),
@@ -84,8 +87,11 @@ impl Store for Memory {
         let id = TickId::now().minus(record.at.elapsed()).max(prev.next());
         let entry = Entry { id, prev, event: record.event.clone() };
         kept.entries.insert(id, entry.clone());
+        kept.audits.extend(record.audit.clone().map(|audit| (id, audit)));
         kept.record = (record.number, id);
-        kept.entries = kept.entries.split_off(&id.minus(self.options.retention));
+        let floor = id.minus(self.options.retention);
+        kept.entries = kept.entries.split_off(&floor);
+        kept.audits = kept.audits.split_off(&floor);
         // This is done under the lock, so that subscribers get entries in the order of their ids.
         self.live.send(entry.clone());
         Ok(entry)
@@ -125,6 +131,15 @@ impl Store for Memory {
         let mut newest: Vec<_> = self.kept().entries.values().rev().take(limit).cloned().collect();
         newest.reverse();
         Ok(newest)
+    }
+
+    async fn audits(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<EntryAudit>> {
+        if after >= until {
+            return Ok(Vec::new());
+        }
+        let kept = self.kept();
+        let texts = kept.audits.range(after.next()..=until).take(limit);
+        Ok(texts.filter_map(|(id, text)| decode_audit(&audit_with_id(*id, text))).collect())
     }
 
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {

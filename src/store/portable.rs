@@ -1,6 +1,7 @@
 //! The functions of a store for the tools of an operator. They treat its content as a whole.
 
 use super::contract::{Lease, Result, Store};
+use crate::feed::EntryAudit;
 use crate::tick::TickId;
 use async_trait::async_trait;
 
@@ -9,6 +10,8 @@ use async_trait::async_trait;
 pub struct Summary {
     /// The number of entries, including those that this version cannot decode.
     pub entries: u64,
+    /// The number of entries with an audit.
+    pub audits: u64,
     /// The oldest id, or zero if there is no entry.
     pub oldest: TickId,
     /// The newest id, or zero if there is no entry.
@@ -23,6 +26,9 @@ pub trait Portable: Store {
     /// Counts the entries.
     async fn summary(&self) -> Result<Summary>;
 
+    /// Writes audits of entries that have none.
+    async fn restore_audits(&self, lease: &Lease, audits: &[EntryAudit]) -> Result<()>;
+
     /// Returns the bookmarks of all clients.
     async fn bookmarks(&self) -> Result<Vec<(String, TickId)>>;
 
@@ -34,6 +40,6 @@ pub trait Portable: Store {
     /// Writes bookmarks. When this returns, the store has them.
     async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()>;
 
-    /// Deletes all entries and all bookmarks.
+    /// Deletes all entries, their audits, and all bookmarks.
     async fn clear(&self, lease: &Lease) -> Result<()>;
 }

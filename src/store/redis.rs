@@ -1,12 +1,13 @@
-//! The shared store: a sorted set for the history, a channel for live entries, a hash for the newest record, a hash for
-//! the candles of ended hours, keys with a time to live for the lease, the claim, the settings and the bookmarks of
-//! clients, a sorted set of the replicas that are alive, a channel for their messages, and a sorted set for garbage
-//! that was found in the history.
+//! The shared store: a sorted set for the history, one for its audits, a channel for live entries, a hash for the
+//! newest record, a hash for the candles of ended hours, keys with a time to live for the lease, the claim, the
+//! settings and the bookmarks of clients, a sorted set of the replicas that are alive, a channel for their messages,
+//! and a sorted set for garbage that was found in the history.
 //!
 //! Each operation that writes under the lease (append, restore, renew, release), and each beat, is a Lua script in the
 //! folder `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history and
 //! requests for clients have connections of their own, so that they never delay the renewal of the lease.
 
+mod audits;
 mod bookmarks;
 mod connection;
 mod history;
@@ -31,7 +32,7 @@ use super::contract::{
     Claim, EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
 };
 use super::entry::decode;
-use crate::feed::Entry;
+use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
 use async_trait::async_trait;
 use connection::RedisConnection;
@@ -263,12 +264,14 @@ impl Store for Redis {
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
         let json = serde_json::to_string(&record.event).map_err(unavailable)?;
         let body = json.strip_prefix('{').unwrap_or(&json);
+        let audit = record.audit.as_deref().and_then(|audit| audit.strip_prefix('{')).unwrap_or_default();
         let script = || {
             let mut script = self.scripts.append.key(&self.keys.lease);
             script.key(&self.keys.ticks).key(&self.keys.record).key(&self.keys.quarantine).key(&self.keys.claim);
+            script.key(&self.keys.audits);
             script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
             script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
-            script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH"));
+            script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH")).arg(audit);
             script
         };
         let entry = decode(&self.write(Write::Entries, script).await?)?;
@@ -340,6 +343,10 @@ impl Store for Redis {
 
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         self.newest_entries(limit).await
+    }
+
+    async fn audits(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<EntryAudit>> {
+        self.read_audits(after, until, limit).await
     }
 
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::redis::Redis as Server;
-use crate::support::store_contract::{EVERYTHING, OPTIONS, append, lease};
+use crate::support::store_contract::{EVERYTHING, OPTIONS, append, audited, audits, lease};
 use crate::support::{data_directory, embedded, entries, soon};
 use btcfeed::feed::Entry;
 use btcfeed::store::{Disk, Redis, Store};
@@ -40,11 +40,12 @@ async fn fail(arguments: &[&str], input: &str) -> String {
     error
 }
 
-/// Writes 2,500 entries and two bookmarks.
+/// Writes 2,500 entries, one of them with an audit, and two bookmarks.
 async fn fill(store: &dyn Store) -> Vec<Entry> {
     let lease = lease(store).await;
     let mut lost = Vec::new();
-    let template = append(store, &lease, "97116.10").await;
+    let record = audited("97116.10", std::time::Duration::ZERO);
+    let template = store.append(&lease, &record, TickId::ZERO).await.unwrap();
     for number in 0..2499 {
         let id = template.id.minus(std::time::Duration::from_millis(3000 - number));
         let prev = id.before();
@@ -72,18 +73,22 @@ async fn feed_moves_to_redis_and_back_without_a_change() {
     succeed(&["--data", paths[0], "move", "--to", &url, "--to-prefix", "shop*"], "").await;
     let redis = Redis::new(&url, "shop*", OPTIONS).unwrap();
     assert_eq!(all(&redis).await, filled);
+    let audit = (filled[2499].id, "97116.10".to_owned());
+    assert_eq!(audits(&redis, TickId::ZERO, EVERYTHING, 9).await, std::slice::from_ref(&audit));
     assert_eq!(redis.recall("key:b*[c]").await.unwrap(), Some(filled[2499].id));
-    assert!(succeed(&["--data", paths[0], "info"], "").await.contains("entries    0\nbookmarks  0\n"));
+    assert!(succeed(&["--data", paths[0], "info"], "").await.contains("entries    0\ninputs     0\nbookmarks  0\n"));
     let info = succeed(&["--redis-url", &url, "--key-prefix", "shop*", "info"], "").await;
-    assert!(info.contains("entries    2500\nbookmarks  2\noldest     "), "{info}");
+    assert!(info.contains("entries    2500\ninputs     1\nbookmarks  2\noldest     "), "{info}");
     // A key of another feed.
     Redis::new(&url, "shop", OPTIONS).unwrap().remember(&[("a".to_owned(), TickId::from_ms(5))]).await.unwrap();
     succeed(&["--redis-url", &url, "--key-prefix", "shop*", "move", "--to", paths[1]], "").await;
     assert!(all(&redis).await.is_empty());
+    assert_eq!(audits(&redis, TickId::ZERO, EVERYTHING, 9).await, []);
     assert_eq!(redis.recall("a").await.unwrap(), None);
     assert_eq!(Redis::new(&url, "shop", OPTIONS).unwrap().recall("a").await.unwrap(), Some(TickId::from_ms(5)));
     let disk = Disk::open(other.path(), OPTIONS).unwrap();
     assert_eq!(all(&disk).await, filled);
+    assert_eq!(audits(&disk, TickId::ZERO, EVERYTHING, 9).await, [audit]);
     assert_eq!(disk.recall("a").await.unwrap(), Some(filled[0].id));
     let lease = lease(&disk).await;
     assert_eq!(append(&disk, &lease, "1").await.prev, filled[2499].id, "the ids go on");
@@ -95,7 +100,7 @@ async fn export_is_imported_into_an_empty_store() {
     let paths = [&directory, &other].map(|directory| directory.path().to_str().unwrap());
     let filled = fill(&Disk::open(directory.path(), OPTIONS).unwrap()).await;
     let exported = succeed(&["--data", paths[0], "export"], "").await;
-    assert_eq!(exported.lines().count(), 2502);
+    assert_eq!(exported.lines().count(), 2503);
     let backup = other.path().join("backup.jsonl");
     let backup = backup.to_str().unwrap();
     succeed(&["--data", paths[0], "export", backup], "").await;

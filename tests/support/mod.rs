@@ -49,6 +49,8 @@ macro_rules! for_each_promise {
             expired_lease_is_rejected_if_still_free,
             released_lease_is_free_immediately,
             retried_append_happens_once,
+            audit_is_kept_beside_its_entry,
+            audit_expires_with_its_entry,
             range_respects_bounds_and_limit,
             nth_is_the_last_id_of_a_range_of_n,
             append_trims_entries_past_the_retention,

@@ -3,7 +3,7 @@
 use super::soon;
 use btcfeed::feed::{Entry, Event};
 use btcfeed::store::{Lease, Options, Record, Store, StoreError};
-use btcfeed::tick::{Currency, Tick, TickId};
+use btcfeed::tick::{Audit, Currency, Input, Tick, TickId};
 use futures_util::StreamExt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -127,6 +127,45 @@ pub async fn released_lease_is_free_immediately(store: &dyn Store) {
     let first = lease(store).await;
     store.release(&first).await.unwrap();
     assert!(store.acquire("b").await.unwrap().is_some());
+}
+
+/// Returns a record with an audit.
+pub fn audited(price: &str, ago: Duration) -> Record {
+    let input = Input { value: price.parse().ok(), used: price.parse().ok(), ..Input::new("kraken", Currency::Usd) };
+    earlier(price, ago).with_audit(&Audit { inputs: vec![input], ..Audit::default() })
+}
+
+/// Returns the used price of each audit of a range, with the id of its entry.
+pub async fn audits(store: &dyn Store, after: TickId, until: TickId, limit: usize) -> Vec<(TickId, String)> {
+    let audits = store.audits(after, until, limit).await.unwrap();
+    audits.iter().map(|of| (of.id, of.audit.inputs[0].used.unwrap().to_string())).collect()
+}
+
+pub async fn audit_is_kept_beside_its_entry(store: &dyn Store) {
+    let lease = lease(store).await;
+    let mut live = store.subscribe().await.unwrap();
+    let record = audited("97116.10", Duration::ZERO);
+    let first = store.append(&lease, &record, TickId::ZERO).await.unwrap();
+    assert_eq!(store.append(&lease, &record, TickId::ZERO).await.unwrap(), first);
+    append(store, &lease, "2").await;
+    let third = store.append(&lease, &audited("3", Duration::ZERO), TickId::ZERO).await.unwrap();
+    let expected = [(first.id, "97116.10".to_owned()), (third.id, "3".to_owned())];
+    assert_eq!(audits(store, TickId::ZERO, EVERYTHING, 9).await, expected, "a retry writes it once");
+    assert_eq!(audits(store, TickId::ZERO, EVERYTHING, 1).await, expected[..1]);
+    assert_eq!(audits(store, first.id, third.id, 9).await, expected[1..]);
+    assert_eq!(audits(store, TickId::ZERO, first.id, 9).await, expected[..1]);
+    assert_eq!(audits(store, third.id, EVERYTHING, 9).await, []);
+    let announced = soon("an entry", live.next()).await.unwrap().unwrap();
+    assert!(announced.tick().unwrap().audit.is_none(), "nobody pays for it who did not ask");
+    assert_eq!(store.newest(3).await.unwrap()[0], first);
+}
+
+pub async fn audit_expires_with_its_entry(store: &dyn Store) {
+    let lease = lease(store).await;
+    let old = store.append(&lease, &audited("1", OPTIONS.retention * 2), TickId::ZERO).await.unwrap();
+    assert_eq!(audits(store, TickId::ZERO, old.id, 9).await.len(), 1);
+    let new = store.append(&lease, &audited("2", Duration::ZERO), TickId::ZERO).await.unwrap();
+    assert_eq!(audits(store, TickId::ZERO, EVERYTHING, 9).await, [(new.id, "2".to_owned())]);
 }
 
 pub async fn retried_append_happens_once(store: &dyn Store) {

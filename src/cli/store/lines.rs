@@ -1,8 +1,8 @@
-//! The lines of an export: each is a JSON object, an entry or a bookmark. Entries come first, in the order of their
-//! ids.
+//! The lines of an export: each is a JSON object, an entry, an audit or a bookmark. Entries come first, in the order of
+//! their ids, then the audits, also in that order.
 
-use super::transfer::{Copied, PAGE, Pages, Writable, check_count};
-use crate::feed::Entry;
+use super::transfer::{AuditPages, Copied, PAGE, Pages, Writable, check_count};
+use crate::feed::{Entry, EntryAudit};
 use crate::store::Portable;
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
@@ -25,15 +25,31 @@ enum BookmarkKind {
     Bookmark,
 }
 
+/// What went into the prices of an entry.
+#[derive(Serialize, Deserialize)]
+struct AuditLine {
+    #[serde(rename = "type")]
+    kind: AuditKind,
+    #[serde(flatten)]
+    audit: EntryAudit,
+}
+
+#[derive(Serialize, Deserialize)]
+enum AuditKind {
+    #[serde(rename = "audit")]
+    Audit,
+}
+
 /// A line.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
     Bookmark(Bookmark),
+    Audit(AuditLine),
     Entry(Box<Entry>),
 }
 
-/// Writes all entries and bookmarks of a store.
+/// Writes all entries, audits and bookmarks of a store.
 ///
 /// # Errors
 /// If the store or the output fails, or if an entry cannot be decoded.
@@ -47,6 +63,13 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
         copied.entries += page.len() as u64;
     }
     check_count(store, copied.entries).await?;
+    let mut pages = AuditPages::of(store);
+    while let Some(page) = pages.next().await? {
+        copied.audits += page.len() as u64;
+        for audit in page {
+            writeln!(out, "{}", serde_json::to_string(&AuditLine { kind: AuditKind::Audit, audit })?)?;
+        }
+    }
     for (client, id) in store.bookmarks().await? {
         let line = Bookmark { kind: BookmarkKind::Bookmark, client, id };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
@@ -62,13 +85,21 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
 /// If the store or the input fails, or if a line is invalid. The error names the line. The lines before it are written.
 pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>) -> anyhow::Result<Copied> {
     let (mut count, mut newest) = (0, TickId::ZERO);
-    let (mut entries, mut bookmarks) = (Vec::new(), Vec::new());
+    let (mut entries, mut audits, mut bookmarks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut audit_count = 0;
     for (line, number) in lines.lines().zip(1..) {
         let line = line.with_context(|| format!("cannot read line {number}"))?;
-        let expected =
-            || format!("invalid line {number}: expected an entry or a bookmark, as `btcfeed store export` writes it");
+        let expected = || {
+            format!(
+                "invalid line {number}: expected an entry, an audit or a bookmark, as `btcfeed store export` writes it"
+            )
+        };
         match serde_json::from_str(&line).with_context(expected)? {
             Line::Bookmark(Bookmark { client, id, .. }) => bookmarks.push((client, id)),
+            Line::Audit(AuditLine { audit, .. }) => {
+                audit_count += 1;
+                audits.push(audit);
+            }
             Line::Entry(entry) => {
                 ensure!(
                     entry.id > newest,
@@ -83,8 +114,13 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
             target.restore(&entries).await?;
             entries.clear();
         }
+        if audits.len() == PAGE {
+            target.restore_audits(&audits).await?;
+            audits.clear();
+        }
     }
     target.restore(&entries).await?;
+    target.restore_audits(&audits).await?;
     let copied = target.restore_bookmarks(bookmarks, None).await?;
-    Ok(Copied { entries: count, ..copied })
+    Ok(Copied { entries: count, audits: audit_count, ..copied })
 }

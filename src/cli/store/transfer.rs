@@ -1,7 +1,7 @@
 //! Copies a feed from one store to another, and compares the two.
 
 use super::place::Place;
-use crate::feed::Entry;
+use crate::feed::{Entry, EntryAudit};
 use crate::store::{Lease, Portable, Result};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
@@ -27,6 +27,8 @@ pub(super) struct Writable<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Copied {
     pub(super) entries: u64,
+    /// The number of entries with an audit.
+    pub(super) audits: u64,
     pub(super) bookmarks: usize,
     /// The number of bookmarks for which the store has no room.
     pub(super) left_out: usize,
@@ -34,7 +36,7 @@ pub(super) struct Copied {
 
 impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} entries and {} bookmarks", self.entries, self.bookmarks)?;
+        write!(f, "{} entries ({} with inputs) and {} bookmarks", self.entries, self.audits, self.bookmarks)?;
         if self.left_out > 0 {
             write!(f, " (without the {} oldest bookmarks, for which there is no room)", self.left_out)?;
         }
@@ -76,6 +78,12 @@ impl<'a> Writable<'a> {
     pub(super) async fn restore(&self, entries: &[Arc<Entry>]) -> Result<()> {
         self.renew().await?;
         self.store().restore(&self.lease, entries).await
+    }
+
+    /// Writes audits of entries that have none in the store, and renews the lease.
+    pub(super) async fn restore_audits(&self, audits: &[EntryAudit]) -> Result<()> {
+        self.renew().await?;
+        self.store().restore_audits(&self.lease, audits).await
     }
 
     /// Writes the bookmarks of clients that have none in the store, and renews the lease of their source as well. If
@@ -128,6 +136,26 @@ impl<'a> Pages<'a> {
     }
 }
 
+/// The audits of a store, page by page.
+pub(super) struct AuditPages<'a> {
+    store: &'a dyn Portable,
+    after: TickId,
+}
+
+impl<'a> AuditPages<'a> {
+    pub(super) fn of(store: &'a dyn Portable) -> AuditPages<'a> {
+        AuditPages { store, after: TickId::ZERO }
+    }
+
+    /// Returns the next page, or `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<EntryAudit>>> {
+        let page = self.store.audits(self.after, EVERYTHING, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = last.id;
+        Ok(Some(page))
+    }
+}
+
 /// Copies everything, and compares both stores afterwards.
 ///
 /// # Errors
@@ -141,9 +169,15 @@ pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow
         entries += page.len() as u64;
     }
     check_count(source.store(), entries).await?;
+    let (mut audits, mut pages) = (0, AuditPages::of(source.store()));
+    while let Some(page) = pages.next().await? {
+        target.restore_audits(&page).await?;
+        source.renew().await?;
+        audits += page.len() as u64;
+    }
     let copied = target.restore_bookmarks(source.store().bookmarks().await?, Some(source)).await?;
     compare(source, target).await?;
-    Ok(Copied { entries, ..copied })
+    Ok(Copied { entries, audits, ..copied })
 }
 
 /// Returns the bookmarks of clients that have none among those `present`, newest first, and the number of those that
@@ -184,6 +218,19 @@ async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result
             let same = found.find(|other| other.id >= entry.id);
             ensure!(same.as_ref() == Some(&**entry), "the entry {} differs after the copy", entry.id);
         }
+        target.renew().await?;
+        source.renew().await?;
+    }
+    let mut pages = AuditPages::of(source.store());
+    while let Some(page) = pages.next().await? {
+        let (first, last) = (page[0].id, page[page.len() - 1].id);
+        let found = target.store().audits(first.before(), last, usize::MAX >> 1).await?;
+        let missing = page.iter().find(|audit| !found.contains(audit));
+        ensure!(
+            missing.is_none(),
+            "the inputs of the entry {} differ after the copy",
+            missing.map_or(first, |of| of.id)
+        );
         target.renew().await?;
         source.renew().await?;
     }

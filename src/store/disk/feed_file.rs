@@ -6,7 +6,8 @@
 //!
 //! All functions block. Nothing here knows the lease or the subscribers.
 
-use crate::feed::Entry;
+use super::audit_table;
+use crate::feed::{Entry, EntryAudit};
 use crate::store::entry::decode_or_skip;
 use crate::store::local::MAX_CLIENTS;
 use crate::tick::TickId;
@@ -53,6 +54,8 @@ pub(super) struct FeedFile {
 pub(super) struct Batch {
     /// New entries in the order of their ids.
     pub(super) entries: Vec<Entry>,
+    /// The audits of entries, as JSON.
+    pub(super) audits: Vec<(TickId, Arc<str>)>,
     /// The last id that each of these clients was sent.
     pub(super) clients: Vec<(String, TickId)>,
     /// The time of the write.
@@ -112,9 +115,15 @@ impl FeedFile {
                 version == CURRENT_VERSION,
                 "it has version {version}, and this program expects version {CURRENT_VERSION}: use a newer btcfeed"
             );
+            if !audit_table::exists(&reading)? {
+                let writing = self.begin_write()?;
+                audit_table::create(&writing)?;
+                writing.commit()?;
+            }
             return Ok(());
         }
         let writing = self.begin_write()?;
+        audit_table::create(&writing)?;
         writing.open_table(ABOUT)?.insert(VERSION, CURRENT_VERSION)?;
         writing.open_table(ENTRIES)?;
         writing.open_table(CLIENTS)?;
@@ -145,6 +154,8 @@ impl FeedFile {
                     entries.pop_first()?;
                 }
             }
+            audit_table::save(&writing, &batch.audits)?;
+            audit_table::trim(&writing, batch.floor, TRIM)?;
             let mut clients = writing.open_table(CLIENTS)?;
             let mut times = writing.open_table(CLIENT_TIMES)?;
             save_clients(&mut clients, &mut times, batch)?;
@@ -166,6 +177,20 @@ impl FeedFile {
             drop(entries);
             Ok(writing.commit()?)
         })
+    }
+
+    /// Writes audits of entries that have none.
+    pub(super) fn restore_audits(&self, audits: &[(TickId, Arc<str>)]) -> anyhow::Result<()> {
+        guard(|| {
+            let writing = self.begin_write()?;
+            audit_table::save(&writing, audits)?;
+            Ok(writing.commit()?)
+        })
+    }
+
+    /// Returns the oldest `limit` audits with `after < id <= until`, oldest first.
+    pub(super) fn audits(&self, after: TickId, until: TickId, limit: usize) -> anyhow::Result<Vec<EntryAudit>> {
+        guard(|| audit_table::range(&self.database.begin_read()?, after, until, limit))
     }
 
     /// Closes the file.
@@ -237,13 +262,14 @@ impl FeedFile {
         })
     }
 
-    /// Returns the number of entries, the oldest id and the newest id.
-    pub(super) fn extent(&self) -> anyhow::Result<(u64, TickId, TickId)> {
+    /// Returns the number of entries, the number of audits, the oldest id and the newest id.
+    pub(super) fn extent(&self) -> anyhow::Result<(u64, u64, TickId, TickId)> {
         guard(|| {
-            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
+            let reading = self.database.begin_read()?;
+            let (entries, audits) = (reading.open_table(ENTRIES)?, audit_table::len(&reading)?);
             let oldest = entries.first()?.map_or(0, |(id, _)| id.value());
             let newest = entries.last()?.map_or(0, |(id, _)| id.value());
-            Ok((entries.len()?, TickId::from_ms(oldest), TickId::from_ms(newest)))
+            Ok((entries.len()?, audits, TickId::from_ms(oldest), TickId::from_ms(newest)))
         })
     }
 
@@ -295,7 +321,7 @@ impl FeedFile {
         })
     }
 
-    /// Deletes all entries and all bookmarks.
+    /// Deletes all entries, their audits, and all bookmarks.
     pub(super) fn clear(&self) -> anyhow::Result<()> {
         guard(|| {
             let writing = self.begin_write()?;
@@ -303,6 +329,7 @@ impl FeedFile {
             writing.delete_table(CLIENTS)?;
             writing.delete_table(CLIENT_TIMES)?;
             writing.delete_table(CANDLES)?;
+            audit_table::clear(&writing)?;
             writing.open_table(ENTRIES)?;
             writing.open_table(CLIENTS)?;
             writing.open_table(CLIENT_TIMES)?;

@@ -6,11 +6,14 @@ use crate::store::contract::{Lease, Record, Result, StoreError};
 use crate::store::local::LocalLease;
 use crate::tick::TickId;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The maximum number of entries that are kept while the file cannot be written: more than five days at the default
 /// interval.
 const MAX_UNSAVED: usize = 100_000;
+/// The maximum number of audits that are kept while the file cannot be written. They are larger than entries.
+const MAX_UNSAVED_AUDITS: usize = 5000;
 
 /// The state in memory.
 #[derive(Default)]
@@ -24,6 +27,8 @@ pub(super) struct Pending {
     published: TickId,
     /// Entries that are not in the file yet, in the order of their ids.
     unsaved: VecDeque<Entry>,
+    /// Audits that are not in the file yet, as JSON, in the order of their ids.
+    audits: VecDeque<(TickId, Arc<str>)>,
     /// Entries that are not published yet, in the order of their ids.
     unpublished: VecDeque<Entry>,
     /// Bookmarks that are not in the file yet.
@@ -77,6 +82,10 @@ impl Pending {
         self.record = Some((record.number, entry.clone()));
         self.unsaved.push_back(entry.clone());
         self.unpublished.push_back(entry.clone());
+        self.audits.extend(record.audit.clone().map(|audit| (id, audit)));
+        if self.audits.len() > MAX_UNSAVED_AUDITS {
+            self.audits.pop_front();
+        }
         if self.unsaved.len() > MAX_UNSAVED {
             self.unsaved.pop_front();
             self.dropped += 1;
@@ -119,10 +128,17 @@ impl Pending {
         self.unsaved.iter().take(limit).cloned().collect()
     }
 
+    /// Returns the audits up to `id` that are not saved.
+    pub(super) fn unsaved_audits(&self, id: TickId) -> Vec<(TickId, Arc<str>)> {
+        self.audits.iter().take_while(|(of, _)| *of <= id).cloned().collect()
+    }
+
     /// Removes the entries up to `id`, which have been saved.
     pub(super) fn saved(&mut self, id: TickId) {
         let count = self.unsaved.iter().take_while(|entry| entry.id <= id).count();
         self.unsaved.drain(..count);
+        let count = self.audits.iter().take_while(|(of, _)| *of <= id).count();
+        self.audits.drain(..count);
     }
 
     /// Returns the published entries with `after < id <= until` that are perhaps not in the file yet.

@@ -2,11 +2,13 @@
 
 use super::Disk;
 use super::feed_file::{Batch, FeedFile};
+use crate::feed::EntryAudit;
 use crate::store::contract::{Lease, Result, Store, StoreError};
 use crate::store::local::MAX_CLIENTS;
 use crate::store::portable::{Portable, Summary};
 use crate::tick::TickId;
 use async_trait::async_trait;
+use std::sync::Arc;
 
 impl Disk {
     /// Runs a function on the file, which must be open.
@@ -23,8 +25,15 @@ impl Disk {
 impl Portable for Disk {
     async fn summary(&self) -> Result<Summary> {
         let bytes = self.saver.file_size();
-        let (entries, oldest, newest) = self.use_file(FeedFile::extent).await?;
-        Ok(Summary { entries, oldest, newest, bytes })
+        let (entries, audits, oldest, newest) = self.use_file(FeedFile::extent).await?;
+        Ok(Summary { entries, audits, oldest, newest, bytes })
+    }
+
+    async fn restore_audits(&self, lease: &Lease, audits: &[EntryAudit]) -> Result<()> {
+        self.renew(lease).await?;
+        let text = |of: &EntryAudit| Some((of.id, Arc::from(serde_json::to_string(&of.audit).ok()?)));
+        let audits: Vec<_> = audits.iter().filter_map(text).collect();
+        self.use_file(move |file| file.restore_audits(&audits)).await
     }
 
     async fn bookmarks(&self) -> Result<Vec<(String, TickId)>> {

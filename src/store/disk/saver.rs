@@ -176,7 +176,9 @@ impl Saver {
         let clients = pending.clients.iter().take(BATCH).map(|(client, id)| (client.clone(), *id)).collect();
         let now = TickId::now();
         let clients_floor = now.minus(self.options.retention);
-        Some(Batch { entries: pending.first_unsaved(BATCH), clients, now, floor: pending.floor, clients_floor })
+        let entries = pending.first_unsaved(BATCH);
+        let audits = entries.last().map_or_else(Vec::new, |last| pending.unsaved_audits(last.id));
+        Some(Batch { entries, audits, clients, now, floor: pending.floor, clients_floor })
     }
 
     fn save(&self, batch: &Batch) -> std::result::Result<(), DirError> {

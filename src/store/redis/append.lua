@@ -1,9 +1,9 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, trims old ones.
 -- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), quarantine,
---       claim (hash: holder, rank)
+--       claim (hash: holder, rank), audits (sorted set, score = id)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
 --       channel, body (the event's JSON without its opening brace), limit of the quarantine,
---       command that publishes (PUBLISH or SPUBLISH)
+--       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none)
 -- Returns {'done', entry, number of quarantined members} | {'refused'} | {'claimed', replica} | {'behind', newest id}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
@@ -45,5 +45,9 @@ local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
 redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZADD', KEYS[2], score, entry)
 redis.call(ARGV[10], ARGV[7], entry)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('(%d', id - tonumber(ARGV[4])))
+local expired = string.format('(%d', id - tonumber(ARGV[4]))
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', expired)
+-- An audit that cannot be kept must not stop the feed, so errors are ignored.
+if ARGV[11] ~= '' then redis.pcall('ZADD', KEYS[6], score, string.format('{"id":%d,', id) .. ARGV[11]) end
+redis.pcall('ZREMRANGEBYSCORE', KEYS[6], '-inf', expired)
 return {'done', entry, tostring(garbage)}

@@ -11,6 +11,8 @@ pub(super) struct KeyNames {
     pub(super) replicas: String,
     /// The settings of the replicas that may lead.
     pub(super) settings: String,
+    /// The audits of entries, a sorted set like the ticks.
+    pub(super) audits: String,
     pub(super) record: String,
     /// Members of the ticks that are not entries.
     pub(super) quarantine: String,
@@ -27,10 +29,10 @@ pub(super) struct KeyNames {
 
 impl KeyNames {
     /// Returns the keys that scripts use, and the key of an imaginary client, to try whether the user may access them.
-    pub(super) fn all(&self) -> [String; 9] {
-        let KeyNames { ticks, lease, claim, replicas, settings, record, quarantine, candles, .. } = self;
+    pub(super) fn all(&self) -> [String; 10] {
+        let KeyNames { ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, .. } = self;
         let client = format!("{}check", self.client);
-        [ticks, lease, claim, replicas, settings, record, quarantine, candles, &client].map(Clone::clone)
+        [ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, &client].map(Clone::clone)
     }
 
     /// The names for a feed with this prefix in the database `db`. All databases of a Redis share their channels, so
@@ -44,6 +46,7 @@ impl KeyNames {
             claim: key("claim"),
             replicas: key("replicas"),
             settings: key("settings"),
+            audits: key("audits"),
             record: key("record"),
             quarantine: key("quarantine"),
             candles: key("candles"),

@@ -1,7 +1,9 @@
 //! The functions for `btcfeed store`: summary, bookmarks and deletion of a whole feed in Redis.
 
-use super::Redis;
 use super::keys::KeyNames;
+use super::write_faults::Write;
+use super::{RESTORE_BATCH, Redis};
+use crate::feed::EntryAudit;
 use crate::store::contract::{Lease, Result, Store};
 use crate::store::portable::{Portable, Summary};
 use crate::tick::TickId;
@@ -46,7 +48,25 @@ impl Portable for Redis {
         first.arg(&self.keys.ticks).arg(0).arg(0).arg("WITHSCORES");
         let oldest: Vec<(String, u64)> = self.commands.query(&first).await?;
         let oldest = oldest.first().map_or(TickId::ZERO, |(_, id)| TickId::from_ms(*id));
-        Ok(Summary { entries, oldest, newest: self.head().await?, bytes: None })
+        let audits = self.commands.query(cmd("ZCARD").arg(&self.keys.audits)).await?;
+        Ok(Summary { entries, audits, oldest, newest: self.head().await?, bytes: None })
+    }
+
+    async fn restore_audits(&self, lease: &Lease, audits: &[EntryAudit]) -> Result<()> {
+        let texts: Vec<_> = audits.iter().filter_map(|of| Some((of.id, serde_json::to_string(of).ok()?))).collect();
+        for batch in texts.chunks(RESTORE_BATCH) {
+            // The script restores members of any set whose scores are ids.
+            let script = || {
+                let mut script = self.scripts.restore.key(&self.keys.lease);
+                script.key(&self.keys.audits).arg(&lease.token);
+                for (id, text) in batch {
+                    script.arg(id.ms()).arg(text);
+                }
+                script
+            };
+            self.write(Write::Entries, script).await?;
+        }
+        Ok(())
     }
 
     async fn bookmarks(&self) -> Result<Vec<(String, TickId)>> {
@@ -70,7 +90,7 @@ impl Portable for Redis {
         for keys in self.client_keys().await?.chunks(SCAN_STEP) {
             self.clients.query::<u64>(cmd("UNLINK").arg(keys)).await?;
         }
-        let KeyNames { ticks, record, candles, .. } = &self.keys;
-        self.commands.query::<u64>(cmd("UNLINK").arg(&[ticks, record, candles])).await.map(drop)
+        let KeyNames { ticks, audits, record, candles, .. } = &self.keys;
+        self.commands.query::<u64>(cmd("UNLINK").arg(&[ticks, audits, record, candles])).await.map(drop)
     }
 }

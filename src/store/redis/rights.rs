@@ -98,7 +98,7 @@ mod tests {
     #[test]
     fn every_command_of_the_code_is_tried() {
         // Commands of tools, of connections, and of uses that need more rights.
-        let files = ["reads", "hours", "bookmarks", "history", "subscription", "../redis"];
+        let files = ["audits", "reads", "hours", "bookmarks", "history", "subscription", "../redis"];
         for file in files {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/redis/{file}.rs"));
             let code = fs::read_to_string(&path).unwrap();

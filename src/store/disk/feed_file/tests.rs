@@ -97,7 +97,8 @@ fn batch(id: u64) -> Batch {
     let entries = vec![Entry { id: TickId::from_ms(id), prev: TickId::from_ms(id - 1), event }];
     let clients = vec![("a".to_owned(), TickId::from_ms(id))];
     let (now, floor) = (TickId::from_ms(id), TickId::from_ms(id.saturating_sub(50)));
-    Batch { entries, clients, now, floor, clients_floor: TickId::ZERO }
+    let audits = vec![(TickId::from_ms(id), Arc::from(r#"{"inputs":[]}"#))];
+    Batch { entries, audits, clients, now, floor, clients_floor: TickId::ZERO }
 }
 
 fn ids(file: &FeedFile) -> Vec<u64> {
@@ -216,6 +217,22 @@ fn newer_version_of_the_file_is_refused() {
     file.close();
     let error = FeedFile::open_storage(recorder).err().unwrap().to_string();
     assert_eq!(error, "it has version 2, and this program expects version 1: use a newer btcfeed");
+}
+
+#[test]
+fn file_of_an_older_version_gets_its_new_table() {
+    let recorder = Recorder::default();
+    let file = FeedFile::open_storage(recorder.clone()).unwrap();
+    file.save(&batch(1)).unwrap();
+    let writing = file.begin_write().unwrap();
+    writing.delete_table(TableDefinition::<u64, &str>::new("audits")).unwrap();
+    writing.commit().unwrap();
+    file.close();
+    let file = FeedFile::open_storage(recorder).unwrap();
+    assert_eq!(file.audits(TickId::ZERO, TickId::from_ms(9), 9).unwrap(), []);
+    file.save(&batch(2)).unwrap();
+    assert_eq!(file.audits(TickId::ZERO, TickId::from_ms(9), 9).unwrap()[0].id, TickId::from_ms(2));
+    assert_eq!(ids(&file), [1, 2]);
 }
 
 #[test]
