@@ -16,6 +16,7 @@ pub use contract::{
     StoreError,
 };
 pub use disk::{Disk, InUse};
+pub use entry::MAX_AHEAD;
 pub use memory::Memory;
 pub use portable::{Portable, Summary};
 pub use redis::{Inspection, InvalidUrl, Redis, RedisOptions, RedisTls, RedisTlsError};

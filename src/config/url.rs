@@ -101,15 +101,9 @@ impl Values for CollectorUrl {
     }
 }
 
-/// Returns true if a URL names a Unix socket, as redis-rs reads it (`unix:`, `redis+unix:`, `valkey+unix:`).
-fn is_socket(url: &str) -> bool {
-    url.split_once(':').is_some_and(|(scheme, _)| scheme.ends_with("unix"))
-}
-
 /// Replaces the password in a valid URL. Any other value stays as it is.
 pub fn redact_url(value: &str) -> String {
-    // The URL of a Unix socket, as redis-rs reads it.
-    if let Some((before, after)) = value.split_once("pass=").filter(|_| is_socket(value)) {
+    if let Some((before, after)) = value.split_once("pass=").filter(|_| store::Redis::is_socket(value)) {
         let rest = after.find('&').map_or("", |end| &after[end..]);
         return format!("{before}pass=***{rest}");
     }

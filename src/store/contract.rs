@@ -19,6 +19,7 @@ use crate::telemetry::traces::TraceStep;
 use crate::tick::{Audit, TickId};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -39,10 +40,17 @@ pub struct Options {
 
 /// The right to write, until it expires. Each grant has its own token, so a lease that was lost and acquired again is a
 /// different lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The value that the store compares. It is different for each grant.
+    /// The value that the store compares. It is different for each grant. Whoever knows it can write.
     pub token: String,
+}
+
+/// Formats the holder without the token.
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease").field("holder", &Lease::holder(&self.token)).finish_non_exhaustive()
+    }
 }
 
 impl Lease {
@@ -196,6 +204,11 @@ pub trait Store: Send + Sync {
     /// Puts lost entries back unchanged. Does not change entries that the store still has.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
+    /// Returns those of these entries that are not in the store. Only a shared store can lose entries inside the feed.
+    async fn lacking(&self, _entries: &[Arc<Entry>]) -> Result<Vec<Arc<Entry>>> {
+        Ok(Vec::new())
+    }
+
     /// Puts entries back that are missing inside the feed. Their neighbours show where they belong, so no lease is
     /// needed. Returns the number of entries that were put back. Only a shared store can lose entries there.
     async fn put_back(&self, _entries: &[Arc<Entry>]) -> Result<usize> {
@@ -259,8 +272,8 @@ pub trait Store: Send + Sync {
         Ok(vec![None; starts.len()])
     }
 
-    /// Keeps the candles of these hours, each with its start, as a text that the store does not read. An hour that is
-    /// kept already does not change. Deletes the hours that have `expired`.
+    /// Deletes the hours that have `expired`. Then keeps the candles of these hours, each with its start, as a text
+    /// that the store does not read. An hour that is kept already does not change.
     async fn keep_hours(&self, _hours: &[(TickId, String)], _expired: &[TickId]) -> Result<()> {
         Ok(())
     }
@@ -278,5 +291,18 @@ pub trait Store: Send + Sync {
     /// returned. Returns `None` if the store serves only one replica.
     async fn messages(&self) -> Result<Option<MessageStream>> {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_of_a_lease_is_not_printed() {
+        let lease = Lease::new("r1");
+        let printed = format!("{lease:?}");
+        let secret = lease.token.strip_prefix("r1/").unwrap();
+        assert!(printed.contains("r1") && !printed.contains(secret), "{printed}");
     }
 }

@@ -4,11 +4,26 @@ use super::contract::{Result, StoreError};
 use crate::feed::{Entry, EntryAudit};
 use crate::telemetry::FaultLog;
 use crate::tick::TickId;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tracing::error;
+
+/// The time that an entry in Redis may be ahead of the clock. A clock that was wrong and has been corrected explains
+/// less.
+pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits the log lines about skipped entries. Otherwise every read of such an entry would log a line.
 static SKIPPED: Mutex<FaultLog> = Mutex::new(FaultLog::new());
+
+/// Encodes entries.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] if an entry cannot be written as JSON.
+pub(super) fn encode(entries: &[Arc<Entry>]) -> Result<Vec<String>> {
+    let texts = entries.iter().map(|entry| serde_json::to_string(&**entry));
+    let texts: std::result::Result<_, _> = texts.collect();
+    texts.map_err(|error| StoreError::Unavailable(format!("invalid entry: {error}")))
+}
 
 /// Decodes an entry.
 ///

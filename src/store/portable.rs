@@ -8,7 +8,7 @@ use async_trait::async_trait;
 /// The content of a store in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The number of entries, including those that this version cannot decode.
+    /// The number of entries, including those that this version cannot decode, and members of a Redis that are none.
     pub entries: u64,
     /// The number of entries with an audit.
     pub audits: u64,
@@ -28,6 +28,11 @@ pub trait Portable: Store {
 
     /// Writes audits of entries that have none.
     async fn restore_audits(&self, lease: &Lease, audits: &[EntryAudit]) -> Result<()>;
+
+    /// Counts what other programs have written among the entries. Reads everything.
+    async fn count_garbage(&self) -> Result<u64> {
+        Ok(0)
+    }
 
     /// Returns the bookmarks of all clients.
     async fn bookmarks(&self) -> Result<Vec<(String, TickId)>>;

@@ -31,7 +31,7 @@ mod writes;
 use super::contract::{
     Claim, EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
 };
-use super::entry::decode;
+use super::entry::encode;
 use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -42,9 +42,9 @@ use inspect::Inspector;
 use keys::KeyNames;
 pub use options::{InvalidUrl, RedisOptions, RedisTls, RedisTlsError};
 use scripts::Scripts;
-use server::{RedisServer, unavailable};
+use server::RedisServer;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tracing::warn;
 use uuid::Uuid;
@@ -78,13 +78,13 @@ pub struct Redis {
     commands: RedisConnection,
     /// The connection for the bookmarks of clients and for messages between replicas.
     clients: RedisConnection,
+    /// The connection on which appends wait for the replicas of Redis.
+    acks: RedisConnection,
     /// The connections for reads of the history.
     history: HistoryPool,
     faults: WriteFaults,
     /// The settings that all replicas of the feed must share.
     settings: String,
-    /// The time of the clock of Redis minus that of this machine's clock.
-    clock_ahead_ms: AtomicI64,
     /// The number of the connection on which all rights were tried, or zero.
     rights_checked: AtomicU64,
 }
@@ -110,10 +110,10 @@ impl Redis {
 
     /// A feed on a server, with connections of its own.
     fn at(server: Arc<RedisServer>, keys: KeyNames, options: Options) -> Redis {
-        let [commands, clients] = ["commands", "clients"].map(|purpose| RedisConnection::new(server.clone(), purpose));
+        let [commands, clients, acks] =
+            ["commands", "clients", "acks"].map(|purpose| RedisConnection::new(server.clone(), purpose));
         let (history, writer) = (HistoryPool::new(server.clone()), Uuid::now_v7().simple().to_string());
-        let (scripts, faults, clock_ahead_ms) = (Scripts::new(), WriteFaults::default(), AtomicI64::default());
-        let rights_checked = AtomicU64::default();
+        let (scripts, faults, rights_checked) = (Scripts::new(), WriteFaults::default(), AtomicU64::default());
         Redis {
             server,
             keys,
@@ -122,10 +122,10 @@ impl Redis {
             writer,
             commands,
             clients,
+            acks,
             history,
             faults,
             settings: String::new(),
-            clock_ahead_ms,
             rights_checked,
         }
     }
@@ -138,6 +138,11 @@ impl Redis {
     /// Returns the forms of a URL.
     pub fn url_forms() -> &'static str {
         url::EXPECTED
+    }
+
+    /// Returns true if a URL names a Unix socket.
+    pub fn is_socket(url: &str) -> bool {
+        url::is_socket(url)
     }
 
     /// Checks that a replica can use `url`.
@@ -223,8 +228,8 @@ impl Store for Redis {
             script.key(&self.keys.replicas).key(&self.keys.settings).arg(&member).arg(ms(BEAT_TTL)).arg(&self.settings);
             script
         };
-        let words: Vec<String> = self.run(Write::Beat, script).await?;
-        let mut words = words.into_iter();
+        let words: Vec<Vec<u8>> = self.run(Write::Beat, script).await?;
+        let mut words = words.iter().map(|word| String::from_utf8_lossy(word).into_owned());
         if let Some(now) = words.next().and_then(|now| now.parse().ok()) {
             self.note_clock(TickId::from_ms(now));
         }
@@ -262,30 +267,12 @@ impl Store for Redis {
     }
 
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
-        let json = serde_json::to_string(&record.event).map_err(unavailable)?;
-        let body = json.strip_prefix('{').unwrap_or(&json);
-        let audit = record.audit.as_deref().and_then(|audit| audit.strip_prefix('{')).unwrap_or_default();
-        let script = || {
-            let mut script = self.scripts.append.key(&self.keys.lease);
-            script.key(&self.keys.ticks).key(&self.keys.record).key(&self.keys.quarantine).key(&self.keys.claim);
-            script.key(&self.keys.audits);
-            script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
-            script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
-            script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH")).arg(audit);
-            script
-        };
-        let entry = decode(&self.write(Write::Entries, script).await?)?;
-        self.wait_for_replicas().await?;
-        Ok(entry)
+        self.append_record(lease, record, seen).await
     }
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         for batch in entries.chunks(RESTORE_BATCH) {
-            let json: Vec<_> = batch
-                .iter()
-                .map(|entry| serde_json::to_string(&**entry))
-                .collect::<std::result::Result<_, _>>()
-                .map_err(unavailable)?;
+            let json = encode(batch)?;
             let script = || {
                 let mut script = self.scripts.restore.key(&self.keys.lease);
                 script.key(&self.keys.ticks).arg(&lease.token);
@@ -299,10 +286,12 @@ impl Store for Redis {
         Ok(())
     }
 
+    async fn lacking(&self, entries: &[Arc<Entry>]) -> Result<Vec<Arc<Entry>>> {
+        self.lacking_entries(entries).await
+    }
+
     async fn put_back(&self, entries: &[Arc<Entry>]) -> Result<usize> {
-        let json: std::result::Result<Vec<_>, _> =
-            entries.iter().map(|entry| serde_json::to_string(&**entry)).collect();
-        let json = json.map_err(unavailable)?;
+        let json = encode(entries)?;
         let script = || {
             let mut script = self.scripts.put_back.key(&self.keys.ticks);
             script.arg(ms(self.options.retention));

@@ -2,11 +2,15 @@
 
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis as Server;
-use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease};
+use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease, tick};
 use crate::support::{soon, until};
 use btcfeed::store::{Claim, HISTORY_READERS, Redis, RedisOptions, Store};
 use btcfeed::tick::TickId;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// Runs each promise on a memory store, on a disk store with its own directory, and on a Redis store with its own
 /// server.
@@ -132,6 +136,68 @@ async fn members_that_are_no_text_are_skipped() {
     assert_eq!(ids(&store, TickId::ZERO, EVERYTHING, 10).await, [first, second]);
     assert_eq!(store.kept_hours().await.unwrap(), Some(vec![]));
     assert_eq!(append(&store, &lease, "3").await.prev, second);
+}
+
+#[tokio::test]
+async fn garbage_beside_a_loss_does_not_hide_it() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    let mut entries = Vec::new();
+    for price in ["1", "2", "3", "4"] {
+        entries.push(Arc::new(append(&store, &lease, price).await));
+        sleep(Duration::from_millis(5)).await;
+    }
+    let mut connection = server.connection().await;
+    let lost = &entries[1..3];
+    for entry in lost {
+        let id = entry.id.ms();
+        let mut remove = ::redis::cmd("ZREMRANGEBYSCORE");
+        let _: u64 = remove.arg("{shop}:ticks").arg(id).arg(id).query_async(&mut connection).await.unwrap();
+        let mut add = ::redis::cmd("ZADD");
+        let member = format!("garbage {id}");
+        let _: u64 = add.arg("{shop}:ticks").arg(id + 1).arg(member).query_async(&mut connection).await.unwrap();
+    }
+    assert_eq!(store.newest(2).await.unwrap().len(), 2, "garbage does not count");
+    assert_eq!(store.newest(10).await.unwrap().len(), 2);
+    assert_eq!(store.lacking(&entries).await.unwrap(), lost);
+    assert_eq!(store.put_back(lost).await.unwrap(), 2);
+    assert_eq!(store.lacking(&entries).await.unwrap(), []);
+    let kept: Vec<_> = store.newest(10).await.unwrap().into_iter().map(Arc::new).collect();
+    assert_eq!(kept, entries);
+}
+
+#[tokio::test]
+async fn garbage_does_not_confirm_a_lost_answer() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    let record = tick("1");
+    let written = store.append(&lease, &record, TickId::ZERO).await.unwrap();
+    // The entry is lost, and garbage has its place.
+    let mut connection = server.connection().await;
+    let _: u64 = ::redis::cmd("DEL").arg("{shop}:ticks").query_async(&mut connection).await.unwrap();
+    let mut add = ::redis::cmd("ZADD");
+    let _: u64 = add.arg("{shop}:ticks").arg(written.id.ms()).arg("x").query_async(&mut connection).await.unwrap();
+    let again = store.append(&lease, &record, TickId::ZERO).await.unwrap();
+    assert_eq!((again.event, again.prev), (written.event, TickId::ZERO));
+    assert_eq!(store.newest(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn subscriber_that_reads_too_slowly_is_told() {
+    let server = Server::start().await;
+    let store = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let mut stream = store.subscribe().await.unwrap();
+    let mut connection = server.connection().await;
+    let mut flood = ::redis::pipe();
+    for _ in 0..5000 {
+        flood.cmd("PUBLISH").arg("{shop}:live").arg("junk").ignore();
+    }
+    let _: () = flood.query_async(&mut connection).await.unwrap();
+    let error = soon("the stream to end", stream.next()).await.expect("a reason").unwrap_err().to_string();
+    assert!(error.contains("messages wait"), "{error}");
+    assert!(soon("the end", stream.next()).await.is_none());
 }
 
 #[tokio::test]

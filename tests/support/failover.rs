@@ -205,14 +205,21 @@ impl RedisCluster {
         owner.unwrap()
     }
 
-    /// Moves the slot of the feed to another primary, a few keys at a time.
-    pub async fn move_slot(&self, to: usize) {
+    /// Prepares the slot of the feed to be moved to another primary. Returns the place of the owner, the slot and the
+    /// id of the other primary.
+    pub async fn open_slot(&self, to: usize) -> (usize, String, String) {
         let from = self.owner().await;
         let slot: u64 = from_redis_value(self.nodes[0].command(&["CLUSTER", "KEYSLOT", "{btcfeed}"]).await).unwrap();
-        let (slot, ids) = (slot.to_string(), [self.id(from).await, self.id(to).await]);
+        let (slot, [source, target]) = (slot.to_string(), [self.id(from).await, self.id(to).await]);
+        self.nodes[to].command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]).await;
+        self.nodes[from].command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]).await;
+        (from, slot, target)
+    }
+
+    /// Moves the slot of the feed to another primary, a few keys at a time.
+    pub async fn move_slot(&self, to: usize) {
+        let (from, slot, id) = self.open_slot(to).await;
         let [source, target] = [&self.nodes[from], &self.nodes[to]];
-        target.command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &ids[0]]).await;
-        source.command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &ids[1]]).await;
         let port = target.port.to_string();
         loop {
             let keys = source.command(&["CLUSTER", "GETKEYSINSLOT", &slot, "10"]).await;
@@ -223,8 +230,8 @@ impl RedisCluster {
             let keys: Vec<_> = keys.iter().map(String::as_str).collect();
             source.command(&[&["MIGRATE", "127.0.0.1", &port, "", "0", "5000", "KEYS"][..], &keys].concat()).await;
         }
-        target.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[1]]).await;
-        source.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &ids[1]]).await;
+        target.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]).await;
+        source.command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]).await;
     }
 }
 

@@ -1,10 +1,13 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, trims old ones.
--- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), quarantine,
---       claim (hash: holder, rank), audits (sorted set, score = id)
+-- While a slot of a cluster moves, a script runs only if all of its keys exist. So the keys that may not exist come
+-- only with a second call, which is made if the answer is {'again'}.
+-- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), audits (sorted
+--       set, score = id) if there is an audit, and with the second call: quarantine, claim (hash: holder, rank)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
 --       channel, body (the event's JSON without its opening brace), limit of the quarantine,
 --       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none)
 -- Returns {'done', entry, number of quarantined members} | {'refused'} | {'claimed', replica} | {'behind', newest id}
+--   | {'again'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
 -- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
@@ -12,7 +15,9 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id')
 if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
   local done = redis.call('ZRANGEBYSCORE', KEYS[2], record[3], record[3])
-  if ARGV[6] == record[2] and done[1] then return {'done', done[1]} end
+  for i = 1, #done do
+    if ARGV[6] == record[2] and entry_of(done[i], record[3]) then return {'done', done[i]} end
+  end
   -- If the newest record's entry is gone, it is written again.
   if ARGV[6] ~= record[2] then return {'refused'} end
 end
@@ -20,9 +25,10 @@ end
 -- The first entry of a writer would cover the time of records that another replica holds. That replica comes first. Only
 -- a replica with records has such a rank (claim.lua).
 if record[1] ~= ARGV[5] then
-  local claimant, rank = claim_of(KEYS[5])
+  if not KEYS[6] then return {'again'} end
+  local claimant, rank = claim_of(KEYS[6])
   local is_own = claimant and string.sub(claimant, -#ARGV[5]) == ARGV[5]
-  if claimant and not is_own and rank >= 10^14 then return {'claimed', claimant} end
+  if claimant and not is_own and rank >= RECORDS then return {'claimed', claimant} end
 end
 
 local now = clock()
@@ -31,9 +37,10 @@ if tonumber(ARGV[3]) > prev then return {'behind', string.format('%d', prev)} en
 
 -- Garbage at the end would become a part of the chain, and could move ids and the retention far into the future.
 if garbage > 0 then
+  if not KEYS[5] then return {'again'} end
   local found = redis.call('ZREVRANGE', KEYS[2], 0, math.min(garbage, tonumber(ARGV[9])) - 1, 'WITHSCORES')
-  for i = 1, #found, 2 do redis.call('ZADD', KEYS[4], found[i + 1], found[i]) end
-  redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -1 - ARGV[9])
+  for i = 1, #found, 2 do redis.call('ZADD', KEYS[5], found[i + 1], found[i]) end
+  redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -1 - ARGV[9])
   redis.call('ZREMRANGEBYRANK', KEYS[2], -garbage, -1)
 end
 
@@ -48,6 +55,6 @@ redis.call(ARGV[10], ARGV[7], entry)
 local expired = string.format('(%d', id - tonumber(ARGV[4]))
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', expired)
 -- An audit that cannot be kept must not stop the feed, so errors are ignored.
-if ARGV[11] ~= '' then redis.pcall('ZADD', KEYS[6], score, string.format('{"id":%d,', id) .. ARGV[11]) end
-redis.pcall('ZREMRANGEBYSCORE', KEYS[6], '-inf', expired)
+if ARGV[11] ~= '' then redis.pcall('ZADD', KEYS[4], score, string.format('{"id":%d,', id) .. ARGV[11]) end
+if KEYS[4] then redis.pcall('ZREMRANGEBYSCORE', KEYS[4], '-inf', expired) end
 return {'done', entry, tostring(garbage)}

@@ -1,8 +1,7 @@
 -- Records that a replica is alive. Returns the time in ms, the token of the lease, or '', the lease's time to live in
 -- ms, and then the replicas that are alive.
 -- KEYS: lease, replicas, settings    ARGV: replica, time to live in ms, settings
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = clock()
 redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 redis.call('PEXPIRE', KEYS[2], ARGV[2])

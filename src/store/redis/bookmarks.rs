@@ -27,10 +27,16 @@ impl Redis {
     pub(super) async fn read_bookmark(&self, client: &str) -> Result<Option<TickId>> {
         let mut command = ::redis::cmd("GET");
         command.arg(format!("{}{client}", self.keys.client));
-        match self.clients.query::<Option<String>>(&command).await {
-            Ok(id) => Ok(id.map(|id| id.parse().map_or(UNKNOWN_PLACE, TickId::from_ms))),
+        match self.clients.query::<Option<Vec<u8>>>(&command).await {
+            Ok(text) => Ok(text.map(|text| place(&text))),
             Err(StoreError::Unavailable(error)) if error.contains("WRONGTYPE") => Ok(Some(UNKNOWN_PLACE)),
             Err(error) => Err(error),
         }
     }
+}
+
+/// Returns the place that a bookmark names.
+pub(super) fn place(text: &[u8]) -> TickId {
+    let id = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    id.map_or(UNKNOWN_PLACE, TickId::from_ms)
 }

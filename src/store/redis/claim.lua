@@ -11,8 +11,7 @@ local is_other = ARGV[5] ~= '' and settings and settings ~= ARGV[5]
 local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
 if records == 0 and (seen <= newest or is_other) then return claimant or '' end
 
--- Ids have 13 digits, so records weigh more than any id.
-local rank = math.min(records, 1) * 10^14 + seen
+local rank = math.min(records, 1) * RECORDS + seen
 if claimant and claimant ~= ARGV[1] and best >= rank then return claimant end
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'rank', string.format('%d', rank))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])

@@ -83,6 +83,8 @@ impl HistoryPool {
         // Without this timeout, the pool would wait without a limit. It covers the wait for a free connection, the
         // check, and the opening of a new connection if that is necessary.
         let connection = timeout(self.server.connect_timeout() + self.server.timeout, current.pool.get()).await;
+        // If all connections are in use, the server is slow, and a new pool would send it even more.
+        let is_busy = connection.is_err() && current.pool.status().size == HISTORY_READERS;
         let error = match connection.map_err(timed_out(&current.address, "getting a connection")) {
             Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)))) => {
@@ -92,7 +94,9 @@ impl HistoryPool {
             Ok(Err(error)) => unavailable(error),
             Err(error) => error,
         };
-        self.forget(current).await;
+        if !is_busy {
+            self.forget(current).await;
+        }
         Err(error)
     }
 

@@ -1,8 +1,9 @@
 //! The functions for `btcfeed store`: summary, bookmarks and deletion of a whole feed in Redis.
 
 use super::keys::KeyNames;
+use super::reads::{self, Member};
 use super::write_faults::Write;
-use super::{RESTORE_BATCH, Redis};
+use super::{PAGE, RESTORE_BATCH, Redis, bookmarks};
 use crate::feed::EntryAudit;
 use crate::store::contract::{Lease, Result, Store};
 use crate::store::portable::{Portable, Summary};
@@ -14,6 +15,13 @@ use async_trait::async_trait;
 const SCAN_STEP: usize = 1000;
 
 impl Redis {
+    /// Returns a page of the members of the set, oldest first. Not every member is an entry.
+    async fn members(&self, from: usize) -> Result<Vec<Member>> {
+        let mut page = cmd("ZRANGE");
+        page.arg(&self.keys.ticks).arg(from).arg(from + PAGE - 1).arg("WITHSCORES");
+        self.history.query(&page).await
+    }
+
     /// Returns the keys of all bookmarks.
     async fn client_keys(&self) -> Result<Vec<String>> {
         let special = ['*', '?', '[', ']', '\\'];
@@ -27,8 +35,9 @@ impl Redis {
         loop {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{quoted}*")).arg("COUNT").arg(SCAN_STEP);
-            let (next, found): (u64, Vec<String>) = self.clients.query(&scan).await?;
-            keys.extend(found);
+            let (next, found): (u64, Vec<Vec<u8>>) = self.clients.query(&scan).await?;
+            // The names of clients are text.
+            keys.extend(found.into_iter().filter_map(|key| String::from_utf8(key).ok()));
             cursor = next;
             if cursor == 0 {
                 // A scan may return a key twice.
@@ -40,16 +49,39 @@ impl Redis {
     }
 }
 
+/// Returns the number of members, and the oldest entry among them, up to the greatest id that an entry can have.
+fn examine(members: &[Member], horizon: TickId) -> (u64, Option<TickId>) {
+    let entries = || members.iter().filter_map(reads::place).filter(|id| *id <= horizon);
+    (members.len() as u64 - entries().count() as u64, entries().next())
+}
+
 #[async_trait]
 impl Portable for Redis {
     async fn summary(&self) -> Result<Summary> {
         let entries = self.commands.query(cmd("ZCARD").arg(&self.keys.ticks)).await?;
-        let mut first = cmd("ZRANGE");
-        first.arg(&self.keys.ticks).arg(0).arg(0).arg("WITHSCORES");
-        let oldest: Vec<(String, u64)> = self.commands.query(&first).await?;
-        let oldest = oldest.first().map_or(TickId::ZERO, |(_, id)| TickId::from_ms(*id));
+        let mut oldest = None;
+        for from in (0..).step_by(PAGE) {
+            let members = self.members(from).await?;
+            oldest = examine(&members, self.horizon()).1;
+            if oldest.is_some() || members.is_empty() {
+                break;
+            }
+        }
+        let oldest = oldest.unwrap_or(TickId::ZERO);
         let audits = self.commands.query(cmd("ZCARD").arg(&self.keys.audits)).await?;
         Ok(Summary { entries, audits, oldest, newest: self.head().await?, bytes: None })
+    }
+
+    async fn count_garbage(&self) -> Result<u64> {
+        let mut garbage = 0;
+        for from in (0..).step_by(PAGE) {
+            let members = self.members(from).await?;
+            if members.is_empty() {
+                break;
+            }
+            garbage += examine(&members, self.horizon()).0;
+        }
+        Ok(garbage)
     }
 
     async fn restore_audits(&self, lease: &Lease, audits: &[EntryAudit]) -> Result<()> {
@@ -70,14 +102,15 @@ impl Portable for Redis {
     }
 
     async fn bookmarks(&self) -> Result<Vec<(String, TickId)>> {
-        let mut bookmarks = Vec::new();
+        let mut found = Vec::new();
         for keys in self.client_keys().await?.chunks(SCAN_STEP) {
-            let ids: Vec<Option<u64>> = self.clients.query(cmd("MGET").arg(keys)).await?;
+            let texts: Vec<Option<Vec<u8>>> = self.clients.query(cmd("MGET").arg(keys)).await?;
             let name = |key: &String| key[self.keys.client.len()..].to_owned();
             // A bookmark may have expired since the scan.
-            bookmarks.extend(keys.iter().zip(ids).filter_map(|(key, id)| Some((name(key), TickId::from_ms(id?)))));
+            let bookmark = |(key, text): (&String, Option<Vec<u8>>)| Some((name(key), bookmarks::place(&text?)));
+            found.extend(keys.iter().zip(texts).filter_map(bookmark));
         }
-        Ok(bookmarks)
+        Ok(found)
     }
 
     async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()> {
@@ -90,7 +123,8 @@ impl Portable for Redis {
         for keys in self.client_keys().await?.chunks(SCAN_STEP) {
             self.clients.query::<u64>(cmd("UNLINK").arg(keys)).await?;
         }
-        let KeyNames { ticks, audits, record, candles, .. } = &self.keys;
-        self.commands.query::<u64>(cmd("UNLINK").arg(&[ticks, audits, record, candles])).await.map(drop)
+        let KeyNames { ticks, audits, record, candles, quarantine, .. } = &self.keys;
+        let keys = [ticks, audits, record, candles, quarantine];
+        self.commands.query::<u64>(cmd("UNLINK").arg(&keys)).await.map(drop)
     }
 }

@@ -2,15 +2,29 @@
 -- belongs there: no entry may be between an entry and its prev. An entry after the newest one has no place that is
 -- confirmed. KEYS: ticks    ARGV: retention_ms, then id, prev and text of each entry
 -- Returns the number of entries that were put back
+
+-- Returns the first entry among the members between two ids, which `command` returns in their order.
+local function neighbour(command, from, to)
+  local skipped = 0
+  while true do
+    local found = redis.call(command, KEYS[1], from, to, 'WITHSCORES', 'LIMIT', skipped, 10)
+    for i = 1, #found, 2 do
+      local entry = entry_of(found[i], found[i + 1])
+      if entry then return entry end
+    end
+    if #found == 0 then return nil end
+    skipped = skipped + 10
+  end
+end
+
 local newest = newest_of(KEYS[1], clock())
 local added = 0
 for i = 2, #ARGV, 3 do
   local id, prev = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   if id < newest and id >= newest - tonumber(ARGV[1]) and redis.call('ZCOUNT', KEYS[1], ARGV[i], ARGV[i]) == 0 then
-    local after = redis.call('ZRANGEBYSCORE', KEYS[1], ARGV[i], string.format('%d', newest), 'WITHSCORES', 'LIMIT', 0, 1)
-    local follower = entry_of(after[1], after[2])
-    local before = redis.call('ZREVRANGEBYSCORE', KEYS[1], ARGV[i], '-inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-    if follower and follower.prev >= id and (not before or tonumber(before) <= prev) then
+    local after = neighbour('ZRANGEBYSCORE', ARGV[i], string.format('%d', newest))
+    local before = neighbour('ZREVRANGEBYSCORE', ARGV[i], '-inf')
+    if after and after.prev >= id and (not before or before.id <= prev) then
       redis.call('ZADD', KEYS[1], ARGV[i], ARGV[i + 2])
       added = added + 1
     end

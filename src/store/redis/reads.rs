@@ -3,27 +3,27 @@
 //! A member is an entry if its score is the id in its text, and if it is at most a day ahead of the clock of Redis. The
 //! scripts that write apply the same rule (`feed.lua`).
 
+use super::connection::RedisRequest;
 use super::{NTH_CANDIDATES, PAGE, Redis};
 use crate::feed::Entry;
 use crate::store::contract::Result;
-use crate::store::entry::decode_or_skip;
+use crate::store::entry::{MAX_AHEAD, decode_or_skip};
 use crate::telemetry::metrics::QUARANTINED;
 use crate::tick::TickId;
 use ::redis::cmd;
 use serde::Deserialize;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tracing::warn;
 
-/// The time that an entry may be ahead of the clock.
-const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 /// The number of members in one step of a search for the newest entry.
 const STEP: usize = 10;
 /// The maximum number of entries in one read after an announcement.
 const ANNOUNCED: usize = 100;
 
 /// A member of the set, which may be no text, and its score.
-type Member = (Vec<u8>, f64);
+pub(super) type Member = (Vec<u8>, f64);
 
 /// The part of an entry that every version writes.
 #[derive(Deserialize)]
@@ -35,8 +35,8 @@ struct Place {
 
 impl Redis {
     /// Returns the greatest id that an entry can have at the moment.
-    fn horizon(&self) -> TickId {
-        let ahead = self.clock_ahead_ms.load(Ordering::Relaxed);
+    pub(super) fn horizon(&self) -> TickId {
+        let ahead = self.server.clock_ahead_ms.load(Ordering::Relaxed);
         let offset = Duration::from_millis(ahead.unsigned_abs());
         let now = if ahead < 0 { TickId::now().minus(offset) } else { TickId::now().plus(offset) };
         now.plus(MAX_AHEAD)
@@ -46,7 +46,7 @@ impl Redis {
     pub(super) fn note_clock(&self, now: TickId) {
         let here = TickId::now();
         let ahead = i64::try_from(now.ms()).unwrap_or(i64::MAX) - i64::try_from(here.ms()).unwrap_or(i64::MAX);
-        self.clock_ahead_ms.store(ahead, Ordering::Relaxed);
+        self.server.clock_ahead_ms.store(ahead, Ordering::Relaxed);
     }
 
     /// Logs and counts members of the set that were not entries.
@@ -107,20 +107,50 @@ impl Redis {
         Ok(found.iter().find_map(decode_member).map(|entry| entry.id))
     }
 
-    /// Returns the newest `limit` entries. Reads in pages, so that no answer takes longer than its deadline.
+    /// Returns the newest `limit` entries, even if there are other members among them. Reads in pages, so that no
+    /// answer takes longer than its deadline.
     pub(super) async fn newest_entries(&self, limit: usize) -> Result<Vec<Entry>> {
+        let mut members = limit;
+        loop {
+            let before = self.score_before(members).await?;
+            let mut newest = self.entries_after(before.unwrap_or(TickId::ZERO)).await?;
+            let lacking = limit.saturating_sub(newest.len());
+            if before.is_none() || lacking == 0 {
+                newest.drain(..newest.len().saturating_sub(limit));
+                return Ok(newest);
+            }
+            members += lacking.max(members);
+        }
+    }
+
+    /// Returns the score before the newest `members`, if there are more. Scores of entries are whole.
+    async fn score_before(&self, members: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZREVRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(self.horizon().ms()).arg("-inf").arg("WITHSCORES");
-        let before: Vec<Member> = self.history.query(command.arg("LIMIT").arg(limit).arg(1)).await?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "scores of entries are whole")]
-        let mut after = before.first().map_or(TickId::ZERO, |(_, score)| TickId::from_ms(score.max(0.0) as u64));
-        let mut newest = Vec::new();
+        let before: Vec<Member> = self.history.query(command.arg("LIMIT").arg(members).arg(1)).await?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of an id is no id")]
+        Ok(before.first().map(|(_, score)| TickId::from_ms(score.max(0.0) as u64)))
+    }
+
+    /// Returns all entries after `after`.
+    async fn entries_after(&self, mut after: TickId) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
         loop {
             let page = self.entries(after, TickId::from_ms(u64::MAX), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(newest) };
+            let Some(last) = page.last() else { return Ok(entries) };
             after = last.id;
-            newest.extend(page);
+            entries.extend(page);
         }
+    }
+
+    /// Returns those of these entries whose place no member has.
+    pub(super) async fn lacking_entries(&self, entries: &[Arc<Entry>]) -> Result<Vec<Arc<Entry>>> {
+        let mut commands = ::redis::pipe();
+        for entry in entries {
+            commands.cmd("ZCOUNT").arg(&self.keys.ticks).arg(entry.id.ms()).arg(entry.id.ms());
+        }
+        let counts: Vec<u64> = self.commands.send(RedisRequest::Pipeline(&commands)).await?;
+        Ok(entries.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(entry, _)| entry.clone()).collect())
     }
 
     /// Returns the number of members with `after < id <= until`.
@@ -136,7 +166,7 @@ fn is_score_of(id: TickId, score: f64) -> bool {
 }
 
 /// Returns the id of a member that is an entry.
-fn place((text, score): &Member) -> Option<TickId> {
+pub(super) fn place((text, score): &Member) -> Option<TickId> {
     let place: Place = serde_json::from_slice(text).ok()?;
     is_score_of(place.id, *score).then_some(place.id)
 }

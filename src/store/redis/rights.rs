@@ -5,38 +5,54 @@
 
 use super::keys::KeyNames;
 use ::redis::{Pipeline, RedisResult, Value, pipe};
+use Need::{Acks, Candles, Lead};
 
-/// The commands that the feed needs, as an ACL names them, and how each is tried. `$text`, `$set` and `$hash` are
+/// What a right is needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Leading.
+    Lead,
+    /// Keeping the candles of hours. Without them, a replica reads the entries.
+    Candles,
+    /// Waiting for replicas of Redis (`BTCFEED_REDIS_MIN_ACKS`).
+    Acks,
+}
+
+/// A right: the command as an ACL names it, how it is tried, and what it is needed for. `$text`, `$set` and `$hash` are
 /// keys of the trial, `$keys` stands for the number and the names of all keys of the feed.
-const NEEDED: [(&str, &[&str]); 26] = [
-    ("ping", &["PING"]),
-    ("unwatch", &["UNWATCH"]),
-    ("time", &["TIME"]),
-    ("set", &["SET", "$text", "1", "NX", "PX", TTL_MS]),
-    ("get", &["GET", "$text"]),
-    ("pttl", &["PTTL", "$text"]),
-    ("zadd", &["ZADD", "$set", "1", "one"]),
-    ("pexpire", &["PEXPIRE", "$set", TTL_MS]),
-    ("zcount", &["ZCOUNT", "$set", "-inf", "+inf"]),
-    ("zrange", &["ZRANGE", "$set", "0", "-1"]),
-    ("zrangebyscore", &["ZRANGEBYSCORE", "$set", "-inf", "+inf"]),
-    ("zrevrange", &["ZREVRANGE", "$set", "0", "0"]),
-    ("zrevrangebyscore", &["ZREVRANGEBYSCORE", "$set", "+inf", "-inf"]),
-    ("zremrangebyrank", &["ZREMRANGEBYRANK", "$set", "1", "0"]),
-    ("zremrangebyscore", &["ZREMRANGEBYSCORE", "$set", "-inf", "+inf"]),
-    ("hset", &["HSET", "$hash", "one", "1"]),
-    ("hsetnx", &["HSETNX", "$hash", "two", "2"]),
-    ("hmget", &["HMGET", "$hash", "one"]),
-    ("hkeys", &["HKEYS", "$hash"]),
-    ("hdel", &["HDEL", "$hash", "two"]),
-    ("del", &["DEL", "$text", "$set", "$hash"]),
-    ("script|load", &["SCRIPT", "LOAD", SCRIPT]),
+type Right = (&'static str, &'static [&'static str], Need);
+
+/// The rights that the feed needs.
+const NEEDED: [Right; 27] = [
+    ("ping", &["PING"], Lead),
+    ("unwatch", &["UNWATCH"], Lead),
+    ("time", &["TIME"], Lead),
+    ("set", &["SET", "$text", "1", "NX", "PX", TTL_MS], Lead),
+    ("get", &["GET", "$text"], Lead),
+    ("pttl", &["PTTL", "$text"], Lead),
+    ("zadd", &["ZADD", "$set", "1", "one"], Lead),
+    ("pexpire", &["PEXPIRE", "$set", TTL_MS], Lead),
+    ("zcount", &["ZCOUNT", "$set", "-inf", "+inf"], Lead),
+    ("zrange", &["ZRANGE", "$set", "0", "-1"], Lead),
+    ("zrangebyscore", &["ZRANGEBYSCORE", "$set", "-inf", "+inf"], Lead),
+    ("zrevrange", &["ZREVRANGE", "$set", "0", "0"], Lead),
+    ("zrevrangebyscore", &["ZREVRANGEBYSCORE", "$set", "+inf", "-inf"], Lead),
+    ("zremrangebyrank", &["ZREMRANGEBYRANK", "$set", "1", "0"], Lead),
+    ("zremrangebyscore", &["ZREMRANGEBYSCORE", "$set", "-inf", "+inf"], Lead),
+    ("hset", &["HSET", "$hash", "one", "1"], Lead),
+    ("hsetnx", &["HSETNX", "$hash", "two", "2"], Candles),
+    ("hmget", &["HMGET", "$hash", "one"], Lead),
+    ("hkeys", &["HKEYS", "$hash"], Candles),
+    ("hdel", &["HDEL", "$hash", "two"], Candles),
+    ("del", &["DEL", "$text", "$set", "$hash"], Lead),
+    ("script|load", &["SCRIPT", "LOAD", SCRIPT], Lead),
     // A script may use only the keys that its caller may read and write.
-    ("evalsha", &["EVALSHA", SCRIPT_DIGEST, "$keys"]),
-    ("publish", &["PUBLISH", "$channel", "1"]),
+    ("evalsha", &["EVALSHA", SCRIPT_DIGEST, "$keys"], Lead),
+    ("publish", &["PUBLISH", "$channel", "1"], Lead),
+    ("wait", &["WAIT", "0", "0"], Acks),
     // They are tried when a connection opens or a subscription begins.
-    ("subscribe", &[]),
-    ("client|setname", &[]),
+    ("subscribe", &[], Lead),
+    ("client|setname", &[], Lead),
 ];
 
 /// The commands without which the feed works, but notices some faults later.
@@ -50,14 +66,20 @@ const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 
 /// Returns the words of an ACL that grant exactly these rights to a feed with this prefix.
 pub(super) fn acl(prefix: &str) -> String {
-    let commands = NEEDED.iter().map(|(name, _)| *name).chain(USEFUL).map(|name| format!(" +{name}"));
+    let needed = NEEDED.iter().filter(|(_, _, need)| *need != Acks).map(|(name, ..)| *name);
+    let commands = needed.chain(USEFUL).map(|name| format!(" +{name}"));
     format!("~{{{prefix}}}:* &{{{prefix}}}:* -@all{}", commands.collect::<String>())
 }
 
+/// Returns the rights that a trial tries.
+fn tried(with_acks: bool) -> impl Iterator<Item = &'static Right> {
+    NEEDED.iter().filter(move |(_, words, need)| !words.is_empty() && (with_acks || *need != Acks))
+}
+
 /// Returns the commands of a trial. `trial` is a name that no other trial has, `publish` the command that publishes.
-pub(super) fn commands(keys: &KeyNames, trial: &str, publish: &str) -> Pipeline {
+pub(super) fn commands(keys: &KeyNames, trial: &str, publish: &str, with_acks: bool) -> Pipeline {
     let mut commands = pipe();
-    for (_, words) in NEEDED.iter().filter(|(_, words)| !words.is_empty()) {
+    for (_, words, _) in tried(with_acks) {
         commands.cmd(if words[0] == "PUBLISH" { publish } else { words[0] });
         for word in &words[1..] {
             match word.strip_prefix('$') {
@@ -72,10 +94,9 @@ pub(super) fn commands(keys: &KeyNames, trial: &str, publish: &str) -> Pipeline 
     commands
 }
 
-/// Returns the commands of a trial that were rejected, each with the server's reason.
-pub(super) fn rejected(answers: &[RedisResult<Value>]) -> Vec<String> {
-    let tried = NEEDED.iter().filter(|(_, words)| !words.is_empty());
-    let describe = |((_, words), answer): (&(&str, &[&str]), &RedisResult<Value>)| {
+/// Returns the rights whose commands were rejected, each with the server's reason.
+pub(super) fn rejected(answers: &[RedisResult<Value>], with_acks: bool) -> Vec<(Need, String)> {
+    let describe = |((_, words, need), answer): (&Right, &RedisResult<Value>)| {
         let error = answer.as_ref().err()?;
         let command = if words[0] == "SCRIPT" { "SCRIPT LOAD" } else { words[0] };
         let reason = error.to_string();
@@ -84,9 +105,9 @@ pub(super) fn rejected(answers: &[RedisResult<Value>]) -> Vec<String> {
             Some(_) if reason.contains("access") => " on the keys of the feed",
             _ => "",
         };
-        Some(format!("{command}{target}: {reason}"))
+        Some((*need, format!("{command}{target}: {reason}")))
     };
-    tried.zip(answers).filter_map(describe).collect()
+    tried(with_acks).zip(answers).filter_map(describe).collect()
 }
 
 #[cfg(test)]
@@ -98,13 +119,13 @@ mod tests {
     #[test]
     fn every_command_of_the_code_is_tried() {
         // Commands of tools, of connections, and of uses that need more rights.
-        let files = ["audits", "reads", "hours", "bookmarks", "history", "subscription", "../redis"];
+        let files = ["audits", "reads", "writes", "hours", "bookmarks", "history", "subscription", "../redis"];
         for file in files {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/redis/{file}.rs"));
             let code = fs::read_to_string(&path).unwrap();
             for call in code.split("cmd(\"").skip(1) {
                 let command = call.split('"').next().unwrap().to_ascii_lowercase();
-                assert!(NEEDED.iter().any(|(name, _)| *name == command), "{}: {command}", path.display());
+                assert!(NEEDED.iter().any(|(name, ..)| *name == command), "{}: {command}", path.display());
             }
         }
     }
@@ -121,7 +142,7 @@ mod tests {
             let code = fs::read_to_string(&path).unwrap();
             for call in code.split("call('").skip(1) {
                 let command = call.split('\'').next().unwrap().to_ascii_lowercase();
-                assert!(NEEDED.iter().any(|(name, _)| *name == command), "{}: {command}", path.display());
+                assert!(NEEDED.iter().any(|(name, ..)| *name == command), "{}: {command}", path.display());
             }
         }
         assert!(scripts > 5);

@@ -1,5 +1,6 @@
 //! The scripts: everything that Redis must do in one atomic step.
 
+use crate::store::entry::MAX_AHEAD;
 use ::redis::Script;
 
 /// The scripts in this folder.
@@ -18,12 +19,13 @@ impl Scripts {
     /// Reads the scripts. Redis loads each of them when it is first used.
     pub(super) fn new() -> Scripts {
         // A script that uses the functions of `feed.lua`.
-        let with_feed = |text: &str| Script::new(&[include_str!("feed.lua"), text].concat());
+        let max_ahead = format!("local MAX_AHEAD = {}\n", MAX_AHEAD.as_millis());
+        let with_feed = |text: &str| Script::new(&[&max_ahead, include_str!("feed.lua"), text].concat());
         Scripts {
             acquire: with_feed(include_str!("acquire.lua")),
             claim: with_feed(include_str!("claim.lua")),
             append: with_feed(include_str!("append.lua")),
-            beat: Script::new(include_str!("beat.lua")),
+            beat: with_feed(include_str!("beat.lua")),
             put_back: with_feed(include_str!("put_back.lua")),
             restore: Script::new(include_str!("restore.lua")),
             renew: Script::new(include_str!("renew.lua")),

@@ -13,6 +13,7 @@ use ::redis::{
 };
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -42,6 +43,8 @@ pub(super) struct RedisServer {
     pub(super) timeout: Duration,
     /// The number of replicas of Redis that must have an entry before the next one is written.
     pub(super) min_acks: usize,
+    /// The time of the clock of Redis minus that of this machine's clock.
+    pub(super) clock_ahead_ms: AtomicI64,
     /// What is known about where the feed is. A std mutex, which is held only to read or to change it.
     known: Mutex<Known>,
 }
@@ -86,6 +89,7 @@ impl RedisServer {
             replica: options.replica.chars().map(printable).collect(),
             timeout: options.timeout,
             min_acks: options.min_acks,
+            clock_ahead_ms: AtomicI64::default(),
             known: Mutex::default(),
         })
     }

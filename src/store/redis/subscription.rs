@@ -12,12 +12,17 @@ use futures_util::future::{BoxFuture, Fuse, FusedFuture};
 use futures_util::{FutureExt, StreamExt, stream};
 use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// The time between two pings.
 const PING_EVERY: Duration = Duration::from_secs(1);
+/// The maximum number of messages that wait. If there are more, the subscription ends, so that a flood needs no more
+/// memory. The subscriber then reads the history.
+const MAX_WAITING: usize = 1024;
 /// The purpose of the subscription to entries.
 const LIVE: &str = "live";
 
@@ -26,7 +31,9 @@ struct ChannelSubscription {
     /// Host and port, for errors.
     address: String,
     connection: MultiplexedConnection,
-    messages: UnboundedReceiver<PushInfo>,
+    messages: Receiver<PushInfo>,
+    /// True if there were too many messages.
+    is_full: Arc<AtomicBool>,
     pings: Interval,
     /// The ping that waits for its answer. Messages are read meanwhile.
     ping: Fuse<BoxFuture<'static, RedisResult<()>>>,
@@ -54,8 +61,16 @@ pub(super) async fn subscribe(server: &Arc<RedisServer>, channel: &str, purpose:
     let info = location.client.get_connection_info().clone();
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     let client = Client::open(info.set_redis_settings(settings)).map_err(unavailable)?;
-    let (sender, messages) = unbounded_channel();
-    let config = server.connection_config().set_push_sender(sender);
+    let (sender, messages) = mpsc::channel(MAX_WAITING);
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = is_full.clone();
+    let config = server.connection_config().set_push_sender(move |push: PushInfo| {
+        sender.try_send(push).inspect_err(|error| {
+            if matches!(error, TrySendError::Full(_)) {
+                full.store(true, Ordering::Relaxed);
+            }
+        })
+    });
     let mut connection = server.connect(&client, purpose, &config).await?;
     let command = server.channel_command("SUBSCRIBE");
     cmd(command).arg(channel).exec_async(&mut connection).await.map_err(failed(&address))?;
@@ -66,7 +81,9 @@ pub(super) async fn subscribe(server: &Arc<RedisServer>, channel: &str, purpose:
     let asks = purpose == LIVE;
     let moved = if asks { server.clone().moved_from(address.clone()).boxed() } else { pending().boxed() };
     let place = (server.clone(), location.generation);
-    let subscription = ChannelSubscription { address, connection, messages, pings, ping, moved, place, failed: false };
+    let failed = false;
+    let subscription =
+        ChannelSubscription { address, connection, messages, is_full, pings, ping, moved, place, failed };
     Ok(stream::unfold(subscription, ChannelSubscription::next).boxed())
 }
 
@@ -84,6 +101,9 @@ impl ChannelSubscription {
         let ended = || unavailable(format_args!("{}: the subscription ended", self.address));
         let moved = || unavailable(format_args!("{}: another server has the feed now", self.address));
         loop {
+            if self.is_full.load(Ordering::Relaxed) {
+                return Err(unavailable(format_args!("{}: more than {MAX_WAITING} messages wait", self.address)));
+            }
             // All arms are cancel-safe: a message stays in the channel, a due ping stays due, and a sent one is kept.
             tokio::select! {
                 biased;

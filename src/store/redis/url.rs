@@ -65,7 +65,7 @@ impl RedisAddress {
             }
         }
         let url = parse_redis_url(text);
-        let is_socket = url.as_ref().is_some_and(|url| url.scheme().ends_with("unix"));
+        let is_socket = is_socket(text);
         if let Some((before, query)) = text.split_once('?') {
             reject_parameters(before, query, if is_socket { &SOCKET_PARAMETERS } else { &[] })?;
         }
@@ -83,6 +83,11 @@ impl RedisAddress {
         let url = url.ok_or(InvalidUrl::Unexpected)?;
         Ok(RedisAddress::Server(url.into_connection_info().map_err(|_| InvalidUrl::Unexpected)?))
     }
+}
+
+/// Returns true if a URL names a Unix socket, as redis-rs reads it (`unix:`, `redis+unix:`, `valkey+unix:`).
+pub(super) fn is_socket(url: &str) -> bool {
+    url.split_once(':').is_some_and(|(scheme, _)| scheme.ends_with("unix"))
 }
 
 /// The parts of a URL with several servers.

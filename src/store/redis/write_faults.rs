@@ -21,11 +21,13 @@ pub(super) enum Write {
     Beat,
     /// Leading with the settings of this replica.
     Settings,
+    /// Copying entries to enough replicas of Redis.
+    Acks,
 }
 
 /// The last error of each kind of write, and the time of the error.
 #[derive(Debug, Default)]
-pub(super) struct WriteFaults([Mutex<Option<(String, Instant)>>; 4]);
+pub(super) struct WriteFaults([Mutex<Option<(String, Instant)>>; 5]);
 
 impl WriteFaults {
     /// Notes the result of a write. `error` is the reason for clients.

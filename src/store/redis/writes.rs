@@ -2,14 +2,21 @@
 
 use super::Redis;
 use super::connection::{RedisRequest, RequestError, public_reason};
-use super::rights;
+use super::rights::{self, Need};
 use super::server::unavailable;
 use super::write_faults::Write;
-use super::{BEAT_TTL, ms};
-use crate::store::contract::{Lease, Result, StoreError};
+use super::{BEAT_TTL, QUARANTINE, ms};
+use crate::feed::Entry;
+use crate::store::contract::{Lease, Record, Result, StoreError};
+use crate::store::entry::decode;
+use crate::text::excerpt;
 use crate::tick::TickId;
-use ::redis::{FromRedisValue, RedisResult, ScriptInvocation, Value};
+use ::redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
 use std::sync::atomic::Ordering;
+use tracing::warn;
+
+/// The maximum length of the settings of others in an error.
+const MAX_SETTINGS: usize = 200;
 
 impl Redis {
     /// Checks that the user of Redis has every right that a leader needs, once for each connection: users may differ
@@ -19,40 +26,89 @@ impl Redis {
         if self.rights_checked.load(Ordering::Relaxed) == number {
             return Ok(());
         }
-        let trial = rights::commands(&self.keys, &self.writer, self.server.channel_command("PUBLISH"));
+        let is_waiting = self.server.min_acks > 0;
+        let trial = rights::commands(&self.keys, &self.writer, self.server.channel_command("PUBLISH"), is_waiting);
         let answers: Vec<RedisResult<Value>> = self.commands.send(RedisRequest::Pipeline(&trial)).await?;
-        let rejected = rights::rejected(&answers);
-        if rejected.is_empty() {
+        let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
+        // The keys of a trial never exist before, so the node that still owns the slot has none of them.
+        if let Some(error) = errors().find(|error| is_moving(error)) {
+            self.faults.note(Write::Lease, Some(public_reason(error)));
+            return Err(unavailable("the slot of the feed is moving to another node of the cluster, trying again"));
+        }
+        let rejected = rights::rejected(&answers, is_waiting);
+        let (candles, leading): (Vec<_>, Vec<_>) = rejected.into_iter().partition(|(need, _)| *need == Need::Candles);
+        let join =
+            |rights: Vec<(Need, String)>| rights.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("; ");
+        let (candles, leading) = (join(candles), join(leading));
+        if leading.is_empty() {
+            if !candles.is_empty() {
+                warn!(rejected = candles, "the user of Redis lacks rights, so the candles of hours are not kept");
+            }
             self.rights_checked.store(number, Ordering::Relaxed);
             return Ok(());
         }
-        let mut errors = answers.iter().filter_map(|answer| answer.as_ref().err());
-        self.faults.note(Write::Lease, errors.clone().next().map(public_reason));
-        // A full memory or a slot that moves also rejects commands.
-        let what = if errors.all(|error| error.code() == Some("NOPERM")) {
+        self.faults.note(Write::Lease, errors().next().map(public_reason));
+        // A full memory also rejects commands.
+        let what = if errors().all(|error| error.code() == Some("NOPERM")) {
             "the user of Redis lacks rights that a leader needs"
         } else {
             "Redis rejects commands that a leader needs"
         };
-        Err(unavailable(format_args!("{what}: {}", rejected.join("; "))))
+        Err(unavailable(format_args!("{what}: {leading}")))
+    }
+
+    /// Appends a record. If an answer asks for it, calls the script again with the keys that may not exist.
+    pub(super) async fn append_record(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
+        let json = serde_json::to_string(&record.event).map_err(unavailable)?;
+        let body = json.strip_prefix('{').unwrap_or(&json);
+        let audit = record.audit.as_deref().and_then(|audit| audit.strip_prefix('{')).unwrap_or_default();
+        let call = |with_all_keys: bool| {
+            let mut script = self.scripts.append.key(&self.keys.lease);
+            script.key(&self.keys.ticks).key(&self.keys.record);
+            if with_all_keys || !audit.is_empty() {
+                script.key(&self.keys.audits);
+            }
+            if with_all_keys {
+                script.key(&self.keys.quarantine).key(&self.keys.claim);
+            }
+            script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
+            script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
+            script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH")).arg(audit);
+            script
+        };
+        let mut entry = self.write(Write::Entries, || call(false)).await?;
+        if entry.is_empty() {
+            entry = self.write(Write::Entries, || call(true)).await?;
+        }
+        let entry = decode(&entry)?;
+        self.wait_for_replicas().await?;
+        Ok(entry)
     }
 
     /// Waits until enough replicas of Redis have everything that was written before. If an append fails here, the
     /// leader repeats it, and the store returns the same entry again.
-    pub(super) async fn wait_for_replicas(&self) -> Result<()> {
+    async fn wait_for_replicas(&self) -> Result<()> {
         let wanted = self.server.min_acks;
         if wanted == 0 {
             return Ok(());
         }
-        // WAIT counts from the last write of its own connection, which may have been opened since.
+        // WAIT counts from the last write of its own connection. This connection is used for nothing else, because the
+        // renewal of the lease must not wait.
+        let patience = (self.server.timeout / 2).min(self.options.lease_ttl / 4);
         let mut commands = ::redis::pipe();
         commands.cmd("SET").arg(format!("{}:acks", self.keys.check)).arg(1).arg("PX").arg(ms(BEAT_TTL)).ignore();
-        commands.cmd("WAIT").arg(wanted).arg(ms(self.server.timeout / 2));
-        let (acks,): (usize,) = self.commands.send(RedisRequest::Pipeline(&commands)).await?;
+        commands.cmd("WAIT").arg(wanted).arg(ms(patience));
+        let answer = self.acks.try_send(RedisRequest::Pipeline(&commands)).await;
+        let fault = match &answer {
+            Ok((acks,)) if *acks >= wanted => None,
+            Ok(_) => Some("too few replicas of Redis have the last entry".to_owned()),
+            Err(error) => Some(error.public_reason()),
+        };
+        self.faults.note(Write::Acks, fault);
+        let (acks,): (usize,) = answer?;
         if acks >= wanted {
             return Ok(());
         }
-        self.faults.note(Write::Entries, Some("too few replicas of Redis have the last entry".to_owned()));
         Err(unavailable(format_args!(
             "{acks} replicas of Redis have the last entry, expected {wanted} (BTCFEED_REDIS_MIN_ACKS)"
         )))
@@ -70,22 +126,24 @@ impl Redis {
         answer.map_err(StoreError::from)
     }
 
-    /// Runs a script that checks the lease first, and returns its result.
+    /// Runs a script that checks the lease first, and returns its result. It is empty if the script has none, or if it
+    /// must be called with more keys.
     pub(super) async fn write<'a>(
         &'a self,
         write: Write,
         script: impl Fn() -> ScriptInvocation<'a> + Sync,
     ) -> Result<String> {
-        let reply: Vec<String> = self.run(write, script).await?;
-        match reply.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        let reply: Vec<Vec<u8>> = self.run(write, script).await?;
+        let reply: Vec<_> = reply.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        match reply.iter().map(|word| &**word).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
             ["done", entry, garbage] => {
                 self.note_garbage(garbage.parse().unwrap_or_default());
                 Ok(entry.to_owned())
             }
-            ["done"] => Ok(String::new()),
+            ["done" | "again"] => Ok(String::new()),
             ["other", theirs] => {
-                let ours = &self.settings;
+                let (ours, theirs) = (&self.settings, excerpt(theirs, MAX_SETTINGS));
                 let reason = format!("replicas with other settings have this feed: {theirs}. This replica: {ours}");
                 self.faults.note(Write::Settings, Some(reason));
                 Err(StoreError::NotLeader)
@@ -95,4 +153,10 @@ impl Redis {
             _ => Err(StoreError::NotLeader),
         }
     }
+}
+
+/// Returns true if a slot that moves is the reason why a node of a cluster rejects a command.
+fn is_moving(error: &RedisError) -> bool {
+    use ServerErrorKind::{Ask, Moved, TryAgain};
+    matches!(error.kind(), ErrorKind::Server(Ask | Moved | TryAgain))
 }

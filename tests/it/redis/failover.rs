@@ -5,10 +5,12 @@ use crate::support::failover::{RedisCluster, Sentinels};
 use crate::support::redis::Redis;
 use crate::support::replica::Replica;
 use crate::support::store_contract::{OPTIONS, lease, tick};
-use crate::support::{entries, replica_settings, unbroken, until};
+use crate::support::{LEASE, entries, replica_settings, unbroken, until};
 use btcfeed::store::{self, RedisOptions, Store};
 use btcfeed::tick::TickId;
 use serde_json::Value;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 /// Replicas of a feed, and the entries that a client has got so far.
 struct Feed {
@@ -103,6 +105,25 @@ async fn feed_follows_its_slot() {
 }
 
 #[tokio::test]
+async fn feed_is_written_while_its_slot_is_open() {
+    let cluster = RedisCluster::start().await;
+    let mut feed = Feed::start(&cluster.url()).await;
+    feed.read(3).await;
+    let owner = cluster.owner().await;
+    // No key moves, as after an interrupted `redis-cli --cluster reshard`.
+    cluster.open_slot((owner + 1) % 3).await;
+    let started = Instant::now();
+    feed.read(10).await;
+    assert!(started.elapsed() < LEASE * 10, "the feed stood still for {:?}", started.elapsed());
+    // A replica that starts meanwhile does not blame the rights.
+    let newcomer = store::Redis::new(&cluster.url(), "btcfeed", OPTIONS).unwrap();
+    let error = newcomer.acquire("r3").await.unwrap_err().to_string();
+    assert!(error.contains("the slot of the feed is moving"), "{error}");
+    assert!(newcomer.fault().is_some());
+    feed.check(&cluster.nodes[owner]).await;
+}
+
+#[tokio::test]
 async fn next_entry_waits_for_replicas_of_redis() {
     let primary = Redis::start().await;
     let options = RedisOptions { min_acks: 1, ..RedisOptions::new(&primary.url(), "btcfeed") };
@@ -123,6 +144,41 @@ async fn next_entry_waits_for_replicas_of_redis() {
     })
     .await;
     assert_eq!(store.newest(10).await.unwrap(), [entry.unwrap()], "the entry was written once");
+}
+
+#[tokio::test]
+async fn lease_is_renewed_while_an_append_waits() {
+    let primary = Redis::start().await;
+    let timeout = Duration::from_secs(20);
+    let options = RedisOptions { min_acks: 1, timeout, ..RedisOptions::new(&primary.url(), "btcfeed") };
+    let store = store::Redis::open(&options, OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    let (record, started) = (tick("1"), Instant::now());
+    let renewing = async {
+        for _ in 0..10 {
+            store.renew(&lease).await.unwrap();
+            store.head().await.unwrap();
+        }
+        started.elapsed()
+    };
+    let (appended, renewed) = tokio::join!(store.append(&lease, &record, TickId::ZERO), renewing);
+    assert!(appended.is_err(), "there is no replica");
+    assert!(started.elapsed() < OPTIONS.lease_ttl, "it waited longer than the lease: {:?}", started.elapsed());
+    assert!(renewed < OPTIONS.lease_ttl / 5, "the renewal waited for {renewed:?}");
+    // While the append is repeated, the fault stays.
+    let appending = async {
+        for _ in 0..3 {
+            store.append(&lease, &record, TickId::ZERO).await.unwrap_err();
+            store.renew(&lease).await.unwrap();
+        }
+    };
+    let watching = async {
+        loop {
+            assert!(store.fault().is_some_and(|fault| fault.contains("too few replicas")), "{:?}", store.fault());
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! { () = appending => {}, never = watching => never }
 }
 
 #[tokio::test]

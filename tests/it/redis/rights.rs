@@ -3,7 +3,7 @@
 use crate::support::redis::Redis;
 use crate::support::store_contract::{OPTIONS, append, lease};
 use crate::support::{TestCluster, entries, http, until};
-use btcfeed::store::{self, Store};
+use btcfeed::store::{self, RedisOptions, Store};
 use std::fs;
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ async fn each_missing_right_is_named() {
         let name = command.replace('|', " ").to_uppercase();
         let acquired = store.acquire("r1").await;
         match command {
-            // Without them, a replica can write.
-            "role" | "client|setname" | "subscribe" => {
+            // Without them, a replica can write prices.
+            "role" | "client|setname" | "subscribe" | "hsetnx" | "hkeys" | "hdel" => {
                 store.release(&acquired.unwrap().unwrap()).await.unwrap();
             }
             _ => {
@@ -77,6 +77,20 @@ async fn each_missing_right_is_named() {
     }
     let keys: Vec<String> = redis::from_redis_value(redis.command(&["KEYS", "*"]).await).unwrap();
     assert!(keys.iter().all(|key| key.starts_with("{btcfeed}:check:")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn right_to_wait_is_tried_if_it_is_needed() {
+    let redis = Redis::start().await;
+    set_user(&redis, "feed", &documented()).await;
+    let options = RedisOptions { min_acks: 1, ..RedisOptions::new(&url(&redis, "feed"), "btcfeed") };
+    let store = store::Redis::open(&options, OPTIONS).unwrap();
+    let error = store.acquire("r1").await.unwrap_err().to_string();
+    assert!(error.contains("lacks rights that a leader needs: WAIT"), "{error}");
+    let rejected = store.inspect().await.unwrap().rejected;
+    assert!(rejected.iter().any(|rejected| rejected.starts_with("WAIT")), "{rejected:?}");
+    redis.command(&["ACL", "SETUSER", "feed", "+wait"]).await;
+    assert!(store.acquire("r1").await.unwrap().is_some());
 }
 
 #[tokio::test]
