@@ -10,6 +10,7 @@
 //! It stands down when another replica has *written*. A store that was paused may grant a lease to a candidate that no
 //! longer waits for the answer. Nobody uses such a lease, and it expires.
 
+mod chain;
 mod health;
 mod lease;
 mod options;
@@ -73,6 +74,9 @@ pub struct Leader {
     anchor: Option<(TickId, Instant)>,
     /// Limits the log lines about failures to begin a term.
     begin_fault: FaultLog,
+    /// The moment from which this replica may claim the lease, if it could not begin a term. Until then it leads only
+    /// if no other replica does.
+    claims_from: Option<Instant>,
 }
 
 impl Leader {
@@ -80,7 +84,16 @@ impl Leader {
     /// [`run`](Self::run) is called.
     pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, aggregator: Aggregator) -> Leader {
         let outbox = Outbox::new(options.interval);
-        Leader { options, store, feed, aggregator, outbox, anchor: None, begin_fault: FaultLog::default() }
+        Leader {
+            options,
+            store,
+            feed,
+            aggregator,
+            outbox,
+            anchor: None,
+            begin_fault: FaultLog::default(),
+            claims_from: None,
+        }
     }
 
     /// Campaigns and leads until `stop`, then releases the lease. Meanwhile puts back what the store has lost.
@@ -110,7 +123,7 @@ impl Leader {
             match self.lead(lease, &stop).await {
                 TermEnd::Stopped => return,
                 TermEnd::Overtaken(lease) => granted = lease,
-                // Nobody else has the ticks that this replica holds, so it claims the lease at once.
+                // Nobody else has the ticks that this replica holds, so it tries at once to write them.
                 TermEnd::Yielded if self.outbox.len() > 0 => {}
                 TermEnd::Claimed(_) => {}
                 TermEnd::Yielded => {
@@ -150,9 +163,12 @@ impl Leader {
                 Some(anchor) => anchor,
                 None => (self.store.now().await?, Instant::now()),
             };
-            drop_covered(&self.outbox, seen, anchor);
+            // This replica may not be able to follow the feed, so its copy may lack what others have written.
+            drop_covered(&self.outbox, seen.max(self.store.head().await?), anchor);
         }
-        self.store.claim(Claim { holder: &self.options.replica, seen, records: self.outbox.len() }).await
+        let may_claim = self.claims_from.is_none_or(|moment| moment <= Instant::now());
+        let (seen, records) = if may_claim { (seen, self.outbox.len()) } else { (TickId::ZERO, 0) };
+        self.store.claim(Claim { holder: &self.options.replica, seen, records }).await
     }
 
     /// Waits until every other replica that has something that the store lacks has had the time to claim the lease.
@@ -197,11 +213,14 @@ impl Leader {
                 if self.begin_fault.is_due() {
                     warn!(%error, "cannot lead now, releasing the lease to other replicas");
                 }
-                stop.run_until_cancelled(sleep(self.options.retry_pause())).await;
+                self.claims_from = Some(Instant::now() + self.options.lease_ttl);
+                // This is longer than the retry pause of any replica, so another one acquires the lease first.
+                stop.run_until_cancelled(sleep(self.options.retry_pause() * 2)).await;
                 return TermEnd::Yielded;
             }
         };
         self.begin_fault.clear();
+        self.claims_from = None;
         let _leading = Leading::begin();
         let term = Term::new(lease, start.head);
         let renewer = LeaseRenewer {
@@ -254,3 +273,6 @@ impl Leader {
         end
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ struct Held {
     /// The records, each with its estimated size in bytes.
     records: VecDeque<(Record, usize)>,
     bytes: usize,
-    /// The number of records that were dropped before the first one, and are not reported yet.
+    /// The number of ticks that were dropped before the first record, and are not reported yet.
     dropped: u64,
     log: FaultLog,
 }
@@ -60,9 +60,9 @@ impl Outbox {
         self.lock().records.len()
     }
 
-    /// Returns true if records before the first one were dropped and no tick has reported that yet.
-    pub(super) fn has_dropped(&self) -> bool {
-        self.lock().dropped > 0
+    /// Returns the number of ticks that were dropped before the first record and that no tick has reported yet.
+    pub(super) fn dropped(&self) -> u64 {
+        self.lock().dropped
     }
 
     /// Adds a record at the end.
@@ -76,9 +76,9 @@ impl Outbox {
         held.bytes += text + RECORD_BYTES;
         held.records.push_back((record, text + RECORD_BYTES));
         while held.records.len() > self.max_records || held.bytes > self.max_bytes {
-            let Some((_, bytes)) = held.records.pop_front() else { break };
+            let Some((dropped, bytes)) = held.records.pop_front() else { break };
             held.bytes -= bytes;
-            held.dropped += 1;
+            held.dropped += u64::from(is_tick(&dropped));
             DROPPED_RECORDS.counter("").increment(1);
             if held.log.is_due() {
                 warn!(held = held.records.len(), dropped = held.dropped, "holding too many ticks, dropping the oldest");
@@ -124,16 +124,20 @@ impl Outbox {
         count
     }
 
-    /// Removes `record` after it was written.
-    pub(super) fn remove(&self, record: &Record) {
+    /// Removes `record` after it was written. If it is a tick, it has reported `reported` dropped ticks.
+    pub(super) fn remove(&self, record: &Record, reported: u64) {
         let mut held = self.lock();
-        if let Some(at) = held.records.iter().position(|(other, _)| other.number == record.number) {
-            let bytes = held.records.remove(at).map_or(0, |(_, bytes)| bytes);
+        let place = held.records.iter().position(|(other, _)| other.number == record.number);
+        if let Some(place) = place {
+            let bytes = held.records.remove(place).map_or(0, |(_, bytes)| bytes);
             held.bytes -= bytes;
         }
-        if matches!(record.event, Event::Tick { .. }) {
-            held.dropped = 0;
-            held.log.clear();
+        if is_tick(record) {
+            // A record that was dropped while it was being written is not lost.
+            held.dropped = held.dropped.saturating_sub(reported + u64::from(place.is_none()));
+            if held.dropped == 0 {
+                held.log.clear();
+            }
         }
         held.measure();
     }
@@ -155,6 +159,10 @@ impl Held {
     }
 }
 
+fn is_tick(record: &Record) -> bool {
+    matches!(record.event, Event::Tick { .. })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,23 +174,42 @@ mod tests {
         Record::now(Event::Status(status))
     }
 
+    fn tick() -> Record {
+        Record::now(Event::Tick { tick: Tick::default(), outages: vec![] })
+    }
+
     #[tokio::test]
     async fn full_outbox_drops_the_oldest_record() {
         let outbox = Outbox::bounded(10, MAX_BYTES);
+        outbox.push(tick());
         for since in 0..=10 {
             outbox.push(record(since));
         }
-        assert_eq!((outbox.len(), outbox.has_dropped()), (10, true));
+        assert_eq!((outbox.len(), outbox.dropped()), (10, 1), "a status is no price");
         let first = outbox.first().await;
         assert_eq!(first.event, record(1).event);
         assert_eq!(outbox.first().await.number, first.number);
-        outbox.remove(&first);
+        outbox.remove(&first, 1);
         assert_eq!(outbox.first().await.event, record(2).event);
-        assert!(outbox.has_dropped(), "a status does not report it");
-        let tick = Record::now(Event::Tick { tick: Tick::default(), outages: vec![] });
+        assert_eq!(outbox.dropped(), 1, "a status does not report it");
+        let tick = tick();
         outbox.push(tick.clone());
-        outbox.remove(&tick);
-        assert!(!outbox.has_dropped());
+        outbox.remove(&tick, 1);
+        assert_eq!(outbox.dropped(), 0);
+    }
+
+    #[tokio::test]
+    async fn drops_during_an_append_are_reported_later() {
+        let outbox = Outbox::bounded(2, MAX_BYTES);
+        (0..2).for_each(|_| outbox.push(tick()));
+        let (first, reported) = (outbox.first().await, outbox.dropped());
+        // While the first tick is written, it and the next one are dropped.
+        (0..2).for_each(|_| outbox.push(tick()));
+        outbox.remove(&first, reported);
+        assert_eq!(outbox.dropped(), 1, "the first one was written, the second one is lost");
+        let (next, reported) = (outbox.first().await, outbox.dropped());
+        outbox.remove(&next, reported);
+        assert_eq!(outbox.dropped(), 0);
     }
 
     #[test]
@@ -193,7 +220,7 @@ mod tests {
         let len = outbox.len();
         assert_eq!(outbox.drop_while(|_| true), len);
         let bytes = outbox.lock().bytes;
-        assert_eq!((outbox.len(), bytes, outbox.has_dropped()), (0, 0, false));
+        assert_eq!((outbox.len(), bytes, outbox.dropped()), (0, 0, 0));
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! restores only the newest ones, so that it can go on. Everything before them is put back here, in small batches that
 //! delay no tick. Every replica that may lead compares the number of entries in the store with its own copy once a
 //! second, whoever leads. So it does not matter which of them has the entries, or whether an attempt was interrupted.
+//! Once a minute it compares each entry, because the number includes members that are no entries.
 
+use super::chain::newest_chain;
 use crate::feed::{Entry, Feed};
 use crate::store::{Result, Store};
 use crate::telemetry::FaultLog;
@@ -12,7 +14,7 @@ use crate::telemetry::metrics::PUT_BACK;
 use futures_util::future::try_join_all;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::warn;
 
@@ -20,11 +22,13 @@ use tracing::warn;
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// The number of consecutive comparisons that must differ, because the copy and the store change between two answers.
 const DIFFERENCES: u32 = 2;
+/// The time between two comparisons of each entry.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
 /// The number of entries in one write.
 const BATCH: usize = 200;
 /// The number of batches under way at the same time. On a slow link, one alone would take too long.
 const CONCURRENT: usize = 4;
-/// The time until the next attempt if the store accepts none of the entries.
+/// The time until the next attempt with entries of which the store accepts none. A new loss does not wait.
 const REJECTED_PAUSE: Duration = Duration::from_secs(30);
 
 /// The result of an attempt to put entries back.
@@ -52,14 +56,19 @@ impl Restorer {
     /// Compares and puts back, and never returns.
     pub(super) async fn run(self) -> Infallible {
         let (mut differences, mut fault, mut rejected) = (0, FaultLog::default(), FaultLog::default());
+        let (mut compared, mut refused) = (Instant::now(), None);
         loop {
             sleep(CHECK_EVERY * (75 + fastrand::u32(..50)) / 100).await;
             // Without the store, there is nothing to compare. The leader and the monitor report that.
-            let Ok(differs) = self.differs().await else { continue };
-            differences = if differs { differences + 1 } else { 0 };
-            if differences < DIFFERENCES {
+            let Ok(missing) = self.missing().await else { continue };
+            if refused.is_some_and(|(known, at): (usize, Instant)| known == missing && at.elapsed() < REJECTED_PAUSE) {
                 continue;
             }
+            differences = if missing > 0 { differences + 1 } else { 0 };
+            if differences < DIFFERENCES && compared.elapsed() < COMPARE_EVERY {
+                continue;
+            }
+            (compared, refused) = (Instant::now(), None);
             match self.put_back().await {
                 Ok(Attempt { lacking: 0, .. }) => differences = 0,
                 Ok(Attempt { lacking, added: 0 }) => {
@@ -69,7 +78,7 @@ impl Restorer {
                             "this replica has entries that are not in the history and do not fit in"
                         );
                     }
-                    sleep(REJECTED_PAUSE).await;
+                    refused = Some((missing, Instant::now()));
                 }
                 Ok(Attempt { lacking, added }) => {
                     fault.clear();
@@ -81,16 +90,30 @@ impl Restorer {
         }
     }
 
-    /// Returns true if the store has fewer entries than this replica's copy, in the same range of ids.
-    async fn differs(&self) -> Result<bool> {
-        let Some((oldest, head, len)) = self.feed.extent() else { return Ok(false) };
-        Ok(self.store.count(oldest.before(), head).await? < len)
+    /// Returns the number of entries that the store has less than this replica's copy.
+    async fn missing(&self) -> Result<usize> {
+        let Some((oldest, head, len)) = self.feed.extent() else { return Ok(0) };
+        if self.store.count(oldest.before(), head).await? >= len {
+            return Ok(0);
+        }
+        let chain = self.chain().await?;
+        let (Some(first), Some(last)) = (chain.first(), chain.last()) else { return Ok(0) };
+        Ok(chain.len().saturating_sub(self.store.count(first.id.before(), last.id).await?))
+    }
+
+    /// Returns the entries of this copy that have a place inside the feed of the store. The leader restores those after
+    /// the store's newest one. Entries of another chain have no place.
+    async fn chain(&self) -> Result<Vec<Arc<Entry>>> {
+        let newest = self.store.head().await?;
+        // The store may be ahead of this copy, and then it has dropped entries that this copy still has.
+        let oldest_kept = newest.minus(self.feed.retention());
+        let mut chain = newest_chain(self.feed.after(oldest_kept.before()));
+        chain.truncate(chain.partition_point(|entry| entry.id < newest));
+        Ok(chain)
     }
 
     async fn put_back(&self) -> Result<Attempt> {
-        // The store may be ahead of this copy, and then it has dropped entries that this copy still has.
-        let oldest_kept = self.store.head().await?.minus(self.feed.retention());
-        let entries = self.feed.after(oldest_kept.before());
+        let entries = self.chain().await?;
         // The newest first, because clients are most likely to ask for them.
         let (batches, mut sum) = (entries.rchunks(BATCH).collect::<Vec<_>>(), Attempt::default());
         for group in batches.chunks(CONCURRENT) {
@@ -102,13 +125,9 @@ impl Restorer {
     }
 
     async fn put_back_batch(&self, batch: &[Arc<Entry>]) -> Result<Attempt> {
-        let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
-            return Ok(Attempt::default());
-        };
-        let kept = self.store.count(first.id.before(), last.id).await?;
-        let lacking = batch.len().saturating_sub(kept);
-        let added = if lacking == 0 { 0 } else { self.store.put_back(batch).await? };
+        let lacking = self.store.lacking(batch).await?;
+        let added = if lacking.is_empty() { 0 } else { self.store.put_back(&lacking).await? };
         PUT_BACK.counter("").increment(added as u64);
-        Ok(Attempt { lacking, added })
+        Ok(Attempt { lacking: lacking.len(), added })
     }
 }

@@ -1,5 +1,6 @@
 //! Writes the records of the outbox into the store, in order and each once.
 
+use super::chain::newest_chain;
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::{LastPrice, Term};
@@ -59,9 +60,10 @@ impl Writer<'_> {
     /// must write first.
     async fn write_first(&mut self) -> Option<String> {
         let mut record = self.outbox.first().await;
+        // More records may be dropped during the append. This tick does not report them.
+        let dropped = self.outbox.dropped();
         if let Event::Tick { tick, outages } = &mut record.event {
-            let has_dropped = self.outbox.has_dropped();
-            *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after, has_dropped);
+            *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after, dropped > 0);
         }
         let lease = self.term.lease();
         self.unseen.retain(|entry| entry.id > self.feed.head());
@@ -69,7 +71,7 @@ impl Writer<'_> {
         let watch = Stopwatch::start();
         match self.store.append(&lease, &record, seen).await {
             Ok(entry) => {
-                self.outbox.remove(&record);
+                self.outbox.remove(&record, dropped);
                 self.write_fault.clear();
                 self.restored_after = None;
                 traces::appended(entry.id.ms(), record.poll.as_deref(), watch);
@@ -77,7 +79,7 @@ impl Writer<'_> {
             }
             Err(StoreError::Behind(newest)) => match self.find_written(&record) {
                 Some(entry) => {
-                    self.outbox.remove(&record);
+                    self.outbox.remove(&record, dropped);
                     self.note_written(&record, Entry::clone(&entry));
                 }
                 None => self.restore(&lease, newest).await,
@@ -145,22 +147,6 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the entries of the newest one's chain. While a primary of Redis that is cut off still accepts writes, a
-/// replica may receive entries of two chains. An entry between a later one and its `prev` belongs to the other chain.
-fn newest_chain(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
-    let mut expected = TickId::from_ms(u64::MAX);
-    let fits = |entry: &Arc<Entry>| {
-        let fits = entry.id <= expected;
-        if fits {
-            expected = entry.prev;
-        }
-        fits
-    };
-    let mut chain: Vec<_> = entries.into_iter().rev().filter(fits).collect();
-    chain.reverse();
-    chain
-}
-
 /// Returns the outages that end with `tick`, whose moment is `at`. They are about the currencies that had no price for
 /// longer than `stale_after`. If ticks before this one were dropped, all currencies have an outage, with that reason.
 /// Currencies with the same last tick share an outage.
@@ -213,18 +199,6 @@ mod tests {
         fn extent(&self) -> Option<(TickId, TickId, usize)> {
             Some((self.0.id, self.0.id, 1))
         }
-    }
-
-    #[test]
-    fn entry_of_another_chain_is_not_restored() {
-        let event = Event::Tick { tick: Tick::default(), outages: vec![] };
-        let entry =
-            |id, prev| Arc::new(Entry { id: TickId::from_ms(id), prev: TickId::from_ms(prev), event: event.clone() });
-        // A primary that was cut off has taken the entry 3. This copy lacks the entry 5.
-        let entries = [(1, 0), (2, 1), (3, 2), (4, 2), (6, 5), (7, 6)].map(|(id, prev)| entry(id, prev)).to_vec();
-        let ids: Vec<_> = newest_chain(entries).iter().map(|entry| entry.id.ms()).collect();
-        assert_eq!(ids, [1, 2, 4, 6, 7]);
-        assert!(newest_chain(vec![]).is_empty());
     }
 
     #[tokio::test]

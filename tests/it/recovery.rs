@@ -3,7 +3,7 @@
 use super::faults::{longest_pause, split};
 use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
-use crate::support::{INTERVAL, LEASE, TestCluster, entries, replica_settings, unbroken, until};
+use crate::support::{INTERVAL, LEASE, SERVE, TestCluster, entries, replica_settings, unbroken, until, until_within};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -54,6 +54,48 @@ async fn newcomers_wait_for_one_with_the_history() {
         let mut replay = replica.connect("format=full&since=0").await;
         assert_eq!(entries(&mut replay, seen.len()).await, seen);
     }
+}
+
+#[tokio::test]
+async fn lost_history_comes_back_within_seconds() {
+    let cluster = TestCluster::new().await;
+    let filled = cluster.redis.fill(300).await.len();
+    // The store is compared several times before the leader writes again.
+    let slow = [("BTCFEED_INTERVAL", "4s")];
+    let replicas = [cluster.replica("r1", &slow).await, cluster.replica("r2", &slow).await];
+    for replica in &replicas {
+        entries(&mut replica.connect("format=full").await, 1).await;
+    }
+    cluster.redis.command(&["FLUSHALL"]).await;
+    let count = async || {
+        let count = cluster.redis.command(&["ZCARD", "{btcfeed}:ticks"]).await;
+        redis::from_redis_value::<usize>(count).unwrap()
+    };
+    until_within(Duration::from_secs(15), "the history", async || count().await > filled).await;
+}
+
+#[tokio::test]
+async fn hole_of_a_new_replica_is_filled() {
+    let cluster = TestCluster::new().await;
+    let ids = cluster.redis.fill(30).await;
+    let middle = cluster.redis.command(&["ZRANGE", "{btcfeed}:ticks", "10", "19", "WITHSCORES"]).await;
+    let middle: Vec<(String, u64)> = redis::from_redis_value(middle).unwrap();
+    cluster.redis.command(&["ZREMRANGEBYRANK", "{btcfeed}:ticks", "10", "19"]).await;
+    // It starts while the middle of the history is being put back.
+    let replica = cluster.replica("r1", &[SERVE]).await;
+    let mut client = replica.connect("format=full&since=0").await;
+    entries(&mut client, 10).await;
+    assert_eq!(client.json().await["type"], "gap");
+    for (text, id) in &middle {
+        cluster.redis.command(&["ZADD", "{btcfeed}:ticks", &id.to_string(), text]).await;
+    }
+    until("the replica to have all entries", async || {
+        let (_, page) = replica.get("/v1/prices?format=full&after=0&limit=100").await;
+        page.matches("\"prev\":").count() == ids.len()
+    })
+    .await;
+    let got = entries(&mut replica.connect("format=full&since=0").await, ids.len()).await;
+    assert_eq!(unbroken(&got), ids);
 }
 
 #[tokio::test]

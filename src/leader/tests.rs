@@ -1,0 +1,135 @@
+//! A replica that cannot begin a term.
+
+use super::*;
+use crate::aggregate;
+use crate::feed::{Entry, Event};
+use crate::store::{EntryStream, Memory, Record, Result};
+use crate::tick::{Currencies, Tick};
+use async_trait::async_trait;
+use rust_decimal::Decimal;
+use std::sync::Mutex;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+/// A shared store in memory that notes the claims: the newest id and the number of records.
+struct SharedStore {
+    memory: Memory,
+    claims: Mutex<Vec<(TickId, usize)>>,
+}
+
+#[async_trait]
+impl Store for SharedStore {
+    fn is_shared(&self) -> bool {
+        true
+    }
+    async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
+        self.memory.acquire(holder).await
+    }
+    async fn claim(&self, claim: Claim<'_>) -> Result<Option<String>> {
+        self.claims.lock().unwrap().push((claim.seen, claim.records));
+        Ok(None)
+    }
+    async fn renew(&self, lease: &Lease) -> Result<()> {
+        self.memory.renew(lease).await
+    }
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        self.memory.release(lease).await
+    }
+    async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
+        self.memory.append(lease, record, seen).await
+    }
+    async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
+        self.memory.restore(lease, entries).await
+    }
+    async fn now(&self) -> Result<TickId> {
+        self.memory.now().await
+    }
+    async fn head(&self) -> Result<TickId> {
+        self.memory.head().await
+    }
+    async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
+        self.memory.range(after, until, limit).await
+    }
+    async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
+        self.memory.newest(limit).await
+    }
+    async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {
+        self.memory.remember(sent).await
+    }
+    async fn recall(&self, client: &str) -> Result<Option<TickId>> {
+        self.memory.recall(client).await
+    }
+    async fn subscribe(&self) -> Result<EntryStream> {
+        self.memory.subscribe().await
+    }
+}
+
+/// A copy of the feed that gets no entry.
+struct NoCopy;
+
+impl Feed for NoCopy {
+    fn head(&self) -> TickId {
+        TickId::ZERO
+    }
+    fn after(&self, _id: TickId) -> Vec<Arc<Entry>> {
+        Vec::new()
+    }
+    fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+        None
+    }
+    fn retention(&self) -> Duration {
+        LEASE
+    }
+    fn extent(&self) -> Option<(TickId, TickId, usize)> {
+        None
+    }
+}
+
+/// Returns a tick of this age.
+fn tick(seconds: u64) -> Record {
+    let at = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
+    let event = Event::Tick { tick: Tick::default(), outages: vec![] };
+    Record { at, ..Record::now(event) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replica_that_cannot_begin_keeps_nobody_out() {
+    let store = SharedStore {
+        memory: Memory::new(crate::store::Options { retention: LEASE, lease_ttl: LEASE }),
+        claims: Mutex::default(),
+    };
+    let other = store.acquire("other").await.unwrap().unwrap();
+    store.append(&other, &tick(2), TickId::ZERO).await.unwrap();
+    store.release(&other).await.unwrap();
+    let options = Options {
+        replica: "r1".to_owned(),
+        interval: LEASE,
+        currencies: Currencies::all(),
+        lease_ttl: LEASE,
+        stale_after: LEASE,
+        down_after: LEASE,
+    };
+    let polling = aggregate::Options {
+        currencies: options.currencies,
+        deadline: LEASE,
+        max_age: LEASE,
+        max_deviation: Decimal::ONE,
+    };
+    let aggregator = Aggregator::new(vec![], polling);
+    let store = Arc::new(store);
+    let mut leader = Leader::new(options, store.clone(), Arc::new(NoCopy), aggregator);
+    leader.outbox.push(tick(1));
+    leader.claim().await.unwrap();
+    assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 1)));
+    let lease = store.acquire("r1").await.unwrap().unwrap();
+    assert!(matches!(leader.lead(lease, &CancellationToken::new()).await, TermEnd::Yielded));
+    leader.claim().await.unwrap();
+    assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 0)), "it claims nothing for a lease");
+    assert_eq!(leader.outbox.len(), 1, "the tick is newer than what is written");
+    // Another replica has written for the time of the tick.
+    let other = store.acquire("other").await.unwrap().expect("the lease is free");
+    store.append(&other, &tick(0), TickId::ZERO).await.unwrap();
+    leader.claims_from = None;
+    leader.claim().await.unwrap();
+    assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 0)), "the tick is dropped");
+}
