@@ -3,7 +3,7 @@
 //! The hub subscribes first and reads the history afterwards, so no entry can be missed between the two. Then it
 //! compares the `prev` of each live entry with its own head ([`Entry::continues`]). If they differ, an entry was
 //! missed. Once a second it also compares its head with the head of the store. This detects a missed entry even if no
-//! other entry follows it.
+//! other entry follows it. If entries are missing inside the window, it then looks for them in the store.
 
 use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
@@ -70,9 +70,9 @@ impl Hub {
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut expected = TickId::ZERO;
         loop {
-            // Both arms are cancel-safe: an entry that has not been taken stays in the stream.
+            // Both arms are cancel-safe: an entry that has not been taken stays in the stream. The order is random, so
+            // that many announcements do not prevent the check.
             tokio::select! {
-                biased;
                 entry = live.next() => match entry {
                     Some(entry) => self.take(entry?, log).await?,
                     None => return Err(StoreError::Unavailable("the subscription ended".to_owned())),
@@ -83,6 +83,7 @@ impl Hub {
                         return Err(StoreError::Unavailable(format!("the subscription missed {expected}")));
                     }
                     expected = self.store.head().await?;
+                    self.fill_holes().await?;
                 }
             }
         }
@@ -119,6 +120,20 @@ impl Hub {
             }
         } else if is_tick {
             traces::received(id.ms(), watch);
+        }
+        Ok(())
+    }
+
+    /// Reads the entries that are missing inside the window. The store may have got back what it had lost, after this
+    /// replica read its history.
+    async fn fill_holes(&self) -> Result<()> {
+        let holes = self.window().holes();
+        for (after, until) in holes {
+            let missing = self.store.range(after, until, PAGE).await?;
+            if !missing.is_empty() {
+                info!(entries = missing.len(), %after, "read entries that the store has got back");
+                self.window_mut().fill(missing);
+            }
         }
         Ok(())
     }

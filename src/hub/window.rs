@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// The maximum number of entries in one read that returns only bytes.
 const READ_ENTRIES: usize = 1024;
+/// The maximum number of holes that are looked for at once.
+const HOLES: usize = 8;
 /// The maximum number of entries that a reader examines in one read.
 const EXAMINE_ENTRIES: usize = 64;
 
@@ -89,11 +91,14 @@ impl Window {
     /// Adds an entry at the end, if its id is greater than the head. Drops entries that are older than the retention or
     /// exceed the capacity.
     pub(super) fn push(&mut self, entry: Entry) {
+        self.push_shared(Arc::new(entry));
+    }
+
+    fn push_shared(&mut self, entry: Arc<Entry>) {
         if entry.id <= self.head() {
             return;
         }
         let oldest_kept = entry.id.minus(self.retention);
-        let entry = Arc::new(entry);
         if entry.status().is_some() {
             self.status = Some(entry.clone());
         }
@@ -110,6 +115,31 @@ impl Window {
             self.drop_first();
             self.complete = false;
         }
+    }
+
+    /// Returns the ranges of ids in which entries are missing, newest first: the id before each range, and its last id.
+    pub(super) fn holes(&self) -> Vec<(TickId, TickId)> {
+        let hole = |number: &u64| {
+            let index = usize::try_from(number - self.first_number).ok()?;
+            let (before, after) = (self.entries.get(index.checked_sub(1)?)?, self.entries.get(index)?);
+            // An entry that follows an older one than the one before it is the first of another chain.
+            (after.prev > before.id).then_some((before.id, after.prev))
+        };
+        self.breaks.iter().rev().filter_map(hole).take(HOLES).collect()
+    }
+
+    /// Adds entries that were missing inside the window. All entries get new numbers, so they are encoded again when
+    /// they are read.
+    pub(super) fn fill(&mut self, missing: Vec<Entry>) {
+        let mut entries: Vec<_> = self.entries.drain(..).collect();
+        self.first_number += entries.len() as u64;
+        entries.extend(missing.into_iter().map(Arc::new));
+        entries.sort_by_key(|entry| entry.id);
+        (self.marks, self.breaks, self.status) = (Marks::default(), VecDeque::new(), None);
+        for entry in entries {
+            self.push_shared(entry);
+        }
+        self.trim();
     }
 
     /// Drops the encoded bytes of entries that have left the window, and then the views that have no bytes and are not

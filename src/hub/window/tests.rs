@@ -156,3 +156,26 @@ fn chained_requires_the_whole_part() {
     assert_eq!((chained(60, 100), chained(60, 95), chained(100, 100)), (Some(100), Some(90), Some(100)));
     assert_eq!((chained(50, 100), chained(60, 150), chained(65, 90)), (None, None, None));
 }
+
+#[test]
+fn hole_is_filled_with_what_is_found() {
+    let mut window = window(100, 1..=3);
+    let shared = window.add_view(VIEW);
+    // 40 to 60 are missing, and 75 belongs to another chain.
+    for (id, prev) in [(70, 60), (75, 70), (80, 70), (90, 80)] {
+        window.push(entry(id, prev));
+    }
+    assert!(matches!(window.read(&shared, TickId::ZERO), Read::Batch { last, .. } if last == TickId::from_ms(30)));
+    assert_eq!(window.holes(), [(TickId::from_ms(30), TickId::from_ms(60))]);
+    window.fill(vec![entry(50, 40), entry(60, 50)]);
+    assert_eq!(window.holes(), [(TickId::from_ms(30), TickId::from_ms(40))]);
+    window.fill(vec![entry(40, 30)]);
+    assert_eq!(window.holes(), []);
+    let Read::Batch { items, last, .. } = window.read(&shared, TickId::ZERO) else { panic!("no entries") };
+    assert_eq!((lines(&items), last.ms()), (8, 75));
+    let expected: Vec<u8> =
+        [10, 20, 30, 40, 50, 60, 70].into_iter().flat_map(|id| VIEW.entry(&entry(id, id - 10)).to_vec()).collect();
+    assert!(items.concat().starts_with(&expected), "the entries are encoded in their order");
+    window.push(entry(100, 90));
+    assert_eq!(batch(&window, 80), (90, 2, 100));
+}
