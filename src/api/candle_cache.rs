@@ -36,6 +36,9 @@ pub(crate) struct CandleCache {
 #[derive(Default)]
 struct Loading {
     is_done: bool,
+    /// Hours in the store that cannot be used: their text cannot be decoded, or its entries are not in the feed,
+    /// because a clock was ahead.
+    unusable: BTreeSet<TickId>,
     fault: FaultLog,
 }
 
@@ -82,7 +85,7 @@ impl CandleCache {
         }
         let mut loading = self.catching_up.lock().await;
         if !loading.is_done
-            && let Err(error) = self.load(hub).await
+            && let Err(error) = self.load(hub, &mut loading.unusable).await
             && loading.fault.is_due()
         {
             warn!(%error, next = "reading the entries", "cannot read the candles that the store keeps");
@@ -93,18 +96,22 @@ impl CandleCache {
     }
 
     /// Reads the hours that the store keeps, and the entries between them.
-    async fn load(&self, hub: &Hub) -> Result<()> {
+    async fn load(&self, hub: &Hub, unusable: &mut BTreeSet<TickId>) -> Result<()> {
         let starts = hub.kept_hours().await?.unwrap_or_default();
         let mut invalid = 0;
         for page in starts.chunks(PAGE_HOURS) {
             for (start, text) in page.iter().zip(hub.read_hours(page).await?) {
-                let Some(hour) = text.and_then(|text| KeptHour::decode(*start, &text)) else {
+                // Another replica may have just deleted it.
+                let Some(text) = text else { continue };
+                let Some(hour) = KeptHour::decode(*start, &text) else {
                     // The hour is read from its entries.
                     invalid += 1;
+                    unusable.insert(*start);
                     continue;
                 };
                 // A clock may have been ahead when it was kept.
                 if hour.id > hub.head() {
+                    unusable.insert(*start);
                     continue;
                 }
                 self.read_entries(hub, hour.prev).await?;
@@ -139,20 +146,35 @@ impl CandleCache {
     /// store is not asked.
     async fn keep_hours(&self, hub: &Hub, kept: &mut BTreeSet<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours().collect();
-        if whole.iter().all(|start| kept.contains(start)) {
+        let mut unusable = std::mem::take(&mut self.catching_up.lock().await.unusable);
+        if unusable.is_empty() && whole.iter().all(|start| kept.contains(start)) {
             return Ok(());
         }
+        let saved = self.save(hub, &whole, &unusable).await;
+        if saved.is_err() {
+            self.catching_up.lock().await.unusable.append(&mut unusable);
+        }
+        saved?;
+        *kept = whole.into_iter().collect();
+        Ok(())
+    }
+
+    /// Saves the `whole` hours that the store does not have. Replaces or deletes those that are `unusable`.
+    async fn save(&self, hub: &Hub, whole: &[TickId], unusable: &BTreeSet<TickId>) -> Result<()> {
         let present = hub.kept_hours().await?;
         let present: BTreeSet<_> = match present {
             Some(starts) => starts.into_iter().collect(),
             // The store keeps no candles.
             None => whole.iter().copied().collect(),
         };
-        let missing: Vec<_> = whole.iter().copied().filter(|start| !present.contains(start)).collect();
+        let is_missing = |start: &TickId| !present.contains(start) || unusable.contains(start);
+        let missing: Vec<_> = whole.iter().copied().filter(is_missing).collect();
         // The oldest hour may be partly expired. The store keeps it until it has expired completely.
         let floor = Interval::Hour.start(hub.head().minus(hub.retention()));
-        let mut expired: Vec<_> = present.range(..floor).copied().collect();
-        for page in missing.chunks(PAGE_HOURS) {
+        let mut expired: Vec<_> = present.range(..floor).chain(unusable).copied().collect();
+        // Without a page, the store is only asked to delete.
+        let pages = missing.chunks(PAGE_HOURS).chain(missing.is_empty().then_some(&[][..]));
+        for page in pages {
             let hours: Vec<_> = {
                 let book = self.book();
                 page.iter().filter_map(|start| Some((*start, book.kept_hour(*start)?.encode()))).collect()
@@ -160,7 +182,6 @@ impl CandleCache {
             hub.keep_hours(&hours, &expired).await?;
             expired.clear();
         }
-        *kept = whole.into_iter().collect();
         Ok(())
     }
 }

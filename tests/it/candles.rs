@@ -30,10 +30,25 @@ async fn new_replica_reads_the_kept_candles() {
     let hours = kept(&cluster).await;
     let [broken, changed] = [0, 1].map(|place| *hours.keys().nth(place).unwrap());
     let _: u64 = redis::cmd("HSET").arg(KEY).arg(broken).arg("{").query_async(&mut connection).await.unwrap();
+    // The clock of another one was ahead when it kept this hour.
+    let day = 24 * 3_600_000;
+    let (start, text) = hours.last_key_value().unwrap();
+    let (future, mut hour): (u64, Value) = (start + day, serde_json::from_str(text).unwrap());
+    for id in
+        ["/prev", "/first", "/id"].map(str::to_owned).into_iter().chain((0..60).map(|n| format!("/minutes/{n}/id")))
+    {
+        if let Some(id) = hour.pointer_mut(&id) {
+            *id = (id.as_u64().unwrap() + day).into();
+        }
+    }
+    let text = hour.to_string();
+    let _: u64 = redis::cmd("HSET").arg(KEY).arg(future).arg(text).query_async(&mut connection).await.unwrap();
     let second = cluster.replica("r2", &settings).await;
     for (interval, expected) in ["1m", "5m", "1h", "1d"].into_iter().zip(&before) {
         assert_eq!(second.get(&candles(interval)).await.1, *expected, "{interval}");
     }
+    until("the candles of the future to be deleted", async || !kept(&cluster).await.contains_key(&future)).await;
+    until("the invalid candles to be replaced", async || kept(&cluster).await[&broken] == hours[&broken]).await;
     // A replica believes the candles that are kept, so it has read them.
     let higher = hours[&changed].replace("97776", "98888");
     assert_ne!(higher, hours[&changed]);
