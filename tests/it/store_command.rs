@@ -173,3 +173,38 @@ async fn feed_of_a_running_replica_is_refused() {
     assert!(error.contains("there is no feed in ") && !missing.exists(), "{error}");
     assert!(fail(&["--data", "none", "info"], "").await.contains("there is no store: BTCFEED_DATA is none"));
 }
+
+#[tokio::test]
+async fn garbage_in_redis_does_not_stop_the_tools() {
+    let (server, directory) = (Server::start().await, data_directory());
+    let redis = Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let filled = fill(&redis).await;
+    let (first, last) = (filled[0].id.ms(), filled[2499].id.ms());
+    let far = (TickId::now().ms() + 400 * 24 * 3_600_000).to_string();
+    for (score, member) in [("1.5", "x"), ("-inf", "y"), (&(first + 1).to_string(), "{}"), (&far, "z"), ("+inf", "[]")]
+    {
+        server.command(&["ZADD", "{shop}:ticks", score, member]).await;
+    }
+    let future = format!(r#"{{"id":{far},"prev":{last},"type":"status","state":"live","since":1,"reason":""}}"#);
+    server.command(&["ZADD", "{shop}:ticks", &far, &future]).await;
+    server.command(&["SET", "{shop}:client:garbage", "garbage"]).await;
+    let url = server.url();
+    let here = ["--redis-url", &url, "--key-prefix", "shop"];
+    let info = succeed(&[&here[..], &["info"]].concat(), "").await;
+    assert!(info.contains("bookmarks  3\n") && info.contains(&format!("oldest     {first} ")), "{info}");
+    let lines = succeed(&[&here[..], &["export"]].concat(), "").await;
+    assert_eq!(lines.lines().count(), 2504);
+    assert!(lines.contains(r#""client":"garbage","id":1}"#), "its place is before everything");
+    let path = directory.path().to_str().unwrap();
+    let (code, _, told) = run(&[&here[..], &["move", "--to", path]].concat(), "").await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("moved 2500 entries (1 with inputs) and 3 bookmarks (without 6 that other programs have written"),
+        "{told}"
+    );
+    let left = redis::from_redis_value::<Vec<String>>(server.command(&["KEYS", "{shop}:*"]).await).unwrap();
+    assert!(left.iter().all(|key| key.contains(":check:")), "{left:?}");
+    assert_eq!(all(&Disk::open(directory.path(), OPTIONS).unwrap()).await, filled);
+    let error = fail(&[&here[..], &["import"]].concat(), &format!("{future}\n")).await;
+    assert!(error.contains("invalid line 1: its id is more than a day ahead"), "{error}");
+}

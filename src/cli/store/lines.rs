@@ -3,7 +3,7 @@
 
 use super::transfer::{AuditPages, Copied, PAGE, Pages, Writable, check_count};
 use crate::feed::{Entry, EntryAudit};
-use crate::store::Portable;
+use crate::store::{MAX_AHEAD, Portable};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
         }
         copied.entries += page.len() as u64;
     }
-    check_count(store, copied.entries).await?;
+    copied.skipped = check_count(store, copied.entries).await?;
     let mut pages = AuditPages::of(store);
     while let Some(page) = pages.next().await? {
         copied.audits += page.len() as u64;
@@ -87,6 +87,7 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
     let (mut count, mut newest) = (0, TickId::ZERO);
     let (mut entries, mut audits, mut bookmarks) = (Vec::new(), Vec::new(), Vec::new());
     let mut audit_count = 0;
+    let latest = TickId::now().plus(MAX_AHEAD);
     for (line, number) in lines.lines().zip(1..) {
         let line = line.with_context(|| format!("cannot read line {number}"))?;
         let expected = || {
@@ -104,6 +105,10 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
                 ensure!(
                     entry.id > newest,
                     "invalid line {number}: its id is not greater than that of the line before it"
+                );
+                ensure!(
+                    entry.id <= latest,
+                    "invalid line {number}: its id is more than a day ahead of the clock of this machine"
                 );
                 newest = entry.id;
                 count += 1;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The time for which a lease of a tool lasts. It is renewed with each page.
-const LEASE_TTL: Duration = Duration::from_secs(10);
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// A store, and its name for people.
 pub(super) struct Place {
@@ -44,7 +44,7 @@ pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Re
 fn redis_at(config: &Config, url: &str, prefix: &str) -> RedisOptions {
     let named = RedisOptions::new(url, prefix);
     match &config.redis {
-        Some(redis) => RedisOptions { url: named.url, key_prefix: named.key_prefix, ..redis.clone() },
+        Some(redis) => RedisOptions { url: named.url, key_prefix: named.key_prefix, min_acks: 0, ..redis.clone() },
         None => named,
     }
 }

@@ -1,14 +1,15 @@
 //! Copies a feed from one store to another, and compares the two.
 
-use super::place::Place;
+use super::place::{LEASE_TTL, Place};
 use crate::feed::{Entry, EntryAudit};
-use crate::store::{Lease, Portable, Result};
+use crate::store::{Lease, Portable, Result, StoreError};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
 use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use tokio::time::sleep;
 
 /// The number of entries, and of bookmarks, in one read or write.
 pub(super) const PAGE: usize = 1000;
@@ -30,6 +31,8 @@ pub(super) struct Copied {
     /// The number of entries with an audit.
     pub(super) audits: u64,
     pub(super) bookmarks: usize,
+    /// The number of members of a Redis that are no entries.
+    pub(super) skipped: u64,
     /// The number of bookmarks for which the store has no room.
     pub(super) left_out: usize,
 }
@@ -37,6 +40,9 @@ pub(super) struct Copied {
 impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} entries ({} with inputs) and {} bookmarks", self.entries, self.audits, self.bookmarks)?;
+        if self.skipped > 0 {
+            write!(f, " (without {} that other programs have written and that are no entries)", self.skipped)?;
+        }
         if self.left_out > 0 {
             write!(f, " (without the {} oldest bookmarks, for which there is no room)", self.left_out)?;
         }
@@ -93,8 +99,9 @@ impl<'a> Writable<'a> {
         bookmarks: Vec<(String, TickId)>,
         source: Option<&Writable<'_>>,
     ) -> anyhow::Result<Copied> {
-        let (missing, left_out) =
-            missing_bookmarks(bookmarks, &self.store().bookmarks().await?, self.store().max_bookmarks());
+        let writables: Vec<_> = source.into_iter().chain([self]).collect();
+        let present = while_renewing(&writables, self.store().bookmarks()).await?;
+        let (missing, left_out) = missing_bookmarks(bookmarks, &present, self.store().max_bookmarks());
         for page in missing.chunks(PAGE) {
             self.store().restore_bookmarks(&self.lease, page).await?;
             if let Some(source) = source {
@@ -168,16 +175,17 @@ pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow
         source.renew().await?;
         entries += page.len() as u64;
     }
-    check_count(source.store(), entries).await?;
+    let skipped = while_renewing(&[source, target], check_count(source.store(), entries)).await?;
     let (mut audits, mut pages) = (0, AuditPages::of(source.store()));
     while let Some(page) = pages.next().await? {
         target.restore_audits(&page).await?;
         source.renew().await?;
         audits += page.len() as u64;
     }
-    let copied = target.restore_bookmarks(source.store().bookmarks().await?, Some(source)).await?;
+    let bookmarks = while_renewing(&[source, target], source.store().bookmarks()).await?;
+    let copied = target.restore_bookmarks(bookmarks, Some(source)).await?;
     compare(source, target).await?;
-    Ok(Copied { entries, audits, ..copied })
+    Ok(Copied { entries, audits, skipped, ..copied })
 }
 
 /// Returns the bookmarks of clients that have none among those `present`, newest first, and the number of those that
@@ -200,11 +208,32 @@ fn missing_bookmarks(
     (missing, left_out)
 }
 
-/// Checks that all entries of a store were read.
-pub(super) async fn check_count(store: &dyn Portable, read: u64) -> anyhow::Result<()> {
-    let entries = store.summary().await?.entries;
+/// Checks that all entries of a store were read. Returns the number of members of a Redis that are no entries.
+pub(super) async fn check_count(store: &dyn Portable, read: u64) -> anyhow::Result<u64> {
+    let members = store.summary().await?.entries;
+    let garbage = if members == read { 0 } else { store.count_garbage().await? };
+    let entries = members - garbage;
     ensure!(entries == read, "only {read} of {entries} entries can be decoded: use the version that wrote them");
-    Ok(())
+    Ok(garbage)
+}
+
+/// Runs a request that may take longer than a lease lasts, and renews the leases meanwhile.
+async fn while_renewing<T, E: From<StoreError>>(
+    writables: &[&Writable<'_>],
+    request: impl Future<Output = std::result::Result<T, E>>,
+) -> std::result::Result<T, E> {
+    let renewing = async {
+        loop {
+            sleep(LEASE_TTL / 4).await;
+            for writable in writables {
+                writable.renew().await?;
+            }
+        }
+    };
+    tokio::select! {
+        result = request => result,
+        failed = renewing => failed,
+    }
 }
 
 /// Checks that the target has each entry of the source.
