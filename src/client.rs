@@ -73,6 +73,7 @@ mod updates;
 mod websocket;
 
 pub use crate::feed::Start;
+pub use crate::tick::{Audit, Input, MethodParameters};
 pub use builder::{Builder, Client};
 pub use error::Error;
 pub use transport::Transport;

@@ -9,7 +9,7 @@ mod marks;
 mod window;
 
 pub use encoded_log::SharedView;
-pub use history::LOAD_ENTRIES;
+pub use history::{AUDIT_ENTRIES, LOAD_ENTRIES};
 pub use marks::Skip;
 pub use window::{Examined, Read};
 
@@ -151,6 +151,16 @@ impl Hub {
         let last = entries.last().map_or(after, |entry| entry.id);
         entries.extend(self.window().entries_between(last, until, limit - entries.len()));
         Ok(entries)
+    }
+
+    /// Returns a page of the [history](Hub::history). If `audits` is true, the ticks have their audits, as far as the
+    /// store has them.
+    ///
+    /// # Errors
+    /// If the store must be read and is unavailable.
+    pub async fn page(&self, after: TickId, until: TickId, limit: usize, audits: bool) -> Result<Vec<Arc<Entry>>> {
+        let entries = self.history(after, until, limit).await?;
+        if audits { self.history.with_audits(after, entries).await } else { Ok(entries) }
     }
 
     /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, if there are that many.

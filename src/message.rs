@@ -13,6 +13,7 @@
 mod body;
 mod by_currency;
 mod candles;
+mod input;
 #[cfg(feature = "grpc")]
 pub(crate) mod pb;
 mod price;
@@ -29,6 +30,8 @@ pub(crate) use body::text_around_list;
 pub use body::{HistoryLine, HistoryPage, Latest, ProblemDetails};
 pub use by_currency::ByCurrency;
 pub use candles::{CandleGap, CandleMessage, CandlePrices, CandlesPage, ExactOhlc};
+pub use input::InputMessage;
+pub(crate) use input::audit;
 pub use price::ExactPrice;
 pub use report::{ReplicaReport, SourceReport, StatusReport, StoreReport, TickAges};
 pub use stream::{

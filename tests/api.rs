@@ -8,6 +8,7 @@
 mod support;
 
 mod api {
+    mod audit;
     mod caching;
     mod candles;
     mod cors;

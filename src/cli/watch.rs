@@ -73,8 +73,8 @@ pub(super) fn command() -> Command {
             .value_parser(arguments::moment)
             .conflicts_with("after"),
         amount("after", "ID", "Begin after the update with this id").value_parser(arguments::id),
-        arg("format", "FORMAT", "Print JSON lines: timedate, timestamp or full")
-            .value_parser(|text: &str| text.parse::<Format>().map_err(|_| "expected timedate, timestamp or full")),
+        arg("format", "FORMAT", "Print JSON lines: timedate, timestamp, full or audit")
+            .value_parser(|text: &str| text.parse::<Format>().map_err(|_| "expected timedate, timestamp, full or audit")),
         arguments::transport_flag(),
         arguments::authority_flag(),
         arguments::key_flag(),
@@ -146,6 +146,7 @@ fn client(flags: &ArgMatches) -> Result<Client, Error> {
     client = arguments::authorities(flags).map_or(client.clone(), |pem| client.authority(pem));
     client = arguments::key(flags).map_or(client.clone(), |key| client.key(key.expose_secret()));
     client = client.limit(flags.get_one("limit").copied().unwrap_or_default());
+    client = client.audit(flags.get_one("format") == Some(&Format::Audit));
     client = flags.get_one::<String>("client-id").map_or(client.clone(), |name| client.client_id(name));
     flags.get_one("every").map_or(client.clone(), |every| Builder::every(client, *every)).build()
 }

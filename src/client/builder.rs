@@ -75,6 +75,13 @@ impl Builder {
         self
     }
 
+    /// Asks for what each source said about the prices of each tick ([`TickUpdate::audit`](super::TickUpdate::audit)).
+    /// The server reads it from its store, so ticks arrive a little later.
+    pub fn audit(mut self, audit: bool) -> Builder {
+        self.options.audit = audit;
+        self
+    }
+
     /// Asks only for ticks in which a chosen price changed. Because ticks are left out on purpose, the client cannot
     /// detect gaps, and only the server reports them.
     pub fn changes(mut self, changes: bool) -> Builder {

@@ -10,7 +10,7 @@ use super::received::{MAX_MESSAGE_BYTES, Position, Received, ServerEvent, Server
 use super::update::{Connected, GapCause, GapUpdate, StatusUpdate, TickUpdate};
 use crate::feed::{FeedState, Start};
 use crate::message::pb;
-use crate::tick::{Currencies, Currency, TickId};
+use crate::tick::{Audit, Currencies, Currency, Input, TickId};
 use futures_util::StreamExt;
 use pb::subscribe_request::Start as RequestStart;
 use pb::subscribe_response::Update;
@@ -85,6 +85,7 @@ fn subscribe_request(options: &ClientOptions, start: Start) -> SubscribeRequest 
         limit: options.limit,
         client_id: options.client_id.as_ref().map(|id| id.expose_secret().to_owned()).unwrap_or_default(),
         hello: true,
+        audit: options.audit,
     }
 }
 
@@ -130,7 +131,8 @@ fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
     Ok(match response.update {
         None => Received::Opaque,
         Some(Update::Tick(tick)) => {
-            let mut update = TickUpdate { id: id(tick.id), prev: id(tick.prev), prices: [].into(), sources: [].into() };
+            let (prices, sources, audit) = ([].into(), [].into(), tick.audit.map(audit).transpose()?);
+            let mut update = TickUpdate { id: id(tick.id), prev: id(tick.prev), prices, sources, audit };
             for pb::Price { currency, value, sources } in tick.prices {
                 if let Ok(currency) = currency.parse::<Currency>() {
                     update.prices.insert(currency, value.parse().map_err(invalid)?);
@@ -168,6 +170,29 @@ fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
             Received::Hello(Connected { replica, version, interval, state: known_state(hello.state), reason })
         }
     })
+}
+
+fn audit(audit: pb::Audit) -> Result<Audit, Disconnect> {
+    let price = |text: String| if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(invalid) };
+    let moment = |at: Option<prost_types::Timestamp>| at.and_then(|at| TickId::from_moment(at.seconds, at.nanos));
+    let mut inputs = Vec::new();
+    for input in audit.inputs {
+        // A newer server may have more currencies.
+        let Ok(currency) = input.currency.parse() else { continue };
+        inputs.push(Input {
+            bid: price(input.bid)?,
+            ask: price(input.ask)?,
+            last: price(input.last)?,
+            value: price(input.value)?,
+            time: moment(input.time),
+            fetched: moment(input.fetched),
+            latency_ms: input.latency_ms,
+            used: price(input.used)?,
+            excluded: Some(input.excluded).filter(|reason| !reason.is_empty()),
+            ..Input::new(&input.source, currency)
+        });
+    }
+    Ok(Audit { parameters: serde_json::from_str(&audit.parameters).map_err(invalid)?, inputs })
 }
 
 fn known_state(number: i32) -> Option<FeedState> {
@@ -210,7 +235,7 @@ mod tests {
         let Received::Gap(gap) = read(Some(Update::Gap(gap))) else { panic!("not a gap") };
         assert_eq!((gap.reason, gap.currencies), (GapCause::Other("reason 99".into()), None));
         let price = |currency: &str| pb::Price { currency: currency.into(), value: "1.50".into(), sources: vec![] };
-        let tick = pb::Tick { id: 2, prev: 1, time: None, prices: vec![price("USD"), price("XAU")] };
+        let tick = pb::Tick { id: 2, prev: 1, time: None, prices: vec![price("USD"), price("XAU")], audit: None };
         let Received::Tick(tick) = read(Some(Update::Tick(tick))) else { panic!("not a tick") };
         assert_eq!(tick.prices.values().map(ToString::to_string).collect::<Vec<_>>(), ["1.50"]);
     }

@@ -14,6 +14,8 @@ pub(super) struct ClientOptions {
     /// The currencies. If there is none, the feed chooses.
     pub(super) currencies: Currencies,
     pub(super) start: Start,
+    /// True if each tick is to have its audit.
+    pub(super) audit: bool,
     pub(super) changes: bool,
     pub(super) every: Option<Duration>,
     /// The maximum number of ticks to replay, or zero for all.
@@ -37,6 +39,7 @@ impl Default for ClientOptions {
             transport: Transport::default(),
             currencies: Currencies::NONE,
             start: Start::default(),
+            audit: false,
             changes: false,
             every: None,
             limit: 0,
@@ -56,7 +59,8 @@ impl Default for ClientOptions {
 impl ClientOptions {
     /// Returns the query of a request for a stream that begins at `start`.
     pub(super) fn query(&self, start: Start) -> String {
-        let mut query = form_urlencoded::Serializer::new("format=full&hello=true".to_owned());
+        let format = if self.audit { "audit" } else { "full" };
+        let mut query = form_urlencoded::Serializer::new(format!("format={format}&hello=true"));
         if !self.currencies.is_empty() {
             let codes: Vec<_> = self.currencies.iter().map(Currency::code).collect();
             query.append_pair("currency", &codes.join(","));
@@ -103,6 +107,7 @@ mod tests {
         assert_eq!(options.query(Start::Latest), "format=full&hello=true");
         let options = ClientOptions {
             currencies: Currencies::all(),
+            audit: true,
             changes: true,
             every: Some(Duration::from_secs(30)),
             limit: 5,
@@ -110,7 +115,7 @@ mod tests {
             ..options
         };
         let query =
-            "format=full&hello=true&currency=USD%2CEUR&after=7&changes=true&every=30000ms&limit=5&client_id=a+b";
+            "format=audit&hello=true&currency=USD%2CEUR&after=7&changes=true&every=30000ms&limit=5&client_id=a+b";
         assert_eq!(options.query(Start::After(TickId::from_ms(7))), query);
         assert!(!options.is_chained());
     }

@@ -5,14 +5,15 @@
 use super::disconnect::Disconnect;
 use super::update::{Connected, GapCause, GapUpdate, StatusUpdate, TickUpdate};
 use crate::message::{
-    GapMessage, GoodbyeMessage, HelloMessage, StatusMessage, SyncedMessage, TickMessage, Timedate, Word,
+    GapMessage, GoodbyeMessage, HelloMessage, StatusMessage, SyncedMessage, TickMessage, Timedate, Word, audit,
 };
 use crate::tick::TickId;
 use futures_util::stream::BoxStream;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The maximum length of a message. The messages of a feed are shorter than a kilobyte. The limit protects the memory.
+/// The maximum length of a message. The messages of a feed are shorter than a kilobyte, with
+/// audits shorter than 20. The limit protects the memory.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The events of one connection.
@@ -86,10 +87,10 @@ impl Received {
 
 impl From<TickMessage<'_>> for TickUpdate {
     fn from(tick: TickMessage<'_>) -> TickUpdate {
-        let TickMessage { id, prev, prices, sources, .. } = tick;
+        let TickMessage { id, prev, prices, sources, parameters, inputs, .. } = tick;
         let prices = prices.into_iter().map(|(currency, price)| (currency, price.0)).collect();
         let sources = sources.into_iter().map(|(currency, names)| (currency, names.into_owned())).collect();
-        TickUpdate { id, prev, prices, sources }
+        TickUpdate { id, prev, prices, sources, audit: audit(parameters, inputs) }
     }
 }
 

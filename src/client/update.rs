@@ -4,7 +4,7 @@
 //! these types.
 
 use crate::feed::{FeedState, GapReason};
-use crate::tick::{Currencies, Currency, Price, TickId};
+use crate::tick::{Audit, Currencies, Currency, Price, TickId};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -65,6 +65,8 @@ pub struct TickUpdate {
     pub prices: BTreeMap<Currency, Price>,
     /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
     pub sources: BTreeMap<Currency, Vec<String>>,
+    /// What went into the prices, if the client [asked for it](super::Builder::audit) and the feed has kept it.
+    pub audit: Option<Audit>,
 }
 
 /// A change of the feed's health.

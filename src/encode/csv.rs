@@ -14,7 +14,7 @@ pub(super) const fn header(format: Format) -> &'static str {
     match format {
         Format::Timedate => "timedate,currency,price\r\n",
         Format::Timestamp => "timestamp,currency,price\r\n",
-        Format::Full => "type,id,prev,timedate,currency,price,sources,state,since,reason\r\n",
+        Format::Full | Format::Audit => "type,id,prev,timedate,currency,price,sources,state,since,reason\r\n",
     }
 }
 
@@ -26,11 +26,11 @@ pub(super) fn entry(format: Format, chosen: Currencies, entry: &Entry) -> String
         (Event::Tick { tick, .. }, Format::Timestamp) => {
             updates(&mut rows, &entry.id.seconds().to_string(), tick, chosen);
         }
-        (Event::Tick { tick, outages }, Format::Full) => {
+        (Event::Tick { tick, outages }, Format::Full | Format::Audit) => {
             rows.extend(outages.iter().filter_map(|outage| outage.gap(chosen, entry.id)).map(|of| gap(&of)));
             full_tick(&mut rows, entry, tick, chosen);
         }
-        (Event::Status(status), Format::Full) => full_status(&mut rows, entry, status),
+        (Event::Status(status), Format::Full | Format::Audit) => full_status(&mut rows, entry, status),
         (Event::Status(_), _) => {}
     }
     rows

@@ -11,14 +11,17 @@ pub enum Format {
     Timedate,
     /// `{"timestamp":1795166431,"price":97116.17}`, otherwise like `Timedate`.
     Timestamp,
-    /// Ticks with id, prev, all chosen prices and their sources. Over WebSocket and REST, only this format also has
-    /// statuses and gaps, and over WebSocket `hello` and `synced`.
+    /// Ticks with id, prev, all chosen prices and their sources. Over WebSocket and REST, only this format and `Audit`
+    /// also have statuses and gaps, and over WebSocket `hello` and `synced`.
     Full,
+    /// Like `Full`, with what each source said about the prices of each tick. The hub's window does not have it, so
+    /// entries in this format are always read as pages of the history.
+    Audit,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Format; 3] = [Format::Timedate, Format::Timestamp, Format::Full];
+    pub const ALL: [Format; 4] = [Format::Timedate, Format::Timestamp, Format::Full, Format::Audit];
 
     /// Returns the word for the format in a query.
     pub const fn name(self) -> &'static str {
@@ -26,13 +29,19 @@ impl Format {
             Format::Timedate => "timedate",
             Format::Timestamp => "timestamp",
             Format::Full => "full",
+            Format::Audit => "audit",
         }
+    }
+
+    /// Returns true if all messages of the feed are shown.
+    pub const fn is_full(self) -> bool {
+        matches!(self, Format::Full | Format::Audit)
     }
 }
 
 /// The error for a word that is not a format.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid format {0:?}: expected timedate, timestamp or full")]
+#[error("invalid format {0:?}: expected timedate, timestamp, full or audit")]
 pub struct UnknownFormat(pub String);
 
 impl FromStr for Format {

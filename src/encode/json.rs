@@ -5,10 +5,11 @@ use super::framing::JsonWriter;
 use super::replica::ReplicaInfo;
 use crate::feed::{Entry, Event, Gap, Status};
 use crate::message::{
-    ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, StatusMessage,
-    StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate, TimedateUpdate, TimestampUpdate,
+    ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, InputMessage,
+    StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate, TimedateUpdate,
+    TimestampUpdate,
 };
-use crate::tick::{Currencies, Currency, Tick, TickId};
+use crate::tick::{Audit, Currencies, Currency, Tick, TickId};
 use std::borrow::Cow;
 
 /// Writes each gap that ends with `entry` and affects a client that chose `chosen`.
@@ -27,7 +28,9 @@ pub(super) fn event(format: Format, chosen: Currencies, shows_health: bool, entr
         }
         (Event::Status(_), _) => {}
         // A tick is written even if no chosen currency has a price, because the next entry names this id in its `prev`.
-        (Event::Tick { tick, .. }, Format::Full) => to.update(Some(entry.id), &tick_message(entry, tick, chosen)),
+        (Event::Tick { tick, .. }, Format::Full | Format::Audit) => {
+            to.update(Some(entry.id), &tick_message(entry, tick, chosen));
+        }
         (Event::Tick { tick, .. }, Format::Timedate) => {
             let timedate = Timedate::from(entry.id);
             updates(entry.id, tick, chosen, |id, price, currency| {
@@ -61,6 +64,8 @@ fn updates(
 fn tick_message<'a>(entry: &Entry, tick: &'a Tick, chosen: Currencies) -> TickMessage<'a> {
     let prices = || tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency));
     let sources = |currency| tick.sources.get(currency).map_or(&[][..], Vec::as_slice);
+    let audit = tick.audit.as_deref();
+    let inputs = |audit: &'a Audit| audit.inputs.iter().filter(|input| chosen.contains(input.currency));
     TickMessage {
         r#type: TickType::Tick,
         id: entry.id,
@@ -68,6 +73,8 @@ fn tick_message<'a>(entry: &Entry, tick: &'a Tick, chosen: Currencies) -> TickMe
         timedate: entry.id.into(),
         prices: prices().map(|(currency, price)| (*currency, ExactPrice(*price))).collect(),
         sources: prices().map(|(currency, _)| (*currency, Cow::Borrowed(sources(currency)))).collect(),
+        parameters: audit.map(|audit| Cow::Borrowed(&audit.parameters)),
+        inputs: audit.map(|audit| inputs(audit).map(InputMessage::from).collect()),
     }
 }
 
@@ -115,6 +122,7 @@ mod tests {
     use super::*;
     use crate::feed::{FeedState, Outage};
     use std::collections::BTreeMap;
+    use std::sync::Arc;
     use std::time::Duration;
 
     const ID: TickId = TickId::from_ms(1_795_166_431_075);
@@ -166,6 +174,33 @@ mod tests {
         assert_eq!(messages(Format::Full, Currency::Eur, &of), [none]);
         let unnamed = format!(r#"{head}"prices":{{"USD":97116.17}},"sources":{{"USD":[]}}}}"#);
         assert_eq!(messages(Format::Full, Currencies::all(), &of), [unnamed]);
+    }
+
+    #[test]
+    fn audit_has_the_inputs_of_chosen_currencies() {
+        let json = concat!(
+            r#"{"inputs":[{"source":"kraken","currency":"USD","bid":"97116.10","ask":"97116.30","value":"97116.20","#,
+            r#""time":1795166431000,"fetched":1795166431070,"latency_ms":81,"used":"97116.20"},"#,
+            r#"{"source":"kraken","currency":"EUR","excluded":"HTTP 503"}]}"#
+        );
+        let mut of = tick(vec![]);
+        let plain = messages(Format::Audit, Currency::Usd, &of);
+        assert_eq!(plain, messages(Format::Full, Currency::Usd, &of), "the inputs are not kept");
+        let Event::Tick { tick, .. } = &mut of.event else { panic!("a tick") };
+        tick.audit = serde_json::from_str(json).ok().map(Arc::new);
+        let parameters = serde_json::to_string(&tick.audit.as_ref().unwrap().parameters).unwrap();
+        let head = format!(r#"{},"parameters":{parameters},"inputs":["#, plain[0].strip_suffix('}').unwrap());
+        let dollars = concat!(
+            r#"{"source":"kraken","currency":"USD","bid":97116.10,"ask":97116.30,"value":97116.20,"#,
+            r#""time":1795166431000,"fetched":1795166431070,"latency_ms":81,"used":97116.20}]}"#
+        );
+        assert_eq!(messages(Format::Audit, Currency::Usd, &of), [format!("{head}{dollars}")]);
+        let euro = messages(Format::Audit, Currency::Eur, &of);
+        assert!(
+            euro[0].ends_with(r#""inputs":[{"source":"kraken","currency":"EUR","excluded":"HTTP 503"}]}"#),
+            "{euro:?}"
+        );
+        assert!(messages(Format::Timedate, Currency::Usd, &of)[0].ends_with(r#""price":97116.17}"#));
     }
 
     #[test]

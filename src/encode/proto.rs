@@ -4,7 +4,7 @@
 use super::replica::ReplicaInfo;
 use crate::feed::{Entry, Event, FeedState, Gap, GapReason, Status};
 use crate::message::pb;
-use crate::tick::{Currencies, TickId};
+use crate::tick::{Audit, Currencies, Price, TickId};
 use crate::wire::grpc::write_message;
 use bytes::Bytes;
 use pb::subscribe_response::Update;
@@ -27,7 +27,26 @@ pub(crate) fn tick(entry: &Entry, chosen: Currencies) -> Option<pb::Tick> {
             sources: tick.sources.get(currency).cloned().unwrap_or_default(),
         });
     let (id, prev, time) = (entry.id.ms(), entry.prev.ms(), Some(timestamp(entry.id)));
-    Some(pb::Tick { id, prev, time, prices: prices.collect() })
+    let audit = tick.audit.as_deref().map(|audit| self::audit(audit, chosen));
+    Some(pb::Tick { id, prev, time, prices: prices.collect(), audit })
+}
+
+fn audit(audit: &Audit, chosen: Currencies) -> pb::Audit {
+    let price = |price: Option<Price>| price.map(|price| price.to_string()).unwrap_or_default();
+    let inputs = audit.inputs.iter().filter(|input| chosen.contains(input.currency)).map(|input| pb::Input {
+        source: input.source.clone(),
+        currency: input.currency.code().to_owned(),
+        bid: price(input.bid),
+        ask: price(input.ask),
+        last: price(input.last),
+        value: price(input.value),
+        time: input.time.map(timestamp),
+        fetched: input.fetched.map(timestamp),
+        latency_ms: input.latency_ms,
+        used: price(input.used),
+        excluded: input.excluded.clone().unwrap_or_default(),
+    });
+    pb::Audit { parameters: serde_json::to_string(&audit.parameters).unwrap_or_default(), inputs: inputs.collect() }
 }
 
 /// Writes the messages of `entry` in order: the gaps that end with it, the event itself, or both.
@@ -138,7 +157,7 @@ mod tests {
             sources: sources.iter().map(ToString::to_string).collect(),
         };
         let (usd, eur) = (price("USD", "97116.170", &["coinbase", "kraken"]), price("EUR", "89348.20", &[]));
-        let tick = |prices| Update::Tick(pb::Tick { id: ID.ms(), prev: PREV.ms(), time, prices });
+        let tick = |prices| Update::Tick(pb::Tick { id: ID.ms(), prev: PREV.ms(), time, prices, audit: None });
         assert_eq!(updates(Currencies::all(), both(vec![])), [tick(vec![usd, eur.clone()])]);
         assert_eq!(updates(Currency::Eur, both(vec![])), [tick(vec![eur])]);
     }

@@ -93,11 +93,16 @@ impl View {
     /// named events, which plain readers of updates do not receive.
     pub fn shows_health(self) -> bool {
         match self.framing {
-            Framing::Line | Framing::Row | Framing::WebSocket => self.format == Format::Full,
+            Framing::Line | Framing::Row | Framing::WebSocket => self.format.is_full(),
             Framing::Event => true,
             #[cfg(feature = "grpc")]
             Framing::Grpc => true,
         }
+    }
+
+    /// Returns true if the view shows what went into the prices. Its entries must then be read with their audits.
+    pub fn has_inputs(self) -> bool {
+        self.format == Format::Audit
     }
 
     fn parts(self, entry: &Entry, outages: bool, event: bool) -> Bytes {

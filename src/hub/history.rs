@@ -4,7 +4,7 @@
 //! the window, each page is read from the store once, however many clients there are. The hub's own reads do not count
 //! for the limit and use other connections, so clients cannot delay them.
 
-use crate::feed::Entry;
+use crate::feed::{Entry, EntryAudit, Event};
 use crate::store::{HISTORY_READERS, Result, Store, StoreError};
 use crate::tick::TickId;
 use futures_util::FutureExt;
@@ -15,6 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The maximum number of entries in one read for a client.
 pub const LOAD_ENTRIES: usize = 500;
+/// The maximum number of entries in one read with audits, which are many times larger.
+pub const AUDIT_ENTRIES: usize = 100;
 /// The maximum number of reads that wait for a permit. Further reads fail at once.
 const MAX_WAITING: usize = 64;
 
@@ -28,6 +30,8 @@ pub(super) struct HistoryReader {
     permits: Permits,
     /// The reads that have not ended. A std mutex, which is held only for a lookup.
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
+    /// The reads of audits that have not ended.
+    running_audits: Mutex<HashMap<Page, WeakShared<Reading>>>,
 }
 
 /// Permits to read from the store.
@@ -50,7 +54,11 @@ impl HistoryReader {
     pub(super) fn new(store: Arc<dyn Store>) -> HistoryReader {
         let [reads, places] = [HISTORY_READERS, HISTORY_READERS + MAX_WAITING].map(Semaphore::new).map(Arc::new);
         let store = store.for_clients().unwrap_or(store);
-        HistoryReader { permits: Permits { store, reads, places }, running: Mutex::default() }
+        HistoryReader {
+            permits: Permits { store, reads, places },
+            running: Mutex::default(),
+            running_audits: Mutex::default(),
+        }
     }
 
     /// Waits for a permit to read from the store.
@@ -63,32 +71,61 @@ impl HistoryReader {
 
     /// Returns the oldest entries with `after < id <= until`, at most `limit`.
     pub(super) async fn range(&self, after: TickId, until: TickId, limit: usize) -> Result<Entries> {
-        self.join_or_start((after, until, limit)).await
-    }
-
-    /// Returns the running read of this page, or starts one.
-    fn join_or_start(&self, page: Page) -> Shared<Reading> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(reading) =
-            running.get(&page).and_then(WeakShared::upgrade).filter(|reading| reading.peek().is_none())
-        {
-            return reading;
-        }
-        let (permits, (after, until, limit)) = (self.permits.clone(), page);
+        let permits = self.permits.clone();
         let read = async move {
             let permit = permits.acquire().await?;
             let entries = permit.store().range(after, until, limit).await?;
             Ok(Arc::new(entries.into_iter().map(Arc::new).collect()))
         };
-        let reading = read.boxed().shared();
-        // Finished reads are removed only when the map would grow. If every new read removed them, every new read would
-        // scan the whole map.
-        if running.len() == running.capacity() {
-            running.retain(|_, other| other.upgrade().is_some_and(|other| other.peek().is_none()));
-        }
-        running.extend(reading.downgrade().map(|reading| (page, reading)));
-        reading
+        join_or_start(&self.running, (after, until, limit), read).await
     }
+
+    /// Returns `entries`, which are those after `after`, with their audits.
+    pub(super) async fn with_audits(&self, after: TickId, entries: Vec<Arc<Entry>>) -> Result<Vec<Arc<Entry>>> {
+        let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(entries) };
+        let (permits, limit) = (self.permits.clone(), entries.len());
+        let read = async move {
+            let permit = permits.acquire().await?;
+            let audits = permit.store().audits(after, last, limit).await?;
+            Ok(Arc::new(join_audits(entries, audits)))
+        };
+        Ok(Vec::clone(&*join_or_start(&self.running_audits, (after, last, limit), read).await?))
+    }
+}
+
+/// Returns the entries with their audits. Both are in the order of their ids.
+fn join_audits(mut entries: Vec<Arc<Entry>>, audits: Vec<EntryAudit>) -> Vec<Arc<Entry>> {
+    let mut audits = audits.into_iter().peekable();
+    for entry in &mut entries {
+        while audits.next_if(|audit| audit.id < entry.id).is_some() {}
+        let Some(found) = audits.next_if(|audit| audit.id == entry.id) else { continue };
+        let mut audited = Entry::clone(entry);
+        if let Event::Tick { tick, .. } = &mut audited.event {
+            tick.audit = Some(Arc::new(found.audit));
+        }
+        *entry = Arc::new(audited);
+    }
+    entries
+}
+
+/// Returns the running read of this page, or starts one.
+fn join_or_start(
+    running: &Mutex<HashMap<Page, WeakShared<Reading>>>,
+    page: Page,
+    read: impl Future<Output = Result<Entries>> + Send + 'static,
+) -> Shared<Reading> {
+    let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(reading) = running.get(&page).and_then(WeakShared::upgrade).filter(|reading| reading.peek().is_none()) {
+        return reading;
+    }
+    let reading = read.boxed().shared();
+    // Finished reads are removed only when the map would grow. If every new read removed them, every new read would
+    // scan the whole map.
+    if running.len() == running.capacity() {
+        running.retain(|_, other| other.upgrade().is_some_and(|other| other.peek().is_none()));
+    }
+    running.extend(reading.downgrade().map(|reading| (page, reading)));
+    reading
 }
 
 impl Permits {

@@ -1,7 +1,7 @@
 //! Reads of the history for one client of a stream.
 
 use super::Hub;
-use super::history::LOAD_ENTRIES;
+use super::history::{AUDIT_ENTRIES, LOAD_ENTRIES};
 use crate::feed::Entry;
 use crate::shutdown::Tasks;
 use crate::tick::TickId;
@@ -14,8 +14,8 @@ use tokio::time::sleep;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, sends them to `to` and calls `done`.
-    /// Retries while the store is unavailable, until the receiver is dropped.
+    /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, or fewer of them with their audits, sends
+    /// them to `to` and calls `done`. Retries while the store is unavailable, until the receiver is dropped.
     ///
     /// The read runs in a task of its own. It holds one of a few permits, so it must not wait for its client.
     pub fn load(
@@ -23,13 +23,15 @@ impl Hub {
         tasks: &Tasks,
         after: TickId,
         until: TickId,
+        audits: bool,
         mut to: oneshot::Sender<Vec<Arc<Entry>>>,
         done: impl FnOnce() + Send + 'static,
     ) {
         let hub = self.clone();
         let read = async move {
             loop {
-                match hub.history(after, until, LOAD_ENTRIES).await {
+                let limit = if audits { AUDIT_ENTRIES } else { LOAD_ENTRIES };
+                match hub.page(after, until, limit, audits).await {
                     Ok(entries) => return entries,
                     Err(_) => sleep(RETRY).await,
                 }

@@ -1,11 +1,12 @@
 //! The messages of the format `full`, and those that come between updates in every format of an event stream.
 
 use super::by_currency::ByCurrency;
+use super::input::InputMessage;
 use super::price::ExactPrice;
 use super::timedate::Timedate;
 use super::word::Word;
 use crate::feed::{FeedState, Gap, GapReason};
-use crate::tick::{Currencies, Currency, TickId};
+use crate::tick::{Currencies, Currency, MethodParameters, TickId};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -39,7 +40,7 @@ pub type Prices = ByCurrency<ExactPrice>;
 /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
 pub type Sources<'a> = ByCurrency<Cow<'a, [String]>>;
 
-/// The prices at one moment, in the format `full`.
+/// The prices at one moment, in the formats `full` and `audit`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Tick))]
 #[cfg_attr(feature = "server", schema(examples(json!({
@@ -66,6 +67,16 @@ pub struct TickMessage<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub sources: Sources<'a>,
+    /// In the format `audit`, the numbers of the method that applied to this tick. Missing if the feed has not kept
+    /// them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = Object))]
+    pub parameters: Option<Cow<'a, MethodParameters>>,
+    /// In the format `audit`, what each source said about each chosen currency, and how it was used. Missing if the
+    /// feed has not kept it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<InputMessage<'a>>))]
+    pub inputs: Option<Vec<InputMessage<'a>>>,
 }
 
 /// A change of the feed's health.

@@ -53,7 +53,7 @@ pub enum PriceUpdate<'a> {
     Timedate(TimedateUpdate<'a>),
     /// In the format `timestamp`.
     Timestamp(TimestampUpdate),
-    /// In the format `full`.
+    /// In the formats `full` and `audit`.
     Tick(TickMessage<'a>),
 }
 

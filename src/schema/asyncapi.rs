@@ -91,7 +91,7 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
 
 fn websocket(facts: &StreamFacts) -> String {
     format!(
-        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates. `full` has ticks, statuses, \
+        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates. `full` and `audit` have ticks, statuses, \
          gaps and `synced`.\n\nTo resume, connect with `after` and the last id that you have. In the format `timedate`, the id is \
          the `timedate` in Unix milliseconds.\n\nThe server sends a ping every {}. It disconnects a client that does not answer \
          before the next ping, that reads nothing for {}, or that stays behind for {}. Close codes from 4000 to 4499 mean \

@@ -93,7 +93,7 @@ pub(crate) struct StreamParameters {
 /// The format of updates, and which one is the default.
 struct Format<const DEFAULT: usize>;
 
-const FORMATS: [&str; 3] = ["timedate", "timestamp", "full"];
+const FORMATS: [&str; 4] = ["timedate", "timestamp", "full", "audit"];
 
 impl<const DEFAULT: usize> ToSchema for Format<DEFAULT> {}
 
@@ -109,7 +109,7 @@ impl<const DEFAULT: usize> PartialSchema for Format<DEFAULT> {
 #[into_params(parameter_in = Query)]
 pub(crate) struct TimedateFormat {
     /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price.
-    /// `full`: everything.
+    /// `full`: everything. `audit`: everything, and what each source said about each price.
     #[param(required = false, inline, example = "full")]
     format: Format<0>,
 }
@@ -119,7 +119,7 @@ pub(crate) struct TimedateFormat {
 #[into_params(parameter_in = Query)]
 pub(crate) struct TimestampFormat {
     /// The content of an update. `timedate`: a date by RFC 3339 and a price. `timestamp`: Unix seconds and a price.
-    /// `full`: everything.
+    /// `full`: everything. `audit`: everything, and what each source said about each price.
     #[param(required = false, inline, example = "full")]
     format: Format<1>,
 }
@@ -158,6 +158,7 @@ enum FormatOrMedia {
     Timedate,
     Timestamp,
     Full,
+    Audit,
     Json,
     Ndjson,
     Csv,
@@ -167,9 +168,9 @@ enum FormatOrMedia {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryFormat {
-    /// The content of an update (`timedate`, `timestamp` or `full`; the default is `timedate`), the format of the
-    /// response (`json`, `ndjson` or `csv`; the default is what `Accept` prefers, or `json`), or one of each, as a list
-    /// with a comma or as a repeated parameter.
+    /// The content of an update (`timedate`, `timestamp`, `full` or `audit`; the default is `timedate`), the format of
+    /// the response (`json`, `ndjson` or `csv`; the default is what `Accept` prefers, or `json`), or one of each, as a
+    /// list with a comma or as a repeated parameter. `audit` cannot be combined with `csv`.
     #[param(required = false, inline, style = Form, explode, example = json!(["full", "ndjson"]))]
     format: Vec<FormatOrMedia>,
 }

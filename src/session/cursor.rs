@@ -34,6 +34,8 @@ pub enum Step {
         after: TickId,
         /// The last id to read.
         until: TickId,
+        /// True if the entries are needed with their audits.
+        audits: bool,
     },
     /// Let other sessions run, then call [`Session::step`] again. The session has read many entries, but its client
     /// wants none of them.
@@ -155,8 +157,16 @@ impl Session {
                 return Step::Send(vec![hello]);
             }
         }
+        // The window has no audits, so every entry, also a live one, is read as a part of the history.
+        let audits = self.view.view().has_inputs();
+        if audits && self.cursor < hub.head() {
+            if self.is_too_far_behind(now) {
+                return Step::Close(CloseReason::TooSlow);
+            }
+            return Step::Load { after: self.cursor, until: hub.head(), audits };
+        }
         for _ in 0..MAX_READS_PER_STEP {
-            let read = self.read(hub);
+            let read = if audits { Read::Nothing } else { self.read(hub) };
             if matches!(read, Read::Older { .. })
                 && let Some(page) = self.shared_page(now)
             {
@@ -174,7 +184,7 @@ impl Session {
                 // then.
                 Read::Older { before } if self.extras().empty_until < before.prev => {
                     self.extras().requested_until = before.prev;
-                    return Step::Load { after: self.cursor, until: before.prev };
+                    return Step::Load { after: self.cursor, until: before.prev, audits: false };
                 }
                 // The store no longer has these entries, so the gap is sent, and the session continues where the window
                 // begins.
@@ -265,7 +275,8 @@ impl Session {
     /// before it, because only this client gets the gap.
     fn page_start(&self) -> Option<(PageStart, Arc<ThinnedPages>)> {
         let (throttle, extras) = (self.throttle.as_ref()?, self.extras.as_ref()?);
-        let pages = extras.pages.as_ref().filter(|_| extras.skipped_after.is_none())?;
+        let can_share = extras.skipped_after.is_none() && !self.view.view().has_inputs();
+        let pages = extras.pages.as_ref().filter(|_| can_share)?;
         let (cursor, cursor_is_id, throttle) = (self.cursor, self.cursor_is_id, throttle.position());
         Some((PageStart { cursor, cursor_is_id, throttle }, pages.clone()))
     }

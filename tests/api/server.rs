@@ -86,7 +86,17 @@ impl TestServer {
 
     /// Appends an event to the feed, and waits until the server has it. Returns its id.
     pub async fn append(&self, event: Value) -> u64 {
+        self.write(Record::now(serde_json::from_value::<Event>(event).unwrap())).await
+    }
+
+    /// Appends a tick with what went into its prices. Returns its id.
+    pub async fn append_audited(&self, event: Value, inputs: &Value) -> u64 {
         let record = Record::now(serde_json::from_value::<Event>(event).unwrap());
+        let audit = serde_json::from_value(json!({ "inputs": inputs })).unwrap();
+        self.write(record.with_audit(&audit)).await
+    }
+
+    async fn write(&self, record: Record) -> u64 {
         self.store.renew(&self.lease).await.unwrap();
         let id = self.store.append(&self.lease, &record, TickId::ZERO).await.unwrap().id;
         until("the hub to have the entry", async || self.hub.head() >= id).await;

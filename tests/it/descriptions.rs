@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use tokio_tungstenite::tungstenite::Message;
 
 const CURRENCIES: [&str; 5] = ["", "currency=USD", "currency=EUR", "currency=USD,EUR", "currencies=usd&currencies=eur"];
-const FORMATS: [&str; 3] = ["timedate", "timestamp", "full"];
+const FORMATS: [&str; 4] = ["timedate", "timestamp", "full", "audit"];
 
 async fn description(replica: &Replica) -> Description {
     Description { openapi: replica.json("/openapi.json").await, asyncapi: replica.json("/asyncapi.json").await }

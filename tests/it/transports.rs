@@ -3,7 +3,10 @@
 use crate::support::events::Events;
 use crate::support::grpc::{Start, Subscriber, request};
 use crate::support::replica::Replica;
+use crate::support::sdk;
 use crate::support::{TestCluster, entries, unbroken, until};
+use btcfeed::client::{Client, Start as From, Transport};
+use btcfeed::tick::{Currency, TickId};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -81,4 +84,39 @@ async fn client_changes_transport_after_a_crash() {
         unbroken(before);
     }
     assert!(seen.iter().all(|entries| *entries == seen[0]), "the clients have different entries");
+}
+
+#[tokio::test]
+async fn inputs_are_the_same_on_every_transport() {
+    let cluster = TestCluster::new().await;
+    let [first, second] = cluster.replicas().await;
+    let mut socket = first.connect("format=audit&since=0&currency=USD,EUR").await;
+    let ticks: Vec<_> = entries(&mut socket, 8).await.into_iter().filter(|entry| entry["type"] == "tick").collect();
+    for tick in &ticks {
+        let used = |input: &&Value| input["currency"] == "USD" && input.get("used").is_some();
+        let used = tick["inputs"].as_array().unwrap().iter().filter(used).count();
+        assert_eq!(used, tick["sources"]["USD"].as_array().unwrap().len(), "{tick}");
+    }
+    let last = ticks.last().unwrap()["id"].as_u64().unwrap();
+    let page = second.json("/v1/prices?format=audit&currency=USD,EUR&limit=100").await;
+    let page = page["prices"].as_array().unwrap().iter().filter(|entry| entry["type"] == "tick");
+    let page: Vec<_> = page.take_while(|tick| tick["id"].as_u64().unwrap() <= last).cloned().collect();
+    assert_eq!(page, ticks);
+    let mut audits = Vec::new();
+    for transport in [Transport::WebSocket, Transport::Sse, Transport::Grpc] {
+        let client = Client::builder(&second.address).transport(transport).audit(true).currencies(Currency::ALL);
+        let mut updates = client.start(From::After(TickId::ZERO)).build().unwrap().subscribe();
+        let mut seen = Vec::new();
+        while seen.len() < ticks.len() {
+            let tick = sdk::tick(&mut updates).await;
+            seen.push((tick.id.ms(), tick.audit.expect("its inputs are kept")));
+        }
+        audits.push(seen);
+    }
+    assert!(audits.iter().all(|seen| *seen == audits[0]));
+    assert_eq!(
+        audits[0].iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        page.iter().map(|tick| tick["id"].as_u64().unwrap()).collect::<Vec<_>>()
+    );
+    assert_eq!(audits[0][0].1.inputs.len(), page[0]["inputs"].as_array().unwrap().len());
 }

@@ -73,14 +73,14 @@ async fn ended(mut child: Child) -> (ExitStatus, String) {
 async fn piped_output_is_what_the_server_sends() {
     let exchange = Exchange::start().await;
     let replica = with_history(&exchange).await;
-    for format in ["timedate", "timestamp", "full"] {
+    for format in ["timedate", "timestamp", "full", "audit"] {
         for currency in ["USD", "EUR", "USD,EUR"] {
             for transport in ["ws", "sse", "grpc"] {
                 let arguments = [&replica.address, "--since", "1h", "--count", "4", "--transport", transport];
                 let arguments = [&arguments[..], &["--format", format, "--currency", currency]].concat();
                 let (code, lines, error) = Watch::start(&arguments).end().await;
                 assert_eq!(code, Some(0), "{error}");
-                assert_eq!(lines.len(), if format != "full" && currency == "USD,EUR" { 8 } else { 4 });
+                assert_eq!(lines.len(), if format.starts_with("time") && currency == "USD,EUR" { 8 } else { 4 });
                 let mut raw = replica.connect(&format!("format={format}&currency={currency}&since=0")).await;
                 for line in lines {
                     assert_eq!(line, raw.text().await);
@@ -143,7 +143,7 @@ async fn exit_code_depends_on_the_failure() {
     let page = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     let page = Server::start(vec![Answer::Raw(page)]).await.address.to_string();
     for (arguments, code, message) in [
-        (&["--format", "xml"][..], 2, "'xml' for '--format <FORMAT>': expected timedate, timestamp or full\n"),
+        (&["--format", "xml"][..], 2, "'xml' for '--format <FORMAT>': expected timedate, timestamp, full or audit\n"),
         (&["--currency", "GBP"], 2, "'GBP' for '--currency <CODES>': expected USD or EUR\n"),
         (&["--since", "yesterday"], 2, "for '--since <MOMENT>': expected a time before now (10m), RFC 3339 (2026-"),
         (&["--since", "-5m"], 2, "'-5m' for '--since <MOMENT>': expected a time before now (10m), RFC 3339 (2026-"),

@@ -6,6 +6,7 @@ use crate::api::state::ApiState;
 use crate::encode::proto;
 use crate::encode::{Format, Framing, View};
 use crate::feed::Start;
+use crate::hub::AUDIT_ENTRIES;
 use crate::message::pb;
 use crate::net::connection_limit::Permit;
 use crate::session::Session;
@@ -78,6 +79,7 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
             PAGE
         }
     };
+    let size = if request.audit { size.min(AUDIT_ENTRIES) } else { size };
     let start = match &*request.page_token {
         "" => start,
         token => token.parse().map(TickId::from_ms).map_or_else(
@@ -92,11 +94,12 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
     };
     fields.finish()?;
     let hub = primed_hub(&state)?;
-    let view = View { format: Format::Full, currencies, framing: Framing::Grpc };
+    let format = if request.audit { Format::Audit } else { Format::Full };
+    let view = View { format, currencies, framing: Framing::Grpc };
     let mut session = Session::new(view, start, &state.sessions.limits, hub);
     permit.begin_read().map_err(|refusal| status(&refusal.into()))?;
     state.charge_volume(&permit, session.cursor(), until, size).map_err(|problem| status(&problem))?;
-    let entries = hub.history(session.cursor(), until, size).await;
+    let entries = hub.page(session.cursor(), until, size, request.audit).await;
     let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now, try again"))?;
     let encoded = session.loaded(&entries);
     let next_page_token = if entries.len() == size { session.cursor().to_string() } else { String::new() };

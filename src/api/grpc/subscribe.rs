@@ -72,7 +72,8 @@ fn subscription(request: &pb::SubscribeRequest, supported: SupportedCurrencies) 
         Some(StartField::After(id)) => Start::After(TickId::from_ms(id)),
         None => Start::Latest,
     };
-    let mut subscription = Subscription::new(currencies, Format::Full, start);
+    let format = if request.audit { Format::Audit } else { Format::Full };
+    let mut subscription = Subscription::new(currencies, format, start);
     subscription.throttle =
         ThrottleOptions { changes: request.changes, every: request.every.and_then(|every| fields.every(every)) };
     subscription.limit = Some(request.limit).filter(|limit| *limit > 0).and_then(|limit| fields.limit(limit));

@@ -60,7 +60,8 @@ impl QueryReader<'_> {
                 (Ok(new), _) => format.replace(new).filter(|old| *old != new).map(Format::name),
                 (_, Some(new)) => media.replace(new).filter(|old| *old != new).map(Media::name),
                 _ => {
-                    let expected = "the fields (timedate, timestamp or full), the form (json, ndjson or csv), or both";
+                    let expected =
+                        "the fields (timedate, timestamp, full or audit), the form (json, ndjson or csv), or both";
                     self.errors.push(&format!("invalid format {:?}: expected {expected}", quoted(word)));
                     continue;
                 }
@@ -68,6 +69,9 @@ impl QueryReader<'_> {
             if let Some(conflicting) = conflicting {
                 self.errors.push(&format!("conflicting format {conflicting:?} and {word:?}: expected one of them"));
             }
+        }
+        if (format, media) == (Some(Format::Audit), Some(Media::Csv)) {
+            self.errors.push("conflicting format \"audit\" and \"csv\": expected json or ndjson with audit");
         }
         (format.unwrap_or(default), media)
     }
@@ -116,10 +120,11 @@ mod tests {
         let cases = [
             (
                 "format=xml",
-                r#"invalid format "xml": expected the fields (timedate, timestamp or full), the form (json, ndjson or csv), or both"#,
+                r#"invalid format "xml": expected the fields (timedate, timestamp, full or audit), the form (json, ndjson or csv), or both"#,
             ),
             ("format=", r#"invalid format """#),
             ("format=full,timedate", r#"conflicting format "full" and "timedate": expected one of them"#),
+            ("format=audit,csv", r#"conflicting format "audit" and "csv": expected json or ndjson with audit"#),
             ("format=csv&format=json", r#"conflicting format "csv" and "json": expected one of them"#),
         ];
         for (query, expected) in cases {

@@ -12,7 +12,7 @@ use crate::api::query::HistoryQuery;
 use crate::api::state::ApiState;
 use crate::encode::{Format, Framing, View};
 use crate::feed::{Continuity, Entry, Feed, Start};
-use crate::hub::{Hub, LOAD_ENTRIES};
+use crate::hub::{AUDIT_ENTRIES, Hub, LOAD_ENTRIES};
 use crate::message::{self, HistoryPage, text_around_list};
 use crate::net::connection_limit::Permit;
 use crate::schema::{answers, parameters, tables};
@@ -44,7 +44,8 @@ use tokio::sync::mpsc;
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
         "curl 'http://localhost:8080/v1/prices?since=2026-11-20T09:00:00Z&limit=100'\n",
         "curl 'http://localhost:8080/v1/prices?format=full,ndjson&after=1795166431075'\n",
-        "curl 'http://localhost:8080/v1/prices?format=csv&currency=USD,EUR&limit=100000'"
+        "curl 'http://localhost:8080/v1/prices?format=csv&currency=USD,EUR&limit=100000'\n",
+        "curl 'http://localhost:8080/v1/prices?format=audit,ndjson&limit=100'"
     )}]))),
     params(
         parameters::CurrencyParameters, parameters::StartParameters, parameters::UntilParameter, parameters::HistoryLimit, parameters::HistoryFormat,
@@ -60,7 +61,7 @@ use tokio::sync::mpsc;
             ),
             headers(
                 ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. It is absent if an entry is missing in the page, or if the page is long and this replica does not have all of it in memory."),
-                ("Link" = String, description = "Address of the next page: `<?…>; rel=\"next\"`. Absent on the last page."),
+                ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
@@ -76,6 +77,9 @@ pub(crate) async fn history(
     let query = HistoryQuery::read(&text, Format::Timedate, state.currencies)?;
     let (media, by_accept) = Media::chosen(query.media, &headers)?;
     let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
+    if query.format == Format::Audit && media == Media::Csv {
+        return Err(Problem::bad_request("invalid Accept: expected JSON or JSON lines with the format audit"));
+    }
     let hub = state.primed_hub()?;
     let framing = if media == Media::Csv { Framing::Row } else { Framing::Line };
     let view = View { format: query.format, currencies: query.currencies, framing };
@@ -87,8 +91,9 @@ pub(crate) async fn history(
     let next = hub.nth(begin, last, query.limit).await.map_err(unreadable)?;
     let end = next.unwrap_or(last);
     // The first entries are read before the response begins, so that an error can still change its status.
-    let first = hub.history(begin, end, LOAD_ENTRIES.min(query.limit)).await.map_err(unreadable)?;
-    let complete_to = complete_to(&first, LOAD_ENTRIES.min(query.limit), begin, end, hub);
+    let page = page_entries(view).min(query.limit);
+    let first = hub.page(begin, end, page, view.has_inputs()).await.map_err(unreadable)?;
+    let complete_to = complete_to(&first, page, begin, end, hub);
     let tag = complete_to.map(|last| {
         let first = first.first().map(|entry| (entry.id, entry.prev));
         caching::tag(&(media, &query, begin, first, last, end))
@@ -106,6 +111,11 @@ pub(crate) async fn history(
     let pages =
         Pages { state, view, media, session, next, end, is_complete, remaining, needs_comma: false, is_done: false };
     Ok(answer.with(&headers, head, || pages.body(&first)))
+}
+
+/// Returns the maximum number of entries that are read at once.
+fn page_entries(view: View) -> usize {
+    if view.has_inputs() { AUDIT_ENTRIES } else { LOAD_ENTRIES }
 }
 
 /// Returns whether no entry is missing before the first entry of a response. A start that is a moment may be between
@@ -210,8 +220,8 @@ impl Pages {
     /// Returns the next page. An error aborts the response, so a truncated body never looks complete.
     async fn page(&mut self) -> io::Result<Bytes> {
         let (hub, cursor) = (self.state.hub(), self.session.cursor());
-        let limit = self.remaining.min(LOAD_ENTRIES);
-        let entries = hub.history(cursor, self.end, limit).await.map_err(io::Error::other)?;
+        let (limit, audits) = (self.remaining.min(page_entries(self.view)), self.view.has_inputs());
+        let entries = hub.page(cursor, self.end, limit, audits).await.map_err(io::Error::other)?;
         let expired = cursor < hub.head().minus(hub.retention())
             && entries.first().is_none_or(|entry| entry.continues(cursor) == Continuity::Missed);
         let missing = self.is_complete && !is_chain(cursor, &entries) || entries.is_empty() && self.next.is_some();
@@ -224,7 +234,7 @@ impl Pages {
     }
 
     fn write(&mut self, entries: &[Arc<Entry>], text: &mut Vec<u8>) {
-        let has_all = entries.len() < self.remaining.min(LOAD_ENTRIES);
+        let has_all = entries.len() < self.remaining.min(page_entries(self.view));
         self.remaining = self.remaining.saturating_sub(entries.len());
         for bytes in self.session.loaded(entries) {
             match self.media {

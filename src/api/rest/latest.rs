@@ -8,7 +8,9 @@ use crate::api::state::ApiState;
 use crate::encode::{Format, Framing};
 use crate::feed::Feed;
 use crate::message;
+use crate::net::connection_limit::Permit;
 use crate::schema::{answers, parameters};
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 )]
 pub(crate) async fn latest(
     State(state): State<Arc<ApiState>>,
+    Extension(permit): Extension<Permit>,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -43,11 +46,20 @@ pub(crate) async fn latest(
     let tick = hub
         .latest_tick(subscription.currencies)
         .ok_or_else(|| Problem::unavailable("this replica has no price in the chosen currencies, try again later"))?;
-    let bytes = subscription.view(Framing::Line).entry(&tick);
+    let view = subscription.view(Framing::Line);
+    let tick = if view.has_inputs() {
+        permit.begin_read()?;
+        let found = hub.page(tick.id.before(), tick.id, 1, true).await;
+        let found = found.map_err(|_| Problem::unavailable("the inputs cannot be read now, try again"))?;
+        found.into_iter().next().unwrap_or(tick)
+    } else {
+        tick
+    };
+    let bytes = view.entry(&tick);
     let updates: Vec<_> = std::str::from_utf8(&bytes).unwrap_or_default().lines().collect();
     let body = match updates[..] {
-        // In the format `full`, a tick that ends an outage is written as a gap and a tick. The tick is the last line.
-        [.., tick] if subscription.format == Format::Full => format!("{tick}\n"),
+        // In `full` and `audit`, a tick that ends an outage is written as a gap and a tick. The tick is the last line.
+        [.., tick] if subscription.format.is_full() => format!("{tick}\n"),
         [update] if subscription.currencies.len() == 1 => format!("{update}\n"),
         _ => format!("[{}]\n", updates.join(",")),
     };

@@ -111,9 +111,9 @@ impl SessionDriver {
                         yield_now().await;
                         continue;
                     }
-                    Step::Load { after, until } => {
+                    Step::Load { after, until, audits } => {
                         let (to, loading) = oneshot::channel();
-                        self.state.sessions.hub.load(&self.state.tasks, after, until, to, || {});
+                        self.state.sessions.hub.load(&self.state.tasks, after, until, audits, to, || {});
                         self.loading = Some(loading);
                     }
                     Step::Close(reason) => return self.leave(reason).await,

@@ -9,6 +9,7 @@ use crate::feed::{Entry, Event, Status};
 use crate::message::{GapMessage, GapType, Word};
 use crate::tick::{Currencies, Tick};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// Formats updates as lines.
 pub(super) struct Lines {
@@ -27,15 +28,15 @@ impl Lines {
 
     /// Adds the line of an update. Returns true if the update is a tick that has a line.
     pub(super) fn update(&mut self, update: Update) -> bool {
-        let full = self.format == Format::Full;
+        let full = self.format.is_full();
         let has_line = full && matches!(update, Update::Status(_) | Update::Gap(_));
         if let Some((_, notice)) = self.notices.of(&update).filter(|_| !has_line) {
             self.text.add_notice(&notice);
         }
         let is_tick = matches!(update, Update::Tick(_));
         let line = match update {
-            Update::Tick(TickUpdate { id, prev, prices, sources, .. }) => {
-                let tick = Tick { prices, sources, ..Tick::default() };
+            Update::Tick(TickUpdate { id, prev, prices, sources, audit, .. }) => {
+                let tick = Tick { prices, sources, audit: audit.map(Arc::new) };
                 let chosen = if self.chosen.is_empty() { tick.currencies() } else { self.chosen };
                 self.view(chosen).entry(&Entry { id, prev, event: Event::Tick { tick, outages: Vec::new() } })
             }

@@ -14,7 +14,7 @@ pub(super) enum Action {
     /// Run the connection again after the others.
     RunAgain,
     /// Load a part of the history and send it to `to`.
-    LoadHistory { after: TickId, until: TickId, to: oneshot::Sender<Vec<Arc<Entry>>> },
+    LoadHistory { after: TickId, until: TickId, audits: bool, to: oneshot::Sender<Vec<Arc<Entry>>> },
     /// Save the bookmark and notify `saved`.
     SaveBookmark { bookmark: Bookmark, saved: oneshot::Sender<()> },
     /// Drop the connection.

@@ -349,10 +349,10 @@ impl Connection {
                 self.queue.extend(bytes);
                 Ok(None)
             }
-            Step::Load { after, until } => {
+            Step::Load { after, until, audits } => {
                 let (to, loading) = oneshot::channel();
                 self.phase = Phase::Loading(loading);
-                Ok(Some(Action::LoadHistory { after, until, to }))
+                Ok(Some(Action::LoadHistory { after, until, audits, to }))
             }
             Step::Close(reason) => Err(CloseCause::Local(reason)),
             Step::Again => Ok(Some(Action::RunAgain)),

@@ -243,10 +243,10 @@ impl Shard {
         match action {
             Action::Wait => {}
             Action::RunAgain => self.schedule(key),
-            Action::LoadHistory { after, until, to } => {
+            Action::LoadHistory { after, until, audits, to } => {
                 let (handle, reset) = (self.handle.clone(), self.handle.clone());
                 self.connections[key].open_account(move || reset.complete(key));
-                self.context.sessions.hub.load(&self.tasks, after, until, to, move || handle.complete(key));
+                self.context.sessions.hub.load(&self.tasks, after, until, audits, to, move || handle.complete(key));
                 // Meanwhile the socket may have more input.
                 self.schedule(key);
             }
