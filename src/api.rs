@@ -17,13 +17,14 @@
 //! | `compress` | gzip |
 //! | `hardening` | rules for every request and response |
 //! | `cors` | pages of other origins that may read the feed |
+//! | `in_force` | the price in force at a moment |
 //! | `candle_cache` | the candles of this replica |
 //! | `state` | state that all handlers share |
 //! | `feed_headers` | the feed's state in the headers of a response |
 //! | `document` | documents that do not change while the server runs |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
-//! | `rest` | latest, history, candles, status |
+//! | `rest` | latest, history, the price at a moment, candles, status |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
 //! | `auth` | API keys |
 //! | `overload` | responses to requests over the limit |
@@ -41,6 +42,7 @@ pub(crate) mod feed_headers;
 pub(crate) mod grpc;
 pub(crate) mod hardening;
 pub(crate) mod headers;
+pub(crate) mod in_force;
 pub(crate) mod negotiate;
 pub(crate) mod ops;
 pub(crate) mod overload;

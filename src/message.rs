@@ -17,6 +17,7 @@ mod input;
 #[cfg(feature = "grpc")]
 pub(crate) mod pb;
 mod price;
+mod price_at;
 mod report;
 #[cfg(feature = "server")]
 mod schema;
@@ -33,6 +34,7 @@ pub use candles::{CandleGap, CandleMessage, CandlePrices, CandlesPage, ExactOhlc
 pub use input::InputMessage;
 pub(crate) use input::audit;
 pub use price::ExactPrice;
+pub use price_at::{PriceAtMessage, PricesAtMessage};
 pub use report::{ReplicaReport, SourceReport, StatusReport, StoreReport, TickAges};
 pub use stream::{
     GapMessage, GapType, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, Prices, Sources,

@@ -3,12 +3,14 @@
 
 mod candles;
 mod history;
+mod price_at;
 mod reader;
 mod status;
 mod subscription;
 
 pub(crate) use candles::CandlesQuery;
 pub(crate) use history::HistoryQuery;
+pub(crate) use price_at::PriceAtQuery;
 pub(crate) use reader::{SINCE, SupportedCurrencies};
 pub(crate) use status::read_max_age;
 pub(crate) use subscription::{read_last_event_id, read_latest, read_subscription};

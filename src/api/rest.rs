@@ -1,6 +1,8 @@
-//! Endpoints that answer with one response: the latest price, the history, candles and the status.
+//! Endpoints that answer with one response: the latest price, the history, the price at a
+//! moment, candles and the status.
 
 pub(crate) mod candles;
 pub(crate) mod history;
 pub(crate) mod latest;
+pub(crate) mod price_at;
 pub(crate) mod status;

@@ -14,6 +14,20 @@ use utoipa::IntoResponses;
 )]
 pub(crate) struct BadRequest(ProblemDetails<'static>);
 
+/// A moment without a price.
+#[derive(IntoResponses)]
+#[response(
+    status = 404,
+    description = "No price was in force at the moment: it is in a gap, which the answer names, before the oldest entry, or in \
+                   the future.",
+    content_type = "application/problem+json",
+    example = json!({
+        "type": "about:blank", "title": "Not Found", "status": 404,
+        "detail": "no price in USD at 2026-11-20T09:20:40.000Z: the feed has a gap after 1795166431075 and before 1795166461080 (source_outage)"
+    })
+)]
+pub(crate) struct NoPriceAt(ProblemDetails<'static>);
+
 /// A request that cannot be served now.
 #[derive(IntoResponses)]
 #[response(

@@ -124,6 +124,24 @@ pub(crate) struct TimestampFormat {
     format: Format<1>,
 }
 
+/// A moment.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MomentParameter {
+    /// The moment, in the formats of `since`. The default is now.
+    #[param(required = false, inline, example = "2026-11-20T09:20:33Z")]
+    time: Moment,
+}
+
+/// A time before a moment.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WindowParameter {
+    /// Return also the average over the time of this length that ends at the moment: `1s` to `1h`.
+    #[param(required = false, pattern = r"^[1-9]\d*(ms|s|m|h)$", example = "60s")]
+    window: String,
+}
+
 /// The end of a page.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -23,6 +23,16 @@ const LARGEST: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 pub struct InvalidPrice(pub String);
 
 impl Price {
+    /// Returns the price with this value, if it is between the lowest and the highest price.
+    pub fn new(value: Decimal) -> Option<Price> {
+        (SMALLEST..=LARGEST).contains(&value).then_some(Price(value))
+    }
+
+    /// Returns the price as a decimal, for arithmetic.
+    pub const fn value(self) -> Decimal {
+        self.0
+    }
+
     /// Returns the mean of two prices, rounded to two decimals.
     pub fn midpoint(self, other: Price) -> Price {
         let mean = self.0 / Decimal::TWO + other.0 / Decimal::TWO;

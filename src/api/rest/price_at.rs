@@ -1,0 +1,156 @@
+//! `GET /v1/prices/at`: the price in force at a moment, and the time-weighted average of a time before it.
+//!
+//! Only a bounded part of the history is read: the window, some time before it, in which a feed without gaps has at
+//! least one tick, and the first entries after the moment, which tell whether it is in a gap.
+
+use crate::api::caching::{self, CacheableResponse};
+use crate::api::in_force::Timeline;
+use crate::api::negotiate::Media;
+use crate::api::problem::Problem;
+use crate::api::query::PriceAtQuery;
+use crate::api::state::ApiState;
+use crate::feed::{Entry, Feed, Gap};
+use crate::hub::{Hub, LOAD_ENTRIES};
+use crate::message::{ExactPrice, PriceAtMessage, PricesAtMessage};
+use crate::net::connection_limit::Permit;
+use crate::schema::{answers, parameters};
+use crate::tick::{Currency, TickId};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The number of entries after the moment that are read. The first tick in a currency is normally the first entry.
+const ENTRIES_AFTER: usize = 50;
+/// The maximum number of entries of one response.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The price at a moment
+///
+/// The tick that was in force at a moment: the last one before it, unless the feed had a gap there. With `window`, also
+/// the average over the time that ends at the moment, in which each price counts for the time in which it was in force.
+#[utoipa::path(
+    get, path = "/v1/prices/at", tag = "prices",
+    extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
+        "curl 'http://localhost:8080/v1/prices/at'\n",
+        "curl 'http://localhost:8080/v1/prices/at?window=60s&currency=USD,EUR'"
+    )}]))),
+    params(
+        parameters::CurrencyParameters, parameters::MomentParameter, parameters::WindowParameter, parameters::IfNoneMatch
+    ),
+    responses(
+        (
+            status = 200, description = "The prices in force at the moment.", body = PricesAtMessage<'static>,
+            headers(("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."))
+        ),
+        answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NoPriceAt, answers::TooManyRequests,
+        answers::Unavailable
+    )
+)]
+pub(crate) async fn price_at(
+    State(state): State<Arc<ApiState>>,
+    Extension(permit): Extension<Permit>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = PriceAtQuery::read(&query.unwrap_or_default(), state.currencies)?;
+    let hub = state.primed_hub()?;
+    let (head, now) = (hub.head(), TickId::now().max(hub.head()));
+    let time = query.time.unwrap_or(now);
+    if time > now {
+        return Err(not_found(format!("the time {} is in the future", time.timedate())));
+    }
+    let window = query.window.unwrap_or_default();
+    let stale_after = state.monitor.stale_after();
+    let begin = time.minus(window + stale_after * 2);
+    permit.begin_read()?;
+    state.charge_volume(&permit, begin, time, MAX_ENTRIES)?;
+    let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
+    let mut entries = read(hub, begin.before(), time).await.map_err(unreadable)?;
+    entries.extend(hub.history(time, TickId::from_ms(u64::MAX), ENTRIES_AFTER).await.map_err(unreadable)?);
+    let mut prices = Vec::new();
+    for currency in query.currencies.iter() {
+        let timeline = Timeline::of(&entries, currency, stale_after);
+        prices.push(price(&timeline, currency, time, query.window)?);
+    }
+    let message = PricesAtMessage { time: time.into(), window_ms: query.window.map(ms), prices };
+    let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the price cannot be written"))?;
+    // Once there is a tick in each currency after the moment, the content cannot change any more.
+    let is_settled = query.currencies.iter().all(|currency| has_tick_after(&entries, currency, time));
+    let oldest = entries.first().filter(|_| is_settled);
+    let settled_until = oldest.map(|entry| entry.id.plus(hub.retention()));
+    let tag = Some(caching::tag(&text));
+    let answer = CacheableResponse { media: Media::Json, by_accept: false, tag, settled_until, next: None };
+    Ok(answer.with(&headers, head, || Body::from(text + "\n")))
+}
+
+/// Reads a part of the history in pages.
+async fn read(hub: &Hub, mut after: TickId, until: TickId) -> crate::store::Result<Vec<Arc<Entry>>> {
+    let mut entries = Vec::new();
+    loop {
+        let page = hub.history(after, until, LOAD_ENTRIES).await?;
+        let is_last = page.len() < LOAD_ENTRIES || entries.len() >= MAX_ENTRIES;
+        after = page.last().map_or(after, |entry| entry.id);
+        entries.extend(page);
+        if is_last {
+            return Ok(entries);
+        }
+    }
+}
+
+fn price(
+    timeline: &Timeline,
+    currency: Currency,
+    time: TickId,
+    window: Option<Duration>,
+) -> Result<PriceAtMessage, Problem> {
+    let found = timeline.at(time);
+    let (average, covered) = window.map_or((None, 0), |window| timeline.average(time.minus(window), time));
+    if let Err(gap) = found
+        && average.is_none()
+    {
+        return Err(not_found(no_price(currency, time, gap)));
+    }
+    let (price, id) = found.ok().unzip();
+    Ok(PriceAtMessage {
+        currency: currency.into(),
+        price: price.map(ExactPrice),
+        id,
+        age_ms: id.map(|id| ms(time.since(id))),
+        average: average.map(ExactPrice),
+        covered: window.map(|window| share(covered, ms(window))),
+    })
+}
+
+fn no_price(currency: Currency, time: TickId, gap: Option<Gap>) -> String {
+    let moment = time.timedate();
+    match gap {
+        Some(Gap { after, before, reason, .. }) => format!(
+            "no price in {currency} at {moment}: the feed has a gap after {after} and before {before} ({})",
+            reason.as_str()
+        ),
+        None => format!("no price in {currency} at {moment}: the feed has no tick shortly before it"),
+    }
+}
+
+fn not_found(detail: String) -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+fn has_tick_after(entries: &[Arc<Entry>], currency: Currency, time: TickId) -> bool {
+    let later = entries.iter().rev().take_while(|entry| entry.id > time);
+    later.filter_map(|entry| entry.tick()).any(|tick| tick.prices.contains_key(&currency))
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns a share of a window, rounded to six decimals.
+#[expect(clippy::cast_precision_loss, reason = "a window has at most 3,600,000 ms")]
+fn share(part: u64, whole: u64) -> f64 {
+    (part as f64 / whole as f64 * 1e6).round() / 1e6
+}
