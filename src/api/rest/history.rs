@@ -60,7 +60,7 @@ use tokio::sync::mpsc;
                 (tables::HistoryTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. It is absent if an entry is missing in the page, or if the page is long and this replica does not have all of it in memory."),
+                ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. Only if no entry is missing in the page, and if the page is short or this replica has all of it in memory."),
                 ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
             )
         ),
