@@ -21,6 +21,7 @@ mod price_at;
 mod report;
 #[cfg(feature = "server")]
 mod schema;
+mod sources;
 mod stream;
 mod timedate;
 mod update;
@@ -36,6 +37,7 @@ pub(crate) use input::audit;
 pub use price::ExactPrice;
 pub use price_at::{PriceAtMessage, PricesAtMessage};
 pub use report::{ReplicaReport, SourceReport, StatusReport, StoreReport, TickAges};
+pub use sources::{PolledSource, SourceState, SourceValue, SourcesMessage};
 pub use stream::{
     GapMessage, GapType, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, Prices, Sources,
     StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType,

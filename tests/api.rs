@@ -23,5 +23,6 @@ mod api {
     mod price_at;
     mod problems;
     mod server;
+    mod sources;
     mod status;
 }

@@ -12,5 +12,5 @@ pub(crate) use candles::CandlesQuery;
 pub(crate) use history::HistoryQuery;
 pub(crate) use price_at::PriceAtQuery;
 pub(crate) use reader::{SINCE, SupportedCurrencies};
-pub(crate) use status::read_max_age;
+pub(crate) use status::{read_max_age, read_sources};
 pub(crate) use subscription::{read_last_event_id, read_latest, read_subscription};

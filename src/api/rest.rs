@@ -5,4 +5,5 @@ pub(crate) mod candles;
 pub(crate) mod history;
 pub(crate) mod latest;
 pub(crate) mod price_at;
+pub(crate) mod sources;
 pub(crate) mod status;

@@ -44,6 +44,18 @@ pub(crate) struct CurrencyParameters {
     currencies: Vec<Currency>,
 }
 
+/// The currencies of the sources.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SourcesParameters {
+    /// Only these currencies, as a list with commas or as a repeated parameter. The default is all.
+    #[param(required = false, inline, style = Form, explode, example = json!(["USD"]))]
+    currency: Vec<Currency>,
+    /// Another name for `currency`.
+    #[param(required = false, inline, style = Form, explode, example = json!(["EUR"]))]
+    currencies: Vec<Currency>,
+}
+
 /// The start.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -155,11 +155,15 @@ impl<'a> QueryReader<'a> {
     }
 
     pub(super) fn currencies(&mut self, supported: SupportedCurrencies) -> Currencies {
+        self.currencies_or(supported.default.into(), supported.currencies)
+    }
+
+    /// Returns the parameter `currency`, or `default` if it is not given.
+    pub(super) fn currencies_or(&mut self, default: Currencies, served: Currencies) -> Currencies {
         let values = self.all(&CURRENCY);
         if values.is_empty() {
-            return supported.default.into();
+            return default;
         }
-        let served = supported.currencies;
         let mut chosen = Vec::new();
         for code in values.iter().flat_map(|value| value.split(',')) {
             match code.trim().parse::<Currency>().ok().filter(|currency| served.contains(*currency)) {

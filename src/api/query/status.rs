@@ -1,8 +1,9 @@
-//! The query of `/v1/status`.
+//! The queries of `/v1/status` and `/v1/sources`.
 
-use super::reader::QueryReader;
+use super::reader::{QueryReader, SupportedCurrencies};
 use crate::api::problem::Problem;
 use crate::text::parse_duration;
+use crate::tick::Currencies;
 use std::time::Duration;
 
 /// Reads the maximum age of the newest tick, above which the status is 503, if the query has one.
@@ -16,4 +17,15 @@ pub(crate) fn read_max_age(query: &str) -> Result<Option<Duration>, Problem> {
     });
     reader.finish(&["max_age"])?;
     Ok(max_age)
+}
+
+/// Reads the currencies of the sources. The default is all.
+///
+/// # Errors
+/// 400 that lists the mistakes, at most eight of them.
+pub(crate) fn read_sources(query: &str, supported: SupportedCurrencies) -> Result<Currencies, Problem> {
+    let mut reader = QueryReader::new(query);
+    let currencies = reader.currencies_or(supported.currencies, supported.currencies);
+    reader.finish(&["currency"])?;
+    Ok(currencies)
 }

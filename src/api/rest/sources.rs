@@ -1,0 +1,138 @@
+//! `GET /v1/sources`: the sources and their states.
+//!
+//! Every replica answers from the inputs of the newest ticks, which the leader has stored. So the answer describes the
+//! polls of the leader, whichever replica gives it, and its age shows if no replica leads.
+
+use crate::api::caching::CacheableResponse;
+use crate::api::negotiate::Media;
+use crate::api::problem::Problem;
+use crate::api::query::read_sources;
+use crate::api::state::ApiState;
+use crate::feed::{Entry, Feed};
+use crate::message::{ExactPrice, PolledSource, SourceState, SourceValue, SourcesMessage};
+use crate::net::connection_limit::Permit;
+use crate::schema::{answers, parameters};
+use crate::source;
+use crate::tick::{Currencies, Input, TickId};
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The number of ticks that are read.
+const TICKS: usize = 50;
+
+/// The sources
+///
+/// Each source that the leader polls: its state, its last value in each currency, how often it gave a price, and how
+/// long its last answer took.
+#[utoipa::path(
+    get, path = "/v1/sources", tag = "prices",
+    extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
+        "curl 'http://localhost:8080/v1/sources'\n",
+        "curl 'http://localhost:8080/v1/sources?currency=EUR'"
+    )}]))),
+    params(parameters::SourcesParameters),
+    responses(
+        (status = 200, description = "The sources.", body = SourcesMessage<'static>),
+        answers::BadRequest, answers::Unauthorized, answers::TooManyRequests, answers::Unavailable
+    )
+)]
+pub(crate) async fn sources(
+    State(state): State<Arc<ApiState>>,
+    Extension(permit): Extension<Permit>,
+    headers: HeaderMap,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let chosen = read_sources(&query.unwrap_or_default(), state.currencies)?;
+    let hub = state.primed_hub()?;
+    permit.begin_read()?;
+    let unreadable = |_| Problem::unavailable("the sources cannot be read now, try again");
+    let begin = hub.before_newest_ticks(TICKS, state.currencies.currencies).await.map_err(unreadable)?;
+    let begin = begin.max(hub.head().minus(hub.retention()));
+    let entries = hub.page(begin, hub.head(), 2 * TICKS, true).await.map_err(unreadable)?;
+    let message = report(&entries, chosen, TickId::now());
+    let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the sources cannot be written"))?;
+    // The ages change all the time, so there is no entity tag.
+    let answer = CacheableResponse { media: Media::Json, by_accept: false, tag: None, settled_until: None, next: None };
+    Ok(answer.with(&headers, hub.head(), || Body::from(text + "\n")))
+}
+
+/// Describes the sources by the inputs of `entries` in the currencies `chosen`.
+fn report(entries: &[Arc<Entry>], chosen: Currencies, now: TickId) -> SourcesMessage<'_> {
+    let inputs_of = |entry: &'_ Arc<Entry>| -> Option<(TickId, Vec<Input>)> {
+        let audit = entry.tick()?.audit.as_ref()?;
+        let inputs = audit.inputs.iter().filter(|input| chosen.contains(input.currency));
+        Some((entry.id, inputs.cloned().collect()))
+    };
+    let polls: Vec<_> = entries.iter().filter_map(inputs_of).collect();
+    let names = polls.iter().flat_map(|(_, inputs)| inputs.iter().map(|input| input.source.clone()));
+    let names: BTreeSet<String> = names.collect();
+    let newest = polls.last().map(|(id, _)| *id);
+    SourcesMessage {
+        id: newest,
+        age_ms: newest.map(|id| age(id, now)),
+        ticks: polls.len() as u64,
+        sources: names.into_iter().map(|name| polled_source(name, &polls, now)).collect(),
+    }
+}
+
+fn polled_source(name: String, polls: &[(TickId, Vec<Input>)], now: TickId) -> PolledSource<'static> {
+    let own = |inputs: &'_ [Input]| inputs.iter().filter(|input| input.source == name).cloned().collect::<Vec<_>>();
+    let polls: Vec<_> =
+        polls.iter().map(|(id, inputs)| (*id, own(inputs))).filter(|(_, own)| !own.is_empty()).collect();
+    let newest = polls.last().map(|(_, own)| own.clone()).unwrap_or_default();
+    let (state, reason) = state(&newest);
+    let with_value = polls.iter().filter(|(_, own)| own.iter().any(|input| input.value.is_some())).count();
+    let mut values: Vec<SourceValue> = Vec::new();
+    for (id, input) in polls.iter().rev().flat_map(|(id, own)| own.iter().map(move |input| (*id, input))) {
+        let currency = input.currency.into();
+        if let Some(value) = input.value.filter(|_| values.iter().all(|known| known.currency != currency)) {
+            let used = newest.iter().any(|newest| newest.currency == input.currency && newest.used.is_some());
+            let age_ms = age(input.fetched.unwrap_or(id), now);
+            values.push(SourceValue { currency, value: ExactPrice(value), age_ms, used });
+        }
+    }
+    PolledSource {
+        title: source::find(&name).map_or(Cow::Owned(name.clone()), |found| Cow::Borrowed(found.title)),
+        state: state.into(),
+        reason: reason.map(Cow::Owned),
+        success_rate: share(with_value, polls.len()),
+        latency_ms: newest.iter().find_map(|input| input.latency_ms),
+        values,
+        name: Cow::Owned(name),
+    }
+}
+
+/// Returns the state of a source by its inputs in one poll, and the reason if it is not `ok`.
+fn state(inputs: &[Input]) -> (SourceState, Option<String>) {
+    let excluded = |word: &str| {
+        let reasons = inputs.iter().filter_map(|input| input.excluded.clone());
+        { reasons }.find(|reason| reason.starts_with(word))
+    };
+    let states =
+        [("outlier: ", SourceState::Outlier), ("frozen: ", SourceState::Frozen), ("paused for ", SourceState::Resting)];
+    for (word, state) in states {
+        if let Some(reason) = excluded(word) {
+            return (state, Some(reason));
+        }
+    }
+    match excluded("") {
+        Some(reason) if inputs.iter().all(|input| input.used.is_none()) => (SourceState::Failing, Some(reason)),
+        _ => (SourceState::Ok, None),
+    }
+}
+
+fn age(moment: TickId, now: TickId) -> u64 {
+    u64::try_from(now.since(moment).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Returns a share, rounded to four decimals.
+#[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+fn share(part: usize, whole: usize) -> f64 {
+    (part as f64 / whole.max(1) as f64 * 1e4).round() / 1e4
+}
