@@ -239,14 +239,16 @@ fn file_of_an_older_version_gets_its_new_table() {
 fn expired_rows_are_deleted_in_several_writes() {
     let file = FeedFile::open_storage(Recorder::default()).unwrap();
     let entries = (1..=1200).flat_map(|id| batch(id).entries).collect();
+    let audits = (1..=1200).flat_map(|id| batch(id).audits).collect();
     let clients = (0..1200).map(|name| (name.to_string(), TickId::from_ms(1))).collect();
-    file.save(&Batch { entries, clients, now: TickId::from_ms(1200), ..Batch::default() }).unwrap();
+    file.save(&Batch { entries, audits, clients, now: TickId::from_ms(1200), ..Batch::default() }).unwrap();
     let expired = |id| Batch { floor: TickId::from_ms(1101), clients_floor: TickId::from_ms(1201), ..batch(id) };
     let left = [2000, 2001, 2002].map(|id| {
         file.save(&expired(id)).unwrap();
-        ids(&file).len()
+        let audits = file.audits(TickId::ZERO, TickId::from_ms(u64::MAX), usize::MAX).unwrap();
+        (ids(&file).len(), audits.len())
     });
-    assert_eq!(left, [701, 202, 103]);
+    assert_eq!(left, [(701, 701), (202, 202), (103, 103)]);
     let client = |name| file.client(name, TickId::ZERO).unwrap();
     assert_eq!((client("0"), client("1199"), client("a")), (None, None, Some(TickId::from_ms(2002))));
 }
