@@ -75,11 +75,11 @@ impl Inspector<'_> {
 
     /// Tries each command that the feed needs. Returns those that are rejected.
     async fn rejected(&self) -> Vec<String> {
-        let with_acks = self.server.min_acks > 0;
-        let trial = rights::commands(self.keys, "check", self.server.channel_command("PUBLISH"), with_acks);
+        let needs = self.server.needs();
+        let trial = rights::commands(self.keys, "check", self.server.channel_command("PUBLISH"), &needs);
         let answers: Result<Vec<RedisResult<Value>>> = self.commands.send(RedisRequest::Pipeline(&trial)).await;
         let mut rejected = match answers {
-            Ok(answers) => rights::rejected(&answers, with_acks).into_iter().map(|(_, text)| text).collect(),
+            Ok(answers) => rights::rejected(&answers, &needs).into_iter().map(|(_, text)| text).collect(),
             Err(error) => vec![error.to_string()],
         };
         for channel in [&self.keys.live, &self.keys.messages] {

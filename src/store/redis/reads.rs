@@ -175,3 +175,18 @@ pub(super) fn place((text, score): &Member) -> Option<TickId> {
 fn decode_member((text, score): &Member) -> Option<Entry> {
     decode_or_skip(&String::from_utf8_lossy(text)).filter(|entry| is_score_of(entry.id, *score))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    #[test]
+    fn clients_connections_know_the_clock_of_redis() {
+        let options = Options { retention: MAX_AHEAD, lease_ttl: MAX_AHEAD };
+        let redis = Redis::new("redis://127.0.0.1:9", "test", options).unwrap();
+        redis.note_clock(TickId::now().plus(MAX_AHEAD * 3));
+        let clients = Redis::at(redis.server.clone(), redis.keys.clone(), options);
+        assert!(clients.horizon() > TickId::now().plus(MAX_AHEAD * 3));
+    }
+}

@@ -5,7 +5,7 @@
 
 use super::keys::KeyNames;
 use ::redis::{Pipeline, RedisResult, Value, pipe};
-use Need::{Acks, Candles, Lead};
+use Need::{Acks, Candles, Cluster, Lead};
 
 /// What a right is needed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(super) enum Need {
     Candles,
     /// Waiting for replicas of Redis (`BTCFEED_REDIS_MIN_ACKS`).
     Acks,
+    /// Following the slot of the feed to another node of a cluster.
+    Cluster,
 }
 
 /// A right: the command as an ACL names it, how it is tried, and what it is needed for. `$text`, `$set` and `$hash` are
@@ -23,7 +25,7 @@ pub(super) enum Need {
 type Right = (&'static str, &'static [&'static str], Need);
 
 /// The rights that the feed needs.
-const NEEDED: [Right; 27] = [
+const NEEDED: [Right; 28] = [
     ("ping", &["PING"], Lead),
     ("unwatch", &["UNWATCH"], Lead),
     ("time", &["TIME"], Lead),
@@ -50,6 +52,7 @@ const NEEDED: [Right; 27] = [
     ("evalsha", &["EVALSHA", SCRIPT_DIGEST, "$keys"], Lead),
     ("publish", &["PUBLISH", "$channel", "1"], Lead),
     ("wait", &["WAIT", "0", "0"], Acks),
+    ("asking", &["ASKING"], Cluster),
     // They are tried when a connection opens or a subscription begins.
     ("subscribe", &[], Lead),
     ("client|setname", &[], Lead),
@@ -66,20 +69,20 @@ const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 
 /// Returns the words of an ACL that grant exactly these rights to a feed with this prefix.
 pub(super) fn acl(prefix: &str) -> String {
-    let needed = NEEDED.iter().filter(|(_, _, need)| *need != Acks).map(|(name, ..)| *name);
+    let needed = NEEDED.iter().filter(|(_, _, need)| matches!(need, Lead | Candles)).map(|(name, ..)| *name);
     let commands = needed.chain(USEFUL).map(|name| format!(" +{name}"));
     format!("~{{{prefix}}}:* &{{{prefix}}}:* -@all{}", commands.collect::<String>())
 }
 
-/// Returns the rights that a trial tries.
-fn tried(with_acks: bool) -> impl Iterator<Item = &'static Right> {
-    NEEDED.iter().filter(move |(_, words, need)| !words.is_empty() && (with_acks || *need != Acks))
+/// Returns the rights that a trial for these needs tries.
+fn tried(needs: &[Need]) -> impl Iterator<Item = &'static Right> {
+    NEEDED.iter().filter(|(_, words, need)| !words.is_empty() && needs.contains(need))
 }
 
 /// Returns the commands of a trial. `trial` is a name that no other trial has, `publish` the command that publishes.
-pub(super) fn commands(keys: &KeyNames, trial: &str, publish: &str, with_acks: bool) -> Pipeline {
+pub(super) fn commands(keys: &KeyNames, trial: &str, publish: &str, needs: &[Need]) -> Pipeline {
     let mut commands = pipe();
-    for (_, words, _) in tried(with_acks) {
+    for (_, words, _) in tried(needs) {
         commands.cmd(if words[0] == "PUBLISH" { publish } else { words[0] });
         for word in &words[1..] {
             match word.strip_prefix('$') {
@@ -95,7 +98,7 @@ pub(super) fn commands(keys: &KeyNames, trial: &str, publish: &str, with_acks: b
 }
 
 /// Returns the rights whose commands were rejected, each with the server's reason.
-pub(super) fn rejected(answers: &[RedisResult<Value>], with_acks: bool) -> Vec<(Need, String)> {
+pub(super) fn rejected(answers: &[RedisResult<Value>], needs: &[Need]) -> Vec<(Need, String)> {
     let describe = |((_, words, need), answer): (&Right, &RedisResult<Value>)| {
         let error = answer.as_ref().err()?;
         let command = if words[0] == "SCRIPT" { "SCRIPT LOAD" } else { words[0] };
@@ -107,7 +110,7 @@ pub(super) fn rejected(answers: &[RedisResult<Value>], with_acks: bool) -> Vec<(
         };
         Some((*need, format!("{command}{target}: {reason}")))
     };
-    tried(with_acks).zip(answers).filter_map(describe).collect()
+    tried(needs).zip(answers).filter_map(describe).collect()
 }
 
 #[cfg(test)]

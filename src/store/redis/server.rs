@@ -2,6 +2,7 @@
 
 use super::node::{Node, slot};
 use super::options::{InvalidUrl, RedisOptions, RedisTls};
+use super::rights::Need;
 use super::url::RedisAddress;
 use crate::store::contract::{Result, StoreError};
 use crate::telemetry::metrics::STORE_CONNECTS;
@@ -100,6 +101,14 @@ impl RedisServer {
             RedisAddress::Server(info) | RedisAddress::Sentinel { server: info, .. } => info.redis_settings().db(),
             RedisAddress::Cluster { .. } => 0,
         }
+    }
+
+    /// Returns what rights are needed for.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        let is_cluster = matches!(self.address, RedisAddress::Cluster { .. });
+        let uses =
+            [(Need::Lead, true), (Need::Candles, true), (Need::Acks, self.min_acks > 0), (Need::Cluster, is_cluster)];
+        uses.into_iter().filter_map(|(need, is_used)| is_used.then_some(need)).collect()
     }
 
     /// Returns the time within which a connection must be established.

@@ -26,8 +26,8 @@ impl Redis {
         if self.rights_checked.load(Ordering::Relaxed) == number {
             return Ok(());
         }
-        let is_waiting = self.server.min_acks > 0;
-        let trial = rights::commands(&self.keys, &self.writer, self.server.channel_command("PUBLISH"), is_waiting);
+        let needs = self.server.needs();
+        let trial = rights::commands(&self.keys, &self.writer, self.server.channel_command("PUBLISH"), &needs);
         let answers: Vec<RedisResult<Value>> = self.commands.send(RedisRequest::Pipeline(&trial)).await?;
         let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
         // The keys of a trial never exist before, so the node that still owns the slot has none of them.
@@ -35,7 +35,7 @@ impl Redis {
             self.faults.note(Write::Lease, Some(public_reason(error)));
             return Err(unavailable("the slot of the feed is moving to another node of the cluster, trying again"));
         }
-        let rejected = rights::rejected(&answers, is_waiting);
+        let rejected = rights::rejected(&answers, &needs);
         let (candles, leading): (Vec<_>, Vec<_>) = rejected.into_iter().partition(|(need, _)| *need == Need::Candles);
         let join =
             |rights: Vec<(Need, String)>| rights.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("; ");

@@ -1,5 +1,6 @@
 //! A user of Redis with exactly the documented rights, and with fewer.
 
+use crate::support::failover::RedisCluster;
 use crate::support::redis::Redis;
 use crate::support::store_contract::{OPTIONS, append, lease};
 use crate::support::{TestCluster, entries, http, until};
@@ -90,6 +91,27 @@ async fn right_to_wait_is_tried_if_it_is_needed() {
     let rejected = store.inspect().await.unwrap().rejected;
     assert!(rejected.iter().any(|rejected| rejected.starts_with("WAIT")), "{rejected:?}");
     redis.command(&["ACL", "SETUSER", "feed", "+wait"]).await;
+    assert!(store.acquire("r1").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn rights_for_a_cluster_are_tried() {
+    let cluster = RedisCluster::start().await;
+    let mut rights = documented();
+    rights.extend(["+cluster|slots", "+spublish", "+ssubscribe"].map(str::to_owned));
+    for node in &cluster.nodes {
+        set_user(node, "feed", &rights).await;
+    }
+    let url = cluster.url().replace("://", "://feed:pw@");
+    let store = store::Redis::new(&url, "btcfeed", OPTIONS).unwrap();
+    let rejected = store.inspect().await.unwrap().rejected;
+    assert!(rejected.len() == 1 && rejected[0].starts_with("ASKING"), "{rejected:?}");
+    let error = store.acquire("r1").await.unwrap_err().to_string();
+    assert!(error.contains("lacks rights that a leader needs: ASKING"), "{error}");
+    for node in &cluster.nodes {
+        node.command(&["ACL", "SETUSER", "feed", "+asking"]).await;
+    }
+    assert_eq!(store.inspect().await.unwrap().rejected, [] as [&str; 0]);
     assert!(store.acquire("r1").await.unwrap().is_some());
 }
 
