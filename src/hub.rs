@@ -14,15 +14,16 @@ pub use marks::Skip;
 pub use window::{Examined, Read};
 
 use crate::encode::View;
-use crate::feed::{Entry, Event, Feed};
+use crate::feed::{Continuity, Entry, Event, Feed};
 use crate::store::{Result, Store};
-use crate::telemetry::metrics::GAPS;
+use crate::telemetry::FaultLog;
+use crate::telemetry::metrics::{FORKS, GAPS};
 use crate::tick::{Currencies, TickId};
 use history::HistoryReader;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::watch;
-use tracing::trace;
+use tracing::{trace, warn};
 use window::Window;
 
 /// The settings of a hub.
@@ -49,6 +50,8 @@ pub struct Hub {
     history: HistoryReader,
     /// The newest id. Sessions wait until it changes.
     head: watch::Sender<TickId>,
+    /// Limits the log lines about entries that the feed has lost.
+    fork_log: Mutex<FaultLog>,
     /// True if the history has been read.
     primed: watch::Sender<bool>,
 }
@@ -59,7 +62,7 @@ impl Hub {
         let window = RwLock::new(Window::new(options.window, options.retention));
         let (head, primed) = (watch::Sender::new(TickId::ZERO), watch::Sender::new(false));
         let (capacity, retention, history) = (options.window, options.retention, HistoryReader::new(store.clone()));
-        Hub { store, window, capacity, retention, history, head, primed }
+        Hub { store, window, capacity, retention, history, head, fork_log: Mutex::default(), primed }
     }
 
     /// Waits until the history has been read once.
@@ -235,6 +238,9 @@ impl Hub {
             let mut window = self.window_mut();
             for entry in entries {
                 trace!(id = %entry.id, "received");
+                if self.is_primed() && entry.continues(window.head()) == Continuity::Lost {
+                    self.note_fork(&entry, window.head());
+                }
                 if let Event::Tick { outages, .. } = &entry.event
                     && self.is_primed()
                 {
@@ -248,6 +254,21 @@ impl Hub {
             window.head()
         };
         self.head.send_if_modified(|known| std::mem::replace(known, head) != head);
+    }
+}
+
+impl Hub {
+    /// Logs and counts that the feed has lost entries that this replica has.
+    fn note_fork(&self, entry: &Entry, head: TickId) {
+        FORKS.counter("").increment(1);
+        if self.fork_log.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
+            warn!(
+                id = %entry.id, prev = %entry.prev, %head,
+                next = "clients that got the lost entries get a gap",
+                "the feed goes on after an older entry than this replica's newest: Redis has lost the later ones, \
+                 after a failover or two primaries at the same time"
+            );
+        }
     }
 }
 

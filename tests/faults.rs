@@ -15,6 +15,7 @@ mod faults {
     mod matrix;
     mod promises;
     mod soak;
+    mod split;
     mod stage;
     mod watcher;
 }

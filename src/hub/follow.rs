@@ -27,22 +27,16 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// The number of entries in one read of the store's history.
 const PAGE: usize = 1000;
 
-/// Limits of the log lines that everybody who can write to the channel can cause.
-#[derive(Default)]
-struct ChannelLog {
-    lost: FaultLog,
-    unconfirmed: FaultLog,
-}
-
 impl Hub {
     /// Follows the store until `stop` is cancelled. If that fails, it tries again.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let (mut pause, mut fault) = (RETRY.0, FaultLog::default());
-            let mut log = ChannelLog::default();
+            // Everybody who can write to the channel can cause such a line.
+            let mut unconfirmed = FaultLog::default();
             loop {
                 let started = Instant::now();
-                let Err(error) = self.follow(&mut log).await;
+                let Err(error) = self.follow(&mut unconfirmed).await;
                 if started.elapsed() > RETRY.1 * 2 {
                     // The hub could follow the store for a while, so this is a new fault.
                     pause = RETRY.0;
@@ -61,7 +55,7 @@ impl Hub {
     }
 
     /// Follows the store until an error occurs.
-    async fn follow(&self, log: &mut ChannelLog) -> Result<Infallible> {
+    async fn follow(&self, unconfirmed: &mut FaultLog) -> Result<Infallible> {
         let mut live: EntryStream = self.store.subscribe().await?;
         self.catch_up().await?;
         self.primed.send_replace(true);
@@ -74,7 +68,7 @@ impl Hub {
             // that many announcements do not prevent the check.
             tokio::select! {
                 entry = live.next() => match entry {
-                    Some(entry) => self.take(entry?, log).await?,
+                    Some(entry) => self.take(entry?, unconfirmed).await?,
                     None => return Err(StoreError::Unavailable("the subscription ended".to_owned())),
                 },
                 _ = checks.tick() => {
@@ -90,32 +84,26 @@ impl Hub {
     }
 
     /// Appends a live entry. If the entry does not continue our head, reads the history, which has this entry by now.
-    async fn take(&self, entry: Entry, log: &mut ChannelLog) -> Result<()> {
+    async fn take(&self, entry: Entry, unconfirmed: &mut FaultLog) -> Result<()> {
         match entry.continues(self.head()) {
             Continuity::Known => Ok(()),
-            Continuity::Next => self.confirm(&entry, log).await,
-            Continuity::Missed => {
+            Continuity::Next => self.confirm(&entry, unconfirmed).await,
+            Continuity::Missed | Continuity::Lost => {
                 debug!(id = %entry.id, prev = %entry.prev, head = %self.head(), "missed entries, reading the history");
-                self.catch_up().await
-            }
-            Continuity::Lost => {
-                if log.lost.is_due() {
-                    warn!(id = %entry.id, prev = %entry.prev, head = %self.head(), "the store has lost its newest entries");
-                }
                 self.catch_up().await
             }
         }
     }
 
     /// Appends an entry that continues our head, if it is in the history.
-    async fn confirm(&self, entry: &Entry, log: &mut ChannelLog) -> Result<()> {
+    async fn confirm(&self, entry: &Entry, unconfirmed: &mut FaultLog) -> Result<()> {
         let (watch, id, is_tick) = (Stopwatch::start(), entry.id, entry.tick().is_some());
         let entries = self.store.announced(entry, self.head()).await?;
         let is_confirmed = entries.iter().any(|other| other.id == id);
         self.append(entries);
         if !is_confirmed {
             UNCONFIRMED.counter("").increment(1);
-            if log.unconfirmed.is_due() {
+            if unconfirmed.is_due() {
                 warn!(%id, "ignored an entry that was announced and is not in the history");
             }
         } else if is_tick {

@@ -4,6 +4,9 @@ use crate::support::exchange::Answer;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The maximum number of answers that arrive after the deadline of their poll.
+const LATE: usize = 5;
+
 /// The three records, and the replicas that were killed.
 pub struct Records {
     /// The answers of the exchange. Each answer has another price, and each poll one answer.
@@ -139,21 +142,31 @@ impl Records {
             findings.violations.push(format!("the poll with the price {price} is in the history {count} times"));
         }
         for poll in self.polls.iter().filter(|poll| poll.at < self.end) {
+            let is_logged = self.polled.contains(&poll.price);
             if written.contains_key(poll.price.as_str()) {
                 findings.kept += 1;
+                // Otherwise the log would not show which polls are late.
+                if !is_logged && !self.is_killed_after(poll) {
+                    findings
+                        .violations
+                        .push(format!("no line of the log has the poll of {} at {}", poll.replica, poll.at));
+                }
             } else if self.is_explained(poll, history) {
                 findings.explained += 1;
             } else if self.is_covered(poll, history) {
                 findings.covered += 1;
             } else if self.is_in_handover(poll, history) {
                 findings.handover += 1;
-            } else if !self.polled.contains(&poll.price) && !self.was_killed(&poll.replica) {
-                findings.late += 1;
-            } else if self.killed.iter().any(|(replica, at)| *replica == poll.replica && poll.at <= *at) {
+            } else if self.is_killed_after(poll) {
                 findings.died += 1;
+            } else if !is_logged {
+                findings.late += 1;
             } else {
                 findings.violations.push(format!("a poll of {} at {} is lost", poll.replica, poll.at));
             }
+        }
+        if findings.late > LATE {
+            findings.violations.push(format!("{} polls were late, expected at most {LATE}", findings.late));
         }
     }
 
@@ -178,8 +191,9 @@ impl Records {
         after.id - before.id <= limit && after.replica.as_ref() != Some(&poll.replica)
     }
 
-    fn was_killed(&self, replica: &str) -> bool {
-        self.killed.iter().any(|(killed, _)| killed == replica)
+    /// Returns true if the replica was killed after this poll. Its log is gone with it.
+    fn is_killed_after(&self, poll: &Answer) -> bool {
+        self.killed.iter().any(|(replica, at)| *replica == poll.replica && poll.at <= *at)
     }
 
     fn is_explained(&self, poll: &Answer, history: &[Kept]) -> bool {
@@ -311,6 +325,14 @@ mod tests {
         assert!(twice.contains("got 400 after 900"), "{twice}");
         let forged = violations(|records| records.polls.clear());
         assert!(forged.contains("a price that no exchange gave"), "{forged}");
+        let unlogged = violations(|records| records.polled.clear());
+        assert!(unlogged.contains("no line of the log has the poll of a at 500"), "{unlogged}");
+        let late = violations(|records| {
+            records.history.truncate(3);
+            records.clients[0].truncate(3);
+            records.polled.truncate(3 * "97000.01".len());
+        });
+        assert_eq!(late, "6 polls were late, expected at most 5");
         let silent = violations(|records| records.stale_after_ms = 0);
         assert_eq!(silent, "", "a pause of 100 ms is no outage");
     }

@@ -34,19 +34,20 @@ pub async fn run(cases: Vec<Case>) -> Vec<String> {
         outcomes.push((case, run.await.unwrap_or_else(|error| Outcome::failed(error.to_string()))));
     }
     println!(
-        "\n| case | polls | kept | covered | handover | died | longest pause | flows after | gaps | |\n|---|---|---|---|---|---|---|---|---|---|"
+        "\n| case | polls | kept | covered | handover | died | late | longest pause | flows after | gaps | |\n|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let mut broken = Vec::new();
     for (case, Outcome { findings, flowing_ms }) in &outcomes {
         let gaps: Vec<_> = findings.gaps.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         let verdict = if findings.violations.is_empty() { "ok" } else { "BROKEN" };
         println!(
-            "| {case} | {} | {} | {} | {} | {} | {} ms | {flowing_ms} ms | {} | {verdict} |",
+            "| {case} | {} | {} | {} | {} | {} | {} | {} ms | {flowing_ms} ms | {} | {verdict} |",
             findings.polls,
             findings.kept,
             findings.covered,
             findings.handover,
             findings.died,
+            findings.late,
             findings.pause_ms,
             gaps.join(", ")
         );

@@ -81,7 +81,10 @@ whole. Over a link of 300 ms, clients get ticks in the meantime.
   it is back, because clients have had later ones. The pause is at most the lease and one second, and no `gap` reports
   it unless it is longer than `BTCFEED_STALE_AFTER`.
 - If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it are told
-  `history_lost`.
+  `history_lost`. The entries that the other one had before the end of this gap are not sent to them. Replicas that
+  were connected to the losing one say so within 5 s after they are connected to the other one: a line of the log, and
+  the metric `btcfeed_forks_total`. Until then, nobody can notice it, except that replicas that cannot lead become
+  `stale`.
 - Whoever can write to the keys of the feed can forge prices. Only an entry that was merely announced is ignored.
 - A bookmark (`client_id`) that Redis has lost is forgotten: the client begins with the latest tick, without a `gap`.
 - An entry in the middle of the history that was replaced by garbage is missing. Reads skip it, and clients get a

@@ -32,6 +32,8 @@ pub struct Stage {
     pub members: Vec<Member>,
     pub watchers: Vec<Watcher>,
     killed: Vec<(String, u64)>,
+    /// The lines of the logs of replicas that were killed.
+    logs: Vec<String>,
     /// The name of the last known leader.
     pub leader: String,
     /// The moment in Unix milliseconds at which the first replica started.
@@ -64,6 +66,7 @@ impl Stage {
             members: vec![],
             watchers: vec![],
             killed: vec![],
+            logs: vec![],
             leader: String::new(),
             started: now(),
             interval,
@@ -108,6 +111,18 @@ impl Stage {
             ],
         );
         Member { name: name.to_owned(), replica: None, proxy, settings }
+    }
+
+    /// Starts a replica that never leads, and a client of it. Returns its name.
+    pub async fn follower(&mut self) -> String {
+        let mut member = self.member(&format!("f{}", self.members.len())).await;
+        member.settings.push(("BTCFEED_ROLE".to_owned(), "serve".to_owned()));
+        member.start().await;
+        let (name, address) = (member.name.clone(), member.replica.as_ref().unwrap().address.clone());
+        self.watchers.push(Watcher::start(vec![address]));
+        self.members.push(member);
+        until("an entry for the client", async || self.watchers.last().unwrap().last() > 0).await;
+        name
     }
 
     /// Starts a replica that has none of the feed's entries, without waiting until it is ready.
@@ -170,6 +185,7 @@ impl Stage {
         if let Some(mut replica) = member.replica.take() {
             replica.signal(Signal::KILL);
             replica.exit().await;
+            self.logs.extend(replica.log());
             self.killed.push((leader, now()));
         }
     }
@@ -208,13 +224,15 @@ impl Stage {
         let mut command = redis::cmd("ZRANGE");
         command.arg("{btcfeed}:ticks").arg(0).arg(-1).arg("WITHSCORES");
         let history: Vec<(String, f64)> = command.query_async(&mut connection).await.unwrap();
+        let lines = self.replicas().flat_map(Replica::log).chain(self.logs.clone());
+        let polled = lines.filter(|line| line.contains("\"polled\"")).collect();
         let clients: Vec<Vec<Value>> = self.watchers.iter().map(Watcher::messages).collect();
         Records {
             polls: self.exchange.answers(),
             history: history.into_iter().map(|(text, score)| (score, text)).collect(),
             clients,
             killed: self.killed.clone(),
-            polled: self.replicas().flat_map(Replica::log).filter(|line| line.contains("\"polled\"")).collect(),
+            polled,
             interval_ms: u64::try_from(self.interval.as_millis()).unwrap(),
             stale_after_ms: u64::try_from(STALE_AFTER.as_millis()).unwrap(),
             handover_ms: None,
@@ -232,6 +250,14 @@ impl Drop for Stage {
 }
 
 impl Member {
+    /// Connects the replica to the Redis at another port.
+    pub async fn connect_to(&self, port: u16) {
+        self.proxy.redirect(port);
+        self.proxy.cut();
+        until("the connections to end", async || self.proxy.open() == 0).await;
+        self.proxy.restore();
+    }
+
     async fn start(&mut self) {
         self.replica = Some(Replica::start(&self.settings).await);
     }
