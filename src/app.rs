@@ -5,13 +5,13 @@ mod supervisor;
 use crate::aggregate::Aggregator;
 use crate::config::{Config, Role, SourceConfig};
 use crate::hub::Hub;
-use crate::leader::Leader;
+use crate::leader::{FeedClock, Leader};
 use crate::monitor::Monitor;
 use crate::server::Server;
 use crate::session::Bookmarks;
 use crate::shutdown::{CriticalTask, Drain, DrainOptions, Tasks};
-use crate::source::{SIMULATED, Source};
-use crate::store::{Disk, Memory, Redis, RedisOptions, Store};
+use crate::source::Source;
+use crate::store::{Disk, Memory, PriceKind, Redis, RedisOptions, Store};
 use crate::telemetry::scrape;
 use crate::text::{format_duration, join_list};
 use crate::tick::{Currency, Tick};
@@ -36,6 +36,7 @@ pub struct App {
     store: Arc<dyn Store>,
     hub: Arc<Hub>,
     monitor: Arc<Monitor>,
+    clock: Arc<FeedClock>,
     bookmarks: Arc<Bookmarks>,
     leader: Option<Leader>,
     server: Server,
@@ -57,10 +58,12 @@ impl App {
         let store = open_store(config)?;
         scrape::start();
         let hub = Arc::new(Hub::new(store.clone(), config.hub));
-        let monitor = Arc::new(Monitor::new(hub.clone(), store.clone(), config.monitor.clone()));
+        let clock = Arc::new(FeedClock::default());
+        let monitor = Monitor::new(hub.clone(), store.clone(), config.monitor.clone());
+        let monitor = Arc::new(monitor.with_clock(clock.clone()));
         let bookmarks = Arc::new(Bookmarks::new(store.clone()));
         let leader = match config.role {
-            Role::All | Role::Fetch => Some(open_leader(config, &store, &hub)?),
+            Role::All | Role::Fetch => Some(open_leader(config, &store, &hub, &clock)?),
             Role::Serve => None,
         };
         // Threads of their own, so that clients cannot delay the leader, the hub, the store and the operators' port.
@@ -76,7 +79,7 @@ impl App {
             drain.clone(),
         )?;
         let drain_options = config.drain;
-        Ok(App { store, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options })
+        Ok(App { store, hub, monitor, clock, bookmarks, leader, server, clients, unready, drain, drain_options })
     }
 
     /// Returns the address on which clients connect, if this replica serves any.
@@ -94,7 +97,7 @@ impl App {
     /// # Errors
     /// If a source cannot be opened.
     pub fn lead_with(&mut self, config: &Config) -> anyhow::Result<()> {
-        self.leader = Some(open_leader(config, &self.store, &self.hub)?);
+        self.leader = Some(open_leader(config, &self.store, &self.hub, &self.clock)?);
         Ok(())
     }
 
@@ -107,7 +110,7 @@ impl App {
         // `requested` is cancelled only by the caller. `stop` is also cancelled when a critical task ends.
         let requested = stop;
         let stop = requested.child_token();
-        let App { store, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options } = self;
+        let App { store, hub, monitor, bookmarks, leader, server, clients, unready, drain, drain_options, .. } = self;
         let count_clients = server.client_counter();
         let (services, end) = (Tasks::default(), CancellationToken::new());
         if let Some(address) = server.address() {
@@ -178,26 +181,42 @@ async fn lead(leader: Leader, hub: Arc<Hub>, stop: CancellationToken, done: Canc
 
 fn open_store(config: &Config) -> anyhow::Result<Arc<dyn Store>> {
     if let Some(redis) = &config.redis {
-        let redis = RedisOptions { settings: shared_settings(config), ..redis.clone() };
+        let kind = Some(price_kind(config));
+        let redis = RedisOptions { settings: shared_settings(config), kind, ..redis.clone() };
         return Ok(Arc::new(Redis::open(&redis, config.store).context("cannot use REDIS_URL")?));
     }
     Ok(match &config.data {
-        Some(path) => Arc::new(Disk::open(path, config.store)?),
+        Some(path) => Arc::new(Disk::open(path, config.store)?.for_prices(price_kind(config))),
         None => Arc::new(Memory::new(config.store)),
     })
 }
 
-/// Returns the settings that replicas of one feed must share, as text.
-fn shared_settings(config: &Config) -> String {
-    let kind = if config.source_names().any(|name| name == SIMULATED) { "simulated" } else { "real" };
-    let currencies: Vec<_> = config.aggregate.currencies.iter().map(Currency::code).collect();
-    let retention = format_duration(config.store.retention);
-    format!("{kind} prices in {}, kept for {retention}", join_list(&currencies, "and"))
+fn price_kind(config: &Config) -> PriceKind {
+    PriceKind::of(config.source_names())
 }
 
-fn open_leader(config: &Config, store: &Arc<dyn Store>, hub: &Arc<Hub>) -> anyhow::Result<Leader> {
+/// Returns the settings that replicas of one feed must share, as text. Those after the semicolon may differ for a
+/// while.
+pub(crate) fn shared_settings(config: &Config) -> String {
+    let kind = price_kind(config).as_str();
+    let currencies: Vec<_> = config.aggregate.currencies.iter().map(Currency::code).collect();
+    let retention = format_duration(config.store.retention);
+    let (interval, sources) = (format_duration(config.leader.interval), config.source_names().collect::<Vec<_>>());
+    format!(
+        "{kind} prices in {}, kept for {retention}; one tick every {interval} from {}",
+        join_list(&currencies, "and"),
+        join_list(&sources, "and")
+    )
+}
+
+fn open_leader(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    hub: &Arc<Hub>,
+    clock: &Arc<FeedClock>,
+) -> anyhow::Result<Leader> {
     let aggregator = Aggregator::new(open_sources(config)?, config.aggregate);
-    Ok(Leader::new(config.leader.clone(), store.clone(), hub.clone(), aggregator))
+    Ok(Leader::new(config.leader.clone(), store.clone(), hub.clone(), aggregator, clock.clone()))
 }
 
 fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {

@@ -11,6 +11,7 @@
 //! longer waits for the answer. Nobody uses such a lease, and it expires.
 
 mod chain;
+mod clock;
 mod health;
 mod lease;
 mod options;
@@ -21,6 +22,7 @@ mod start;
 mod term;
 mod writer;
 
+pub use clock::FeedClock;
 pub use options::Options;
 
 use crate::aggregate::Aggregator;
@@ -72,6 +74,7 @@ pub struct Leader {
     outbox: Outbox,
     /// The last entry that this replica wrote: its id, and its moment on the monotonic clock.
     anchor: Option<(TickId, Instant)>,
+    clock: Arc<FeedClock>,
     /// Limits the log lines about failures to begin a term.
     begin_fault: FaultLog,
     /// The moment from which this replica may claim the lease, if it could not begin a term. Until then it leads only
@@ -81,8 +84,14 @@ pub struct Leader {
 
 impl Leader {
     /// A candidate. `feed` is this replica's copy of the feed in `store`. It should be up to date when
-    /// [`run`](Self::run) is called.
-    pub fn new(options: Options, store: Arc<dyn Store>, feed: Arc<dyn Feed>, aggregator: Aggregator) -> Leader {
+    /// [`run`](Self::run) is called. `clock` is the time of this feed.
+    pub fn new(
+        options: Options,
+        store: Arc<dyn Store>,
+        feed: Arc<dyn Feed>,
+        aggregator: Aggregator,
+        clock: Arc<FeedClock>,
+    ) -> Leader {
         let outbox = Outbox::new(options.interval);
         Leader {
             options,
@@ -91,6 +100,7 @@ impl Leader {
             aggregator,
             outbox,
             anchor: None,
+            clock,
             begin_fault: FaultLog::default(),
             claims_from: None,
         }
@@ -98,6 +108,14 @@ impl Leader {
 
     /// Campaigns and leads until `stop`, then releases the lease. Meanwhile puts back what the store has lost.
     pub async fn run(self, stop: CancellationToken) {
+        let (clock, feed) = (self.clock.clone(), self.feed.clone());
+        tokio::select! {
+            () = self.lead_and_restore(stop) => {}
+            never = clock.watch(&*feed) => match never {},
+        }
+    }
+
+    async fn lead_and_restore(self, stop: CancellationToken) {
         if !self.store.is_shared() {
             return self.take_turns(stop).await;
         }
@@ -120,13 +138,15 @@ impl Leader {
                     None => return,
                 },
             };
-            match self.lead(lease, &stop).await {
+            let end = self.lead(lease, &stop).await;
+            self.clock.end();
+            match end {
                 TermEnd::Stopped => return,
                 TermEnd::Overtaken(lease) => granted = lease,
                 // Nobody else has the ticks that this replica holds, so it tries at once to write them.
-                TermEnd::Yielded if self.outbox.len() > 0 => {}
+                TermEnd::Yielded(_) if self.outbox.len() > 0 => {}
                 TermEnd::Claimed(_) => {}
-                TermEnd::Yielded => {
+                TermEnd::Yielded(_) => {
                     // This is longer than the retry pause of any replica, so a replica that gets prices acquires the
                     // lease first.
                     stop.run_until_cancelled(sleep(self.options.lease_ttl * 2)).await;
@@ -161,7 +181,7 @@ impl Leader {
         if self.outbox.len() > 0 {
             let anchor = match self.anchor {
                 Some(anchor) => anchor,
-                None => (self.store.now().await?, Instant::now()),
+                None => (self.clock.now_or(self.store.now().await?), Instant::now()),
             };
             // This replica may not be able to follow the feed, so its copy may lack what others have written.
             drop_covered(&self.outbox, seen.max(self.store.head().await?), anchor);
@@ -199,7 +219,8 @@ impl Leader {
             return Ok(None);
         }
         info!(replica = self.options.replica, held = self.outbox.len(), "leading");
-        TermStart::load(&self.options, &*self.store, &*self.feed, &self.outbox, self.anchor).await.map(Some)
+        let (store, feed) = (&*self.store, &*self.feed);
+        TermStart::load(&self.options, store, feed, &self.outbox, self.anchor, &self.clock).await.map(Some)
     }
 
     /// Leads for a term.
@@ -216,7 +237,7 @@ impl Leader {
                 self.claims_from = Some(Instant::now() + self.options.lease_ttl);
                 // This is longer than the retry pause of any replica, so another one acquires the lease first.
                 stop.run_until_cancelled(sleep(self.options.retry_pause() * 2)).await;
-                return TermEnd::Yielded;
+                return TermEnd::Yielded("this replica cannot lead");
             }
         };
         self.begin_fault.clear();
@@ -237,6 +258,7 @@ impl Leader {
             feed: &*self.feed,
             term: &term,
             outbox: &self.outbox,
+            clock: &self.clock,
             last_prices: start.last_prices.clone(),
             anchor: &mut self.anchor,
             unseen: Vec::new(),
@@ -248,7 +270,9 @@ impl Leader {
         // once.
         let end = tokio::select! {
             () = stop.cancelled() => TermEnd::Stopped,
-            () = poll(&self.options, &mut self.aggregator, &mut health, &self.outbox, &start.last_prices) => TermEnd::Yielded,
+            why = poll(&self.options, &mut self.aggregator, &mut health, &self.outbox, &self.clock, &start.last_prices) => {
+                TermEnd::Yielded(why)
+            }
             claimant = writer.run() => TermEnd::Claimed(claimant),
             lease = renewer.run() => TermEnd::Overtaken(lease),
         };
@@ -262,7 +286,7 @@ impl Leader {
                 self.store.release(&term.lease()).await.ok();
                 return end;
             }
-            TermEnd::Yielded => "no source answers this replica",
+            TermEnd::Yielded(why) => why,
             TermEnd::Stopped => "stopping",
         };
         if timeout(FLUSH_DEADLINE, writer.flush()).await.is_err() {

@@ -2,13 +2,17 @@
 //!
 //! The leader writes a status when the feed's health changes. If a replica has no connection to the store, or if there
 //! is no leader, the replica gets no status. So it also checks the age of the newest ticks, and the worse of the two
-//! states counts. The age is the difference between this machine's clock and the id of the tick.
+//! states counts. The age is the difference between the time and the id of the tick. No clock is trusted alone
+//! (`clocks`).
 //!
 //! Once a second the replica also notes in the store that it is alive. The answer of the store has the leader and the
 //! other replicas that are alive.
 
+mod clocks;
+
 use crate::feed::{Entry, Feed, FeedState};
 use crate::hub::Hub;
+use crate::leader::FeedClock;
 use crate::message::{ReplicaReport, SourceReport, StatusReport, StoreReport, Word};
 use crate::source::SIMULATED as SIMULATED_SOURCE;
 use crate::store::{Members, ReplicaBeat, Store};
@@ -17,6 +21,7 @@ use crate::telemetry::metrics::{FEED_STATE, LEADER_CHANGES, REPLICAS, SIMULATED,
 use crate::telemetry::scrape;
 use crate::text::format_duration;
 use crate::tick::{Currencies, Currency, TickId};
+use clocks::Arrival;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,6 +70,7 @@ pub struct Monitor {
     hub: Arc<Hub>,
     store: Arc<dyn Store>,
     options: Options,
+    clock: Arc<FeedClock>,
     started: Instant,
     started_at: TickId,
     /// A std lock, held only to copy a few values.
@@ -77,6 +83,7 @@ struct StateLog {
     state: Option<FeedState>,
     silence: FaultLog,
     store: FaultLog,
+    warnings: FaultLog,
 }
 
 /// Results of the last checks.
@@ -84,6 +91,9 @@ struct StateLog {
 struct Seen {
     /// The newest tick of each currency.
     newest: BTreeMap<Currency, TickId>,
+    arrival: Arrival,
+    /// What an operator should know about the clocks, as texts for people.
+    warnings: Vec<String>,
     members: Members,
     /// The last known leader. It is kept while there is no leader.
     leader: Option<String>,
@@ -97,8 +107,14 @@ struct Seen {
 impl Monitor {
     /// Creates an observer of the feed in `store`, which `hub` follows.
     pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, options: Options) -> Monitor {
-        let (started, started_at) = (Instant::now(), TickId::now());
-        Monitor { hub, store, options, started, started_at, seen: Mutex::default() }
+        let (started, started_at, clock) = (Instant::now(), TickId::now(), Arc::default());
+        Monitor { hub, store, options, clock, started, started_at, seen: Mutex::default() }
+    }
+
+    /// The same observer with the time of the feed that the leader of this replica counts.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<FeedClock>) -> Monitor {
+        Monitor { clock, ..self }
     }
 
     /// Returns the age above which the newest tick is stale.
@@ -109,9 +125,10 @@ impl Monitor {
     /// Returns the current health of the feed. It uses only the newest tick and the results of the last check, so it is
     /// cheap enough for every request.
     pub fn health(&self) -> Health {
-        let now = TickId::now();
         let tip = self.hub.newest_tick();
-        let mut seen = self.seen();
+        let (mut seen, moment) = (self.seen(), Instant::now());
+        seen.arrival.note(tip.as_ref().map_or(TickId::ZERO, |entry| entry.id), moment);
+        let now = seen.arrival.time(TickId::now(), self.store.clock(), moment);
         for currency in tip.iter().filter_map(|entry| entry.tick()).flat_map(|tick| tick.currencies().iter()) {
             seen.newest.insert(currency, tip.as_ref().map_or(TickId::ZERO, |entry| entry.id));
         }
@@ -166,6 +183,8 @@ impl Monitor {
         let mut seen = self.seen();
         seen.store_error = answer.as_ref().err().map(ToString::to_string);
         seen.store_fault = self.store.fault();
+        seen.warnings = clocks::warnings(self.store.clock(), &self.clock);
+        seen.warnings.extend(self.store.warning());
         seen.is_store_up = answer.is_ok() && seen.store_fault.is_none();
         STORE_UP.gauge("").set(u8::from(seen.is_store_up));
         if let Ok(members) = answer {
@@ -197,6 +216,11 @@ impl Monitor {
             FeedState::Stale | FeedState::Down if !log.silence.is_due() => {}
             FeedState::Stale => warn!(state, reason, age, leader, lease_ttl, error, "the feed is stale"),
             FeedState::Down => warn!(state, reason, age, leader, lease_ttl, error, "the feed is down"),
+        }
+        if seen.warnings.is_empty() {
+            log.warnings.clear();
+        } else if log.warnings.is_due() {
+            warn!(warnings = seen.warnings.join("; "), "clocks or settings differ");
         }
         if seen.store_error.is_none() && seen.store_fault.is_none() {
             log.store.clear();
@@ -235,6 +259,7 @@ impl Monitor {
                 up: seen.is_store_up,
                 fault: seen.store_fault.clone().map(Cow::Owned),
             },
+            warnings: seen.warnings.iter().cloned().map(Cow::Owned).collect(),
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: self.started.elapsed().as_secs(),
         };

@@ -6,9 +6,11 @@
 mod contract;
 mod disk;
 mod entry;
+mod kind;
 mod local;
 mod memory;
 mod portable;
+mod reckoning;
 mod redis;
 
 pub use contract::{
@@ -17,6 +19,9 @@ pub use contract::{
 };
 pub use disk::{Disk, InUse};
 pub use entry::MAX_AHEAD;
+pub use kind::PriceKind;
 pub use memory::Memory;
 pub use portable::{Portable, Summary};
+pub(crate) use reckoning::moment_at;
+pub use reckoning::{MAX_CLOCK_ERROR, Reckoning};
 pub use redis::{Inspection, InvalidUrl, Redis, RedisOptions, RedisTls, RedisTlsError};

@@ -16,6 +16,7 @@ mod it {
     mod check;
     mod cli;
     mod client;
+    mod clocks;
     mod descriptions;
     mod disk;
     mod drain;
@@ -29,6 +30,7 @@ mod it {
     mod http2;
     mod hub;
     mod interop;
+    mod kinds;
     mod load;
     mod logs;
     mod metrics;

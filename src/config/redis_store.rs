@@ -139,7 +139,7 @@ pub(super) fn read(reader: &mut Reader<'_>, replica: &str) -> Option<RedisOption
         }
     }
     let (tls, settings) = (tls.unwrap_or_default(), String::new());
-    Some(RedisOptions { url, key_prefix, tls, timeout, min_acks, settings, replica: replica.to_owned() })
+    Some(RedisOptions { url, key_prefix, tls, timeout, min_acks, settings, kind: None, replica: replica.to_owned() })
 }
 
 /// Reads the files of TLS, and checks them.

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 /// The feed's health. A new leader continues from the state that its predecessor left.
 pub(super) struct HealthMonitor {
     state: FeedState,
+    /// True if the newest status says that the clocks contradict each other.
+    is_clock_wrong: bool,
     currencies: Currencies,
     stale_after: Duration,
     down_after: Duration,
@@ -32,12 +34,26 @@ impl HealthMonitor {
         let last = |currency| (currency, last_prices.get(&currency).map_or(now, |last| last.at));
         let written = || feed.newest(&|entry| entry.status().is_some()).and_then(|entry| entry.status().cloned());
         let state = outbox.last_status().or_else(written).map_or(FeedState::Live, |status| status.state);
-        HealthMonitor { state, currencies, stale_after, down_after, last: currencies.iter().map(last).collect() }
+        let last = currencies.iter().map(last).collect();
+        HealthMonitor { state, is_clock_wrong: false, currencies, stale_after, down_after, last }
     }
 
     /// Returns true if the feed is down.
     pub(super) fn is_down(&self) -> bool {
         self.state == FeedState::Down
+    }
+
+    /// Returns a status if the clocks begin or cease to contradict each other. The state of the prices stays the same.
+    pub(super) fn clock_status(&mut self, fault: Option<String>, now: TickId) -> Option<Status> {
+        if self.is_clock_wrong == fault.is_some() {
+            return None;
+        }
+        self.is_clock_wrong = fault.is_some();
+        Some(Status {
+            state: self.state,
+            since: now,
+            reason: fault.unwrap_or_else(|| "the clocks agree again".to_owned()),
+        })
     }
 
     /// Updates the health with the result of a poll. Returns the new status if the state changes.
@@ -84,7 +100,8 @@ mod tests {
     fn health(now: Instant) -> HealthMonitor {
         let last = Currency::ALL.map(|currency| (currency, now)).into();
         let (stale_after, down_after) = (Duration::from_secs(15), Duration::from_secs(60));
-        HealthMonitor { state: FeedState::Live, currencies: Currencies::all(), stale_after, down_after, last }
+        let (state, currencies) = (FeedState::Live, Currencies::all());
+        HealthMonitor { state, is_clock_wrong: false, currencies, stale_after, down_after, last }
     }
 
     fn prices(currencies: &[Currency]) -> Poll {

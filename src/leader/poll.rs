@@ -1,5 +1,6 @@
 //! Polls the exchanges on schedule and puts the results into the outbox.
 
+use super::clock::FeedClock;
 use super::health::HealthMonitor;
 use super::options::Options;
 use super::outbox::Outbox;
@@ -7,7 +8,7 @@ use super::term::LastPrice;
 use crate::aggregate::{Aggregator, Poll};
 use crate::feed::Event;
 use crate::store::Record;
-use crate::tick::{Audit, Currency};
+use crate::tick::{Audit, Currency, TickId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,14 +19,16 @@ use tracing::debug;
 const MAX_EMPTY_POLLS: u32 = 3;
 
 /// Polls once in each interval. The first poll is one interval after the newest tick, or now if that moment has passed.
-/// Returns if the feed is down and no source answers, because another replica may be able to reach a source.
+/// Returns the reason if another replica should lead: the feed is down and no source answers, or this machine's clock
+/// is wrong.
 pub(super) async fn poll(
     options: &Options,
     aggregator: &mut Aggregator,
     health: &mut HealthMonitor,
     outbox: &Outbox,
+    clock: &FeedClock,
     last_prices: &BTreeMap<Currency, LastPrice>,
-) {
+) -> &'static str {
     let now = Instant::now();
     let newest = last_prices.values().map(|last| last.at).max();
     let first = newest.map_or(now, |at| (at + options.interval).clamp(now, now + options.interval));
@@ -36,6 +39,10 @@ pub(super) async fn poll(
         polls.tick().await;
         let poll: Poll = aggregator.poll().await;
         debug!(?poll, "polled");
+        clock.note_sources(&poll);
+        if let Some(status) = health.clock_status(clock.fault(), clock.now_or(TickId::now())) {
+            outbox.push(Record::now(Event::Status(status)));
+        }
         if let Some(status) = health.update(&poll, Instant::now()) {
             outbox.push(Record::now(Event::Status(status)));
         }
@@ -46,7 +53,10 @@ pub(super) async fn poll(
             outbox.push(Record { poll: poll.trace.map(Arc::new), ..record });
         }
         if empty_polls >= MAX_EMPTY_POLLS && health.is_down() {
-            return;
+            return "no source answers this replica";
+        }
+        if clock.should_yield() {
+            return "this machine's clock is wrong, so it rejects answers of good sources";
         }
     }
 }

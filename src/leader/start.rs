@@ -1,10 +1,11 @@
 //! The state of the feed at the start of a term.
 
+use super::clock::{FeedClock, Times};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
 use crate::feed::Feed;
-use crate::store::{Record, Store, StoreError};
+use crate::store::{Store, StoreError, moment_at};
 use crate::tick::{Currency, TickId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -34,9 +35,11 @@ impl TermStart {
         feed: &dyn Feed,
         outbox: &Outbox,
         anchor: Option<(TickId, Instant)>,
+        feed_clock: &FeedClock,
     ) -> Result<TermStart, StoreError> {
         let (head, clock) = (store.head().await?, store.now().await?);
-        let now = Instant::now();
+        feed_clock.begin(head.max(feed.head()), Times::now(clock));
+        let (clock, now) = (feed_clock.now_or(clock), Instant::now());
         let caught_up = async {
             while feed.head() < head {
                 sleep(Duration::from_millis(10)).await;
@@ -59,12 +62,7 @@ impl TermStart {
 /// Drops the records that are not newer than `covered`. They are obsolete, because another leader has written for that
 /// time. `anchor` is an id with its moment on the monotonic clock.
 pub(super) fn drop_covered(outbox: &Outbox, covered: TickId, anchor: (TickId, Instant)) {
-    let (id, at) = anchor;
-    let id_of = |record: &Record| match record.at.checked_duration_since(at) {
-        Some(later) => id.plus(later),
-        None => id.minus(at.saturating_duration_since(record.at)),
-    };
-    let dropped = outbox.drop_while(|record| id_of(record) <= covered);
+    let dropped = outbox.drop_while(|record| moment_at(record.at, anchor) <= covered);
     if dropped > 0 {
         info!(dropped, "dropped held records that are not newer than the feed");
     }

@@ -16,8 +16,9 @@ pub(super) struct Term {
 pub(super) enum TermEnd {
     /// This replica stops.
     Stopped,
-    /// This replica gets no prices or cannot follow the feed, so another one should lead.
-    Yielded,
+    /// This replica gets no prices, cannot follow the feed or has a wrong clock, so another one should lead. Contains
+    /// the reason.
+    Yielded(&'static str),
     /// Another replica, with this name, holds records that come before those of this one.
     Claimed(String),
     /// Another replica has written, or has something that the store lacks. Contains this replica's new lease if the

@@ -117,12 +117,12 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
     };
     let aggregator = Aggregator::new(vec![], polling);
     let store = Arc::new(store);
-    let mut leader = Leader::new(options, store.clone(), Arc::new(NoCopy), aggregator);
+    let mut leader = Leader::new(options, store.clone(), Arc::new(NoCopy), aggregator, Arc::default());
     leader.outbox.push(tick(1));
     leader.claim().await.unwrap();
     assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 1)));
     let lease = store.acquire("r1").await.unwrap().unwrap();
-    assert!(matches!(leader.lead(lease, &CancellationToken::new()).await, TermEnd::Yielded));
+    assert!(matches!(leader.lead(lease, &CancellationToken::new()).await, TermEnd::Yielded(_)));
     leader.claim().await.unwrap();
     assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 0)), "it claims nothing for a lease");
     assert_eq!(leader.outbox.len(), 1, "the tick is newer than what is written");

@@ -1,6 +1,7 @@
 //! Writes the records of the outbox into the store, in order and each once.
 
 use super::chain::newest_chain;
+use super::clock::{FeedClock, Times};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::{LastPrice, Term};
@@ -28,6 +29,7 @@ pub(super) struct Writer<'a> {
     pub(super) outbox: &'a Outbox,
     /// The newest price of each currency in the feed.
     pub(super) last_prices: BTreeMap<Currency, LastPrice>,
+    pub(super) clock: &'a FeedClock,
     /// The id of the last entry that was written, with its moment on the monotonic clock.
     pub(super) anchor: &'a mut Option<(TickId, Instant)>,
     /// Entries that were written and have not come back through the feed yet. If the store loses them now, only this
@@ -65,6 +67,7 @@ impl Writer<'_> {
         if let Event::Tick { tick, outages } = &mut record.event {
             *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after, dropped > 0);
         }
+        let record = self.clock.reckon(record);
         let lease = self.term.lease();
         self.unseen.retain(|entry| entry.id > self.feed.head());
         let seen = self.unseen.last().map_or(self.feed.head(), |entry| entry.id);
@@ -75,7 +78,11 @@ impl Writer<'_> {
                 self.write_fault.clear();
                 self.restored_after = None;
                 traces::appended(entry.id.ms(), record.poll.as_deref(), watch);
+                let is_suspect = self.clock.is_suspect(&record, entry.id, entry.prev);
                 self.note_written(&record, entry);
+                if is_suspect && let Ok(now) = self.store.now().await {
+                    self.clock.compare(Times::now(now));
+                }
             }
             Err(StoreError::Behind(newest)) => match self.find_written(&record) {
                 Some(entry) => {
@@ -112,6 +119,7 @@ impl Writer<'_> {
     fn note_written(&mut self, record: &Record, entry: Entry) {
         debug!(id = %entry.id, "written");
         *self.anchor = Some((entry.id, record.at));
+        self.clock.note_written(entry.id, record.at);
         self.term.set_newest(entry.id);
         for currency in entry.tick().into_iter().flat_map(|tick| tick.prices.keys()) {
             self.last_prices.insert(*currency, LastPrice { id: entry.id, at: record.at });
@@ -228,6 +236,7 @@ mod tests {
             feed: &feed,
             term: &term,
             outbox: &outbox,
+            clock: &FeedClock::default(),
             last_prices: BTreeMap::new(),
             anchor: &mut anchor,
             unseen: Vec::new(),

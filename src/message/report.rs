@@ -18,6 +18,7 @@ pub type TickAges = ByCurrency<u64>;
     "last_id": 1_795_166_431_075_u64, "simulated": false, "leader": "r1", "replica": "r2",
     "replicas": [{"name": "r1", "version": "0.3.0"}, {"name": "r2", "version": "0.3.0"}],
     "sources": [{"name": "kraken", "currencies": ["USD", "EUR"]}], "store": {"kind": "redis", "up": true},
+    "warnings": [],
     "version": "0.3.0", "uptime_s": 86_400
 }))))]
 pub struct StatusReport<'a> {
@@ -51,6 +52,10 @@ pub struct StatusReport<'a> {
     /// The store.
     #[cfg_attr(feature = "server", schema(inline))]
     pub store: StoreReport<'a>,
+    /// What an operator should know, as texts for people, for example that clocks differ.
+    #[serde(default)]
+    #[cfg_attr(feature = "server", schema(required))]
+    pub warnings: Vec<Cow<'a, str>>,
     /// The version of the program that answers.
     pub version: Cow<'a, str>,
     /// The seconds since the start of the replica that answers.

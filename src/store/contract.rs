@@ -7,6 +7,9 @@
 //!   backwards. Each entry's `prev` is the id of the entry before it.
 //! - **The holder of an expired lease cannot write.** The store checks the lease, so the clocks of the replicas do not
 //!   matter.
+//! - **A wrong clock moves neither ids nor the retention.** If the store's clock differs by more than two seconds from
+//!   what the leader has counted since the last entry, the leader's count is the time of the entry. An append drops at
+//!   most as much of the history as time has passed.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
 //!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
 //! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so that what
@@ -14,6 +17,7 @@
 //! - **A store detects that it has lost its newest entries.** If a leader has seen entries that are newer than those in
 //!   the store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
+use super::reckoning::Reckoning;
 use crate::feed::{Entry, EntryAudit, Event};
 use crate::telemetry::traces::TraceStep;
 use crate::tick::{Audit, TickId};
@@ -108,6 +112,8 @@ pub struct Record {
     pub number: u64,
     /// What went into the prices of a tick, as JSON, if it is known.
     pub audit: Option<Arc<str>>,
+    /// The time of the event as the leader counts it. `None` if the store's clock counts in any case.
+    pub reckoned: Option<Reckoning>,
     /// The poll that made the event, for its trace. A store ignores it.
     pub poll: Option<Arc<TraceStep>>,
 }
@@ -119,13 +125,32 @@ impl Record {
     /// A record of an event that happens now.
     pub fn now(event: Event) -> Record {
         let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-        Record { event, at: Instant::now(), number, audit: None, poll: None }
+        Record { event, at: Instant::now(), number, audit: None, reckoned: None, poll: None }
     }
 
     /// Adds what went into the prices.
     #[must_use]
     pub fn with_audit(self, audit: &Audit) -> Record {
         Record { audit: serde_json::to_string(audit).ok().map(Arc::from), ..self }
+    }
+
+    /// The same record with the time that its leader counts.
+    #[must_use]
+    pub fn reckoned_at(self, moment: TickId, passed: Option<Duration>) -> Record {
+        Record { reckoned: Some(Reckoning { moment, passed }), ..self }
+    }
+
+    /// Returns the time of the entry, if `now` is the time of the store's clock.
+    pub(super) fn moment(&self, now: TickId) -> TickId {
+        let moment = now.minus(self.at.elapsed());
+        self.reckoned.map_or(moment, |reckoned| reckoned.correct(moment))
+    }
+
+    /// Returns the oldest id that is kept after an append of `id`. `oldest` is the oldest one before it.
+    pub(super) fn floor(&self, id: TickId, retention: Duration, oldest: TickId) -> TickId {
+        let floor = id.minus(retention);
+        let passed = self.reckoned.and_then(|reckoned| reckoned.passed);
+        passed.map_or(floor, |passed| floor.min(oldest.plus(passed)))
     }
 }
 
@@ -193,6 +218,11 @@ pub trait Store: Send + Sync {
         Ok(Members { replicas: vec![replica.clone()], ..Members::default() })
     }
 
+    /// Returns what an operator should know about the other replicas of the feed, as text for people.
+    fn warning(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the reason why new entries are not written at the moment, if they are not. Clients may read it.
     fn fault(&self) -> Option<String> {
         None
@@ -225,6 +255,11 @@ pub trait Store: Send + Sync {
     /// the history, so that a forged entry is not returned.
     async fn announced(&self, announced: &Entry, _after: TickId) -> Result<Vec<Entry>> {
         Ok(vec![announced.clone()])
+    }
+
+    /// Returns the time of the store's clock as of its last answer, if it is not this machine's clock.
+    fn clock(&self) -> Option<TickId> {
+        None
     }
 
     /// Returns the time of the store's clock, from which ids are made.

@@ -19,6 +19,7 @@ pub use data_dir::InUse;
 
 use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat, Result, Store, StoreError};
 use super::entry::{audit_with_id, decode_audit};
+use super::kind::{self, PriceKind};
 use super::local::drop_old_clients;
 use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
@@ -35,12 +36,16 @@ use tokio::time::timeout;
 
 /// The time that an append waits for the disk. After that the entry is published from memory.
 const SAVE_DEADLINE: Duration = Duration::from_secs(2);
+/// The number of the newest entries among which there is a tick.
+const KIND_ENTRIES: usize = 1000;
 /// The time that a stop waits for the last write.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A feed in a file.
 pub struct Disk {
     saver: Arc<Saver>,
+    /// The kind of the prices that this process writes. `None` if it writes none.
+    kind: Option<PriceKind>,
 }
 
 impl Disk {
@@ -69,13 +74,27 @@ impl Disk {
         Ok(Disk::start(saver))
     }
 
+    /// The same feed for a process that writes prices of this kind.
+    #[must_use]
+    pub fn for_prices(mut self, kind: PriceKind) -> Disk {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Returns the kind of the prices in the feed, if it is another one than that of this process.
+    async fn other_kind(&self) -> Result<Option<PriceKind>> {
+        let Some(own) = self.kind else { return Ok(None) };
+        let kept = self.newest(KIND_ENTRIES).await?.iter().rev().find_map(PriceKind::of_entry);
+        Ok(kept.filter(|kept| *kept != own))
+    }
+
     /// Starts the thread that writes the file.
     fn start(saver: Arc<Saver>) -> Disk {
         let writer = saver.clone();
         if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || writer.run()) {
             saver.note_fault(&DirError::Failed(error.into()));
         }
-        Disk { saver }
+        Disk { saver, kind: None }
     }
 
     /// Runs a read of the file on a thread that may block. Returns `None` if no file has been open yet.
@@ -103,7 +122,10 @@ impl Drop for Disk {
 #[async_trait]
 impl Store for Disk {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
-        Ok(self.saver.pending().lease.acquire(holder, self.saver.options.lease_ttl))
+        let other = self.other_kind().await?;
+        let mut pending = self.saver.pending();
+        pending.refusal = other.map(|kept| kind::refusal(kept.as_str(), "another BTCFEED_DATA"));
+        Ok(if other.is_some() { None } else { pending.lease.acquire(holder, self.saver.options.lease_ttl) })
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {
@@ -120,7 +142,8 @@ impl Store for Disk {
     }
 
     fn fault(&self) -> Option<String> {
-        self.saver.pending().fault.clone()
+        let pending = self.saver.pending();
+        pending.fault.as_ref().or(pending.refusal.as_ref()).cloned()
     }
 
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
@@ -148,8 +171,8 @@ impl Store for Disk {
         let lost = entries.to_vec();
         let written = self.read(move |file| file.restore(&lost)).await?;
         written.ok_or_else(|| StoreError::Unavailable("the file of the feed is not open".to_owned()))?;
-        if let Some(newest) = entries.iter().map(|entry| entry.id).max() {
-            self.saver.pending().restored(newest);
+        if let Some((oldest, newest)) = entries.first().zip(entries.last()) {
+            self.saver.pending().restored(oldest.id, newest.id);
         }
         Ok(())
     }

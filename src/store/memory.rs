@@ -26,6 +26,8 @@ struct Kept {
     lease: LocalLease,
     /// The number of the newest record, and the id that it got.
     record: (u64, TickId),
+    /// The oldest id that is kept.
+    floor: Option<TickId>,
     /// The last id that each client was sent, and when it was saved.
     clients: HashMap<String, (TickId, Instant)>,
 }
@@ -84,12 +86,14 @@ impl Store for Memory {
         if seen > prev {
             return Err(StoreError::Behind(prev));
         }
-        let id = TickId::now().minus(record.at.elapsed()).max(prev.next());
+        let id = record.moment(TickId::now()).max(prev.next());
         let entry = Entry { id, prev, event: record.event.clone() };
         kept.entries.insert(id, entry.clone());
         kept.audits.extend(record.audit.clone().map(|audit| (id, audit)));
         kept.record = (record.number, id);
-        let floor = id.minus(self.options.retention);
+        let oldest = kept.floor.or_else(|| kept.entries.first_key_value().map(|(oldest, _)| *oldest));
+        let floor = record.floor(id, self.options.retention, oldest.unwrap_or(id));
+        kept.floor = Some(floor);
         kept.entries = kept.entries.split_off(&floor);
         kept.audits = kept.audits.split_off(&floor);
         // This is done under the lock, so that subscribers get entries in the order of their ids.

@@ -32,6 +32,7 @@ use super::contract::{
     Claim, EntryStream, Lease, Members, MessageStream, Options, Record, ReplicaBeat, Result, Store, StoreError,
 };
 use super::entry::encode;
+use super::kind::PriceKind;
 use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -43,8 +44,8 @@ use keys::KeyNames;
 pub use options::{InvalidUrl, RedisOptions, RedisTls, RedisTlsError};
 use scripts::Scripts;
 use server::RedisServer;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::warn;
 use uuid::Uuid;
@@ -85,6 +86,10 @@ pub struct Redis {
     faults: WriteFaults,
     /// The settings that all replicas of the feed must share.
     settings: String,
+    /// The kind of the prices that this replica writes.
+    kind: Option<PriceKind>,
+    /// The settings of the replicas that may lead, if they are others.
+    others: Mutex<Option<String>>,
     /// The number of the connection on which all rights were tried, or zero.
     rights_checked: AtomicU64,
 }
@@ -105,7 +110,7 @@ impl Redis {
     pub fn open(redis: &RedisOptions, options: Options) -> std::result::Result<Redis, InvalidUrl> {
         let server = Arc::new(RedisServer::new(redis)?);
         let keys = KeyNames::new(&redis.key_prefix, server.database());
-        Ok(Redis { settings: redis.settings.clone(), ..Redis::at(server, keys, options) })
+        Ok(Redis { settings: redis.settings.clone(), kind: redis.kind, ..Redis::at(server, keys, options) })
     }
 
     /// A feed on a server, with connections of its own.
@@ -113,7 +118,7 @@ impl Redis {
         let [commands, clients, acks] =
             ["commands", "clients", "acks"].map(|purpose| RedisConnection::new(server.clone(), purpose));
         let (history, writer) = (HistoryPool::new(server.clone()), Uuid::now_v7().simple().to_string());
-        let (scripts, faults, rights_checked) = (Scripts::new(), WriteFaults::default(), AtomicU64::default());
+        let (scripts, faults, rights_checked) = (Scripts::new(CLAIM_TTL), WriteFaults::default(), AtomicU64::default());
         Redis {
             server,
             keys,
@@ -126,6 +131,8 @@ impl Redis {
             history,
             faults,
             settings: String::new(),
+            kind: None,
+            others: Mutex::default(),
             rights_checked,
         }
     }
@@ -182,6 +189,14 @@ impl Store for Redis {
         Some(Arc::new(Redis::at(self.server.clone(), self.keys.clone(), self.options)))
     }
 
+    fn clock(&self) -> Option<TickId> {
+        Some(self.time())
+    }
+
+    fn warning(&self) -> Option<String> {
+        self.others.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn fault(&self) -> Option<String> {
         self.faults.current()
     }
@@ -192,8 +207,9 @@ impl Store for Redis {
         let lease = Lease { token: format!("{}.{term}", Lease::new(holder).token) };
         let script = || {
             let mut script = self.scripts.acquire.key(&self.keys.lease);
-            script.key(&self.keys.claim).key(&self.keys.settings).arg(self.claimant(holder)).arg(&lease.token);
-            script.arg(term).arg(ms(LONGEST_TERM)).arg(&self.settings).arg(ms(BEAT_TTL));
+            script.key(&self.keys.claim).key(&self.keys.settings).key(&self.keys.ticks);
+            script.arg(self.claimant(holder)).arg(&lease.token).arg(term).arg(ms(LONGEST_TERM));
+            script.arg(&self.settings).arg(ms(BEAT_TTL)).arg(self.kind.map_or("", PriceKind::as_str));
             script
         };
         match self.write(Write::Lease, script).await {
@@ -215,6 +231,7 @@ impl Store for Redis {
             let mut script = self.scripts.claim.key(&self.keys.claim);
             script.key(&self.keys.ticks).key(&self.keys.settings);
             script.arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL)).arg(&self.settings);
+            script.arg(self.kind.map_or("", PriceKind::as_str));
             script
         };
         let reserved_for: String = self.run(Write::Lease, script).await?;
@@ -236,6 +253,7 @@ impl Store for Redis {
         let leader = words.next().as_deref().and_then(Lease::holder);
         // A negative number says that the lease has no time to live.
         let lease_ttl = words.next().and_then(|left| left.parse().ok()).map(Duration::from_millis);
+        self.note_others(&words.next().unwrap_or_default());
         let replica = |member: String| {
             let (name, version) = member.rsplit_once('/')?;
             Some(ReplicaBeat { name: name.to_owned(), version: version.to_owned() })

@@ -191,9 +191,9 @@ async fn replica_with_other_settings_does_not_lead() {
     let other = cluster.replica("r2", &[("BTCFEED_RETENTION", "1h"), ("BTCFEED_CURRENCIES", "USD")]).await;
     until("the other replica to say so", async || {
         let report: serde_json::Value = serde_json::from_str(&other.get("/v1/status").await.1).unwrap();
-        report["store"]["fault"]
-            .as_str()
-            .is_some_and(|fault| fault.contains("kept for 24h. This replica: real prices in USD"))
+        report["store"]["fault"].as_str().is_some_and(|fault| {
+            fault.contains("kept for 24h; one tick") && fault.contains(". This replica: real prices in USD")
+        })
     })
     .await;
     let mut redis = cluster.redis.connection().await;

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod client;
+pub mod clock;
 pub mod collector;
 pub mod crashes;
 pub mod dashboard;
@@ -54,6 +55,8 @@ macro_rules! for_each_promise {
             range_respects_bounds_and_limit,
             nth_is_the_last_id_of_a_range_of_n,
             append_trims_entries_past_the_retention,
+            wrong_clock_moves_no_id,
+            history_expires_only_as_time_passes,
             subscriber_gets_every_later_append,
             lost_entries_are_reported_and_restored,
             client_is_remembered_at_its_last_id,

@@ -1,5 +1,6 @@
 //! A redis-server that belongs to one test.
 
+use super::clock::ShiftedClock;
 use super::ports::free_port;
 use super::tls::Authority;
 use super::{signal, soon, until};
@@ -17,6 +18,8 @@ pub struct Redis {
     dir: TempDir,
     /// Additional arguments of the server.
     arguments: Vec<String>,
+    /// Additional variables of its environment.
+    environment: Vec<(String, String)>,
     /// Port of the server.
     pub port: u16,
 }
@@ -36,7 +39,15 @@ impl Redis {
     pub async fn start_with(arguments: &[&str]) -> Redis {
         let dir = tempfile::tempdir().unwrap();
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut redis = Redis { child: None, dir, arguments, port: free_port() };
+        let mut redis = Redis { child: None, dir, arguments, environment: vec![], port: free_port() };
+        redis.run().await;
+        redis
+    }
+
+    /// Starts a server with this clock.
+    pub async fn start_at(clock: &ShiftedClock) -> Redis {
+        let (dir, environment) = (tempfile::tempdir().unwrap(), clock.environment().into());
+        let mut redis = Redis { child: None, dir, arguments: vec![], environment, port: free_port() };
         redis.run().await;
         redis
     }
@@ -79,7 +90,7 @@ impl Redis {
         let mut command = Command::new(program());
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
         command.args(["--appendfsync", "always", "--dir"]).arg(self.dir.path()).args(&self.arguments);
-        command.stdout(Stdio::null()).kill_on_drop(true);
+        command.envs(self.environment.iter().cloned()).stdout(Stdio::null()).kill_on_drop(true);
         self.child = Some(command.spawn().expect("redis-server is installed (see `make test`)"));
         until("redis to answer", async || self.try_connect().await.is_some()).await;
     }

@@ -218,6 +218,45 @@ pub async fn append_trims_entries_past_the_retention(store: &dyn Store) {
     assert_eq!(ids(store, TickId::ZERO, EVERYTHING, 10).await, [old[1], new]);
 }
 
+pub async fn wrong_clock_moves_no_id(store: &dyn Store) {
+    let lease = lease(store).await;
+    let mut prev = append(store, &lease, "1").await.id;
+    let close = prev.plus(Duration::from_secs(1));
+    let entry = store.append(&lease, &tick("2").reckoned_at(close, None), TickId::ZERO).await.unwrap();
+    assert!(entry.id.since(prev) < Duration::from_millis(900), "a small difference does not count");
+    // The leader counts later times than the clock of the store shows, which has been set back.
+    for ahead in [3, 7200, 172_800] {
+        let moment = TickId::now().plus(Duration::from_secs(ahead));
+        let entry = store.append(&lease, &tick("3").reckoned_at(moment, None), prev).await.unwrap();
+        assert_eq!(entry.id, moment);
+        prev = entry.id;
+    }
+    assert_eq!(store.head().await.unwrap(), prev);
+    assert_eq!(store.newest(1).await.unwrap()[0].id, prev, "an entry that is far ahead of the clock is no garbage");
+    // The leader counts earlier times, because the clock of the store is ahead now.
+    let moment = prev.plus(Duration::from_secs(5));
+    assert_eq!(store.append(&lease, &tick("4").reckoned_at(moment, None), prev).await.unwrap().id, moment);
+    let late = tick("5").reckoned_at(prev, None);
+    assert_eq!(store.append(&lease, &late, prev).await.unwrap().id, moment.next(), "ids increase");
+}
+
+pub async fn history_expires_only_as_time_passes(store: &dyn Store) {
+    let lease = lease(store).await;
+    let now = TickId::now();
+    let old: Vec<_> =
+        (0..10).map(|number| now.minus(OPTIONS.retention * 2).plus(Duration::from_secs(number))).collect();
+    let entries: Vec<_> = old.iter().map(|id| lost(*id, id.minus(Duration::from_secs(1)))).collect();
+    store.restore(&lease, &entries).await.unwrap();
+    let left = async |passed: Option<Duration>| {
+        store.append(&lease, &tick("1").reckoned_at(TickId::now(), passed), TickId::ZERO).await.unwrap();
+        ids(store, TickId::ZERO, now.before(), 100).await.len()
+    };
+    assert_eq!(left(Some(Duration::ZERO)).await, 10);
+    let after_three_seconds = left(Some(Duration::from_secs(3))).await;
+    assert!((6..=7).contains(&after_three_seconds), "{after_three_seconds}");
+    assert_eq!(left(None).await, 0, "the sources confirm that it is late");
+}
+
 pub async fn subscriber_gets_every_later_append(store: &dyn Store) {
     let lease = lease(store).await;
     append(store, &lease, "1").await;

@@ -76,6 +76,9 @@ fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: D
             let seconds = Duration::from_secs(lag.as_secs());
             let found = format!("{peer}: {} behind another replica", format_duration(seconds));
             Finding::fail("peer", found, "The replica does not receive what Redis publishes: look at its log.")
+        } else if !report.warnings.is_empty() {
+            let found = format!("{peer}: {}", excerpt(&report.warnings.join("; "), 300));
+            Finding::warn("peer", found, "Synchronise the clocks (NTP), and give all replicas the same settings.")
         } else {
             Finding::ok("peer", format!("{peer}: live, {} {}", report.replica, report.version))
         }

@@ -1,9 +1,10 @@
 //! Checks of the Redis that holds the feed.
 
 use super::finding::Finding;
+use crate::app::shared_settings;
 use crate::config::{Config, redact_url};
 use crate::store::{Inspection, Redis, RedisOptions, StoreError};
-use crate::text::join_list;
+use crate::text::{excerpt, join_list};
 use secrecy::ExposeSecret;
 use std::fs::{self, File};
 use std::path::Path;
@@ -33,7 +34,10 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     let is_distant = redis.timeout > Duration::from_secs(1);
     let deadline = if is_distant { redis.timeout * DEADLINE_FACTOR } else { DEADLINE };
     match timeout(deadline, inspect(config, redis)).await {
-        Ok(Ok(inspection)) => [vec![Finding::ok("redis-reachable", url)], findings(&inspection)].concat(),
+        Ok(Ok(inspection)) => {
+            [vec![Finding::ok("redis-reachable", url)], findings(&inspection), vec![settings(config, &inspection)]]
+                .concat()
+        }
         Ok(Err(error)) => {
             let reason = match error.downcast() {
                 Ok(StoreError::Unavailable(reason)) => reason,
@@ -43,6 +47,20 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
             vec![unreachable(format!("{url}: {reason}"))]
         }
         Err(_) => vec![unreachable(format!("{url}: no answer within {deadline:?}"))],
+    }
+}
+
+/// Compares the settings of the replicas with those of this process.
+fn settings(config: &Config, inspection: &Inspection) -> Finding {
+    let ours = shared_settings(config);
+    match &inspection.settings {
+        None => Finding::ok("feed-settings", "no replica that may lead is alive"),
+        Some(theirs) if *theirs == ours => Finding::ok("feed-settings", ours),
+        Some(theirs) => Finding::warn(
+            "feed-settings",
+            format!("replicas of this feed have other settings: {}. This configuration: {ours}", excerpt(theirs, 300)),
+            "Give all replicas the same settings, or choose another BTCFEED_KEY_PREFIX for another feed.",
+        ),
     }
 }
 
@@ -80,7 +98,7 @@ async fn inspect(config: &Config, redis: &RedisOptions) -> anyhow::Result<Inspec
 }
 
 fn findings(inspection: &Inspection) -> Vec<Finding> {
-    let Inspection { version, is_persistent, eviction, clock_ahead_ms, leader, rejected, misused } = inspection;
+    let Inspection { version, is_persistent, eviction, clock_ahead_ms, leader, rejected, misused, .. } = inspection;
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     let version = match major {
         Some(major) if major < OLDEST_VERSION => {

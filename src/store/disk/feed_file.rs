@@ -202,14 +202,6 @@ impl FeedFile {
         .ok();
     }
 
-    /// Returns the newest id, or zero if there is no entry.
-    pub(super) fn head(&self) -> anyhow::Result<TickId> {
-        guard(|| {
-            let entries = self.database.begin_read()?.open_table(ENTRIES)?;
-            Ok(entries.last()?.map_or(TickId::ZERO, |(id, _)| TickId::from_ms(id.value())))
-        })
-    }
-
     /// Returns the oldest `limit` entries with `after < id <= until`, oldest first.
     pub(super) fn range(&self, after: TickId, until: TickId, limit: usize) -> anyhow::Result<Vec<Entry>> {
         guard(|| {

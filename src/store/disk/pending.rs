@@ -39,6 +39,8 @@ pub(super) struct Pending {
     pub(super) dropped: u64,
     /// The reason why the file cannot be written.
     pub(super) fault: Option<String>,
+    /// The reason why this process may not write into this feed.
+    pub(super) refusal: Option<String>,
     /// True if the saver must write what is left and end.
     pub(super) stopping: bool,
     /// True if the saver has ended.
@@ -46,11 +48,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    /// Takes over the newest id of a file that has just been opened, if it is higher than ours.
-    pub(super) fn opened(&mut self, head: TickId, retention: Duration) {
+    /// Takes over the newest id of a file that has just been opened, if it is higher than ours. The oldest one is the
+    /// oldest that is kept, because a clock that was wrong may have made the newest one.
+    pub(super) fn opened(&mut self, oldest: TickId, head: TickId) {
         self.assigned = self.assigned.max(head);
         self.published = self.published.max(head);
-        self.floor = self.floor.max(head.minus(retention));
+        self.floor = self.floor.max(oldest);
     }
 
     /// Assigns an id to a record and keeps the entry until it is saved and published. If an earlier attempt has
@@ -76,7 +79,7 @@ impl Pending {
         if seen > prev {
             return Err(StoreError::Behind(prev));
         }
-        let id = TickId::now().minus(record.at.elapsed()).max(prev.next());
+        let id = record.moment(TickId::now()).max(prev.next());
         let entry = Entry { id, prev, event: record.event.clone() };
         self.assigned = id;
         self.record = Some((record.number, entry.clone()));
@@ -90,7 +93,9 @@ impl Pending {
             self.unsaved.pop_front();
             self.dropped += 1;
         }
-        self.floor = self.floor.max(id.minus(retention));
+        // Without a file, or with a new one, nothing is older than this entry.
+        let oldest = if self.floor == TickId::ZERO { id } else { self.floor };
+        self.floor = self.floor.max(record.floor(id, retention, oldest));
         Ok(entry)
     }
 
@@ -101,8 +106,11 @@ impl Pending {
         self.unpublished.drain(..count).collect()
     }
 
-    /// Records that entries up to `newest` were restored to the file.
-    pub(super) fn restored(&mut self, newest: TickId) {
+    /// Records that entries from `oldest` to `newest` were restored to the file.
+    pub(super) fn restored(&mut self, oldest: TickId, newest: TickId) {
+        if self.floor == TickId::ZERO {
+            self.floor = oldest;
+        }
         self.assigned = self.assigned.max(newest);
         self.published = self.published.max(newest);
     }

@@ -101,10 +101,10 @@ impl Saver {
         };
         let opened = FeedFile::open(&directory.file(FILE))?;
         directory.sync().map_err(anyhow::Error::new)?;
-        let head = opened.head()?;
+        let (_, _, oldest, head) = opened.extent()?;
         *file = Some(opened);
         *was_open = true;
-        self.pending().opened(head, self.options.retention);
+        self.pending().opened(oldest, head);
         Ok(())
     }
 

@@ -5,14 +5,20 @@
 -- stores its settings. A replica with other ones is rejected until no replica with the stored ones is alive (beat.lua).
 -- The settings of a replica for which the lease is reserved do not count: it has what the store lacks, and no other
 -- replica can get the lease.
--- KEYS: lease, claim, settings
--- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms
+-- Simulated prices never follow real ones, or the other way round, whether replicas are alive or not.
+-- KEYS: lease, claim, settings, ticks
+-- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms,
+--       kind of the prices: real, simulated or ''
 -- Returns {'done'} | {'done', token and time to live of the lease that was replaced} | {'refused'}
---   | {'other', the others' settings}
+--   | {'other', the others' settings} | {'mixed', kind of the prices in the feed}
 local claimant = claim_of(KEYS[2])
 if claimant and claimant ~= ARGV[1] then return {'refused'} end
+local kind = kind_of(KEYS[4])
+if ARGV[7] ~= '' and kind and kind ~= ARGV[7] then return {'mixed', kind} end
 local settings = redis.call('GET', KEYS[3])
-if not claimant and ARGV[5] ~= '' and settings and settings ~= ARGV[5] then return {'other', settings} end
+if not claimant and ARGV[5] ~= '' and settings and shared_part(settings) ~= shared_part(ARGV[5]) then
+  return {'other', settings}
+end
 local held = redis.call('GET', KEYS[1])
 -- The answer to an earlier attempt was lost.
 if held == ARGV[2] then return {'done'} end

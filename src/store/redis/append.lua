@@ -1,18 +1,21 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, trims old ones.
 -- While a slot of a cluster moves, a script runs only if all of its keys exist. So the keys that may not exist come
 -- only with a second call, which is made if the answer is {'again'}.
--- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record), audits (sorted
---       set, score = id) if there is an audit, and with the second call: quarantine, claim (hash: holder, rank)
+-- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record, and the oldest
+--       id that is kept), audits (sorted set, score = id) if there is an audit, and with the second call: quarantine,
+--       claim (hash: holder, rank)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
 --       channel, body (the event's JSON without its opening brace), limit of the quarantine,
---       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none)
+--       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none),
+--       moment of the event as the leader counts it, or '', the longest time in ms that the id may differ from it,
+--       time in ms since the newest entry, or ''
 -- Returns {'done', entry, number of quarantined members} | {'refused'} | {'claimed', replica} | {'behind', newest id}
 --   | {'again'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
 -- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
 -- sends the record again, and the first attempt may arrive later.
-local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id')
+local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id', 'floor')
 if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
   local done = redis.call('ZRANGEBYSCORE', KEYS[2], record[3], record[3])
   for i = 1, #done do
@@ -31,8 +34,9 @@ if record[1] ~= ARGV[5] then
   if claimant and not is_own and rank >= RECORDS then return {'claimed', claimant} end
 end
 
+-- An entry that the leader has seen, or that a script has written, is no garbage, even if the clock is behind it.
 local now = clock()
-local prev, garbage = newest_of(KEYS[2], now)
+local prev, garbage = newest_of(KEYS[2], math.max(now, tonumber(ARGV[3]), tonumber(record[3] or 0) or 0))
 if tonumber(ARGV[3]) > prev then return {'behind', string.format('%d', prev)} end
 
 -- Garbage at the end would become a part of the chain, and could move ids and the retention far into the future.
@@ -45,14 +49,24 @@ if garbage > 0 then
 end
 
 -- The numbers are formatted with %d, because Lua would print them with 14 digits and an exponent.
-local id = math.max(now - tonumber(ARGV[2]), prev + 1)
+local id = now - tonumber(ARGV[2])
+if ARGV[12] ~= '' and math.abs(id - tonumber(ARGV[12])) > tonumber(ARGV[13]) then id = tonumber(ARGV[12]) end
+id = math.max(id, prev + 1)
 local score = string.format('%d', id)
 local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
 -- The record comes first. If a later command is rejected, the entry is written once all the same.
 redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZADD', KEYS[2], score, entry)
 redis.call(ARGV[10], ARGV[7], entry)
-local expired = string.format('(%d', id - tonumber(ARGV[4]))
+
+-- No more of the history expires than time has passed.
+local floor = id - tonumber(ARGV[4])
+if ARGV[14] ~= '' then
+  local before = tonumber(record[4] or redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]) or 0
+  floor = math.min(floor, math.max(before, 0) + tonumber(ARGV[14]))
+end
+redis.call('HSET', KEYS[3], 'floor', string.format('%d', floor))
+local expired = string.format('(%d', floor)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', expired)
 -- An audit that cannot be kept must not stop the feed, so errors are ignored.
 if ARGV[11] ~= '' then redis.pcall('ZADD', KEYS[4], score, string.format('{"id":%d,', id) .. ARGV[11]) end

@@ -1,12 +1,16 @@
 -- Records that a replica is alive. Returns the time in ms, the token of the lease, or '', the lease's time to live in
--- ms, and then the replicas that are alive.
+-- ms, the settings of the replicas that may lead, or '', and then the replicas that are alive.
 -- KEYS: lease, replicas, settings    ARGV: replica, time to live in ms, settings
 local now = clock()
 redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+-- The clock was ahead when these were written.
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. string.format('%d', now + ARGV[2]), '+inf')
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-if redis.call('GET', KEYS[3]) == ARGV[3] then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
+local settings = redis.call('GET', KEYS[3])
+if shared_part(settings) == shared_part(ARGV[3]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 local answer = redis.call('ZRANGE', KEYS[2], 0, 999)
+table.insert(answer, 1, settings or '')
 table.insert(answer, 1, tostring(redis.call('PTTL', KEYS[1])))
 table.insert(answer, 1, redis.call('GET', KEYS[1]) or '')
 table.insert(answer, 1, string.format('%d', now))

@@ -10,9 +10,11 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Returns the replica for which the lease is reserved, and its rank, or nil. A claim that never expires counts as none.
+-- Returns the replica for which the lease is reserved, and its rank, or nil. A claim that never expires counts as none,
+-- and so does one that expires later than a new one: the clock of Redis was ahead when it was made.
 local function claim_of(key)
-  if redis.call('PTTL', key) < 0 then return nil end
+  local left = redis.call('PTTL', key)
+  if left < 0 or left > MAX_CLAIM then return nil end
   local claim = redis.call('HMGET', key, 'holder', 'rank')
   return claim[1] or nil, tonumber(claim[2]) or 0
 end
@@ -26,7 +28,8 @@ local function entry_of(member, score)
   return entry
 end
 
--- Returns the id of the newest entry, or 0, and the number of members after it, which are garbage.
+-- Returns the id of the newest entry, or 0, and the number of members after it, which are garbage. `now` is the greatest
+-- time that is known to be no error: that of the clock, or that of an entry.
 local function newest_of(ticks, now)
   local latest = string.format('%d', now + MAX_AHEAD)
   local garbage = redis.call('ZCOUNT', ticks, '(' .. latest, '+inf')
@@ -42,3 +45,28 @@ local function newest_of(ticks, now)
   end
 end
 
+
+-- Returns the part of settings that all replicas of a feed must share. What follows may differ, for example during an
+-- update of one replica after the other.
+local function shared_part(settings)
+  return settings and string.match(settings, '^[^;]*')
+end
+
+-- Returns the kind of the newest tick, 'real' or 'simulated', or nil if there is none.
+local function kind_of(ticks)
+  local latest = string.format('%d', clock() + MAX_AHEAD)
+  for from = 0, 1000, 10 do
+    local found = redis.call('ZREVRANGEBYSCORE', ticks, latest, '-inf', 'WITHSCORES', 'LIMIT', from, 10)
+    for i = 1, #found, 2 do
+      local entry = entry_of(found[i], found[i + 1])
+      if entry and type(entry.sources) == 'table' then
+        for _, names in pairs(entry.sources) do
+          for _, name in pairs(type(names) == 'table' and names or {}) do
+            return name == 'simulated' and 'simulated' or 'real'
+          end
+        end
+      end
+    end
+    if #found == 0 then return nil end
+  end
+end

@@ -24,6 +24,8 @@ pub struct Inspection {
     pub clock_ahead_ms: i64,
     /// The replica that holds the lease, or `None` if there is no lease.
     pub leader: Option<String>,
+    /// The settings of the replicas that may lead, as text for people, or `None` if there are none.
+    pub settings: Option<String>,
     /// The commands that the feed needs and the server rejects, each with the server's reason.
     pub rejected: Vec<String>,
     /// The main keys of the feed that have a wrong type, for example because another program uses them. Each names its
@@ -68,6 +70,7 @@ impl Inspector<'_> {
             eviction: fact("maxmemory_policy").unwrap_or_else(|| "unknown".to_owned()),
             clock_ahead_ms,
             leader: token.as_deref().and_then(Lease::holder),
+            settings: self.commands.query(cmd("GET").arg(&self.keys.settings)).await.ok().flatten(),
             rejected: self.rejected().await,
             misused: self.misused().await,
         })

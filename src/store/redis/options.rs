@@ -2,6 +2,7 @@
 
 pub use super::url::InvalidUrl;
 use super::url::RedisAddress;
+use crate::store::kind::PriceKind;
 use ::redis::{ClientTlsConfig, TlsCertificates};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem};
@@ -28,8 +29,11 @@ pub struct RedisOptions {
     /// The time within which Redis must answer a command. Connecting may take three times as long, because it needs
     /// several round trips.
     pub timeout: Duration,
-    /// The settings that all replicas of the feed must share, as text for people. Empty if that does not matter.
+    /// The settings that all replicas of the feed must share, as text for people. Empty if that does not matter. After
+    /// a semicolon follow those that may differ for a while.
     pub settings: String,
+    /// The kind of the prices that this replica would write. `None` if it writes none.
+    pub kind: Option<PriceKind>,
     /// The number of replicas of Redis that must have an entry before the next one is written.
     pub min_acks: usize,
     /// The name of this replica, which becomes a part of the names of its connections.
@@ -45,6 +49,7 @@ impl RedisOptions {
             tls: RedisTls::default(),
             timeout: TIMEOUT,
             settings: String::new(),
+            kind: None,
             min_acks: 0,
             replica: "btcfeed".to_owned(),
         }

@@ -17,7 +17,7 @@ local function neighbour(command, from, to)
   end
 end
 
-local newest = newest_of(KEYS[1], clock())
+local newest = newest_of(KEYS[1], math.max(clock(), tonumber(ARGV[#ARGV - 2] or 0)))
 local added = 0
 for i = 2, #ARGV, 3 do
   local id, prev = tonumber(ARGV[i]), tonumber(ARGV[i + 1])

@@ -1,7 +1,8 @@
 //! Reads of the set, in which not every member is an entry: other programs may have written garbage into it.
 //!
-//! A member is an entry if its score is the id in its text, and if it is at most a day ahead of the clock of Redis. The
-//! scripts that write apply the same rule (`feed.lua`).
+//! A member is an entry if its score is the id in its text, and if it is at most a day ahead of the clock of Redis, of
+//! this machine's clock or of the newest entry that a script has written. The scripts that write apply nearly the same
+//! rule (`feed.lua`).
 
 use super::connection::RedisRequest;
 use super::{NTH_CANDIDATES, PAGE, Redis};
@@ -34,12 +35,18 @@ struct Place {
 }
 
 impl Redis {
-    /// Returns the greatest id that an entry can have at the moment.
-    pub(super) fn horizon(&self) -> TickId {
+    /// Returns the time of the clock of Redis as of its last answer.
+    pub(super) fn time(&self) -> TickId {
         let ahead = self.server.clock_ahead_ms.load(Ordering::Relaxed);
         let offset = Duration::from_millis(ahead.unsigned_abs());
-        let now = if ahead < 0 { TickId::now().minus(offset) } else { TickId::now().plus(offset) };
-        now.plus(MAX_AHEAD)
+        if ahead < 0 { TickId::now().minus(offset) } else { TickId::now().plus(offset) }
+    }
+
+    /// Returns the greatest id that an entry can have at the moment.
+    pub(super) fn horizon(&self) -> TickId {
+        // Any of the clocks may be behind.
+        let newest = TickId::from_ms(self.server.newest.load(Ordering::Relaxed));
+        self.time().max(TickId::now()).max(newest).plus(MAX_AHEAD)
     }
 
     /// Notes the time of the clock of Redis.
@@ -47,6 +54,12 @@ impl Redis {
         let here = TickId::now();
         let ahead = i64::try_from(now.ms()).unwrap_or(i64::MAX) - i64::try_from(here.ms()).unwrap_or(i64::MAX);
         self.server.clock_ahead_ms.store(ahead, Ordering::Relaxed);
+    }
+
+    /// Notes the newest id that a script has written.
+    fn note_newest(&self, (id,): (Option<Vec<u8>>,)) {
+        let id = id.and_then(|id| String::from_utf8_lossy(&id).parse().ok()).unwrap_or_default();
+        self.server.newest.store(id, Ordering::Relaxed);
     }
 
     /// Logs and counts members of the set that were not entries.
@@ -60,6 +73,7 @@ impl Redis {
 
     /// Returns the id of the newest entry, including those that this version cannot decode.
     pub(super) async fn newest_id(&self) -> Result<TickId> {
+        self.note_newest(self.commands.query(cmd("HMGET").arg(&self.keys.record).arg("id")).await?);
         for from in (0..).step_by(STEP) {
             let mut command = cmd("ZREVRANGEBYSCORE");
             command.arg(&self.keys.ticks).arg(self.horizon().ms()).arg("-inf").arg("WITHSCORES");
@@ -110,6 +124,8 @@ impl Redis {
     /// Returns the newest `limit` entries, even if there are other members among them. Reads in pages, so that no
     /// answer takes longer than its deadline.
     pub(super) async fn newest_entries(&self, limit: usize) -> Result<Vec<Entry>> {
+        // What the scripts have written says up to which id there can be entries.
+        self.note_newest(self.history.query(cmd("HMGET").arg(&self.keys.record).arg("id")).await?);
         let mut members = limit;
         loop {
             let before = self.score_before(members).await?;

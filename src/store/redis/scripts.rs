@@ -2,6 +2,7 @@
 
 use crate::store::entry::MAX_AHEAD;
 use ::redis::Script;
+use std::time::Duration;
 
 /// The scripts in this folder.
 pub(super) struct Scripts {
@@ -16,11 +17,12 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// Reads the scripts. Redis loads each of them when it is first used.
-    pub(super) fn new() -> Scripts {
+    /// Reads the scripts. Redis loads each of them when it is first used. A claim lasts for the time `claim_ttl`.
+    pub(super) fn new(claim_ttl: Duration) -> Scripts {
         // A script that uses the functions of `feed.lua`.
-        let max_ahead = format!("local MAX_AHEAD = {}\n", MAX_AHEAD.as_millis());
-        let with_feed = |text: &str| Script::new(&[&max_ahead, include_str!("feed.lua"), text].concat());
+        let limits =
+            format!("local MAX_AHEAD = {}\nlocal MAX_CLAIM = {}\n", MAX_AHEAD.as_millis(), claim_ttl.as_millis());
+        let with_feed = |text: &str| Script::new(&[&limits, include_str!("feed.lua"), text].concat());
         Scripts {
             acquire: with_feed(include_str!("acquire.lua")),
             claim: with_feed(include_str!("claim.lua")),

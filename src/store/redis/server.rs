@@ -14,7 +14,7 @@ use ::redis::{
 };
 use secrecy::ExposeSecret;
 use std::collections::BTreeSet;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -46,6 +46,8 @@ pub(super) struct RedisServer {
     pub(super) min_acks: usize,
     /// The time of the clock of Redis minus that of this machine's clock.
     pub(super) clock_ahead_ms: AtomicI64,
+    /// The newest id that a script is known to have written.
+    pub(super) newest: AtomicU64,
     /// What is known about where the feed is. A std mutex, which is held only to read or to change it.
     known: Mutex<Known>,
 }
@@ -91,6 +93,7 @@ impl RedisServer {
             timeout: options.timeout,
             min_acks: options.min_acks,
             clock_ahead_ms: AtomicI64::default(),
+            newest: AtomicU64::default(),
             known: Mutex::default(),
         })
     }

@@ -9,14 +9,18 @@ use super::{BEAT_TTL, QUARANTINE, ms};
 use crate::feed::Entry;
 use crate::store::contract::{Lease, Record, Result, StoreError};
 use crate::store::entry::decode;
+use crate::store::kind;
+use crate::store::reckoning::MAX_CLOCK_ERROR;
+use crate::telemetry::metrics::SETTINGS_DIFFER;
 use crate::text::excerpt;
 use crate::tick::TickId;
 use ::redis::{ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation, ServerErrorKind, Value};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use tracing::warn;
 
-/// The maximum length of the settings of others in an error.
-const MAX_SETTINGS: usize = 200;
+/// The maximum length of the settings of others in a text.
+const MAX_SETTINGS: usize = 300;
 
 impl Redis {
     /// Checks that the user of Redis has every right that a leader needs, once for each connection: users may differ
@@ -74,6 +78,10 @@ impl Redis {
             script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
             script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
             script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH")).arg(audit);
+            script.arg(record.reckoned.map_or_else(String::new, |reckoned| reckoned.moment.to_string()));
+            script.arg(ms(MAX_CLOCK_ERROR));
+            let passed = record.reckoned.and_then(|reckoned| reckoned.passed);
+            script.arg(passed.map_or_else(String::new, |passed| ms(passed).to_string()));
             script
         };
         let mut entry = self.write(Write::Entries, || call(false)).await?;
@@ -114,6 +122,16 @@ impl Redis {
         )))
     }
 
+    /// Notes the settings of the replicas that may lead. If they differ from the own ones, the feed may change with the
+    /// leader.
+    pub(super) fn note_others(&self, theirs: &str) {
+        let differs = !theirs.is_empty() && !self.settings.is_empty() && theirs != self.settings;
+        let (ours, theirs) = (&self.settings, excerpt(theirs, MAX_SETTINGS));
+        let text = || format!("replicas of this feed have other settings: {theirs}. This replica: {ours}");
+        *self.others.lock().unwrap_or_else(PoisonError::into_inner) = differs.then(text);
+        SETTINGS_DIFFER.gauge("").set(u8::from(differs));
+    }
+
     /// Runs a script that writes, and notes its result. `script` is called only when there is a connection, because it
     /// may contain the age of a record at the moment of sending. It may be called again on a new connection.
     pub(super) async fn run<'a, T: FromRedisValue>(
@@ -145,6 +163,11 @@ impl Redis {
             ["other", theirs] => {
                 let (ours, theirs) = (&self.settings, excerpt(theirs, MAX_SETTINGS));
                 let reason = format!("replicas with other settings have this feed: {theirs}. This replica: {ours}");
+                self.faults.note(Write::Settings, Some(reason));
+                Err(StoreError::NotLeader)
+            }
+            ["mixed", kind] => {
+                let reason = kind::refusal(kind, "another BTCFEED_KEY_PREFIX");
                 self.faults.note(Write::Settings, Some(reason));
                 Err(StoreError::NotLeader)
             }

@@ -1,0 +1,355 @@
+//! The time of the feed, as a leader counts it.
+//!
+//! Every clock may be wrong: that of the store, that of this machine, and those of the exchanges. So the feed's time is
+//! counted on the monotonic clock, from entry to entry, and the other clocks only correct it. A clock that contradicts
+//! the count is believed if the sources confirm it, or if this machine and the store agree for [`PATIENCE`]. Until then
+//! the count is the time of new entries.
+//!
+//! Ids only increase. If the feed is ahead of the true time, it runs at half speed until the time has caught up. So
+//! ticks are never dated more than one period apart for a client that asked for one tick in each period.
+
+use crate::aggregate::Poll;
+use crate::feed::Feed;
+use crate::store::{MAX_CLOCK_ERROR, Record, moment_at};
+use crate::telemetry::metrics::CLOCK_REJECTED;
+use crate::text::format_duration;
+use crate::tick::TickId;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+/// The time for which the clocks must contradict the count before they are believed without a source.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// The maximum difference between a time and the times in the answers of sources, which are those of the last trades.
+const SOURCE_ERROR: Duration = Duration::from_secs(60);
+/// The time for which the times of sources count.
+const SOURCES_FRESH: Duration = Duration::from_secs(60);
+/// The difference from which the sources are right and all clocks wrong.
+const SOURCE_CERTAIN: Duration = Duration::from_secs(600);
+/// The maximum time by which two clocks that agree correct the count at once, if it is behind.
+const SMALL: Duration = Duration::from_secs(30);
+/// The time from which an entry arrives late, and the maximum number of such entries that do not count.
+const LATE: Duration = Duration::from_millis(500);
+const MAX_LATE: u32 = 3;
+/// The time between two looks at the feed's head.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
+/// The number of polls after which a leader with a wrong clock ends its term.
+const WRONG_POLLS: u32 = 3;
+/// The share of the time that has passed by which the clock of the store may correct the count at once.
+const DRIFT: u32 = 100;
+
+/// The times of the clocks at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) at: Instant,
+    /// The time of the store's clock.
+    pub(super) store: TickId,
+    /// The time of this machine's clock.
+    pub(super) own: TickId,
+}
+
+impl Times {
+    /// Reads this machine's clock, at the moment at which the clock of the store shows `store`.
+    pub(super) fn now(store: TickId) -> Times {
+        Times { at: Instant::now(), store, own: TickId::now() }
+    }
+}
+
+/// The time of the feed. A replica that does not lead counts it, too, from the entries that it gets.
+#[derive(Debug, Default)]
+pub struct FeedClock(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// A moment of the feed, and the same moment on the monotonic clock. `None` until there is one.
+    reference: Option<(TickId, Instant)>,
+    /// True while this replica leads.
+    is_leading: bool,
+    /// The number of the last entries that arrived late.
+    late: u32,
+    /// True while the feed is ahead of the time, so that it runs at half speed.
+    is_slow: bool,
+    /// The newest id, and the moment on the monotonic clock at which it was known. `None` if it came from before.
+    newest: TickId,
+    newest_at: Option<Instant>,
+    /// The median of the times of the sources, the moment on the monotonic clock, and the number of the sources.
+    sources: Option<(TickId, Instant, usize)>,
+    /// The moment since which the clocks contradict the count.
+    contradicted: Option<Instant>,
+    /// The number of the last polls in which this machine's clock contradicted the sources.
+    wrong_polls: u32,
+    /// The moment at which a term ended for this reason.
+    yielded: Option<Instant>,
+    /// What is wrong with the clocks, as text for people.
+    fault: Option<String>,
+}
+
+impl FeedClock {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes the newest id of the feed, while another replica leads.
+    fn follow(&self, head: TickId) {
+        self.state().follow(head, Instant::now());
+    }
+
+    /// Notes the times in the answers of the sources.
+    pub(super) fn note_sources(&self, poll: &Poll) {
+        let mut by_source: BTreeMap<&str, TickId> = BTreeMap::new();
+        for (source, time) in poll.inputs.iter().filter_map(|input| Some((&*input.source, input.time?))) {
+            let newest = by_source.entry(source).or_default();
+            *newest = time.max(*newest);
+        }
+        let mut times: Vec<_> = by_source.into_values().collect();
+        times.sort_unstable();
+        if !times.is_empty() {
+            self.state().sources = Some((times[(times.len() - 1) / 2], Instant::now(), times.len()));
+        }
+    }
+
+    /// Begins a term with the feed's newest id.
+    pub(super) fn begin(&self, head: TickId, times: Times) {
+        let mut state = self.state();
+        state.follow(head, times.at);
+        state.compare(times);
+        state.is_leading = true;
+    }
+
+    /// Ends a term.
+    pub(super) fn end(&self) {
+        self.state().is_leading = false;
+    }
+
+    /// Follows the newest ids of `feed` and never returns.
+    pub(super) async fn watch(&self, feed: &dyn Feed) -> Infallible {
+        loop {
+            self.follow(feed.head());
+            sleep(WATCH_EVERY).await;
+        }
+    }
+
+    /// Returns a record with the time that this clock gives it.
+    pub(super) fn reckon(&self, record: Record) -> Record {
+        let state = self.state();
+        let Some(moment) = state.moment(record.at) else { return record };
+        let passed = if state.is_confirmed(moment, record.at) { None } else { Some(state.passed(record.at)) };
+        record.reckoned_at(moment, passed)
+    }
+
+    /// Returns true if the store may have rejected its own time for an entry of this record.
+    pub(super) fn is_suspect(&self, record: &Record, id: TickId, prev: TickId) -> bool {
+        let is_reckoned = record.reckoned.is_some_and(|reckoned| reckoned.moment == id);
+        is_reckoned || id == prev.next() || self.state().fault.is_some()
+    }
+
+    /// Notes an entry that was written with the time of the store's clock.
+    pub(super) fn note_written(&self, id: TickId, at: Instant) {
+        self.state().note_written(id, at);
+    }
+
+    /// Compares the count with the clocks, after an entry that may not have the time of the store's clock.
+    pub(super) fn compare(&self, times: Times) {
+        let mut state = self.state();
+        state.compare(times);
+        CLOCK_REJECTED.counter("").increment(u64::from(state.fault.is_some()));
+    }
+
+    /// Returns the feed's time now. If it is not known, it is `otherwise`.
+    pub(super) fn now_or(&self, otherwise: TickId) -> TickId {
+        self.state().moment(Instant::now()).unwrap_or(otherwise)
+    }
+
+    /// Returns true if this machine's clock is so wrong that answers of good sources are rejected, and no term has
+    /// ended for this reason for a while. If all replicas have wrong clocks, they must not take turns.
+    pub(super) fn should_yield(&self) -> bool {
+        let (mut state, now) = (self.state(), Instant::now());
+        let is_wrong = state.good_source(now).is_some_and(|time| time.differs(TickId::now()) > SOURCE_ERROR);
+        state.wrong_polls = if is_wrong { state.wrong_polls + 1 } else { 0 };
+        let is_due = state.yielded.is_none_or(|at| now.saturating_duration_since(at) >= PATIENCE);
+        if state.wrong_polls < WRONG_POLLS || !is_due {
+            return false;
+        }
+        state.yielded = Some(now);
+        true
+    }
+
+    /// Returns the time of the sources, if at least two have told it in the last minute.
+    pub fn sources_time(&self) -> Option<TickId> {
+        self.state().sources(Instant::now())
+    }
+
+    /// Returns what is wrong with the clocks, as text for people.
+    pub fn fault(&self) -> Option<String> {
+        self.state().fault.clone()
+    }
+}
+
+impl State {
+    fn follow(&mut self, head: TickId, now: Instant) {
+        if self.is_leading || head <= self.newest {
+            return;
+        }
+        // The age of the first entry that this replica gets is not known.
+        if self.newest != TickId::ZERO {
+            // A single entry may arrive late.
+            let is_late = self.moment(now).is_some_and(|count| count.since(head) > LATE);
+            self.late = if is_late { self.late + 1 } else { 0 };
+            if !is_late || self.late > MAX_LATE {
+                self.rebase(head, now, false);
+            }
+            self.newest_at = Some(now);
+        }
+        self.newest = head;
+    }
+
+    /// Returns the feed's time at a moment.
+    fn moment(&self, at: Instant) -> Option<TickId> {
+        let (id, reference) = self.reference?;
+        let later = at.saturating_duration_since(reference);
+        Some(if self.is_slow { id.plus(later / 2) } else { moment_at(at, (id, reference)) })
+    }
+
+    /// Returns the time since the newest entry.
+    fn passed(&self, at: Instant) -> Duration {
+        self.newest_at.map_or(Duration::ZERO, |newest| at.saturating_duration_since(newest))
+    }
+
+    /// Returns the time of the sources at a moment. A single source may be wrong.
+    fn sources(&self, at: Instant) -> Option<TickId> {
+        self.any_source(at).filter(|_| self.sources.is_some_and(|(_, _, count)| count > 1))
+    }
+
+    fn any_source(&self, at: Instant) -> Option<TickId> {
+        let (time, noted, _) = self.sources?;
+        (at.saturating_duration_since(noted) <= SOURCES_FRESH).then(|| moment_at(at, (time, noted)))
+    }
+
+    /// Returns the time of the sources, or of a single one that agrees with the count.
+    fn good_source(&self, at: Instant) -> Option<TickId> {
+        let count = self.moment(at);
+        let agrees = |time: &TickId| count.is_some_and(|count| count.differs(*time) <= SOURCE_ERROR);
+        self.sources(at).or_else(|| self.any_source(at).filter(agrees))
+    }
+
+    /// Returns true if the sources confirm that a moment has this time.
+    fn is_confirmed(&self, time: TickId, at: Instant) -> bool {
+        self.sources(at).is_some_and(|sources| sources.differs(time) <= SOURCE_ERROR)
+    }
+
+    /// Continues from the feed's time at a moment, at this speed.
+    fn rebase(&mut self, time: TickId, at: Instant, is_slow: bool) {
+        (self.reference, self.is_slow) = (Some((time, at)), is_slow);
+    }
+
+    fn note_written(&mut self, id: TickId, at: Instant) {
+        self.newest = self.newest.max(id);
+        self.newest_at = Some(at);
+        let Some((expected, (_, reference))) = self.moment(at).zip(self.reference) else {
+            return self.rebase(id, at, false);
+        };
+        if self.is_slow || at < reference {
+            return;
+        }
+        // The store's clock counts, but it pulls this one only slowly. Otherwise a clock that is too fast would pull it
+        // along with each entry.
+        let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
+        let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
+        // If the id is even later, the entry before it was ahead.
+        let is_close = id.differs(expected) <= MAX_CLOCK_ERROR;
+        self.rebase(if is_close { time } else { id.max(expected) }, at, false);
+    }
+
+    /// Compares the count with the clocks, and corrects it if they are believed.
+    fn compare(&mut self, times: Times) {
+        let Times { at, store, own } = times;
+        let Some(count) = self.moment(at) else {
+            let first = self.first_time(times);
+            let text = (store.differs(own) > MAX_CLOCK_ERROR)
+                .then(|| contradiction(store, "the clock of the store", own, "this machine's"));
+            self.set_fault(text);
+            self.rebase(first.max(self.newest), at, first.plus(MAX_CLOCK_ERROR) < self.newest);
+            return;
+        };
+        let agree = |one: TickId, other: TickId| one.differs(other) <= MAX_CLOCK_ERROR;
+        let sources = self.sources(at);
+        let is_confirmed = |time: TickId| sources.is_some_and(|sources| sources.differs(time) <= SOURCE_ERROR);
+        let is_patient = self.contradicted.is_none_or(|since| at.saturating_duration_since(since) < PATIENCE);
+        let time = match sources {
+            Some(sources) if !is_confirmed(count) => {
+                let confirmed = [store, own].into_iter().find(|time| is_confirmed(*time));
+                // The sources are far from everything, so they decide.
+                confirmed.unwrap_or(if sources.differs(count) > SOURCE_CERTAIN { sources } else { count })
+            }
+            _ if agree(store, count) => count,
+            // The count began when an entry arrived late, or this process was suspended.
+            _ if agree(store, own) && store > count && store.since(count) <= SMALL => store,
+            _ if self.is_slow && is_confirmed(store) => store,
+            _ if agree(store, own) && (self.is_slow || !is_patient) => store,
+            _ => count,
+        };
+        let is_believed = !agree(time, count);
+        self.contradicted = if agree(store, count) { None } else { self.contradicted.or(Some(at)) };
+        if is_believed && time >= self.newest {
+            info!(time = %time.timedate(), feed = %count.timedate(), "correcting the time of the feed");
+            self.rebase(time, at, false);
+        } else if is_believed != self.is_slow {
+            self.rebase(count, at, is_believed);
+        }
+        let count = self.moment(at).unwrap_or(count);
+        let fault = if self.is_slow {
+            let words = "so it runs at half speed until its time is right";
+            Some(format!("the feed is {} ahead of the time, {words}", words_of(count.since(time))))
+        } else if agree(store, count) {
+            None
+        } else {
+            Some(contradiction(store, "the clock of the store", count, "the time of the feed"))
+        };
+        self.set_fault(fault);
+    }
+
+    /// Returns the time at the start of a count: the one that the sources confirm, or the earlier one that is possible.
+    /// A time that is too early can be corrected later, but ids cannot be taken back.
+    fn first_time(&self, Times { at, store, own }: Times) -> TickId {
+        let confirmed = [store, own].into_iter().find(|time| self.is_confirmed(*time, at));
+        let (earlier, later) = (store.min(own), store.max(own));
+        match (confirmed, self.sources(at)) {
+            (Some(time), _) => time,
+            (None, Some(sources)) if sources.differs(store) > SOURCE_CERTAIN => sources,
+            _ if store.differs(own) <= MAX_CLOCK_ERROR => store,
+            _ if earlier > self.newest => earlier,
+            _ => later,
+        }
+    }
+
+    /// Notes what is wrong. Logs when it begins and when it ends.
+    fn set_fault(&mut self, fault: Option<String>) {
+        match (&self.fault, &fault) {
+            (None, Some(fault)) => {
+                warn!(fault, next = "the leader counts the time itself", "the clocks contradict each other");
+            }
+            (Some(_), None) => info!("the clocks agree again"),
+            _ => {}
+        }
+        self.fault = fault;
+    }
+}
+
+/// Describes the difference between two times.
+fn contradiction(one: TickId, whose: &str, other: TickId, others: &str) -> String {
+    let direction = if one > other { "ahead of" } else { "behind" };
+    format!("{whose} is {} {direction} {others}", words_of(one.differs(other)))
+}
+
+/// Formats a duration in whole hours, minutes or seconds.
+fn words_of(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let unit = [3600, 60].into_iter().find(|unit| seconds >= *unit).unwrap_or(1);
+    format_duration(Duration::from_secs(seconds / unit * unit))
+}
+
+#[cfg(test)]
+mod tests;

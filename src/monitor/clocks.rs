@@ -1,0 +1,91 @@
+//! The clocks as a replica sees them: the time by which the age of a tick is measured, and warnings.
+
+use crate::leader::FeedClock;
+use crate::store::MAX_CLOCK_ERROR;
+use crate::telemetry::metrics::CLOCK_AHEAD;
+use crate::text::format_duration;
+use crate::tick::TickId;
+use std::time::{Duration, Instant};
+
+/// The time by which the last trades of the sources may lie behind.
+const TRADE_AGE: Duration = Duration::from_secs(60);
+
+/// The newest tick, and the moment at which it arrived.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Arrival {
+    id: TickId,
+    /// `None` if the tick is from before the start of this replica.
+    at: Option<Instant>,
+}
+
+impl Arrival {
+    /// Notes the newest tick.
+    pub(super) fn note(&mut self, id: TickId, now: Instant) {
+        if id > self.id {
+            *self = Arrival { id, at: (self.id != TickId::ZERO).then_some(now) };
+        }
+    }
+
+    /// Returns the time, of which each clock may be wrong: the middle one of this machine's clock, of the store's clock
+    /// and of the newest tick with the time since its arrival. If the store has no clock of its own, the newest tick
+    /// counts.
+    pub(super) fn time(&self, own: TickId, store: Option<TickId>, now: Instant) -> TickId {
+        let tick = self.at.map(|at| self.id.plus(now.saturating_duration_since(at)));
+        match (store, tick) {
+            (Some(store), Some(tick)) => own.max(store).min(own.min(store).max(tick)),
+            (None, Some(tick)) => tick,
+            (_, None) => own,
+        }
+    }
+}
+
+/// Measures the clocks, and returns what is wrong with them, as texts for people. `store` is the time of the store's
+/// clock, if it has its own.
+pub(super) fn warnings(store: Option<TickId>, clock: &FeedClock) -> Vec<String> {
+    let (own, sources) = (TickId::now(), clock.sources_time());
+    let mut warnings = Vec::new();
+    for (name, words, time, lag) in [
+        ("store", "the clock of the store", store, MAX_CLOCK_ERROR),
+        ("sources", "the times of the sources", sources, TRADE_AGE),
+    ] {
+        let Some(time) = time else { continue };
+        let (ahead, behind) = (own.since(time), time.since(own));
+        CLOCK_AHEAD.gauge(name).set(ahead.as_secs_f64() - behind.as_secs_f64());
+        if ahead > lag {
+            warnings.push(format!("this machine's clock is {} ahead of {words}", seconds(ahead)));
+        } else if behind > MAX_CLOCK_ERROR {
+            warnings.push(format!("this machine's clock is {} behind {words}", seconds(behind)));
+        }
+    }
+    warnings.extend(clock.fault());
+    warnings
+}
+
+/// Formats a duration in whole seconds.
+fn seconds(duration: Duration) -> String {
+    format_duration(Duration::from_secs(duration.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wrong_clock_does_not_change_the_time() {
+        let (id, now, hour) = (TickId::from_ms(1_795_166_431_075), Instant::now(), Duration::from_secs(3600));
+        let mut arrival = Arrival::default();
+        arrival.note(id.before(), now);
+        assert_eq!(arrival.time(id.plus(hour), None, now), id.plus(hour), "nothing else is known");
+        arrival.note(id, now);
+        let later = now + Duration::from_secs(5);
+        let truth = id.plus(Duration::from_secs(5));
+        for wrong in [truth.plus(hour), truth.minus(hour)] {
+            assert_eq!(arrival.time(wrong, Some(truth), later), truth);
+            assert_eq!(arrival.time(truth, Some(wrong), later), truth);
+            assert_eq!(arrival.time(wrong, None, later), truth);
+        }
+        // The store was away, so the tick is an hour old when it arrives.
+        let after = truth.plus(hour);
+        assert_eq!(arrival.time(after, Some(after), later), after);
+    }
+}

@@ -1,0 +1,46 @@
+//! The kind of the prices in a feed. A feed has only prices of one kind, because clients cannot tell them apart.
+
+use crate::feed::Entry;
+
+/// The kind of the prices in a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriceKind {
+    /// Prices of exchanges.
+    Real,
+    /// Prices that this program has made up.
+    Simulated,
+}
+
+/// The name of the source of simulated prices in the entries of a feed.
+const SIMULATED: &str = "simulated";
+
+impl PriceKind {
+    /// Returns the word for the kind.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            PriceKind::Real => "real",
+            PriceKind::Simulated => SIMULATED,
+        }
+    }
+
+    /// Returns the kind of prices from these sources.
+    pub fn of<'a>(mut sources: impl Iterator<Item = &'a str>) -> PriceKind {
+        if sources.any(|source| source == SIMULATED) { PriceKind::Simulated } else { PriceKind::Real }
+    }
+
+    /// Returns the kind of a tick's prices.
+    pub(super) fn of_entry(entry: &Entry) -> Option<PriceKind> {
+        let mut sources = entry.tick()?.sources.values().flatten().map(String::as_str).peekable();
+        sources.peek()?;
+        Some(PriceKind::of(sources))
+    }
+}
+
+/// Returns the reason why a replica may not write into a feed with prices of the other kind, and what to do.
+pub(super) fn refusal(kept: &str, other_place: &str) -> String {
+    let (kept, own) = if kept == SIMULATED { (SIMULATED, "real") } else { ("real", SIMULATED) };
+    format!(
+        "the feed has {kept} prices and this replica would write {own} ones: set {other_place}, or delete the feed with \
+         btcfeed store clear"
+    )
+}

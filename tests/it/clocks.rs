@@ -1,0 +1,77 @@
+//! Wrong clocks between processes. `tests/faults/clock.rs` has the matrix of all faults and places.
+
+use crate::support::clock::ShiftedClock;
+use crate::support::replica::Replica;
+use crate::support::store_contract::{OPTIONS, tick};
+use crate::support::{TestCluster, replica_settings, unbroken, until};
+use btcfeed::store::{Redis, Store};
+use btcfeed::tick::TickId;
+use std::time::Duration;
+
+const TWO_DAYS: Duration = Duration::from_secs(48 * 3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn feed_goes_on_after_entries_of_the_future() {
+    let cluster = TestCluster::new().await;
+    let replicas: [Replica; 2] = cluster.replicas().await;
+    // A leader whose clock, and the clock of Redis, were two days ahead.
+    let wrong = Redis::new(&cluster.redis.url(), "btcfeed", OPTIONS).unwrap();
+    let mut lease = None;
+    until("the lease", async || {
+        cluster.redis.command(&["DEL", "{btcfeed}:lease"]).await;
+        lease = wrong.acquire("wrong").await.unwrap();
+        lease.is_some()
+    })
+    .await;
+    let (lease, seen) = (lease.unwrap(), wrong.head().await.unwrap());
+    let record = tick("1").reckoned_at(TickId::now().plus(TWO_DAYS), Some(Duration::ZERO));
+    let ahead = wrong.append(&lease, &record, seen).await.unwrap().id;
+    for replica in &replicas {
+        until("the entry to arrive", async || replica.json("/v1/status").await["last_id"] == ahead.ms()).await;
+    }
+    wrong.release(&lease).await.unwrap();
+    // Neither these replicas nor one that starts now need a restart.
+    let fresh = cluster.replica("r3", &[]).await;
+    for replica in replicas.iter().chain([&fresh]) {
+        until("later entries", async || {
+            replica.json("/v1/status").await["last_id"].as_u64().unwrap() > ahead.ms() + 1000
+        })
+        .await;
+    }
+    let mut later = Vec::new();
+    until("some of them", async || {
+        let history = fresh.history().await;
+        later = history.into_iter().filter(|entry| entry["id"].as_u64() >= Some(ahead.ms())).collect();
+        later.len() > 3
+    })
+    .await;
+    unbroken(&later);
+    // The words depend on whether the leader knew the feed before.
+    let warned = async || {
+        let history = fresh.json("/v1/prices?format=full&limit=100000").await.to_string();
+        history.contains("half speed") || history.contains("the time of the feed")
+    };
+    until("a status about the clocks", warned).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leader_with_a_wrong_clock_yields() {
+    let cluster = TestCluster::new().await;
+    let clock = ShiftedClock::new(0);
+    let url = cluster.redis.url();
+    let sources =
+        [("REDIS_URL", url.as_str()), ("BTCFEED_SOURCES", "coinbase,bitstamp"), ("BTCFEED_DOWN_AFTER", "60s")];
+    let first = [replica_settings(&cluster.exchange, "r1", &sources), clock.environment().to_vec()].concat();
+    let first = Replica::start(&first).await;
+    cluster.until_led_by("r1").await;
+    first.priced().await;
+    let second = Replica::start(&replica_settings(&cluster.exchange, "r2", &sources)).await;
+    // Both sources are good, and this replica rejects both.
+    clock.shift(-7_200_000);
+    cluster.until_led_by("r2").await;
+    second.priced().await;
+    let warned =
+        async || first.json("/v1/status").await["warnings"].to_string().contains("behind the clock of the store");
+    until("the first replica to say so", warned).await;
+    assert!(first.metric("btcfeed_clock_ahead_seconds{of=\"store\"}").await < -7000.0);
+}
