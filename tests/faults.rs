@@ -10,6 +10,7 @@ mod support;
 mod faults {
     mod case;
     mod checker;
+    mod clock;
     mod fault;
     mod history;
     mod matrix;

@@ -2,6 +2,7 @@
 
 use super::case::Leadership;
 use super::checker::Findings;
+use super::clock::Place;
 use super::fault::Fault;
 use std::fmt::Write;
 
@@ -66,7 +67,25 @@ The columns say what may be lost. *Lives*: the leader's process lives, and other
 |---|---|---|---|
 ";
 
+const CLOCKS: &str = "
+## Wrong clocks
+
+The clock of a machine is 2 minutes, 2 hours or 48 hours ahead or behind, for a second or for minutes. In every case:
+
+- Ids increase, no part of the history expires early, and ticks go on, also for a client that asked for `every=1s`.
+- Replicas say so, if anything gives another time: in `warnings` of `/v1/status`, in `btcfeed_clock_ahead_seconds` and
+  `btcfeed_clock_rejected_total`, in the log once a minute, and the leader in a status of the feed.
+
+The columns say which times ticks get. If the clocks of Redis and of the leader are wrong in the same way for longer
+than 15 minutes, they are believed, unless at least two sources give other times.
+
+| wrong clock of | it becomes wrong while the feed runs | it is wrong when the feed starts |
+|---|---|---|
+";
+
 const TAIL: &str = "
+## More faults
+
 A random mix of up to three of these faults at the same time, with a printed seed, keeps the same promises
 (`BTCFEED_FAULTS_SECONDS=600 make faults`).
 
@@ -99,6 +118,11 @@ fn page() -> String {
         let promise = |leadership| Promise::of(&[*fault], leadership).words();
         let (lives, killed) = (promise(Leadership::Stays), promise(Leadership::Killed));
         writeln!(text, "| {} | {says} | {lives} | {killed} |", fault.words()).unwrap();
+    }
+    text += CLOCKS;
+    for place in Place::ALL {
+        let [flight, start] = [false, true].map(|from_start| place.dates(from_start).words());
+        writeln!(text, "| {} | {flight} | {start} |", place.words()).unwrap();
     }
     text + TAIL
 }

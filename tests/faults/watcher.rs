@@ -16,6 +16,8 @@ const SILENCE: Duration = Duration::from_secs(20);
 /// The ticks, statuses and gaps that a client got, in order.
 pub struct Watcher {
     messages: Arc<Mutex<Vec<Value>>>,
+    /// The moment in Unix milliseconds at which each message arrived.
+    moments: Arc<Mutex<Vec<u64>>>,
     longest_wait: Arc<Mutex<Duration>>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -24,9 +26,21 @@ impl Watcher {
     /// Follows the feed from its beginning. The client connects to the first of these addresses, and to the next one
     /// when a connection fails or ends.
     pub fn start(addresses: Vec<String>) -> Watcher {
+        Watcher::start_with(addresses, "format=full")
+    }
+
+    /// Follows the feed with this query.
+    pub fn start_with(addresses: Vec<String>, query: &'static str) -> Watcher {
         let (messages, longest_wait): (Arc<Mutex<Vec<Value>>>, Arc<Mutex<Duration>>) = Default::default();
-        let task = tokio::spawn(follow(addresses, messages.clone(), longest_wait.clone()));
-        Watcher { messages, longest_wait, task }
+        let moments: Arc<Mutex<Vec<u64>>> = Arc::default();
+        let task = tokio::spawn(follow(addresses, query, messages.clone(), moments.clone(), longest_wait.clone()));
+        Watcher { messages, moments, longest_wait, task }
+    }
+
+    /// Returns the messages so far, each with the moment in Unix milliseconds at which it arrived.
+    pub fn arrivals(&self) -> Vec<(u64, Value)> {
+        let messages = self.messages.lock().unwrap();
+        self.moments.lock().unwrap().iter().copied().zip(messages.iter().cloned()).collect()
     }
 
     /// Returns the messages so far.
@@ -55,17 +69,24 @@ fn last_id(messages: &[Value]) -> Option<u64> {
     messages.iter().rev().find_map(|message| message["id"].as_u64())
 }
 
-async fn follow(addresses: Vec<String>, messages: Arc<Mutex<Vec<Value>>>, longest_wait: Arc<Mutex<Duration>>) {
+async fn follow(
+    addresses: Vec<String>,
+    query: &str,
+    messages: Arc<Mutex<Vec<Value>>>,
+    moments: Arc<Mutex<Vec<u64>>>,
+    longest_wait: Arc<Mutex<Duration>>,
+) {
     let mut waited_since = None::<Instant>;
     for address in addresses.iter().cycle() {
         let last = last_id(&messages.lock().unwrap());
         let from = last.map_or("since=0".to_owned(), |id| format!("after={id}"));
-        let url = format!("ws://{address}/v1/ws?format=full&{from}");
+        let url = format!("ws://{address}/v1/ws?{query}&{from}");
         if let Ok(Ok((mut socket, _))) = timeout(Duration::from_secs(2), connect_async(&url)).await {
             while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
                 let Message::Text(text) = message else { continue };
                 let message: Value = serde_json::from_str(&text).unwrap();
                 if matches!(message["type"].as_str(), Some("tick" | "status" | "gap")) {
+                    moments.lock().unwrap().push(btcfeed::tick::TickId::now().ms());
                     messages.lock().unwrap().push(message);
                     let mut longest = longest_wait.lock().unwrap();
                     let waited = waited_since.replace(Instant::now()).map(|since| since.elapsed()).unwrap_or_default();
