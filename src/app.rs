@@ -16,7 +16,6 @@ use crate::telemetry::scrape;
 use crate::text::{format_duration, join_list};
 use crate::tick::{Currency, Tick};
 use anyhow::{Context, ensure};
-use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,8 +200,7 @@ fn open_leader(config: &Config, store: &Arc<dyn Store>, hub: &Arc<Hub>) -> anyho
 }
 
 fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
-    let open = |source: &SourceConfig| source.definition.open(source.url.as_ref().map(ExposeSecret::expose_secret));
-    config.sources.iter().map(open).collect()
+    config.sources.iter().map(SourceConfig::open).collect()
 }
 
 /// Polls all sources once. Returns their prices, if any is valid.

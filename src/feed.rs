@@ -5,7 +5,7 @@
 //! has. The hub applies it to its head, a session to its client's cursor, and the SDK to the last update that it
 //! received.
 
-use crate::tick::{Audit, Currencies, Currency, Tick, TickId};
+use crate::tick::{Audit, Currencies, Currency, Tick, TickId, known_currencies};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,7 @@ pub struct Outage {
     /// The id of the last tick that had a price in these currencies.
     pub after: TickId,
     /// The currencies that had no price after that tick.
+    #[serde(deserialize_with = "known_currencies")]
     pub currencies: Vec<Currency>,
     /// The reason.
     #[serde(default = "GapReason::of_sources", skip_serializing_if = "GapReason::is_of_sources")]
@@ -267,5 +268,19 @@ mod tests {
         assert_eq!(serde_json::to_string(&entry).unwrap(), json);
         let json = r#"{"id":20,"prev":10,"type":"status","state":"stale","since":5,"reason":"no answer"}"#;
         assert_eq!(serde_json::to_string(&serde_json::from_str::<Entry>(json).unwrap()).unwrap(), json);
+    }
+
+    #[test]
+    fn unknown_currency_is_left_out() {
+        let json = concat!(
+            r#"{"id":20,"prev":10,"type":"tick","prices":{"USD":"97116.10","XAU":["new"]},"#,
+            r#""sources":{"USD":["kraken"],"XAU":["kraken"]},"outages":[{"after":5,"currencies":["XAU","USD"]}]}"#
+        );
+        let entry: Entry = serde_json::from_str(json).unwrap();
+        let known = concat!(
+            r#"{"id":20,"prev":10,"type":"tick","prices":{"USD":"97116.10"},"#,
+            r#""sources":{"USD":["kraken"]},"outages":[{"after":5,"currencies":["USD"]}]}"#
+        );
+        assert_eq!(serde_json::to_string(&entry).unwrap(), known);
     }
 }

@@ -305,7 +305,7 @@ mod tests {
             replica: "r1".to_owned(),
             store: "memory",
             sources: vec![],
-            currencies: Currencies::all(),
+            currencies: Currencies::USD_EUR,
             stale_after: seconds(15),
             down_after: seconds(60),
         };

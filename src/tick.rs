@@ -6,12 +6,14 @@
 mod currency;
 mod id;
 mod input;
+mod known;
 mod method;
 mod price;
 
 pub use currency::{Currencies, Currency, UnknownCurrency};
 pub use id::{InvalidMoment, MOMENTS, TickId};
 pub use input::{Audit, Input};
+pub(crate) use known::{known_currencies, known_keys};
 pub use method::MethodParameters;
 pub use price::{InvalidPrice, Price};
 
@@ -24,8 +26,10 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// One price for each currency in which the sources agreed. There is at least one.
+    #[serde(deserialize_with = "known_keys")]
     pub prices: BTreeMap<Currency, Price>,
     /// The names of the sources from which each price was computed, in the order of the configuration.
+    #[serde(deserialize_with = "known_keys")]
     pub sources: BTreeMap<Currency, Vec<String>>,
     /// What went into the prices, if it was read for an audit. It is stored beside the tick, not in it.
     #[serde(skip)]

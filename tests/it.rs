@@ -16,6 +16,7 @@ mod it {
     mod check;
     mod cli;
     mod client;
+    mod currencies;
     mod descriptions;
     mod disk;
     mod drain;
@@ -40,6 +41,7 @@ mod it {
     mod redis;
     mod replicas;
     mod requests;
+    mod source_requests;
     mod sources;
     mod sse;
     mod status;

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn tick_has_exact_digits_of_known_currencies() {
         let text = r#"{"type":"tick","id":20,"prev":10,"timedate":"1970-01-01T00:00:00.020Z","volume":[1,{}],
-            "prices":{"USD":97116.170,"GBP":1e999},"sources":{"USD":["kraken"],"GBP":["x"]}}"#;
+            "prices":{"USD":97116.170,"XAU":1e999},"sources":{"USD":["kraken"],"XAU":["x"]}}"#;
         let Ok(Received::Tick(tick)) = Received::read(text) else { panic!("not a tick") };
         assert_eq!((tick.id, tick.prev), (id(20), id(10)));
         assert_eq!(tick.prices.len(), 1);
@@ -164,7 +164,7 @@ mod tests {
         let expected =
             StatusUpdate { id: id(2), prev: id(1), state: FeedState::Stale, since: id(1), reason: "r".into() };
         assert_eq!(read(status), Received::Status(expected));
-        let gap = r#"{"type":"gap","after":1,"before":2,"reason":"eaten","currencies":["EUR","GBP"]}"#;
+        let gap = r#"{"type":"gap","after":1,"before":2,"reason":"eaten","currencies":["EUR","XAU"]}"#;
         let reason = GapCause::Other("eaten".into());
         let expected = GapUpdate { after: id(1), before: id(2), reason, currencies: Some(Currency::Eur.into()) };
         assert_eq!(read(gap), Received::Gap(expected));

@@ -7,7 +7,7 @@ use super::setting::{DefaultValue, Setting};
 use super::url::HttpUrl;
 use super::values::{DAY, Durations, HOUR, Share};
 use crate::aggregate;
-use crate::source::{DEFINITIONS, Definition, Origin, find};
+use crate::source::{DEFINITIONS, Definition, Endpoint, Origin, Source, find};
 use crate::text::join_list;
 use crate::tick::{Currencies, Currency};
 use secrecy::SecretString;
@@ -32,6 +32,16 @@ const CURRENCIES: Row<CurrencyList> = Row {
     values: CurrencyList,
     default: DefaultValue::Fixed("USD,EUR"),
     example: "EUR",
+};
+
+const MIN_INTERVAL: Row<Durations> = Row {
+    env: "BTCFEED_SOURCE_MIN_INTERVAL",
+    help: "Minimum time between two polls of a source",
+    details: "Until then, its last answer counts with its age. A shorter time than a source's own one is only for \
+              mirrors: the exchanges reject clients that ask more often.",
+    values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
+    default: DefaultValue::Derived("each source's own, see the table of the sources"),
+    example: "10s",
 };
 
 const MAX_AGE: Row<Durations> = Row {
@@ -76,8 +86,21 @@ fn url_row(definition: &'static Definition) -> Option<Row<HttpUrl>> {
         help: api.url_help,
         details: "",
         values: HttpUrl,
-        default: DefaultValue::Fixed(api.base_url),
+        default: api.base_url.map_or(DefaultValue::Derived("none"), DefaultValue::Fixed),
         example: "http://localhost:8000",
+    })
+}
+
+/// Returns the row of the API key of a source, if it can use one.
+fn key_row(definition: &'static Definition) -> Option<Row<ApiKey>> {
+    let key = definition.api()?.key?;
+    Some(Row {
+        env: key.variable,
+        help: key.help,
+        details: "",
+        values: ApiKey,
+        default: DefaultValue::Derived("none"),
+        example: "CG-1a2b3c",
     })
 }
 
@@ -98,8 +121,43 @@ pub(super) struct PriceSettings {
 pub struct SourceConfig {
     /// The source.
     pub definition: &'static Definition,
-    /// The URL of its API, if it has one.
-    pub url: Option<SecretString>,
+    /// How it is reached.
+    pub endpoint: Endpoint,
+}
+
+impl SourceConfig {
+    /// Opens the source.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(&self) -> anyhow::Result<Box<dyn Source>> {
+        self.definition.open(&self.endpoint)
+    }
+}
+
+/// API keys. They are never shown.
+#[derive(Clone, Copy)]
+struct ApiKey;
+
+impl Values for ApiKey {
+    type Value = SecretString;
+
+    fn expected(&self) -> String {
+        "a key, in one word".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<SecretString, Rejected> {
+        let is_key = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_key { Ok(text.into()) } else { Err(Rejected::Unexpected) }
+    }
+
+    fn redact(&self, _: &str) -> String {
+        "***".to_owned()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
 }
 
 /// Currencies, separated by commas.
@@ -171,6 +229,8 @@ where
 pub(super) fn settings() -> Vec<Setting> {
     let mut rows = vec![INTERVAL.setting(SECTION), CURRENCIES.setting(SECTION), sources_row().setting(SECTION)];
     rows.extend(DEFINITIONS.iter().filter_map(|definition| Some(url_row(definition)?.setting(SECTION))));
+    rows.extend(DEFINITIONS.iter().filter_map(|definition| Some(key_row(definition)?.setting(SECTION))));
+    rows.extend([MIN_INTERVAL.setting(SECTION)]);
     rows.extend([MAX_AGE.setting(SECTION), MAX_DEVIATION.setting(SECTION)]);
     rows
 }
@@ -180,10 +240,19 @@ pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
     let interval = reader.value(&INTERVAL);
     let list = reader.value(&CURRENCIES);
     let currencies: Currencies = list.iter().copied().collect();
+    let least_interval = reader.lookup(&MIN_INTERVAL);
     let sources = reader.value(&sources_row());
-    let sources = sources
-        .into_iter()
-        .map(|definition| SourceConfig { definition, url: url_row(definition).map(|row| reader.value(&row)) });
+    let sources = sources.into_iter().map(|definition| {
+        let url = url_row(definition).and_then(|row| reader.lookup(&row));
+        if let (Some(api), None) = (definition.api(), &url)
+            && api.base_url.is_none()
+        {
+            let reason = format!("{} has no public host, so {} must be set", definition.name, api.url_variable);
+            reader.reject_because(&sources_row(), &reason);
+        }
+        let key = key_row(definition).and_then(|row| reader.lookup(&row));
+        SourceConfig { definition, endpoint: Endpoint { url, key, least_interval } }
+    });
     PriceSettings {
         interval,
         default_currency: list.first().copied().unwrap_or(Currency::Usd),
@@ -204,8 +273,9 @@ mod tests {
 
     #[test]
     fn expected_sources_come_from_the_registry() {
-        let expected = "coinbase, kraken, bitstamp or coindesk (a list with commas), or simulated alone";
-        assert_eq!(SourceList.expected(), expected);
-        assert_eq!(*DEFAULT_SOURCES, "coinbase,kraken,bitstamp");
+        let expected = SourceList.expected();
+        assert!(expected.starts_with("coinbase, kraken, bitstamp, gemini, bitfinex, bitvavo, "), "{expected}");
+        assert!(expected.ends_with(" or coindesk (a list with commas), or simulated alone"), "{expected}");
+        assert_eq!(*DEFAULT_SOURCES, "coinbase,kraken,bitstamp,gemini,bitfinex");
     }
 }

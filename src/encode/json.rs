@@ -152,7 +152,7 @@ mod tests {
         let of = tick(vec![]);
         let usd = messages(Format::Timedate, Currency::Usd, &of);
         assert_eq!(usd, [r#"{"timedate":"2026-11-20T09:20:31.075Z","price":97116.17}"#]);
-        let both = messages(Format::Timestamp, Currencies::all(), &of);
+        let both = messages(Format::Timestamp, Currencies::USD_EUR, &of);
         assert_eq!(both[0], r#"{"timestamp":1795166431,"price":97116.17,"currency":"USD"}"#);
         assert_eq!(both[1], r#"{"timestamp":1795166431,"price":89348.20,"currency":"EUR"}"#);
     }
@@ -163,7 +163,7 @@ mod tests {
         let both = format!(
             r#"{head}"prices":{{"USD":97116.17,"EUR":89348.20}},"sources":{{"USD":["coinbase","kraken"],"EUR":["kraken"]}}}}"#
         );
-        assert_eq!(messages(Format::Full, Currencies::all(), &tick(vec![])), [both]);
+        assert_eq!(messages(Format::Full, Currencies::USD_EUR, &tick(vec![])), [both]);
         let euro = format!(r#"{head}"prices":{{"EUR":89348.20}},"sources":{{"EUR":["kraken"]}}}}"#);
         assert_eq!(messages(Format::Full, Currency::Eur, &tick(vec![])), [euro]);
         let mut of = tick(vec![]);
@@ -173,7 +173,7 @@ mod tests {
         let none = format!(r#"{head}"prices":{{}},"sources":{{}}}}"#);
         assert_eq!(messages(Format::Full, Currency::Eur, &of), [none]);
         let unnamed = format!(r#"{head}"prices":{{"USD":97116.17}},"sources":{{"USD":[]}}}}"#);
-        assert_eq!(messages(Format::Full, Currencies::all(), &of), [unnamed]);
+        assert_eq!(messages(Format::Full, Currencies::USD_EUR, &of), [unnamed]);
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         let gap = r#"{"type":"gap","after":1795166426071,"before":1795166431075,"reason":"source_outage""#;
         assert_eq!(messages(Format::Full, Currency::Usd, &of).len(), 1);
         assert_eq!(messages(Format::Full, Currency::Eur, &of)[0], format!("{gap}}}"));
-        assert_eq!(messages(Format::Full, Currencies::all(), &of)[0], format!(r#"{gap},"currencies":["EUR"]}}"#));
+        assert_eq!(messages(Format::Full, Currencies::USD_EUR, &of)[0], format!(r#"{gap},"currencies":["EUR"]}}"#));
         assert_eq!(messages(Format::Timedate, Currency::Eur, &of).len(), 1);
     }
 
@@ -227,8 +227,11 @@ mod tests {
         let full = view(Format::Full, Currency::Usd);
         let text = |bytes: Option<bytes::Bytes>| String::from_utf8(bytes.unwrap().into()).unwrap();
         assert_eq!(text(full.synced(ID)), "{\"type\":\"synced\",\"id\":1795166431075}\n");
-        let replica =
-            ReplicaInfo { replica: "r\"1".to_owned(), currencies: Currencies::all(), interval: Duration::from_secs(5) };
+        let replica = ReplicaInfo {
+            replica: "r\"1".to_owned(),
+            currencies: Currencies::USD_EUR,
+            interval: Duration::from_secs(5),
+        };
         let hello = format!(
             r#"{{"type":"hello","replica":"r\"1","version":"{}","currencies":["USD","EUR"],"interval_ms":5000"#,
             env!("CARGO_PKG_VERSION")

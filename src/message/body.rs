@@ -10,6 +10,7 @@ use std::borrow::Cow;
 /// The newest tick: one update, or, if several currencies were chosen, an array with an update for each. In the format
 /// `full` it is always one tick.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::large_enum_variant, reason = "only one exists at once")]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Latest<'a> {
@@ -37,6 +38,7 @@ pub struct HistoryPage<'a> {
 
 /// A line of the history: an update, or in the format `full` a tick, a status or a gap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::large_enum_variant, reason = "few lines exist at once, and a box would be one more allocation")]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum HistoryLine<'a> {

@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn unknown_currencies_are_skipped_when_read() {
-        let json = r#"{"EUR":89348.20,"GBP":1e999,"USD":97116.170}"#;
+        let json = r#"{"EUR":89348.20,"XAU":1e999,"USD":97116.170}"#;
         let prices: ByCurrency<ExactPrice> = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&prices).unwrap(), r#"{"USD":97116.170,"EUR":89348.20}"#);
         let euro: ByCurrency<_> = prices.into_iter().filter(|(currency, _)| *currency == Currency::Eur).collect();

@@ -46,6 +46,7 @@ pub struct TimestampUpdate {
 
 /// A price in the chosen format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[expect(clippy::large_enum_variant, reason = "few updates exist at once, and a box would be one more allocation")]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Update))]
 #[serde(untagged)]
 pub enum PriceUpdate<'a> {

@@ -77,7 +77,7 @@ async fn errors_of_the_command_line_are_reviewed() {
     let mut found = String::new();
     for arguments in [
         &["config", "--interval", "often"][..],
-        &["config", "--currencies", "GBP"],
+        &["config", "--currencies", "XBT"],
         &["config", "--sources", "mtgox"],
         &["config", "--sources", "simulated,kraken"],
         &["config", "--redis-url", "http://localhost"],
@@ -92,7 +92,7 @@ async fn errors_of_the_command_line_are_reviewed() {
         &["completions", "ksh"],
         &["healthcheck", "--ops-listen", "here"],
         &["watch", "--format", "xml"],
-        &["watch", "--currency", "GBP"],
+        &["watch", "--currency", "XBT"],
         &["watch", "--since", "yesterday"],
         &["watch", "--since", "10m", "--after", "5"],
         &["watch", "--every", "1ms"],

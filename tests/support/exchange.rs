@@ -95,10 +95,13 @@ impl Exchange {
         NAMES.map(|name| (name, format!("http://{}/{replica}/{name}", self.address)))
     }
 
-    /// Returns the settings with which the replica `name` polls this server.
+    /// Returns the settings with which the replica `name` polls only this server, as often as its interval says.
     pub fn settings(&self, replica: &str) -> Vec<(String, String)> {
         let setting = |(name, url): (&str, String)| (format!("BTCFEED_SOURCE_{}_URL", name.to_uppercase()), url);
-        self.urls(replica).map(setting).into()
+        let mut settings = Vec::from(self.urls(replica).map(setting));
+        settings.push(("BTCFEED_SOURCES".to_owned(), NAMES.join(",")));
+        settings.push(("BTCFEED_SOURCE_MIN_INTERVAL".to_owned(), "0s".to_owned()));
+        settings
     }
 
     /// Sets the mode of `name`, which is an exchange, or an exchange and a pair (`coinbase BTC-EUR`).
