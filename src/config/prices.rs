@@ -5,7 +5,7 @@ use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
 use super::url::HttpUrl;
-use super::values::{DAY, Durations, HOUR, Share};
+use super::values::{DAY, Durations, HOUR, Numbers, Share};
 use crate::aggregate;
 use crate::source::{DEFINITIONS, Definition, Origin, find};
 use crate::text::join_list;
@@ -43,14 +43,41 @@ const MAX_AGE: Row<Durations> = Row {
     example: "30s",
 };
 
-const MAX_DEVIATION: Row<Share> = Row {
-    env: "BTCFEED_MAX_DEVIATION",
-    help: "Maximum difference between a source's price and the median, as a share",
-    details: "If fewer than three sources answer, their prices are compared with the last price instead, as long as it \
-              is not older than BTCFEED_SOURCE_MAX_AGE.",
+const OUTLIER_SHARE: Row<Share> = Row {
+    env: "BTCFEED_OUTLIER_SHARE",
+    help: "Maximum difference between a source's value and the median of the other sources, as a share",
+    details: "A source that differs more is left out, until it differs by at most half of it.",
     values: Share,
-    default: DefaultValue::Fixed("0.05"),
+    default: DefaultValue::Fixed("0.01"),
     example: "0.02",
+};
+
+const CLAMP_SHARE: Row<Share> = Row {
+    env: "BTCFEED_CLAMP_SHARE",
+    help: "Maximum difference between a value that is used and the median of all that are left, as a share",
+    details: "A value that differs more is moved to this bound.",
+    values: Share,
+    default: DefaultValue::Fixed("0.005"),
+    example: "0.01",
+};
+
+const MIN_SOURCES: Row<Numbers> = Row {
+    env: "BTCFEED_MIN_SOURCES",
+    help: "Minimum number of sources that must agree on a price",
+    details: "If fewer sources are configured for a currency, all of them must. With 1, a source that is alone may move \
+              the price only as fast as several sources did within the last hour.",
+    values: Numbers { min: 1, max: 100, max_words: None },
+    default: DefaultValue::Fixed("2"),
+    example: "3",
+};
+
+const FROZEN_POLLS: Row<Numbers> = Row {
+    env: "BTCFEED_FROZEN_POLLS",
+    help: "Number of polls after which a source that repeats its answer is left out",
+    details: "Only polls in which most of the other sources moved count, and a source whose time moves never repeats itself.",
+    values: Numbers { min: 2, max: 1_000_000, max_words: None },
+    default: DefaultValue::Fixed("24"),
+    example: "60",
 };
 
 /// The names of the default sources.
@@ -61,7 +88,7 @@ fn sources_row() -> Row<SourceList> {
     Row {
         env: "BTCFEED_SOURCES",
         help: "Sources to poll",
-        details: "The price is the median of their answers.",
+        details: "docs/method.md says how their answers become a price.",
         values: SourceList,
         default: DefaultValue::Fixed(&DEFAULT_SOURCES),
         example: "kraken,bitstamp",
@@ -171,12 +198,14 @@ where
 pub(super) fn settings() -> Vec<Setting> {
     let mut rows = vec![INTERVAL.setting(SECTION), CURRENCIES.setting(SECTION), sources_row().setting(SECTION)];
     rows.extend(DEFINITIONS.iter().filter_map(|definition| Some(url_row(definition)?.setting(SECTION))));
-    rows.extend([MAX_AGE.setting(SECTION), MAX_DEVIATION.setting(SECTION)]);
+    rows.extend([MAX_AGE.setting(SECTION), OUTLIER_SHARE.setting(SECTION), CLAMP_SHARE.setting(SECTION)]);
+    rows.extend([MIN_SOURCES.setting(SECTION), FROZEN_POLLS.setting(SECTION)]);
     rows
 }
 
 /// Reads the settings of the prices.
 pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
+    reader.reject_removed("BTCFEED_MAX_DEVIATION", OUTLIER_SHARE.env);
     let interval = reader.value(&INTERVAL);
     let list = reader.value(&CURRENCIES);
     let currencies: Currencies = list.iter().copied().collect();
@@ -192,8 +221,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
             currencies,
             // The deadline is well before the next poll. A later price would be too old to be useful.
             deadline: (interval * 6 / 10).min(Duration::from_secs(3)),
-            max_age: reader.value(&MAX_AGE),
-            max_deviation: reader.value(&MAX_DEVIATION),
+            rules: aggregate::Rules {
+                max_age: reader.value(&MAX_AGE),
+                outlier_share: reader.value(&OUTLIER_SHARE),
+                clamp_share: reader.value(&CLAMP_SHARE),
+                min_sources: reader.value(&MIN_SOURCES),
+                frozen_polls: u32::try_from(reader.value(&FROZEN_POLLS)).unwrap_or(u32::MAX),
+            },
         },
     }
 }

@@ -5,12 +5,14 @@ use super::framing::JsonWriter;
 use super::replica::ReplicaInfo;
 use crate::feed::{Entry, Event, Gap, Status};
 use crate::message::{
-    ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, InputMessage,
-    StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate, TimedateUpdate,
-    TimestampUpdate,
+    ExactAmount, ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType,
+    InputMessage, StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate,
+    TimedateUpdate, TimestampUpdate,
 };
 use crate::tick::{Audit, Currencies, Currency, Tick, TickId};
+use rust_decimal::Decimal;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Writes each gap that ends with `entry` and affects a client that chose `chosen`.
 pub(super) fn outages(chosen: Currencies, entry: &Entry, to: &mut JsonWriter<'_>) {
@@ -63,6 +65,10 @@ fn updates(
 
 fn tick_message<'a>(entry: &Entry, tick: &'a Tick, chosen: Currencies) -> TickMessage<'a> {
     let prices = || tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency));
+    let amounts = |of: &BTreeMap<Currency, Decimal>| {
+        let chosen = of.iter().filter(|(currency, _)| chosen.contains(**currency));
+        chosen.map(|(currency, amount)| (*currency, ExactAmount(*amount))).collect()
+    };
     let sources = |currency| tick.sources.get(currency).map_or(&[][..], Vec::as_slice);
     let audit = tick.audit.as_deref();
     let inputs = |audit: &'a Audit| audit.inputs.iter().filter(|input| chosen.contains(input.currency));
@@ -73,6 +79,9 @@ fn tick_message<'a>(entry: &Entry, tick: &'a Tick, chosen: Currencies) -> TickMe
         timedate: entry.id.into(),
         prices: prices().map(|(currency, price)| (*currency, ExactPrice(*price))).collect(),
         sources: prices().map(|(currency, _)| (*currency, Cow::Borrowed(sources(currency)))).collect(),
+        method: tick.method,
+        confidence: amounts(&tick.confidence),
+        spread: amounts(&tick.spread),
         parameters: audit.map(|audit| Cow::Borrowed(&audit.parameters)),
         inputs: audit.map(|audit| inputs(audit).map(InputMessage::from).collect()),
     }
@@ -174,6 +183,19 @@ mod tests {
         assert_eq!(messages(Format::Full, Currency::Eur, &of), [none]);
         let unnamed = format!(r#"{head}"prices":{{"USD":97116.17}},"sources":{{"USD":[]}}}}"#);
         assert_eq!(messages(Format::Full, Currencies::all(), &of), [unnamed]);
+    }
+
+    #[test]
+    fn full_tick_has_method_confidence_and_spread() {
+        let mut of = tick(vec![]);
+        let Event::Tick { tick, .. } = &mut of.event else { panic!("a tick") };
+        tick.method = 1;
+        tick.confidence = Currency::ALL.map(|currency| (currency, Decimal::new(125, 2))).into();
+        tick.spread = Currency::ALL.map(|currency| (currency, Decimal::new(500, 2))).into();
+        let euro = &messages(Format::Full, Currency::Eur, &of)[0];
+        let end = r#""sources":{"EUR":["kraken"]},"method":1,"confidence":{"EUR":1.25},"spread":{"EUR":5.00}}"#;
+        assert!(euro.ends_with(end), "{euro}");
+        assert_eq!(messages(Format::Timedate, Currency::Eur, &of).len(), 1);
     }
 
     #[test]

@@ -18,6 +18,11 @@ impl<T> ByCurrency<T> {
         self.0[currency as usize].as_ref()
     }
 
+    /// Returns true if no currency has a value.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
     /// Returns each currency that has a value, with the value.
     pub fn iter(&self) -> impl Iterator<Item = (Currency, &T)> {
         Currency::ALL.into_iter().zip(&self.0).filter_map(|(currency, value)| Some((currency, value.as_ref()?)))

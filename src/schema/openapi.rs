@@ -90,7 +90,7 @@ const WITH_FEED_HEADERS: [&str; 6] =
 fn add_headers(document: &mut Value) {
     let state = json!({
         "description": "The state of the feed as this replica sees it.",
-        "schema": {"type": "string", "enum": ["live", "stale", "down"]}
+        "schema": {"type": "string", "enum": ["live", "degraded", "stale", "down"]}
     });
     let age = json!({
         "description": "The age of the newest tick in milliseconds, at the moment of the response.",

@@ -84,7 +84,7 @@ async fn errors_of_the_command_line_are_reviewed() {
         &["config", "--role", "serve"],
         &["config", "--listen", "here"],
         &["config", "--max-connections", "0"],
-        &["config", "--max-deviation", "5"],
+        &["config", "--outlier-share", "5"],
         &["config", "--cors-origins", "example.org"],
         &["config", "--rust-log", "loud=yes"],
         &["--intervall", "5s"],

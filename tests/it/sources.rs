@@ -3,7 +3,7 @@
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::{embedded, entries, soon, unbroken, until};
-use btcfeed::aggregate::{Aggregator, Options, Poll};
+use btcfeed::aggregate::{Aggregator, Options, Poll, Rules};
 use btcfeed::source;
 use btcfeed::tick::{Currencies, Currency};
 use futures_util::future::join_all;
@@ -20,8 +20,13 @@ fn sources(exchange: &Exchange) -> Aggregator {
     let options = Options {
         currencies: Currencies::all(),
         deadline: DEADLINE,
-        max_age: Duration::from_secs(60),
-        max_deviation: "0.05".parse().unwrap(),
+        rules: Rules {
+            max_age: Duration::from_secs(60),
+            outlier_share: "0.01".parse().unwrap(),
+            clamp_share: "0.005".parse().unwrap(),
+            min_sources: 2,
+            frozen_polls: 24,
+        },
     };
     Aggregator::new(sources.into(), options)
 }
@@ -115,9 +120,9 @@ async fn price_is_the_median_of_the_answers() {
     exchange.set("kraken", Mode::Price("97120.25"));
     exchange.set("bitstamp", Mode::Price("97110"));
     let mut sources = sources(&exchange);
-    assert_eq!(price(&poll(&mut sources).await, Currency::Usd).1, "97110");
+    assert_eq!(price(&poll(&mut sources).await, Currency::Usd).1, "97110.00");
     exchange.set("coinbase", Mode::Status(500, None));
-    assert_eq!(price(&poll(&mut sources).await, Currency::Usd).1, "97115.13");
+    assert_eq!(price(&poll(&mut sources).await, Currency::Usd).1, "97115.12", "half to even");
 }
 
 #[tokio::test]

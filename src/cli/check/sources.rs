@@ -39,7 +39,7 @@ async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currenc
     }
     let failed = |reason: &str| {
         let remedy =
-            "Check the network and BTCFEED_SOURCE_…_URL. The feed has prices as long as another source answers.";
+            "Check the network and BTCFEED_SOURCE_…_URL. The feed has prices as long as enough other sources agree.";
         Finding::warn("source", format!("{name}: {reason}"), remedy)
     };
     let opened = match source.definition.open(source.url.as_ref().map(ExposeSecret::expose_secret)) {
