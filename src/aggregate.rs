@@ -10,7 +10,7 @@ mod method;
 mod poll;
 mod prices;
 
-pub use method::{Combined, Rules, VERSION, recompute};
+pub use method::{Combined, Rules, VERSION, recompute, replay};
 pub use poll::{Poll, SourceFault};
 
 use crate::feed::Feed;

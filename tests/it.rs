@@ -50,6 +50,7 @@ mod it {
     mod tls;
     mod traces;
     mod transports;
+    mod verify;
     mod watch;
     mod websocket_h2;
 }

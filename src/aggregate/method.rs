@@ -147,6 +147,32 @@ pub fn recompute(inputs: &[Input], parameters: &MethodParameters, currency: Curr
     judge(&mut compared, parameters.outlier_share, parameters.clamp_share, of_currency)
 }
 
+/// Repeats the method on the inputs of a tick in one currency. Returns the inputs as they should be, and the price, or
+/// the reason why there is none.
+///
+/// # Errors
+/// If the parameters are missing, or if a value is not the one that the answer of its source stands for.
+pub fn replay(
+    inputs: &[Input],
+    parameters: &MethodParameters,
+    currency: Currency,
+) -> Result<(Vec<Input>, Result<Combined, String>), String> {
+    let mut inputs: Vec<_> = inputs.iter().filter(|input| input.currency == currency).cloned().collect();
+    for input in &inputs {
+        let expected = value::value_of(input);
+        if input.value.is_some() && input.value != expected {
+            return Err(format!("the value of {} is not that of its answer", input.source));
+        }
+    }
+    for input in inputs.iter_mut().filter(|input| was_compared(input)) {
+        (input.used, input.excluded) = (None, None);
+    }
+    let unknown = || format!("the parameters of {currency} are missing");
+    let of_currency = parameters.currencies.get(&currency).ok_or_else(unknown)?;
+    let price = judge(&mut inputs, parameters.outlier_share, parameters.clamp_share, of_currency);
+    Ok((inputs, price))
+}
+
 /// Returns true if the value of an input was compared with the others, whether it was used or not.
 pub(super) fn was_compared(input: &Input) -> bool {
     let is_about_others = |reason: &str| [OUTLIER, NO_AGREEMENT, TOO_FEW].iter().any(|word| reason.starts_with(word));

@@ -55,8 +55,8 @@ async fn healthcheck_ignores_other_settings() {
 }
 
 /// All subcommands.
-const COMMANDS: [&str; 10] =
-    ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "store", "completions"];
+const COMMANDS: [&str; 11] =
+    ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "store", "verify", "completions"];
 
 #[tokio::test]
 async fn help_is_reviewed() {
@@ -139,7 +139,7 @@ async fn help_has_exit_codes_and_only_used_settings() {
     assert!(
         code == Some(2)
             && error.contains(
-                "[possible values: serve, demo, watch, load, healthcheck, check, config, key, store, completions]"
+                "[possible values: serve, demo, watch, load, healthcheck, check, config, key, store, verify, completions]"
             ),
         "{error}"
     );

@@ -1,7 +1,7 @@
 //! The value of a source: the middle of its book, or its last trade.
 
 use super::reading::SourceReading;
-use crate::tick::{Price, TickId};
+use crate::tick::{Input, Price, TickId};
 use rust_decimal::Decimal;
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ const DECIMALS: u32 = 8;
 pub(super) fn value(reading: &SourceReading, max_age: Duration, now: TickId) -> Result<Price, String> {
     let input = &reading.input;
     let middle = middle(input.bid, input.ask);
-    let Some(value) = middle.or(input.last) else {
+    if middle.or(input.last).is_none() {
         return Err("no value: no last trade, and no book whose spread is at most 1 %".to_owned());
-    };
+    }
     // The time of the last trade does not date the book.
     let trade_time = reading.trade_time.filter(|_| middle.is_none());
     let times = [("its time", input.time), ("the time of its last trade", trade_time), ("our request", input.fetched)];
@@ -29,8 +29,13 @@ pub(super) fn value(reading: &SourceReading, max_age: Duration, now: TickId) -> 
             return Err(format!("old: {name} is {}, in the future", time.timedate()));
         }
     }
+    value_of(input).ok_or_else(|| "no value: the price is too small".to_owned())
+}
+
+/// Returns the value that an answer stands for, whatever its age.
+pub(super) fn value_of(input: &Input) -> Option<Price> {
+    let value = middle(input.bid, input.ask).or(input.last)?;
     Price::new(value.value().round_dp(DECIMALS).normalize())
-        .ok_or_else(|| "no value: the price is too small".to_owned())
 }
 
 /// Returns the middle of a book that is not crossed and not too wide.
@@ -43,7 +48,7 @@ fn middle(bid: Option<Price>, ask: Option<Price>) -> Option<Price> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tick::{Currency, Input};
+    use crate::tick::Currency;
 
     const NOW: TickId = TickId::from_ms(1_795_166_431_075);
     const MAX_AGE: Duration = Duration::from_secs(60);
