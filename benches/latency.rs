@@ -96,6 +96,7 @@ fn measure(setup: Setup, ticks: usize, exchange: &Exchange) -> anyhow::Result<Ve
     let mut settings = vec![
         ("BTCFEED_SOURCES", "coinbase"),
         ("BTCFEED_SOURCE_COINBASE_URL", url.as_str()),
+        ("BTCFEED_SOURCE_MIN_INTERVAL", "0s"),
         ("BTCFEED_CURRENCIES", "USD"),
         ("RUST_LOG", "info,btcfeed::leader=debug,btcfeed::hub=trace"),
     ];

@@ -2,7 +2,7 @@
 
 mod supervisor;
 
-use crate::aggregate::Aggregator;
+use crate::aggregate::{self, Aggregator};
 use crate::config::{Config, Role, SourceConfig};
 use crate::hub::Hub;
 use crate::leader::{FeedClock, Leader};
@@ -16,7 +16,6 @@ use crate::telemetry::scrape;
 use crate::text::{format_duration, join_list};
 use crate::tick::{Currency, Tick};
 use anyhow::{Context, ensure};
-use secrecy::ExposeSecret;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -203,8 +202,9 @@ pub(crate) fn shared_settings(config: &Config) -> String {
     let retention = format_duration(config.store.retention);
     let (interval, sources) = (format_duration(config.leader.interval), config.source_names().collect::<Vec<_>>());
     format!(
-        "{kind} prices in {}, kept for {retention}; one tick every {interval} from {}",
+        "{kind} prices in {}, kept for {retention}; one tick every {interval} by method {} from {}",
         join_list(&currencies, "and"),
+        aggregate::VERSION,
         join_list(&sources, "and")
     )
 }
@@ -220,8 +220,7 @@ fn open_leader(
 }
 
 fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
-    let open = |source: &SourceConfig| source.definition.open(source.url.as_ref().map(ExposeSecret::expose_secret));
-    config.sources.iter().map(open).collect()
+    config.sources.iter().map(SourceConfig::open).collect()
 }
 
 /// Polls all sources once. Returns their prices, if any is valid.

@@ -15,6 +15,7 @@ mod serve;
 mod settings;
 mod store;
 mod terminal;
+mod verify;
 mod watch;
 
 use crate::config::{Config, ConfigErrors};
@@ -68,6 +69,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "load" => return load::run(flags),
         "check" => return check::run(flags),
         "store" => return store::run(flags),
+        "verify" => return verify::run(flags),
         "key" => return exit::with_result(key::run(flags)),
         "help" => return exit::with_result(help(flags.get_one::<String>("command"))),
         "completions" => return exit::with_result(completions::run(command(), flags)),
@@ -105,6 +107,7 @@ fn command() -> Command {
         config::command(),
         key::command(),
         store::command(),
+        verify::command(),
         completions::command(),
     ];
     let names: Vec<_> = subcommands.iter().map(|command| command.get_name().to_owned()).collect();

@@ -38,7 +38,7 @@ pub use settings::{sections, settings};
 pub use unknown::{UnknownVariable, unknown_variables};
 pub use url::redact_url;
 
-use crate::source::{SIMULATED, find};
+use crate::source::{Endpoint, SIMULATED, find};
 use crate::text::format_duration;
 use crate::tick::Currency;
 use reader::Reader;
@@ -171,7 +171,10 @@ impl Config {
     /// Returns the same configuration with the simulated market as its only source.
     #[must_use]
     pub fn simulated(mut self) -> Config {
-        self.sources = find(SIMULATED).map(|definition| SourceConfig { definition, url: None }).into_iter().collect();
+        self.sources = find(SIMULATED)
+            .map(|definition| SourceConfig { definition, endpoint: Endpoint::default() })
+            .into_iter()
+            .collect();
         self
     }
 }

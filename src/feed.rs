@@ -5,7 +5,7 @@
 //! has. The hub applies it to its head, a session to its client's cursor, and the SDK to the last update that it
 //! received.
 
-use crate::tick::{Audit, Currencies, Currency, Tick, TickId};
+use crate::tick::{Audit, Currencies, Currency, Tick, TickId, known_currencies};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,7 @@ pub struct Outage {
     /// The id of the last tick that had a price in these currencies.
     pub after: TickId,
     /// The currencies that had no price after that tick.
+    #[serde(deserialize_with = "known_currencies")]
     pub currencies: Vec<Currency>,
     /// The reason.
     #[serde(default = "GapReason::of_sources", skip_serializing_if = "GapReason::is_of_sources")]
@@ -67,6 +68,9 @@ pub struct Outage {
 pub enum FeedState {
     /// Every currency has a recent price.
     Live,
+    /// Every currency has a recent price, but some price comes from fewer than half of the sources configured for it,
+    /// or from only one of several.
+    Degraded,
     /// Some currency has had no price for a while.
     Stale,
     /// No currency has had a price for a long while.
@@ -74,10 +78,14 @@ pub enum FeedState {
 }
 
 impl FeedState {
+    /// All states, from best to worst.
+    pub const ALL: [FeedState; 4] = [FeedState::Live, FeedState::Degraded, FeedState::Stale, FeedState::Down];
+
     /// Returns the word that clients get.
     pub const fn as_str(self) -> &'static str {
         match self {
             FeedState::Live => "live",
+            FeedState::Degraded => "degraded",
             FeedState::Stale => "stale",
             FeedState::Down => "down",
         }
@@ -86,14 +94,42 @@ impl FeedState {
 
 /// A change of the feed's health.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredStatus", into = "StoredStatus")]
 pub struct Status {
     /// The new state.
     pub state: FeedState,
-    /// The start of the state: for `stale` and `down` the moment of the last price, for `live` the moment at which
-    /// prices returned.
+    /// The start of the state: for `stale` and `down` the moment of the last price, for `degraded` that of the last
+    /// price from enough sources, for `live` the moment at which prices returned.
     pub since: TickId,
     /// The reason, as text for people.
     pub reason: String,
+}
+
+/// A status as the store keeps it.
+///
+/// Replicas of version 0.2.0 skip an entry with a state that they do not know. So `degraded` is stored as `live`, which
+/// they would say too, with a field that they ignore.
+#[derive(Clone, Serialize, Deserialize)]
+struct StoredStatus {
+    state: FeedState,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    degraded: bool,
+    since: TickId,
+    reason: String,
+}
+
+impl From<Status> for StoredStatus {
+    fn from(Status { state, since, reason }: Status) -> StoredStatus {
+        let degraded = state == FeedState::Degraded;
+        StoredStatus { state: if degraded { FeedState::Live } else { state }, degraded, since, reason }
+    }
+}
+
+impl From<StoredStatus> for Status {
+    fn from(StoredStatus { state, degraded, since, reason }: StoredStatus) -> Status {
+        let state = if degraded && state == FeedState::Live { FeedState::Degraded } else { state };
+        Status { state, since, reason }
+    }
 }
 
 /// The reason for a gap.
@@ -267,5 +303,36 @@ mod tests {
         assert_eq!(serde_json::to_string(&entry).unwrap(), json);
         let json = r#"{"id":20,"prev":10,"type":"status","state":"stale","since":5,"reason":"no answer"}"#;
         assert_eq!(serde_json::to_string(&serde_json::from_str::<Entry>(json).unwrap()).unwrap(), json);
+        let json = concat!(
+            r#"{"id":20,"prev":10,"type":"tick","prices":{"USD":"97116.10"},"sources":{"USD":["kraken","gemini"]},"#,
+            r#""method":1,"confidence":{"USD":"0.25"},"spread":{"USD":"1.00"}}"#
+        );
+        let entry: Entry = serde_json::from_str(json).unwrap();
+        assert_eq!(entry.tick().unwrap().spread[&Currency::Usd].to_string(), "1.00");
+        assert_eq!(serde_json::to_string(&entry).unwrap(), json);
+    }
+
+    #[test]
+    fn degraded_is_stored_as_live_for_old_replicas() {
+        let status = Status { state: FeedState::Degraded, since: TickId::from_ms(5), reason: "few".to_owned() };
+        let entry = Entry { id: TickId::from_ms(20), prev: TickId::from_ms(10), event: Event::Status(status) };
+        let json = serde_json::to_string(&entry).unwrap();
+        let expected = r#"{"id":20,"prev":10,"type":"status","state":"live","degraded":true,"since":5,"reason":"few"}"#;
+        assert_eq!(json, expected);
+        assert_eq!(serde_json::from_str::<Entry>(&json).unwrap(), entry);
+    }
+
+    #[test]
+    fn unknown_currency_is_left_out() {
+        let json = concat!(
+            r#"{"id":20,"prev":10,"type":"tick","prices":{"USD":"97116.10","XAU":["new"]},"#,
+            r#""sources":{"USD":["kraken"],"XAU":["kraken"]},"outages":[{"after":5,"currencies":["XAU","USD"]}]}"#
+        );
+        let entry: Entry = serde_json::from_str(json).unwrap();
+        let known = concat!(
+            r#"{"id":20,"prev":10,"type":"tick","prices":{"USD":"97116.10"},"#,
+            r#""sources":{"USD":["kraken"]},"outages":[{"after":5,"currencies":["USD"]}]}"#
+        );
+        assert_eq!(serde_json::to_string(&entry).unwrap(), known);
     }
 }

@@ -53,7 +53,7 @@ pub fn proxies(input: &[u8]) {
 /// # Panics
 /// If a parser panics, accepts a value out of bounds, or rejects a value without naming it.
 pub fn query(input: &[u8]) {
-    let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+    let supported = SupportedCurrencies { currencies: Currencies::USD_EUR, default: Currency::Usd };
     let query = String::from_utf8_lossy(input);
     let subscription = read_subscription(&query, Format::Timedate, supported);
     if let Ok(subscription) = &subscription {

@@ -242,6 +242,7 @@ impl Leader {
         };
         self.begin_fault.clear();
         self.claims_from = None;
+        self.aggregator.resume(&*self.feed);
         let _leading = Leading::begin();
         let term = Term::new(lease, start.head);
         let renewer = LeaseRenewer {

@@ -34,12 +34,12 @@ pub use by_currency::ByCurrency;
 pub use candles::{CandleGap, CandleMessage, CandlePrices, CandlesPage, ExactOhlc};
 pub use input::InputMessage;
 pub(crate) use input::audit;
-pub use price::ExactPrice;
+pub use price::{ExactAmount, ExactPrice};
 pub use price_at::{PriceAtMessage, PricesAtMessage};
 pub use report::{ReplicaReport, SourceReport, StatusReport, StoreReport, TickAges};
 pub use sources::{PolledSource, SourceState, SourceValue, SourcesMessage};
 pub use stream::{
-    GapMessage, GapType, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, Prices, Sources,
+    Amounts, GapMessage, GapType, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, Prices, Sources,
     StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType,
 };
 pub use timedate::Timedate;

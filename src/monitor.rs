@@ -213,7 +213,8 @@ impl Monitor {
         match health.state {
             FeedState::Live if is_new => info!(state, reason, "the feed is live"),
             FeedState::Live => {}
-            FeedState::Stale | FeedState::Down if !log.silence.is_due() => {}
+            FeedState::Degraded | FeedState::Stale | FeedState::Down if !log.silence.is_due() => {}
+            FeedState::Degraded => warn!(state, reason, leader, "prices come from few sources"),
             FeedState::Stale => warn!(state, reason, age, leader, lease_ttl, error, "the feed is stale"),
             FeedState::Down => warn!(state, reason, age, leader, lease_ttl, error, "the feed is down"),
         }
@@ -287,7 +288,7 @@ fn is_simulated(entry: &Entry) -> bool {
 }
 
 fn measure(health: &Health) {
-    for state in [FeedState::Live, FeedState::Stale, FeedState::Down] {
+    for state in FeedState::ALL {
         FEED_STATE.gauge(state.as_str()).set(u8::from(state == health.state));
     }
     for (currency, age) in &health.ages {
@@ -310,7 +311,7 @@ impl Options {
         };
         let reason = match state {
             FeedState::Live => "prices arrive".to_owned(),
-            FeedState::Stale | FeedState::Down => {
+            FeedState::Degraded | FeedState::Stale | FeedState::Down => {
                 let age = format_duration(Duration::from_secs(oldest.as_secs()));
                 format!("this replica has received no price in {currency} for {age}")
             }
@@ -330,7 +331,7 @@ mod tests {
             replica: "r1".to_owned(),
             store: "memory",
             sources: vec![],
-            currencies: Currencies::all(),
+            currencies: Currencies::USD_EUR,
             stale_after: seconds(15),
             down_after: seconds(60),
         };

@@ -9,22 +9,35 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod answers;
+mod binance;
+mod bitfinex;
+mod bitflyer;
 mod bitstamp;
+mod bitvavo;
+mod btcmarkets;
 mod coinbase;
+mod coinbase_spot;
 mod coindesk;
+mod coingecko;
+mod cryptocom;
 mod definition;
+mod endpoint;
 mod failure;
+mod gemini;
 mod http;
+mod independentreserve;
 mod kraken;
 mod observation;
+mod pause;
 mod quote;
 mod registry;
 mod simulated;
 
 pub use definition::{Definition, Origin};
+pub use endpoint::Endpoint;
 #[cfg(feature = "cli")]
 pub(crate) use http::read_bounded;
-pub use http::{HttpApi, Reading, Request, is_http_url};
+pub use http::{HttpApi, KeyHeader, Reading, Request, is_http_url};
 pub use observation::{Answer, Observation, Source, SourceError};
 pub use registry::{DEFINITIONS, find};
 pub use simulated::SIMULATED;

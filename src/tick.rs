@@ -6,15 +6,18 @@
 mod currency;
 mod id;
 mod input;
+mod known;
 mod method;
 mod price;
 
 pub use currency::{Currencies, Currency, UnknownCurrency};
 pub use id::{InvalidMoment, MOMENTS, TickId};
 pub use input::{Audit, Input};
-pub use method::MethodParameters;
+pub(crate) use known::{known_currencies, known_keys};
+pub use method::{MethodParameters, MoveBound, PriceParameters};
 pub use price::{InvalidPrice, Price};
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,9 +27,20 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// One price for each currency in which the sources agreed. There is at least one.
+    #[serde(deserialize_with = "known_keys")]
     pub prices: BTreeMap<Currency, Price>,
     /// The names of the sources from which each price was computed, in the order of the configuration.
+    #[serde(deserialize_with = "known_keys")]
     pub sources: BTreeMap<Currency, Vec<String>>,
+    /// The version of the method by which the prices were made, or zero in entries from before version 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub method: u32,
+    /// For each price, the distance to the farther of the 25th and the 75th percentile of the used values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub confidence: BTreeMap<Currency, Decimal>,
+    /// For each price, the highest minus the lowest used value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spread: BTreeMap<Currency, Decimal>,
     /// What went into the prices, if it was read for an audit. It is stored beside the tick, not in it.
     #[serde(skip)]
     pub audit: Option<Arc<Audit>>,
@@ -37,4 +51,9 @@ impl Tick {
     pub fn currencies(&self) -> Currencies {
         self.prices.keys().copied().collect()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(method: &u32) -> bool {
+    *method == 0
 }

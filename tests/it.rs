@@ -17,6 +17,7 @@ mod it {
     mod cli;
     mod client;
     mod clocks;
+    mod currencies;
     mod descriptions;
     mod disk;
     mod drain;
@@ -42,6 +43,7 @@ mod it {
     mod redis;
     mod replicas;
     mod requests;
+    mod source_requests;
     mod sources;
     mod sse;
     mod status;
@@ -52,6 +54,7 @@ mod it {
     mod tls;
     mod traces;
     mod transports;
+    mod verify;
     mod watch;
     mod websocket_h2;
 }

@@ -3,7 +3,7 @@
 pub(crate) use crate::net::stall::REQUEST_ID;
 use axum::http::HeaderName;
 
-/// State of the feed as this replica sees it: `live`, `stale` or `down`.
+/// State of the feed as this replica sees it: `live`, `degraded`, `stale` or `down`.
 pub(crate) const STATE: HeaderName = HeaderName::from_static("btcfeed-state");
 /// Age of the newest tick in milliseconds.
 pub(crate) const TICK_AGE: HeaderName = HeaderName::from_static("btcfeed-tick-age-ms");

@@ -7,7 +7,7 @@
 use super::interval::Interval;
 use super::series::Candle;
 use crate::feed::GapReason;
-use crate::tick::{Currency, TickId};
+use crate::tick::{Currency, TickId, known_currencies};
 use serde::{Deserialize, Serialize};
 
 /// The candles of an hour that has ended. The hour is complete: the book has missed none of its entries.
@@ -32,6 +32,7 @@ pub(super) struct KeptOutage {
     pub(super) after: TickId,
     pub(super) before: TickId,
     pub(super) reason: GapReason,
+    #[serde(deserialize_with = "known_currencies")]
     pub(super) currencies: Vec<Currency>,
 }
 

@@ -1,7 +1,7 @@
 //! The candles of one interval, in order.
 
 use super::interval::Interval;
-use crate::tick::{Currencies, Currency, Price, Tick, TickId};
+use crate::tick::{Currencies, Currency, Price, Tick, TickId, known_currencies, known_keys};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
@@ -25,46 +25,55 @@ pub struct Ohlc {
 pub struct Candle {
     /// The first moment of the interval.
     pub id: TickId,
-    /// The number of ticks with prices in exactly this set of currencies, by [`Currencies::index`].
-    ticks: [u32; Currencies::SETS],
-    prices: [Option<Ohlc>; Currency::ALL.len()],
-    /// The encoded candle for each set of currencies that a client has chosen, by [`Currencies::index`].
+    /// The numbers of ticks with prices in exactly these sets of currencies. Nearly always there is one set.
+    ticks: Vec<(Currencies, u32)>,
+    prices: BTreeMap<Currency, Ohlc>,
+    /// The encoded candle for the sets of currencies that clients have chosen.
     encoded: OnceLock<Box<EncodedCandle>>,
 }
 
-type EncodedCandle = [OnceLock<String>; Currencies::SETS];
+/// The encoded candle for one set of currencies, and for the sets that clients chose later. A list that only grows can
+/// be read without a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct EncodedCandle {
+    currencies: Currencies,
+    text: String,
+    next: OnceLock<Box<EncodedCandle>>,
+}
 
 /// A candle in a store.
 #[derive(Clone, Serialize, Deserialize)]
 struct KeptCandle {
     id: TickId,
     /// The numbers of ticks with prices in exactly these currencies.
-    ticks: Vec<(Vec<Currency>, u32)>,
+    ticks: Vec<(KeptCurrencies, u32)>,
     /// Open, high, low and close.
+    #[serde(deserialize_with = "known_keys")]
     prices: BTreeMap<Currency, [Price; 4]>,
 }
 
+/// The currencies of ticks in a store.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+struct KeptCurrencies(#[serde(deserialize_with = "known_currencies")] Vec<Currency>);
+
 impl From<Candle> for KeptCandle {
     fn from(Candle { id, ticks, prices, .. }: Candle) -> KeptCandle {
-        let counts = Currencies::sets().map(|set| (set.iter().collect(), ticks[set.index()]));
-        let ohlc = |currency: Currency| {
-            let Ohlc { open, high, low, close } = prices[currency as usize]?;
-            Some((currency, [open, high, low, close]))
-        };
-        let ticks = counts.filter(|(_, count)| *count > 0).collect();
-        KeptCandle { id, ticks, prices: Currency::ALL.into_iter().filter_map(ohlc).collect() }
+        let ticks = ticks.into_iter().map(|(set, count)| (KeptCurrencies(set.iter().collect()), count)).collect();
+        let prices = prices.into_iter();
+        let prices = prices.map(|(currency, Ohlc { open, high, low, close })| (currency, [open, high, low, close]));
+        KeptCandle { id, ticks, prices: prices.collect() }
     }
 }
 
 impl From<KeptCandle> for Candle {
     fn from(kept: KeptCandle) -> Candle {
         let mut candle = Candle::new(kept.id);
-        for (currencies, count) in kept.ticks {
-            let set: Currencies = currencies.into_iter().collect();
-            candle.ticks[set.index()] = count;
+        for (KeptCurrencies(currencies), count) in kept.ticks {
+            candle.count(currencies.into_iter().collect(), count);
         }
         for (currency, [open, high, low, close]) in kept.prices {
-            candle.prices[currency as usize] = Some(Ohlc { open, high, low, close });
+            candle.prices.insert(currency, Ohlc { open, high, low, close });
         }
         candle
     }
@@ -77,50 +86,62 @@ impl Candle {
     }
 
     /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for all of them.
-    pub fn encoded(&self, currencies: Currencies, encode: impl FnOnce(&Candle) -> String) -> &str {
-        self.encoded.get_or_init(Box::default)[currencies.index()].get_or_init(|| encode(self))
+    pub fn encoded(&self, currencies: Currencies, encode: impl Fn(&Candle) -> String) -> &str {
+        let mut place = &self.encoded;
+        loop {
+            let new = || Box::new(EncodedCandle { currencies, text: encode(self), next: OnceLock::new() });
+            let found = place.get_or_init(new);
+            if found.currencies == currencies {
+                return &found.text;
+            }
+            place = &found.next;
+        }
+    }
+
+    /// Adds to the number of ticks with prices in exactly `currencies`.
+    fn count(&mut self, currencies: Currencies, more: u32) {
+        match self.ticks.binary_search_by_key(&currencies, |(set, _)| *set) {
+            Ok(place) => self.ticks[place].1 = self.ticks[place].1.saturating_add(more),
+            Err(place) => self.ticks.insert(place, (currencies, more)),
+        }
     }
 
     /// A candle of one tick.
     pub(super) fn of(id: TickId, tick: &Tick) -> Candle {
         let mut candle = Candle::new(id);
-        candle.ticks[tick.currencies().index()] = 1;
-        for (currency, price) in &tick.prices {
-            let price = *price;
-            candle.prices[*currency as usize] = Some(Ohlc { open: price, high: price, low: price, close: price });
-        }
+        candle.count(tick.currencies(), 1);
+        let ohlc = |price| Ohlc { open: price, high: price, low: price, close: price };
+        candle.prices = tick.prices.iter().map(|(currency, price)| (*currency, ohlc(*price))).collect();
         candle
     }
 
     /// Adds a candle of later ticks.
     fn add(&mut self, later: &Candle) {
         self.encoded.take();
-        for (count, more) in self.ticks.iter_mut().zip(&later.ticks) {
-            *count = count.saturating_add(*more);
+        for (currencies, more) in &later.ticks {
+            self.count(*currencies, *more);
         }
-        for (summary, later) in self.prices.iter_mut().zip(&later.prices) {
-            *summary = match (*summary, *later) {
-                (Some(Ohlc { open, high, low, .. }), Some(later)) => {
-                    Some(Ohlc { open, high: high.max(later.high), low: low.min(later.low), close: later.close })
-                }
-                (summary, later) => summary.or(later),
+        for (currency, later) in &later.prices {
+            let add = |Ohlc { high, low, close, .. }: &mut Ohlc| {
+                (*high, *low, *close) = ((*high).max(later.high), (*low).min(later.low), later.close);
             };
+            self.prices.entry(*currency).and_modify(add).or_insert(*later);
         }
     }
 
     /// Returns the number of ticks with a price in at least one of `currencies`.
     pub fn ticks(&self, currencies: Currencies) -> u32 {
-        Currencies::sets().filter(|set| !set.and(currencies).is_empty()).map(|set| self.ticks[set.index()]).sum()
+        self.ticks.iter().filter(|(set, _)| !set.and(currencies).is_empty()).map(|(_, count)| count).sum()
     }
 
     /// Returns the prices of `currency`, if it had any.
     pub fn price(&self, currency: Currency) -> Option<&Ohlc> {
-        self.prices[currency as usize].as_ref()
+        self.prices.get(&currency)
     }
 
     /// Returns the currencies that had a price.
     pub fn currencies(&self) -> Currencies {
-        Currency::ALL.into_iter().filter(|currency| self.price(*currency).is_some()).collect()
+        self.prices.keys().copied().collect()
     }
 }
 

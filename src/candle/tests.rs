@@ -11,7 +11,7 @@ const START_MS: u64 = 1_795_165_200_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const ALL: Range = Range {
     interval: Interval::Minute,
-    currencies: Currencies::all(),
+    currencies: Currencies::USD_EUR,
     after: TickId::ZERO,
     until: TickId::from_ms(u64::MAX),
     limit: 1000,
@@ -102,7 +102,7 @@ fn entries(steps: &[Step]) -> (Vec<Entry>, Vec<Entry>) {
         let mut outages = Vec::new();
         match step {
             Step::Tick(..) => {}
-            Step::Outage(_) => outages.push(Outage::of_sources(before, Currency::ALL.to_vec())),
+            Step::Outage(_) => outages.push(Outage::of_sources(before, vec![Currency::Usd, Currency::Eur])),
             Step::Missed(pause) => prev = at(second - pause / 2),
             Step::Lost(_, count) => {
                 kept.truncate(kept.len().saturating_sub(*count));
@@ -235,7 +235,7 @@ fn candle_keeps_open_high_low_close_digits() {
     assert_eq!(open_high_low_close(candle, Currency::Usd), ["97116.10", "97120", "97101.1234", "97102.0"]);
     assert_eq!(open_high_low_close(candle, Currency::Eur), ["89000.5"; 4]);
     assert_eq!([Currency::Usd, Currency::Eur].map(|currency| candle.ticks(currency.into())), [4, 1]);
-    assert_eq!(candle.ticks(Currencies::all()), 4);
+    assert_eq!(candle.ticks(Currencies::USD_EUR), 4);
     let hour = feed.candle(Interval::Hour, 0);
     assert_eq!(open_high_low_close(hour, Currency::Usd), ["97116.10", "97999", "97101.1234", "97999"]);
 }
@@ -339,7 +339,7 @@ fn outage_is_reported_where_it_applies() {
         part.gaps.iter().map(|gap| gap.only).collect::<Vec<_>>()
     };
     let (euro, dollar) = (Currencies::from(Currency::Eur), Currencies::from(Currency::Usd));
-    assert_eq!(gaps(Currencies::all(), TickId::ZERO, at(999)), [Some(euro)]);
+    assert_eq!(gaps(Currencies::USD_EUR, TickId::ZERO, at(999)), [Some(euro)]);
     assert_eq!(gaps(euro, TickId::ZERO, at(999)), [None]);
     assert_eq!(gaps(dollar, TickId::ZERO, at(999)), []);
     assert_eq!(gaps(euro, at(120), at(180)), [None], "within the outage");
@@ -364,4 +364,23 @@ fn part_is_settled_when_no_entry_can_change_it() {
     assert_eq!(feed.book.part(dollars).settled_until, Some(at(0).plus(DAY)));
     feed.tick(210, "1", "1");
     assert_eq!(settled(&feed, at(120)), Some(at(0).plus(DAY)));
+}
+
+#[test]
+fn candle_counts_the_ticks_of_each_set() {
+    let start = TickId::from_ms(START_MS);
+    let stored = concat!(
+        r#"{"id":1795165200000,"ticks":[[["USD"],2],[["USD","EUR"],10],[["USD","XAU"],3],[["XAU"],4]],"#,
+        r#""prices":{"USD":["1","3","1","2"],"EUR":["1","1","1","1"],"XAU":["new"]}}"#
+    );
+    let candle: Candle = serde_json::from_str(stored).unwrap();
+    assert_eq!((candle.id, candle.currencies()), (start, Currencies::USD_EUR), "unknown currencies are left out");
+    assert_eq!([Currency::Usd, Currency::Eur].map(|currency| candle.ticks(currency.into())), [15, 10]);
+    assert_eq!(candle.ticks(Currencies::USD_EUR), 15);
+    let text = serde_json::to_string(&candle).unwrap();
+    assert_eq!(serde_json::from_str::<Candle>(&text).unwrap(), candle);
+    for currencies in [Currencies::USD_EUR, Currency::Usd.into(), Currencies::USD_EUR] {
+        let encoded = candle.encoded(currencies, |candle| format!("{} {currencies}", candle.ticks(currencies)));
+        assert_eq!(encoded, format!("15 {currencies}"), "each set of currencies has its own text");
+    }
 }

@@ -28,7 +28,7 @@ pub(super) fn currency_flag() -> Arg {
     Arg::new("currency")
         .long("currency")
         .value_name("CODES")
-        .help("Currencies: USD, EUR or USD,EUR [default: the feed's first]")
+        .help("Currencies of the feed, such as USD or USD,EUR [default: the feed's first]")
         .value_parser(|text: &str| text.parse::<Currency>().map_err(|_| format!("expected {}", Currencies::all())))
         .value_delimiter(',')
         .action(ArgAction::Append)

@@ -40,7 +40,8 @@ fn print(config: &Config, lookup: &Lookup, out: &mut impl Write) -> io::Result<(
             let given = lookup.value(setting.env);
             let value = config.effective(setting.env).or_else(|| given.clone());
             let value = value.or_else(|| setting.default.fixed().map(str::to_owned)).unwrap_or_default();
-            let printed = redact_url(&value);
+            let is_hidden = setting.is_secret && !value.is_empty();
+            let printed = if is_hidden { "***".to_owned() } else { redact_url(&value) };
             // A comment, because a file must neither freeze what depends on other settings nor contain a false
             // password.
             let (note, comment) = match (setting.default, given) {

@@ -18,6 +18,7 @@ use pb::{SubscribeRequest, SubscribeResponse};
 use prost::Message as _;
 use reqwest::header::{CONTENT_TYPE, TE};
 use reqwest::{Body, RequestBuilder, StatusCode};
+use rust_decimal::Decimal;
 use secrecy::ExposeSecret;
 use std::error::Error as _;
 use std::time::Duration;
@@ -131,12 +132,17 @@ fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
     Ok(match response.update {
         None => Received::Opaque,
         Some(Update::Tick(tick)) => {
-            let (prices, sources, audit) = ([].into(), [].into(), tick.audit.map(audit).transpose()?);
-            let mut update = TickUpdate { id: id(tick.id), prev: id(tick.prev), prices, sources, audit };
-            for pb::Price { currency, value, sources } in tick.prices {
+            let (id, prev, audit) = (id(tick.id), id(tick.prev), tick.audit.map(audit).transpose()?);
+            let mut update = TickUpdate { id, prev, method: tick.method, audit, ..TickUpdate::default() };
+            for pb::Price { currency, value, sources, confidence, spread } in tick.prices {
                 if let Ok(currency) = currency.parse::<Currency>() {
                     update.prices.insert(currency, value.parse().map_err(invalid)?);
                     update.sources.insert(currency, sources);
+                    for (amounts, text) in [(&mut update.confidence, confidence), (&mut update.spread, spread)] {
+                        if !text.is_empty() {
+                            amounts.insert(currency, Decimal::from_str_exact(&text).map_err(invalid)?);
+                        }
+                    }
                 }
             }
             Received::Tick(update)
@@ -198,6 +204,7 @@ fn audit(audit: pb::Audit) -> Result<Audit, Disconnect> {
 fn known_state(number: i32) -> Option<FeedState> {
     match pb::FeedState::try_from(number) {
         Ok(pb::FeedState::Live) => Some(FeedState::Live),
+        Ok(pb::FeedState::Degraded) => Some(FeedState::Degraded),
         Ok(pb::FeedState::Stale) => Some(FeedState::Stale),
         Ok(pb::FeedState::Down) => Some(FeedState::Down),
         Ok(pb::FeedState::Unspecified) | Err(_) => None,
@@ -234,9 +241,16 @@ mod tests {
         let gap = pb::Gap { after: 1, before: 2, reason: 99, ..pb::Gap::default() };
         let Received::Gap(gap) = read(Some(Update::Gap(gap))) else { panic!("not a gap") };
         assert_eq!((gap.reason, gap.currencies), (GapCause::Other("reason 99".into()), None));
-        let price = |currency: &str| pb::Price { currency: currency.into(), value: "1.50".into(), sources: vec![] };
-        let tick = pb::Tick { id: 2, prev: 1, time: None, prices: vec![price("USD"), price("XAU")], audit: None };
+        let price = |currency: &str| pb::Price {
+            currency: currency.into(),
+            value: "1.50".into(),
+            confidence: "0.25".into(),
+            ..pb::Price::default()
+        };
+        let tick = pb::Tick { id: 2, prev: 1, prices: vec![price("USD"), price("XAU")], ..pb::Tick::default() };
         let Received::Tick(tick) = read(Some(Update::Tick(tick))) else { panic!("not a tick") };
         assert_eq!(tick.prices.values().map(ToString::to_string).collect::<Vec<_>>(), ["1.50"]);
+        assert_eq!(tick.confidence, [(Currency::Usd, Decimal::new(25, 2))].into());
+        assert_eq!((tick.method, tick.spread.len()), (0, 0), "a server of an older version");
     }
 }

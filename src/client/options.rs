@@ -106,7 +106,7 @@ mod tests {
         let options = ClientOptions::default();
         assert_eq!(options.query(Start::Latest), "format=full&hello=true");
         let options = ClientOptions {
-            currencies: Currencies::all(),
+            currencies: Currencies::USD_EUR,
             audit: true,
             changes: true,
             every: Some(Duration::from_secs(30)),

@@ -5,7 +5,7 @@
 use super::disconnect::Disconnect;
 use super::update::{Connected, GapCause, GapUpdate, StatusUpdate, TickUpdate};
 use crate::message::{
-    GapMessage, GoodbyeMessage, HelloMessage, StatusMessage, SyncedMessage, TickMessage, Timedate, Word, audit,
+    Amounts, GapMessage, GoodbyeMessage, HelloMessage, StatusMessage, SyncedMessage, TickMessage, Timedate, Word, audit,
 };
 use crate::tick::TickId;
 use futures_util::stream::BoxStream;
@@ -87,10 +87,12 @@ impl Received {
 
 impl From<TickMessage<'_>> for TickUpdate {
     fn from(tick: TickMessage<'_>) -> TickUpdate {
-        let TickMessage { id, prev, prices, sources, parameters, inputs, .. } = tick;
+        let TickMessage { id, prev, prices, sources, method, confidence, spread, parameters, inputs, .. } = tick;
+        let amounts = |of: Amounts| of.into_iter().map(|(currency, amount)| (currency, amount.0)).collect();
         let prices = prices.into_iter().map(|(currency, price)| (currency, price.0)).collect();
         let sources = sources.into_iter().map(|(currency, names)| (currency, names.into_owned())).collect();
-        TickUpdate { id, prev, prices, sources, audit: audit(parameters, inputs) }
+        let (confidence, spread, audit) = (amounts(confidence), amounts(spread), audit(parameters, inputs));
+        TickUpdate { id, prev, prices, sources, method, confidence, spread, audit }
     }
 }
 
@@ -146,12 +148,18 @@ mod tests {
     #[test]
     fn tick_has_exact_digits_of_known_currencies() {
         let text = r#"{"type":"tick","id":20,"prev":10,"timedate":"1970-01-01T00:00:00.020Z","volume":[1,{}],
-            "prices":{"USD":97116.170,"GBP":1e999},"sources":{"USD":["kraken"],"GBP":["x"]}}"#;
+            "prices":{"USD":97116.170,"XAU":1e999},"sources":{"USD":["kraken"],"XAU":["x"]}}"#;
         let Ok(Received::Tick(tick)) = Received::read(text) else { panic!("not a tick") };
         assert_eq!((tick.id, tick.prev), (id(20), id(10)));
         assert_eq!(tick.prices.len(), 1);
         assert_eq!(tick.prices[&Currency::Usd].to_string(), "97116.170");
         assert_eq!(tick.sources, BTreeMap::from([(Currency::Usd, vec!["kraken".to_owned()])]));
+        assert_eq!((tick.method, tick.confidence.len()), (0, 0));
+        let text = r#"{"type":"tick","id":20,"prev":10,"prices":{"USD":1.50},"method":1,"confidence":{"USD":0.00},
+            "spread":{"USD":0.50,"XAU":-1}}"#;
+        let Ok(Received::Tick(tick)) = Received::read(text) else { panic!("not a tick") };
+        assert_eq!((tick.method, tick.confidence[&Currency::Usd].to_string().as_str()), (1, "0.00"));
+        assert_eq!(tick.spread, [(Currency::Usd, rust_decimal::Decimal::new(50, 2))].into());
         let bare = r#"{"type":"tick","id":1,"prev":0,"prices":{}}"#;
         assert!(matches!(Received::read(bare), Ok(Received::Tick(_))), "what repeats the id may be missing");
     }
@@ -164,7 +172,7 @@ mod tests {
         let expected =
             StatusUpdate { id: id(2), prev: id(1), state: FeedState::Stale, since: id(1), reason: "r".into() };
         assert_eq!(read(status), Received::Status(expected));
-        let gap = r#"{"type":"gap","after":1,"before":2,"reason":"eaten","currencies":["EUR","GBP"]}"#;
+        let gap = r#"{"type":"gap","after":1,"before":2,"reason":"eaten","currencies":["EUR","XAU"]}"#;
         let reason = GapCause::Other("eaten".into());
         let expected = GapUpdate { after: id(1), before: id(2), reason, currencies: Some(Currency::Eur.into()) };
         assert_eq!(read(gap), Received::Gap(expected));

@@ -5,6 +5,7 @@
 
 use crate::feed::{FeedState, GapReason};
 use crate::tick::{Audit, Currencies, Currency, Price, TickId};
+use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -53,7 +54,7 @@ pub struct Connected {
 }
 
 /// The prices at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TickUpdate {
     /// The position in the feed, which is also the moment. To continue after this tick in another process, start
@@ -65,6 +66,14 @@ pub struct TickUpdate {
     pub prices: BTreeMap<Currency, Price>,
     /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
     pub sources: BTreeMap<Currency, Vec<String>>,
+    /// The version of the method by which the prices were made, or zero if the tick is from before version 1.
+    pub method: u32,
+    /// For each price, how far the sources differ: the distance to the farther of the 25th and the 75th percentile of
+    /// the values that were used. Empty if the tick is from before version 1 of the method.
+    pub confidence: BTreeMap<Currency, Decimal>,
+    /// For each price, the highest minus the lowest value that was used. Empty if the tick is from before version 1 of
+    /// the method.
+    pub spread: BTreeMap<Currency, Decimal>,
     /// What went into the prices, if the client [asked for it](super::Builder::audit) and the feed has kept it.
     pub audit: Option<Audit>,
 }
@@ -79,8 +88,8 @@ pub struct StatusUpdate {
     pub prev: TickId,
     /// The new state.
     pub state: FeedState,
-    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `live` the moment when
-    /// prices returned.
+    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `degraded` that of the
+    /// last price from enough sources, for `live` the moment when prices returned.
     pub since: TickId,
     /// The reason, as text for people.
     pub reason: String,

@@ -4,10 +4,12 @@ use super::lookup::environment;
 use super::setting::{DefaultValue, Setting};
 use super::settings::{sections, settings};
 use crate::source::DEFINITIONS;
+use crate::text::format_duration;
 use crate::tick::Currency;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 const EXAMPLE_HEAD: &str = "\
 # All settings of btcfeed with their defaults. Copy this file to .env for docker-compose, or export the variables that
@@ -90,12 +92,27 @@ fn reference() -> String {
     text + COMPOSE
 }
 
+const SOURCES: &str = "
+A source is asked only for the currencies that it has, and never more often than its least interval: in between, its
+last answer counts with its age. Where you show the prices, credit the sources as their terms require.
+
+| source | name | currencies | default | least interval | terms |
+|---|---|---|---|---|---|
+";
+
 fn sources() -> String {
-    let mut text = "\n| source | name | currencies | default |\n|---|---|---|---|\n".to_owned();
+    let mut text = SOURCES.to_owned();
     for source in &DEFINITIONS {
         let codes: Vec<_> = source.currencies.iter().map(Currency::code).collect();
         let default = if source.is_default { "yes" } else { "no" };
-        writeln!(text, "| {} | `{}` | {} | {default} |", source.title, source.name, codes.join(", ")).unwrap();
+        let title = source.attribution.map_or(source.title.to_owned(), |link| format!("[{}]({link})", source.title));
+        let terms = source.terms.map_or("–".to_owned(), |link| format!("[terms]({link})"));
+        let interval = match source.least_interval {
+            Duration::ZERO => "–".to_owned(),
+            interval => format_duration(interval),
+        };
+        let (name, codes) = (source.name, codes.join(", "));
+        writeln!(text, "| {title} | `{name}` | {codes} | {default} | {interval} | {terms} |").unwrap();
     }
     text
 }

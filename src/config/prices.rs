@@ -5,9 +5,9 @@ use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
 use super::url::HttpUrl;
-use super::values::{DAY, Durations, HOUR, Share};
+use super::values::{DAY, Durations, HOUR, Numbers, Share};
 use crate::aggregate;
-use crate::source::{DEFINITIONS, Definition, Origin, find};
+use crate::source::{DEFINITIONS, Definition, Endpoint, Origin, Source, find};
 use crate::text::join_list;
 use crate::tick::{Currencies, Currency};
 use secrecy::SecretString;
@@ -34,6 +34,16 @@ const CURRENCIES: Row<CurrencyList> = Row {
     example: "EUR",
 };
 
+const MIN_INTERVAL: Row<Durations> = Row {
+    env: "BTCFEED_SOURCE_MIN_INTERVAL",
+    help: "Minimum time between two polls of a source",
+    details: "Until then, its last answer counts with its age. A shorter time than a source's own one is only for \
+              mirrors: the exchanges reject clients that ask more often.",
+    values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
+    default: DefaultValue::Derived("each source's own, see the table of the sources"),
+    example: "10s",
+};
+
 const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
     help: "Maximum age of a source's price, by the time in the source's answer",
@@ -43,14 +53,41 @@ const MAX_AGE: Row<Durations> = Row {
     example: "30s",
 };
 
-const MAX_DEVIATION: Row<Share> = Row {
-    env: "BTCFEED_MAX_DEVIATION",
-    help: "Maximum difference between a source's price and the median, as a share",
-    details: "If fewer than three sources answer, their prices are compared with the last price instead, as long as it \
-              is not older than BTCFEED_SOURCE_MAX_AGE.",
+const OUTLIER_SHARE: Row<Share> = Row {
+    env: "BTCFEED_OUTLIER_SHARE",
+    help: "Maximum difference between a source's value and the median of the other sources, as a share",
+    details: "A source that differs more is left out, until it differs by at most half of it.",
     values: Share,
-    default: DefaultValue::Fixed("0.05"),
+    default: DefaultValue::Fixed("0.01"),
     example: "0.02",
+};
+
+const CLAMP_SHARE: Row<Share> = Row {
+    env: "BTCFEED_CLAMP_SHARE",
+    help: "Maximum difference between a value that is used and the median of all that are left, as a share",
+    details: "A value that differs more is moved to this bound.",
+    values: Share,
+    default: DefaultValue::Fixed("0.005"),
+    example: "0.01",
+};
+
+const MIN_SOURCES: Row<Numbers> = Row {
+    env: "BTCFEED_MIN_SOURCES",
+    help: "Minimum number of sources that must agree on a price",
+    details: "If fewer sources are configured for a currency, all of them must. With 1, a source that is alone may move \
+              the price only as fast as several sources did within the last hour.",
+    values: Numbers { min: 1, max: 100, max_words: None },
+    default: DefaultValue::Fixed("2"),
+    example: "3",
+};
+
+const FROZEN_POLLS: Row<Numbers> = Row {
+    env: "BTCFEED_FROZEN_POLLS",
+    help: "Number of polls after which a source that repeats its answer is left out",
+    details: "Only polls in which most of the other sources moved count, and a source whose time moves never repeats itself.",
+    values: Numbers { min: 2, max: 1_000_000, max_words: None },
+    default: DefaultValue::Fixed("24"),
+    example: "60",
 };
 
 /// The names of the default sources.
@@ -61,7 +98,7 @@ fn sources_row() -> Row<SourceList> {
     Row {
         env: "BTCFEED_SOURCES",
         help: "Sources to poll",
-        details: "The price is the median of their answers.",
+        details: "docs/method.md says how their answers become a price.",
         values: SourceList,
         default: DefaultValue::Fixed(&DEFAULT_SOURCES),
         example: "kraken,bitstamp",
@@ -76,8 +113,21 @@ fn url_row(definition: &'static Definition) -> Option<Row<HttpUrl>> {
         help: api.url_help,
         details: "",
         values: HttpUrl,
-        default: DefaultValue::Fixed(api.base_url),
+        default: api.base_url.map_or(DefaultValue::Derived("none"), DefaultValue::Fixed),
         example: "http://localhost:8000",
+    })
+}
+
+/// Returns the row of the API key of a source, if it can use one.
+fn key_row(definition: &'static Definition) -> Option<Row<ApiKey>> {
+    let key = definition.api()?.key?;
+    Some(Row {
+        env: key.variable,
+        help: key.help,
+        details: "",
+        values: ApiKey,
+        default: DefaultValue::Derived("none"),
+        example: "CG-1a2b3c",
     })
 }
 
@@ -98,8 +148,43 @@ pub(super) struct PriceSettings {
 pub struct SourceConfig {
     /// The source.
     pub definition: &'static Definition,
-    /// The URL of its API, if it has one.
-    pub url: Option<SecretString>,
+    /// How it is reached.
+    pub endpoint: Endpoint,
+}
+
+impl SourceConfig {
+    /// Opens the source.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn open(&self) -> anyhow::Result<Box<dyn Source>> {
+        self.definition.open(&self.endpoint)
+    }
+}
+
+/// API keys. They are never shown.
+#[derive(Clone, Copy)]
+struct ApiKey;
+
+impl Values for ApiKey {
+    type Value = SecretString;
+
+    fn expected(&self) -> String {
+        "a key, in one word".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<SecretString, Rejected> {
+        let is_key = text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_key { Ok(text.into()) } else { Err(Rejected::Unexpected) }
+    }
+
+    fn redact(&self, _: &str) -> String {
+        "***".to_owned()
+    }
+
+    fn is_secret(&self) -> bool {
+        true
+    }
 }
 
 /// Currencies, separated by commas.
@@ -171,19 +256,32 @@ where
 pub(super) fn settings() -> Vec<Setting> {
     let mut rows = vec![INTERVAL.setting(SECTION), CURRENCIES.setting(SECTION), sources_row().setting(SECTION)];
     rows.extend(DEFINITIONS.iter().filter_map(|definition| Some(url_row(definition)?.setting(SECTION))));
-    rows.extend([MAX_AGE.setting(SECTION), MAX_DEVIATION.setting(SECTION)]);
+    rows.extend(DEFINITIONS.iter().filter_map(|definition| Some(key_row(definition)?.setting(SECTION))));
+    rows.extend([MIN_INTERVAL.setting(SECTION)]);
+    rows.extend([MAX_AGE.setting(SECTION), OUTLIER_SHARE.setting(SECTION), CLAMP_SHARE.setting(SECTION)]);
+    rows.extend([MIN_SOURCES.setting(SECTION), FROZEN_POLLS.setting(SECTION)]);
     rows
 }
 
 /// Reads the settings of the prices.
 pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
+    reader.reject_removed("BTCFEED_MAX_DEVIATION", OUTLIER_SHARE.env);
     let interval = reader.value(&INTERVAL);
     let list = reader.value(&CURRENCIES);
     let currencies: Currencies = list.iter().copied().collect();
+    let least_interval = reader.lookup(&MIN_INTERVAL);
     let sources = reader.value(&sources_row());
-    let sources = sources
-        .into_iter()
-        .map(|definition| SourceConfig { definition, url: url_row(definition).map(|row| reader.value(&row)) });
+    let sources = sources.into_iter().map(|definition| {
+        let url = url_row(definition).and_then(|row| reader.lookup(&row));
+        if let (Some(api), None) = (definition.api(), &url)
+            && api.base_url.is_none()
+        {
+            let reason = format!("{} has no public host, so {} must be set", definition.name, api.url_variable);
+            reader.reject_because(&sources_row(), &reason);
+        }
+        let key = key_row(definition).and_then(|row| reader.lookup(&row));
+        SourceConfig { definition, endpoint: Endpoint { url, key, least_interval } }
+    });
     PriceSettings {
         interval,
         default_currency: list.first().copied().unwrap_or(Currency::Usd),
@@ -192,8 +290,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
             currencies,
             // The deadline is well before the next poll. A later price would be too old to be useful.
             deadline: (interval * 6 / 10).min(Duration::from_secs(3)),
-            max_age: reader.value(&MAX_AGE),
-            max_deviation: reader.value(&MAX_DEVIATION),
+            rules: aggregate::Rules {
+                max_age: reader.value(&MAX_AGE),
+                outlier_share: reader.value(&OUTLIER_SHARE),
+                clamp_share: reader.value(&CLAMP_SHARE),
+                min_sources: reader.value(&MIN_SOURCES),
+                frozen_polls: u32::try_from(reader.value(&FROZEN_POLLS)).unwrap_or(u32::MAX),
+            },
         },
     }
 }
@@ -204,8 +307,9 @@ mod tests {
 
     #[test]
     fn expected_sources_come_from_the_registry() {
-        let expected = "coinbase, kraken, bitstamp or coindesk (a list with commas), or simulated alone";
-        assert_eq!(SourceList.expected(), expected);
-        assert_eq!(*DEFAULT_SOURCES, "coinbase,kraken,bitstamp");
+        let expected = SourceList.expected();
+        assert!(expected.starts_with("coinbase, kraken, bitstamp, gemini, bitfinex, bitvavo, "), "{expected}");
+        assert!(expected.ends_with(" or coindesk (a list with commas), or simulated alone"), "{expected}");
+        assert_eq!(*DEFAULT_SOURCES, "coinbase,kraken,bitstamp,gemini,bitfinex");
     }
 }

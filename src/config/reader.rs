@@ -61,6 +61,14 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Records that a setting of an earlier version was given. `replacement` is the setting to use in its place.
+    pub(super) fn reject_removed(&mut self, env: &str, replacement: &str) {
+        if let Some(found) = self.lookup.find(env) {
+            let text = found.text;
+            self.errors.push(format!("invalid {env} {text:?}: this setting has been replaced, expected {replacement}"));
+        }
+    }
+
     /// Records that the value of a setting does not fit another setting or this machine.
     pub(super) fn reject<V: Values>(&mut self, row: &Row<V>, expected: &str) {
         let found = self.lookup.find(row.env);

@@ -28,6 +28,11 @@ pub(super) trait Values {
     fn redact(&self, text: &str) -> String {
         text.to_owned()
     }
+
+    /// Returns true if a value must not be shown.
+    fn is_secret(&self) -> bool {
+        false
+    }
 }
 
 /// The reason why a value is rejected.
@@ -54,6 +59,7 @@ impl<V: Values> Row<V> {
             expected: self.values.expected(),
             default: self.default,
             example: self.example,
+            is_secret: self.values.is_secret(),
         }
     }
 }

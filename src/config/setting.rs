@@ -17,6 +17,8 @@ pub struct Setting {
     pub default: DefaultValue,
     /// An example of a value, for documents and help texts.
     pub example: &'static str,
+    /// True if a value must not be shown.
+    pub is_secret: bool,
 }
 
 /// The default of a setting.

@@ -17,7 +17,7 @@ fn errors(environment: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
-fn defaults_poll_three_exchanges_in_one_process() {
+fn defaults_poll_five_exchanges_in_one_process() {
     let config = read(&[]).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert!(config.redis.is_none());
     assert_eq!(config.data.as_deref(), Some(Path::new("./btcfeed-data")));
@@ -27,12 +27,13 @@ fn defaults_poll_three_exchanges_in_one_process() {
     assert_eq!(config.aggregate.deadline, Duration::from_secs(3));
     assert_eq!(config.store.retention, Duration::from_secs(24 * 3600));
     assert_eq!(config.server.ops_listen.to_string(), "127.0.0.1:9464");
-    assert_eq!(config.source_names().collect::<Vec<_>>(), ["coinbase", "kraken", "bitstamp"]);
+    assert_eq!(config.source_names().collect::<Vec<_>>(), ["coinbase", "kraken", "bitstamp", "gemini", "bitfinex"]);
 }
 
 const DURATION: &str = "expected a duration such as 5s or 500ms, from";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_error_says_what_value_is_expected() {
     let cases = [
         (
@@ -67,12 +68,16 @@ fn each_error_says_what_value_is_expected() {
         ("BTCFEED_INTERVAL", "2h", &format!(r#"BTCFEED_INTERVAL "2h": {DURATION} 10ms to 1h"#)),
         ("BTCFEED_INTERVAL", "5", r#"invalid BTCFEED_INTERVAL "5": "#),
         ("BTCFEED_INTERVAL", "0s", r#"invalid BTCFEED_INTERVAL "0s": "#),
-        ("BTCFEED_CURRENCIES", "USD,GBP", r#"BTCFEED_CURRENCIES "GBP": expected USD or EUR (a list with commas)"#),
+        (
+            "BTCFEED_CURRENCIES",
+            "USD,XBT",
+            r#"CURRENCIES "XBT": expected USD, EUR, GBP, JPY, CHF, CAD or AUD (a list wi"#,
+        ),
         ("BTCFEED_CURRENCIES", "usd,EUR,USD", r#""usd,EUR,USD": expected each name once, but USD appears twice"#),
         (
             "BTCFEED_SOURCES",
             "kraken,mtgox",
-            r#"BTCFEED_SOURCES "mtgox": expected coinbase, kraken, bitstamp or coindesk"#,
+            r#"BTCFEED_SOURCES "mtgox": expected coinbase, kraken, bitstamp, gemini, bitfinex, bitvavo, "#,
         ),
         ("BTCFEED_SOURCES", "simulated,kraken", "(a list with commas), or simulated alone"),
         ("BTCFEED_SOURCES", "kraken,kraken", r#""kraken,kraken": expected each name once, but kraken appears twice"#),
@@ -82,7 +87,11 @@ fn each_error_says_what_value_is_expected() {
             r#"KRAKEN_URL "ftp://kraken": expected an http:// or https:// U"#,
         ),
         ("BTCFEED_SOURCE_MAX_AGE", "-1s", &format!(r#"BTCFEED_SOURCE_MAX_AGE "-1s": {DURATION} 1s to 24h"#)),
-        ("BTCFEED_MAX_DEVIATION", "5%", r#""5%": expected a share between 0 and 1, for example 0.05 for 5 %"#),
+        ("BTCFEED_MAX_DEVIATION", "0.05", r#""0.05": this setting has been replaced, expected BTCFEED_OUTLIER_SHARE"#),
+        ("BTCFEED_OUTLIER_SHARE", "5%", r#""5%": expected a share between 0 and 1 with at most 6 decimals, for "#),
+        ("BTCFEED_CLAMP_SHARE", "0.0000001", r#"CLAMP_SHARE "0.0000001": expected a share between 0 and 1 with"#),
+        ("BTCFEED_MIN_SOURCES", "0", r#"MIN_SOURCES "0": expected a number from 1 to 100"#),
+        ("BTCFEED_FROZEN_POLLS", "1", r#"FROZEN_POLLS "1": expected a number from 2 to 1000000"#),
         ("BTCFEED_STALE_AFTER", "1s", &format!(r#""1s": {DURATION} 10s (twice BTCFEED_INTERVAL) to 24h"#)),
         ("BTCFEED_STALE_AFTER", "x", &format!(r#""x": {DURATION} twice BTCFEED_INTERVAL to 24h"#)),
         ("BTCFEED_DOWN_AFTER", "14s", &format!(r#""14s": {DURATION} 15s (BTCFEED_STALE_AFTER) to 24h"#)),
@@ -122,7 +131,8 @@ fn each_error_says_what_value_is_expected() {
         assert_eq!(errors.len(), 1, "{name}={value}: {errors:?}");
         assert!(errors[0].starts_with("invalid ") && errors[0].contains(expected), "{}", errors[0]);
     }
-    let tested: Vec<_> = cases.iter().map(|(name, ..)| *name).collect();
+    let of_sources = ["BTCFEED_SOURCE_MIN_INTERVAL", "BTCFEED_SOURCE_COINGECKO_KEY"];
+    let tested: Vec<_> = cases.iter().map(|(name, ..)| *name).chain(of_sources).collect();
     for setting in
         settings().iter().filter(|setting| setting.env != "BTCFEED_REPLICA" && !setting.env.ends_with("_URL"))
     {
@@ -138,7 +148,13 @@ fn every_setting_is_read_and_documented() {
     for setting in settings().iter().filter(|setting| !is_file(setting.env)) {
         let needed = ("BTCFEED_SOURCES", "coinbase,kraken,bitstamp,coindesk");
         let redis = ("REDIS_URL", "redis://localhost");
-        assert_eq!(errors(&[redis, needed, (setting.env, setting.example)]), [] as [&str; 0], "{}", setting.env);
+        let mirror = ("BTCFEED_SOURCE_COINDESK_URL", "http://mirror");
+        assert_eq!(
+            errors(&[redis, needed, mirror, (setting.env, setting.example)]),
+            [] as [&str; 0],
+            "{}",
+            setting.env
+        );
     }
 }
 
@@ -158,7 +174,7 @@ fn first_currency_is_the_default() {
     let config = read(&[]).unwrap_or_else(|errors| panic!("{errors:?}"));
     assert_eq!(config.server.default_currency, Currency::Usd);
     let config = read(&[("BTCFEED_CURRENCIES", "EUR, USD")]).unwrap_or_else(|errors| panic!("{errors:?}"));
-    assert_eq!((config.server.default_currency, config.server.currencies), (Currency::Eur, Currencies::all()));
+    assert_eq!((config.server.default_currency, config.server.currencies), (Currency::Eur, Currencies::USD_EUR));
 }
 
 #[test]
@@ -199,4 +215,34 @@ fn errors_do_not_repeat_passwords() {
             assert!(errors.len() == 1 && !errors[0].contains("sec"), "{errors:?}");
         }
     }
+}
+
+#[test]
+fn source_settings_apply_to_their_sources() {
+    let given = [
+        ("BTCFEED_SOURCES", "coindesk,coingecko,kraken"),
+        ("BTCFEED_SOURCE_COINDESK_URL", "http://mirror"),
+        ("BTCFEED_SOURCE_COINGECKO_KEY", "CG-1"),
+        ("BTCFEED_SOURCE_MIN_INTERVAL", "10s"),
+    ];
+    let config = read(&given).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let secret = |text: &Option<secrecy::SecretString>| text.as_ref().map(|text| text.expose_secret().to_owned());
+    let endpoints: Vec<_> = config.sources.iter().map(|source| &source.endpoint).collect();
+    let urls: Vec<_> = endpoints.iter().map(|endpoint| secret(&endpoint.url)).collect();
+    assert_eq!(urls, [Some("http://mirror".to_owned()), None, None]);
+    let keys: Vec<_> = endpoints.iter().map(|endpoint| secret(&endpoint.key)).collect();
+    assert_eq!(keys, [None, Some("CG-1".to_owned()), None]);
+    assert!(endpoints.iter().all(|endpoint| endpoint.least_interval == Some(Duration::from_secs(10))));
+    for (given, error) in [
+        (
+            ("BTCFEED_SOURCES", "kraken,coindesk"),
+            r#""kraken,coindesk": coindesk has no public host, so BTCFEED_SOURCE_COINDESK_URL must be set"#,
+        ),
+        (("BTCFEED_SOURCE_MIN_INTERVAL", "2h"), &format!(r#"MIN_INTERVAL "2h": {DURATION} 0s to 1h"#)),
+    ] {
+        let errors = errors(&[given]);
+        assert!(errors.len() == 1 && errors[0].contains(error), "{errors:?}");
+    }
+    let wrong_key = [("BTCFEED_SOURCES", "coingecko"), ("BTCFEED_SOURCE_COINGECKO_KEY", "a b")];
+    assert_eq!(errors(&wrong_key), [r#"invalid BTCFEED_SOURCE_COINGECKO_KEY "***": expected a key, in one word"#]);
 }

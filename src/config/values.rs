@@ -100,7 +100,7 @@ impl<T: Copy> Values for Words<T> {
     }
 }
 
-/// Shares between 0 and 1.
+/// Shares between 0 and 1. With few decimals, all arithmetic with prices is exact.
 #[derive(Clone, Copy)]
 pub(super) struct Share;
 
@@ -108,12 +108,13 @@ impl Values for Share {
     type Value = Decimal;
 
     fn expected(&self) -> String {
-        "a share between 0 and 1, for example 0.05 for 5 %".to_owned()
+        "a share between 0 and 1 with at most 6 decimals, for example 0.05 for 5 %".to_owned()
     }
 
     fn parse(&self, text: &str) -> Result<Decimal, Rejected> {
-        let share = text.parse().ok().filter(|share| *share > Decimal::ZERO && *share < Decimal::ONE);
-        share.ok_or(Rejected::Unexpected)
+        let share = text.parse().map_err(|_| Rejected::Unexpected).map(|share: Decimal| share.normalize())?;
+        let is_share = share > Decimal::ZERO && share < Decimal::ONE && share.scale() <= 6;
+        is_share.then_some(share).ok_or(Rejected::Unexpected)
     }
 }
 

@@ -7,6 +7,8 @@
 use super::format::Format;
 use crate::feed::{Entry, Event, Gap, Status};
 use crate::tick::{Currencies, Currency, Tick, TickId};
+use rust_decimal::Decimal;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Returns the names of the columns.
@@ -14,7 +16,9 @@ pub(super) const fn header(format: Format) -> &'static str {
     match format {
         Format::Timedate => "timedate,currency,price\r\n",
         Format::Timestamp => "timestamp,currency,price\r\n",
-        Format::Full | Format::Audit => "type,id,prev,timedate,currency,price,sources,state,since,reason\r\n",
+        Format::Full | Format::Audit => {
+            "type,id,prev,timedate,currency,price,sources,state,since,reason,method,confidence,spread\r\n"
+        }
     }
 }
 
@@ -50,17 +54,20 @@ fn full_tick(rows: &mut String, entry: &Entry, tick: &Tick, chosen: Currencies) 
     let head = format!("tick,{id},{prev},{}", id.timedate());
     for (currency, price) in tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)) {
         let sources = tick.sources.get(currency).map(|names| names.join(" ")).unwrap_or_default();
-        write!(rows, "{head},{currency},{price},{},,,\r\n", cell(&sources)).ok();
+        let method = if tick.method == 0 { String::new() } else { tick.method.to_string() };
+        let amount = |of: &BTreeMap<Currency, Decimal>| of.get(currency).map(ToString::to_string).unwrap_or_default();
+        let (confidence, spread) = (amount(&tick.confidence), amount(&tick.spread));
+        write!(rows, "{head},{currency},{price},{},,,,{method},{confidence},{spread}\r\n", cell(&sources)).ok();
     }
     if tick.currencies().and(chosen).is_empty() {
-        write!(rows, "{head},,,,,,\r\n").ok();
+        write!(rows, "{head},,,,,,,,,\r\n").ok();
     }
 }
 
 fn full_status(rows: &mut String, entry: &Entry, status: &Status) {
     let Entry { id, prev, .. } = entry;
     let (state, since, reason) = (status.state.as_str(), status.since.timedate(), cell(&status.reason));
-    write!(rows, "status,{id},{prev},{},,,,{state},{since},{reason}\r\n", id.timedate()).ok();
+    write!(rows, "status,{id},{prev},{},,,,{state},{since},{reason},,,\r\n", id.timedate()).ok();
 }
 
 /// Returns the row of a gap. The missing entries are between `prev` and `id`. The column `currency` names the
@@ -69,7 +76,7 @@ pub(super) fn gap(gap: &Gap) -> String {
     let Gap { after, before, reason, only } = gap;
     let only: Vec<_> = only.iter().flat_map(|only| only.iter()).map(Currency::code).collect();
     let (timedate, since) = (before.timedate(), if *after == TickId::ZERO { String::new() } else { after.timedate() });
-    format!("gap,{before},{after},{timedate},{},,,,{since},{}\r\n", only.join(" "), reason.as_str())
+    format!("gap,{before},{after},{timedate},{},,,,{since},{},,,\r\n", only.join(" "), reason.as_str())
 }
 
 /// Returns text as a cell, quoted if necessary (RFC 4180 §2.6 and §2.7).
@@ -81,7 +88,6 @@ fn cell(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::feed::{FeedState, Outage};
-    use std::collections::BTreeMap;
 
     const ID: TickId = TickId::from_ms(1_795_166_431_075);
     const PREV: TickId = TickId::from_ms(1_795_166_426_071);
@@ -91,7 +97,9 @@ mod tests {
         let prices = [(Currency::Usd, "97116.17"), (Currency::Eur, "89348.20")];
         let prices = prices.map(|(currency, price)| (currency, price.parse().unwrap())).into();
         let sources = BTreeMap::from([(Currency::Usd, vec!["coinbase".to_owned(), "kraken".to_owned()])]);
-        Entry { id: ID, prev: PREV, event: Event::Tick { tick: Tick { prices, sources, ..Tick::default() }, outages } }
+        let amount = |cents| BTreeMap::from([(Currency::Usd, Decimal::new(cents, 2))]);
+        let tick = Tick { prices, sources, method: 1, confidence: amount(125), spread: amount(500), ..Tick::default() };
+        Entry { id: ID, prev: PREV, event: Event::Tick { tick, outages } }
     }
 
     fn rows(format: Format, chosen: impl Into<Currencies>, of: &Entry) -> Vec<String> {
@@ -109,23 +117,23 @@ mod tests {
         let of = tick(vec![]);
         assert_eq!(rows(Format::Timedate, Currency::Usd, &of), ["2026-11-20T09:20:31.075Z,USD,97116.17"]);
         let both = ["1795166431,USD,97116.17", "1795166431,EUR,89348.20"];
-        assert_eq!(rows(Format::Timestamp, Currencies::all(), &of), both);
+        assert_eq!(rows(Format::Timestamp, Currencies::USD_EUR, &of), both);
     }
 
     #[test]
     fn full_tick_is_a_row_per_currency_after_gaps() {
         let of = tick(vec![Outage::of_sources(PREV, vec![Currency::Eur])]);
         let expected = [
-            format!("gap,{MOMENTS},EUR,,,,2026-11-20T09:20:26.071Z,source_outage"),
-            format!("tick,{MOMENTS},USD,97116.17,coinbase kraken,,,"),
-            format!("tick,{MOMENTS},EUR,89348.20,,,,"),
+            format!("gap,{MOMENTS},EUR,,,,2026-11-20T09:20:26.071Z,source_outage,,,"),
+            format!("tick,{MOMENTS},USD,97116.17,coinbase kraken,,,,1,1.25,5.00"),
+            format!("tick,{MOMENTS},EUR,89348.20,,,,,1,,"),
         ];
-        assert_eq!(rows(Format::Full, Currencies::all(), &of), expected);
+        assert_eq!(rows(Format::Full, Currencies::USD_EUR, &of), expected);
         assert_eq!(rows(Format::Full, Currency::Usd, &of), expected[1..2]);
         let Event::Tick { mut tick, outages } = of.event else { panic!("it is a tick") };
         tick.prices.remove(&Currency::Eur);
         let of = Entry { event: Event::Tick { tick, outages }, ..of };
-        assert_eq!(rows(Format::Full, Currency::Eur, &of)[1], format!("tick,{MOMENTS},,,,,,"), "the chain goes on");
+        assert_eq!(rows(Format::Full, Currency::Eur, &of)[1], format!("tick,{MOMENTS},,,,,,,,,"), "the chain goes on");
     }
 
     #[test]
@@ -134,7 +142,7 @@ mod tests {
             Status { state: FeedState::Stale, since: PREV, reason: "no price: kraken said \"no\",\nand so on".into() };
         let of = Entry { id: ID, prev: PREV, event: Event::Status(status) };
         let expected = format!(
-            "status,{MOMENTS},,,,stale,2026-11-20T09:20:26.071Z,\"no price: kraken said \"\"no\"\",\nand so on\""
+            "status,{MOMENTS},,,,stale,2026-11-20T09:20:26.071Z,\"no price: kraken said \"\"no\"\",\nand so on\",,,"
         );
         assert_eq!(rows(Format::Full, Currency::Usd, &of), [expected]);
         assert_eq!(rows(Format::Timedate, Currency::Usd, &of), [""; 0]);

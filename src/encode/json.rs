@@ -5,12 +5,14 @@ use super::framing::JsonWriter;
 use super::replica::ReplicaInfo;
 use crate::feed::{Entry, Event, Gap, Status};
 use crate::message::{
-    ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType, InputMessage,
-    StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate, TimedateUpdate,
-    TimestampUpdate,
+    ExactAmount, ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType,
+    InputMessage, StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate,
+    TimedateUpdate, TimestampUpdate,
 };
 use crate::tick::{Audit, Currencies, Currency, Tick, TickId};
+use rust_decimal::Decimal;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Writes each gap that ends with `entry` and affects a client that chose `chosen`.
 pub(super) fn outages(chosen: Currencies, entry: &Entry, to: &mut JsonWriter<'_>) {
@@ -63,6 +65,10 @@ fn updates(
 
 fn tick_message<'a>(entry: &Entry, tick: &'a Tick, chosen: Currencies) -> TickMessage<'a> {
     let prices = || tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency));
+    let amounts = |of: &BTreeMap<Currency, Decimal>| {
+        let chosen = of.iter().filter(|(currency, _)| chosen.contains(**currency));
+        chosen.map(|(currency, amount)| (*currency, ExactAmount(*amount))).collect()
+    };
     let sources = |currency| tick.sources.get(currency).map_or(&[][..], Vec::as_slice);
     let audit = tick.audit.as_deref();
     let inputs = |audit: &'a Audit| audit.inputs.iter().filter(|input| chosen.contains(input.currency));
@@ -73,6 +79,9 @@ fn tick_message<'a>(entry: &Entry, tick: &'a Tick, chosen: Currencies) -> TickMe
         timedate: entry.id.into(),
         prices: prices().map(|(currency, price)| (*currency, ExactPrice(*price))).collect(),
         sources: prices().map(|(currency, _)| (*currency, Cow::Borrowed(sources(currency)))).collect(),
+        method: tick.method,
+        confidence: amounts(&tick.confidence),
+        spread: amounts(&tick.spread),
         parameters: audit.map(|audit| Cow::Borrowed(&audit.parameters)),
         inputs: audit.map(|audit| inputs(audit).map(InputMessage::from).collect()),
     }
@@ -152,7 +161,7 @@ mod tests {
         let of = tick(vec![]);
         let usd = messages(Format::Timedate, Currency::Usd, &of);
         assert_eq!(usd, [r#"{"timedate":"2026-11-20T09:20:31.075Z","price":97116.17}"#]);
-        let both = messages(Format::Timestamp, Currencies::all(), &of);
+        let both = messages(Format::Timestamp, Currencies::USD_EUR, &of);
         assert_eq!(both[0], r#"{"timestamp":1795166431,"price":97116.17,"currency":"USD"}"#);
         assert_eq!(both[1], r#"{"timestamp":1795166431,"price":89348.20,"currency":"EUR"}"#);
     }
@@ -163,7 +172,7 @@ mod tests {
         let both = format!(
             r#"{head}"prices":{{"USD":97116.17,"EUR":89348.20}},"sources":{{"USD":["coinbase","kraken"],"EUR":["kraken"]}}}}"#
         );
-        assert_eq!(messages(Format::Full, Currencies::all(), &tick(vec![])), [both]);
+        assert_eq!(messages(Format::Full, Currencies::USD_EUR, &tick(vec![])), [both]);
         let euro = format!(r#"{head}"prices":{{"EUR":89348.20}},"sources":{{"EUR":["kraken"]}}}}"#);
         assert_eq!(messages(Format::Full, Currency::Eur, &tick(vec![])), [euro]);
         let mut of = tick(vec![]);
@@ -173,7 +182,20 @@ mod tests {
         let none = format!(r#"{head}"prices":{{}},"sources":{{}}}}"#);
         assert_eq!(messages(Format::Full, Currency::Eur, &of), [none]);
         let unnamed = format!(r#"{head}"prices":{{"USD":97116.17}},"sources":{{"USD":[]}}}}"#);
-        assert_eq!(messages(Format::Full, Currencies::all(), &of), [unnamed]);
+        assert_eq!(messages(Format::Full, Currencies::USD_EUR, &of), [unnamed]);
+    }
+
+    #[test]
+    fn full_tick_has_method_confidence_and_spread() {
+        let mut of = tick(vec![]);
+        let Event::Tick { tick, .. } = &mut of.event else { panic!("a tick") };
+        tick.method = 1;
+        tick.confidence = Currency::ALL.map(|currency| (currency, Decimal::new(125, 2))).into();
+        tick.spread = Currency::ALL.map(|currency| (currency, Decimal::new(500, 2))).into();
+        let euro = &messages(Format::Full, Currency::Eur, &of)[0];
+        let end = r#""sources":{"EUR":["kraken"]},"method":1,"confidence":{"EUR":1.25},"spread":{"EUR":5.00}}"#;
+        assert!(euro.ends_with(end), "{euro}");
+        assert_eq!(messages(Format::Timedate, Currency::Eur, &of).len(), 1);
     }
 
     #[test]
@@ -209,7 +231,7 @@ mod tests {
         let gap = r#"{"type":"gap","after":1795166426071,"before":1795166431075,"reason":"source_outage""#;
         assert_eq!(messages(Format::Full, Currency::Usd, &of).len(), 1);
         assert_eq!(messages(Format::Full, Currency::Eur, &of)[0], format!("{gap}}}"));
-        assert_eq!(messages(Format::Full, Currencies::all(), &of)[0], format!(r#"{gap},"currencies":["EUR"]}}"#));
+        assert_eq!(messages(Format::Full, Currencies::USD_EUR, &of)[0], format!(r#"{gap},"currencies":["EUR"]}}"#));
         assert_eq!(messages(Format::Timedate, Currency::Eur, &of).len(), 1);
     }
 
@@ -227,8 +249,11 @@ mod tests {
         let full = view(Format::Full, Currency::Usd);
         let text = |bytes: Option<bytes::Bytes>| String::from_utf8(bytes.unwrap().into()).unwrap();
         assert_eq!(text(full.synced(ID)), "{\"type\":\"synced\",\"id\":1795166431075}\n");
-        let replica =
-            ReplicaInfo { replica: "r\"1".to_owned(), currencies: Currencies::all(), interval: Duration::from_secs(5) };
+        let replica = ReplicaInfo {
+            replica: "r\"1".to_owned(),
+            currencies: Currencies::USD_EUR,
+            interval: Duration::from_secs(5),
+        };
         let hello = format!(
             r#"{{"type":"hello","replica":"r\"1","version":"{}","currencies":["USD","EUR"],"interval_ms":5000"#,
             env!("CARGO_PKG_VERSION")

@@ -25,10 +25,12 @@ pub(crate) fn tick(entry: &Entry, chosen: Currencies) -> Option<pb::Tick> {
             currency: currency.code().to_owned(),
             value: price.to_string(),
             sources: tick.sources.get(currency).cloned().unwrap_or_default(),
+            confidence: tick.confidence.get(currency).map(ToString::to_string).unwrap_or_default(),
+            spread: tick.spread.get(currency).map(ToString::to_string).unwrap_or_default(),
         });
     let (id, prev, time) = (entry.id.ms(), entry.prev.ms(), Some(timestamp(entry.id)));
     let audit = tick.audit.as_deref().map(|audit| self::audit(audit, chosen));
-    Some(pb::Tick { id, prev, time, prices: prices.collect(), audit })
+    Some(pb::Tick { id, prev, time, prices: prices.collect(), method: tick.method, audit })
 }
 
 fn audit(audit: &Audit, chosen: Currencies) -> pb::Audit {
@@ -74,6 +76,7 @@ fn status(entry: &Entry) -> Option<pb::Status> {
 fn state(state: FeedState) -> pb::FeedState {
     match state {
         FeedState::Live => pb::FeedState::Live,
+        FeedState::Degraded => pb::FeedState::Degraded,
         FeedState::Stale => pb::FeedState::Stale,
         FeedState::Down => pb::FeedState::Down,
     }
@@ -145,7 +148,9 @@ mod tests {
         let prices = [(Currency::Usd, "97116.170"), (Currency::Eur, "89348.20")];
         let prices = prices.map(|(currency, price)| (currency, price.parse().unwrap())).into();
         let sources = BTreeMap::from([(Currency::Usd, vec!["coinbase".to_owned(), "kraken".to_owned()])]);
-        Event::Tick { tick: Tick { prices, sources, ..Tick::default() }, outages }
+        let amount = |cents| BTreeMap::from([(Currency::Usd, rust_decimal::Decimal::new(cents, 2))]);
+        let tick = Tick { prices, sources, method: 1, confidence: amount(125), spread: amount(500), ..Tick::default() };
+        Event::Tick { tick, outages }
     }
 
     #[test]
@@ -155,10 +160,13 @@ mod tests {
             currency: currency.to_owned(),
             value: value.to_owned(),
             sources: sources.iter().map(ToString::to_string).collect(),
+            confidence: if currency == "USD" { "1.25".to_owned() } else { String::new() },
+            spread: if currency == "USD" { "5.00".to_owned() } else { String::new() },
         };
         let (usd, eur) = (price("USD", "97116.170", &["coinbase", "kraken"]), price("EUR", "89348.20", &[]));
-        let tick = |prices| Update::Tick(pb::Tick { id: ID.ms(), prev: PREV.ms(), time, prices, audit: None });
-        assert_eq!(updates(Currencies::all(), both(vec![])), [tick(vec![usd, eur.clone()])]);
+        let tick =
+            |prices| Update::Tick(pb::Tick { id: ID.ms(), prev: PREV.ms(), time, prices, method: 1, audit: None });
+        assert_eq!(updates(Currencies::USD_EUR, both(vec![])), [tick(vec![usd, eur.clone()])]);
         assert_eq!(updates(Currency::Eur, both(vec![])), [tick(vec![eur])]);
     }
 
@@ -170,7 +178,7 @@ mod tests {
             |currencies| Update::Gap(pb::Gap { after, before, reason: pb::GapReason::SourceOutage.into(), currencies });
         assert_eq!(updates(Currency::Usd, both(outage())).len(), 1);
         assert_eq!(updates(Currency::Eur, both(outage()))[0], gap(vec![]));
-        let all = updates(Currencies::all(), both(outage()));
+        let all = updates(Currencies::USD_EUR, both(outage()));
         assert_eq!((all.len(), &all[0]), (2, &gap(vec!["EUR".to_owned()])));
     }
 

@@ -134,3 +134,34 @@ fn message(framing: JsonFraming, write: impl FnOnce(&mut JsonWriter<'_>)) -> Byt
     write(&mut JsonWriter::new(framing, &mut bytes));
     Bytes::from(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::{Event, Outage};
+    use crate::tick::{Currency, Tick};
+
+    /// Returns an entry with prices in some currencies.
+    fn entry(currencies: &[Currency]) -> Entry {
+        let prices = currencies.iter().map(|currency| (*currency, "97116.17".parse().unwrap())).collect();
+        let sources = currencies.iter().map(|currency| (*currency, vec!["kraken".to_owned()])).collect();
+        let outages = vec![Outage::of_sources(TickId::from_ms(10), currencies.to_vec())];
+        let event = Event::Tick { tick: Tick { prices, sources, ..Tick::default() }, outages };
+        Entry { id: TickId::from_ms(20), prev: TickId::from_ms(10), event }
+    }
+
+    #[test]
+    fn other_currencies_cost_a_client_no_byte() {
+        let (two, all) = (entry(&[Currency::Usd, Currency::Eur]), entry(&Currency::ALL));
+        let framings = [Framing::Line, Framing::Row, Framing::WebSocket, Framing::Event];
+        #[cfg(feature = "grpc")]
+        let framings = [&framings[..], &[Framing::Grpc]].concat();
+        for framing in framings {
+            for format in Format::ALL {
+                let view = View { format, currencies: Currency::Eur.into(), framing };
+                assert_eq!(view.entry(&two), view.entry(&all), "{view:?}");
+                assert!(!view.entry(&two).is_empty(), "{view:?}");
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Judges the feed's health: live, stale or down, with the reason.
+//! Judges the feed's health: live, degraded, stale or down, with the reason.
 
 use super::options::Options;
 use super::outbox::Outbox;
@@ -20,6 +20,10 @@ pub(super) struct HealthMonitor {
     down_after: Duration,
     /// The moment of each currency's last price. If the feed has none, it is the start of the term.
     last: BTreeMap<Currency, Instant>,
+    /// The moment of each currency's last price from enough sources, with the same default.
+    checked: BTreeMap<Currency, Instant>,
+    /// The newest description of each price that comes from few sources.
+    thin: BTreeMap<Currency, String>,
 }
 
 impl HealthMonitor {
@@ -34,8 +38,18 @@ impl HealthMonitor {
         let last = |currency| (currency, last_prices.get(&currency).map_or(now, |last| last.at));
         let written = || feed.newest(&|entry| entry.status().is_some()).and_then(|entry| entry.status().cloned());
         let state = outbox.last_status().or_else(written).map_or(FeedState::Live, |status| status.state);
-        let last = currencies.iter().map(last).collect();
-        HealthMonitor { state, is_clock_wrong: false, currencies, stale_after, down_after, last }
+        let last: BTreeMap<_, _> = currencies.iter().map(last).collect();
+        let checked = last.clone();
+        HealthMonitor {
+            state,
+            is_clock_wrong: false,
+            currencies,
+            stale_after,
+            down_after,
+            checked,
+            last,
+            thin: BTreeMap::new(),
+        }
     }
 
     /// Returns true if the feed is down.
@@ -60,14 +74,24 @@ impl HealthMonitor {
     pub(super) fn update(&mut self, poll: &Poll, now: Instant) -> Option<Status> {
         for currency in poll.tick.iter().flat_map(|tick| tick.prices.keys()) {
             self.last.insert(*currency, now);
+            if let Some(text) = poll.thin.get(currency) {
+                self.thin.insert(*currency, text.clone());
+            } else {
+                self.thin.remove(currency);
+                self.checked.insert(*currency, now);
+            }
         }
-        let silent = |bound: Duration| -> Currencies {
-            let late = self.last.iter().filter(|(_, at)| now.saturating_duration_since(**at) > bound);
+        let late = |moments: &BTreeMap<Currency, Instant>, bound: Duration| -> Currencies {
+            let late = moments.iter().filter(|(_, at)| now.saturating_duration_since(**at) > bound);
             late.map(|(currency, _)| *currency).collect()
         };
-        let (stale, down) = (silent(self.stale_after), silent(self.down_after));
-        let state = if stale.is_empty() {
+        let (stale, down) = (late(&self.last, self.stale_after), late(&self.last, self.down_after));
+        let thin: Currencies = self.thin.keys().copied().collect();
+        let degraded = late(&self.checked, self.stale_after).and(thin);
+        let state = if stale.is_empty() && degraded.is_empty() {
             FeedState::Live
+        } else if stale.is_empty() {
+            FeedState::Degraded
         } else if down == self.currencies {
             FeedState::Down
         } else {
@@ -77,17 +101,24 @@ impl HealthMonitor {
         if state == self.state || state < self.state && poll.tick.is_none() {
             return None;
         }
-        self.state = state;
-        let oldest = self.last.iter().filter(|(currency, _)| stale.contains(**currency)).map(|(_, at)| *at).min();
+        let (moments, affected) =
+            if state == FeedState::Degraded { (&self.checked, degraded) } else { (&self.last, stale) };
+        let oldest = moments.iter().filter(|(currency, _)| affected.contains(**currency)).map(|(_, at)| *at).min();
         let since = TickId::now().minus(oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
         let reason = match state {
+            FeedState::Live if self.state == FeedState::Degraded => "prices come from enough sources again".to_owned(),
             FeedState::Live => "prices are back".to_owned(),
-            _ => format!(
+            FeedState::Degraded => {
+                let texts = self.thin.iter().filter(|(currency, _)| degraded.contains(**currency));
+                texts.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join("; ")
+            }
+            FeedState::Stale | FeedState::Down => format!(
                 "no price in {}: {}",
                 join_list(&stale.iter().map(Currency::code).collect::<Vec<_>>(), "and"),
                 poll.reason(stale)
             ),
         };
+        self.state = state;
         Some(Status { state, since, reason })
     }
 }
@@ -98,10 +129,19 @@ mod tests {
     use crate::tick::Tick;
 
     fn health(now: Instant) -> HealthMonitor {
-        let last = Currency::ALL.map(|currency| (currency, now)).into();
+        let last = BTreeMap::from([Currency::Usd, Currency::Eur].map(|currency| (currency, now)));
+        let (checked, thin) = (last.clone(), BTreeMap::new());
         let (stale_after, down_after) = (Duration::from_secs(15), Duration::from_secs(60));
-        let (state, currencies) = (FeedState::Live, Currencies::all());
-        HealthMonitor { state, is_clock_wrong: false, currencies, stale_after, down_after, last }
+        HealthMonitor {
+            state: FeedState::Live,
+            is_clock_wrong: false,
+            currencies: Currencies::USD_EUR,
+            stale_after,
+            down_after,
+            last,
+            checked,
+            thin,
+        }
     }
 
     fn prices(currencies: &[Currency]) -> Poll {
@@ -122,7 +162,10 @@ mod tests {
         assert_eq!((state, reason.as_str()), (FeedState::Stale, "no price in USD and EUR: no source was asked"));
         assert_eq!(update(60, &Poll::default()), None);
         assert_eq!(update(61, &Poll::default()).unwrap().0, FeedState::Down);
-        assert_eq!(update(70, &prices(&Currency::ALL)), Some((FeedState::Live, "prices are back".into())));
+        assert_eq!(
+            update(70, &prices(&[Currency::Usd, Currency::Eur])),
+            Some((FeedState::Live, "prices are back".into()))
+        );
     }
 
     #[test]
@@ -130,7 +173,7 @@ mod tests {
         let now = Instant::now();
         let mut health = HealthMonitor { state: FeedState::Down, ..health(now) };
         assert_eq!(health.update(&Poll::default(), now), None);
-        assert_eq!(health.update(&prices(&Currency::ALL), now).unwrap().state, FeedState::Live);
+        assert_eq!(health.update(&prices(&[Currency::Usd, Currency::Eur]), now).unwrap().state, FeedState::Live);
     }
 
     #[test]
@@ -143,5 +186,27 @@ mod tests {
         assert_eq!(status.state, FeedState::Stale);
         assert!(status.reason.starts_with("no price in EUR:"), "{}", status.reason);
         assert_eq!(update(100), None);
+    }
+
+    #[test]
+    fn few_sources_for_a_while_are_degraded() {
+        let now = Instant::now();
+        let mut health = health(now);
+        let few = || Poll {
+            thin: [(Currency::Eur, "EUR from 1 of 3 sources (a)".to_owned())].into(),
+            ..prices(&Currency::ALL)
+        };
+        let mut update = |after_s, poll: &Poll| {
+            let status = health.update(poll, now + Duration::from_secs(after_s));
+            status.map(|status| (status.state, status.reason))
+        };
+        assert_eq!(update(15, &few()), None);
+        let degraded = Some((FeedState::Degraded, "EUR from 1 of 3 sources (a)".to_owned()));
+        assert_eq!(update(16, &few()), degraded);
+        assert_eq!(update(17, &few()), None);
+        assert_eq!(update(33, &Poll::default()).unwrap().0, FeedState::Stale);
+        assert_eq!(update(34, &few()), degraded, "prices are back, but from few sources");
+        let live = Some((FeedState::Live, "prices come from enough sources again".to_owned()));
+        assert_eq!(update(35, &prices(&Currency::ALL)), live);
     }
 }

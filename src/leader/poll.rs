@@ -49,7 +49,7 @@ pub(super) async fn poll(
         empty_polls = if poll.tick.is_some() { 0 } else { empty_polls + 1 };
         if let Some(tick) = poll.tick {
             let record = Record::now(Event::Tick { tick, outages: Vec::new() });
-            let record = record.with_audit(&Audit { inputs: poll.inputs, ..Audit::default() });
+            let record = record.with_audit(&Audit { parameters: poll.parameters, inputs: poll.inputs });
             outbox.push(Record { poll: poll.trace.map(Arc::new), ..record });
         }
         if empty_polls >= MAX_EMPTY_POLLS && health.is_down() {

@@ -104,7 +104,7 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
     let options = Options {
         replica: "r1".to_owned(),
         interval: LEASE,
-        currencies: Currencies::all(),
+        currencies: Currencies::USD_EUR,
         lease_ttl: LEASE,
         stale_after: LEASE,
         down_after: LEASE,
@@ -112,8 +112,13 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
     let polling = aggregate::Options {
         currencies: options.currencies,
         deadline: LEASE,
-        max_age: LEASE,
-        max_deviation: Decimal::ONE,
+        rules: aggregate::Rules {
+            max_age: LEASE,
+            outlier_share: Decimal::ONE,
+            clamp_share: Decimal::ONE,
+            min_sources: 1,
+            frozen_polls: 1000,
+        },
     };
     let aggregator = Aggregator::new(vec![], polling);
     let store = Arc::new(store);

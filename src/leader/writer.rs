@@ -225,7 +225,7 @@ mod tests {
         let options = Options {
             replica: "a".to_owned(),
             interval: HOUR,
-            currencies: Currencies::all(),
+            currencies: Currencies::USD_EUR,
             lease_ttl: Duration::from_secs(1),
             stale_after: HOUR,
             down_after: HOUR,
@@ -257,17 +257,20 @@ mod tests {
     fn tick_reports_the_outages_that_it_ends() {
         let (now, id, seconds) = (Instant::now(), TickId::from_ms, Duration::from_secs);
         let at = |s| now + seconds(s);
-        let prices = Currency::ALL.map(|currency| (currency, "1".parse().unwrap())).into();
+        let prices = [Currency::Usd, Currency::Eur].map(|currency| (currency, "1".parse().unwrap())).into();
         let tick = Tick { prices, ..Tick::default() };
-        let mut last = BTreeMap::from(Currency::ALL.map(|currency| (currency, LastPrice { id: id(10), at: at(0) })));
+        let mut last = BTreeMap::from(
+            [Currency::Usd, Currency::Eur].map(|currency| (currency, LastPrice { id: id(10), at: at(0) })),
+        );
         assert_eq!(ended_outages(&last, &tick, at(15), seconds(15), false), []);
         let all = last.clone();
-        let both = Outage::of_sources(id(10), Currency::ALL.to_vec());
+        let both = Outage::of_sources(id(10), vec![Currency::Usd, Currency::Eur]);
         assert_eq!(ended_outages(&last, &tick, at(16), seconds(15), false), [both]);
         last.insert(Currency::Usd, LastPrice { id: id(20), at: at(10) });
         let euro = Outage::of_sources(id(10), vec![Currency::Eur]);
         assert_eq!(ended_outages(&last, &tick, at(16), seconds(15), false), [euro]);
-        let dropped = Outage { reason: GapReason::HeldTooLong, ..Outage::of_sources(id(10), Currency::ALL.to_vec()) };
+        let dropped =
+            Outage { reason: GapReason::HeldTooLong, ..Outage::of_sources(id(10), vec![Currency::Usd, Currency::Eur]) };
         assert_eq!(ended_outages(&all, &tick, at(1), seconds(15), true), [dropped]);
         assert_eq!(ended_outages(&BTreeMap::new(), &tick, at(16), seconds(15), false), [], "a new feed has no outage");
     }

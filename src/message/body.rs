@@ -12,6 +12,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a message lives only while it is written or read")]
 pub enum Latest<'a> {
     /// One update.
     One(PriceUpdate<'a>),
@@ -39,6 +40,7 @@ pub struct HistoryPage<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a message lives only while it is written or read")]
 pub enum HistoryLine<'a> {
     /// An update.
     Update(PriceUpdate<'a>),

@@ -18,6 +18,11 @@ impl<T> ByCurrency<T> {
         self.0[currency as usize].as_ref()
     }
 
+    /// Returns true if no currency has a value.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
     /// Returns each currency that has a value, with the value.
     pub fn iter(&self) -> impl Iterator<Item = (Currency, &T)> {
         Currency::ALL.into_iter().zip(&self.0).filter_map(|(currency, value)| Some((currency, value.as_ref()?)))
@@ -94,7 +99,7 @@ mod tests {
 
     #[test]
     fn unknown_currencies_are_skipped_when_read() {
-        let json = r#"{"EUR":89348.20,"GBP":1e999,"USD":97116.170}"#;
+        let json = r#"{"EUR":89348.20,"XAU":1e999,"USD":97116.170}"#;
         let prices: ByCurrency<ExactPrice> = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&prices).unwrap(), r#"{"USD":97116.170,"EUR":89348.20}"#);
         let euro: ByCurrency<_> = prices.into_iter().filter(|(currency, _)| *currency == Currency::Eur).collect();

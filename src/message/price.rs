@@ -2,11 +2,12 @@
 
 use crate::tick::Price;
 use arrayvec::ArrayString;
+use rust_decimal::Decimal;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// The maximum length of a price: 29 digits and a point.
 const DIGITS: usize = 30;
@@ -20,10 +21,7 @@ pub struct ExactPrice(pub Price);
 
 impl Serialize for ExactPrice {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut digits = ArrayString::<DIGITS>::new();
-        write!(digits, "{}", self.0).map_err(S::Error::custom)?;
-        let number: &RawValue = serde_json::from_str(&digits).map_err(S::Error::custom)?;
-        number.serialize(serializer)
+        serialize_digits(&self.0, serializer)
     }
 }
 
@@ -32,6 +30,33 @@ impl<'de> Deserialize<'de> for ExactPrice {
         let number = Box::<RawValue>::deserialize(deserializer)?;
         number.get().parse().map(ExactPrice).map_err(D::Error::custom)
     }
+}
+
+/// A difference between prices, which may be zero. It is written and read like an [`ExactPrice`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExactAmount(pub Decimal);
+
+impl Serialize for ExactAmount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_digits(&self.0, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ExactAmount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ExactAmount, D::Error> {
+        let number = Box::<RawValue>::deserialize(deserializer)?;
+        let text = number.get();
+        let amount = Decimal::from_str_exact(text).or_else(|_| Decimal::from_scientific(text));
+        amount.map(ExactAmount).map_err(D::Error::custom)
+    }
+}
+
+/// Writes a decimal without a sign as a JSON number with exactly its digits.
+fn serialize_digits<S: Serializer>(number: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut digits = ArrayString::<DIGITS>::new();
+    write!(digits, "{number}").map_err(S::Error::custom)?;
+    let number: &RawValue = serde_json::from_str(&digits).map_err(S::Error::custom)?;
+    number.serialize(serializer)
 }
 
 #[cfg(test)]
@@ -44,6 +69,10 @@ mod tests {
             let price = ExactPrice(digits.parse().unwrap());
             assert_eq!(serde_json::to_string(&price).unwrap(), digits);
             assert_eq!(serde_json::from_str::<ExactPrice>(digits).unwrap(), price);
+        }
+        for digits in ["0.00", "0", "12.50"] {
+            let amount: ExactAmount = serde_json::from_str(digits).unwrap();
+            assert_eq!(serde_json::to_string(&amount).unwrap(), digits);
         }
         for text in ["-5", "0", "1e999", r#""97116.17""#, "null"] {
             assert!(serde_json::from_str::<ExactPrice>(text).is_err(), "{text}");

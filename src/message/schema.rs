@@ -2,7 +2,7 @@
 
 use super::by_currency::ByCurrency;
 use super::candles::ExactOhlc;
-use super::price::ExactPrice;
+use super::price::{ExactAmount, ExactPrice};
 use super::timedate::Timedate;
 use crate::candle::Interval;
 use crate::feed::{FeedState, GapReason};
@@ -55,9 +55,16 @@ schema!(Timedate<'_>, "Timedate", {
 schema!(ExactPrice, "Price", {
     let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0));
     number.examples([json!(97116.17)]).description(Some(
-        "The price of one bitcoin: an exact decimal with the digits of the market. The server never converts it to a float. If \
-         the last digit matters to you, read it as a decimal.",
+        "The price of one bitcoin: an exact decimal, rounded to the cent. The server never converts it to a float. If the last \
+         digit matters to you, read it as a decimal.",
     ))
+});
+
+schema!(ExactAmount, "Amount", {
+    let number = ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0));
+    number
+        .examples([json!(5.12)])
+        .description(Some("A difference between prices: an exact decimal, rounded to the cent."))
 });
 
 schema!(Currency, "CurrencyCode", {
@@ -65,9 +72,9 @@ schema!(Currency, "CurrencyCode", {
 });
 
 schema!(FeedState, "Health", {
-    let states = [FeedState::Live, FeedState::Stale, FeedState::Down];
-    text().enum_values(Some(states.map(FeedState::as_str))).description(Some(
-        "`live`: every currency has a recent price. `stale`: at least one currency has had no price for 15 s (by default). \
+    text().enum_values(Some(FeedState::ALL.map(FeedState::as_str))).description(Some(
+        "`live`: every currency has a recent price. `degraded`: every currency has a recent price, but for 15 s (by default) some \
+         price has come from fewer than half of the sources configured for it, or from only one of several. `stale`: at least one currency has had no price for 15 s (by default). \
          `down`: no currency has had a price for 60 s (by default).",
     ))
 });
@@ -120,6 +127,20 @@ impl ValueByCurrency for ExactPrice {
 
     fn schemas(schemas: &mut Schemas) {
         with_children::<ExactPrice>(schemas);
+    }
+}
+
+impl ValueByCurrency for ExactAmount {
+    const NAME: &'static str = "Amounts";
+    const DESCRIPTION: &'static str =
+        "A difference between prices for each chosen currency that has a price at this moment.";
+
+    fn schema() -> RefOr<Schema> {
+        reference::<ExactAmount>()
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        with_children::<ExactAmount>(schemas);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::by_currency::ByCurrency;
 use super::input::InputMessage;
-use super::price::ExactPrice;
+use super::price::{ExactAmount, ExactPrice};
 use super::timedate::Timedate;
 use super::word::Word;
 use crate::feed::{FeedState, Gap, GapReason};
@@ -40,12 +40,16 @@ pub type Prices = ByCurrency<ExactPrice>;
 /// For each price, the names of the sources whose median it is. Prices of `simulated` are not from a market.
 pub type Sources<'a> = ByCurrency<Cow<'a, [String]>>;
 
+/// A difference between prices for each chosen currency that has a price at this moment.
+pub type Amounts = ByCurrency<ExactAmount>;
+
 /// The prices at one moment, in the formats `full` and `audit`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Tick))]
 #[cfg_attr(feature = "server", schema(examples(json!({
     "type": "tick", "id": 1_795_166_431_075_u64, "prev": 1_795_166_426_071_u64, "timedate": "2026-11-20T09:20:31.075Z",
-    "prices": {"USD": 97116.17, "EUR": 89348.25}, "sources": {"USD": ["coinbase", "kraken"], "EUR": ["kraken"]}
+    "prices": {"USD": 97116.17, "EUR": 89348.25}, "sources": {"USD": ["coinbase", "kraken"], "EUR": ["bitstamp", "kraken"]},
+    "method": 1, "confidence": {"USD": 1.25, "EUR": 0.75}, "spread": {"USD": 5.00, "EUR": 3.00}
 }))))]
 pub struct TickMessage<'a> {
     /// Always `tick`.
@@ -67,6 +71,20 @@ pub struct TickMessage<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub sources: Sources<'a>,
+    /// The version of the method by which the prices were made. Missing in ticks from before version 1.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "server", schema(required = false, minimum = 1))]
+    pub method: u32,
+    /// For each price, how far the sources differ: the distance to the farther of the 25th and the 75th percentile of
+    /// the values that were used. Missing in ticks from before version 1 of the method.
+    #[serde(default, skip_serializing_if = "Amounts::is_empty")]
+    #[cfg_attr(feature = "server", schema(required = false))]
+    pub confidence: Amounts,
+    /// For each price, the highest minus the lowest value that was used. Missing in ticks from before version 1 of the
+    /// method.
+    #[serde(default, skip_serializing_if = "Amounts::is_empty")]
+    #[cfg_attr(feature = "server", schema(required = false))]
+    pub spread: Amounts,
     /// In the format `audit`, the numbers of the method that applied to this tick. Missing if the feed has not kept
     /// them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +95,11 @@ pub struct TickMessage<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<InputMessage<'a>>))]
     pub inputs: Option<Vec<InputMessage<'a>>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(method: &u32) -> bool {
+    *method == 0
 }
 
 /// A change of the feed's health.
@@ -98,8 +121,8 @@ pub struct StatusMessage<'a> {
     /// The new state.
     #[cfg_attr(feature = "server", schema(value_type = FeedState))]
     pub state: Word<FeedState>,
-    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `live` the moment when
-    /// prices returned.
+    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `degraded` that of the
+    /// last price from enough sources, for `live` the moment when prices returned.
     pub since: Timedate<'a>,
     /// The reason, as text for people.
     pub reason: Cow<'a, str>,

@@ -48,6 +48,7 @@ pub struct TimestampUpdate {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Update))]
 #[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "a message lives only while it is written or read")]
 pub enum PriceUpdate<'a> {
     /// In the format `timedate`.
     Timedate(TimedateUpdate<'a>),

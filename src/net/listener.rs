@@ -25,6 +25,7 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -276,6 +277,10 @@ impl AcceptedConnection {
         let peer = self.requests.permit.peer();
         match served {
             Some(Ok(())) => {}
+            // The kernel's timeout (`set_user_timeout`) may end before that of the detector.
+            Some(Err(error)) if is_timeout(&error) => {
+                debug!(%peer, request_id, "connection closed: the client reads nothing");
+            }
             Some(Err(error)) => debug!(%peer, request_id, %error, "connection ended early"),
             None => debug!(%peer, request_id, "connection closed: the client reads nothing"),
         }
@@ -367,4 +372,10 @@ impl AcceptedConnection {
         };
         tokio::select! { served = connection => served, () = last_response => Ok(()) }
     }
+}
+
+/// Returns true if the kernel dropped the connection because the peer acknowledged nothing for too long.
+fn is_timeout(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }

@@ -18,7 +18,7 @@ const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serv
     info(
         title = "btcfeed",
         description = "A Bitcoin price feed whose clients miss no update when they reconnect. Every few seconds, btcfeed asks several exchanges for their \
-                       prices, and streams the median in USD and in EUR. A client that has lost its connection sends the last id \
+                       prices, and streams the median in each currency of the feed. A client that has lost its connection sends the last id \
                        that it has to any replica, and gets every update that it missed.\n\nEvery entry of the feed has an `id`, \
                        which is the moment of the entry in Unix milliseconds. Ids strictly increase. On every path you can resume: \
                        send the last id that you have as `after`.\n\nEvery path accepts GET and HEAD. The answer to another method \
@@ -90,7 +90,7 @@ const WITH_FEED_HEADERS: [&str; 6] =
 fn add_headers(document: &mut Value) {
     let state = json!({
         "description": "The state of the feed as this replica sees it.",
-        "schema": {"type": "string", "enum": ["live", "stale", "down"]}
+        "schema": {"type": "string", "enum": ["live", "degraded", "stale", "down"]}
     });
     let age = json!({
         "description": "The age of the newest tick in milliseconds, at the moment of the response.",

@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 /// columns, which depend on the format of updates.
 #[derive(ToSchema)]
 #[schema(
-    pattern = r"^(timedate,currency,price|timestamp,currency,price|type,id,prev,timedate,currency,price,sources,state,since,reason)\r\n",
+    pattern = r"^(timedate,currency,price|timestamp,currency,price|type,id,prev,timedate,currency,price,sources,state,since,reason,method,confidence,spread)\r\n",
     examples(
         json!("timedate,currency,price\r\n2026-11-20T09:20:31.075Z,USD,97116.17\r\n"),
-        json!("type,id,prev,timedate,currency,price,sources,state,since,reason\r\ntick,1795166431075,1795166426071,2026-11-20T09:20:31.075Z,USD,97116.17,coinbase kraken,,,\r\n")
+        json!("type,id,prev,timedate,currency,price,sources,state,since,reason,method,confidence,spread\r\ntick,1795166431075,1795166426071,2026-11-20T09:20:31.075Z,USD,97116.17,coinbase kraken,,,,1,1.25,5.00\r\n")
     )
 )]
 pub(crate) struct HistoryTable(String);

@@ -1,6 +1,7 @@
 //! Reads arbitrary bytes as the answer of every exchange, for the fuzz target `answers`.
 
-use super::definition::{Definition, Origin};
+#[cfg(test)]
+use super::definition::Definition;
 use super::http::{HttpApi, MAX_REASON_CHARS};
 use super::registry::DEFINITIONS;
 use crate::tick::{Currencies, Currency};
@@ -13,10 +14,11 @@ use {super::http::Reading, crate::tick::TickId};
 /// If an adapter panics, returns a price that was not requested, two prices in one currency, or a reason that is empty
 /// or too long.
 pub(crate) fn check_all(body: &[u8]) {
-    for currencies in [Currencies::all(), Currency::Usd.into(), Currency::Eur.into()] {
-        for Definition { name, origin, .. } in DEFINITIONS {
-            if let Origin::Http(api) = origin {
-                check(name, &api, body, currencies);
+    for currencies in Currency::ALL.into_iter().map(Currencies::from).chain([Currencies::all()]) {
+        for definition in DEFINITIONS {
+            let currencies = currencies.and(definition.currencies);
+            if let (Some(api), false) = (definition.api(), currencies.is_empty()) {
+                check(definition.name, api, body, currencies);
             }
         }
     }

@@ -4,19 +4,24 @@
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};
 use super::quote::{Number, Quote};
-use crate::tick::Currencies;
+use crate::tick::{Currencies, Currency};
 use anyhow::Context;
 use serde::Deserialize;
+use std::time::Duration;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "bitstamp",
     title: "Bitstamp",
-    currencies: Currencies::all(),
+    currencies: Currencies::of(&[Currency::Usd, Currency::Eur, Currency::Gbp]),
     is_default: true,
+    least_interval: Duration::from_millis(500),
+    attribution: Some("https://www.bitstamp.net"),
+    terms: Some("https://www.bitstamp.net/terms-of-use/"),
     origin: Origin::Http(HttpApi {
-        base_url: "https://www.bitstamp.net",
+        base_url: Some("https://www.bitstamp.net"),
         url_variable: "BTCFEED_SOURCE_BITSTAMP_URL",
         url_help: "URL of the Bitstamp API",
+        key: None,
         requests,
         read,
     }),
@@ -48,7 +53,6 @@ fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
 mod tests {
     use super::*;
     use crate::source::answers::readings;
-    use crate::tick::Currency;
 
     #[test]
     fn recorded_bitstamp_answer_is_read() {
@@ -73,7 +77,7 @@ mod tests {
 
     #[test]
     fn each_currency_has_its_own_request() {
-        let paths: Vec<_> = requests(Currencies::all()).into_iter().map(|request| request.path).collect();
-        assert_eq!(paths, ["/api/v2/ticker/btcusd/", "/api/v2/ticker/btceur/"]);
+        let paths: Vec<_> = requests(DEFINITION.currencies).into_iter().map(|request| request.path).collect();
+        assert_eq!(paths, ["/api/v2/ticker/btcusd/", "/api/v2/ticker/btceur/", "/api/v2/ticker/btcgbp/"]);
     }
 }

@@ -5,19 +5,24 @@ use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};
 use super::observation::Observation;
 use super::quote::{Number, Quote};
-use crate::tick::Currencies;
+use crate::tick::{Currencies, Currency};
 use anyhow::Context;
 use serde::Deserialize;
+use std::time::Duration;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "coinbase",
     title: "Coinbase Exchange",
-    currencies: Currencies::all(),
+    currencies: Currencies::of(&[Currency::Usd, Currency::Eur, Currency::Gbp]),
     is_default: true,
+    least_interval: Duration::from_secs(1),
+    attribution: Some("https://www.coinbase.com"),
+    terms: Some("https://www.coinbase.com/legal/market_data"),
     origin: Origin::Http(HttpApi {
-        base_url: "https://api.exchange.coinbase.com",
+        base_url: Some("https://api.exchange.coinbase.com"),
         url_variable: "BTCFEED_SOURCE_COINBASE_URL",
         url_help: "URL of the Coinbase Exchange API",
+        key: None,
         requests,
         read,
     }),
@@ -51,7 +56,6 @@ fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
 mod tests {
     use super::*;
     use crate::source::answers::readings;
-    use crate::tick::Currency;
 
     #[test]
     fn recorded_coinbase_answer_is_read() {

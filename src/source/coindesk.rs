@@ -1,26 +1,31 @@
 //! `CoinDesk`'s Bitcoin Price Index: `GET /v1/bpi/currentprice.json`.
 //!
-//! Its host has not answered since February 2025, so it is not a default source. Mirrors still use the format:
-//! `BTCFEED_SOURCE_COINDESK_URL` sets the URL of one. `rate` has thousands separators, so the price is read from the
-//! digits of `rate_float`.
+//! Its host has not answered since February 2025. Mirrors still use the format: `BTCFEED_SOURCE_COINDESK_URL` sets the
+//! URL of one, without which the source cannot be chosen. The index changes once a minute. `rate` has thousands
+//! separators, so the price is read from the digits of `rate_float`.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};
 use super::quote::{Number, Quote};
-use crate::tick::Currencies;
+use crate::tick::{Currencies, Currency};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
+use std::time::Duration;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "coindesk",
     title: "CoinDesk",
-    currencies: Currencies::all(),
+    currencies: Currencies::of(&[Currency::Usd, Currency::Eur, Currency::Gbp]),
     is_default: false,
+    least_interval: Duration::from_secs(60),
+    attribution: Some("https://www.coindesk.com/price/bitcoin"),
+    terms: Some("https://www.coindesk.com/terms"),
     origin: Origin::Http(HttpApi {
-        base_url: "https://api.coindesk.com",
+        base_url: None,
         url_variable: "BTCFEED_SOURCE_COINDESK_URL",
         url_help: "URL of a mirror of the CoinDesk API, whose own host has not answered since February 2025",
+        key: None,
         requests,
         read,
     }),
@@ -71,7 +76,8 @@ mod tests {
             "GBP":{"code":"GBP","rate":"83,912.402","rate_float":83912.4021},
             "EUR":{"code":"EUR","rate":"101,233.332","rate_float":101233.3323}}}"#;
         let time = "time 2024-12-17T06:41:36.000Z";
-        let expected = [format!("USD last 106611.9028 {time}"), format!("EUR last 101233.3323 {time}")];
-        assert_eq!(readings(&DEFINITION, body, Currencies::all()), expected);
+        let expected = ["USD last 106611.9028", "EUR last 101233.3323", "GBP last 83912.4021"];
+        let expected = expected.map(|price| format!("{price} {time}"));
+        assert_eq!(readings(&DEFINITION, body, DEFINITION.currencies), expected);
     }
 }

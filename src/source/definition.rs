@@ -1,8 +1,10 @@
 //! The description of a source, from which it is opened, configured and documented.
 
+use super::endpoint::Endpoint;
 use super::http::{HttpApi, HttpSource};
 use super::observation::Source;
 use crate::tick::Currencies;
+use std::time::Duration;
 
 /// The description of one source. Each adapter exports one.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,12 @@ pub struct Definition {
     pub currencies: Currencies,
     /// True if the source is polled when the settings name no sources.
     pub is_default: bool,
+    /// The minimum time between two polls of the source, from the limits that it documents.
+    pub least_interval: Duration,
+    /// The page to link to where its prices are shown.
+    pub attribution: Option<&'static str>,
+    /// The terms under which its prices may be used.
+    pub terms: Option<&'static str>,
     /// The origin of its prices.
     pub origin: Origin,
 }
@@ -29,13 +37,16 @@ pub enum Origin {
 }
 
 impl Definition {
-    /// Opens the source. `base_url` replaces the URL of its API.
+    /// Opens the source.
     ///
     /// # Errors
-    /// If `base_url` is not an HTTP URL, or the HTTP client cannot be created.
-    pub fn open(&self, base_url: Option<&str>) -> anyhow::Result<Box<dyn Source>> {
+    /// If the URL is not an HTTP URL or missing, the key is not valid in a header, or the HTTP client cannot be
+    /// created.
+    pub fn open(&self, endpoint: &Endpoint) -> anyhow::Result<Box<dyn Source>> {
         Ok(match self.origin {
-            Origin::Http(api) => Box::new(HttpSource::open(self.name, self.currencies, api, base_url)?),
+            Origin::Http(api) => {
+                Box::new(HttpSource::open(self.name, self.currencies, self.least_interval, api, endpoint)?)
+            }
             Origin::Simulation(open) => open(),
         })
     }

@@ -2,6 +2,7 @@
 //! only the public reason, which does not reveal how this machine reaches an exchange.
 
 use std::error::Error;
+use std::io;
 
 /// Returns the step that failed, and the reason: `DNS: failed to lookup address information: …`,
 /// `connect: Connection refused (os error 111)`, `TLS: invalid peer certificate: …`.
@@ -25,4 +26,24 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     };
     // The text of `error` itself is left out, because it repeats the URL, which may contain a password.
     format!("{step}: {}", texts.last().map_or("the request failed", String::as_str))
+}
+
+/// Returns true if the peer closed the connection before it sent anything of its answer.
+pub(super) fn is_closed(error: &reqwest::Error) -> bool {
+    let is_closing = |cause: &(dyn Error + 'static)| {
+        let closed = |error: &hyper::Error| error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+        let broken = |error: &io::Error| {
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+        };
+        cause.downcast_ref().is_some_and(closed) || cause.downcast_ref().is_some_and(broken)
+    };
+    let mut cause = error.source().filter(|_| !error.is_connect() && !error.is_timeout());
+    while let Some(error) = cause {
+        if is_closing(error) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -1,32 +1,50 @@
 //! Requests to an exchange over HTTP. Late and endless answers are bounded, redirects and HTML pages with status 200
-//! are errors, and rate limits are respected.
+//! are errors, and rate limits are respected: a source that may not be asked again yet repeats its last answers.
 
-use super::failure::cause;
+use super::endpoint::Endpoint;
+use super::failure::{cause, is_closed};
 use super::observation::{Answer, Observation, Source, SourceError};
+use super::pause::requested_pause;
 use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Client, Response, StatusCode, Url, redirect};
-use std::time::Duration;
-use tokio::time::{Instant, timeout};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Client, Response, Url, redirect};
+use secrecy::ExposeSecret;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, sleep, timeout};
 
 /// The HTTP API of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct HttpApi {
-    /// The URL that the paths of requests are appended to.
-    pub base_url: &'static str,
+    /// The URL that the paths of requests are appended to. If it is `None`, a setting must give one.
+    pub base_url: Option<&'static str>,
     /// The environment variable that sets another base URL.
     pub url_variable: &'static str,
     /// The description of that variable in help texts, without a full stop.
     pub url_help: &'static str,
+    /// The header with an API key, if the API can use one. The key is optional.
+    pub key: Option<KeyHeader>,
     /// Returns the requests for the prices in these currencies.
     pub requests: fn(Currencies) -> Vec<Request>,
     /// Reads the answer to a request about these currencies. Leaves out currencies that are not in the answer. The
     /// error says what is wrong with the whole answer.
     pub read: fn(&[u8], Currencies) -> anyhow::Result<Vec<Reading>>,
+}
+
+/// The header that contains an API key.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHeader {
+    /// The name of the header, in lower case.
+    pub name: &'static str,
+    /// The environment variable that sets the key.
+    pub variable: &'static str,
+    /// The description of that variable in help texts, without a full stop.
+    pub help: &'static str,
 }
 
 /// What an answer says about one currency, or what is wrong with it.
@@ -48,10 +66,8 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 pub(super) const MAX_REASON_CHARS: usize = 200;
 /// The time within which a connection must be established. `Source::observe` bounds the whole request by its deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The maximum pause. A longer `Retry-After` is shortened to it: no exchange bans a client for longer than three days.
-const MAX_PAUSE: Duration = Duration::from_secs(3 * 24 * 3600);
-/// The pause after 429, 418 or 451 if the answer has no `Retry-After` in seconds.
-const DEFAULT_PAUSE: Duration = Duration::from_secs(60);
+/// The maximum time that a poll waits until the source may be asked again.
+const MAX_WAIT: Duration = Duration::from_millis(100);
 /// The user agent. Some exchanges reject requests without one.
 const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
 
@@ -93,41 +109,100 @@ pub(super) struct HttpSource {
     /// Host and port, for the log.
     address: String,
     client: Client,
+    least_interval: Duration,
+    last_poll: Mutex<Option<LastPoll>>,
+    /// True if the last request was answered, so that its connection may be kept alive.
+    was_answered: AtomicBool,
+}
+
+/// The newest poll that has sent requests.
+struct LastPoll {
+    started: Instant,
+    answers: Vec<Answer>,
 }
 
 impl HttpSource {
-    /// Opens the source `name`. `base_url` replaces the URL of the API.
+    /// Opens the source `name`. `least_interval` applies if the endpoint has none.
     pub(super) fn open(
         name: &'static str,
         currencies: Currencies,
+        least_interval: Duration,
         api: HttpApi,
-        base_url: Option<&str>,
+        endpoint: &Endpoint,
     ) -> anyhow::Result<HttpSource> {
-        let base_url = base_url.unwrap_or(api.base_url).trim_end_matches('/').to_owned();
+        let url = endpoint.url.as_ref().map(ExposeSecret::expose_secret).or(api.base_url);
+        let url = url.with_context(|| format!("{name} has no public host: set {}", api.url_variable))?;
+        let base_url = url.trim_end_matches('/').to_owned();
         // The error does not contain the URL, because a URL may contain a password.
         ensure!(is_http_url(&base_url), "the URL of {name} is not an http:// or https:// URL");
-        let address = address(&base_url);
+        let mut headers = HeaderMap::new();
+        if let (Some(header), Some(key)) = (api.key, &endpoint.key) {
+            let mut value = HeaderValue::from_str(key.expose_secret())
+                .with_context(|| format!("the key in {} is not valid in a header", header.variable))?;
+            value.set_sensitive(true);
+            headers.insert(header.name, value);
+        }
         let client = Client::builder()
             .user_agent(USER_AGENT)
+            .default_headers(headers)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()
             .context("cannot create an HTTP client")?;
-        Ok(HttpSource { name, currencies, api, base_url, address, client })
+        Ok(HttpSource {
+            name,
+            currencies,
+            api,
+            address: address(&base_url),
+            base_url,
+            client,
+            least_interval: endpoint.least_interval.unwrap_or(least_interval),
+            last_poll: Mutex::new(None),
+            was_answered: AtomicBool::new(false),
+        })
+    }
+
+    /// Returns the answers of the last poll, if the source may not be asked again within `patience`. Otherwise waits
+    /// until it may.
+    async fn repeat_or_wait(&self, patience: Duration) -> Option<Vec<Answer>> {
+        let wait = {
+            let last = self.last_poll.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = last.as_ref()?;
+            let wait = self.least_interval.saturating_sub(last.started.elapsed());
+            if wait > patience {
+                let repeat = |answer: &Answer| Answer { is_repeated: true, ..answer.clone() };
+                return Some(last.answers.iter().map(repeat).collect());
+            }
+            wait
+        };
+        sleep(wait).await;
+        None
+    }
+
+    /// Sends a GET request. If the exchange closes a connection that it has kept alive, sends it once more: the
+    /// exchange ended the idle connection while the request was on its way.
+    async fn get(&self, request: &Request) -> reqwest::Result<Response> {
+        let get = || self.client.get(format!("{}{}", self.base_url, request.path)).send();
+        let is_kept_alive = self.was_answered.load(Ordering::Relaxed);
+        let response = match get().await {
+            Err(error) if is_kept_alive && is_closed(&error) => get().await,
+            result => result,
+        };
+        self.was_answered.store(response.is_ok(), Ordering::Relaxed);
+        response
     }
 
     /// Sends a request. Returns the body of the answer.
     async fn send(&self, request: &Request) -> Result<Vec<u8>, SourceError> {
         let fail = |reason: String| SourceError::new(request.currencies, reason);
-        let response = self.client.get(format!("{}{}", self.base_url, request.path)).send().await;
-        let response = response.map_err(|error| {
+        let response = self.get(request).await.map_err(|error| {
             // Clients must not learn how this machine reaches an exchange.
             let reason = if error.is_connect() { "cannot connect" } else { "the request failed" };
             SourceError { cause: Some(cause(&error)), ..fail(reason.to_owned()) }
         })?;
         let status = response.status();
         if !status.is_success() {
-            let retry_after = requested_pause(&response);
+            let retry_after = requested_pause(response.status(), response.headers(), SystemTime::now());
             return Err(SourceError { retry_after, ..fail(format!("HTTP {status}")) });
         }
         read_bounded(response, MAX_ANSWER_BYTES).await.map_err(|error| fail(format!("{error:#}")))
@@ -156,9 +231,25 @@ impl Source for HttpSource {
         self.name
     }
 
+    fn currencies(&self) -> Currencies {
+        self.currencies
+    }
+
     async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer> {
-        let requests = (self.api.requests)(currencies.and(self.currencies));
-        join_all(requests.iter().map(|request| self.ask(request, deadline))).await
+        let currencies = currencies.and(self.currencies);
+        if currencies.is_empty() {
+            return Vec::new();
+        }
+        // A poll that comes slightly too early waits, so that an interval equal to the least one skips no poll.
+        if let Some(answers) = self.repeat_or_wait((deadline / 10).min(MAX_WAIT)).await {
+            return answers;
+        }
+        let started = Instant::now();
+        let requests = (self.api.requests)(currencies);
+        let answers = join_all(requests.iter().map(|request| self.ask(request, deadline))).await;
+        let last = LastPoll { started, answers: answers.clone() };
+        *self.last_poll.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        answers
     }
 }
 
@@ -185,18 +276,4 @@ pub(crate) async fn read_bounded(mut response: Response, max_bytes: usize) -> an
         body.extend_from_slice(&chunk);
     }
     Ok(body)
-}
-
-/// Returns the pause that the source asks for in `Retry-After` (RFC 9110; only the form in seconds is read). Without
-/// it, the default applies after 429 (RFC 6585), 418 (a ban, as Binance sends it) and 451 (a region that is not
-/// served).
-fn requested_pause(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let requested = seconds.map(Duration::from_secs);
-    match response.status() {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::IM_A_TEAPOT | StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS => {
-            Some(requested.unwrap_or(DEFAULT_PAUSE).min(MAX_PAUSE))
-        }
-        _ => requested.map(|pause| pause.min(MAX_PAUSE)),
-    }
 }

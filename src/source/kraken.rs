@@ -12,16 +12,21 @@ use anyhow::{anyhow, ensure};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
+use std::time::Duration;
 
 pub(super) const DEFINITION: Definition = Definition {
     name: "kraken",
     title: "Kraken",
     currencies: Currencies::all(),
     is_default: true,
+    least_interval: Duration::from_secs(1),
+    attribution: Some("https://www.kraken.com"),
+    terms: Some("https://www.kraken.com/legal"),
     origin: Origin::Http(HttpApi {
-        base_url: "https://api.kraken.com",
+        base_url: Some("https://api.kraken.com"),
         url_variable: "BTCFEED_SOURCE_KRAKEN_URL",
         url_help: "URL of the Kraken API",
+        key: None,
         requests,
         read,
     }),
@@ -54,6 +59,11 @@ fn requested_pair(currency: Currency) -> &'static str {
     match currency {
         Currency::Usd => "XBTUSD",
         Currency::Eur => "XBTEUR",
+        Currency::Gbp => "XBTGBP",
+        Currency::Jpy => "XBTJPY",
+        Currency::Chf => "XBTCHF",
+        Currency::Cad => "XBTCAD",
+        Currency::Aud => "XBTAUD",
     }
 }
 
@@ -61,6 +71,11 @@ fn answered_pair(currency: Currency) -> &'static str {
     match currency {
         Currency::Usd => "XXBTZUSD",
         Currency::Eur => "XXBTZEUR",
+        Currency::Gbp => "XXBTZGBP",
+        Currency::Jpy => "XXBTZJPY",
+        Currency::Cad => "XXBTZCAD",
+        // Pairs that were listed later have no prefixes.
+        Currency::Chf | Currency::Aud => requested_pair(currency),
     }
 }
 
@@ -104,7 +119,7 @@ mod tests {
             "USD bid 30300.00000 ask 30300.10000 last 30303.20000 volume 4412.73601799",
             "EUR bid 27700.00000 ask 27700.10000 last 27702.40000 volume 1412.73601799",
         ];
-        assert_eq!(readings(&DEFINITION, body, Currencies::all()), expected);
+        assert_eq!(readings(&DEFINITION, body, Currencies::USD_EUR), expected);
     }
 
     #[test]
@@ -116,8 +131,7 @@ mod tests {
             (r#"{"error":[],"result":{"XXBTZEUR":{"c":["2"]},"XXBTZUSD":null}}"#, "invalid type"),
         ];
         for (body, reason) in bodies {
-            let both = [Currency::Usd, Currency::Eur].into_iter().collect::<Currencies>();
-            let [usd, eur] = &readings(&DEFINITION, body.as_bytes(), both)[..] else { panic!("{body}") };
+            let [usd, eur] = &readings(&DEFINITION, body.as_bytes(), Currencies::USD_EUR)[..] else { panic!("{body}") };
             assert!(usd.starts_with("USD error: ") && usd.contains(reason), "{body}: {usd}");
             assert_eq!(eur, "EUR last 2", "{body}");
         }
@@ -130,9 +144,18 @@ mod tests {
     }
 
     #[test]
+    fn pairs_have_their_names_in_the_answer() {
+        let pairs = ["XXBTZUSD", "XXBTZEUR", "XXBTZGBP", "XXBTZJPY", "XBTCHF", "XXBTZCAD", "XBTAUD"];
+        let tickers = pairs.iter().enumerate().map(|(place, pair)| format!(r#""{pair}":{{"c":["{}"]}}"#, place + 1));
+        let body = format!(r#"{{"error":[],"result":{{{}}}}}"#, tickers.collect::<Vec<_>>().join(","));
+        let all = ["USD last 1", "EUR last 2", "GBP last 3", "JPY last 4", "CHF last 5", "CAD last 6", "AUD last 7"];
+        assert_eq!(readings(&DEFINITION, body.as_bytes(), Currencies::all()), all);
+    }
+
+    #[test]
     fn one_request_covers_every_currency() {
         let requests = requests(Currencies::all());
-        let path = "/0/public/Ticker?pair=XBTUSD,XBTEUR".to_owned();
+        let path = "/0/public/Ticker?pair=XBTUSD,XBTEUR,XBTGBP,XBTJPY,XBTCHF,XBTCAD,XBTAUD".to_owned();
         assert_eq!(requests, [Request { path, currencies: Currencies::all() }]);
     }
 }

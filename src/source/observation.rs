@@ -97,6 +97,9 @@ pub trait Source: Send + Sync {
     /// Returns the name in settings, logs and the `sources` of a tick.
     fn name(&self) -> &'static str;
 
+    /// Returns the currencies in which the source has prices.
+    fn currencies(&self) -> Currencies;
+
     /// Requests the current price in each of `currencies` that the source has. Returns one answer for each request that
     /// this takes, within `deadline`. Returns no answers if the source has none of the currencies, and the previous
     /// answers if it may not be asked again yet.

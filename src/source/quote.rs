@@ -30,6 +30,11 @@ impl Number {
         }
     }
 
+    /// Returns true if this is `text`.
+    pub(super) fn is(&self, text: &str) -> bool {
+        self.0 == text
+    }
+
     /// Returns the moment. `name` is the name of the field, for the error.
     pub(super) fn moment(&self, name: &'static str) -> anyhow::Result<TickId> {
         Ok(TickId::parse_moment(name, &self.0)?)

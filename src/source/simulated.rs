@@ -15,6 +15,9 @@ pub(super) const DEFINITION: Definition = Definition {
     title: "Simulated market",
     currencies: Currencies::all(),
     is_default: false,
+    least_interval: Duration::ZERO,
+    attribution: None,
+    terms: None,
     origin: Origin::Simulation(|| Box::new(Simulated)),
 };
 
@@ -26,8 +29,6 @@ const WAVES: u32 = 12;
 const FASTEST: (u64, i64) = (125, 240);
 /// The distance of bid and ask from the price, in cents.
 const HALF_SPREAD: i64 = 5;
-/// The price of 100 dollars in euro cents.
-const EUR_CENTS_PER_100_USD: i64 = 9_200;
 
 /// A sum of waves of random heights. Each wave is four times as slow and twice as high as the one before it, so the sum
 /// looks like a real price. The price depends only on the time, so it does not jump when another replica becomes the
@@ -47,20 +48,34 @@ fn cents_at(moment: TickId) -> i64 {
     MIDDLE + (0..WAVES).map(wave).sum::<i64>()
 }
 
+/// Returns the price of 100 dollars, in hundredths of a currency.
+fn hundredths_per_100_usd(currency: Currency) -> i64 {
+    match currency {
+        Currency::Usd => 10_000,
+        Currency::Eur => 9_200,
+        Currency::Gbp => 7_900,
+        Currency::Jpy => 1_520_000,
+        Currency::Chf => 8_900,
+        Currency::Cad => 13_900,
+        Currency::Aud => 15_300,
+    }
+}
+
 #[async_trait]
 impl Source for Simulated {
     fn name(&self) -> &'static str {
         SIMULATED
     }
 
+    fn currencies(&self) -> Currencies {
+        Currencies::all()
+    }
+
     async fn observe(&self, currencies: Currencies, _deadline: Duration) -> Vec<Answer> {
         let now = TickId::now();
         let (usd, time) = (cents_at(now), Some(now));
         let observed = currencies.iter().map(|currency| {
-            let cents = match currency {
-                Currency::Usd => usd,
-                Currency::Eur => usd * EUR_CENTS_PER_100_USD / 10_000,
-            };
+            let cents = usd * hundredths_per_100_usd(currency) / 10_000;
             let price = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100).parse().ok();
             let (bid, ask) = (price(cents - HALF_SPREAD), price(cents + HALF_SPREAD));
             Observation { currency, bid, ask, last: price(cents), volume: None, time, trade_time: time }
@@ -90,8 +105,8 @@ mod tests {
     #[tokio::test]
     async fn simulated_prices_have_two_decimals() {
         let answers = Simulated.observe(Currencies::all(), Duration::ZERO).await;
-        let [usd, eur] = &answers[0].observations[..] else { panic!("both currencies") };
-        assert!(usd.last > eur.last);
+        let [usd, eur, ..] = &answers[0].observations[..] else { panic!("all currencies") };
+        assert!(usd.last > eur.last && answers[0].observations.len() == Currency::ALL.len());
         for price in [usd.bid, usd.ask, usd.last].map(Option::unwrap) {
             assert!(price.to_string().split_once('.').is_some_and(|(_, cents)| cents.len() == 2), "{price}");
         }

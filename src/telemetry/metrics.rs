@@ -49,7 +49,7 @@ table! {
          Measured for one client in 64, and for the last client of each broadcast.");
     TICK_AGE = labelled("currency", &[],
         gauge("btcfeed_tick_age_seconds", "seconds", "Age of the newest tick with a price in the currency. If there has been none, the time since the start of the replica."));
-    FEED_STATE = labelled("state", &["live", "stale", "down"],
+    FEED_STATE = labelled("state", &["live", "degraded", "stale", "down"],
         gauge("btcfeed_feed_state", "0 or 1", "1 for the state of the feed as this replica sees it, 0 for the other states."));
     SIMULATED = gauge("btcfeed_simulated", "0 or 1", "1 if the newest prices are simulated.");
     LEADER = gauge("btcfeed_leader", "0 or 1", "1 if this replica leads.");

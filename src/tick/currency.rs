@@ -13,17 +13,33 @@ pub enum Currency {
     Usd,
     /// Euro.
     Eur,
+    /// Pound sterling.
+    Gbp,
+    /// Japanese yen.
+    Jpy,
+    /// Swiss franc.
+    Chf,
+    /// Canadian dollar.
+    Cad,
+    /// Australian dollar.
+    Aud,
 }
 
 impl Currency {
     /// All currencies, in the order in which a tick's updates are sent.
-    pub const ALL: [Currency; 2] = [Currency::Usd, Currency::Eur];
+    pub const ALL: [Currency; 7] =
+        [Currency::Usd, Currency::Eur, Currency::Gbp, Currency::Jpy, Currency::Chf, Currency::Cad, Currency::Aud];
 
     /// Returns the ISO 4217 code in upper case.
     pub const fn code(self) -> &'static str {
         match self {
             Currency::Usd => "USD",
             Currency::Eur => "EUR",
+            Currency::Gbp => "GBP",
+            Currency::Jpy => "JPY",
+            Currency::Chf => "CHF",
+            Currency::Cad => "CAD",
+            Currency::Aud => "AUD",
         }
     }
 }
@@ -59,15 +75,20 @@ impl FromStr for Currency {
 pub struct Currencies(u8);
 
 impl Currencies {
-    /// The number of possible sets, including the empty one.
-    pub const SETS: usize = 1 << Currency::ALL.len();
-
     /// The empty set.
     pub const NONE: Currencies = Currencies(0);
 
-    /// Returns all possible sets, including the empty one.
-    pub fn sets() -> impl Iterator<Item = Currencies> {
-        (0..=Currencies::all().0).map(Currencies)
+    /// The currencies of a feed whose settings name none.
+    pub const USD_EUR: Currencies = Currencies::of(&[Currency::Usd, Currency::Eur]);
+
+    /// Returns the set of `currencies`.
+    pub const fn of(currencies: &[Currency]) -> Currencies {
+        let (mut set, mut index) = (0, 0);
+        while index < currencies.len() {
+            set |= 1 << currencies[index] as u8;
+            index += 1;
+        }
+        Currencies(set)
     }
 
     /// Returns the set of all currencies.
@@ -104,11 +125,6 @@ impl Currencies {
     pub fn iter(self) -> impl Iterator<Item = Currency> {
         Currency::ALL.into_iter().filter(move |currency| self.contains(*currency))
     }
-
-    /// Returns a number below [`Currencies::SETS`] that differs for each set.
-    pub fn index(self) -> usize {
-        usize::from(self.0)
-    }
 }
 
 impl FromIterator<Currency> for Currencies {
@@ -138,16 +154,17 @@ mod tests {
     #[test]
     fn currency_code_parses_in_any_case() {
         assert_eq!("eur".parse(), Ok(Currency::Eur));
-        let error = "GBP".parse::<Currency>().unwrap_err();
-        assert_eq!(error.to_string(), r#"invalid currency "GBP": expected USD or EUR"#);
+        let error = "XBT".parse::<Currency>().unwrap_err();
+        assert_eq!(error.to_string(), r#"invalid currency "XBT": expected USD, EUR, GBP, JPY, CHF, CAD or AUD"#);
     }
 
     #[test]
-    fn sets_are_ordered_and_have_distinct_indexes() {
-        let both: Currencies = [Currency::Eur, Currency::Usd].into_iter().collect();
-        assert_eq!(both.iter().collect::<Vec<_>>(), Currency::ALL);
+    fn set_is_ordered_and_has_each_member_once() {
+        let both: Currencies = [Currency::Eur, Currency::Usd, Currency::Eur].into_iter().collect();
+        assert_eq!(both.iter().collect::<Vec<_>>(), [Currency::Usd, Currency::Eur]);
+        assert_eq!((both, both.len()), (Currencies::USD_EUR, 2));
         assert_eq!(both.without(Currency::Usd.into()), Currency::Eur.into());
-        assert!(both.index() < Currencies::SETS);
-        assert_ne!(both.index(), Currencies::from(Currency::Usd).index());
+        let all = Currencies::of(&Currency::ALL);
+        assert_eq!((all, all.len()), (Currencies::all(), Currency::ALL.len()));
     }
 }

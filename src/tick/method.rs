@@ -1,8 +1,45 @@
 //! The numbers of the method by which prices are aggregated.
 
+use super::currency::Currency;
+use super::price::Price;
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What a computation of a tick's prices needs beside the inputs. Fields of newer versions are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct MethodParameters {}
+pub struct MethodParameters {
+    /// The greatest distance of a value from the median of the others, as a share of this median.
+    #[serde(skip_serializing_if = "Decimal::is_zero")]
+    pub outlier_share: Decimal,
+    /// The greatest distance of a used value from the median of the values that are left, as a share of this median.
+    #[serde(skip_serializing_if = "Decimal::is_zero")]
+    pub clamp_share: Decimal,
+    /// What differs between currencies.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub currencies: BTreeMap<Currency, PriceParameters>,
+}
+
+/// What a computation of the price in one currency needs beside the inputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PriceParameters {
+    /// The least number of sources for a price.
+    pub min_sources: u32,
+    /// The sources that were outliers before this poll. They count again only within half of the outlier share.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub outliers: Vec<String>,
+    /// The bound of a price that comes from a single source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bound: Option<MoveBound>,
+}
+
+/// The bound of a price that comes from a single source: it differs from the previous price by at most this much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveBound {
+    /// The previous price.
+    pub previous: Price,
+    /// The greatest difference from the previous price.
+    pub max_move: Decimal,
+}

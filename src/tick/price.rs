@@ -33,12 +33,9 @@ impl Price {
         self.0
     }
 
-    /// Returns the mean of two prices, rounded to two decimals.
+    /// Returns the exact mean of two prices.
     pub fn midpoint(self, other: Price) -> Price {
-        let mean = self.0 / Decimal::TWO + other.0 / Decimal::TWO;
-        let rounded = Price(mean).rounded();
-        // The mean of two prices below a cent could round to zero, which is not a price.
-        Price(if rounded.is_zero() { mean } else { rounded })
+        Price((self.0 + other.0) / Decimal::TWO)
     }
 
     /// Returns the price rounded to two decimals, for display.
@@ -67,9 +64,10 @@ impl FromStr for Price {
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         let number = if plain { Decimal::from_str_exact(text) } else { Decimal::from_scientific(text) };
         match number {
-            Ok(number) if (SMALLEST..=LARGEST).contains(&number) => Ok(Price(number)),
-            _ => Err(InvalidPrice(text.chars().take(40).collect())),
+            Ok(number) => Price::new(number),
+            Err(_) => None,
         }
+        .ok_or_else(|| InvalidPrice(text.chars().take(40).collect()))
     }
 }
 
@@ -99,10 +97,10 @@ mod tests {
     }
 
     #[test]
-    fn midpoint_has_two_decimals() {
-        assert_eq!(price("73367.8").midpoint(price("73285")).to_string(), "73326.40");
-        assert_eq!(price("1.00").midpoint(price("1.01")).to_string(), "1.01");
-        assert_eq!(price("0.001").midpoint(price("0.002")).to_string(), "0.00150");
+    fn midpoint_is_exact() {
+        assert_eq!(price("73367.8").midpoint(price("73285")), price("73326.4"));
+        assert_eq!(price("1.00").midpoint(price("1.01")), price("1.005"));
+        assert_eq!(price("0.00000001").midpoint(price("0.00000002")), price("0.000000015"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ async fn price_keeps_its_digits() {
         currency: currency.to_owned(),
         value: value.to_owned(),
         sources: sources.iter().map(ToString::to_string).collect(),
+        ..pb::Price::default()
     };
     let expected = [price("USD", "97116.170", &["coinbase", "kraken"]), price("EUR", "89348.5", &["kraken"])];
     assert_eq!(latest.tick.unwrap().prices, expected);

@@ -63,7 +63,8 @@ async fn only_currencies_of_the_feed_can_be_chosen() {
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
-    let script = "return [...document.querySelectorAll('[name=currency]:disabled')].map((it) => it.value)";
+    let script =
+        "return [...document.querySelectorAll('label:not([hidden]) [name=currency]:disabled')].map((it) => it.value)";
     assert_eq!(browser.run(script).await, serde_json::json!(["USD", "USD,EUR"]));
 }
 

@@ -55,8 +55,8 @@ async fn healthcheck_ignores_other_settings() {
 }
 
 /// All subcommands.
-const COMMANDS: [&str; 10] =
-    ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "store", "completions"];
+const COMMANDS: [&str; 11] =
+    ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "store", "verify", "completions"];
 
 #[tokio::test]
 async fn help_is_reviewed() {
@@ -77,14 +77,14 @@ async fn errors_of_the_command_line_are_reviewed() {
     let mut found = String::new();
     for arguments in [
         &["config", "--interval", "often"][..],
-        &["config", "--currencies", "GBP"],
+        &["config", "--currencies", "XBT"],
         &["config", "--sources", "mtgox"],
         &["config", "--sources", "simulated,kraken"],
         &["config", "--redis-url", "http://localhost"],
         &["config", "--role", "serve"],
         &["config", "--listen", "here"],
         &["config", "--max-connections", "0"],
-        &["config", "--max-deviation", "5"],
+        &["config", "--outlier-share", "5"],
         &["config", "--cors-origins", "example.org"],
         &["config", "--rust-log", "loud=yes"],
         &["--intervall", "5s"],
@@ -92,7 +92,7 @@ async fn errors_of_the_command_line_are_reviewed() {
         &["completions", "ksh"],
         &["healthcheck", "--ops-listen", "here"],
         &["watch", "--format", "xml"],
-        &["watch", "--currency", "GBP"],
+        &["watch", "--currency", "XBT"],
         &["watch", "--since", "yesterday"],
         &["watch", "--since", "10m", "--after", "5"],
         &["watch", "--every", "1ms"],
@@ -139,7 +139,7 @@ async fn help_has_exit_codes_and_only_used_settings() {
     assert!(
         code == Some(2)
             && error.contains(
-                "[possible values: serve, demo, watch, load, healthcheck, check, config, key, store, completions]"
+                "[possible values: serve, demo, watch, load, healthcheck, check, config, key, store, verify, completions]"
             ),
         "{error}"
     );

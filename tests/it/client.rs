@@ -29,8 +29,9 @@ async fn prices_are_exact_and_disconnects_are_reported() {
         let Update::Connected(connected) = next(&mut updates).await else { panic!("{transport:?}") };
         assert_eq!((connected.replica.as_deref(), connected.interval), (Some("r1"), Some(200 * MS)));
         let first = tick(&mut updates).await;
-        assert_eq!(first.prices[&Currency::Usd].to_string(), "97116.170");
+        assert_eq!(first.prices[&Currency::Usd].to_string(), "97116.17");
         assert_eq!(first.sources[&Currency::Usd], ["coinbase"]);
+        assert_eq!((first.method, first.spread[&Currency::Usd].to_string().as_str()), (1, "0.00"), "{transport:?}");
         assert_eq!(updates.last_id(), Some(first.id));
         proxy.cut();
         let (why, retry_in) = loop {

@@ -195,7 +195,7 @@ async fn same_page_is_read_once_for_all_clients() {
 async fn search_for_an_absent_currency_is_bounded() {
     let test = TestHub::with(20_000, 100).await;
     let before = test.store.newest.load(Relaxed);
-    assert_eq!(test.hub.before_newest_ticks(1, Currencies::all()).await.unwrap(), TickId::ZERO);
+    assert_eq!(test.hub.before_newest_ticks(1, Currencies::USD_EUR).await.unwrap(), TickId::ZERO);
     let asked = test.store.newest.load(Relaxed) - before;
     assert!(asked < 4 * 20_000, "the hub read {asked} entries from a store with 20000");
 }

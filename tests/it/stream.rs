@@ -25,16 +25,19 @@ async fn update_has_the_fields_of_its_format() {
     assert_eq!(updates[0]["timedate"], updates[1]["timedate"]);
 
     let full = replica.connect("format=full&currencies=usd,eur").await.json().await;
-    assert_eq!(fields(&full), ["type", "id", "prev", "timedate", "prices", "sources"]);
+    assert_eq!(
+        fields(&full),
+        ["type", "id", "prev", "timedate", "prices", "sources", "method", "confidence", "spread"]
+    );
     assert_eq!(full["sources"]["USD"], serde_json::json!(["coinbase", "kraken", "bitstamp"]));
 }
 
 #[tokio::test]
-async fn price_keeps_its_digits() {
+async fn price_has_two_decimals() {
     let exchange = Exchange::start().await;
-    exchange.set_all(&Mode::Price("97116.170"));
+    exchange.set_all(&Mode::Price("97116.1"));
     let replica = embedded(&exchange, &[("BTCFEED_SOURCES", "coinbase")]).await;
-    assert!(replica.connect("").await.text().await.ends_with(r#""price":97116.170}"#));
+    assert!(replica.connect("").await.text().await.ends_with(r#""price":97116.10}"#));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use futures_util::{StreamExt, stream};
+use rust_decimal::Decimal;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -95,10 +96,13 @@ impl Exchange {
         NAMES.map(|name| (name, format!("http://{}/{replica}/{name}", self.address)))
     }
 
-    /// Returns the settings with which the replica `name` polls this server.
+    /// Returns the settings with which the replica `name` polls only this server, as often as its interval says.
     pub fn settings(&self, replica: &str) -> Vec<(String, String)> {
         let setting = |(name, url): (&str, String)| (format!("BTCFEED_SOURCE_{}_URL", name.to_uppercase()), url);
-        self.urls(replica).map(setting).into()
+        let mut settings = Vec::from(self.urls(replica).map(setting));
+        settings.push(("BTCFEED_SOURCES".to_owned(), NAMES.join(",")));
+        settings.push(("BTCFEED_SOURCE_MIN_INTERVAL".to_owned(), "0s".to_owned()));
+        settings
     }
 
     /// Sets the mode of `name`, which is an exchange, or an exchange and a pair (`coinbase BTC-EUR`).
@@ -192,23 +196,34 @@ impl Market {
     }
 }
 
+/// Returns a bid and an ask whose middle is the price. A text that is no price stays as it is.
+fn book(price: &str) -> (String, String) {
+    let tenth = Decimal::new(1, 1);
+    match price.parse::<Decimal>() {
+        Ok(middle) if middle >= Decimal::ONE => ((middle - tenth).to_string(), (middle + tenth).to_string()),
+        _ => (price.to_owned(), price.to_owned()),
+    }
+}
+
 type Shared = State<Arc<Market>>;
 
 async fn coinbase(State(market): Shared, Path((replica, pair)): Path<(String, String)>) -> Response<Body> {
     market.answer(replica, "coinbase", &pair, |price, time| {
+        let (bid, ask) = book(price);
         let time = btcfeed::tick::TickId::from_ms(u64::try_from(time.as_millis()).unwrap()).timedate();
         format!(
-            r#"{{"ask":"73369.19","bid":"73360.34","volume":"1207.50668151","trade_id":18502105,"price":"{price}","size":"0.00730812","time":"{time}","rfq_volume":"7.669923"}}"#
+            r#"{{"ask":"{ask}","bid":"{bid}","volume":"1207.50668151","trade_id":18502105,"price":"{price}","size":"0.00730812","time":"{time}","rfq_volume":"7.669923"}}"#
         )
     })
 }
 
 async fn kraken(State(market): Shared, Path(replica): Path<String>) -> Response<Body> {
     market.answer(replica, "kraken", "XBTUSD", |price, _| {
-        let eur = format!("8{}", &price[1..]);
+        let eur = price.strip_prefix("97").map_or_else(|| price.to_owned(), |rest| format!("89{rest}"));
         let ticker = |last: &str| {
+            let (bid, ask) = book(last);
             format!(
-                r#"{{"a":["30300.10000","1","1.000"],"b":["30300.00000","1","1.000"],"c":["{last}000","0.00067643"],"v":["4083.67001100","4412.73601799"],"p":["30706.77771","30689.13205"],"t":[34619,38907],"l":["29868.30000","29868.30000"],"h":["31631.00000","31631.00000"],"o":"30502.80000"}}"#
+                r#"{{"a":["{ask}","1","1.000"],"b":["{bid}","1","1.000"],"c":["{last}000","0.00067643"],"v":["4083.67001100","4412.73601799"],"p":["30706.77771","30689.13205"],"t":[34619,38907],"l":["29868.30000","29868.30000"],"h":["31631.00000","31631.00000"],"o":"30502.80000"}}"#
             )
         };
         let (usd, eur) = (ticker(price), ticker(&eur));
@@ -218,9 +233,9 @@ async fn kraken(State(market): Shared, Path(replica): Path<String>) -> Response<
 
 async fn bitstamp(State(market): Shared, Path((replica, pair)): Path<(String, String)>) -> Response<Body> {
     market.answer(replica, "bitstamp", &pair, |price, time| {
-        let time = time.as_secs();
+        let (time, (bid, ask)) = (time.as_secs(), book(price));
         format!(
-            r#"{{"timestamp":"{time}","open":"71448","high":"73656","low":"68626","last":"{price}","volume":"135.29692054","vwap":"70853","bid":"73353","ask":"73367","side":"0","open_24":"72144","percent_change_24":"1.58"}}"#
+            r#"{{"timestamp":"{time}","open":"71448","high":"73656","low":"68626","last":"{price}","volume":"135.29692054","vwap":"70853","bid":"{bid}","ask":"{ask}","side":"0","open_24":"72144","percent_change_24":"1.58"}}"#
         )
     })
 }

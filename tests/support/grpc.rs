@@ -98,11 +98,27 @@ pub fn json(update: &Update) -> Value {
         Update::Tick(tick) => {
             let price = |price: &pb::Price| (price.currency.clone(), price.value.parse::<f64>().unwrap().into());
             let sources = |price: &pb::Price| (price.currency.clone(), json!(price.sources));
-            json!({
+            let mut json = json!({
                 "type": "tick", "id": tick.id, "prev": tick.prev, "timedate": timedate(tick.time),
                 "prices": tick.prices.iter().map(price).collect::<serde_json::Map<_, _>>(),
                 "sources": tick.prices.iter().map(sources).collect::<serde_json::Map<_, _>>(),
-            })
+            });
+            if tick.method > 0 {
+                let amounts = |of: fn(&pb::Price) -> &String| {
+                    let amount =
+                        |price: &pb::Price| Some((price.currency.clone(), of(price).parse::<f64>().ok()?.into()));
+                    tick.prices.iter().filter_map(amount).collect::<serde_json::Map<_, _>>()
+                };
+                json["method"] = tick.method.into();
+                for (name, of) in
+                    [("confidence", amounts(|price| &price.confidence)), ("spread", amounts(|price| &price.spread))]
+                {
+                    if !of.is_empty() {
+                        json[name] = of.into();
+                    }
+                }
+            }
+            json
         }
         Update::Status(status) => json!({
             "type": "status", "id": status.id, "prev": status.prev, "since": timedate(status.since),

@@ -50,7 +50,7 @@ mod tests {
     use crate::tick::{Currencies, Currency};
 
     fn read(query: &str) -> Result<CandlesQuery, String> {
-        let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+        let supported = SupportedCurrencies { currencies: Currencies::USD_EUR, default: Currency::Usd };
         CandlesQuery::read(query, supported).map_err(|problem| problem.detail().to_owned())
     }
 

@@ -83,7 +83,7 @@ mod tests {
     use crate::tick::Currency;
 
     fn read(query: &str) -> Result<HistoryQuery, String> {
-        let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+        let supported = SupportedCurrencies { currencies: Currencies::USD_EUR, default: Currency::Usd };
         HistoryQuery::read(query, Format::Timedate, supported).map_err(|problem| problem.detail().to_owned())
     }
 

@@ -43,7 +43,7 @@ mod tests {
     use crate::tick::Currency;
 
     fn read(query: &str) -> Result<PriceAtQuery, String> {
-        let supported = SupportedCurrencies { currencies: Currencies::all(), default: Currency::Usd };
+        let supported = SupportedCurrencies { currencies: Currencies::USD_EUR, default: Currency::Usd };
         PriceAtQuery::read(query, supported).map_err(|problem| problem.detail().to_owned())
     }
 

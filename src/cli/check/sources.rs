@@ -5,7 +5,6 @@ use crate::config::{Config, SourceConfig};
 use crate::source::Origin;
 use crate::tick::Currencies;
 use futures_util::future::join_all;
-use secrecy::ExposeSecret;
 use std::time::Duration;
 
 /// Time for the answer of a source.
@@ -39,10 +38,10 @@ async fn ask(source: &SourceConfig, currencies: Currencies) -> (Finding, Currenc
     }
     let failed = |reason: &str| {
         let remedy =
-            "Check the network and BTCFEED_SOURCE_…_URL. The feed has prices as long as another source answers.";
+            "Check the network and BTCFEED_SOURCE_…_URL. The feed has prices as long as enough other sources agree.";
         Finding::warn("source", format!("{name}: {reason}"), remedy)
     };
-    let opened = match source.definition.open(source.url.as_ref().map(ExposeSecret::expose_secret)) {
+    let opened = match source.open() {
         Ok(opened) => opened,
         Err(error) => return (failed(&format!("{error:#}")), Currencies::NONE),
     };

@@ -35,8 +35,8 @@ impl Lines {
         }
         let is_tick = matches!(update, Update::Tick(_));
         let line = match update {
-            Update::Tick(TickUpdate { id, prev, prices, sources, audit, .. }) => {
-                let tick = Tick { prices, sources, audit: audit.map(Arc::new) };
+            Update::Tick(TickUpdate { id, prev, prices, sources, method, confidence, spread, audit, .. }) => {
+                let tick = Tick { prices, sources, method, confidence, spread, audit: audit.map(Arc::new) };
                 let chosen = if self.chosen.is_empty() { tick.currencies() } else { self.chosen };
                 self.view(chosen).entry(&Entry { id, prev, event: Event::Tick { tick, outages: Vec::new() } })
             }

@@ -29,6 +29,12 @@ impl Cell {
         [Cell::Wide, Cell::Middle].into_iter().find(fits).unwrap_or(Cell::Narrow)
     }
 
+    /// Returns the currencies whose cells fit, at least one. The others are only in the JSON lines.
+    pub(super) fn visible(self, width: usize, currencies: Currencies) -> Currencies {
+        let count = (width.saturating_sub(TIME_WIDTH + 1) / self.width()).max(1);
+        currencies.iter().take(count).collect()
+    }
+
     const fn width(self) -> usize {
         match self {
             Cell::Wide => 32,
@@ -120,5 +126,10 @@ mod tests {
             [120, 80, 60, 40].map(|width| Cell::fitting(width, 2)),
             [Cell::Wide, Cell::Wide, Cell::Middle, Cell::Narrow]
         );
+        let visible = |width: usize| {
+            let cell = Cell::fitting(width, Currency::ALL.len());
+            cell.visible(width, Currencies::all()).len()
+        };
+        assert_eq!([240, 120, 101, 80, 40, 10].map(visible), [7, 7, 7, 5, 2, 1], "no row is wrapped");
     }
 }

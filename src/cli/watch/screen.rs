@@ -26,8 +26,8 @@ use std::collections::{BTreeMap, VecDeque};
 const CURVE_WIDTH: usize = 200;
 /// The width and the height of a terminal that does not report its size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// The minimum height of a terminal that shows the curves.
-const CURVE_HEIGHT: u16 = 10;
+/// The minimum height of a terminal that shows the curves, without the curves.
+const CURVE_HEIGHT: usize = 8;
 
 /// A table on a terminal.
 pub(super) struct Screen {
@@ -43,7 +43,8 @@ pub(super) struct Screen {
     curves: BTreeMap<Currency, VecDeque<Price>>,
     /// The day of the last row.
     day: Date,
-    header: Option<Cell>,
+    /// The columns of the last header.
+    header: Option<(Cell, Currencies)>,
     /// Rows that are not drawn yet.
     rows: OutputText,
     /// The footer on the terminal, without colours.
@@ -95,11 +96,12 @@ impl Screen {
         }
         self.add_day(tick.id);
         let cell = Cell::fitting(size().0, self.chosen.len());
-        if self.header.replace(cell) != Some(cell) {
-            let header = self.paint.dim(&cell.header(self.chosen));
+        let visible = cell.visible(size().0, self.chosen);
+        if self.header.replace((cell, visible)) != Some((cell, visible)) {
+            let header = self.paint.dim(&cell.header(visible));
             self.add_row(&header);
         }
-        let row = cell.row(tick, self.chosen, &self.before, self.paint);
+        let row = cell.row(tick, visible, &self.before, self.paint);
         self.add_row(&row);
         for (currency, price) in &tick.prices {
             self.before.insert(*currency, *price);
@@ -168,7 +170,8 @@ impl Screen {
     /// that none wraps.
     fn footer(&self, (width, height): (usize, u16)) -> Vec<(String, String)> {
         let mut lines = Vec::new();
-        if height >= CURVE_HEIGHT && !self.curves.is_empty() {
+        let has_room = usize::from(height) >= CURVE_HEIGHT + self.chosen.len();
+        if has_room && !self.curves.is_empty() {
             let rule = format!(" {}", "─".repeat(width.saturating_sub(2)));
             lines.push((rule.clone(), self.paint.dim(&rule)));
             lines.extend(self.chosen.iter().filter_map(|currency| self.curve(currency, width)));

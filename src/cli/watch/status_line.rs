@@ -94,6 +94,7 @@ impl StatusLine {
                 left => ("○", format!("reconnecting in {} s", left.as_secs() + 1), Some(false)),
             },
             ConnectionState::Live => match self.feed {
+                Some(FeedState::Degraded) => ("●", FeedState::Degraded.as_str().to_owned(), None),
                 Some(state) => ("●", state.as_str().to_owned(), Some(state == FeedState::Live)),
                 None => ("○", "no price yet".to_owned(), None),
             },
@@ -123,6 +124,7 @@ impl StatusLine {
             (0, Some(false)) => paint.bad(text),
             (1, _) => paint.warning(text),
             (2, _) if self.gaps > 0 => paint.warning(text),
+            (0, None) if self.feed == Some(FeedState::Degraded) => paint.warning(text),
             (0, None) => text.clone(),
             _ => paint.dim(text),
         };
@@ -147,9 +149,12 @@ mod tests {
     #[test]
     fn feed_state_is_shown_as_the_replica_says() {
         let mut line = StatusLine::new();
-        for (state, shown) in
-            [(Some(FeedState::Stale), " ● stale"), (Some(FeedState::Live), " ● live"), (None, " ○ no price")]
-        {
+        for (state, shown) in [
+            (Some(FeedState::Degraded), " ● degraded"),
+            (Some(FeedState::Stale), " ● stale"),
+            (Some(FeedState::Live), " ● live"),
+            (None, " ○ no price"),
+        ] {
             line.update(&Update::Connected(Connected { state, ..Connected::default() }));
             line.update(&Update::Synced { id: TickId::ZERO });
             assert!(line.text(80, Paint::NONE).0.starts_with(shown), "{state:?}");

@@ -13,11 +13,11 @@
  * loop throws. Updates are plain objects:
  *
  *     { type: 'tick', id, prev, timedate, prices: { USD: 97116.1 }, exact: { USD: '97116.10' },
- *       sources: { USD: ['coinbase', 'kraken'] } }
- *     { type: 'status', id, prev, state: 'live' | 'stale' | 'down', since, reason }
+ *       sources: { USD: ['coinbase', 'kraken'] }, method: 1, confidence: { USD: 1.25 }, spread: { USD: 5 } }
+ *     { type: 'status', id, prev, state: 'live' | 'degraded' | 'stale' | 'down', since, reason }
  *     { type: 'gap', after, before, reason, currencies? }
  *
- * `exact` has the digits as the exchanges sent them, which a number may lose. A gap comes before the update that ends it. Its
+ * `exact` has the digits of the price, which a number may lose. A gap comes before the update that ends it. Its
  * reason is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`), or `unexplained` if the
  * server skipped entries without a gap, or has lost its newest entries. In the latter case, `before` may be less than `after`,
  * and the feed continues after `before`. Messages of unknown types are ignored.

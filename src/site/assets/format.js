@@ -3,7 +3,9 @@
 const price = (currency) => new Intl.NumberFormat(undefined, {
   style: 'currency', currency, currencyDisplay: 'narrowSymbol', minimumFractionDigits: 2, maximumFractionDigits: 2,
 })
-const prices = { USD: price('USD'), EUR: price('EUR') }
+/** The formats of the currencies that have been shown. */
+const prices = {}
+const format = (currency) => prices[currency] ??= price(currency)
 const percent = new Intl.NumberFormat(undefined, { style: 'percent', minimumFractionDigits: 2, maximumFractionDigits: 2 })
 const amount = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 })
 const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' })
@@ -11,9 +13,9 @@ const seconds = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2
 const day = new Intl.DateTimeFormat(undefined, { weekday: 'short', hour: 'numeric', minute: '2-digit' })
 const list = new Intl.ListFormat('en', { type: 'conjunction' })
 
-export const formatPrice = (value, currency) => prices[currency].format(value)
+export const formatPrice = (value, currency) => format(currency).format(value)
 /** The parts of a price (`{ type, value }`), so that the symbol and the decimals can have a style of their own. */
-export const priceParts = (value, currency) => prices[currency].formatToParts(value)
+export const priceParts = (value, currency) => format(currency).formatToParts(value)
 export const formatAmount = (value) => amount.format(value)
 export const formatPercent = (share) => percent.format(Math.abs(share))
 export const formatTime = (ms) => clock.format(ms)
@@ -38,7 +40,11 @@ export const formatDuration = (ms) => {
   return `${Math.round(hours / 24)} days`
 }
 
-const names = { coinbase: 'Coinbase', kraken: 'Kraken', bitstamp: 'Bitstamp', coindesk: 'CoinDesk', simulated: 'simulated market' }
+const names = {
+  coinbase: 'Coinbase', kraken: 'Kraken', bitstamp: 'Bitstamp', gemini: 'Gemini', bitfinex: 'Bitfinex', bitvavo: 'Bitvavo', binance: 'Binance',
+  cryptocom: 'Crypto.com', bitflyer: 'bitFlyer', btcmarkets: 'BTC Markets', independentreserve: 'Independent Reserve',
+  coinbase_spot: 'Coinbase spot price', coingecko: 'CoinGecko', coindesk: 'CoinDesk', simulated: 'simulated market',
+}
 export const formatSources = (sources) => list.format(sources.map((source) => names[source] ?? source))
 
 /** The reason of a gap in words. */

@@ -15,36 +15,43 @@ import { UrlState } from './url_state.js'
 const chart = document.getElementById('chart')
 const crosshair = new Crosshair(chart)
 const choices = new UrlState(document.getElementById('choices'))
-const series = new Series()
+let series = new Series()
+
+/** The currencies that are always followed if the feed has them. Others are followed once the visitor has chosen them. */
+const USUAL = ['USD', 'EUR']
 
 /** State of the connection: the last `connection` and `hello`, the time since which it is not live, the last failure, the currencies
- *  of the feed, the id of the last update, and what a replica has reported since then. */
-const link = { connection: { state: 'connecting' }, hello: null, notLiveSince: null, failure: null, currencies: ['USD', 'EUR'],
+ *  that are followed, the id of the last update, and what a replica has reported since then. */
+const link = { connection: { state: 'connecting' }, hello: null, notLiveSince: null, failure: null, currencies: USUAL,
   lastId: 0, report: null }
 
+let feed
 function follow(currencies) {
-  const feed = new Feed({ currencies, key })
+  feed?.close()
+  const current = new Feed({ currencies, key })
+  feed = current
+  const on = (type, handle) => current.addEventListener(type, ({ detail }) => { if (feed === current) handle(detail) })
   for (const type of ['tick', 'status', 'gap']) {
-    feed.addEventListener(type, ({ detail }) => {
+    on(type, (detail) => {
       series.add(detail)
       if (detail.type !== 'gap') Object.assign(link, { lastId: detail.id, report: null })
       if (detail.type === 'tick' && link.connection.state === 'live') clock.setByTick(detail.id)
       redraw()
     })
   }
-  feed.addEventListener('hello', ({ detail }) => {
+  on('hello', (detail) => {
     link.hello = detail
     // The status in `hello` is newer than those of the replay.
     if (detail.state !== undefined) series.status = detail.state === null ? null : detail
     choices.setAvailable(detail.currencies)
-    link.currencies = detail.currencies
+    followChosen(currencies)
     redraw()
   })
-  feed.addEventListener('synced', ({ detail }) => {
+  on('synced', (detail) => {
     series.since = Math.min(series.since, detail.id || clock.now())
     load()
   })
-  feed.addEventListener('connection', ({ detail }) => {
+  on('connection', (detail) => {
     // The feed may not have one of the currencies. Without a choice, the server sends its default currency.
     if (detail.refused && currencies.length > 0) return follow([])
     if (detail.state === 'live') link.notLiveSince = link.failure = null
@@ -53,6 +60,19 @@ function follow(currencies) {
     link.connection = detail
     redraw()
   })
+}
+
+/** Follows the currencies that the feed has and the page needs, if these are not the ones that are `followed`. */
+function followChosen(followed) {
+  const has = link.hello.currencies
+  const wanted = has.filter((currency) => USUAL.includes(currency) || choices.currencies.includes(currency))
+  const currencies = wanted.length > 0 ? wanted : has.slice(0, 1)
+  link.currencies = currencies
+  // Without a choice, the server sends its default currency. If the feed has only one, that is it.
+  if (`${currencies}` === `${followed}` || (followed.length === 0 && has.length === 1)) return
+  // The loaded history lacks the new currencies.
+  series = new Series()
+  follow(currencies)
 }
 
 /** True if all data of a range is loaded. */
@@ -179,6 +199,7 @@ function redraw() {
 }
 
 choices.addEventListener('change', () => {
+  if (link.hello !== null && choices.currencies.some((currency) => !link.currencies.includes(currency))) followChosen(link.currencies)
   load()
   redraw()
 })

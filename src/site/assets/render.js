@@ -51,7 +51,7 @@ function stateOf({ connection, notLiveSince, failure }, status, panels, partial)
   const stale = status?.state === 'stale' || panels.some(({ stale, last }) => stale && last !== undefined)
   if (stale) return { state: 'stale', words: partial.length > 0 ? `Stale: ${partial.join(', ')}` : 'Stale' }
   if (panels.every(({ last }) => last === undefined)) return { state: 'waiting', words: 'Waiting' }
-  return { state: 'live', words: 'Live' }
+  return status?.state === 'degraded' ? { state: 'degraded', words: 'Degraded' } : { state: 'live', words: 'Live' }
 }
 
 function explain(state, { connection, failure, report, currencies }, status, panels, stale, partial) {
@@ -60,6 +60,7 @@ function explain(state, { connection, failure, report, currencies }, status, pan
   if (state === 'down' || state === 'stale') {
     return report === null ? explainOutage(state, status, stale, partial) : explainSilence(currencies, [], report.reason)
   }
+  if (state === 'degraded') return `Few sources: ${status.reason}.`
   if (panels.every(({ last }) => last === undefined) && connection.state === 'live') return 'Waiting for the first price.'
   return ''
 }
@@ -67,7 +68,7 @@ function explain(state, { connection, failure, report, currencies }, status, pan
 /** The explanation of an outage: the reason in the feed's status, which was written when the first currency failed; the
  *  currencies that have failed since then; and what the server does next. */
 function explainOutage(state, status, stale, partial) {
-  if (status === null || status.state === 'live') return explainSilence(stale, partial)
+  if (status === null || ['live', 'degraded'].includes(status.state)) return explainSilence(stale, partial)
   const more = stale.filter((currency) => !status.reason.includes(currency))
   return [`${capital(status.reason)}.`,
     ...(more.length > 0 ? [`No new price in ${more.join(' and ')} either.`] : []),

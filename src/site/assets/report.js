@@ -23,6 +23,6 @@ export async function ask(lastId, replica) {
     await new Promise((wake) => { setTimeout(wake, UNDERWAY_MS) })
     return { state: 'stale', reason: `the server ${replica} gets no updates, but others do` }
   }
-  if (report.state === 'live') return null
+  if (['live', 'degraded'].includes(report.state)) return null
   return { state: report.state, reason: report.store.up ? report.reason : 'the server cannot reach its store' }
 }

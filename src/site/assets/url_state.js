@@ -28,9 +28,13 @@ export class UrlState extends EventTarget {
     return this.#form.range.value
   }
 
-  /** Disables the choices whose currencies the feed does not have. */
+  /** Disables the choices whose currencies the feed does not have. Those that few feeds have are shown only if it has them. */
   setAvailable(currencies) {
-    for (const input of this.#form.currency) input.disabled = !input.value.split(',').every((one) => currencies.includes(one))
+    for (const input of this.#form.currency) {
+      input.disabled = !input.value.split(',').every((one) => currencies.includes(one))
+      const label = input.closest('label')
+      label.hidden &&= input.disabled
+    }
     if ([...this.#form.currency].some((input) => input.checked && input.disabled)) {
       this.#form.currency.value = currencies[0]
       this.#correct()

@@ -1,0 +1,24 @@
+//! What a source said about one currency.
+
+use crate::tick::{Input, TickId};
+use rust_decimal::Decimal;
+
+/// What a source said about one currency.
+#[derive(Clone, Debug)]
+pub(in crate::aggregate) struct SourceReading {
+    /// The prices and times. If the source gave no price, the reason is in `excluded`.
+    pub(in crate::aggregate) input: Input,
+    /// The volume of 24 hours.
+    pub(in crate::aggregate) volume: Option<Decimal>,
+    /// The time of the last trade, which does not date the book.
+    pub(in crate::aggregate) trade_time: Option<TickId>,
+    /// True if an earlier poll has got the same answer, because the source may not be asked again yet.
+    pub(in crate::aggregate) is_repeated: bool,
+}
+
+impl SourceReading {
+    /// The reading of a source that gave no price. `input` has the reason.
+    pub(in crate::aggregate) fn without_price(input: Input) -> SourceReading {
+        SourceReading { input, volume: None, trade_time: None, is_repeated: false }
+    }
+}

@@ -1,0 +1,191 @@
+//! The table of bounds in `docs/method.md`: what a wrong source did to the price by the rule of version 0.2.0, and what
+//! it does by this one.
+
+use super::old_rule::OldRule;
+use super::*;
+use std::fmt::Write;
+use std::{env, fs};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/method.md");
+const BEGIN: &str = "<!-- bounds -->\n";
+const END: &str = "<!-- end of bounds -->\n";
+/// The number of polls in an hour.
+const HOUR: u32 = 720;
+
+/// A market with a wrong source: what each source says in a poll, and the right price.
+struct Case {
+    name: &'static str,
+    configured: usize,
+    min_sources: usize,
+    polls: u32,
+    /// The number of different liars that are tried.
+    choices: u32,
+    says: fn(u32, Seen) -> (Vec<Decimal>, Decimal),
+}
+
+/// What a liar has seen.
+#[derive(Clone, Copy)]
+struct Seen {
+    /// The newest price of the feed.
+    last: Decimal,
+    /// The number of the liar.
+    choice: u32,
+}
+
+fn thousandths(value: i64) -> Decimal {
+    Decimal::new(value, 3)
+}
+
+/// The prices of two honest sources that differ by 0.02 %, and their median.
+const LOW: Decimal = Decimal::from_parts(9_999_000, 0, 0, false, 2);
+const HIGH: Decimal = Decimal::from_parts(10_001_000, 0, 0, false, 2);
+const MIDDLE: Decimal = Decimal::from_parts(10_000_000, 0, 0, false, 2);
+
+/// A share between -20 % and +20 %, by the choice.
+fn share(choice: u32) -> Decimal {
+    thousandths(i64::from(choice) * 10 - 200)
+}
+
+const CASES: [Case; 9] = [
+    Case {
+        name: "one of three says −20 % to +20 %",
+        configured: 3,
+        min_sources: 2,
+        polls: 1,
+        choices: 41,
+        says: |_, seen| (vec![LOW, HIGH, MIDDLE + MIDDLE * share(seen.choice)], MIDDLE),
+    },
+    Case {
+        name: "one of three walks by 0.4 % a poll for an hour",
+        configured: 3,
+        min_sources: 2,
+        polls: HOUR,
+        choices: 1,
+        says: |poll, _| (vec![LOW, HIGH, MIDDLE + MIDDLE * thousandths(4) * Decimal::from(poll)], MIDDLE),
+    },
+    Case {
+        name: "Gemini 4 % off its book, beside two others",
+        configured: 3,
+        min_sources: 2,
+        polls: 1,
+        choices: 1,
+        says: |_, _| (vec![LOW, HIGH, MIDDLE * thousandths(1040)], MIDDLE),
+    },
+    Case {
+        name: "Gemini 4 % off its book, beside one other",
+        configured: 3,
+        min_sources: 2,
+        polls: 1,
+        choices: 1,
+        says: |_, _| (vec![MIDDLE, MIDDLE * thousandths(1040)], MIDDLE),
+    },
+    Case {
+        name: "one of two says −20 % to +20 %",
+        configured: 2,
+        min_sources: 2,
+        polls: 2,
+        choices: 41,
+        // The first price is the right one, which the old rule then compared with.
+        says: |poll, seen| {
+            let lie = if poll == 0 { MIDDLE } else { MIDDLE + MIDDLE * share(seen.choice) };
+            (vec![MIDDLE, lie], MIDDLE)
+        },
+    },
+    Case {
+        name: "one of two walks by 4 % a poll for 46 polls, in the first two of which the other does not answer",
+        configured: 2,
+        min_sources: 2,
+        polls: 47,
+        choices: 1,
+        says: |poll, seen| {
+            let lie = if poll == 0 { MIDDLE } else { seen.last * thousandths(1040) };
+            (if (1..=2).contains(&poll) { vec![lie] } else { vec![lie, MIDDLE] }, MIDDLE)
+        },
+    },
+    Case {
+        name: "one of two keeps within 1 % of the other, which is right, for an hour",
+        configured: 2,
+        min_sources: 2,
+        polls: HOUR,
+        choices: 1,
+        says: |_, _| (vec![MIDDLE, MIDDLE * thousandths(1010)], MIDDLE),
+    },
+    Case {
+        name: "one of two is frozen while the market rises by 3 % in an hour",
+        configured: 2,
+        min_sources: 2,
+        polls: HOUR,
+        choices: 1,
+        says: |poll, _| {
+            let right = MIDDLE + MIDDLE * thousandths(30) * Decimal::from(poll) / Decimal::from(HOUR);
+            (vec![right, MIDDLE], right)
+        },
+    },
+    Case {
+        name: "the only one of three that answers walks by 4 % a poll for 46 polls, after a calm minute (`BTCFEED_MIN_SOURCES=1`)",
+        configured: 3,
+        min_sources: 1,
+        polls: 56,
+        choices: 1,
+        says: |poll, seen| {
+            // In ten polls before, two sources move by 0.01 % together.
+            let calm = MIDDLE + if poll % 2 == 0 { Decimal::ZERO } else { Decimal::TEN };
+            if poll < 10 { (vec![calm, calm], calm) } else { (vec![seen.last * thousandths(1040)], MIDDLE) }
+        },
+    },
+];
+
+impl Case {
+    /// Returns the greatest error of the price and the number of polls without one, for the worst liar.
+    fn worst(&self, mut feed: impl FnMut() -> Box<dyn FnMut(&[Decimal]) -> Option<Decimal>>) -> (Decimal, u32) {
+        let runs = (0..self.choices).map(|choice| {
+            let (mut price, mut last, mut worst, mut silent) = (feed(), MIDDLE, Decimal::ZERO, 0);
+            for poll in 0..self.polls {
+                let (values, right) = (self.says)(poll, Seen { last, choice });
+                match price(&values.iter().map(|value| value.round_dp(8)).collect::<Vec<_>>()) {
+                    Some(price) => {
+                        last = price;
+                        worst = worst.max((price - right).abs() / right);
+                    }
+                    None => silent += 1,
+                }
+            }
+            (worst, silent)
+        });
+        runs.fold((Decimal::ZERO, 0), |worst, run| (worst.0.max(run.0), worst.1.max(run.1)))
+    }
+
+    fn row(&self) -> String {
+        let (old, _) = self.worst(|| {
+            let mut rule = OldRule::default();
+            Box::new(move |values| rule.price(values))
+        });
+        let (new, silent) = self.worst(|| {
+            let mut polled = Polled::new(self.configured, self.min_sources);
+            Box::new(move |values| polled.price(values))
+        });
+        let note = match (silent, self.polls) {
+            (0, _) => "",
+            (silent, polls) if silent == polls => ", no price",
+            (_, 2) => ", or no price",
+            _ => ", then no price",
+        };
+        format!("| {} | {} % | {} %{note} |\n", self.name, super::percent(old), super::percent(new))
+    }
+}
+
+#[test]
+fn bounds_before_and_after_are_documented() {
+    let mut table = "| a wrong source | version 0.2.0 | method 1 |\n|---|---|---|\n".to_owned();
+    for case in &CASES {
+        write!(table, "{}", case.row()).unwrap();
+    }
+    let page = fs::read_to_string(PAGE).unwrap();
+    let (before, rest) = page.split_once(BEGIN).unwrap();
+    let (documented, after) = rest.split_once(END).unwrap();
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(PAGE, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(documented, table, "UPDATE_DOCS=1 cargo test bounds updates docs/method.md");
+    }
+}

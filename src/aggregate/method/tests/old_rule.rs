@@ -1,0 +1,25 @@
+//! The rule of version 0.2.0, with which the bounds are compared: the median of the last trades, without those that are
+//! further than 5 % from it, or, if fewer than three sources answered, from the last price.
+
+use rust_decimal::Decimal;
+
+/// The price of a feed that is made by this rule.
+#[derive(Default)]
+pub(super) struct OldRule {
+    last: Option<Decimal>,
+}
+
+impl OldRule {
+    pub(super) fn price(&mut self, values: &[Decimal]) -> Option<Decimal> {
+        let middle = median(values)?;
+        let reference = self.last.filter(|_| values.len() < 3).unwrap_or(middle);
+        let is_close = |value: &Decimal| (*value - reference).abs() / reference <= Decimal::new(5, 2);
+        let price = median(&values.iter().copied().filter(is_close).collect::<Vec<_>>());
+        self.last = price.or(self.last);
+        price
+    }
+}
+
+fn median(values: &[Decimal]) -> Option<Decimal> {
+    super::super::combine::median(values)
+}

@@ -1,0 +1,138 @@
+//! The requests to exchanges: kept-alive connections, limits, and currencies that a source does not have.
+
+use crate::support::exchange::Exchange;
+use crate::support::soon;
+use btcfeed::source::{self, Answer, Endpoint, Source};
+use btcfeed::tick::{Currencies, Currency};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+const DEADLINE: Duration = Duration::from_secs(8);
+const ANSWER: &str = r#"{"symbol":"BTCEUR","bidPrice":"62817.46","askPrice":"62817.48"}"#;
+
+/// A server that answers a number of requests on each connection. It closes the connection when it gets one more.
+struct Impatient {
+    url: String,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Impatient {
+    async fn start(answers: usize) -> Impatient {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let count = connections.clone();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(serve(socket, answers));
+            }
+        });
+        Impatient { url, connections }
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        open("binance", &self.url, Duration::ZERO)
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+async fn serve(mut socket: TcpStream, answers: usize) {
+    for _ in 0..answers {
+        if read_head(&mut socket).await {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", ANSWER.len());
+            socket.write_all(format!("{head}{ANSWER}").as_bytes()).await.unwrap();
+        }
+    }
+    // The idle connection is closed while the next request is on its way.
+    read_head(&mut socket).await;
+}
+
+/// Reads a request. Returns false if the connection has ended.
+async fn read_head(socket: &mut TcpStream) -> bool {
+    let (mut head, mut part) = (Vec::new(), [0; 1024]);
+    while !head.ends_with(b"\r\n\r\n") {
+        match socket.read(&mut part).await {
+            Ok(0) | Err(_) => return false,
+            Ok(count) => head.extend_from_slice(&part[..count]),
+        }
+    }
+    true
+}
+
+fn open(name: &str, url: &str, least_interval: Duration) -> Box<dyn Source> {
+    let endpoint = Endpoint { url: Some(url.into()), key: None, least_interval: Some(least_interval) };
+    source::find(name).unwrap().open(&endpoint).unwrap()
+}
+
+async fn observe(source: &dyn Source, currencies: Currencies) -> Vec<Answer> {
+    soon("the answers", source.observe(currencies, DEADLINE)).await
+}
+
+#[tokio::test]
+async fn closed_idle_connection_costs_no_poll() {
+    let server = Impatient::start(1).await;
+    let source = server.source();
+    for poll in 1..=5 {
+        let [answer] = &observe(&*source, Currency::Eur.into()).await[..] else { panic!("one answer") };
+        assert!(answer.is_useful(), "poll {poll}: {answer:?}");
+        assert_eq!(server.connections(), poll, "each poll needs one new connection");
+    }
+}
+
+#[tokio::test]
+async fn new_connection_that_is_closed_is_an_error() {
+    let server = Impatient::start(0).await;
+    let source = server.source();
+    for poll in 1..=2 {
+        let [answer] = &observe(&*source, Currency::Eur.into()).await[..] else { panic!("one answer") };
+        assert_eq!(answer.errors[0].reason, "the request failed");
+        assert_eq!(server.connections(), poll, "a request is repeated only after an answer");
+    }
+}
+
+#[tokio::test]
+async fn source_is_not_asked_before_its_least_interval() {
+    let exchange = Exchange::start().await;
+    let [_, (name, url), _] = exchange.urls("r1");
+    let least = Duration::from_millis(500);
+    let source = open(name, &url, least);
+    let first = observe(&*source, Currencies::USD_EUR).await;
+    assert!(first[0].is_useful() && !first[0].is_repeated);
+    let started = Instant::now();
+    let mut repeated = 0;
+    let second = loop {
+        let answers = observe(&*source, Currencies::USD_EUR).await;
+        if !answers[0].is_repeated {
+            break answers;
+        }
+        repeated += 1;
+        let expected = Answer { is_repeated: true, ..first[0].clone() };
+        assert_eq!(answers, [expected], "the last answer with its old time");
+        assert!(started.elapsed() < DEADLINE);
+        tokio::task::yield_now().await;
+    };
+    assert!(repeated > 0 && second[0].fetched > first[0].fetched);
+    let [one, two] = exchange.requests(name, "")[..] else { panic!("two requests") };
+    // The server notes the requests a little later than they are sent.
+    let pause = two.duration_since(one);
+    assert!(pause > least - Duration::from_millis(100), "asked again after {pause:?}");
+}
+
+#[tokio::test]
+async fn currency_that_a_source_lacks_is_no_failure() {
+    let server = Impatient::start(9).await;
+    let source = server.source();
+    assert_eq!(source.currencies(), Currency::Eur.into());
+    assert_eq!(observe(&*source, Currency::Usd.into()).await, []);
+    assert_eq!(server.connections(), 0, "no request is sent");
+    let [answer] = &observe(&*source, Currencies::all()).await[..] else { panic!("one answer") };
+    assert_eq!((answer.currencies, answer.errors.len()), (Currency::Eur.into(), 0));
+}
