@@ -108,9 +108,7 @@ impl Pending {
 
     /// Records that entries from `oldest` to `newest` were restored to the file.
     pub(super) fn restored(&mut self, oldest: TickId, newest: TickId) {
-        if self.floor == TickId::ZERO {
-            self.floor = oldest;
-        }
+        self.floor = if self.floor == TickId::ZERO { oldest } else { self.floor.min(oldest) };
         self.assigned = self.assigned.max(newest);
         self.published = self.published.max(newest);
     }
