@@ -11,7 +11,8 @@ use tokio::process::Command;
 fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
     command.env_clear();
-    if matches!(arguments, [] | ["serve", ..]) {
+    // `serve` is the default command.
+    if arguments.first().is_none_or(|first| *first == "serve" || first.starts_with('-')) {
         command.env("BTCFEED_DATA", "none");
     }
     command.args(arguments).envs(settings.iter().copied()).kill_on_drop(true);
