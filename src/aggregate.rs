@@ -1,6 +1,6 @@
 //! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
-//! A poll asks all sources at once, except those whose circuit breaker is open. [`method`] makes a price of what they
+//! A poll asks all sources at once, except those whose circuit breaker is open. `method` makes a price of what they
 //! say, and `prices.rs` keeps what the method remembers from poll to poll.
 //!
 //! Without enough sources that agree there is no price: a price is never invented.
@@ -85,8 +85,9 @@ impl Aggregator {
             if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
                 let reason = format!("paused for {seconds} s");
-                let resting = Answer::failed(SourceError::new(currencies, reason), Duration::ZERO);
-                return (member, vec![resting], None);
+                let own = currencies.and(member.source.currencies());
+                let resting = Answer::failed(SourceError::new(own, reason), Duration::ZERO);
+                return (member, if own.is_empty() { Vec::new() } else { vec![resting] }, None);
             }
             let answers = member.source.observe(currencies, deadline).await;
             let name = member.source.name();

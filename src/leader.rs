@@ -39,7 +39,7 @@ use restorer::Restorer;
 use start::{TermStart, drop_covered};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use term::{Term, TermEnd};
+use term::{Term, TermEnd, Yielding};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -146,10 +146,8 @@ impl Leader {
                 // Nobody else has the ticks that this replica holds, so it tries at once to write them.
                 TermEnd::Yielded(_) if self.outbox.len() > 0 => {}
                 TermEnd::Claimed(_) => {}
-                TermEnd::Yielded(_) => {
-                    // This is longer than the retry pause of any replica, so a replica that gets prices acquires the
-                    // lease first.
-                    stop.run_until_cancelled(sleep(self.options.lease_ttl * 2)).await;
+                TermEnd::Yielded(Yielding { pause, .. }) => {
+                    stop.run_until_cancelled(sleep(pause)).await;
                 }
             }
         }
@@ -237,7 +235,8 @@ impl Leader {
                 self.claims_from = Some(Instant::now() + self.options.lease_ttl);
                 // This is longer than the retry pause of any replica, so another one acquires the lease first.
                 stop.run_until_cancelled(sleep(self.options.retry_pause() * 2)).await;
-                return TermEnd::Yielded("this replica cannot lead");
+                let pause = self.options.lease_ttl * 2;
+                return TermEnd::Yielded(Yielding { why: "this replica cannot lead", pause });
             }
         };
         self.begin_fault.clear();
@@ -269,11 +268,13 @@ impl Leader {
         };
         // Cancelling a poll loses at most that poll. Cancelling a write loses at most its answer: a record is written
         // once.
+        let (clock, last_prices) = (&*self.clock, &start.last_prices);
+        let may_yield = self.store.is_shared();
+        let polling =
+            poll(&self.options, &mut self.aggregator, &mut health, &self.outbox, clock, last_prices, may_yield);
         let end = tokio::select! {
             () = stop.cancelled() => TermEnd::Stopped,
-            why = poll(&self.options, &mut self.aggregator, &mut health, &self.outbox, &self.clock, &start.last_prices) => {
-                TermEnd::Yielded(why)
-            }
+            yielding = polling => TermEnd::Yielded(yielding),
             claimant = writer.run() => TermEnd::Claimed(claimant),
             lease = renewer.run() => TermEnd::Overtaken(lease),
         };
@@ -287,7 +288,7 @@ impl Leader {
                 self.store.release(&term.lease()).await.ok();
                 return end;
             }
-            TermEnd::Yielded(why) => why,
+            TermEnd::Yielded(Yielding { why, .. }) => *why,
             TermEnd::Stopped => "stopping",
         };
         if timeout(FLUSH_DEADLINE, writer.flush()).await.is_err() {

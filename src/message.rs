@@ -33,6 +33,7 @@ pub use body::{HistoryLine, HistoryPage, Latest, ProblemDetails};
 pub use by_currency::ByCurrency;
 pub use candles::{CandleGap, CandleMessage, CandlePrices, CandlesPage, ExactOhlc};
 pub use input::InputMessage;
+#[cfg(feature = "client")]
 pub(crate) use input::audit;
 pub use price::{ExactAmount, ExactPrice};
 pub use price_at::{PriceAtMessage, PricesAtMessage};

@@ -36,10 +36,10 @@ pub struct Tick {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub method: u32,
     /// For each price, the distance to the farther of the 25th and the 75th percentile of the used values.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "known_keys", skip_serializing_if = "BTreeMap::is_empty")]
     pub confidence: BTreeMap<Currency, Decimal>,
     /// For each price, the highest minus the lowest used value.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "known_keys", skip_serializing_if = "BTreeMap::is_empty")]
     pub spread: BTreeMap<Currency, Decimal>,
     /// What went into the prices, if it was read for an audit. It is stored beside the tick, not in it.
     #[serde(skip)]

@@ -27,7 +27,7 @@ pub use combine::Combined;
 pub(super) use reading::SourceReading;
 pub(super) use speed::WINDOW;
 
-use crate::tick::{Currency, Input, MethodParameters, Price, PriceParameters, TickId};
+use crate::tick::{Currency, Input, MethodParameters, MoveBound, Price, PriceParameters, TickId};
 use agreement::{Agreement, agreement};
 use combine::combine;
 use frozen::FrozenDetector;
@@ -38,6 +38,8 @@ use std::time::Duration;
 
 /// The version of the method, as in each tick.
 pub const VERSION: u32 = 1;
+/// The maximum of the bound of a price that comes from a single source.
+const MAX_MOVE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 /// The first words of the reasons with which a value is left out after it was compared with the others. A value that is
 /// left out for another reason was not compared.
@@ -139,8 +141,7 @@ impl CurrencyMethod {
 /// # Errors
 /// If there is no price by this method, with the reason.
 pub fn recompute(inputs: &[Input], parameters: &MethodParameters, currency: Currency) -> Result<Combined, String> {
-    let unknown = || format!("the parameters of {currency} are missing");
-    let of_currency = parameters.currencies.get(&currency).ok_or_else(unknown)?;
+    let of_currency = parameters_of(parameters, currency)?;
     let compared = inputs.iter().filter(|input| input.currency == currency && was_compared(input));
     let blank = |input: &Input| Input { used: None, excluded: None, ..input.clone() };
     let mut compared: Vec<_> = compared.map(blank).collect();
@@ -167,10 +168,24 @@ pub fn replay(
     for input in inputs.iter_mut().filter(|input| was_compared(input)) {
         (input.used, input.excluded) = (None, None);
     }
-    let unknown = || format!("the parameters of {currency} are missing");
-    let of_currency = parameters.currencies.get(&currency).ok_or_else(unknown)?;
+    let of_currency = parameters_of(parameters, currency)?;
     let price = judge(&mut inputs, parameters.outlier_share, parameters.clamp_share, of_currency);
     Ok((inputs, price))
+}
+
+/// Returns the parameters of a currency, if they are possible. They may come from anybody.
+fn parameters_of(parameters: &MethodParameters, currency: Currency) -> Result<&PriceParameters, String> {
+    let unknown = || format!("the parameters of {currency} are missing");
+    let of_currency = parameters.currencies.get(&currency).ok_or_else(unknown)?;
+    let is_share = |share: Decimal| (Decimal::ZERO..=Decimal::ONE).contains(&share);
+    let is_move = |bound: MoveBound| (Decimal::ZERO..=MAX_MOVE).contains(&bound.max_move);
+    if !is_share(parameters.outlier_share) || !is_share(parameters.clamp_share) {
+        return Err("a share is not between 0 and 1".to_owned());
+    }
+    if !of_currency.bound.is_none_or(is_move) {
+        return Err(format!("the bound of {currency} is not between 0 and {MAX_MOVE}"));
+    }
+    Ok(of_currency)
 }
 
 /// Returns true if the value of an input was compared with the others, whether it was used or not.
@@ -187,7 +202,8 @@ fn judge(
     clamp_share: Decimal,
     parameters: &PriceParameters,
 ) -> Result<Combined, String> {
-    let compared: Vec<_> = (0..inputs.len()).filter(|place| inputs[*place].excluded.is_none()).collect();
+    let is_compared = |input: &Input| input.excluded.is_none() && input.value.is_some();
+    let compared: Vec<_> = (0..inputs.len()).filter(|place| is_compared(&inputs[*place])).collect();
     let values: Vec<_> = compared.iter().filter_map(|place| Some(inputs[*place].value?.value())).collect();
     let marked: Vec<_> = compared.iter().map(|place| parameters.outliers.contains(&inputs[*place].source)).collect();
     if values.is_empty() {

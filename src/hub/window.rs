@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// The maximum number of entries in one read that returns only bytes.
 const READ_ENTRIES: usize = 1024;
+/// The time between two entries from which the clock may have been wrong.
+const JUMP: Duration = Duration::from_secs(3600);
 /// The maximum number of holes that are looked for at once.
 const HOLES: usize = 8;
 /// The maximum number of entries that a reader examines in one read.
@@ -99,6 +101,7 @@ impl Window {
             return;
         }
         let oldest_kept = entry.id.minus(self.retention);
+        let is_jump = entry.id.since(self.head()) > JUMP;
         if entry.status().is_some() {
             self.status = Some(entry.clone());
         }
@@ -108,8 +111,13 @@ impl Window {
         }
         self.marks.push(&entry, is_next);
         self.entries.push_back(entry);
+        let len = self.entries.len();
         while self.entries.front().is_some_and(|first| first.id < oldest_kept) {
             self.drop_first();
+        }
+        // After such a jump the store may keep what the window drops, because a clock was wrong.
+        if is_jump && self.entries.len() + 1 < len {
+            self.complete = false;
         }
         while self.entries.len() > self.capacity {
             self.drop_first();

@@ -25,6 +25,8 @@ use tracing::{info, warn};
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// The maximum difference between a time and the times in the answers of sources, which are those of the last trades.
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
+/// The maximum time since the answer of a source to this poll arrived. An older answer is a repeated one.
+const FETCHED_NOW: Duration = Duration::from_secs(10);
 /// The time for which the times of sources count.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
 /// The difference from which the sources are right and all clocks wrong.
@@ -75,7 +77,7 @@ struct State {
     /// The newest id, and the moment on the monotonic clock at which it was known. `None` if it came from before.
     newest: TickId,
     newest_at: Option<Instant>,
-    /// The median of the times of the sources, the moment on the monotonic clock, and the number of the sources.
+    /// The median of the times of the sources that agree, the moment on the monotonic clock, and the number of the sources.
     sources: Option<(TickId, Instant, usize)>,
     /// The moment since which the clocks contradict the count.
     contradicted: Option<Instant>,
@@ -97,18 +99,24 @@ impl FeedClock {
         self.state().follow(head, Instant::now());
     }
 
-    /// Notes the times in the answers of the sources.
+    /// Notes the times in the answers of the sources, except those of repeated answers.
     pub(super) fn note_sources(&self, poll: &Poll) {
+        let now = TickId::now();
         let mut by_source: BTreeMap<&str, TickId> = BTreeMap::new();
-        for (source, time) in poll.inputs.iter().filter_map(|input| Some((&*input.source, input.time?))) {
-            let newest = by_source.entry(source).or_default();
+        for input in poll.inputs.iter().filter(|input| input.fetched.is_some_and(|at| at.differs(now) <= FETCHED_NOW)) {
+            let Some(time) = input.time else { continue };
+            let newest = by_source.entry(&*input.source).or_default();
             *newest = time.max(*newest);
         }
-        let mut times: Vec<_> = by_source.into_values().collect();
-        times.sort_unstable();
-        if !times.is_empty() {
-            self.state().sources = Some((times[(times.len() - 1) / 2], Instant::now(), times.len()));
+        if let Some((time, sources)) = agreed(by_source.into_values().collect()) {
+            self.state().sources = Some((time, Instant::now(), sources));
         }
+    }
+
+    /// Returns true until this process has written an entry or has got one. Until then the time of the feed is known
+    /// only from the clocks, so the times of sources must be compared before an entry gets a time.
+    pub(super) fn is_unproven(&self) -> bool {
+        self.state().newest_at.is_none()
     }
 
     /// Begins a term with the feed's newest id.
@@ -336,6 +344,24 @@ impl State {
         }
         self.fault = fault;
     }
+}
+
+/// Returns the median of the times that agree, and their number: those of the largest group whose times differ by at
+/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups, because one of them is wrong.
+fn agreed(mut times: Vec<TickId>) -> Option<(TickId, usize)> {
+    times.sort_unstable();
+    let groups = (0..times.len()).map(|first| {
+        let end = times.partition_point(|time| time.since(times[first]) <= SOURCE_ERROR);
+        &times[first..end]
+    });
+    let groups: Vec<_> = groups.collect();
+    let most = groups.iter().map(|group| group.len()).max()?;
+    let mut largest = groups.iter().filter(|group| group.len() == most);
+    let (first, last) = (largest.next()?, largest.next_back());
+    if last.is_some_and(|last| last[0].since(first[0]) > SOURCE_ERROR) {
+        return None;
+    }
+    Some((first[(most - 1) / 2], most))
 }
 
 /// Describes the difference between two times.

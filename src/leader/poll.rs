@@ -4,7 +4,7 @@ use super::clock::FeedClock;
 use super::health::HealthMonitor;
 use super::options::Options;
 use super::outbox::Outbox;
-use super::term::LastPrice;
+use super::term::{LastPrice, Yielding};
 use crate::aggregate::{Aggregator, Poll};
 use crate::feed::Event;
 use crate::store::Record;
@@ -19,8 +19,8 @@ use tracing::debug;
 const MAX_EMPTY_POLLS: u32 = 3;
 
 /// Polls once in each interval. The first poll is one interval after the newest tick, or now if that moment has passed.
-/// Returns the reason if another replica should lead: the feed is down and no source answers, or this machine's clock
-/// is wrong.
+/// Returns if another replica should lead: the feed is down and no source answers, or, if there may be others
+/// (`may_yield`), this machine's clock is wrong.
 pub(super) async fn poll(
     options: &Options,
     aggregator: &mut Aggregator,
@@ -28,7 +28,8 @@ pub(super) async fn poll(
     outbox: &Outbox,
     clock: &FeedClock,
     last_prices: &BTreeMap<Currency, LastPrice>,
-) -> &'static str {
+    may_yield: bool,
+) -> Yielding {
     let now = Instant::now();
     let newest = last_prices.values().map(|last| last.at).max();
     let first = newest.map_or(now, |at| (at + options.interval).clamp(now, now + options.interval));
@@ -53,10 +54,14 @@ pub(super) async fn poll(
             outbox.push(Record { poll: poll.trace.map(Arc::new), ..record });
         }
         if empty_polls >= MAX_EMPTY_POLLS && health.is_down() {
-            return "no source answers this replica";
+            // This is longer than the retry pause of any replica, so a replica that gets prices acquires the lease
+            // first.
+            return Yielding { why: "no source answers this replica", pause: options.lease_ttl * 2 };
         }
-        if clock.should_yield() {
-            return "this machine's clock is wrong, so it rejects answers of good sources";
+        if may_yield && clock.should_yield() {
+            let why = "this machine's clock is wrong, so it rejects answers of good sources";
+            // If no other replica can lead, the feed must not wait for this one.
+            return Yielding { why, pause: options.retry_pause() * 2 };
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::store::Lease;
 use crate::tick::TickId;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The time in which a replica leads. It may span several leases, because one may expire while the store is
 /// unavailable.
@@ -16,14 +16,22 @@ pub(super) struct Term {
 pub(super) enum TermEnd {
     /// This replica stops.
     Stopped,
-    /// This replica gets no prices, cannot follow the feed or has a wrong clock, so another one should lead. Contains
-    /// the reason.
-    Yielded(&'static str),
+    /// This replica gets no prices, cannot follow the feed or has a wrong clock, so another one should lead.
+    Yielded(Yielding),
     /// Another replica, with this name, holds records that come before those of this one.
     Claimed(String),
     /// Another replica has written, or has something that the store lacks. Contains this replica's new lease if the
     /// other one no longer holds its lease.
     Overtaken(Option<Lease>),
+}
+
+/// The reason why another replica should lead.
+#[derive(Debug)]
+pub(super) struct Yielding {
+    /// The reason, for the log.
+    pub(super) why: &'static str,
+    /// The time for which this replica does not try to lead.
+    pub(super) pause: Duration,
 }
 
 /// The newest tick with a price in a currency.

@@ -67,6 +67,11 @@ impl Writer<'_> {
         if let Event::Tick { tick, outages } = &mut record.event {
             *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after, dropped > 0);
         }
+        if self.clock.is_unproven()
+            && let Ok(now) = self.store.now().await
+        {
+            self.clock.compare(Times::now(now));
+        }
         let record = self.clock.reckon(record);
         let lease = self.term.lease();
         self.unseen.retain(|entry| entry.id > self.feed.head());

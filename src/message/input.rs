@@ -2,7 +2,9 @@
 
 use super::price::ExactPrice;
 use super::word::Word;
-use crate::tick::{Audit, Currency, Input, MethodParameters, Price, TickId};
+#[cfg(feature = "client")]
+use crate::tick::{Audit, MethodParameters};
+use crate::tick::{Currency, Input, Price, TickId};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
@@ -76,6 +78,7 @@ impl<'a> From<&'a Input> for InputMessage<'a> {
     }
 }
 
+#[cfg(feature = "client")]
 impl InputMessage<'_> {
     /// Returns the input, if this version knows its currency.
     fn into_input(self) -> Option<Input> {
@@ -97,6 +100,7 @@ impl InputMessage<'_> {
 }
 
 /// Returns the audit of a message, if it has one.
+#[cfg(feature = "client")]
 pub(crate) fn audit(
     parameters: Option<Cow<'_, MethodParameters>>,
     inputs: Option<Vec<InputMessage<'_>>>,

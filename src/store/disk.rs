@@ -29,6 +29,7 @@ use feed_file::FeedFile;
 use saver::Saver;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -46,6 +47,8 @@ pub struct Disk {
     saver: Arc<Saver>,
     /// The kind of the prices that this process writes. `None` if it writes none.
     kind: Option<PriceKind>,
+    /// True if the feed in the file has prices of this kind or none. Nobody else can change that.
+    is_kind_right: AtomicBool,
 }
 
 impl Disk {
@@ -83,8 +86,15 @@ impl Disk {
 
     /// Returns the kind of the prices in the feed, if it is another one than that of this process.
     async fn other_kind(&self) -> Result<Option<PriceKind>> {
-        let Some(own) = self.kind else { return Ok(None) };
-        let kept = self.newest(KIND_ENTRIES).await?.iter().rev().find_map(PriceKind::of_entry);
+        let Some(own) = self.kind.filter(|_| !self.is_kind_right.load(Ordering::Relaxed)) else { return Ok(None) };
+        let mut kept = None;
+        // Nearly always, one of the newest entries is a tick.
+        for count in [10, KIND_ENTRIES] {
+            if kept.is_none() {
+                kept = self.newest(count).await?.iter().rev().find_map(PriceKind::of_entry);
+            }
+        }
+        self.is_kind_right.store(kept == Some(own), Ordering::Relaxed);
         Ok(kept.filter(|kept| *kept != own))
     }
 
@@ -94,7 +104,7 @@ impl Disk {
         if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || writer.run()) {
             saver.note_fault(&DirError::Failed(error.into()));
         }
-        Disk { saver, kind: None }
+        Disk { saver, kind: None, is_kind_right: AtomicBool::new(false) }
     }
 
     /// Runs a read of the file on a thread that may block. Returns `None` if no file has been open yet.

@@ -1,6 +1,7 @@
 //! The numbers of the method by which prices are aggregated.
 
 use super::currency::Currency;
+use super::known::known_keys;
 use super::price::Price;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub struct MethodParameters {
     #[serde(skip_serializing_if = "Decimal::is_zero")]
     pub clamp_share: Decimal,
     /// What differs between currencies.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(deserialize_with = "known_keys", skip_serializing_if = "BTreeMap::is_empty")]
     pub currencies: BTreeMap<Currency, PriceParameters>,
 }
 

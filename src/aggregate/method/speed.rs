@@ -1,14 +1,15 @@
 //! The bound of a price that comes from a single source.
 //!
 //! Nobody checks a single source, so it may not move the price faster than several sources moved it together in the
-//! window of the feed. If several sources never agreed on two prices in a row, there is no bound.
+//! hour before they agreed last. If several sources never agreed on two prices in a row, there is no bound.
 
+use super::MAX_MOVE;
 use crate::tick::{MoveBound, Price, TickId};
 use rust_decimal::Decimal;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The time for which a speed counts.
+/// The time for which a speed counts while several sources agree. A single source never outlasts a speed.
 pub(in crate::aggregate) const WINDOW: Duration = Duration::from_secs(3600);
 /// The number of decimals of a bound.
 const DECIMALS: u32 = 2;
@@ -39,19 +40,18 @@ impl SpeedLimit {
                     self.speeds.pop_back();
                 }
                 self.speeds.push_back((at, speed));
+                self.drop_old(at);
             }
         }
         (self.newest, self.is_agreed) = (Some((at, price)), is_agreed);
-        self.drop_old(at);
     }
 
     /// Returns the bound of a single source's price at `now`.
-    pub(super) fn bound(&mut self, now: TickId) -> Option<MoveBound> {
-        self.drop_old(now);
+    pub(super) fn bound(&self, now: TickId) -> Option<MoveBound> {
         let ((at, previous), (_, speed)) = (self.newest?, self.speeds.front()?);
         let elapsed = Decimal::from(now.ms().saturating_sub(at.ms()));
         let share = speed.checked_mul(elapsed)?;
-        let max_move = previous.value().checked_mul(share)?.round_dp(DECIMALS);
+        let max_move = previous.value().checked_mul(share)?.round_dp(DECIMALS).min(MAX_MOVE);
         Some(MoveBound { previous, max_move })
     }
 
@@ -90,15 +90,22 @@ mod tests {
     }
 
     #[test]
-    fn bound_grows_with_time_and_forgets_old_moves() {
+    fn bound_grows_with_time_and_outlasts_an_hour() {
         let mut speed = SpeedLimit::default();
         for (second, price) in [(0, "100000"), (10, "100100"), (11, "100100")] {
             speed.learn(at(second), price.parse().unwrap(), 2);
         }
-        let mut max_move = |second| speed.bound(at(second)).map(|bound| bound.max_move.normalize().to_string());
-        assert_eq!(max_move(12).unwrap(), "10.01");
-        assert_eq!(max_move(21).unwrap(), "100.1");
-        assert_eq!(max_move(3611).unwrap(), "0", "only the last move, which was none, is in the window");
-        assert_eq!(max_move(3612), None);
+        let max_move =
+            |speed: &SpeedLimit, second| speed.bound(at(second)).map(|bound| bound.max_move.normalize().to_string());
+        assert_eq!(max_move(&speed, 12).unwrap(), "10.01");
+        assert_eq!(max_move(&speed, 21).unwrap(), "100.1");
+        // A single source does not become free by waiting.
+        speed.learn(at(4000), "100100".parse().unwrap(), 1);
+        assert_eq!(max_move(&speed, 4010).unwrap(), "100.1");
+        // Several sources agree again, and have not moved for an hour.
+        for second in [4020, 4030] {
+            speed.learn(at(second), "100100".parse().unwrap(), 2);
+        }
+        assert_eq!(max_move(&speed, 4040).unwrap(), "0");
     }
 }

@@ -51,6 +51,7 @@ pub(crate) async fn sources(
     let chosen = read_sources(&query.unwrap_or_default(), state.currencies)?;
     let hub = state.primed_hub()?;
     permit.begin_read()?;
+    permit.charge_volume(TICKS)?;
     let unreadable = |_| Problem::unavailable("the sources cannot be read now, try again");
     let begin = hub.before_newest_ticks(TICKS, state.currencies.currencies).await.map_err(unreadable)?;
     let begin = begin.max(hub.head().minus(hub.retention()));

@@ -99,8 +99,8 @@ impl<'a> Writable<'a> {
         bookmarks: Vec<(String, TickId)>,
         source: Option<&Writable<'_>>,
     ) -> anyhow::Result<Copied> {
-        let writables: Vec<_> = source.into_iter().chain([self]).collect();
-        let present = while_renewing(&writables, self.store().bookmarks()).await?;
+        let stores: Vec<_> = source.into_iter().chain([self]).collect();
+        let present = while_renewing(&stores, self.store().bookmarks()).await?;
         let (missing, left_out) = missing_bookmarks(bookmarks, &present, self.store().max_bookmarks());
         for page in missing.chunks(PAGE) {
             self.store().restore_bookmarks(&self.lease, page).await?;
@@ -219,14 +219,14 @@ pub(super) async fn check_count(store: &dyn Portable, read: u64) -> anyhow::Resu
 
 /// Runs a request that may take longer than a lease lasts, and renews the leases meanwhile.
 async fn while_renewing<T, E: From<StoreError>>(
-    writables: &[&Writable<'_>],
+    stores: &[&Writable<'_>],
     request: impl Future<Output = std::result::Result<T, E>>,
 ) -> std::result::Result<T, E> {
     let renewing = async {
         loop {
             sleep(LEASE_TTL / 4).await;
-            for writable in writables {
-                writable.renew().await?;
+            for store in stores {
+                store.renew().await?;
             }
         }
     };

@@ -22,7 +22,6 @@ impl Scene {
         let newest = start.1.minus(TICK);
         let mut scene = Scene { clock: FeedClock::default(), start, now: start.0, newest, gives_times };
         let times = scene.times(ahead_ms, ahead_ms);
-        scene.note_sources();
         scene.clock.begin(newest, times);
         scene
     }
@@ -47,6 +46,9 @@ impl Scene {
         self.now += TICK;
         self.note_sources();
         let status = Status { state: FeedState::Live, since: TickId::ZERO, reason: String::new() };
+        if self.clock.is_unproven() {
+            self.clock.compare(self.times(store_ms, own_ms));
+        }
         let record = self.clock.reckon(Record { at: self.now, ..Record::now(Event::Status(status)) });
         let times = self.times(store_ms, own_ms);
         let expected = record.reckoned.unwrap().moment;
@@ -164,7 +166,9 @@ fn confirmed_times_lift_the_bound_of_trimming() {
         scene.clock.reckon(Record { at: scene.now, ..Record::now(Event::Status(status)) }).reckoned.unwrap().passed
     };
     assert_eq!(record(&Scene::start(172_800_000, false)), Some(Duration::ZERO));
-    assert_eq!(record(&Scene::start(0, true)), None);
+    let mut confirmed = Scene::start(0, true);
+    confirmed.note_sources();
+    assert_eq!(record(&confirmed), None);
     let mut scene = Scene::start(0, false);
     scene.tick(0, 0);
     scene.now += TICK;
@@ -176,7 +180,8 @@ fn leader_with_a_wrong_clock_yields_once() {
     let clock = FeedClock::default();
     let yields = |minutes: u64| {
         let time = Some(TickId::now().plus(Duration::from_secs(60 * minutes)));
-        let input = |source| Input { time, ..Input::new(source, Currency::Usd) };
+        let fetched = Some(TickId::now());
+        let input = |source| Input { time, fetched, ..Input::new(source, Currency::Usd) };
         clock.note_sources(&Poll { inputs: vec![input("a"), input("b")], ..Poll::default() });
         clock.should_yield()
     };
@@ -185,4 +190,17 @@ fn leader_with_a_wrong_clock_yields_once() {
         [yields(5), yields(5), yields(5), yields(5), yields(5), yields(5)],
         [false, false, true, false, false, false]
     );
+}
+
+#[test]
+fn times_of_sources_count_if_most_agree() {
+    let at = |seconds: u64| TickId::from_ms(1_795_166_431_075).plus(Duration::from_secs(seconds));
+    let agreed = |seconds: &[u64]| agreed(seconds.iter().map(|second| at(*second)).collect());
+    assert_eq!(agreed(&[]), None);
+    assert_eq!(agreed(&[5]), Some((at(5), 1)));
+    assert_eq!(agreed(&[1005, 1000]), Some((at(1000), 2)));
+    assert_eq!(agreed(&[5, 1000]), None, "one of two is wrong, and nobody knows which");
+    assert_eq!(agreed(&[5, 1000, 1010]), Some((at(1000), 2)));
+    assert_eq!(agreed(&[0, 10, 1000, 1010]), None);
+    assert_eq!(agreed(&[0, 50, 100]), Some((at(0), 2)), "the groups overlap");
 }

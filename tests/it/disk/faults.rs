@@ -122,8 +122,10 @@ async fn damaged_file_is_named_and_left_alone() {
         let during = append(&store, &lease(&store).await, "2").await.id;
         has(&store, &[during]).await;
         assert_eq!(fs::read(&file).unwrap().len(), length, "the file is left alone");
-        // The operator restores a backup.
-        fs::write(&file, &whole).unwrap();
+        // The operator restores a backup, in one step: an empty file would be taken for a new feed.
+        let backup = directory.path().join("backup");
+        fs::write(&backup, &whole).unwrap();
+        fs::rename(&backup, &file).unwrap();
         until("the feed to be saved", async || store.fault().is_none()).await;
         assert_eq!(ids(&store, TickId::ZERO, EVERYTHING, 100).await.len(), 51);
     }
