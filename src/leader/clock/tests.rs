@@ -20,7 +20,7 @@ impl Scene {
     fn start(ahead_ms: i64, gives_times: bool) -> Scene {
         let start = (Instant::now() + 100 * HOUR, TickId::from_ms(1_795_166_431_075));
         let newest = start.1.minus(TICK);
-        let mut scene = Scene { clock: FeedClock::default(), start, now: start.0, newest, gives_times };
+        let scene = Scene { clock: FeedClock::default(), start, now: start.0, newest, gives_times };
         let times = scene.times(ahead_ms, ahead_ms);
         scene.clock.begin(newest, times);
         scene

@@ -7,6 +7,7 @@ use crate::support::{http, until};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use redis::AsyncCommands;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -71,7 +72,9 @@ impl Target {
     pub async fn start(settings: &[(&str, &str)]) -> Target {
         let one = ONE.lock().await;
         let redis = Redis::start().await;
-        redis.fill(DAY).await;
+        // The replica has simulated prices, which must not be mixed with others.
+        let tick = json!({"type": "tick", "prices": {"USD": "97000.10"}, "sources": {"USD": ["simulated"]}});
+        redis.write(vec![tick; usize::try_from(DAY).unwrap()]).await;
         let optimised = std::env::var_os("BTCFEED_ATTACKED").map(PathBuf::from);
         let is_unlimited = std::env::var_os("BTCFEED_UNLIMITED").is_some();
         let (budget, url) = (format!("{BUDGET_MIB}MiB"), redis.url());
