@@ -32,14 +32,12 @@ use agreement::{Agreement, agreement};
 use combine::combine;
 use frozen::FrozenDetector;
 use rust_decimal::Decimal;
-use speed::SpeedLimit;
+use speed::{MAX_MOVE, SpeedLimit};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The version of the method, as in each tick.
 pub const VERSION: u32 = 1;
-/// The maximum of the bound of a price that comes from a single source.
-const MAX_MOVE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 
 /// The first words of the reasons with which a value is left out after it was compared with the others. A value that is
 /// left out for another reason was not compared.

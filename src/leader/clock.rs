@@ -77,7 +77,8 @@ struct State {
     /// The newest id, and the moment on the monotonic clock at which it was known. `None` if it came from before.
     newest: TickId,
     newest_at: Option<Instant>,
-    /// The median of the times of the sources that agree, the moment on the monotonic clock, and the number of the sources.
+    /// The median of the times of the sources that agree, the moment on the monotonic clock, and the number of the
+    /// sources.
     sources: Option<(TickId, Instant, usize)>,
     /// The moment since which the clocks contradict the count.
     contradicted: Option<Instant>,

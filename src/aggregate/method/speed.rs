@@ -3,7 +3,6 @@
 //! Nobody checks a single source, so it may not move the price faster than several sources moved it together in the
 //! hour before they agreed last. If several sources never agreed on two prices in a row, there is no bound.
 
-use super::MAX_MOVE;
 use crate::tick::{MoveBound, Price, TickId};
 use rust_decimal::Decimal;
 use std::collections::VecDeque;
@@ -11,6 +10,8 @@ use std::time::Duration;
 
 /// The time for which a speed counts while several sources agree. A single source never outlasts a speed.
 pub(in crate::aggregate) const WINDOW: Duration = Duration::from_secs(3600);
+/// The maximum of a bound.
+pub(super) const MAX_MOVE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
 /// The number of decimals of a bound.
 const DECIMALS: u32 = 2;
 
