@@ -10,11 +10,12 @@ mod method;
 mod poll;
 mod prices;
 
-pub use method::{Combined, Rules, VERSION, recompute, replay};
+pub use method::{Combined, Rules, VERSION, replay};
+pub(crate) use method::{FROZEN, OUTLIER};
 pub use poll::{Poll, SourceFault};
 
 use crate::feed::Feed;
-use crate::source::{Answer, Source, SourceError, find};
+use crate::source::{Answer, Source, SourceError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
 use crate::telemetry::traces::Stopwatch;
@@ -25,6 +26,9 @@ use prices::PriceMaker;
 use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
+
+/// The beginning of the reason why a source that rests has no answer.
+pub(crate) const PAUSED: &str = "paused for ";
 
 /// The options of an aggregator.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +63,7 @@ impl Aggregator {
                 metric.register_series(source.name());
             }
         }
-        let currencies_of =
-            |source: &dyn Source| find(source.name()).map_or(Currencies::all(), |found| found.currencies);
-        let currencies: Vec<_> = sources.iter().map(|source| currencies_of(&**source)).collect();
+        let currencies: Vec<_> = sources.iter().map(|source| source.currencies()).collect();
         let prices = PriceMaker::new(options.currencies, &currencies, options.rules);
         let member = |source| Member { source, breaker: CircuitBreaker::default(), unused: FaultLog::default() };
         let members = sources.into_iter().map(member).collect();
@@ -84,7 +86,7 @@ impl Aggregator {
         let polls = self.members.iter_mut().map(async |member| {
             if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
-                let reason = format!("paused for {seconds} s");
+                let reason = format!("{PAUSED}{seconds} s");
                 let own = currencies.and(member.source.currencies());
                 let resting = Answer::failed(SourceError::new(own, reason), Duration::ZERO);
                 return (member, if own.is_empty() { Vec::new() } else { vec![resting] }, None);

@@ -41,9 +41,11 @@ pub const VERSION: u32 = 1;
 
 /// The first words of the reasons with which a value is left out after it was compared with the others. A value that is
 /// left out for another reason was not compared.
-const OUTLIER: &str = "outlier: ";
+pub(crate) const OUTLIER: &str = "outlier: ";
 const NO_AGREEMENT: &str = "no agreement: ";
 const TOO_FEW: &str = "too few sources: ";
+/// The beginning of the reason why an input that repeats itself is excluded.
+pub(crate) const FROZEN: &str = "frozen: ";
 
 /// The settings of the method.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +99,7 @@ impl CurrencyMethod {
                 Err(reason) => exclude(&mut reading.input, &reason),
             }
             if frozen.contains(&reading.input.source) && reading.input.excluded.is_none() {
-                exclude(&mut reading.input, &format!("frozen: the same answer in {} polls", rules.frozen_polls));
+                exclude(&mut reading.input, &format!("{FROZEN}the same answer in {} polls", rules.frozen_polls));
             }
         }
         let min_sources = u32::try_from(rules.min_sources.min(configured).max(1)).unwrap_or(u32::MAX);
@@ -132,18 +134,6 @@ impl CurrencyMethod {
     pub(super) fn forget_prices(&mut self) {
         self.speed = SpeedLimit::default();
     }
-}
-
-/// Computes a price again from the `inputs` of a tick and its parameters.
-///
-/// # Errors
-/// If there is no price by this method, with the reason.
-pub fn recompute(inputs: &[Input], parameters: &MethodParameters, currency: Currency) -> Result<Combined, String> {
-    let of_currency = parameters_of(parameters, currency)?;
-    let compared = inputs.iter().filter(|input| input.currency == currency && was_compared(input));
-    let blank = |input: &Input| Input { used: None, excluded: None, ..input.clone() };
-    let mut compared: Vec<_> = compared.map(blank).collect();
-    judge(&mut compared, parameters.outlier_share, parameters.clamp_share, of_currency)
 }
 
 /// Repeats the method on the inputs of a tick in one currency. Returns the inputs as they should be, and the price, or

@@ -45,7 +45,7 @@ impl Polled {
         let Rules { outlier_share, clamp_share, .. } = self.rules;
         let currencies = BTreeMap::from([(Currency::Usd, outcome.parameters.clone())]);
         let parameters = MethodParameters { outlier_share, clamp_share, currencies };
-        assert_eq!(recompute(&outcome.inputs, &parameters, Currency::Usd), outcome.price);
+        assert_eq!(replay(&outcome.inputs, &parameters, Currency::Usd).unwrap().1, outcome.price);
         outcome
     }
 

@@ -3,6 +3,7 @@
 //! Every replica answers from the inputs of the newest ticks, which the leader has stored. So the answer describes the
 //! polls of the leader, whichever replica gives it, and its age shows if no replica leads.
 
+use crate::aggregate::{FROZEN, OUTLIER, PAUSED};
 use crate::api::caching::CacheableResponse;
 use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
@@ -115,8 +116,7 @@ fn state(inputs: &[Input]) -> (SourceState, Option<String>) {
         let reasons = inputs.iter().filter_map(|input| input.excluded.clone());
         { reasons }.find(|reason| reason.starts_with(word))
     };
-    let states =
-        [("outlier: ", SourceState::Outlier), ("frozen: ", SourceState::Frozen), ("paused for ", SourceState::Resting)];
+    let states = [(OUTLIER, SourceState::Outlier), (FROZEN, SourceState::Frozen), (PAUSED, SourceState::Resting)];
     for (word, state) in states {
         if let Some(reason) = excluded(word) {
             return (state, Some(reason));
