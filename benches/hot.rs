@@ -23,7 +23,8 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 /// Number of ticks in an hour, one every five seconds.
 const HOUR_TICKS: u64 = 720;
-/// Time that a replay of a day may take for a client that asked for a period, because such a replay is short.
+/// Maximum of the median time of a replay of a day for a client that asked for a period. Such a client gets few ticks,
+/// so the replay must be fast.
 const MAX_THINNED: Duration = Duration::from_millis(2);
 /// Number of ticks in a day.
 const DAY_TICKS: u64 = 24 * HOUR_TICKS;
@@ -182,7 +183,7 @@ fn session_throttled_replay_of_86400(bencher: Bencher<'_, '_>, Throttled { chang
     bencher.bench_local(replay);
 }
 
-/// Builds the candles of a day, which happens at the first request for candles after a start.
+/// Builds the candles of a day from its entries, as after a start with a store that keeps no candles.
 #[divan::bench]
 fn candles_of_a_day(bencher: Bencher<'_, '_>) {
     let entries = history(EVERY_MS, DAY_TICKS);

@@ -24,7 +24,7 @@
 //! | `document` | documents that do not change while the server runs |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
-//! | `rest` | latest, history, the price at a moment, candles, status |
+//! | `rest` | latest, history, the price at a moment, candles, sources, status |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
 //! | `auth` | API keys |
 //! | `overload` | responses to requests over the limit |

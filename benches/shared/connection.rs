@@ -101,7 +101,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Parses all complete frames or events in `bytes`. Returns their length.
+    /// Parses the response head, and all complete frames or events, in `bytes`. Returns the number of parsed bytes.
     fn parse(&mut self, bytes: &[u8], emit: &mut dyn FnMut(&[u8])) -> anyhow::Result<usize> {
         let mut used = 0;
         if !self.open {

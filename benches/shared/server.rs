@@ -59,7 +59,7 @@ impl Server {
     fn start(mut command: Command, is_baseline: bool, to: Option<Sender<Value>>) -> anyhow::Result<Server> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = machine::on_server_core(|| command.spawn()).with_context(|| format!("{command:?}"))?;
-        let mut log = BufReader::new(child.stderr.take().context("its log is piped")?).lines();
+        let mut log = BufReader::new(child.stderr.take().context("its log is not piped")?).lines();
         let address = logged(&mut log, "listening")?["address"].as_str().context("no address")?.parse()?;
         if !is_baseline {
             // A replica serves no clients before it has read the history.

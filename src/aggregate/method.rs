@@ -11,7 +11,7 @@
 //! | `combine` | clamp, median, rounding, confidence, spread |
 //! | `speed` | the bound of a price that comes from a single source |
 //!
-//! The method does no I/O and reads no clock. [`recompute`] repeats everything that does not depend on earlier polls
+//! The method does no I/O and reads no clock. [`replay`] repeats everything that does not depend on earlier polls
 //! from what a tick's audit says.
 
 mod agreement;
@@ -70,7 +70,7 @@ pub(super) struct CurrencyOutcome {
     pub(super) price: Result<Combined, String>,
     /// The inputs, each used or excluded.
     pub(super) inputs: Vec<Input>,
-    /// What a computation of the price needs beside the inputs.
+    /// What a computation of the price needs besides the inputs.
     pub(super) parameters: PriceParameters,
 }
 

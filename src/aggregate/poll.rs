@@ -11,13 +11,13 @@ pub struct Poll {
     pub tick: Option<Tick>,
     /// The faults of the sources that did not contribute.
     pub faults: Vec<SourceFault>,
-    /// The reasons why sources that gave prices do not suffice.
+    /// The currencies that have no price although sources gave prices, each with the reason.
     pub shortfalls: BTreeMap<Currency, String>,
-    /// The currencies whose price comes from few of the sources that are configured for it, each with a description.
+    /// The currencies whose price comes from few of their configured sources, each with a description.
     pub thin: BTreeMap<Currency, String>,
     /// What each source said, and how it was used.
     pub inputs: Vec<Input>,
-    /// What a computation of the prices needs beside the inputs.
+    /// What a computation of the prices needs besides the inputs.
     pub parameters: MethodParameters,
     /// The poll and its requests, for the trace of the tick.
     pub trace: Option<TraceStep>,

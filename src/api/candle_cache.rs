@@ -36,8 +36,8 @@ pub(crate) struct CandleCache {
 #[derive(Default)]
 struct Loading {
     is_done: bool,
-    /// Hours in the store that cannot be used: their text cannot be decoded, or its entries are not in the feed,
-    /// because a clock was ahead.
+    /// Hours in the store that cannot be used: the text cannot be decoded, or the hour ends after the newest entry,
+    /// because a clock was ahead when it was kept.
     unusable: BTreeSet<TickId>,
     fault: FaultLog,
 }
@@ -119,7 +119,7 @@ impl CandleCache {
             }
         }
         if invalid > 0 {
-            warn!(hours = invalid, "the store has invalid candles, read the entries of these hours");
+            warn!(hours = invalid, next = "reading the entries of these hours", "the store has invalid candles");
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ impl CandleCache {
         // The oldest hour may be partly expired. The store keeps it until it has expired completely.
         let floor = Interval::Hour.start(hub.head().minus(hub.retention()));
         let mut expired: Vec<_> = present.range(..floor).chain(unusable).copied().collect();
-        // Without a page, the store is only asked to delete.
+        // If no hour is missing, a single empty page still deletes the expired hours.
         let pages = missing.chunks(PAGE_HOURS).chain(missing.is_empty().then_some(&[][..]));
         for page in pages {
             let hours: Vec<_> = {

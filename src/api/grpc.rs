@@ -1,9 +1,9 @@
-//! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the same
-//! port.
+//! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the port
+//! of the HTTP API.
 //!
-//! tonic serves calls with one response. [`subscribe`] does not use it, because its messages are encoded once for all
-//! clients. Nothing is compressed, because updates are too small. A compressed request is rejected with the supported
-//! encodings, as the gRPC compression specification requires.
+//! tonic serves all calls except [`subscribe`], whose messages are encoded once for all clients. Nothing is compressed,
+//! because updates are too small. A compressed request is rejected with the supported encodings, as the gRPC
+//! compression specification requires.
 
 pub(crate) mod call;
 mod health;

@@ -96,7 +96,7 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     named("gzip").or_else(|| named("x-gzip")).or_else(|| named("*")).is_some_and(|member| member.quality > 0)
 }
 
-/// Media range, or another value, and its quality in thousandths.
+/// Member of `Accept` or `Accept-Encoding`: a media range or a coding, and its quality in thousandths.
 struct Accepted<'a> {
     range: &'a str,
     quality: u16,

@@ -1,5 +1,5 @@
 //! Endpoints that answer with one response: the latest price, the history, the price at a
-//! moment, candles and the status.
+//! moment, candles, the sources and the status.
 
 pub(crate) mod candles;
 pub(crate) mod history;

@@ -48,7 +48,7 @@ impl Default for ClientOptions {
             key: None,
             authorities: None,
             connect_timeout: Duration::from_secs(10),
-            // Servers send a comment every 15 s or a ping every 20 s. Two of them may be late.
+            // By default, servers send a comment every 15 s or a ping every 20 s. Two in a row may be missing.
             silence_timeout: Duration::from_secs(50),
             retry_from: Duration::from_millis(100),
             retry_to: Duration::from_secs(10),
@@ -85,7 +85,7 @@ impl ClientOptions {
         query.finish()
     }
 
-    /// Returns the time that the stream waits for data, unless the transport itself detects dead connections.
+    /// Returns the time without data after which a connection is dead. `None` if the transport itself detects that.
     pub(super) fn silence_timeout(&self) -> Option<Duration> {
         Some(self.silence_timeout).filter(|_| !self.transport.has_pings())
     }

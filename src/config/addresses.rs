@@ -43,7 +43,9 @@ const ADDRESS_VOLUME: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_VOLUME",
     help: "Maximum number of updates in replays and pages for one address in a minute",
     details: "The number is estimated before the updates are read: it is the period that is asked for, divided by \
-              BTCFEED_INTERVAL. A single request may have any size. All replicas count together. Further requests are rejected with status 429.",
+              BTCFEED_INTERVAL, or the limit of the request if that is less. A request for candles counts as its \
+              limit. A single request may have any size. All replicas count together. Further requests are rejected \
+              with status 429.",
     values: Numbers { min: 1, max: MAX_VOLUME, max_words: None },
     default: DefaultValue::Fixed("2000000"),
     example: "500000",
@@ -52,7 +54,8 @@ const ADDRESS_VOLUME: Row<Numbers> = Row {
 const ADDRESS_READS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_READS",
     help: "Maximum number of concurrent requests of one address for history or candles",
-    details: "A request counts until its response is sent. Further requests are rejected with status 429.",
+    details: "Requests for sources, for the price at a time and for a latest tick with its audit count as well. A \
+              request counts until its response is sent. Further requests are rejected with status 429.",
     values: Numbers { min: 1, max: 1_000_000, max_words: None },
     default: DefaultValue::Fixed("16"),
     example: "8",
@@ -61,7 +64,8 @@ const ADDRESS_READS: Row<Numbers> = Row {
 const MAX_READS: Row<Numbers> = Row {
     env: "BTCFEED_MAX_READS",
     help: "Maximum number of concurrent requests for history or candles",
-    details: "A request counts until its response is sent. Further requests are rejected with status 503.",
+    details: "Requests for sources, for the price at a time and for a latest tick with its audit count as well. A \
+              request counts until its response is sent. Further requests are rejected with status 503.",
     values: Numbers { min: 1, max: 1_000_000, max_words: None },
     default: DefaultValue::Fixed("256"),
     example: "1000",

@@ -40,7 +40,7 @@ const REFERENCE_HEAD: &str = "\
 
 <!-- A test makes this page from the tables in src/config/. To update it: UPDATE_DOCS=1 cargo test documents -->
 
-Every setting is a variable of the environment and a flag: `BTCFEED_INTERVAL=2s` is `--interval 2s`. A flag takes
+Every setting is an environment variable and a flag: `BTCFEED_INTERVAL=2s` is `--interval 2s`. A flag takes
 precedence over the variable, and an empty value counts as not set. [`.env.example`](../.env.example) lists all
 variables for docker-compose, and `btcfeed config` prints the values in use in the same form, without passwords.
 
@@ -48,7 +48,8 @@ variables for docker-compose, and `btcfeed config` prints the values in use in t
 - A variable that looks like a setting but is none (`BTCFEED_INTERVALL`, `REDIS_URI`) causes a warning with the most
   similar known name.
 - Durations have the units `ms`, `s`, `m` and `h`: `500ms`, `30s`, `1h30m`.
-- `TOKIO_WORKER_THREADS` sets the number of worker threads. The default is the number of cores.
+- `TOKIO_WORKER_THREADS` sets the number of threads in each of three groups: for streams, for other requests of clients
+  and for all other work. The default is the number of cores.
 ";
 
 const COMPOSE: &str = "
@@ -93,10 +94,11 @@ fn reference() -> String {
 }
 
 const SOURCES: &str = "
-A source is asked only for the currencies that it has, and never more often than its least interval: in between, its
-last answer counts with its age. Where you show the prices, credit the sources as their terms require.
+A source is asked only for the currencies that it has, and asked again only after its minimum interval, which
+`BTCFEED_SOURCE_MIN_INTERVAL` can change. Until then its last answer is used again, and its age grows. Where you show
+the prices, credit the sources as their terms require.
 
-| source | name | currencies | default | least interval | terms |
+| source | name | currencies | default | minimum interval | terms |
 |---|---|---|---|---|---|
 ";
 

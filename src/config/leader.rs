@@ -34,7 +34,7 @@ const DOWN_AFTER: Row<Durations> = Row {
     help: "Time without a price in any currency after which the feed is down",
     details: "",
     values: Durations::from("BTCFEED_STALE_AFTER"),
-    default: DefaultValue::Derived("12 intervals, at least 30s"),
+    default: DefaultValue::Derived("12 intervals, at least 30s and at least BTCFEED_STALE_AFTER"),
     example: "2m",
 };
 

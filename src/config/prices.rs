@@ -37,8 +37,8 @@ const CURRENCIES: Row<CurrencyList> = Row {
 const MIN_INTERVAL: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MIN_INTERVAL",
     help: "Minimum time between two polls of a source",
-    details: "Until then, its last answer counts with its age. A shorter time than a source's own one is only for \
-              mirrors: the exchanges reject clients that ask more often.",
+    details: "Until the next poll, its last answer is used again, and its age grows. A shorter time than a source's \
+              own one is only for mirrors: the exchanges reject clients that ask more often.",
     values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
     default: DefaultValue::Derived("each source's own, see the table of the sources"),
     example: "10s",
@@ -46,7 +46,7 @@ const MIN_INTERVAL: Row<Durations> = Row {
 
 const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
-    help: "Maximum age of a source's price, by the time in the source's answer",
+    help: "Maximum age of a source's price, by the time in its answer and by the arrival of the answer",
     details: "",
     values: Durations::up_to(DAY),
     default: DefaultValue::Fixed("60s"),
@@ -56,7 +56,7 @@ const MAX_AGE: Row<Durations> = Row {
 const OUTLIER_SHARE: Row<Share> = Row {
     env: "BTCFEED_OUTLIER_SHARE",
     help: "Maximum difference between a source's value and the median of the other sources, as a share",
-    details: "A source that differs more is left out, until it differs by at most half of it.",
+    details: "A source that differs more is left out, until its difference is at most half of this share.",
     values: Share,
     default: DefaultValue::Fixed("0.01"),
     example: "0.02",
@@ -64,7 +64,7 @@ const OUTLIER_SHARE: Row<Share> = Row {
 
 const CLAMP_SHARE: Row<Share> = Row {
     env: "BTCFEED_CLAMP_SHARE",
-    help: "Maximum difference between a value that is used and the median of all that are left, as a share",
+    help: "Maximum difference between a used value and the median of the values that agree, as a share",
     details: "A value that differs more is moved to this bound.",
     values: Share,
     default: DefaultValue::Fixed("0.005"),
@@ -75,7 +75,7 @@ const MIN_SOURCES: Row<Numbers> = Row {
     env: "BTCFEED_MIN_SOURCES",
     help: "Minimum number of sources that must agree on a price",
     details: "If fewer sources are configured for a currency, all of them must. With 1, a source that is alone may move \
-              the price only as fast as several sources did within the last hour.",
+              the price only as fast as several sources did in the hour before they last agreed.",
     values: Numbers { min: 1, max: 100, max_words: None },
     default: DefaultValue::Fixed("2"),
     example: "3",
@@ -84,7 +84,8 @@ const MIN_SOURCES: Row<Numbers> = Row {
 const FROZEN_POLLS: Row<Numbers> = Row {
     env: "BTCFEED_FROZEN_POLLS",
     help: "Number of polls after which a source that repeats its answer is left out",
-    details: "Only polls in which most of the other sources moved count, and a source whose time moves never repeats itself.",
+    details: "A poll counts only if more than half of the other sources moved in it. An answer with a new time is not \
+              a repeat.",
     values: Numbers { min: 2, max: 1_000_000, max_words: None },
     default: DefaultValue::Fixed("24"),
     example: "60",

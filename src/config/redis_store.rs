@@ -15,8 +15,9 @@ pub(super) const SECTION: &str = "Store";
 const URL: Row<RedisUrl> = Row {
     env: "REDIS_URL",
     help: "URL of the Redis that all replicas share",
-    details: "Without it this process keeps the feed in a file, and there can be no other replica. With rediss+sentinel:// and \
-              rediss+cluster:// all connections use TLS.",
+    details: "Without a Redis (see also REDIS_URL_FILE) this process keeps the feed in the directory BTCFEED_DATA, \
+              and there can be no other replica. With rediss+sentinel:// and rediss+cluster:// all connections use \
+              TLS.",
     values: RedisUrl,
     default: DefaultValue::Derived("none, the feed is kept in a file"),
     example: "redis://localhost:6379/0",
@@ -24,7 +25,7 @@ const URL: Row<RedisUrl> = Row {
 
 const URL_FILE: Row<RedisUrlFile> = Row {
     env: "REDIS_URL_FILE",
-    help: "File that contains the URL of the Redis, if REDIS_URL is not set",
+    help: "File that contains the URL of the Redis. It cannot be set together with REDIS_URL",
     details: "The first line of the file is the URL. A password is safer in a file, because other programs may print \
               the environment.",
     values: RedisUrlFile,
@@ -44,8 +45,9 @@ const KEY_PREFIX: Row<KeyPrefix> = Row {
 const CA: Row<FilePath> = Row {
     env: "BTCFEED_REDIS_CA",
     help: "File with the certificate authorities of Redis",
-    details: "For a URL that begins with rediss://. The certificate of Redis must be for the host of the URL and from one of \
-              these authorities. Those of the system are not trusted then.",
+    details: "Only with TLS: for a URL that begins with rediss://, rediss+sentinel:// or rediss+cluster://. The \
+              certificate of Redis must be for the host of the URL and from one of these authorities. Those of the \
+              system are not trusted then.",
     values: FilePath("a PEM file with certificates"),
     default: DefaultValue::Derived("the authorities of the system"),
     example: "/etc/btcfeed/redis-ca.pem",

@@ -49,7 +49,7 @@ const CORS_ORIGINS: Row<Origins> = Row {
 const MAX_CONNECTIONS: Row<Numbers> = Row {
     env: "BTCFEED_MAX_CONNECTIONS",
     help: "Maximum number of client connections",
-    details: "Further clients are rejected with status 503.",
+    details: "Each concurrent request over HTTP/2 counts as one. Further clients are rejected with status 503.",
     values: Numbers { min: 1, max: usize::MAX, max_words: Some("the limit on open files minus 256") },
     default: DefaultValue::Derived("the limit on open files minus 256"),
     example: "10000",

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 
 /// The time for which the clocks must contradict the count before they are believed without a source.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// The maximum difference between a time and the times in the answers of sources, which are those of the last trades.
+/// The maximum difference between a time and the times in the answers of sources, which may be a little old.
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
 /// The maximum time since the answer of a source to this poll arrived. An older answer is a repeated one.
 const FETCHED_NOW: Duration = Duration::from_secs(10);

@@ -33,7 +33,7 @@ pub struct InputMessage<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub last: Option<ExactPrice>,
-    /// The price that the source stands for, made from the three prices above.
+    /// The price that the method uses for this source, made from the three prices above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub value: Option<ExactPrice>,

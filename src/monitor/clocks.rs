@@ -7,7 +7,7 @@ use crate::text::format_duration;
 use crate::tick::TickId;
 use std::time::{Duration, Instant};
 
-/// The time by which the last trades of the sources may lie behind.
+/// The time by which the times in the answers of the sources may lie behind.
 const TRADE_AGE: Duration = Duration::from_secs(60);
 
 /// The newest tick, and the moment at which it arrived.

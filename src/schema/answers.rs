@@ -18,8 +18,8 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 404,
-    description = "No price was in force at the moment: it is in a gap, which the answer names, before the oldest entry, or in \
-                   the future.",
+    description = "No price was in force at the moment: it is in a gap, which the answer names, before the oldest entry, \
+                   in the future, or after the newest price became stale.",
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Not Found", "status": 404,

@@ -19,7 +19,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     } else if has("tcp connect error") || error.is_connect() && error.is_timeout() {
         "connect"
     } else if error.is_connect() {
-        // Nothing else is left to do before the request can be sent.
+        // The name was resolved and TCP is connected, so only the TLS handshake can have failed.
         "TLS"
     } else {
         "HTTP"
@@ -28,7 +28,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     format!("{step}: {}", texts.last().map_or("the request failed", String::as_str))
 }
 
-/// Returns true if the peer closed the connection before it sent anything of its answer.
+/// Returns true if the peer closed the connection before the head of its answer was complete.
 pub(super) fn is_closed(error: &reqwest::Error) -> bool {
     let is_closing = |cause: &(dyn Error + 'static)| {
         let closed = |error: &hyper::Error| error.is_incomplete_message() || error.is_closed() || error.is_canceled();

@@ -43,10 +43,10 @@ table! {
     BYTES_SENT = labelled("transport", TRANSPORTS,
         counter("btcfeed_bytes_sent_total", "bytes", "Bytes that were sent on streams, before any encryption."));
     REPLAYED = labelled("transport", TRANSPORTS,
-        counter("btcfeed_replayed_entries_total", "entries", "Entries that were sent before the client was in sync. They also count as updates."));
+        counter("btcfeed_replayed_entries_total", "entries", "Entries that were sent before the client was in sync. They also count in `btcfeed_updates_sent_total`."));
     PUBLISH_TO_SOCKET = metric("btcfeed_publish_to_socket_seconds", MetricKind::Histogram, "seconds",
         "Time from the moment of a live entry, by the store's clock, to the write to a client's socket, by this machine's clock. \
-         Measured for one client in 64, and for the last client of each broadcast.");
+         Only WebSockets and event streams over HTTP/1 without TLS in the replica are measured: one client in 64, and the last client of each broadcast.");
     TICK_AGE = labelled("currency", &[],
         gauge("btcfeed_tick_age_seconds", "seconds", "Age of the newest tick with a price in the currency. If there has been none, the time since the start of the replica."));
     FEED_STATE = labelled("state", &["live", "degraded", "stale", "down"],
@@ -54,13 +54,13 @@ table! {
     SIMULATED = gauge("btcfeed_simulated", "0 or 1", "1 if the newest prices are simulated.");
     LEADER = gauge("btcfeed_leader", "0 or 1", "1 if this replica leads.");
     LEADER_CHANGES = counter("btcfeed_leader_changes_total", "changes", "Changes of the leader that this replica has seen.");
-    REPLICAS = gauge("btcfeed_replicas", "replicas", "Replicas that are alive, by the store's last answer to this one.");
+    REPLICAS = gauge("btcfeed_replicas", "replicas", "Replicas that are alive, as the store last told this replica.");
     SETTINGS_DIFFER = gauge("btcfeed_settings_differ", "0 or 1", "1 if the replicas that may lead have other settings than this replica.");
     HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because it could not write them to the store yet.");
     DROPPED_RECORDS = counter("btcfeed_dropped_records_total", "records", "Ticks and statuses that the leader dropped, because it held too many.");
     CLOCK_AHEAD = labelled("of", &["store", "sources"],
-        gauge("btcfeed_clock_ahead_seconds", "seconds", "Time by which this machine's clock is ahead of the clock of Redis, or of the times in the answers of the sources. The latter are those of the last trades, so they are a little behind."));
-    CLOCK_REJECTED = counter("btcfeed_clock_rejected_total", "entries", "Entries that this leader dated by its own count, because the clock of the store contradicted it.");
+        gauge("btcfeed_clock_ahead_seconds", "seconds", "Time by which this machine's clock is ahead of the clock of Redis, or of the times in the answers of the sources. The latter are the times that the sources give in their answers, which may be a little old."));
+    CLOCK_REJECTED = counter("btcfeed_clock_rejected_total", "entries", "Entries whose time this leader counted on its monotonic clock, because the clock of the store contradicted it.");
     SOURCE_SECONDS = labelled("source", &[],
         metric("btcfeed_source_request_seconds", MetricKind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));
     SOURCE_ERRORS = labelled("source", &[],
@@ -68,7 +68,7 @@ table! {
     SOURCE_UP = labelled("source", &[],
         gauge("btcfeed_source_up", "0 or 1", "1 if the last poll of the source by this replica gave a price."));
     SOURCE_RESTING = labelled("source", &[],
-        gauge("btcfeed_source_resting", "0 or 1", "1 if the source is not polled at the moment, because it failed or asked for a pause."));
+        gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If fewer than two sources do not rest, those that failed are polled nevertheless."));
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second: Redis, or the file of the feed, can be written.");
     STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request, or that a write to the file of the feed took. Empty with the memory store.");
     STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
@@ -76,7 +76,7 @@ table! {
     QUARANTINED = counter("btcfeed_quarantined_members_total", "members", "Members of the history in Redis that were not entries and that this leader moved into quarantine.");
     UNCONFIRMED = counter("btcfeed_unconfirmed_announcements_total", "messages", "Entries that were announced on the channel of Redis and are not in the history, for example forged ones. No client gets them.");
     PUT_BACK = counter("btcfeed_put_back_entries_total", "entries", "Entries that the store had lost and this replica has put back.");
-    FORKS = counter("btcfeed_forks_total", "times", "Times that the feed went on after an older entry than this replica's newest one, because Redis had lost the later entries: after a failover, or after two primaries at the same time.");
+    FORKS = counter("btcfeed_forks_total", "times", "Times that a new entry followed an entry older than this replica's newest one, because Redis had lost those in between: after a failover, or after two primaries at the same time.");
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit", "held_too_long"],
         counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` and a `held_too_long` count once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));
@@ -86,7 +86,7 @@ table! {
         counter("btcfeed_refusals_total", "refusals", "Connections and requests that were refused because of a limit, for example `BTCFEED_MAX_CONNECTIONS` or `BTCFEED_ADDRESS_RATE`. \
          `key`: they had no valid API key. `key_streams`: the key has too many streams. `origin`: a WebSocket came from a page that is not allowed."));
     CLIENT_MEMORY = gauge("btcfeed_client_memory_bytes", "bytes", "Memory of responses and replays that clients have not read yet. `BTCFEED_CLIENT_MEMORY` limits it.");
-    CLIENT_MEMORY_RESETS = counter("btcfeed_client_memory_resets_total", "responses", "Unread responses and replays that were reset because this memory was used up.");
+    CLIENT_MEMORY_RESETS = counter("btcfeed_client_memory_resets_total", "responses", "Unread responses and replays that were reset because the memory in `BTCFEED_CLIENT_MEMORY` was used up.");
     TLS_HANDSHAKES = counter("btcfeed_tls_handshakes_total", "handshakes", "TLS handshakes that succeeded.");
     TLS_FAILURES = labelled("reason", &["certificate", "incompatible", "invalid", "plain", "disconnected", "timeout", "evicted"],
         counter("btcfeed_tls_handshake_failures_total", "handshakes", "TLS handshakes that failed. `certificate`: the client does not trust the certificate. \
@@ -106,7 +106,7 @@ pub fn markdown() -> String {
     let mut text = String::from(
         "# Metrics\n\nEach replica serves these metrics at `/metrics` on the operators' port (`BTCFEED_OPS_LISTEN`), in the text\n\
          format of Prometheus. A replica has at most 200 series, and no label has a value that a client can choose. Metrics of a\n\
-         source exist on replicas that can lead. All values begin at zero when the replica starts.\n\n\
+         source exist on replicas that can lead. Counters begin at zero when the replica starts.\n\n\
          A test makes this page from the table in `src/telemetry/metrics.rs`: `UPDATE_DOCS=1 cargo test --test it metrics`.\n\n\
          | metric | type | unit | label | meaning |\n|---|---|---|---|---|\n",
     );

@@ -24,7 +24,7 @@ pub struct Input {
     /// The price of the last trade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Price>,
-    /// The price that the source stands for, made from the three prices above.
+    /// The price that the method uses for this source, made from the three prices above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Price>,
     /// The time of the answer by the source's clock, if the source gives one.

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a computation of a tick's prices needs beside the inputs. Fields of newer versions are ignored.
+/// What a computation of a tick's prices needs besides the inputs. Fields of newer versions are ignored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MethodParameters {
@@ -22,7 +22,7 @@ pub struct MethodParameters {
     pub currencies: BTreeMap<Currency, PriceParameters>,
 }
 
-/// What a computation of the price in one currency needs beside the inputs.
+/// What a computation of the price in one currency needs besides the inputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PriceParameters {
@@ -36,7 +36,7 @@ pub struct PriceParameters {
     pub bound: Option<MoveBound>,
 }
 
-/// The bound of a price that comes from a single source: it differs from the previous price by at most this much.
+/// The bound of a price that comes from a single source: the price differs from `previous` by at most `max_move`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveBound {
     /// The previous price.

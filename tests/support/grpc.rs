@@ -1,4 +1,4 @@
-//! A gRPC client that is generated for the tests, with its messages in the form of the other transports.
+//! A gRPC client that is generated for the tests. It converts messages to the JSON of the other transports.
 
 use super::soon;
 use pb::price_feed_client::PriceFeedClient;

@@ -8,7 +8,7 @@ use crate::feed::Start;
 use crate::tick::{Currencies, TickId};
 use std::ops::RangeInclusive;
 
-/// Query of the history: a part of it, and the format of the response.
+/// Query of the history: a range of entries, and the format of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HistoryQuery {
     /// The currencies whose prices are in the response.
@@ -17,9 +17,9 @@ pub(crate) struct HistoryQuery {
     pub(crate) format: Format,
     /// Media type, if the query has one.
     pub(crate) media: Option<Media>,
-    /// The beginning of the part. Without `since` and `after`, it is the first entry that is kept.
+    /// The beginning of the range. Without `since` and `after`, it is the first entry that is kept.
     pub(crate) start: Start,
-    /// The last id of the part, inclusive.
+    /// The inclusive upper bound of the ids.
     pub(crate) until: TickId,
     /// The maximum number of entries in the response.
     pub(crate) limit: usize,

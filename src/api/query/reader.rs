@@ -29,7 +29,7 @@ pub(super) fn parse_id(text: &str) -> Option<TickId> {
 }
 
 /// Maximum number of bytes of a query. All parameters together need about 200. The header `Link` of a page repeats the
-/// query.
+/// query, so this also limits the length of that header.
 const MAX_QUERY_BYTES: usize = 1024;
 /// Maximum number of characters of a name in an error message, so that there is room for the expected names.
 const MAX_NAME_CHARACTERS: usize = 20;
@@ -61,7 +61,7 @@ impl<'a> QueryReader<'a> {
         reader
     }
 
-    /// Returns the values of a parameter under any of its names.
+    /// Takes a parameter out, and returns its values under all of its names.
     pub(super) fn all(&mut self, names: &[&str]) -> Vec<Cow<'a, str>> {
         let taken = self.parameters.extract_if(.., |(name, _)| names.contains(&&**name));
         taken.map(|(_, value)| value).collect()
@@ -110,7 +110,7 @@ impl<'a> QueryReader<'a> {
         }
     }
 
-    /// Returns the parameters that give the start, with their names and values.
+    /// Returns the parameters that give the start, as text for an error. Call it before they are read.
     fn contradiction(&self) -> String {
         let begins = |name: &str| name == "after" || SINCE.contains(&name);
         let words = self.parameters.iter().filter(|(name, _)| begins(name)).take(MAX_QUOTED);

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 /// The number of entries, and of bookmarks, in one read or write.
 pub(super) const PAGE: usize = 1000;
-/// The name of the holder of a tool's lease.
+/// The name under which a tool holds the lease.
 const HOLDER: &str = "btcfeed store";
 /// An upper bound of all ids.
 const EVERYTHING: TickId = TickId::from_ms(u64::MAX);
@@ -31,7 +31,7 @@ pub(super) struct Copied {
     /// The number of entries with an audit.
     pub(super) audits: u64,
     pub(super) bookmarks: usize,
-    /// The number of members of a Redis that are no entries.
+    /// The number of members of the sorted set in Redis that are not entries.
     pub(super) skipped: u64,
     /// The number of bookmarks for which the store has no room.
     pub(super) left_out: usize,
@@ -41,7 +41,7 @@ impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} entries ({} with inputs) and {} bookmarks", self.entries, self.audits, self.bookmarks)?;
         if self.skipped > 0 {
-            write!(f, " (without {} that other programs have written and that are no entries)", self.skipped)?;
+            write!(f, " (without {} members of the set in Redis that are not entries)", self.skipped)?;
         }
         if self.left_out > 0 {
             write!(f, " (without the {} oldest bookmarks, for which there is no room)", self.left_out)?;
@@ -92,8 +92,8 @@ impl<'a> Writable<'a> {
         self.store().restore_audits(&self.lease, audits).await
     }
 
-    /// Writes the bookmarks of clients that have none in the store, and renews the lease of their source as well. If
-    /// there are too many, leaves out the oldest.
+    /// Writes the bookmarks of clients that have none in the store. If there are too many, leaves out the oldest.
+    /// Meanwhile, renews the leases of this store and of `source`.
     pub(super) async fn restore_bookmarks(
         &self,
         bookmarks: Vec<(String, TickId)>,
@@ -208,7 +208,7 @@ fn missing_bookmarks(
     (missing, left_out)
 }
 
-/// Checks that all entries of a store were read. Returns the number of members of a Redis that are no entries.
+/// Checks that all entries of a store were read. Returns the number of its members that are not entries.
 pub(super) async fn check_count(store: &dyn Portable, read: u64) -> anyhow::Result<u64> {
     let members = store.summary().await?.entries;
     let garbage = if members == read { 0 } else { store.count_garbage().await? };
@@ -236,7 +236,7 @@ async fn while_renewing<T, E: From<StoreError>>(
     }
 }
 
-/// Checks that the target has each entry of the source.
+/// Checks that the target has each entry of the source, with the same content and the same inputs.
 async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result<()> {
     let mut pages = Pages::of(source.store());
     while let Some(page) = pages.next().await? {

@@ -1,5 +1,5 @@
-//! The table of bounds in `docs/method.md`: what a wrong source did to the price by the rule of version 0.2.0, and what
-//! it does by this one.
+//! The table of bounds in `docs/method.md`: the error of the price that a wrong source causes, under the rule
+//! of version 0.2.0 and under method 1.
 
 use super::old_rule::OldRule;
 use super::*;
@@ -28,7 +28,7 @@ struct Case {
 struct Seen {
     /// The newest price of the feed.
     last: Decimal,
-    /// The number of the liar.
+    /// Which of the different liars this is, counted from 0.
     choice: u32,
 }
 
@@ -64,7 +64,7 @@ const CASES: [Case; 9] = [
         says: |poll, _| (vec![LOW, HIGH, MIDDLE + MIDDLE * thousandths(4) * Decimal::from(poll)], MIDDLE),
     },
     Case {
-        name: "Gemini 4 % off its book, beside two others",
+        name: "one of three says 4 % too much, as Gemini once did",
         configured: 3,
         min_sources: 2,
         polls: 1,
@@ -72,7 +72,7 @@ const CASES: [Case; 9] = [
         says: |_, _| (vec![LOW, HIGH, MIDDLE * thousandths(1040)], MIDDLE),
     },
     Case {
-        name: "Gemini 4 % off its book, beside one other",
+        name: "one of two says 4 % too much, as Gemini once did",
         configured: 3,
         min_sources: 2,
         polls: 1,
@@ -85,7 +85,7 @@ const CASES: [Case; 9] = [
         min_sources: 2,
         polls: 2,
         choices: 41,
-        // The first price is the right one, which the old rule then compared with.
+        // The first poll is honest, because the old rule compared the second one with its price.
         says: |poll, seen| {
             let lie = if poll == 0 { MIDDLE } else { MIDDLE + MIDDLE * share(seen.choice) };
             (vec![MIDDLE, lie], MIDDLE)
@@ -122,13 +122,13 @@ const CASES: [Case; 9] = [
         },
     },
     Case {
-        name: "the only one of three that answers walks by 4 % a poll for 46 polls, after a calm minute (`BTCFEED_MIN_SOURCES=1`)",
+        name: "the only one of three that answers walks by 4 % a poll for 46 polls, after ten calm polls (`BTCFEED_MIN_SOURCES=1`)",
         configured: 3,
         min_sources: 1,
         polls: 56,
         choices: 1,
         says: |poll, seen| {
-            // In ten polls before, two sources move by 0.01 % together.
+            // In the first ten polls, two sources move together by 0.01 %.
             let calm = MIDDLE + if poll % 2 == 0 { Decimal::ZERO } else { Decimal::TEN };
             if poll < 10 { (vec![calm, calm], calm) } else { (vec![seen.last * thousandths(1040)], MIDDLE) }
         },
@@ -136,7 +136,7 @@ const CASES: [Case; 9] = [
 ];
 
 impl Case {
-    /// Returns the greatest error of the price and the number of polls without one, for the worst liar.
+    /// Returns the greatest error of the price, and the greatest number of polls without a price, each over all liars.
     fn worst(&self, mut feed: impl FnMut() -> Box<dyn FnMut(&[Decimal]) -> Option<Decimal>>) -> (Decimal, u32) {
         let runs = (0..self.choices).map(|choice| {
             let (mut price, mut last, mut worst, mut silent) = (feed(), MIDDLE, Decimal::ZERO, 0);
