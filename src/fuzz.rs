@@ -11,6 +11,7 @@ use crate::session::{EVERY, REPLAY_LIMIT};
 use crate::source;
 use crate::text::quotable;
 use crate::tick::{Currencies, Currency};
+use crate::tls;
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
 
@@ -80,6 +81,15 @@ pub fn query(input: &[u8]) {
     }
 }
 
+/// Reads the input as TLS records, and what they contain as decrypted messages. The first four bytes of the input are
+/// the lengths of pieces, the others are the records.
+///
+/// # Panics
+/// If the records depend on the pieces, or if too much is kept of them.
+pub fn records(input: &[u8]) {
+    tls::check(input);
+}
+
 /// Returns true if the detail quotes a name, a value, or a part of a value with commas, or reports a conflict of two
 /// values.
 fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
@@ -101,9 +111,14 @@ mod tests {
     #[test]
     fn seeds_of_the_fuzz_targets_pass() {
         type Target = fn(&[u8]);
-        for (target, run) in
-            [("answers", answers as Target), ("frames", frames), ("head", head), ("proxies", proxies), ("query", query)]
-        {
+        for (target, run) in [
+            ("answers", answers as Target),
+            ("frames", frames),
+            ("head", head),
+            ("proxies", proxies),
+            ("query", query),
+            ("records", records),
+        ] {
             let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
             for seed in fs::read_dir(seeds).unwrap() {
                 run(&fs::read(seed.unwrap().path()).unwrap());

@@ -1,10 +1,10 @@
 //! Connections: accepts them, bounds their cost, and serves them.
 //!
 //! Every connection takes the same path. The [`Listener`](listener::Listener) accepts it and takes a permit for it. If
-//! the port uses [TLS](crate::tls), the handshake follows, and hyper serves the connection. Otherwise the first bytes
-//! are read once, into the connection's own buffer. They show which protocol the client uses ([`request_head`]). A
-//! request for a stream goes through the router. If its handler fills the [`Handoff`](takeover::Handoff), the socket
-//! moves to the [`reactor`]. hyper serves all other requests from a stream that begins with the same buffer
+//! the port uses [TLS](crate::tls), the handshake follows. Then the first bytes are read once, into the connection's
+//! own buffer. They show which protocol the client uses ([`request_head`]). A request for a stream goes through the
+//! router. If its handler fills the [`Handoff`](takeover::Handoff), the socket moves to the [`reactor`], together with
+//! the keys of TLS. hyper serves all other requests from a stream that begins with the same buffer
 //! ([`buffered_stream`]). No request is routed twice.
 //!
 //! The files in layer order: each uses only those before it.
@@ -12,6 +12,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `socket` | options of a client's socket |
+//! | `client_stream` | a connection, plain or over TLS |
 //! | `client_memory` | bytes that wait for clients |
 //! | `stall` | detection of responses that their clients do not read |
 //! | `connection_limit` | permits for clients |
@@ -24,6 +25,7 @@
 
 pub(crate) mod buffered_stream;
 pub(crate) mod client_memory;
+pub(crate) mod client_stream;
 pub(crate) mod connection_limit;
 pub(crate) mod http;
 pub(crate) mod listener;

@@ -1,32 +1,60 @@
-//! TLS on the public port (RFC 8446, RFC 5246): handshakes, the protocol by ALPN, and a certificate that can be
-//! replaced while connections are open.
+//! TLS on the public port (RFC 8446, RFC 5246): handshakes, the protocol by ALPN, records, and a certificate that can
+//! be replaced while connections are open.
+//!
+//! A client that offers HTTP/2 is served through tokio-rustls. All others get a [`RecordLayer`], which needs so little
+//! memory that the reactor can keep one for each stream. For the requests before a stream, a [`TlsStream`] makes it a
+//! connection for hyper.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `certificate` | the configuration of rustls |
+//! | `failure` | why a handshake failed |
+//! | `handshakes` | limits of handshakes |
+//! | `fault` | why a connection ends after its handshake |
+//! | `reader` | bytes → records |
+//! | `messages` | what a decrypted record means |
+//! | `record_layer` | keys, encryption and decryption of one connection |
+//! | `handshake` | a handshake, from its first bytes to the record layer |
+//! | `stream` | a record layer with its socket, for hyper |
 
 mod certificate;
 mod failure;
+mod fault;
+mod handshake;
 mod handshakes;
+mod messages;
+mod reader;
+mod record_layer;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use certificate::{CertificateError, TlsOptions, Warning as CertificateWarning};
 pub(crate) use failure::HandshakeError;
+pub(crate) use record_layer::{MAX_DATA_BYTES, RecordLayer};
+pub(crate) use stream::TlsStream;
 
 use crate::message::ProblemDetails;
 use crate::reload;
 use crate::telemetry::metrics::{TLS_HANDSHAKES, TLS_NOT_AFTER, TLS_NOT_BEFORE};
 use certificate::{Certificate, HTTP2};
 use failure::HANDSHAKE_DEADLINE;
+use handshake::{HandshakeFault, HelloReader, ServerHandshake};
 use handshakes::Handshakes;
 use std::borrow::Cow;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::LazyConfigAcceptor;
-use tokio_rustls::rustls::server::Acceptor;
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream as BufferedTlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+/// Initial capacity of the buffer for the first message of a client. Most messages are shorter.
+const HELLO_BYTES: usize = 2048;
 /// First byte of a client that begins a handshake (RFC 8446 §5.1).
 const HANDSHAKE_RECORD: u8 = 22;
 /// Maximum time for a client without TLS to read its error.
@@ -43,6 +71,14 @@ pub(crate) struct Tls {
     handshakes: Handshakes,
 }
 
+/// A connection whose handshake is done.
+pub(crate) enum TlsConnection {
+    /// HTTP/1, or a client that does not name its protocol.
+    Http1(Box<TlsStream>),
+    /// HTTP/2.
+    Http2(Box<BufferedTlsStream<TcpStream>>),
+}
+
 impl Tls {
     /// Reads the certificate for a port with `max_clients` places.
     ///
@@ -53,18 +89,18 @@ impl Tls {
         Ok(Tls { options, certificate, handshakes: Handshakes::new(max_clients) })
     }
 
-    /// Performs the handshake. Returns the connection, and true if the client chose HTTP/2.
+    /// Performs the handshake.
     ///
     /// # Errors
     /// If the handshake fails. A client that does not use TLS gets an answer first.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> Result<(TlsStream<TcpStream>, bool), HandshakeError> {
-        let mut handshake = self.handshakes.begin();
+    pub(crate) async fn accept(&self, socket: TcpStream) -> Result<TlsConnection, HandshakeError> {
+        let mut pending = self.handshakes.begin();
         // Cancel-safe: if this future is dropped, so are both arms, and with them the connection.
         let accepted = tokio::select! {
             accepted = timeout(HANDSHAKE_DEADLINE, self.shake_hands(socket)) => {
                 accepted.unwrap_or(Err(HandshakeError::TooLate))
             }
-            () = handshake.evicted() => Err(HandshakeError::Evicted),
+            () = pending.evicted() => Err(HandshakeError::Evicted),
         };
         match &accepted {
             Ok(_) => TLS_HANDSHAKES.counter("").increment(1),
@@ -73,24 +109,50 @@ impl Tls {
         accepted
     }
 
-    async fn shake_hands(&self, mut socket: TcpStream) -> Result<(TlsStream<TcpStream>, bool), HandshakeError> {
-        // The first byte is read by itself. If it begins a handshake, rustls gets it before the rest.
-        let mut first = [0];
-        socket.read_exact(&mut first).await?;
-        if first != [HANDSHAKE_RECORD] {
-            timeout(PLAIN_DEADLINE, refuse_plain(&mut socket)).await.unwrap_or(Ok(()))?;
-            return Err(HandshakeError::Plain);
-        }
-        let mut acceptor = Acceptor::default();
-        acceptor.read_tls(&mut &first[..])?;
-        let hello = LazyConfigAcceptor::new(acceptor, socket).await?;
-        let finishing = {
-            let _permit = self.handshakes.signature().await;
-            hello.into_stream(self.certificate().config.clone())
+    async fn shake_hands(&self, mut socket: TcpStream) -> Result<TlsConnection, HandshakeError> {
+        let mut buffer = Vec::with_capacity(HELLO_BYTES);
+        let mut hello = HelloReader::default();
+        let accepted = loop {
+            receive(&mut socket, &mut buffer).await?;
+            if hello.is_empty() && buffer.first() != Some(&HANDSHAKE_RECORD) {
+                timeout(PLAIN_DEADLINE, refuse_plain(&mut socket)).await.unwrap_or(Ok(()))?;
+                return Err(HandshakeError::Plain);
+            }
+            match hello.read(&buffer) {
+                Ok(Some(accepted)) => break accepted,
+                Ok(None) => {}
+                Err(fault) => return Err(refuse(&mut socket, fault).await),
+            }
         };
-        let stream = finishing.await?;
-        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
-        Ok((stream, is_http2))
+        let config = self.certificate().config.clone();
+        if accepted.client_hello().alpn().is_some_and(|mut names| names.any(|name| name == HTTP2)) {
+            let finishing = {
+                let _permit = self.handshakes.signature().await;
+                StartHandshake::from_parts(accepted, socket).into_stream(config)
+            };
+            return Ok(TlsConnection::Http2(Box::new(finishing.await?)));
+        }
+        drop(accepted);
+        let mut received = hello.into_bytes();
+        let mut handshake = ServerHandshake::new(config)?;
+        loop {
+            let read = {
+                let _permit = self.handshakes.signature().await;
+                handshake.read(&received)
+            };
+            match read {
+                Ok(is_done) => {
+                    socket.write_all(&handshake.take_outgoing()).await?;
+                    if is_done {
+                        break;
+                    }
+                }
+                Err(fault) => return Err(refuse(&mut socket, fault).await),
+            }
+            receive(&mut socket, &mut received).await?;
+        }
+        let (records, rest) = handshake.finish()?;
+        Ok(TlsConnection::Http1(Box::new(TlsStream::new(socket, records, rest)?)))
     }
 
     fn certificate(&self) -> Arc<Certificate> {
@@ -142,6 +204,32 @@ impl Tls {
             None => {}
         }
     }
+}
+
+/// Receives further bytes of a client into an empty buffer.
+async fn receive(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    if socket.read_buf(buffer).await? == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+}
+
+/// Tells a client why its handshake failed.
+async fn refuse(socket: &mut TcpStream, fault: HandshakeFault) -> HandshakeError {
+    match socket.write_all(&fault.alert).await {
+        Ok(()) => fault.error.into(),
+        Err(error) => error.into(),
+    }
+}
+
+/// Reads the input as records, and what they contain as messages. The first four bytes of the input are the lengths of
+/// pieces.
+///
+/// # Panics
+/// If the records depend on the pieces, or if too much is kept of them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check(input: &[u8]) {
+    let (pieces, records) = input.split_at(input.len().min(4));
+    reader::check(records, pieces);
+    messages::check(records);
 }
 
 fn timestamp(time: SystemTime) -> f64 {

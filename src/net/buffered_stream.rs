@@ -1,28 +1,31 @@
 //! A connection whose first bytes have been read. Reads return the buffered bytes first, and then those of the socket.
 
+use super::client_stream::{ClientStream, RawSocket};
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Socket, with bytes that were read from it before.
-#[derive(Debug)]
 pub(crate) struct BufferedStream {
     buffer: Bytes,
-    socket: TcpStream,
+    socket: ClientStream,
 }
 
 impl BufferedStream {
     /// Creates a stream that begins with `buffer`.
-    pub(crate) fn new(buffer: Bytes, socket: TcpStream) -> BufferedStream {
+    pub(crate) fn new(buffer: Bytes, socket: ClientStream) -> BufferedStream {
         BufferedStream { buffer, socket }
     }
 
-    /// Returns the buffered bytes that have not been read, and the socket.
-    pub(crate) fn into_parts(self) -> (Bytes, TcpStream) {
-        (self.buffer, self.socket)
+    /// Returns the socket, and the data that has been received but not read.
+    ///
+    /// # Errors
+    /// Like [`ClientStream::into_raw`].
+    pub(crate) fn into_raw(self) -> io::Result<(RawSocket, Vec<u8>)> {
+        let (socket, unread) = self.socket.into_raw()?;
+        Ok((socket, [&self.buffer[..], &unread].concat()))
     }
 }
 
@@ -72,7 +75,7 @@ impl AsyncWrite for BufferedStream {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test]
     async fn buffered_bytes_come_first_in_any_read_size() {
@@ -82,7 +85,7 @@ mod tests {
             let (server, _) = listener.accept().await.unwrap();
             client.write_all(b" world").await.unwrap();
             client.shutdown().await.unwrap();
-            let mut stream = BufferedStream::new(Bytes::from_static(b"hello"), server);
+            let mut stream = BufferedStream::new(Bytes::from_static(b"hello"), ClientStream::Plain(server));
             let (mut text, mut piece) = (Vec::new(), vec![0; size]);
             loop {
                 match stream.read(&mut piece).await.unwrap() {

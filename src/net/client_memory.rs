@@ -15,7 +15,7 @@ use tracing::warn;
 
 /// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, so that a client of the live
 /// feed costs nothing.
-const MIN_BYTES: usize = 4096;
+pub(crate) const MIN_BYTES: usize = 4096;
 
 /// Memory that clients occupy.
 #[derive(Debug)]

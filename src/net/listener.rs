@@ -5,6 +5,7 @@ mod tests;
 
 use super::buffered_stream::BufferedStream;
 use super::client_memory::ClientMemory;
+use super::client_stream::ClientStream;
 use super::connection_limit::{Admission, ConnectionLimit, Permit};
 use super::request_head::{self, Opening, OpeningKind};
 use super::stall::{MonitoredBody, StallDetector};
@@ -15,7 +16,7 @@ use crate::admission::refusal::Refusal;
 use crate::session::{CLOSE_DEADLINE, Limits};
 use crate::shutdown::Tasks;
 use crate::telemetry::FaultLog;
-use crate::tls::Tls;
+use crate::tls::{Tls, TlsConnection};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
@@ -221,30 +222,21 @@ struct AcceptedConnection {
 
 impl AcceptedConnection {
     async fn serve(self, socket: TcpStream, stop: CancellationToken) {
-        match &self.tls {
-            // Boxed, because otherwise the future of every connection would be as large as this one.
-            Some(tls) => Box::pin(self.serve_tls(socket, tls, &stop)).await,
-            None => self.serve_plain(socket, &stop).await,
+        let Some(tls) = &self.tls else { return self.serve_first(ClientStream::Plain(socket), &stop).await };
+        // Boxed, because otherwise the future of every connection would be as large as this one.
+        match stop.run_until_cancelled(Box::pin(tls.accept(socket))).await {
+            Some(Ok(TlsConnection::Http1(stream))) => self.serve_first(ClientStream::Tls(stream), &stop).await,
+            Some(Ok(TlsConnection::Http2(stream))) => {
+                let served = Box::pin(self.serve_http2(TokioIo::new(*stream), &stop)).await;
+                self.log_end(Some(served), "");
+            }
+            Some(Err(error)) => debug!(peer = %self.requests.permit.peer(), %error, "no TLS connection"),
+            None => {}
         }
     }
 
-    /// Serves a connection over TLS. hyper also serves its streams, because the reactor needs a raw socket.
-    async fn serve_tls(&self, socket: TcpStream, tls: &Tls, stop: &CancellationToken) {
-        let (stream, is_http2) = match stop.run_until_cancelled(tls.accept(socket)).await {
-            Some(Ok(accepted)) => accepted,
-            Some(Err(error)) => return debug!(peer = %self.requests.permit.peer(), %error, "no TLS connection"),
-            None => return,
-        };
-        let (stream, detector) = (TokioIo::new(stream), Arc::<StallDetector>::default());
-        let served = if is_http2 {
-            Some(Box::pin(self.serve_http2(stream, stop)).await)
-        } else {
-            self.serve_http1(stream, None, &detector, stop).await
-        };
-        self.log_end(served, detector.request_id());
-    }
-
-    async fn serve_plain(&self, mut socket: TcpStream, stop: &CancellationToken) {
+    /// Serves a connection from the first bytes of its first request.
+    async fn serve_first(&self, mut socket: ClientStream, stop: &CancellationToken) {
         let opening = stop.run_until_cancelled(timeout(self.head_deadline, request_head::read(&mut socket))).await;
         let Some(Ok(Ok(Some(Opening { buffer, kind })))) = opening else { return };
         let is_http2 = matches!(kind, OpeningKind::Http2);

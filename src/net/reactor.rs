@@ -17,6 +17,7 @@
 //! | `stream_protocol` | WebSocket and server-sent events on a raw socket |
 //! | `heartbeat` | pings and their deadlines |
 //! | `send_queue` | bytes to send |
+//! | `channel` | a socket, plain or over TLS |
 //! | `closing` | close of a connection |
 //! | `action` | the phase of a connection, and its requests to the shard |
 //! | `connection` | one client |
@@ -25,6 +26,7 @@
 //! | `shard` | one thread with its connections |
 
 mod action;
+mod channel;
 mod closing;
 mod connection;
 mod context;
@@ -36,6 +38,7 @@ mod shard_counts;
 mod shard_handle;
 pub(crate) mod stream_protocol;
 
+use super::client_stream::RawSocket;
 use super::connection_limit::Permit;
 use super::socket::set_user_timeout;
 use crate::session::{Session, Sessions};
@@ -45,7 +48,6 @@ use context::Context;
 use shard::Shard;
 use shard_handle::ShardHandle;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -78,18 +80,18 @@ impl Reactor {
         Ok((Reactor { shards: handles, next: AtomicUsize::new(0), context }, Shards(shards)))
     }
 
-    /// Takes over a non-blocking socket. `head` is sent before the output of the session. `early` are bytes that the
+    /// Takes over a socket. `head` is sent before the output of the session. `early` are bytes that the
     /// client has already sent after its request. The client counts as connected until `permit` is dropped.
     pub(crate) fn adopt(
         &self,
-        socket: TcpStream,
+        socket: RawSocket,
         protocol: StreamProtocol,
         session: Session,
         permit: Permit,
         head: Vec<u8>,
         early: Box<[u8]>,
     ) {
-        if let Err(error) = set_user_timeout(&socket, self.user_timeout(&protocol)) {
+        if let Err(error) = set_user_timeout(&socket.socket, self.user_timeout(&protocol)) {
             debug!(peer = %permit.peer(), %error, "connection lost before it was served");
             return;
         }

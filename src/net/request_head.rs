@@ -7,8 +7,7 @@ use axum::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use axum::http::{Method, Request};
 use bytes::{Bytes, BytesMut};
 use std::io;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Maximum length of the head of a request. hyper answers a longer one with 431.
 pub(crate) const MAX_HEAD_BYTES: u16 = 16 * 1024;
@@ -49,7 +48,7 @@ pub(crate) enum OpeningKind {
 ///
 /// # Errors
 /// If the connection fails.
-pub(crate) async fn read(socket: &mut TcpStream) -> io::Result<Option<Opening>> {
+pub(crate) async fn read(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Opening>> {
     let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
     let mut examined = 0;
     loop {
@@ -144,6 +143,7 @@ pub(crate) fn check(bytes: &[u8]) {
 mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpStream;
 
     fn get(text: &str) -> Option<(String, usize)> {
         match classify(text.as_bytes())? {

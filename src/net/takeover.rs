@@ -5,6 +5,7 @@
 //! other response is returned to the caller, which sends it through hyper. So no handler runs twice, and only handlers
 //! decide which requests get a stream.
 
+use super::client_stream::ClientStream;
 use super::connection_limit::Permit;
 use super::reactor::Reactor;
 use super::reactor::stream_protocol::StreamProtocol;
@@ -16,7 +17,6 @@ use axum::http::{Request, Response, StatusCode};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
-use tokio::net::TcpStream;
 use tower::ServiceExt;
 use tracing::{Span, debug};
 
@@ -90,11 +90,14 @@ impl Takeover {
     }
 
     /// Moves the socket to the reactor. `early` are the bytes that the client has sent after its request.
-    pub(crate) fn adopt(&self, socket: TcpStream, routed: RoutedStream, permit: Permit, early: &[u8]) {
+    pub(crate) fn adopt(&self, socket: ClientStream, routed: RoutedStream, permit: Permit, early: &[u8]) {
         let RoutedStream { stream: Stream { protocol, session, span, .. }, head } = routed;
         let _entered = span.enter();
-        match socket.into_std() {
-            Ok(socket) => self.reactor.adopt(socket, protocol, session, permit, head, early.into()),
+        match socket.into_raw() {
+            Ok((socket, unread)) => {
+                let early = [early, &unread].concat().into();
+                self.reactor.adopt(socket, protocol, session, permit, head, early);
+            }
             Err(error) => debug!(peer = %permit.peer(), %error, "connection lost before it was answered"),
         }
     }

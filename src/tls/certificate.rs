@@ -122,6 +122,8 @@ pub(super) fn read(options: &TlsOptions) -> Result<Certificate, CertificateError
         error => CertificateError::Key(format!("it cannot be used with the certificate: {error}")),
     })?;
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    // The keys move to the record layer after the handshake.
+    config.enable_secret_extraction = true;
     // With a session ticket, a client that reconnects within hours needs no new signature.
     config.ticketer = Ticketer::new().map_err(|error| internal(&error))?;
     Ok(Certificate { config: Arc::new(config), life })

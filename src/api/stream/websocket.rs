@@ -11,6 +11,7 @@ use crate::api::query::read_subscription;
 use crate::api::state::ApiState;
 use crate::encode::{Format, Framing};
 use crate::net::buffered_stream::BufferedStream;
+use crate::net::client_stream::RawSocket;
 use crate::net::connection_limit::{Permit, StreamGuard};
 use crate::net::reactor::stream_protocol::StreamProtocol;
 use crate::net::takeover::Handoff;
@@ -121,14 +122,14 @@ async fn serve(state: Arc<ApiState>, upgrade: OnUpgrade, session: Session, permi
 }
 
 /// A socket, and the bytes that the client has sent after its request.
-type Raw = (std::net::TcpStream, Box<[u8]>);
+type Raw = (RawSocket, Box<[u8]>);
 
-/// Returns the socket of an upgraded connection, or the connection itself if it is not a plain socket.
+/// Returns the socket of an upgraded connection, or the connection itself if it is a stream of HTTP/2.
 fn raw_socket(upgraded: Upgraded) -> Result<io::Result<Raw>, Upgraded> {
     let parts = upgraded.downcast::<TokioIo<BufferedStream>>()?;
-    let (buffered, socket) = parts.io.into_inner().into_parts();
+    let raw = parts.io.into_inner().into_raw();
     // The bytes are copied, because hyper's buffer is large and would be most of the memory of a connection.
-    Ok(socket.into_std().map(|socket| (socket, [&parts.read_buf[..], &buffered].concat().into())))
+    Ok(raw.map(|(socket, unread)| (socket, [&parts.read_buf[..], &unread].concat().into())))
 }
 
 /// Returns whether a header contains a token.

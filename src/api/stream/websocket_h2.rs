@@ -1,5 +1,5 @@
-//! WebSocket without a raw socket for the reactor. This is the case over TLS, and over HTTP/2 (RFC 8441), where the
-//! WebSocket is one of several streams of a connection. A library does the framing, and a task drives the session.
+//! WebSocket over HTTP/2 (RFC 8441), where it is one of several streams of a connection, so that the reactor cannot
+//! have its socket. A library does the framing, and a task drives the session.
 //!
 //! The guarantees are those of the [reactor](crate::net::reactor), and the encoded entries come from the same buffers.
 //! These entries are framed, so their payloads are taken from the frames.
@@ -181,8 +181,7 @@ impl H2Connection {
                 CloseCause::Local(reason) => self.send_close(reason.websocket_code(), reason.message()).await,
             };
             while sent.is_ok() && self.socket.next().await.is_some_and(|message| message.is_ok()) {}
-            // Ends the TLS connection or the HTTP/2 stream, too. Otherwise the client cannot know whether data is
-            // missing.
+            // Ends the HTTP/2 stream, too. Otherwise the client cannot know whether data is missing.
             self.socket.get_mut().shutdown().await.unwrap_or_default();
         };
         let stopping = async {

@@ -17,6 +17,8 @@ pub(super) enum Action {
     LoadHistory { after: TickId, until: TickId, audits: bool, to: oneshot::Sender<Vec<Arc<Entry>>> },
     /// Save the bookmark and notify `saved`.
     SaveBookmark { bookmark: Bookmark, saved: oneshot::Sender<()> },
+    /// Count the memory that the connection holds.
+    CountMemory,
     /// Drop the connection.
     Remove,
 }

@@ -7,13 +7,11 @@
 //!
 //! At the deadline, the connection is dropped in any stage.
 
+use super::channel::Channel;
 use super::context::Context;
 use super::stream_protocol::CloseCause;
 use crate::session::CLOSE_DEADLINE;
 use bytes::Bytes;
-use mio::net::TcpStream;
-use socket2::SockRef;
-use std::net::Shutdown;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot::{Receiver, error::TryRecvError};
 
@@ -75,7 +73,7 @@ impl Closing {
     ///
     /// # Errors
     /// If the connection can be dropped.
-    pub(super) fn next(&mut self, socket: &TcpStream) -> Result<Option<Bytes>, CloseCause> {
+    pub(super) fn next(&mut self, channel: &mut Channel) -> Result<Option<Bytes>, CloseCause> {
         match &mut self.stage {
             Stage::SavingBookmark { saved, message } => {
                 if saved.try_recv() == Err(TryRecvError::Empty) {
@@ -87,8 +85,9 @@ impl Closing {
             }
             Stage::Sending if self.peer_closed => Err(CloseCause::Gone),
             Stage::Sending => {
-                socket.shutdown(Shutdown::Write)?;
-                self.stage = Stage::Lingering;
+                if channel.shut_down()? {
+                    self.stage = Stage::Lingering;
+                }
                 Ok(None)
             }
             Stage::Lingering => Ok(None),
@@ -99,12 +98,12 @@ impl Closing {
     ///
     /// # Errors
     /// If the deadline has passed, so that the connection is dropped.
-    pub(super) fn check_deadline(&self, socket: &TcpStream, now: Instant) -> Result<(), CloseCause> {
+    pub(super) fn check_deadline(&self, channel: &Channel, now: Instant) -> Result<(), CloseCause> {
         if now < self.until {
             return Ok(());
         }
         // The data that the client did not read is discarded. Otherwise the kernel would keep it for minutes.
-        SockRef::from(socket).set_linger(Some(Duration::ZERO))?;
+        channel.discard_unsent()?;
         Err(CloseCause::Gone)
     }
 }

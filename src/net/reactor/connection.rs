@@ -2,32 +2,32 @@
 //!
 //! It never blocks. It reads and writes as much as the socket allows at once, and returns an [`Action`] for its shard.
 
+mod input;
+
 use super::action::{Action, Phase};
+use super::channel::Channel;
 use super::closing::Closing;
 use super::context::Context;
 use super::heartbeat::Heartbeat;
 use super::send_queue::SendQueue;
-use super::stream_protocol::{ClientEvent, CloseCause, StreamProtocol};
+use super::stream_protocol::{CloseCause, StreamProtocol};
 use crate::net::client_memory::Account;
+use crate::net::client_stream::RawSocket;
 use crate::net::connection_limit::Permit;
 use crate::session::{ClientGuard, CloseReason, Counts, Session, Step, StreamTransport};
 use bytes::Bytes;
-use mio::event::Source;
-use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
-use std::io::{self, ErrorKind, Read};
+use mio::{Registry, Token};
+use std::io;
 use std::time::Instant;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tracing::{Span, debug};
 
-/// Size of one read.
-const READ_BYTES: usize = 2048;
 /// Maximum number of reads, and of writes, in a row before other connections run.
 const MAX_IN_A_ROW: usize = 4;
 
 /// Connection of one client.
 pub(super) struct Connection {
-    socket: TcpStream,
+    channel: Channel,
     protocol: StreamProtocol,
     session: Session,
     queue: SendQueue,
@@ -58,7 +58,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
-        socket: std::net::TcpStream,
+        socket: RawSocket,
         protocol: StreamProtocol,
         session: Session,
         permit: Permit,
@@ -66,7 +66,7 @@ impl Connection {
         context: &Context,
     ) -> Connection {
         Connection {
-            socket: TcpStream::from_std(socket),
+            channel: Channel::new(socket),
             heartbeat: Heartbeat::after(Instant::now(), &protocol, context),
             _counted: ClientGuard::new(session.transport()),
             protocol,
@@ -88,7 +88,7 @@ impl Connection {
 
     /// Registers the socket. The poll then reports under `token` when it can be read, or can be written to again.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.socket.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+        self.channel.register(registry, token)
     }
 
     /// Sends `head` and the first output of the session, in one packet if they fit, before anything is read.
@@ -100,7 +100,7 @@ impl Connection {
             connection.queue.push(head.into());
             let filled = connection.fill(context, now);
             // The send buffer of a new socket has room for the whole head, so a close cannot cut it.
-            connection.queue.write(&connection.socket)?;
+            connection.channel.write(&mut connection.queue)?;
             match filled? {
                 Some(Action::Wait) | None => connection.run(context, now),
                 Some(action) => Ok(action),
@@ -111,6 +111,11 @@ impl Connection {
     /// Opens an account for a part of the history. `reset` must run the connection again.
     pub(super) fn open_account(&mut self, reset: impl Fn() + Send + Sync + 'static) {
         self.account = Some(Box::new(self.permit.memory().open(reset)));
+    }
+
+    /// Counts the memory that the connection holds. `reset` must run the connection again.
+    pub(super) fn count_memory(&mut self, reset: impl Fn() + Send + Sync + 'static) {
+        self.channel.count_memory(self.permit.memory(), reset);
     }
 
     /// Returns whether the connection has nothing to send and waits for the feed to move.
@@ -183,7 +188,10 @@ impl Connection {
             }
             match done {
                 Ok(action) => return action,
-                Err(CloseCause::Gone) => return Action::Remove,
+                Err(CloseCause::Gone) => {
+                    self.channel.end();
+                    return Action::Remove;
+                }
                 Err(cause) => match self.begin_close(&cause, context, now) {
                     Some(action) => return action,
                     None => done = self.run(context, now),
@@ -198,7 +206,8 @@ impl Connection {
         let (span, client) = (self.span.as_deref().and_then(Span::id), self.permit.client());
         debug!(parent: span, %client, ?cause, cursor = %self.session.cursor(), "closing a stream");
         let message = self.protocol.close_message(cause);
-        self.queue.keep_partial_message(|piece, sent| self.protocol.message_end(piece, sent));
+        self.queue.keep_partial_message(self.channel.sealed(), |piece, sent| self.protocol.message_end(piece, sent));
+        self.channel.close_account();
         (self.pong, self.stalled_since, self.account) = (None, None, None);
         let mut closing = Closing::new(cause, context, now);
         if self.half_closed {
@@ -225,66 +234,15 @@ impl Connection {
 
     /// Reads the input that has arrived, and then sends the output that is due.
     fn run(&mut self, context: &Context, now: Instant) -> Result<Action, CloseCause> {
-        if self.account.as_ref().is_some_and(|account| account.is_reset()) {
+        if self.account.as_ref().is_some_and(|account| account.is_reset()) || self.channel.is_reset() {
             return Err(CloseCause::Local(CloseReason::TooSlow));
         }
         self.read_socket(context, now)?;
-        let action = self.flush(context, now)?;
-        Ok(if matches!(action, Action::Wait) && self.readable { Action::RunAgain } else { action })
-    }
-
-    fn read_socket(&mut self, context: &Context, now: Instant) -> Result<(), CloseCause> {
-        if !self.early.is_empty() {
-            let early = std::mem::take(&mut self.early);
-            self.handle_input(&early, context, now)?;
-        }
-        let mut buffer = [0; READ_BYTES];
-        for _ in 0..MAX_IN_A_ROW {
-            if !self.readable {
-                break;
-            }
-            match self.socket.read(&mut buffer) {
-                Ok(0) => return self.handle_end_of_input(),
-                Ok(len) => self.handle_input(&buffer[..len], context, now)?,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Handles a half-close by the client. The client may still read. Only a failed write shows that it does not.
-    fn handle_end_of_input(&mut self) -> Result<(), CloseCause> {
-        (self.readable, self.half_closed) = (false, true);
-        match &mut self.phase {
-            Phase::Closing(closing) => closing.peer_closed(),
-            Phase::Following | Phase::Loading(_) if self.protocol.survives_half_close() => {
-                // The bookmark does not move any more, because the client may not read what is sent from now on.
-                self.mark_sent();
-                drop(self.session.take_bookmark());
-                Ok(())
-            }
-            Phase::Following | Phase::Loading(_) => Err(CloseCause::Gone),
-        }
-    }
-
-    fn handle_input(&mut self, bytes: &[u8], context: &Context, now: Instant) -> Result<(), CloseCause> {
-        if matches!(self.phase, Phase::Closing(_)) {
-            return Ok(());
-        }
-        let (mut ping, mut answered) = (None, false);
-        let read = self.protocol.read(bytes, now, &mut |event| match event {
-            ClientEvent::Ping(payload) => ping = Some(payload),
-            ClientEvent::Pong => answered = true,
-        });
-        if let Some(payload) = ping {
-            self.pong = Some(Box::new(StreamProtocol::pong(&payload)));
-        }
-        if answered {
-            self.heartbeat = Heartbeat::after(now, &self.protocol, context);
-        }
-        read
+        Ok(match self.flush(context, now)? {
+            Action::Wait if self.readable => Action::RunAgain,
+            Action::Wait if self.channel.has_uncounted_memory() => Action::CountMemory,
+            action => action,
+        })
     }
 
     /// Sends the output that is due, until the session waits or the socket is full.
@@ -295,7 +253,7 @@ impl Connection {
             {
                 return Ok(action);
             }
-            let progress = self.queue.write(&self.socket)?;
+            let progress = self.channel.write(&mut self.queue)?;
             if !self.queue.is_empty() {
                 let since = if progress { None } else { self.stalled_since };
                 self.stalled_since = Some(since.unwrap_or(now));
@@ -328,7 +286,7 @@ impl Connection {
                     // The task that loads has been cancelled, so the process is stopping.
                     Err(TryRecvError::Closed) => return Err(CloseCause::Gone),
                 },
-                Phase::Closing(closing) => match closing.next(&self.socket)? {
+                Phase::Closing(closing) => match closing.next(&mut self.channel)? {
                     Some(message) => {
                         self.queue.push(message);
                         None
@@ -366,11 +324,11 @@ impl Connection {
     fn check_deadlines(&mut self, context: &Context, now: Instant) -> Result<(), CloseCause> {
         self.step_at = self.step_at.filter(|at| *at > now);
         if let Phase::Closing(closing) = &self.phase {
-            return closing.check_deadline(&self.socket, now);
+            return closing.check_deadline(&self.channel, now);
         }
         if self.stalled_since.is_some_and(|since| since + context.sessions.limits.write_stall <= now) {
             // The kernel reports a writable socket only when much of its buffer is free. A write may succeed earlier.
-            if !self.queue.write(&self.socket)? {
+            if !self.channel.write(&mut self.queue)? {
                 return Err(CloseCause::Local(CloseReason::TooSlow));
             }
             self.stalled_since = (!self.queue.is_empty()).then_some(now);

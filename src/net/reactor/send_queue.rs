@@ -1,5 +1,6 @@
 //! Queue of bytes to send. An empty queue owns no memory, and the queued buffers are shared between connections.
 
+use arrayvec::ArrayVec;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -34,13 +35,21 @@ impl SendQueue {
         }
     }
 
-    /// Drops all bytes except the rest of a message that was partly sent. `message_end` returns the end of that
-    /// message.
-    pub(super) fn keep_partial_message(&mut self, message_end: impl FnOnce(&[u8], usize) -> usize) {
-        let partial = self.queue.front().filter(|_| self.sent > 0);
-        // Copied, so that the shared segment can be freed.
-        let rest = partial.map(|first| Bytes::copy_from_slice(&first[self.sent..message_end(first, self.sent)]));
-        let queue = rest.into_iter().filter(|rest| !rest.is_empty()).collect();
+    /// Drops all bytes except the next `sealed` ones, and the rest of a message that was partly sent or is partly among
+    /// them. `message_end` returns the end of that message.
+    pub(super) fn keep_partial_message(&mut self, sealed: usize, message_end: impl FnOnce(&[u8], usize) -> usize) {
+        let (mut kept, mut rest, mut begin) = (Vec::new(), self.sent + sealed, self.sent);
+        for piece in &self.queue {
+            if rest < piece.len() {
+                let end = if rest > 0 { message_end(piece, rest) } else { 0 };
+                // Copied, so that the shared segment can be freed.
+                kept.extend_from_slice(&piece[begin.min(end)..end]);
+                break;
+            }
+            kept.extend_from_slice(&piece[begin..]);
+            (rest, begin) = (rest - piece.len(), 0);
+        }
+        let queue = Some(kept).filter(|kept| !kept.is_empty()).map(Bytes::from).into_iter().collect();
         *self = SendQueue { queue, sent: 0, ..std::mem::take(self) };
     }
 
@@ -76,7 +85,22 @@ impl SendQueue {
         Ok(progress)
     }
 
-    fn advance(&mut self, sent: usize) {
+    /// Returns the next bytes, at most `max` of them, without removing them.
+    pub(super) fn front(&self, max: usize) -> ArrayVec<&[u8], WRITE_PIECES> {
+        let (mut pieces, mut room, mut begin) = (ArrayVec::new(), max, self.sent);
+        for piece in self.queue.iter().take(WRITE_PIECES) {
+            let len = (piece.len() - begin).min(room);
+            pieces.push(&piece[begin..begin + len]);
+            (room, begin) = (room - len, 0);
+            if room == 0 {
+                break;
+            }
+        }
+        pieces
+    }
+
+    /// Removes bytes that have been sent.
+    pub(super) fn advance(&mut self, sent: usize) {
         self.sent += sent;
         self.uncounted += sent as u64;
         while let Some(first) = self.queue.front() {
@@ -118,9 +142,9 @@ mod tests {
         queue
     }
 
-    /// Returns the end of a message. Each message ends with a dot.
+    /// Returns the end of the message of the last sent byte. Each message ends with a dot.
     fn end(piece: &[u8], sent: usize) -> usize {
-        sent + piece[sent..].iter().position(|byte| *byte == b'.').map_or(0, |dot| dot + 1)
+        sent + piece[sent - 1..].iter().position(|byte| *byte == b'.').unwrap()
     }
 
     #[test]
@@ -139,11 +163,44 @@ mod tests {
         for (room, rest) in [(0, ""), (2, "one."), (11, "one. two. three."), (18, "one. two. three.four.")] {
             let (mut queue, mut socket) = (queue(), Narrow { taken: vec![], room });
             queue.write(&mut socket).unwrap();
-            queue.keep_partial_message(end);
+            queue.keep_partial_message(0, end);
             queue.push(Bytes::from("bye."));
             socket.room = 100;
             queue.write(&mut socket).unwrap();
             assert_eq!(String::from_utf8_lossy(&socket.taken), format!("{rest}bye."), "after {room} bytes");
+        }
+    }
+
+    #[test]
+    fn sealed_bytes_and_their_message_are_kept() {
+        for (sent, sealed, kept) in [
+            (0, 0, ""),
+            (0, 3, "one."),
+            (2, 2, "e."),
+            (2, 3, "e. two."),
+            (2, 13, "e. two. three."),
+            (2, 14, "e. two. three."),
+            (2, 16, "e. two. three.four."),
+            (16, 5, "four."),
+            (16, 6, "four.five."),
+            (0, 31, "one. two. three.four.five. six."),
+        ] {
+            let (mut queue, mut socket) = (queue(), Narrow { taken: vec![], room: sent });
+            queue.write(&mut socket).unwrap();
+            queue.keep_partial_message(sealed, end);
+            assert_eq!(queue.front(100).concat(), kept.as_bytes(), "{sent} {sealed}");
+        }
+    }
+
+    #[test]
+    fn front_is_a_part_of_the_queue() {
+        for sent in 0..31 {
+            let (mut queue, mut socket) = (queue(), Narrow { taken: vec![], room: sent });
+            queue.write(&mut socket).unwrap();
+            for max in 1..40 {
+                let rest = &b"one. two. three.four.five. six."[sent..];
+                assert_eq!(queue.front(max).concat(), rest[..rest.len().min(max)], "{sent} {max}");
+            }
         }
     }
 }

@@ -258,6 +258,10 @@ impl Shard {
                     handle.complete(key);
                 });
             }
+            Action::CountMemory => {
+                let handle = self.handle.clone();
+                self.connections[key].count_memory(move || handle.complete(key));
+            }
             Action::Remove => {
                 self.connections.remove(key);
                 return;
