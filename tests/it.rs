@@ -52,6 +52,7 @@ mod it {
     mod stream;
     mod supervisor;
     mod tls;
+    mod tls_streams;
     mod traces;
     mod transports;
     mod verify;

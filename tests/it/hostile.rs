@@ -1,39 +1,25 @@
 //! Clients that break the protocol, read slowly or not at all, flood the server, or never finish a request.
 
+mod target;
+
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
-use crate::support::replica::Replica;
 use crate::support::socket::{is_established, unsent};
+use crate::support::stream::Connection;
 use crate::support::{FAST, INTERVAL, embedded, soon, unbroken, until};
 use btcfeed::session::CloseReason;
 use socket2::SockRef;
 use std::time::{Duration, Instant};
+use target::attack;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-const HANDSHAKE: &str = "Host: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-                         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-/// Opens a WebSocket on a raw socket with a small receive buffer, so that the server soon has to wait for its client.
-async fn raw(replica: &Replica, query: &str, early: &[u8]) -> TcpStream {
-    raw_at(replica, "/v1/ws", query, early).await
-}
-
-async fn raw_at(replica: &Replica, path: &str, query: &str, early: &[u8]) -> TcpStream {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut stream = socket.connect(replica.address.parse().unwrap()).await.unwrap();
-    let request = format!("GET {path}?{query} HTTP/1.1\r\n{HANDSHAKE}");
-    stream.write_all(&[request.as_bytes(), early].concat()).await.unwrap();
-    stream
-}
-
 /// Reads everything that the server sends until it closes or resets the connection.
-async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+async fn read_all(stream: &mut Connection) -> Vec<u8> {
     let mut bytes = Vec::new();
     soon("the end", stream.read_to_end(&mut bytes)).await.ok();
     bytes
@@ -47,31 +33,32 @@ fn close_code(bytes: &[u8]) -> Option<u16> {
 
 #[tokio::test]
 async fn violation_gets_its_close_code() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let giant = [&[0x82, 0xfe, 0x10, 0x01, 0, 0, 0, 0][..], &[0; 4097]].concat();
-    let violations: [(&str, &[u8], u16); 5] = [
-        ("a frame without a mask", &[0x81, 0x01, b'a'], 1002),
-        ("reserved bits", &[0xf1, 0x80, 0, 0, 0, 0], 1002),
-        ("text that is not UTF-8", &[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),
-        ("a giant frame", &giant, 1009),
-        ("the head of a giant frame", &[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
-    ];
-    for (what, bytes, code) in violations {
-        // The bytes are sent together with the handshake. They must not get lost when the reactor takes over the
-        // socket.
-        let answer = read_all(&mut raw(&replica, "", bytes).await).await;
-        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{what}: {}", String::from_utf8_lossy(&answer));
-        assert_eq!(close_code(&answer), Some(code), "{what}");
-    }
-    // A client that closes immediately gets a close frame, even if the server saves the client's bookmark first.
-    for query in ["", "client_id=shop-7.4f9b2c71d0e85a36"] {
-        let mut early = raw(&replica, query, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
-        early.shutdown().await.unwrap();
-        let answer = read_all(&mut early).await;
-        assert!(answer.starts_with(b"HTTP/1.1 101 "), "{query}: {}", String::from_utf8_lossy(&answer));
-        assert_eq!(close_code(&answer), Some(1000), "{query}");
-    }
+    attack(&[], async |target| {
+        let giant = [&[0x82, 0xfe, 0x10, 0x01, 0, 0, 0, 0][..], &[0; 4097]].concat();
+        let violations: [(&str, &[u8], u16); 5] = [
+            ("a frame without a mask", &[0x81, 0x01, b'a'], 1002),
+            ("reserved bits", &[0xf1, 0x80, 0, 0, 0, 0], 1002),
+            ("text that is not UTF-8", &[0x81, 0x81, 0, 0, 0, 0, 0xff], 1007),
+            ("a giant frame", &giant, 1009),
+            ("the head of a giant frame", &[0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0], 1009),
+        ];
+        for (what, bytes, code) in violations {
+            // The bytes are sent together with the handshake. They must not get lost when the reactor takes over the
+            // socket.
+            let answer = read_all(&mut target.raw("", bytes).await).await;
+            assert!(answer.starts_with(b"HTTP/1.1 101 "), "{what}: {}", String::from_utf8_lossy(&answer));
+            assert_eq!(close_code(&answer), Some(code), "{what}");
+        }
+        // A client that closes immediately gets a close frame, even if the server saves the client's bookmark first.
+        for query in ["", "client_id=shop-7.4f9b2c71d0e85a36"] {
+            let mut early = target.raw(query, &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
+            early.shutdown().await.unwrap();
+            let answer = read_all(&mut early).await;
+            assert!(answer.starts_with(b"HTTP/1.1 101 "), "{query}: {}", String::from_utf8_lossy(&answer));
+            assert_eq!(close_code(&answer), Some(1000), "{query}");
+        }
+    })
+    .await;
 }
 
 /// Sends each kind of message that a client may send, and checks the answers. They are the same over HTTP/1 and HTTP/2.
@@ -107,32 +94,35 @@ pub async fn flood<S: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<S>) {
 
 #[tokio::test]
 async fn flood_of_messages_is_closed() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    flood(&mut replica.connect("").await).await;
+    attack(&[], async |target| {
+        flood(&mut target.websocket().await).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn server_ignores_text_and_echoes_ping_and_close() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let mut client = replica.connect("").await;
-    exchange_messages(&mut client).await;
+    attack(&[], async |target| {
+        let mut client = target.websocket().await;
+        exchange_messages(&mut client).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn client_without_pongs_is_closed() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[("BTCFEED_PING_EVERY", "2s")]).await;
-    let silent = async {
-        let started = Instant::now();
-        let mut silent = raw(&replica, "", b"").await;
-        assert_eq!(close_code(&read_all(&mut silent).await), Some(4408));
-        assert!((4.0..20.0).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
-    };
-    // A client that answers pings stays connected.
-    let answering = async { answer_pings(&mut replica.connect("").await).await };
-    tokio::join!(silent, answering);
+    attack(&[("BTCFEED_PING_EVERY", "2s")], async |target| {
+        let silent = async {
+            let started = Instant::now();
+            let mut silent = target.raw("", b"").await;
+            assert_eq!(close_code(&read_all(&mut silent).await), Some(4408));
+            assert!((4.0..20.0).contains(&started.elapsed().as_secs_f64()), "{:?}", started.elapsed());
+        };
+        // A client that answers pings stays connected.
+        let answering = async { answer_pings(&mut target.websocket().await).await };
+        tokio::join!(silent, answering);
+    })
+    .await;
 }
 
 /// Waits until the server has sent all that the kernel accepts while the client does not read.
@@ -151,56 +141,58 @@ async fn until_stalled(socket: &TcpStream) {
 
 #[tokio::test]
 async fn stalled_client_learns_why_it_is_closed() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[&FAST[..], &[("BTCFEED_WRITE_STALL", "1s")]].concat()).await;
-    let bytes = soon("a close with its reason", async {
-        loop {
-            let mut stuck = raw(&replica, "format=full&currency=USD,EUR", b"").await;
-            until_stalled(&stuck).await;
-            // The write has then stalled for too long (1 s), but the server still tries to send the close frame (for 3
-            // s).
-            sleep(Duration::from_secs(1)).await;
-            // With such a small buffer, the client's kernel announces no window when the client reads. The server's
-            // kernel would find it only with its next probe, perhaps after the 3 s.
-            SockRef::from(&stuck).set_recv_buffer_size(1 << 20).unwrap();
-            // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
-            let mut bytes = Vec::new();
-            // On a busy machine, this test may read too late to get the close frame, or before the stall is detected,
-            // so that the stream goes on. Then it tries again.
-            let read = timeout(Duration::from_secs(5), stuck.read_to_end(&mut bytes)).await;
-            if matches!(read, Ok(Ok(_))) && close_code(&bytes).is_some() {
-                break bytes;
+    attack(&[&FAST[..], &[("BTCFEED_WRITE_STALL", "1s")]].concat(), async |target| {
+        let bytes = soon("a close with its reason", async {
+            loop {
+                let mut stuck = target.raw("format=full&currency=USD,EUR", b"").await;
+                until_stalled(stuck.socket()).await;
+                // The write has then stalled for too long (1 s), but the server still tries to send the close frame
+                // (for 3 s).
+                sleep(Duration::from_secs(1)).await;
+                // With such a small buffer, the client's kernel announces no window when the client reads. The server's
+                // kernel would find it only with its next probe, perhaps after the 3 s.
+                SockRef::from(stuck.socket()).set_recv_buffer_size(1 << 20).unwrap();
+                // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
+                let mut bytes = Vec::new();
+                // On a busy machine, this test may read too late to get the close frame, or before the stall is
+                // detected, so that the stream goes on. Then it tries again.
+                let read = timeout(Duration::from_secs(5), stuck.read_to_end(&mut bytes)).await;
+                if matches!(read, Ok(Ok(_))) && close_code(&bytes).is_some() {
+                    break bytes;
+                }
             }
-        }
+        })
+        .await;
+        let (close, updates) = frames(&bytes).pop_close();
+        assert_eq!(close, (4408, CloseReason::TooSlow.message().to_owned()));
+        assert!(updates.len() > 10);
+        unbroken(&updates);
     })
     .await;
-    let (close, updates) = frames(&bytes).pop_close();
-    assert_eq!(close, (4408, CloseReason::TooSlow.message().to_owned()));
-    assert!(updates.len() > 10);
-    unbroken(&updates);
 }
 
 #[tokio::test]
 async fn stalled_client_is_dropped_and_costs_nothing() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[&FAST[..], &[("BTCFEED_WRITE_STALL", "1s")]].concat()).await;
-    let before = replica.descriptors();
-    let mut stuck = Vec::new();
-    for path in ["/v1/ws", "/v1/prices/stream"] {
-        for client_id in ["", &format!("&client_id=shop-{}.4f9b2c71d0e85a36", stuck.len())] {
-            let query = format!("format=full&currency=USD,EUR{client_id}");
-            stuck.push((format!("{path}?{query}"), raw_at(&replica, path, &query, b"").await));
+    attack(&[&FAST[..], &[("BTCFEED_WRITE_STALL", "1s")]].concat(), async |target| {
+        let before = target.replica.descriptors();
+        let mut stuck = Vec::new();
+        for path in ["/v1/ws", "/v1/prices/stream"] {
+            for client_id in ["", &format!("&client_id=shop-{}.4f9b2c71d0e85a36", stuck.len())] {
+                let query = format!("format=full&currency=USD,EUR{client_id}");
+                stuck.push((format!("{path}?{query}"), target.raw_at(path, &query, b"").await));
+            }
         }
-    }
-    for (path, socket) in &stuck {
-        until(&format!("{path} to be closed"), async || !is_established(socket)).await;
-    }
-    until("all connections to be closed", async || replica.descriptors() <= before).await;
-    let (before, started) = (replica.processor_time(), Instant::now());
-    until("some time to pass", async || started.elapsed() > Duration::from_secs(1)).await;
-    let used = replica.processor_time().saturating_sub(before);
-    let passed = started.elapsed();
-    assert!(used < passed.mul_f64(0.8), "{used:?} of {passed:?} without clients");
+        for (path, socket) in &stuck {
+            until(&format!("{path} to be closed"), async || !is_established(socket.socket())).await;
+        }
+        until("all connections to be closed", async || target.replica.descriptors() <= before).await;
+        let (before, started) = (target.replica.processor_time(), Instant::now());
+        until("some time to pass", async || started.elapsed() > Duration::from_secs(1)).await;
+        let used = target.replica.processor_time().saturating_sub(before);
+        let passed = started.elapsed();
+        assert!(used < passed.mul_f64(0.8), "{used:?} of {passed:?} without clients");
+    })
+    .await;
 }
 
 /// Frames of a server: first byte and payload.
@@ -237,79 +229,83 @@ impl Frames {
 
 #[tokio::test]
 async fn lagging_client_learns_why_it_is_closed() {
-    let exchange = Exchange::start().await;
     // No write stalls for too long, and there is enough time for the close frame.
     let settings = [&FAST[..], &[("BTCFEED_MAX_LAG", "1s"), ("BTCFEED_WRITE_STALL", "30s")]].concat();
-    let replica = embedded(&exchange, &settings).await;
-    let mut slow = raw(&replica, "format=full&currency=USD,EUR", b"").await;
-    let (mut bytes, mut piece, started) = (Vec::new(), [0; 256], Instant::now());
-    // The client reads only a small part of what the feed sends. After a few seconds the buffers are full, and the
-    // client lags more and more.
-    while started.elapsed() < Duration::from_secs(10) {
-        let len = soon("a piece", slow.read(&mut piece)).await.unwrap();
-        bytes.extend_from_slice(&piece[..len]);
-        sleep(Duration::from_millis(150)).await;
-    }
-    soon("the end", slow.read_to_end(&mut bytes)).await.unwrap();
-    let (close, updates) = frames(&bytes).pop_close();
-    assert_eq!(close, (4408, CloseReason::TooSlow.message().to_owned()));
-    unbroken(&updates);
+    attack(&settings, async |target| {
+        let mut slow = target.raw("format=full&currency=USD,EUR", b"").await;
+        let (mut bytes, mut piece, started) = (Vec::new(), [0; 256], Instant::now());
+        // The client reads only a small part of what the feed sends. After a few seconds the buffers are full, and the
+        // client lags more and more.
+        while started.elapsed() < Duration::from_secs(10) {
+            let len = soon("a piece", slow.read(&mut piece)).await.unwrap();
+            bytes.extend_from_slice(&piece[..len]);
+            sleep(Duration::from_millis(150)).await;
+        }
+        soon("the end", slow.read_to_end(&mut bytes)).await.unwrap();
+        let (close, updates) = frames(&bytes).pop_close();
+        assert_eq!(close, (4408, CloseReason::TooSlow.message().to_owned()));
+        unbroken(&updates);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn abandoned_connections_are_closed() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &FAST).await;
-    let before = replica.descriptors();
-    for round in 0..100 {
-        let mut stream = raw(&replica, "since=0", &[0x89, 0xfd, 1, 2, 3, 4, 5][..round % 7]).await;
-        if round % 2 == 0 {
-            soon("something", stream.read_u8()).await.ok();
+    attack(&FAST, async |target| {
+        let before = target.replica.descriptors();
+        for round in 0..100 {
+            let mut stream = target.raw("since=0", &[0x89, 0xfd, 1, 2, 3, 4, 5][..round % 7]).await;
+            if round % 2 == 0 {
+                soon("something", stream.read_u8()).await.ok();
+            }
+            if round % 3 == 0 {
+                stream.shutdown().await.ok();
+            }
         }
-        if round % 3 == 0 {
-            stream.shutdown().await.ok();
-        }
-    }
-    until("every connection to be closed", async || replica.descriptors() <= before).await;
+        until("every connection to be closed", async || target.replica.descriptors() <= before).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn flood_of_pings_costs_no_memory() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[("BTCFEED_WRITE_STALL", "1s")]).await;
-    let before = replica.memory_kib();
-    let mut flood = raw(&replica, "", b"").await;
-    let pings = [0x89, 0xfd, 0, 0, 0, 0].into_iter().chain([7; 125]).collect::<Vec<u8>>().repeat(100);
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(3) {
-        let write = timeout(Duration::from_millis(100), flood.write_all(&pings)).await;
-        if matches!(write, Ok(Err(_))) {
-            break;
+    attack(&[("BTCFEED_WRITE_STALL", "1s")], async |target| {
+        let before = target.replica.memory_kib();
+        let mut flood = target.raw("", b"").await;
+        let pings = [0x89, 0xfd, 0, 0, 0, 0].into_iter().chain([7; 125]).collect::<Vec<u8>>().repeat(100);
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(3) {
+            let write = timeout(Duration::from_millis(100), flood.write_all(&pings)).await;
+            if matches!(write, Ok(Err(_))) {
+                break;
+            }
         }
-    }
-    let grown = replica.memory_kib().saturating_sub(before);
-    assert!(grown < 4096, "a flood of pings cost {grown} KiB");
-    replica.connect("").await.text().await;
+        let grown = target.replica.memory_kib().saturating_sub(before);
+        assert!(grown < 4096, "a flood of pings cost {grown} KiB");
+        target.websocket().await.text().await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn unfinished_request_is_dropped() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[]).await;
-    let mut open = Vec::new();
-    for begin in [&b""[..], b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"PRI", b"PRI * HTTP/2.0\r\n\r\n"] {
-        open.push(TcpStream::connect(&replica.address).await.unwrap());
-        open.last_mut().unwrap().write_all(begin).await.unwrap();
-    }
-    for stream in &mut open {
+    attack(&[], async |target| {
+        let mut open = Vec::new();
+        for begin in [&b""[..], b"GET /v1/ws HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"PRI", b"PRI * HTTP/2.0\r\n\r\n"] {
+            open.push(target.connect().await);
+            open.last_mut().unwrap().write_all(begin).await.unwrap();
+        }
+        for stream in &mut open {
+            let mut answer = Vec::new();
+            soon("the connection to be dropped", stream.read_to_end(&mut answer)).await.ok();
+        }
+        let mut giant = target.connect().await;
+        giant.write_all(format!("GET /v1/ws?{} HTTP/1.1\r\n", "a".repeat(64 * 1024)).as_bytes()).await.ok();
         let mut answer = Vec::new();
-        soon("the connection to be dropped", stream.read_to_end(&mut answer)).await.ok();
-    }
-    let mut giant = TcpStream::connect(&replica.address).await.unwrap();
-    giant.write_all(format!("GET /v1/ws?{} HTTP/1.1\r\n", "a".repeat(64 * 1024)).as_bytes()).await.ok();
-    let mut answer = Vec::new();
-    soon("the request to be rejected", giant.read_to_end(&mut answer)).await.ok();
-    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+        soon("the request to be rejected", giant.read_to_end(&mut answer)).await.ok();
+        assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    })
+    .await;
 }
 
 #[tokio::test]

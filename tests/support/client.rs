@@ -54,6 +54,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         Client { socket }
     }
 
+    /// Returns the connection below the WebSocket.
+    pub fn stream(&mut self) -> &mut S {
+        self.socket.get_mut()
+    }
+
     /// Returns the next message of any kind, or `None` when the connection has ended.
     pub async fn next(&mut self) -> Option<Message> {
         soon("a message", self.socket.next()).await.and_then(Result::ok)

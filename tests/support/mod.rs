@@ -25,6 +25,7 @@ pub mod replica;
 pub mod sdk;
 pub mod socket;
 pub mod store_contract;
+pub mod stream;
 pub mod terminal;
 pub mod tls;
 

@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, version};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 use tokio_tungstenite::client_async;
 
 /// A certificate authority with the files of one certificate for `localhost` and 127.0.0.1.
@@ -78,10 +78,19 @@ impl Authority {
 
     /// Returns a TLS connector that trusts only this authority and offers these protocols (ALPN).
     pub fn connector(&self, alpn: &[&str]) -> TlsConnector {
+        self.connector_of(alpn, &[&version::TLS13, &version::TLS12])
+    }
+
+    /// Returns a connector with one version of TLS, `1.2` or `1.3`.
+    pub fn connector_with(&self, alpn: &[&str], version: &str) -> TlsConnector {
+        self.connector_of(alpn, &[if version == "1.2" { &version::TLS12 } else { &version::TLS13 }])
+    }
+
+    fn connector_of(&self, alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
-        let builder = builder.with_protocol_versions(&[&version::TLS13, &version::TLS12]).unwrap();
+        let builder = builder.with_protocol_versions(versions).unwrap();
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         TlsConnector::from(Arc::new(config))
@@ -89,16 +98,32 @@ impl Authority {
 
     /// Connects over TLS.
     pub async fn try_connect(&self, address: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let connect = async {
-            let socket = TcpStream::connect(address).await?;
-            self.connector(&["http/1.1"]).connect(ServerName::try_from("localhost").unwrap(), socket).await
-        };
+        self.try_connect_by(&self.connector(&["http/1.1"]), address).await
+    }
+
+    async fn try_connect_by(&self, connector: &TlsConnector, address: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        let connect = async { connector.connect(localhost(), TcpStream::connect(address).await?).await };
         timeout(TIMEOUT, connect).await.expect("a handshake in time")
     }
 
     /// Connects over TLS. A failure fails the test.
     pub async fn connect(&self, address: &str) -> TlsStream<TcpStream> {
         self.try_connect(address).await.unwrap()
+    }
+
+    /// Connects over one version of TLS.
+    pub async fn connect_with(&self, address: &str, version: &str) -> TlsStream<TcpStream> {
+        self.connect_by(&self.connector_with(&["http/1.1"], version), address).await
+    }
+
+    /// Connects by a connector, which may have tickets of earlier connections.
+    pub async fn connect_by(&self, connector: &TlsConnector, address: &str) -> TlsStream<TcpStream> {
+        self.try_connect_by(connector, address).await.unwrap()
+    }
+
+    /// Performs a handshake on a socket.
+    pub async fn connect_over(&self, socket: TcpStream) -> TlsStream<TcpStream> {
+        soon("a handshake", self.connector(&["http/1.1"]).connect(localhost(), socket)).await.unwrap()
     }
 
     /// Returns the certificate that the server at `address` uses.
@@ -108,8 +133,17 @@ impl Authority {
 
     /// Opens a WebSocket over TLS with this query.
     pub async fn websocket(&self, address: &str, query: &str) -> Client<TlsStream<TcpStream>> {
-        let (url, stream) = (format!("wss://localhost/v1/ws?{query}"), self.connect(address).await);
+        self.websocket_over(self.connect(address).await, query).await
+    }
+
+    /// Opens a WebSocket with this query on a connection.
+    pub async fn websocket_over(&self, stream: TlsStream<TcpStream>, query: &str) -> Client<TlsStream<TcpStream>> {
+        let url = format!("wss://localhost/v1/ws?{query}");
         let (socket, _) = soon("a handshake", client_async(url, stream)).await.unwrap();
         Client::over(socket)
     }
+}
+
+fn localhost() -> ServerName<'static> {
+    ServerName::try_from("localhost").unwrap()
 }

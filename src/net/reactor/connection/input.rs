@@ -1,4 +1,4 @@
-//! ReadOutcome of a connection.
+//! Input of a connection.
 
 use super::super::action::Phase;
 use super::super::channel::ReadOutcome;
