@@ -48,6 +48,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tower_http::normalize_path::NormalizePath;
 use tracing::warn;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
@@ -266,13 +267,14 @@ async fn keep_candles(state: Arc<ApiState>) {
     state.unready.run_until_cancelled(updates).await;
 }
 
-/// Routes of the streams that the reactor takes over.
-fn streams() -> [UtoipaMethodRouter<Arc<ApiState>>; 4] {
+/// Routes of the streams that the reactor takes over. `/pricefeed` is the path of an older service.
+fn streams() -> [UtoipaMethodRouter<Arc<ApiState>>; 5] {
     [
         websocket::route(),
-        openapi::short_form("/ws", websocket::route()),
+        openapi::alias("/ws", websocket::route()),
+        openapi::alias("/pricefeed", websocket::route()),
         routes!(sse::connect),
-        openapi::short_form("/prices/stream", routes!(sse::connect)),
+        openapi::alias("/prices/stream", routes!(sse::connect)),
     ]
 }
 
@@ -317,7 +319,9 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         Some(keys) => router.layer(from_fn_with_state(keys.clone(), require_key)),
         None => router,
     };
-    router.layer(state.cors.layer()).layer(from_fn(harden)).layer(from_fn(request_id::assign)).with_state(state)
+    let router = router.layer(state.cors.layer()).layer(from_fn(harden)).layer(from_fn(request_id::assign));
+    // Layers of a router run after it has chosen the route, so the path is changed by a service around it.
+    Router::new().fallback_service(NormalizePath::trim_trailing_slash(router.with_state(state)))
 }
 
 #[cfg(feature = "grpc")]
@@ -346,7 +350,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn streams_are_taken_over_under_both_names() {
-        assert_eq!(*stream_paths(), ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"]);
+    fn streams_are_taken_over_under_all_names() {
+        assert_eq!(*stream_paths(), ["/v1/ws", "/ws", "/pricefeed", "/v1/prices/stream", "/prices/stream"]);
     }
 }

@@ -20,6 +20,7 @@ mod api {
     mod isolation;
     mod latest;
     mod negotiation;
+    mod other_forms;
     mod price_at;
     mod problems;
     mod server;

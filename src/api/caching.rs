@@ -77,15 +77,16 @@ impl CacheableResponse {
         // The head may be old, and this machine's clock may be slow. The later of the two moments is safe.
         let left = self.settled_until.map(|until| until.since(head.max(TickId::now())).as_secs());
         match left {
-            Some(seconds @ 1..) => format!("public, max-age={seconds}, immutable"),
-            _ => "no-cache".to_owned(),
+            Some(seconds @ 1..) => format!("public, max-age={seconds}, immutable, no-transform"),
+            _ => "no-cache, no-transform".to_owned(),
         }
     }
 }
 
-/// Returns whether the client has the content of `tag` (`If-None-Match`, RFC 9110 §13.1.2).
+/// Returns whether the client has the content of `tag` (`If-None-Match`, RFC 9110 §13.1.2). Proxies that compress add
+/// `-gzip` to a tag.
 pub(crate) fn is_current(request: &HeaderMap, tag: &str) -> bool {
-    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").replace("-gzip\"", "\"");
     let values = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|known| known.trim() == "*" || opaque(known) == opaque(tag))
 }
@@ -100,6 +101,8 @@ mod tests {
         let tag = tag(&1);
         let bare = tag.trim_start_matches("W/");
         let has = |value: &str| is_current(&[(IF_NONE_MATCH, value.parse().unwrap())].into_iter().collect(), &tag);
+        let compressed = format!("{}-gzip\"", tag.trim_end_matches('"'));
+        assert!(has(&compressed) && has(compressed.trim_start_matches("W/")));
         assert!(has(&tag) && has(bare) && has("*") && has(&format!("\"x\", {tag}")));
         assert!(!has("\"x\"") && !has("") && !has(bare.trim_matches('"')));
         assert_ne!(tag, super::tag(&2));
@@ -117,10 +120,11 @@ mod tests {
         };
         let hour = Duration::from_secs(3600);
         let kept = answer(Some(now.plus(hour))).cache_control(TickId::ZERO);
-        let seconds: u64 = kept.trim_start_matches("public, max-age=").trim_end_matches(", immutable").parse().unwrap();
+        let seconds: u64 =
+            kept.trim_start_matches("public, max-age=").trim_end_matches(", immutable, no-transform").parse().unwrap();
         assert!((3590..=3600).contains(&seconds), "{kept}");
         for (settled_until, head) in [(None, now), (Some(now), now), (Some(now.plus(hour)), now.plus(hour))] {
-            assert_eq!(answer(settled_until).cache_control(head), "no-cache");
+            assert_eq!(answer(settled_until).cache_control(head), "no-cache, no-transform");
         }
     }
 

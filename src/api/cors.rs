@@ -1,12 +1,10 @@
 //! Cross-origin access: the pages of other origins that may read the feed in a browser.
 
 use super::headers::{REQUEST_ID, SIMULATED, STATE, TICK_AGE};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, HeaderName, IF_NONE_MATCH, LINK, ORIGIN, RETRY_AFTER,
-};
+use axum::http::header::{ETAG, HOST, LINK, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use std::time::Duration;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use url::Url;
 
 /// Time for which a browser may cache the response to a preflight request.
@@ -53,7 +51,8 @@ impl Cors {
         CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::HEAD])
-            .allow_headers([AUTHORIZATION, CONTENT_TYPE, IF_NONE_MATCH, HeaderName::from_static("last-event-id")])
+            // Libraries add headers of their own, such as those of traces. No header gives a page more rights.
+            .allow_headers(AllowHeaders::mirror_request())
             .expose_headers([ETAG, LINK, RETRY_AFTER, REQUEST_ID, STATE, TICK_AGE, SIMULATED])
             .max_age(REMEMBERED)
     }

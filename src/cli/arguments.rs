@@ -4,7 +4,7 @@
 use crate::client::Transport;
 use crate::session::{EVERY, every_range};
 use crate::text::parse_duration;
-use crate::tick::{Currencies, Currency, MOMENTS, TickId};
+use crate::tick::{Currencies, Currency, REQUESTED_MOMENTS, TickId};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 use secrecy::SecretString;
@@ -104,12 +104,9 @@ pub(super) fn amount(name: &'static str, value: &'static str, help: &'static str
     Arg::new(name).long(name).value_name(value).help(help).allow_hyphen_values(true)
 }
 
-/// Parses a moment in a format that a server accepts, or a duration before now.
+/// Parses a moment in a format that a server accepts.
 pub(super) fn moment(text: &str) -> Result<TickId, String> {
-    if let Some(ago) = parse_duration(text) {
-        return Ok(TickId::now().minus(ago));
-    }
-    TickId::parse_moment("--since", text).map_err(|_| format!("expected a time before now (10m), {MOMENTS}"))
+    TickId::parse_requested("--since", text).map_err(|error| format!("expected {}", error.expected))
 }
 
 /// Parses the id of an update.

@@ -6,7 +6,7 @@ use reqwest::Url;
 use std::fmt;
 
 /// Paths of streams. They are not part of the address of a feed, but users may paste them.
-const STREAM_PATHS: [&str; 4] = ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream"];
+const STREAM_PATHS: [&str; 5] = ["/v1/ws", "/ws", "/pricefeed", "/v1/prices/stream", "/prices/stream"];
 
 /// The address of a feed: everything before its paths.
 #[derive(Clone, Debug, PartialEq, Eq)]

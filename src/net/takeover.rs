@@ -69,9 +69,10 @@ pub(crate) struct RoutedStream {
 }
 
 impl Takeover {
-    /// Returns whether the request is for a stream.
+    /// Returns whether the request is for a stream. The router ignores a slash at the end.
     pub(crate) fn applies_to(&self, request: &Request<Body>) -> bool {
-        self.paths.iter().any(|path| path == request.uri().path())
+        let asked = request.uri().path().trim_end_matches('/');
+        self.paths.iter().any(|path| path == asked)
     }
 
     /// Passes the request through the router, once.

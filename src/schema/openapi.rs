@@ -1,4 +1,4 @@
-//! The OpenAPI document: its head, the short forms of paths, and the changes to the complete document.
+//! The OpenAPI document: its head, other names of paths, and the changes to the complete document.
 
 use crate::message;
 use serde_json::{Value, json};
@@ -51,15 +51,15 @@ pub(crate) fn head() -> OpenApi {
     openapi
 }
 
-/// Returns a copy of a route for the short form of its path.
-pub(crate) fn short_form<S>(path: &str, (schemas, mut paths, handler): UtoipaMethodRouter<S>) -> UtoipaMethodRouter<S> {
+/// Returns a copy of a route under another name.
+pub(crate) fn alias<S>(path: &str, (schemas, mut paths, handler): UtoipaMethodRouter<S>) -> UtoipaMethodRouter<S> {
     if let Some((whole, mut item)) = paths.paths.pop() {
         if let Some(operation) = &mut item.get {
-            operation.summary = Some(format!("The short form of {whole}"));
+            operation.summary = Some(format!("Another name of {whole}"));
             operation.description = None;
-            let extension = Extensions::builder().add("x-short-form-of", whole.as_str()).build();
+            let extension = Extensions::builder().add("x-alias-of", whole.as_str()).build();
             operation.extensions = Some(extension);
-            operation.operation_id = operation.operation_id.take().map(|id| format!("{id}_short"));
+            operation.operation_id = operation.operation_id.take().map(|id| format!("{id}{}", path.replace('/', "_")));
         }
         paths.paths.insert(path.to_owned(), item);
     }
@@ -82,9 +82,8 @@ pub(crate) fn document(mut openapi: OpenApi) -> Value {
     document
 }
 
-/// Paths whose responses have headers with the state of the feed.
-const WITH_FEED_HEADERS: [&str; 6] =
-    ["/v1/ws", "/ws", "/v1/prices/stream", "/prices/stream", "/v1/prices/latest", "/v1/prices"];
+/// Paths whose responses have headers with the state of the feed, under all of their names.
+const WITH_FEED_HEADERS: [&str; 4] = ["/v1/ws", "/v1/prices/stream", "/v1/prices/latest", "/v1/prices"];
 
 /// Describes the headers that every response has, or every response of some paths.
 fn add_headers(document: &mut Value) {
@@ -105,13 +104,14 @@ fn add_headers(document: &mut Value) {
                         characters, otherwise a new one. It helps to find the request in the log.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 128}
     });
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    for responses in paths.filter_map(|path| path["get"]["responses"].as_object_mut()) {
-        responses.values_mut().for_each(|response| response["headers"]["X-Request-Id"] = id.clone());
-    }
-    for path in WITH_FEED_HEADERS {
-        let Some(responses) = document["paths"][path]["get"]["responses"].as_object_mut() else { continue };
-        for response in responses.values_mut() {
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        let path = item["get"]["x-alias-of"].as_str().unwrap_or(path);
+        let has_state = WITH_FEED_HEADERS.contains(&path);
+        for response in item["get"]["responses"].as_object_mut().into_iter().flat_map(|all| all.values_mut()) {
+            response["headers"]["X-Request-Id"] = id.clone();
+            if !has_state {
+                continue;
+            }
             response["headers"]["Btcfeed-State"] = state.clone();
             response["headers"]["Btcfeed-Tick-Age-Ms"] = age.clone();
             response["headers"]["Btcfeed-Simulated"] = simulated.clone();

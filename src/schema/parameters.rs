@@ -25,7 +25,8 @@ impl PartialSchema for Moment {
         let date = date.examples([json!("2026-11-20T09:20:31Z"), json!("2026-11-20T10:20:31.075+01:00")]);
         let number = text().pattern(Some(r"^\d{1,13}(\.\d{1,9})?$"));
         let number = number.examples([json!("1795166431"), json!("1795166431.075"), json!("1795166431075")]);
-        let formats = "RFC 3339, Unix seconds (whole or with a fraction) or Unix milliseconds (from 100000000000 on).";
+        let formats =
+            "A time before now (`10m`), a date, RFC 3339, Unix seconds or Unix milliseconds (from 100000000000 on).";
         AnyOfBuilder::new().item(date).item(number).description(Some(formats)).into()
     }
 }
@@ -60,8 +61,9 @@ pub(crate) struct SourcesParameters {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StartParameters {
-    /// Start with the first tick or candle **at or after** this moment: RFC 3339 (`2026-11-20T09:20:31Z`), Unix seconds
-    /// (`1795166431`, `1795166431.075`) or Unix milliseconds (`1795166431075`). It cannot be combined with `after`.
+    /// Start with the first tick or candle **at or after** this moment: a time before now (`10m`), a date, RFC 3339
+    /// (`2026-11-20T09:20:31Z`), Unix seconds (`1795166431`, `1795166431.075`) or Unix milliseconds (`1795166431075`).
+    /// It cannot be combined with `after`.
     #[param(required = false, inline, example = "2026-11-20T09:20:31Z")]
     since: Moment,
     /// Another name for `since`.

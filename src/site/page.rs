@@ -26,10 +26,12 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, media type and content of each file.
-const FILES: [(&str, &str, &str); 17] = [
+const FILES: [(&str, &str, &str); 18] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/btcfeed.js", JAVASCRIPT, include_str!("assets/btcfeed.js")),
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
+    // Browsers ask for it if a page names no icon, for example for an answer in JSON.
+    ("/favicon.ico", SVG, include_str!("assets/icon.svg")),
     ("/page/page.css", CSS, concat!(include_str!("theme.css"), include_str!("assets/page.css"))),
     ("/page/theme.js", JAVASCRIPT, include_str!("assets/theme.js")),
     ("/page/page.js", JAVASCRIPT, include_str!("assets/page.js")),

@@ -1,6 +1,8 @@
 //! The id of an entry, which is also its moment.
 
+use crate::text::parse_duration;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
@@ -15,18 +17,26 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[serde(transparent)]
 pub struct TickId(u64);
 
-/// The accepted formats of a moment.
-pub const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431 or 1795166431.075) or Unix milliseconds \
-                           (1795166431075)";
+/// The formats of a moment in messages.
+const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431 or 1795166431.075) or Unix milliseconds \
+                       (1795166431075)";
+/// The formats of a moment that a person gives.
+pub const REQUESTED_MOMENTS: &str =
+    "a time before now (10m), a date, RFC 3339 (2026-11-20T09:20:31Z), Unix seconds or milliseconds";
+/// Why a number is not a moment of a Bitcoin price.
+const BEFORE_BITCOIN: &str =
+    "0 or a moment from 2009-01-03 on, when Bitcoin began; a time before now has a unit (10s, 10m)";
 
 /// The error for a text that is not a moment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid {name} {text:?}: expected {MOMENTS}")]
+#[error("invalid {name} {text:?}: expected {expected}")]
 pub struct InvalidMoment {
     /// The name of the parameter.
     pub name: &'static str,
     /// The value that was given.
     pub text: String,
+    /// What is accepted.
+    pub expected: &'static str,
 }
 
 /// The last moment that [`Timestamp`] supports, with milliseconds: 9999-12-30T22:00:00.999Z.
@@ -34,6 +44,8 @@ const LAST_MS: u64 = 253_402_207_200_999;
 /// Whole numbers from this one on are milliseconds, all others are seconds. As seconds, this number is in the year
 /// 5138. As milliseconds, it is in March 1973.
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
+/// The first block of Bitcoin: 2009-01-03T18:15:05Z. The whole day is accepted.
+const FIRST_DAY_MS: u64 = 1_230_940_800_000;
 
 impl TickId {
     /// The id before all entries.
@@ -100,12 +112,29 @@ impl TickId {
         format!("{moment:.3}")
     }
 
-    /// Parses a moment in one of the formats of [`MOMENTS`], rounded up to a whole millisecond.
+    /// Parses a moment in a message: RFC 3339 or a Unix time, rounded up to a whole millisecond.
     ///
     /// # Errors
     /// [`InvalidMoment`], whose message contains `name`, if `text` has another format.
     pub fn parse_moment(name: &'static str, text: &str) -> Result<TickId, InvalidMoment> {
-        parse_number(text).or_else(|| parse_date(text)).ok_or_else(|| InvalidMoment { name, text: text.to_owned() })
+        let moment = parse_number(text).or_else(|| parse_timestamp(text));
+        moment.ok_or_else(|| InvalidMoment { name, text: text.to_owned(), expected: MOMENTS })
+    }
+
+    /// Parses a moment that a person gives, in one of the formats of [`REQUESTED_MOMENTS`]. A date is its midnight in
+    /// UTC.
+    ///
+    /// # Errors
+    /// [`InvalidMoment`], whose message contains `name`, if `text` has another format, or is a number that can be no
+    /// moment of a Bitcoin price. Zero is accepted, because it means "from the beginning".
+    pub fn parse_requested(name: &'static str, text: &str) -> Result<TickId, InvalidMoment> {
+        let error = |expected| InvalidMoment { name, text: text.to_owned(), expected };
+        if let Some(moment) = parse_number(text) {
+            let possible = moment == TickId::ZERO || moment.ms() >= FIRST_DAY_MS;
+            return if possible { Ok(moment) } else { Err(error(BEFORE_BITCOIN)) };
+        }
+        let moment = parse_timestamp(text).or_else(|| parse_date(text)).or_else(|| parse_age(text));
+        moment.ok_or_else(|| error(REQUESTED_MOMENTS))
     }
 }
 
@@ -122,9 +151,9 @@ fn parse_number(text: &str) -> Option<TickId> {
     ms.ceil().to_u64().filter(|ms| *ms <= LAST_MS).map(TickId)
 }
 
-/// Parses a date. A plus sign in a query means a space, so `…T09:20:31+01:00` in a URL arrives as `…T09:20:31 01:00`.
-/// That form is accepted, too.
-fn parse_date(text: &str) -> Option<TickId> {
+/// Parses a date with a time. A plus sign in a query means a space, so `…T09:20:31+01:00` in a URL arrives as
+/// `…T09:20:31 01:00`. That form is accepted, too.
+fn parse_timestamp(text: &str) -> Option<TickId> {
     let restored = match text.rsplit_once(' ') {
         Some((date, offset)) if date.contains('T') => format!("{date}+{offset}"),
         _ => text.to_owned(),
@@ -132,6 +161,19 @@ fn parse_date(text: &str) -> Option<TickId> {
     let ns = restored.parse::<Timestamp>().ok()?.as_nanosecond();
     let ms = u64::try_from(ns).ok()?.div_ceil(1_000_000);
     (ms <= LAST_MS).then_some(TickId(ms))
+}
+
+/// Parses a date such as `2026-11-20`.
+fn parse_date(text: &str) -> Option<TickId> {
+    let is_date = text.len() == 10 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let date = text.parse::<Date>().ok().filter(|_| is_date)?;
+    parse_timestamp(&format!("{date}T00:00:00Z"))
+}
+
+/// Parses the time that has passed since the moment, such as `10m`.
+fn parse_age(text: &str) -> Option<TickId> {
+    let age = parse_duration(text).filter(|_| text.starts_with(|first: char| first.is_ascii_digit()))?;
+    Some(TickId::now().minus(age))
 }
 
 impl fmt::Display for TickId {
@@ -168,6 +210,36 @@ mod tests {
         {
             let error = TickId::parse_moment("since", text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("invalid since {text:?}: expected RFC 3339")), "{error}");
+        }
+    }
+
+    #[test]
+    fn person_may_give_a_date_or_an_age() {
+        let read = |text| TickId::parse_requested("since", text);
+        assert_eq!(read("2026-11-20"), Ok(TickId(1_795_132_800_000)));
+        assert_eq!(read("2026-11-20T09:20:31.075Z"), Ok(TickId(1_795_166_431_075)));
+        for (text, ms) in [("0", 0), ("1230940800", 1_230_940_800_000), ("1795166431075", 1_795_166_431_075)] {
+            assert_eq!(read(text), Ok(TickId(ms)), "{text}");
+        }
+        for (text, ms) in [("10m", 600_000), ("1h30m", 5_400_000), ("500ms", 500), ("0s", 0)] {
+            let age = TickId::now().since(read(text).unwrap()).as_millis();
+            assert!((ms..ms + 5000).contains(&age), "{text}: {age}");
+        }
+        for text in ["", "yesterday", "-10m", "+10m", "PT10M", "2026-13-01", "2026-1-1", "20261120T", "10 parsecs"] {
+            let error = read(text).unwrap_err().to_string();
+            assert_eq!(error, format!("invalid since {text:?}: expected {REQUESTED_MOMENTS}"));
+        }
+    }
+
+    #[test]
+    fn number_before_bitcoin_is_no_moment() {
+        for text in ["10", "1", "600", "1230940799", "0.5"] {
+            let error = TickId::parse_requested("since", text).unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("invalid since {text:?}: expected 0 or a moment from 2009-01-03")),
+                "{error}"
+            );
+            assert!(TickId::parse_moment("since", text).is_ok(), "{text}");
         }
     }
 

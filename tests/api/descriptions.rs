@@ -68,11 +68,12 @@ async fn every_path_is_described_and_exists() {
     let all = description.paths().into_iter().chain(["/".to_owned(), "/btcfeed.js".to_owned()]).collect();
     assert_eq!((unknown.status, expected(unknown.text())), (404, all));
     for path in description.paths() {
+        let is_websocket = ["/v1/ws", "/ws", "/pricefeed"].contains(&&*path);
         let (status, _) = ask(&server, &description, &path, "", &[]).await;
-        assert!(status == 200 || status == 426 && path.ends_with("/ws"), "{path}: {status}");
+        assert_eq!(status, if is_websocket { 426 } else { 200 }, "{path}");
         let post = server.request(Method::POST, &path, &[]).await;
         // A WebSocket over HTTP/2 begins with CONNECT.
-        let allowed = if path.ends_with("/ws") { "GET,HEAD,CONNECT" } else { "GET,HEAD" };
+        let allowed = if is_websocket { "GET,HEAD,CONNECT" } else { "GET,HEAD" };
         assert_eq!((post.status, post.header("allow")), (405, allowed), "{path}");
     }
 }

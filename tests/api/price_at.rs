@@ -57,6 +57,6 @@ async fn settled_price_is_cached() {
     assert!(settled.header("cache-control").starts_with("public, max-age="), "{}", settled.header("cache-control"));
     let path = format!("/v1/prices/at?time={}", ids[1] + 5);
     let newest = server.get(&path).await;
-    assert_eq!(newest.header("cache-control"), "no-cache");
+    assert_eq!(newest.header("cache-control"), "no-cache, no-transform");
     assert_eq!(server.get_with(&path, &[("if-none-match", newest.header("etag"))]).await.status, 304);
 }

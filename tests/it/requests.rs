@@ -172,6 +172,24 @@ async fn websocket_is_the_same_for_any_request() {
 }
 
 #[tokio::test]
+async fn streams_have_the_names_of_other_services() {
+    let exchange = Exchange::start().await;
+    let replica = embedded(&exchange, &[]).await;
+    for (path, offered, chosen) in [
+        ("/v1/ws/", "", None),
+        ("/pricefeed", "Sec-WebSocket-Protocol: json, btcfeed.v1\r\n", Some("btcfeed.v1")),
+        ("/pricefeed/", "Sec-WebSocket-Protocol: json\r\n", Some("json")),
+    ] {
+        let request = handshake("format=full&since=0").replace("/v1/ws", path);
+        let request = request.replace("X-Request-Id", &format!("{offered}X-Request-Id"));
+        let mut connection = Connection::request(&replica, Sending::First, &request).await;
+        let head = connection.head().await;
+        assert_eq!(head[""], "HTTP/1.1 101 Switching Protocols", "{path}");
+        assert_eq!(head.get("sec-websocket-protocol").map(String::as_str), chosen, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn rejection_is_the_same_for_any_request() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;

@@ -145,8 +145,16 @@ async fn exit_code_depends_on_the_failure() {
     for (arguments, code, message) in [
         (&["--format", "xml"][..], 2, "'xml' for '--format <FORMAT>': expected timedate, timestamp, full or audit\n"),
         (&["--currency", "XBT"], 2, "'XBT' for '--currency <CODES>': expected USD, EUR, GBP, JPY, CHF, CAD or AUD\n"),
-        (&["--since", "yesterday"], 2, "for '--since <MOMENT>': expected a time before now (10m), RFC 3339 (2026-"),
-        (&["--since", "-5m"], 2, "'-5m' for '--since <MOMENT>': expected a time before now (10m), RFC 3339 (2026-"),
+        (
+            &["--since", "yesterday"],
+            2,
+            "for '--since <MOMENT>': expected a time before now (10m), a date, RFC 3339 (2026-",
+        ),
+        (
+            &["--since", "-5m"],
+            2,
+            "'-5m' for '--since <MOMENT>': expected a time before now (10m), a date, RFC 3339 (2026-",
+        ),
         (&["--since", "10m", "--after", "5"], 2, "cannot be used with"),
         (
             &["--every", "5"],

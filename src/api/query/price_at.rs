@@ -27,7 +27,7 @@ impl PriceAtQuery {
     pub(crate) fn read(query: &str, supported: SupportedCurrencies) -> Result<PriceAtQuery, Problem> {
         let mut query = QueryReader::new(query);
         let currencies = query.currencies(supported);
-        let time = query.one(&["time"], |text| TickId::parse_moment("time", text).map_err(|error| error.to_string()));
+        let time = query.moment("time", &["time"]);
         let window = query.one(&["window"], |text| {
             let window = parse_duration(text).filter(|window| WINDOW.contains(window));
             window.ok_or_else(|| format!("invalid window {text:?}: expected a duration from 1s to 1h"))
@@ -57,6 +57,8 @@ mod tests {
             let error = read(&format!("window={window}")).unwrap_err();
             assert_eq!(error, format!("invalid window {window:?}: expected a duration from 1s to 1h"));
         }
-        assert!(read("time=yesterday").unwrap_err().starts_with(r#"invalid time "yesterday": expected RFC 3339"#));
+        assert!(
+            read("time=yesterday").unwrap_err().starts_with(r#"invalid time "yesterday": expected a time before now"#)
+        );
     }
 }

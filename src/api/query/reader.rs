@@ -22,6 +22,10 @@ pub(crate) struct SupportedCurrencies {
 /// Names of the parameters `currency` and `since`.
 const CURRENCY: [&str; 2] = ["currency", "currencies"];
 pub(crate) const SINCE: [&str; 3] = ["since", "since_date", "start_timedate"];
+/// Names under which replacements for a browser's `EventSource` repeat the last id, because they cannot set the header.
+const LAST_EVENT_ID: [&str; 4] = ["lastEventId", "lastEventID", "last-event-id", "Last-Event-ID"];
+/// Name of a parameter with a random value, which some libraries add so that no cache answers.
+const CACHE_BUSTER: &str = "_";
 pub(super) const ID_EXAMPLE: &str = "1795166431075";
 pub(super) fn parse_id(text: &str) -> Option<TickId> {
     let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
@@ -37,6 +41,12 @@ const MAX_NAME_CHARACTERS: usize = 20;
 const MAX_VALUE_CHARACTERS: usize = 40;
 /// Maximum number of values that an error message quotes.
 const MAX_QUOTED: usize = 3;
+
+/// Removes the brackets that some libraries add to the name of a parameter with several values (`currency[]`).
+fn without_brackets<'a>((name, value): (Cow<'a, str>, Cow<'a, str>)) -> (Cow<'a, str>, Cow<'a, str>) {
+    let bare = name.strip_suffix("[]").filter(|bare| CURRENCY.contains(bare)).map(|bare| bare.to_owned().into());
+    (bare.unwrap_or(name), value)
+}
 
 /// Returns a value, shortened for an error message.
 pub(super) fn quoted(value: &str) -> String {
@@ -56,7 +66,8 @@ impl<'a> QueryReader<'a> {
             let length = query.len();
             reader.errors.push(&format!("query of {length} bytes: expected at most {MAX_QUERY_BYTES}"));
         } else {
-            reader.parameters = form_urlencoded::parse(query.as_bytes()).collect();
+            let parameters = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name != CACHE_BUSTER);
+            reader.parameters = parameters.map(without_brackets).collect();
         }
         reader
     }
@@ -92,9 +103,19 @@ impl<'a> QueryReader<'a> {
         Subscription::new(self.currencies(supported), self.format(default), self.start())
     }
 
+    /// Returns the id that a client has received last. An empty value means that it has received none.
+    pub(super) fn last_event_id(&mut self) -> Option<TickId> {
+        self.parameters.retain(|(name, value)| !value.is_empty() || !LAST_EVENT_ID.contains(&&**name));
+        self.one(&LAST_EVENT_ID, |text| {
+            parse_id(text).ok_or_else(|| {
+                format!("invalid Last-Event-ID {text:?}: expected the id of an update such as {ID_EXAMPLE}")
+            })
+        })
+    }
+
     pub(super) fn start(&mut self) -> Start {
         let both = self.contradiction();
-        let since = self.one(&SINCE, |text| TickId::parse_moment("since", text).map_err(|error| error.to_string()));
+        let since = self.moment("since", &SINCE);
         let after = self.one(&["after"], |text| {
             parse_id(text)
                 .ok_or_else(|| format!("invalid after {text:?}: expected the id of an update such as {ID_EXAMPLE}"))
@@ -119,8 +140,12 @@ impl<'a> QueryReader<'a> {
 
     /// Returns the parameter `until`.
     pub(super) fn until(&mut self) -> TickId {
-        let until = self.one(&["until"], |text| TickId::parse_moment("until", text).map_err(|error| error.to_string()));
-        until.unwrap_or(TickId::from_ms(u64::MAX))
+        self.moment("until", &["until"]).unwrap_or(TickId::from_ms(u64::MAX))
+    }
+
+    /// Returns a parameter that is a moment.
+    pub(super) fn moment(&mut self, name: &'static str, names: &[&str]) -> Option<TickId> {
+        self.one(names, |text| TickId::parse_requested(name, text).map_err(|error| error.to_string()))
     }
 
     pub(super) fn limit(&mut self, allowed: &RangeInclusive<usize>) -> Option<usize> {
@@ -133,7 +158,7 @@ impl<'a> QueryReader<'a> {
     }
 
     pub(super) fn switch(&mut self, name: &'static str) -> bool {
-        let on = self.one(&[name], |text| match text {
+        let on = self.one(&[name], |text| match text.to_ascii_lowercase().as_str() {
             "true" => Ok(true),
             "false" => Ok(false),
             _ => Err(format!("invalid {name} {text:?}: expected true or false")),

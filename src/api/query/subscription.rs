@@ -18,7 +18,12 @@ pub(crate) fn read_subscription(
     supported: SupportedCurrencies,
 ) -> Result<Subscription, Problem> {
     let mut query = QueryReader::new(query);
+    let last_event_id = query.last_event_id();
     let mut subscription = query.subscription(default, supported);
+    // A client repeats its first query when it reconnects, so the id that it has received is newer than its start.
+    if let Some(id) = last_event_id {
+        subscription.start = Start::After(id);
+    }
     subscription.limit = query.limit(&REPLAY_LIMIT);
     subscription.throttle = ThrottleOptions { changes: query.switch("changes"), every: query.every() };
     subscription.client = query.one(&["client_id"], |text| text.parse().map_err(|error| format!("{error}")));
@@ -108,7 +113,7 @@ mod tests {
             ("after=-1", r#"invalid after "-1": expected the id of an update such as 1795166431075"#),
             ("after=", r#"invalid after """#),
             ("after=99999999999999999999", "invalid after"),
-            ("since_date=1&after=2", r#"conflicting since_date="1" and after="2": expected since or after, not both"#),
+            ("since_date=0&after=2", r#"conflicting since_date="0" and after="2": expected since or after, not both"#),
             ("format=xml", r#""xml""#),
             (
                 "curency=EUR",
@@ -129,6 +134,21 @@ mod tests {
         }
         let all = read("currency=GBP&format=xml&since=x").unwrap_err();
         assert!(all.contains("GBP") && all.contains("xml") && all.contains("\"x\""), "all at once: {all}");
+    }
+
+    #[test]
+    fn forms_of_other_libraries_are_accepted() {
+        let resumed = Start::After(TickId::from_ms(1_795_166_431_075));
+        for name in ["lastEventId", "lastEventID", "last-event-id", "Last-Event-ID"] {
+            for start in ["", "&since=2026-11-20", "&after=7"] {
+                assert_eq!(read(&format!("{name}=1795166431075{start}")).unwrap().start, resumed, "{name} {start}");
+            }
+            assert_eq!(read(&format!("{name}=&after=7")).unwrap().start, Start::After(TickId::from_ms(7)), "{name}");
+            assert!(read(&format!("{name}=x")).unwrap_err().contains(r#"invalid Last-Event-ID "x""#), "{name}");
+        }
+        assert_eq!(read("currency[]=USD&currency%5B%5D=EUR&_=1795166431075").unwrap().currencies, Currencies::USD_EUR);
+        assert!(read("changes=True&hello=FALSE").unwrap().throttle.changes);
+        assert!(read("limit[]=7").unwrap_err().contains(r#"unknown parameter "limit[]""#));
     }
 
     #[test]

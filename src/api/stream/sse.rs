@@ -42,10 +42,11 @@ const RETRY_LATER_SPREAD_MS: u32 = 5000;
 /// Header in which an `EventSource` sends the last id that it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Headers of an event stream. `X-Accel-Buffering` keeps nginx from buffering it.
+/// Headers of an event stream. `X-Accel-Buffering` keeps nginx from buffering it, and `no-transform` keeps other
+/// proxies from compressing it, for which they would hold events back.
 const EVENTS: [(HeaderName, &str); 3] = [
     (CONTENT_TYPE, "text/event-stream"),
-    (CACHE_CONTROL, "no-store"),
+    (CACHE_CONTROL, "no-store, no-transform"),
     (HeaderName::from_static("x-accel-buffering"), "no"),
 ];
 

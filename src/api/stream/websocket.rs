@@ -22,7 +22,9 @@ use crate::text::quotable;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
+use axum::http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header::HeaderName};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -37,6 +39,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tracing::{Instrument, debug};
 use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
+
+/// Name of the messages of this feed among the subprotocols of WebSocket.
+const SUBPROTOCOL: &str = "btcfeed.v1";
 
 /// Returns the route. Its description is that of the handshake over HTTP/1.
 pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
@@ -88,6 +93,10 @@ pub(crate) async fn connect(
         }
         None => switching(accept_key(request.method(), request.headers())?),
     };
+    let answer = match chosen_subprotocol(request.headers()) {
+        Some(name) => ([(SEC_WEBSOCKET_PROTOCOL, name)], answer).into_response(),
+        None => answer,
+    };
     let session = state.open(&subscription, Framing::WebSocket, &permit, access).await?;
     if let Some(Extension(handoff)) = handoff {
         handoff.fill(StreamProtocol::websocket(), Bytes::new(), session);
@@ -97,6 +106,16 @@ pub(crate) async fn connect(
         tasks.spawn(serve(state, upgrade, session, permit, guard).in_current_span());
     }
     Ok(answer)
+}
+
+/// Returns the subprotocol of the answer, if the client offers any: ours, or else the first one that it offers.
+/// Browsers, `ws` of Node.js and `websocket-client` of Python end a connection whose server chooses none of them.
+fn chosen_subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).into_iter().filter_map(|value| value.to_str().ok());
+    let mut offered = offered.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    let first = offered.next()?;
+    let chosen = if offered.any(|name| name == SUBPROTOCOL) { SUBPROTOCOL } else { first };
+    HeaderValue::from_str(chosen).ok()
 }
 
 /// Returns the response to a handshake over HTTP/1.
@@ -218,6 +237,24 @@ mod tests {
             (&["13"], "c2hvcnQ=", r#"invalid Sec-WebSocket-Key "c2hvcnQ=": expected 16 bytes in base64"#),
         ] {
             assert_eq!(handshake(version, key).unwrap_err().detail(), detail);
+        }
+    }
+
+    #[test]
+    fn subprotocol_is_ours_or_the_first_offered() {
+        let cases: [(&[&str], _); 7] = [
+            (&[], None),
+            (&[""], None),
+            (&["btcfeed.v1"], Some("btcfeed.v1")),
+            (&["graphql-ws, btcfeed.v1"], Some("btcfeed.v1")),
+            (&["graphql-ws", "btcfeed.v1"], Some("btcfeed.v1")),
+            (&["graphql-ws, json"], Some("graphql-ws")),
+            (&[" , json"], Some("json")),
+        ];
+        for (offered, chosen) in cases {
+            let headers = offered.iter().map(|value| (SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(value).unwrap()));
+            let name = chosen_subprotocol(&headers.collect());
+            assert_eq!(name.as_ref().map(|name| name.to_str().unwrap()), chosen, "{offered:?}");
         }
     }
 

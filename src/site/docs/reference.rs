@@ -79,24 +79,24 @@ fn contents(openapi: &Value, asyncapi: &Value) -> Markup {
     }
 }
 
-/// Returns the operations of a tag that have a section of their own. The section of a path also names its short form.
+/// Returns the operations of a tag that have a section of their own. The section of a path also lists its other names.
 /// Files that are part of a page have no section.
 fn operations<'a>(openapi: &'a Value, tag: &'a Value) -> impl Iterator<Item = (&'a str, &'a Value)> {
     members(&openapi["paths"]).map(|(path, item)| (path, &item["get"])).filter(move |(_, operation)| {
-        let is_listed = operation["x-short-form-of"].is_null() && operation["x-part-of"].is_null();
+        let is_listed = operation["x-alias-of"].is_null() && operation["x-part-of"].is_null();
         is_listed && items(&operation["tags"]).any(|name| *name == tag["name"])
     })
 }
 
 fn operation(openapi: &Value, asyncapi: &Value, path: &str, operation: &Value) -> Markup {
-    let short = members(&openapi["paths"]).find(|(_, item)| item["get"]["x-short-form-of"] == path);
+    let aliases = members(&openapi["paths"]).filter(|(_, item)| item["get"]["x-alias-of"] == path);
     let channel = members(&asyncapi["channels"]).find(|(_, channel)| channel["address"] == path);
     html! {
         article id=(anchor(path)) {
             h3 { a.anchor href={ "#" (anchor(path)) } { (text(&operation["summary"])) } }
             p.path {
                 span.method { "GET" } " " code { (path) }
-                @if let Some((short, _)) = short { " " span.aside { "also " code { (short) } } }
+                @for (alias, _) in aliases { " " span.aside { "also " code { (alias) } } }
             }
             (markdown(&operation["description"]))
             @for sample in items(&operation["x-codeSamples"]) { pre.shell tabindex="0" { code { (text(&sample["source"])) } } }

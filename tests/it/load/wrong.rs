@@ -103,7 +103,7 @@ async fn invalid_arguments_are_reported() {
         (&["--connections", "-1"], "'-1' for '--connections <N>': expected a whole number from 1 to 1000000\n"),
         (&["--rate", "fast"], "'fast' for '--rate <N>': expected a whole number from 1 to 1000000\n"),
         (&["--duration", "0s"], "'0s' for '--duration <TIME>': expected a duration above 0, such as 500ms, 30s, "),
-        (&["--since", "-5m"], "'-5m' for '--since <MOMENT>': expected a time before now (10m), RFC 3339 ("),
+        (&["--since", "-5m"], "'-5m' for '--since <MOMENT>': expected a time before now (10m), a date, RFC 3339 ("),
         (&["--transport", "udp"], "ws, sse, grpc"),
         (&["--source-address", "eth0"], "expected IP addresses with commas between them (127.0.0.2,127.0.0.3)\n"),
         // An address for documentation, which no machine has (RFC 5737).
