@@ -23,8 +23,8 @@ static ALLOCATOR: AllocProfiler = AllocProfiler::system();
 
 /// Number of ticks in an hour, one every five seconds.
 const HOUR_TICKS: u64 = 720;
-/// Maximum of the median time of a replay of a day for a client that asked for a period. Such a client gets few ticks,
-/// so the replay must be fast.
+/// Maximum median time to replay a day to a client that wants at most one tick in a period. Such a client gets few
+/// ticks, so the replay must be fast.
 const MAX_THINNED: Duration = Duration::from_millis(2);
 /// Number of ticks in a day.
 const DAY_TICKS: u64 = 24 * HOUR_TICKS;

@@ -1,7 +1,8 @@
 //! Handlers of all requests: streams, REST, gRPC, descriptions and health.
 //!
 //! The file of a transport contains only its framing. Rules that all transports share are in
-//! [`session`](crate::session). Every route has a description ([`schema`](crate::schema)).
+//! [`session`](crate::session). Every route has a description ([`schema`](crate::schema)), except those of gRPC and of
+//! the operators' port.
 //!
 //! The files in layer order: each uses only those before it.
 //!

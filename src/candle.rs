@@ -227,7 +227,7 @@ impl Book {
         }
     }
 
-    /// Returns the first moment that is kept. The store deletes earlier entries when it appends the head.
+    /// Returns the first moment that is kept. The store deletes earlier entries when it appends the newest entry.
     fn kept_from(&self) -> TickId {
         self.head.minus(self.retention)
     }

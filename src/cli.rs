@@ -52,8 +52,19 @@ Examples:
   btcfeed demo --sources simulated                simulated prices
   btcfeed demo --listen localhost:9000            on another port";
 
-/// The settings that a demo ignores, because its feed is in its own memory and there is no other replica.
-const NOT_IN_A_DEMO: [&str; 5] = ["REDIS_URL", "REDIS_URL_FILE", "BTCFEED_KEY_PREFIX", "BTCFEED_DATA", "BTCFEED_ROLE"];
+/// The settings that a demo does not read, because its feed is in its own memory and there is no other replica.
+const NOT_IN_A_DEMO: [&str; 10] = [
+    "REDIS_URL",
+    "REDIS_URL_FILE",
+    "BTCFEED_KEY_PREFIX",
+    "BTCFEED_DATA",
+    "BTCFEED_ROLE",
+    "BTCFEED_REDIS_CA",
+    "BTCFEED_REDIS_CERT",
+    "BTCFEED_REDIS_KEY",
+    "BTCFEED_REDIS_TIMEOUT",
+    "BTCFEED_REDIS_MIN_ACKS",
+];
 
 /// Runs the program with these arguments, the first of which is its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -111,7 +122,7 @@ fn command() -> Command {
         completions::command(),
     ];
     let names: Vec<_> = subcommands.iter().map(|command| command.get_name().to_owned()).collect();
-    // This command replaces that of clap, which has no `--help`.
+    // clap's own `help` command has no `--help`, so this command replaces it.
     let help = Command::new("help").about("Print this help, or the help of a command").arg(
         Arg::new("command").value_name("COMMAND").help("The command").value_parser(PossibleValuesParser::new(names)),
     );

@@ -9,10 +9,10 @@
 //! |---|---|
 //! | `format` | the content of an update |
 //! | `replica` | the description of a replica in `hello` |
+//! | `framing` | the bytes around a message |
 //! | `json` | entries as JSON messages |
 //! | `csv` | entries as rows of a table |
 //! | `proto` | entries as gRPC messages |
-//! | `framing` | the bytes around a message |
 //! | `view` | one view of the feed |
 
 mod csv;

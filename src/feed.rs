@@ -107,8 +107,8 @@ pub struct Status {
 
 /// A status as the store keeps it.
 ///
-/// Replicas of version 0.2.0 skip an entry with a state that they do not know. So `degraded` is stored as `live`, which
-/// they would say too, with a field that they ignore.
+/// Replicas of version 0.2.0 skip an entry with a state that they do not know. So `degraded` is stored as `live`, the
+/// state that they would report, with a field that they ignore.
 #[derive(Clone, Serialize, Deserialize)]
 struct StoredStatus {
     state: FeedState,

@@ -37,6 +37,9 @@ pub struct Options {
 
 /// The minimum number of entries that a search for ticks reads from the store after its first attempt.
 const SEARCH_ENTRIES: usize = 1000;
+/// The maximum number of entries that a search for ticks reads, because all of them are in memory at once. Three days
+/// at the default interval.
+const MAX_SEARCHED: usize = 50_000;
 
 /// The newest part of the feed, ready to be sent.
 pub struct Hub {
@@ -132,9 +135,10 @@ impl Hub {
             match newest.iter().rev().filter(|entry| wanted(entry)).nth(count.saturating_sub(1)) {
                 Some(entry) => return Ok(entry.prev),
                 None if newest.len() < limit => return Ok(TickId::ZERO),
+                None if limit == MAX_SEARCHED => return Ok(newest.first().map_or(TickId::ZERO, |entry| entry.prev)),
                 // Some entries were statuses or ticks without such a price. The limit doubles, so that a search for a
                 // currency without recent prices reads the history a few times, and not once for each page.
-                None => limit = (2 * limit).max(SEARCH_ENTRIES),
+                None => limit = (2 * limit).clamp(SEARCH_ENTRIES, MAX_SEARCHED),
             }
         }
     }
@@ -209,12 +213,12 @@ impl Hub {
         self.window().chained(after, until)
     }
 
-    /// Returns the newest tick with a price in one of `currencies`.
+    /// Returns the newest tick in the window with a price in one of `currencies`.
     pub fn latest_tick(&self, currencies: Currencies) -> Option<Arc<Entry>> {
         self.newest(&|entry| has_price(entry, currencies))
     }
 
-    /// Returns the newest tick.
+    /// Returns the newest tick in the window.
     pub fn newest_tick(&self) -> Option<Arc<Entry>> {
         self.newest(&|entry| entry.tick().is_some())
     }
@@ -265,7 +269,7 @@ impl Hub {
             warn!(
                 id = %entry.id, prev = %entry.prev, %head,
                 next = "clients that got the lost entries get a gap",
-                "the feed goes on after an older entry than this replica's newest: Redis has lost the later ones, \
+                "a new entry follows an entry older than this replica's newest one: Redis has lost those in between, \
                  after a failover or two primaries at the same time"
             );
         }

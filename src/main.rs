@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Allocator of the program. It needs less memory for the small blocks of connections than those of glibc and musl, and
-/// returns memory to the system after a peak.
+/// Allocator of the program. For the small blocks of connections it needs less memory than the allocators of glibc and
+/// musl. It returns memory to the system after a peak.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -4,7 +4,7 @@
 //! described in `/openapi.json` (`ToSchema`). All three use the same type, so they cannot differ. Messages that the
 //! server writes borrow their text from an entry. Messages that the SDK reads own it.
 //!
-//! - **A price keeps the digits of the market**: [`ExactPrice`] is never converted to a float.
+//! - **A price keeps its exact digits**: [`ExactPrice`] is never converted to a float.
 //! - **Readers are tolerant**: they skip unknown fields and currencies, and keep unknown words as they are ([`Word`]),
 //!   because a newer server may send them.
 //! - Names, order of fields and digits are the contract with clients: the tests of [`encode`](crate::encode) compare

@@ -77,7 +77,7 @@ pub struct Monitor {
     seen: Mutex<Seen>,
 }
 
-/// The states that the log has, and the limits of its lines. The first state is logged only if it is not live.
+/// The last logged state, and the limits of the log lines. The first state is logged only if it is not live.
 #[derive(Default)]
 struct StateLog {
     state: Option<FeedState>,
@@ -92,7 +92,7 @@ struct Seen {
     /// The newest tick of each currency.
     newest: BTreeMap<Currency, TickId>,
     arrival: Arrival,
-    /// What an operator should know about the clocks, as texts for people.
+    /// The warnings about clocks and settings, as texts for people.
     warnings: Vec<String>,
     members: Members,
     /// The last known leader. It is kept while there is no leader.
@@ -111,7 +111,7 @@ impl Monitor {
         Monitor { hub, store, options, clock, started, started_at, seen: Mutex::default() }
     }
 
-    /// The same observer with the time of the feed that the leader of this replica counts.
+    /// Returns this observer with the clock of the feed that this replica's leader uses.
     #[must_use]
     pub fn with_clock(self, clock: Arc<FeedClock>) -> Monitor {
         Monitor { clock, ..self }

@@ -17,9 +17,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 type Version = Option<(u64, u64, i64, i64)>;
 
 /// Calls `reload` on SIGHUP and after one of the files has changed, until `stop`.
-///
-/// After a change, waits until the files have not changed for a second. For example, a certificate and its key are two
-/// files that are replaced one after the other.
+/// After a change, waits until the files have not changed for a second, because files that belong together, such as a
+/// certificate and its key, are replaced one after the other.
 pub(crate) async fn watch(files: &[PathBuf], stop: &CancellationToken, mut reload: impl FnMut()) {
     let mut hangups = signal(SignalKind::hangup())
         .inspect_err(|error| warn!(%error, "cannot receive SIGHUP, only changes of files are noticed"))

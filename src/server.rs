@@ -68,7 +68,7 @@ pub struct Options {
     pub tls: Option<TlsOptions>,
     /// File of API keys, or `None` if clients need no key.
     pub keys: Option<PathBuf>,
-    /// Maximum number of client connections.
+    /// Maximum number of clients: connections over HTTP/1, and concurrent requests over HTTP/2.
     pub max_connections: usize,
     /// Limits of each client's address.
     pub addresses: AddressOptions,
@@ -199,8 +199,8 @@ impl Server {
     }
 }
 
-/// Returns the router for clients without a port, for requests from the same process, such as those of a test. Streams
-/// are response bodies, because there is no socket that the reactor could take over.
+/// Returns the router of the public port, but binds no port. Requests come from the same process, such as those of a
+/// test. Streams are response bodies, because there is no socket that the reactor could take over.
 ///
 /// # Errors
 /// If the kernel has no more descriptors for this process, or the API keys cannot be read.

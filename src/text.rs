@@ -11,6 +11,9 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// Formats a duration of whole milliseconds in the largest unit of which it is a multiple: `90s`, `2m`.
 pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
+    if ms == 0 {
+        return "0s".to_owned();
+    }
     let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
     match units.into_iter().find(|(_, unit)| ms.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", ms / unit),
@@ -72,7 +75,9 @@ mod tests {
 
     #[test]
     fn duration_formats_and_parses_back() {
-        for (ms, text) in [(10, "10ms"), (1500, "1500ms"), (90_000, "90s"), (120_000, "2m"), (86_400_000, "24h")] {
+        for (ms, text) in
+            [(0, "0s"), (10, "10ms"), (1500, "1500ms"), (90_000, "90s"), (120_000, "2m"), (86_400_000, "24h")]
+        {
             assert_eq!(format_duration(Duration::from_millis(ms)), text);
             assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)));
         }

@@ -11,7 +11,7 @@ mod method;
 mod price;
 
 pub use currency::{Currencies, Currency, UnknownCurrency};
-pub use id::{InvalidMoment, REQUESTED_MOMENTS, TickId};
+pub use id::{InvalidMoment, TickId};
 pub use input::{Audit, Input};
 pub(crate) use known::{known_currencies, known_keys};
 pub use method::{MethodParameters, MoveBound, PriceParameters};

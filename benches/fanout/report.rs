@@ -93,7 +93,7 @@ impl fmt::Display for Report {
             f,
             "The baseline is one thread that writes one shared frame to every socket in a loop. Processor time is the\n\
              server's, user and kernel, including the receiver's side of the loopback. Times between clients are measured by\n\
-             the clients, so they include the time in which one thread reads ten thousand sockets. Memory is Pss, without\n\
+             the clients, so they include the time in which one thread reads all sockets. Memory is Pss, without\n\
              the kernel's socket buffers."
         )
     }

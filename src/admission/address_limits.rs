@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-/// Time for which the rate of an address may be used at once.
+/// Burst of an address: as many clients as its rate allows in this time may come at once.
 const BURST: Duration = Duration::from_secs(10);
-/// Time between two removals of addresses that have not used a part of any rate.
+/// Time between two removals of addresses whose rates have recovered.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
 
-/// An address is reported to other replicas if its clients exceed the connection limit divided by this number.
+/// The clients of an address are reported to other replicas if they exceed the connection limit divided by this number.
 const UNREPORTED_SHARE: usize = 16;
 
 /// Limits of each address.
@@ -49,7 +49,7 @@ pub struct AddressOptions {
     pub all_client_ids: NonZeroU32,
 }
 
-/// Clients by address.
+/// Limits of each address, and what each address uses of them.
 #[derive(Debug)]
 pub(crate) struct AddressLimits {
     options: AddressOptions,

@@ -1,9 +1,8 @@
 //! Address of a client, even if it is behind proxies.
-//!
-//! Any client can send these headers, so they count only on a connection from a trusted proxy. Each proxy appends the
-//! address that it sees to `X-Forwarded-For` (or to `Forwarded`, RFC 7239). The list is read from its end. The first
-//! address that is not a trusted proxy is that of the client. The client may have written everything before it, so this
-//! is ignored.
+//! Each proxy appends the address that it sees to the header `X-Forwarded-For` (or `Forwarded`, RFC 7239). Any client
+//! can send these headers, too, so they count only on a connection from a trusted proxy. The list is read from its end.
+//! The first address that is not a trusted proxy is that of the client. All addresses before it are ignored, because
+//! the client may have written them.
 
 use axum::http::HeaderMap;
 #[cfg(any(test, fuzzing))]

@@ -94,9 +94,9 @@ impl Limit {
             Limit::AddressRate => "too many new connections and requests from your address, try again later",
             Limit::AddressVolume => "too much history and too many replays for your address, try again later",
             Limit::AddressReads => {
-                "too many requests for history and candles from your address at a time, try again later"
+                "too many requests from your address that read the history at a time, try again later"
             }
-            Limit::Reads => "too many requests for history and candles at a time, try again later",
+            Limit::Reads => "too many requests that read the history at a time, try again later",
             Limit::AddressClientIds => {
                 "too many new client_ids from your address, use one that you have or try again later"
             }

@@ -19,7 +19,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 /// Minimum size of a response that is compressed. A smaller one fits into a packet without compression.
 const MIN_BYTES: u64 = 1024;
 
-/// Text that does not change, and is compressed once, when a client first accepts it.
+/// Text that does not change. It is compressed once, when a client first accepts gzip.
 #[derive(Debug)]
 pub(crate) struct StaticText {
     plain: Bytes,

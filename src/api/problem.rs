@@ -62,7 +62,7 @@ impl Problem {
         self
     }
 
-    /// Returns whether a limit of the client's address is reached.
+    /// Returns whether a limit of the client's address or of its API key is reached.
     #[cfg(feature = "grpc")]
     pub(crate) fn is_limit(&self) -> bool {
         self.status == StatusCode::TOO_MANY_REQUESTS

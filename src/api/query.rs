@@ -1,5 +1,5 @@
-//! The query of a request. All transports use the same reader. Its errors name every invalid value and what is
-//! expected.
+//! The query of a request. All paths over HTTP use the same reader. Its errors name the invalid values, at most eight
+//! of them, and what is expected.
 
 mod candles;
 mod history;

@@ -1,8 +1,7 @@
 //! Ids of requests. With an id, the lines of the log about a request of a client can be found.
-//!
-//! A client or a proxy may choose the id. Every response has it in a header, and every problem in its body. Log lines
-//! about a request, and about the stream that it began, have it in the span `request`. The span and these lines have
-//! the level `debug`, so the span costs nothing if they are not logged.
+//! A client or a proxy may choose the id. Every response of the public port has it in a header, and every problem in
+//! its body. Log lines about a request, and about the stream that it began, have it in the span `request`. The span and
+//! these lines have the level `debug`, so the span costs nothing if they are not logged.
 
 use super::headers::REQUEST_ID;
 use super::problem;

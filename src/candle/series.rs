@@ -3,6 +3,7 @@
 use super::interval::Interval;
 use crate::tick::{Currencies, Currency, Price, Tick, TickId, known_currencies, known_keys};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
 
@@ -31,6 +32,10 @@ pub struct Candle {
     /// The encoded candle for the sets of currencies that clients have chosen.
     encoded: OnceLock<Box<EncodedCandle>>,
 }
+
+/// The maximum number of sets of currencies for which a candle is kept encoded. A feed with seven currencies has 127
+/// sets, and clients can choose all of them.
+pub(super) const MAX_ENCODED: usize = 4;
 
 /// The encoded candle for one set of currencies, and for the sets that clients chose later. A list that only grows can
 /// be read without a lock.
@@ -85,17 +90,19 @@ impl Candle {
         Candle { id, ticks, prices, encoded }
     }
 
-    /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for all of them.
-    pub fn encoded(&self, currencies: Currencies, encode: impl Fn(&Candle) -> String) -> &str {
+    /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for all of them, except
+    /// for sets that are chosen after [`MAX_ENCODED`] others.
+    pub fn encoded(&self, currencies: Currencies, encode: impl Fn(&Candle) -> String) -> Cow<'_, str> {
         let mut place = &self.encoded;
-        loop {
+        for _ in 0..MAX_ENCODED {
             let new = || Box::new(EncodedCandle { currencies, text: encode(self), next: OnceLock::new() });
             let found = place.get_or_init(new);
             if found.currencies == currencies {
-                return &found.text;
+                return Cow::Borrowed(&found.text);
             }
             place = &found.next;
         }
+        Cow::Owned(encode(self))
     }
 
     /// Adds to the number of ticks with prices in exactly `currencies`.
@@ -159,8 +166,8 @@ impl Series {
         Series { interval, candles: VecDeque::new(), complete_from: TickId::ZERO }
     }
 
-    /// Adds a candle of the next ticks to the candle of this series, unless that one may be incomplete. Its ticks must
-    /// be in one interval of this series.
+    /// Adds a candle of the next ticks to the candle of this series, unless that one may be incomplete. The ticks of
+    /// `next` must be in one interval of this series.
     pub(super) fn add(&mut self, next: &Candle) {
         let start = self.interval.start(next.id);
         if start < self.complete_from {

@@ -1,9 +1,11 @@
 //! Tests of the candles and gaps that a book has after given entries.
 
+use super::series::MAX_ENCODED;
 use super::*;
 use crate::feed::{FeedState, Outage, Status};
 use crate::tick::Tick;
 use proptest::prelude::*;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// The start of an hour, in Unix milliseconds. Moments in the tests are seconds after it.
@@ -383,4 +385,17 @@ fn candle_counts_the_ticks_of_each_set() {
         let encoded = candle.encoded(currencies, |candle| format!("{} {currencies}", candle.ticks(currencies)));
         assert_eq!(encoded, format!("15 {currencies}"), "each set of currencies has its own text");
     }
+    // Clients may choose every set, but only the first few are kept.
+    let sets = || Currency::ALL.into_iter().map(Currencies::from);
+    let encoded = |set: Currencies| candle.encoded(set, |_| set.to_string()).into_owned();
+    sets().for_each(|set| drop(encoded(set)));
+    let calls = Cell::new(0);
+    for set in sets() {
+        let again = candle.encoded(set, |_| {
+            calls.set(calls.get() + 1);
+            set.to_string()
+        });
+        assert!(again.ends_with(&set.to_string()), "{again}");
+    }
+    assert_eq!(calls.get(), Currency::ALL.len() + 1 - MAX_ENCODED, "with the two sets above, USD is kept already");
 }

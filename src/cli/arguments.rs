@@ -1,10 +1,10 @@
-//! The arguments that `watch` and `load` have in common, and parsers of values. clap prints the error of a parser after
+//! The arguments that several subcommands share, and parsers of values. clap prints the error of a parser after
 //! `invalid value 'x' for '--flag <VALUE>': `.
 
 use crate::client::Transport;
 use crate::session::{EVERY, every_range};
 use crate::text::parse_duration;
-use crate::tick::{Currencies, Currency, REQUESTED_MOMENTS, TickId};
+use crate::tick::{Currencies, Currency, TickId};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches};
 use secrecy::SecretString;

@@ -22,7 +22,8 @@ Examples:
   btcfeed check --peer r1:8080 --peer r2:8080       also two running replicas
   btcfeed check --json | jq '.checks[].outcome'     for programs
 
-It takes less than 5 s. It writes only keys that it deletes again, and asks each source once.
+It takes less than 5 s, unless BTCFEED_REDIS_TIMEOUT is longer than 1s. It writes only keys, or without Redis a file,
+which it deletes again, and asks each source once.
 
 Exit codes: 0 if nothing is wrong, 1 if there is a warning, 2 if a check failed or an argument is invalid.";
 
@@ -74,7 +75,7 @@ async fn check(lookup: &Lookup, peers: &Peers) -> Vec<Finding> {
     let config = match Config::read(lookup) {
         Ok(config) => config,
         Err(ConfigErrors(errors)) => {
-            let remedy = "Correct the setting: docs/configuration.md lists all.";
+            let remedy = "Correct the setting: docs/configuration.md lists all settings.";
             findings.extend(errors.into_iter().map(|error| Finding::fail("configuration", error, remedy)));
             return findings;
         }

@@ -41,7 +41,7 @@ pub(super) fn command() -> Command {
 /// Prints a key and its line.
 ///
 /// # Errors
-/// If there are no random numbers, or the output cannot be written.
+/// If the system has no random numbers, or the output cannot be written.
 pub(super) fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let (_, flags) = flags.subcommand().context("no subcommand")?;
     let name = flags.get_one::<KeyName>("name").context("no name")?;

@@ -28,7 +28,7 @@ Clients start at --rate. With --since, each client first reads a replay. The mea
 when no further client has got in sync for 20 s, and takes --duration. Ctrl-C ends the test early.
 
 age        time from an update's id, which is its time by the clock of the feed, to its arrival. It includes the difference \
-between the clocks of the two machines. It is 0 if the id is in the future
+between that clock and the clock of this machine. It is 0 if the id is in the future
 spread     time from an update's arrival at the first client to its arrival at each other client. It does not depend on clocks, but \
 includes the time that this program needs
 connect    time from a client's start to its first message, including retries
@@ -44,7 +44,7 @@ Examples:
   btcfeed load localhost:8080 --connections 5000 --duration 1m
   btcfeed load http://replica-1:8080 http://replica-2:8080 --transport sse --json
 
-Exit codes: 0 every client got every update once, or there was no update, which the result then says; 1 an update was lost \
+Exit codes: 0 every client got every update once, or the result says that there was no update; 1 an update was lost \
 or arrived twice, a client was not served or does not have the newest update, or there is no feed; 2 an argument is invalid, or \
 this machine allows too few open files for this number of clients.";
 

@@ -15,7 +15,8 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 /// Returns the new limit, if there is one.
 pub(super) fn raise_file_limit() -> Option<u64> {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    // If the limit cannot be raised, the kernel rejects clients above it, which is logged.
+    // If the limit cannot be raised, clients above it wait in the accept queue, and the listener logs that it cannot
+    // accept them.
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
     getrlimit(Resource::Nofile).current
 }

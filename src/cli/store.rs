@@ -26,7 +26,7 @@ the feed in Redis, import, clear and move are rejected.
 
 Examples:
   btcfeed store info                                          what the store contains
-  btcfeed store export backup.jsonl                           a backup, with an entry or a bookmark on each line
+  btcfeed store export backup.jsonl                           a backup: entries, inputs and bookmarks as JSON lines
   btcfeed store import backup.jsonl                           restores the backup into an empty store
   btcfeed store move --to redis://localhost                   from the file to Redis
   btcfeed store --redis-url redis://localhost move --to /var/lib/btcfeed    and back
@@ -34,7 +34,7 @@ Examples:
 
 Exit codes: 0 done; 1 failed; 2 a setting or an argument is invalid.";
 
-/// The settings that say where a feed is.
+/// The settings of a store.
 const SETTINGS: [&str; 9] = [
     "REDIS_URL",
     "REDIS_URL_FILE",
@@ -59,13 +59,13 @@ pub(super) fn command() -> Command {
     };
     let info = Command::new("info").about("Print the number of entries, the ids and the size");
     let export = Command::new("export")
-        .about("Write all entries and bookmarks as JSON lines")
+        .about("Write all entries, inputs and bookmarks as JSON lines")
         .arg(file("File to create [default: standard output]"));
     let import = Command::new("import")
         .about("Read the lines of an export into an empty store")
         .arg(file("File to read [default: standard input]"))
         .arg(merge());
-    let clear = Command::new("clear").about("Delete all entries and bookmarks").arg(
+    let clear = Command::new("clear").about("Delete all entries, inputs and bookmarks").arg(
         Arg::new("yes").long("yes").action(ArgAction::SetTrue).required(true).help("Confirm that the feed is deleted"),
     );
     let to = Arg::new("to").long("to").value_name("STORE").required(true);
@@ -90,7 +90,9 @@ pub(super) fn command() -> Command {
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
     // A flag names the store, even if the environment names a Redis.
     let names_file = matches.contains_id("BTCFEED_DATA") && !REDIS.iter().any(|flag| matches.contains_id(flag));
-    let lookup = if names_file { lookup(matches).without(&REDIS) } else { lookup(matches) };
+    // The role of a replica does not concern its store, and without a Redis most roles are invalid.
+    let lookup = lookup(matches).without(&["BTCFEED_ROLE"]);
+    let lookup = if names_file { lookup.without(&REDIS) } else { lookup };
     let config = match Config::read(&lookup) {
         Ok(config) => config,
         Err(ConfigErrors(errors)) => return exit::with_errors(&errors),

@@ -11,7 +11,7 @@ use checker::Checker;
 use clap::{Arg, ArgMatches, Command};
 use secrecy::ExposeSecret;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::process::ExitCode;
 
 const EXAMPLES: &str = "\
@@ -53,8 +53,8 @@ pub(super) fn run(flags: &ArgMatches) -> ExitCode {
     };
     match verified {
         Ok(()) => {
-            println!("{checker}");
-            ExitCode::SUCCESS
+            let printed = writeln!(io::stdout(), "{checker}");
+            exit::with_result(exit::unless_closed(printed))
         }
         Err(error) => exit::with_message(1, &format!("{error:#}\nbefore that: {checker}")),
     }

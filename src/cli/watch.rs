@@ -45,7 +45,7 @@ const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is n
 
 const AFTER_HELP: &str = "\
 After a disconnect it reconnects and continues with the next update. With --format, or if the output is not a terminal, it prints \
-a line for each tick and currency. In the format full, it prints one line for both currencies, and also lines for statuses, gaps \
+a line for each tick and currency. In the formats full and audit, it prints one line for all currencies, and also lines for statuses, gaps \
 and synced. Notices about the connection go to standard error.
 
 Examples:
@@ -81,7 +81,7 @@ pub(super) fn command() -> Command {
         amount("count", "N", "Stop after this number of ticks").value_parser(arguments::count),
         Arg::new("changes").long("changes").action(ArgAction::SetTrue).help("Show only ticks that change a price"),
         amount("every", "TIME", "Show at most one tick in this time (30s)").value_parser(arguments::every),
-        amount("limit", "N", "Replay at most this number of ticks, the newest")
+        amount("limit", "N", "Replay at most this number of the newest ticks")
             .value_parser(arguments::number(1..=max)),
         arg(
             "client-id",

@@ -97,7 +97,7 @@ impl Builder {
     }
 
     /// Limits each replay to the newest ticks, at most this number (1 to 10000). Zero, the default, means no limit. A
-    /// gap with [`GapCause::ReplayLimit`](super::GapCause::ReplayLimit) reports older ticks.
+    /// gap with [`GapCause::ReplayLimit`](super::GapCause::ReplayLimit) reports that older ticks were left out.
     pub fn limit(mut self, ticks: u32) -> Builder {
         self.options.limit = ticks;
         self
@@ -138,8 +138,8 @@ impl Builder {
         self
     }
 
-    /// Sets the time without any data after which a connection counts as dead. The default is 50 s. A server sends
-    /// data, such as a ping, at least every 20 s.
+    /// Sets the time without any data after which a connection counts as dead. The default is 50 s. By default, a
+    /// server sends data, such as a ping, at least every 20 s.
     pub fn silence(mut self, timeout: Duration) -> Builder {
         self.options.silence_timeout = timeout;
         self

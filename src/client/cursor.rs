@@ -2,7 +2,8 @@
 //! the next connection begins.
 //!
 //! The gap rule is that of the [`feed`](crate::feed): each entry names the one before it. Whatever the server sends,
-//! the subscriber gets no update twice or out of order. If the server sends every entry, none is missing without a gap.
+//! the subscriber gets no update twice or out of order. If the subscription is for every entry, none is missing without
+//! a gap.
 
 use super::received::{Position, Received};
 use super::update::{GapCause, GapUpdate, Update};
@@ -110,10 +111,11 @@ impl Cursor {
         true
     }
 
-    /// Returns true if a reported gap explains why entries before `id` are missing. An outage does not explain that:
-    /// during an outage there are no prices, but statuses are still entries.
+    /// Returns true if a reported gap explains why entries before `id` are missing. Two reasons do not
+    /// explain that, because the feed never had such entries: there was no price, or it could not be written.
     fn is_explained(&self, id: TickId) -> bool {
-        self.reported.iter().any(|gap| gap.before == id && gap.reason != GapCause::SourceOutage)
+        let never_written = |reason: &GapCause| matches!(reason, GapCause::SourceOutage | GapCause::HeldTooLong);
+        self.reported.iter().any(|gap| gap.before == id && !never_written(&gap.reason))
     }
 
     /// Returns the gap, unless it was reported already. The server sends a gap again if the connection ended between
@@ -216,8 +218,10 @@ mod tests {
             updates(&mut at(AFTER_10), [gap(10, 30, "history_expired"), tick(30, 20)]),
             "10..30 history_expired 30 "
         );
-        let outage = [gap(10, 30, "source_outage"), tick(30, 20)];
-        assert_eq!(updates(&mut at(AFTER_10), outage), "10..30 source_outage 10..30 unexplained 30 ");
+        for reason in ["source_outage", "held_too_long"] {
+            let outage = [gap(10, 30, reason), tick(30, 20)];
+            assert_eq!(updates(&mut at(AFTER_10), outage), format!("10..30 {reason} 10..30 unexplained 30 "));
+        }
         let outage = [gap(10, 30, "source_outage"), tick(30, 10)];
         assert_eq!(updates(&mut at(AFTER_10), outage), "10..30 source_outage 30 ");
         let sampled = &mut Cursor::new(AFTER_10, false);

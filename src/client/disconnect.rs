@@ -83,13 +83,13 @@ impl Disconnect {
     }
 }
 
-/// Returns what the user can try if probably only one of the two sides uses TLS, or if the client does not know the
+/// Returns advice for the user if probably only one side uses TLS, or if the client does not know the
 /// authority of the server's certificate. `why` is an error of the library for TLS or HTTP.
 fn tls_hint(why: &str, is_encrypted: bool) -> &'static str {
     if is_encrypted && why.contains("InvalidContentType") {
         "; the server may not use TLS: try http://"
     } else if is_encrypted && why.contains("UnknownIssuer") {
-        "; if the server's certificate is from an authority of your own, give its certificate (--ca, Builder::authority)"
+        "; if the server's certificate is from an authority of your own, give the authority's certificate (--ca, Builder::authority)"
     } else if !is_encrypted && (why.contains("invalid HTTP version parsed") || why == NO_HTTP2) {
         "; the server may use TLS: try https://"
     } else {

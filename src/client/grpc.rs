@@ -59,7 +59,7 @@ pub(super) async fn connect(
     Ok(messages.map(|message| message.map_err(|status| call_ended(&status)).and_then(read)).boxed())
 }
 
-/// Returns the reason why there is no response. If the server supports only HTTP/1, its text looks like the head of a
+/// Returns the reason why there is no response. If the server supports only HTTP/1, its answer looks like the head of a
 /// frame that is far too long.
 fn no_response(error: &reqwest::Error) -> Disconnect {
     let reason = root_cause(error).downcast_ref::<h2::Error>().and_then(h2::Error::reason);

@@ -12,8 +12,8 @@ use futures_util::stream::BoxStream;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The maximum length of a message. The messages of a feed are shorter than a kilobyte, with
-/// audits shorter than 20. The limit protects the memory.
+/// The maximum length of a message. Messages are shorter than 1 KB, and with audits shorter than 20 KB. The limit
+/// protects the memory.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
 /// The events of one connection.

@@ -24,7 +24,7 @@ pub enum Update {
     Gap(GapUpdate),
     /// The replay is complete, and later updates are live. This comes once after each [`Connected`](Update::Connected).
     Synced {
-        /// The newest id at this moment.
+        /// The id to resume after.
         id: TickId,
     },
     /// The connection has ended. The stream connects again by itself.
@@ -46,8 +46,8 @@ pub struct Connected {
     pub version: Option<String>,
     /// The time between two ticks, if it sent this.
     pub interval: Option<Duration>,
-    /// The state of the feed by the newest status. `None` if there was no status yet, or if the replica did not send
-    /// one.
+    /// The state of the feed in the newest status. `None` if there was no status yet, or if the replica sent none that
+    /// this version knows.
     pub state: Option<FeedState>,
     /// The reason for the state, as text for people, if it sent one.
     pub reason: Option<String>,
@@ -74,7 +74,8 @@ pub struct TickUpdate {
     /// For each price, the highest minus the lowest value that was used. Empty if the tick is from before version 1 of
     /// the method.
     pub spread: BTreeMap<Currency, Decimal>,
-    /// What went into the prices, if the client [asked for it](super::Builder::audit) and the feed has kept it.
+    /// The inputs of the prices and the numbers of the method, if the client [asked for it](super::Builder::audit) and
+    /// the feed has kept it.
     pub audit: Option<Audit>,
 }
 

@@ -1,7 +1,7 @@
 //! The stream: one connection after the other, and one cursor over all of them.
 //!
-//! There is no task and no queue. The stream reads its connection only while it is polled. Otherwise, updates wait in
-//! the kernel and at the server. Dropping the stream closes the connection.
+//! This module has no task, and queues only the updates of one message. The stream reads its connection only while it
+//! is polled. Otherwise, updates wait in the kernel and at the server. Dropping the stream closes the connection.
 
 use super::backoff::Backoff;
 use super::cursor::Cursor;
@@ -33,7 +33,7 @@ pub struct Updates {
     returned: Option<TickId>,
     backoff: Backoff,
     phase: Phase,
-    /// The updates of one message: at most two.
+    /// The updates of one message: at most three.
     out: VecDeque<Update>,
 }
 
@@ -94,7 +94,10 @@ impl Updates {
     fn receive(&mut self, event: ServerEvent) -> Result<(), Disconnect> {
         let Phase::Read { announced, silence, .. } = &mut self.phase else { return Ok(()) };
         if let (Some(silence), Some(timeout)) = (silence, self.target.options.silence_timeout()) {
-            silence.as_mut().reset(Instant::now() + timeout);
+            // A timeout beyond the end of the clock never passes.
+            if let Some(end) = Instant::now().checked_add(timeout) {
+                silence.as_mut().reset(end);
+            }
         }
         let message = match event {
             ServerEvent::Alive => return Ok(()),

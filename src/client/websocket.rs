@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-/// The size of a read from the socket. Messages are shorter.
+/// The size of a read from the socket. Few messages are longer.
 const READ_BYTES: usize = 8 * 1024;
 
 /// Sends the request as a WebSocket handshake.

@@ -107,7 +107,7 @@ impl Values for Proxies {
     type Value = TrustedProxies;
 
     fn expected(&self) -> String {
-        "none, or a list of addresses and networks with commas (10.0.0.0/8)".to_owned()
+        "none, or a list of addresses and networks, separated by commas (10.0.0.0/8)".to_owned()
     }
 
     fn parse(&self, text: &str) -> Result<TrustedProxies, Rejected> {

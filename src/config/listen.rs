@@ -22,7 +22,7 @@ impl Values for ListenAddress {
         let (host, port) = text.rsplit_once(':').ok_or(Rejected::Unexpected)?;
         let port: u16 = port.parse().map_err(|_| Rejected::Unexpected)?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        // Only digits and dots would be an IP address, and a wrong one.
+        // A host of only digits and dots is an IP address, and an invalid one, because it was not parsed above.
         let has_letter = host.contains(|c: char| c.is_ascii_alphabetic());
         if !has_letter || !host.chars().all(is_name) {
             return Err(Rejected::Unexpected);

@@ -56,8 +56,8 @@ fn available() -> usize {
     machine.min(group_limit(Path::new(CGROUPS), &group).unwrap_or(usize::MAX))
 }
 
-/// Returns the lowest limit of the control groups in `group`, the content of `/proc/self/cgroup`, and of those around
-/// them. In a container, the files of its own group are those of the root.
+/// Returns the lowest limit of the control group in `group` (the content of `/proc/self/cgroup`) and of its ancestors.
+/// In a container, the files of its own group are at the root.
 fn group_limit(root: &Path, group: &str) -> Option<usize> {
     let own = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let folders = Path::new(own).ancestors().map(|folder| root.join(folder).join("memory.max"));

@@ -74,7 +74,7 @@ const CLAMP_SHARE: Row<Share> = Row {
 const MIN_SOURCES: Row<Numbers> = Row {
     env: "BTCFEED_MIN_SOURCES",
     help: "Minimum number of sources that must agree on a price",
-    details: "If fewer sources are configured for a currency, all of them must. With 1, a source that is alone may move \
+    details: "If fewer sources are configured for a currency, all of them must agree. With 1, a source that is alone may move \
               the price only as fast as several sources did in the hour before they last agreed.",
     values: Numbers { min: 1, max: 100, max_words: None },
     default: DefaultValue::Fixed("2"),

@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Records that the value of a setting does not fit another setting or this machine.
+    /// Records that the value of a setting is not accepted, and what is expected instead.
     pub(super) fn reject<V: Values>(&mut self, row: &Row<V>, expected: &str) {
         let found = self.lookup.find(row.env);
         let default = || (row.default.as_str().to_owned(), row.env.to_owned());

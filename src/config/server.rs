@@ -76,16 +76,16 @@ const WRITE_STALL: Row<Durations> = Row {
 const PING_EVERY: Row<Durations> = Row {
     env: "BTCFEED_PING_EVERY",
     help: "Time between two pings to a client, and the timeout of its pong",
-    details: "",
+    details: "The SDKs reconnect if they receive nothing for 50 s. With a longer time, raise their timeout as well.",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("20s"),
-    example: "1m",
+    example: "30s",
 };
 
 const HEARTBEAT: Row<Durations> = Row {
     env: "BTCFEED_HEARTBEAT",
     help: "Time between two comments in an event stream, which keep the connection open",
-    details: "",
+    details: "The SDKs reconnect if they receive nothing for 50 s. With a longer time, raise their timeout as well.",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("15s"),
     example: "30s",

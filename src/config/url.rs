@@ -75,8 +75,8 @@ impl Values for HttpUrl {
     }
 }
 
-/// URLs of a collector. A URL with credentials is rejected, because OpenTelemetry's variable for headers is for them,
-/// and a URL with a query because a path is added to its end.
+/// URLs of a collector. A URL with credentials is rejected, because they belong in `OTEL_EXPORTER_OTLP_HEADERS`. A URL
+/// with a query is rejected, because a path is appended to the URL.
 #[derive(Clone, Copy)]
 pub(super) struct CollectorUrl;
 

@@ -16,7 +16,8 @@ pub enum Framing {
     /// A server-sent event (HTML Living Standard §9.2). An update has no name. For every other message the name is its
     /// type.
     Event,
-    /// A length-prefixed protobuf message of gRPC. It has the same content as [`Format::Full`](super::Format::Full).
+    /// A length-prefixed protobuf message of gRPC. It has the content of [`Format::Full`](super::Format::Full), or of
+    /// [`Format::Audit`](super::Format::Audit).
     #[cfg(feature = "grpc")]
     Grpc,
 }

@@ -130,8 +130,7 @@ impl Hub {
     async fn catch_up(&self) -> Result<()> {
         if self.head() == TickId::ZERO {
             let newest = self.store.newest(self.capacity).await?;
-            // If the first entry follows one that is not too old to be kept, the store has lost some, and may get them
-            // back.
+            // If the entry before the first one should still be kept, the store has lost entries and may get them back.
             let begins = newest
                 .first()
                 .zip(newest.last())

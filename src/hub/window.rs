@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The maximum number of entries in one read that returns only bytes.
 const READ_ENTRIES: usize = 1024;
-/// The time between two entries from which the clock may have been wrong.
+/// If more time than this lies between two entries, the clock may have been wrong.
 const JUMP: Duration = Duration::from_secs(3600);
 /// The maximum number of holes that are looked for at once.
 const HOLES: usize = 8;
@@ -130,7 +130,7 @@ impl Window {
         let hole = |number: &u64| {
             let index = usize::try_from(number - self.first_number).ok()?;
             let (before, after) = (self.entries.get(index.checked_sub(1)?)?, self.entries.get(index)?);
-            // An entry that follows an older one than the one before it is the first of another chain.
+            // If `after.prev` is older than `before`, `after` begins another chain, and nothing is missing here.
             (after.prev > before.id).then_some((before.id, after.prev))
         };
         self.breaks.iter().rev().filter_map(hole).take(HOLES).collect()

@@ -7,8 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// The newest tick: one update, or, if several currencies were chosen, an array with an update for each. In the format
-/// `full` it is always one tick.
+/// The newest tick: one update, or, if several currencies were chosen, an array with an update for each. In the formats
+/// `full` and `audit` it is always one tick.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]
@@ -28,7 +28,7 @@ pub enum Latest<'a> {
     "next": 1_795_166_431_075_u64
 }))))]
 pub struct HistoryPage<'a> {
-    /// The updates, and in the format `full` statuses and gaps too.
+    /// The updates, and in the formats `full` and `audit` statuses and gaps too.
     pub prices: Vec<HistoryLine<'a>>,
     /// The `after` of the next page. `null` means that you have reached the end. Then poll again with `after` and the
     /// last id that you have.
@@ -36,7 +36,7 @@ pub struct HistoryPage<'a> {
     pub next: Option<TickId>,
 }
 
-/// A line of the history: an update, or in the format `full` a tick, a status or a gap.
+/// A line of the history: an update, or in the formats `full` and `audit` a tick, a status or a gap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]
@@ -70,7 +70,7 @@ pub struct ProblemDetails<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required, minimum = 400, maximum = 599))]
     pub status: u16,
-    /// Every invalid value, and what is allowed in its place.
+    /// The explanation. For an invalid request it names every invalid value, and what is allowed in its place.
     pub detail: Cow<'a, str>,
     /// The id of the request, as in the header `X-Request-Id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

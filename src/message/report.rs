@@ -78,7 +78,7 @@ pub struct ReplicaReport<'a> {
 pub struct SourceReport<'a> {
     /// The name of the source.
     pub name: Cow<'a, str>,
-    /// The currencies of the newest tick to whose price the source contributed.
+    /// The currencies in whose price in the newest tick the source was used.
     #[cfg_attr(feature = "server", schema(value_type = Vec<Currency>))]
     pub currencies: Vec<Word<Currency>>,
 }
@@ -91,8 +91,8 @@ pub struct StoreReport<'a> {
     pub kind: Cow<'a, str>,
     /// True if the store passed the last check, which runs once a second.
     pub up: bool,
-    /// The reason why new updates cannot be written to the store at the moment. While it lasts, replicas keep them in
-    /// memory.
+    /// The reason why new updates cannot be written to the store at the moment. While it lasts, the leader keeps them
+    /// in memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Cow<'a, str>>,
 }

@@ -55,7 +55,7 @@ schema!(Timedate<'_>, "Timedate", {
 schema!(ExactPrice, "Price", {
     let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0));
     number.examples([json!(97116.17)]).description(Some(
-        "The price of one bitcoin: an exact decimal, rounded to the cent. The server never converts it to a float. If the last \
+        "A price of one bitcoin: an exact decimal. Prices of ticks are rounded to the cent. The server never converts it to a float. If the last \
          digit matters to you, read it as a decimal.",
     ))
 });

@@ -1,4 +1,4 @@
-//! The messages of the format `full`, and those that come between updates in every format of an event stream.
+//! The messages of the format `full`. An event stream has those that are not updates in every format, as named events.
 
 use super::by_currency::ByCurrency;
 use super::input::InputMessage;
@@ -161,7 +161,7 @@ pub struct SyncedMessage {
     /// Always `synced`.
     #[cfg_attr(feature = "server", schema(inline))]
     pub r#type: SyncedType,
-    /// The id of the last entry that was sent, or 0 if none was.
+    /// The id to resume after, or 0 if the feed is empty.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
     pub id: TickId,
 }
@@ -193,7 +193,7 @@ pub struct HelloMessage<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub interval_ms: u64,
-    /// The state of the feed by the newest status that this replica has in memory, or null if it has none.
+    /// The state of the feed in the newest status that this replica has in memory, or null if it has none.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<FeedState>))]
     pub state: Option<Word<FeedState>>,
     /// The reason for the state, as text for people.

@@ -7,7 +7,7 @@ use crate::text::format_duration;
 use crate::tick::TickId;
 use std::time::{Duration, Instant};
 
-/// The time by which the times in the answers of the sources may lie behind.
+/// The maximum age of the times in the answers of the sources.
 const TRADE_AGE: Duration = Duration::from_secs(60);
 
 /// The newest tick, and the moment at which it arrived.
@@ -26,9 +26,9 @@ impl Arrival {
         }
     }
 
-    /// Returns the time, of which each clock may be wrong: the middle one of this machine's clock, of the store's clock
-    /// and of the newest tick with the time since its arrival. If the store has no clock of its own, the newest tick
-    /// counts.
+    /// Returns the current time. Each clock may be wrong, so it is the median of this machine's clock, the store's
+    /// clock and the id of the newest tick plus the time since that tick arrived. If the store has no clock of its own,
+    /// the last of the three counts. Before a tick has arrived, this machine's clock counts.
     pub(super) fn time(&self, own: TickId, store: Option<TickId>, now: Instant) -> TickId {
         let tick = self.at.map(|at| self.id.plus(now.saturating_duration_since(at)));
         match (store, tick) {
@@ -84,7 +84,7 @@ mod tests {
             assert_eq!(arrival.time(truth, Some(wrong), later), truth);
             assert_eq!(arrival.time(wrong, None, later), truth);
         }
-        // The store was away, so the tick is an hour old when it arrives.
+        // The store was unavailable, so the tick is an hour old when it arrives.
         let after = truth.plus(hour);
         assert_eq!(arrival.time(after, Some(after), later), after);
     }

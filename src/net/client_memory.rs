@@ -1,8 +1,8 @@
 //! Bound on the memory that clients occupy by not reading the responses that they asked for.
-//!
-//! Each response, and each stream that replays the history, has an [`Account`] with the number of bytes that wait for
-//! its client. If the sum of all accounts exceeds the budget, those that have waited longest are reset. A client of the
-//! live feed has no account, because all clients share its bytes.
+//! Each response and each WebSocket without a raw socket has an [`Account`] with the number of bytes that wait for its
+//! client. A stream of the reactor has one while it sends a part of the history from the store. If the sum of all
+//! accounts exceeds the budget, those that have waited longest are reset. The few bytes that wait for a client of the
+//! live feed do not count, because all clients share them.
 
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{CLIENT_MEMORY, CLIENT_MEMORY_RESETS};
@@ -39,7 +39,7 @@ pub(crate) struct Account {
 struct Shared {
     bytes: AtomicUsize,
     is_reset: AtomicBool,
-    /// Time of the last change of `bytes`. A std lock, taken when many bytes are added.
+    /// Time at which the client last read or asked for data. A std lock, held only to read or to set the time.
     since: Mutex<Instant>,
     reset: Box<dyn Fn() + Send + Sync>,
 }

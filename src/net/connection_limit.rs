@@ -64,14 +64,21 @@ struct ConnectionPermit {
     is_proxied: bool,
     /// Source of places for further requests of this connection.
     places: Places,
-    /// The place of the connection, and a place for each concurrent request after the first.
-    held: Mutex<Vec<Place>>,
-    requests: AtomicUsize,
+    held: Mutex<Held>,
     /// True if there has been a request.
     has_begun: AtomicBool,
     streams: AtomicUsize,
     /// Notified when the last stream has ended.
     idle: Notify,
+}
+
+/// What a connection holds. Both change together, so that a request that ends never takes the place of another.
+#[derive(Debug)]
+struct Held {
+    /// The number of open requests.
+    requests: usize,
+    /// The place of the connection, and a place for each concurrent request after the first.
+    places: Vec<Place>,
 }
 
 /// Guard of an open request. A connection may have several.
@@ -104,7 +111,7 @@ impl Places {
 impl ConnectionLimit {
     /// Creates the limit of all clients, which also applies the limits of each address.
     pub(crate) fn new(limit: usize, addresses: Arc<AddressLimits>) -> ConnectionLimit {
-        // A semaphore cannot have as many permits as a usize has values. A process has fewer descriptors than both.
+        // A semaphore cannot have `usize::MAX` permits. No process has as many descriptors as its maximum.
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let clients = Arc::new(Semaphore::new(limit));
         let places = Places { clients, addresses, memory: ClientMemory::new(usize::MAX) };
@@ -146,10 +153,9 @@ impl ConnectionLimit {
 
 impl Permit {
     fn new(peer: SocketAddr, is_proxied: bool, places: Places, place: Place) -> Permit {
-        let (requests, streams) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let held = Mutex::new(vec![place]);
-        let (has_begun, idle) = (AtomicBool::new(false), Notify::new());
-        let connection = ConnectionPermit { peer, is_proxied, places, held, requests, has_begun, streams, idle };
+        let held = Mutex::new(Held { requests: 0, places: vec![place] });
+        let (has_begun, streams, idle) = (AtomicBool::new(false), AtomicUsize::new(0), Notify::new());
+        let connection = ConnectionPermit { peer, is_proxied, places, held, has_begun, streams, idle };
         Permit { connection: Arc::new(connection), client: peer.ip().to_canonical(), request: None }
     }
 
@@ -196,14 +202,13 @@ impl Permit {
             addresses.check_rate(client)?;
         }
         let address = connection.is_proxied.then(|| addresses.take_place(client)).transpose()?;
-        if connection.requests.fetch_add(1, Ordering::Relaxed) > 0 {
-            match connection.places.take(Some(client).filter(|_| !connection.is_proxied)) {
-                Ok(place) => connection.held.lock().unwrap_or_else(PoisonError::into_inner).push(place),
-                Err(refusal) => {
-                    connection.requests.fetch_sub(1, Ordering::Relaxed);
-                    return Err(refusal);
-                }
+        {
+            let mut held = connection.held.lock().unwrap_or_else(PoisonError::into_inner);
+            if held.requests > 0 {
+                let place = connection.places.take(Some(client).filter(|_| !connection.is_proxied))?;
+                held.places.push(place);
             }
+            held.requests += 1;
         }
         let request = RequestPermit { connection: connection.clone(), _address: address, read: OnceLock::new() };
         Ok(Permit { connection: connection.clone(), client, request: Some(Arc::new(request)) })
@@ -264,9 +269,10 @@ impl Permit {
 
 impl Drop for RequestPermit {
     fn drop(&mut self) {
-        let connection = &self.connection;
-        if connection.requests.fetch_sub(1, Ordering::Relaxed) > 1 {
-            connection.held.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut held = self.connection.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.requests -= 1;
+        if held.requests > 0 {
+            held.places.pop();
         }
     }
 }

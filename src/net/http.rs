@@ -8,7 +8,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::TokioTimer;
 use std::time::Duration;
 
-/// Maximum number of concurrent requests of an HTTP/2 client. It is the lowest value that RFC 9113 §6.5.2 recommends.
+/// Maximum number of concurrent requests on an HTTP/2 connection: the lowest value that RFC 9113 §6.5.2 recommends.
 /// Client libraries queue further requests.
 const MAX_STREAMS: u32 = 100;
 /// Flow-control window of a stream, which is the number of bytes that a client may send before they are read. Requests

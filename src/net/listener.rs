@@ -46,7 +46,7 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_AGE: Duration = Duration::from_secs(300);
 /// Time that open responses may take after that.
 const LAST_RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
-/// Lifetime of a connection over the limit.
+/// Maximum lifetime of a connection that is over a limit.
 const REFUSED_MAX_AGE: Duration = Duration::from_secs(2);
 /// Pause after an accept that failed.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
@@ -85,7 +85,7 @@ impl Listener {
         Ok(Listener { socket, limit, limits, head_deadline, max_age, takeover: None, tls: None, overload })
     }
 
-    /// Bounds the memory that clients pin.
+    /// Bounds the memory that clients occupy.
     pub(crate) fn with_memory(mut self, memory: Arc<ClientMemory>) -> Listener {
         self.limit.set_memory(memory);
         self

@@ -9,7 +9,7 @@ use utoipa::IntoResponses;
 #[derive(IntoResponses)]
 #[response(
     status = 400,
-    description = "A parameter or a header is invalid. The answer names every invalid value and what is allowed.",
+    description = "A parameter or a header is invalid. The answer names the invalid values, at most eight of them, and what is allowed.",
     content_type = "application/problem+json"
 )]
 pub(crate) struct BadRequest(ProblemDetails<'static>);
@@ -46,7 +46,8 @@ pub(crate) struct Unavailable(ProblemDetails<'static>);
 #[response(
     status = 429,
     description = "The address of this client has reached a limit: open connections and requests, new connections and requests in \
-                   a second, concurrent requests for history or candles, or updates of the history in a minute.",
+a second, concurrent requests that read the history, updates of the history in a minute, or new \
+`client_id`s in an hour. Or its API key has too many open streams.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({
@@ -66,7 +67,7 @@ pub(crate) struct TooManyRequests(ProblemDetails<'static>);
     headers(("WWW-Authenticate" = String, description = "`Bearer`, and `error=\"invalid_token\"` if there is a key.")),
     example = json!({
         "type": "about:blank", "title": "Unauthorized", "status": 401,
-        "detail": "missing API key: expected the header Authorization: Bearer KEY, or the parameter key"
+        "detail": "missing API key: expected the header `Authorization: Bearer KEY`, or `key=KEY` in the query"
     })
 )]
 pub(crate) struct Unauthorized(ProblemDetails<'static>);

@@ -2,7 +2,7 @@
 //! adds the messages of the streams, which OpenAPI cannot describe.
 
 use crate::session::{CloseReason, Limits};
-use crate::wire::websocket::{NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
+use crate::wire::websocket::{FLOOD, NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ fn events(facts: &StreamFacts) -> String {
          continues after this id, which takes precedence over the query. If several currencies were chosen, only the last update \
          of a tick has the `id:`. The stream begins with `retry:`, whose time differs between clients.\n\nThe server sends a \
          comment every {}, and `goodbye` before it ends a stream. If the server cannot serve a client that sends \
-         `Accept: text/event-stream`, the response is a stream that begins with `goodbye`, because an `EventSource` never \
+         `Accept: text/event-stream`, the response is a stream that has only `retry:` and `goodbye`, because an `EventSource` never \
          reconnects after a status other than 200. Other clients get 503 or 429.",
         seconds(facts.heartbeat)
     )
@@ -173,7 +173,7 @@ fn close_codes() -> Value {
             json!({"code": code, "reason": reason.message(), "come_back": code < 4500})
         })
         .into();
-    for Violation { code, reason } in [PROTOCOL_VIOLATION, NOT_UTF8, TOO_BIG] {
+    for Violation { code, reason } in [PROTOCOL_VIOLATION, NOT_UTF8, TOO_BIG, FLOOD] {
         codes.push(json!({"code": code, "reason": reason, "come_back": false}));
     }
     Value::Array(codes)

@@ -36,8 +36,9 @@ impl PartialSchema for Moment {
 #[into_params(parameter_in = Query)]
 pub(crate) struct CurrencyParameters {
     /// One or more currencies, as a list with commas or as a repeated parameter. The default is the first currency of
-    /// the feed, which is `USD` unless the operator has changed it. If you choose several, you get an update for each,
-    /// with a third field that names the currency. A candle contains all of them.
+    /// the feed, which is `USD` unless the operator has changed it. If you choose several, the formats `timedate` and
+    /// `timestamp` have an update for each, with a third field that names the currency. Ticks (`full`, `audit`) and
+    /// candles contain all of them.
     #[param(required = false, inline, style = Form, explode, example = json!(["USD", "EUR"]))]
     currency: Vec<Currency>,
     /// Another name for `currency`.
@@ -99,7 +100,7 @@ pub(crate) struct StreamParameters {
     #[param(required = false, pattern = "^[A-Za-z0-9._-]{22,64}$", example = "0192f2a4-7c1e-7d3a-9b60-5f8e2c4d1a07")]
     client_id: String,
     /// Send a `hello` message first. It names the replica and the state of the feed. A WebSocket sends it only in the
-    /// format `full`, an event stream in every format.
+    /// formats `full` and `audit`, an event stream in every format.
     #[param(required = false, default = false, example = true)]
     hello: bool,
 }

@@ -27,7 +27,7 @@ const BATCH_DELAY: Duration = Duration::from_millis(10);
 const WRITE_DEADLINE: Duration = Duration::from_secs(1);
 /// Maximum number of bookmarks in one write.
 const MAX_BATCH: usize = 1000;
-/// Maximum number of bookmarks that are kept while the store is unavailable.
+/// While the store is unavailable, bookmarks of ended sessions are kept only if there are fewer bookmarks than this.
 const MAX_BOOKMARKS: usize = 100_000;
 
 /// Allowed number of characters of a [`ClientId`]. 22 random characters have the 128 bits of a UUID.
@@ -162,7 +162,7 @@ impl Bookmarks {
 
     /// Opens a bookmark for a session of `client`. `id` is the entry after which the session begins, if there is one.
     /// `recalled` is the bookmark in the store, if it has one. The new bookmark replaces that of any other session of
-    /// the client on this replica. The connection of that session may be dead, which has not been detected yet.
+    /// the client on this replica. The connection of that session may be dead without the server knowing it yet.
     pub(super) fn open_at(&self, client: &ClientId, id: Option<TickId>, recalled: Option<TickId>) -> Bookmark {
         let mut open = self.open();
         let known = open.get(client).map(|old| old.written.load(Ordering::Relaxed));
@@ -200,7 +200,7 @@ impl Bookmarks {
             match self.write().await {
                 Ok(()) => is_failing = false,
                 Err(error) if !is_failing => {
-                    warn!(%error, next = "trying again in a second", "cannot write bookmarks of clients with a client_id, retrying");
+                    warn!(%error, next = "trying again within 5 s", "cannot write bookmarks of clients with a client_id");
                     is_failing = true;
                 }
                 Err(_) => {}

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Timeout for closing a connection, including the client's answer. When the replica stops, it also limits the time of
-/// open requests.
+/// Timeout for closing a connection, including the client's answer, when the replica stops. It then also limits the
+/// time of open requests. Before that, a close may take [`Limits::write_stall`](super::Limits::write_stall), if longer.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica

@@ -1,4 +1,4 @@
-//! Throttle for clients that want fewer ticks: only if a price changed, or at most one in each period.
+//! Throttle for clients that want fewer ticks: only those with a changed price, or at most one in each period.
 //!
 //! Time is measured by the ids of ticks, so a replay has the same ticks as the live stream had. Statuses and gaps are
 //! never dropped.
@@ -17,7 +17,7 @@ use std::time::Duration;
 pub struct ThrottleOptions {
     /// Only ticks in which a price differs from the last price that the client was sent in that currency.
     pub changes: bool,
-    /// At most one tick in each period of this length, which is the newest.
+    /// At most one tick in each period of this length: the newest.
     pub every: Option<Duration>,
 }
 
@@ -91,7 +91,7 @@ impl Throttle {
         self.held.as_ref().map_or(cursor, |held| held.before).max(self.known_id)
     }
 
-    /// Processes the next entry, and pushes all bytes that are now due to `send`.
+    /// Processes the next entry, and pushes to `send` all bytes that are now due.
     pub(super) fn push(&mut self, next: &Examined<'_>, send: &mut Vec<Bytes>) {
         let Examined { entry, skipped_after, bytes } = *next;
         if entry.id <= self.known_id {

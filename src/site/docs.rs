@@ -29,7 +29,7 @@ impl Docs {
     }
 }
 
-/// Both descriptions as a page for people: this page
+/// The API reference: both descriptions as a page for people
 #[utoipa::path(
     get,
     path = "/docs",
@@ -42,7 +42,7 @@ pub(crate) async fn page(Extension(docs): Extension<Arc<Docs>>, headers: HeaderM
     docs.page.answer(&headers)
 }
 
-/// The style sheet of that page
+/// The style sheet of the API reference
 #[utoipa::path(
     get,
     path = "/docs.css",

@@ -54,12 +54,12 @@ table! {
     SIMULATED = gauge("btcfeed_simulated", "0 or 1", "1 if the newest prices are simulated.");
     LEADER = gauge("btcfeed_leader", "0 or 1", "1 if this replica leads.");
     LEADER_CHANGES = counter("btcfeed_leader_changes_total", "changes", "Changes of the leader that this replica has seen.");
-    REPLICAS = gauge("btcfeed_replicas", "replicas", "Replicas that are alive, as the store last told this replica.");
+    REPLICAS = gauge("btcfeed_replicas", "replicas", "Replicas that are alive, by the last answer of the store.");
     SETTINGS_DIFFER = gauge("btcfeed_settings_differ", "0 or 1", "1 if the replicas that may lead have other settings than this replica.");
     HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because it could not write them to the store yet.");
     DROPPED_RECORDS = counter("btcfeed_dropped_records_total", "records", "Ticks and statuses that the leader dropped, because it held too many.");
     CLOCK_AHEAD = labelled("of", &["store", "sources"],
-        gauge("btcfeed_clock_ahead_seconds", "seconds", "Time by which this machine's clock is ahead of the clock of Redis, or of the times in the answers of the sources. The latter are the times that the sources give in their answers, which may be a little old."));
+        gauge("btcfeed_clock_ahead_seconds", "seconds", "Time by which this machine's clock is ahead of the clock of Redis, or of the times in the answers of the sources. The times of the sources may be a little old."));
     CLOCK_REJECTED = counter("btcfeed_clock_rejected_total", "entries", "Entries whose time this leader counted on its monotonic clock, because the clock of the store contradicted it.");
     SOURCE_SECONDS = labelled("source", &[],
         metric("btcfeed_source_request_seconds", MetricKind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));

@@ -21,7 +21,7 @@ pub struct TickId(u64);
 const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431 or 1795166431.075) or Unix milliseconds \
                        (1795166431075)";
 /// The formats of a moment that a person gives.
-pub const REQUESTED_MOMENTS: &str =
+const REQUESTED_MOMENTS: &str =
     "a time before now (10m), a date, RFC 3339 (2026-11-20T09:20:31Z), Unix seconds or milliseconds";
 /// Why a number is not a moment of a Bitcoin price.
 const BEFORE_BITCOIN: &str =
@@ -121,7 +121,7 @@ impl TickId {
         moment.ok_or_else(|| InvalidMoment { name, text: text.to_owned(), expected: MOMENTS })
     }
 
-    /// Parses a moment that a person gives, in one of the formats of [`REQUESTED_MOMENTS`]. A date is its midnight in
+    /// Parses a moment that a person gives, in one of the formats of `REQUESTED_MOMENTS`. A date is its midnight in
     /// UTC.
     ///
     /// # Errors

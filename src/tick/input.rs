@@ -30,7 +30,7 @@ pub struct Input {
     /// The time of the answer by the source's clock, if the source gives one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<TickId>,
-    /// The time by our clock at which the answer arrived.
+    /// The time by the leader's clock at which the answer arrived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fetched: Option<TickId>,
     /// The time that the request took, in milliseconds.
@@ -54,7 +54,7 @@ pub struct Audit {
     pub inputs: Vec<Input>,
 }
 
-/// The maximum number of characters of a text in an input. Some of them come from a source.
+/// The maximum number of characters of a text in an input. Some texts come from a source.
 const MAX_TEXT: usize = 200;
 
 impl Input {

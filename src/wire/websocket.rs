@@ -45,6 +45,9 @@ const fn protocol(reason: &'static str) -> Violation {
 /// Violation without a more exact reason.
 pub(crate) const PROTOCOL_VIOLATION: Violation = protocol("violation of the WebSocket protocol");
 pub(crate) const NOT_UTF8: Violation = Violation { code: 1007, reason: "text is not UTF-8" };
+/// Input beyond the budget of a client (1008 is a violation of a policy).
+pub(crate) const FLOOD: Violation =
+    Violation { code: 1008, reason: "too much input: expected pongs and a few short messages" };
 pub(crate) const TOO_BIG: Violation = Violation { code: 1009, reason: "message longer than 4096 bytes" };
 const BAD_LENGTH: Violation = protocol("length with its highest bit set");
 const LONG_CONTROL: Violation = protocol("control frame longer than 125 bytes");

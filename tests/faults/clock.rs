@@ -106,7 +106,9 @@ impl Dates {
     pub fn words(self) -> &'static str {
         match self {
             Dates::Right => "right",
-            Dates::Wrong => "wrong if no two sources give a time; then half speed until they are right",
+            Dates::Wrong => {
+                "wrong if no two sources give a time. If the ids are ahead, they then run at half speed until they are right"
+            }
         }
     }
 }

@@ -52,7 +52,7 @@ const HEAD: &str = "# Promises under faults
 Each row is a fault that `make faults` causes on a real Redis with three replicas and a client on each of them. A
 checker compares three records: what the exchange answered, what Redis holds, and what each client got. In every case:
 
-- No poll is in the history twice, and no price is there that no exchange gave.
+- No poll is in the history twice, and every price in it is one that an exchange gave.
 - Each entry follows the one before it, and ids increase.
 - Each client gets each entry once and in order, or a `gap` that says where entries are missing.
 - If no replica can write, each replica says so within 5 s: `store.fault` in `/v1/status`, the metric
@@ -73,7 +73,7 @@ const CLOCKS: &str = "
 The clock of a machine is 2 minutes, 2 hours or 48 hours ahead or behind, for a second or for minutes. In every case:
 
 - Ids increase, no part of the history expires early, and ticks go on, also for a client that asked for `every=1s`.
-- Replicas say so, if anything gives another time: in `warnings` of `/v1/status`, in `btcfeed_clock_ahead_seconds` and
+- If a clock, or the times of two sources, contradict the wrong clock, replicas report that: in `warnings` of `/v1/status`, in `btcfeed_clock_ahead_seconds` and
   `btcfeed_clock_rejected_total`, in the log once a minute, and the leader in a status of the feed.
 
 The columns say which times ticks get. If the clocks of Redis and of the leader are wrong in the same way for longer
@@ -89,8 +89,7 @@ const TAIL: &str = "
 A random mix of up to three of these faults at the same time, with a printed seed, keeps the same promises
 (`BTCFEED_FAULTS_SECONDS=600 make faults`).
 
-A history of 17,000 entries that Redis loses while it is put back (`DEL`, or eviction by `allkeys-lru`) comes back as a
-whole. Over a link of 300 ms, clients get ticks in the meantime.
+If Redis loses a history of 17,000 entries, and loses it again while it is put back (`DEL`, or eviction by `allkeys-lru`), all of it comes back. Over a link with a round trip of 300 ms, clients get ticks in the meantime.
 
 ## Not promised
 
@@ -99,12 +98,10 @@ whole. Over a link of 300 ms, clients get ticks in the meantime.
 - If the leader alone cannot reach Redis, another replica leads. The old leader's ticks of the pause are dropped when
   it is back, because clients have had later ones. The pause is at most the lease and one second, and no `gap` reports
   it unless it is longer than `BTCFEED_STALE_AFTER`.
-- If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it are told
-  `history_lost`. The entries that the other one had before the end of this gap are not sent to them. Replicas that
+- If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it get a `gap` with `history_lost`. This gap also covers the entries of the other primary with smaller ids, which are not sent to these clients. Replicas that
   were connected to the losing one say so within 5 s after they are connected to the other one: a line of the log, and
-  the metric `btcfeed_forks_total`. Until then, nobody can notice it, except that replicas that cannot lead become
-  `stale`.
-- Whoever can write to the keys of the feed can forge prices. Only an entry that was merely announced is ignored.
+  the metric `btcfeed_forks_total`. Until then no replica notices it, except one that cannot lead (`BTCFEED_ROLE=serve`) on a primary without a leader: it becomes `stale`.
+- Whoever can write to the keys of the feed can forge prices. An entry that is only on the channel, and not in the history, is ignored.
 - A bookmark (`client_id`) that Redis has lost is forgotten: the client begins with the latest tick, without a `gap`.
 - An entry in the middle of the history that was replaced by garbage is missing. Reads skip it, and clients get a
   `gap`.

@@ -50,7 +50,17 @@ async fn every_path_for_data_needs_a_key() {
         assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"btcfeed\", error=\"invalid_token\"", "{path}");
     }
     assert_eq!(replica.metric("btcfeed_refusals_total{limit=\"key\"}").await, 14.0);
-    for path in ["/", "/docs", "/openapi.json", "/asyncapi.json", "/btcfeed.js"] {
+    for path in [
+        "/",
+        "/docs",
+        "/docs/",
+        "/docs.css",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/btcfeed.js",
+        "/page/page.js",
+        "/favicon.ico",
+    ] {
         assert_eq!(replica.get(path).await.0, 200, "{path}");
     }
     // This client may cache the page, but not for others. Links do not contain the key.

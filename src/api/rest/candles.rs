@@ -15,12 +15,12 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::Arc;
 
 /// Candles
-///
-/// The first, highest, lowest and last price of each interval, oldest first. An interval without a price in a chosen
+/// The first, highest, lowest and last price of each interval, oldest first. An interval without a price in any chosen
 /// currency has no candle. An interval in which entries may be missing has no candle either: `gaps` lists it. The
 /// newest candle may still change.
 #[utoipa::path(
@@ -81,7 +81,7 @@ fn render(media: Media, range: Range, part: &Part<'_>) -> String {
     match media {
         Media::Json => json(range, part),
         Media::Ndjson => part.candles.iter().fold(String::new(), |mut lines, candle| {
-            lines.push_str(candle_json(candle, range.currencies));
+            lines.push_str(&candle_json(candle, range.currencies));
             lines.push('\n');
             lines
         }),
@@ -96,8 +96,8 @@ fn json(Range { interval, currencies, .. }: Range, part: &Part<'_>) -> String {
     format!("{before}{}{after}\n", candles.join(","))
 }
 
-/// Returns a candle as JSON, which is encoded once for all clients.
-fn candle_json(candle: &Candle, chosen: Currencies) -> &str {
+/// Returns a candle as JSON, which is usually encoded once for all clients.
+fn candle_json(candle: &Candle, chosen: Currencies) -> Cow<'_, str> {
     let encode = |candle: &Candle| serde_json::to_string(&CandleMessage::new(candle, chosen));
     candle.encoded(chosen, |candle| encode(candle).expect("messages have string keys"))
 }

@@ -18,8 +18,8 @@ use axum::response::Response;
 use std::sync::Arc;
 
 /// The newest price
-///
-/// One update as an object, or, with several currencies, an array of updates.
+/// One update as an object. If several currencies are chosen, the formats `timedate` and `timestamp` give an array of
+/// updates.
 #[utoipa::path(
     get, path = "/v1/prices/latest", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

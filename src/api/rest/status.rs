@@ -27,7 +27,7 @@ use std::sync::Arc;
         (status = 200, description = "The newest tick is younger than `max_age`.", body = message::StatusReport<'static>),
         (status = 503, description = "The newest tick is older than `max_age`, or there has been no tick for this time. The report \
                                       has the reason.", body = message::StatusReport<'static>),
-        answers::BadRequest, answers::TooManyRequests
+        answers::BadRequest, answers::Unauthorized, answers::TooManyRequests
     )
 )]
 pub(crate) async fn status(State(state): State<Arc<ApiState>>, RawQuery(query): RawQuery) -> Result<Response, Problem> {

@@ -149,8 +149,7 @@ impl SessionDriver {
     }
 
     /// Moves the client's bookmark to the last output. Call it only when all output has been sent. [`next`](Self::next)
-    /// begins with this, so it is needed only if the transport may end before it calls `next` again. Call it yourself
-    /// only if the transport may end before it calls `next` again.
+    /// begins with this, so it is needed only if the transport may end before it calls `next` again.
     pub(crate) fn mark_sent(&self) {
         self.session.mark_sent();
     }

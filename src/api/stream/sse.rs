@@ -1,8 +1,9 @@
 //! `GET /v1/prices/stream`: server-sent events (HTML Living Standard §9.2).
 //!
 //! After a stream has ended, a browser's `EventSource` reconnects by itself with the last id that it received. If the
-//! status is not 200, it never reconnects. Therefore the answer to a temporary failure is 200 and a stream that ends
-//! with a `goodbye` event. Only the answer to a permanent failure, such as an invalid parameter, is an error.
+//! status is not 200, it never reconnects. Therefore a client that accepts `text/event-stream` gets 200 and a stream
+//! that ends with a `goodbye` event if the failure is temporary. It gets an error only if the failure is permanent, for
+//! example an invalid parameter. All other clients get an error in both cases.
 
 use super::driver::{Output, SessionDriver};
 use crate::access::Permission;

@@ -1,5 +1,6 @@
 //! Checks of running replicas. Each replica is asked for its status.
 
+use super::super::format::printable;
 use super::finding::Finding;
 use crate::feed::FeedState;
 use crate::message::StatusReport;
@@ -66,7 +67,7 @@ fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: D
         let state = report.state.known();
         if state != Some(FeedState::Live) {
             let word = state.map_or("unknown", FeedState::as_str);
-            let found = format!("{peer}: the feed is {word}: {}", excerpt(&report.reason, 200));
+            let found = format!("{peer}: the feed is {word}: {}", excerpt(&printable(&report.reason), 200));
             Finding::fail(
                 "peer",
                 found,
@@ -77,10 +78,10 @@ fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: D
             let found = format!("{peer}: {} behind another replica", format_duration(seconds));
             Finding::fail("peer", found, "The replica does not receive what Redis publishes: look at its log.")
         } else if !report.warnings.is_empty() {
-            let found = format!("{peer}: {}", excerpt(&report.warnings.join("; "), 300));
+            let found = format!("{peer}: {}", printable(&report.warnings.join("; ")));
             Finding::warn("peer", found, "Synchronise the clocks (NTP), and give all replicas the same settings.")
         } else {
-            Finding::ok("peer", format!("{peer}: live, {} {}", report.replica, report.version))
+            Finding::ok("peer", format!("{peer}: live, {} {}", printable(&report.replica), printable(&report.version)))
         }
     });
     findings.collect()

@@ -12,9 +12,10 @@ use std::time::Duration;
 use std::{io, process};
 use tokio::time::timeout;
 
-/// Maximum time for all requests to Redis with the default of `BTCFEED_REDIS_TIMEOUT`.
+/// Maximum time for all requests to Redis if `BTCFEED_REDIS_TIMEOUT` is at most 1 s.
 const DEADLINE: Duration = Duration::from_secs(4);
-/// Maximum time for all requests, as a multiple of `BTCFEED_REDIS_TIMEOUT`. They need about a dozen round trips.
+/// Maximum time for all requests if `BTCFEED_REDIS_TIMEOUT` is longer, as a multiple of it. They need about a dozen
+/// round trips.
 const DEADLINE_FACTOR: u32 = 15;
 /// Oldest version with the commands that the feed needs.
 const OLDEST_VERSION: u32 = 6;
@@ -146,7 +147,7 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
     };
     let direction = if *clock_ahead_ms < 0 { "behind" } else { "ahead of" };
     let difference = format!("Redis is {} ms {direction} this machine", clock_ahead_ms.unsigned_abs());
-    let remedy = "Synchronise both clocks (NTP): the age of a tick is the difference between them.";
+    let remedy = "Synchronise both clocks (NTP): the age of a tick is computed from both.";
     let clock = match clock_ahead_ms.unsigned_abs() {
         CLOCK_FAIL_MS.. => Finding::fail("redis-clock", difference, remedy),
         CLOCK_WARN_MS.. => Finding::warn("redis-clock", difference, remedy),

@@ -45,7 +45,7 @@ pub(super) enum LoadError {
 /// A load test.
 pub(super) struct LoadTest<'a> {
     plan: &'a Plan,
-    /// The clients, one for each local address.
+    /// The SDK clients, one for each local address. Each client of the test is a stream of one of them.
     clients: Vec<Client>,
     started: usize,
     stats: SharedStats,

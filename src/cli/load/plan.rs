@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Open files that are not connections.
 const RESERVED_FILES: u64 = 64;
-/// The maximum number of clients, and of clients that start in a second. No machine has more ports.
+/// The maximum of `--connections` and of `--rate`.
 const MAX: u32 = 1_000_000;
 
 /// The parameters of a load test.
@@ -41,7 +41,7 @@ pub(super) fn arguments() -> Vec<Arg> {
             .value_name("URL")
             .num_args(1..)
             .default_value(arguments::FEED)
-            .help("Addresses of the feed: HOST:PORT, or URLs with http, https, ws or wss. Clients use several in turn"),
+            .help("Addresses of the feed: HOST:PORT, or URLs with http, https, ws or wss. Clients use them in turn"),
         amount("connections", "N", "Number of clients").value_parser(arguments::number(1..=MAX)).default_value("1000"),
         amount("rate", "N", "Number of clients that start in a second")
             .value_parser(arguments::number(1..=MAX))

@@ -3,9 +3,9 @@
 //! One lock protects them. A client holds it for a fraction of a microsecond for each update. The order in which
 //! clients take the lock is the order of arrival, from which the spread is computed.
 //!
-//! A part of the feed is measured, not a period of time. It begins after the newest entry that any client had at the
-//! start of the measurement, and ends with the newest entry that any client had at its end. So clients that replay or
-//! lag are measured by the same entries as all others.
+//! A part of the feed is measured, not a period of time. It begins after the newest entry that any client had when the
+//! measurement started, and ends with the newest entry that any client had when the measurement ended. So clients that
+//! replay or lag are measured by the same entries as all others.
 
 use super::latencies::Latencies;
 use crate::client::{Error, GapCause, GapUpdate};

@@ -1,5 +1,5 @@
-//! The lines of an export: each is a JSON object, an entry, an audit or a bookmark. Entries come first, in the order of
-//! their ids, then the audits, also in that order.
+//! The lines of an export. Each line is a JSON object: an entry, an audit or a bookmark. The entries come first and the
+//! audits follow, both in the order of their ids. The bookmarks are last.
 
 use super::transfer::{AuditPages, Copied, PAGE, Pages, Writable, check_count};
 use crate::feed::{Entry, EntryAudit};
@@ -25,7 +25,7 @@ enum BookmarkKind {
     Bookmark,
 }
 
-/// What went into the prices of an entry.
+/// The inputs of an entry's prices.
 #[derive(Serialize, Deserialize)]
 struct AuditLine {
     #[serde(rename = "type")]
@@ -82,7 +82,8 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
 /// Writes the lines of an export into a store.
 ///
 /// # Errors
-/// If the store or the input fails, or if a line is invalid. The error names the line. The lines before it are written.
+/// If the store or the input fails, or if a line is invalid. The error names the line. Pages of entries and audits
+/// before it may have been written.
 pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>) -> anyhow::Result<Copied> {
     let (mut count, mut newest) = (0, TickId::ZERO);
     let (mut entries, mut audits, mut bookmarks) = (Vec::new(), Vec::new(), Vec::new());

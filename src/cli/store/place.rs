@@ -28,7 +28,7 @@ pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place>
     open_disk(path)
 }
 
-/// Opens the store that `--to` names: a URL of a Redis, `file:` and a file that contains one, or a
+/// Opens the store that `--to` names: the URL of a Redis, `file:` and the path of a file that contains such a URL, or a
 /// directory.
 pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Result<Place> {
     if let Some(path) = to.strip_prefix("file:") {
@@ -39,8 +39,7 @@ pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Re
     if is_url { open_redis(config, &redis_at(config, to, prefix)) } else { open_disk(&PathBuf::from(to)) }
 }
 
-/// Returns the options of a Redis at `url`. If the settings name a Redis, the files of TLS and the timeout are the
-/// same.
+/// Returns the options of a Redis at `url`. If the settings name a Redis, its TLS files and its timeout are used.
 fn redis_at(config: &Config, url: &str, prefix: &str) -> RedisOptions {
     let named = RedisOptions::new(url, prefix);
     match &config.redis {

@@ -188,8 +188,8 @@ pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow
     Ok(Copied { entries, audits, skipped, ..copied })
 }
 
-/// Returns the bookmarks of clients that have none among those `present`, newest first, and the number of those that
-/// were left out because the store has at most `max` bookmarks.
+/// Returns the bookmarks of clients that are not in `present`, newest first, and the number of bookmarks that were left
+/// out because the store keeps at most `max`.
 fn missing_bookmarks(
     bookmarks: Vec<(String, TickId)>,
     present: &[(String, TickId)],

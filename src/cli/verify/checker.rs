@@ -102,9 +102,9 @@ fn describe(input: &Input) -> String {
 
 impl fmt::Display for Checker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} entries in an unbroken chain, {} prices computed again", self.entries, self.prices)?;
+        write!(f, "{} entries without an unreported gap, {} prices computed again", self.entries, self.prices)?;
         if self.unknown > 0 {
-            write!(f, ", {} ticks without what that needs", self.unknown)?;
+            write!(f, ", {} ticks that cannot be computed again", self.unknown)?;
         }
         Ok(())
     }

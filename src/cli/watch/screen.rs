@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, VecDeque};
 const CURVE_WIDTH: usize = 200;
 /// The width and the height of a terminal that does not report its size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// The minimum height of a terminal that shows the curves, without the curves.
+/// The minimum height of the terminal without the lines of its curves. A lower terminal shows no curves.
 const CURVE_HEIGHT: usize = 8;
 
 /// A table on a terminal.

@@ -130,11 +130,11 @@ async fn handler_runs_once_for_each_request() {
     let (addresses, limits) = (Arc::new(AddressLimits::none()), Limits::default());
     let listener = Listener::bind(address, 9, addresses, limits, overload::router()).unwrap();
     let address = listener.address().unwrap();
-    // Their own runtime, because the end of the test does not wait for the threads of such a runtime.
+    // The tasks have their own runtime, because the end of the test does not wait for the threads of such a runtime.
     let tasks = Tasks::isolated("handlers").unwrap();
     let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let counted = runs.clone();
-    // A handler on the path of a stream that answers with an error, and a handler on another path.
+    // A handler that answers with an error. It serves the path of a stream, and a path of no stream.
     let handler = async move || {
         counted.fetch_add(1, Ordering::Relaxed);
         (StatusCode::BAD_REQUEST, "no")
@@ -229,7 +229,7 @@ async fn only_streams_outlive_the_connection_age() {
     for sender in [&mut silent, &mut second] {
         assert!(get_http2(sender, "/one", "").await.is_err(), "the connection accepts no more requests");
     }
-    // At a stop, the handler ends its stream; the listener does not.
+    // After `stop`, the stream goes on: its handler must end it, not the listener.
     server.stop.cancel();
     assert_eq!(data(&mut body).await.unwrap().unwrap(), "drop ");
 }

@@ -1,16 +1,13 @@
 //! Bound on the input of a WebSocket. The server does not use messages of clients, so a client that sends more than
 //! pongs floods it.
 
-use crate::wire::websocket::Violation;
+use crate::wire::websocket::{FLOOD, Violation};
 use std::time::Instant;
 
 /// Number of bytes that a client may send at once.
 const BURST_BYTES: u32 = 64 * 1024;
 /// Number of bytes that a client may send in each second after that.
 const BYTES_PER_SECOND: u32 = 1024;
-
-/// Close of a client that sends too much (RFC 6455 §7.4.1: 1008 is a violation of a policy).
-const FLOOD: Violation = Violation { code: 1008, reason: "too much input: expected pongs and a few short messages" };
 
 /// Budget of one client.
 #[derive(Debug, Default)]

@@ -131,8 +131,8 @@ impl StreamProtocol {
         }
     }
 
-    /// Returns the end offset of the message that contains byte `sent` of `piece`. `piece` must consist of whole
-    /// messages. No other message may be sent before this end.
+    /// Returns the end of the message of which only a part is in the first `sent` bytes of `piece`, or `sent` if they
+    /// are whole messages. `piece` must consist of whole messages. No other message may be sent before this end.
     pub(super) fn message_end(&self, piece: &[u8], sent: usize) -> usize {
         match self {
             StreamProtocol::WebSocket(..) => websocket::message_end(piece, sent),

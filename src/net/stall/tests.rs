@@ -125,7 +125,7 @@ async fn reader_of_live_pieces_costs_nothing() {
         bodies.push((body, sender));
     }
     assert!(detectors.iter().all(|detector| !detector.is_reset.load(Ordering::Relaxed)));
-    // Those that do not read are behind with the second piece.
+    // A client that does not read is behind when the second piece is produced.
     for (body, sender) in &mut bodies {
         sender.try_send(Ok(Bytes::from_static(b"a tick"))).unwrap();
         body.frame().now_or_never().expect("a piece");

@@ -4,11 +4,20 @@
 
 const STORED = 'btcfeed-key'
 
+/** Calls `access` with the storage of the tab. A browser may block it; then the key is lost when the page is left. */
+function withStorage(access) {
+  try {
+    return access(sessionStorage)
+  } catch {
+    return undefined
+  }
+}
+
 function take() {
   const fragment = new URLSearchParams(location.hash.slice(1))
   const given = fragment.get('key')
-  if (given === null) return sessionStorage.getItem(STORED) ?? undefined
-  sessionStorage.setItem(STORED, given)
+  if (given === null) return withStorage((storage) => storage.getItem(STORED)) ?? undefined
+  withStorage((storage) => storage.setItem(STORED, given))
   fragment.delete('key')
   history.replaceState(null, '', fragment.size > 0 ? `#${fragment}` : location.pathname)
   return given

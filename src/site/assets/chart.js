@@ -111,7 +111,7 @@ const spread = (at, y, points, gaps) => split(points, gaps).map((part) => {
   return `M${edge('high').join('L')}L${edge('low').reverse().join('L')}Z`
 }).join('')
 
-/** Splits a curve at its gaps. A gap that is less than half of a candle does not split it. */
+/** Splits a curve at its gaps. A gap that covers at most half of the time between two points does not split it. */
 const split = (points, gaps) => {
   const parts = [[points[0]]]
   for (let i = 1; i < points.length; i++) {

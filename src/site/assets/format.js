@@ -52,6 +52,7 @@ export const gapReason = (gap) => ({
   source_outage: 'No price from the sources',
   history_expired: 'Older than the history',
   history_lost: 'Lost by the store',
+  held_too_long: 'The store could not be written',
   unexplained: 'Missing for an unknown reason',
   silence: 'No update received',
   disconnected: 'Not connected',

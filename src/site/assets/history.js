@@ -33,14 +33,14 @@ export const entries = async (currencies, from, until) => {
   return found
 }
 
-/** The newest tick that has a price in a currency, or `undefined` if there is none. */
+/** The newest tick that has a price in a currency, or `undefined` if there is none or the request fails. */
 export const latest = (currency) => get('/v1/prices/latest', { format: 'full', currency }).catch(() => undefined)
 
-/** The first tick after a moment that has a price in a currency (`tick`), and the first entry of the feed (`begin`). Both are
- *  `undefined` if they are not among the first entries after the moment. */
+/** The first tick after a moment that has a price in a currency (`tick`), and the first entry of the feed (`begin`). Each is
+ *  `undefined` if it is not among the first entries after the moment. */
 export const first = async (currency, from) => {
   const { prices } = await get('/v1/prices', { format: 'full', currency, since: Math.floor(from), limit: 20 })
-  return { tick: prices.find(({ type }) => type === 'tick'), begin: prices.find(({ prev }) => prev === 0) }
+  return { tick: prices.find(({ type, prices }) => type === 'tick' && currency in prices), begin: prices.find(({ prev }) => prev === 0) }
 }
 
 /** Start times of requests for candles are rounded down to this, so that many clients send the same request. */

@@ -133,12 +133,12 @@ async function askIfLate() {
   const { lastId } = link
   const report = await ask(lastId, link.hello.replica)
   if (report === undefined || link.lastId !== lastId) return
-  // Only an update ends what one replica has reported. Another one may not have noticed it yet.
+  // Only an update clears the report of a replica. Another replica may not have noticed the outage yet.
   link.report = report ?? link.report
   redraw()
 }
 
-/** Age at which a price is stale, even if the feed is live because of the other currency. */
+/** Age at which a price is stale, even if the feed is live because of other currencies. */
 const MAX_AGE_MS = 120_000
 
 /** The data of one currency to draw. */

@@ -11,7 +11,8 @@ const UNDERWAY_MS = 1000
 let askedAt = -Infinity
 
 /** Asks for a report about the feed, if there has been no request for a while. Returns a state and its reason, or
- *  `null` if nothing is wrong, or `undefined` without an answer. `lastId` is the id of the last update that `replica`
+ *  `null` if nothing is wrong, or `undefined` without a request or an answer. `lastId` is the id of the last update that
+ *  `replica`
  *  has sent. Behind a load balancer, another replica may answer. */
 export async function ask(lastId, replica) {
   if (performance.now() - askedAt < ASK_EVERY_MS) return undefined

@@ -153,7 +153,7 @@ export class Series {
       .map((gap) => ({ ...gap, why: this.why(gap.after, gap.before) }))
   }
 
-  /** The reason in the feed's last status between two moments that is not `live`. */
+  /** The reason of the last status between two moments whose state is not `live`. */
   why(after, before) {
     return this.#statuses.findLast(({ id, state }) => id > after && id <= before && state !== 'live')?.reason
   }
@@ -179,8 +179,8 @@ export class Series {
 export const isLate = (moment, range, from) => moment > from + range.ms / 8
 
 /** The points of a candle. There is a point for its close: at its end, or at the start of a gap that covers its end. If there is
- *  no candle right before it, there is also a point for its open: at its start, at the `first` tick if that is later, or at the
- *  end of a gap that covers its start. */
+ *  no candle right before it, or a gap covers its start, there is also a point for its open: at its start, at the `first` tick if
+ *  that is later, or at the end of the gap. */
 const pointsOf = ({ start, end, open, low, high, close }, previous, gaps, first) => {
   const startGap = gaps.find((gap) => gap.after < start && gap.before >= start && gap.before < end)
   const endGap = gaps.find((gap) => gap.after > start && gap.after < end && gap.before >= end)

@@ -28,7 +28,7 @@ export class UrlState extends EventTarget {
     return this.#form.range.value
   }
 
-  /** Disables the choices whose currencies the feed does not have. Those that few feeds have are shown only if it has them. */
+  /** Disables the choices whose currencies the feed does not have. Shows hidden choices whose currencies the feed has. */
   setAvailable(currencies) {
     for (const input of this.#form.currency) {
       input.disabled = !input.value.split(',').every((one) => currencies.includes(one))

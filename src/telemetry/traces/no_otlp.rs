@@ -1,4 +1,4 @@
-//! What replaces the exporter in a program without the feature `otlp`.
+//! Replacement of the exporter in a program without the feature `otlp`.
 
 use super::step::{Options, TraceStep};
 

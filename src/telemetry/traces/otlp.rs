@@ -95,7 +95,7 @@ pub fn finish() {
     }
 }
 
-/// Returns the attributes of this process. Those of the environment come first.
+/// Returns the attributes of this process. Those of the environment take precedence.
 fn resource(replica: &str) -> Resource {
     let found = Resource::builder().build();
     let get = |name: &'static str| found.get(&Key::from_static_str(name)).map(|value| value.to_string());

@@ -1,4 +1,4 @@
-//! A step of a tick's way, and its time.
+//! A step in the processing of a tick, and its time.
 
 use secrecy::SecretString;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ pub struct Options {
     pub endpoint: SecretString,
     /// The name of the replica.
     pub replica: String,
-    /// The name of the feed, which tells its ticks from those of other feeds.
+    /// The name of the feed, which distinguishes its ticks from those of other feeds.
     pub feed: String,
 }
 
