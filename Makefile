@@ -54,6 +54,19 @@ compat: ## Run the newest release (or BTCFEED_OLD_BINARY) beside this version on
 browser: ## Test the page and btcfeed.js in headless Chromium or Chrome; installs one if it is missing
 	tests/setup --browser tests/run --test browser
 
+.PHONY: sdk
+sdk: ## Test the SDKs for JavaScript and Python: packages, running replicas that fail; needs Node 20 and Python 3.10
+	cargo build --locked --bin btcfeed
+	tests/setup sdk/run
+
+.PHONY: packages
+packages: ## Build the packages for npm and PyPI, in target/dist (needs npm, and hatchling's `build` from PyPI)
+	mkdir -p $(TARGET)/dist
+	cp LICENSE sdk/js && cp LICENSE sdk/python
+	cd sdk/js && npm pack --pack-destination $(abspath $(TARGET))/dist
+	python3 -m build --outdir $(TARGET)/dist sdk/python
+	rm sdk/js/LICENSE sdk/python/LICENSE
+
 .PHONY: check
 check: ## Start the whole stack, kill its leader, and check that no update is lost (needs Docker)
 	tests/compose/check
@@ -99,7 +112,8 @@ fuzz: ## Run each fuzz target for a minute, or FUZZ_SECONDS=600, one on each cor
 
 # `--all-targets` leaves out the tests that `cargo test` does not run by itself.
 EVERY_TARGET := --lib --bins --examples --benches --test '*'
-PYTHON := tests/compose/check tests/k8s/check tests/monitoring/check $(wildcard tests/*/*.py tests/*/*/*.py)
+PYTHON := tests/compose/check tests/k8s/check tests/monitoring/check \
+  $(wildcard tests/*/*.py tests/*/*/*.py sdk/*.py sdk/python/*/*.py)
 
 .PHONY: lint
 lint: ## Check format, lints, documentation, dependencies, spelling, scripts and workflows

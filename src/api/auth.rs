@@ -18,7 +18,7 @@ use std::sync::Arc;
 const OPEN: [&str; 8] =
     ["/", "/btcfeed.js", "/icon.svg", "/favicon.ico", "/openapi.json", "/asyncapi.json", "/docs", "/docs.css"];
 /// Prefixes of paths that need no key, among them the gRPC health service, which load balancers call.
-const OPEN_BELOW: [&str; 3] = ["/page/", "/grpc.health.v1.Health/", "/grpc.reflection."];
+const OPEN_BELOW: [&str; 4] = ["/page/", "/btcfeed/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 
 /// Removes the key from a request, and adds the key's permission. Rejects the request if the key is missing or invalid,
 /// except on paths that need no key.

@@ -1,5 +1,5 @@
 //! Live page at `/` and JavaScript SDK at `/btcfeed.js`. Their files are compiled into the program, so that only one
-//! file is deployed, and cargo is the only build tool.
+//! file is deployed, and cargo is the only build tool. The SDK's files are those of the npm package, `sdk/js`.
 //!
 //! The page is a client like any other: it reads the WebSocket and the history. A content security policy allows it to
 //! load and run only these files (see [`POLICY`]).
@@ -26,9 +26,16 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, media type and content of each file.
-const FILES: [(&str, &str, &str); 18] = [
+const FILES: [(&str, &str, &str); 25] = [
     ("/", HTML, include_str!("assets/index.html")),
-    ("/btcfeed.js", JAVASCRIPT, include_str!("assets/btcfeed.js")),
+    ("/btcfeed.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed.js")),
+    ("/btcfeed/address.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/address.js")),
+    ("/btcfeed/connection.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/connection.js")),
+    ("/btcfeed/cursor.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/cursor.js")),
+    ("/btcfeed/history.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/history.js")),
+    ("/btcfeed/line.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/line.js")),
+    ("/btcfeed/merge.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/merge.js")),
+    ("/btcfeed/message.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/message.js")),
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
     // Browsers ask for it if a page names no icon, for example for an answer in JSON.
     ("/favicon.ico", SVG, include_str!("assets/icon.svg")),
@@ -91,13 +98,15 @@ mod tests {
 
     #[test]
     fn assets_are_served_and_refer_to_assets() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/site/assets");
-        // The icon has two paths.
-        assert_eq!(std::fs::read_dir(folder).unwrap().count() + 1, FILES.len());
+        let files =
+            |folder: &str| std::fs::read_dir(format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"))).unwrap().count();
+        // The icon has two paths. The SDK is one file and a folder.
+        assert_eq!(files("src/site/assets") + 2 + files("sdk/js/btcfeed"), FILES.len());
         for (path, _, text) in FILES {
             let is_file = |part: &&str| matches!(part.rsplit_once('.'), Some((_, "js" | "css")));
             for part in text.split(['"', '\'']).filter(is_file) {
-                let target = part.strip_prefix("./").map_or(part.to_owned(), |name| format!("/page/{name}"));
+                let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+                let target = part.strip_prefix("./").map_or(part.to_owned(), |name| format!("{folder}/{name}"));
                 let is_served = FILES.iter().any(|(path, ..)| *path == target);
                 assert!(is_served || target.starts_with("https://feed.example/"), "{path} refers to {target}");
             }

@@ -79,7 +79,7 @@ async fn invalid_options_are_errors() {
             .run(&format!("try {{ new Feed({options}); return 'no error' }} catch (error) {{ return error.message }}"))
             .await
     };
-    let all = "url, currencies, since, after, changes, every, limit, clientId, key";
+    let all = "url, currencies, since, after, changes, every, limit, clientId, key, redundancy, transport, silence";
     for (options, expected) in [
         ("{ curencies: ['EUR'] }", format!("invalid option \"curencies\": expected {all}")),
         (
@@ -110,12 +110,13 @@ async fn missing_environment_is_an_error() {
     let script = format!(
         "window.messages = [];
          const attempt = (make) => {{ try {{ make(); messages.push('no error') }} catch (error) {{ messages.push(error.message) }} }};
-         fetch('http://{}/btcfeed.js').then((answer) => answer.text())
+         fetch('http://{0}/btcfeed.js').then((answer) => answer.text())
+           .then((text) => text.replaceAll('./btcfeed/', 'http://{0}/btcfeed/'))
            .then((text) => import('data:text/javascript,' + encodeURIComponent(text))).then(({{ Feed }}) => {{
              attempt(() => new Feed());
              attempt(() => new Feed({{ url: 'ws://127.0.0.1:9/' }}));
              delete window.WebSocket;
-             attempt(() => new Feed({{ url: 'ws://127.0.0.1:9/' }}));
+             attempt(() => new Feed({{ url: 'ws://127.0.0.1:9/', transport: 'websocket' }}));
            }})",
         replica.address
     );
@@ -124,7 +125,7 @@ async fn missing_environment_is_an_error() {
     let expected = json!([
         "missing url outside of a page: expected ws://, wss://, http:// or https://",
         "no error",
-        "missing WebSocket: expected a browser, Deno, Bun, or Node 22 or later",
+        "missing WebSocket: expected transport sse, a browser, Deno, Bun, or Node 22 or later",
     ]);
     assert_eq!(browser.run("return messages").await, expected);
 }

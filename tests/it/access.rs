@@ -58,6 +58,7 @@ async fn every_path_for_data_needs_a_key() {
         "/openapi.json",
         "/asyncapi.json",
         "/btcfeed.js",
+        "/btcfeed/line.js",
         "/page/page.js",
         "/favicon.ico",
     ] {

@@ -1,0 +1,349 @@
+/**
+ * Client of a btcfeed server, for browsers, Node (20 or later), Deno and Bun.
+ *
+ *     import { Feed } from 'https://feed.example/btcfeed.js'      // or: from 'btcfeed', after `npm install btcfeed`
+ *     const feed = new Feed({ currencies: ['USD', 'EUR'], since: '2026-11-20T09:00:00Z' })
+ *     for await (const update of feed) {
+ *       if (update.type === 'tick') console.log(update.timedate, update.prices.USD, update.exact.USD)
+ *       if (update.type === 'gap') console.warn('missing', update.after, update.before, update.reason)
+ *     }
+ *
+ * A feed delivers every update once and in order, however often the connection is lost, on any replica. If something is
+ * missing, it delivers a gap. It reconnects by itself until `close()` is called, or until the server rejects it
+ * permanently. Then the loop throws. Updates are plain objects:
+ *
+ *     { type: 'tick', id, prev, timedate, prices: { USD: 97116.1 }, exact: { USD: '97116.10' },
+ *       sources: { USD: ['coinbase', 'kraken'] }, method: 1, confidence: { USD: 1.25 }, spread: { USD: 5 } }
+ *     { type: 'status', id, prev, state: 'live' | 'degraded' | 'stale' | 'down', since, reason }
+ *     { type: 'gap', after, before, reason, currencies? }
+ *
+ * `exact` has the digits of the price, which a number may lose. A gap comes before the update that ends it. Its reason
+ * is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`), or
+ * `unexplained` if the server skipped entries without a gap, or has lost its newest entries. In the latter case,
+ * `before` may be less than `after`, and the feed continues after `before`. Messages of unknown types are ignored.
+ *
+ * `feed.lastId` is the id of the last update that was delivered. Store it, and pass it as `after` to resume later.
+ *
+ * The feed connects when the first loop begins or the first listener is added. If you leave a loop, updates are
+ * buffered for the next loop, which continues after the last update that you got. If ten thousand updates are buffered,
+ * the connection is closed until they have been read. If there are listeners too, the connection stays open, and a gap
+ * with the reason `unread` replaces the buffered updates. A loop that begins while another one runs begins with the
+ * next update.
+ *
+ * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`. There are three more events:
+ *
+ *     connection   { state: 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason? }
+ *     hello        { replica, version, currencies, interval_ms, … }    on each connection: the replica
+ *     synced       { id }                                              on each connection: the replay is over
+ *
+ * Options, all of them optional in a page:
+ *
+ *     url          address of the feed, `http://host:port` (or https, ws, wss); by default the server that this file
+ *                  came from. With several addresses, the feed changes to the next one when a connection is lost
+ *     currencies   one or several; by default the server's default
+ *     since        the moment to replay from: a Date, RFC 3339, Unix seconds or milliseconds
+ *     after        the id of the last update that you have, to resume after it
+ *     changes      true: only ticks in which a price has changed
+ *     every        at most one tick in this time: '30s', '5m', or milliseconds
+ *     limit        maximum number of ticks to replay on each connection; a gap (`replay_limit`) replaces older ticks
+ *     clientId     a secret name (a random UUID) for clients that cannot store `lastId`: without `since` and `after`,
+ *                  the feed resumes after the last update that was sent under this name. For one feed at a time
+ *     key          the API key, if the server serves only clients with a key
+ *     redundancy   number of connections at the same time (1 to 4), each to another address. The first copy of each
+ *                  update is delivered. An update that all of them lack is read from the history
+ *     transport    'websocket' or 'sse' (server-sent events); by default a WebSocket if there is one (Node 20 has none)
+ *     silence      time without data after which a connection counts as dead, in milliseconds; by default 15 s, or four
+ *                  intervals of the feed if that is longer, and 50 s for events
+ *
+ * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps,
+ * and a gap may come long before the next update.
+ *
+ * `feed.statistics` counts updates: `{ taken, doubled, healed, addresses: [{ url, taken, reconnects }] }`.
+ *
+ * @module btcfeed
+ */
+
+import { parseAddresses, urlOf } from './btcfeed/address.js'
+import { Cursor } from './btcfeed/cursor.js'
+import { readHistory } from './btcfeed/history.js'
+import { Line } from './btcfeed/line.js'
+import { Merge } from './btcfeed/merge.js'
+
+/** Maximum number of buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates
+ *  have been read. */
+const MAX_UNREAD = 10_000
+/** Time for which the history is asked about a hole if no address answers, and the delay between two rounds. */
+const [HEAL_FOR_MS, HEAL_EVERY_MS] = [5_000, 100]
+const MAX_REDUNDANCY = 4
+/** Events that are delivered to loops too. */
+const UPDATES = ['tick', 'status', 'gap']
+/** States of a connection, from the worst to the best. */
+const STATES = ['closed', 'idle', 'waiting', 'connecting', 'replaying', 'live']
+const PATHS = { websocket: 'v1/ws', sse: 'v1/prices/stream' }
+const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId, key, redundancy, transport, silence'
+
+export class Feed extends EventTarget {
+  /** Detail of the last `connection` event. */
+  connection = { state: 'idle' }
+
+  #addresses
+  #path
+  #query
+  #since
+  #lines
+  #cursor
+  #merge
+  #healing = false
+  /** For each address, what `statistics` says about it. */
+  #counts
+  #started = false
+  #readers = new Set()
+  /** Updates for the next loop. */
+  #buffered = []
+  /** True if there has been a loop. */
+  #hadLoop = false
+  /** True if updates have a listener. If so, the connection stays open even if no loop reads. */
+  #hasListener = false
+
+  constructor(options = {}) {
+    super()
+    const {
+      url, currencies = [], since, after, changes, every, limit, clientId, key, redundancy = 1, silence,
+      transport = globalThis.WebSocket === undefined ? 'sse' : 'websocket', ...unknown
+    } = options
+    for (const name in unknown) throw invalid('option', name, OPTIONS)
+    if (since !== undefined && after !== undefined) {
+      throw new TypeError('invalid options since and after: expected only one of them')
+    }
+    if (after !== undefined && !/^\d+$/.test(after)) throw invalid('after', `${after}`, 'the id of an update')
+    if (!Object.hasOwn(PATHS, transport)) throw invalid('transport', transport, 'websocket or sse')
+    if (!(Number.isInteger(redundancy) && redundancy >= 1 && redundancy <= MAX_REDUNDANCY)) {
+      throw invalid('redundancy', redundancy, `1 to ${MAX_REDUNDANCY}`)
+    }
+    if (redundancy > 1 && (changes || every !== undefined || limit || clientId !== undefined)) {
+      throw new TypeError('invalid options with redundancy: expected neither changes, every, limit nor clientId')
+    }
+    if (transport === 'websocket' && globalThis.WebSocket === undefined) {
+      throw new Error('missing WebSocket: expected transport sse, a browser, Deno, Bun, or Node 22 or later')
+    }
+    this.#addresses = parseAddresses(url, import.meta.url, OPTIONS)
+    this.#path = PATHS[transport]
+    this.#query = {
+      format: 'full', hello: true, currency: [currencies].flat().join(',') || undefined, changes: changes || undefined,
+      every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId, key,
+    }
+    this.#since = since instanceof Date ? since.toISOString() : since
+    const chained = !changes && every === undefined
+    this.#cursor = new Cursor({ after: after === undefined ? undefined : Number(after), chained })
+    this.#counts = this.#addresses.map((address) => ({ url: address.href, taken: 0, reconnects: 0 }))
+    const first = Math.floor(Math.random() * this.#addresses.length)
+    const owner = this.#owner()
+    this.#lines = Array.from({ length: redundancy }, (_, place) => (
+      new Line(owner, (first + place) % this.#addresses.length, transport, silence)))
+    if (redundancy > 1) this.#merge = new Merge(this.#cursor, this.#lines)
+  }
+
+  addEventListener(type, ...rest) {
+    super.addEventListener(type, ...rest)
+    if (UPDATES.includes(type)) this.#hasListener = true
+    this.#resume()
+    this.#start()
+  }
+
+  /** Id of the last update that the slowest loop has read. If no loop runs, the last loop counts, or listeners if there
+   *  was none. */
+  get lastId() {
+    const [next] = this.#hasListener && !this.#hadLoop ? [] : this.#unread()
+    return next === undefined ? this.#cursor.last : next.after
+  }
+
+  /** Counts of updates: `taken` from a connection, dropped because they were `doubled`, `healed` from the history; and
+   *  for each address, those that were taken from it, and how often it was connected again. */
+  get statistics() {
+    const addresses = this.#counts.map((count) => ({ ...count }))
+    const taken = addresses.reduce((sum, count) => sum + count.taken, 0)
+    return { taken, doubled: this.#cursor.doubled, healed: this.#merge?.healed ?? 0, addresses }
+  }
+
+  /** Closes the feed permanently. */
+  close() { this.#close('closed') }
+
+  async *[Symbol.asyncIterator]() {
+    const reader = { unread: this.#readers.size === 0 ? this.#buffered.splice(0) : [], wake() {} }
+    this.#readers.add(reader)
+    this.#hadLoop = true
+    this.#start()
+    try {
+      for (;;) {
+        while (reader.unread.length > 0) yield reader.unread.shift().update
+        if (this.connection.refused) throw new Error(this.connection.reason)
+        if (this.#isClosed()) return
+        this.#resume()
+        await new Promise((wake) => { reader.wake = wake })
+      }
+    } finally {
+      this.#readers.delete(reader)
+      if (this.#readers.size === 0) this.#buffered = reader.unread
+    }
+  }
+
+  #isClosed() { return this.connection.state === 'closed' }
+
+  #start() {
+    if (this.#started || this.#isClosed()) return
+    this.#started = true
+    globalThis.addEventListener?.('online', this.#check)
+    globalThis.document?.addEventListener('visibilitychange', this.#check)
+    // In a microtask, so that the caller can add all listeners before.
+    queueMicrotask(() => this.#connect())
+  }
+
+  #connect() {
+    for (const line of this.#lines) if (!this.#isClosed()) line.connect()
+  }
+
+  /** Connects again if the buffered updates have been read. */
+  #resume() {
+    if (this.connection.unread && this.#hasRoom()) this.#connect()
+  }
+
+  /** When the network is back or the page is visible again. */
+  #check = () => {
+    if (globalThis.document?.visibilityState === 'hidden') return
+    for (const line of this.#lines) line.check()
+  }
+
+  /** What the lines ask, and what they report. */
+  #owner() {
+    return {
+      url: ({ address }) => urlOf(this.#addresses[address], this.#path, {
+        ...this.#query, after: this.#cursor.last, since: this.#cursor.last === undefined ? this.#since : undefined,
+      }),
+      next: (line) => {
+        const others = this.#lines.filter((other) => other !== line).map(({ address }) => address)
+        const turns = this.#addresses.map((_, turn) => (line.address + 1 + turn) % this.#addresses.length)
+        return turns.find((address) => !others.includes(address)) ?? line.address
+      },
+      isKnown: () => this.#cursor.moved,
+      onOpen: (line, again) => {
+        line.isRefused = false
+        if (again) this.#counts[line.address].reconnects++
+      },
+      onMessage: (line, message) => this.#onMessage(line, message),
+      onConnection: () => this.#onConnection(),
+      onRefused: (line, reason) => this.#onRefused(line, reason),
+    }
+  }
+
+  #onMessage(line, message) {
+    if (message?.type === 'hello') return this.#emit(message)
+    const isNew = !(message?.id <= this.#cursor.last)
+    if (['tick', 'status'].includes(message?.type) && (isNew || this.#merge)) line.onUpdate(this.#cursor.chained)
+    const found = this.#merge ? this.#merge.receive(line, message) : this.#cursor.receive(message)
+    for (const one of found) one.address ??= line.address
+    this.#deliver(found)
+    if (message?.type === 'synced') {
+      if (line.connection.state === 'replaying') line.setConnection({ state: 'live' })
+      this.#emit(message)
+    }
+    for (const late of this.#merge?.late() ?? []) late.replace('the connection is late')
+    this.#heal()
+  }
+
+  /** Closes holes from the history. */
+  async #heal() {
+    if (this.#healing || this.#merge?.hole === undefined) return
+    this.#healing = true
+    const { currency, key } = this.#query
+    let deadline = Date.now() + HEAL_FOR_MS
+    for (let hole = this.#merge.hole; hole !== undefined && !this.#isClosed(); hole = this.#merge.hole) {
+      const isOpen = () => this.#merge.hole?.before === hole.before && this.#merge.hole.after === hole.after
+      let answered = false
+      for (const address of this.#addresses) {
+        const messages = isOpen() ? await readHistory(address, { currency, key }, hole) : []
+        answered ||= messages !== undefined
+        for (const message of messages ?? []) this.#deliver(this.#merge.heal(message))
+      }
+      if (!isOpen()) deadline = Date.now() + HEAL_FOR_MS
+      else if (answered || Date.now() > deadline) this.#deliver(this.#merge.giveUp())
+      else await new Promise((wake) => setTimeout(wake, HEAL_EVERY_MS))
+    }
+    this.#healing = false
+  }
+
+  /** Delivers updates, or buffers them for the next loop. Until one is read, `after` is the id to resume after. */
+  #deliver(found) {
+    for (const { update, after, address } of found) {
+      if (this.#isClosed()) return
+      if (update.type !== 'gap' && address !== undefined) this.#counts[address].taken++
+      if (this.#readers.size === 0) this.#buffer(update, after)
+      for (const reader of this.#readers) {
+        reader.unread.push({ update, after })
+        reader.wake()
+      }
+      this.#emit(update)
+    }
+    if (found.length === 0 || this.#hasRoom()) return
+    for (const line of this.#lines) {
+      line.disconnect()
+      line.setConnection({ state: 'waiting', reason: 'the buffered updates have not been read', unread: true })
+    }
+  }
+
+  #buffer(update, after) {
+    if (this.#hasListener && this.#buffered.length >= MAX_UNREAD) {
+      const [first] = this.#buffered
+      const [begin, before] = [first.after ?? first.update.after ?? first.update.prev, update.before ?? update.id]
+      after = first.after
+      this.#buffered = [{ update: { type: 'gap', after: begin, before, reason: 'unread' }, after }]
+    }
+    this.#buffered.push({ update, after })
+  }
+
+  /** Updates that the slowest loop has not read, or that are buffered for the next loop. */
+  #unread() {
+    const all = [...this.#readers].map(({ unread }) => unread)
+    return all.reduce((longest, other) => (other.length > longest.length ? other : longest), this.#buffered)
+  }
+
+  /** True if more updates can be buffered. The slowest loop counts, so that no buffer grows beyond the bound. */
+  #hasRoom() {
+    return (this.#hasListener && this.#readers.size === 0) || this.#unread().length < MAX_UNREAD
+  }
+
+  /** Reports the state of the best line. */
+  #onConnection() {
+    if (this.#isClosed()) return
+    const rank = ({ connection }) => STATES.indexOf(connection.state)
+    const { connection } = this.#lines.reduce((best, line) => (rank(line) > rank(best) ? line : best))
+    if (connection === this.connection) return
+    this.connection = connection
+    this.#emit({ type: 'connection', ...connection })
+  }
+
+  /** Closes the feed if the server rejects every line. One that others do not reject is only tried again later. */
+  #onRefused(line, reason) {
+    line.isRefused = true
+    if (this.#lines.every(({ isRefused }) => isRefused)) this.#close(reason, true)
+    else line.rest(reason)
+  }
+
+  #emit({ type, ...detail }) {
+    this.dispatchEvent(new CustomEvent(type, { detail: { type, ...detail } }))
+  }
+
+  #close(reason, refused = false) {
+    if (this.#isClosed()) return
+    globalThis.removeEventListener?.('online', this.#check)
+    globalThis.document?.removeEventListener('visibilitychange', this.#check)
+    for (const line of this.#lines) line.disconnect()
+    this.connection = { state: 'closed', reason, refused }
+    for (const line of this.#lines) line.close()
+    this.#emit({ type: 'connection', ...this.connection })
+    for (const reader of this.#readers) reader.wake()
+  }
+}
+
+function invalid(name, value, expected) {
+  return new TypeError(`invalid ${name} ${JSON.stringify(value)}: expected ${expected}`)
+}

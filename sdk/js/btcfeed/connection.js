@@ -1,0 +1,139 @@
+/**
+ * One connection to a feed: a WebSocket, or server-sent events that are read with `fetch`.
+ *
+ * Both functions call the same handlers until the connection ends or is closed:
+ *
+ *     opened()                                  the server has accepted
+ *     alive()                                   data without a message has come
+ *     message(text)                             a message has come
+ *     retry(ms)                                 the server asks for this minimum before each further connection
+ *     ended({ reason, soon, permanent })        the connection has failed or ended. `soon`: another replica can take
+ *                                               over at once. `permanent`: another attempt would be rejected too
+ *     explained({ reason, permanent, notBefore_ms })   after `ended`: what the server says about it
+ */
+
+/** Timeout of the request that asks why a WebSocket failed. */
+const EXPLAIN_TIMEOUT_MS = 10_000
+/** Upper bound for `Retry-After` and `retry:`. */
+const MAX_ASKED_MS = 600_000
+/** The maximum length of an event. The messages of a feed are much shorter; the limit protects the memory. */
+const MAX_EVENT_CHARACTERS = 65_536
+
+/** Returns true if a request that was answered with this status would be rejected again. */
+function isPermanent(status) {
+  return status >= 200 && status <= 499 && ![408, 425, 426, 429].includes(status)
+}
+
+/** Returns what an answer says that is not a stream. */
+async function refusal(response) {
+  const { status } = response
+  const { detail } = await response.json().catch(() => ({}))
+  const asked_ms = response.headers.get('retry-after') * 1000 || 0
+  const other = status < 300 ? `there is no feed at this address: it answers HTTP ${status} to a request for a stream`
+    : `the server answered with HTTP ${status}`
+  return {
+    reason: (status >= 300 && detail) || other, permanent: isPermanent(status), noFeed: status < 300,
+    notBefore_ms: Math.min(asked_ms, MAX_ASKED_MS),
+  }
+}
+
+/** Opens a WebSocket. Throws if it can never be opened, for example from a page over https to an http address. */
+export function openWebSocket(url, handlers) {
+  const secured = new URL(url)
+  secured.protocol = url.protocol.replace('http', 'ws')
+  const socket = new WebSocket(secured)
+  let [opened, closed] = [false, false]
+  const current = (handle) => (event) => { if (!closed) handle(event) }
+  const end = (detail) => {
+    closed = true
+    handlers.ended(detail)
+  }
+  socket.onopen = current(() => {
+    opened = true
+    handlers.opened()
+  })
+  socket.onmessage = current(({ data }) => handlers.message(data))
+  socket.onclose = current(({ code, reason }) => {
+    if (code >= 4500 && code <= 4999) end({ reason: reason || `the server closed with code ${code}`, permanent: true })
+    else if (opened) end({ reason: reason || 'the connection was lost', soon: code === 1001 })
+  })
+  // If a socket fails to open, some runtimes emit no `close` event. Browsers do not report why a handshake failed, so
+  // a plain request asks for the reason.
+  socket.onerror = current(() => {
+    if (opened) return
+    end({ reason: 'the connection failed' })
+    fetch(url, { signal: AbortSignal.timeout(EXPLAIN_TIMEOUT_MS), cache: 'no-store' })
+      .then(refusal).then(handlers.explained).catch(() => { /* The retry is scheduled already. */ })
+  })
+  return () => {
+    closed = true
+    socket.close()
+  }
+}
+
+/** Opens a stream of server-sent events. */
+export function openEvents(url, handlers) {
+  const abort = new AbortController()
+  const current = (handle) => (...detail) => { if (!abort.signal.aborted) handle(...detail) }
+  const end = current((detail) => {
+    abort.abort()
+    handlers.ended(detail)
+  })
+  readEvents(url, abort.signal, current, end, handlers)
+    .then(() => end({ reason: 'the connection was lost' }))
+    .catch((error) => end({ reason: `the connection failed: ${(error.cause ?? error).message || error.cause?.code}` }))
+  return () => abort.abort()
+}
+
+async function readEvents(url, signal, current, end, handlers) {
+  const response = await fetch(url, { signal, cache: 'no-store', headers: { accept: 'text/event-stream' } })
+  if (response.status !== 200 || !response.headers.get('content-type')?.startsWith('text/event-stream')) {
+    return end(await refusal(response))
+  }
+  current(handlers.opened)()
+  const parser = new EventParser({
+    retry: current((ms) => handlers.retry(Math.min(ms, MAX_ASKED_MS))),
+    event: current((data, name) => {
+      if (name !== 'goodbye') return handlers.message(data)
+      const { reason, message } = JSON.parse(data)
+      return end({ reason: message || `the server ended the stream: ${reason}`, soon: reason === 'draining' })
+    }),
+  })
+  const decoder = new TextDecoder()
+  for (const reader = response.body.getReader(); ;) {
+    const { done, value } = await reader.read()
+    if (done) return undefined
+    current(handlers.alive)()
+    parser.read(decoder.decode(value, { stream: true }))
+  }
+}
+
+/** Parser of an event stream (HTML Living Standard §9.2.6). Its input may be cut anywhere. */
+export class EventParser {
+  #handlers
+  #line = ''
+  #data = ''
+  #name = ''
+
+  constructor(handlers) { this.#handlers = handlers }
+
+  read(text) {
+    const lines = (this.#line + text).split(/\r\n|\n|\r(?!$)/)
+    this.#line = lines.pop()
+    if (this.#line.length + this.#data.length > MAX_EVENT_CHARACTERS) throw new Error('an event is too long')
+    for (const line of lines) this.#readLine(line)
+  }
+
+  #readLine(line) {
+    if (line === '') {
+      const [data, name] = [this.#data, this.#name]
+      this.#data = this.#name = ''
+      if (data !== '') this.#handlers.event(data.slice(0, -1), name)
+      return
+    }
+    const [, field, value] = /^([^:]*):? ?(.*)$/s.exec(line)
+    if (field === 'data') this.#data += `${value}\n`
+    if (field === 'event') this.#name = value
+    if (field === 'retry' && /^\d+$/.test(value)) this.#handlers.retry(Number(value))
+  }
+}

@@ -1,0 +1,100 @@
+/**
+ * The position of a client in the feed. It tells which updates the client has, which are missing, and where the next
+ * connection begins. Every SDK has this class, and `sdk/scenarios.json` tests all of them alike.
+ *
+ * Each entry names the entry before it in `prev`. Whatever the server sends, no update is returned twice or out of
+ * order. If the server sends every entry, none is missing without a gap.
+ */
+
+/** Maximum number of returned gaps that are remembered. There is at most one for each currency. */
+const MAX_REPORTED_GAPS = 16
+/** Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written. */
+const NEVER_WRITTEN = ['source_outage', 'held_too_long']
+
+export class Cursor {
+  /** Id of the last update that was received, or the one to begin after. The next connection resumes after it. */
+  last
+  /** True if an update has been received. */
+  moved = false
+  /** True if all entries are requested, so that the `prev` of each one must be the id of the one before. */
+  chained
+  /** Number of known updates that were dropped. */
+  doubled = 0
+  /** Gaps that were returned but not ended yet. If the connection is lost before their end, they are sent again. */
+  #reported = []
+
+  constructor({ after, chained = true } = {}) {
+    this.last = after
+    this.chained = chained
+  }
+
+  /**
+   * Receives a message. Returns the updates to deliver, each with the id to resume after until it has been read:
+   * `[{ update, after }]`.
+   */
+  receive(message) {
+    switch (message?.type) {
+      case 'tick': case 'status': return this.#entry(message)
+      case 'gap': return this.#gap(message)
+      case 'synced': return this.#synced(message.id)
+    }
+    // An entry of a new type continues the chain. Other messages may have such fields by chance.
+    if (Number.isSafeInteger(message?.id) && message.prev === this.last && message.id > this.last) {
+      this.#moveTo(message.id)
+    }
+    return []
+  }
+
+  /** Returns true if the entry can be delivered now without a gap that nothing explains. */
+  continues({ id, prev }) {
+    return this.last === undefined || prev <= this.last || this.#isExplained(id)
+  }
+
+  #entry(update) {
+    const after = this.last
+    if (update.id <= after) {
+      this.doubled++
+      return []
+    }
+    const found = []
+    if (this.chained && after !== undefined && update.prev !== after && !this.#isExplained(update.id)) {
+      found.push({ update: { type: 'gap', after, before: update.id, reason: 'unexplained' }, after })
+    }
+    this.#moveTo(update.id)
+    found.push({ update, after })
+    return found
+  }
+
+  /** Returns true if a gap explains why entries before `id` are missing. */
+  #isExplained(id) {
+    return this.#reported.some(({ before, reason }) => before === id && !NEVER_WRITTEN.includes(reason))
+  }
+
+  /** Returns the gap, unless it was returned before. */
+  #gap(gap) {
+    const text = JSON.stringify(gap)
+    if (gap.before <= this.last || this.#reported.some((known) => JSON.stringify(known) === text)) return []
+    this.#reported = [...this.#reported.slice(1 - MAX_REPORTED_GAPS), gap]
+    return [{ update: gap, after: this.last }]
+  }
+
+  /**
+   * Receives the end of the replay. Nothing was replayed, or the feed has lost its newest entries, so our id is ahead
+   * of it. The next ids are smaller and must not be dropped as known. If the server does not send every entry, its
+   * position may be before the last entry that it has sent.
+   */
+  #synced(id) {
+    const after = this.last
+    if (after <= id || (this.moved && !this.chained)) return []
+    this.last = id
+    this.#reported = []
+    if (!this.moved) return []
+    return [{ update: { type: 'gap', after, before: id, reason: 'unexplained' }, after }]
+  }
+
+  #moveTo(id) {
+    this.last = id
+    this.moved = true
+    this.#reported = this.#reported.filter(({ before }) => before > id)
+  }
+}

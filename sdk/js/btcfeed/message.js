@@ -1,0 +1,17 @@
+/** Messages of the format `full`, with every price as text beside the number. */
+
+/**
+ * Parses a message, or returns `undefined` if the text is not one. `exact` has the prices as text. A regular expression
+ * can find them, because they are in a flat object that comes before any text from a source.
+ */
+export function parse(text) {
+  try {
+    const message = JSON.parse(text)
+    if (message.type === 'tick') {
+      const [, prices] = /"prices":\{([^}]*)\}/.exec(text)
+      const pairs = [...prices.matchAll(/"(\w+)":([^,]+)/g)]
+      message.exact = Object.fromEntries(pairs.map(([, currency, price]) => [currency, price]))
+    }
+    return message
+  } catch { return undefined }
+}

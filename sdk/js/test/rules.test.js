@@ -1,0 +1,115 @@
+/** The shared scenarios that need no server. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { parseAddresses, urlOf } from '../btcfeed/address.js'
+import { EventParser } from '../btcfeed/connection.js'
+import { Cursor } from '../btcfeed/cursor.js'
+import { Merge } from '../btcfeed/merge.js'
+import { parse } from '../btcfeed/message.js'
+import { Feed } from '../btcfeed.js'
+import { scenarios } from './fixture.js'
+
+/** Returns the message that a scenario writes in short. */
+function message({ tick, gap, synced, raw }) {
+  if (tick) return { type: 'tick', id: tick[0], prev: tick[1], prices: {} }
+  if (gap) return { type: 'gap', after: gap[0], before: gap[1], reason: gap[2] }
+  return raw ?? { type: 'synced', id: synced }
+}
+
+const inShort = (found) => found.map(({ update: { id, after, before, reason } }) => id ?? [after, before, reason])
+
+for (const { name, after, chained, messages, expect, last, doubled } of scenarios.cursor) {
+  test(`cursor: ${name}`, () => {
+    const cursor = new Cursor({ after, chained })
+    assert.deepEqual(inShort(messages.flatMap((short) => cursor.receive(message(short)))), expect)
+    if (last !== undefined) assert.equal(cursor.last, last)
+    if (doubled !== undefined) assert.equal(cursor.doubled, doubled)
+  })
+}
+
+for (const { name, after, steps, expect, doubled = 0, healed = 0 } of scenarios.merge) {
+  test(`merge: ${name}`, () => {
+    let now = 0
+    const cursor = new Cursor({ after })
+    const lines = [0, 1].map((address) => ({ address, gaps: [], connection: { state: 'live' } }))
+    const merge = new Merge(cursor, lines, () => now)
+    const found = []
+    for (const [from, detail] of steps) {
+      if (from === 'wait') now += detail * 1000
+      else if (from === 'lost') lines[detail].newest = undefined
+      else if (from === 'hole') assert.deepEqual([merge.hole.after, merge.hole.until], detail)
+      else if (from === 'history') found.push(...merge.heal(message(detail)))
+      else if (from === 'give up') found.push(...merge.giveUp())
+      else found.push(...merge.receive(lines[from], message(detail)))
+    }
+    assert.deepEqual(inShort(found), expect)
+    assert.deepEqual([cursor.doubled, merge.healed, merge.hole], [doubled, healed, undefined])
+  })
+}
+
+for (const { given, websocket, events, error } of scenarios.addresses) {
+  test(`address: ${given}`, () => {
+    const parsed = () => parseAddresses(given, import.meta.url, 'options')[0]
+    if (error) return assert.throws(parsed, (thrown) => thrown.message.includes(error))
+    assert.equal(urlOf(parsed(), 'v1/ws', {}).href.replace('http', 'ws'), websocket)
+    return assert.equal(urlOf(parsed(), 'v1/prices/stream', {}).href, events)
+  })
+}
+
+test('a line that is late for 5 s is replaced', () => {
+  let now = 0
+  const lines = [0, 1].map((address) => ({ address, gaps: [], connection: { state: 'live' } }))
+  const merge = new Merge(new Cursor(), lines, () => now)
+  const receive = (line, id) => {
+    merge.receive(lines[line], { type: 'tick', id, prev: id - 1 })
+    return merge.late().map(({ address }) => address)
+  }
+  // The line 1 is always 2 s late, and then stops.
+  const late = []
+  for (let id = 1; id < 30; id++) {
+    now = id * 1000
+    late.push(...receive(0, id).map(() => id))
+    if (id > 2 && id < 20) assert.deepEqual(receive(1, id - 2), [])
+  }
+  assert.deepEqual(late, [25, 26, 27, 28, 29])
+})
+
+test('prices keep their digits', () => {
+  const { prices, exact } = parse('{"type":"tick","id":2,"prev":1,"prices":{"USD":97116.10,"EUR":1e5},"sources":{}}')
+  assert.deepEqual([prices, exact], [{ USD: 97116.1, EUR: 100_000 }, { USD: '97116.10', EUR: '1e5' }])
+  assert.equal(parse('not JSON'), undefined)
+})
+
+test('events may be cut anywhere', () => {
+  const text = ': hi\r\nretry: 1500\r\n\r\nid: 7\ndata: {"a":\ndata:1}\n\nevent: gap\rdata: x\r\rdata: incomplete'
+  for (let cut = 0; cut <= text.length; cut++) {
+    const seen = []
+    const parser = new EventParser({ event: (...event) => seen.push(event), retry: (ms) => seen.push(ms) })
+    for (const part of [text.slice(0, cut), text.slice(cut)]) parser.read(part)
+    assert.deepEqual(seen, [1500, ['{"a":\n1}', ''], ['x', 'gap']], `cut at ${cut}`)
+  }
+  const parser = new EventParser({ event() {}, retry() {} })
+  assert.throws(() => parser.read('x'.repeat(70_000)), /too long/)
+})
+
+test('without an address, the server of the module is the feed', () => {
+  assert.equal(parseAddresses(undefined, 'https://feed.example/btc/btcfeed.js', '')[0].href, 'https://feed.example/btc/')
+  for (const module of ['file:///x/btcfeed.js', 'data:text/javascript,x']) {
+    assert.throws(() => parseAddresses(undefined, module, ''), /^TypeError: missing url outside of a page: /)
+  }
+})
+
+test('invalid options are errors', () => {
+  const url = 'http://localhost'
+  for (const [options, expected] of [
+    [{}, 'missing url outside of a page: expected ws://, wss://, http:// or https://'],
+    [{ url, redundancy: 5 }, 'invalid redundancy 5: expected 1 to 4'],
+    [
+      { url, redundancy: 2, limit: 5 },
+      'invalid options with redundancy: expected neither changes, every, limit nor clientId',
+    ],
+    [{ url, transport: 'tcp' }, 'invalid transport "tcp": expected websocket or sse'],
+    [{ url, curency: 'USD' }, /^invalid option "curency": expected url, currencies, /],
+  ]) assert.throws(() => new Feed(options), { message: expected })
+})

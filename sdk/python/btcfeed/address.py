@@ -1,0 +1,56 @@
+"""The address of a feed: everything before its paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlencode, urlsplit
+
+#: The paths of streams. They are not part of the address of a feed, but users may paste them.
+_STREAM_PATHS = ("/v1/ws", "/ws", "/pricefeed", "/v1/prices/stream", "/prices/stream")
+
+
+@dataclass(frozen=True)
+class Address:
+    """The address of a feed, without the last slash."""
+
+    base: str
+
+    @staticmethod
+    def parse(text: str) -> Address:
+        """Parses `http://host:port` (or https, ws, wss). Raises `ValueError`."""
+        try:
+            parts = urlsplit(text)
+            host = parts.hostname
+            _ = parts.port
+        except ValueError as error:
+            raise ValueError(f"invalid address {text!r}: {error}") from error
+        scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("invalid address: a feed has no user names and passwords")
+        if scheme not in ("http", "https") or not host:
+            raise ValueError(f"invalid address {text!r}: expected http://host:port (or https, ws, wss)")
+        if parts.query or parts.fragment:
+            raise ValueError(f"invalid address {text!r}: a query is not part of it; use arguments instead")
+        path = parts.path.rstrip("/")
+        for stream in _STREAM_PATHS:
+            if path.endswith(stream):
+                path = path[: -len(stream)]
+                break
+        return Address(f"{scheme}://{parts.netloc}{path}")
+
+    def websocket(self, query: Mapping[str, str]) -> str:
+        """Returns the URL of the WebSocket."""
+        return self._url("ws" + self.base[len("http") :] + "/v1/ws", query)
+
+    def events(self, query: Mapping[str, str]) -> str:
+        """Returns the URL of the server-sent events."""
+        return self._url(self.base + "/v1/prices/stream", query)
+
+    def history(self, query: Mapping[str, str]) -> str:
+        """Returns the URL of the history."""
+        return self._url(self.base + "/v1/prices", query)
+
+    @staticmethod
+    def _url(url: str, query: Mapping[str, str]) -> str:
+        return f"{url}?{urlencode(query)}" if query else url

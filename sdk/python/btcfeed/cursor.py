@@ -1,0 +1,92 @@
+"""The position of a client in the feed. It tells which updates the client has, which are missing, and where the next
+connection begins. Every SDK has this class, and `sdk/scenarios.json` tests all of them alike.
+
+Each entry names the entry before it in `prev`. Whatever the server sends, no update is returned twice or out of order.
+If the server sends every entry, none is missing without a gap.
+"""
+
+from __future__ import annotations
+
+from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
+
+#: The maximum number of gaps to remember. There is at most one for each currency.
+_MAX_REPORTED = 16
+_UNEXPLAINED = "unexplained"
+#: Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written.
+_NEVER_WRITTEN = ("source_outage", "held_too_long")
+
+
+class Cursor:
+    """A position in the feed."""
+
+    def __init__(self, after: int | None = None, chained: bool = True) -> None:
+        #: The newest id that was received, or the id to begin after.
+        self.last = after
+        #: True after an entry has been received.
+        self.moved = False
+        #: True if the server sends every entry, so that each must continue the one before.
+        self.chained = chained
+        #: The number of known entries that were dropped.
+        self.doubled = 0
+        #: Gaps that were returned and whose end has not come yet. The server sends them again on a new connection.
+        self._reported: list[Gap] = []
+
+    def receive(self, message: Message) -> list[Update]:
+        """Receives a message and returns the updates to deliver."""
+        if isinstance(message, (Tick, Status)):
+            return self._entry(message)
+        if isinstance(message, Gap):
+            return self._gap(message)
+        if isinstance(message, Synced):
+            return self._synced(message.id)
+        # An entry of a new type continues the chain. Other messages may have such fields by chance.
+        if isinstance(message, Unknown) and message.id is not None and self.last is not None:
+            if message.prev == self.last and message.id > self.last:
+                self._move_to(message.id)
+        return []
+
+    def knows(self, id: int) -> bool:
+        """Returns true if the entry was received, or is before the last one."""
+        return self.last is not None and id <= self.last
+
+    def continues(self, entry: Entry) -> bool:
+        """Returns true if the entry can be delivered now without a gap that nothing explains."""
+        return self.last is None or entry.prev <= self.last or self._is_explained(entry.id)
+
+    def _entry(self, entry: Entry) -> list[Update]:
+        if self.knows(entry.id):
+            self.doubled += 1
+            return []
+        found: list[Update] = []
+        if self.chained and self.last is not None and entry.prev != self.last and not self._is_explained(entry.id):
+            found.append(Gap(self.last, entry.id, _UNEXPLAINED))
+        self._move_to(entry.id)
+        found.append(entry)
+        return found
+
+    def _is_explained(self, id: int) -> bool:
+        """Returns true if a gap explains why entries before `id` are missing."""
+        return any(gap.before == id and gap.reason not in _NEVER_WRITTEN for gap in self._reported)
+
+    def _gap(self, gap: Gap) -> list[Update]:
+        if self.knows(gap.before) or gap in self._reported:
+            return []
+        self._reported = [*self._reported[1 - _MAX_REPORTED :], gap]
+        return [gap]
+
+    def _synced(self, id: int) -> list[Update]:
+        """Receives the end of the replay. Nothing was replayed, or the feed has lost its newest entries, so our id is
+        ahead of it. The next ids are smaller and must not be dropped as known. If the server does not send every entry,
+        its position may be before the last entry that it has sent.
+        """
+        last = self.last
+        if last is not None and (last <= id or (self.moved and not self.chained)):
+            return []
+        self.last = id
+        self._reported = []
+        return [Gap(last, id, _UNEXPLAINED)] if last is not None and self.moved else []
+
+    def _move_to(self, id: int) -> None:
+        self.last = id
+        self.moved = True
+        self._reported = [gap for gap in self._reported if gap.before > id]

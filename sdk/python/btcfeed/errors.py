@@ -1,0 +1,35 @@
+"""The reasons why a feed ends, and why a connection ends."""
+
+from __future__ import annotations
+
+
+class FeedError(Exception):
+    """A feed has ended, because another attempt to connect would fail too."""
+
+
+class Refused(FeedError):
+    """The server refuses the request, and would refuse it again: a parameter or the API key is invalid, for example."""
+
+
+class Disconnected(Exception):
+    """A connection has ended or could not be opened."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        soon: bool = False,
+        final: bool = False,
+        no_feed: bool = False,
+        retry_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        #: True if another replica can take over at once.
+        self.soon = soon
+        #: True if another attempt would be refused too.
+        self.final = final
+        #: True if the server is not a feed. That is final only if it has never been one.
+        self.no_feed = no_feed
+        #: The pause that the server asks for.
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,171 @@
+"""Several lines to one feed, merged: the first copy of each entry is delivered, and the others are dropped. The `prev`
+of each entry names the one before it. An entry that does not continue the last one waits until another line or the
+history has closed the hole before it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .cursor import Cursor
+from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
+
+#: The time by which a line may be later than another one. After that, it is replaced.
+_MAX_LAG_S = 5.0
+#: The time without a new entry after which a feed that begins before our last id counts as restored from a copy.
+_REWIND_AFTER_S = 10.0
+#: Reasons of gaps in which entries of the feed are missing, and not only prices.
+_MISSING_ENTRIES = ("history_expired", "history_lost", "replay_limit")
+
+
+@dataclass
+class Position:
+    """What a merge knows about one line. A new connection begins with a new one."""
+
+    #: The number of the line's address.
+    address: int
+    #: The newest id that has come over this connection.
+    newest: int | None = None
+    #: An id that the line did not have yet, and the time at which this was so.
+    behind: tuple[int, float] | None = None
+    #: The gaps that have come before the next entry.
+    gaps: list[Gap] = field(default_factory=list)
+    #: True after the replay is over.
+    live: bool = False
+
+
+class Hole(NamedTuple):
+    """Entries that no line has sent."""
+
+    after: int
+    #: The last id in the hole.
+    until: int
+
+
+class Delivered(NamedTuple):
+    """An update to deliver, and the number of the address that it came from, unless that is the history."""
+
+    update: Update
+    address: int | None
+
+
+@dataclass(order=True)
+class _Waiting:
+    id: int
+    entry: Entry = field(compare=False)
+    gaps: list[Gap] = field(compare=False)
+    address: int | None = field(compare=False)
+
+
+class Merge:
+    """The entries of several lines in one order."""
+
+    def __init__(self, cursor: Cursor, now: Callable[[], float] = time.monotonic) -> None:
+        self._cursor = cursor
+        self._now = now
+        self._moved_at = now()
+        #: Entries behind a hole, in the order of their ids.
+        self._waiting: list[_Waiting] = []
+        #: The number of entries that were delivered from the history.
+        self.healed = 0
+
+    @property
+    def hole(self) -> Hole | None:
+        """The hole before the first waiting entry."""
+        if not self._waiting or self._cursor.last is None:
+            return None
+        return Hole(self._cursor.last, self._waiting[0].entry.prev)
+
+    def receive(self, lines: Sequence[Position], line: Position, message: Message) -> list[Delivered]:
+        """Receives a message of one of the `lines`. Returns the updates to deliver."""
+        if isinstance(message, (Tick, Status)):
+            line.newest = message.id
+            if line.behind is not None and line.behind[0] <= message.id:
+                line.behind = None
+            return self._entry(line, message)
+        if isinstance(message, Gap):
+            line.gaps.append(message)
+            return []
+        if isinstance(message, Synced):
+            return self._synced(lines, line, message)
+        if isinstance(message, Unknown):
+            self._cursor.receive(message)
+        return self._drain([])
+
+    def heal(self, message: Message) -> list[Delivered]:
+        """Receives a message of the history."""
+        if isinstance(message, (Tick, Status)):
+            if self._cursor.knows(message.id) or not self._cursor.continues(message):
+                return []
+            self.healed += 1
+            return self._drain(self._deliver(message, [], None))
+        return self._drain([Delivered(update, None) for update in self._cursor.receive(message)])
+
+    def give_up(self) -> list[Delivered]:
+        """Delivers the entry after the hole, with a gap before it, because nothing can close the hole."""
+        first = self._waiting.pop(0)
+        return self._drain(self._deliver(first.entry, first.gaps, first.address))
+
+    def late(self, lines: Sequence[Position]) -> list[Position]:
+        """Returns the lines that are so late that they are to be replaced."""
+        late, last, now = [], self._cursor.last, self._now()
+        for line in lines:
+            if last is None or not line.live or line.newest is None or line.newest >= last:
+                continue
+            if line.behind is None:
+                line.behind = (last, now)
+            if now - line.behind[1] > _MAX_LAG_S:
+                late.append(line)
+        return late if len(late) < len(lines) else []
+
+    def _entry(self, line: Position, entry: Entry) -> list[Delivered]:
+        """A gap that a line reports does not explain a hole: another line or the history may have what it lacks."""
+        gaps, line.gaps = line.gaps, []
+        waiting = _Waiting(entry.id, entry, gaps, line.address)
+        if self._cursor.knows(entry.id) or waiting in self._waiting:
+            self._cursor.doubled += 1
+            return []
+        if not self._cursor.continues(entry):
+            bisect.insort(self._waiting, waiting)
+            return []
+        return self._drain(self._deliver(entry, gaps, line.address))
+
+    def _deliver(self, entry: Entry, gaps: list[Gap], address: int | None) -> list[Delivered]:
+        self._moved_at = self._now()
+        # What one line lacks is not missing if another line had it.
+        is_next = entry.prev == self._cursor.last
+        missing = [gap for gap in gaps if not is_next or gap.reason not in _MISSING_ENTRIES]
+        messages: list[Message] = [*missing, entry]
+        return [Delivered(update, address) for message in messages for update in self._cursor.receive(message)]
+
+    def _drain(self, found: list[Delivered]) -> list[Delivered]:
+        """Delivers the waiting entries that the hole no longer holds back."""
+        while self._waiting:
+            first = self._waiting[0]
+            is_known = self._cursor.knows(first.id)
+            if not is_known and not self._cursor.continues(first.entry):
+                break
+            self._waiting.pop(0)
+            if not is_known:
+                found.extend(self._deliver(first.entry, first.gaps, first.address))
+        return found
+
+    def _synced(self, lines: Sequence[Position], line: Position, message: Synced) -> list[Delivered]:
+        """Receives the end of a line's replay. A line may be a little later than another one, so an id before our last
+        one usually means nothing. The feed continues there only if every line is there, and nothing has come for a
+        while.
+        """
+        line.newest = max(line.newest or 0, message.id)
+        line.live = True
+        gaps, line.gaps = line.gaps, []
+        messages: list[Message] = list(gaps)
+        last = self._cursor.last
+        is_quiet = self._now() - self._moved_at > _REWIND_AFTER_S
+        is_before = [last is not None and other.newest is not None and other.newest < last for other in lines]
+        if last is None or message.id >= last or not self._cursor.moved or (is_quiet and all(is_before)):
+            messages.append(message)
+        return [Delivered(update, line.address) for each in messages for update in self._cursor.receive(each)]

@@ -1,0 +1,64 @@
+"""A feed without asyncio: an iterator. The connections run in a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from .feed import Feed, Statistics
+from .updates import Update
+
+
+class SyncFeed:
+    """A feed as an iterator. Its arguments are those of `Feed`. Close it, or use it as a context manager."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="btcfeed", daemon=True)
+        self._feed = Feed(*arguments, **options)
+
+    @property
+    def last_id(self) -> int | None:
+        """The id of the last update that was taken. Store it, and pass it as `after` to resume later."""
+        return self._feed.last_id
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counts of updates, in all and for each address."""
+        return self._feed.statistics
+
+    def close(self) -> None:
+        """Closes the feed. Nothing more can be taken from it."""
+        if self._thread.is_alive():
+            asyncio.run_coroutine_threadsafe(self._feed.aclose(), self._loop).result()
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+        self._loop.close()
+
+    def __enter__(self) -> SyncFeed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Update]:
+        return self
+
+    def __next__(self) -> Update:
+        if self._loop.is_closed():
+            raise StopIteration
+        if not self._thread.is_alive():
+            self._thread.start()
+        next_update = asyncio.run_coroutine_threadsafe(self._feed.__anext__(), self._loop)
+        try:
+            return next_update.result()
+        except StopAsyncIteration:
+            raise StopIteration from None
+        except BaseException:
+            next_update.cancel()
+            raise
