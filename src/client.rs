@@ -8,6 +8,7 @@
 //!   the last id that was returned, so nothing is missing.
 //! - Duplicates are dropped. If an entry does not continue the entry before it, and the server has not reported that,
 //!   the stream reports a [gap](Update::Gap).
+//! - With [`Builder::redundancy`], several replicas are read at once, and nothing is late if one of them fails.
 //! - Message types and fields that this version does not know are skipped.
 //! - The stream ends only with an [`Error`], if the server would refuse the next attempt too, for example because a
 //!   parameter is invalid.
@@ -50,7 +51,11 @@
 //! | `websocket`, `sse`, `grpc` | one connection over each transport |
 //! | `target` | the addresses of a feed, which streams use in turn |
 //! | `backoff` | pauses between attempts |
+//! | `line` | one connection after the other |
 //! | `cursor` | the position in the feed |
+//! | `merge` | several lines to one feed |
+//! | `healing` | closes holes from the history |
+//! | `statistics` | counts of a stream |
 //! | `updates` | the stream |
 //! | `builder` | a client and its options |
 
@@ -62,10 +67,16 @@ mod disconnect;
 mod error;
 #[cfg(feature = "grpc")]
 mod grpc;
+mod healing;
 mod http;
+mod line;
+mod merge;
 mod options;
 mod received;
+#[cfg(test)]
+mod scenarios;
 mod sse;
+mod statistics;
 mod target;
 mod transport;
 mod update;
@@ -76,6 +87,7 @@ pub use crate::feed::Start;
 pub use crate::tick::{Audit, Input, MethodParameters};
 pub use builder::{Builder, Client};
 pub use error::Error;
+pub use statistics::{AddressStatistics, Statistics};
 pub use transport::Transport;
 pub use update::{Connected, GapCause, GapUpdate, StatusUpdate, TickUpdate, Update};
 pub use updates::Updates;

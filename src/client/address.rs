@@ -54,6 +54,14 @@ impl Address {
         url.set_query(query);
         url
     }
+
+    /// Returns the address of the history.
+    pub(super) fn history(&self, query: &str) -> Url {
+        let mut url = self.0.clone();
+        url.set_path(&format!("{}/v1/prices", self.0.path().trim_end_matches('/')));
+        url.set_query(Some(query));
+        url
+    }
 }
 
 impl fmt::Display for Address {

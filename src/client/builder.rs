@@ -118,6 +118,14 @@ impl Builder {
         self
     }
 
+    /// Keeps this number of connections at the same time (1 to 4), each to another address. The first copy of each
+    /// entry is returned, and an entry that all connections lack is read from the history. So nothing is late or
+    /// missing if a replica is slow or fails. It cannot be combined with `changes`, `every`, `limit` and `client_id`.
+    pub fn redundancy(mut self, connections: usize) -> Builder {
+        self.options.redundancy = connections;
+        self
+    }
+
     /// Sends an API key with each request, for a feed that serves only clients with a key. Use it only over `https`,
     /// because everybody who can read the connection can read the key.
     pub fn key(mut self, key: impl Into<String>) -> Builder {
@@ -156,8 +164,12 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Address`] if an address is invalid. [`Error::Setup`] if this machine cannot open any connection, or if
-    /// the [authorities](Builder::authority) are invalid.
+    /// the [authorities](Builder::authority) are invalid. [`Error::Options`] if the
+    /// [redundancy](Builder::redundancy) is invalid.
     pub fn build(self) -> Result<Client, Error> {
+        if let Some(problem) = self.options.problem() {
+            return Err(Error::Options(problem));
+        }
         let addresses = self.addresses.into_iter().collect::<Result<_, _>>()?;
         Target::new(addresses, self.options).map(|target| Client { target: Arc::new(target) })
     }
@@ -166,6 +178,18 @@ impl Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn redundancy_needs_every_entry() {
+        let build = |builder: Builder| builder.build().map(drop).map_err(|error| error.to_string());
+        let builder = || Client::builder("http://localhost");
+        assert_eq!(build(builder().redundancy(2).also_at("http://localhost:81")), Ok(()));
+        assert_eq!(build(builder().redundancy(5)).unwrap_err(), "invalid options redundancy 5: expected 1 to 4");
+        for sampled in [builder().changes(true), builder().every(Duration::from_secs(1)), builder().limit(5)] {
+            assert!(build(sampled.clone()).is_ok());
+            assert!(build(sampled.redundancy(2)).unwrap_err().contains("expected neither changes, every, limit"));
+        }
+    }
 
     #[test]
     fn debug_output_contains_no_secret() {

@@ -62,6 +62,21 @@ impl Cursor {
         self.duplicates
     }
 
+    /// Counts an entry that was dropped because it is known.
+    pub(super) fn count_duplicate(&mut self) {
+        self.duplicates += 1;
+    }
+
+    /// Returns true if the entry with this id was received, or is before the last one.
+    pub(super) fn knows(&self, id: TickId) -> bool {
+        self.last.is_some_and(|last| id <= last)
+    }
+
+    /// Returns true if the entry can be returned now without a gap that nothing explains.
+    pub(super) fn continues(&self, id: TickId, prev: TickId) -> bool {
+        self.last.is_none_or(|last| prev <= last) || self.is_explained(id)
+    }
+
     /// Processes a message and appends its updates to `out`. Returns true if the cursor has moved.
     pub(super) fn receive(&mut self, message: Received, out: &mut VecDeque<Update>) -> bool {
         match message {

@@ -12,6 +12,9 @@ pub enum Error {
         /// The reason why it is invalid.
         problem: String,
     },
+    /// The options contradict each other.
+    #[error("invalid options {0}")]
+    Options(String),
     /// This machine cannot open any connection, for example because it has no certificates.
     #[error("cannot create an HTTP client: {0}")]
     Setup(String),

@@ -2,10 +2,13 @@
 
 use super::transport::Transport;
 use crate::feed::Start;
-use crate::tick::{Currencies, Currency};
+use crate::tick::{Currencies, Currency, TickId};
 use secrecy::{ExposeSecret, SecretString};
 use std::net::IpAddr;
 use std::time::Duration;
+
+/// The maximum number of connections at the same time.
+const MAX_REDUNDANCY: usize = 4;
 
 /// The options of a subscription and of its connections.
 #[derive(Clone, Debug)]
@@ -21,6 +24,8 @@ pub(super) struct ClientOptions {
     /// The maximum number of ticks to replay, or zero for all.
     pub(super) limit: u32,
     pub(super) client_id: Option<SecretString>,
+    /// The number of connections at the same time.
+    pub(super) redundancy: usize,
     pub(super) local_address: Option<IpAddr>,
     pub(super) key: Option<SecretString>,
     /// The PEM text of the authorities to trust, or `None` for those of the system.
@@ -44,6 +49,7 @@ impl Default for ClientOptions {
             every: None,
             limit: 0,
             client_id: None,
+            redundancy: 1,
             local_address: None,
             key: None,
             authorities: None,
@@ -61,9 +67,8 @@ impl ClientOptions {
     pub(super) fn query(&self, start: Start) -> String {
         let format = if self.audit { "audit" } else { "full" };
         let mut query = form_urlencoded::Serializer::new(format!("format={format}&hello=true"));
-        if !self.currencies.is_empty() {
-            let codes: Vec<_> = self.currencies.iter().map(Currency::code).collect();
-            query.append_pair("currency", &codes.join(","));
+        if let Some(codes) = self.codes() {
+            query.append_pair("currency", &codes);
         }
         match start {
             Start::Latest => {}
@@ -85,6 +90,35 @@ impl ClientOptions {
         query.finish()
     }
 
+    /// Returns the query of a request for the history after one id and up to another.
+    pub(super) fn history_query(&self, after: TickId, until: TickId) -> String {
+        let mut query = form_urlencoded::Serializer::new("format=full,ndjson".to_owned());
+        if let Some(codes) = self.codes() {
+            query.append_pair("currency", &codes);
+        }
+        query.append_pair("after", &after.to_string()).append_pair("until", &until.to_string());
+        query.finish()
+    }
+
+    /// Returns the codes of the currencies, if there are any.
+    fn codes(&self) -> Option<String> {
+        let codes: Vec<_> = self.currencies.iter().map(Currency::code).collect();
+        Some(codes.join(",")).filter(|codes| !codes.is_empty())
+    }
+
+    /// Returns what is wrong with the options, if anything.
+    pub(super) fn problem(&self) -> Option<String> {
+        let is_sampled = !self.is_chained() || self.limit > 0 || self.client_id.is_some();
+        match self.redundancy {
+            1 => None,
+            2..=MAX_REDUNDANCY if is_sampled => {
+                Some("with redundancy: expected neither changes, every, limit nor client_id".to_owned())
+            }
+            2..=MAX_REDUNDANCY => None,
+            other => Some(format!("redundancy {other}: expected 1 to {MAX_REDUNDANCY}")),
+        }
+    }
+
     /// Returns the time without data after which a connection is dead. `None` if the transport itself detects that.
     pub(super) fn silence_timeout(&self) -> Option<Duration> {
         Some(self.silence_timeout).filter(|_| !self.transport.has_pings())
@@ -99,7 +133,6 @@ impl ClientOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tick::TickId;
 
     #[test]
     fn query_contains_every_option() {

@@ -7,16 +7,21 @@ use super::error::Error;
 use super::grpc;
 use super::http::{self, Version};
 use super::options::ClientOptions;
-use super::received::ServerEvents;
+use super::received::{Received, ServerEvents};
 use super::transport::Transport;
 use super::{sse, websocket};
 use crate::feed::Start;
+use crate::tick::TickId;
 use futures_util::future::BoxFuture;
 use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::time::timeout;
+
+/// The time that a request for a part of the history may take.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The addresses, the HTTP client and the options, which all connections of a client share.
 #[derive(Debug)]
@@ -51,27 +56,54 @@ impl Target {
         self.next_turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Connects to the address for an attempt with the number `turn`, for a stream that begins at `start`.
+    /// Returns the addresses.
+    pub(super) fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    fn with_key(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.options.key {
+            Some(key) => request.bearer_auth(key.expose_secret()),
+            None => request,
+        }
+    }
+
+    /// Returns the messages of the history after one id and up to another, at the address with the number `address`, or
+    /// `None` if there is no answer.
+    pub(super) fn history(
+        self: Arc<Target>,
+        address: usize,
+        after: TickId,
+        until: TickId,
+    ) -> BoxFuture<'static, Option<Vec<Received>>> {
+        Box::pin(async move {
+            let url = self.addresses[address].history(&self.options.history_query(after, until));
+            let read = async {
+                let response = self.with_key(self.http.get(url)).send().await.ok()?;
+                let text = response.error_for_status().ok()?.text().await.ok()?;
+                text.lines().map(Received::read).collect::<Result<_, _>>().ok()
+            };
+            timeout(HISTORY_TIMEOUT, read).await.ok()?
+        })
+    }
+
+    /// Connects to the address with the number `address`, for a stream that begins at `start`.
     pub(super) fn connect(
         self: Arc<Target>,
-        turn: usize,
+        address: usize,
         start: Start,
     ) -> BoxFuture<'static, Result<ServerEvents, Disconnect>> {
         Box::pin(async move {
             let options = &self.options;
-            let address = &self.addresses[turn % self.addresses.len()];
-            let with_key = |request: RequestBuilder| match &options.key {
-                Some(key) => request.bearer_auth(key.expose_secret()),
-                None => request,
-            };
-            let get = || with_key(self.http.get(address.stream(options.transport, Some(&options.query(start)))));
+            let address = &self.addresses[address];
+            let get = || self.with_key(self.http.get(address.stream(options.transport, Some(&options.query(start)))));
             let connect = async {
                 match options.transport {
                     Transport::WebSocket => websocket::connect(get()).await,
                     Transport::Sse => sse::connect(get()).await,
                     #[cfg(feature = "grpc")]
                     Transport::Grpc => {
-                        let post = with_key(self.http.post(address.stream(options.transport, None)));
+                        let post = self.with_key(self.http.post(address.stream(options.transport, None)));
                         grpc::connect(post, options, start).await
                     }
                 }

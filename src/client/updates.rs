@@ -1,24 +1,27 @@
-//! The stream: one connection after the other, and one cursor over all of them.
+//! The stream: one or several lines, and one cursor over all of them.
 //!
-//! This module has no task, and queues only the updates of one message. The stream reads its connection only while it
-//! is polled. Otherwise, updates wait in the kernel and at the server. Dropping the stream closes the connection.
+//! This module has no task, and queues only the updates of one message. The stream reads its connections only while it
+//! is polled. Otherwise, updates wait in the kernel and at the server. Dropping the stream closes the connections.
 
-use super::backoff::Backoff;
 use super::cursor::Cursor;
 use super::disconnect::Disconnect;
 use super::error::Error;
-use super::received::{Received, ServerEvent, ServerEvents};
+use super::healing::Healing;
+use super::line::{Line, LineEvent};
+use super::merge::{LinePosition, Merge};
+use super::received::Received;
+use super::statistics::{AddressStatistics, Statistics};
 use super::target::Target;
 use super::update::{Connected, Update};
 use crate::tick::TickId;
-use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use tokio::time::{Instant, Sleep, sleep};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// The updates of a feed. See [`Client::subscribe`](super::Client::subscribe).
 ///
@@ -26,40 +29,48 @@ use tokio::time::{Instant, Sleep, sleep};
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct Updates {
     target: Arc<Target>,
-    /// The number of the next attempt, which selects the address.
-    turn: usize,
     cursor: Cursor,
     /// The newest id that was returned to the caller. While updates wait in `out`, the cursor is ahead of it.
     returned: Option<TickId>,
-    backoff: Backoff,
-    phase: Phase,
-    /// The updates of one message: at most three.
+    lines: Vec<Line>,
+    /// For each line, what the merge knows about it.
+    positions: Vec<LinePosition>,
+    /// For each line, whether `Connected` has been returned for its connection.
+    announced: Vec<bool>,
+    /// For each line, whether the server would refuse the next attempt too.
+    refused: Vec<bool>,
+    /// The line to poll first, so that none has to wait for another one.
+    first: usize,
+    merge: Merge,
+    healing: Option<Healing>,
+    /// The number of times that each address was connected again.
+    reconnects: Vec<u64>,
+    has_ended: bool,
+    /// The updates of one message.
     out: VecDeque<Update>,
-}
-
-enum Phase {
-    Connect(BoxFuture<'static, Result<ServerEvents, Disconnect>>),
-    Read {
-        events: ServerEvents,
-        since: Instant,
-        /// True once `Connected` has been returned.
-        announced: bool,
-        /// A timer that ends when the connection counts as dead.
-        silence: Option<Pin<Box<Sleep>>>,
-    },
-    Wait(Pin<Box<Sleep>>),
-    Ended,
 }
 
 impl Updates {
     pub(super) fn new(target: Arc<Target>) -> Updates {
         let cursor = Cursor::new(target.options.start, target.options.is_chained());
-        let backoff = Backoff::new(target.options.retry_from, target.options.retry_to);
+        let (addresses, count) = (target.addresses().len(), target.options.redundancy);
         let turn = target.next_turn();
-        // The future does nothing until it is polled inside a runtime.
-        let connect = target.clone().connect(turn, cursor.start());
-        let (returned, turn) = (cursor.last(), turn.wrapping_add(1));
-        Updates { target, turn, cursor, returned, backoff, phase: Phase::Connect(connect), out: VecDeque::new() }
+        let lines = (0..count).map(|number| Line::new(target.clone(), turn.wrapping_add(number) % addresses)).collect();
+        Updates {
+            returned: cursor.last(),
+            cursor,
+            lines,
+            positions: (0..count).map(|_| LinePosition::default()).collect(),
+            announced: vec![false; count],
+            refused: vec![false; count],
+            first: 0,
+            merge: Merge::new(addresses, Instant::now()),
+            healing: None,
+            reconnects: vec![0; addresses],
+            has_ended: false,
+            out: VecDeque::new(),
+            target,
+        }
     }
 
     /// Returns the next update, or `None` after an error. Nothing is lost if the future is dropped.
@@ -76,76 +87,149 @@ impl Updates {
         self.returned
     }
 
-    /// Returns the number of duplicates that were dropped. A server sends duplicates only to a
-    /// [`client_id`](super::Builder::client_id) after a replica was killed.
+    /// Returns the number of duplicates that were dropped. Without [redundancy](super::Builder::redundancy), a server
+    /// sends duplicates only to a [`client_id`](super::Builder::client_id) after a replica was killed.
     pub fn duplicates(&self) -> u64 {
         self.cursor.duplicates()
     }
 
+    /// Returns counts of the entries, in all and for each address.
+    pub fn statistics(&self) -> Statistics {
+        let addresses = self.target.addresses().iter().zip(self.merge.taken()).zip(&self.reconnects);
+        let addresses: Vec<_> = addresses
+            .map(|((address, &taken), &reconnects)| AddressStatistics {
+                address: address.to_string(),
+                taken,
+                reconnects,
+            })
+            .collect();
+        Statistics {
+            taken: addresses.iter().map(|address| address.taken).sum(),
+            doubled: self.cursor.duplicates(),
+            healed: self.merge.healed(),
+            addresses,
+        }
+    }
+
+    fn is_redundant(&self) -> bool {
+        self.lines.len() > 1
+    }
+
     fn take_update(&mut self) -> Option<Update> {
         let update = self.out.pop_front()?;
-        // The cursor is at the last update of a message. A gap may come before it.
-        if matches!(update, Update::Tick(_) | Update::Status(_) | Update::Synced { .. }) {
-            self.returned = self.cursor.last();
+        match &update {
+            Update::Tick(tick) => self.returned = Some(tick.id),
+            Update::Status(status) => self.returned = Some(status.id),
+            // It is the last update of its message, and the cursor is there.
+            Update::Synced { .. } => self.returned = self.cursor.last(),
+            _ => {}
         }
         Some(update)
     }
 
-    fn receive(&mut self, event: ServerEvent) -> Result<(), Disconnect> {
-        let Phase::Read { announced, silence, .. } = &mut self.phase else { return Ok(()) };
-        if let (Some(silence), Some(timeout)) = (silence, self.target.options.silence_timeout()) {
-            // A timeout beyond the end of the clock never passes.
-            if let Some(end) = Instant::now().checked_add(timeout) {
-                silence.as_mut().reset(end);
-            }
-        }
-        let message = match event {
-            ServerEvent::Alive => return Ok(()),
-            ServerEvent::Retry(pause) => {
-                self.backoff.at_least(pause);
-                return Ok(());
-            }
-            ServerEvent::Message(Received::Goodbye(reason)) => {
-                return Err(Disconnect::retry(format!("the server ended the stream: {reason}")));
-            }
-            ServerEvent::Message(message) => message,
-        };
-        if !std::mem::replace(announced, true) {
+    fn receive(&mut self, number: usize, message: Received) {
+        if !std::mem::replace(&mut self.announced[number], true) {
             let connected = if let Received::Hello(hello) = &message { hello.clone() } else { Connected::default() };
             self.out.push_back(Update::Connected(connected));
         }
-        if self.cursor.receive(message, &mut self.out) {
-            self.backoff.reset();
+        let is_entry = matches!(message, Received::Tick(_) | Received::Status(_));
+        if !self.is_redundant() {
+            if self.cursor.receive(message, &mut self.out) {
+                self.lines[number].works();
+                if is_entry {
+                    self.merge.count(self.lines[number].address());
+                }
+            }
+            return;
         }
-        Ok(())
+        if is_entry {
+            self.lines[number].works();
+        }
+        let (line, now) = ((number, self.lines[number].address()), Instant::now());
+        self.merge.receive(&mut self.cursor, &mut self.positions, line, message, now, &mut self.out);
+        for late in Merge::late(&self.cursor, &mut self.positions, now) {
+            self.disconnect_line(late, "the connection is late".to_owned(), None);
+        }
+    }
+
+    /// Starts the pause before the next attempt of a line.
+    fn disconnect_line(&mut self, number: usize, why: String, retry_after: Option<Duration>) {
+        let address = self.next_address(number);
+        let retry_in = self.lines[number].wait(address, retry_after);
+        self.reset_line(number);
+        self.out.push_back(Update::Disconnected { why, retry_in });
+    }
+
+    fn reset_line(&mut self, number: usize) {
+        self.announced[number] = false;
+        self.positions[number] = LinePosition::default();
+    }
+
+    /// Returns the next address that no other line uses, or the same one if there is none.
+    fn next_address(&self, number: usize) -> usize {
+        let (current, count) = (self.lines[number].address(), self.target.addresses().len());
+        let is_free = |address: &usize| {
+            self.lines.iter().enumerate().all(|(other, line)| other == number || line.address() != *address)
+        };
+        (1..=count).map(|turn| (current + turn) % count).find(is_free).unwrap_or(current)
     }
 
     /// Starts the pause before the next attempt, or ends the stream.
-    fn disconnect(&mut self, disconnect: Disconnect) -> Result<(), Error> {
-        // After a connection that was open for long enough, the pauses start again with the shortest one, even if the
-        // feed had nothing to send.
-        if let Phase::Read { since, .. } = &self.phase
-            && since.elapsed() > self.target.options.retry_to
-        {
-            self.backoff.reset();
-        }
+    fn disconnect(&mut self, number: usize, disconnect: Disconnect) -> Result<(), Error> {
         match disconnect {
             // There was a feed at this address before. So another program answers for a while, such as a proxy with an
             // error page.
             Disconnect::Final(Error::NoFeed { problem }) if self.cursor.has_moved() => {
-                self.disconnect(Disconnect::retry(problem))
+                self.disconnect(number, Disconnect::retry(problem))
             }
             Disconnect::Retry { why, retry_after } => {
-                let retry_in = self.backoff.next(retry_after);
-                self.phase = Phase::Wait(Box::pin(sleep(retry_in)));
-                self.out.push_back(Update::Disconnected { why, retry_in });
+                self.disconnect_line(number, why, retry_after);
                 Ok(())
             }
             Disconnect::Final(error) => {
-                self.phase = Phase::Ended;
-                Err(error)
+                self.refused[number] = true;
+                if self.refused.iter().all(|refused| *refused) {
+                    self.has_ended = true;
+                    return Err(error);
+                }
+                // Other lines are not refused, so the stream goes on.
+                let address = self.next_address(number);
+                let retry_in = self.lines[number].rest(address);
+                self.reset_line(number);
+                self.out.push_back(Update::Disconnected { why: error.to_string(), retry_in });
+                Ok(())
             }
         }
+    }
+
+    fn handle(&mut self, number: usize, event: LineEvent) -> Result<(), Error> {
+        match event {
+            LineEvent::Opened { again } => {
+                self.refused[number] = false;
+                self.reconnects[self.lines[number].address()] += u64::from(again);
+            }
+            LineEvent::Message(message) => self.receive(number, message),
+            LineEvent::Ended(disconnect) => self.disconnect(number, disconnect)?,
+        }
+        Ok(())
+    }
+
+    /// Asks the history about a hole. Returns true if something has happened.
+    fn heal(&mut self, context: &mut Context<'_>) -> bool {
+        let hole = self.merge.hole(&self.cursor);
+        if self.healing.as_ref().map(Healing::hole) != hole {
+            self.healing = hole.map(|hole| Healing::new(self.target.clone(), hole));
+        }
+        let Some(healing) = &mut self.healing else { return false };
+        let Poll::Ready(messages) = healing.poll(context) else { return false };
+        let now = Instant::now();
+        for message in messages {
+            self.merge.heal(&mut self.cursor, message, now, &mut self.out);
+        }
+        if self.merge.hole(&self.cursor) == hole && !healing.ask_next() {
+            self.merge.give_up(&mut self.cursor, now, &mut self.out);
+        }
+        true
     }
 }
 
@@ -158,33 +242,26 @@ impl Stream for Updates {
             if let Some(update) = this.take_update() {
                 return Poll::Ready(Some(Ok(update)));
             }
-            let step = match &mut this.phase {
-                Phase::Ended => return Poll::Ready(None),
-                Phase::Wait(pause) => {
-                    ready!(pause.as_mut().poll(context));
-                    this.phase = Phase::Connect(this.target.clone().connect(this.turn, this.cursor.start()));
-                    this.turn = this.turn.wrapping_add(1);
-                    Ok(())
+            if this.has_ended {
+                return Poll::Ready(None);
+            }
+            let mut has_news = this.is_redundant() && this.heal(context);
+            let count = this.lines.len();
+            for turn in 0..count {
+                if has_news {
+                    break;
                 }
-                Phase::Connect(connect) => ready!(connect.as_mut().poll(context)).map(|events| {
-                    let silence = this.target.options.silence_timeout().map(|timeout| Box::pin(sleep(timeout)));
-                    this.phase = Phase::Read { events, since: Instant::now(), announced: false, silence };
-                }),
-                Phase::Read { events, silence, .. } => match events.as_mut().poll_next(context) {
-                    Poll::Ready(Some(event)) => event.and_then(|event| this.receive(event)),
-                    Poll::Ready(None) => Err(Disconnect::retry("the server ended the stream")),
-                    // The timeout is checked only if there is nothing to read, because the caller may not have polled
-                    // for a long time.
-                    Poll::Pending => {
-                        let Some(silence) = silence else { return Poll::Pending };
-                        ready!(silence.as_mut().poll(context));
-                        let timeout = this.target.options.silence_timeout;
-                        Err(Disconnect::retry(format!("received nothing for {timeout:?}")))
+                let (number, start) = ((this.first + turn) % count, this.cursor.start());
+                if let Poll::Ready(event) = this.lines[number].poll(context, start) {
+                    has_news = true;
+                    this.first = (number + 1) % count;
+                    if let Err(error) = this.handle(number, event) {
+                        return Poll::Ready(Some(Err(error)));
                     }
-                },
-            };
-            if let Err(error) = step.or_else(|disconnect| this.disconnect(disconnect)) {
-                return Poll::Ready(Some(Err(error)));
+                }
+            }
+            if !has_news {
+                return Poll::Pending;
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The SDK against real replicas, over connections that end, hang or cannot be opened.
 
 mod options;
+mod redundancy;
+mod scenarios;
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::ports::free_address;

@@ -1,0 +1,232 @@
+//! Several lines to one feed, merged: the first copy of each entry is returned, and the others are dropped.
+//!
+//! The `prev` of each entry names the one before it. An entry that does not continue the last one waits until another
+//! line or the history has closed the hole before it. A gap that one line reports does not explain a hole, because
+//! another line or the history may have what this line lacks.
+
+use super::cursor::Cursor;
+use super::received::Received;
+use super::update::{GapCause, GapUpdate, Update};
+use crate::tick::TickId;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The time by which a line may be later than another one. After that, it is replaced.
+const MAX_LAG: Duration = Duration::from_secs(5);
+/// The time without a new entry after which a feed that begins before the last id counts as restored from a copy.
+const REWIND_AFTER: Duration = Duration::from_secs(10);
+
+/// What a merge knows about a line. A new connection begins with a new one.
+#[derive(Debug, Default)]
+pub(super) struct LinePosition {
+    /// The newest id that has come over this connection.
+    newest: Option<TickId>,
+    /// An id that the line did not have yet, and the time at which this was so.
+    behind: Option<(TickId, Instant)>,
+    /// The gaps that have come before the next entry.
+    gaps: Vec<GapUpdate>,
+    /// True after the replay is over.
+    is_live: bool,
+}
+
+/// Entries that no line has sent: those after one id and up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hole {
+    pub(super) after: TickId,
+    pub(super) until: TickId,
+}
+
+/// The entries of several lines in one order.
+#[derive(Debug)]
+pub(super) struct Merge {
+    /// Entries behind a hole.
+    waiting: BTreeMap<TickId, Waiting>,
+    /// The number of entries that were returned from the history.
+    healed: u64,
+    /// The number of entries that were returned from each address.
+    taken: Vec<u64>,
+    moved_at: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    entry: Received,
+    prev: TickId,
+    gaps: Vec<GapUpdate>,
+    /// The number of the address that sent it, or `None` for the history.
+    address: Option<usize>,
+}
+
+impl Merge {
+    pub(super) fn new(addresses: usize, now: Instant) -> Merge {
+        Merge { waiting: BTreeMap::new(), healed: 0, taken: vec![0; addresses], moved_at: now }
+    }
+
+    /// Returns the number of entries that were returned from the history.
+    pub(super) fn healed(&self) -> u64 {
+        self.healed
+    }
+
+    /// Returns the number of entries that were returned from each address.
+    pub(super) fn taken(&self) -> &[u64] {
+        &self.taken
+    }
+
+    /// Counts an entry of an address that did not need to be merged.
+    pub(super) fn count(&mut self, address: usize) {
+        self.taken[address] += 1;
+    }
+
+    /// Returns the hole before the first waiting entry.
+    pub(super) fn hole(&self, cursor: &Cursor) -> Option<Hole> {
+        let first = self.waiting.values().next()?;
+        Some(Hole { after: cursor.last()?, until: first.prev })
+    }
+
+    /// Processes a message of the line with the number `line`, which is connected to `address`, and appends its updates
+    /// to `out`.
+    pub(super) fn receive(
+        &mut self,
+        cursor: &mut Cursor,
+        lines: &mut [LinePosition],
+        (line, address): (usize, usize),
+        message: Received,
+        now: Instant,
+        out: &mut VecDeque<Update>,
+    ) {
+        let position = &mut lines[line];
+        match message {
+            Received::Tick(_) | Received::Status(_) => {
+                let Some((id, prev)) = place(&message) else { return };
+                position.newest = Some(id);
+                if position.behind.is_some_and(|(behind, _)| behind <= id) {
+                    position.behind = None;
+                }
+                let gaps = std::mem::take(&mut position.gaps);
+                self.entry(cursor, id, Waiting { entry: message, prev, gaps, address: Some(address) }, now, out);
+            }
+            Received::Gap(gap) => position.gaps.push(gap),
+            Received::Synced(id) => {
+                position.newest = position.newest.max(Some(id));
+                position.is_live = true;
+                for gap in std::mem::take(&mut position.gaps) {
+                    cursor.receive(Received::Gap(gap), out);
+                }
+                self.synced(cursor, lines, id, now, out);
+            }
+            _ => {
+                cursor.receive(message, out);
+                self.drain(cursor, now, out);
+            }
+        }
+    }
+
+    /// Processes a message of the history.
+    pub(super) fn heal(&mut self, cursor: &mut Cursor, message: Received, now: Instant, out: &mut VecDeque<Update>) {
+        match place(&message) {
+            Some((id, prev)) if !cursor.knows(id) && cursor.continues(id, prev) => {
+                self.healed += 1;
+                self.deliver(cursor, Waiting { entry: message, prev, gaps: Vec::new(), address: None }, now, out);
+            }
+            Some(_) => {}
+            None => {
+                cursor.receive(message, out);
+            }
+        }
+        self.drain(cursor, now, out);
+    }
+
+    /// Returns the entry after the hole, with a gap before it, because nothing can close the hole.
+    pub(super) fn give_up(&mut self, cursor: &mut Cursor, now: Instant, out: &mut VecDeque<Update>) {
+        if let Some((_, first)) = self.waiting.pop_first() {
+            self.deliver(cursor, first, now, out);
+            self.drain(cursor, now, out);
+        }
+    }
+
+    /// Returns the numbers of the lines that are so late that they are to be replaced.
+    pub(super) fn late(cursor: &Cursor, lines: &mut [LinePosition], now: Instant) -> Vec<usize> {
+        let Some(last) = cursor.last() else { return Vec::new() };
+        let is_late = |line: &mut LinePosition| {
+            line.is_live && line.newest < Some(last) && now - line.behind.get_or_insert((last, now)).1 > MAX_LAG
+        };
+        let late: Vec<_> =
+            lines.iter_mut().map(is_late).enumerate().filter(|(_, late)| *late).map(|(n, _)| n).collect();
+        if late.len() < lines.len() { late } else { Vec::new() }
+    }
+
+    fn entry(&mut self, cursor: &mut Cursor, id: TickId, waiting: Waiting, now: Instant, out: &mut VecDeque<Update>) {
+        if cursor.knows(id) || self.waiting.contains_key(&id) {
+            cursor.count_duplicate();
+        } else if cursor.continues(id, waiting.prev) {
+            self.deliver(cursor, waiting, now, out);
+            self.drain(cursor, now, out);
+        } else {
+            self.waiting.insert(id, waiting);
+        }
+    }
+
+    fn deliver(&mut self, cursor: &mut Cursor, waiting: Waiting, now: Instant, out: &mut VecDeque<Update>) {
+        self.moved_at = now;
+        let is_next = cursor.last() == Some(waiting.prev);
+        for gap in waiting.gaps {
+            // What one line lacks is not missing if another line had it.
+            let lacks_entries =
+                matches!(gap.reason, GapCause::HistoryExpired | GapCause::HistoryLost | GapCause::ReplayLimit);
+            if !(is_next && lacks_entries) {
+                cursor.receive(Received::Gap(gap), out);
+            }
+        }
+        cursor.receive(waiting.entry, out);
+        if let Some(address) = waiting.address {
+            self.taken[address] += 1;
+        }
+    }
+
+    /// Returns the waiting entries that the hole no longer holds back.
+    fn drain(&mut self, cursor: &mut Cursor, now: Instant, out: &mut VecDeque<Update>) {
+        while let Some(first) = self.waiting.first_entry() {
+            let is_known = cursor.knows(*first.key());
+            if !is_known && !cursor.continues(*first.key(), first.get().prev) {
+                break;
+            }
+            let first = first.remove();
+            if !is_known {
+                self.deliver(cursor, first, now, out);
+            }
+        }
+    }
+
+    /// Processes the end of a line's replay. A line may be a little later than another one, so an id before the last
+    /// one usually means nothing. The feed continues there only if every line is there, and nothing has come for a
+    /// while.
+    fn synced(
+        &self,
+        cursor: &mut Cursor,
+        lines: &[LinePosition],
+        id: TickId,
+        now: Instant,
+        out: &mut VecDeque<Update>,
+    ) {
+        let is_before = |last| {
+            let is_quiet = now - self.moved_at > REWIND_AFTER;
+            let all_are = lines.iter().all(|line| line.newest.is_some_and(|newest| newest < last));
+            id < last && cursor.has_moved() && !(is_quiet && all_are)
+        };
+        if cursor.last().is_some_and(is_before) {
+            out.push_back(Update::Synced { id });
+        } else {
+            cursor.receive(Received::Synced(id), out);
+        }
+    }
+}
+
+/// Returns the id and the `prev` of an entry.
+fn place(message: &Received) -> Option<(TickId, TickId)> {
+    match message {
+        Received::Tick(tick) => Some((tick.id, tick.prev)),
+        Received::Status(status) => Some((status.id, status.prev)),
+        _ => None,
+    }
+}

@@ -1,0 +1,28 @@
+//! Counts of a stream.
+
+/// Counts of the entries of a stream (ticks and statuses).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// The entries that were taken from a connection.
+    pub taken: u64,
+    /// The copies that were dropped.
+    pub doubled: u64,
+    /// The entries that were read from the history, because no connection had them. Only with
+    /// [redundancy](super::Builder::redundancy).
+    pub healed: u64,
+    /// Counts of each address, in the order in which they were given.
+    pub addresses: Vec<AddressStatistics>,
+}
+
+/// Counts of one address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AddressStatistics {
+    /// The address.
+    pub address: String,
+    /// The entries that were taken from it.
+    pub taken: u64,
+    /// The number of times that a lost connection was opened again there.
+    pub reconnects: u64,
+}
