@@ -11,15 +11,15 @@ mod poll;
 mod prices;
 
 pub use method::{Combined, Rules, VERSION, replay};
-pub(crate) use method::{FROZEN, OUTLIER};
+pub(crate) use method::{FROZEN, OUTLIER, was_compared};
 pub use poll::{Poll, SourceFault};
 
-use crate::feed::Feed;
+use crate::feed::{EntryAudit, Feed};
 use crate::source::{Answer, Source, SourceError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{SOURCE_ERRORS, SOURCE_RESTING, SOURCE_SECONDS, SOURCE_UP};
 use crate::telemetry::traces::Stopwatch;
-use crate::tick::{Currencies, TickId};
+use crate::tick::{Currencies, Currency, TickId};
 use breaker::CircuitBreaker;
 use futures_util::future::join_all;
 use prices::PriceMaker;
@@ -70,24 +70,24 @@ impl Aggregator {
         Aggregator { members, options, prices }
     }
 
-    /// Learns the newest prices of `feed`, which may be of another leader, before the first poll of a term.
-    pub fn resume(&mut self, feed: &dyn Feed) {
-        self.prices.resume(feed, TickId::now());
+    /// Continues where the last leader stopped, before the first poll of a term at `now`: with the newest prices of
+    /// `feed`, and with what the `audits` of its newest ticks say about outliers and frozen sources.
+    pub fn resume(&mut self, feed: &dyn Feed, audits: &[EntryAudit], now: TickId) {
+        self.prices.resume(feed, audits, now);
     }
 
-    /// Polls the sources once.
-    pub async fn poll(&mut self) -> Poll {
+    /// Polls the sources once. The poll begins at `now`, by the clock with which the times of sources are compared.
+    pub async fn poll(&mut self, now: TickId) -> Poll {
+        let (begin, now) = (now, Instant::now());
         let Options { currencies, deadline, .. } = self.options;
-        let now = Instant::now();
         let watch = Stopwatch::start();
-        // At least two sources are needed to check each other. If fewer are available, open circuit breakers are
-        // ignored, except those of sources that asked for a pause.
-        let ignores_breakers = self.members.iter().filter(|member| !member.breaker.is_open(now)).count() < 2;
+        let short = self.short_of_sources(now);
         let polls = self.members.iter_mut().map(async |member| {
-            if member.breaker.is_banned(now) || !ignores_breakers && member.breaker.is_open(now) {
+            let own = currencies.and(member.source.currencies());
+            let is_needed = !own.and(short).is_empty();
+            if member.breaker.is_banned(now) || !is_needed && member.breaker.is_open(now) {
                 let seconds = member.breaker.time_left(now).as_secs().max(1);
                 let reason = format!("{PAUSED}{seconds} s");
-                let own = currencies.and(member.source.currencies());
                 let resting = Answer::failed(SourceError::new(own, reason), Duration::ZERO);
                 return (member, if own.is_empty() { Vec::new() } else { vec![resting] }, None);
             }
@@ -120,10 +120,23 @@ impl Aggregator {
         let answers: Vec<_> = answers.collect();
         let answered = answers.iter().filter(|(_, answers)| answers.iter().any(Answer::is_useful));
         let answered: Vec<_> = answered.map(|(source, _)| *source).collect();
-        let mut poll = self.prices.aggregate(answers, TickId::now());
+        let times: Vec<_> =
+            answers.iter().filter_map(|(_, answers)| answers.iter().filter_map(time_of).max()).collect();
+        let mut poll = self.prices.aggregate(answers, begin.plus(now.elapsed()));
         self.log_unused(&poll, &answered);
+        poll.times = times;
         poll.trace = watch.stop("poll").map(|step| step.with_steps(steps));
         poll
+    }
+
+    /// Returns the currencies with fewer than two sources whose circuit breakers are closed. At least two sources are
+    /// needed to check each other. So open circuit breakers are ignored there, except those of sources that asked for a
+    /// pause.
+    fn short_of_sources(&self, now: Instant) -> Currencies {
+        let asked = self.members.iter().filter(|member| !member.breaker.is_open(now));
+        let asked: Vec<_> = asked.map(|member| member.source.currencies()).collect();
+        let is_short = |currency: &Currency| asked.iter().filter(|of| of.contains(*currency)).count() < 2;
+        self.options.currencies.iter().filter(is_short).collect()
     }
 
     /// Logs the answers that are not used, of sources that gave others, at most once a minute for each source.
@@ -140,10 +153,92 @@ impl Aggregator {
     }
 }
 
+/// Returns the time at which a source gave a new answer, by its own clock.
+fn time_of(answer: &Answer) -> Option<TickId> {
+    let seen = answer.observations.iter().filter_map(|seen| seen.time).max();
+    answer.sent.or(seen).filter(|_| !answer.is_repeated)
+}
+
 /// Returns the reason why a source gave no price.
 fn error_of(answers: &[Answer]) -> Option<String> {
     if answers.iter().any(Answer::is_useful) {
         return None;
     }
     answers.iter().flat_map(|answer| &answer.errors).map(|error| error.reason.clone()).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Observation;
+    use async_trait::async_trait;
+    use rust_decimal::Decimal;
+    use std::collections::BTreeSet;
+    use std::sync::{Arc, Mutex};
+
+    /// The sources that fail, and those that were asked.
+    type Market = Arc<Mutex<(BTreeSet<&'static str>, Vec<&'static str>)>>;
+
+    struct Scripted {
+        name: &'static str,
+        currencies: Currencies,
+        market: Market,
+    }
+
+    #[async_trait]
+    impl Source for Scripted {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn currencies(&self) -> Currencies {
+            self.currencies
+        }
+
+        async fn observe(&self, currencies: Currencies, _deadline: Duration) -> Vec<Answer> {
+            let mut market = self.market.lock().unwrap();
+            market.1.push(self.name);
+            let own = currencies.and(self.currencies);
+            if market.0.contains(self.name) {
+                return vec![Answer::failed(SourceError::new(own, "HTTP 500".to_owned()), Duration::ZERO)];
+            }
+            let seen = |currency| {
+                let last = "100".parse().ok();
+                Observation { currency, bid: None, ask: None, last, volume: None, time: None, trade_time: None }
+            };
+            vec![Answer::new(own.iter().map(seen).collect(), vec![], Duration::ZERO)]
+        }
+    }
+
+    fn aggregator(market: &Market, sources: &[(&'static str, &[Currency])]) -> Aggregator {
+        let source = |(name, currencies): &(&'static str, &[Currency])| -> Box<dyn Source> {
+            let (currencies, market) = (Currencies::of(currencies), market.clone());
+            Box::new(Scripted { name, currencies, market })
+        };
+        let (outlier_share, clamp_share) = (Decimal::new(1, 2), Decimal::new(5, 3));
+        let (interval, max_age) = (Duration::from_secs(5), Duration::from_secs(60));
+        let rules = Rules { interval, max_age, outlier_share, clamp_share, min_sources: 2, frozen_polls: 24 };
+        let options = Options { currencies: Currencies::all(), deadline: Duration::from_secs(3), rules };
+        Aggregator::new(sources.iter().map(source).collect(), options)
+    }
+
+    #[tokio::test]
+    async fn breakers_are_ignored_by_currency() {
+        let market = Market::default();
+        let (all, pounds) = (&[Currency::Usd, Currency::Aud][..], &[Currency::Gbp][..]);
+        let sources = [("a", all), ("b", &all[..1]), ("c", &all[..1]), ("d", &all[1..]), ("e", pounds)];
+        let mut aggregator = aggregator(&market, &sources);
+        for failing in ["b", "d", "e"] {
+            market.lock().unwrap().0.insert(failing);
+        }
+        for _ in 0..4 {
+            aggregator.poll(TickId::now()).await;
+        }
+        market.lock().unwrap().1.clear();
+        market.lock().unwrap().0.clear();
+        let poll = aggregator.poll(TickId::now()).await;
+        // Two sources are left in dollars, so only `b` rests.
+        assert_eq!(market.lock().unwrap().1, ["a", "c", "d", "e"]);
+        assert_eq!(poll.tick.unwrap().currencies(), all.iter().copied().chain([Currency::Gbp]).collect());
+    }
 }

@@ -14,7 +14,7 @@ use crate::source::Source;
 use crate::store::{Disk, Memory, PriceKind, Redis, RedisOptions, Store};
 use crate::telemetry::scrape;
 use crate::text::{format_duration, join_list};
-use crate::tick::{Currency, Tick};
+use crate::tick::{Currency, Tick, TickId};
 use anyhow::{Context, ensure};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -228,7 +228,7 @@ fn open_sources(config: &Config) -> anyhow::Result<Vec<Box<dyn Source>>> {
 /// # Errors
 /// If a source cannot be opened.
 pub async fn poll_once(config: &Config) -> anyhow::Result<Option<Tick>> {
-    Ok(Aggregator::new(open_sources(config)?, config.aggregate).poll().await.tick)
+    Ok(Aggregator::new(open_sources(config)?, config.aggregate).poll(TickId::now()).await.tick)
 }
 
 #[cfg(test)]

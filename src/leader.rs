@@ -241,7 +241,7 @@ impl Leader {
         };
         self.begin_fault.clear();
         self.claims_from = None;
-        self.aggregator.resume(&*self.feed);
+        self.aggregator.resume(&*self.feed, &start.audits, self.clock.time_of_poll(TickId::now()));
         let _leading = Leading::begin();
         let term = Term::new(lease, start.head);
         let renewer = LeaseRenewer {

@@ -20,6 +20,7 @@ mod coinbase_spot;
 mod coindesk;
 mod coingecko;
 mod cryptocom;
+mod date;
 mod definition;
 mod endpoint;
 mod failure;

@@ -50,8 +50,10 @@ pub(crate) const FROZEN: &str = "frozen: ";
 /// The settings of the method.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// The time between two polls.
+    pub interval: Duration,
     /// The greatest age of an answer, by its own time and by the time at which it arrived. It is also the greatest
-    /// distance of an answer's time from our clock in the future.
+    /// distance of an answer's time from our clock in the future. A source that may be asked only rarely may be older.
     pub max_age: Duration,
     /// The greatest distance of a value from the median of the others, as a share of this median.
     pub outlier_share: Decimal,
@@ -104,7 +106,8 @@ impl CurrencyMethod {
         }
         let min_sources = u32::try_from(rules.min_sources.min(configured).max(1)).unwrap_or(u32::MAX);
         let outliers = self.outliers.iter().cloned().collect();
-        let parameters = PriceParameters { min_sources, outliers, bound: self.speed.bound(now) };
+        let (bound, repeats) = (self.speed.bound(now), self.frozen.repeats());
+        let parameters = PriceParameters { min_sources, outliers, bound, repeats };
         let mut inputs: Vec<_> = readings.into_iter().map(|reading| reading.input).collect();
         let price = judge(&mut inputs, rules.outlier_share, rules.clamp_share, &parameters);
         let parameters = PriceParameters {
@@ -113,21 +116,43 @@ impl CurrencyMethod {
             ..parameters
         };
         if let Ok(price) = &price {
-            for input in &inputs {
-                if input.used.is_some() {
-                    self.outliers.remove(&input.source);
-                } else if input.excluded.as_ref().is_some_and(|reason| reason.starts_with(OUTLIER)) {
-                    self.outliers.insert(input.source.clone());
-                }
-            }
-            self.speed.learn(now, price.price, price.sources);
+            self.note_outliers(&inputs);
+            self.speed.learn(now, price.price, price.sources, rules.interval);
         }
         CurrencyOutcome { price, inputs, parameters }
     }
 
+    /// Notes which inputs of a price were outliers.
+    fn note_outliers<'a>(&mut self, inputs: impl IntoIterator<Item = &'a Input>) {
+        for input in inputs {
+            if input.used.is_some() {
+                self.outliers.remove(&input.source);
+            } else if input.excluded.as_ref().is_some_and(|reason| reason.starts_with(OUTLIER)) {
+                self.outliers.insert(input.source.clone());
+            }
+        }
+    }
+
     /// Learns from a price of the feed that another replica made, or this one in an earlier term.
-    pub(super) fn learn(&mut self, at: TickId, price: Price, sources: usize) {
-        self.speed.learn(at, price, sources);
+    pub(super) fn learn(&mut self, at: TickId, price: Price, sources: usize, interval: Duration) {
+        self.speed.learn(at, price, sources, interval);
+    }
+
+    /// Continues after a poll of another leader, by the audit of its tick.
+    pub(super) fn resume<'a>(&mut self, inputs: impl Iterator<Item = &'a Input> + Clone, parameters: &PriceParameters) {
+        self.outliers = parameters.outliers.iter().cloned().collect();
+        if inputs.clone().any(|input| input.used.is_some()) {
+            self.note_outliers(inputs.clone());
+        }
+        for input in inputs.filter(|input| input.bid.or(input.ask).or(input.last).is_some()) {
+            let repeats = parameters.repeats.get(&input.source).copied().unwrap_or_default();
+            self.frozen.resume(input, repeats);
+        }
+    }
+
+    /// Forgets which sources were outliers or frozen. The new leader of a feed learns it from the newest audits.
+    pub(super) fn forget_sources(&mut self) {
+        (self.frozen, self.outliers) = (FrozenDetector::default(), BTreeSet::new());
     }
 
     /// Forgets the prices of the feed. The new leader of a feed learns them from the feed itself.
@@ -177,7 +202,7 @@ fn parameters_of(parameters: &MethodParameters, currency: Currency) -> Result<&P
 }
 
 /// Returns true if the value of an input was compared with the others, whether it was used or not.
-pub(super) fn was_compared(input: &Input) -> bool {
+pub(crate) fn was_compared(input: &Input) -> bool {
     let is_about_others = |reason: &str| [OUTLIER, NO_AGREEMENT, TOO_FEW].iter().any(|word| reason.starts_with(word));
     input.value.is_some() && input.excluded.as_deref().is_none_or(is_about_others)
 }

@@ -1,7 +1,7 @@
 //! The result of a poll.
 
 use crate::telemetry::traces::TraceStep;
-use crate::tick::{Currencies, Currency, Input, MethodParameters, Tick};
+use crate::tick::{Currencies, Currency, Input, MethodParameters, Tick, TickId};
 use std::collections::BTreeMap;
 
 /// The result of a poll.
@@ -19,6 +19,8 @@ pub struct Poll {
     pub inputs: Vec<Input>,
     /// What a computation of the prices needs besides the inputs.
     pub parameters: MethodParameters,
+    /// The times at which sources answered, by their own clocks: at most one for each source.
+    pub times: Vec<TickId>,
     /// The poll and its requests, for the trace of the tick.
     pub trace: Option<TraceStep>,
 }

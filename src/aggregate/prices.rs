@@ -2,11 +2,10 @@
 
 use super::method::{CurrencyMethod, CurrencyOutcome, Rules, SourceReading, VERSION, WINDOW, was_compared};
 use super::poll::{Poll, SourceFault};
-use crate::feed::Feed;
+use crate::feed::{EntryAudit, Feed};
 use crate::source::{Answer, Observation, SourceError};
 use crate::tick::{Currencies, Currency, Input, MethodParameters, Tick, TickId};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// The method with its memory, in each currency of the feed.
 pub(super) struct PriceMaker {
@@ -23,15 +22,27 @@ impl PriceMaker {
         PriceMaker { rules, currencies: currencies.iter().map(method).collect() }
     }
 
-    /// Learns the newest prices of `feed`.
-    pub(super) fn resume(&mut self, feed: &dyn Feed, now: TickId) {
-        self.currencies.values_mut().for_each(|(_, method)| method.forget_prices());
+    /// Continues where the last leader stopped. Without `audits`, what this process remembers about outliers and frozen
+    /// sources stays.
+    pub(super) fn resume(&mut self, feed: &dyn Feed, audits: &[EntryAudit], now: TickId) {
+        for (currency, (_, method)) in &mut self.currencies {
+            method.forget_prices();
+            if !audits.is_empty() {
+                method.forget_sources();
+            }
+            for EntryAudit { audit, .. } in audits {
+                if let Some(parameters) = audit.parameters.currencies.get(currency) {
+                    let inputs = audit.inputs.iter().filter(|input| input.currency == *currency);
+                    method.resume(inputs, parameters);
+                }
+            }
+        }
         for entry in feed.after(now.minus(WINDOW)) {
             let Some(tick) = entry.tick() else { continue };
             for (currency, price) in &tick.prices {
                 let sources = tick.sources.get(currency).map_or(0, Vec::len);
                 if let Some((_, method)) = self.currencies.get_mut(currency) {
-                    method.learn(entry.id, *price, sources);
+                    method.learn(entry.id, *price, sources, self.rules.interval);
                 }
             }
         }
@@ -44,12 +55,10 @@ impl PriceMaker {
         let names: Vec<_> = answers.iter().map(|(source, _)| *source).collect();
         for (source, answer) in answers.into_iter().flat_map(|(source, of)| of.into_iter().map(move |of| (source, of)))
         {
-            let Answer { fetched, latency, observations, errors, is_repeated, .. } = answer;
-            for seen in observations {
-                let reading = reading(source, &seen, fetched, latency, is_repeated);
-                readings.entry(seen.currency).or_default().push(reading);
+            for seen in &answer.observations {
+                readings.entry(seen.currency).or_default().push(reading(source, seen, &answer, now));
             }
-            for SourceError { currencies, reason, cause, .. } in errors {
+            for SourceError { currencies, reason, cause, .. } in answer.errors {
                 for currency in currencies.iter() {
                     let input = Input::excluded(source, currency, &reason);
                     readings.entry(currency).or_default().push(SourceReading::without_price(input));
@@ -111,25 +120,24 @@ fn add(poll: &mut Poll, tick: &mut Tick, currency: Currency, configured: usize, 
     poll.parameters.currencies.insert(currency, parameters);
 }
 
-/// Returns what a source said about one currency.
-fn reading(
-    source: &'static str,
-    seen: &Observation,
-    fetched: TickId,
-    latency: Duration,
-    is_repeated: bool,
-) -> SourceReading {
+/// Returns what a source said about one currency in an answer.
+fn reading(source: &'static str, seen: &Observation, answer: &Answer, now: TickId) -> SourceReading {
     let Observation { currency, bid, ask, last, volume, time, trade_time } = *seen;
-    let latency_ms = u32::try_from(latency.as_millis()).ok();
-    let blank = Input::new(source, currency);
-    let input = Input { bid, ask, last, time, fetched: Some(fetched), latency_ms, ..blank };
-    SourceReading { input, volume, trade_time, is_repeated }
+    let latency_ms = u32::try_from(answer.latency.as_millis()).ok();
+    let fetched = Some(now.minus(answer.fetched.elapsed()));
+    let input = Input { bid, ask, last, time, fetched, latency_ms, ..Input::new(source, currency) };
+    let Answer { least_interval, is_repeated, .. } = *answer;
+    SourceReading { input, volume, trade_time, least_interval, is_repeated }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::Entry;
+    use crate::tick::Audit;
     use rust_decimal::Decimal;
+    use std::sync::Arc;
+    use std::time::Duration;
 
     const NOW: TickId = TickId::from_ms(1_795_166_431_075);
     /// The currencies of three sources.
@@ -138,14 +146,15 @@ mod tests {
     fn prices(min_sources: usize) -> PriceMaker {
         let (outlier_share, clamp_share) = (Decimal::new(1, 2), Decimal::new(5, 3));
         let max_age = Duration::from_secs(60);
-        let rules = Rules { max_age, outlier_share, clamp_share, min_sources, frozen_polls: 3 };
+        let interval = Duration::from_secs(5);
+        let rules = Rules { interval, max_age, outlier_share, clamp_share, min_sources, frozen_polls: 3 };
         PriceMaker::new(Currencies::all(), &SOURCES, rules)
     }
 
     fn answer(source: &'static str, price: &str) -> (&'static str, Vec<Answer>) {
         let (currency, last, time) = (Currency::Usd, price.parse().ok(), Some(NOW));
         let seen = Observation { currency, bid: None, ask: None, last, volume: None, time, trade_time: None };
-        (source, vec![Answer { fetched: NOW, ..Answer::new(vec![seen], Vec::new(), Duration::ZERO) }])
+        (source, vec![Answer::new(vec![seen], Vec::new(), Duration::ZERO)])
     }
 
     fn failure(source: &'static str, reason: &str) -> (&'static str, Vec<Answer>) {
@@ -169,6 +178,52 @@ mod tests {
         );
         assert_eq!(tick.sources[&Currency::Usd], ["a", "b"]);
         assert!(!tick.prices.contains_key(&Currency::Eur));
+    }
+
+    /// A copy of the feed that is empty.
+    struct NoEntries;
+
+    impl Feed for NoEntries {
+        fn head(&self) -> TickId {
+            TickId::ZERO
+        }
+        fn after(&self, _id: TickId) -> Vec<Arc<Entry>> {
+            Vec::new()
+        }
+        fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+            None
+        }
+        fn retention(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn extent(&self) -> Option<(TickId, TickId, usize)> {
+            None
+        }
+    }
+
+    #[test]
+    fn new_leader_knows_outliers_and_frozen_sources() {
+        let mut old = prices(2);
+        let mut audits = Vec::new();
+        // `c` is an outlier at first, and then too near to be one, but not near enough to return. `d` is frozen.
+        for (poll, c) in (1_i64..).zip(["102", "100.7", "100.7", "100.7", "100.7"]) {
+            let moving = (Decimal::from(100) + Decimal::new(poll, 2)).to_string();
+            let answers = vec![answer("a", &moving), answer("b", &moving), answer("c", c), answer("d", "100")];
+            let Poll { inputs, parameters, .. } = old.aggregate(answers, NOW);
+            audits.push(EntryAudit { id: NOW, audit: Audit { parameters, inputs } });
+        }
+        let next = || vec![answer("a", "100.1"), answer("b", "100.1"), answer("c", "100.71"), answer("d", "100")];
+        let used =
+            |prices: &mut PriceMaker| prices.aggregate(next(), NOW).tick.unwrap().sources[&Currency::Usd].clone();
+        assert_eq!(used(&mut prices(2)), ["a", "b", "c", "d"], "who remembers nothing");
+        let mut new = prices(2);
+        // It remembers something from an earlier term.
+        new.aggregate(vec![answer("a", "200"), answer("c", "100"), answer("d", "100")], NOW);
+        new.resume(&NoEntries, &audits, NOW);
+        assert_eq!(used(&mut new), ["a", "b"]);
+        assert_eq!(used(&mut old), ["a", "b"]);
+        new.resume(&NoEntries, &[], NOW);
+        assert_eq!(used(&mut new), ["a", "b"], "without audits, its own memory stays");
     }
 
     #[test]

@@ -46,8 +46,10 @@ const MIN_INTERVAL: Row<Durations> = Row {
 
 const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
-    help: "Maximum age of a source's price, by the time in its answer and by the arrival of the answer",
-    details: "",
+    help: "Maximum age of a source's price",
+    details: "By the time in its answer, by the time of the last trade if that is the price, and by the moment at which \
+              the answer arrived. A time that is as far in the future counts as too old, too. For a source that may be \
+              asked only rarely, it is at least three times that interval.",
     values: Durations::up_to(DAY),
     default: DefaultValue::Fixed("60s"),
     example: "30s",
@@ -292,6 +294,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> PriceSettings {
             // The deadline is well before the next poll. A later price would be too old to be useful.
             deadline: (interval * 6 / 10).min(Duration::from_secs(3)),
             rules: aggregate::Rules {
+                interval,
                 max_age: reader.value(&MAX_AGE),
                 outlier_share: reader.value(&OUTLIER_SHARE),
                 clamp_share: reader.value(&CLAMP_SHARE),

@@ -8,13 +8,11 @@
 //! Ids only increase. If the feed is ahead of the true time, it runs at half speed until the time has caught up. So
 //! ticks are never dated more than one period apart for a client that asked for one tick in each period.
 
-use crate::aggregate::Poll;
 use crate::feed::Feed;
 use crate::store::{MAX_CLOCK_ERROR, Record, moment_at};
 use crate::telemetry::metrics::CLOCK_REJECTED;
 use crate::text::format_duration;
 use crate::tick::TickId;
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,14 +21,12 @@ use tracing::{info, warn};
 
 /// The time for which the clocks must contradict the count before they are believed without a source.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// The maximum difference between a time and the times in the answers of sources, which may be a little old.
+/// The maximum difference between a time and the times at which sources answered by their own clocks.
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
-/// The maximum time since the answer of a source to this poll arrived. An older answer is a repeated one.
-const FETCHED_NOW: Duration = Duration::from_secs(10);
 /// The time for which the times of sources count.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
 /// The difference from which the sources are right and all clocks wrong.
-const SOURCE_CERTAIN: Duration = Duration::from_secs(600);
+const SOURCE_CERTAIN: Duration = Duration::from_secs(90);
 /// The maximum time by which two clocks that agree correct the count at once, if it is behind.
 const SMALL: Duration = Duration::from_secs(30);
 /// The time from which an entry arrives late, and the maximum number of such entries that do not count.
@@ -100,16 +96,9 @@ impl FeedClock {
         self.state().follow(head, Instant::now());
     }
 
-    /// Notes the times in the answers of the sources, except those of repeated answers.
-    pub(super) fn note_sources(&self, poll: &Poll) {
-        let now = TickId::now();
-        let mut by_source: BTreeMap<&str, TickId> = BTreeMap::new();
-        for input in poll.inputs.iter().filter(|input| input.fetched.is_some_and(|at| at.differs(now) <= FETCHED_NOW)) {
-            let Some(time) = input.time else { continue };
-            let newest = by_source.entry(&*input.source).or_default();
-            *newest = time.max(*newest);
-        }
-        if let Some((time, sources)) = agreed(by_source.into_values().collect()) {
+    /// Notes the times at which sources have just answered, by their own clocks: one for each source.
+    pub(super) fn note_sources(&self, times: &[TickId]) {
+        if let Some((time, sources)) = agreed(times.to_vec()) {
             self.state().sources = Some((time, Instant::now(), sources));
         }
     }
@@ -172,8 +161,22 @@ impl FeedClock {
         self.state().moment(Instant::now()).unwrap_or(otherwise)
     }
 
-    /// Returns true if this machine's clock is so wrong that answers of good sources are rejected, and no term has
-    /// ended for this reason for a while. If all replicas have wrong clocks, they must not take turns.
+    /// Returns the time with which the times in the answers of sources are compared: that of the feed, unless it is
+    /// known to be ahead or the sources agree on another one. So a wrong clock of this machine, which shows `own`,
+    /// rejects no good source.
+    pub(super) fn time_of_poll(&self, own: TickId) -> TickId {
+        let (state, now) = (self.state(), Instant::now());
+        let count = state.moment(now).filter(|_| !state.is_slow);
+        match (state.sources(now), count) {
+            (Some(sources), Some(count)) if count.differs(sources) > SOURCE_ERROR => sources,
+            (_, Some(count)) => count,
+            (sources, None) => sources.unwrap_or(own),
+        }
+    }
+
+    /// Returns true if this machine's clock contradicts the sources, and no term has ended for this reason for a while.
+    /// With such a clock, this machine may reject the certificates of sources. If all replicas have wrong clocks, they
+    /// must not take turns.
     pub(super) fn should_yield(&self) -> bool {
         let (mut state, now) = (self.state(), Instant::now());
         let is_wrong = state.good_source(now).is_some_and(|time| time.differs(TickId::now()) > SOURCE_ERROR);
@@ -277,8 +280,7 @@ impl State {
         let Times { at, store, own } = times;
         let Some(count) = self.moment(at) else {
             let first = self.first_time(times);
-            let text = (store.differs(own) > MAX_CLOCK_ERROR)
-                .then(|| contradiction(store, "the clock of the store", own, "this machine's"));
+            let text = (store.differs(own) > MAX_CLOCK_ERROR).then(|| contradiction(store, own, "this machine's"));
             self.set_fault(text);
             self.rebase(first.max(self.newest), at, first.plus(MAX_CLOCK_ERROR) < self.newest);
             return;
@@ -297,6 +299,9 @@ impl State {
             // The count began when an entry arrived late, or this process was suspended.
             _ if agree(store, own) && store > count && store.since(count) <= SMALL => store,
             _ if self.is_slow && is_confirmed(store) => store,
+            // The sources confirm the count, so the clocks are wrong.
+            Some(sources) if !is_confirmed(store) && self.is_slow => sources,
+            Some(_) if !is_confirmed(store) => count,
             _ if agree(store, own) && (self.is_slow || !is_patient) => store,
             _ => count,
         };
@@ -311,11 +316,11 @@ impl State {
         let count = self.moment(at).unwrap_or(count);
         let fault = if self.is_slow {
             let words = "so it runs at half speed until its time is right";
-            Some(format!("the feed is {} ahead of the time, {words}", words_of(count.since(time))))
+            Some(format!("{FEED_IS_AHEAD}{} ahead of the time, {words}", words_of(count.since(time))))
         } else if agree(store, count) {
             None
         } else {
-            Some(contradiction(store, "the clock of the store", count, "the time of the feed"))
+            Some(contradiction(store, count, "the time of the feed"))
         };
         self.set_fault(fault);
     }
@@ -365,10 +370,19 @@ fn agreed(mut times: Vec<TickId>) -> Option<(TickId, usize)> {
     Some((first[(most - 1) / 2], most))
 }
 
-/// Describes the difference between two times.
-fn contradiction(one: TickId, whose: &str, other: TickId, others: &str) -> String {
-    let direction = if one > other { "ahead of" } else { "behind" };
-    format!("{whose} is {} {direction} {others}", words_of(one.differs(other)))
+/// The beginnings of the texts about clocks that contradict each other.
+const STORE_IS_WRONG: &str = "the clock of the store is ";
+const FEED_IS_AHEAD: &str = "the feed is ";
+
+/// Returns true if the reason of a status is that the clocks contradict each other.
+pub(super) fn is_about_clocks(reason: &str) -> bool {
+    reason.starts_with(STORE_IS_WRONG) || reason.starts_with(FEED_IS_AHEAD)
+}
+
+/// Describes the difference between the time of the store's clock and another one.
+fn contradiction(store: TickId, other: TickId, others: &str) -> String {
+    let direction = if store > other { "ahead of" } else { "behind" };
+    format!("{STORE_IS_WRONG}{} {direction} {others}", words_of(store.differs(other)))
 }
 
 /// Formats a duration in whole hours, minutes or seconds.

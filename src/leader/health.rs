@@ -1,5 +1,6 @@
 //! Judges the feed's health: live, degraded, stale or down, with the reason.
 
+use super::clock::is_about_clocks;
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
@@ -37,12 +38,14 @@ impl HealthMonitor {
         let now = Instant::now();
         let last = |currency| (currency, last_prices.get(&currency).map_or(now, |last| last.at));
         let written = || feed.newest(&|entry| entry.status().is_some()).and_then(|entry| entry.status().cloned());
-        let state = outbox.last_status().or_else(written).map_or(FeedState::Live, |status| status.state);
+        let status = outbox.last_status().or_else(written);
+        let state = status.as_ref().map_or(FeedState::Live, |status| status.state);
         let last: BTreeMap<_, _> = currencies.iter().map(last).collect();
         let checked = last.clone();
         HealthMonitor {
             state,
-            is_clock_wrong: false,
+            // If the clocks are right now, the next status says so.
+            is_clock_wrong: status.is_some_and(|status| is_about_clocks(&status.reason)),
             currencies,
             stale_after,
             down_after,
@@ -126,7 +129,10 @@ impl HealthMonitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::{Entry, Event};
+    use crate::store::Record;
     use crate::tick::Tick;
+    use std::sync::Arc;
 
     fn health(now: Instant) -> HealthMonitor {
         let last = BTreeMap::from([Currency::Usd, Currency::Eur].map(|currency| (currency, now)));
@@ -166,6 +172,50 @@ mod tests {
             update(70, &prices(&[Currency::Usd, Currency::Eur])),
             Some((FeedState::Live, "prices are back".into()))
         );
+    }
+
+    /// A copy of the feed that is empty.
+    struct NoEntries;
+
+    impl Feed for NoEntries {
+        fn head(&self) -> TickId {
+            TickId::ZERO
+        }
+        fn after(&self, _id: TickId) -> Vec<Arc<Entry>> {
+            Vec::new()
+        }
+        fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+            None
+        }
+        fn retention(&self) -> Duration {
+            Duration::ZERO
+        }
+        fn extent(&self) -> Option<(TickId, TickId, usize)> {
+            None
+        }
+    }
+
+    #[test]
+    fn new_leader_takes_back_a_wrong_clock() {
+        let options = Options {
+            replica: "r1".to_owned(),
+            interval: Duration::from_secs(5),
+            currencies: Currencies::USD_EUR,
+            lease_ttl: Duration::from_secs(3),
+            stale_after: Duration::from_secs(15),
+            down_after: Duration::from_secs(60),
+        };
+        let outbox = Outbox::new(options.interval);
+        let left = |reason: &str| {
+            let status = Status { state: FeedState::Live, since: TickId::ZERO, reason: reason.to_owned() };
+            outbox.push(Record::now(Event::Status(status)));
+            let mut health = HealthMonitor::new(&options, &NoEntries, &outbox, &BTreeMap::new());
+            health.clock_status(None, TickId::ZERO).map(|status| (status.state, status.reason))
+        };
+        assert_eq!(left("prices are back"), None);
+        let live = Some((FeedState::Live, "the clocks agree again".to_owned()));
+        assert_eq!(left("the clock of the store is 2h ahead of the time of the feed"), live);
+        assert_eq!(left("the feed is 2h ahead of the time, so it runs at half speed until its time is right"), live);
     }
 
     #[test]

@@ -38,9 +38,9 @@ pub(super) async fn poll(
     let mut empty_polls = 0;
     loop {
         polls.tick().await;
-        let poll: Poll = aggregator.poll().await;
+        let poll: Poll = aggregator.poll(clock.time_of_poll(TickId::now())).await;
         debug!(?poll, "polled");
-        clock.note_sources(&poll);
+        clock.note_sources(&poll.times);
         if let Some(status) = health.clock_status(clock.fault(), clock.now_or(TickId::now())) {
             outbox.push(Record::now(Event::Status(status)));
         }
@@ -59,7 +59,7 @@ pub(super) async fn poll(
             return Yielding { why: "no source answers this replica", pause: options.lease_ttl * 2 };
         }
         if may_yield && clock.should_yield() {
-            let why = "this machine's clock is wrong, so it rejects answers of good sources";
+            let why = "this machine's clock is wrong";
             // If no other replica can lead, the feed must not wait for this one.
             return Yielding { why, pause: options.retry_pause() * 2 };
         }

@@ -4,7 +4,7 @@ use super::clock::{FeedClock, Times};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
-use crate::feed::Feed;
+use crate::feed::{EntryAudit, Feed};
 use crate::store::{Store, StoreError, moment_at};
 use crate::tick::{Currency, TickId};
 use std::collections::BTreeMap;
@@ -15,12 +15,17 @@ use tracing::info;
 /// The time within which a new leader's copy of the feed must contain everything that the store has.
 const FEED_DEADLINE: Duration = Duration::from_secs(2);
 
+/// The number of newest polls whose audits are read. From them, the method continues.
+const AUDITED_POLLS: u32 = 30;
+
 /// The state of the feed at the start of a term.
 pub(super) struct TermStart {
     /// The store's newest id.
     pub(super) head: TickId,
     /// The newest price of each currency that has one.
     pub(super) last_prices: BTreeMap<Currency, LastPrice>,
+    /// The audits of the newest ticks, oldest first. Empty if they cannot be read.
+    pub(super) audits: Vec<EntryAudit>,
 }
 
 impl TermStart {
@@ -55,7 +60,9 @@ impl TermStart {
             let id = feed.newest(&|entry| entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency)))?.id;
             Some((currency, LastPrice { id, at: now.checked_sub(clock.since(id))? }))
         };
-        Ok(TermStart { head, last_prices: options.currencies.iter().filter_map(last).collect() })
+        let begin = head.minus(options.interval * AUDITED_POLLS);
+        let audits = store.audits(begin, head, 2 * AUDITED_POLLS as usize).await.unwrap_or_default();
+        Ok(TermStart { head, last_prices: options.currencies.iter().filter_map(last).collect(), audits })
     }
 }
 

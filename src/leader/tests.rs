@@ -113,6 +113,7 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
         currencies: options.currencies,
         deadline: LEASE,
         rules: aggregate::Rules {
+            interval: LEASE,
             max_age: LEASE,
             outlier_share: Decimal::ONE,
             clamp_share: Decimal::ONE,

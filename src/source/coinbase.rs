@@ -36,7 +36,7 @@ struct Ticker {
     price: Option<Number>,
     volume: Option<Number>,
     /// The time of the last trade.
-    time: Number,
+    time: Option<Number>,
 }
 
 fn requests(currencies: Currencies) -> Vec<Request> {
@@ -47,8 +47,9 @@ fn requests(currencies: Currencies) -> Vec<Request> {
 fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
     let Ticker { bid, ask, price: last, volume, time } = serde_json::from_slice(body)?;
     let currency = currencies.iter().next().context("no currency was requested")?;
-    let trade_time = Some(time.moment("time")?);
-    let quote = Quote { bid, ask, last, volume, time: None };
+    // A trade whose time is not known may be old, so it does not count. It does not cost the book.
+    let trade_time = time.and_then(|time| time.moment("time").ok());
+    let quote = Quote { bid, ask, last: last.filter(|_| trade_time.is_some()), volume, time: None };
     Ok(vec![(currency, quote.observe(currency).map(|seen| Observation { trade_time, ..seen }))])
 }
 
@@ -66,6 +67,18 @@ mod tests {
             readings(&DEFINITION, body, Currency::Usd),
             ["USD bid 73360.34 ask 73369.19 last 73367.8 volume 1207.50668151 trade 2024-03-13T11:10:41.271Z"]
         );
-        assert!(read(br#"{"message":"NotFound"}"#, Currency::Usd.into()).is_err());
+    }
+
+    #[test]
+    fn odd_coinbase_answers_keep_the_book() {
+        for rest in ["", r#","time":"""#, r#","time":"soon""#, r#","time":null,"price":"73367.8""#] {
+            let body = format!(r#"{{"ask":"73369.19","bid":"73360.34"{rest}}}"#);
+            assert_eq!(readings(&DEFINITION, body.as_bytes(), Currency::Usd), ["USD bid 73360.34 ask 73369.19"]);
+        }
+        for body in [r#"{"message":"NotFound"}"#, r#"{"price":"73367.8"}"#, r#"{"ask":"1","price":"1","time":"soon"}"#]
+        {
+            let [usd] = &readings(&DEFINITION, body.as_bytes(), Currency::Usd)[..] else { panic!("{body}") };
+            assert!(usd.starts_with("USD error: neither a last trade"), "{usd}");
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! Gemini: `GET /v1/pubticker/btcusd`, as described in "Ticker" of its REST API reference. It allows 120 requests a
 //! minute. Version 2 of the ticker is not used: its `close` may lie days behind the book.
+//!
+//! An answer has no time of its own: `volume.timestamp` is the end of the 24 hours of the volume, which moves every
+//! five minutes.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};
@@ -34,7 +37,7 @@ struct Ticker<'a> {
     bid: Option<Number>,
     ask: Option<Number>,
     last: Option<Number>,
-    /// The volume in bitcoin (`BTC`) and in the other currency, and `timestamp` in Unix milliseconds.
+    /// The volume in bitcoin (`BTC`) and in the other currency, and the `timestamp` of the volume.
     #[serde(borrow)]
     volume: HashMap<&'a str, &'a RawValue>,
 }
@@ -48,9 +51,8 @@ fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
     let Ticker { bid, ask, last, volume } = serde_json::from_slice(body)?;
     let currency = currencies.iter().next().context("no currency was requested")?;
     ensure!(volume.contains_key(currency.code()), "it is not about {currency}");
-    let number = |name| volume.get(name).map(|raw| serde_json::from_str::<Number>(raw.get())).transpose();
-    let time = number("timestamp")?.context("missing field `timestamp`")?.moment("timestamp")?;
-    let quote = Quote { bid, ask, last, volume: number("BTC")?, time: Some(time) };
+    let volume = volume.get("BTC").and_then(|raw| serde_json::from_str(raw.get()).ok());
+    let quote = Quote { bid, ask, last, volume, time: None };
     Ok(vec![(currency, quote.observe(currency))])
 }
 
@@ -61,31 +63,25 @@ mod tests {
 
     #[test]
     fn recorded_gemini_answer_is_read() {
-        for time in ["1710328245000", r#""1710328245000""#] {
-            let body = format!(
-                r#"{{"bid":"73367.96","ask":"73385.27","last":"73268.24","volume":{{"BTC":"3.54","USD":"259369.57",
-                "timestamp":{time}}}}}"#
-            );
-            assert_eq!(
-                readings(&DEFINITION, body.as_bytes(), Currency::Usd),
-                ["USD bid 73367.96 ask 73385.27 last 73268.24 volume 3.54 time 2024-03-13T11:10:45.000Z"]
-            );
-            assert!(read(body.as_bytes(), Currency::Eur.into()).is_err(), "it has dollars");
-        }
+        let body = br#"{"bid":"73367.96","ask":"73385.27","last":"73268.24","volume":{"BTC":"3.54","USD":"259369.57",
+            "timestamp":1483018200000}}"#;
+        let expected = "USD bid 73367.96 ask 73385.27 last 73268.24 volume 3.54";
+        assert_eq!(readings(&DEFINITION, body, Currency::Usd), [expected], "the time of the volume is not its time");
+        assert!(read(body, Currency::Eur.into()).is_err(), "it has dollars");
     }
 
     #[test]
     fn odd_gemini_answers_are_errors() {
         for body in [
             r#"{"result":"error","reason":"Maintenance","message":"We are down for maintenance"}"#,
-            r#"{"bid":"1","ask":"2","last":"1","volume":{"BTC":"1","USD":"1"}}"#,
-            r#"{"bid":"1","ask":"2","last":"1","volume":{"BTC":"1","USD":"1","timestamp":"soon"}}"#,
+            r#"{"bid":"1","ask":"2","last":"1","volume":{"BTC":"1"}}"#,
+            r#"{"bid":"1","ask":"2","last":"1"}"#,
             r#"{"bid":true,"ask":"2","last":"1","volume":{"BTC":"1","USD":"1","timestamp":1710328245000}}"#,
         ] {
             assert!(read(body.as_bytes(), Currency::Usd.into()).is_err(), "{body}");
         }
         let no_trade = br#"{"bid":"1.5","ask":"2","volume":{"USD":"0","timestamp":1710328245000},"new":{}}"#;
         let read = readings(&DEFINITION, no_trade, Currency::Usd);
-        assert_eq!(read, ["USD bid 1.5 ask 2 time 2024-03-13T11:10:45.000Z"]);
+        assert_eq!(read, ["USD bid 1.5 ask 2"]);
     }
 }

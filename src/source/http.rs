@@ -1,12 +1,13 @@
 //! Requests to an exchange over HTTP. Late and endless answers are bounded, redirects and HTML pages with status 200
 //! are errors, and rate limits are respected: a source that may not be asked again yet repeats its last answers.
 
+use super::date::date_of;
 use super::endpoint::Endpoint;
 use super::failure::{cause, is_closed};
 use super::observation::{Answer, Observation, Source, SourceError};
 use super::pause::requested_pause;
 use crate::text::excerpt;
-use crate::tick::{Currencies, Currency};
+use crate::tick::{Currencies, Currency, TickId};
 use anyhow::{Context, ensure};
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -59,6 +60,11 @@ pub struct Request {
     pub currencies: Currencies,
 }
 
+/// The error of an answer that rejects the whole request because the source does not know one of its pairs.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct UnknownPair(pub(super) String);
+
 /// The maximum size of an answer. Real answers have less than 3 KiB.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// The maximum length of the reason why an answer cannot be read. The reason may quote the answer, and all clients get
@@ -82,7 +88,11 @@ impl HttpApi {
         };
         let readings = match (self.read)(body, currencies) {
             Ok(readings) => readings,
-            Err(error) => return (Vec::new(), vec![SourceError::new(currencies, reason(error))]),
+            Err(error) => {
+                let is_unknown_pair = error.is::<UnknownPair>();
+                let error = SourceError { is_unknown_pair, ..SourceError::new(currencies, reason(error)) };
+                return (Vec::new(), vec![error]);
+            }
         };
         let missing = currencies.without(readings.iter().map(|(currency, _)| *currency).collect());
         let (mut observations, mut errors) = (Vec::new(), Vec::new());
@@ -179,6 +189,18 @@ impl HttpSource {
         None
     }
 
+    /// Returns the requests for these currencies. If the last poll was rejected because of an unknown pair, its pairs
+    /// are requested one by one, so that the unknown one does not cost the others.
+    fn requests(&self, currencies: Currencies) -> Vec<Request> {
+        let last = self.last_poll.lock().unwrap_or_else(PoisonError::into_inner);
+        let errors = last.iter().flat_map(|last| &last.answers).flat_map(|answer| &answer.errors);
+        let rejected = errors.filter(|error| error.is_unknown_pair).flat_map(|error| error.currencies.iter());
+        let apart = currencies.and(rejected.collect());
+        let together = Some(currencies.without(apart)).filter(|together| !together.is_empty());
+        let groups = together.into_iter().chain(apart.iter().map(Currencies::from));
+        groups.flat_map(self.api.requests).collect()
+    }
+
     /// Sends a GET request. If the exchange closes a connection that it has kept alive, sends it once more: the
     /// exchange ended the idle connection while the request was on its way.
     async fn get(&self, request: &Request) -> reqwest::Result<Response> {
@@ -192,8 +214,8 @@ impl HttpSource {
         response
     }
 
-    /// Sends a request. Returns the body of the answer.
-    async fn send(&self, request: &Request) -> Result<Vec<u8>, SourceError> {
+    /// Sends a request. Returns the body of the answer, and the time at which it was sent.
+    async fn send(&self, request: &Request) -> Result<(Vec<u8>, Option<TickId>), SourceError> {
         let fail = |reason: String| SourceError::new(request.currencies, reason);
         let response = self.get(request).await.map_err(|error| {
             // Clients must not learn how this machine reaches an exchange.
@@ -205,23 +227,25 @@ impl HttpSource {
             let retry_after = requested_pause(response.status(), response.headers(), SystemTime::now());
             return Err(SourceError { retry_after, ..fail(format!("HTTP {status}")) });
         }
-        read_bounded(response, MAX_ANSWER_BYTES).await.map_err(|error| fail(format!("{error:#}")))
+        let sent = date_of(response.headers());
+        let body = read_bounded(response, MAX_ANSWER_BYTES).await.map_err(|error| fail(format!("{error:#}")))?;
+        Ok((body, sent))
     }
 
     /// Sends a request and reads the answer, within `deadline`.
     async fn ask(&self, request: &Request, deadline: Duration) -> Answer {
         let started = Instant::now();
         let late = |_| SourceError::new(request.currencies, format!("no answer within {deadline:?}"));
-        let body = timeout(deadline, self.send(request)).await.map_err(late).flatten();
+        let answer = timeout(deadline, self.send(request)).await.map_err(late).flatten();
         let latency = started.elapsed();
-        let (observations, mut errors) = match body {
-            Ok(body) => self.api.read_answer(&body, request.currencies),
-            Err(error) => (Vec::new(), vec![error]),
+        let ((observations, mut errors), sent) = match answer {
+            Ok((body, sent)) => (self.api.read_answer(&body, request.currencies), sent),
+            Err(error) => ((Vec::new(), vec![error]), None),
         };
         for error in &mut errors {
             error.cause = Some(format!("{}: {}", self.address, error.for_operators()));
         }
-        Answer::new(observations, errors, latency)
+        Answer { sent, least_interval: self.least_interval, ..Answer::new(observations, errors, latency) }
     }
 }
 
@@ -245,7 +269,7 @@ impl Source for HttpSource {
             return answers;
         }
         let started = Instant::now();
-        let requests = (self.api.requests)(currencies);
+        let requests = self.requests(currencies);
         let answers = join_all(requests.iter().map(|request| self.ask(request, deadline))).await;
         let last = LastPoll { started, answers: answers.clone() };
         *self.last_poll.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);

@@ -1,14 +1,15 @@
 //! Kraken: `GET /0/public/Ticker`, as described in "Get Ticker Information" of its REST API reference.
 //!
 //! The keys of an answer differ from the requested names (XXBTZUSD for XBTUSD). Errors come with status 200. An answer
-//! has no time. An error beside results is about the pairs that are missing in them.
+//! has no time. An error beside results is about the pairs that are missing in them. An unknown pair may also cost the
+//! whole request (not verified), so the pairs are then requested one by one.
 
 use super::definition::{Definition, Origin};
-use super::http::{HttpApi, Reading, Request};
+use super::http::{HttpApi, Reading, Request, UnknownPair};
 use super::observation::Observation;
 use super::quote::{Number, Quote};
 use crate::tick::{Currencies, Currency};
-use anyhow::{anyhow, ensure};
+use anyhow::anyhow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::HashMap;
@@ -87,7 +88,10 @@ fn requests(currencies: Currencies) -> Vec<Request> {
 fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
     let TickerAnswer { error, result } = serde_json::from_slice(body)?;
     let reported = || format!("Kraken reports {}", error.join(", "));
-    ensure!(error.is_empty() || !result.is_empty(), reported());
+    if result.is_empty() && !error.is_empty() {
+        let is_unknown = error.iter().any(|error| error.ends_with("Unknown asset pair"));
+        return Err(if is_unknown { UnknownPair(reported()).into() } else { anyhow!(reported()) });
+    }
     let ticker = |currency| result.get(answered_pair(currency)).or_else(|| result.get(requested_pair(currency)));
     let read = |currency| match ticker(currency) {
         Some(ticker) => Some((currency, observe(ticker.get(), currency))),
@@ -141,6 +145,9 @@ mod tests {
     fn error_with_status_200_is_an_error() {
         let error = read(br#"{"error":["EGeneral:Too many requests"]}"#, Currencies::all()).unwrap_err();
         assert_eq!(error.to_string(), "Kraken reports EGeneral:Too many requests");
+        assert!(!error.is::<UnknownPair>());
+        let error = read(br#"{"error":["EQuery:Unknown asset pair"]}"#, Currencies::all()).unwrap_err();
+        assert!(error.is::<UnknownPair>(), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::tick::{Currencies, Currency, Price, TickId};
 use async_trait::async_trait;
 use rust_decimal::Decimal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What one source says about the market in one currency.
 ///
@@ -39,12 +39,14 @@ pub struct SourceError {
     pub cause: Option<String>,
     /// The time for which the source asked us to send no request.
     pub retry_after: Option<Duration>,
+    /// True if the source rejected the whole request because it does not know one of the pairs.
+    pub is_unknown_pair: bool,
 }
 
 impl SourceError {
     /// An error that has no cause beside the reason.
     pub fn new(currencies: Currencies, reason: String) -> SourceError {
-        SourceError { currencies, reason, cause: None, retry_after: None }
+        SourceError { currencies, reason, cause: None, retry_after: None, is_unknown_pair: false }
     }
 
     /// Returns what operators should read: the cause if it is known, or the reason.
@@ -59,14 +61,19 @@ impl SourceError {
 pub struct Answer {
     /// The currencies that were requested.
     pub currencies: Currencies,
-    /// The time at which the answer arrived, or the request failed, by this machine's clock.
-    pub fetched: TickId,
+    /// The moment at which the answer arrived, or the request failed.
+    pub fetched: Instant,
     /// The time from the request to `fetched`.
     pub latency: Duration,
     /// What is good in the answer.
     pub observations: Vec<Observation>,
     /// What is not.
     pub errors: Vec<SourceError>,
+    /// The time at which the source sent the answer, by its own clock, if it is known. It says nothing about the age of
+    /// the prices.
+    pub sent: Option<TickId>,
+    /// The minimum time between two requests to the source.
+    pub least_interval: Duration,
     /// True if a poll has given this answer before, because the source may not be asked again yet.
     pub is_repeated: bool,
 }
@@ -77,7 +84,16 @@ impl Answer {
         let priced = observations.iter().map(|seen| seen.currency);
         let failed = errors.iter().flat_map(|error| error.currencies.iter());
         let currencies = priced.chain(failed).collect();
-        Answer { currencies, fetched: TickId::now(), latency, observations, errors, is_repeated: false }
+        Answer {
+            currencies,
+            fetched: Instant::now(),
+            latency,
+            observations,
+            errors,
+            sent: None,
+            least_interval: Duration::ZERO,
+            is_repeated: false,
+        }
     }
 
     /// An answer without a price.

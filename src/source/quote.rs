@@ -44,8 +44,8 @@ impl Number {
         Decimal::from_str_exact(&self.0).or_else(|_| Decimal::from_scientific(&self.0)).ok()
     }
 
-    /// Returns the price on one side of a book. Zero and an empty text mean that this side is empty.
-    fn book_price(&self) -> anyhow::Result<Option<Price>> {
+    /// Returns the price. Zero and an empty text mean that there is none: an empty side of a book, or no trade.
+    fn price(&self) -> anyhow::Result<Option<Price>> {
         let is_empty = self.0.is_empty() || self.decimal().is_some_and(|number| number.is_zero());
         Ok(if is_empty { None } else { Some(self.0.parse()?) })
     }
@@ -68,13 +68,12 @@ impl Quote {
     /// # Errors
     /// If a price is invalid, or if there is neither a last trade nor a book with two sides.
     pub(super) fn observe(&self, currency: Currency) -> anyhow::Result<Observation> {
-        let side = |number: &Option<Number>| number.as_ref().map_or(Ok(None), Number::book_price);
-        let last = self.last.as_ref().filter(|last| !last.0.is_empty());
+        let price = |number: &Option<Number>| number.as_ref().map_or(Ok(None), Number::price);
         let observation = Observation {
             currency,
-            bid: side(&self.bid).context("bid")?,
-            ask: side(&self.ask).context("ask")?,
-            last: last.map(|last| last.0.parse()).transpose().context("last trade")?,
+            bid: price(&self.bid).context("bid")?,
+            ask: price(&self.ask).context("ask")?,
+            last: price(&self.last).context("last trade")?,
             volume: self.volume.as_ref().and_then(Number::decimal).filter(|volume| !volume.is_sign_negative()),
             time: self.time,
             trade_time: None,
@@ -119,6 +118,9 @@ mod tests {
             assert_eq!((seen.bid, seen.ask), (None, "100".parse().ok()), "{empty}");
             let quote = Quote { last: None, ..quote };
             assert!(quote.observe(Currency::Usd).is_err(), "{empty}: half a book is no price");
+            let quote = Quote { bid: number("98"), ask: number("100"), last: number(empty), ..Quote::default() };
+            let seen = quote.observe(Currency::Usd).unwrap();
+            assert_eq!((seen.ask, seen.last), ("100".parse().ok(), None), "{empty}: a book without a trade");
         }
     }
 

@@ -4,7 +4,8 @@ use super::currency::Currency;
 use super::id::TickId;
 use super::method::MethodParameters;
 use super::price::Price;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What one source said about one currency in a poll, and how it was used.
 ///
@@ -51,7 +52,26 @@ pub struct Audit {
     #[serde(default)]
     pub parameters: MethodParameters,
     /// The answers of the sources, in the order of the configuration.
+    #[serde(deserialize_with = "known_inputs")]
     pub inputs: Vec<Input>,
+}
+
+/// Reads inputs, without those in a currency of a newer version.
+fn known_inputs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Input>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Known(Input),
+        Other { currency: String },
+    }
+    let known = |stored| match stored {
+        Stored::Known(input) => Some(Ok(input)),
+        Stored::Other { currency } => match currency.parse::<Currency>() {
+            Ok(currency) => Some(Err(D::Error::custom(format!("invalid input in {currency}")))),
+            Err(_) => None,
+        },
+    };
+    Vec::<Stored>::deserialize(deserializer)?.into_iter().filter_map(known).collect()
 }
 
 /// The maximum number of characters of a text in an input. Some texts come from a source.
@@ -98,6 +118,9 @@ mod tests {
         assert_eq!(serde_json::to_string(&audit).unwrap(), json);
         let newer = json.replacen("{}", r#"{"share":"0.01"}"#, 1).replacen("{\"source\"", r#"{"depth":1,"source""#, 1);
         assert!(serde_json::from_str::<Audit>(&newer).is_ok(), "fields of newer versions are ignored");
+        let gold = json.replacen(r#""inputs":["#, r#""inputs":[{"source":"kraken","currency":"XAU","last":"7"},"#, 1);
+        assert_eq!(serde_json::from_str::<Audit>(&gold).unwrap(), audit, "a currency of a newer version is left out");
+        assert!(serde_json::from_str::<Audit>(&json.replacen("97116.1", "cheap", 1)).is_err());
         let audit: Audit = serde_json::from_str(r#"{"inputs":[]}"#).unwrap();
         assert_eq!(audit, Audit::default());
     }

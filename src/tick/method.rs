@@ -34,6 +34,10 @@ pub struct PriceParameters {
     /// The bound of a price that comes from a single source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound: Option<MoveBound>,
+    /// The number of polls, up to this one, for which sources have repeated their answer while most others moved. From
+    /// them and from the inputs, the next leader continues the method.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub repeats: BTreeMap<String, u32>,
 }
 
 /// The bound of a price that comes from a single source: the price differs from `previous` by at most `max_move`.

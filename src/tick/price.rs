@@ -62,7 +62,12 @@ impl FromStr for Price {
     /// Parses a plain decimal (`97116.17`) or, as JSON allows, one with an exponent (`9.7e4`).
     fn from_str(text: &str) -> Result<Price, InvalidPrice> {
         let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-        let number = if plain { Decimal::from_str_exact(text) } else { Decimal::from_scientific(text) };
+        let number = if plain {
+            Decimal::from_str_exact(text)
+        } else {
+            // The decimal crate skips underscores between digits.
+            Decimal::from_scientific(if text.contains('_') { "" } else { text })
+        };
         match number {
             Ok(number) => Price::new(number),
             Err(_) => None,
@@ -114,6 +119,8 @@ mod tests {
             "inf",
             "1,000.0",
             "12a",
+            "9_7e4",
+            "97_000",
             ".",
             "1e30",
             "1e-9",

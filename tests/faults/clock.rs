@@ -45,6 +45,8 @@ pub enum Place {
     Replicas,
     /// Redis and all replicas.
     Everything,
+    /// Redis and all replicas, which poll two sources that send the time of their answers.
+    BesideSources,
     /// The only replica, which keeps the feed in a file.
     File,
 }
@@ -77,7 +79,8 @@ const LASTS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(6)];
 
 impl Place {
     /// Every place.
-    pub const ALL: [Place; 5] = [Place::Redis, Place::Leader, Place::Replicas, Place::Everything, Place::File];
+    pub const ALL: [Place; 6] =
+        [Place::Redis, Place::Leader, Place::Replicas, Place::Everything, Place::BesideSources, Place::File];
 
     /// Returns the description of the place.
     pub fn words(self) -> &'static str {
@@ -86,18 +89,19 @@ impl Place {
             Place::Leader => "the leader",
             Place::Replicas => "all replicas",
             Place::Everything => "Redis and all replicas (one machine)",
+            Place::BesideSources => "Redis and all replicas, with two sources",
             Place::File => "the only replica, with a file",
         }
     }
 
     /// Returns what happens to the times of ticks.
     pub fn dates(self, from_start: bool) -> Dates {
-        let has_other_clock = matches!(self, Place::Redis | Place::Leader | Place::Replicas);
-        if from_start && !has_other_clock { Dates::Wrong } else { Dates::Right }
+        let has_no_other_clock = matches!(self, Place::Everything | Place::File);
+        if from_start && has_no_other_clock { Dates::Wrong } else { Dates::Right }
     }
 
     fn shifts_redis(self) -> bool {
-        matches!(self, Place::Redis | Place::Everything)
+        matches!(self, Place::Redis | Place::Everything | Place::BesideSources)
     }
 }
 
@@ -170,11 +174,13 @@ impl ClockCase {
             Some(redis)
         };
         let data = directory.path().to_str().unwrap().to_owned();
+        // A single source does not decide, so the clocks are alone with it.
+        let sources = if self.place == Place::BesideSources { "kraken,bitstamp" } else { "kraken" };
         let settings = |name: &str, is_shifted: bool| {
             let mut settings = replica_settings(
                 &exchange,
                 name,
-                &[("BTCFEED_SOURCES", "kraken"), ("BTCFEED_CURRENCIES", "USD"), ("BTCFEED_RETENTION", "10m")],
+                &[("BTCFEED_SOURCES", sources), ("BTCFEED_CURRENCIES", "USD"), ("BTCFEED_RETENTION", "10m")],
             );
             match &redis {
                 Some(redis) => settings.push(("REDIS_URL".to_owned(), redis.url())),
@@ -196,7 +202,7 @@ impl ClockCase {
             place => {
                 let is_shifted = |number| match place {
                     Place::Leader => number == 1,
-                    Place::Replicas | Place::Everything => true,
+                    Place::Replicas | Place::Everything | Place::BesideSources => true,
                     Place::Redis | Place::File => false,
                 };
                 // The first one leads.

@@ -2,10 +2,15 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::soon;
+use axum::Router;
+use axum::extract::Query;
+use axum::routing::get;
 use btcfeed::source::{self, Answer, Endpoint, Source};
-use btcfeed::tick::{Currencies, Currency};
-use std::sync::Arc;
+use btcfeed::tick::{Currencies, Currency, TickId};
+use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -135,4 +140,53 @@ async fn currency_that_a_source_lacks_is_no_failure() {
     assert_eq!(server.connections(), 0, "no request is sent");
     let [answer] = &observe(&*source, Currencies::all()).await[..] else { panic!("one answer") };
     assert_eq!((answer.currencies, answer.errors.len()), (Currency::Eur.into(), 0));
+}
+
+/// Returns the address of a server that answers as Kraken does, does not know `unknown`, and counts requests by their
+/// pairs.
+async fn kraken_without(unknown: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = asked.clone();
+    let answer = move |Query(query): Query<BTreeMap<String, String>>| {
+        log.lock().unwrap().push(query["pair"].clone());
+        let ticker = |pair: &str| format!(r#""{pair}":{{"a":["2"],"b":["1"],"c":["1.5"]}}"#);
+        let tickers: Vec<_> = query["pair"].split(',').map(ticker).collect();
+        let is_known = !query["pair"].contains(unknown);
+        let answer = format!(r#"{{"error":[],"result":{{{}}}}}"#, tickers.join(","));
+        ready(if is_known { answer } else { r#"{"error":["EQuery:Unknown asset pair"]}"#.to_owned() })
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = Router::new().route("/0/public/Ticker", get(answer));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn unknown_pair_costs_the_others_one_poll() {
+    let (url, asked) = kraken_without("XBTAUD").await;
+    let source = open("kraken", &url, Duration::ZERO);
+    let wanted: Currencies = [Currency::Usd, Currency::Eur, Currency::Aud].into_iter().collect();
+    let mut polls = Vec::new();
+    for _ in 0..4 {
+        let answers = observe(&*source, wanted).await;
+        let seen = answers.iter().flat_map(|answer| &answer.observations).count();
+        let errors: Vec<_> = answers.iter().flat_map(|answer| &answer.errors).map(|error| error.currencies).collect();
+        let mut pairs = std::mem::take(&mut *asked.lock().unwrap());
+        pairs.sort();
+        polls.push((pairs.join(" "), seen));
+        assert_eq!(errors, [if seen == 0 { wanted } else { Currency::Aud.into() }]);
+    }
+    let apart = ("XBTAUD XBTUSD,XBTEUR".to_owned(), 2);
+    assert_eq!(polls[0], ("XBTUSD,XBTEUR,XBTAUD".to_owned(), 0));
+    assert_eq!(polls[1], ("XBTAUD XBTEUR XBTUSD".to_owned(), 2));
+    assert_eq!(polls[2..], [apart.clone(), apart]);
+}
+
+#[tokio::test]
+async fn answer_has_the_time_at_which_it_was_sent() {
+    let (url, _) = kraken_without("XBTAUD").await;
+    let [answer] = &observe(&*open("kraken", &url, Duration::ZERO), Currencies::USD_EUR).await[..] else { panic!() };
+    let (sent, now) = (answer.sent.unwrap(), TickId::now());
+    assert!(sent.since(now).max(now.since(sent)) < Duration::from_secs(20), "{answer:?}");
 }

@@ -4,7 +4,7 @@
 //! give no time, so their age does not show it. A quiet market is not frozen: its book or a time in its answers moves.
 
 use super::reading::SourceReading;
-use crate::tick::{Price, TickId};
+use crate::tick::{Input, Price, TickId};
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,8 @@ pub(super) struct FrozenDetector(BTreeMap<String, LastAnswer>);
 #[derive(Debug)]
 struct LastAnswer {
     fingerprint: Fingerprint,
+    /// True if the answer comes from an audit, which has neither the volume nor the time of the last trade.
+    is_partial: bool,
     /// The number of polls in which the source repeated this answer while most of the others moved.
     repeats: u32,
 }
@@ -43,6 +45,14 @@ impl FrozenDetector {
             let market = (input.bid, input.ask, input.last, reading.volume);
             let fingerprint = (market, (input.time, reading.trade_time));
             if let Some(last) = self.0.get_mut(&input.source) {
+                let ((bid, ask, price, _), (time, _)) = last.fingerprint;
+                if std::mem::take(&mut last.is_partial)
+                    && (bid, ask, price, time) == (input.bid, input.ask, input.last, input.time)
+                {
+                    // Nobody knows whether the rest has changed, so this answer counts neither way.
+                    last.fingerprint = fingerprint;
+                    continue;
+                }
                 let change = match &last.fingerprint {
                     (of, _) if *of != market => Change::Moved,
                     known if *known != fingerprint => Change::Alive,
@@ -51,7 +61,7 @@ impl FrozenDetector {
                 last.fingerprint = fingerprint;
                 changes.push((&input.source, change));
             } else {
-                self.0.insert(input.source.clone(), LastAnswer { fingerprint, repeats: 0 });
+                self.0.insert(input.source.clone(), LastAnswer { fingerprint, is_partial: false, repeats: 0 });
             }
         }
         for (source, change) in &changes {
@@ -66,17 +76,29 @@ impl FrozenDetector {
         }
         self.0.iter().filter(|(_, last)| last.repeats >= polls).map(|(source, _)| source.clone()).collect()
     }
+
+    /// Returns the number of polls for which each source has repeated its answer, without those that have not.
+    pub(super) fn repeats(&self) -> BTreeMap<String, u32> {
+        let repeating = self.0.iter().filter(|(_, last)| last.repeats > 0);
+        repeating.map(|(source, last)| (source.clone(), last.repeats)).collect()
+    }
+
+    /// Continues after an answer that another leader has got, with its number of repeats.
+    pub(super) fn resume(&mut self, input: &Input, repeats: u32) {
+        let fingerprint = ((input.bid, input.ask, input.last, None), (input.time, None));
+        self.0.insert(input.source.clone(), LastAnswer { fingerprint, is_partial: true, repeats });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tick::{Currency, Input};
+    use crate::tick::Currency;
 
     fn reading(source: &str, last: u32, time_ms: Option<u64>) -> SourceReading {
         let (last, time) = (last.to_string().parse().ok(), time_ms.map(TickId::from_ms));
         let input = Input { last, time, ..Input::new(source, Currency::Usd) };
-        SourceReading { input, volume: None, trade_time: None, is_repeated: false }
+        SourceReading { volume: Some(Decimal::ONE), ..SourceReading::without_price(input) }
     }
 
     /// Returns the number of the poll of 20 in which `a` is first frozen, if it repeats itself and the others are as
@@ -99,6 +121,28 @@ mod tests {
             vec![a, reading("b", poll, None)]
         };
         assert_eq!(frozen_after(paused), Some(7), "answers that were not asked for again do not count");
+    }
+
+    #[test]
+    fn new_leader_goes_on_counting() {
+        let readings = |a: u32, b: u32| [reading("a", a, None), reading("b", b, None)];
+        let mut old = FrozenDetector::default();
+        for b in 1..=3 {
+            assert!(old.update(&readings(100, b), 3).is_empty());
+        }
+        assert_eq!(old.repeats(), BTreeMap::from([("a".to_owned(), 2)]));
+        let resumed = |repeats| {
+            let mut new = FrozenDetector::default();
+            new.resume(&readings(100, 3)[0].input, repeats);
+            new.resume(&readings(100, 3)[1].input, 0);
+            new
+        };
+        let frozen = |new: &mut FrozenDetector, a, b| new.update(&readings(a, b), 3).contains("a");
+        let mut new = resumed(2);
+        // The volume may have changed before the first answer.
+        assert_eq!([4, 5].map(|b| frozen(&mut new, 100, b)), [false, true]);
+        assert!(frozen(&mut resumed(3), 100, 4), "a source that was frozen stays so");
+        assert!(!frozen(&mut resumed(3), 101, 4));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::tick::{Input, TickId};
 use rust_decimal::Decimal;
+use std::time::Duration;
 
 /// What a source said about one currency.
 #[derive(Clone, Debug)]
@@ -12,6 +13,8 @@ pub(in crate::aggregate) struct SourceReading {
     pub(in crate::aggregate) volume: Option<Decimal>,
     /// The time of the last trade, which does not date the book.
     pub(in crate::aggregate) trade_time: Option<TickId>,
+    /// The minimum time between two requests to the source.
+    pub(in crate::aggregate) least_interval: Duration,
     /// True if an earlier poll has got the same answer, because the source may not be asked again yet.
     pub(in crate::aggregate) is_repeated: bool,
 }
@@ -19,6 +22,6 @@ pub(in crate::aggregate) struct SourceReading {
 impl SourceReading {
     /// The reading of a source that gave no price. `input` has the reason.
     pub(in crate::aggregate) fn without_price(input: Input) -> SourceReading {
-        SourceReading { input, volume: None, trade_time: None, is_repeated: false }
+        SourceReading { input, volume: None, trade_time: None, least_interval: Duration::ZERO, is_repeated: false }
     }
 }

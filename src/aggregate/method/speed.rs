@@ -28,15 +28,15 @@ pub(super) struct SpeedLimit {
 }
 
 impl SpeedLimit {
-    /// Learns a price of the feed, and the number of sources that it comes from.
-    pub(super) fn learn(&mut self, at: TickId, price: Price, sources: usize) {
+    /// Learns a price of the feed, and the number of sources that it comes from. Two prices count as at least
+    /// `interval` apart: a new leader may make its first price shortly after the last one of another.
+    pub(super) fn learn(&mut self, at: TickId, price: Price, sources: usize, interval: Duration) {
         let is_agreed = sources > 1;
         if let Some((before, earlier)) = self.newest {
-            if at <= before {
-                return;
-            }
-            if is_agreed && self.is_agreed {
-                let speed = earlier.deviation(price) / Decimal::from(at.ms() - before.ms());
+            // After a correction of the clock, the distance from the earlier price is not known.
+            if is_agreed && self.is_agreed && at > before {
+                let ms = at.since(before).max(interval).as_millis();
+                let speed = earlier.deviation(price) / Decimal::from(ms.max(1));
                 while self.speeds.back().is_some_and(|(_, slower)| *slower <= speed) {
                     self.speeds.pop_back();
                 }
@@ -76,7 +76,7 @@ mod tests {
         let mut speed = SpeedLimit::default();
         let mut second = 0;
         for (price, sources) in prices {
-            speed.learn(at(second), price.parse().unwrap(), *sources);
+            speed.learn(at(second), price.parse().unwrap(), *sources, Duration::ZERO);
             second += 5;
         }
         speed.bound(at(second)).map(|bound| format!("{} ± {}", bound.previous, bound.max_move.normalize()))
@@ -91,21 +91,36 @@ mod tests {
     }
 
     #[test]
+    fn prices_count_as_an_interval_apart() {
+        let mut speed = SpeedLimit::default();
+        let mut learn = |ms: u64, price: &str| {
+            speed.learn(TickId::from_ms(at(0).ms() + ms), price.parse().unwrap(), 2, Duration::from_secs(5));
+            speed.bound(TickId::from_ms(at(5).ms() + ms)).map(|bound| bound.max_move.normalize().to_string())
+        };
+        assert_eq!(learn(0, "100000"), None);
+        // A new leader polls 200 ms after the last price.
+        assert_eq!(learn(200, "100020").unwrap(), "20");
+        // The clock was an hour ahead, and is corrected.
+        learn(3_600_000, "100020");
+        assert_eq!(learn(5200, "100020").unwrap(), "20", "the time since the newest price is known again");
+    }
+
+    #[test]
     fn bound_grows_with_time_and_outlasts_an_hour() {
         let mut speed = SpeedLimit::default();
         for (second, price) in [(0, "100000"), (10, "100100"), (11, "100100")] {
-            speed.learn(at(second), price.parse().unwrap(), 2);
+            speed.learn(at(second), price.parse().unwrap(), 2, Duration::ZERO);
         }
         let max_move =
             |speed: &SpeedLimit, second| speed.bound(at(second)).map(|bound| bound.max_move.normalize().to_string());
         assert_eq!(max_move(&speed, 12).unwrap(), "10.01");
         assert_eq!(max_move(&speed, 21).unwrap(), "100.1");
         // A single source does not become free by waiting.
-        speed.learn(at(4000), "100100".parse().unwrap(), 1);
+        speed.learn(at(4000), "100100".parse().unwrap(), 1, Duration::ZERO);
         assert_eq!(max_move(&speed, 4010).unwrap(), "100.1");
         // Several sources agree again, and have not moved for an hour.
         for second in [4020, 4030] {
-            speed.learn(at(second), "100100".parse().unwrap(), 2);
+            speed.learn(at(second), "100100".parse().unwrap(), 2, Duration::ZERO);
         }
         assert_eq!(max_move(&speed, 4040).unwrap(), "0");
     }

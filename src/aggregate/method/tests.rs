@@ -15,7 +15,8 @@ const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 fn rules(min_sources: usize) -> Rules {
     let (outlier_share, clamp_share) = (Decimal::new(1, 2), Decimal::new(5, 3));
-    Rules { max_age: Duration::from_secs(60), outlier_share, clamp_share, min_sources, frozen_polls: 24 }
+    let max_age = Duration::from_secs(60);
+    Rules { interval: INTERVAL, max_age, outlier_share, clamp_share, min_sources, frozen_polls: 24 }
 }
 
 fn reading(source: &str, value: Decimal) -> SourceReading {

@@ -11,9 +11,15 @@ const SPREADS_IN_SUM: Decimal = Decimal::from_parts(200, 0, 0, false, 0);
 /// The number of decimals of a value. Further digits are rounded half to even.
 const DECIMALS: u32 = 8;
 
-/// Returns the value of a source, or the reason why it has none.
+/// The maximum age of an answer, in least intervals of its source: it may be as old as one when it arrives, it is
+/// repeated for one, and another one is a reserve.
+const LEAST_INTERVALS: u32 = 3;
+
+/// Returns the value of a source, or the reason why it has none. A source that may be asked only rarely may be older
+/// than `max_age`.
 pub(super) fn value(reading: &SourceReading, max_age: Duration, now: TickId) -> Result<Price, String> {
     let input = &reading.input;
+    let max_age = max_age.max(reading.least_interval * LEAST_INTERVALS);
     let middle = middle(input.bid, input.ask);
     if middle.or(input.last).is_none() {
         return Err("no value: no last trade, and no book whose spread is at most 1 %".to_owned());
@@ -57,7 +63,7 @@ mod tests {
         let price = |text: &str| text.parse().ok();
         let (bid, ask, last) = (price(bid), price(ask), price(last));
         let input = Input { bid, ask, last, ..Input::new("a", Currency::Usd) };
-        SourceReading { input, volume: None, trade_time: None, is_repeated: false }
+        SourceReading::without_price(input)
     }
 
     fn of(bid: &str, ask: &str, last: &str) -> Option<String> {
@@ -92,5 +98,18 @@ mod tests {
         let future = Some(NOW.plus(MAX_AGE + Duration::from_millis(1)));
         assert!(with("100", future, None, None).unwrap().ends_with("in the future"));
         assert_eq!(with("100", Some(NOW.minus(MAX_AGE)), None, Some(NOW.plus(MAX_AGE))), None);
+    }
+
+    #[test]
+    fn source_that_is_rarely_asked_may_be_older() {
+        let with = |least_s, age_s| {
+            let mut reading = reading("", "", "100");
+            reading.least_interval = Duration::from_secs(least_s);
+            reading.input.time = Some(NOW.minus(Duration::from_secs(age_s)));
+            value(&reading, MAX_AGE, NOW).is_ok()
+        };
+        // An answer of CoinGecko is up to a minute old when it arrives, and is repeated for a minute.
+        assert_eq!([60, 61, 125, 180, 181].map(|age| with(60, age)), [true, true, true, true, false]);
+        assert_eq!([60, 61].map(|age| with(1, age)), [true, false]);
     }
 }

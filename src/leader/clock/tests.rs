@@ -1,6 +1,5 @@
 use super::*;
 use crate::feed::{Event, FeedState, Status};
-use crate::tick::{Currency, Input};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const TICK: Duration = Duration::from_secs(5);
@@ -112,8 +111,7 @@ fn sources_decide_at_the_start() {
     for ahead in FAULTS {
         let mut scene = Scene::start(ahead, true);
         let (worst, _) = scene.ticks(HOUR / 6, ahead, ahead);
-        // Two minutes are within the error of the times of trades.
-        assert!(worst <= 124_000, "{ahead}: {worst}");
+        assert!(worst <= 5000, "{ahead}: {worst}");
         let (_, last) = scene.ticks(HOUR, 0, 0);
         assert!(last.abs() <= 2000, "{ahead}: {last}");
     }
@@ -179,10 +177,7 @@ fn confirmed_times_lift_the_bound_of_trimming() {
 fn leader_with_a_wrong_clock_yields_once() {
     let clock = FeedClock::default();
     let yields = |minutes: u64| {
-        let time = Some(TickId::now().plus(Duration::from_secs(60 * minutes)));
-        let fetched = Some(TickId::now());
-        let input = |source| Input { time, fetched, ..Input::new(source, Currency::Usd) };
-        clock.note_sources(&Poll { inputs: vec![input("a"), input("b")], ..Poll::default() });
+        clock.note_sources(&[TickId::now().plus(Duration::from_secs(60 * minutes)); 2]);
         clock.should_yield()
     };
     assert!((0..10).all(|_| !yields(0)));
@@ -190,6 +185,26 @@ fn leader_with_a_wrong_clock_yields_once() {
         [yields(5), yields(5), yields(5), yields(5), yields(5), yields(5)],
         [false, false, true, false, false, false]
     );
+}
+
+#[test]
+fn answers_are_compared_with_the_right_time() {
+    let (clock, own) = (FeedClock::default(), TickId::now());
+    let is = |time: TickId| clock.time_of_poll(own).differs(time) < Duration::from_secs(10);
+    assert!(is(own), "nothing else is known");
+    // This machine's clock is two hours behind, and the store's is right.
+    let right = own.plus(2 * HOUR);
+    let times = Times { at: Instant::now(), store: right, own };
+    clock.begin(right.minus(TICK), times);
+    assert!(is(right), "the time of the feed");
+    clock.note_sources(&[right.plus(2 * HOUR)]);
+    assert!(is(right), "a single source may be wrong");
+    clock.note_sources(&[right.plus(2 * HOUR); 2]);
+    assert!(is(right.plus(2 * HOUR)), "the sources agree");
+    // The feed is two days ahead.
+    let clock = FeedClock::default();
+    clock.begin(own.plus(48 * HOUR), Times { at: Instant::now(), store: own, own });
+    assert!(clock.time_of_poll(own).differs(own) < TICK, "it is not compared with the time of the feed");
 }
 
 #[test]
