@@ -2,16 +2,12 @@
 """Computes every price of an audit stream again, with nothing but Python: verify.py audit.ndjson
 
 Reads the JSON lines of format=audit from a file or standard input. docs/method.md describes the method."""
-import datetime, decimal, fileinput, json
+import datetime, decimal, fileinput, json, statistics
 from decimal import Decimal as D
 
 decimal.getcontext().prec = 60  # all steps before a rounding are exact; roundings are half to even
-COMPARED = ("outlier: ", "no agreement: ", "too few sources: ")
-CENT = D("0.01")
-
-def median(values):
-    values = sorted(values)
-    return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
+COMPARED = ("outlier: ", "no agreement: ", "too few sources: ")  # why a value is left out after a comparison
+MISSING = ("history_expired", "history_lost", "replay_limit")  # gaps in which entries are missing
 
 def value(bid=None, ask=None, last=None, **_):
     is_book = None not in (bid, ask) and bid <= ask and (ask - bid) * 200 <= bid + ask
@@ -19,78 +15,73 @@ def value(bid=None, ask=None, last=None, **_):
     return middle and middle.quantize(D("1e-8"))
 
 def agreeing(values, kept, share):
-    while True:
-        far = {}
-        for place in kept:
-            others = sorted(values[other] for other in kept if other != place)
-            if others:
-                middle = min(max(values[place], others[(len(others) - 1) // 2]), others[len(others) // 2])
-                if abs(values[place] - middle) > middle * share:
-                    far[place] = abs(values[place] - middle)
-        if not far:
-            return kept
-        kept = [place for place in kept if far.get(place) != max(far.values())]
+    def excess(name):
+        others = sorted(values[other] for other in kept if other != name) or [values[name]]
+        middle = min(max(values[name], others[(len(others) - 1) // 2]), others[len(others) // 2])
+        far = abs(values[name] - middle)
+        return far if far > middle * share else 0
+    while kept and (farthest := max(map(excess, kept))):
+        kept = [name for name in kept if excess(name) < farthest]
+    return kept
 
-def agreement(values, marked, share):
-    places = range(len(values))
-    kept = agreeing(values, [place for place in places if not marked[place]], share)
+def agreement(values, outliers, share):
+    kept = agreeing(values, [name for name in values if name not in outliers], share)
     if kept:
-        middle = median([values[place] for place in kept])
-        kept += [p for p in places if marked[p] and abs(values[p] - middle) <= middle * share / 2]
-    if 2 * len(kept) <= len(values) > 1 and any(marked):
-        kept = agreeing(values, list(places), share / 2)
-    return sorted(kept) if 2 * len(kept) > len(values) else []
+        middle = statistics.median(values[name] for name in kept)
+        returning = {name for name in outliers & values.keys() if abs(values[name] - middle) <= middle * share / 2}
+        kept = [name for name in values if name in kept or name in returning]
+    if 2 * len(kept) <= len(values) > 1 and outliers & values.keys():
+        kept = agreeing(values, list(values), share / 2)
+    return kept if 2 * len(kept) > len(values) else []
 
 def recompute(inputs, parameters, currency):
-    of_currency = parameters["currencies"][currency]
+    own = parameters["currencies"][currency]
     compared = [i for i in inputs if "value" in i and i.get("excluded", COMPARED[0]).startswith(COMPARED)]
-    values = [i["value"] for i in compared]
-    marked = [i["source"] in of_currency.get("outliers", []) for i in compared]
-    kept = agreement(values, marked, D(parameters["outlier_share"]))
-    if len(kept) < max(1, of_currency["min_sources"]):
+    values = {i["source"]: i["value"] for i in compared}
+    kept = agreement(values, set(own.get("outliers", [])), D(parameters["outlier_share"]))
+    if len(kept) < max(1, own["min_sources"]):
         return None, None, None, {}
-    middle, bound = median([values[place] for place in kept]), of_currency.get("bound")
+    middle, bound = statistics.median(values[name] for name in kept), own.get("bound")
+    reach = middle * D(parameters["clamp_share"])
     if bound and len(kept) == 1:
-        low, high = (D(bound["previous"]) + sign * D(bound["max_move"]) for sign in (-1, 1))
-    else:
-        low, high = (middle + sign * middle * D(parameters["clamp_share"]) for sign in (-1, 1))
-    used = {compared[place]["source"]: min(max(values[place], low), high) for place in kept}
-    price = median(used.values()).quantize(CENT) or median(used.values())
-    ordered, quartiles = sorted(used.values()), []
-    for quarter in (1, 3):
-        below, part = divmod((len(ordered) - 1) * quarter, 4)
-        step = ordered[below + 1] - ordered[below] if part else D(0)
-        quartiles.append(abs(ordered[below] + step * part / 4 - price))
-    return price, max(quartiles).quantize(CENT), (ordered[-1] - ordered[0]).quantize(CENT), used
+        middle, reach = D(bound["previous"]), D(bound["max_move"])
+    used = {name: min(max(values[name], middle - reach), middle + reach) for name in kept}
+    ordered = sorted(used.values())
+    median = statistics.median(ordered)
+    price = median.quantize(D("0.01")) or median
+    low, _, high = statistics.quantiles(ordered * (2 if len(ordered) == 1 else 1), n=4, method="inclusive")
+    confidence = max(abs(low - price), abs(high - price))
+    return price, confidence.quantize(D("0.01")), (ordered[-1] - ordered[0]).quantize(D("0.01")), used
 
 def check(tick):
     moment = datetime.datetime.fromisoformat(tick["timedate"].replace("Z", "+00:00"))
     assert round(moment.timestamp() * 1000) == tick["id"], "timedate"
-    for currency in {i["currency"] for i in tick.get("inputs", [])} | set(tick["prices"]):
-        if not tick.get("method") or "inputs" not in tick:
-            continue
+    if not tick.get("method") or "inputs" not in tick:
+        return 0
+    for currency in {i["currency"] for i in tick["inputs"]} | set(tick["prices"]):
         inputs = [i for i in tick["inputs"] if i["currency"] == currency]
         for i in inputs:
-            numbers = {key: D(i[key]) for key in ("bid", "ask", "last") if key in i}
-            assert "value" not in i or i["value"] == value(**numbers), f"{currency}: the value of {i['source']}"
-        stated = [str(tick.get(field, {}).get(currency)) for field in ("prices", "confidence", "spread")]
+            assert i.get("value") in (None, value(**i)), f"{currency}: the value of {i['source']}"
         *found, used = recompute(inputs, tick["parameters"], currency)
-        assert stated == [str(number) for number in found], f"{currency}: {stated}, but the inputs give {found}"
+        stated = [tick.get(field, {}).get(currency) for field in ("prices", "confidence", "spread")]
+        assert [*map(str, stated)] == [*map(str, found)], f"{currency}: {stated}, but the inputs give {found}"
         assert used == {i["source"]: i["used"] for i in inputs if "used" in i}, f"{currency}: used"
         assert list(used) == tick["sources"].get(currency, []), f"{currency}: sources"
+    return len(tick["prices"])
 
-last, after_gap, entries = None, None, 0
+last, gap, entries, prices = None, None, 0, 0
 for line in fileinput.input():
-    message = json.loads(line, parse_float=D, parse_int=lambda text: D(text) if len(text) < 13 else int(text))
-    if message["type"] == "gap":
-        after_gap = message["before"]
+    message = json.loads(line, parse_float=D, parse_int=D)
+    if message["type"] == "gap" and message["reason"] in MISSING:
+        gap = message["after"], message["before"]
     if message["type"] in ("tick", "status"):
+        number, prev = message["id"], message["prev"]
         try:
-            assert message["id"] > message["prev"] and (last is None or message["id"] > last), "ids do not increase"
-            assert last in (None, message["prev"]) or after_gap == message["id"], f"prev is not {last}"
-            if message["type"] == "tick":
-                check(message)
+            assert number > prev and (last is None or number > last), "ids do not increase"
+            assert last in (None, prev) or gap == (last, number), f"prev is not {last}"
+            prices += check(message) if message["type"] == "tick" else 0
         except (AssertionError, KeyError) as problem:
-            raise SystemExit(f"{message['id']}: {problem}")
-        last, after_gap, entries = message["id"], None, entries + 1
-print(f"{entries} entries fit")
+            raise SystemExit(f"{number}: {problem}")
+        last, gap, entries = number, None, entries + 1
+print(f"{entries} entries fit, {prices} prices computed again")
+raise SystemExit(0 if prices else 3)

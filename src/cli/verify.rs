@@ -5,9 +5,10 @@ mod lines;
 
 use super::runtime::block_on;
 use super::{arguments, exit};
-use crate::client::{Client, Error, Start, Update};
-use crate::tick::TickId;
-use checker::Checker;
+use crate::client::{Client, Connected, Error, GapUpdate, Start, Update};
+use crate::tick::{Currencies, TickId};
+use anyhow::anyhow;
+use checker::{Checker, Failure};
 use clap::{Arg, ArgMatches, Command};
 use secrecy::ExposeSecret;
 use std::fs::File;
@@ -22,10 +23,16 @@ Examples:
   curl -s 'localhost:8080/v1/prices?format=audit,ndjson' | btcfeed verify -
 
 Ticks from before version 1 of the method, and ticks whose inputs the feed has not kept, are
-counted and not computed again.
+counted and not computed again. Of a feed, all currencies are verified unless --currency is given.
 
-Exit codes: 0 everything fits; 1 an entry does not fit (its id is printed), or the input cannot be
-read; 2 an argument is invalid.";
+Exit codes: 0 everything fits; 1 an entry does not fit (its id is printed); 2 an argument is
+invalid; 3 the input cannot be read, the feed does not answer, or there is no price to compute
+again.";
+
+/// The exit code if the input cannot be read, or if nothing in it can be verified.
+const UNREAD: u8 = 3;
+/// The number of disconnects in a row, without an entry between them, after which a feed does not answer.
+const MAX_DISCONNECTS: u32 = 5;
 
 /// The arguments.
 pub(super) fn command() -> Command {
@@ -44,58 +51,80 @@ pub(super) fn run(flags: &ArgMatches) -> ExitCode {
     let input = flags.get_one::<String>("input").map_or("-", String::as_str);
     let mut checker = Checker::default();
     let verified = if input.starts_with("http://") || input.starts_with("https://") {
-        match follow(&mut checker, input, flags) {
-            Ok(verified) => verified,
-            Err(error) => return exit::with_message(exit::client_error_code(&error), &error.to_string()),
-        }
+        let follow = async { Ok(follow(&mut checker, input, flags).await) };
+        block_on(follow).unwrap_or_else(|error| Err(Failure::Unread(error)))
     } else {
         read(&mut checker, input)
     };
-    match verified {
+    let (code, error) = match verified.and_then(|()| checker.finish()) {
         Ok(()) => {
             let printed = writeln!(io::stdout(), "{checker}");
-            exit::with_result(exit::unless_closed(printed))
+            return exit::with_result(exit::unless_closed(printed));
         }
-        Err(error) => exit::with_message(1, &format!("{error:#}\nbefore that: {checker}")),
-    }
+        Err(Failure::Invalid(error)) => return exit::with_message(exit::USAGE, &format!("{error:#}")),
+        Err(Failure::Wrong(error)) => (1, error),
+        Err(Failure::Unread(error)) => (UNREAD, error),
+    };
+    exit::with_message(code, &format!("{error:#}\nbefore that: {checker}"))
 }
 
-fn read(checker: &mut Checker, input: &str) -> anyhow::Result<()> {
+fn read(checker: &mut Checker, input: &str) -> Result<(), Failure> {
     let reader: Box<dyn BufRead> = match input {
         "-" => Box::new(io::stdin().lock()),
-        path => {
-            let file = File::open(path).map_err(|error| anyhow::anyhow!("cannot open {path}: {error}"))?;
-            Box::new(BufReader::new(file))
-        }
+        path => match File::open(path) {
+            Ok(file) => Box::new(BufReader::new(file)),
+            Err(error) => return Err(Failure::Unread(anyhow!("cannot open {path}: {error}"))),
+        },
     };
     lines::check(checker, reader)
 }
 
-/// Reads everything that a feed keeps, until the stream is live.
-fn follow(checker: &mut Checker, url: &str, flags: &ArgMatches) -> Result<anyhow::Result<()>, Error> {
+fn client(url: &str, flags: &ArgMatches, currencies: Currencies) -> Result<Client, Failure> {
     let mut client = Client::builder(url).audit(true).start(Start::After(TickId::ZERO));
-    client = client.currencies(arguments::currencies(flags).iter());
+    client = client.currencies(currencies.iter());
     client = arguments::authorities(flags).map_or(client.clone(), |pem| client.authority(pem));
     client = arguments::key(flags).map_or(client.clone(), |key| client.key(key.expose_secret()));
-    let mut updates = client.build()?.subscribe();
-    let all = block_on(async {
-        loop {
-            let checked = match updates.next().await {
-                Some(Ok(Update::Tick(tick))) => checker.tick(&tick),
-                Some(Ok(Update::Status(status))) => checker.entry(status.id, status.prev),
-                Some(Ok(Update::Gap(gap))) => {
-                    checker.gap(gap.before);
-                    Ok(())
-                }
-                Some(Ok(Update::Synced { .. })) | None => return Ok(Ok(Ok(()))),
-                Some(Ok(Update::Disconnected { why, .. })) => Err(anyhow::anyhow!("{why}")),
-                Some(Ok(_)) => Ok(()),
-                Some(Err(error)) => return Ok(Err(error)),
-            };
-            if checked.is_err() {
-                return Ok(Ok(checked));
+    client.build().map_err(failure)
+}
+
+fn failure(error: Error) -> Failure {
+    let is_usage = exit::client_error_code(&error) == exit::USAGE;
+    if is_usage { Failure::Invalid(error.into()) } else { Failure::Unread(error.into()) }
+}
+
+/// Reads everything that a feed keeps, until the stream is live. If the connection ends, the stream continues.
+async fn follow(checker: &mut Checker, url: &str, flags: &ArgMatches) -> Result<(), Failure> {
+    let mut currencies = arguments::currencies(flags);
+    let (mut updates, mut disconnects) = (client(url, flags, currencies)?.subscribe(), 0);
+    loop {
+        let before = checker.entries();
+        let checked = match updates.next().await {
+            Some(Ok(Update::Connected(Connected { currencies: of_feed, .. })))
+                if currencies.is_empty() && !of_feed.is_empty() =>
+            {
+                // The feed has named its currencies, so all of them can be requested.
+                currencies = of_feed;
+                updates = client(url, flags, currencies)?.subscribe();
+                Ok(())
             }
-        }
-    });
-    all.unwrap_or_else(|error| Ok(Err(error)))
+            Some(Ok(Update::Tick(tick))) => checker.tick(&tick),
+            Some(Ok(Update::Status(status))) => checker.entry(status.id, status.prev),
+            Some(Ok(Update::Gap(GapUpdate { after, before, reason, .. }))) => {
+                checker.gap(after, before, &reason);
+                Ok(())
+            }
+            Some(Ok(Update::Synced { .. })) | None => return Ok(()),
+            Some(Ok(Update::Disconnected { why, .. })) => {
+                disconnects += 1;
+                if disconnects == MAX_DISCONNECTS {
+                    return Err(Failure::Unread(anyhow!("{why}")));
+                }
+                Ok(())
+            }
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => return Err(failure(error)),
+        };
+        checked.map_err(Failure::Wrong)?;
+        disconnects = if checker.entries() > before { 0 } else { disconnects };
+    }
 }

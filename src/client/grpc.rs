@@ -173,7 +173,8 @@ fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
             let interval = hello.interval.and_then(|interval| Duration::try_from(interval).ok());
             let (replica, version) = (Some(hello.replica), Some(hello.version));
             let reason = Some(hello.reason).filter(|reason| !reason.is_empty());
-            Received::Hello(Connected { replica, version, interval, state: known_state(hello.state), reason })
+            let (currencies, state) = (currencies(hello.currencies), known_state(hello.state));
+            Received::Hello(Connected { replica, version, currencies, interval, state, reason })
         }
     })
 }

@@ -122,11 +122,12 @@ impl From<GapMessage> for GapUpdate {
 
 impl From<HelloMessage<'_>> for Connected {
     fn from(hello: HelloMessage<'_>) -> Connected {
-        let HelloMessage { replica, version, interval_ms, state, reason, .. } = hello;
+        let HelloMessage { replica, version, currencies, interval_ms, state, reason, .. } = hello;
         let text = |text: std::borrow::Cow<'_, str>| Some(text.into_owned()).filter(|text| !text.is_empty());
         Connected {
             replica: text(replica),
             version: text(version),
+            currencies: currencies.into_iter().filter_map(Word::known).collect(),
             interval: Some(Duration::from_millis(interval_ms)).filter(|interval| !interval.is_zero()),
             state: state.and_then(Word::known),
             reason: reason.and_then(text),

@@ -44,6 +44,8 @@ pub struct Connected {
     pub replica: Option<String>,
     /// Its version, if it sent one.
     pub version: Option<String>,
+    /// The currencies of the feed. Empty if it did not send them.
+    pub currencies: Currencies,
     /// The time between two ticks, if it sent this.
     pub interval: Option<Duration>,
     /// The state of the feed in the newest status. `None` if there was no status yet, or if the replica sent none that

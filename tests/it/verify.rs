@@ -1,14 +1,16 @@
 //! `btcfeed verify` and `examples/verify.py`: both compute all prices of a stream again, and find each wrong digit.
 
 use crate::support::exchange::Exchange;
+use crate::support::foreign_server::{Answer, Server};
 use crate::support::{data_directory, embedded, soon, until};
 use async_trait::async_trait;
 use btcfeed::aggregate::{Aggregator, Options, Rules};
 use btcfeed::encode::{Format, Framing, View};
 use btcfeed::feed::{Entry, Event};
-use btcfeed::source::{Answer, Observation, Source, SourceError};
+use btcfeed::source::{self, Observation, Source, SourceError};
 use btcfeed::tick::{Audit, Currencies, Currency, Price, TickId};
 use rust_decimal::Decimal;
+use serde_json::Value;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -70,23 +72,23 @@ impl Source for Scripted {
         Currencies::all()
     }
 
-    async fn observe(&self, currencies: Currencies, _deadline: Duration) -> Vec<Answer> {
+    async fn observe(&self, currencies: Currencies, _deadline: Duration) -> Vec<source::Answer> {
         let mut source = self.0.lock().unwrap();
         source.polls += 1;
         if source.random.u8(..) == 0 {
             let reason = SourceError::new(currencies, "HTTP 503".to_owned());
-            return vec![Answer::failed(reason, Duration::from_millis(3))];
+            return vec![source::Answer::failed(reason, Duration::from_millis(3))];
         }
         let polls = source.polls;
         if let Some((_, same)) = source.frozen.clone().filter(|(until, _)| polls < *until) {
-            return vec![Answer::new(same, vec![], Duration::from_millis(7))];
+            return vec![source::Answer::new(same, vec![], Duration::from_millis(7))];
         }
         let seen: Vec<_> = currencies.iter().map(|currency| source.observation(currency)).collect();
         if source.random.u16(..400) == 0 {
             let same = seen.iter().map(|seen| Observation { time: None, ..seen.clone() }).collect();
             source.frozen = Some((polls + 100, same));
         }
-        vec![Answer::new(seen, vec![], Duration::from_millis(5))]
+        vec![source::Answer::new(seen, vec![], Duration::from_millis(5))]
     }
 }
 
@@ -96,6 +98,7 @@ async fn record(count: usize) -> String {
     let source = |(name, seed)| Box::new(Scripted(Erratic::new(name, seed).into())) as Box<dyn Source>;
     let sources = names.into_iter().zip(1..).map(source).collect();
     let rules = Rules {
+        interval: Duration::from_secs(5),
         max_age: Duration::from_secs(60),
         outlier_share: Decimal::new(1, 2),
         clamp_share: Decimal::new(5, 3),
@@ -108,7 +111,7 @@ async fn record(count: usize) -> String {
     let (mut lines, mut prev) = (Vec::new(), TickId::ZERO);
     let (mut ticks, mut id) = (0, TickId::now());
     while ticks < count {
-        let poll = aggregator.poll().await;
+        let poll = aggregator.poll(TickId::now()).await;
         let Some(mut tick) = poll.tick else { continue };
         tick.audit = Some(Arc::new(Audit { parameters: poll.parameters, inputs: poll.inputs }));
         view.write_entry(&Entry { id, prev, event: Event::Tick { tick, outages: vec![] } }, &mut lines);
@@ -131,12 +134,12 @@ fn has_value_of_book(recording: &str, at: usize) -> bool {
     middle().zip(number("value")).is_some_and(|(middle, value)| (middle - value).abs() < 1e-6)
 }
 
-/// Runs a verifier. Returns whether everything fits, and what it prints.
-async fn verify(mut command: Command, path: &Path) -> (bool, String) {
+/// Runs a verifier. Returns its exit code, and what it prints.
+async fn verify(mut command: Command, path: &Path) -> (i32, String) {
     command.arg(path).stdin(Stdio::null()).kill_on_drop(true);
     let output = soon("the verifier", command.output()).await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.success(), text(output.stdout) + &text(output.stderr))
+    (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
 }
 
 fn verifiers() -> [Command; 2] {
@@ -156,8 +159,8 @@ async fn both_verifiers_compute_every_price_again() {
     let path = directory.path().join("audit.ndjson");
     std::fs::write(&path, &recording).unwrap();
     for verifier in verifiers() {
-        let (fits, text) = verify(verifier, &path).await;
-        assert!(fits && text.contains("10000 entries"), "{text}");
+        let (code, text) = verify(verifier, &path).await;
+        assert!(code == 0 && text.contains("10000 entries"), "{text}");
     }
 }
 
@@ -168,12 +171,91 @@ async fn feed_is_verified_at_its_address() {
     until("some ticks", async || replica.history().await.len() > 5).await;
     let url = format!("http://{}", replica.address);
     let [program, _] = verifiers();
-    let (fits, text) = verify(program, Path::new(&url)).await;
-    assert!(fits && text.contains("prices computed again"), "{text}");
-    assert!(!text.contains(", 0 prices"), "{text}");
+    let (code, text) = verify(program, Path::new(&url)).await;
+    let numbers: Vec<u64> = text.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [entries, prices] = numbers[..] else { panic!("{text}") };
+    assert!(code == 0 && prices > entries, "each tick has prices in both currencies: {text}");
     let [program, _] = verifiers();
-    let (fits, text) = verify(program, Path::new("http://127.0.0.1:9")).await;
-    assert!(!fits && text.contains("0 entries"), "{text}");
+    let (code, text) = verify(program, Path::new("http://127.0.0.1:9")).await;
+    assert!(code == 3 && text.contains("0 entries"), "{text}");
+    let [program, _] = verifiers();
+    assert_eq!(verify(program, Path::new("http://")).await.0, 2);
+}
+
+#[tokio::test]
+async fn feed_that_disconnects_is_verified_to_its_end() {
+    let recording = record(6).await;
+    let hello = r#"{"type":"hello","replica":"r1","version":"1","currencies":["USD","EUR"],"interval_ms":5000,"state":null,"reason":null}"#;
+    let synced = r#"{"type":"synced","id":1}"#;
+    let lines: Vec<_> = recording.lines().collect();
+    let answer = |lines: &[&str], close| Answer::messages(&[&[hello], lines].concat(), close);
+    let end = [&lines[3..], &[synced]].concat();
+    // A drained replica closes the connection. The first connection only asks for the currencies.
+    let answers = [answer(&[], None), answer(&lines[..3], Some(1012)), answer(&[], Some(1012)), answer(&end, None)];
+    let server = Server::start(answers.into()).await;
+    let [program, _] = verifiers();
+    let (code, text) = verify(program, Path::new(&format!("http://{}", server.address))).await;
+    assert!(code == 0 && text.starts_with("6 entries in an unbroken chain, 12 prices"), "{text}");
+    assert!(server.requests()[1].0.contains("currency=USD%2CEUR"), "{:?}", server.requests());
+}
+
+#[tokio::test]
+async fn missing_entry_needs_a_gap_of_its_own() {
+    let recording = record(6).await;
+    let lines: Vec<&str> = recording.lines().collect();
+    let id = |line: &str| serde_json::from_str::<Value>(line).unwrap()["id"].as_u64().unwrap();
+    let (last, next) = (id(lines[2]), id(lines[4]));
+    let gap = |after: u64, before: u64, reason: &str| {
+        format!(r#"{{"type":"gap","after":{after},"before":{before},"reason":"{reason}"}}"#)
+    };
+    let cases = [
+        (String::new(), 1),
+        (gap(last, next, "source_outage"), 1),
+        (gap(last, next, "held_too_long"), 1),
+        (gap(last - 1, next, "history_expired"), 1),
+        (gap(last, next + 1, "history_expired"), 1),
+        (gap(last, next, "history_expired"), 0),
+        (gap(last, next, "history_lost"), 0),
+        (gap(last, next, "replay_limit"), 0),
+    ];
+    let directory = data_directory();
+    let path = directory.path().join("audit.ndjson");
+    for (gap, expected) in cases {
+        let kept = [&lines[..3], &[&*gap], &lines[4..]].concat();
+        let kept: Vec<_> = kept.into_iter().filter(|line| !line.is_empty()).collect();
+        std::fs::write(&path, kept.join("\n") + "\n").unwrap();
+        for verifier in verifiers() {
+            let (code, text) = verify(verifier, &path).await;
+            assert_eq!(code, expected, "{gap}: {text}");
+            assert!(code == 0 || text.contains(&next.to_string()), "{text}");
+        }
+        let (_, text) = verify(verifiers().into_iter().next().unwrap(), &path).await;
+        assert_eq!(text.contains("5 entries with 1 reported gaps"), expected == 0, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_to_verify_is_no_success() {
+    let recording = record(2).await;
+    let full = recording.lines().map(|line| {
+        let mut tick: Value = serde_json::from_str(line).unwrap();
+        tick.as_object_mut().unwrap().retain(|name, _| name != "inputs" && name != "parameters");
+        tick.to_string() + "\n"
+    });
+    let directory = data_directory();
+    let path = directory.path().join("audit.ndjson");
+    for input in [String::new(), "{\"type\":\"synced\",\"id\":1}\n".to_owned(), full.collect()] {
+        std::fs::write(&path, &input).unwrap();
+        for verifier in verifiers() {
+            let (code, text) = verify(verifier, &path).await;
+            assert_eq!(code, 3, "{input}: {text}");
+        }
+    }
+    let [program, _] = verifiers();
+    assert_eq!(verify(program, &directory.path().join("nothing")).await.0, 3);
+    std::fs::write(&path, "<html>\n").unwrap();
+    let [program, _] = verifiers();
+    assert_eq!(verify(program, &path).await.0, 3);
 }
 
 #[tokio::test]
@@ -201,8 +283,8 @@ async fn changed_digit_is_found_by_both_verifiers() {
         std::fs::write(&path, &changed).unwrap();
         let around = &recording[place.saturating_sub(30)..*place];
         for verifier in verifiers() {
-            let (fits, text) = verify(verifier, &path).await;
-            assert!(!fits, "a changed digit after {around:?} was not found: {text}");
+            let (code, text) = verify(verifier, &path).await;
+            assert_ne!(code, 0, "a changed digit after {around:?} was not found: {text}");
         }
     }
 }

@@ -1,29 +1,44 @@
 //! The checks of an audit stream: ids and the chain of `prev`, and every price from its inputs.
 
 use crate::aggregate::{VERSION, replay};
-use crate::client::TickUpdate;
+use crate::client::{GapCause, TickUpdate};
 use crate::tick::{Audit, Currency, Input, TickId};
 use anyhow::{bail, ensure};
 use std::collections::BTreeSet;
 use std::fmt;
+
+/// The reason why the verification of a stream failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// An entry does not fit. The error begins with its id.
+    Wrong(anyhow::Error),
+    /// The arguments are invalid.
+    Invalid(anyhow::Error),
+    /// The input could not be read, or there was nothing to verify.
+    Unread(anyhow::Error),
+}
 
 /// Checks entries in their order.
 #[derive(Debug, Default)]
 pub(super) struct Checker {
     /// The id of the last entry.
     last: Option<TickId>,
-    /// The id of the first entry after a gap that the stream has reported.
-    after_gap: Option<TickId>,
+    /// The ids around entries that are missing, as the stream has reported.
+    missing: Option<(TickId, TickId)>,
     entries: u64,
     prices: u64,
+    /// The number of places where entries are missing.
+    gaps: u64,
     /// The number of ticks whose prices cannot be computed again.
     unknown: u64,
 }
 
 impl Checker {
-    /// Notes that entries before `before` are missing.
-    pub(super) fn gap(&mut self, before: TickId) {
-        self.after_gap = Some(before);
+    /// Notes a gap between two ids. With any other reason than these, no entry is missing.
+    pub(super) fn gap(&mut self, after: TickId, before: TickId, reason: &GapCause) {
+        if matches!(reason, GapCause::HistoryExpired | GapCause::HistoryLost | GapCause::ReplayLimit) {
+            self.missing = Some((after, before));
+        }
     }
 
     /// Checks the place of an entry.
@@ -32,10 +47,14 @@ impl Checker {
     /// If its `prev` is not the entry before it, or if its id is not greater.
     pub(super) fn entry(&mut self, id: TickId, prev: TickId) -> anyhow::Result<()> {
         ensure!(id > prev, "{id}: its id is not greater than its prev {prev}");
-        let is_expected = self.after_gap.take() == Some(id);
+        let missing = self.missing.take();
         if let Some(last) = self.last.replace(id) {
             ensure!(id > last, "{id}: its id is not greater than {last}, that of the entry before it");
-            ensure!(prev == last || is_expected, "{id}: its prev is {prev}, but the entry before it is {last}");
+            if prev != last {
+                let is_reported = missing == Some((last, id));
+                ensure!(is_reported, "{id}: its prev is {prev}, but the entry before it is {last}");
+                self.gaps += 1;
+            }
         }
         self.entries += 1;
         Ok(())
@@ -59,6 +78,20 @@ impl Checker {
             self.prices += u64::from(tick.prices.contains_key(&currency));
         }
         Ok(())
+    }
+
+    /// Returns the number of entries that have been checked.
+    pub(super) fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Ends the stream.
+    ///
+    /// # Errors
+    /// If no price was computed again.
+    pub(super) fn finish(&self) -> Result<(), Failure> {
+        let nothing = "no price was computed again: expected ticks with inputs, in the format audit";
+        if self.prices > 0 { Ok(()) } else { Err(Failure::Unread(anyhow::anyhow!(nothing))) }
     }
 }
 
@@ -102,7 +135,11 @@ fn describe(input: &Input) -> String {
 
 impl fmt::Display for Checker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} entries without an unreported gap, {} prices computed again", self.entries, self.prices)?;
+        let Checker { entries, prices, gaps, .. } = self;
+        match gaps {
+            0 => write!(f, "{entries} entries in an unbroken chain, {prices} prices computed again")?,
+            gaps => write!(f, "{entries} entries with {gaps} reported gaps, {prices} prices computed again")?,
+        }
         if self.unknown > 0 {
             write!(f, ", {} ticks that cannot be computed again", self.unknown)?;
         }
