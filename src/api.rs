@@ -20,6 +20,7 @@
 //! | `cors` | pages of other origins that may read the feed |
 //! | `in_force` | the price in force at a moment |
 //! | `candle_cache` | the candles of this replica |
+//! | `newest_audits` | the newest ticks with what went into their prices |
 //! | `state` | state that all handlers share |
 //! | `feed_headers` | the feed's state in the headers of a response |
 //! | `document` | documents that do not change while the server runs |
@@ -45,6 +46,7 @@ pub(crate) mod hardening;
 pub(crate) mod headers;
 pub(crate) mod in_force;
 pub(crate) mod negotiate;
+pub(crate) mod newest_audits;
 pub(crate) mod ops;
 pub(crate) mod overload;
 pub(crate) mod problem;

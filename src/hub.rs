@@ -170,6 +170,24 @@ impl Hub {
         if audits { self.history.with_audits(after, entries).await } else { Ok(entries) }
     }
 
+    /// Returns all entries with `after < id <= until`, read page by page, or the oldest `max` of them.
+    ///
+    /// # Errors
+    /// If the store must be read and is unavailable.
+    pub async fn pages(&self, after: TickId, until: TickId, max: usize, audits: bool) -> Result<Vec<Arc<Entry>>> {
+        let (mut entries, most) = (Vec::new(), if audits { AUDIT_ENTRIES } else { LOAD_ENTRIES });
+        loop {
+            let limit = most.min(max - entries.len());
+            let begin = entries.last().map_or(after, |entry: &Arc<Entry>| entry.id);
+            let page = self.page(begin, until, limit, audits).await?;
+            let is_last = page.len() < limit || entries.len() + page.len() == max;
+            entries.extend(page);
+            if is_last {
+                return Ok(entries);
+            }
+        }
+    }
+
     /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, if there are that many.
     ///
     /// # Errors

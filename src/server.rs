@@ -13,6 +13,7 @@ use crate::api::descriptions::Descriptions;
 #[cfg(feature = "grpc")]
 use crate::api::grpc::{self, call};
 use crate::api::hardening::{harden, require_tls};
+use crate::api::newest_audits::NewestAudits;
 use crate::api::problem::Problem;
 use crate::api::query::SupportedCurrencies;
 use crate::api::rest::{candles, history, latest, price_at, sources, status};
@@ -250,6 +251,7 @@ fn open(
         memory: ClientMemory::new(options.client_memory),
         cors: options.cors.clone(),
         candles,
+        newest_audits: NewestAudits::default(),
         currencies,
         heartbeat,
         tasks,

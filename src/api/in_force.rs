@@ -2,7 +2,8 @@
 //!
 //! A tick is in force from its moment until the next tick with a price in the same currency, unless the feed says that
 //! there is a gap between the two: the later tick reports an outage, or entries between them are missing. In a gap no
-//! price is in force. After the newest tick, a price is in force until it is stale.
+//! price is in force. After the newest tick, a price is in force until it is stale. If the feed went on for longer
+//! without a tick in the currency, there is a gap after that tick.
 
 use crate::feed::{Continuity, Entry, Event, Gap, GapReason};
 use crate::tick::{Currency, Price, TickId};
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 /// The number of decimals of an average.
 const DECIMALS: u32 = 8;
+/// The `before` of a gap whose end is not known.
+pub(crate) const OPEN: TickId = TickId::from_ms(u64::MAX);
 
 /// A time in which a price was in force, or a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +57,13 @@ impl Timeline {
             stretches.extend(gap.map(|(price, from)| Stretch { price, from, to: entry.id }));
             let to = entry.id.plus(stale_after).next();
             stretches.push(Stretch { price: Ok((*price, entry.id)), from: entry.id, to });
+        }
+        // The next tick in the currency will report this outage, so the last one was in force at its own moment only.
+        if let Some(newest) = stretches.last_mut().filter(|newest| last.is_some_and(|last| last >= newest.to)) {
+            newest.to = newest.from;
+            let reason = missing.unwrap_or(GapReason::SourceOutage);
+            let from = newest.from.next();
+            stretches.push(Stretch { price: Err(reason), from, to: OPEN });
         }
         Timeline(stretches)
     }
@@ -147,6 +157,21 @@ mod tests {
         let lost = timeline(&[tick(10, 0, "20", vec![]), tick(50, 40, "40", vec![]), tick(60, 50, "50", vec![])]);
         assert_eq!(lost.at(id(30)).unwrap_err().unwrap().reason, GapReason::HistoryExpired);
         assert_eq!(at(&lost, 55).unwrap(), "40");
+    }
+
+    #[test]
+    fn outage_begins_before_it_is_reported() {
+        let euros = |ms, prev| {
+            let tick = Tick { prices: [(Currency::Eur, "9".parse().unwrap())].into(), ..Tick::default() };
+            Arc::new(Entry { id: id(ms), prev: id(prev), event: Event::Tick { tick, outages: vec![] } })
+        };
+        let young = timeline(&[tick(0, 0, "10", vec![]), euros(10, 0), euros(15, 10)]);
+        assert_eq!(at(&young, 15).unwrap(), "10", "the next tick may still come in time");
+        let late = timeline(&[tick(0, 0, "10", vec![]), euros(10, 0), euros(16, 10)]);
+        assert_eq!(at(&late, 0).unwrap(), "10");
+        let open = late.at(id(1)).unwrap_err().unwrap();
+        assert_eq!((open.after, open.before, open.reason), (id(0), OPEN, GapReason::SourceOutage));
+        assert_eq!(late.average(id(0), id(10)), (None, 0));
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use super::candle_cache::CandleCache;
 use super::cors::Cors;
+use super::newest_audits::NewestAudits;
 use super::problem::Problem;
 use super::query::SupportedCurrencies;
 use crate::access::Permission;
-use crate::encode::Framing;
+use crate::encode::{Framing, View};
 use crate::feed::{Feed, Start};
 use crate::hub::Hub;
 use crate::monitor::Monitor;
@@ -26,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 /// Time that the store may take to look up the start of a replay.
 const LOOK_UP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// The number of entries as which an entry with its audit counts.
+const AUDIT_WEIGHT: usize = 20;
+
 /// State that all handlers share.
 pub(crate) struct ApiState {
     pub(crate) sessions: Arc<Sessions>,
@@ -35,6 +39,7 @@ pub(crate) struct ApiState {
     pub(crate) memory: Arc<ClientMemory>,
     pub(crate) cors: Cors,
     pub(crate) candles: CandleCache,
+    pub(crate) newest_audits: NewestAudits,
     pub(crate) currencies: SupportedCurrencies,
     /// Time between two comments on an event stream.
     pub(crate) heartbeat: Duration,
@@ -62,7 +67,7 @@ impl ApiState {
     }
 
     /// Charges the entries after `begin` up to `end`, at most `limit`, to the volume of the client's address. Call it
-    /// before the entries are read: their number is estimated from the feed's interval.
+    /// before the entries are read: their number is estimated from the feed's interval. Each counts `weight` times.
     ///
     /// # Errors
     /// 429 if the address has asked for too many entries.
@@ -72,11 +77,13 @@ impl ApiState {
         begin: TickId,
         end: TickId,
         limit: usize,
+        weight: usize,
     ) -> Result<(), Problem> {
         let hub = self.hub();
         let span = end.min(hub.head()).since(begin.max(hub.head().minus(hub.retention())));
         let intervals = span.as_millis() / self.sessions.hello.interval.as_millis().max(1);
-        Ok(permit.charge_volume(usize::try_from(intervals).unwrap_or(usize::MAX).saturating_add(1).min(limit))?)
+        let entries = usize::try_from(intervals).unwrap_or(usize::MAX).saturating_add(1).min(limit);
+        Ok(permit.charge_volume(entries.saturating_mul(weight))?)
     }
 
     /// Opens a session for the client that holds `permit`. `access` is the permission of the client's API key, or
@@ -105,11 +112,11 @@ impl ApiState {
             let problem = Problem::unavailable("this replica is stopping, use another replica");
             return Err(problem.with_retry_after(Duration::from_secs(1)));
         }
-        let limit = subscription.limit.unwrap_or(usize::MAX);
+        let (limit, weight) = (subscription.limit.unwrap_or(usize::MAX), weight(subscription.view(framing)));
         match subscription.start {
             Start::Latest => {}
-            Start::Since(moment) => self.charge_volume(permit, moment.before(), hub.head(), limit)?,
-            Start::After(id) => self.charge_volume(permit, id, hub.head(), limit)?,
+            Start::Since(moment) => self.charge_volume(permit, moment.before(), hub.head(), limit, weight)?,
+            Start::After(id) => self.charge_volume(permit, id, hub.head(), limit, weight)?,
         }
         let opening = self.sessions.open(&subscription, framing, || permit.check_client_id());
         let session = match timeout(LOOK_UP_DEADLINE, opening).await {
@@ -122,13 +129,19 @@ impl ApiState {
         };
         if subscription.start == Start::Latest && subscription.client.is_some() {
             // The bookmark may be anywhere in the history.
-            self.charge_volume(permit, session.cursor(), hub.head(), limit)?;
+            self.charge_volume(permit, session.cursor(), hub.head(), limit, weight)?;
         }
         Ok(match stream {
             Some(stream) => session.permitted_by(stream),
             None => session,
         })
     }
+}
+
+/// Returns the number of entries as which an entry in this view counts. An audit is many times larger, and is read from
+/// the store.
+pub(crate) fn weight(view: View) -> usize {
+    if view.has_inputs() { AUDIT_WEIGHT } else { 1 }
 }
 
 fn too_many_streams() -> Problem {

@@ -9,14 +9,17 @@
 
 use crate::encode::View;
 use crate::feed::Entry;
+use crate::tick::TickId;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The number of entries in one segment.
 const SEGMENT_ENTRIES: u64 = 256;
+/// The number of entries with audits whose bytes are kept in a view. They are long, and only live ones are shared.
+const AUDITED_ENTRIES: usize = 4;
 
 /// The entries of a window with their numbers. The number of an entry is the number of entries before it since the hub
 /// started.
@@ -41,16 +44,32 @@ impl<'a> NumberedEntries<'a> {
 pub struct SharedView {
     view: View,
     log: Mutex<EncodedLog>,
+    /// The newest entries with audits, by id and `prev`.
+    audited: Mutex<BTreeMap<(TickId, TickId), Bytes>>,
 }
 
 impl SharedView {
     pub(super) fn new(view: View) -> SharedView {
-        SharedView { view, log: Mutex::default() }
+        SharedView { view, log: Mutex::default(), audited: Mutex::default() }
     }
 
     /// Returns the view.
     pub fn view(&self) -> View {
         self.view
+    }
+
+    /// Returns the bytes of an entry that was read from the store. With audits, the newest entries are encoded once for
+    /// all sessions.
+    pub fn entry(&self, entry: &Entry) -> Bytes {
+        if !self.view.has_inputs() {
+            return self.view.entry(entry);
+        }
+        let mut audited = self.audited.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = audited.entry((entry.id, entry.prev)).or_insert_with(|| self.view.entry(entry)).clone();
+        if audited.len() > AUDITED_ENTRIES {
+            audited.pop_first();
+        }
+        bytes
     }
 
     pub(super) fn log(&self) -> MutexGuard<'_, EncodedLog> {

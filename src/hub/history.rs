@@ -17,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const LOAD_ENTRIES: usize = 500;
 /// The maximum number of entries in one read with audits, which are many times larger.
 pub const AUDIT_ENTRIES: usize = 100;
+/// The maximum number of entries whose audits are kept after a read, because all live clients of audits need them.
+const LIVE_ENTRIES: usize = 4;
 /// The maximum number of reads that wait for a permit. Further reads fail at once.
 const MAX_WAITING: usize = 64;
 
@@ -32,6 +34,8 @@ pub(super) struct HistoryReader {
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
     /// The reads of audits that have not ended.
     running_audits: Mutex<HashMap<Page, WeakShared<Reading>>>,
+    /// The newest entries with audits that were read.
+    live_audits: Mutex<Option<(Page, Entries)>>,
 }
 
 /// Permits to read from the store.
@@ -58,6 +62,7 @@ impl HistoryReader {
             permits: Permits { store, reads, places },
             running: Mutex::default(),
             running_audits: Mutex::default(),
+            live_audits: Mutex::default(),
         }
     }
 
@@ -84,12 +89,21 @@ impl HistoryReader {
     pub(super) async fn with_audits(&self, after: TickId, entries: Vec<Arc<Entry>>) -> Result<Vec<Arc<Entry>>> {
         let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(entries) };
         let (permits, limit) = (self.permits.clone(), entries.len());
+        let page = (after, last, limit);
+        let live = || self.live_audits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, entries)) = live().as_ref().filter(|(of, _)| *of == page) {
+            return Ok(Vec::clone(entries));
+        }
         let read = async move {
             let permit = permits.acquire().await?;
             let audits = permit.store().audits(after, last, limit).await?;
             Ok(Arc::new(join_audits(entries, audits)))
         };
-        Ok(Vec::clone(&*join_or_start(&self.running_audits, (after, last, limit), read).await?))
+        let entries = join_or_start(&self.running_audits, page, read).await?;
+        if limit <= LIVE_ENTRIES && live().as_ref().is_none_or(|((_, known, _), _)| *known < last) {
+            *live() = Some((page, entries.clone()));
+        }
+        Ok(Vec::clone(&entries))
     }
 }
 
@@ -147,10 +161,33 @@ impl HistoryPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Memory, Options};
+    use crate::store::{Memory, Options, Record};
+    use crate::tick::{Audit, Tick};
     use futures_util::poll;
     use std::pin::pin;
     use std::time::Duration;
+
+    #[tokio::test]
+    async fn audits_of_a_live_tick_are_read_once() {
+        let hour = Duration::from_secs(3600);
+        let store = Arc::new(Memory::new(Options { retention: hour, lease_ttl: hour }));
+        let lease = store.acquire("a").await.unwrap().unwrap();
+        for _ in 0..10 {
+            let record = Record::now(Event::Tick { tick: Tick::default(), outages: vec![] });
+            store.append(&lease, &record.with_audit(&Audit::default()), TickId::ZERO).await.unwrap();
+        }
+        let entries: Vec<_> = store.newest(10).await.unwrap().into_iter().map(Arc::new).collect();
+        let reader = HistoryReader::new(store);
+        let read = async |from: usize| {
+            let (after, entries) = (entries[from].prev, entries[from..].to_vec());
+            reader.with_audits(after, entries).await.unwrap()
+        };
+        let live = read(9).await;
+        assert!(live[0].tick().unwrap().audit.is_some());
+        assert!(Arc::ptr_eq(&live[0], &read(9).await[0]), "the next client gets what was read");
+        assert!(!Arc::ptr_eq(&read(0).await[0], &read(0).await[0]), "long pages are not kept");
+        assert!(Arc::ptr_eq(&live[0], &read(9).await[0]));
+    }
 
     #[tokio::test]
     async fn reads_wait_in_a_bounded_number() {

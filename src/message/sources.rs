@@ -11,7 +11,8 @@ use std::borrow::Cow;
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = PolledSources))]
 #[cfg_attr(feature = "server", schema(examples(json!({
     "id": 1_795_166_431_075_u64, "age_ms": 1204, "ticks": 50, "sources": [{
-        "name": "kraken", "title": "Kraken", "state": "ok", "success_rate": 0.98, "latency_ms": 81,
+        "name": "kraken", "title": "Kraken", "attribution": "https://www.kraken.com",
+        "terms": "https://www.kraken.com/legal", "state": "ok", "success_rate": 0.98, "latency_ms": 81,
         "values": [{"currency": "USD", "value": 97116.20, "age_ms": 1209, "used": true}]
     }]
 }))))]
@@ -36,6 +37,14 @@ pub struct PolledSource<'a> {
     pub name: Cow<'a, str>,
     /// The name for people.
     pub title: Cow<'a, str>,
+    /// The page to link to where its prices are shown, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
+    pub attribution: Option<Cow<'a, str>>,
+    /// The terms under which its prices may be used, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
+    pub terms: Option<Cow<'a, str>>,
     /// The state in the newest of the ticks.
     #[cfg_attr(feature = "server", schema(value_type = SourceState))]
     pub state: Word<SourceState>,
@@ -69,14 +78,15 @@ pub struct SourceValue {
     pub used: bool,
 }
 
-/// `ok`: at least one value was used, and none was an outlier or frozen. `outlier`: a value was too far from the
+/// `ok`: at least one value could be used, and none was an outlier or frozen. `outlier`: a value was too far from the
 /// others. `frozen`: the source repeats itself while the others move. `resting`: it is not asked for a while, because
-/// it failed or asked for a pause. `failing`: it gave no value that can be used.
+/// it failed or asked for a pause. `failing`: it gave no value that can be used. `unknown`: the newest tick is so old
+/// that it says nothing about the sources now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceState {
-    /// At least one value was used.
+    /// At least one value could be used.
     Ok,
     /// A value was too far from the others.
     Outlier,
@@ -86,4 +96,6 @@ pub enum SourceState {
     Resting,
     /// The source gave no value that can be used.
     Failing,
+    /// The newest tick is too old.
+    Unknown,
 }

@@ -224,7 +224,7 @@ impl Session {
 
     /// Accepts the entries that [`Step::Load`] asked for, and returns the bytes to send.
     pub fn loaded(&mut self, entries: &[Arc<Entry>]) -> Vec<Bytes> {
-        let (view, mut bytes, start) = (self.view.view(), Vec::new(), self.page_start());
+        let (view, mut bytes, start) = (self.view.clone(), Vec::new(), self.page_start());
         for entry in entries {
             self.push_gap_before(entry, &mut bytes);
             match &mut self.throttle {

@@ -1,6 +1,7 @@
 //! `/v1/prices/at`: the price in force at a moment, in a gap, and on average.
 
 use super::server::{TestServer, both, history, ids, usd};
+use btcfeed::tick::TickId;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -59,4 +60,39 @@ async fn settled_price_is_cached() {
     let newest = server.get(&path).await;
     assert_eq!(newest.header("cache-control"), "no-cache, no-transform");
     assert_eq!(server.get_with(&path, &[("if-none-match", newest.header("etag"))]).await.status, 304);
+}
+
+#[tokio::test]
+async fn outage_of_one_currency_is_known_at_once() {
+    // Dollars come every second, euros only once.
+    let events = [both("97000.10", "89000")].into_iter().chain(vec![usd("97000.20"); 80]);
+    let entries = history(events);
+    let (ids, server) = (ids(&entries), TestServer::with(&[], &entries).await);
+    let path = |time: u64| format!("/v1/prices/at?time={time}&currency=EUR");
+    assert_eq!(server.json(&path(ids[0])).await["prices"][0]["price"], json!(89000));
+    for time in [ids[0] + 1, ids[3], ids[14]] {
+        let answer = server.get(&path(time)).await;
+        let gap = format!("the feed has a gap after {} (source_outage)", ids[0]);
+        assert!(answer.status == 404 && answer.text().contains(&gap), "{}", answer.text());
+    }
+    let window = format!("{}&window=2s", path(ids[0] + 1000));
+    assert_eq!(server.get(&window).await.status, 404, "no part of the window has a price");
+    let dollars = server.json(&format!("/v1/prices/at?time={}&window=10s", ids[40])).await;
+    assert_eq!(dollars["prices"][0]["covered"], json!(1.0));
+}
+
+#[tokio::test]
+async fn window_with_too_many_entries_is_refused() {
+    let mut entries = history(vec![usd("97000.10"); 100_050]);
+    let last = entries.last().unwrap().id.ms();
+    // One tick every 30 ms.
+    for (entry, place) in entries.iter_mut().rev().zip(0_u64..) {
+        entry.id = TickId::from_ms(last - place * 30);
+        entry.prev = TickId::from_ms(last - (place + 1) * 30);
+    }
+    let server = TestServer::with(&[("BTCFEED_INTERVAL", "30ms")], &entries).await;
+    let hour = server.get(&format!("/v1/prices/at?time={last}&window=1h")).await;
+    assert!(hour.status == 400 && hour.text().contains("more than 100000 entries"), "{}", hour.text());
+    let minute = server.json(&format!("/v1/prices/at?time={last}&window=1m")).await;
+    assert_eq!((&minute["prices"][0]["covered"], &minute["prices"][0]["id"]), (&json!(1.0), &json!(last)));
 }

@@ -17,6 +17,7 @@ use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
@@ -91,7 +92,13 @@ impl TestServer {
 
     /// Appends a tick with what went into its prices. Returns its id.
     pub async fn append_audited(&self, event: Value, inputs: &Value) -> u64 {
-        let record = Record::now(serde_json::from_value::<Event>(event).unwrap());
+        self.append_old(event, inputs, Duration::ZERO).await
+    }
+
+    /// Appends a tick of this age with what went into its prices. Returns its id.
+    pub async fn append_old(&self, event: Value, inputs: &Value, age: Duration) -> u64 {
+        let at = Instant::now().checked_sub(age).unwrap();
+        let record = Record { at, ..Record::now(serde_json::from_value::<Event>(event).unwrap()) };
         let audit = serde_json::from_value(json!({ "inputs": inputs })).unwrap();
         self.write(record.with_audit(&audit)).await
     }

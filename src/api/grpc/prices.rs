@@ -2,7 +2,7 @@
 
 use super::call::{primed_hub, status, unary};
 use super::request::Fields;
-use crate::api::state::ApiState;
+use crate::api::state::{ApiState, weight};
 use crate::encode::proto;
 use crate::encode::{Format, Framing, View};
 use crate::feed::Start;
@@ -98,7 +98,8 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
     let view = View { format, currencies, framing: Framing::Grpc };
     let mut session = Session::new(view, start, &state.sessions.limits, hub);
     permit.begin_read().map_err(|refusal| status(&refusal.into()))?;
-    state.charge_volume(&permit, session.cursor(), until, size).map_err(|problem| status(&problem))?;
+    let charged = state.charge_volume(&permit, session.cursor(), until, size, weight(view));
+    charged.map_err(|problem| status(&problem))?;
     let entries = hub.page(session.cursor(), until, size, request.audit).await;
     let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now, try again"))?;
     let encoded = session.loaded(&entries);

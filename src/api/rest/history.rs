@@ -9,7 +9,7 @@ use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
 use crate::api::query::HistoryQuery;
-use crate::api::state::ApiState;
+use crate::api::state::{ApiState, weight};
 use crate::encode::{Format, Framing, View};
 use crate::feed::{Continuity, Entry, Feed, Start};
 use crate::hub::{AUDIT_ENTRIES, Hub, LOAD_ENTRIES};
@@ -87,7 +87,7 @@ pub(crate) async fn history(
     let head = hub.head();
     let (begin, last) = (session.cursor(), query.until.min(head));
     permit.begin_read()?;
-    state.charge_volume(&permit, begin, last, query.limit)?;
+    state.charge_volume(&permit, begin, last, query.limit, weight(view))?;
     let next = hub.nth(begin, last, query.limit).await.map_err(unreadable)?;
     let end = next.unwrap_or(last);
     // The first entries are read before the response begins, so that an error can still change its status.

@@ -1,16 +1,16 @@
 //! `GET /v1/prices/at`: the price in force at a moment, and the time-weighted average of a time before it.
 //!
 //! Only a bounded part of the history is read: the window, some time before it, in which a feed without gaps has at
-//! least one tick, and the first entries after the moment, which tell whether it is in a gap.
+//! least one tick, and some time after the moment, which tells whether it is in a gap.
 
 use crate::api::caching::{self, CacheableResponse};
-use crate::api::in_force::Timeline;
+use crate::api::in_force::{OPEN, Timeline};
 use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
 use crate::api::query::PriceAtQuery;
 use crate::api::state::ApiState;
 use crate::feed::{Entry, Feed, Gap};
-use crate::hub::{Hub, LOAD_ENTRIES};
+use crate::hub::Hub;
 use crate::message::{ExactPrice, PriceAtMessage, PricesAtMessage};
 use crate::net::connection_limit::Permit;
 use crate::schema::{answers, parameters};
@@ -23,9 +23,12 @@ use axum::response::Response;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The number of entries after the moment that are read. The first tick in a currency is normally the first entry.
+/// The number of intervals before the window that are read at first.
+const TICKS_BEFORE: u32 = 6;
+/// The number of entries that are read after the time in which a price becomes stale. The tick that ends an outage is
+/// often among them, and names it.
 const ENTRIES_AFTER: usize = 50;
-/// The maximum number of entries of one response.
+/// The maximum number of entries that are read for one response.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The price at a moment
@@ -63,14 +66,11 @@ pub(crate) async fn price_at(
     if time > now {
         return Err(not_found(format!("the time {} is in the future", time.timedate())));
     }
-    let window = query.window.unwrap_or_default();
     let stale_after = state.monitor.stale_after();
-    let begin = time.minus(window + stale_after * 2);
+    let begin = time.minus(query.window.unwrap_or_default() + stale_after * 2);
     permit.begin_read()?;
-    state.charge_volume(&permit, begin, time, MAX_ENTRIES)?;
-    let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
-    let mut entries = read(hub, begin.before(), time).await.map_err(unreadable)?;
-    entries.extend(hub.history(time, TickId::from_ms(u64::MAX), ENTRIES_AFTER).await.map_err(unreadable)?);
+    state.charge_volume(&permit, begin, time, MAX_ENTRIES, 1)?;
+    let entries = read(&state, hub, query, time).await?;
     let mut prices = Vec::new();
     for currency in query.currencies.iter() {
         let timeline = Timeline::of(&entries, currency, stale_after);
@@ -87,18 +87,39 @@ pub(crate) async fn price_at(
     Ok(answer.with(&headers, head, || Body::from(text + "\n")))
 }
 
-/// Reads a part of the history in pages.
-async fn read(hub: &Hub, mut after: TickId, until: TickId) -> crate::store::Result<Vec<Arc<Entry>>> {
-    let mut entries = Vec::new();
-    loop {
-        let page = hub.history(after, until, LOAD_ENTRIES).await?;
-        let is_last = page.len() < LOAD_ENTRIES || entries.len() >= MAX_ENTRIES;
-        after = page.last().map_or(after, |entry| entry.id);
-        entries.extend(page);
-        if is_last {
-            return Ok(entries);
+/// Reads the entries that decide the prices at `time` and in the window before it.
+async fn read(
+    state: &ApiState,
+    hub: &Hub,
+    PriceAtQuery { currencies, window, .. }: PriceAtQuery,
+    time: TickId,
+) -> Result<Vec<Arc<Entry>>, Problem> {
+    let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
+    let stale_after = state.monitor.stale_after();
+    let begin = time.minus(window.unwrap_or_default());
+    // A feed without gaps has a tick in this time before the window, and normally a few of them soon before it.
+    let (mut before, most) = (state.sessions.hello.interval * TICKS_BEFORE, stale_after * 2);
+    let mut entries = loop {
+        before = before.min(most);
+        let entries =
+            hub.pages(begin.minus(before).before(), time, MAX_ENTRIES + 1, false).await.map_err(unreadable)?;
+        if entries.len() > MAX_ENTRIES {
+            let detail =
+                format!("invalid window: more than {MAX_ENTRIES} entries must be read, expected a shorter one");
+            return Err(Problem::bad_request(detail));
         }
-    }
+        let begins = |currency| entries.iter().take_while(|entry| entry.id <= begin).any(|entry| has(entry, currency));
+        if before == most || currencies.iter().all(begins) {
+            break entries;
+        }
+        before *= 8;
+    };
+    // If no tick comes in this time, the price at the moment may be the last one before an outage.
+    let stale = time.plus(stale_after);
+    entries.extend(hub.pages(time, stale, MAX_ENTRIES, false).await.map_err(unreadable)?);
+    let last = entries.last().map_or(stale, |entry| entry.id.max(time));
+    entries.extend(hub.history(last, TickId::from_ms(u64::MAX), ENTRIES_AFTER).await.map_err(unreadable)?);
+    Ok(entries)
 }
 
 fn price(
@@ -128,10 +149,11 @@ fn price(
 fn no_price(currency: Currency, time: TickId, gap: Option<Gap>) -> String {
     let moment = time.timedate();
     match gap {
-        Some(Gap { after, before, reason, .. }) => format!(
-            "no price in {currency} at {moment}: the feed has a gap after {after} and before {before} ({})",
-            reason.as_str()
-        ),
+        Some(Gap { after, before, reason, .. }) => {
+            let end = if before == OPEN { String::new() } else { format!(" and before {before}") };
+            let reason = reason.as_str();
+            format!("no price in {currency} at {moment}: the feed has a gap after {after}{end} ({reason})")
+        }
         None => format!("no price in {currency} at {moment}: the feed has no tick shortly before it"),
     }
 }
@@ -142,7 +164,12 @@ fn not_found(detail: String) -> Problem {
 
 fn has_tick_after(entries: &[Arc<Entry>], currency: Currency, time: TickId) -> bool {
     let later = entries.iter().rev().take_while(|entry| entry.id > time);
-    later.filter_map(|entry| entry.tick()).any(|tick| tick.prices.contains_key(&currency))
+    { later }.any(|entry| has(entry, currency))
+}
+
+/// Returns true if an entry is a tick with a price in `currency`.
+fn has(entry: &Entry, currency: Currency) -> bool {
+    entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency))
 }
 
 fn ms(duration: Duration) -> u64 {

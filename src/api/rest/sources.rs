@@ -3,17 +3,19 @@
 //! Every replica answers from the inputs of the newest ticks, which the leader has stored. So the answer describes the
 //! polls of the leader, whichever replica gives it, and its age shows if no replica leads.
 
-use crate::aggregate::{FROZEN, OUTLIER, PAUSED};
+use crate::aggregate::{FROZEN, OUTLIER, PAUSED, was_compared};
 use crate::api::caching::CacheableResponse;
 use crate::api::negotiate::Media;
+use crate::api::newest_audits::TICKS;
 use crate::api::problem::Problem;
 use crate::api::query::read_sources;
 use crate::api::state::ApiState;
-use crate::feed::{Entry, Feed};
+use crate::feed::{Entry, Feed, FeedState};
 use crate::message::{ExactPrice, PolledSource, SourceState, SourceValue, SourcesMessage};
 use crate::net::connection_limit::Permit;
 use crate::schema::{answers, parameters};
 use crate::source;
+use crate::text::format_duration;
 use crate::tick::{Currencies, Input, TickId};
 use axum::Extension;
 use axum::body::Body;
@@ -23,9 +25,7 @@ use axum::response::Response;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// The number of ticks that are read.
-const TICKS: usize = 50;
+use std::time::Duration;
 
 /// The sources
 ///
@@ -54,41 +54,63 @@ pub(crate) async fn sources(
     permit.begin_read()?;
     permit.charge_volume(TICKS)?;
     let unreadable = |_| Problem::unavailable("the sources cannot be read now, try again");
-    let begin = hub.before_newest_ticks(TICKS, state.currencies.currencies).await.map_err(unreadable)?;
-    let begin = begin.max(hub.head().minus(hub.retention()));
-    let entries = hub.page(begin, hub.head(), 2 * TICKS, true).await.map_err(unreadable)?;
-    let message = report(&entries, chosen, TickId::now());
+    let entries = state.newest_audits.read(hub, state.currencies.currencies).await.map_err(unreadable)?;
+    let message = report(&entries, chosen, TickId::now(), |age| outage(&state, age));
     let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the sources cannot be written"))?;
     // The ages change all the time, so there is no entity tag.
     let answer = CacheableResponse { media: Media::Json, by_accept: false, tag: None, settled_until: None, next: None };
     Ok(answer.with(&headers, hub.head(), || Body::from(text + "\n")))
 }
 
-/// Describes the sources by the inputs of `entries` in the currencies `chosen`.
-fn report(entries: &[Arc<Entry>], chosen: Currencies, now: TickId) -> SourcesMessage<'_> {
-    let inputs_of = |entry: &'_ Arc<Entry>| -> Option<(TickId, Vec<Input>)> {
-        let audit = entry.tick()?.audit.as_ref()?;
-        let inputs = audit.inputs.iter().filter(|input| chosen.contains(input.currency));
-        Some((entry.id, inputs.cloned().collect()))
+/// Returns the reason why a tick of this age does not describe the sources any more.
+fn outage(state: &ApiState, age: Duration) -> Option<String> {
+    if age <= state.monitor.stale_after() {
+        return None;
+    }
+    let text = format!("no tick for {}", format_duration(Duration::from_secs(age.as_secs())));
+    let status = state.hub().status().and_then(|entry| entry.status().cloned());
+    let reason = status.filter(|status| status.state != FeedState::Live).map(|status| status.reason);
+    Some(reason.map_or(text.clone(), |reason| format!("{text}: {reason}")))
+}
+
+/// Describes the sources by the inputs of `entries` in the currencies `chosen`. If the newest are too old to say
+/// anything about the sources now, `outage` is the reason.
+fn report<'a>(
+    entries: &'a [Arc<Entry>],
+    chosen: Currencies,
+    now: TickId,
+    outage: impl Fn(Duration) -> Option<String>,
+) -> SourcesMessage<'a> {
+    let inputs_of = |entry: &'a Arc<Entry>| -> Option<(TickId, Vec<&'a Input>)> {
+        let inputs = &entry.tick()?.audit.as_ref()?.inputs;
+        Some((entry.id, inputs.iter().filter(|input| chosen.contains(input.currency)).collect()))
     };
     let polls: Vec<_> = entries.iter().filter_map(inputs_of).collect();
-    let names = polls.iter().flat_map(|(_, inputs)| inputs.iter().map(|input| input.source.clone()));
-    let names: BTreeSet<String> = names.collect();
+    let names: BTreeSet<&str> = polls.iter().flat_map(|(_, inputs)| inputs).map(|input| &*input.source).collect();
     let newest = polls.last().map(|(id, _)| *id);
+    let outage = newest.and_then(|newest| outage(now.since(newest)));
     SourcesMessage {
         id: newest,
         age_ms: newest.map(|id| age(id, now)),
         ticks: polls.len() as u64,
-        sources: names.into_iter().map(|name| polled_source(name, &polls, now)).collect(),
+        sources: names.into_iter().map(|name| polled_source(name, &polls, now, outage.as_deref())).collect(),
     }
 }
 
-fn polled_source(name: String, polls: &[(TickId, Vec<Input>)], now: TickId) -> PolledSource<'static> {
-    let own = |inputs: &'_ [Input]| inputs.iter().filter(|input| input.source == name).cloned().collect::<Vec<_>>();
-    let polls: Vec<_> =
-        polls.iter().map(|(id, inputs)| (*id, own(inputs))).filter(|(_, own)| !own.is_empty()).collect();
-    let newest = polls.last().map(|(_, own)| own.clone()).unwrap_or_default();
-    let (state, reason) = state(&newest);
+fn polled_source<'a>(
+    name: &'a str,
+    polls: &[(TickId, Vec<&'a Input>)],
+    now: TickId,
+    outage: Option<&str>,
+) -> PolledSource<'a> {
+    let own = |inputs: &[&'a Input]| inputs.iter().filter(|input| input.source == name).copied().collect::<Vec<_>>();
+    let polls = polls.iter().map(|(id, inputs)| (*id, own(inputs))).filter(|(_, own)| !own.is_empty());
+    let polls: Vec<_> = polls.collect();
+    let newest = polls.last().map(|(_, own)| &own[..]).unwrap_or_default();
+    let (state, reason) = match outage {
+        Some(reason) => (SourceState::Unknown, Some(Cow::Owned(reason.to_owned()))),
+        None => state(newest),
+    };
     let with_value = polls.iter().filter(|(_, own)| own.iter().any(|input| input.value.is_some())).count();
     let mut values: Vec<SourceValue> = Vec::new();
     for (id, input) in polls.iter().rev().flat_map(|(id, own)| own.iter().map(move |input| (*id, input))) {
@@ -99,22 +121,25 @@ fn polled_source(name: String, polls: &[(TickId, Vec<Input>)], now: TickId) -> P
             values.push(SourceValue { currency, value: ExactPrice(value), age_ms, used });
         }
     }
+    let definition = source::find(name);
     PolledSource {
-        title: source::find(&name).map_or(Cow::Owned(name.clone()), |found| Cow::Borrowed(found.title)),
+        name: Cow::Borrowed(name),
+        title: Cow::Borrowed(definition.map_or(name, |found| found.title)),
+        attribution: definition.and_then(|found| found.attribution).map(Cow::Borrowed),
+        terms: definition.and_then(|found| found.terms).map(Cow::Borrowed),
         state: state.into(),
-        reason: reason.map(Cow::Owned),
+        reason,
         success_rate: share(with_value, polls.len()),
         latency_ms: newest.iter().find_map(|input| input.latency_ms),
         values,
-        name: Cow::Owned(name),
     }
 }
 
 /// Returns the state of a source by its inputs in one poll, and the reason if it is not `ok`.
-fn state(inputs: &[Input]) -> (SourceState, Option<String>) {
+fn state<'a>(inputs: &[&'a Input]) -> (SourceState, Option<Cow<'a, str>>) {
     let excluded = |word: &str| {
-        let reasons = inputs.iter().filter_map(|input| input.excluded.clone());
-        { reasons }.find(|reason| reason.starts_with(word))
+        let mut reasons = inputs.iter().filter_map(|input| input.excluded.as_deref());
+        reasons.find(|reason| reason.starts_with(word)).map(Cow::Borrowed)
     };
     let states = [(OUTLIER, SourceState::Outlier), (FROZEN, SourceState::Frozen), (PAUSED, SourceState::Resting)];
     for (word, state) in states {
@@ -122,8 +147,9 @@ fn state(inputs: &[Input]) -> (SourceState, Option<String>) {
             return (state, Some(reason));
         }
     }
+    // A source whose value was compared is not to blame if there were too few others, or none that agreed.
     match excluded("") {
-        Some(reason) if inputs.iter().all(|input| input.used.is_none()) => (SourceState::Failing, Some(reason)),
+        Some(reason) if !inputs.iter().any(|input| was_compared(input)) => (SourceState::Failing, Some(reason)),
         _ => (SourceState::Ok, None),
     }
 }

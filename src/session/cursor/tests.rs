@@ -4,7 +4,7 @@ mod throttled;
 
 use super::*;
 use crate::encode::{Format, Framing};
-use crate::feed::{Event, FeedState, Outage, Status};
+use crate::feed::{Event, Feed as _, FeedState, Outage, Status};
 use crate::hub;
 use crate::session::{Bookmarks, ClientId};
 use crate::store::{Memory, Options};
@@ -99,6 +99,23 @@ fn latest_begins_with_tick_and_newer_statuses() {
     assert_eq!(feed.messages(&mut feed.session(Start::Latest)), ["15", "synced 15"]);
     feed.status(30);
     assert_eq!(feed.messages(&mut feed.session(Start::Latest)), ["15", "30", "synced 30"]);
+}
+
+#[test]
+fn live_audit_is_encoded_once_for_all() {
+    let feed = Feed::new(1..=9);
+    let view = View { format: Format::Audit, currencies: Currency::Usd.into(), framing: Framing::WebSocket };
+    let entries = feed.hub.after(TickId::ZERO);
+    let read = |entries: &[Arc<Entry>]| {
+        let mut session = Session::new(view, Start::After(feed.id(0)), &Limits::default(), &feed.hub);
+        session.loaded(entries)
+    };
+    let newest = |bytes: &[Bytes]| bytes.last().unwrap().as_ptr();
+    let one = read(&entries[8..]);
+    assert_eq!(newest(&one), newest(&read(&entries[8..])), "both clients get the same bytes");
+    let old = read(&entries);
+    assert_eq!(newest(&old), newest(&one), "a replay does not evict the newest");
+    assert_ne!(read(&entries)[0].as_ptr(), old[0].as_ptr(), "old entries are not kept");
 }
 
 #[test]
