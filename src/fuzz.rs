@@ -6,7 +6,7 @@ use crate::api::query::{
     CandlesQuery, HistoryQuery, SupportedCurrencies, read_last_event_id, read_latest, read_subscription,
 };
 use crate::encode::Format;
-use crate::net::request_head;
+use crate::net::{proxy_protocol, request_head};
 use crate::session::{EVERY, REPLAY_LIMIT};
 use crate::source;
 use crate::text::quotable;
@@ -41,12 +41,14 @@ pub fn head(input: &[u8]) {
     request_head::check(input);
 }
 
-/// Reads the input as the headers of proxies, one value a line.
+/// Reads the input as the headers of HTTP proxies, one value a line, and as a header of the PROXY protocol.
 ///
 /// # Panics
-/// If a client can choose its address.
+/// If a client can choose its address, or if the decision about a PROXY header depends on the pieces in which it
+/// arrives.
 pub fn proxies(input: &[u8]) {
     client_address::check(input);
+    proxy_protocol::check(input);
 }
 
 /// Parses the input as the query of each request, and as a `Last-Event-ID`.

@@ -1,10 +1,11 @@
 //! Connections: accepts them, bounds their cost, and serves them.
 //!
-//! Every connection takes the same path. The [`Listener`](listener::Listener) accepts it and takes a permit for it. If
-//! the port uses [TLS](crate::tls), the handshake follows. Then the first bytes are read once, into the connection's
-//! own buffer. They show which protocol the client uses ([`request_head`]). A request for a stream goes through the
-//! router. If its handler fills the [`Handoff`](takeover::Handoff), the socket moves to the [`reactor`], together with
-//! the keys of TLS. hyper serves all other requests from a stream that begins with the same buffer
+//! Every connection takes the same path. The [`Listener`](listener::Listener) accepts it. If a proxy names the client
+//! in the first bytes, these are read into the connection's own buffer ([`proxy_protocol`]). Then the connection takes
+//! a permit. If the port uses [TLS](crate::tls), the handshake follows. Then the first bytes are read once, into the
+//! connection's own buffer. They show which protocol the client uses ([`request_head`]). A request for a stream goes
+//! through the router. If its handler fills the [`Handoff`](takeover::Handoff), the socket moves to the [`reactor`],
+//! together with the keys of TLS. hyper serves all other requests from a stream that begins with the same buffer
 //! ([`buffered_stream`]). No request is routed twice.
 //!
 //! The files in layer order: each uses only those before it.
@@ -16,6 +17,7 @@
 //! | `client_memory` | bytes that wait for clients |
 //! | `stall` | detection of responses that their clients do not read |
 //! | `connection_limit` | permits for clients |
+//! | `proxy_protocol` | the client's address, as a proxy names it before the client's first bytes |
 //! | `buffered_stream` | a connection whose first bytes have been read |
 //! | `request_head` | the first bytes of a connection |
 //! | `reactor` | streams on raw sockets |
@@ -29,6 +31,7 @@ pub(crate) mod client_stream;
 pub(crate) mod connection_limit;
 pub(crate) mod http;
 pub(crate) mod listener;
+pub(crate) mod proxy_protocol;
 pub(crate) mod reactor;
 pub(crate) mod request_head;
 pub(crate) mod socket;

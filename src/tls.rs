@@ -89,15 +89,15 @@ impl Tls {
         Ok(Tls { options, certificate, handshakes: Handshakes::new(max_clients) })
     }
 
-    /// Performs the handshake.
+    /// Performs the handshake. `first` are the bytes of the client that have been read.
     ///
     /// # Errors
     /// If the handshake fails. A client that does not use TLS gets an answer first.
-    pub(crate) async fn accept(&self, socket: TcpStream) -> Result<TlsConnection, HandshakeError> {
+    pub(crate) async fn accept(&self, socket: TcpStream, first: Vec<u8>) -> Result<TlsConnection, HandshakeError> {
         let mut pending = self.handshakes.begin();
         // Cancel-safe: if this future is dropped, so are both arms, and with them the connection.
         let accepted = tokio::select! {
-            accepted = timeout(HANDSHAKE_DEADLINE, self.shake_hands(socket)) => {
+            accepted = timeout(HANDSHAKE_DEADLINE, self.shake_hands(socket, first)) => {
                 accepted.unwrap_or(Err(HandshakeError::TooLate))
             }
             () = pending.evicted() => Err(HandshakeError::Evicted),
@@ -109,18 +109,20 @@ impl Tls {
         accepted
     }
 
-    async fn shake_hands(&self, mut socket: TcpStream) -> Result<TlsConnection, HandshakeError> {
-        let mut buffer = Vec::with_capacity(HELLO_BYTES);
+    async fn shake_hands(&self, mut socket: TcpStream, mut buffer: Vec<u8>) -> Result<TlsConnection, HandshakeError> {
         let mut hello = HelloReader::default();
         let accepted = loop {
-            receive(&mut socket, &mut buffer).await?;
+            if buffer.is_empty() {
+                buffer.reserve(HELLO_BYTES);
+                receive(&mut socket, &mut buffer).await?;
+            }
             if hello.is_empty() && buffer.first() != Some(&HANDSHAKE_RECORD) {
                 timeout(PLAIN_DEADLINE, refuse_plain(&mut socket)).await.unwrap_or(Ok(()))?;
                 return Err(HandshakeError::Plain);
             }
             match hello.read(&buffer) {
                 Ok(Some(accepted)) => break accepted,
-                Ok(None) => {}
+                Ok(None) => buffer.clear(),
                 Err(fault) => return Err(refuse(&mut socket, fault).await),
             }
         };

@@ -40,6 +40,7 @@ mod it {
     mod nginx;
     mod options;
     mod protocol_abuse;
+    mod proxy_protocol;
     mod recovery;
     mod redis;
     mod replicas;

@@ -33,6 +33,8 @@ const UNREPORTED_SHARE: usize = 16;
 pub struct AddressOptions {
     /// Proxies that are trusted to report the addresses of their clients.
     pub proxies: TrustedProxies,
+    /// True if these proxies name the client of a connection with the PROXY protocol.
+    pub has_proxy_protocol: bool,
     /// Maximum number of connections and concurrent requests.
     pub connections: usize,
     /// Maximum number of new connections and requests in a second.
@@ -123,6 +125,7 @@ impl AddressLimits {
     pub(crate) fn none() -> AddressLimits {
         AddressLimits::new(AddressOptions {
             proxies: TrustedProxies::default(),
+            has_proxy_protocol: false,
             connections: usize::MAX,
             rate: NonZeroU32::MAX,
             volume: NonZeroU32::MAX,
@@ -133,9 +136,21 @@ impl AddressLimits {
         })
     }
 
+    /// Returns limits that are never reached, for connections from this machine with the PROXY protocol.
+    #[cfg(test)]
+    pub(crate) fn none_behind_proxies() -> AddressLimits {
+        let options = AddressLimits::none().options;
+        AddressLimits::new(AddressOptions { proxies: TrustedProxies::loopback(), has_proxy_protocol: true, ..options })
+    }
+
     /// Returns the proxies that are trusted to report the addresses of their clients.
     pub(crate) fn proxies(&self) -> &TrustedProxies {
         &self.options.proxies
+    }
+
+    /// Returns true if each connection comes from one of these proxies and names its client with the PROXY protocol.
+    pub(crate) fn has_proxy_protocol(&self) -> bool {
+        self.options.has_proxy_protocol
     }
 
     /// Returns the counter of refusals.

@@ -8,10 +8,10 @@ use axum::http::HeaderMap;
 #[cfg(any(test, fuzzing))]
 use axum::http::HeaderValue;
 use axum::http::header::{FORWARDED, HeaderName};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 /// Maximum number of proxies between a client and a replica. Further addresses are ignored.
@@ -37,6 +37,12 @@ impl TrustedProxies {
             network.map(|network| network.trunc()).map_err(|_| part.to_owned())
         };
         text.split(',').map(|part| parse(part.trim())).collect::<Result<_, _>>().map(TrustedProxies)
+    }
+
+    /// Returns the addresses of this machine itself.
+    pub(crate) fn loopback() -> TrustedProxies {
+        let v4 = Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8);
+        TrustedProxies([IpNet::V4(v4), IpAddr::from(Ipv6Addr::LOCALHOST).into()].into())
     }
 
     /// Returns whether this address is a trusted proxy.
@@ -111,7 +117,7 @@ fn forwarded_for(element: &str) -> Option<IpAddr> {
 /// Parses an address, with or without a port, quotes and brackets.
 fn node(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
-    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().ok().map(IpAddr::V6);
+    let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
     let address = text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
     address.or_else(bare).map(|address: IpAddr| address.to_canonical())
 }
@@ -205,6 +211,7 @@ mod tests {
     fn proxies_are_addresses_and_networks() {
         assert_eq!(TrustedProxies::parse("none"), Ok(TrustedProxies::default()));
         assert_eq!(TrustedProxies::parse("10.0.0.1/8"), TrustedProxies::parse("10.0.0.0/8"));
+        assert_eq!(TrustedProxies::parse("127.0.0.0/8,::1"), Ok(TrustedProxies::loopback()));
         assert!(TrustedProxies::parse("0.0.0.0/0,::/0").unwrap().contains("2001:db8::1".parse().unwrap()));
         for (text, part) in [("", ""), ("10.0.0.1,", ""), ("10.0.0.0/33", "10.0.0.0/33"), ("::1, proxy", "proxy")] {
             assert_eq!(TrustedProxies::parse(text), Err(part.to_owned()));

@@ -20,6 +20,8 @@ pub(crate) fn router(state: Arc<ApiState>) -> Router {
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
         .route("/healthz", get(status::status))
+        // `btcfeed check --peer` can ask this port for the status, too.
+        .route("/v1/status", get(status::status))
         .route("/metrics", get(metrics))
         .layer(from_fn(harden))
         .with_state(state)

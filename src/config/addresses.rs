@@ -3,7 +3,7 @@
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
-use super::values::Numbers;
+use super::values::{Numbers, Words};
 use crate::server::{AddressOptions, TrustedProxies};
 use std::num::NonZeroU32;
 
@@ -16,8 +16,19 @@ const TRUSTED_PROXIES: Row<Proxies> = Row {
               Forwarded. Name only proxies that append to this header. Without this setting, all clients of a proxy \
               count as one address.",
     values: Proxies,
-    default: DefaultValue::Fixed("none"),
+    default: DefaultValue::Derived("none, or this machine (127.0.0.0/8,::1) if BTCFEED_PROXY_PROTOCOL is true"),
     example: "10.0.0.0/8,fd00::/8",
+};
+
+const PROXY_PROTOCOL: Row<Words<bool>> = Row {
+    env: "BTCFEED_PROXY_PROTOCOL",
+    help: "Whether proxies name the client at the beginning of each connection (PROXY protocol)",
+    details: "Versions 1 and 2 are accepted, before TLS. Connections that are not from BTCFEED_TRUSTED_PROXIES, or do \
+              not begin with such a header, are closed. X-Forwarded-For and Forwarded do not count then. The \
+              operators' port is not affected.",
+    values: Words(&[("true", true), ("false", false)]),
+    default: DefaultValue::Fixed("false"),
+    example: "true",
 };
 
 const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
@@ -119,6 +130,7 @@ impl Values for Proxies {
 pub(super) fn settings() -> Vec<Setting> {
     vec![
         TRUSTED_PROXIES.setting(SECTION),
+        PROXY_PROTOCOL.setting(SECTION),
         ADDRESS_CONNECTIONS.setting(SECTION),
         ADDRESS_RATE.setting(SECTION),
         ADDRESS_VOLUME.setting(SECTION),
@@ -132,8 +144,15 @@ pub(super) fn settings() -> Vec<Setting> {
 /// Reads the limits of an address on a replica with `max_connections`.
 pub(super) fn read(reader: &mut Reader<'_>, max_connections: usize) -> AddressOptions {
     let default = (max_connections / DEFAULT_DIVISOR).clamp(1, MAX_DEFAULT_CONNECTIONS);
+    let has_proxy_protocol = reader.value(&PROXY_PROTOCOL);
+    let proxies = reader.lookup(&TRUSTED_PROXIES);
+    if has_proxy_protocol && proxies == Some(TrustedProxies::default()) {
+        reader.reject(&PROXY_PROTOCOL, "false, because BTCFEED_TRUSTED_PROXIES names no proxy");
+    }
+    let others = || if has_proxy_protocol { TrustedProxies::loopback() } else { TrustedProxies::default() };
     AddressOptions {
-        proxies: reader.value(&TRUSTED_PROXIES),
+        proxies: proxies.unwrap_or_else(others),
+        has_proxy_protocol,
         connections: reader.lookup(&ADDRESS_CONNECTIONS).unwrap_or(default),
         rate: nonzero(reader.value(&ADDRESS_RATE)),
         volume: nonzero(reader.value(&ADDRESS_VOLUME)),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::server::TrustedProxies;
 use crate::tick::Currencies;
 use secrecy::ExposeSecret;
 use std::path::Path;
@@ -103,6 +104,7 @@ fn each_error_says_what_value_is_expected() {
             "10.0.0.1,nginx",
             r#"PROXIES "nginx": expected none, or a list of addresses and netw"#,
         ),
+        ("BTCFEED_PROXY_PROTOCOL", "v2", r#"BTCFEED_PROXY_PROTOCOL "v2": expected true or false"#),
         ("BTCFEED_ADDRESS_CONNECTIONS", "0", r#"CONNECTIONS "0": expected a number from 1 to 10000000"#),
         ("BTCFEED_ADDRESS_VOLUME", "0", r#"VOLUME "0": expected a number from 1 to 1000000000"#),
         ("BTCFEED_ADDRESS_READS", "0", r#"READS "0": expected a number from 1 to 1000000"#),
@@ -205,6 +207,23 @@ fn feed_is_in_one_store() {
     assert_eq!(store(&[("BTCFEED_DATA", "/data"), ("REDIS_URL", "redis://localhost")]), ("redis", true, false));
     let demo = read(&[]).unwrap_or_else(|errors| panic!("{errors:?}")).in_memory();
     assert_eq!((demo.monitor.store, demo.data), ("memory", None));
+}
+
+#[test]
+fn proxy_protocol_needs_trusted_proxies() {
+    let on = ("BTCFEED_PROXY_PROTOCOL", "true");
+    let addresses = |environment: &[(&str, &str)]| {
+        let config = read(environment).unwrap_or_else(|errors| panic!("{errors:?}"));
+        (config.server.addresses.proxies, config.server.addresses.has_proxy_protocol)
+    };
+    assert_eq!(addresses(&[]), (TrustedProxies::default(), false));
+    assert_eq!(addresses(&[on]), (TrustedProxies::parse("127.0.0.0/8,::1").unwrap(), true));
+    let proxy = ("BTCFEED_TRUSTED_PROXIES", "10.0.0.1");
+    assert_eq!(addresses(&[on, proxy]), (TrustedProxies::parse("10.0.0.1").unwrap(), true));
+    let expected =
+        r#"invalid BTCFEED_PROXY_PROTOCOL "true": expected false, because BTCFEED_TRUSTED_PROXIES names no pr"#;
+    let errors = errors(&[on, ("BTCFEED_TRUSTED_PROXIES", "none")]);
+    assert!(errors.len() == 1 && errors[0].starts_with(expected), "{errors:?}");
 }
 
 #[test]

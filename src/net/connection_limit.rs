@@ -134,11 +134,23 @@ impl ConnectionLimit {
         move || limit - clients.available_permits()
     }
 
-    /// Admits or refuses the connection from `peer`. Returns `None` if there is no permit even for a refusal.
-    pub(crate) fn admit(&self, peer: SocketAddr) -> Option<Admission> {
+    /// Takes a place for a connection from the proxy `peer` whose client is not known yet, so that such connections are
+    /// bounded, too. If there is none, takes a place for a refusal. Returns `None` if there is no such place either.
+    pub(crate) fn hold(&self, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let mut sources = [&self.places.clients, &self.refusals].into_iter();
+        let held = sources.find_map(|places| places.clone().try_acquire_owned().ok());
+        if held.is_none() {
+            self.places.addresses.refusals().add(Limit::Connections, peer.ip());
+        }
+        held
+    }
+
+    /// Admits or refuses the connection from `peer`. If this is a trusted proxy (`is_proxied`), each request has an
+    /// address of its own. Returns `None` if there is no permit even for a refusal.
+    pub(crate) fn admit(&self, peer: SocketAddr, is_proxied: bool) -> Option<Admission> {
         let addresses = &self.places.addresses;
-        let address = Some(peer.ip()).filter(|address| !addresses.proxies().contains(*address));
-        let permit = |held| Permit::new(peer, address.is_none(), self.places.clone(), held);
+        let address = (!is_proxied).then_some(peer.ip());
+        let permit = |held| Permit::new(peer, is_proxied, self.places.clone(), held);
         let checked = address.map_or(Ok(()), |address| addresses.check_rate(address));
         match checked.and_then(|()| self.places.take(address)) {
             Ok(place) => Some(Admission::Admitted(permit(place))),

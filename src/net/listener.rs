@@ -1,12 +1,13 @@
 //! Accepts connections, and serves each of them from its first bytes to its end.
 
+mod accept;
 #[cfg(test)]
 mod tests;
 
 use super::buffered_stream::BufferedStream;
 use super::client_memory::ClientMemory;
 use super::client_stream::ClientStream;
-use super::connection_limit::{Admission, ConnectionLimit, Permit};
+use super::connection_limit::{ConnectionLimit, Permit};
 use super::request_head::{self, Opening, OpeningKind};
 use super::stall::{MonitoredBody, StallDetector};
 use super::takeover::{Routed, Takeover};
@@ -15,11 +16,11 @@ use crate::admission::address_limits::AddressLimits;
 use crate::admission::refusal::Refusal;
 use crate::session::{CLOSE_DEADLINE, Limits};
 use crate::shutdown::Tasks;
-use crate::telemetry::FaultLog;
 use crate::tls::{Tls, TlsConnection};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use bytes::BytesMut;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::server::conn::http2;
@@ -37,7 +38,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::debug;
 
 /// Time within which the head of a request must arrive. Over HTTP/1 it is also the maximum time between two
 /// requests. After its first request, an HTTP/2 connection may be idle until [`MAX_AGE`].
@@ -46,10 +47,6 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const MAX_AGE: Duration = Duration::from_secs(300);
 /// Time that open responses may take after that.
 const LAST_RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
-/// Maximum lifetime of a connection that is over a limit.
-const REFUSED_MAX_AGE: Duration = Duration::from_secs(2);
-/// Pause after an accept that failed.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Port that is bound but not served yet.
 pub(crate) struct Listener {
@@ -115,58 +112,6 @@ impl Listener {
     pub(crate) fn client_counter(&self) -> impl Fn() -> usize + Send + use<> {
         self.limit.counter()
     }
-
-    /// Serves `router`. When `closing` is cancelled, it accepts no more connections, and a connection ends when its
-    /// last stream has ended. When `stop` is cancelled, only open responses are finished.
-    pub(crate) async fn serve(self, router: Router, tasks: Tasks, closing: CancellationToken, stop: CancellationToken) {
-        let (addresses, end) = (self.limit.addresses().clone(), stop.clone());
-        tasks.spawn(async move { end.run_until_cancelled(addresses.keep_small()).await.unwrap_or_default() });
-        let mut fault = FaultLog::default();
-        while let Some(accepted) = closing.run_until_cancelled(self.socket.accept()).await {
-            let (stream, peer) = match accepted {
-                Ok(accepted) => {
-                    fault.clear();
-                    accepted
-                }
-                Err(error) => {
-                    if fault.is_due() {
-                        warn!(%error, next = "trying again every 50 ms", "cannot accept a connection, retrying");
-                    }
-                    sleep(ACCEPT_RETRY).await;
-                    continue;
-                }
-            };
-            let options = stream.set_nodelay(true);
-            if let Err(error) = options.and_then(|()| socket::set_user_timeout(&stream, Some(self.limits.write_stall)))
-            {
-                debug!(%peer, %error, "connection lost before it was served");
-                continue;
-            }
-            let (permit, takeover, refusal) = match self.limit.admit(peer) {
-                Some(Admission::Admitted(permit)) => (permit, self.takeover.clone(), None),
-                Some(Admission::Refused(permit, refusal)) => (permit, None, Some(refusal)),
-                None => continue,
-            };
-            let is_refused = refusal.is_some();
-            let requests = RequestRouter { permit, router: router.clone(), overload: self.overload.clone(), refusal };
-            let connection = AcceptedConnection {
-                requests,
-                head_deadline: self.head_deadline,
-                max_age: self.max_age,
-                limits: self.limits,
-                tasks: tasks.clone(),
-                takeover,
-                tls: self.tls.clone(),
-                closing: closing.clone(),
-            };
-            let serving = connection.serve(stream, stop.clone());
-            if is_refused {
-                tasks.spawn(async { timeout(REFUSED_MAX_AGE, serving).await.unwrap_or_default() });
-            } else {
-                tasks.spawn(serving);
-            }
-        }
-    }
 }
 
 /// Admits the requests of a connection, and routes them.
@@ -221,11 +166,14 @@ struct AcceptedConnection {
 }
 
 impl AcceptedConnection {
-    async fn serve(self, socket: TcpStream, stop: CancellationToken) {
-        let Some(tls) = &self.tls else { return self.serve_first(ClientStream::Plain(socket), &stop).await };
+    /// Serves the connection. `first` are the bytes that have been read.
+    async fn serve(self, socket: TcpStream, first: BytesMut, stop: CancellationToken) {
+        let Some(tls) = &self.tls else { return self.serve_first(ClientStream::Plain(socket), first, &stop).await };
         // Boxed, because otherwise the future of every connection would be as large as this one.
-        match stop.run_until_cancelled(Box::pin(tls.accept(socket))).await {
-            Some(Ok(TlsConnection::Http1(stream))) => self.serve_first(ClientStream::Tls(stream), &stop).await,
+        match stop.run_until_cancelled(Box::pin(tls.accept(socket, first.into()))).await {
+            Some(Ok(TlsConnection::Http1(stream))) => {
+                self.serve_first(ClientStream::Tls(stream), BytesMut::new(), &stop).await;
+            }
             Some(Ok(TlsConnection::Http2(stream))) => {
                 let served = Box::pin(self.serve_http2(TokioIo::new(*stream), &stop)).await;
                 self.log_end(Some(served), "");
@@ -235,9 +183,10 @@ impl AcceptedConnection {
         }
     }
 
-    /// Serves a connection from the first bytes of its first request.
-    async fn serve_first(&self, mut socket: ClientStream, stop: &CancellationToken) {
-        let opening = stop.run_until_cancelled(timeout(self.head_deadline, request_head::read(&mut socket))).await;
+    /// Serves a connection from the first bytes of its first request, of which some have been read.
+    async fn serve_first(&self, mut socket: ClientStream, first: BytesMut, stop: &CancellationToken) {
+        let reading = timeout(self.head_deadline, request_head::read(&mut socket, first));
+        let opening = stop.run_until_cancelled(reading).await;
         let Some(Ok(Ok(Some(Opening { buffer, kind })))) = opening else { return };
         let is_http2 = matches!(kind, OpeningKind::Http2);
         let mut response = None;

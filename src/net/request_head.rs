@@ -43,20 +43,21 @@ pub(crate) enum OpeningKind {
     Http1,
 }
 
-/// Reads the first bytes of a connection, up to the end of the first request's head. Returns `None` if the client
-/// closes without sending anything.
+/// Reads the first bytes of a connection, up to the end of the first request's head. `buffer` contains those that have
+/// been read. Returns `None` if the client closes without sending anything.
 ///
 /// # Errors
 /// If the connection fails.
-pub(crate) async fn read(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Opening>> {
-    let mut buffer = BytesMut::with_capacity(BUFFER_BYTES);
-    let mut examined = 0;
+pub(crate) async fn read(socket: &mut (impl AsyncRead + Unpin), mut buffer: BytesMut) -> io::Result<Option<Opening>> {
+    if buffer.capacity() == 0 {
+        buffer.reserve(BUFFER_BYTES);
+    }
+    let (mut examined, mut known) = (0, 0);
+    let mut is_end = buffer.is_empty() && socket.read_buf(&mut buffer).await? == 0;
+    if is_end {
+        return Ok(None);
+    }
     loop {
-        let known = buffer.len();
-        let is_end = socket.read_buf(&mut buffer).await? == 0;
-        if is_end && buffer.is_empty() {
-            return Ok(None);
-        }
         // The head is not parsed after each byte of a slow client, because that would take quadratic time.
         let is_due = is_end || ends_head(&buffer, known) || buffer.len() >= 2 * examined;
         let kind = match is_due.then(|| classify(&buffer)).flatten() {
@@ -65,6 +66,8 @@ pub(crate) async fn read(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
             None if is_end || buffer.len() >= usize::from(MAX_HEAD_BYTES) => OpeningKind::Http1,
             None => {
                 examined = if is_due { buffer.len() } else { examined };
+                known = buffer.len();
+                is_end = socket.read_buf(&mut buffer).await? == 0;
                 continue;
             }
         };
@@ -188,7 +191,7 @@ mod tests {
                         tokio::task::yield_now().await;
                     }
                 };
-                let (opening, ()) = tokio::join!(read(&mut server), send);
+                let (opening, ()) = tokio::join!(read(&mut server, BytesMut::new()), send);
                 let Opening { buffer, kind } = opening.unwrap().unwrap();
                 assert!(text.starts_with(&buffer), "{size}: {buffer:?}");
                 match kind {
@@ -210,7 +213,7 @@ mod tests {
             let (mut server, _) = listener.accept().await.unwrap();
             client.write_all(text.as_bytes()).await.unwrap();
             client.shutdown().await.unwrap();
-            let opening = read(&mut server).await.unwrap();
+            let opening = read(&mut server, BytesMut::new()).await.unwrap();
             assert_eq!(opening.is_some(), expected, "{text:?}");
             assert!(opening.is_none_or(|opening| matches!(opening.kind, OpeningKind::Http1)));
         }

@@ -31,7 +31,7 @@ impl Server {
     }
 
     async fn accept(&self) -> Result<TlsConnection, HandshakeError> {
-        self.tls.accept(self.listener.accept().await.unwrap().0).await
+        self.tls.accept(self.listener.accept().await.unwrap().0, Vec::new()).await
     }
 
     async fn connect(

@@ -308,10 +308,12 @@ async fn fault_of_a_peer_is_named() {
     let healthy = stack.settings(&[]);
     let absent = free_address();
     stack.expect("peer down", &healthy, &[&absent], "peer!", &absent).await;
-    // The operators' port is not the clients' port.
+    // Both ports of a replica have its status.
+    assert!(!check(&healthy, &[&stack.replica.address, &stack.replica.ops]).await.troubles.contains_key("peer"));
     let endless = endless_peer().await;
     stack.expect("peer with an endless answer", &healthy, &[&endless], "peer!", "longer than 1048576 bytes").await;
-    stack.expect("peer on another port", &healthy, &[&stack.replica.ops], "peer!", "the answer is 404").await;
+    let elsewhere = format!("http://{}/elsewhere", stack.replica.address);
+    stack.expect("peer at another path", &healthy, &[&elsewhere], "peer!", "the answer is 404").await;
 
     // A replica that has lost Redis, and whose bound is long.
     let proxy = Proxy::start(stack.cluster.redis.port).await;

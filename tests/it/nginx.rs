@@ -1,6 +1,7 @@
 //! Replicas behind nginx with the configuration of `deploy/nginx`.
 
 mod edge;
+mod tcp;
 
 use crate::support::client::Client;
 use crate::support::events::Events;

@@ -17,12 +17,13 @@ fn limit(clients: usize, of_address: usize) -> ConnectionLimit {
         all_reads: 9,
         client_ids: NonZeroU32::MAX,
         all_client_ids: NonZeroU32::MAX,
+        has_proxy_protocol: false,
     };
     ConnectionLimit::new(clients, Arc::new(AddressLimits::new(options)))
 }
 
 fn admit(limit: &ConnectionLimit, peer: SocketAddr) -> Result<Permit, Limit> {
-    match limit.admit(peer) {
+    match limit.admit(peer, limit.addresses().proxies().contains(peer.ip())) {
         Some(Admission::Admitted(permit)) => Ok(permit),
         Some(Admission::Refused(_, refusal)) => Err(refusal.limit),
         None => panic!("closed"),
@@ -56,10 +57,21 @@ fn each_concurrent_request_is_a_client() {
 fn refusals_take_no_place_from_clients() {
     let limit = limit(1, 9);
     let client = admit(&limit, PEER).unwrap();
-    let refused: Vec<_> = (0..MAX_REFUSALS).map(|_| limit.admit(PEER).unwrap()).collect();
+    let refused: Vec<_> = (0..MAX_REFUSALS).map(|_| limit.admit(PEER, false).unwrap()).collect();
     assert!(refused.iter().all(|admission| matches!(admission, Admission::Refused(..))));
-    assert!(limit.admit(PEER).is_none());
+    assert!(limit.admit(PEER, false).is_none() && limit.hold(PEER).is_none());
     drop(client);
+    admit(&limit, PEER).unwrap();
+}
+
+#[test]
+fn connection_of_an_unknown_client_has_a_place() {
+    let limit = limit(2, 9);
+    let held = [limit.hold(PEER).unwrap(), limit.hold(PEER).unwrap()];
+    assert_eq!(admit(&limit, PEER).unwrap_err(), Limit::Connections);
+    let refusal = limit.hold(PEER).unwrap();
+    assert_eq!(limit.refusals.available_permits(), MAX_REFUSALS - 1);
+    drop((held, refusal));
     admit(&limit, PEER).unwrap();
 }
 

@@ -1,5 +1,6 @@
 //! Tests of a listener with short deadlines.
 
+use super::accept::REFUSED_MAX_AGE;
 use super::*;
 use crate::api::overload;
 use crate::encode::{Format, Framing, ReplicaInfo};
@@ -40,12 +41,16 @@ fn serve(clients: usize, max_age: Duration) -> Server {
 }
 
 fn serve_with(clients: usize, head_deadline: Duration, max_age: Duration) -> Server {
+    serve_for(AddressLimits::none(), clients, head_deadline, max_age)
+}
+
+fn serve_for(addresses: AddressLimits, clients: usize, head_deadline: Duration, max_age: Duration) -> Server {
     let limits = Limits { write_stall: STALL, ..Limits::default() };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = Listener {
         head_deadline,
         max_age,
-        ..Listener::bind(address, clients, Arc::new(AddressLimits::none()), limits, overload::router()).unwrap()
+        ..Listener::bind(address, clients, Arc::new(addresses), limits, overload::router()).unwrap()
     };
     let server =
         Server { address: listener.address().unwrap(), tasks: Tasks::default(), stop: CancellationToken::new() };
@@ -296,6 +301,35 @@ async fn refused_connection_is_closed_soon() {
         timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await.expect("an end").ok();
     }
     assert!(started_at.elapsed() < REFUSED_MAX_AGE + TIMEOUT / 10, "{:?}", started_at.elapsed());
+}
+
+#[tokio::test]
+async fn proxy_header_has_the_deadline_of_a_head() {
+    let server = serve_for(AddressLimits::none_behind_proxies(), 2, SHORT_AGE, TIMEOUT);
+    let request = b"PROXY UNKNOWN\r\nGET /one HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let ask = async |piece: usize| {
+        let mut stream = server.connect().await;
+        for bytes in request.chunks(piece) {
+            stream.write_all(bytes).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = String::new();
+        timeout(TIMEOUT, stream.read_to_string(&mut answer)).await.expect("an end").unwrap();
+        answer
+    };
+    for piece in [1, 7, 16, usize::MAX] {
+        assert!(ask(piece).await.starts_with("HTTP/1.1 200 "), "{piece} bytes at a time");
+    }
+    let started_at = Instant::now();
+    let mut late = [server.connect().await, server.connect().await];
+    late[1].write_all(b"PROXY TCP4 192.0.2.1 ").await.unwrap();
+    // Each of them has the place of a client. The others are refused in the meantime.
+    assert!(ask(usize::MAX).await.starts_with("HTTP/1.1 503 "));
+    for stream in &mut late {
+        timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await.expect("an end").ok();
+    }
+    assert!(started_at.elapsed() >= SHORT_AGE, "{:?}", started_at.elapsed());
+    assert!(ask(usize::MAX).await.starts_with("HTTP/1.1 200 "), "the places are free again");
 }
 
 #[tokio::test]
