@@ -2,22 +2,35 @@
 
 use super::problem::Problem;
 use axum::extract::Request;
-use axum::http::header::{HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, Version};
+use axum::http::{HeaderValue, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 /// Rejects an HTTP/1.1 request without exactly one `Host` (RFC 9112 §3.2), because a proxy and this server might
 /// interpret it differently. Adds `X-Content-Type-Options`, so that browsers do not guess the content type.
+///
+/// The responses to WebSocket handshakes have no headers that browsers ignore there, because proxies keep all headers
+/// of a response until the stream ends.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
+    let is_websocket = request.uri().path().ends_with("/ws");
     let hosts = request.headers().get_all(HOST).iter().count();
     let mut response = if request.version() == Version::HTTP_11 && hosts != 1 {
         Problem::bad_request(format!("invalid number of Host headers {hosts}: expected 1")).into_response()
     } else {
         next.run(request).await
     };
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
+    if is_websocket {
+        for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
+            response.headers_mut().remove(name);
+        }
+    }
     response
 }
 
@@ -44,6 +57,7 @@ mod tests {
     use super::*;
     use axum::Router;
     use axum::body::Body;
+    use axum::http::HeaderName;
     use axum::middleware::from_fn;
     use axum::routing::get;
     use tower::ServiceExt;
@@ -65,6 +79,20 @@ mod tests {
             let response = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
             assert_eq!(response.status().as_u16(), status, "{hosts} in {version:?}");
             assert_eq!(response.headers()[X_CONTENT_TYPE_OPTIONS], "nosniff");
+        }
+    }
+
+    #[tokio::test]
+    async fn handshake_of_a_websocket_has_few_headers() {
+        let cors = crate::api::cors::Cors::Any;
+        for (path, status, headers) in [("/v1/ws", 101, 0), ("/ws", 400, 1), ("/v1/prices", 400, 3)] {
+            let answer = async move || StatusCode::from_u16(status).unwrap();
+            let router = Router::new().fallback(answer).layer(cors.layer()).layer(from_fn(harden));
+            let request = Request::get(path).header(HOST, "x").body(Body::empty()).unwrap();
+            let response = router.oneshot(request).await.unwrap();
+            let names: Vec<_> = response.headers().keys().map(HeaderName::as_str).collect();
+            let count = names.iter().filter(|name| name.starts_with("access-") || name.starts_with("x-")).count();
+            assert_eq!(count, headers, "{path} {names:?}");
         }
     }
 
