@@ -13,6 +13,7 @@ use crate::telemetry::metrics::UNCONFIRMED;
 use crate::telemetry::traces::{self, Stopwatch};
 use crate::tick::TickId;
 use futures_util::StreamExt;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -26,6 +27,31 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// The number of entries in one read of the store's history.
 const PAGE: usize = 1000;
+
+/// The number of checks in which a new hole is looked for each time, and the number of later checks for each search.
+const FIRST_CHECKS: u32 = 30;
+const CHECKS_PER_SEARCH: u32 = 30;
+
+/// A range of ids in which entries are missing: the id before it, and its last id.
+type Hole = (TickId, TickId);
+
+/// The holes of the window, each with the number of checks that have found it. Lost entries are put back soon or never,
+/// and an entry that this version cannot decode never fills its hole.
+#[derive(Default)]
+struct HoleSearches(BTreeMap<Hole, u32>);
+
+impl HoleSearches {
+    /// Returns those of these holes that should be looked for now.
+    fn due(&mut self, holes: Vec<Hole>) -> Vec<Hole> {
+        self.0.retain(|hole, _| holes.contains(hole));
+        let is_due = |hole: &Hole| {
+            let checks = self.0.entry(*hole).or_default();
+            *checks += 1;
+            *checks <= FIRST_CHECKS || checks.is_multiple_of(CHECKS_PER_SEARCH)
+        };
+        holes.into_iter().filter(is_due).collect()
+    }
+}
 
 impl Hub {
     /// Follows the store until `stop` is cancelled. If that fails, it tries again.
@@ -62,7 +88,7 @@ impl Hub {
         info!(head = %self.head(), "following the store");
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut expected = TickId::ZERO;
+        let (mut expected, mut searches) = (TickId::ZERO, HoleSearches::default());
         loop {
             // Both arms are cancel-safe: an entry that has not been taken stays in the stream. The order is random, so
             // that many announcements do not prevent the check.
@@ -77,7 +103,7 @@ impl Hub {
                         return Err(StoreError::Unavailable(format!("the subscription missed {expected}")));
                     }
                     expected = self.store.head().await?;
-                    self.fill_holes().await?;
+                    self.fill_holes(&mut searches).await?;
                 }
             }
         }
@@ -114,9 +140,9 @@ impl Hub {
 
     /// Reads the entries that are missing inside the window. The store may have got back what it had lost, after this
     /// replica read its history.
-    async fn fill_holes(&self) -> Result<()> {
+    async fn fill_holes(&self, searches: &mut HoleSearches) -> Result<()> {
         let holes = self.window().holes();
-        for (after, until) in holes {
+        for (after, until) in searches.due(holes) {
             let missing = self.store.range(after, until, PAGE).await?;
             if !missing.is_empty() {
                 info!(entries = missing.len(), %after, "read entries that the store has got back");
@@ -146,5 +172,21 @@ impl Hub {
             }
             self.append(page);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hole_that_stays_is_read_less_often() {
+        let hole = |from: u64| (TickId::from_ms(from), TickId::from_ms(from + 5));
+        let mut searches = HoleSearches::default();
+        let due: usize = (0..300).map(|_| searches.due(vec![hole(1)]).len()).sum();
+        assert_eq!(due, 30 + 9);
+        assert_eq!(searches.due(vec![hole(1), hole(10)]), [hole(10)], "a new hole does not wait");
+        assert_eq!(searches.due(vec![]), []);
+        assert_eq!(searches.due(vec![hole(1)]), [hole(1)], "it was filled, and is there again");
     }
 }
