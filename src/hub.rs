@@ -202,6 +202,17 @@ impl Hub {
         self.history.permit().await?.store().nth(after, until, n).await
     }
 
+    /// Returns the oldest id that the store has, or zero if it has none. The window may begin later, also if it has
+    /// everything that this replica needs.
+    ///
+    /// # Errors
+    /// If the store is unavailable.
+    pub async fn oldest_kept(&self) -> Result<TickId> {
+        let permit = self.history.permit().await?;
+        let oldest = permit.store().range(TickId::ZERO, TickId::from_ms(u64::MAX), 1).await?;
+        Ok(oldest.first().map_or(TickId::ZERO, |entry| entry.id))
+    }
+
     /// Returns the starts of the hours whose candles the store keeps, oldest first, or `None` if it keeps none.
     ///
     /// # Errors

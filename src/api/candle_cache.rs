@@ -167,10 +167,11 @@ impl CandleCache {
             // The store keeps no candles.
             None => whole.iter().copied().collect(),
         };
-        let is_missing = |start: &TickId| !present.contains(start) || unusable.contains(start);
+        // This replica may have another retention than those that lead. What counts is what the store still has. The
+        // oldest hour may be partly expired, and is kept until it has expired completely.
+        let floor = Interval::Hour.start(hub.oldest_kept().await?);
+        let is_missing = |start: &TickId| *start >= floor && (!present.contains(start) || unusable.contains(start));
         let missing: Vec<_> = whole.iter().copied().filter(is_missing).collect();
-        // The oldest hour may be partly expired. The store keeps it until it has expired completely.
-        let floor = Interval::Hour.start(hub.head().minus(hub.retention()));
         let mut expired: Vec<_> = present.range(..floor).chain(unusable).copied().collect();
         // If no hour is missing, a single empty page still deletes the expired hours.
         let pages = missing.chunks(PAGE_HOURS).chain(missing.is_empty().then_some(&[][..]));

@@ -57,4 +57,10 @@ async fn new_replica_reads_the_kept_candles() {
     let answer: Value = serde_json::from_str(&third.get(&candles("1h")).await.1).unwrap();
     let hour = answer["candles"].as_array().unwrap().iter().find(|candle| candle["id"] == changed).unwrap();
     assert_eq!(hour["prices"]["USD"]["high"], 98_888, "{hour}");
+    // A replica with another retention saves an hour, and deletes none that the others still need.
+    let (hours, newest) = (kept(&cluster).await, kept(&cluster).await.pop_last().unwrap().0);
+    let _: u64 = redis::cmd("HDEL").arg(KEY).arg(newest).query_async(&mut connection).await.unwrap();
+    let _short = cluster.replica("r4", &[SERVE, ("BTCFEED_RETENTION", "125m")]).await;
+    until("the hour to be saved", async || kept(&cluster).await.contains_key(&newest)).await;
+    assert_eq!(kept(&cluster).await.keys().collect::<Vec<_>>(), hours.keys().collect::<Vec<_>>());
 }
