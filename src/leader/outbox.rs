@@ -35,6 +35,8 @@ struct Held {
     /// The records, each with its estimated size in bytes.
     records: VecDeque<(Record, usize)>,
     bytes: usize,
+    /// The size of all audits in bytes.
+    audit_bytes: usize,
     /// The number of ticks that were dropped before the first record, and are not reported yet.
     dropped: u64,
     log: FaultLog,
@@ -70,14 +72,14 @@ impl Outbox {
         let text = serde_json::to_string(&record.event).map_or(0, |text| text.len());
         let mut held = self.lock();
         // Audits do not count in `bytes`, so that they replace no record.
-        if held.audit_bytes() + audit_bytes(&record) > MAX_AUDIT_BYTES {
+        if held.audit_bytes + audit_bytes(&record) > MAX_AUDIT_BYTES {
             record.audit = None;
         }
         held.bytes += text + RECORD_BYTES;
+        held.audit_bytes += audit_bytes(&record);
         held.records.push_back((record, text + RECORD_BYTES));
         while held.records.len() > self.max_records || held.bytes > self.max_bytes {
-            let Some((dropped, bytes)) = held.records.pop_front() else { break };
-            held.bytes -= bytes;
+            let Some(dropped) = held.take(0) else { break };
             held.dropped += u64::from(is_tick(&dropped));
             DROPPED_RECORDS.counter("").increment(1);
             if held.log.is_due() {
@@ -112,8 +114,7 @@ impl Outbox {
         let mut held = self.lock();
         let mut count = 0;
         while held.records.front().is_some_and(|(record, _)| covered(record)) {
-            let bytes = held.records.pop_front().map_or(0, |(_, bytes)| bytes);
-            held.bytes -= bytes;
+            held.take(0);
             count += 1;
         }
         if count > 0 {
@@ -129,8 +130,7 @@ impl Outbox {
         let mut held = self.lock();
         let place = held.records.iter().position(|(other, _)| other.number == record.number);
         if let Some(place) = place {
-            let bytes = held.records.remove(place).map_or(0, |(_, bytes)| bytes);
-            held.bytes -= bytes;
+            held.take(place);
         }
         if is_tick(record) {
             // A record that was dropped while it was being written is not lost.
@@ -149,9 +149,12 @@ fn audit_bytes(record: &Record) -> usize {
 }
 
 impl Held {
-    /// Returns the size of all audits.
-    fn audit_bytes(&self) -> usize {
-        self.records.iter().map(|(record, _)| audit_bytes(record)).sum()
+    /// Removes a record and returns it.
+    fn take(&mut self, place: usize) -> Option<Record> {
+        let (record, bytes) = self.records.remove(place)?;
+        self.bytes -= bytes;
+        self.audit_bytes -= audit_bytes(&record);
+        Some(record)
     }
 
     fn measure(&self) {
@@ -167,7 +170,7 @@ fn is_tick(record: &Record) -> bool {
 mod tests {
     use super::*;
     use crate::feed::FeedState;
-    use crate::tick::{Tick, TickId};
+    use crate::tick::{Audit, Tick, TickId};
 
     fn record(since: u64) -> Record {
         let status = Status { state: FeedState::Live, since: TickId::from_ms(since), reason: String::new() };
@@ -215,12 +218,14 @@ mod tests {
     #[test]
     fn outbox_is_bounded_in_bytes() {
         let outbox = Outbox::bounded(1000, RECORD_BYTES * 10);
-        (0..100).for_each(|since| outbox.push(record(since)));
+        let audited = |since| record(since).with_audit(&Audit::default());
+        (0..100).for_each(|since| outbox.push(audited(since)));
         assert!((5..10).contains(&outbox.len()), "{}", outbox.len());
-        let len = outbox.len();
+        let (len, audits) = (outbox.len(), outbox.lock().audit_bytes);
+        assert_eq!(audits, len * audit_bytes(&audited(0)));
         assert_eq!(outbox.drop_while(|_| true), len);
-        let bytes = outbox.lock().bytes;
-        assert_eq!((outbox.len(), bytes, outbox.dropped()), (0, 0, 0));
+        let held = outbox.lock();
+        assert_eq!((held.records.len(), held.bytes, held.audit_bytes, held.dropped), (0, 0, 0, 0));
     }
 
     #[test]
