@@ -200,7 +200,9 @@ pub(crate) fn shared_settings(config: &Config) -> String {
     let kind = price_kind(config).as_str();
     let currencies: Vec<_> = config.aggregate.currencies.iter().map(Currency::code).collect();
     let retention = format_duration(config.store.retention);
-    let (interval, sources) = (format_duration(config.leader.interval), config.source_names().collect::<Vec<_>>());
+    let (interval, mut sources) = (format_duration(config.leader.interval), config.source_names().collect::<Vec<_>>());
+    // Their order does not matter.
+    sources.sort_unstable();
     format!(
         "{kind} prices in {}, kept for {retention}; one tick every {interval} by method {} from {}",
         join_list(&currencies, "and"),
