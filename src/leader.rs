@@ -10,6 +10,7 @@
 //! It stands down when another replica has *written*. A store that was paused may grant a lease to a candidate that no
 //! longer waits for the answer. Nobody uses such a lease, and it expires.
 
+mod anchor;
 mod chain;
 mod clock;
 mod health;
@@ -31,6 +32,7 @@ use crate::store::{Claim, Lease, Store, StoreError};
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::LEADER;
 use crate::tick::TickId;
+use anchor::Anchor;
 use health::HealthMonitor;
 use lease::LeaseRenewer;
 use outbox::Outbox;
@@ -72,8 +74,8 @@ pub struct Leader {
     aggregator: Aggregator,
     /// The records that are not written yet. They are kept after the end of a term, because no other replica has them.
     outbox: Outbox,
-    /// The last entry that this replica wrote: its id, and its moment on the monotonic clock.
-    anchor: Option<(TickId, Instant)>,
+    /// The last entry that this replica wrote.
+    anchor: Option<Anchor>,
     clock: Arc<FeedClock>,
     /// Limits the log lines about failures to begin a term.
     begin_fault: FaultLog,
@@ -179,7 +181,7 @@ impl Leader {
         if self.outbox.len() > 0 {
             let anchor = match self.anchor {
                 Some(anchor) => anchor,
-                None => (self.clock.now_or(self.store.now().await?), Instant::now()),
+                None => Anchor::of(self.clock.now_or(self.store.now().await?), Instant::now(), &self.clock),
             };
             // This replica may not be able to follow the feed, so its copy may lack what others have written.
             drop_covered(&self.outbox, seen.max(self.store.head().await?), anchor);

@@ -103,8 +103,7 @@ impl FeedClock {
         }
     }
 
-    /// Returns true until this process has written an entry or has got one. Until then the time of the feed is known
-    /// only from the clocks, so the times of sources must be compared before an entry gets a time.
+    /// Returns true until this process has written or got an entry. Until then only clocks and sources tell the time.
     pub(super) fn is_unproven(&self) -> bool {
         self.state().newest_at.is_none()
     }
@@ -154,6 +153,11 @@ impl FeedClock {
         let mut state = self.state();
         state.compare(times);
         CLOCK_REJECTED.counter("").increment(u64::from(state.fault.is_some()));
+    }
+
+    /// Returns true while the feed is ahead of the time, so that it runs at half speed.
+    pub(super) fn is_slow(&self) -> bool {
+        self.state().is_slow
     }
 
     /// Returns the feed's time now. If it is not known, it is `otherwise`.

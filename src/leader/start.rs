@@ -1,11 +1,12 @@
 //! The state of the feed at the start of a term.
 
+use super::anchor::Anchor;
 use super::clock::{FeedClock, Times};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
 use crate::feed::{EntryAudit, Feed};
-use crate::store::{Store, StoreError, moment_at};
+use crate::store::{Store, StoreError};
 use crate::tick::{Currency, TickId};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ pub(super) struct TermStart {
 
 impl TermStart {
     /// Waits until `feed` has everything that `store` has, and drops the records that are not newer than the feed.
-    /// `anchor` is the id of the last entry that this replica wrote, with its moment on the monotonic clock.
+    /// `anchor` is the last entry that this replica wrote.
     ///
     /// # Errors
     /// If the store is unavailable, or `feed` does not catch up with it.
@@ -39,7 +40,7 @@ impl TermStart {
         store: &dyn Store,
         feed: &dyn Feed,
         outbox: &Outbox,
-        anchor: Option<(TickId, Instant)>,
+        anchor: Option<Anchor>,
         feed_clock: &FeedClock,
     ) -> Result<TermStart, StoreError> {
         let (head, clock) = (store.head().await?, store.now().await?);
@@ -55,7 +56,7 @@ impl TermStart {
         }
         // The head of this replica's copy counts too: if the store has lost its newest entries, this replica will
         // restore them.
-        drop_covered(outbox, head.max(feed.head()), anchor.unwrap_or((clock, now)));
+        drop_covered(outbox, head.max(feed.head()), anchor.unwrap_or_else(|| Anchor::of(clock, now, feed_clock)));
         let last = |currency| {
             let id = feed.newest(&|entry| entry.tick().is_some_and(|tick| tick.prices.contains_key(&currency)))?.id;
             Some((currency, LastPrice { id, at: now.checked_sub(clock.since(id))? }))
@@ -67,9 +68,9 @@ impl TermStart {
 }
 
 /// Drops the records that are not newer than `covered`. They are obsolete, because another leader has written for that
-/// time. `anchor` is an id with its moment on the monotonic clock.
-pub(super) fn drop_covered(outbox: &Outbox, covered: TickId, anchor: (TickId, Instant)) {
-    let dropped = outbox.drop_while(|record| moment_at(record.at, anchor) <= covered);
+/// time.
+pub(super) fn drop_covered(outbox: &Outbox, covered: TickId, anchor: Anchor) {
+    let dropped = outbox.drop_while(|record| anchor.moment(record.at) <= covered);
     if dropped > 0 {
         info!(dropped, "dropped held records that are not newer than the feed");
     }

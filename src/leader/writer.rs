@@ -1,5 +1,6 @@
 //! Writes the records of the outbox into the store, in order and each once.
 
+use super::anchor::Anchor;
 use super::chain::newest_chain;
 use super::clock::{FeedClock, Times};
 use super::options::Options;
@@ -30,8 +31,8 @@ pub(super) struct Writer<'a> {
     /// The newest price of each currency in the feed.
     pub(super) last_prices: BTreeMap<Currency, LastPrice>,
     pub(super) clock: &'a FeedClock,
-    /// The id of the last entry that was written, with its moment on the monotonic clock.
-    pub(super) anchor: &'a mut Option<(TickId, Instant)>,
+    /// The last entry that was written.
+    pub(super) anchor: &'a mut Option<Anchor>,
     /// Entries that were written and have not come back through the feed yet. If the store loses them now, only this
     /// replica has them.
     pub(super) unseen: Vec<Arc<Entry>>,
@@ -61,18 +62,19 @@ impl Writer<'_> {
     /// Tries to write the first record. If that fails, the next call tries again. Returns the name of a replica that
     /// must write first.
     async fn write_first(&mut self) -> Option<String> {
-        let mut record = self.outbox.first().await;
+        let record = self.outbox.first().await;
         // More records may be dropped during the append. This tick does not report them.
         let dropped = self.outbox.dropped();
-        if let Event::Tick { tick, outages } = &mut record.event {
-            *outages = ended_outages(&self.last_prices, tick, record.at, self.options.stale_after, dropped > 0);
-        }
         if self.clock.is_unproven()
             && let Ok(now) = self.store.now().await
         {
             self.clock.compare(Times::now(now));
         }
-        let record = self.clock.reckon(record);
+        let mut record = self.clock.reckon(record);
+        let moment = (record.at, record.reckoned.map(|reckoned| reckoned.moment));
+        if let Event::Tick { tick, outages } = &mut record.event {
+            *outages = ended_outages(&self.last_prices, tick, moment, self.options.stale_after, dropped > 0);
+        }
         let lease = self.term.lease();
         self.unseen.retain(|entry| entry.id > self.feed.head());
         let seen = self.unseen.last().map_or(self.feed.head(), |entry| entry.id);
@@ -123,8 +125,8 @@ impl Writer<'_> {
 
     fn note_written(&mut self, record: &Record, entry: Entry) {
         debug!(id = %entry.id, "written");
-        *self.anchor = Some((entry.id, record.at));
         self.clock.note_written(entry.id, record.at);
+        *self.anchor = Some(Anchor::of(entry.id, record.at, self.clock));
         self.term.set_newest(entry.id);
         for currency in entry.tick().into_iter().flat_map(|tick| tick.prices.keys()) {
             self.last_prices.insert(*currency, LastPrice { id: entry.id, at: record.at });
@@ -160,13 +162,14 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the outages that end with `tick`, whose moment is `at`. They are about the currencies that had no price for
-/// longer than `stale_after`. If ticks before this one were dropped, all currencies have an outage, with that reason.
-/// Currencies with the same last tick share an outage.
+/// Returns the outages that end with `tick`, whose moment is `at`, on the monotonic clock and as the leader counts it.
+/// The monotonic clock stands still while the machine is suspended, and the count is corrected afterwards. The outages
+/// are about the currencies that had no price for longer than `stale_after`. If ticks before this one were dropped, all
+/// currencies have an outage, with that reason. Currencies with the same last tick share an outage.
 fn ended_outages(
     last_prices: &BTreeMap<Currency, LastPrice>,
     tick: &Tick,
-    at: Instant,
+    (at, moment): (Instant, Option<TickId>),
     stale_after: Duration,
     has_dropped: bool,
 ) -> Vec<Outage> {
@@ -174,7 +177,8 @@ fn ended_outages(
     let mut outages: Vec<Outage> = Vec::new();
     for currency in tick.prices.keys() {
         let Some(last) = last_prices.get(currency) else { continue };
-        if !has_dropped && at.saturating_duration_since(last.at) <= stale_after {
+        let counted = moment.map_or(Duration::ZERO, |moment| moment.since(last.id));
+        if !has_dropped && at.saturating_duration_since(last.at).max(counted) <= stale_after {
             continue;
         }
         match outages.iter_mut().find(|outage| outage.after == last.id) {
@@ -267,11 +271,16 @@ mod tests {
         let mut last = BTreeMap::from(
             [Currency::Usd, Currency::Eur].map(|currency| (currency, LastPrice { id: id(10), at: at(0) })),
         );
+        let at = |s| (at(s), None);
         assert_eq!(ended_outages(&last, &tick, at(15), seconds(15), false), []);
         let all = last.clone();
         let both = Outage::of_sources(id(10), vec![Currency::Usd, Currency::Eur]);
-        assert_eq!(ended_outages(&last, &tick, at(16), seconds(15), false), [both]);
-        last.insert(Currency::Usd, LastPrice { id: id(20), at: at(10) });
+        assert_eq!(ended_outages(&last, &tick, at(16), seconds(15), false), std::slice::from_ref(&both));
+        // The machine was suspended: the monotonic clock stood still, and the count has been corrected since.
+        let counted = |ms: u64| (at(5).0, Some(id(10 + ms)));
+        assert_eq!(ended_outages(&last, &tick, counted(15_000), seconds(15), false), []);
+        assert_eq!(ended_outages(&last, &tick, counted(28_800_000), seconds(15), false), [both]);
+        last.insert(Currency::Usd, LastPrice { id: id(20), at: at(10).0 });
         let euro = Outage::of_sources(id(10), vec![Currency::Eur]);
         assert_eq!(ended_outages(&last, &tick, at(16), seconds(15), false), [euro]);
         let dropped =
