@@ -8,14 +8,14 @@ use super::exit;
 use super::runtime::block_on;
 use super::settings::{flags, lookup};
 use crate::config::{Config, ConfigErrors};
-use crate::store::Summary;
+use crate::store::{RedisTls, Summary};
 use crate::tick::TickId;
 use anyhow::{Context, bail, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use place::{Place, open, open_target};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use transfer::{Copied, Writable};
 
@@ -31,6 +31,7 @@ Examples:
   btcfeed store move --to redis://localhost                   from the file to Redis
   btcfeed store --redis-url redis://localhost move --to /var/lib/btcfeed    and back
   btcfeed store clear --yes                                   deletes the feed
+  btcfeed store clear --simulated --yes                       deletes only its simulated prices
 
 Exit codes: 0 done; 1 failed; 2 a setting or an argument is invalid.";
 
@@ -46,6 +47,11 @@ const SETTINGS: [&str; 9] = [
     "BTCFEED_DATA",
     "BTCFEED_RETENTION",
 ];
+
+/// The files of TLS for the Redis of `--to`.
+const TO_CA: &str = "to-ca";
+const TO_CERT: &str = "to-cert";
+const TO_KEY: &str = "to-key";
 
 /// The settings that name a Redis.
 const REDIS: [&str; 2] = ["REDIS_URL", "REDIS_URL_FILE"];
@@ -65,16 +71,28 @@ pub(super) fn command() -> Command {
         .about("Read the lines of an export into an empty store")
         .arg(file("File to read [default: standard input]"))
         .arg(merge());
-    let clear = Command::new("clear").about("Delete all entries, inputs and bookmarks").arg(
-        Arg::new("yes").long("yes").action(ArgAction::SetTrue).required(true).help("Confirm that the feed is deleted"),
-    );
+    let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
+    let clear = Command::new("clear")
+        .about("Delete all entries, inputs and bookmarks, or only simulated prices")
+        .arg(flag("yes").required(true).help("Confirm that the feed, or a part of it, is deleted"))
+        .arg(
+            flag("simulated")
+                .help("Delete only the simulated prices, with their inputs and the candles of their hours"),
+        );
+    let path = |name: &'static str| Arg::new(name).long(name).value_name("FILE");
     let to = Arg::new("to").long("to").value_name("STORE").required(true);
     let prefix = Arg::new("to-prefix").long("to-prefix").value_name("PREFIX").default_value("btcfeed");
-    let keep = Arg::new("keep").long("keep").action(ArgAction::SetTrue);
+    let keep = flag("keep");
     let move_to = Command::new("move")
         .about("Copy the feed to another store, compare both, and delete it here")
         .arg(to.help("URL of a Redis, file:PATH of a file that contains one, or the directory of a feed"))
         .arg(prefix.help("Prefix of the keys in the Redis of --to"))
+        .arg(
+            path(TO_CA)
+                .help("File with the certificate authorities of the Redis of --to [default: those of the system]"),
+        )
+        .arg(path(TO_CERT).requires(TO_KEY).help("File with the client certificate for the Redis of --to"))
+        .arg(path(TO_KEY).requires(TO_CERT).help("File with the private key of --to-cert"))
         .arg(keep.help("Do not delete the feed here"))
         .arg(merge());
     let subcommands = [info, export, import, clear, move_to].map(|command| command.after_long_help(EXAMPLES));
@@ -137,16 +155,25 @@ async fn execute(config: &Config, name: &str, flags: &ArgMatches) -> anyhow::Res
         }
         "clear" => {
             let target = Writable::acquire(&here, true).await?;
-            let cleared = target.clear().await;
+            let cleared = if flag("simulated") {
+                target.clear_simulated().await.map(Some)
+            } else {
+                target.clear().await.map(|()| None)
+            };
             target.release().await;
-            cleared?;
-            eprintln!("cleared {}", here.name);
+            match cleared? {
+                Some(count) => eprintln!("deleted {count} simulated ticks from {}", here.name),
+                None => eprintln!("cleared {}", here.name),
+            }
             Ok(())
         }
         "move" => {
             let to = flags.get_one::<String>("to").context("no target")?;
             let prefix = flags.get_one::<String>("to-prefix").context("no prefix")?;
-            let there = open_target(config, to, prefix)?;
+            let file = |name| flags.get_one::<String>(name).map(PathBuf::from);
+            let tls = RedisTls { authorities: file(TO_CA), certificate: file(TO_CERT).zip(file(TO_KEY)) };
+            tls.check().context("cannot use the files of TLS for --to")?;
+            let there = open_target(config, to, prefix, tls)?;
             ensure!(there.name != here.name, "the feed is already in {}", here.name);
             let source = Writable::acquire(&here, true).await?;
             let copied = copy(&source, &there, flag("merge")).await;

@@ -9,7 +9,7 @@
 //!   matter.
 //! - **A wrong clock moves neither ids nor the retention.** If the store's clock differs by more than two seconds from
 //!   what the leader has counted since the last entry, the leader's count is the time of the entry. An append drops at
-//!   most as much of the history as time has passed.
+//!   most as much of the history as time has passed, and as the retention was shortened.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
 //!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
 //! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so that what
@@ -128,6 +128,11 @@ impl Record {
         Record { event, at: Instant::now(), number, audit: None, reckoned: None, poll: None }
     }
 
+    /// Returns true if a record of this process has this number.
+    pub(super) fn is_number_used(number: u64) -> bool {
+        number < NEXT_NUMBER.load(Ordering::Relaxed)
+    }
+
     /// Adds what went into the prices.
     #[must_use]
     pub fn with_audit(self, audit: &Audit) -> Record {
@@ -231,7 +236,8 @@ pub trait Store: Send + Sync {
     /// Assigns an id to `record`, keeps it and publishes it. `seen` is the newest id that the leader knows of.
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;
 
-    /// Puts lost entries back unchanged. Does not change entries that the store still has.
+    /// Puts lost entries back unchanged, in the order of their ids. Does not change entries that the store still has.
+    /// Entries that are older than the oldest one that is kept are kept from now on, and expire as time passes.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
     /// Returns those of these entries that are not in the store. Only a shared store can lose entries inside the feed.

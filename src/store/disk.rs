@@ -9,6 +9,7 @@
 //! [`Store::fault`] has the reason. A second process with the same directory does not start.
 
 mod audit_table;
+mod client_table;
 mod data_dir;
 mod feed_file;
 mod pending;
@@ -26,10 +27,9 @@ use crate::tick::TickId;
 use async_trait::async_trait;
 use data_dir::DirError;
 use feed_file::FeedFile;
-use saver::Saver;
+use saver::{OTHER_PLACE, Saver};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -37,18 +37,14 @@ use tokio::time::timeout;
 
 /// The time that an append waits for the disk. After that the entry is published from memory.
 const SAVE_DEADLINE: Duration = Duration::from_secs(2);
-/// The number of the newest entries among which there is a tick.
-const KIND_ENTRIES: usize = 1000;
 /// The time that a stop waits for the last write.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A feed in a file.
 pub struct Disk {
     saver: Arc<Saver>,
-    /// The kind of the prices that this process writes. `None` if it writes none.
-    kind: Option<PriceKind>,
-    /// True if the feed in the file has prices of this kind or none. Nobody else can change that.
-    is_kind_right: AtomicBool,
+    /// The kind of the prices in the feed, if it is known. Only this process can write the feed.
+    kept_kind: OnceLock<PriceKind>,
 }
 
 impl Disk {
@@ -79,23 +75,20 @@ impl Disk {
 
     /// The same feed for a process that writes prices of this kind.
     #[must_use]
-    pub fn for_prices(mut self, kind: PriceKind) -> Disk {
-        self.kind = Some(kind);
+    pub fn for_prices(self, kind: PriceKind) -> Disk {
+        self.saver.pending().kind = Some(kind);
         self
     }
 
     /// Returns the kind of the prices in the feed, if it is another one than that of this process.
     async fn other_kind(&self) -> Result<Option<PriceKind>> {
-        let Some(own) = self.kind.filter(|_| !self.is_kind_right.load(Ordering::Relaxed)) else { return Ok(None) };
-        let mut kept = None;
-        // Nearly always, one of the newest entries is a tick.
-        for count in [10, KIND_ENTRIES] {
-            if kept.is_none() {
-                kept = self.newest(count).await?.iter().rev().find_map(PriceKind::of_entry);
-            }
+        let Some(own) = self.saver.pending().kind else { return Ok(None) };
+        if self.kept_kind.get().is_none()
+            && let Some(kept) = self.read(FeedFile::kind).await?.flatten()
+        {
+            self.kept_kind.set(kept).ok();
         }
-        self.is_kind_right.store(kept == Some(own), Ordering::Relaxed);
-        Ok(kept.filter(|kept| *kept != own))
+        Ok(self.kept_kind.get().copied().filter(|kept| *kept != own))
     }
 
     /// Starts the thread that writes the file.
@@ -104,7 +97,7 @@ impl Disk {
         if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || writer.run()) {
             saver.note_fault(&DirError::Failed(error.into()));
         }
-        Disk { saver, kind: None, is_kind_right: AtomicBool::new(false) }
+        Disk { saver, kept_kind: OnceLock::new() }
     }
 
     /// Runs a read of the file on a thread that may block. Returns `None` if no file has been open yet.
@@ -134,8 +127,16 @@ impl Store for Disk {
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
         let other = self.other_kind().await?;
         let mut pending = self.saver.pending();
-        pending.refusal = other.map(|kept| kind::refusal(kept.as_str(), "another BTCFEED_DATA"));
-        Ok(if other.is_some() { None } else { pending.lease.acquire(holder, self.saver.options.lease_ttl) })
+        pending.refusal = other.map(|kept| kind::refusal(kept.as_str(), OTHER_PLACE));
+        if other.is_some() {
+            return Ok(None);
+        }
+        let lease = pending.lease.acquire(holder, self.saver.options.lease_ttl);
+        if let Some(own) = pending.kind.filter(|_| lease.is_some()) {
+            // If the file could not be opened yet, the saver compares the kinds when it opens it.
+            self.kept_kind.set(own).ok();
+        }
+        Ok(lease)
     }
 
     async fn renew(&self, lease: &Lease) -> Result<()> {
@@ -175,15 +176,13 @@ impl Store for Disk {
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         self.saver.pending().lease.check(lease)?;
-        if entries.is_empty() {
-            return Ok(());
-        }
+        let Some((oldest, newest)) = entries.first().zip(entries.last()) else { return Ok(()) };
+        // Otherwise a write of the saver in between would delete them.
+        self.saver.pending().keep_from(oldest.id);
         let lost = entries.to_vec();
         let written = self.read(move |file| file.restore(&lost)).await?;
         written.ok_or_else(|| StoreError::Unavailable("the file of the feed is not open".to_owned()))?;
-        if let Some((oldest, newest)) = entries.first().zip(entries.last()) {
-            self.saver.pending().restored(oldest.id, newest.id);
-        }
+        self.saver.pending().restored(newest.id);
         Ok(())
     }
 
@@ -251,7 +250,7 @@ impl Store for Disk {
         if unsaved.is_some() {
             return Ok(unsaved);
         }
-        let (client, floor) = (client.to_owned(), TickId::now().minus(self.saver.options.retention));
+        let (client, floor) = (client.to_owned(), self.saver.pending().floor);
         Ok(self.read(move |file| file.client(&client, floor)).await?.flatten())
     }
 

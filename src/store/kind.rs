@@ -28,8 +28,8 @@ impl PriceKind {
         if sources.any(|source| source == SIMULATED) { PriceKind::Simulated } else { PriceKind::Real }
     }
 
-    /// Returns the kind of a tick's prices.
-    pub(super) fn of_entry(entry: &Entry) -> Option<PriceKind> {
+    /// Returns the kind of a tick's prices. Returns `None` if the entry is a status, or if its tick names no source.
+    pub fn of_entry(entry: &Entry) -> Option<PriceKind> {
         let mut sources = entry.tick()?.sources.values().flatten().map(String::as_str).peekable();
         sources.peek()?;
         Some(PriceKind::of(sources))
@@ -38,9 +38,10 @@ impl PriceKind {
 
 /// Returns the reason why a replica may not write into a feed with prices of the other kind, and what to do.
 pub(super) fn refusal(kept: &str, other_place: &str) -> String {
-    let (kept, own) = if kept == SIMULATED { (SIMULATED, "real") } else { ("real", SIMULATED) };
-    format!(
-        "the feed has {kept} prices and this replica would write {own} ones: set {other_place}, or delete the feed with \
-         btcfeed store clear"
-    )
+    let (kept, own, remedy) = if kept == SIMULATED {
+        (SIMULATED, "real", "delete the simulated prices with btcfeed store clear --simulated")
+    } else {
+        ("real", SIMULATED, "delete the feed with btcfeed store clear")
+    };
+    format!("the feed has {kept} prices and this replica would write {own} ones: set {other_place}, or {remedy}")
 }

@@ -103,6 +103,7 @@ impl Store for Memory {
 
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         let mut kept = self.writable(lease)?;
+        kept.floor = kept.floor.map(|floor| entries.iter().fold(floor, |floor, entry| floor.min(entry.id)));
         for entry in entries {
             kept.entries.entry(entry.id).or_insert_with(|| Entry::clone(entry));
         }

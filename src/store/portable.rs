@@ -45,6 +45,9 @@ pub trait Portable: Store {
     /// Writes bookmarks. When this returns, the store has them.
     async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()>;
 
+    /// Deletes these entries and their audits.
+    async fn remove(&self, lease: &Lease, ids: &[TickId]) -> Result<()>;
+
     /// Deletes all entries, their audits, and all bookmarks.
     async fn clear(&self, lease: &Lease) -> Result<()>;
 }

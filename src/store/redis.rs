@@ -14,6 +14,7 @@ mod history;
 mod hours;
 mod inspect;
 mod keys;
+mod lease;
 mod location;
 mod node;
 mod options;
@@ -46,8 +47,7 @@ use scripts::Scripts;
 use server::RedisServer;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tracing::warn;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 use write_faults::{Write, WriteFaults};
 
@@ -92,6 +92,8 @@ pub struct Redis {
     others: Mutex<Option<String>>,
     /// The number of the connection on which all rights were tried, or zero.
     rights_checked: AtomicU64,
+    /// The moment at which the kind of the prices was last compared while another replica had the lease.
+    kind_compared: Mutex<Option<Instant>>,
 }
 
 impl Redis {
@@ -134,6 +136,7 @@ impl Redis {
             kind: None,
             others: Mutex::default(),
             rights_checked,
+            kind_compared: Mutex::default(),
         }
     }
 
@@ -167,11 +170,6 @@ impl Redis {
     pub async fn inspect(&self) -> Result<Inspection> {
         Inspector { server: &self.server, commands: &self.commands, keys: &self.keys }.inspect().await
     }
-
-    /// Returns the name of a claimant. It is different for each process, even if two have the same replica name.
-    fn claimant(&self, holder: &str) -> String {
-        format!("{holder}/{}", self.writer)
-    }
 }
 
 /// Converts a duration to whole milliseconds, as Redis expects it.
@@ -202,40 +200,11 @@ impl Store for Redis {
     }
 
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>> {
-        self.check_rights().await?;
-        let term = ms(self.options.lease_ttl);
-        let lease = Lease { token: format!("{}.{term}", Lease::new(holder).token) };
-        let script = || {
-            let mut script = self.scripts.acquire.key(&self.keys.lease);
-            script.key(&self.keys.claim).key(&self.keys.settings).key(&self.keys.ticks);
-            script.arg(self.claimant(holder)).arg(&lease.token).arg(term).arg(ms(LONGEST_TERM));
-            script.arg(&self.settings).arg(ms(BEAT_TTL)).arg(self.kind.map_or("", PriceKind::as_str));
-            script
-        };
-        match self.write(Write::Lease, script).await {
-            Ok(broken) => {
-                if !broken.is_empty() {
-                    warn!(broken, "broke a lease that would not have expired in time, see its time to live in ms");
-                }
-                Ok(Some(lease))
-            }
-            Err(StoreError::NotLeader) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.acquire_lease(holder).await
     }
 
-    async fn claim(&self, Claim { holder, seen, records }: Claim<'_>) -> Result<Option<String>> {
-        self.check_rights().await?;
-        let claimant = self.claimant(holder);
-        let script = || {
-            let mut script = self.scripts.claim.key(&self.keys.claim);
-            script.key(&self.keys.ticks).key(&self.keys.settings);
-            script.arg(&claimant).arg(seen.ms()).arg(records).arg(ms(CLAIM_TTL)).arg(&self.settings);
-            script.arg(self.kind.map_or("", PriceKind::as_str));
-            script
-        };
-        let reserved_for: String = self.run(Write::Lease, script).await?;
-        Ok(if reserved_for == claimant { None } else { Lease::holder(&reserved_for) })
+    async fn claim(&self, claim: Claim<'_>) -> Result<Option<String>> {
+        self.claim_lease(claim).await
     }
 
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
@@ -293,7 +262,7 @@ impl Store for Redis {
             let json = encode(batch)?;
             let script = || {
                 let mut script = self.scripts.restore.key(&self.keys.lease);
-                script.key(&self.keys.ticks).arg(&lease.token);
+                script.key(&self.keys.ticks).key(&self.keys.record).arg(&lease.token);
                 for (entry, json) in batch.iter().zip(&json) {
                     script.arg(entry.id.ms()).arg(json);
                 }
@@ -381,7 +350,7 @@ impl Store for Redis {
     }
 
     async fn broadcast(&self, message: &str) -> Result<()> {
-        let mut command = ::redis::cmd(self.server.channel_command("PUBLISH"));
+        let mut command = ::redis::cmd(self.server.publish_command());
         self.clients.query(command.arg(&self.keys.messages).arg(message)).await
     }
 

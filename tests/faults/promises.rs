@@ -73,8 +73,10 @@ const CLOCKS: &str = "
 The clock of a machine is 2 minutes, 2 hours or 48 hours ahead or behind, for a second or for minutes. In every case:
 
 - Ids increase, no part of the history expires early, and ticks go on, also for a client that asked for `every=1s`.
-- If a clock, or the times of two sources, contradict the wrong clock, replicas report that: in `warnings` of `/v1/status`, in `btcfeed_clock_ahead_seconds` and
-  `btcfeed_clock_rejected_total`, in the log once a minute, and the leader in a status of the feed.
+  Bookmarks (`client_id`) in a file do not expire early either.
+- If a clock, or the times of two sources, contradict the wrong clock, replicas report that: in `warnings` of
+  `/v1/status`, in `btcfeed_clock_ahead_seconds` and `btcfeed_clock_rejected_total`, in the log once a minute, and the
+  leader in a status of the feed.
 
 The columns say which times ticks get. If the clocks of Redis and of the leader are wrong in the same way for longer
 than 15 minutes, they are believed, unless at least two sources give other times.
@@ -89,7 +91,8 @@ const TAIL: &str = "
 A random mix of up to three of these faults at the same time, with a printed seed, keeps the same promises
 (`BTCFEED_FAULTS_SECONDS=600 make faults`).
 
-If Redis loses a history of 17,000 entries, and loses it again while it is put back (`DEL`, or eviction by `allkeys-lru`), all of it comes back. Over a link with a round trip of 300 ms, clients get ticks in the meantime.
+If Redis loses a history of 17,000 entries, and loses it again while it is put back (`DEL`, or eviction by
+`allkeys-lru`), all of it comes back. Over a link with a round trip of 300 ms, clients get ticks in the meantime.
 
 ## Not promised
 
@@ -98,13 +101,21 @@ If Redis loses a history of 17,000 entries, and loses it again while it is put b
 - If the leader alone cannot reach Redis, another replica leads. The old leader's ticks of the pause are dropped when
   it is back, because clients have had later ones. The pause is at most the lease and one second, and no `gap` reports
   it unless it is longer than `BTCFEED_STALE_AFTER`.
-- If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it get a `gap` with `history_lost`. This gap also covers the entries of the other primary with smaller ids, which are not sent to these clients. Replicas that
-  were connected to the losing one say so within 5 s after they are connected to the other one: a line of the log, and
-  the metric `btcfeed_forks_total`. Until then no replica notices it, except one that cannot lead (`BTCFEED_ROLE=serve`) on a primary without a leader: it becomes `stale`.
-- Whoever can write to the keys of the feed can forge prices. An entry that is only on the channel, and not in the history, is ignored.
-- A bookmark (`client_id`) that Redis has lost is forgotten: the client begins with the latest tick, without a `gap`.
-- An entry in the middle of the history that was replaced by garbage is missing. Reads skip it, and clients get a
-  `gap`.
+- If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it get a `gap`
+  with `history_lost`. This gap also covers the entries of the other primary with smaller ids, which are not sent to
+  these clients. Replicas that were connected to the losing one say so within 5 s after they are connected to the other
+  one: a line of the log, and the metric `btcfeed_forks_total`. Until then no replica notices it, except one that cannot
+  lead (`BTCFEED_ROLE=serve`) on a primary without a leader: it becomes `stale`.
+- Whoever can write to the keys of the feed can forge prices. An entry that is only on the channel, and not in the
+  history, is ignored.
+- A bookmark (`client_id`) that Redis has lost, or that expires because the clock of Redis jumps ahead, is forgotten:
+  the client begins with the latest tick, without a `gap`.
+- An entry in the middle of the history that was replaced by garbage is missing until a replica that has it in memory
+  puts it back, within two minutes. If none has it, reads skip it, and clients get a `gap`.
+- The inputs of an entry (`format=audit`) that Redis has lost are not put back with the entry.
+- While the slot of the feed is open for a move in Redis Cluster, no other replica can begin to lead, and inputs may be
+  missing. The leader goes on.
+- While a leader of version 0.2.0 leads, a wrong clock moves ids and the retention, as it did before.
 ";
 
 /// Returns the text of the page.

@@ -1,8 +1,15 @@
 //! Two primaries at the same time: the leader and one part of the clients are cut off with the old one.
 
 use super::stage::{Stage, now};
+use super::watcher::Watcher;
+use crate::support::exchange::Exchange;
+use crate::support::failover::Sentinels;
+use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
-use crate::support::until_within;
+use crate::support::replica::Replica;
+use crate::support::{replica_settings, until_within};
+use futures_util::future::join_all;
+use redis::aio::MultiplexedConnection;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -112,4 +119,73 @@ async fn follower_of_an_isolated_primary_says_so() {
     .await;
     let messages = stage.watchers[place].messages();
     assert!(messages.iter().all(|message| message["type"] != "gap"), "it missed nothing in the end");
+}
+
+/// A connection as the user of the feed, who is not affected by the fault.
+async fn connect_as_feed(port: u16) -> MultiplexedConnection {
+    let client = redis::Client::open(format!("redis://feed:secret@127.0.0.1:{port}")).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
+
+/// Returns the ids after `after` in the history of a server.
+async fn ids_after(connection: &mut MultiplexedConnection, after: u64) -> Vec<u64> {
+    let mut read = redis::cmd("ZRANGEBYSCORE");
+    read.arg("{btcfeed}:ticks").arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
+    let found: Vec<(String, u64)> = read.query_async(connection).await.unwrap();
+    found.into_iter().map(|(_, id)| id).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off_leader_joins_the_new_primary() {
+    let (sentinels, exchange) = (Sentinels::start().await, Exchange::start().await);
+    for server in &sentinels.servers {
+        server.command(&["ACL", "SETUSER", "feed", "on", ">secret", "~*", "&*", "+@all"]).await;
+    }
+    let proxies = join_all(sentinels.ports.iter().map(|port| Proxy::start(*port))).await;
+    let direct = sentinels.url().replace("://", "://feed:secret@");
+    let through = sentinels.ports.iter().zip(&proxies);
+    let cut_off = through.fold(direct.clone(), |url, (port, proxy)| {
+        url.replace(&format!(":{port}"), &format!(":{}", proxy.address.port()))
+    });
+    let start = async |name: &str, url: &str| {
+        Replica::start(&replica_settings(&exchange, name, &[("REDIS_URL", url), ("BTCFEED_LOG_FORMAT", "json")])).await
+    };
+    let leader = start("r1", &cut_off).await;
+    leader.priced().await;
+    let _other = start("r2", &direct).await;
+    let watcher = Watcher::start(vec![leader.address.clone()]);
+    // The old primary and the leader lose the Sentinels and the other servers, but not each other.
+    let old = sentinels.primary().await;
+    let mut isolated = connect_as_feed(sentinels.servers[old].port).await;
+    let began = now();
+    proxies.iter().for_each(Proxy::cut);
+    let mut fault = redis::pipe();
+    fault.cmd("ACL").arg("SETUSER").arg("default").arg("off").ignore();
+    fault.cmd("CLIENT").arg("KILL").arg("USER").arg("default").ignore();
+    let _: () = fault.query_async(&mut isolated).await.unwrap();
+    let mut new = old;
+    until_within(Duration::from_secs(20), "another primary", async || {
+        new = sentinels.primary().await;
+        new != old
+    })
+    .await;
+    let mut promoted = connect_as_feed(sentinels.servers[new].port).await;
+    until_within(Duration::from_secs(10), "entries of both leaders", async || {
+        let own = ids_after(&mut promoted, began).await;
+        let lost = ids_after(&mut isolated, began).await;
+        lost.iter().filter(|id| !own.contains(id)).count() >= 5
+            && own.iter().filter(|id| !lost.contains(id)).count() >= 5
+    })
+    .await;
+    assert!(watcher.messages().iter().all(|message| message["type"] != "gap"), "nobody can notice it yet");
+    let healed = now();
+    proxies.iter().for_each(Proxy::restore);
+    let _: () = redis::cmd("ACL").arg("SETUSER").arg("default").arg("on").query_async(&mut isolated).await.unwrap();
+    let told = || watcher.messages().into_iter().find(|message| message["type"] == "gap");
+    until_within(SEEN * 2, "the gap", async || told().is_some_and(|gap| gap["reason"] == "history_lost")).await;
+    until_within(SEEN, "the operator to see it", async || leader.metric("btcfeed_forks_total").await >= 1.0).await;
+    until_within(SEEN, "the feed of the new primary", async || {
+        watcher.last() > healed && ids_after(&mut promoted, healed).await.contains(&watcher.last())
+    })
+    .await;
 }

@@ -1,11 +1,13 @@
 //! Wrong clocks between processes. `tests/faults/clock.rs` has the matrix of all faults and places.
 
 use crate::support::clock::ShiftedClock;
+use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::store_contract::{OPTIONS, tick};
-use crate::support::{TestCluster, replica_settings, unbroken, until};
+use crate::support::{TestCluster, data_directory, entries, replica_settings, unbroken, until};
 use btcfeed::store::{Redis, Store};
 use btcfeed::tick::TickId;
+use rustix::process::Signal;
 use std::time::Duration;
 
 const TWO_DAYS: Duration = Duration::from_secs(48 * 3600);
@@ -74,4 +76,32 @@ async fn leader_with_a_wrong_clock_yields() {
         async || first.json("/v1/status").await["warnings"].to_string().contains("behind the clock of the store");
     until("the first replica to say so", warned).await;
     assert!(first.metric("btcfeed_clock_ahead_seconds{of=\"store\"}").await < -7000.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bookmark_in_a_file_survives_a_wrong_clock() {
+    let (exchange, directory, clock) = (Exchange::start().await, data_directory(), ShiftedClock::new(0));
+    let data = ("BTCFEED_DATA", directory.path().to_str().unwrap());
+    let settings = [replica_settings(&exchange, "r1", &[data]), clock.environment().to_vec()].concat();
+    let mut replica = Replica::start(&settings).await;
+    replica.priced().await;
+    let query = "format=full&client_id=3b1f0c52-7d4e-4c8a-9f6b-2e5a8d7c1904";
+    entries(&mut replica.connect(query).await, 3).await;
+    let last = replica.json("/v1/status").await["last_id"].as_u64();
+    // The bookmark is saved before the clock is wrong, and read from the file afterwards.
+    replica.signal(Signal::TERM);
+    replica.exit().await;
+    clock.shift(172_800_000);
+    let replica = Replica::start(&settings).await;
+    // Until there is a tick, the feed is down by the wrong clock.
+    until("a tick", async || {
+        let report: serde_json::Value = serde_json::from_str(&replica.get("/v1/status").await.1).unwrap();
+        report["last_id"].as_u64() > last
+    })
+    .await;
+    let mut client = replica.connect(query).await;
+    // There are two days between the ids, which is a gap.
+    let first = client.json().await;
+    let place = if first["type"] == "gap" { &first["after"] } else { &first["prev"] };
+    assert!(place.as_u64().is_some() && place.as_u64() <= last, "{first} does not follow {last:?}");
 }

@@ -7,11 +7,15 @@ use crate::support::exchange::Exchange;
 use crate::support::replica::serve_command;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease, tick};
 use crate::support::{data_directory, embedded, entries, replica_settings, soon, until};
-use btcfeed::store::{Disk, Store};
+use btcfeed::feed::Entry;
+use btcfeed::store::{Disk, Options, PriceKind, Store};
 use btcfeed::tick::TickId;
 use futures_util::StreamExt;
 use rustix::process::Signal;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test]
 async fn feed_goes_on_after_a_restart() {
@@ -70,6 +74,77 @@ async fn feed_stays_in_memory_until_disk_is_usable() {
     let again = Disk::open(&path, OPTIONS).unwrap();
     assert_eq!(ids(&again, TickId::ZERO, EVERYTHING, 10).await, all);
     assert_eq!(again.recall("a").await.unwrap(), Some(all[0]));
+}
+
+/// Returns the directory of a file with an old entry, hidden behind a file, and the id of the entry.
+async fn hidden_file(parent: &Path) -> (PathBuf, TickId) {
+    let (path, hidden) = (parent.join("data"), parent.join("hidden"));
+    let store = Disk::open(&hidden, OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    let id = append(&store, &lease, "1").await.id;
+    drop(store);
+    fs::write(&path, "a file instead of a directory").unwrap();
+    (path, id)
+}
+
+fn show(path: &Path) {
+    fs::remove_file(path).unwrap();
+    fs::rename(path.with_file_name("hidden"), path).unwrap();
+}
+
+#[tokio::test]
+async fn file_that_opens_late_keeps_its_history() {
+    let parent = data_directory();
+    let (path, old) = hidden_file(parent.path()).await;
+    let store = Disk::open(&path, OPTIONS).unwrap();
+    let lease = lease(&store).await;
+    // The clock was two days ahead at the start.
+    let moment = TickId::now().plus(OPTIONS.retention * 48);
+    let ahead = || tick("2").reckoned_at(moment, Some(Duration::ZERO));
+    let new = store.append(&lease, &ahead(), TickId::ZERO).await.unwrap().id;
+    show(&path);
+    until("the feed to be saved", async || store.fault().is_none()).await;
+    assert_eq!(ids(&store, TickId::ZERO, EVERYTHING, 9).await, [old, new]);
+    let next = store.append(&lease, &ahead(), TickId::ZERO).await.unwrap().id;
+    drop(store);
+    let again = Disk::open(&path, OPTIONS).unwrap();
+    assert_eq!(ids(&again, TickId::ZERO, EVERYTHING, 9).await, [old, new, next]);
+}
+
+#[tokio::test]
+async fn file_that_opens_late_is_not_mixed() {
+    let parent = data_directory();
+    let (path, old) = hidden_file(parent.path()).await;
+    let store = Disk::open(&path, OPTIONS).unwrap().for_prices(PriceKind::Simulated);
+    let lease = lease(&store).await;
+    append(&store, &lease, "2").await;
+    show(&path);
+    until("the reason", async || store.fault().is_some_and(|fault| fault.contains("the feed has real prices"))).await;
+    drop(store);
+    assert_eq!(ids(&Disk::open(&path, OPTIONS).unwrap(), TickId::ZERO, EVERYTHING, 9).await, [old]);
+}
+
+#[tokio::test]
+async fn shortened_retention_shortens_the_file() {
+    let directory = data_directory();
+    let minutes = |ago: u64| TickId::now().minus(Duration::from_secs(60 * ago));
+    let entry = |id, prev| Arc::new(Entry { id, prev, event: tick("1").event });
+    let old = [minutes(90), minutes(30)];
+    let write = async |store: &Disk| {
+        let lease = lease(store).await;
+        let record = tick("1").reckoned_at(TickId::now(), Some(Duration::ZERO));
+        store.append(&lease, &record, TickId::ZERO).await.unwrap();
+        store.release(&lease).await.unwrap();
+        ids(store, TickId::ZERO, EVERYTHING, 9).await
+    };
+    let long = Disk::open(directory.path(), Options { retention: OPTIONS.retention * 2, ..OPTIONS }).unwrap();
+    let held = lease(&long).await;
+    long.restore(&held, &[entry(old[0], TickId::ZERO), entry(old[1], old[0])]).await.unwrap();
+    long.release(&held).await.unwrap();
+    assert_eq!(write(&long).await[..2], old);
+    drop(long);
+    let short = Disk::open(directory.path(), OPTIONS).unwrap();
+    assert_eq!(write(&short).await[0], old[1]);
 }
 
 #[tokio::test]

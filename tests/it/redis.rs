@@ -2,5 +2,6 @@
 
 mod connections;
 mod failover;
+mod record;
 mod rights;
 mod tls;

@@ -3,8 +3,9 @@
 use crate::support::exchange::Exchange;
 use crate::support::redis::Redis as Server;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, audited, audits, lease};
+use crate::support::tls::Authority;
 use crate::support::{data_directory, embedded, entries, soon};
-use btcfeed::feed::Entry;
+use btcfeed::feed::{Entry, Event};
 use btcfeed::store::{Disk, Redis, Store};
 use btcfeed::tick::TickId;
 use std::process::Stdio;
@@ -207,4 +208,67 @@ async fn garbage_in_redis_does_not_stop_the_tools() {
     assert_eq!(all(&Disk::open(directory.path(), OPTIONS).unwrap()).await, filled);
     let error = fail(&[&here[..], &["import"]].concat(), &format!("{future}\n")).await;
     assert!(error.contains("invalid line 1: its id is more than a day ahead"), "{error}");
+}
+
+/// Writes a real tick, two simulated ones with inputs, and another real one. Returns the ids.
+async fn mix(store: &dyn Store) -> Vec<TickId> {
+    let (lease, mut all) = (lease(store).await, Vec::new());
+    for source in ["kraken", "simulated", "simulated", "kraken"] {
+        let mut record = audited("97116.10", std::time::Duration::ZERO);
+        if let Event::Tick { tick, .. } = &mut record.event {
+            tick.sources.values_mut().for_each(|names| *names = vec![source.to_owned()]);
+        }
+        all.push(store.append(&lease, &record, TickId::ZERO).await.unwrap().id);
+    }
+    let hour = TickId::from_ms(all[1].ms() / 3_600_000 * 3_600_000);
+    let hours = [hour.minus(std::time::Duration::from_secs(3600)), hour].map(|hour| (hour, "{}".to_owned()));
+    store.keep_hours(&hours, &[]).await.unwrap();
+    store.release(&lease).await.unwrap();
+    all
+}
+
+/// Checks that only the real ticks and the candles of the other hour are left.
+async fn is_real(store: &dyn Store, mixed: &[TickId]) {
+    let real = [mixed[0], mixed[3]];
+    assert_eq!(all(store).await.iter().map(|entry| entry.id).collect::<Vec<_>>(), real);
+    assert_eq!(audits(store, TickId::ZERO, EVERYTHING, 9).await.iter().map(|(id, _)| *id).collect::<Vec<_>>(), real);
+    assert_eq!(store.kept_hours().await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn simulated_ticks_are_deleted_alone() {
+    let (server, directory) = (Server::start().await, data_directory());
+    let (url, path) = (server.url(), directory.path().to_str().unwrap());
+    let redis = Redis::new(&url, "btcfeed", OPTIONS).unwrap();
+    let mixed = mix(&redis).await;
+    assert_eq!(run(&["--redis-url", &url, "clear", "--simulated"], "").await.0, Some(2), "it is not confirmed");
+    let (code, _, told) = run(&["--redis-url", &url, "clear", "--simulated", "--yes"], "").await;
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("deleted 2 simulated ticks from "), "{told}");
+    is_real(&redis, &mixed).await;
+    let mixed = mix(&Disk::open(directory.path(), OPTIONS).unwrap()).await;
+    succeed(&["--data", path, "clear", "--simulated", "--yes"], "").await;
+    is_real(&Disk::open(directory.path(), OPTIONS).unwrap(), &mixed).await;
+}
+
+#[tokio::test]
+async fn target_has_tls_files_of_its_own() {
+    let (authority, directory) = (Authority::new(), data_directory());
+    let (_server, port) = Server::start_with_tls(&authority, true).await;
+    let (url, path) = (format!("rediss://localhost:{port}"), directory.path().to_str().unwrap());
+    let filled = fill(&Disk::open(directory.path(), OPTIONS).unwrap()).await;
+    let [ca, cert, key] = ["ca.pem", "cert.pem", "key.pem"].map(|name| authority.path(name));
+    let to = ["--data", path, "move", "--keep", "--to", &url];
+    assert!(fail(&to, "").await.contains("TLS: "));
+    let error = fail(&[&to[..], &["--to-ca", path]].concat(), "").await;
+    assert!(error.contains("cannot use the files of TLS for --to"), "{error}");
+    assert_eq!(run(&[&to[..], &["--to-cert", &cert]].concat(), "").await.0, Some(2), "there is no key");
+    succeed(&[&to[..], &["--to-ca", &ca, "--to-cert", &cert, "--to-key", &key]].concat(), "").await;
+    // The files of the settings are for the first store, and here it has no TLS.
+    let plain = Server::start().await;
+    let target = plain.url();
+    let files = ["--redis-ca", &ca, "--redis-cert", &cert, "--redis-key", &key];
+    let from = [&["--redis-url", &url][..], &files, &["move", "--to", &target]].concat();
+    succeed(&from, "").await;
+    assert_eq!(all(&Redis::new(&target, "btcfeed", OPTIONS).unwrap()).await, filled);
 }

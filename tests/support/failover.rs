@@ -15,7 +15,8 @@ const MASTER: &str = "the-feed";
 /// A primary with two replicas, and three Sentinels.
 pub struct Sentinels {
     pub servers: Vec<Redis>,
-    ports: Vec<u16>,
+    /// The ports of the Sentinels.
+    pub ports: Vec<u16>,
     _sentinels: Vec<(Child, TempDir)>,
 }
 

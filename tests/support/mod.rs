@@ -58,6 +58,7 @@ macro_rules! for_each_promise {
             append_trims_entries_past_the_retention,
             wrong_clock_moves_no_id,
             history_expires_only_as_time_passes,
+            restored_history_expires_only_as_time_passes,
             subscriber_gets_every_later_append,
             lost_entries_are_reported_and_restored,
             client_is_remembered_at_its_last_id,

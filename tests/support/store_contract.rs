@@ -242,14 +242,27 @@ pub async fn wrong_clock_moves_no_id(store: &dyn Store) {
 
 pub async fn history_expires_only_as_time_passes(store: &dyn Store) {
     let lease = lease(store).await;
+    expire(store, &lease).await;
+}
+
+pub async fn restored_history_expires_only_as_time_passes(store: &dyn Store) {
+    let lease = lease(store).await;
+    // The oldest id that is kept is later than the entries that an operator restores.
+    append(store, &lease, "1").await;
+    expire(store, &lease).await;
+}
+
+/// Restores ten entries that are older than the retention, and lets them expire.
+async fn expire(store: &dyn Store, lease: &Lease) {
     let now = TickId::now();
     let old: Vec<_> =
         (0..10).map(|number| now.minus(OPTIONS.retention * 2).plus(Duration::from_secs(number))).collect();
     let entries: Vec<_> = old.iter().map(|id| lost(*id, id.minus(Duration::from_secs(1)))).collect();
-    store.restore(&lease, &entries).await.unwrap();
+    store.restore(lease, &entries).await.unwrap();
+    let end = now.minus(OPTIONS.retention);
     let left = async |passed: Option<Duration>| {
-        store.append(&lease, &tick("1").reckoned_at(TickId::now(), passed), TickId::ZERO).await.unwrap();
-        ids(store, TickId::ZERO, now.before(), 100).await.len()
+        store.append(lease, &tick("1").reckoned_at(TickId::now(), passed), TickId::ZERO).await.unwrap();
+        ids(store, TickId::ZERO, end, 100).await.len()
     };
     assert_eq!(left(Some(Duration::ZERO)).await, 10);
     let after_three_seconds = left(Some(Duration::from_secs(3))).await;

@@ -1,7 +1,7 @@
 //! The place of a feed: a Redis, or the directory of a file.
 
 use crate::config::{Config, redact_url};
-use crate::store::{Disk, Options, Portable, Redis, RedisOptions};
+use crate::store::{Disk, Options, Portable, Redis, RedisOptions, RedisTls};
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
@@ -30,22 +30,18 @@ pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place>
 
 /// Opens the store that `--to` names: the URL of a Redis, `file:` and the path of a file that contains such a URL, or a
 /// directory.
-pub(super) fn open_target(config: &Config, to: &str, prefix: &str) -> anyhow::Result<Place> {
+pub(super) fn open_target(config: &Config, to: &str, prefix: &str, tls: RedisTls) -> anyhow::Result<Place> {
+    // If the settings name a Redis, the timeout is the same.
+    let redis_at = |url: &str| {
+        let named = RedisOptions { tls, ..RedisOptions::new(url, prefix) };
+        let timeout = config.redis.as_ref().map_or(named.timeout, |redis| redis.timeout);
+        open_redis(config, &RedisOptions { timeout, ..named })
+    };
     if let Some(path) = to.strip_prefix("file:") {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-        return open_redis(config, &redis_at(config, text.lines().next().unwrap_or_default().trim(), prefix));
+        return redis_at(text.lines().next().unwrap_or_default().trim());
     }
-    let is_url = to.contains("://");
-    if is_url { open_redis(config, &redis_at(config, to, prefix)) } else { open_disk(&PathBuf::from(to)) }
-}
-
-/// Returns the options of a Redis at `url`. If the settings name a Redis, its TLS files and its timeout are used.
-fn redis_at(config: &Config, url: &str, prefix: &str) -> RedisOptions {
-    let named = RedisOptions::new(url, prefix);
-    match &config.redis {
-        Some(redis) => RedisOptions { url: named.url, key_prefix: named.key_prefix, min_acks: 0, ..redis.clone() },
-        None => named,
-    }
+    if to.contains("://") { redis_at(to) } else { open_disk(&PathBuf::from(to)) }
 }
 
 fn open_redis(config: &Config, redis: &RedisOptions) -> anyhow::Result<Place> {

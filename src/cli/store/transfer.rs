@@ -1,8 +1,9 @@
 //! Copies a feed from one store to another, and compares the two.
 
 use super::place::{LEASE_TTL, Place};
+use crate::candle::Interval;
 use crate::feed::{Entry, EntryAudit};
-use crate::store::{Lease, Portable, Result, StoreError};
+use crate::store::{Lease, Portable, PriceKind, Result, StoreError};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
 use std::cmp::Reverse;
@@ -109,6 +110,21 @@ impl<'a> Writable<'a> {
             }
         }
         Ok(Copied { bookmarks: missing.len(), left_out, ..Copied::default() })
+    }
+
+    /// Deletes the simulated ticks and the candles of their hours. Returns the number of these ticks.
+    pub(super) async fn clear_simulated(&self) -> anyhow::Result<usize> {
+        let (mut count, mut pages) = (0, Pages::of(self.store()));
+        while let Some(page) = pages.next().await? {
+            let simulated = page.iter().filter(|entry| PriceKind::of_entry(entry) == Some(PriceKind::Simulated));
+            let ids: Vec<_> = simulated.map(|entry| entry.id).collect();
+            let mut hours: Vec<_> = ids.iter().map(|id| Interval::Hour.start(*id)).collect();
+            hours.dedup();
+            self.store().remove(&self.lease, &ids).await?;
+            self.store().keep_hours(&[], &hours).await?;
+            count += ids.len();
+        }
+        Ok(count)
     }
 
     /// Deletes everything.

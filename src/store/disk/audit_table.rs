@@ -46,6 +46,15 @@ pub(super) fn trim(writing: &WriteTransaction, floor: TickId, limit: usize) -> a
     Ok(())
 }
 
+/// Deletes the audits of these entries.
+pub(super) fn remove(writing: &WriteTransaction, ids: &[TickId]) -> anyhow::Result<()> {
+    let mut table = writing.open_table(AUDITS)?;
+    for id in ids {
+        table.remove(id.ms())?;
+    }
+    Ok(())
+}
+
 /// Returns the oldest `limit` audits with `after < id <= until`, oldest first.
 pub(super) fn range(
     reading: &ReadTransaction,

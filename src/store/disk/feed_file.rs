@@ -6,14 +6,14 @@
 //!
 //! All functions block. Nothing here knows the lease or the subscribers.
 
-use super::audit_table;
+use super::{audit_table, client_table};
 use crate::feed::{Entry, EntryAudit};
 use crate::store::entry::decode_or_skip;
-use crate::store::local::MAX_CLIENTS;
+use crate::store::kind::PriceKind;
 use crate::tick::TickId;
 use anyhow::{Context, anyhow, ensure};
 use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError, Table,
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
     TableDefinition, TableError, WriteTransaction,
 };
 use std::fs::{self, OpenOptions};
@@ -22,24 +22,25 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The entries by id, as JSON.
 const ENTRIES: TableDefinition<'_, u64, &str> = TableDefinition::new("entries");
-/// The bookmarks by client: the last id that the client was sent, and the time of the write.
-const CLIENTS: TableDefinition<'_, &str, (u64, u64)> = TableDefinition::new("clients");
-/// The clients by the time of the write.
-const CLIENT_TIMES: TableDefinition<'_, (u64, &str), ()> = TableDefinition::new("client_times");
 /// The candles of each hour that has ended, by the start of the hour.
 const CANDLES: TableDefinition<'_, u64, &str> = TableDefinition::new("candles");
 /// Facts about the file.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The key of [`ABOUT`] for the version of the tables.
 const VERSION: &str = "version";
+/// The key of [`ABOUT`] for the retention in milliseconds by which everything that has expired was deleted.
+const RETENTION: &str = "retention_ms";
 /// The version of the tables that this program reads and writes.
 const CURRENT_VERSION: u64 = 1;
 
 /// The memory for pages of the file. The newest entries are in the hub's window, so few reads come here.
 const CACHE_BYTES: usize = 16 << 20;
+/// The number of the newest entries among which there is a tick.
+const KIND_ENTRIES: usize = 1000;
 /// The maximum number of old entries, and of old bookmarks, that one write deletes. If the retention is shortened, many
 /// entries expire at once, and no write may take long.
 const TRIM: usize = 500;
@@ -58,12 +59,12 @@ pub(super) struct Batch {
     pub(super) audits: Vec<(TickId, Arc<str>)>,
     /// The last id that each of these clients was sent.
     pub(super) clients: Vec<(String, TickId)>,
-    /// The time of the write.
+    /// The feed's time at the write, for the bookmarks.
     pub(super) now: TickId,
-    /// The oldest id that is kept.
+    /// The oldest id that is kept. Bookmarks that were written before it expire, too.
     pub(super) floor: TickId,
-    /// The time of the oldest bookmark that is kept.
-    pub(super) clients_floor: TickId,
+    /// The retention from which `floor` comes. `None` if nothing expires.
+    pub(super) retention: Option<Duration>,
 }
 
 impl FeedFile {
@@ -126,8 +127,7 @@ impl FeedFile {
         audit_table::create(&writing)?;
         writing.open_table(ABOUT)?.insert(VERSION, CURRENT_VERSION)?;
         writing.open_table(ENTRIES)?;
-        writing.open_table(CLIENTS)?;
-        writing.open_table(CLIENT_TIMES)?;
+        client_table::create(&writing)?;
         writing.open_table(CANDLES)?;
         Ok(writing.commit()?)
     }
@@ -153,13 +153,15 @@ impl FeedFile {
                     }
                     entries.pop_first()?;
                 }
+                if let Some(retention) = batch.retention
+                    && entries.first()?.is_none_or(|(id, _)| id.value() >= batch.floor.ms())
+                {
+                    note_retention(&writing, retention)?;
+                }
             }
             audit_table::save(&writing, &batch.audits)?;
             audit_table::trim(&writing, batch.floor, TRIM)?;
-            let mut clients = writing.open_table(CLIENTS)?;
-            let mut times = writing.open_table(CLIENT_TIMES)?;
-            save_clients(&mut clients, &mut times, batch)?;
-            drop((clients, times));
+            client_table::save(&writing, &batch.clients, batch.now, batch.floor, TRIM)?;
             Ok(writing.commit()?)
         })
     }
@@ -302,14 +304,40 @@ impl FeedFile {
 
     /// Returns all bookmarks.
     pub(super) fn clients(&self) -> anyhow::Result<Vec<(String, TickId)>> {
+        guard(|| client_table::all(&self.database.begin_read()?))
+    }
+
+    /// Returns the retention by which everything that has expired was deleted. `None` if that is not known.
+    pub(super) fn retention(&self) -> anyhow::Result<Option<Duration>> {
         guard(|| {
-            let clients = self.database.begin_read()?.open_table(CLIENTS)?;
-            let mut found = Vec::new();
-            for row in clients.iter()? {
-                let (client, saved) = row?;
-                found.push((client.value().to_owned(), TickId::from_ms(saved.value().0)));
+            let about = self.database.begin_read()?.open_table(ABOUT)?;
+            Ok(about.get(RETENTION)?.map(|retention| Duration::from_millis(retention.value())))
+        })
+    }
+
+    /// Returns the kind of the prices in the file, if it has any.
+    pub(super) fn kind(&self) -> anyhow::Result<Option<PriceKind>> {
+        // Nearly always, one of the newest entries is a tick.
+        for count in [10, KIND_ENTRIES] {
+            let kept = self.newest(TickId::ZERO, count)?.iter().rev().find_map(PriceKind::of_entry);
+            if kept.is_some() {
+                return Ok(kept);
             }
-            Ok(found)
+        }
+        Ok(None)
+    }
+
+    /// Deletes these entries and their audits.
+    pub(super) fn remove(&self, ids: &[TickId]) -> anyhow::Result<()> {
+        guard(|| {
+            let writing = self.begin_write()?;
+            let mut entries = writing.open_table(ENTRIES)?;
+            for id in ids {
+                entries.remove(id.ms())?;
+            }
+            drop(entries);
+            audit_table::remove(&writing, ids)?;
+            Ok(writing.commit()?)
         })
     }
 
@@ -318,13 +346,10 @@ impl FeedFile {
         guard(|| {
             let writing = self.begin_write()?;
             writing.delete_table(ENTRIES)?;
-            writing.delete_table(CLIENTS)?;
-            writing.delete_table(CLIENT_TIMES)?;
             writing.delete_table(CANDLES)?;
             audit_table::clear(&writing)?;
+            client_table::clear(&writing)?;
             writing.open_table(ENTRIES)?;
-            writing.open_table(CLIENTS)?;
-            writing.open_table(CLIENT_TIMES)?;
             writing.open_table(CANDLES)?;
             Ok(writing.commit()?)
         })
@@ -332,38 +357,16 @@ impl FeedFile {
 
     /// Returns a client's bookmark, if it was written at `floor` or later.
     pub(super) fn client(&self, client: &str, floor: TickId) -> anyhow::Result<Option<TickId>> {
-        guard(|| {
-            let clients = self.database.begin_read()?.open_table(CLIENTS)?;
-            let saved = clients.get(client)?.map(|saved| saved.value());
-            Ok(saved.filter(|(_, at)| *at >= floor.ms()).map(|(id, _)| TickId::from_ms(id)))
-        })
+        guard(|| client_table::find(&self.database.begin_read()?, client, floor))
     }
 }
 
-/// Writes the bookmarks of a batch, and deletes some of those that are too old or too many.
-fn save_clients(
-    clients: &mut Table<'_, &str, (u64, u64)>,
-    times: &mut Table<'_, (u64, &str), ()>,
-    batch: &Batch,
-) -> anyhow::Result<()> {
-    for (client, id) in &batch.clients {
-        let before = clients.insert(client.as_str(), (id.ms(), batch.now.ms()))?.map(|before| before.value().1);
-        if let Some(before) = before {
-            times.remove((before, client.as_str()))?;
-        }
-        times.insert((batch.now.ms(), client.as_str()), ())?;
-    }
-    for _ in 0..TRIM + batch.clients.len() {
-        let too_many = times.len()? > MAX_CLIENTS as u64;
-        let Some((oldest, _)) = times.first()? else { break };
-        let (at, client) = oldest.value();
-        if at >= batch.clients_floor.ms() && !too_many {
-            break;
-        }
-        let client = client.to_owned();
-        drop(oldest);
-        clients.remove(client.as_str())?;
-        times.remove((at, client.as_str()))?;
+/// Notes the retention, if it is another one than before.
+fn note_retention(writing: &WriteTransaction, retention: Duration) -> anyhow::Result<()> {
+    let mut about = writing.open_table(ABOUT)?;
+    let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+    if about.get(RETENTION)?.is_none_or(|known| known.value() != retention) {
+        about.insert(RETENTION, retention)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 
 use crate::feed::Entry;
 use crate::store::contract::{Lease, Record, Result, StoreError};
+use crate::store::kind::PriceKind;
 use crate::store::local::LocalLease;
 use crate::tick::TickId;
 use std::collections::{BTreeMap, VecDeque};
@@ -35,6 +36,10 @@ pub(super) struct Pending {
     pub(super) clients: BTreeMap<String, TickId>,
     /// The oldest id that is kept.
     pub(super) floor: TickId,
+    /// True if the file was open at some time.
+    was_opened: bool,
+    /// The kind of the prices that this process writes. `None` if it writes none.
+    pub(super) kind: Option<PriceKind>,
     /// The number of entries that were dropped since the file could last be written, because too many were unsaved.
     pub(super) dropped: u64,
     /// The reason why the file cannot be written.
@@ -49,11 +54,15 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Takes over the newest id of a file that has just been opened, if it is higher than ours. The oldest one is the
-    /// oldest that is kept, because a clock that was wrong may have made the newest one.
-    pub(super) fn opened(&mut self, oldest: TickId, head: TickId) {
+    /// oldest that is kept, because a clock that was wrong may have made the newest one. If the retention was
+    /// `shortened`, that much more of the history expires.
+    pub(super) fn opened(&mut self, oldest: TickId, head: TickId, retention: Duration, shortened: Duration) {
         self.assigned = self.assigned.max(head);
         self.published = self.published.max(head);
-        self.floor = self.floor.max(oldest);
+        let floor = oldest.max(oldest.plus(shortened).min(head.minus(retention)));
+        // Before the file was open for the first time, nothing older than our own entries was known.
+        self.floor = if self.was_opened { self.floor.max(floor) } else { floor };
+        self.was_opened = true;
     }
 
     /// Assigns an id to a record and keeps the entry until it is saved and published. If an earlier attempt has
@@ -106,9 +115,13 @@ impl Pending {
         self.unpublished.drain(..count).collect()
     }
 
-    /// Records that entries from `oldest` to `newest` were restored to the file.
-    pub(super) fn restored(&mut self, oldest: TickId, newest: TickId) {
+    /// Keeps entries from `oldest` on, which will be restored to the file.
+    pub(super) fn keep_from(&mut self, oldest: TickId) {
         self.floor = if self.floor == TickId::ZERO { oldest } else { self.floor.min(oldest) };
+    }
+
+    /// Records that entries up to `newest` were restored to the file.
+    pub(super) fn restored(&mut self, newest: TickId) {
         self.assigned = self.assigned.max(newest);
         self.published = self.published.max(newest);
     }
@@ -117,6 +130,11 @@ impl Pending {
     pub(super) fn cleared(&mut self) {
         self.published = TickId::ZERO;
         self.clients.clear();
+    }
+
+    /// Returns the feed's time: the newest id that was assigned.
+    pub(super) fn time(&self) -> TickId {
+        self.assigned
     }
 
     /// Returns the newest id that readers see.

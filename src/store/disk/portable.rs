@@ -46,8 +46,14 @@ impl Portable for Disk {
 
     async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()> {
         self.renew(lease).await?;
-        let batch = Batch { clients: bookmarks.to_vec(), now: TickId::now(), ..Batch::default() };
+        let batch = Batch { clients: bookmarks.to_vec(), now: self.saver.pending().head(), ..Batch::default() };
         self.use_file(move |file| file.save(&batch)).await
+    }
+
+    async fn remove(&self, lease: &Lease, ids: &[TickId]) -> Result<()> {
+        self.renew(lease).await?;
+        let ids = ids.to_vec();
+        self.use_file(move |file| file.remove(&ids)).await
     }
 
     async fn clear(&self, lease: &Lease) -> Result<()> {

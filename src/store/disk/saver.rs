@@ -6,16 +6,20 @@ use super::data_dir::{DataDir, DirError};
 use super::feed_file::{Batch, FeedFile};
 use super::pending::Pending;
 use crate::store::contract::{Options, Result, StoreError};
+use crate::store::kind;
 use crate::store::local::Live;
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{STORE_ERRORS, STORE_SECONDS, STORE_UNSAVED};
 use crate::tick::TickId;
+use anyhow::anyhow;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+/// The setting of another place for a feed of another kind.
+pub(super) const OTHER_PLACE: &str = "another BTCFEED_DATA";
 /// The name of the file in the data directory.
 const FILE: &str = "feed.redb";
 /// The time between two attempts to write a file that cannot be written.
@@ -101,11 +105,28 @@ impl Saver {
         };
         let opened = FeedFile::open(&directory.file(FILE))?;
         directory.sync().map_err(anyhow::Error::new)?;
+        if !*was_open {
+            self.check_kind(&opened)?;
+        }
         let (_, _, oldest, head) = opened.extent()?;
+        let retention = self.options.retention;
+        let shortened = opened.retention()?.unwrap_or_default().saturating_sub(retention);
         *file = Some(opened);
         *was_open = true;
-        self.pending().opened(oldest, head);
+        self.pending().opened(oldest, head, retention, shortened);
         Ok(())
+    }
+
+    /// Checks that the entries in memory may follow those of a file that could not be opened until now.
+    fn check_kind(&self, file: &FeedFile) -> anyhow::Result<()> {
+        let own = {
+            let pending = self.pending();
+            pending.kind.filter(|_| pending.unsaved() > 0)
+        };
+        match (own, own.and(file.kind()?)) {
+            (Some(own), Some(kept)) if own != kept => Err(anyhow!(kind::refusal(kept.as_str(), OTHER_PLACE))),
+            _ => Ok(()),
+        }
     }
 
     fn close(&self) {
@@ -133,9 +154,9 @@ impl Saver {
 
     /// Writes what is pending, until the store is dropped.
     pub(super) fn run(&self) {
-        while let Some(batch) = self.next_batch() {
+        while let Some(mut batch) = self.next_batch() {
             let started = Instant::now();
-            let saved = self.save(&batch);
+            let saved = self.save(&mut batch);
             STORE_SECONDS.histogram("").record(started.elapsed());
             match saved {
                 Ok(()) => self.note_saved(&batch),
@@ -174,15 +195,16 @@ impl Saver {
             pending = self.work.wait(pending).unwrap_or_else(PoisonError::into_inner);
         }
         let clients = pending.clients.iter().take(BATCH).map(|(client, id)| (client.clone(), *id)).collect();
-        let now = TickId::now();
-        let clients_floor = now.minus(self.options.retention);
         let entries = pending.first_unsaved(BATCH);
         let audits = entries.last().map_or_else(Vec::new, |last| pending.unsaved_audits(last.id));
-        Some(Batch { entries, audits, clients, now, floor: pending.floor, clients_floor })
+        let retention = Some(self.options.retention);
+        Some(Batch { entries, audits, clients, now: pending.time(), floor: pending.floor, retention })
     }
 
-    fn save(&self, batch: &Batch) -> std::result::Result<(), DirError> {
+    fn save(&self, batch: &mut Batch) -> std::result::Result<(), DirError> {
         self.open()?;
+        // A file that has just been opened may have older entries.
+        batch.floor = self.pending().floor;
         let saved = {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             let file = files.file.as_ref().ok_or_else(|| anyhow::anyhow!("the file is not open"))?;

@@ -5,28 +5,32 @@
 -- stores its settings. A replica with other ones is rejected until no replica with the stored ones is alive (beat.lua).
 -- The settings of a replica for which the lease is reserved do not count: it has what the store lacks, and no other
 -- replica can get the lease.
--- Simulated prices never follow real ones, or the other way round, whether replicas are alive or not.
--- KEYS: lease, claim, settings, ticks
+-- Simulated prices never follow real ones, or the other way round, whether replicas are alive or not. The entries show
+-- the kind of the prices. They are read only if the lease is free, or if the caller asks for the reason.
+-- KEYS: lease, claim, settings, ticks, record (hash: id of the newest record)
 -- ARGV: holder, token, time to live in ms, longest possible term in ms, settings, time to live of the settings in ms,
---       kind of the prices: real, simulated or ''
+--       kind of the prices: real, simulated or '', and 1 if the kind must be compared even if the lease is not free
 -- Returns {'done'} | {'done', token and time to live of the lease that was replaced} | {'refused'}
 --   | {'other', the others' settings} | {'mixed', kind of the prices in the feed}
 local claimant = claim_of(KEYS[2])
 if claimant and claimant ~= ARGV[1] then return {'refused'} end
-local kind = kind_of(KEYS[4])
-if ARGV[7] ~= '' and kind and kind ~= ARGV[7] then return {'mixed', kind} end
 local settings = redis.call('GET', KEYS[3])
-if not claimant and ARGV[5] ~= '' and settings and shared_part(settings) ~= shared_part(ARGV[5]) then
-  return {'other', settings}
-end
+local is_other = not claimant and ARGV[5] ~= '' and settings and shared_part(settings) ~= shared_part(ARGV[5])
 local held = redis.call('GET', KEYS[1])
 -- The answer to an earlier attempt was lost.
 if held == ARGV[2] then return {'done'} end
 local left = redis.call('PTTL', KEYS[1])
+local is_held = false
 if held then
   local term = tonumber(string.match(held, '%.(%d+)$') or ARGV[4])
-  if left >= 0 and left <= term then return {'refused'} end
+  is_held = left >= 0 and left <= term
 end
+if ARGV[7] ~= '' and (not is_held or ARGV[8] == '1') then
+  local kind = kind_of(KEYS[4], known_time(KEYS[4], 0, redis.call('HMGET', KEYS[5], 'id')[1]))
+  if kind and kind ~= ARGV[7] then return {'mixed', kind} end
+end
+if is_other then return {'other', settings} end
+if is_held then return {'refused'} end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 if ARGV[5] ~= '' then redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[6]) end
 if held then return {'done', held .. ' ' .. left} end

@@ -1,28 +1,31 @@
 -- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, trims old ones.
 -- While a slot of a cluster moves, a script runs only if all of its keys exist. So the keys that may not exist come
 -- only with a second call, which is made if the answer is {'again'}.
--- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record, and the oldest
---       id that is kept), audits (sorted set, score = id) if there is an audit, and with the second call: quarantine,
---       claim (hash: holder, rank)
+-- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record, the oldest id
+--       that is kept, and the retention), audits (sorted set, score = id) if there is an audit, and with the second
+--       call: quarantine, claim (hash: holder, rank)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
 --       channel, body (the event's JSON without its opening brace), limit of the quarantine,
 --       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none),
 --       moment of the event as the leader counts it, or '', the longest time in ms that the id may differ from it,
---       time in ms since the newest entry, or ''
--- Returns {'done', entry, number of quarantined members} | {'refused'} | {'claimed', replica} | {'behind', newest id}
---   | {'again'}
+--       time in ms since the newest entry, or '', and 1 if the number in the hash is no number of this writer
+-- Returns {'done', entry, number of quarantined members} | {'refused'} | {'later', number of the newest record}
+--   | {'claimed', replica} | {'behind', newest id} | {'again'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
 -- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
--- sends the record again, and the first attempt may arrive later.
-local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id', 'floor')
-if record[1] == ARGV[5] and tonumber(ARGV[6]) <= tonumber(record[2]) then
-  local done = redis.call('ZRANGEBYSCORE', KEYS[2], record[3], record[3])
+-- sends the record again, and the first attempt may arrive later. Other programs may have changed the hash.
+local record = redis.call('HMGET', KEYS[3], 'writer', 'number', 'id', 'floor', 'retention')
+local number, newest = tonumber(ARGV[6]), ARGV[15] == '' and whole(record[2]) or 0
+local lost = nil
+if record[1] == ARGV[5] and number <= newest then
+  if number < newest then return {'later', record[2]} end
+  lost = whole(record[3])
+  local done = lost and redis.call('ZRANGEBYSCORE', KEYS[2], record[3], record[3]) or {}
   for i = 1, #done do
-    if ARGV[6] == record[2] and entry_of(done[i], record[3]) then return {'done', done[i]} end
+    if entry_of(done[i], record[3]) then return {'done', done[i]} end
   end
   -- If the newest record's entry is gone, it is written again.
-  if ARGV[6] ~= record[2] then return {'refused'} end
 end
 
 -- The first entry of a writer would cover the time of records that another replica holds. That replica comes first. Only
@@ -35,9 +38,9 @@ if record[1] ~= ARGV[5] then
 end
 
 -- An entry that the leader has seen, or that a script has written, is no garbage, even if the clock is behind it.
-local now = clock()
-local prev, garbage = newest_of(KEYS[2], math.max(now, tonumber(ARGV[3]), tonumber(record[3] or 0) or 0))
-if tonumber(ARGV[3]) > prev then return {'behind', string.format('%d', prev)} end
+local seen, now = tonumber(ARGV[3]), clock()
+local prev, garbage = newest_of(KEYS[2], known_time(KEYS[2], seen, record[3]))
+if seen > prev then return {'behind', string.format('%d', prev)} end
 
 -- Garbage at the end would become a part of the chain, and could move ids and the retention far into the future.
 if garbage > 0 then
@@ -59,16 +62,22 @@ redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZADD', KEYS[2], score, entry)
 redis.call(ARGV[10], ARGV[7], entry)
 
--- No more of the history expires than time has passed.
-local floor = id - tonumber(ARGV[4])
+-- No more of the history expires than time has passed, and than the retention was shortened.
+local retention = tonumber(ARGV[4])
+local floor = id - retention
 if ARGV[14] ~= '' then
-  local before = tonumber(record[4] or redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]) or 0
-  floor = math.min(floor, math.max(before, 0) + tonumber(ARGV[14]))
+  local before = whole(record[4])
+  if not before or before > prev then before = 0 end
+  before = math.max(before, oldest_of(KEYS[2]))
+  local shortened = math.max((whole(record[5]) or retention) - retention, 0)
+  floor = math.min(floor, before + tonumber(ARGV[14]) + shortened)
 end
-redis.call('HSET', KEYS[3], 'floor', string.format('%d', floor))
+floor = math.max(floor, 0)
+redis.call('HSET', KEYS[3], 'floor', string.format('%d', floor), 'retention', ARGV[4])
 local expired = string.format('(%d', floor)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', expired)
 -- An audit that cannot be kept must not stop the feed, so errors are ignored.
-if ARGV[11] ~= '' then redis.pcall('ZADD', KEYS[4], score, string.format('{"id":%d,', id) .. ARGV[11]) end
+if KEYS[4] and lost then redis.pcall('ZREMRANGEBYSCORE', KEYS[4], record[3], record[3]) end
+if ARGV[11] ~= '' and KEYS[4] then redis.pcall('ZADD', KEYS[4], score, string.format('{"id":%d,', id) .. ARGV[11]) end
 if KEYS[4] then redis.pcall('ZREMRANGEBYSCORE', KEYS[4], '-inf', expired) end
 return {'done', entry, tostring(garbage)}

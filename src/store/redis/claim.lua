@@ -1,17 +1,17 @@
 -- Reserves the lease for a replica that has something that the store lacks: records that are not written yet, or
 -- entries after the newest one. Of several replicas, one with records comes first, then the one with the newest entry.
--- KEYS: claim (hash: holder, rank), ticks, settings
+-- KEYS: claim (hash: holder, rank), ticks, settings, record (hash: id of the newest record)
 -- ARGV: holder, seen (newest id that it knows), records, time to live in ms, settings, kind of the prices
 -- Returns the replica for which the lease is reserved, or ''
-local newest = newest_of(KEYS[2], math.max(clock(), tonumber(ARGV[2])))
+local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
+local known = known_time(KEYS[2], seen, redis.call('HMGET', KEYS[4], 'id')[1])
 local claimant, best = claim_of(KEYS[1])
 -- Without records, a replica with other settings than those that lead must not come first.
 local settings = redis.call('GET', KEYS[3])
 local is_other = ARGV[5] ~= '' and settings and shared_part(settings) ~= shared_part(ARGV[5])
-local kind = kind_of(KEYS[2])
-if ARGV[6] ~= '' and kind and kind ~= ARGV[6] then return claimant or '' end
-local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
-if records == 0 and (seen <= newest or is_other) then return claimant or '' end
+if records == 0 and (is_other or seen <= newest_of(KEYS[2], known)) then return claimant or '' end
+local kind = ARGV[6] ~= '' and kind_of(KEYS[2], known)
+if kind and kind ~= ARGV[6] then return claimant or '' end
 
 local rank = math.min(records, 1) * RECORDS + seen
 if claimant and claimant ~= ARGV[1] and best >= rank then return claimant end

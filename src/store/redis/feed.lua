@@ -1,6 +1,9 @@
 -- Functions that the scripts share. This file comes before each script that needs them, and after the definition of
 -- MAX_AHEAD (scripts.rs).
 
+-- The greatest whole number that Lua can count with.
+local WHOLE = 2^53
+
 -- The part of a claim's rank that says that the replica has records. Ids have 13 digits, so records weigh more.
 local RECORDS = 10^14
 
@@ -10,13 +13,20 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Returns the number that a text names, or nil if it is none that the scripts write. The hashes may contain anything.
+local function whole(text)
+  local number = text and tonumber(text)
+  if not number or not (number >= 0 and number <= WHOLE) or number ~= math.floor(number) then return nil end
+  return number
+end
+
 -- Returns the replica for which the lease is reserved, and its rank, or nil. A claim that never expires counts as none,
 -- and so does one that expires later than a new one: the clock of Redis was ahead when it was made.
 local function claim_of(key)
   local left = redis.call('PTTL', key)
   if left < 0 or left > MAX_CLAIM then return nil end
   local claim = redis.call('HMGET', key, 'holder', 'rank')
-  return claim[1] or nil, tonumber(claim[2]) or 0
+  return claim[1] or nil, whole(claim[2]) or 0
 end
 
 -- Returns the entry that a member of the set holds, or nil if the member is garbage: its score is not the id of an
@@ -26,6 +36,20 @@ local function entry_of(member, score)
   if not decoded or type(entry) ~= 'table' or type(entry.prev) ~= 'number' then return nil end
   if entry.id ~= tonumber(score) or entry.id ~= math.floor(entry.id) then return nil end
   return entry
+end
+
+-- Returns true if the set has an entry with this id. Garbage may have the same score. Every entry that a script or a
+-- replica has written begins with its id and its prev, so nearly no entry is decoded.
+local function has_entry(ticks, id)
+  local beginning = '{"id":' .. id .. ',"prev":'
+  local found = redis.call('ZRANGEBYSCORE', ticks, id, id)
+  for i = 1, #found do
+    if string.sub(found[i], 1, #beginning) == beginning and string.sub(found[i], -1) == '}' then return true end
+  end
+  for i = 1, #found do
+    if entry_of(found[i], id) then return true end
+  end
+  return false
 end
 
 -- Returns the id of the newest entry, or 0, and the number of members after it, which are garbage. `now` is the greatest
@@ -45,6 +69,28 @@ local function newest_of(ticks, now)
   end
 end
 
+-- Returns the id of the oldest entry, or 0 if there is none.
+local function oldest_of(ticks)
+  local from = 0
+  while true do
+    local found = redis.call('ZRANGEBYSCORE', ticks, '-inf', '+inf', 'WITHSCORES', 'LIMIT', from, 10)
+    for i = 1, #found, 2 do
+      if entry_of(found[i], found[i + 1]) then return tonumber(found[i + 1]) end
+    end
+    if #found == 0 then return 0 end
+    from = from + 10
+  end
+end
+
+-- Returns the greatest time that is known to be no error. It is the time of the clock, `seen`, which is the id of an
+-- entry that a replica has, or `written`, which is the id of the newest record. Other programs may have changed the
+-- hash of this record. So its id counts only if the set has an entry at most MAX_AHEAD before it.
+local function known_time(ticks, seen, written)
+  local now, id = math.max(clock(), seen), whole(written)
+  if not id or id <= now then return now end
+  if newest_of(ticks, id - MAX_AHEAD) < id - MAX_AHEAD then return now end
+  return id
+end
 
 -- Returns the part of settings that all replicas of a feed must share. What follows may differ, for example during an
 -- update of one replica after the other.
@@ -52,9 +98,9 @@ local function shared_part(settings)
   return settings and string.match(settings, '^[^;]*')
 end
 
--- Returns the kind of the newest tick, 'real' or 'simulated', or nil if there is none.
-local function kind_of(ticks)
-  local latest = string.format('%d', clock() + MAX_AHEAD)
+-- Returns the kind of the newest tick, 'real' or 'simulated', or nil if there is none. `now` is as in `newest_of`.
+local function kind_of(ticks, now)
+  local latest = string.format('%d', now + MAX_AHEAD)
   for from = 0, 1000, 10 do
     local found = redis.call('ZREVRANGEBYSCORE', ticks, latest, '-inf', 'WITHSCORES', 'LIMIT', from, 10)
     for i = 1, #found, 2 do

@@ -79,7 +79,7 @@ impl Inspector<'_> {
     /// Tries each command that the feed needs. Returns those that are rejected.
     async fn rejected(&self) -> Vec<String> {
         let needs = self.server.needs();
-        let trial = rights::commands(self.keys, "check", self.server.channel_command("PUBLISH"), &needs);
+        let trial = rights::commands(self.keys, "check", self.server.publish_command(), &needs);
         let answers: Result<Vec<RedisResult<Value>>> = self.commands.send(RedisRequest::Pipeline(&trial)).await;
         let mut rejected = match answers {
             Ok(answers) => rights::rejected(&answers, &needs).into_iter().map(|(_, text)| text).collect(),

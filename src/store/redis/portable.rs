@@ -1,5 +1,6 @@
 //! The functions for `btcfeed store`: summary, bookmarks and deletion of a whole feed in Redis.
 
+use super::connection::RedisRequest;
 use super::keys::KeyNames;
 use super::reads::{self, Member};
 use super::write_faults::Write;
@@ -116,6 +117,20 @@ impl Portable for Redis {
     async fn restore_bookmarks(&self, lease: &Lease, bookmarks: &[(String, TickId)]) -> Result<()> {
         self.renew(lease).await?;
         self.remember(bookmarks).await
+    }
+
+    async fn remove(&self, lease: &Lease, ids: &[TickId]) -> Result<()> {
+        self.renew(lease).await?;
+        for batch in ids.chunks(RESTORE_BATCH) {
+            let mut commands = ::redis::pipe();
+            for id in batch {
+                for key in [&self.keys.ticks, &self.keys.audits] {
+                    commands.cmd("ZREMRANGEBYSCORE").arg(key).arg(id.ms()).arg(id.ms()).ignore();
+                }
+            }
+            let _: () = self.commands.send(RedisRequest::Pipeline(&commands)).await?;
+        }
+        Ok(())
     }
 
     async fn clear(&self, lease: &Lease) -> Result<()> {

@@ -21,7 +21,7 @@ local newest = newest_of(KEYS[1], math.max(clock(), tonumber(ARGV[#ARGV - 2] or 
 local added = 0
 for i = 2, #ARGV, 3 do
   local id, prev = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-  if id < newest and id >= newest - tonumber(ARGV[1]) and redis.call('ZCOUNT', KEYS[1], ARGV[i], ARGV[i]) == 0 then
+  if id < newest and id >= newest - tonumber(ARGV[1]) and not has_entry(KEYS[1], ARGV[i]) then
     local after = neighbour('ZRANGEBYSCORE', ARGV[i], string.format('%d', newest))
     local before = neighbour('ZREVRANGEBYSCORE', ARGV[i], '-inf')
     if after and after.prev >= id and (not before or before.id <= prev) then

@@ -11,7 +11,7 @@ use crate::store::contract::Result;
 use crate::store::entry::{MAX_AHEAD, decode_or_skip};
 use crate::telemetry::metrics::QUARANTINED;
 use crate::tick::TickId;
-use ::redis::cmd;
+use ::redis::{Cmd, FromRedisValue, cmd};
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +25,15 @@ const ANNOUNCED: usize = 100;
 
 /// A member of the set, which may be no text, and its score.
 pub(super) type Member = (Vec<u8>, f64);
+
+/// The connections on which a search reads.
+#[derive(Clone, Copy)]
+enum ReadsOn {
+    /// The connection for requests that must not wait.
+    Commands,
+    /// The connections for reads of the history.
+    History,
+}
 
 /// The part of an entry that every version writes.
 #[derive(Deserialize)]
@@ -56,10 +65,21 @@ impl Redis {
         self.server.clock_ahead_ms.store(ahead, Ordering::Relaxed);
     }
 
-    /// Notes the newest id that a script has written.
-    fn note_newest(&self, (id,): (Option<Vec<u8>>,)) {
-        let id = id.and_then(|id| String::from_utf8_lossy(&id).parse().ok()).unwrap_or_default();
-        self.server.newest.store(id, Ordering::Relaxed);
+    async fn read<T: FromRedisValue>(&self, on: ReadsOn, command: &Cmd) -> Result<T> {
+        match on {
+            ReadsOn::Commands => self.commands.query(command).await,
+            ReadsOn::History => self.history.query(command).await,
+        }
+    }
+
+    /// Notes the newest id that a script has written. Other programs may have changed the hash that names it. So an id
+    /// that is ahead of the clocks counts only if an entry is at most a day before it.
+    async fn note_newest(&self, on: ReadsOn) -> Result<()> {
+        let (id,): (Option<Vec<u8>>,) = self.read(on, cmd("HMGET").arg(&self.keys.record).arg("id")).await?;
+        let id = id.and_then(|id| String::from_utf8_lossy(&id).parse().ok()).map_or(TickId::ZERO, TickId::from_ms);
+        let is_known = id <= self.time().max(TickId::now()) || self.newest_up_to(on, id).await? >= id.minus(MAX_AHEAD);
+        self.server.newest.store(if is_known { id.ms() } else { 0 }, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Logs and counts members of the set that were not entries.
@@ -73,11 +93,16 @@ impl Redis {
 
     /// Returns the id of the newest entry, including those that this version cannot decode.
     pub(super) async fn newest_id(&self) -> Result<TickId> {
-        self.note_newest(self.commands.query(cmd("HMGET").arg(&self.keys.record).arg("id")).await?);
+        self.note_newest(ReadsOn::Commands).await?;
+        self.newest_up_to(ReadsOn::Commands, self.horizon()).await
+    }
+
+    /// Returns the newest id up to `until`, or zero if there is none.
+    async fn newest_up_to(&self, on: ReadsOn, until: TickId) -> Result<TickId> {
         for from in (0..).step_by(STEP) {
             let mut command = cmd("ZREVRANGEBYSCORE");
-            command.arg(&self.keys.ticks).arg(self.horizon().ms()).arg("-inf").arg("WITHSCORES");
-            let members: Vec<Member> = self.commands.query(command.arg("LIMIT").arg(from).arg(STEP)).await?;
+            command.arg(&self.keys.ticks).arg(until.ms()).arg("-inf").arg("WITHSCORES");
+            let members: Vec<Member> = self.read(on, command.arg("LIMIT").arg(from).arg(STEP)).await?;
             if let Some(id) = members.iter().find_map(place) {
                 return Ok(id);
             }
@@ -90,17 +115,21 @@ impl Redis {
 
     /// Returns the oldest `limit` entries of a range, which may be more than one read of Redis.
     pub(super) async fn entries(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
-        let (mut entries, mut after) = (Vec::new(), format!("({after}"));
+        let (mut entries, mut from, mut skipped) = (Vec::new(), format!("({after}"), 0);
         loop {
             let asked = limit - entries.len();
             let mut command = cmd("ZRANGEBYSCORE");
-            command.arg(&self.keys.ticks).arg(&after).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
-            let page: Vec<Member> = self.history.query(command.arg("LIMIT").arg(0).arg(asked)).await?;
+            command.arg(&self.keys.ticks).arg(&from).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
+            let page: Vec<Member> = self.history.query(command.arg("LIMIT").arg(skipped).arg(asked)).await?;
             entries.extend(page.iter().filter_map(decode_member));
-            match page.last() {
-                Some((_, score)) if page.len() == asked && entries.len() < limit => after = format!("({score}"),
-                _ => return Ok(entries),
-            }
+            let Some((_, score)) = page.last().filter(|_| page.len() == asked && entries.len() < limit) else {
+                return Ok(entries);
+            };
+            // More members may have this score, and one of them may be an entry.
+            let same = page.iter().rev().take_while(|(_, other)| other.total_cmp(score).is_eq()).count();
+            let next = score.to_string();
+            skipped = if from == next { skipped + same } else { same };
+            from = next;
         }
     }
 
@@ -125,7 +154,7 @@ impl Redis {
     /// answer takes longer than its deadline.
     pub(super) async fn newest_entries(&self, limit: usize) -> Result<Vec<Entry>> {
         // What the scripts have written says up to which id there can be entries.
-        self.note_newest(self.history.query(cmd("HMGET").arg(&self.keys.record).arg("id")).await?);
+        self.note_newest(ReadsOn::History).await?;
         let mut members = limit;
         loop {
             let before = self.score_before(members).await?;
@@ -159,14 +188,17 @@ impl Redis {
         }
     }
 
-    /// Returns those of these entries whose place no member has.
+    /// Returns those of these entries that the set does not have.
     pub(super) async fn lacking_entries(&self, entries: &[Arc<Entry>]) -> Result<Vec<Arc<Entry>>> {
-        let mut commands = ::redis::pipe();
-        for entry in entries {
-            commands.cmd("ZCOUNT").arg(&self.keys.ticks).arg(entry.id.ms()).arg(entry.id.ms());
-        }
-        let counts: Vec<u64> = self.commands.send(RedisRequest::Pipeline(&commands)).await?;
-        Ok(entries.iter().zip(counts).filter(|(_, count)| *count == 0).map(|(entry, _)| entry.clone()).collect())
+        let script = || {
+            let mut script = self.scripts.lacking.key(&self.keys.ticks);
+            for entry in entries {
+                script.arg(entry.id.ms());
+            }
+            script
+        };
+        let places: Vec<usize> = self.commands.send(RedisRequest::Call(&script)).await?;
+        Ok(places.iter().filter_map(|place| entries.get(place.checked_sub(1)?).cloned()).collect())
     }
 
     /// Returns the number of members with `after < id <= until`.

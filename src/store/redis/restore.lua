@@ -1,9 +1,23 @@
--- Puts lost entries back unchanged. Nothing is published: a replica that has missed one of them detects that by the
--- prev of the next entry and reads the history.
--- KEYS: lease, ticks    ARGV: token, then pairs of id and entry
+-- Puts lost entries, or their audits, back unchanged. Nothing is published: a replica that has missed an entry detects
+-- that by the prev of the next entry and reads the history. Entries that are older than the oldest one that is kept
+-- are kept from now on, and expire as time passes.
+-- KEYS: lease, ticks or audits, and for entries: record (hash: the oldest id that is kept)
+-- ARGV: token, then pairs of id and text
 -- Returns {'done'} | {'refused'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
+local oldest = nil
 for i = 2, #ARGV, 2 do
-  if redis.call('ZCOUNT', KEYS[2], ARGV[i], ARGV[i]) == 0 then redis.call('ZADD', KEYS[2], ARGV[i], ARGV[i + 1]) end
+  local is_there
+  if KEYS[3] then
+    is_there = has_entry(KEYS[2], ARGV[i])
+    oldest = math.min(oldest or WHOLE, tonumber(ARGV[i]))
+  else
+    is_there = redis.call('ZCOUNT', KEYS[2], ARGV[i], ARGV[i]) > 0
+  end
+  if not is_there then redis.call('ZADD', KEYS[2], ARGV[i], ARGV[i + 1]) end
+end
+if oldest then
+  local floor = whole(redis.call('HMGET', KEYS[3], 'floor')[1])
+  if floor and oldest < floor then redis.call('HSET', KEYS[3], 'floor', string.format('%d', oldest)) end
 end
 return {'done'}

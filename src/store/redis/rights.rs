@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn every_command_of_the_code_is_tried() {
         // Commands of tools, of connections, and of uses that need more rights.
-        let files = ["audits", "reads", "writes", "hours", "bookmarks", "history", "subscription", "../redis"];
+        let files = ["audits", "reads", "writes", "lease", "hours", "bookmarks", "history", "subscription", "../redis"];
         for file in files {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/redis/{file}.rs"));
             let code = fs::read_to_string(&path).unwrap();

@@ -10,6 +10,7 @@ pub(super) struct Scripts {
     pub(super) claim: Script,
     pub(super) append: Script,
     pub(super) beat: Script,
+    pub(super) lacking: Script,
     pub(super) put_back: Script,
     pub(super) restore: Script,
     pub(super) renew: Script,
@@ -28,8 +29,9 @@ impl Scripts {
             claim: with_feed(include_str!("claim.lua")),
             append: with_feed(include_str!("append.lua")),
             beat: with_feed(include_str!("beat.lua")),
+            lacking: with_feed(include_str!("lacking.lua")),
             put_back: with_feed(include_str!("put_back.lua")),
-            restore: Script::new(include_str!("restore.lua")),
+            restore: with_feed(include_str!("restore.lua")),
             renew: Script::new(include_str!("renew.lua")),
             release: Script::new(include_str!("release.lua")),
         }

@@ -167,13 +167,14 @@ impl RedisServer {
         self.known().nodes = nodes.take(MAX_NODES).collect();
     }
 
-    /// Returns the name of the command that sends or receives messages of a channel: `base`, or its form for a cluster.
-    pub(super) fn channel_command(&self, base: &'static str) -> &'static str {
-        match (base, self.known().is_sharded) {
-            ("PUBLISH", true) => "SPUBLISH",
-            ("SUBSCRIBE", true) => "SSUBSCRIBE",
-            _ => base,
-        }
+    /// Returns the name of the command that sends a message on a channel.
+    pub(super) fn publish_command(&self) -> &'static str {
+        if self.known().is_sharded { "SPUBLISH" } else { "PUBLISH" }
+    }
+
+    /// Returns the name of the command that subscribes to a channel.
+    pub(super) fn subscribe_command(&self) -> &'static str {
+        if self.known().is_sharded { "SSUBSCRIBE" } else { "SUBSCRIBE" }
     }
 
     /// Returns a client of the server `info`.

@@ -72,7 +72,7 @@ pub(super) async fn subscribe(server: &Arc<RedisServer>, channel: &str, purpose:
         })
     });
     let mut connection = server.connect(&client, purpose, &config).await?;
-    let command = server.channel_command("SUBSCRIBE");
+    let command = server.subscribe_command();
     cmd(command).arg(channel).exec_async(&mut connection).await.map_err(failed(&address))?;
     let mut pings = interval(PING_EVERY);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -31,7 +31,7 @@ impl Redis {
             return Ok(());
         }
         let needs = self.server.needs();
-        let trial = rights::commands(&self.keys, &self.writer, self.server.channel_command("PUBLISH"), &needs);
+        let trial = rights::commands(&self.keys, &self.writer, self.server.publish_command(), &needs);
         let answers: Vec<RedisResult<Value>> = self.commands.send(RedisRequest::Pipeline(&trial)).await?;
         let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
         // The keys of a trial never exist before, so the node that still owns the slot has none of them.
@@ -61,34 +61,48 @@ impl Redis {
         Err(unavailable(format_args!("{what}: {leading}")))
     }
 
-    /// Appends a record. If an answer asks for it, calls the script again with the keys that may not exist.
+    /// Appends a record. If an answer asks for it, calls the script again in another form.
     pub(super) async fn append_record(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry> {
         let json = serde_json::to_string(&record.event).map_err(unavailable)?;
         let body = json.strip_prefix('{').unwrap_or(&json);
         let audit = record.audit.as_deref().and_then(|audit| audit.strip_prefix('{')).unwrap_or_default();
-        let call = |with_all_keys: bool| {
+        let call = |form: AppendForm| {
+            let audit = if form.leaves_audit_out { "" } else { audit };
             let mut script = self.scripts.append.key(&self.keys.lease);
             script.key(&self.keys.ticks).key(&self.keys.record);
-            if with_all_keys || !audit.is_empty() {
+            if form.has_all_keys || !audit.is_empty() {
                 script.key(&self.keys.audits);
             }
-            if with_all_keys {
+            if form.has_all_keys {
                 script.key(&self.keys.quarantine).key(&self.keys.claim);
             }
             script.arg(&lease.token).arg(ms(record.at.elapsed())).arg(seen.ms()).arg(ms(self.options.retention));
             script.arg(&self.writer).arg(record.number).arg(&self.keys.live).arg(body);
-            script.arg(QUARANTINE).arg(self.server.channel_command("PUBLISH")).arg(audit);
+            script.arg(QUARANTINE).arg(self.server.publish_command()).arg(audit);
             script.arg(record.reckoned.map_or_else(String::new, |reckoned| reckoned.moment.to_string()));
             script.arg(ms(MAX_CLOCK_ERROR));
             let passed = record.reckoned.and_then(|reckoned| reckoned.passed);
             script.arg(passed.map_or_else(String::new, |passed| ms(passed).to_string()));
+            script.arg(if form.ignores_number { "1" } else { "" });
             script
         };
-        let mut entry = self.write(Write::Entries, || call(false)).await?;
-        if entry.is_empty() {
-            entry = self.write(Write::Entries, || call(true)).await?;
-        }
-        let entry = decode(&entry)?;
+        let mut form = AppendForm::default();
+        let reply = loop {
+            let script = || call(form);
+            let answer = self.commands.try_send::<Vec<Vec<u8>>>(RedisRequest::Call(&script)).await;
+            match &answer {
+                // The set of the audits may not exist, or it has moved already.
+                Err(RequestError::Answer(_, error)) if form.may_leave_audit_out(audit) && is_try_again(error) => {
+                    form.leaves_audit_out = true;
+                }
+                Ok(reply) if is_word(reply, "again") && !form.has_all_keys => form.has_all_keys = true,
+                Ok(reply) if is_word(reply, "later") && !form.ignores_number && !has_known_number(reply) => {
+                    form.ignores_number = true;
+                }
+                _ => break self.note_answer(Write::Entries, answer)?,
+            }
+        };
+        let entry = decode(&self.result(&reply)?)?;
         self.wait_for_replicas().await?;
         Ok(entry)
     }
@@ -139,19 +153,26 @@ impl Redis {
         write: Write,
         script: impl Fn() -> ScriptInvocation<'a> + Sync,
     ) -> Result<T> {
-        let answer = self.commands.try_send(RedisRequest::Call(&script)).await;
+        self.note_answer(write, self.commands.try_send(RedisRequest::Call(&script)).await)
+    }
+
+    /// Notes the result of a write.
+    fn note_answer<T>(&self, write: Write, answer: std::result::Result<T, RequestError>) -> Result<T> {
         self.faults.note(write, answer.as_ref().err().map(RequestError::public_reason));
         answer.map_err(StoreError::from)
     }
 
-    /// Runs a script that checks the lease first, and returns its result. It is empty if the script has none, or if it
-    /// must be called with more keys.
+    /// Runs a script that checks the lease first, and returns its result, which may be empty.
     pub(super) async fn write<'a>(
         &'a self,
         write: Write,
         script: impl Fn() -> ScriptInvocation<'a> + Sync,
     ) -> Result<String> {
-        let reply: Vec<Vec<u8>> = self.run(write, script).await?;
+        self.result(&self.run::<Vec<Vec<u8>>>(write, script).await?)
+    }
+
+    /// Returns the result of a script that checks the lease first.
+    fn result(&self, reply: &[Vec<u8>]) -> Result<String> {
         let reply: Vec<_> = reply.iter().map(|word| String::from_utf8_lossy(word)).collect();
         match reply.iter().map(|word| &**word).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
@@ -159,7 +180,7 @@ impl Redis {
                 self.note_garbage(garbage.parse().unwrap_or_default());
                 Ok(entry.to_owned())
             }
-            ["done" | "again"] => Ok(String::new()),
+            ["done"] => Ok(String::new()),
             ["other", theirs] => {
                 let (ours, theirs) = (&self.settings, excerpt(theirs, MAX_SETTINGS));
                 let reason = format!("replicas with other settings have this feed: {theirs}. This replica: {ours}");
@@ -176,6 +197,38 @@ impl Redis {
             _ => Err(StoreError::NotLeader),
         }
     }
+}
+
+/// The form of a call of the script that appends. It begins with the default, which nearly always is enough.
+#[derive(Clone, Copy, Default)]
+struct AppendForm {
+    /// True if the call has the keys that may not exist.
+    has_all_keys: bool,
+    /// True if the audit is not written, because a slot moves and its set is not on the same node.
+    leaves_audit_out: bool,
+    /// True if another program has changed the number of the newest record.
+    ignores_number: bool,
+}
+
+impl AppendForm {
+    fn may_leave_audit_out(self, audit: &str) -> bool {
+        !audit.is_empty() && !self.leaves_audit_out && !self.has_all_keys
+    }
+}
+
+fn is_word(reply: &[Vec<u8>], word: &str) -> bool {
+    reply.first().is_some_and(|first| first == word.as_bytes())
+}
+
+/// Returns true if the number in a reply is that of a record of this process.
+fn has_known_number(reply: &[Vec<u8>]) -> bool {
+    let number = reply.get(1).and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+    number.is_some_and(Record::is_number_used)
+}
+
+/// Returns true if the keys of a request are on two nodes of a cluster, because a slot moves.
+fn is_try_again(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
 }
 
 /// Returns true if a slot that moves is the reason why a node of a cluster rejects a command.

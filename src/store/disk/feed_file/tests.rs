@@ -98,7 +98,7 @@ fn batch(id: u64) -> Batch {
     let clients = vec![("a".to_owned(), TickId::from_ms(id))];
     let (now, floor) = (TickId::from_ms(id), TickId::from_ms(id.saturating_sub(50)));
     let audits = vec![(TickId::from_ms(id), Arc::from(r#"{"inputs":[]}"#))];
-    Batch { entries, audits, clients, now, floor, clients_floor: TickId::ZERO }
+    Batch { entries, audits, clients, now, floor, retention: None }
 }
 
 fn ids(file: &FeedFile) -> Vec<u64> {
@@ -241,8 +241,8 @@ fn expired_rows_are_deleted_in_several_writes() {
     let entries = (1..=1200).flat_map(|id| batch(id).entries).collect();
     let audits = (1..=1200).flat_map(|id| batch(id).audits).collect();
     let clients = (0..1200).map(|name| (name.to_string(), TickId::from_ms(1))).collect();
-    file.save(&Batch { entries, audits, clients, now: TickId::from_ms(1200), ..Batch::default() }).unwrap();
-    let expired = |id| Batch { floor: TickId::from_ms(1101), clients_floor: TickId::from_ms(1201), ..batch(id) };
+    file.save(&Batch { entries, audits, clients, now: TickId::from_ms(1100), ..Batch::default() }).unwrap();
+    let expired = |id| Batch { floor: TickId::from_ms(1101), ..batch(id) };
     let left = [2000, 2001, 2002].map(|id| {
         file.save(&expired(id)).unwrap();
         let audits = file.audits(TickId::ZERO, TickId::from_ms(u64::MAX), usize::MAX).unwrap();
