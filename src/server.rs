@@ -38,7 +38,7 @@ use crate::store::Store;
 use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
 use crate::tls::Tls;
-pub use crate::tls::{CertificateError, CertificateWarning, TlsOptions};
+pub use crate::tls::{CertificateError, CertificateWarning, TlsOptions, TlsVersion};
 use anyhow::{Context, anyhow};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};

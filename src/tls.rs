@@ -29,8 +29,10 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use certificate::{CertificateError, TlsOptions, Warning as CertificateWarning};
+pub use certificate::{CertificateError, TlsOptions, TlsVersion, Warning as CertificateWarning};
 pub(crate) use failure::HandshakeError;
+#[cfg(test)]
+pub(crate) use record_layer::tests::test_pair;
 pub(crate) use record_layer::{MAX_DATA_BYTES, RecordLayer};
 pub(crate) use stream::TlsStream;
 

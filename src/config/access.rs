@@ -3,9 +3,9 @@
 use super::reader::Reader;
 use super::row::Row;
 use super::setting::{DefaultValue, Setting};
-use super::values::FilePath;
+use super::values::{FilePath, Words};
 use crate::access;
-use crate::server::{CertificateError, TlsOptions};
+use crate::server::{CertificateError, TlsOptions, TlsVersion};
 use std::path::PathBuf;
 
 const ACCESS: &str = "Access";
@@ -29,6 +29,16 @@ const KEY: Row<FilePath> = Row {
     example: "/etc/btcfeed/tls.key",
 };
 
+const MIN_VERSION: Row<Words<TlsVersion>> = Row {
+    env: "BTCFEED_TLS_MIN_VERSION",
+    help: "Oldest version of TLS that clients may use: 1.2 or 1.3",
+    details: "Libraries since 2018 know 1.3. A connection over 1.2 cannot change its keys, so it ends after 16 million \
+              records.",
+    values: Words(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]),
+    default: DefaultValue::Fixed("1.2"),
+    example: "1.3",
+};
+
 const KEYS_FILE: Row<FilePath> = Row {
     env: "BTCFEED_KEYS_FILE",
     help: "File with the hashes of the clients' API keys. Clients without a key are then rejected",
@@ -41,11 +51,12 @@ const KEYS_FILE: Row<FilePath> = Row {
 
 /// Returns the rows of this file.
 pub(super) fn settings() -> Vec<Setting> {
-    vec![CERT.setting(ACCESS), KEY.setting(ACCESS), KEYS_FILE.setting(ACCESS)]
+    vec![CERT.setting(ACCESS), KEY.setting(ACCESS), MIN_VERSION.setting(ACCESS), KEYS_FILE.setting(ACCESS)]
 }
 
 /// Reads the options of TLS, and checks the files.
 pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<TlsOptions> {
+    let min_version = reader.value(&MIN_VERSION);
     let (certificate, key) = match (reader.lookup(&CERT), reader.lookup(&KEY)) {
         (Some(certificate), Some(key)) => (certificate, key),
         (None, None) => return None,
@@ -58,7 +69,7 @@ pub(super) fn read_tls(reader: &mut Reader<'_>) -> Option<TlsOptions> {
             return None;
         }
     };
-    let options = TlsOptions { certificate, key };
+    let options = TlsOptions { certificate, key, min_version };
     match options.check() {
         Ok(()) => return Some(options),
         Err(CertificateError::Certificate(reason)) => reader.reject_because(&CERT, &reason),

@@ -116,6 +116,7 @@ fn each_error_says_what_value_is_expected() {
         ("BTCFEED_ADDRESS_RATE", "0", r#"RATE "0": expected a number from 1 to 1000000"#),
         ("BTCFEED_TLS_CERT", "tls.crt", r#"BTCFEED_TLS_CERT "tls.crt": expected BTCFEED_TLS_KEY to be set too"#),
         ("BTCFEED_TLS_KEY", "tls.key", r#"BTCFEED_TLS_KEY "tls.key": expected BTCFEED_TLS_CERT to be set too"#),
+        ("BTCFEED_TLS_MIN_VERSION", "1.1", r#"BTCFEED_TLS_MIN_VERSION "1.1": expected 1.2 or 1.3"#),
         ("BTCFEED_KEYS_FILE", "/nowhere/keys", r#"KEYS_FILE "/nowhere/keys": cannot read the file: No such"#),
         ("BTCFEED_MAX_CONNECTIONS", "many", "expected a number from 1 to the limit on open files minus 256"),
         ("BTCFEED_MAX_CONNECTIONS", "99999999999", " (the limit on open files minus 256)"),

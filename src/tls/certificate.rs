@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_rustls::rustls::crypto::aws_lc_rs::{self, Ticketer};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{Error, ServerConfig};
 use x509_parser::parse_x509_certificate;
 
@@ -17,13 +18,24 @@ const HTTP1: &[u8] = b"http/1.1";
 /// last third of its life.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// Files of a certificate.
+/// Version of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// Files of a certificate, and the version that its clients need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsOptions {
     /// PEM file with the certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     /// PEM file with the private key of the certificate.
     pub key: PathBuf,
+    /// Oldest version that clients may use.
+    pub min_version: TlsVersion,
 }
 
 /// Reason why a certificate cannot be used, with the file that has the fault.
@@ -114,8 +126,12 @@ pub(super) fn read(options: &TlsOptions) -> Result<Certificate, CertificateError
         CertificateError::Key(pem_error(error, "a private key that has no password (-----BEGIN PRIVATE KEY-----)"))
     })?;
     let internal = |error: &dyn std::fmt::Display| CertificateError::Certificate(format!("cannot set TLS up: {error}"));
+    let versions: &[_] = match options.min_version {
+        TlsVersion::Tls12 => &[&TLS13, &TLS12],
+        TlsVersion::Tls13 => &[&TLS13],
+    };
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .map_err(|error| internal(&error))?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| match error {
         Error::InconsistentKeys(_) => CertificateError::Key("it is not the key of the certificate".to_owned()),
@@ -154,7 +170,11 @@ mod tests {
 
     fn reason(certificate: &str, key: &str) -> String {
         let folder = tempfile::tempdir().unwrap();
-        let options = TlsOptions { certificate: folder.path().join("cert"), key: folder.path().join("key") };
+        let options = TlsOptions {
+            certificate: folder.path().join("cert"),
+            key: folder.path().join("key"),
+            min_version: TlsVersion::Tls12,
+        };
         fs::write(&options.certificate, certificate).unwrap();
         fs::write(&options.key, key).unwrap();
         match read(&options) {
@@ -180,7 +200,11 @@ mod tests {
         let broken = certificate.replace("MII", "AII");
         let expected = "certificate: the first certificate in the file is not a valid X.509 certificate";
         assert_eq!(reason(&broken, &key), expected);
-        let missing = TlsOptions { certificate: "/nowhere/cert.pem".into(), key: "/nowhere/key.pem".into() };
+        let missing = TlsOptions {
+            certificate: "/nowhere/cert.pem".into(),
+            key: "/nowhere/key.pem".into(),
+            min_version: TlsVersion::Tls12,
+        };
         let reason = read(&missing).unwrap_err().to_string();
         assert_eq!(reason, "cannot read the file: No such file or directory (os error 2)");
     }

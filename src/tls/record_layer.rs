@@ -9,7 +9,7 @@
 //! The answers of TLS itself, such as alerts, are queued there, too.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::fault::Fault;
 use super::messages::{Meaning, Messages};

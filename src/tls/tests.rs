@@ -19,11 +19,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start() -> Server {
+    async fn start(min_version: TlsVersion) -> Server {
         let files = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let options = TlsOptions { certificate: files.path().join("cert"), key: files.path().join("key") };
+        let options = TlsOptions { certificate: files.path().join("cert"), key: files.path().join("key"), min_version };
         fs::write(&options.certificate, certificate.pem()).unwrap();
         fs::write(&options.key, key.serialize_pem()).unwrap();
         let (tls, root) = (Tls::open(options, 100).unwrap(), certificate.der().clone());
@@ -52,7 +52,7 @@ impl Server {
 
 #[tokio::test]
 async fn stream_echoes_and_ends_cleanly() {
-    let server = Server::start().await;
+    let server = Server::start(TlsVersion::Tls12).await;
     for version in [&TLS12, &TLS13] {
         let (accepted, client) = tokio::join!(server.accept(), server.connect(version, &["http/1.1"]));
         let Ok(TlsConnection::Http1(stream)) = accepted else { panic!("no stream") };
@@ -79,7 +79,7 @@ async fn stream_echoes_and_ends_cleanly() {
 
 #[tokio::test]
 async fn protocol_is_that_of_the_client() {
-    let server = Server::start().await;
+    let server = Server::start(TlsVersion::Tls12).await;
     for version in [&TLS12, &TLS13] {
         for (offered, chosen) in [
             (&["h2", "http/1.1"][..], Some("h2")),
@@ -99,7 +99,7 @@ async fn protocol_is_that_of_the_client() {
 
 #[tokio::test]
 async fn data_right_after_the_handshake_is_read() {
-    let server = Server::start().await;
+    let server = Server::start(TlsVersion::Tls12).await;
     let client = async {
         let mut client = server.connect(&TLS13, &["http/1.1"]).await.unwrap();
         client.write_all(b"GET /").await.unwrap();
@@ -113,4 +113,13 @@ async fn data_right_after_the_handshake_is_read() {
     assert_eq!(&buffer[..len], b"GET /");
     let (_, records, unread) = stream.into_parts();
     assert!(unread.is_empty() && records.held_bytes() == 0);
+}
+
+#[tokio::test]
+async fn old_version_is_refused_if_set() {
+    let server = Server::start(TlsVersion::Tls13).await;
+    let (accepted, client) = tokio::join!(server.accept(), server.connect(&TLS12, &["http/1.1"]));
+    assert!(accepted.is_err() && client.unwrap_err().to_string().contains("ProtocolVersion"));
+    let (accepted, client) = tokio::join!(server.accept(), server.connect(&TLS13, &["http/1.1"]));
+    assert!(accepted.is_ok() && client.is_ok());
 }

@@ -4,6 +4,9 @@
 //! only when the socket has room, and a connection whose client reads has no encrypted bytes. If the socket accepts a
 //! part of a record, its rest is kept until the client reads. It counts as [memory](ClientMemory) of the client.
 
+#[cfg(test)]
+mod tests;
+
 use super::input_budget::InputBudget;
 use super::send_queue::SendQueue;
 use super::stream_protocol::CloseCause;

@@ -71,6 +71,11 @@ fn pair(suite: SupportedCipherSuite) -> (ClientConnection, RecordLayer) {
     connect(client_config(suite), usize::MAX)
 }
 
+/// Returns a client, and the record layer of the server, after their handshake.
+pub(crate) fn test_pair() -> (ClientConnection, RecordLayer) {
+    pair(suites()[0])
+}
+
 /// Returns what the client sends.
 fn sent(client: &mut ClientConnection) -> Vec<u8> {
     let mut bytes = Vec::new();
