@@ -122,6 +122,14 @@ impl Monitor {
         self.options.stale_after
     }
 
+    /// Returns the current time, which one wrong clock does not change.
+    pub fn now(&self) -> TickId {
+        let (newest, moment) = (self.hub.newest_tick().map_or(TickId::ZERO, |entry| entry.id), Instant::now());
+        let mut seen = self.seen();
+        seen.arrival.note(newest, moment);
+        seen.arrival.time(TickId::now(), self.store.clock(), moment)
+    }
+
     /// Returns the current health of the feed. It uses only the newest tick and the results of the last check, so it is
     /// cheap enough for every request.
     pub fn health(&self) -> Health {

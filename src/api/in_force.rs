@@ -58,8 +58,10 @@ impl Timeline {
             let to = entry.id.plus(stale_after).next();
             stretches.push(Stretch { price: Ok((*price, entry.id)), from: entry.id, to });
         }
-        // The next tick in the currency will report this outage, so the last one was in force at its own moment only.
-        if let Some(newest) = stretches.last_mut().filter(|newest| last.is_some_and(|last| last >= newest.to)) {
+        // The next tick in the currency will report this outage, or that entries are missing, so the last one was in force
+        // at its own moment only.
+        let is_over = |newest: &Stretch| missing.is_some() || last.is_some_and(|last| last >= newest.to);
+        if let Some(newest) = stretches.last_mut().filter(|newest| is_over(newest)) {
             newest.to = newest.from;
             let reason = missing.unwrap_or(GapReason::SourceOutage);
             let from = newest.from.next();
@@ -112,6 +114,11 @@ mod tests {
         Arc::new(Entry { id: id(ms), prev: id(prev), event: Event::Tick { tick, outages } })
     }
 
+    fn euros(ms: u64, prev: u64) -> Arc<Entry> {
+        let tick = Tick { prices: [(Currency::Eur, "9".parse().unwrap())].into(), ..Tick::default() };
+        Arc::new(Entry { id: id(ms), prev: id(prev), event: Event::Tick { tick, outages: vec![] } })
+    }
+
     fn timeline(entries: &[Arc<Entry>]) -> Timeline {
         Timeline::of(entries, Currency::Usd, STALE)
     }
@@ -157,14 +164,14 @@ mod tests {
         let lost = timeline(&[tick(10, 0, "20", vec![]), tick(50, 40, "40", vec![]), tick(60, 50, "50", vec![])]);
         assert_eq!(lost.at(id(30)).unwrap_err().unwrap().reason, GapReason::HistoryExpired);
         assert_eq!(at(&lost, 55).unwrap(), "40");
+        // What is missing may be a tick with another price.
+        let open = timeline(&[tick(0, 0, "10", vec![]), euros(8, 5)]);
+        assert_eq!(at(&open, 0).unwrap(), "10");
+        assert_eq!(open.at(id(9)).unwrap_err().unwrap().reason, GapReason::HistoryExpired);
     }
 
     #[test]
     fn outage_begins_before_it_is_reported() {
-        let euros = |ms, prev| {
-            let tick = Tick { prices: [(Currency::Eur, "9".parse().unwrap())].into(), ..Tick::default() };
-            Arc::new(Entry { id: id(ms), prev: id(prev), event: Event::Tick { tick, outages: vec![] } })
-        };
         let young = timeline(&[tick(0, 0, "10", vec![]), euros(10, 0), euros(15, 10)]);
         assert_eq!(at(&young, 15).unwrap(), "10", "the next tick may still come in time");
         let late = timeline(&[tick(0, 0, "10", vec![]), euros(10, 0), euros(16, 10)]);

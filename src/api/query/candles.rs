@@ -13,6 +13,8 @@ use std::ops::RangeInclusive;
 pub(crate) struct CandlesQuery {
     pub(crate) range: Range,
     pub(crate) media: Option<Media>,
+    /// True if the range depends on the time of the request.
+    pub(crate) is_moving: bool,
 }
 
 /// The accepted values of `limit`.
@@ -38,9 +40,10 @@ impl CandlesQuery {
             Start::After(id) => id,
         };
         let (until, limit) = (query.until(), query.limit(&LIMIT).unwrap_or(DEFAULT_LIMIT));
+        let is_moving = query.is_moving;
         query.finish(&["interval", "currency", "since", "until", "after", "limit", "format"])?;
         let range = Range { interval: interval.unwrap_or(Interval::Minute), currencies, after, until, limit };
-        Ok(CandlesQuery { range, media })
+        Ok(CandlesQuery { range, media, is_moving })
     }
 }
 
@@ -63,7 +66,7 @@ mod tests {
             until: TickId::from_ms(u64::MAX),
             limit: 1440,
         };
-        assert_eq!(read(""), Ok(CandlesQuery { range: expected, media: None }));
+        assert_eq!(read(""), Ok(CandlesQuery { range: expected, media: None, is_moving: false }));
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub(crate) struct HistoryQuery {
     pub(crate) until: TickId,
     /// The maximum number of entries in the response.
     pub(crate) limit: usize,
+    /// True if the range depends on the time of the request.
+    pub(crate) is_moving: bool,
 }
 
 /// The accepted values of `limit`.
@@ -44,8 +46,9 @@ impl HistoryQuery {
             start => start,
         };
         let (until, limit) = (query.until(), query.limit(&LIMIT).unwrap_or(DEFAULT_LIMIT));
+        let is_moving = query.is_moving;
         query.finish(&["currency", "since", "until", "after", "limit", "format"])?;
-        Ok(HistoryQuery { currencies, format, media, start, until, limit })
+        Ok(HistoryQuery { currencies, format, media, start, until, limit, is_moving })
     }
 }
 
@@ -93,6 +96,16 @@ mod tests {
         assert_eq!((query.until.ms(), query.limit), (1_795_166_431_000, 7));
         for query in ["limit=0", "limit=100001", "limit=many", "until=soon"] {
             assert!(read(query).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn range_before_now_moves() {
+        for query in ["since=10m", "since=2026-11-20&until=5m", "start_timedate=1h"] {
+            assert!(read(query).unwrap().is_moving, "{query}");
+        }
+        for query in ["", "since=0", "since=2026-11-20&until=1795166431", "after=1795166431075"] {
+            assert!(!read(query).unwrap().is_moving, "{query}");
         }
     }
 

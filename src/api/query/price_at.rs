@@ -17,6 +17,8 @@ pub(crate) struct PriceAtQuery {
     /// The moment, or `None` for now.
     pub(crate) time: Option<TickId>,
     pub(crate) window: Option<Duration>,
+    /// True if the moment depends on the time of the request.
+    pub(crate) is_moving: bool,
 }
 
 impl PriceAtQuery {
@@ -32,8 +34,9 @@ impl PriceAtQuery {
             let window = parse_duration(text).filter(|window| WINDOW.contains(window));
             window.ok_or_else(|| format!("invalid window {text:?}: expected a duration from 1s to 1h"))
         });
+        let is_moving = time.is_none() || query.is_moving;
         query.finish(&["currency", "time", "window"])?;
-        Ok(PriceAtQuery { currencies, time, window })
+        Ok(PriceAtQuery { currencies, time, window, is_moving })
     }
 }
 
@@ -53,6 +56,8 @@ mod tests {
         let expected = (Some(TickId::from_ms(1_795_166_431_000)), Some(Duration::from_secs(3600)));
         assert_eq!((query.time, query.window), expected);
         assert_eq!(read("").unwrap().time, None);
+        let is_moving = |query| read(query).unwrap().is_moving;
+        assert!(is_moving("") && is_moving("time=10m") && !is_moving("time=2026-11-20"));
         for window in ["999ms", "61m", "0s", "soon", "-5s"] {
             let error = read(&format!("window={window}")).unwrap_err();
             assert_eq!(error, format!("invalid window {window:?}: expected a duration from 1s to 1h"));

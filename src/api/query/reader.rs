@@ -57,11 +57,13 @@ pub(super) fn quoted(value: &str) -> String {
 pub(super) struct QueryReader<'a> {
     parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     pub(super) errors: RequestErrors,
+    /// True if a moment was given as a time before now, so that the same query means something else later.
+    pub(super) is_moving: bool,
 }
 
 impl<'a> QueryReader<'a> {
     pub(super) fn new(query: &'a str) -> QueryReader<'a> {
-        let mut reader = QueryReader { parameters: Vec::new(), errors: RequestErrors::default() };
+        let mut reader = QueryReader { parameters: Vec::new(), errors: RequestErrors::default(), is_moving: false };
         if query.len() > MAX_QUERY_BYTES {
             let length = query.len();
             reader.errors.push(&format!("query of {length} bytes: expected at most {MAX_QUERY_BYTES}"));
@@ -145,6 +147,10 @@ impl<'a> QueryReader<'a> {
 
     /// Returns a parameter that is a moment.
     pub(super) fn moment(&mut self, name: &'static str, names: &[&str]) -> Option<TickId> {
+        let is_age = |(given, value): &(Cow<'a, str>, Cow<'a, str>)| {
+            names.contains(&&**given) && parse_duration(value).is_some()
+        };
+        self.is_moving |= self.parameters.iter().any(is_age);
         self.one(names, |text| TickId::parse_requested(name, text).map_err(|error| error.to_string()))
     }
 

@@ -56,7 +56,7 @@ pub(crate) async fn candles(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = query.unwrap_or_default();
-    let CandlesQuery { range, media } = CandlesQuery::read(&query, state.currencies)?;
+    let CandlesQuery { range, media, is_moving } = CandlesQuery::read(&query, state.currencies)?;
     let (media, by_accept) = Media::chosen(media, &headers)?;
     let hub = state.primed_hub()?;
     permit.begin_read()?;
@@ -66,7 +66,8 @@ pub(crate) async fn candles(
     let part = book.part(range);
     let tag = caching::tag(&(media, range, version(&part, book.head())));
     let next = part.next.map(|id| caching::link_after(&query, id));
-    let answer = CacheableResponse { media, by_accept, tag: Some(tag), settled_until: part.settled_until, next };
+    let settled_until = part.settled_until.filter(|_| !is_moving);
+    let answer = CacheableResponse { media, by_accept, tag: Some(tag), settled_until, next };
     Ok(answer.with(&headers, book.head(), || Body::from(render(media, range, &part))))
 }
 

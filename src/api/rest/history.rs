@@ -98,7 +98,7 @@ pub(crate) async fn history(
         let first = first.first().map(|entry| (entry.id, entry.prev));
         caching::tag(&(media, &query, begin, first, last, end))
     });
-    let is_past = next.is_some() || query.until <= head;
+    let is_past = !query.is_moving && (next.is_some() || query.until <= head);
     let mut settled = first.first().filter(|entry| is_past && is_complete_before(entry, query.start, begin));
     if settled.is_some() && !is_complete_after(complete_to, end, head, hub).await.map_err(unreadable)? {
         settled = None;
@@ -146,7 +146,7 @@ async fn is_complete_after(last: Option<TickId>, end: TickId, head: TickId, hub:
 }
 
 /// Returns whether the `prev` of each entry is the id of the entry before it, and that of the first entry is `after`.
-fn is_chain(after: TickId, entries: &[Arc<Entry>]) -> bool {
+pub(super) fn is_chain(after: TickId, entries: &[Arc<Entry>]) -> bool {
     let before = iter::once(after).chain(entries.iter().map(|entry| entry.id));
     entries.iter().zip(before).all(|(entry, before)| entry.prev == before)
 }

@@ -3,6 +3,7 @@
 //! Only a bounded part of the history is read: the window, some time before it, in which a feed without gaps has at
 //! least one tick, and some time after the moment, which tells whether it is in a gap.
 
+use super::history::is_chain;
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::in_force::{OPEN, Timeline};
 use crate::api::negotiate::Media;
@@ -61,7 +62,7 @@ pub(crate) async fn price_at(
 ) -> Result<Response, Problem> {
     let query = PriceAtQuery::read(&query.unwrap_or_default(), state.currencies)?;
     let hub = state.primed_hub()?;
-    let (head, now) = (hub.head(), TickId::now().max(hub.head()));
+    let (head, now) = (hub.head(), state.monitor.now().max(hub.head()));
     let time = query.time.unwrap_or(now);
     if time > now {
         return Err(not_found(format!("the time {} is in the future", time.timedate())));
@@ -78,11 +79,14 @@ pub(crate) async fn price_at(
     }
     let message = PricesAtMessage { time: time.into(), window_ms: query.window.map(ms), prices };
     let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the price cannot be written"))?;
+    // Another replica may have entries that are missing here.
+    let is_complete = entries.first().is_some_and(|first| is_chain(first.prev, &entries));
     // Once there is a tick in each currency after the moment, the content cannot change any more.
-    let is_settled = query.currencies.iter().all(|currency| has_tick_after(&entries, currency, time));
+    let is_past = query.currencies.iter().all(|currency| has_tick_after(&entries, currency, time));
+    let is_settled = !query.is_moving && is_complete && is_past;
     let oldest = entries.first().filter(|_| is_settled);
     let settled_until = oldest.map(|entry| entry.id.plus(hub.retention()));
-    let tag = Some(caching::tag(&text));
+    let tag = is_complete.then(|| caching::tag(&text));
     let answer = CacheableResponse { media: Media::Json, by_accept: false, tag, settled_until, next: None };
     Ok(answer.with(&headers, head, || Body::from(text + "\n")))
 }

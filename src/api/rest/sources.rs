@@ -55,7 +55,7 @@ pub(crate) async fn sources(
     permit.charge_volume(TICKS)?;
     let unreadable = |_| Problem::unavailable("the sources cannot be read now, try again");
     let entries = state.newest_audits.read(hub, state.currencies.currencies).await.map_err(unreadable)?;
-    let message = report(&entries, chosen, TickId::now(), |age| outage(&state, age));
+    let message = report(&entries, chosen, state.monitor.now(), |age| outage(&state, age));
     let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the sources cannot be written"))?;
     // The ages change all the time, so there is no entity tag.
     let answer = CacheableResponse { media: Media::Json, by_accept: false, tag: None, settled_until: None, next: None };
