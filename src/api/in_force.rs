@@ -58,8 +58,8 @@ impl Timeline {
             let to = entry.id.plus(stale_after).next();
             stretches.push(Stretch { price: Ok((*price, entry.id)), from: entry.id, to });
         }
-        // The next tick in the currency will report this outage, or that entries are missing, so the last one was in force
-        // at its own moment only.
+        // The next tick in the currency will report this outage, or that entries are missing, so the last one was in
+        // force at its own moment only.
         let is_over = |newest: &Stretch| missing.is_some() || last.is_some_and(|last| last >= newest.to);
         if let Some(newest) = stretches.last_mut().filter(|newest| is_over(newest)) {
             newest.to = newest.from;
