@@ -91,7 +91,7 @@ impl Candle {
     }
 
     /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for all of them, except
-    /// for sets that are chosen after [`MAX_ENCODED`] others.
+    /// for sets that are chosen after `MAX_ENCODED` others.
     pub fn encoded(&self, currencies: Currencies, encode: impl Fn(&Candle) -> String) -> Cow<'_, str> {
         let mut place = &self.encoded;
         for _ in 0..MAX_ENCODED {

@@ -135,7 +135,7 @@ async fn candidates_read_entries_once_a_second() {
 }
 
 #[tokio::test]
-async fn garbage_at_an_entrys_place_hides_nothing() {
+async fn garbage_in_place_of_an_entry_hides_nothing() {
     let server = Redis::start().await;
     let store = open(&server);
     let lease = lease(&store).await;
