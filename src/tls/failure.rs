@@ -1,5 +1,6 @@
 //! Failed handshakes, and the reasons under which they are counted.
 
+use super::fault::Fault;
 use crate::telemetry::metrics::TLS_FAILURES;
 use std::error::Error;
 use std::io;
@@ -33,21 +34,23 @@ impl HandshakeError {
     }
 
     /// Returns the value of the metric's label.
-    fn reason(&self) -> &'static str {
+    pub(super) fn reason(&self) -> &'static str {
         match self {
             HandshakeError::TooLate => "timeout",
             HandshakeError::Evicted => "evicted",
             HandshakeError::Plain => "plain",
-            HandshakeError::Failed(error) => match error.get_ref().and_then(tls_error) {
-                None => "disconnected",
-                Some(error) => reason_of(error),
-            },
+            HandshakeError::Failed(error) => error.get_ref().and_then(reason_in).unwrap_or("disconnected"),
         }
     }
 }
 
-fn tls_error<'a>(error: &'a (dyn Error + Send + Sync + 'static)) -> Option<&'a rustls::Error> {
-    error.downcast_ref()
+/// Returns the reason if the connection itself has not failed.
+fn reason_in(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
+    let fault = || match error.downcast_ref()? {
+        Fault::Broken(_) => Some("invalid"),
+        Fault::Alerted(alert) => Some(reason_of(&rustls::Error::AlertReceived(*alert))),
+    };
+    error.downcast_ref().map(reason_of).or_else(fault)
 }
 
 fn reason_of(error: &rustls::Error) -> &'static str {
@@ -89,6 +92,9 @@ mod tests {
             (tls(Tls::AlertReceived(Alert::ProtocolVersion)), "incompatible"),
             (tls(Tls::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled)), "incompatible"),
             (tls(Tls::InvalidMessage(InvalidMessage::InvalidContentType)), "invalid"),
+            (HandshakeError::Failed(Fault::Broken(Alert::UnexpectedMessage).into()), "invalid"),
+            (HandshakeError::Failed(Fault::Alerted(Alert::UnknownCA).into()), "certificate"),
+            (HandshakeError::Failed(Fault::Alerted(Alert::InternalError).into()), "invalid"),
         ] {
             assert_eq!(error.reason(), reason, "{error}");
             assert!(TLS_FAILURES.values.contains(&reason), "{reason}");

@@ -3,6 +3,9 @@
 //! rustls gets the records one by one until the handshake is done, so that no record that follows the handshake is
 //! decrypted with keys that are given away.
 
+#[cfg(test)]
+mod tests;
+
 use super::fault::Fault;
 use super::reader::record_bytes;
 use super::record_layer::RecordLayer;
@@ -107,22 +110,29 @@ impl ServerHandshake {
         if self.received.len() > MAX_BYTES {
             return Err(Error::PeerSentOversizedRecord.into());
         }
-        while let Some(len) = record_bytes(&self.received[self.passed..])?
-            && self.received.len() - self.passed >= len
-        {
-            self.passed += len;
-            match self.advance() {
-                Ok(false) => {}
-                Ok(true) => return Ok(true),
-                Err(error) => {
-                    self.passed = 0;
-                    // rustls returns its alert after the error.
-                    self.advance().ok();
+        loop {
+            let invalid_record = match record_bytes(&self.received[self.passed..]) {
+                Ok(Some(len)) if self.received.len() - self.passed >= len => {
+                    self.passed += len;
+                    None
+                }
+                Ok(_) => return Ok(false),
+                // rustls gets the record, too, because it has the keys for an alert.
+                Err(fault) => {
+                    self.passed = self.received.len();
+                    Some(fault)
+                }
+            };
+            match (self.advance(), invalid_record) {
+                (Ok(is_done), None) if is_done => return Ok(true),
+                (Ok(_), None) => {}
+                (Ok(_), Some(fault)) => return Err(fault.into()),
+                (Err(error), _) => {
+                    self.encode_queued();
                     return Err(HandshakeFault { alert: self.take_outgoing(), ..error.into() });
                 }
             }
         }
-        Ok(false)
     }
 
     /// Returns the bytes for the client that have been added since the last call.
@@ -138,6 +148,19 @@ impl ServerHandshake {
     pub(super) fn finish(self) -> io::Result<(RecordLayer, Vec<u8>)> {
         let rest = self.received[self.passed..].to_vec();
         RecordLayer::new(self.connection).map(|records| (records, rest)).map_err(invalid)
+    }
+
+    /// Takes the alert that rustls has queued after an error. rustls must not look for records any more, because it
+    /// still remembers those before the error, and panics without their bytes.
+    fn encode_queued(&mut self) {
+        while self.connection.wants_write() {
+            // What is queued comes before records.
+            let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
+            let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
+            if encode(data, &mut self.outgoing).is_err() {
+                return;
+            }
+        }
     }
 
     /// Passes the next records to rustls. Returns whether the handshake is done.

@@ -83,8 +83,15 @@ impl RecordLayer {
     /// # Errors
     /// If the connection has to end. The alert for the client has been queued.
     pub(crate) fn read(&mut self, bytes: &mut [u8], emit: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
+        if self.is_ended {
+            return Ok(());
+        }
         let mut reader = std::mem::take(&mut self.reader);
         let read = reader.read(bytes, &mut |record| self.open(record, emit));
+        // What follows the alert that ends the input is ignored (RFC 8446 §6.1).
+        if self.is_ended {
+            return Ok(());
+        }
         self.reader = reader;
         match read {
             Err(Fault::Broken(alert)) => self.fail(alert),
@@ -142,7 +149,6 @@ impl RecordLayer {
     }
 
     fn open(&mut self, record: &mut [u8], emit: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
-        // What follows the alert that ends the input is ignored (RFC 8446 §6.1).
         if self.is_ended {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! A TLS connection as a stream of data, for hyper. It keeps at most one record of each direction.
 
+use super::fault::Fault;
 use super::record_layer::{MAX_DATA_BYTES, RecordLayer};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -19,17 +20,23 @@ pub(crate) struct TlsStream {
     /// Data that has not been read. The first `read` bytes of it have been read.
     data: Vec<u8>,
     read: usize,
+    /// The fault after the data. The alert for it has been queued.
+    fault: Option<Fault>,
 }
 
 impl TlsStream {
     /// Creates the stream of a connection whose handshake is done. `received` are the bytes that follow the handshake.
+    /// If they break the protocol, a read returns the error.
     ///
     /// # Errors
-    /// If these bytes break the protocol.
+    /// If the client has sent an alert, for example because it does not trust the certificate.
     pub(super) fn new(socket: TcpStream, records: RecordLayer, mut received: Vec<u8>) -> io::Result<TlsStream> {
-        let mut stream = TlsStream { socket, records, data: Vec::new(), read: 0 };
-        stream.open(&mut received)?;
-        Ok(stream)
+        let mut stream = TlsStream { socket, records, data: Vec::new(), read: 0, fault: None };
+        stream.open(&mut received);
+        match stream.fault {
+            Some(fault @ Fault::Alerted(_)) => Err(fault.into()),
+            Some(Fault::Broken(_)) | None => Ok(stream),
+        }
     }
 
     /// Returns the socket, the record layer, and the data that has not been read.
@@ -37,10 +44,9 @@ impl TlsStream {
         (self.socket, self.records, self.data[self.read..].to_vec())
     }
 
-    fn open(&mut self, received: &mut [u8]) -> io::Result<()> {
+    fn open(&mut self, received: &mut [u8]) {
         let data = &mut self.data;
-        self.records.read(received, &mut |piece| data.extend_from_slice(piece))?;
-        Ok(())
+        self.fault = self.records.read(received, &mut |piece| data.extend_from_slice(piece)).err();
     }
 
     /// Sends all encrypted bytes.
@@ -59,17 +65,18 @@ impl TlsStream {
 impl AsyncRead for TlsStream {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         while self.data.is_empty() && !self.records.is_ended() {
+            if let Some(fault) = self.fault {
+                // The alert is sent if the socket has room for it.
+                let _sent = self.poll_unsent(context);
+                return Poll::Ready(Err(fault.into()));
+            }
             let mut buffer = [0; READ_BYTES];
             let mut received = ReadBuf::new(&mut buffer);
             ready!(Pin::new(&mut self.socket).poll_read(context, &mut received))?;
             if received.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            if let Err(error) = self.open(received.filled_mut()) {
-                // The alert is sent if the socket has room for it.
-                let _sent = self.poll_unsent(context);
-                return Poll::Ready(Err(error));
-            }
+            self.open(received.filled_mut());
         }
         let rest = &self.data[self.read..];
         let len = rest.len().min(to.remaining());

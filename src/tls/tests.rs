@@ -3,13 +3,14 @@
 use super::*;
 use rcgen::{CertificateParams, KeyPair};
 use std::fs;
+use std::io::Write;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tokio_rustls::rustls::{AlertDescription, ClientConfig, Error, RootCertStore, SupportedProtocolVersion};
 
 struct Server {
     tls: Tls,
@@ -113,6 +114,27 @@ async fn data_right_after_the_handshake_is_read() {
     assert_eq!(&buffer[..len], b"GET /");
     let (_, records, unread) = stream.into_parts();
     assert!(unread.is_empty() && records.held_bytes() == 0);
+}
+
+#[tokio::test]
+async fn fault_after_the_handshake_is_answered() {
+    let (mut client, records) = test_pair();
+    client.writer().write_all(b"GET /").unwrap();
+    let mut received = Vec::new();
+    client.write_tls(&mut received).unwrap();
+    received.extend([23, 3, 3, 0, 3, 1, 2, 3]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut stream = TlsStream::new(listener.accept().await.unwrap().0, records, received).unwrap();
+    let mut buffer = [0; 100];
+    assert_eq!(stream.read(&mut buffer).await.unwrap(), 5);
+    stream.read(&mut buffer).await.unwrap_err();
+    drop(stream);
+    let mut alert = Vec::new();
+    socket.read_to_end(&mut alert).await.unwrap();
+    client.read_tls(&mut &alert[..]).unwrap();
+    let answer = client.process_new_packets();
+    assert_eq!(answer.unwrap_err(), Error::AlertReceived(AlertDescription::BadRecordMac));
 }
 
 #[tokio::test]
