@@ -1,8 +1,8 @@
 //! Bound on the memory that clients occupy by not reading the responses that they asked for.
 //! Each response and each WebSocket without a raw socket has an [`Account`] with the number of bytes that wait for its
-//! client. A stream of the reactor has one while it sends a part of the history from the store. If the sum of all
-//! accounts exceeds the budget, those that have waited longest are reset. The few bytes that wait for a client of the
-//! live feed do not count, because all clients share them.
+//! client. A stream of the reactor has one while it sends a part of the history from the store, and one while it holds
+//! a part of a TLS record. If the sum of all accounts exceeds the budget, those that have waited longest are reset. The
+//! few bytes that wait for a client of the live feed do not count, because all clients share them.
 
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{CLIENT_MEMORY, CLIENT_MEMORY_RESETS};
@@ -101,6 +101,11 @@ impl ClientMemory {
         CLIENT_MEMORY.gauge("").set(to_f64(self.used.load(Ordering::Relaxed) as u64));
     }
 
+    #[cfg(test)]
+    pub(crate) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
     fn accounts(&self) -> MutexGuard<'_, Slab<Arc<Shared>>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -115,12 +120,20 @@ impl Shared {
 impl Account {
     /// Sets the number of bytes that wait for the client. Call it when the client has read data or asked for data.
     pub(crate) fn set(&self, bytes: usize) {
+        if bytes >= MIN_BYTES || self.shared.bytes.load(Ordering::Relaxed) > 0 {
+            *self.shared.since() = Instant::now();
+        }
+        self.adjust(bytes);
+    }
+
+    /// Sets the number of bytes when the client has neither read data nor asked for data.
+    pub(crate) fn adjust(&self, bytes: usize) {
         let bytes = if bytes < MIN_BYTES || self.is_reset() { 0 } else { bytes };
-        if bytes == 0 && self.shared.bytes.load(Ordering::Relaxed) == 0 {
+        let before = self.shared.bytes.swap(bytes, Ordering::Relaxed);
+        if bytes == before {
             return;
         }
-        *self.shared.since() = Instant::now();
-        self.memory.count(bytes, self.shared.bytes.swap(bytes, Ordering::Relaxed));
+        self.memory.count(bytes, before);
         if self.memory.used.load(Ordering::Relaxed) > self.memory.budget {
             self.memory.make_room();
         }

@@ -162,7 +162,7 @@ impl TlsState {
             self.records.fail(AlertDescription::UnexpectedMessage);
         }
         let read = self.records.read(bytes, &mut |piece| data.extend_from_slice(piece));
-        self.release_account();
+        self.update_account(false);
         if within_budget && read.is_ok() {
             return Ok(data);
         }
@@ -178,11 +178,12 @@ impl TlsState {
         loop {
             progress |= self.flush(socket)?;
             if !self.records.unsent().is_empty() {
+                self.update_account(progress);
                 return Ok(progress);
             }
             queue.advance(std::mem::take(&mut self.sealed));
             if queue.is_empty() {
-                self.release_account();
+                self.update_account(progress);
                 return Ok(progress);
             }
             let pieces = queue.front(MAX_DATA_BYTES);
@@ -208,7 +209,13 @@ impl TlsState {
         Ok(progress)
     }
 
-    fn release_account(&mut self) {
-        self.account.take_if(|_| self.records.held_bytes() < MIN_BYTES);
+    /// Counts what the connection holds now, if it has an account. `has_read` is true if the client has read data.
+    fn update_account(&mut self, has_read: bool) {
+        let Some(account) = &self.account else { return };
+        match self.records.held_bytes() {
+            ..MIN_BYTES => self.account = None,
+            held if has_read => account.set(held),
+            held => account.adjust(held),
+        }
     }
 }

@@ -205,6 +205,11 @@ impl Connection {
         cause.count();
         let (span, client) = (self.span.as_deref().and_then(Span::id), self.permit.client());
         debug!(parent: span, %client, ?cause, cursor = %self.session.cursor(), "closing a stream");
+        if self.channel.is_reset() {
+            // Its memory is needed now, and a close message would have to wait until the client reads.
+            self.channel.discard_unsent().ok();
+            return Some(Action::Remove);
+        }
         let message = self.protocol.close_message(cause);
         self.queue.keep_partial_message(self.channel.sealed(), |piece, sent| self.protocol.message_end(piece, sent));
         self.channel.close_account();
@@ -234,13 +239,16 @@ impl Connection {
 
     /// Reads the input that has arrived, and then sends the output that is due.
     fn run(&mut self, context: &Context, now: Instant) -> Result<Action, CloseCause> {
-        if self.account.as_ref().is_some_and(|account| account.is_reset()) || self.channel.is_reset() {
+        // A connection that is being closed has no account, and gets none.
+        let is_closing = matches!(self.phase, Phase::Closing(_));
+        let is_reset = self.account.as_ref().is_some_and(|account| account.is_reset()) || self.channel.is_reset();
+        if is_reset && !is_closing {
             return Err(CloseCause::Local(CloseReason::TooSlow));
         }
         self.read_socket(context, now)?;
         Ok(match self.flush(context, now)? {
             Action::Wait if self.readable => Action::RunAgain,
-            Action::Wait if self.channel.has_uncounted_memory() => Action::CountMemory,
+            Action::Wait if !is_closing && self.channel.has_uncounted_memory() => Action::CountMemory,
             action => action,
         })
     }

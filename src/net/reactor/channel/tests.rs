@@ -93,6 +93,28 @@ fn memory_of_unread_records_is_bounded() {
 }
 
 #[test]
+fn memory_is_counted_as_a_record_arrives() {
+    let (mut pair, memory) = (Pair::new(), ClientMemory::new(usize::MAX));
+    pair.client.writer().write_all(&[7; 16_000]).unwrap();
+    let (mut record, mut most, mut received) = (Vec::new(), 0, 0);
+    pair.client.write_tls(&mut record).unwrap();
+    for piece in record.chunks(1500) {
+        pair.socket.write_all(piece).unwrap();
+        while let Ok(ReadOutcome::Data(data)) = pair.channel.read(&mut [0; 2048], Instant::now()) {
+            received += data.len();
+            if pair.channel.has_uncounted_memory() {
+                pair.channel.count_memory(&memory, || panic!("reset"));
+            }
+            let held = pair.channel.tls.as_ref().unwrap().records.held_bytes();
+            assert_eq!(memory.used(), if held < MIN_BYTES { 0 } else { held });
+            most = most.max(held);
+        }
+    }
+    assert!(most > 13_000, "{most}");
+    assert_eq!((received, memory.used()), (16_000, 0));
+}
+
+#[test]
 fn close_message_follows_the_sealed_record() {
     let (mut pair, mut queue, bytes) = stalled();
     let end = |piece: &[u8], _| piece.len();
