@@ -46,7 +46,7 @@ table! {
         counter("btcfeed_replayed_entries_total", "entries", "Entries that were sent before the client was in sync. They also count in `btcfeed_updates_sent_total`."));
     PUBLISH_TO_SOCKET = metric("btcfeed_publish_to_socket_seconds", MetricKind::Histogram, "seconds",
         "Time from the moment of a live entry, by the store's clock, to the write to a client's socket, by this machine's clock. \
-         Only WebSockets and event streams over HTTP/1 without TLS in the replica are measured: one client in 64, and the last client of each broadcast.");
+         Only WebSockets and event streams over HTTP/1 in the replica are measured: one client in 64, and the last client of each broadcast.");
     TICK_AGE = labelled("currency", &[],
         gauge("btcfeed_tick_age_seconds", "seconds", "Age of the newest tick with a price in the currency. If there has been none, the time since the start of the replica."));
     FEED_STATE = labelled("state", &["live", "degraded", "stale", "down"],
