@@ -10,7 +10,7 @@
  *
  * A feed delivers every update once and in order, however often the connection is lost, on any replica. If something is
  * missing, it delivers a gap. It reconnects by itself until `close()` is called, or until the server rejects it
- * permanently. Then the loop throws. Updates are plain objects:
+ * permanently. After `close()` the loop ends, after a rejection it throws. Updates are plain objects:
  *
  *     { type: 'tick', id, prev, timedate, prices: { USD: 97116.1 }, exact: { USD: '97116.10' },
  *       sources: { USD: ['coinbase', 'kraken'] }, method: 1, confidence: { USD: 1.25 }, spread: { USD: 5 } }
@@ -26,9 +26,9 @@
  *
  * The feed connects when the first loop begins or the first listener is added. If you leave a loop, updates are
  * buffered for the next loop, which continues after the last update that you got. If ten thousand updates are buffered,
- * the connection is closed until they have been read. If there are listeners too, the connection stays open, and a gap
- * with the reason `unread` replaces the buffered updates. A loop that begins while another one runs begins with the
- * next update.
+ * the connection is closed until they have been read. If no loop runs and there are listeners, the connection stays
+ * open, and a gap with the reason `unread` replaces the buffered updates. A loop that begins while another one runs
+ * begins with the next update.
  *
  * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`. There are three more events:
  *
@@ -72,8 +72,9 @@ import { Merge } from './btcfeed/merge.js'
 /** Maximum number of buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates
  *  have been read. */
 const MAX_UNREAD = 10_000
-/** Time for which the history is asked about a hole if no address answers, and the delay between two rounds. */
-const [HEAL_FOR_MS, HEAL_EVERY_MS] = [5_000, 100]
+/** Time for which the history is asked about a hole unless every address has answered, and the delay between two
+ *  rounds, which doubles. */
+const [HEAL_FOR_MS, HEAL_EVERY_MS, MAX_HEAL_EVERY_MS] = [5_000, 100, 1_600]
 const MAX_REDUNDANCY = 4
 /** Events that are delivered to loops too. */
 const UPDATES = ['tick', 'status', 'gap']
@@ -102,6 +103,8 @@ export class Feed extends EventTarget {
   #buffered = []
   /** True if there has been a loop. */
   #hadLoop = false
+  /** Id to resume after for listeners: that of the last event. */
+  #delivered
   /** True if updates have a listener. If so, the connection stays open even if no loop reads. */
   #hasListener = false
 
@@ -133,6 +136,7 @@ export class Feed extends EventTarget {
       every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId, key,
     }
     this.#since = since instanceof Date ? since.toISOString() : since
+    if (after !== undefined) this.#delivered = Number(after)
     const chained = !changes && every === undefined
     this.#cursor = new Cursor({ after: after === undefined ? undefined : Number(after), chained })
     this.#counts = this.#addresses.map((address) => ({ url: address.href, taken: 0, reconnects: 0 }))
@@ -154,7 +158,7 @@ export class Feed extends EventTarget {
    *  was none. */
   get lastId() {
     const [next] = this.#hasListener && !this.#hadLoop ? [] : this.#unread()
-    return next === undefined ? this.#cursor.last : next.after
+    return next === undefined ? this.#delivered : next.after
   }
 
   /** Counts of updates: `taken` from a connection, dropped because they were `doubled`, `healed` from the history; and
@@ -247,28 +251,49 @@ export class Feed extends EventTarget {
       this.#emit(message)
     }
     for (const late of this.#merge?.late() ?? []) late.replace('the connection is late')
+    // The line resumes after the last update that was delivered, so nothing is lost.
+    if (this.#merge?.isFull && line.newest > this.#merge.hole.until) line.rest('too many updates wait for a missing one')
     this.#heal()
   }
 
-  /** Closes holes from the history. */
+  /** Closes holes from the history. If the buffers are full, this ends, and goes on with the next connection. */
   async #heal() {
     if (this.#healing || this.#merge?.hole === undefined) return
     this.#healing = true
-    const { currency, key } = this.#query
-    let deadline = Date.now() + HEAL_FOR_MS
-    for (let hole = this.#merge.hole; hole !== undefined && !this.#isClosed(); hole = this.#merge.hole) {
-      const isOpen = () => this.#merge.hole?.before === hole.before && this.#merge.hole.after === hole.after
-      let answered = false
-      for (const address of this.#addresses) {
-        const messages = isOpen() ? await readHistory(address, { currency, key }, hole) : []
-        answered ||= messages !== undefined
-        for (const message of messages ?? []) this.#deliver(this.#merge.heal(message))
-      }
-      if (!isOpen()) deadline = Date.now() + HEAL_FOR_MS
-      else if (answered || Date.now() > deadline) this.#deliver(this.#merge.giveUp())
-      else await new Promise((wake) => setTimeout(wake, HEAL_EVERY_MS))
+    try {
+      while (this.#isHealable()) await this.#healHole(this.#merge.hole.before)
+    } finally {
+      this.#healing = false
     }
-    this.#healing = false
+  }
+
+  #isHealable() { return !this.#isClosed() && this.#hasRoom() && this.#merge.hole !== undefined }
+
+  /** Asks every address for the entries before the id `before`. */
+  async #healHole(before) {
+    const isOpen = () => this.#isHealable() && this.#merge.hole.before === before
+    const { currency, key } = this.#query
+    let [begin, deadline, pause_ms] = [undefined, 0, HEAL_EVERY_MS]
+    /** Addresses that have no more of the missing entries. */
+    const answered = new Set()
+    for (; ;) {
+      for (const address of this.#addresses) {
+        if (!isOpen()) return
+        const messages = await readHistory(address, { currency, key }, this.#merge.hole)
+        if (!isOpen()) return
+        const { after } = this.#merge.hole
+        for (const message of messages ?? []) this.#deliver(this.#merge.heal(message))
+        if (!isOpen()) return
+        if (this.#merge.hole.after !== after) answered.clear()
+        else if (messages !== undefined) answered.add(address)
+      }
+      const { after } = this.#merge.hole
+      if (after !== begin) [begin, deadline, pause_ms] = [after, Date.now() + HEAL_FOR_MS, HEAL_EVERY_MS]
+      const nobodyHasIt = answered.size === this.#addresses.length && !this.#merge.isAwaited
+      if (nobodyHasIt || Date.now() > deadline) return this.#deliver(this.#merge.giveUp())
+      await new Promise((wake) => setTimeout(wake, pause_ms))
+      pause_ms = Math.min(2 * pause_ms, MAX_HEAL_EVERY_MS)
+    }
   }
 
   /** Delivers updates, or buffers them for the next loop. Until one is read, `after` is the id to resume after. */
@@ -281,8 +306,12 @@ export class Feed extends EventTarget {
         reader.unread.push({ update, after })
         reader.wake()
       }
+      // After a gap that ends before it begins, the feed continues at its end.
+      this.#delivered = update.type !== 'gap' ? update.id : update.before < after ? update.before : after
       this.#emit(update)
     }
+    // Some messages move the cursor without an update.
+    if (!this.#isClosed()) this.#delivered = this.#cursor.last
     if (found.length === 0 || this.#hasRoom()) return
     for (const line of this.#lines) {
       line.disconnect()

@@ -3,6 +3,7 @@
 use super::merge::Hole;
 use super::received::Received;
 use super::target::Target;
+use crate::tick::TickId;
 use futures_util::future::BoxFuture;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,20 +11,23 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The time for which the history is asked if no address answers.
+/// The time for which the history is asked, unless every address has answered.
 const ASK_FOR: Duration = Duration::from_secs(5);
-/// The pause before all addresses are asked again.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The first and the longest pause before all addresses are asked again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1600)];
 
-/// The requests about one hole.
+/// The requests about one hole. Its end identifies it: if a line sends its first entries, its beginning moves.
 pub(super) struct Healing {
     target: Arc<Target>,
     hole: Hole,
+    /// The beginning of the hole since the `deadline` was set.
+    begin: TickId,
     /// The number of the address that is asked.
     address: usize,
-    /// True if an address has answered.
-    has_answer: bool,
+    /// For each address, whether it has no more of the missing entries.
+    answered: Vec<bool>,
     deadline: Instant,
+    pause: Duration,
     stage: Stage,
 }
 
@@ -34,41 +38,62 @@ enum Stage {
 
 impl Healing {
     pub(super) fn new(target: Arc<Target>, hole: Hole) -> Healing {
-        let stage = Stage::Ask(target.clone().history(0, hole.after, hole.until));
-        Healing { target, hole, address: 0, has_answer: false, deadline: Instant::now() + ASK_FOR, stage }
+        Healing {
+            stage: Stage::Ask(target.clone().history(0, hole.after, hole.until)),
+            answered: vec![false; target.addresses().len()],
+            target,
+            hole,
+            begin: hole.after,
+            address: 0,
+            deadline: Instant::now() + ASK_FOR,
+            pause: PAUSES[0],
+        }
     }
 
-    /// Returns the hole.
-    pub(super) fn hole(&self) -> Hole {
-        self.hole
+    /// Returns the last id in the hole.
+    pub(super) fn until(&self) -> TickId {
+        self.hole.until
     }
 
-    /// Returns the messages of the next answer. There are none if an address did not answer.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Vec<Received>> {
+    /// Returns the messages of the next answer, or `None` inside if an address did not answer.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>, hole: Hole) -> Poll<Option<Vec<Received>>> {
         loop {
             match &mut self.stage {
                 Stage::Pause(pause) => {
                     ready!(pause.as_mut().poll(context));
+                    self.hole = hole;
                     self.ask(0);
                 }
-                Stage::Ask(answer) => {
-                    let answer = ready!(answer.as_mut().poll(context));
-                    self.has_answer |= answer.is_some();
-                    return Poll::Ready(answer.unwrap_or_default());
-                }
+                Stage::Ask(answer) => return answer.as_mut().poll(context),
             }
         }
     }
 
-    /// Asks the next address, because the answer has not closed the hole. Returns false if nothing can close it.
-    pub(super) fn ask_next(&mut self) -> bool {
-        if self.address + 1 < self.target.addresses().len() {
-            self.ask(self.address + 1);
-        } else if self.has_answer || Instant::now() > self.deadline {
-            return false;
-        } else {
-            self.stage = Stage::Pause(Box::pin(sleep(PAUSE)));
+    /// Asks the next address, because the answer has not closed the hole. `has_answer` is true if there was an answer,
+    /// `has_moved` if it had missing entries, and `is_awaited` if a line may still send some. Returns false if nothing
+    /// can close the hole.
+    pub(super) fn ask_next(&mut self, hole: Hole, has_answer: bool, has_moved: bool, is_awaited: bool) -> bool {
+        self.hole = hole;
+        if has_moved {
+            self.answered.fill(false);
+        } else if has_answer {
+            self.answered[self.address] = true;
         }
+        if self.address + 1 < self.answered.len() {
+            self.ask(self.address + 1);
+            return true;
+        }
+        if hole.after != self.begin {
+            self.begin = hole.after;
+            self.deadline = Instant::now() + ASK_FOR;
+            self.pause = PAUSES[0];
+        }
+        let nobody_has_it = self.answered.iter().all(|answered| *answered) && !is_awaited;
+        if nobody_has_it || Instant::now() > self.deadline {
+            return false;
+        }
+        self.stage = Stage::Pause(Box::pin(sleep(self.pause)));
+        self.pause = (2 * self.pause).min(PAUSES[1]);
         true
     }
 

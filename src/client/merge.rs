@@ -17,6 +17,9 @@ const MAX_LAG: Duration = Duration::from_secs(5);
 /// The time without a new entry after which a feed that begins before the last id counts as restored from a copy.
 const REWIND_AFTER: Duration = Duration::from_secs(10);
 
+/// The maximum number of waiting entries.
+const MAX_WAITING: usize = 10_000;
+
 /// What a merge knows about a line. A new connection begins with a new one.
 #[derive(Debug, Default)]
 pub(super) struct LinePosition {
@@ -42,6 +45,8 @@ pub(super) struct Hole {
 pub(super) struct Merge {
     /// Entries behind a hole.
     waiting: BTreeMap<TickId, Waiting>,
+    /// Gaps of the history that have not been used yet.
+    gaps: Vec<GapUpdate>,
     /// The number of entries that were returned from the history.
     healed: u64,
     /// The number of entries that were returned from each address.
@@ -60,7 +65,7 @@ struct Waiting {
 
 impl Merge {
     pub(super) fn new(addresses: usize, now: Instant) -> Merge {
-        Merge { waiting: BTreeMap::new(), healed: 0, taken: vec![0; addresses], moved_at: now }
+        Merge { waiting: BTreeMap::new(), gaps: Vec::new(), healed: 0, taken: vec![0; addresses], moved_at: now }
     }
 
     /// Returns the number of entries that were returned from the history.
@@ -82,6 +87,18 @@ impl Merge {
     pub(super) fn hole(&self, cursor: &Cursor) -> Option<Hole> {
         let first = self.waiting.values().next()?;
         Some(Hole { after: cursor.last()?, until: first.prev })
+    }
+
+    /// Returns true if a line has not come to the end of the hole yet, and so may still send its entries.
+    pub(super) fn is_awaited(&self, lines: &[LinePosition]) -> bool {
+        let Some(first) = self.waiting.values().next() else { return false };
+        lines.iter().any(|line| line.newest.is_some_and(|newest| newest < first.prev))
+    }
+
+    /// Returns true if so many entries wait that this line, which is ahead of the hole, must not be read.
+    pub(super) fn is_full_for(&self, line: &LinePosition) -> bool {
+        let is_ahead = |first: &Waiting| line.newest > Some(first.prev);
+        self.waiting.len() >= MAX_WAITING && self.waiting.values().next().is_some_and(is_ahead)
     }
 
     /// Processes a message of the line with the number `line`, which is connected to `address`, and appends its updates
@@ -122,27 +139,44 @@ impl Merge {
         }
     }
 
-    /// Processes a message of the history.
+    /// Processes a message of the history. A gap there does not explain a hole either, because the history of another
+    /// address may have what this one lacks. It is returned if the hole is given up.
     pub(super) fn heal(&mut self, cursor: &mut Cursor, message: Received, now: Instant, out: &mut VecDeque<Update>) {
-        match place(&message) {
-            Some((id, prev)) if !cursor.knows(id) && cursor.continues(id, prev) => {
-                self.healed += 1;
-                self.deliver(cursor, Waiting { entry: message, prev, gaps: Vec::new(), address: None }, now, out);
+        if let Some((id, prev)) = place(&message) {
+            let gaps = self.take_gaps(cursor, id);
+            if !cursor.knows(id) && !self.waiting.contains_key(&id) {
+                self.add(cursor, id, Waiting { entry: message, prev, gaps, address: None }, now, out);
             }
-            Some(_) => {}
-            None => {
-                cursor.receive(message, out);
+            return;
+        }
+        match message {
+            Received::Gap(gap) => self.gaps.push(gap),
+            other => {
+                cursor.receive(other, out);
+                self.drain(cursor, now, out);
             }
         }
-        self.drain(cursor, now, out);
     }
 
     /// Returns the entry after the hole, with a gap before it, because nothing can close the hole.
     pub(super) fn give_up(&mut self, cursor: &mut Cursor, now: Instant, out: &mut VecDeque<Update>) {
-        if let Some((_, first)) = self.waiting.pop_first() {
+        if let Some((id, mut first)) = self.waiting.pop_first() {
+            let is_explained = first.gaps.iter().any(explains);
+            let found = self.take_gaps(cursor, id);
+            first.gaps.extend(found.into_iter().filter(|gap| !(is_explained && explains(gap))));
             self.deliver(cursor, first, now, out);
             self.drain(cursor, now, out);
         }
+    }
+
+    /// Takes the gaps of the history that end at this entry or before. Several addresses may explain the same hole.
+    fn take_gaps(&mut self, cursor: &Cursor, id: TickId) -> Vec<GapUpdate> {
+        let mut found: Vec<_> = self.gaps.extract_if(.., |gap| gap.before <= id).collect();
+        found.retain(|gap| !cursor.knows(gap.before));
+        let best = found.iter().rposition(explains);
+        let mut number = 0..;
+        found.retain(|gap| number.next() == best || !explains(gap));
+        found
     }
 
     /// Returns the numbers of the lines that are so late that they are to be replaced.
@@ -159,7 +193,14 @@ impl Merge {
     fn entry(&mut self, cursor: &mut Cursor, id: TickId, waiting: Waiting, now: Instant, out: &mut VecDeque<Update>) {
         if cursor.knows(id) || self.waiting.contains_key(&id) {
             cursor.count_duplicate();
-        } else if cursor.continues(id, waiting.prev) {
+        } else {
+            self.add(cursor, id, waiting, now, out);
+        }
+    }
+
+    /// Returns an entry, or adds it to the waiting ones.
+    fn add(&mut self, cursor: &mut Cursor, id: TickId, waiting: Waiting, now: Instant, out: &mut VecDeque<Update>) {
+        if cursor.continues(id, waiting.prev) {
             self.deliver(cursor, waiting, now, out);
             self.drain(cursor, now, out);
         } else {
@@ -179,8 +220,9 @@ impl Merge {
             }
         }
         cursor.receive(waiting.entry, out);
-        if let Some(address) = waiting.address {
-            self.taken[address] += 1;
+        match waiting.address {
+            Some(address) => self.taken[address] += 1,
+            None => self.healed += 1,
         }
     }
 
@@ -195,6 +237,9 @@ impl Merge {
             if !is_known {
                 self.deliver(cursor, first, now, out);
             }
+        }
+        if self.waiting.is_empty() {
+            self.gaps.clear();
         }
     }
 
@@ -220,6 +265,11 @@ impl Merge {
             cursor.receive(Received::Synced(id), out);
         }
     }
+}
+
+/// Returns true if a gap may be the reason for which entries are missing.
+fn explains(gap: &GapUpdate) -> bool {
+    !matches!(gap.reason, GapCause::SourceOutage | GapCause::HeldTooLong)
 }
 
 /// Returns the id and the `prev` of an entry.

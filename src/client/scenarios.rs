@@ -79,6 +79,7 @@ fn merge_does_what_every_sdk_does() {
                     let hole = merge.hole(&cursor).unwrap();
                     assert_eq!(json!([hole.after.ms(), hole.until.ms()]), step[1], "{name}");
                 }
+                Some("awaited") => assert_eq!(json!(merge.is_awaited(&lines)), step[1], "{name}"),
                 Some("history") => merge.heal(&mut cursor, message(&step[1]), now, &mut out),
                 Some(_) => merge.give_up(&mut cursor, now, &mut out),
                 None => {

@@ -1,6 +1,6 @@
 //! The stream: one or several lines, and one cursor over all of them.
 //!
-//! This module has no task, and queues only the updates of one message. The stream reads its connections only while it
+//! This module has no task, and queues only the updates of one message and a bounded number behind missing ones. The stream reads its connections only while it
 //! is polled. Otherwise, updates wait in the kernel and at the server. Dropping the stream closes the connections.
 
 use super::cursor::Cursor;
@@ -216,18 +216,28 @@ impl Updates {
 
     /// Asks the history about a hole. Returns true if something has happened.
     fn heal(&mut self, context: &mut Context<'_>) -> bool {
-        let hole = self.merge.hole(&self.cursor);
-        if self.healing.as_ref().map(Healing::hole) != hole {
-            self.healing = hole.map(|hole| Healing::new(self.target.clone(), hole));
-        }
-        let Some(healing) = &mut self.healing else { return false };
-        let Poll::Ready(messages) = healing.poll(context) else { return false };
-        let now = Instant::now();
-        for message in messages {
+        let Some(hole) = self.merge.hole(&self.cursor) else {
+            self.healing = None;
+            return false;
+        };
+        let healing = match &mut self.healing {
+            Some(healing) if healing.until() == hole.until => healing,
+            other => other.insert(Healing::new(self.target.clone(), hole)),
+        };
+        let Poll::Ready(answer) = healing.poll(context, hole) else { return false };
+        let (now, has_answer) = (Instant::now(), answer.is_some());
+        for message in answer.unwrap_or_default() {
             self.merge.heal(&mut self.cursor, message, now, &mut self.out);
         }
-        if self.merge.hole(&self.cursor) == hole && !healing.ask_next() {
-            self.merge.give_up(&mut self.cursor, now, &mut self.out);
+        // A hole with another end gets other requests.
+        if let Some(left) = self.merge.hole(&self.cursor).filter(|left| left.until == hole.until) {
+            let is_awaited = self.merge.is_awaited(&self.positions);
+            if !healing.ask_next(left, has_answer, left != hole, is_awaited) {
+                self.healing = None;
+                self.merge.give_up(&mut self.cursor, now, &mut self.out);
+            }
+        } else {
+            self.healing = None;
         }
         true
     }
@@ -252,6 +262,9 @@ impl Stream for Updates {
                     break;
                 }
                 let (number, start) = ((this.first + turn) % count, this.cursor.start());
+                if this.merge.is_full_for(&this.positions[number]) {
+                    continue;
+                }
                 if let Poll::Ready(event) = this.lines[number].poll(context, start) {
                     has_news = true;
                     this.first = (number + 1) % count;

@@ -9,7 +9,7 @@
 /** Maximum number of returned gaps that are remembered. There is at most one for each currency. */
 const MAX_REPORTED_GAPS = 16
 /** Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written. */
-const NEVER_WRITTEN = ['source_outage', 'held_too_long']
+export const NEVER_WRITTEN = ['source_outage', 'held_too_long']
 
 export class Cursor {
   /** Id of the last update that was received, or the one to begin after. The next connection resumes after it. */

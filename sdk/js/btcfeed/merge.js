@@ -4,6 +4,8 @@
  * line or the history has closed the hole before it.
  */
 
+import { NEVER_WRITTEN } from './cursor.js'
+
 /** Time by which a line may be later than another one. After that, it is replaced. */
 const MAX_LAG_MS = 5_000
 /** Time without a new entry after which a feed that begins before our last id counts as restored from a copy. */
@@ -11,6 +13,11 @@ const REWIND_AFTER_MS = 10_000
 
 /** Reasons of gaps in which entries of the feed are missing, and not only prices. */
 const MISSING_ENTRIES = ['history_expired', 'history_lost', 'replay_limit']
+/** Maximum number of waiting entries. */
+export const MAX_WAITING = 10_000
+
+/** Returns true if a gap may be the reason for which entries are missing. */
+const explains = ({ reason }) => !NEVER_WRITTEN.includes(reason)
 
 export class Merge {
   /** Number of entries that were delivered from the history. */
@@ -20,8 +27,10 @@ export class Merge {
   #lines
   #now
   #movedAt
-  /** Entries behind a hole, `{ entry, gaps, address }`, in the order of their ids. */
+  /** Entries behind a hole, `{ entry, gaps, address }`, in the order of their ids. No address means the history. */
   #waiting = []
+  /** Gaps of the history that have not been used yet. */
+  #gaps = []
 
   /** Creates a merge of `lines` with a cursor. `now` returns the time in milliseconds. */
   constructor(cursor, lines, now = Date.now) {
@@ -35,6 +44,15 @@ export class Merge {
   get hole() {
     const first = this.#waiting[0]?.entry
     return first && { after: this.#cursor.last, before: first.id, until: first.prev }
+  }
+
+  /** True if so many entries wait that a line that is ahead of the hole must not be read. */
+  get isFull() { return this.#waiting.length >= MAX_WAITING }
+
+  /** True if a line has not come to the end of the hole yet, and so may still send its entries. */
+  get isAwaited() {
+    const { until } = this.hole
+    return this.#lines.some(({ newest }) => newest < until)
   }
 
   /** Receives a message of a line. Returns the updates to deliver, like a cursor. */
@@ -52,17 +70,27 @@ export class Merge {
     return this.#drain(this.#cursor.receive(message))
   }
 
-  /** Receives a message of the history. */
+  /**
+   * Receives a message of the history. A gap there does not explain a hole either, because the history of another
+   * address may have what this one lacks. It is delivered if the hole is given up.
+   */
   heal(message) {
-    if (message.type === 'gap') return this.#drain(this.#cursor.receive(message))
-    if (!(message.id > this.#cursor.last) || !this.#cursor.continues(message)) return []
-    this.healed++
-    return this.#drain(this.#deliver({ entry: message, gaps: [] }))
+    switch (message.type) {
+      case 'gap':
+        this.#gaps.push(message)
+        return []
+      case 'tick': case 'status': return this.#healEntry(message)
+    }
+    return this.#drain(this.#cursor.receive(message))
   }
 
   /** Delivers the entry after the hole, with a gap before it, because nothing can close the hole. */
   giveUp() {
-    return this.#drain(this.#deliver(this.#waiting.shift()))
+    const first = this.#waiting.shift()
+    const found = this.#takeGaps(first.entry.id)
+    const isExplained = first.gaps.some(explains)
+    const gaps = [...first.gaps, ...found.filter((gap) => !(isExplained && explains(gap)))]
+    return this.#drain(this.#deliver({ ...first, gaps }))
   }
 
   /** Returns the lines that are so late that they are to be replaced. */
@@ -80,20 +108,51 @@ export class Merge {
   /** A gap that a line reports does not explain a hole: another line or the history may have what this line lacks. */
   #entry(line, entry) {
     const gaps = line.gaps.splice(0)
-    const place = this.#waiting.findLastIndex((waiting) => waiting.entry.id <= entry.id)
-    if (entry.id <= this.#cursor.last || this.#waiting[place]?.entry.id === entry.id) {
+    if (this.#isKnown(entry.id)) {
       this.#cursor.doubled++
       return []
     }
-    if (!this.#cursor.continues(entry)) {
-      this.#waiting.splice(place + 1, 0, { entry, gaps, address: line.address })
-      return []
+    return this.#add({ entry, gaps, address: line.address })
+  }
+
+  #healEntry(entry) {
+    const gaps = this.#takeGaps(entry.id)
+    return this.#isKnown(entry.id) ? [] : this.#add({ entry, gaps })
+  }
+
+  /** Takes the gaps of the history that end at this entry or before. Several addresses may explain the same hole. */
+  #takeGaps(id) {
+    const found = this.#gaps.filter(({ before }) => before <= id && before > this.#cursor.last)
+    this.#gaps = this.#gaps.filter(({ before }) => before > id)
+    const best = found.findLast(explains)
+    return found.filter((gap) => gap === best || !explains(gap))
+  }
+
+  /** Delivers an entry, or adds it to the waiting ones. */
+  #add(added) {
+    if (this.#cursor.continues(added.entry)) return this.#drain(this.#deliver(added))
+    this.#waiting.splice(this.#place(added.entry.id), 0, added)
+    return []
+  }
+
+  #isKnown(id) {
+    return id <= this.#cursor.last || this.#waiting[this.#place(id)]?.entry.id === id
+  }
+
+  /** Returns the place of the first waiting entry that has this id or a later one. */
+  #place(id) {
+    let [first, end] = [0, this.#waiting.length]
+    while (first < end) {
+      const middle = (first + end) >> 1
+      if (this.#waiting[middle].entry.id < id) first = middle + 1
+      else end = middle
     }
-    return this.#drain(this.#deliver({ entry, gaps, address: line.address }))
+    return first
   }
 
   #deliver({ entry, gaps, address }) {
     this.#movedAt = this.#now()
+    if (address === undefined) this.healed++
     // What one line lacks is not missing if another line had it.
     const isNext = entry.prev === this.#cursor.last
     const missing = gaps.filter(({ reason }) => !isNext || !MISSING_ENTRIES.includes(reason))
@@ -104,13 +163,15 @@ export class Merge {
 
   /** Delivers the waiting entries that the hole no longer holds back. */
   #drain(found) {
-    while (this.#waiting.length > 0) {
-      const { entry } = this.#waiting[0]
+    let taken = 0
+    for (; taken < this.#waiting.length; taken++) {
+      const { entry } = this.#waiting[taken]
       const isKnown = entry.id <= this.#cursor.last
       if (!isKnown && !this.#cursor.continues(entry)) break
-      const first = this.#waiting.shift()
-      if (!isKnown) found.push(...this.#deliver(first))
+      if (!isKnown) found.push(...this.#deliver(this.#waiting[taken]))
     }
+    this.#waiting.splice(0, taken)
+    if (this.#waiting.length === 0) this.#gaps = []
     return found
   }
 

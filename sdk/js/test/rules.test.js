@@ -1,11 +1,13 @@
 /** The shared scenarios that need no server. */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { test } from 'node:test'
 import { parseAddresses, urlOf } from '../btcfeed/address.js'
 import { EventParser } from '../btcfeed/connection.js'
 import { Cursor } from '../btcfeed/cursor.js'
-import { Merge } from '../btcfeed/merge.js'
+import { MAX_WAITING, Merge } from '../btcfeed/merge.js'
 import { parse } from '../btcfeed/message.js'
 import { Feed } from '../btcfeed.js'
 import { scenarios } from './fixture.js'
@@ -39,6 +41,7 @@ for (const { name, after, steps, expect, doubled = 0, healed = 0 } of scenarios.
       if (from === 'wait') now += detail * 1000
       else if (from === 'lost') lines[detail].newest = undefined
       else if (from === 'hole') assert.deepEqual([merge.hole.after, merge.hole.until], detail)
+      else if (from === 'awaited') assert.equal(merge.isAwaited, detail)
       else if (from === 'history') found.push(...merge.heal(message(detail)))
       else if (from === 'give up') found.push(...merge.giveUp())
       else found.push(...merge.receive(lines[from], message(detail)))
@@ -73,6 +76,38 @@ test('a line that is late for 5 s is replaced', () => {
     if (id > 2 && id < 20) assert.deepEqual(receive(1, id - 2), [])
   }
   assert.deepEqual(late, [25, 26, 27, 28, 29])
+})
+
+test('many entries behind a hole take little time', () => {
+  const lines = [0, 1].map((address) => ({ address, gaps: [], connection: { state: 'live' } }))
+  const merge = new Merge(new Cursor({ after: 0 }), lines)
+  const began = performance.now()
+  for (const line of lines) {
+    for (let id = 2; id < MAX_WAITING + 2; id++) merge.receive(line, { type: 'tick', id, prev: id - 1 })
+  }
+  assert.ok(merge.isFull)
+  assert.equal(merge.heal({ type: 'tick', id: 1, prev: 0 }).length, MAX_WAITING + 1)
+  assert.ok(performance.now() - began < 1000)
+})
+
+test('the last id is that of the last event', async () => {
+  const server = createServer((_, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.write('data: {"type":"tick","id":30,"prev":20,"prices":{}}\n\n')
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${server.address().port}`
+  const lastIdOf = (type, after) => new Promise((found) => {
+    const feed = new Feed({ url, transport: 'sse', after })
+    feed.addEventListener(type, () => {
+      feed.close()
+      found(feed.lastId)
+    })
+  })
+  // The tick comes with a gap before it. Who closes the feed at the gap has not got the tick.
+  assert.deepEqual([await lastIdOf('gap', 10), await lastIdOf('tick', 10), await lastIdOf('tick', 20)], [10, 30, 30])
+  server.closeAllConnections()
+  server.close()
 })
 
 test('prices keep their digits', () => {

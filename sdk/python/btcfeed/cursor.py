@@ -13,7 +13,7 @@ from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
 _MAX_REPORTED = 16
 _UNEXPLAINED = "unexplained"
 #: Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written.
-_NEVER_WRITTEN = ("source_outage", "held_too_long")
+NEVER_WRITTEN = ("source_outage", "held_too_long")
 
 
 class Cursor:
@@ -66,7 +66,7 @@ class Cursor:
 
     def _is_explained(self, id: int) -> bool:
         """Returns true if a gap explains why entries before `id` are missing."""
-        return any(gap.before == id and gap.reason not in _NEVER_WRITTEN for gap in self._reported)
+        return any(gap.before == id and gap.reason not in NEVER_WRITTEN for gap in self._reported)
 
     def _gap(self, gap: Gap) -> list[Update]:
         if self.knows(gap.before) or gap in self._reported:

@@ -22,8 +22,9 @@ from .updates import Gap, Message, Update
 
 #: The number of updates that wait for the program. After that, connections are not read until some were taken.
 _MAX_UNREAD = 1000
-#: The time for which the history is asked about a hole if no address answers, and the pause between two rounds.
-_HEAL_FOR_S, _HEAL_EVERY_S = 5.0, 0.1
+#: The time for which the history is asked about a hole unless every address has answered, and the pause between two
+#: rounds, which doubles.
+_HEAL_FOR_S, _HEAL_EVERY_S, _MAX_HEAL_EVERY_S = 5.0, 0.1, 1.6
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,9 @@ class Feed:
             if self._merge.hole is not None and not self._healing:
                 self._healing = True
                 self._spawn(self._heal(self._merge))
+            # A line that may close the hole is read.
+            while self._merge.is_full and self._merge.is_ahead(line.position):
+                await asyncio.sleep(_HEAL_EVERY_S)
         await self._has_room.wait()
 
     def _deliver(self, found: list[Delivered]) -> None:
@@ -244,25 +248,42 @@ class Feed:
 
     async def _heal(self, merge: Merge) -> None:
         """Closes holes from the history."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _HEAL_FOR_S
         try:
             while (hole := merge.hole) is not None:
-                has_answered = False
-                query = {**self._options.currency, "format": "full,ndjson"}
-                query |= {"after": str(hole.after), "until": str(hole.until)}
-                for address in self._addresses:
-                    if merge.hole != hole:
-                        break
-                    messages = await read_history(self._http, address.history(query), self._options.headers)
-                    has_answered = has_answered or messages is not None
-                    for message in messages or []:
-                        self._deliver(merge.heal(message))
-                if merge.hole != hole:
-                    deadline = loop.time() + _HEAL_FOR_S
-                elif has_answered or loop.time() > deadline:
-                    self._deliver(merge.give_up())
-                else:
-                    await asyncio.sleep(_HEAL_EVERY_S)
+                await self._heal_hole(merge, hole.until)
         finally:
             self._healing = False
+
+    async def _heal_hole(self, merge: Merge, until: int) -> None:
+        """Asks every address for the entries up to the id `until`."""
+        loop = asyncio.get_running_loop()
+        begin, deadline, pause_s = -1, 0.0, _HEAL_EVERY_S
+        # The numbers of the addresses that have no more of the missing entries.
+        answered: set[int] = set()
+        while True:
+            for number, address in enumerate(self._addresses):
+                hole = merge.hole
+                if hole is None or hole.until != until:
+                    return
+                query = {**self._options.currency, "format": "full,ndjson"}
+                query |= {"after": str(hole.after), "until": str(until)}
+                messages = await read_history(self._http, address.history(query), self._options.headers)
+                hole = merge.hole
+                for message in messages or []:
+                    self._deliver(merge.heal(message))
+                if hole != merge.hole:
+                    answered.clear()
+                elif messages is not None:
+                    answered.add(number)
+                await self._has_room.wait()
+            hole = merge.hole
+            if hole is None or hole.until != until:
+                return
+            if hole.after != begin:
+                begin, deadline, pause_s = hole.after, loop.time() + _HEAL_FOR_S, _HEAL_EVERY_S
+            is_awaited = merge.is_awaited([line.position for line in self._lines])
+            if (len(answered) == len(self._addresses) and not is_awaited) or loop.time() > deadline:
+                self._deliver(merge.give_up())
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _MAX_HEAL_EVERY_S)

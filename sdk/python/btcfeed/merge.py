@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .cursor import Cursor
+from .cursor import NEVER_WRITTEN, Cursor
 from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
 
 #: The time by which a line may be later than another one. After that, it is replaced.
@@ -20,6 +20,8 @@ _MAX_LAG_S = 5.0
 _REWIND_AFTER_S = 10.0
 #: Reasons of gaps in which entries of the feed are missing, and not only prices.
 _MISSING_ENTRIES = ("history_expired", "history_lost", "replay_limit")
+#: The maximum number of waiting entries.
+MAX_WAITING = 10_000
 
 
 @dataclass
@@ -53,12 +55,16 @@ class Delivered(NamedTuple):
     address: int | None
 
 
-@dataclass(order=True)
-class _Waiting:
-    id: int
-    entry: Entry = field(compare=False)
-    gaps: list[Gap] = field(compare=False)
-    address: int | None = field(compare=False)
+class _Waiting(NamedTuple):
+    entry: Entry
+    gaps: list[Gap]
+    #: The number of the address, or `None` for the history.
+    address: int | None
+
+
+def _explains(gap: Gap) -> bool:
+    """Returns true if a gap may be the reason for which entries are missing."""
+    return gap.reason not in NEVER_WRITTEN
 
 
 class Merge:
@@ -70,6 +76,10 @@ class Merge:
         self._moved_at = now()
         #: Entries behind a hole, in the order of their ids.
         self._waiting: list[_Waiting] = []
+        #: The ids of the waiting entries.
+        self._ids: list[int] = []
+        #: The gaps of the history that have not been used yet.
+        self._gaps: list[Gap] = []
         #: The number of entries that were delivered from the history.
         self.healed = 0
 
@@ -79,6 +89,20 @@ class Merge:
         if not self._waiting or self._cursor.last is None:
             return None
         return Hole(self._cursor.last, self._waiting[0].entry.prev)
+
+    @property
+    def is_full(self) -> bool:
+        """True if so many entries wait that a line that is ahead of the hole must not be read."""
+        return len(self._waiting) >= MAX_WAITING
+
+    def is_awaited(self, lines: Sequence[Position]) -> bool:
+        """Returns true if a line has not come to the end of the hole yet, and so may still send its entries."""
+        until = self._waiting[0].entry.prev
+        return any(line.newest is not None and line.newest < until for line in lines)
+
+    def is_ahead(self, line: Position) -> bool:
+        """Returns true if a line cannot close the hole."""
+        return bool(self._waiting) and line.newest is not None and line.newest > self._waiting[0].entry.prev
 
     def receive(self, lines: Sequence[Position], line: Position, message: Message) -> list[Delivered]:
         """Receives a message of one of the `lines`. Returns the updates to deliver."""
@@ -97,18 +121,25 @@ class Merge:
         return self._drain([])
 
     def heal(self, message: Message) -> list[Delivered]:
-        """Receives a message of the history."""
+        """Receives a message of the history. A gap there does not explain a hole either, because the history of another
+        address may have what this one lacks. It is delivered if the hole is given up.
+        """
         if isinstance(message, (Tick, Status)):
-            if self._cursor.knows(message.id) or not self._cursor.continues(message):
-                return []
-            self.healed += 1
-            return self._drain(self._deliver(message, [], None))
-        return self._drain([Delivered(update, None) for update in self._cursor.receive(message)])
+            gaps = self._take_gaps(message.id)
+            return [] if self._is_known(message.id) else self._add(_Waiting(message, gaps, None))
+        if isinstance(message, Gap):
+            self._gaps.append(message)
+        elif isinstance(message, Unknown):
+            self._cursor.receive(message)
+        return self._drain([])
 
     def give_up(self) -> list[Delivered]:
         """Delivers the entry after the hole, with a gap before it, because nothing can close the hole."""
+        del self._ids[0]
         first = self._waiting.pop(0)
-        return self._drain(self._deliver(first.entry, first.gaps, first.address))
+        is_explained = any(map(_explains, first.gaps))
+        found = [gap for gap in self._take_gaps(first.entry.id) if not (is_explained and _explains(gap))]
+        return self._drain(self._deliver(first._replace(gaps=first.gaps + found)))
 
     def late(self, lines: Sequence[Position]) -> list[Position]:
         """Returns the lines that are so late that they are to be replaced."""
@@ -125,17 +156,37 @@ class Merge:
     def _entry(self, line: Position, entry: Entry) -> list[Delivered]:
         """A gap that a line reports does not explain a hole: another line or the history may have what it lacks."""
         gaps, line.gaps = line.gaps, []
-        waiting = _Waiting(entry.id, entry, gaps, line.address)
-        if self._cursor.knows(entry.id) or waiting in self._waiting:
+        if self._is_known(entry.id):
             self._cursor.doubled += 1
             return []
-        if not self._cursor.continues(entry):
-            bisect.insort(self._waiting, waiting)
-            return []
-        return self._drain(self._deliver(entry, gaps, line.address))
+        return self._add(_Waiting(entry, gaps, line.address))
 
-    def _deliver(self, entry: Entry, gaps: list[Gap], address: int | None) -> list[Delivered]:
+    def _take_gaps(self, id: int) -> list[Gap]:
+        """Takes the gaps of the history that end at this entry or before. Several addresses may explain the same
+        hole.
+        """
+        found = [gap for gap in self._gaps if gap.before <= id and not self._cursor.knows(gap.before)]
+        self._gaps = [gap for gap in self._gaps if gap.before > id]
+        best = next((gap for gap in reversed(found) if _explains(gap)), None)
+        return [gap for gap in found if gap is best or not _explains(gap)]
+
+    def _is_known(self, id: int) -> bool:
+        place = bisect.bisect_left(self._ids, id)
+        return self._cursor.knows(id) or self._ids[place : place + 1] == [id]
+
+    def _add(self, added: _Waiting) -> list[Delivered]:
+        """Delivers an entry, or adds it to the waiting ones."""
+        if self._cursor.continues(added.entry):
+            return self._drain(self._deliver(added))
+        place = bisect.bisect_left(self._ids, added.entry.id)
+        self._ids.insert(place, added.entry.id)
+        self._waiting.insert(place, added)
+        return []
+
+    def _deliver(self, delivered: _Waiting) -> list[Delivered]:
+        entry, gaps, address = delivered
         self._moved_at = self._now()
+        self.healed += address is None
         # What one line lacks is not missing if another line had it.
         is_next = entry.prev == self._cursor.last
         missing = [gap for gap in gaps if not is_next or gap.reason not in _MISSING_ENTRIES]
@@ -144,14 +195,17 @@ class Merge:
 
     def _drain(self, found: list[Delivered]) -> list[Delivered]:
         """Delivers the waiting entries that the hole no longer holds back."""
-        while self._waiting:
-            first = self._waiting[0]
-            is_known = self._cursor.knows(first.id)
+        taken = 0
+        for first in self._waiting:
+            is_known = self._cursor.knows(first.entry.id)
             if not is_known and not self._cursor.continues(first.entry):
                 break
-            self._waiting.pop(0)
+            taken += 1
             if not is_known:
-                found.extend(self._deliver(first.entry, first.gaps, first.address))
+                found.extend(self._deliver(first))
+        del self._waiting[:taken], self._ids[:taken]
+        if not self._waiting:
+            self._gaps = []
         return found
 
     def _synced(self, lines: Sequence[Position], line: Position, message: Synced) -> list[Delivered]:

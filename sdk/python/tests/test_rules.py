@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,7 @@ from btcfeed.address import Address
 from btcfeed.connection import EventParser
 from btcfeed.cursor import Cursor
 from btcfeed.errors import Disconnected
-from btcfeed.merge import Merge, Position
+from btcfeed.merge import MAX_WAITING, Merge, Position
 from btcfeed.updates import Synced, Unknown, read_message
 from fixture import SCENARIOS
 
@@ -59,6 +60,8 @@ def test_merge(it):
             lines[detail[0]] = Position(detail[0])
         elif kind == "hole":
             assert list(merge.hole) == detail[0]
+        elif kind == "awaited":
+            assert merge.is_awaited(lines) == detail[0]
         elif kind == "history":
             found += merge.heal(message(detail[0]))
         elif kind == "give up":
@@ -92,6 +95,17 @@ def test_line_that_is_late_for_5_s_is_replaced():
             merge.receive(lines, lines[1], Tick(id - 2, id - 3, {}))
             assert merge.late(lines) == []
     assert late == [25, 26, 27, 28, 29]
+
+
+def test_many_entries_behind_a_hole_take_little_time():
+    merge, lines = Merge(Cursor(0)), [Position(0), Position(1)]
+    began = time.monotonic()
+    for line in lines:
+        for id in range(2, MAX_WAITING + 2):
+            merge.receive(lines, line, Tick(id, id - 1, {}))
+    assert merge.is_full and merge.is_ahead(lines[0])
+    assert len(merge.heal(Tick(1, 0, {}))) == MAX_WAITING + 1
+    assert time.monotonic() - began < 1
 
 
 def test_prices_keep_their_digits():
