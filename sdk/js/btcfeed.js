@@ -90,6 +90,7 @@ export class Feed extends EventTarget {
   #addresses
   #path
   #query
+  #key
   #since
   #lines
   #cursor
@@ -133,8 +134,9 @@ export class Feed extends EventTarget {
     this.#path = PATHS[transport]
     this.#query = {
       format: 'full', hello: true, currency: [currencies].flat().join(',') || undefined, changes: changes || undefined,
-      every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId, key,
+      every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId,
     }
+    this.#key = key
     this.#since = since instanceof Date ? since.toISOString() : since
     if (after !== undefined) this.#delivered = Number(after)
     const chained = !changes && every === undefined
@@ -220,6 +222,7 @@ export class Feed extends EventTarget {
   /** What the lines ask, and what they report. */
   #owner() {
     return {
+      key: this.#key,
       url: ({ address }) => urlOf(this.#addresses[address], this.#path, {
         ...this.#query, after: this.#cursor.last, since: this.#cursor.last === undefined ? this.#since : undefined,
       }),
@@ -252,7 +255,7 @@ export class Feed extends EventTarget {
     }
     for (const late of this.#merge?.late() ?? []) late.replace('the connection is late')
     // The line resumes after the last update that was delivered, so nothing is lost.
-    if (this.#merge?.isFull && line.newest > this.#merge.hole.until) line.rest('too many updates wait for a missing one')
+    if (this.#merge?.isFull && line.newest > this.#merge.hole.until) line.rest('too many entries wait for one')
     this.#heal()
   }
 
@@ -272,14 +275,14 @@ export class Feed extends EventTarget {
   /** Asks every address for the entries before the id `before`. */
   async #healHole(before) {
     const isOpen = () => this.#isHealable() && this.#merge.hole.before === before
-    const { currency, key } = this.#query
+    const query = { currency: this.#query.currency, key: this.#key }
     let [begin, deadline, pause_ms] = [undefined, 0, HEAL_EVERY_MS]
     /** Addresses that have no more of the missing entries. */
     const answered = new Set()
     for (; ;) {
       for (const address of this.#addresses) {
         if (!isOpen()) return
-        const messages = await readHistory(address, { currency, key }, this.#merge.hole)
+        const messages = await readHistory(address, query, this.#merge.hole)
         if (!isOpen()) return
         const { after } = this.#merge.hole
         for (const message of messages ?? []) this.#deliver(this.#merge.heal(message))

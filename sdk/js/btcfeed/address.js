@@ -22,7 +22,9 @@ function parseAddress(given, options) {
   if (!/^(ws|http)s?:$/.test(url?.protocol)) throw invalid(`invalid url "${given}"`)
   if (url.username || url.password) throw new TypeError('invalid url: a feed has no user names and passwords')
   if (url.search) {
-    throw new TypeError(`invalid url with the query "${url.search}": expected options instead (${options})`)
+    // The values may be secrets.
+    const names = [...url.searchParams.keys()].join(', ')
+    throw new TypeError(`invalid url with a query (${names}): expected options instead (${options})`)
   }
   url.hash = ''
   url.protocol = url.protocol.replace('ws', 'http')

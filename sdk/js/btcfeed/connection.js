@@ -19,7 +19,8 @@ const MAX_ASKED_MS = 600_000
 /** The maximum length of an event. The messages of a feed are much shorter; the limit protects the memory. */
 const MAX_EVENT_CHARACTERS = 65_536
 
-/** Returns true if a request that was answered with this status would be rejected again. */
+/** Returns true if a request that was answered with this status would be rejected again. 426 answers the request that
+ *  asks why a WebSocket failed: there is a feed. */
 function isPermanent(status) {
   return status >= 200 && status <= 499 && ![408, 425, 426, 429].includes(status)
 }
@@ -28,18 +29,32 @@ function isPermanent(status) {
 async function refusal(response) {
   const { status } = response
   const { detail } = await response.json().catch(() => ({}))
-  const asked_ms = response.headers.get('retry-after') * 1000 || 0
   const other = status < 300 ? `there is no feed at this address: it answers HTTP ${status} to a request for a stream`
     : `the server answered with HTTP ${status}`
   return {
-    reason: (status >= 300 && detail) || other, permanent: isPermanent(status), noFeed: status < 300,
-    notBefore_ms: Math.min(asked_ms, MAX_ASKED_MS),
+    reason: (status >= 300 && detail) || other, permanent: isPermanent(status),
+    // Without an explanation, 404 and 405 come from a proxy: each feed has the paths of the streams.
+    noFeed: status < 300 || ([404, 405].includes(status) && !detail),
+    notBefore_ms: retryAfter(response.headers.get('retry-after')),
   }
 }
 
+/** Returns the delay in a header `Retry-After`, which has seconds or a date. */
+export function retryAfter(value) {
+  const asked_ms = /^\d+$/.test(value) ? value * 1000 : new Date(value ?? '') - Date.now()
+  return Math.min(Math.max(asked_ms || 0, 0), MAX_ASKED_MS)
+}
+
+/** The headers of a request. A key is in no URL if that is possible, because servers and proxies log URLs. */
+export function headersOf(key) {
+  return key === undefined ? {} : { authorization: `Bearer ${key}` }
+}
+
 /** Opens a WebSocket. Throws if it can never be opened, for example from a page over https to an http address. */
-export function openWebSocket(url, handlers) {
+export function openWebSocket(url, key, handlers) {
   const secured = new URL(url)
+  // Browsers send no header of ours with a WebSocket.
+  if (key !== undefined) secured.searchParams.set('key', key)
   secured.protocol = url.protocol.replace('http', 'ws')
   const socket = new WebSocket(secured)
   let [opened, closed] = [false, false]
@@ -62,7 +77,7 @@ export function openWebSocket(url, handlers) {
   socket.onerror = current(() => {
     if (opened) return
     end({ reason: 'the connection failed' })
-    fetch(url, { signal: AbortSignal.timeout(EXPLAIN_TIMEOUT_MS), cache: 'no-store' })
+    fetch(url, { signal: AbortSignal.timeout(EXPLAIN_TIMEOUT_MS), cache: 'no-store', headers: headersOf(key) })
       .then(refusal).then(handlers.explained).catch(() => { /* The retry is scheduled already. */ })
   })
   return () => {
@@ -72,21 +87,22 @@ export function openWebSocket(url, handlers) {
 }
 
 /** Opens a stream of server-sent events. */
-export function openEvents(url, handlers) {
+export function openEvents(url, key, handlers) {
   const abort = new AbortController()
   const current = (handle) => (...detail) => { if (!abort.signal.aborted) handle(...detail) }
   const end = current((detail) => {
     abort.abort()
     handlers.ended(detail)
   })
-  readEvents(url, abort.signal, current, end, handlers)
+  readEvents(url, key, abort.signal, current, end, handlers)
     .then(() => end({ reason: 'the connection was lost' }))
     .catch((error) => end({ reason: `the connection failed: ${(error.cause ?? error).message || error.cause?.code}` }))
   return () => abort.abort()
 }
 
-async function readEvents(url, signal, current, end, handlers) {
-  const response = await fetch(url, { signal, cache: 'no-store', headers: { accept: 'text/event-stream' } })
+async function readEvents(url, key, signal, current, end, handlers) {
+  const headers = { ...headersOf(key), accept: 'text/event-stream' }
+  const response = await fetch(url, { signal, cache: 'no-store', headers })
   if (response.status !== 200 || !response.headers.get('content-type')?.startsWith('text/event-stream')) {
     return end(await refusal(response))
   }

@@ -1,16 +1,18 @@
 /** Entries from the history of a feed, to close a hole. */
 
 import { urlOf } from './address.js'
+import { headersOf } from './connection.js'
 import { parse } from './message.js'
 
 /** Timeout of one request. */
 const TIMEOUT_MS = 2_000
 
 /** Returns the messages of the history after one id and up to another, or `undefined` if there is no answer. */
-export async function readHistory(address, query, { after, until }) {
-  const url = urlOf(address, 'v1/prices', { ...query, format: 'full,ndjson', after, until })
+export async function readHistory(address, { currency, key }, { after, until }) {
+  const url = urlOf(address, 'v1/prices', { currency, format: 'full,ndjson', after, until })
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS), cache: 'no-store' })
+    const options = { signal: AbortSignal.timeout(TIMEOUT_MS), cache: 'no-store', headers: headersOf(key) }
+    const response = await fetch(url, options)
     if (!response.ok) return undefined
     return (await response.text()).split('\n').map(parse).filter((message) => message !== undefined)
   } catch { return undefined }

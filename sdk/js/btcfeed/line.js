@@ -57,9 +57,9 @@ export class Line {
   #notBefore = 0
 
   /**
-   * Creates a line. Its owner has `url(line)`, the URL for the next connection; `next(line)`, the number of the next
-   * address; `onMessage(line, message)`; `onConnection(line)`, after each change of `connection`; `onOpen(line,
-   * again)`; `onRefused(line, reason)`; and `isKnown()`, true if there was a feed before.
+   * Creates a line. Its owner has `url(line)`, the URL for the next connection; `key`, the API key; `next(line)`, the
+   * number of the next address; `onMessage(line, message)`; `onConnection(line)`, after each change of `connection`;
+   * `onOpen(line, again)`; `onRefused(line, reason)`; and `isKnown()`, true if there was a feed before.
    */
   constructor(owner, address, transport, silence_ms) {
     this.#owner = owner
@@ -77,7 +77,7 @@ export class Line {
     const current = this.#current
     const when = (handle) => (detail) => { if (this.#current === current) handle(detail) }
     try {
-      this.#drop = this.#openConnection(this.#owner.url(this), {
+      this.#drop = this.#openConnection(this.#owner.url(this), this.#owner.key, {
         opened: when(() => {
           this.#isOpen = true
           this.#owner.onOpen(this, this.#wasOpen)
@@ -196,13 +196,15 @@ export class Line {
     if (!this.isClosed()) this.#timer = setTimeout(callback, ms)
   }
 
-  /** Restarts the silence timer. A silent connection may be dead, and is replaced. */
+  /** Restarts the silence timer. A silent connection may be dead, and is replaced. The limit is random, because all
+   *  clients get the last update of a feed at the same moment. */
   #onActivity() {
     this.#lastMessageAt = Date.now()
     if (!this.#isOpen) return
     const limit_ms = this.#silenceLimit()
     const longer_ms = Math.min(limit_ms * 2 ** this.#silentConnections, MAX_SILENCE_MS)
-    this.#setTimer(this.#hasComments ? limit_ms : Math.max(limit_ms, longer_ms), () => {
+    const chosen_ms = (this.#hasComments ? limit_ms : Math.max(limit_ms, longer_ms)) * (1 + Math.random() / 4)
+    this.#setTimer(chosen_ms, () => {
       this.#silentConnections++
       this.#move()
       this.connect()

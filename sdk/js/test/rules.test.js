@@ -5,9 +5,10 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { test } from 'node:test'
 import { parseAddresses, urlOf } from '../btcfeed/address.js'
-import { EventParser } from '../btcfeed/connection.js'
+import { EventParser, retryAfter } from '../btcfeed/connection.js'
 import { Cursor } from '../btcfeed/cursor.js'
 import { MAX_WAITING, Merge } from '../btcfeed/merge.js'
+import { readHistory } from '../btcfeed/history.js'
 import { parse } from '../btcfeed/message.js'
 import { Feed } from '../btcfeed.js'
 import { scenarios } from './fixture.js'
@@ -126,6 +127,44 @@ test('events may be cut anywhere', () => {
   }
   const parser = new EventParser({ event() {}, retry() {} })
   assert.throws(() => parser.read('x'.repeat(70_000)), /too long/)
+})
+
+test('the key is in no URL of a request', async () => {
+  const seen = []
+  const server = createServer(({ url, headers }, response) => {
+    seen.push([url.includes('secret'), headers.authorization])
+    response.writeHead(401).end()
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const url = `http://127.0.0.1:${server.address().port}`
+  await assert.rejects(new Feed({ url, transport: 'sse', key: 'secret' })[Symbol.asyncIterator]().next(), /HTTP 401/)
+  await readHistory(new URL(url), { key: 'secret' }, { after: 1, until: 2 })
+  assert.deepEqual(seen, [[false, 'Bearer secret'], [false, 'Bearer secret']])
+  assert.throws(() => new Feed({ url: `${url}/?key=secret` }), ({ message }) => !message.includes('secret'))
+  server.closeAllConnections()
+  server.close()
+})
+
+test('a proxy without its feed is tried again', async () => {
+  let count = 0
+  const server = createServer((_, response) => {
+    const isFeed = count++ % 2 === 0
+    response.writeHead(isFeed ? 200 : 404, { 'content-type': isFeed ? 'text/event-stream' : 'text/plain' })
+    response.end(isFeed ? `data: {"type":"tick","id":${count},"prev":${Math.max(count - 2, 0)},"prices":{}}\n\n` : 'x')
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const feed = new Feed({ url: `http://127.0.0.1:${server.address().port}`, transport: 'sse' })
+  const loop = feed[Symbol.asyncIterator]()
+  assert.deepEqual([(await loop.next()).value.id, (await loop.next()).value.id], [1, 3])
+  feed.close()
+  server.closeAllConnections()
+  server.close()
+})
+
+test('a delay is asked for in seconds or with a date', () => {
+  const soon = retryAfter(new Date(Date.now() + 30_000).toUTCString())
+  assert.ok(soon > 28_000 && soon <= 30_000)
+  assert.deepEqual(['7', '7000', 'x', null].map(retryAfter), [7000, 600_000, 0, 0])
 })
 
 test('without an address, the server of the module is the feed', () => {

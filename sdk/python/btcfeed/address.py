@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 #: The paths of streams. They are not part of the address of a feed, but users may paste them.
 _STREAM_PATHS = ("/v1/ws", "/ws", "/pricefeed", "/v1/prices/stream", "/prices/stream")
@@ -31,7 +31,9 @@ class Address:
         if scheme not in ("http", "https") or not host:
             raise ValueError(f"invalid address {text!r}: expected http://host:port (or https, ws, wss)")
         if parts.query or parts.fragment:
-            raise ValueError(f"invalid address {text!r}: a query is not part of it; use arguments instead")
+            # The values may be secrets.
+            names = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+            raise ValueError(f"invalid address with a query ({names}): expected arguments instead")
         path = parts.path.rstrip("/")
         for stream in _STREAM_PATHS:
             if path.endswith(stream):

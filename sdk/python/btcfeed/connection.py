@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import json
+import logging
 import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime, timezone
@@ -29,6 +30,14 @@ try:
     _USER_AGENT = f"btcfeed-python/{version('btcfeed')}"
 except PackageNotFoundError:
     _USER_AGENT = "btcfeed-python"
+
+
+def _is_no_secret(record: logging.LogRecord) -> bool:
+    return "client_id=" not in record.getMessage()
+
+
+# httpx logs every URL. A name of a client is a secret.
+logging.getLogger("httpx").addFilter(_is_no_secret)
 _LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 
 
@@ -127,14 +136,16 @@ def _read(text: str | bytes) -> Message:
 def _refusal(status: int, body: bytes, retry_after: str | None) -> Disconnected:
     """Returns the failure of a request that was answered with something else than a stream."""
     try:
-        detail = str(json.loads(body)["detail"])
+        detail, is_explained = str(json.loads(body)["detail"]), True
     except (ValueError, KeyError, TypeError):
-        detail = f"the server answered with HTTP {status}"
+        detail, is_explained = f"the server answered with HTTP {status}", False
     if 200 <= status < 300:
         problem = f"there is no feed at this address: it answers HTTP {status} to a request for a stream"
         return Disconnected(problem, final=True, no_feed=True)
     final = 300 <= status < 500 and status not in (408, 425, 429)
-    return Disconnected(detail, final=final, retry_after_s=_retry_after(retry_after))
+    # Without an explanation, 404 and 405 come from a proxy: each feed has the paths of the streams.
+    no_feed = status in (404, 405) and not is_explained
+    return Disconnected(detail, final=final, no_feed=no_feed, retry_after_s=_retry_after(retry_after))
 
 
 def _retry_after(value: str | None) -> float:

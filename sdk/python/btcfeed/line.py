@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -58,6 +59,8 @@ class Line:
         self._attempts = 0
         self._min_pause_s = 0.0
         self._was_open = False
+        #: The time of the first message of the connection.
+        self._opened_at = math.inf
         self._session: asyncio.Task[None] | None = None
         self._replaced: str | None = None
 
@@ -70,15 +73,16 @@ class Line:
     async def run(self, http: httpx.AsyncClient) -> None:
         """Connects again and again. Raises if the feed ends."""
         while True:
-            began, address = time.monotonic(), self._addresses[self.position.address]
+            self._opened_at, address = math.inf, self._addresses[self.position.address]
             end = await self._connect(http)
-            if time.monotonic() - began > self._options.retry[1]:
+            # An attempt without an answer may take long, too.
+            if time.monotonic() - self._opened_at > self._options.retry[1]:
                 self._attempts = 0
             is_final = end.final and not (end.no_feed and self._owner.is_known())
             if is_final:
                 self.is_refused = True
                 self._owner.refused(self, end.reason)
-            pause_s = self._options.retry[1] if is_final else self._pause(end)
+            pause_s = self._rest(end) if is_final else self._pause(end)
             log.info("%s: %s; next attempt in %.1f s", address.base, end.reason, pause_s)
             self.position = Position(self._owner.next_address(self))
             await asyncio.sleep(pause_s)
@@ -108,6 +112,7 @@ class Line:
             async for message in messages:
                 if not is_open:
                     is_open, self.is_refused = True, False
+                    self._opened_at = time.monotonic()
                     self._owner.opened(self, self._was_open)
                     self._was_open = True
                 if isinstance(message, Hello):
@@ -125,6 +130,10 @@ class Line:
 
     def _at_least(self, pause_s: float) -> None:
         self._min_pause_s = pause_s
+
+    def _rest(self, end: Disconnected) -> float:
+        """Returns the pause after a refusal, which is at least half the longest one."""
+        return max(end.retry_after_s, self._options.retry[1] * (1 + random.random()) / 2)
 
     def _pause(self, end: Disconnected) -> float:
         """Returns the pause before the next attempt: what the server asked for, plus a random time. The bound of the

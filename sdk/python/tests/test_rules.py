@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
 from decimal import Decimal
 
 import pytest
 from btcfeed import Feed, Gap, Tick
 from btcfeed.address import Address
-from btcfeed.connection import EventParser
+from btcfeed.connection import EventParser, _refusal
 from btcfeed.cursor import Cursor
 from btcfeed.errors import Disconnected
 from btcfeed.merge import MAX_WAITING, Merge, Position
@@ -75,7 +77,7 @@ def test_merge(it):
 @named(SCENARIOS["addresses"])
 def test_address(it):
     if "error" in it:
-        with pytest.raises(ValueError, match=it["error"].replace("?", ".")):
+        with pytest.raises(ValueError, match=re.escape(it["error"])):
             Address.parse(it["given"])
     else:
         address = Address.parse(it["given"])
@@ -139,3 +141,16 @@ def test_events_may_be_cut_anywhere():
 def test_invalid_options_are_errors(options, expected):
     with pytest.raises(ValueError, match=expected):
         Feed("http://localhost", **options)
+
+
+def test_plain_404_is_no_answer_of_a_feed():
+    assert _refusal(404, b"404 page not found", None).no_feed
+    assert not _refusal(404, b'{"detail":"unknown path"}', None).no_feed
+    assert not _refusal(403, b"", None).no_feed
+
+
+def test_name_of_a_client_is_not_logged(caplog):
+    with caplog.at_level(logging.INFO):
+        logging.getLogger("httpx").info("GET %s", "http://x/?client_id=abc")
+        logging.getLogger("httpx").info("GET %s", "http://x/")
+    assert caplog.messages == ["GET http://x/"]
