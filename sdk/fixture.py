@@ -3,7 +3,7 @@
     python3 sdk/fixture.py [REPLICAS [PROXIES]]
 
 The first line of the output is JSON with the addresses: `control`, `proxies`, `direct` for the replicas themselves, and
-`lossy` for servers that leave out every fourth tick of a stream of events (those whose id is a multiple of 4).
+`lossy` for servers that leave out a quarter of the ticks of a stream of events, each the same ones.
 A POST to a path of `control` changes something, and is answered when it has happened:
 
     /proxy/0/cut?ms=300        close all connections, and accept none for this time
@@ -31,6 +31,7 @@ import socket
 import sys
 import tempfile
 import urllib.parse
+import zlib
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = os.environ.get("BTCFEED_PROGRAM", str(ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug/btcfeed"))
@@ -156,7 +157,7 @@ class Proxy:
 
 
 class Lossy:
-    """A server that passes on what a replica answers, but leaves out every fourth tick of a stream of events."""
+    """A server that passes on what a replica answers, but leaves out a quarter of the ticks of a stream of events."""
 
     def __init__(self, port):
         self.to = port
@@ -183,7 +184,7 @@ class Lossy:
                 return
             while event := await answer.readuntil(b"\n\n"):
                 id = re.search(rb'"type":"tick","id":(\d+)', event)
-                if id is None or int(id[1]) % 4 != 0:
+                if id is None or zlib.crc32(id[1]) % 4 != 0:
                     writer.write(event)
                     await writer.drain()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
