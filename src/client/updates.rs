@@ -1,7 +1,8 @@
 //! The stream: one or several lines, and one cursor over all of them.
 //!
-//! This module has no task, and queues only the updates of one message and a bounded number behind missing ones. The stream reads its connections only while it
-//! is polled. Otherwise, updates wait in the kernel and at the server. Dropping the stream closes the connections.
+//! This module has no task. It queues the updates of one message, and with several lines a bounded number of entries
+//! behind missing ones. The stream reads its connections only while it is polled. Otherwise, updates wait in the kernel
+//! and at the server. Dropping the stream closes the connections.
 
 use super::cursor::Cursor;
 use super::disconnect::Disconnect;
