@@ -76,9 +76,10 @@ impl Line {
         pause
     }
 
-    /// Closes the connection, and starts the longest pause, because the server would refuse the next attempt too.
+    /// Closes the connection, and starts a pause of at least half the longest one, because the server would refuse the
+    /// next attempt too. It is random, so that clients do not all come back at the same moment.
     pub(super) fn rest(&mut self, address: usize) -> Duration {
-        let pause = self.target.options.retry_to;
+        let pause = self.target.options.retry_to.mul_f64(0.5 + 0.5 * fastrand::f64());
         self.wait_for(address, pause);
         pause
     }

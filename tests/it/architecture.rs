@@ -36,7 +36,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+        if !path.is_dir() {
+            found.push(path);
+        } else if !path.ends_with("node_modules") {
+            found.extend(files(&path));
+        }
     }
     found
 }
