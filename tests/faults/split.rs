@@ -33,6 +33,16 @@ async fn split(stage: &Stage, left: &str) -> Redis {
     copy
 }
 
+/// Returns the id and the `prev` of each entry in a history. Both leaders may give the same id.
+async fn links(redis: &Redis) -> Vec<(u64, u64)> {
+    let history = redis.command(&["ZRANGE", "{btcfeed}:ticks", "0", "-1"]).await;
+    let link = |entry: String| {
+        let entry: Value = serde_json::from_str(&entry).unwrap();
+        (entry["id"].as_u64().unwrap(), entry["prev"].as_u64().unwrap())
+    };
+    redis::from_redis_value::<Vec<String>>(history).unwrap().into_iter().map(link).collect()
+}
+
 /// Returns the ids in a history.
 async fn ids(redis: &Redis) -> Vec<u64> {
     let history = redis.command(&["ZRANGE", "{btcfeed}:ticks", "0", "-1", "WITHSCORES"]).await;
@@ -53,15 +63,16 @@ async fn clients_of_the_losing_primary_get_a_gap() {
     })
     .await;
     // The old primary becomes a replica of the new one.
-    let kept = ids(&copy).await;
-    let lost: Vec<_> = ids(&stage.redis).await.into_iter().filter(|id| !kept.contains(id)).collect();
+    stage.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await;
+    let kept = links(&copy).await;
+    let lost: Vec<_> = links(&stage.redis).await.into_iter().filter(|link| !kept.contains(link)).collect();
     assert!(lost.len() >= 5, "{lost:?}");
     stage.redis.command(&["REPLICAOF", "127.0.0.1", &copy.port.to_string()]).await;
     stage.members[place].connect_to(copy.port).await;
     let healed = now();
     let replica = stage.members[place].replica.as_ref().unwrap();
     until_within(SEEN, "the operator to see it", async || {
-        let line = "the feed goes on after an older entry than this replica's newest";
+        let line = "a new entry follows an entry older than this replica's newest one";
         replica.metric("btcfeed_forks_total").await >= 1.0 && replica.log().iter().any(|entry| entry.contains(line))
     })
     .await;
@@ -71,12 +82,14 @@ async fn clients_of_the_losing_primary_get_a_gap() {
     let mut records = stage.records(now() - 1200).await;
     // The others lead when the lease that they find in the copy has expired.
     records.handover_ms = Some(3000);
-    let base = kept.iter().filter(|id| **id < lost[0]).max().unwrap();
+    let base = lost[0].1;
     // What the losing primary accepted is not kept, so its clients got entries that are not in the history.
     let got = std::mem::take(&mut records.clients);
     for mut messages in got {
         let number = |message: &Value, name: &str| message[name].as_u64();
-        let is_lost = |message: &Value| number(message, "id").is_some_and(|id| lost.contains(&id));
+        let is_lost = |message: &Value| {
+            number(message, "id").zip(number(message, "prev")).is_some_and(|link| lost.contains(&link))
+        };
         let last = messages.iter().rposition(is_lost);
         if let Some(last) = last {
             let gap = &messages[last + 1];
@@ -84,7 +97,7 @@ async fn clients_of_the_losing_primary_get_a_gap() {
             assert_eq!(number(gap, "after"), number(&messages[last], "id"));
             assert_eq!(number(gap, "before"), number(&messages[last + 2], "id"));
             // The gap also stands for the entries that took the place of the lost ones.
-            messages[last + 1]["after"] = (*base).into();
+            messages[last + 1]["after"] = base.into();
         }
         records.clients.push(messages.into_iter().filter(|message| !is_lost(message)).collect());
     }

@@ -66,9 +66,10 @@ redis.call(ARGV[10], ARGV[7], entry)
 local retention = tonumber(ARGV[4])
 local floor = id - retention
 if ARGV[14] ~= '' then
-  local before = whole(record[4])
-  if not before or before > prev then before = 0 end
-  before = math.max(before, oldest_of(KEYS[2]))
+  -- Between the floor and the oldest entry, there may be time without an entry. A floor that is far lower is invalid.
+  local oldest, before = oldest_of(KEYS[2]), whole(record[4])
+  if not before or before > prev then before = oldest end
+  before = math.max(before, oldest - retention)
   local shortened = math.max((whole(record[5]) or retention) - retention, 0)
   floor = math.min(floor, before + tonumber(ARGV[14]) + shortened)
 end
