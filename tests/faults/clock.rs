@@ -111,7 +111,7 @@ impl Dates {
         match self {
             Dates::Right => "right",
             Dates::Wrong => {
-                "wrong if no two sources give a time. If the ids are ahead, they then run at half speed until they are right"
+                "wrong if no two sources give a time. If the ids are ahead when the clock is right again, they run at half speed until they are right"
             }
         }
     }

@@ -53,7 +53,7 @@ Each row is a fault that `make faults` causes on a real Redis with three replica
 checker compares three records: what the exchange answered, what Redis holds, and what each client got. In every case:
 
 - No poll is in the history twice, and every price in it is one that an exchange gave.
-- Each entry follows the one before it, and ids increase.
+- The `prev` of each entry is the id of the entry before it, and ids increase.
 - Each client gets each entry once and in order, or a `gap` that says where entries are missing.
 - If no replica can write, each replica says so within 5 s: `store.fault` in `/v1/status`, the metric
   `btcfeed_store_up`, and a line of the log once a minute.
@@ -75,8 +75,8 @@ The clock of a machine is 2 minutes, 2 hours or 48 hours ahead or behind, for a 
 - Ids increase, no part of the history expires early, and ticks go on, also for a client that asked for `every=1s`.
   Bookmarks (`client_id`) in a file do not expire early either.
 - If a clock, or the times of two sources, contradict the wrong clock, replicas report that: in `warnings` of
-  `/v1/status`, in `btcfeed_clock_ahead_seconds` and `btcfeed_clock_rejected_total`, in the log once a minute, and the
-  leader in a status of the feed.
+  `/v1/status`, in `btcfeed_clock_ahead_seconds` and `btcfeed_clock_rejected_total`, and in the log once a minute. The
+  leader also reports it in a status of the feed.
 
 The columns say which times ticks get. If the clocks of Redis and of the leader are wrong in the same way for longer
 than 15 minutes, they are believed, unless at least two sources give other times.
@@ -98,14 +98,15 @@ If Redis loses a history of 17,000 entries, and loses it again while it is put b
 
 - A tick that only one process held is lost with this process. The leader's ticks are in no other process until they
   are in the store.
-- If the leader alone cannot reach Redis, another replica leads. The old leader's ticks of the pause are dropped when
-  it is back, because clients have had later ones. The pause is at most the lease and one second, and no `gap` reports
-  it unless it is longer than `BTCFEED_STALE_AFTER`.
+- If the leader alone cannot reach Redis, another replica leads. Clients get no ticks until it does. The old leader's
+  ticks of this pause are dropped when it is back, because clients have had later ones. The pause is at most the lease
+  and one second, and no `gap` reports it unless it is longer than `BTCFEED_STALE_AFTER`.
 - If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it get a `gap`
-  with `history_lost`. This gap also covers the entries of the other primary with smaller ids, which are not sent to
-  these clients. Replicas that were connected to the losing one say so within 5 s after they are connected to the other
-  one: a line of the log, and the metric `btcfeed_forks_total`. Until then no replica notices it, except one that cannot
-  lead (`BTCFEED_ROLE=serve`) on a primary without a leader: it becomes `stale`.
+  with `history_lost`. This gap also covers the entries of the other primary whose ids are smaller than the last id that
+  the client got. They are not sent to this client. Replicas that were connected to the losing one say so within 5 s
+  after they are connected to the other one: a line of the log, and the metric `btcfeed_forks_total`. Until then no
+  replica notices it, except one with `BTCFEED_ROLE=serve` that is connected to a primary without a leader: it becomes
+  `stale`.
 - Whoever can write to the keys of the feed can forge prices. An entry that is only on the channel, and not in the
   history, is ignored.
 - A bookmark (`client_id`) that Redis has lost, or that expires because the clock of Redis jumps ahead, is forgotten:

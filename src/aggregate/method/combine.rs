@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn confidence_is_the_farther_percentile() {
-        // Percentiles as statistics.quantiles(values, n=4, method="inclusive") of Python has them: 101 and 104.
+        // Percentiles as statistics.quantiles(values, n=4, method="inclusive") of Python has them: 1001 and 1004.
         assert_eq!(of(&["1000", "1001", "1002", "1004", "1004"]), ["1002.00", "2.00", "4.00"]);
         // 1000.75 and 1003.25.
         assert_eq!(of(&["1000", "1001", "1003", "1004"]), ["1002.00", "1.25", "4.00"]);

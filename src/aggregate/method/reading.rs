@@ -11,11 +11,11 @@ pub(in crate::aggregate) struct SourceReading {
     pub(in crate::aggregate) input: Input,
     /// The volume of 24 hours.
     pub(in crate::aggregate) volume: Option<Decimal>,
-    /// The time of the last trade, which does not date the book.
+    /// The time of the last trade. It does not tell the age of the bid and the ask.
     pub(in crate::aggregate) trade_time: Option<TickId>,
     /// The minimum time between two requests to the source.
     pub(in crate::aggregate) least_interval: Duration,
-    /// True if an earlier poll has got the same answer, because the source may not be asked again yet.
+    /// True if this is the answer of an earlier poll, repeated because the source may not be asked again yet.
     pub(in crate::aggregate) is_repeated: bool,
 }
 

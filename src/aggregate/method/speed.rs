@@ -1,14 +1,15 @@
 //! The bound of a price that comes from a single source.
 //!
-//! Nobody checks a single source, so it may not move the price faster than several sources moved it together in the
-//! hour before they agreed last. If several sources never agreed on two prices in a row, there is no bound.
+//! Nobody checks a single source. So it may not move the price faster than several sources moved it together, in the
+//! hour that ended when they last agreed. If several sources never agreed on two prices in a row, there is no bound.
 
 use crate::tick::{MoveBound, Price, TickId};
 use rust_decimal::Decimal;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// The time for which a speed counts while several sources agree. A single source never outlasts a speed.
+/// The time for which a speed counts while several sources agree. While there is only a single source, speeds do not
+/// expire.
 pub(in crate::aggregate) const WINDOW: Duration = Duration::from_secs(3600);
 /// The maximum of a bound.
 pub(super) const MAX_MOVE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
@@ -22,8 +23,8 @@ pub(super) struct SpeedLimit {
     newest: Option<(TickId, Price)>,
     /// True if several sources agreed on the newest price.
     is_agreed: bool,
-    /// The moments of speeds, as shares of the price per millisecond. A speed that is followed by a higher one is
-    /// dropped, so the first speed is the highest.
+    /// The speeds with their moments. A speed is a share of the price per millisecond. A speed that is followed by a
+    /// higher one is dropped, so the first speed is the highest.
     speeds: VecDeque<(TickId, Decimal)>,
 }
 

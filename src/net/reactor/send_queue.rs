@@ -35,8 +35,8 @@ impl SendQueue {
         }
     }
 
-    /// Drops all bytes except the next `sealed` ones, and the rest of a message that was partly sent or is partly among
-    /// them. `message_end` returns the end of that message.
+    /// Keeps the next `sealed` bytes, and the rest of a message if a part of it was sent or is among them. Drops all
+    /// other bytes. `message_end` returns the end of that message.
     pub(super) fn keep_partial_message(&mut self, sealed: usize, message_end: impl FnOnce(&[u8], usize) -> usize) {
         let (mut kept, mut rest, mut begin) = (Vec::new(), self.sent + sealed, self.sent);
         for piece in &self.queue {

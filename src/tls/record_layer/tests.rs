@@ -212,7 +212,7 @@ fn garbage_ends_with_an_alert() {
         let (client, records) = pair(suite);
         assert_ends(client, records, &mut [23, 3, 3, 0, 3, 1, 2, 3], AlertDescription::BadRecordMac);
         if suite.tls13().is_some() {
-            // An alert and a handshake message without encryption.
+            // An alert and a handshake message without encryption, and a ChangeCipherSpec of two bytes.
             for mut bytes in [[21, 3, 3, 0, 2, 1, 0], [22, 3, 3, 0, 2, 1, 0], [20, 3, 3, 0, 2, 1, 0]] {
                 let (client, records) = pair(suite);
                 assert_ends(client, records, &mut bytes, AlertDescription::UnexpectedMessage);

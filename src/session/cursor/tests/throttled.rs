@@ -40,7 +40,7 @@ fn statuses_and_outages_are_never_dropped() {
     let mut session = feed.throttled(Start::Since(TickId::ZERO), true, None);
     assert_eq!(feed.messages(&mut session), ["1", "2", "source_outage 1..3", "synced 3"]);
     let mut session = feed.throttled(Start::Since(TickId::ZERO), false, Some(3600));
-    // The third tick is held, but the outage that it reports is sent.
+    // The tick at second 3 is held, but the outage that it reports is sent.
     assert_eq!(feed.messages(&mut session), ["1", "2", "source_outage 1..3", "synced 2"]);
 }
 
