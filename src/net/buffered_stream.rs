@@ -1,6 +1,6 @@
 //! A connection whose first bytes have been read. Reads return the buffered bytes first, and then those of the socket.
 
-use super::client_stream::{ClientStream, RawSocket};
+use super::client_stream::{self, ClientStream, RawSocket};
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,9 +22,9 @@ impl BufferedStream {
     /// Returns the socket, and the data that has been received but not read.
     ///
     /// # Errors
-    /// Like [`ClientStream::into_raw`].
+    /// Like [`client_stream::into_raw`].
     pub(crate) fn into_raw(self) -> io::Result<(RawSocket, Vec<u8>)> {
-        let (socket, unread) = self.socket.into_raw()?;
+        let (socket, unread) = client_stream::into_raw(self.socket)?;
         Ok((socket, [&self.buffer[..], &unread].concat()))
     }
 }
@@ -85,7 +85,7 @@ mod tests {
             let (server, _) = listener.accept().await.unwrap();
             client.write_all(b" world").await.unwrap();
             client.shutdown().await.unwrap();
-            let mut stream = BufferedStream::new(Bytes::from_static(b"hello"), ClientStream::Plain(server));
+            let mut stream = BufferedStream::new(Bytes::from_static(b"hello"), ClientStream::Left(server));
             let (mut text, mut piece) = (Vec::new(), vec![0; size]);
             loop {
                 match stream.read(&mut piece).await.unwrap() {

@@ -168,11 +168,11 @@ struct AcceptedConnection {
 impl AcceptedConnection {
     /// Serves the connection. `first` are the bytes that have been read.
     async fn serve(self, socket: TcpStream, first: BytesMut, stop: CancellationToken) {
-        let Some(tls) = &self.tls else { return self.serve_first(ClientStream::Plain(socket), first, &stop).await };
+        let Some(tls) = &self.tls else { return self.serve_first(ClientStream::Left(socket), first, &stop).await };
         // Boxed, because otherwise the future of every connection would be as large as this one.
         match stop.run_until_cancelled(Box::pin(tls.accept(socket, first.into()))).await {
             Some(Ok(TlsConnection::Http1(stream))) => {
-                self.serve_first(ClientStream::Tls(stream), BytesMut::new(), &stop).await;
+                self.serve_first(ClientStream::Right(stream), BytesMut::new(), &stop).await;
             }
             Some(Ok(TlsConnection::Http2(stream))) => {
                 let served = Box::pin(self.serve_http2(TokioIo::new(*stream), &stop)).await;

@@ -5,7 +5,7 @@
 //! other response is returned to the caller, which sends it through hyper. So no handler runs twice, and only handlers
 //! decide which requests get a stream.
 
-use super::client_stream::ClientStream;
+use super::client_stream::{ClientStream, into_raw};
 use super::connection_limit::Permit;
 use super::reactor::Reactor;
 use super::reactor::stream_protocol::StreamProtocol;
@@ -94,7 +94,7 @@ impl Takeover {
     pub(crate) fn adopt(&self, socket: ClientStream, routed: RoutedStream, permit: Permit, early: &[u8]) {
         let RoutedStream { stream: Stream { protocol, session, span, .. }, head } = routed;
         let _entered = span.enter();
-        match socket.into_raw() {
+        match into_raw(socket) {
             Ok((socket, unread)) => {
                 let early = [early, &unread].concat().into();
                 self.reactor.adopt(socket, protocol, session, permit, head, early);

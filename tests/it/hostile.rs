@@ -5,7 +5,7 @@ mod target;
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
 use crate::support::socket::{is_established, unsent};
-use crate::support::stream::Connection;
+use crate::support::stream::{self, Connection};
 use crate::support::{FAST, INTERVAL, embedded, soon, unbroken, until};
 use btcfeed::session::CloseReason;
 use socket2::SockRef;
@@ -145,13 +145,13 @@ async fn stalled_client_learns_why_it_is_closed() {
         let bytes = soon("a close with its reason", async {
             loop {
                 let mut stuck = target.raw("format=full&currency=USD,EUR", b"").await;
-                until_stalled(stuck.socket()).await;
+                until_stalled(stream::socket(&stuck)).await;
                 // The write has then stalled for too long (1 s), but the server still tries to send the close frame
                 // (for 3 s).
                 sleep(Duration::from_secs(1)).await;
                 // With such a small buffer, the client's kernel announces no window when the client reads. The server's
                 // kernel would find it only with its next probe, perhaps after the 3 s.
-                SockRef::from(stuck.socket()).set_recv_buffer_size(1 << 20).unwrap();
+                SockRef::from(stream::socket(&stuck)).set_recv_buffer_size(1 << 20).unwrap();
                 // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
                 let mut bytes = Vec::new();
                 // On a busy machine, this test may read too late to get the close frame, or before the stall is
@@ -183,7 +183,7 @@ async fn stalled_client_is_dropped_and_costs_nothing() {
             }
         }
         for (path, socket) in &stuck {
-            until(&format!("{path} to be closed"), async || !is_established(socket.socket())).await;
+            until(&format!("{path} to be closed"), async || !is_established(stream::socket(socket))).await;
         }
         until("all connections to be closed", async || target.replica.descriptors() <= before).await;
         let (before, started) = (target.replica.processor_time(), Instant::now());

@@ -35,8 +35,8 @@ impl Target {
         socket.set_recv_buffer_size(4096).unwrap();
         let socket = socket.connect(self.replica.address.parse().unwrap()).await.unwrap();
         match &self.authority {
-            None => Connection::Plain(socket),
-            Some(authority) => Connection::Tls(Box::new(authority.connect_over(socket).await)),
+            None => Connection::Left(socket),
+            Some(authority) => Connection::Right(Box::new(authority.connect_over(socket).await)),
         }
     }
 
