@@ -280,6 +280,33 @@ pub trait Feed: Send + Sync {
     fn newest(&self, wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>>;
 }
 
+/// A copy of the feed that is empty.
+#[cfg(test)]
+pub(crate) struct EmptyFeed;
+
+#[cfg(test)]
+impl Feed for EmptyFeed {
+    fn head(&self) -> TickId {
+        TickId::ZERO
+    }
+
+    fn after(&self, _id: TickId) -> Vec<Arc<Entry>> {
+        Vec::new()
+    }
+
+    fn retention(&self) -> Duration {
+        Duration::from_secs(3600)
+    }
+
+    fn extent(&self) -> Option<(TickId, TickId, usize)> {
+        None
+    }
+
+    fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

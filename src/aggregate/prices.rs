@@ -133,10 +133,9 @@ fn reading(source: &'static str, seen: &Observation, answer: &Answer, now: TickI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::Entry;
+    use crate::feed::EmptyFeed;
     use crate::tick::Audit;
     use rust_decimal::Decimal;
-    use std::sync::Arc;
     use std::time::Duration;
 
     const NOW: TickId = TickId::from_ms(1_795_166_431_075);
@@ -180,27 +179,6 @@ mod tests {
         assert!(!tick.prices.contains_key(&Currency::Eur));
     }
 
-    /// A copy of the feed that is empty.
-    struct NoEntries;
-
-    impl Feed for NoEntries {
-        fn head(&self) -> TickId {
-            TickId::ZERO
-        }
-        fn after(&self, _id: TickId) -> Vec<Arc<Entry>> {
-            Vec::new()
-        }
-        fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
-            None
-        }
-        fn retention(&self) -> Duration {
-            Duration::ZERO
-        }
-        fn extent(&self) -> Option<(TickId, TickId, usize)> {
-            None
-        }
-    }
-
     #[test]
     fn new_leader_knows_outliers_and_frozen_sources() {
         let mut old = prices(2);
@@ -219,10 +197,10 @@ mod tests {
         let mut new = prices(2);
         // It remembers something from an earlier term.
         new.aggregate(vec![answer("a", "200"), answer("c", "100"), answer("d", "100")], NOW);
-        new.resume(&NoEntries, &audits, NOW);
+        new.resume(&EmptyFeed, &audits, NOW);
         assert_eq!(used(&mut new), ["a", "b"]);
         assert_eq!(used(&mut old), ["a", "b"]);
-        new.resume(&NoEntries, &[], NOW);
+        new.resume(&EmptyFeed, &[], NOW);
         assert_eq!(used(&mut new), ["a", "b"], "without audits, its own memory stays");
     }
 

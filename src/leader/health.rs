@@ -129,10 +129,9 @@ impl HealthMonitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::{Entry, Event};
+    use crate::feed::{EmptyFeed, Event};
     use crate::store::Record;
     use crate::tick::Tick;
-    use std::sync::Arc;
 
     fn health(now: Instant) -> HealthMonitor {
         let last = BTreeMap::from([Currency::Usd, Currency::Eur].map(|currency| (currency, now)));
@@ -174,27 +173,6 @@ mod tests {
         );
     }
 
-    /// A copy of the feed that is empty.
-    struct NoEntries;
-
-    impl Feed for NoEntries {
-        fn head(&self) -> TickId {
-            TickId::ZERO
-        }
-        fn after(&self, _id: TickId) -> Vec<Arc<Entry>> {
-            Vec::new()
-        }
-        fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
-            None
-        }
-        fn retention(&self) -> Duration {
-            Duration::ZERO
-        }
-        fn extent(&self) -> Option<(TickId, TickId, usize)> {
-            None
-        }
-    }
-
     #[test]
     fn new_leader_takes_back_a_wrong_clock() {
         let options = Options {
@@ -209,7 +187,7 @@ mod tests {
         let left = |reason: &str| {
             let status = Status { state: FeedState::Live, since: TickId::ZERO, reason: reason.to_owned() };
             outbox.push(Record::now(Event::Status(status)));
-            let mut health = HealthMonitor::new(&options, &NoEntries, &outbox, &BTreeMap::new());
+            let mut health = HealthMonitor::new(&options, &EmptyFeed, &outbox, &BTreeMap::new());
             health.clock_status(None, TickId::ZERO).map(|status| (status.state, status.reason))
         };
         assert_eq!(left("prices are back"), None);

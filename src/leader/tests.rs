@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::aggregate;
-use crate::feed::{Entry, Event};
+use crate::feed::{EmptyFeed, Entry, Event};
 use crate::store::{EntryStream, Memory, Record, Result};
 use crate::tick::{Currencies, Tick};
 use async_trait::async_trait;
@@ -64,27 +64,6 @@ impl Store for SharedStore {
     }
 }
 
-/// A copy of the feed that gets no entry.
-struct NoCopy;
-
-impl Feed for NoCopy {
-    fn head(&self) -> TickId {
-        TickId::ZERO
-    }
-    fn after(&self, _id: TickId) -> Vec<Arc<Entry>> {
-        Vec::new()
-    }
-    fn newest(&self, _wanted: &dyn Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
-        None
-    }
-    fn retention(&self) -> Duration {
-        LEASE
-    }
-    fn extent(&self) -> Option<(TickId, TickId, usize)> {
-        None
-    }
-}
-
 /// Returns a tick of this age.
 fn tick(seconds: u64) -> Record {
     let at = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
@@ -123,7 +102,7 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
     };
     let aggregator = Aggregator::new(vec![], polling);
     let store = Arc::new(store);
-    let mut leader = Leader::new(options, store.clone(), Arc::new(NoCopy), aggregator, Arc::default());
+    let mut leader = Leader::new(options, store.clone(), Arc::new(EmptyFeed), aggregator, Arc::default());
     leader.outbox.push(tick(1));
     leader.claim().await.unwrap();
     assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 1)));

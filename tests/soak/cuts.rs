@@ -9,7 +9,7 @@ use btcfeed::client::{Client, GapCause, GapUpdate, Start, Transport, Update};
 use btcfeed::tick::{Currency, TickId};
 use futures_util::future::join_all;
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 const MS: Duration = Duration::from_millis(1);
 /// Time for which connections break.
@@ -42,23 +42,6 @@ async fn client_gets_each_update_once_over_bad_links() {
     join_all(TRANSPORTS.map(|transport| read_over_a_bad_link(&replica, transport))).await;
 }
 
-/// Breaks connections at random moments until `end`.
-async fn break_connections(proxy: &Proxy, end: Instant) {
-    while Instant::now() < end {
-        sleep(fastrand::u32(0..700) * MS).await;
-        match fastrand::u32(0..10) {
-            0..4 => {
-                proxy.cut();
-                sleep(fastrand::u32(0..300) * MS).await;
-                proxy.restore();
-            }
-            4..9 => proxy.break_after(fastrand::usize(1..2000)),
-            _ => proxy.freeze(),
-        }
-    }
-    proxy.break_after(usize::MAX);
-}
-
 async fn read_over_a_bad_link(replica: &Replica, transport: Transport) {
     let proxy = Proxy::start(replica.port()).await;
     let client = Client::builder(&proxy.address.to_string())
@@ -84,7 +67,7 @@ async fn read_over_a_bad_link(replica: &Replica, transport: Transport) {
             }
         }
     };
-    tokio::join!(break_connections(&proxy, end), read);
+    tokio::join!(proxy.break_until(end), read);
     // A client on a good link receives the same updates.
     let good =
         Client::builder(&replica.address).currencies([Currency::Usd, Currency::Eur]).start(Start::Since(TickId::ZERO));

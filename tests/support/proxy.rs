@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 /// State of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,24 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Breaks connections at random moments until `end`.
+    pub async fn break_until(&self, end: Instant) {
+        let up_to = |ms| Duration::from_millis(fastrand::u64(0..ms));
+        while Instant::now() < end {
+            sleep(up_to(700)).await;
+            match fastrand::u32(0..10) {
+                0..4 => {
+                    self.cut();
+                    sleep(up_to(300)).await;
+                    self.restore();
+                }
+                4..9 => self.break_after(fastrand::usize(1..2000)),
+                _ => self.freeze(),
+            }
+        }
+        self.break_after(usize::MAX);
+    }
+
     /// Starts a proxy to the port `to`.
     pub async fn start(to: u16) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

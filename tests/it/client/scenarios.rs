@@ -89,7 +89,7 @@ impl Scenario<'_> {
                     }
                     Ok::<_, String>(())
                 };
-                tokio::join!(reading, trouble(proxy, end)).0?;
+                tokio::join!(reading, proxy.break_until(end)).0?;
             }
         }
         Ok((seen, updates.statistics()))
@@ -119,23 +119,6 @@ async fn read(updates: &mut Updates, seen: &mut Seen) -> Result<(), String> {
             _ => {}
         }
     }
-}
-
-/// Breaks connections at random moments until `end`.
-async fn trouble(proxy: &Proxy, end: Instant) {
-    while Instant::now() < end {
-        sleep(fastrand::u32(0..700) * MS).await;
-        match fastrand::u32(0..10) {
-            0..4 => {
-                proxy.cut();
-                sleep(fastrand::u32(0..300) * MS).await;
-                proxy.restore();
-            }
-            4..9 => proxy.break_after(fastrand::usize(1..2000)),
-            _ => proxy.freeze(),
-        }
-    }
-    proxy.break_after(usize::MAX);
 }
 
 /// Runs a scenario and compares what was received with the history.
