@@ -124,9 +124,13 @@ impl Monitor {
 
     /// Returns the current time, which one wrong clock does not change.
     pub fn now(&self) -> TickId {
-        let (newest, moment) = (self.hub.newest_tick().map_or(TickId::ZERO, |entry| entry.id), Instant::now());
-        let mut seen = self.seen();
-        seen.arrival.note(newest, moment);
+        self.time_since(self.hub.newest_tick().as_deref(), &mut self.seen())
+    }
+
+    /// Notes the newest tick, and returns the current time.
+    fn time_since(&self, tip: Option<&Entry>, seen: &mut Seen) -> TickId {
+        let moment = Instant::now();
+        seen.arrival.note(tip.map_or(TickId::ZERO, |entry| entry.id), moment);
         seen.arrival.time(TickId::now(), self.store.clock(), moment)
     }
 
@@ -134,9 +138,8 @@ impl Monitor {
     /// cheap enough for every request.
     pub fn health(&self) -> Health {
         let tip = self.hub.newest_tick();
-        let (mut seen, moment) = (self.seen(), Instant::now());
-        seen.arrival.note(tip.as_ref().map_or(TickId::ZERO, |entry| entry.id), moment);
-        let now = seen.arrival.time(TickId::now(), self.store.clock(), moment);
+        let mut seen = self.seen();
+        let now = self.time_since(tip.as_deref(), &mut seen);
         for currency in tip.iter().filter_map(|entry| entry.tick()).flat_map(|tick| tick.currencies().iter()) {
             seen.newest.insert(currency, tip.as_ref().map_or(TickId::ZERO, |entry| entry.id));
         }
