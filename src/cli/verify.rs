@@ -79,8 +79,8 @@ fn read(checker: &mut Checker, input: &str) -> Result<(), Failure> {
     lines::check(checker, reader)
 }
 
-fn client(url: &str, flags: &ArgMatches, currencies: Currencies) -> Result<Client, Failure> {
-    let mut client = Client::builder(url).audit(true).start(Start::After(TickId::ZERO));
+fn client(url: &str, flags: &ArgMatches, currencies: Currencies, start: Start) -> Result<Client, Failure> {
+    let mut client = Client::builder(url).audit(true).start(start);
     client = client.currencies(currencies.iter());
     client = arguments::authorities(flags).map_or(client.clone(), |pem| client.authority(pem));
     client = arguments::key(flags).map_or(client.clone(), |key| client.key(key.expose_secret()));
@@ -94,17 +94,17 @@ fn failure(error: Error) -> Failure {
 
 /// Reads everything that a feed keeps, until the stream is live. If the connection ends, the stream continues.
 async fn follow(checker: &mut Checker, url: &str, flags: &ArgMatches) -> Result<(), Failure> {
-    let mut currencies = arguments::currencies(flags);
-    let (mut updates, mut disconnects) = (client(url, flags, currencies)?.subscribe(), 0);
+    let (chosen, everything) = (arguments::currencies(flags), Start::After(TickId::ZERO));
+    // A feed names its currencies at the start of a stream. To ask for them, the latest tick is enough.
+    let mut is_asking = chosen.is_empty();
+    let start = if is_asking { Start::Latest } else { everything };
+    let (mut updates, mut disconnects) = (client(url, flags, chosen, start)?.subscribe(), 0);
     loop {
         let before = checker.entries();
         let checked = match updates.next().await {
-            Some(Ok(Update::Connected(Connected { currencies: of_feed, .. })))
-                if currencies.is_empty() && !of_feed.is_empty() =>
-            {
-                // The feed has named its currencies, so all of them can be requested.
-                currencies = of_feed;
-                updates = client(url, flags, currencies)?.subscribe();
+            Some(Ok(Update::Connected(Connected { currencies, .. }))) if is_asking => {
+                is_asking = false;
+                updates = client(url, flags, currencies, everything)?.subscribe();
                 Ok(())
             }
             Some(Ok(Update::Tick(tick))) => checker.tick(&tick),
