@@ -58,14 +58,21 @@ impl SharedView {
         self.view
     }
 
-    /// Returns the bytes of an entry that was read from the store. With audits, the newest entries are encoded once for
-    /// all sessions.
+    /// Returns the bytes of an entry that was read from the store. With audits, the newest entries are kept for all
+    /// sessions.
     pub fn entry(&self, entry: &Entry) -> Bytes {
         if !self.view.has_inputs() {
             return self.view.entry(entry);
         }
-        let mut audited = self.audited.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = audited.entry((entry.id, entry.prev)).or_insert_with(|| self.view.entry(entry)).clone();
+        let audited = || self.audited.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (entry.id, entry.prev);
+        if let Some(bytes) = audited().get(&place) {
+            return bytes.clone();
+        }
+        // No lock is held meanwhile, so that a long replay does not delay live updates.
+        let bytes = self.view.entry(entry);
+        let mut audited = audited();
+        audited.insert(place, bytes.clone());
         if audited.len() > AUDITED_ENTRIES {
             audited.pop_first();
         }
