@@ -13,6 +13,7 @@
 //! | `request_id` | ids of requests |
 //! | `request_errors` | mistakes in a request, in a bounded number |
 //! | `negotiate` | JSON, JSON lines or CSV |
+//! | `page` | pages of the history, from either end |
 //! | `query` | parameters |
 //! | `caching` | entity tags, lifetimes, links to the next page |
 //! | `compress` | gzip |
@@ -49,6 +50,7 @@ pub(crate) mod negotiate;
 pub(crate) mod newest_audits;
 pub(crate) mod ops;
 pub(crate) mod overload;
+pub(crate) mod page;
 pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod request_errors;

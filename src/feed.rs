@@ -233,6 +233,28 @@ impl Entry {
         Continuity::of(self.id, self.prev, last)
     }
 
+    /// Returns the gap between this entry and `last`, where a reader is that wants the entries after it. `is_entry` is
+    /// false if `last` is only a moment, which need not be the id of an entry.
+    pub fn gap_after(&self, last: TickId, is_entry: bool) -> Option<Gap> {
+        let reason = match self.continues(last) {
+            Continuity::Next | Continuity::Known => return None,
+            Continuity::Missed => GapReason::HistoryExpired,
+            // Only the entry of an id can be lost.
+            Continuity::Lost if !is_entry => return None,
+            Continuity::Lost => GapReason::HistoryLost,
+        };
+        Some(Gap { after: last, before: self.id, reason, only: None })
+    }
+
+    /// Returns the gaps that end with this entry, for a client with the currencies `chosen`.
+    pub fn outages(&self, chosen: Currencies) -> impl Iterator<Item = Gap> {
+        let outages = match &self.event {
+            Event::Tick { outages, .. } => &outages[..],
+            Event::Status(_) => &[],
+        };
+        outages.iter().filter_map(move |outage| outage.gap(chosen, self.id))
+    }
+
     /// Returns the tick, if the entry is one.
     pub fn tick(&self) -> Option<&Tick> {
         match &self.event {

@@ -202,6 +202,23 @@ impl Hub {
         self.history.permit().await?.store().nth(after, until, n).await
     }
 
+    /// Returns the id of the `n`th newest entry with `after < id <= until`, counted from one, if there are that many.
+    ///
+    /// # Errors
+    /// If the store must be read and is unavailable.
+    pub async fn nth_newest(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        {
+            let window = self.window();
+            if let Some(id) = window.nth_newest(until, n) {
+                return Ok(Some(id).filter(|id| *id > after));
+            }
+            if window.reaches(after) {
+                return Ok(None);
+            }
+        }
+        self.history.permit().await?.store().nth_newest(after, until, n).await
+    }
+
     /// Returns the oldest id that the store has, or zero if it has none. The window may begin later, also if it has
     /// everything that this replica needs.
     ///

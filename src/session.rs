@@ -9,6 +9,7 @@
 //! | `limits` | limits of a client |
 //! | `bookmarks` | the last id that was sent to each `client_id` |
 //! | `traffic` | counts of the updates and bytes that clients are sent |
+//! | `start_point` | the place after which a client reads |
 //! | `throttle` | picks the ticks for a client that asked for fewer |
 //! | `thinned_pages` | pages of history that such clients share |
 //! | `cursor` | the session: one client's position in the feed |
@@ -18,6 +19,7 @@ mod bookmarks;
 mod close_reason;
 mod cursor;
 mod limits;
+mod start_point;
 mod subscription;
 mod thinned_pages;
 mod throttle;
@@ -28,6 +30,7 @@ pub(crate) use close_reason::RETRY_MS;
 pub use close_reason::{CLOSE_DEADLINE, CloseReason};
 pub use cursor::{Session, Step};
 pub use limits::Limits;
+pub use start_point::StartPoint;
 pub use subscription::{EVERY, OpenError, REPLAY_LIMIT, Sessions, Subscription, every_range};
 pub use throttle::ThrottleOptions;
 pub(crate) use traffic::{ClientGuard, Counts, StreamTransport};

@@ -48,6 +48,18 @@ pub(crate) fn link_after(query: &str, id: TickId) -> String {
     format!("?{query}")
 }
 
+/// Returns the same query with another end. `since` is the start as a moment, if it depends on the time of the request.
+pub(crate) fn link_until(query: &str, id: TickId, since: Option<TickId>) -> String {
+    let is_replaced = |name: &str| name == "until" || since.is_some() && crate::api::query::SINCE.contains(&name);
+    let kept = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !is_replaced(name));
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(kept)
+        .extend_pairs(since.map(|since| ("since", since.to_string())))
+        .append_pair("until", &id.to_string())
+        .finish();
+    format!("?{query}")
+}
+
 impl CacheableResponse {
     /// Returns a response with `body`, or 304 if the client has it.
     pub(crate) fn with(self, request: &HeaderMap, head: TickId, body: impl FnOnce() -> Body) -> Response {
@@ -133,5 +145,13 @@ mod tests {
         let link = link_after("since=0&currency=USD,EUR&limit=3&start_timedate=x", TickId::from_ms(7));
         assert_eq!(link, "?currency=USD%2CEUR&limit=3&after=7");
         assert_eq!(link_after("after=1", TickId::from_ms(7)), "?after=7");
+    }
+
+    #[test]
+    fn next_page_of_newest_first_changes_only_the_end() {
+        let link = link_until("order=desc&since=0&until=9&limit=3", TickId::from_ms(7), None);
+        assert_eq!(link, "?order=desc&since=0&limit=3&until=7");
+        let moving = link_until("order=desc&start_timedate=10m", TickId::from_ms(7), Some(TickId::from_ms(5)));
+        assert_eq!(moving, "?order=desc&since=5&until=7");
     }
 }

@@ -84,7 +84,7 @@ fn instructions(prices: &str, address: SocketAddr, currencies: Currencies, progr
          the page         http://{host}/\n  \
          latest price     curl 'http://{host}/v1/prices/latest'\n  \
          all currencies   curl 'http://{host}/v1/prices/latest?currency={all}'\n  \
-         history          curl 'http://{host}/v1/prices?limit=10&format=full'\n  \
+         history          curl 'http://{host}/v1/prices?order=desc&limit=10'\n  \
          live events      curl -N 'http://{host}/v1/prices/stream'\n  \
          live WebSocket   websocat 'ws://{host}/v1/ws'\n  \
          with replay      websocat 'ws://{host}/v1/ws?since=0&currency={all}&format=full'\n  \

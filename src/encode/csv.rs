@@ -22,18 +22,20 @@ pub(super) const fn header(format: Format) -> &'static str {
     }
 }
 
-/// Returns the rows of `entry`.
-pub(super) fn entry(format: Format, chosen: Currencies, entry: &Entry) -> String {
+/// Returns the rows of the gaps that end with `entry`.
+pub(super) fn outages(format: Format, chosen: Currencies, entry: &Entry) -> String {
+    if format.is_full() { entry.outages(chosen).map(|of| gap(&of)).collect() } else { String::new() }
+}
+
+/// Returns the rows of the event of `entry`.
+pub(super) fn event(format: Format, chosen: Currencies, entry: &Entry) -> String {
     let mut rows = String::new();
     match (&entry.event, format) {
         (Event::Tick { tick, .. }, Format::Timedate) => updates(&mut rows, &entry.id.timedate(), tick, chosen),
         (Event::Tick { tick, .. }, Format::Timestamp) => {
             updates(&mut rows, &entry.id.seconds().to_string(), tick, chosen);
         }
-        (Event::Tick { tick, outages }, Format::Full | Format::Audit) => {
-            rows.extend(outages.iter().filter_map(|outage| outage.gap(chosen, entry.id)).map(|of| gap(&of)));
-            full_tick(&mut rows, entry, tick, chosen);
-        }
+        (Event::Tick { tick, .. }, Format::Full | Format::Audit) => full_tick(&mut rows, entry, tick, chosen),
         (Event::Status(status), Format::Full | Format::Audit) => full_status(&mut rows, entry, status),
         (Event::Status(_), _) => {}
     }
@@ -103,7 +105,8 @@ mod tests {
     }
 
     fn rows(format: Format, chosen: impl Into<Currencies>, of: &Entry) -> Vec<String> {
-        let text = entry(format, chosen.into(), of);
+        let chosen = chosen.into();
+        let text = format!("{}{}", outages(format, chosen, of), event(format, chosen, of));
         let rows: Vec<_> =
             text.split_inclusive("\r\n").map(|row| row.strip_suffix("\r\n").unwrap().to_owned()).collect();
         // Another reader finds as many columns as the header names.

@@ -16,8 +16,7 @@ use std::collections::BTreeMap;
 
 /// Writes each gap that ends with `entry` and affects a client that chose `chosen`.
 pub(super) fn outages(chosen: Currencies, entry: &Entry, to: &mut JsonWriter<'_>) {
-    let Event::Tick { outages, .. } = &entry.event else { return };
-    for gap in outages.iter().filter_map(|outage| outage.gap(chosen, entry.id)) {
+    for gap in entry.outages(chosen) {
         self::gap(&gap, to);
     }
 }

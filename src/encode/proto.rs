@@ -2,7 +2,7 @@
 //! which contains its length.
 
 use super::replica::ReplicaInfo;
-use crate::feed::{Entry, Event, FeedState, Gap, GapReason, Status};
+use crate::feed::{Entry, FeedState, Gap, GapReason, Status};
 use crate::message::pb;
 use crate::tick::{Audit, Currencies, Price, TickId};
 use crate::wire::grpc::write_message;
@@ -53,11 +53,8 @@ fn audit(audit: &Audit, chosen: Currencies) -> pb::Audit {
 
 /// Writes the messages of `entry` in order: the gaps that end with it, the event itself, or both.
 pub(super) fn entry(chosen: Currencies, entry: &Entry, outages: bool, event: bool, to: &mut Vec<u8>) {
-    match &entry.event {
-        Event::Tick { outages: ended, .. } if outages => {
-            ended.iter().filter_map(|outage| outage.gap(chosen, entry.id)).for_each(|gap| write(self::gap(&gap), to));
-        }
-        _ => {}
+    if outages {
+        entry.outages(chosen).for_each(|gap| write(self::gap(&gap), to));
     }
     if event {
         let update = tick(entry, chosen).map(Update::Tick).or_else(|| status(entry).map(Update::Status));
@@ -129,7 +126,7 @@ fn write(update: Update, to: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::Outage;
+    use crate::feed::{Event, Outage};
     use crate::tick::{Currency, Tick};
     use crate::wire::grpc::messages;
     use std::collections::BTreeMap;

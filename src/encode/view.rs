@@ -43,6 +43,9 @@ impl View {
 
     /// Returns the framed gaps that end with `entry`, if the view shows gaps. There may be none.
     pub fn outages(self, entry: &Entry) -> Bytes {
+        if entry.outages(self.currencies).next().is_none() {
+            return Bytes::new();
+        }
         self.parts(entry, true, false)
     }
 
@@ -122,7 +125,14 @@ impl View {
                     json::event(self.format, self.currencies, health, entry, &mut to);
                 }
             }
-            Encoding::Csv => to.extend_from_slice(csv::entry(self.format, self.currencies, entry).as_bytes()),
+            Encoding::Csv => {
+                if outages {
+                    to.extend_from_slice(csv::outages(self.format, self.currencies, entry).as_bytes());
+                }
+                if event {
+                    to.extend_from_slice(csv::event(self.format, self.currencies, entry).as_bytes());
+                }
+            }
             #[cfg(feature = "grpc")]
             Encoding::Protobuf => proto::entry(self.currencies, entry, outages, event, to),
         }

@@ -277,6 +277,13 @@ impl Window {
         found.filter(|id| *id <= until)
     }
 
+    /// Returns the id of the `n`th newest entry of the window with `id <= until`, counted from one, if there are that
+    /// many.
+    pub(super) fn nth_newest(&self, until: TickId, n: usize) -> Option<TickId> {
+        let index = self.index_after(until).checked_sub(n)?;
+        self.entries.get(index).map(|entry| entry.id)
+    }
+
     /// Returns the entries of the window with `after < id <= until`, at most `limit`.
     pub(super) fn entries_between(&self, after: TickId, until: TickId, limit: usize) -> Vec<Arc<Entry>> {
         let entries = self.entries.range(self.index_after(after)..);

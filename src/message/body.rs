@@ -20,7 +20,7 @@ pub enum Latest<'a> {
     Several(Vec<PriceUpdate<'a>>),
 }
 
-/// A page of the history, oldest entry first.
+/// A page of the history, oldest entry first, or with `order=desc` newest entry first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = History))]
 #[cfg_attr(feature = "server", schema(examples(json!({
@@ -31,7 +31,7 @@ pub struct HistoryPage<'a> {
     /// The updates, and in the formats `full` and `audit` statuses and gaps too.
     pub prices: Vec<HistoryLine<'a>>,
     /// The `after` of the next page. `null` means that you have reached the end. Then poll again with `after` and the
-    /// last id that you have.
+    /// last id that you have. With `order=desc`, the `until` of the next page, and `null` if there are no older entries.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<u64>))]
     pub next: Option<TickId>,
 }

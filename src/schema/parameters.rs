@@ -166,6 +166,28 @@ pub(crate) struct UntilParameter {
     until: Moment,
 }
 
+/// An order, and the default.
+struct AscendingOrder;
+
+impl ToSchema for AscendingOrder {}
+
+impl PartialSchema for AscendingOrder {
+    fn schema() -> RefOr<Schema> {
+        let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["asc", "desc"]));
+        words.default(Some(json!("asc"))).into()
+    }
+}
+
+/// The order of a page of the history.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OrderParameter {
+    /// `asc`: the oldest entry first. `desc`: the newest entry first, so that `limit=10` without `since` returns the
+    /// newest ten. Then `next` is the `until` of the next page, which has older entries.
+    #[param(required = false, inline, example = "desc")]
+    order: AscendingOrder,
+}
+
 /// The length of a page of the history.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

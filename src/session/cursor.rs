@@ -6,12 +6,13 @@
 use super::bookmarks::Bookmark;
 use super::close_reason::CloseReason;
 use super::limits::Limits;
+use super::start_point::StartPoint;
 use super::thinned_pages::{PageStart, ThinnedPage, ThinnedPages};
 use super::throttle::{Throttle, ThrottleOptions};
 use super::traffic::{Counts, StreamTransport};
 use crate::access::KeyedStream;
 use crate::encode::View;
-use crate::feed::{Continuity, Entry, Feed, Gap, GapReason, Start};
+use crate::feed::{Entry, Feed, Gap, GapReason, Start};
 #[cfg(doc)]
 use crate::hub::LOAD_ENTRIES;
 use crate::hub::{Examined, Hub, Read, SharedView};
@@ -49,10 +50,6 @@ pub enum Step {
 /// Maximum number of reads in one step that return nothing to send. Without this limit, a client that wants one tick a
 /// day would read the whole window in one step, and delay all other clients.
 const MAX_READS_PER_STEP: usize = 4;
-
-/// Maximum time by which a valid cursor may be ahead of this replica, because another replica may have received an
-/// entry earlier.
-const MAX_AHEAD: Duration = Duration::from_secs(5);
 
 /// One client's position in the feed. A replica has very many sessions, so fields that only few of them need are boxed.
 #[derive(Debug)]
@@ -97,15 +94,7 @@ pub(super) struct Extras {
 impl Session {
     /// Creates a session that begins at `start`.
     pub fn new(view: View, start: Start, limits: &Limits, hub: &Hub) -> Session {
-        // The store makes the ids, and its clock may be ahead of ours.
-        let latest = TickId::now().max(hub.head()).plus(MAX_AHEAD);
-        let (cursor, cursor_is_id) = match start {
-            Start::Since(moment) if moment <= latest => (moment.before(), false),
-            Start::After(id) if id <= latest => (id, id > TickId::ZERO),
-            Start::Latest => (hub.latest_tick(view.currencies).map_or(hub.head(), |tick| tick.id.before()), false),
-            // If the start is in the future, there is nothing to replay, and the session is live at once.
-            Start::Since(_) | Start::After(_) => (hub.head(), false),
-        };
+        let StartPoint { id: cursor, is_entry: cursor_is_id } = StartPoint::of(start, view.currencies, hub);
         Session {
             view: hub.view(view),
             max_lag_ms: u32::try_from(limits.max_lag.as_millis()).unwrap_or(u32::MAX),
@@ -381,14 +370,7 @@ impl Session {
         if let Some(id) = known.filter(|id| (self.cursor..entry.id).contains(id)) {
             (self.cursor, self.cursor_is_id) = (id, true);
         }
-        let reason = match entry.continues(self.cursor) {
-            Continuity::Next | Continuity::Known => return None,
-            Continuity::Missed => GapReason::HistoryExpired,
-            // Only the entry of an id can be lost. A cursor that is only a moment need not be the id of an entry.
-            Continuity::Lost if !self.cursor_is_id => return None,
-            Continuity::Lost => GapReason::HistoryLost,
-        };
-        self.gap(&Gap { after: self.cursor, before: entry.id, reason, only: None })
+        self.gap(&entry.gap_after(self.cursor, self.cursor_is_id)?)
     }
 
     fn gap(&self, gap: &Gap) -> Option<Bytes> {

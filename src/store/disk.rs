@@ -211,7 +211,19 @@ impl Store for Disk {
         if !unsaved.is_empty() {
             return Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id));
         }
-        let found = self.read(move |file| file.nth(after, until, n)).await?;
+        let found = self.read(move |file| file.nth(after, until, n, false)).await?;
+        Ok(found.flatten())
+    }
+
+    async fn nth_newest(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        let after = self.unexpired(after);
+        let unsaved = self.saver.pending().visible(after, until);
+        if n <= unsaved.len() {
+            return Ok(Some(unsaved[unsaved.len() - n].id));
+        }
+        // Entries that are saved between the two reads do not count twice.
+        let (until, n) = (unsaved.first().map_or(until, |first| first.id.before()), n - unsaved.len());
+        let found = self.read(move |file| file.nth(after, until, n, true)).await?;
         Ok(found.flatten())
     }
 

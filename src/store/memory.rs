@@ -132,6 +132,13 @@ impl Store for Memory {
         Ok(self.kept().entries.range(after.next()..=until).nth(n - 1).map(|(id, _)| *id))
     }
 
+    async fn nth_newest(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        if after >= until {
+            return Ok(None);
+        }
+        Ok(self.kept().entries.range(after.next()..=until).rev().nth(n - 1).map(|(id, _)| *id))
+    }
+
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         let mut newest: Vec<_> = self.kept().entries.values().rev().take(limit).cloned().collect();
         newest.reverse();

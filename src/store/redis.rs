@@ -317,6 +317,10 @@ impl Store for Redis {
         self.nth_id(after, until, n).await
     }
 
+    async fn nth_newest(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        self.nth_newest_id(after, until, n).await
+    }
+
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         self.newest_entries(limit).await
     }

@@ -114,3 +114,26 @@ async fn unprimed_server_is_unavailable() {
     let health = HealthClient::new(server.router.clone()).check(HealthCheckRequest::default()).await.unwrap();
     assert_eq!(health.into_inner().status().as_str_name(), "NOT_SERVING");
 }
+
+#[tokio::test]
+async fn list_begins_with_the_newest_on_request() {
+    let entries = ticks(250);
+    let server = TestServer::with(&[("BTCFEED_WINDOW", "100")], &entries).await;
+    let (mut client, mut read, mut pages, mut page_token) = (client(&server), Vec::new(), 0, String::new());
+    loop {
+        let request = pb::ListPricesRequest { page_size: 100, newest_first: true, page_token, ..Default::default() };
+        let page = client.list_prices(request).await.unwrap().into_inner();
+        let ids = page.entries.into_iter().map(|entry| match entry.entry {
+            Some(pb::entry::Entry::Tick(tick)) => tick.id,
+            other => panic!("{other:?}"),
+        });
+        read.extend(ids);
+        (pages, page_token) = (pages + 1, page.next_page_token);
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let mut expected = ids(&entries);
+    expected.reverse();
+    assert_eq!((read, pages), (expected, 3));
+}

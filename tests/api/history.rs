@@ -144,6 +144,86 @@ async fn pages_equal_the_stream_in_every_format() {
     }
 }
 
+/// Returns the entries of a page in the format `full`, each with the gaps that belong to it, in ascending order.
+fn entries_with_gaps(lines: &[Value]) -> Vec<Vec<Value>> {
+    let mut entries = vec![Vec::new()];
+    for line in lines {
+        entries.last_mut().unwrap().push(line.clone());
+        if line["type"] != "gap" {
+            entries.push(Vec::new());
+        }
+    }
+    assert_eq!(entries.pop(), Some(Vec::new()), "no page ends with a gap");
+    entries
+}
+
+#[tokio::test]
+async fn newest_first_is_the_reverse() {
+    let mut entries = varied(1700);
+    // Entries are missing in three places, two of which are ends of blocks or of pages.
+    for place in [1400, 1199, 600] {
+        entries.remove(place);
+    }
+    for window in ["100", "20000"] {
+        let server = TestServer::with(&[("BTCFEED_WINDOW", window)], &entries).await;
+        let oldest_first = server.json("/v1/prices?format=full&currency=USD,EUR&limit=100000").await;
+        let mut expected = entries_with_gaps(oldest_first["prices"].as_array().unwrap());
+        assert!(expected.iter().flatten().filter(|line| line["reason"] == "history_expired").count() >= 3);
+        expected.reverse();
+        let expected: Vec<_> = expected.into_iter().flat_map(|entry| entry.into_iter().rev()).collect();
+        for limit in [10, 200, 601, 1697, 100_000] {
+            let query = format!("format=full&currency=USD,EUR&order=desc&limit={limit}");
+            let read = pages(&server, &query).await;
+            let read: Vec<Value> = read.iter().map(|page| serde_json::from_str(page).unwrap()).collect();
+            assert_eq!(read.len(), 1697usize.div_ceil(limit), "{limit}");
+            let lines: Vec<_> = read.iter().flat_map(|page| page["prices"].as_array().unwrap()).collect();
+            assert!(lines.iter().copied().eq(&expected), "{limit}");
+            let rows = pages(&server, &format!("{query}&format=csv")).await;
+            let rows = rows.iter().flat_map(|table| records(table));
+            let rows = rows.map(|row| [0, 1, 2, 4, 5, 6, 7, 9].map(|column| row[column].to_owned()).to_vec());
+            assert!(rows.eq(expected.iter().flat_map(self::rows)), "{limit} as a table");
+        }
+    }
+}
+
+#[tokio::test]
+async fn newest_ten_are_one_request() {
+    let entries = varied(700);
+    let server = TestServer::with(&[("BTCFEED_WINDOW", "100")], &entries).await;
+    let newest = server.json("/v1/prices?order=desc&limit=10&format=full").await;
+    let ids: Vec<_> = newest["prices"].as_array().unwrap().iter().map(|tick| tick["id"].as_u64().unwrap()).collect();
+    let expected: Vec<_> = entries.iter().rev().take(10).map(|entry| entry.id.ms()).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(newest["next"], entries[689].id.ms(), "the page continues at the next older entry");
+    // Ticks in two currencies keep the order of the currencies.
+    let short = server.json("/v1/prices?order=desc&limit=2&currency=USD,EUR").await;
+    let currencies: Vec<_> = short["prices"].as_array().unwrap().iter().map(|price| &price["currency"]).collect();
+    assert_eq!(currencies, ["USD", "EUR", "USD", "EUR"]);
+    let range = format!("order=desc&format=full&since={}&until={}", entries[650].id, entries[660].id);
+    let range = server.json(&format!("/v1/prices?{range}")).await;
+    let ids: Vec<_> = range["prices"].as_array().unwrap().iter().filter_map(|tick| tick["id"].as_u64()).collect();
+    assert_eq!((ids.len(), ids[0], ids[10]), (11, entries[660].id.ms(), entries[650].id.ms()));
+    assert!(range["next"].is_null());
+}
+
+#[tokio::test]
+async fn pages_newest_first_can_be_cached() {
+    let entries = varied(700);
+    let server = TestServer::with(&[], &entries).await;
+    let get = async |query: &str| server.get(&format!("/v1/prices?order=desc&{query}")).await;
+    let open = get("limit=10").await;
+    assert_eq!(open.header("cache-control"), "no-cache, no-transform");
+    assert!(!open.header("etag").is_empty() && open.header("etag") == get("limit=10").await.header("etag"));
+    let settled = get(&format!("limit=10&until={}", entries[300].id)).await;
+    assert!(settled.header("cache-control").starts_with("public, max-age="), "{:?}", settled.headers);
+    // The header leads to a page that has the same bytes as one that is asked for directly.
+    let link = open.header("link");
+    let target = link.strip_prefix("<?").and_then(|link| link.split_once('>')).unwrap().0;
+    assert_eq!(target, format!("order=desc&limit=10&until={}", entries[689].id));
+    server.append(json!({"type": "tick", "prices": {"USD": "1.5"}, "sources": {}})).await;
+    assert_ne!(open.header("etag"), get("limit=10").await.header("etag"));
+}
+
 #[tokio::test]
 async fn since_is_inclusive_and_after_exclusive() {
     let server = TestServer::with(&[], &varied(7)).await;

@@ -55,6 +55,7 @@ macro_rules! for_each_promise {
             audit_expires_with_its_entry,
             range_respects_bounds_and_limit,
             nth_is_the_last_id_of_a_range_of_n,
+            nth_newest_is_the_nth_from_the_end,
             append_trims_entries_past_the_retention,
             wrong_clock_moves_no_id,
             history_expires_only_as_time_passes,

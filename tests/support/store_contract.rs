@@ -208,6 +208,21 @@ pub async fn nth_is_the_last_id_of_a_range_of_n(store: &dyn Store) {
     }
 }
 
+pub async fn nth_newest_is_the_nth_from_the_end(store: &dyn Store) {
+    let lease = lease(store).await;
+    for _ in 0..5 {
+        append(store, &lease, "1").await;
+    }
+    let all = ids(store, TickId::ZERO, EVERYTHING, 10).await;
+    for (after, until) in [(TickId::ZERO, EVERYTHING), (all[0], all[3]), (all[4], EVERYTHING), (all[3], all[1])] {
+        let range = ids(store, after, until, 10).await;
+        for n in 1..=6 {
+            let expected = range.iter().rev().nth(n - 1).copied();
+            assert_eq!(store.nth_newest(after, until, n).await.unwrap(), expected, "{n} of {}", range.len());
+        }
+    }
+}
+
 pub async fn append_trims_entries_past_the_retention(store: &dyn Store) {
     let lease = lease(store).await;
     let now = TickId::now();

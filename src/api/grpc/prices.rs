@@ -2,6 +2,7 @@
 
 use super::call::{primed_hub, status, unary};
 use super::request::Fields;
+use crate::api::page::{self, Order};
 use crate::api::state::{ApiState, weight};
 use crate::encode::proto;
 use crate::encode::{Format, Framing, View};
@@ -9,7 +10,7 @@ use crate::feed::Start;
 use crate::hub::AUDIT_ENTRIES;
 use crate::message::pb;
 use crate::net::connection_limit::Permit;
-use crate::session::Session;
+use crate::session::StartPoint;
 use crate::text::quotable;
 use crate::tick::TickId;
 use crate::wire::grpc;
@@ -80,29 +81,36 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
         }
     };
     let size = if request.audit { size.min(AUDIT_ENTRIES) } else { size };
-    let start = match &*request.page_token {
-        "" => start,
-        token => token.parse().map(TickId::from_ms).map_or_else(
-            |_: ParseIntError| {
-                let mistake =
-                    format!("invalid page_token {:?}: expected the next_page_token of a response", quotable(token, 40));
-                fields.mistake("page_token", mistake);
-                start
-            },
-            Start::After,
-        ),
+    let token = Some(&*request.page_token).filter(|token| !token.is_empty()).and_then(|token| {
+        let id = token.parse().map(TickId::from_ms);
+        let expected = "expected the next_page_token of a response";
+        id.map_err(|_: ParseIntError| {
+            fields.mistake("page_token", format!("invalid page_token {:?}: {expected}", quotable(token, 40)));
+        })
+        .ok()
+    });
+    let (start, until) = match token {
+        Some(id) if request.newest_first => (start, id),
+        Some(id) => (Start::After(id), until),
+        None => (start, until),
     };
     fields.finish()?;
     let hub = primed_hub(&state)?;
     let format = if request.audit { Format::Audit } else { Format::Full };
     let view = View { format, currencies, framing: Framing::Grpc };
-    let mut session = Session::new(view, start, &state.sessions.limits, hub);
+    let begin = StartPoint::of(start, currencies, hub);
     permit.begin_read().map_err(|refusal| status(&refusal.into()))?;
-    let charged = state.charge_volume(&permit, session.cursor(), until, size, weight(view));
+    let charged = state.charge_volume(&permit, begin.id, until, size, weight(view));
     charged.map_err(|problem| status(&problem))?;
-    let entries = hub.page(session.cursor(), until, size, request.audit).await;
-    let entries = entries.map_err(|_| Status::unavailable("the history cannot be read now, try again"))?;
-    let encoded = session.loaded(&entries);
-    let next_page_token = if entries.len() == size { session.cursor().to_string() } else { String::new() };
+    let order = if request.newest_first { Order::Descending } else { Order::Ascending };
+    let block = page::read_block(hub, view, order, (begin, until), size).await;
+    let block = block.map_err(|_| Status::unavailable("the history cannot be read now, try again"))?;
+    let next = match (order, block.entries.last()) {
+        (Order::Ascending, Some(last)) if block.entries.len() == size => Some(last.id),
+        (Order::Descending, _) if block.after.id > begin.id => Some(block.after.id),
+        _ => None,
+    };
+    let next_page_token = next.map(|id| id.to_string()).unwrap_or_default();
+    let encoded = page::messages(view, order, &block);
     Ok(EncodedPage { entries: encoded.into_iter().flat_map(grpc::messages).collect(), next_page_token })
 }

@@ -2,6 +2,7 @@
 
 use super::reader::{QueryReader, SupportedCurrencies, quoted};
 use crate::api::negotiate::Media;
+use crate::api::page::Order;
 use crate::api::problem::Problem;
 use crate::encode::Format;
 use crate::feed::Start;
@@ -21,6 +22,8 @@ pub(crate) struct HistoryQuery {
     pub(crate) start: Start,
     /// The inclusive upper bound of the ids.
     pub(crate) until: TickId,
+    /// The end of the range from which the response begins.
+    pub(crate) order: Order,
     /// The maximum number of entries in the response.
     pub(crate) limit: usize,
     /// True if the range depends on the time of the request.
@@ -45,14 +48,24 @@ impl HistoryQuery {
             Start::Latest => Start::Since(TickId::ZERO),
             start => start,
         };
-        let (until, limit) = (query.until(), query.limit(&LIMIT).unwrap_or(DEFAULT_LIMIT));
+        let (until, order) = (query.until(), query.order());
+        let limit = query.limit(&LIMIT).unwrap_or(DEFAULT_LIMIT);
         let is_moving = query.is_moving;
-        query.finish(&["currency", "since", "until", "after", "limit", "format"])?;
-        Ok(HistoryQuery { currencies, format, media, start, until, limit, is_moving })
+        query.finish(&["currency", "since", "until", "after", "order", "limit", "format"])?;
+        Ok(HistoryQuery { currencies, format, media, start, until, order, limit, is_moving })
     }
 }
 
 impl QueryReader<'_> {
+    fn order(&mut self) -> Order {
+        let order = self.one(&["order"], |text| match text.to_ascii_lowercase().as_str() {
+            "asc" => Ok(Order::Ascending),
+            "desc" => Ok(Order::Descending),
+            _ => Err(format!("invalid order {text:?}: expected asc (oldest first) or desc (newest first)")),
+        });
+        order.unwrap_or_default()
+    }
+
     /// Reads `format`: the format of updates, the media type, or both. Both can be given as two parameters or in one,
     /// separated by a comma.
     fn format_and_media(&mut self, default: Format) -> (Format, Option<Media>) {
@@ -97,6 +110,15 @@ mod tests {
         for query in ["limit=0", "limit=100001", "limit=many", "until=soon"] {
             assert!(read(query).is_err(), "{query}");
         }
+    }
+
+    #[test]
+    fn order_is_a_word_in_any_case() {
+        for (query, order) in [("", Order::Ascending), ("order=asc", Order::Ascending), ("order=DESC", Order::Descending)] {
+            assert_eq!(read(query).unwrap().order, order, "{query}");
+        }
+        let mistake = r#"invalid order "newest": expected asc (oldest first) or desc (newest first)"#;
+        assert_eq!(read("order=newest"), Err(mistake.to_owned()));
     }
 
     #[test]

@@ -150,6 +150,14 @@ impl Redis {
         Ok(found.iter().find_map(decode_member).map(|entry| entry.id))
     }
 
+    /// Returns the id of the `n`th newest member of a range, or of the first older entry.
+    pub(super) async fn nth_newest_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
+        let mut command = cmd("ZREVRANGEBYSCORE");
+        command.arg(&self.keys.ticks).arg(until.min(self.horizon()).ms()).arg(format!("({after}")).arg("WITHSCORES");
+        let found: Vec<Member> = self.history.query(command.arg("LIMIT").arg(n - 1).arg(NTH_CANDIDATES)).await?;
+        Ok(found.iter().find_map(decode_member).map(|entry| entry.id))
+    }
+
     /// Returns the newest `limit` entries, even if there are other members among them. Reads in pages, so that no
     /// answer takes longer than its deadline.
     pub(super) async fn newest_entries(&self, limit: usize) -> Result<Vec<Entry>> {

@@ -1,0 +1,81 @@
+//! Pages of the history, read from either end.
+//!
+//! A page has a lower and an upper bound. It is read in blocks, from the oldest entry on or from the newest. A gap
+//! belongs to the entry after it, so it is in the same page as that entry, and both orders have the same messages.
+
+use crate::encode::View;
+use crate::feed::Entry;
+use crate::hub::{AUDIT_ENTRIES, Hub, LOAD_ENTRIES};
+use crate::session::StartPoint;
+use crate::store::Result;
+use crate::telemetry::metrics::GAPS;
+use crate::tick::TickId;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The order of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The oldest entry first.
+    #[default]
+    Ascending,
+    /// The newest entry first.
+    Descending,
+}
+
+/// Consecutive entries.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// The place before the first of them.
+    pub(crate) after: StartPoint,
+    /// The entries, oldest first.
+    pub(crate) entries: Vec<Arc<Entry>>,
+}
+
+/// Returns the maximum number of entries that are read at once.
+pub(crate) fn block_entries(view: View) -> usize {
+    if view.has_inputs() { AUDIT_ENTRIES } else { LOAD_ENTRIES }
+}
+
+/// Reads the first `limit` entries with `begin < id <= end` in this order.
+///
+/// # Errors
+/// If the store must be read and is unavailable.
+pub(crate) async fn read_block(
+    hub: &Hub,
+    view: View,
+    order: Order,
+    (begin, end): (StartPoint, TickId),
+    limit: usize,
+) -> Result<Block> {
+    let after = match order {
+        Order::Ascending => begin,
+        Order::Descending => {
+            let before = hub.nth_newest(begin.id, end, limit + 1).await?;
+            before.map_or(begin, |id| StartPoint { id, is_entry: true })
+        }
+    };
+    let entries = hub.page(after.id, end, limit, view.has_inputs()).await?;
+    Ok(Block { after, entries })
+}
+
+/// Returns the messages about a block in this order, and the gaps between its entries and before them.
+pub(crate) fn messages(view: View, order: Order, Block { after, entries }: &Block) -> Vec<Bytes> {
+    let mut messages = Vec::with_capacity(entries.len());
+    let mut place = *after;
+    for entry in entries {
+        if let Some(gap) = entry.gap_after(place.id, place.is_entry)
+            && let Some(message) = view.gap(&gap)
+        {
+            GAPS.counter(gap.reason.as_str()).increment(1);
+            messages.push(message);
+        }
+        let of_entry = [view.outages(entry), view.entry_alone(entry)];
+        messages.extend(of_entry.into_iter().filter(|message| !message.is_empty()));
+        place = StartPoint { id: entry.id, is_entry: true };
+    }
+    if order == Order::Descending {
+        messages.reverse();
+    }
+    messages
+}
