@@ -30,7 +30,7 @@ const MAX_THINNED: Duration = Duration::from_millis(2);
 const DAY_TICKS: u64 = 24 * HOUR_TICKS;
 const EVERY_MS: u64 = 5000;
 const NEWEST_MS: u64 = 1_795_166_431_075;
-const VIEW: View = View { format: Format::Timedate, currencies: Currencies::USD_EUR, framing: Framing::WebSocket };
+const VIEW: View = View::new(Format::Timedate, Currencies::USD_EUR, Framing::WebSocket);
 
 fn main() {
     divan::main();

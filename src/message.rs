@@ -31,7 +31,7 @@ mod word;
 pub(crate) use body::text_around_list;
 pub use body::{HistoryLine, HistoryPage, Latest, ProblemDetails};
 pub use by_currency::ByCurrency;
-pub use candles::{CandleGap, CandleMessage, CandlePrices, CandlesPage, ExactOhlc};
+pub use candles::{CandleMessage, CandlePrices, CandlesPage, ExactOhlc, PageGap};
 pub use input::InputMessage;
 #[cfg(feature = "client")]
 pub(crate) use input::audit;

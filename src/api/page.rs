@@ -4,13 +4,14 @@
 //! belongs to the entry after it, so it is in the same page as that entry, and both orders have the same messages.
 
 use crate::encode::View;
-use crate::feed::Entry;
+use crate::feed::{Entry, Gap};
 use crate::hub::{AUDIT_ENTRIES, Hub, LOAD_ENTRIES};
 use crate::session::StartPoint;
 use crate::store::Result;
 use crate::telemetry::metrics::GAPS;
-use crate::tick::TickId;
+use crate::tick::{Currencies, TickId};
 use bytes::Bytes;
+use std::iter;
 use std::sync::Arc;
 
 /// The order of a page.
@@ -62,20 +63,38 @@ pub(crate) async fn read_block(
 /// Returns the messages about a block in this order, and the gaps between its entries and before them.
 pub(crate) fn messages(view: View, order: Order, Block { after, entries }: &Block) -> Vec<Bytes> {
     let mut messages = Vec::with_capacity(entries.len());
-    let mut place = *after;
-    for entry in entries {
-        if let Some(gap) = entry.gap_after(place.id, place.is_entry)
-            && let Some(message) = view.gap(&gap)
-        {
-            GAPS.counter(gap.reason.as_str()).increment(1);
-            messages.push(message);
-        }
+    for (place, entry) in with_places(*after, entries) {
+        let gap = entry.gap_after(place.id, place.is_entry);
+        messages.extend(gap.and_then(|gap| view.gap(&gap).inspect(|_| count(&gap))));
         let of_entry = [view.outages(entry), view.entry_alone(entry)];
         messages.extend(of_entry.into_iter().filter(|message| !message.is_empty()));
-        place = StartPoint { id: entry.id, is_entry: true };
     }
     if order == Order::Descending {
         messages.reverse();
     }
     messages
+}
+
+/// Returns the gaps of a block in this order, for a client with these currencies.
+pub(crate) fn gaps(currencies: Currencies, order: Order, Block { after, entries }: &Block) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    for (place, entry) in with_places(*after, entries) {
+        gaps.extend(entry.gap_after(place.id, place.is_entry).inspect(count));
+        gaps.extend(entry.outages(currencies));
+    }
+    if order == Order::Descending {
+        gaps.reverse();
+    }
+    gaps
+}
+
+/// Returns each entry with the place of the entry before it.
+fn with_places(after: StartPoint, entries: &[Arc<Entry>]) -> impl Iterator<Item = (StartPoint, &Entry)> {
+    let places = entries.iter().map(|entry| StartPoint { id: entry.id, is_entry: true });
+    iter::once(after).chain(places).zip(entries.iter().map(|entry| &**entry))
+}
+
+/// Counts a gap that a client is told.
+fn count(gap: &Gap) {
+    GAPS.counter(gap.reason.as_str()).increment(1);
 }

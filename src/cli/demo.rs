@@ -101,7 +101,7 @@ fn print_line(line: &str) {
 
 /// Prints all updates of one currency as a client would get them.
 async fn print_prices(hub: &Hub, currency: Currency) {
-    let view = hub.view(View { format: Format::Timedate, currencies: currency.into(), framing: Framing::Line });
+    let view = hub.view(View::new(Format::Timedate, currency.into(), Framing::Line));
     let (mut head, mut cursor) = (hub.watch_head(), TickId::ZERO);
     loop {
         while let Read::Batch { items: bytes, last, .. } = hub.read(&view, cursor) {

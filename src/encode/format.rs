@@ -11,8 +11,8 @@ pub enum Format {
     Timedate,
     /// `{"timestamp":1795166431,"price":97116.17}`, otherwise like `Timedate`.
     Timestamp,
-    /// Ticks with id, prev, all chosen prices and their sources. Over WebSocket and REST, only this format and `Audit`
-    /// also have statuses and gaps, and over WebSocket `hello` and `synced`.
+    /// Ticks with id, prev, all chosen prices and their sources. Over WebSocket and REST, this format and `Audit` also
+    /// have statuses and gaps, and over WebSocket `hello` and `synced`. The others have them only on request.
     Full,
     /// Like `Full`, with what each source said about the prices of each tick. The hub's window does not have it, so
     /// entries in this format are always read as pages of the history.

@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn view(format: Format, chosen: impl Into<Currencies>) -> View {
-        View { format, currencies: chosen.into(), framing: Framing::Line }
+        View::new(format, chosen.into(), Framing::Line)
     }
 
     fn messages(format: Format, chosen: impl Into<Currencies>, entry: &Entry) -> Vec<String> {

@@ -23,9 +23,23 @@ pub struct View {
     pub currencies: Currencies,
     /// The framing of each message.
     pub framing: Framing,
+    /// True if statuses, gaps, `synced` and `hello` are shown in formats that do not have them otherwise.
+    pub notices: bool,
 }
 
 impl View {
+    /// Returns a view with the messages that the format has.
+    pub const fn new(format: Format, currencies: Currencies, framing: Framing) -> View {
+        View { format, currencies, framing, notices: false }
+    }
+
+    /// Returns the view with or without notices. If the view shows them anyway, it is not changed, so that all its
+    /// clients share the encoded bytes.
+    #[must_use]
+    pub fn with_notices(self, notices: bool) -> View {
+        View { notices: notices && !self.shows_health(), ..self }
+    }
+
     /// Returns the framed messages for `entry` in this view. There may be none.
     pub fn entry(self, entry: &Entry) -> Bytes {
         self.parts(entry, true, true)
@@ -93,10 +107,12 @@ impl View {
     }
 
     /// Returns true if the view shows statuses, gaps, `synced` and `hello`. Event streams show them in every format, as
-    /// named events, which plain readers of updates do not receive.
+    /// named events, which plain readers of updates do not receive. The tables of short formats have no columns for
+    /// them.
     pub fn shows_health(self) -> bool {
         match self.framing {
-            Framing::Line | Framing::Row | Framing::WebSocket => self.format.is_full(),
+            Framing::Line | Framing::WebSocket => self.format.is_full() || self.notices,
+            Framing::Row => self.format.is_full(),
             Framing::Event => true,
             #[cfg(feature = "grpc")]
             Framing::Grpc => true,
@@ -168,7 +184,7 @@ mod tests {
         let framings = [&framings[..], &[Framing::Grpc]].concat();
         for framing in framings {
             for format in Format::ALL {
-                let view = View { format, currencies: Currency::Eur.into(), framing };
+                let view = View::new(format, Currency::Eur.into(), framing);
                 assert_eq!(view.entry(&two), view.entry(&all), "{view:?}");
                 assert!(!view.entry(&two).is_empty(), "{view:?}");
             }

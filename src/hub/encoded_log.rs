@@ -194,7 +194,7 @@ mod tests {
     use crate::feed::{Event, FeedState, Status};
     use crate::tick::{Currencies, TickId};
 
-    const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
+    const VIEW: View = View::new(Format::Full, Currencies::NONE, Framing::Line);
 
     fn entry(number: u64) -> Arc<Entry> {
         let status = Status { state: FeedState::Live, since: TickId::from_ms(number), reason: String::new() };

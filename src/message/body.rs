@@ -1,5 +1,6 @@
 //! The bodies of responses that are sent once: the latest price, a page of the history, a problem.
 
+use super::candles::PageGap;
 use super::stream::{GapMessage, StatusMessage};
 use super::update::{PriceUpdate, UpdateKind};
 use crate::tick::TickId;
@@ -25,18 +26,25 @@ pub enum Latest<'a> {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = History))]
 #[cfg_attr(feature = "server", schema(examples(json!({
     "prices": [{"timedate": "2026-11-20T09:20:26.071Z", "price": 97110}, {"timedate": "2026-11-20T09:20:31.075Z", "price": 97116.17}],
+    "gaps": [{"after": 1_795_166_401_070_u64, "before": 1_795_166_426_071_u64, "reason": "source_outage"}],
     "next": 1_795_166_431_075_u64
 }))))]
 pub struct HistoryPage<'a> {
-    /// The updates, and in the formats `full` and `audit` statuses and gaps too.
+    /// The updates, and in the formats `full` and `audit` or with `notices=true` statuses and gaps too.
     pub prices: Vec<HistoryLine<'a>>,
+    /// The places where entries or prices are missing, as in candles. Missing in the formats `full` and `audit` and with
+    /// `notices=true`, where gaps are among the prices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<PageGap>))]
+    pub gaps: Option<Vec<PageGap>>,
     /// The `after` of the next page. `null` means that you have reached the end. Then poll again with `after` and the
     /// last id that you have. With `order=desc`, the `until` of the next page, and `null` if there are no older entries.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<u64>))]
     pub next: Option<TickId>,
 }
 
-/// A line of the history: an update, or in the formats `full` and `audit` a tick, a status or a gap.
+/// A line of the history: an update, or in the formats `full` and `audit` a tick, a status or a gap. With `notices=true`,
+/// statuses and gaps are in every format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]
@@ -44,9 +52,9 @@ pub struct HistoryPage<'a> {
 pub enum HistoryLine<'a> {
     /// An update.
     Update(PriceUpdate<'a>),
-    /// A status, in the format `full`.
+    /// A status, in the format `full` or with `notices=true`.
     Status(StatusMessage<'a>),
-    /// A gap, in the format `full`.
+    /// A gap, in the format `full` or with `notices=true`.
     Gap(GapMessage),
 }
 
@@ -147,8 +155,10 @@ mod tests {
     #[cfg(feature = "server")]
     #[test]
     fn text_around_list_makes_a_whole_page() {
-        let page = HistoryPage { prices: Vec::new(), next: Some(TickId::from_ms(7)) };
+        let page = HistoryPage { prices: Vec::new(), gaps: None, next: Some(TickId::from_ms(7)) };
         let (before, after) = text_around_list(&page);
         assert_eq!((&*before, &*after), (r#"{"prices":["#, r#"],"next":7}"#));
+        let (_, after) = text_around_list(&HistoryPage { gaps: Some(Vec::new()), ..page });
+        assert_eq!(after, r#"],"gaps":[],"next":7}"#);
     }
 }

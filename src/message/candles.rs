@@ -20,7 +20,7 @@ pub struct CandlesPage<'a> {
     /// missing has none either: `gaps` lists it.
     pub candles: Vec<CandleMessage<'a>>,
     /// The ranges in which prices are missing, so that a chart does not draw a line across them.
-    pub gaps: Vec<CandleGap>,
+    pub gaps: Vec<PageGap>,
     /// The `after` of the next page. `null` means that you have reached the end.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<u64>))]
     pub next: Option<TickId>,
@@ -65,7 +65,7 @@ pub struct ExactOhlc {
 /// A range of ids in which prices are missing, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-pub struct CandleGap {
+pub struct PageGap {
     /// The last id before the gap. If the first candles of the range have expired, this is the `after` of the request,
     /// or 0 if the request has no start.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
@@ -101,10 +101,10 @@ impl From<&Ohlc> for ExactOhlc {
     }
 }
 
-impl From<&Gap> for CandleGap {
-    fn from(gap: &Gap) -> CandleGap {
+impl From<&Gap> for PageGap {
+    fn from(gap: &Gap) -> PageGap {
         let Gap { after, before, reason, only } = *gap;
-        CandleGap { after, before, reason: reason.into(), currencies: only.map(super::stream::words) }
+        PageGap { after, before, reason: reason.into(), currencies: only.map(super::stream::words) }
     }
 }
 

@@ -91,8 +91,8 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
 
 fn websocket(facts: &StreamFacts) -> String {
     format!(
-        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates. `full` and `audit` have ticks, statuses, \
-         gaps and `synced`.\n\nTo resume, connect with `after` and the last id that you have. In the format `timedate`, the id is \
+        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates, unless `notices=true` asks for statuses, \
+         gaps and `synced`, which `full` and `audit` always have.\n\nTo resume, connect with `after` and the last id that you have. In the format `timedate`, the id is \
          the `timedate` in Unix milliseconds.\n\nThe server sends a ping every {}. It disconnects a client that does not answer \
          before the next ping, that reads nothing for {}, or that stays behind for {}. Close codes from 4000 to 4499 mean \
          \"reconnect with your last id\", and codes from 4500 to 4999 mean \"do not reconnect\". A replica that cannot serve the \

@@ -100,9 +100,13 @@ pub(crate) struct StreamParameters {
     #[param(required = false, pattern = "^[A-Za-z0-9._-]{22,64}$", example = "0192f2a4-7c1e-7d3a-9b60-5f8e2c4d1a07")]
     client_id: String,
     /// Send a `hello` message first. It names the replica and the state of the feed. A WebSocket sends it only in the
-    /// formats `full` and `audit`, an event stream in every format.
+    /// formats `full` and `audit` or with `notices=true`, an event stream in every format.
     #[param(required = false, default = false, example = true)]
     hello: bool,
+    /// Send statuses, gaps, `synced` and `hello` over a WebSocket also in the formats `timedate` and `timestamp`. The
+    /// updates stay the same. The formats `full` and `audit` and event streams have these messages anyway.
+    #[param(required = false, default = false, example = true)]
+    notices: bool,
 }
 
 /// The format of updates, and which one is the default.
@@ -228,6 +232,16 @@ pub(crate) struct HistoryFormat {
     /// list with a comma or as a repeated parameter. `audit` cannot be combined with `csv`.
     #[param(required = false, inline, style = Form, explode, example = json!(["full", "ndjson"]))]
     format: Vec<FormatOrMedia>,
+}
+
+/// The notices of the history.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoryNotices {
+    /// Return statuses and gaps among the updates also in the formats `timedate` and `timestamp`. The updates stay the
+    /// same. It cannot be combined with `csv`, unless the format is `full`, which has them anyway.
+    #[param(required = false, default = false, example = true)]
+    notices: bool,
 }
 
 /// A format of the response.

@@ -43,6 +43,8 @@ pub struct Subscription {
     pub client: Option<ClientId>,
     /// True if the client wants a `hello` first.
     pub hello: bool,
+    /// True if the client wants statuses, gaps, `synced` and `hello` in every format.
+    pub notices: bool,
 }
 
 impl Subscription {
@@ -56,12 +58,13 @@ impl Subscription {
             throttle: ThrottleOptions::default(),
             client: None,
             hello: false,
+            notices: false,
         }
     }
 
     /// Returns the view in which the client sees the feed.
     pub fn view(&self, framing: Framing) -> View {
-        View { format: self.format, currencies: self.currencies, framing }
+        View::new(self.format, self.currencies, framing).with_notices(self.notices)
     }
 }
 

@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn few_pages_are_kept_for_a_short_time() {
-        let view = View { format: Format::Full, currencies: Currencies::USD_EUR, framing: Framing::Line };
+        let view = View::new(Format::Full, Currencies::USD_EUR, Framing::Line);
         let throttle = Throttle::new(view, ThrottleOptions::default(), None);
         let start = |ms| PageStart { cursor: TickId::from_ms(ms), cursor_is_id: true, throttle: throttle.position() };
         let page = |len| ThinnedPage {

@@ -20,7 +20,7 @@ async fn latest_without_a_price_is_unavailable() {
     let server = TestServer::new().await;
     let answer = server.get("/v1/prices/latest").await;
     assert_eq!((answer.status, answer.header("retry-after").is_empty()), (503, false));
-    assert_eq!(server.json("/v1/prices").await, json!({"prices": [], "next": null}));
+    assert_eq!(server.json("/v1/prices").await, json!({"prices": [], "gaps": [], "next": null}));
     // A price in another currency is not sent instead.
     server.append(usd("97000.10")).await;
     assert_eq!(server.get("/v1/prices/latest").await.status, 200);

@@ -107,7 +107,7 @@ async fn record(count: usize) -> String {
     };
     let currencies = CURRENCIES.into_iter().collect();
     let mut aggregator = Aggregator::new(sources, Options { currencies, deadline: Duration::from_secs(5), rules });
-    let view = View { format: Format::Audit, currencies, framing: Framing::Line };
+    let view = View::new(Format::Audit, currencies, Framing::Line);
     let (mut lines, mut prev) = (Vec::new(), TickId::ZERO);
     let (mut ticks, mut id) = (0, TickId::now());
     while ticks < count {

@@ -97,7 +97,7 @@ async fn list(state: Arc<ApiState>, permit: Permit, request: pb::ListPricesReque
     fields.finish()?;
     let hub = primed_hub(&state)?;
     let format = if request.audit { Format::Audit } else { Format::Full };
-    let view = View { format, currencies, framing: Framing::Grpc };
+    let view = View::new(format, currencies, Framing::Grpc);
     let begin = StartPoint::of(start, currencies, hub);
     permit.begin_read().map_err(|refusal| status(&refusal.into()))?;
     let charged = state.charge_volume(&permit, begin.id, until, size, weight(view));

@@ -22,6 +22,8 @@ pub(crate) struct HistoryQuery {
     pub(crate) start: Start,
     /// The inclusive upper bound of the ids.
     pub(crate) until: TickId,
+    /// True if the response has statuses and gaps in every format.
+    pub(crate) notices: bool,
     /// The end of the range from which the response begins.
     pub(crate) order: Order,
     /// The maximum number of entries in the response.
@@ -48,11 +50,11 @@ impl HistoryQuery {
             Start::Latest => Start::Since(TickId::ZERO),
             start => start,
         };
-        let (until, order) = (query.until(), query.order());
+        let (until, order, notices) = (query.until(), query.order(), query.switch("notices"));
         let limit = query.limit(&LIMIT).unwrap_or(DEFAULT_LIMIT);
         let is_moving = query.is_moving;
-        query.finish(&["currency", "since", "until", "after", "order", "limit", "format"])?;
-        Ok(HistoryQuery { currencies, format, media, start, until, order, limit, is_moving })
+        query.finish(&["currency", "since", "until", "after", "order", "limit", "format", "notices"])?;
+        Ok(HistoryQuery { currencies, format, media, start, until, notices, order, limit, is_moving })
     }
 }
 
@@ -114,7 +116,9 @@ mod tests {
 
     #[test]
     fn order_is_a_word_in_any_case() {
-        for (query, order) in [("", Order::Ascending), ("order=asc", Order::Ascending), ("order=DESC", Order::Descending)] {
+        for (query, order) in
+            [("", Order::Ascending), ("order=asc", Order::Ascending), ("order=DESC", Order::Descending)]
+        {
             assert_eq!(read(query).unwrap().order, order, "{query}");
         }
         let mistake = r#"invalid order "newest": expected asc (oldest first) or desc (newest first)"#;

@@ -28,7 +28,8 @@ pub(crate) fn read_subscription(
     subscription.throttle = ThrottleOptions { changes: query.switch("changes"), every: query.every() };
     subscription.client = query.one(&["client_id"], |text| text.parse().map_err(|error| format!("{error}")));
     subscription.hello = query.switch("hello");
-    let known = ["currency", "since", "after", "format", "limit", "changes", "every", "client_id", "hello"];
+    subscription.notices = query.switch("notices");
+    let known = ["currency", "since", "after", "format", "limit", "changes", "every", "client_id", "hello", "notices"];
     query.finish(&known)?;
     Ok(subscription)
 }

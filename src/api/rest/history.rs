@@ -47,7 +47,7 @@ use std::sync::Arc;
     )}]))),
     params(
         parameters::CurrencyParameters, parameters::StartParameters, parameters::UntilParameter, parameters::OrderParameter,
-        parameters::HistoryLimit, parameters::HistoryFormat, parameters::IfNoneMatch
+        parameters::HistoryLimit, parameters::HistoryFormat, parameters::HistoryNotices, parameters::IfNoneMatch
     ),
     responses(
         (
@@ -78,9 +78,13 @@ pub(crate) async fn history(
     if query.format == Format::Audit && media == Media::Csv {
         return Err(Problem::bad_request("invalid Accept: expected JSON or JSON lines with the format audit"));
     }
+    if query.notices && media == Media::Csv && !query.format.is_full() {
+        let expected = "expected the form json or ndjson with notices, or the format full";
+        return Err(Problem::bad_request(format!("conflicting notices and csv in the format {}: {expected}", query.format)));
+    }
     let hub = state.primed_hub()?;
     let framing = if media == Media::Csv { Framing::Row } else { Framing::Line };
-    let view = View { format: query.format, currencies: query.currencies, framing };
+    let view = View::new(query.format, query.currencies, framing).with_notices(query.notices);
     let head = hub.head();
     let (start, last) = (StartPoint::of(query.start, query.currencies, hub), query.until.min(head));
     permit.begin_read()?;

@@ -69,6 +69,6 @@ impl Lines {
     }
 
     fn view(&self, currencies: Currencies) -> View {
-        View { format: self.format, currencies, framing: Framing::Line }
+        View::new(self.format, currencies, Framing::Line)
     }
 }

@@ -5,7 +5,7 @@ use crate::encode::{Format, Framing};
 use crate::feed::{Event, FeedState, Status};
 use crate::tick::{Currencies, Currency, Tick};
 
-const VIEW: View = View { format: Format::Full, currencies: Currencies::NONE, framing: Framing::Line };
+const VIEW: View = View::new(Format::Full, Currencies::NONE, Framing::Line);
 
 fn entry(id: u64, prev: u64) -> Entry {
     let status = Status { state: FeedState::Live, since: TickId::from_ms(id), reason: String::new() };

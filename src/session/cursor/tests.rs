@@ -62,7 +62,7 @@ impl Feed {
     }
 
     fn session(&self, start: Start) -> Session {
-        let view = View { format: Format::Full, currencies: Currency::Usd.into(), framing: Framing::Line };
+        let view = View::new(Format::Full, Currency::Usd.into(), Framing::Line);
         Session::new(view, start, &Limits::default(), &self.hub)
     }
 
@@ -104,7 +104,7 @@ fn latest_begins_with_tick_and_newer_statuses() {
 #[test]
 fn live_audit_is_encoded_once_for_all() {
     let feed = Feed::new(1..=9);
-    let view = View { format: Format::Audit, currencies: Currency::Usd.into(), framing: Framing::WebSocket };
+    let view = View::new(Format::Audit, Currency::Usd.into(), Framing::WebSocket);
     let entries = feed.hub.after(TickId::ZERO);
     let read = |entries: &[Arc<Entry>]| {
         let mut session = Session::new(view, Start::After(feed.id(0)), &Limits::default(), &feed.hub);
@@ -198,7 +198,7 @@ fn only_client_that_was_synced_can_be_too_slow() {
 #[test]
 fn entries_empty_in_the_view_are_skipped() {
     let mut feed = Feed::new([5]);
-    let view = View { format: Format::Timedate, currencies: Currency::Eur.into(), framing: Framing::Line };
+    let view = View::new(Format::Timedate, Currency::Eur.into(), Framing::Line);
     let mut session = Session::new(view, Start::Since(TickId::ZERO), &Limits::default(), &feed.hub);
     assert!(matches!(session.step(&feed.hub, Instant::now()), Step::Send(bytes) if bytes.is_empty()));
     feed.tick(10);

@@ -6,7 +6,7 @@ use crate::api::rest::history::is_chain;
 use crate::api::state::ApiState;
 use crate::encode::View;
 use crate::feed::{Continuity, Feed};
-use crate::message::{HistoryPage, text_around_list};
+use crate::message::{HistoryPage, PageGap, text_around_list};
 use crate::session::StartPoint;
 use crate::store;
 use crate::tick::TickId;
@@ -36,6 +36,8 @@ pub(super) struct Pages {
     pub(super) is_complete: bool,
     /// Maximum number of entries that the response may still have.
     remaining: usize,
+    /// The gaps so far, if they are not among the updates but in a list after them.
+    gaps: Option<Vec<PageGap>>,
     /// True if a comma is needed before the next update in JSON.
     needs_comma: bool,
     /// True if everything has been written.
@@ -53,8 +55,9 @@ impl Pages {
         limit: usize,
         next: Option<TickId>,
     ) -> Pages {
-        let (is_complete, needs_comma, is_done) = (false, false, false);
-        Pages { state, view, media, order, begin, end, next, is_complete, remaining: limit, needs_comma, is_done }
+        let gaps = (media == Media::Json && !view.shows_health()).then(Vec::new);
+        let (remaining, is_complete, needs_comma, is_done) = (limit, false, false, false);
+        Pages { state, view, media, order, begin, end, next, is_complete, remaining, gaps, needs_comma, is_done }
     }
 
     /// Reads the next entries.
@@ -70,7 +73,7 @@ impl Pages {
     /// Returns the body that begins with the block `first`.
     pub(super) fn body(mut self, first: &Block) -> Body {
         let mut text = match self.media {
-            Media::Json => envelope(None).0.into_bytes(),
+            Media::Json => envelope(None, None).0.into_bytes(),
             Media::Ndjson | Media::Csv => self.view.header().as_bytes().to_vec(),
         };
         self.write(first, &mut text);
@@ -144,6 +147,9 @@ impl Pages {
                 }
             }
         }
+        if let Some(gaps) = &mut self.gaps {
+            gaps.extend(page::gaps(self.view.currencies, self.order, block).iter().map(PageGap::from));
+        }
         match (self.order, entries.last()) {
             (Order::Ascending, Some(last)) => self.begin = StartPoint { id: last.id, is_entry: true },
             (Order::Ascending, None) => {}
@@ -157,7 +163,7 @@ impl Pages {
                 Order::Descending if self.begin.id < self.end => Some(self.end),
                 Order::Descending => self.next,
             };
-            text.extend_from_slice(envelope(next).1.as_bytes());
+            text.extend_from_slice(envelope(self.gaps.take(), next).1.as_bytes());
             text.push(b'\n');
         }
     }
@@ -197,6 +203,6 @@ impl http_body::Body for ReadyBody {
 }
 
 /// Returns the text before and after the lines of a page in JSON.
-fn envelope(next: Option<TickId>) -> (String, String) {
-    text_around_list(&HistoryPage { prices: Vec::new(), next })
+fn envelope(gaps: Option<Vec<PageGap>>, next: Option<TickId>) -> (String, String) {
+    text_around_list(&HistoryPage { prices: Vec::new(), gaps, next })
 }

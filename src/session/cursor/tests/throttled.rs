@@ -270,7 +270,7 @@ fn held_price_survives_a_tick_without_it() {
     for (second, usd, eur) in [(5, "100", Some("90")), (10, "100", Some("91")), (15, "100", None), (40, "100", None)] {
         feed.push(second, feed.last, partial(Some(usd), eur));
     }
-    let view = View { format: Format::Full, currencies: Currencies::USD_EUR, framing: Framing::Line };
+    let view = View::new(Format::Full, Currencies::USD_EUR, Framing::Line);
     let session = Session::new(view, Start::Since(TickId::ZERO), &Limits::default(), &feed.hub);
     let options = ThrottleOptions { changes: true, every: Some(Duration::from_secs(20)) };
     assert_eq!(feed.messages(&mut session.throttled(options, true)), ["5", "10", "synced 40"]);
