@@ -213,11 +213,12 @@ impl Outage {
 }
 
 impl Continuity {
-    /// Applies the gap rule to an entry with this `id` and `prev`, for a reader whose newest id is `last`.
+    /// Applies the gap rule to an entry with this `id` and `prev`, for a reader whose newest id is `last`. The first
+    /// entry of a feed follows every id from before Bitcoin began, because no entry of any feed can have such an id.
     pub fn of(id: TickId, prev: TickId, last: TickId) -> Continuity {
         if id <= last {
             Continuity::Known
-        } else if prev == last {
+        } else if prev == last || prev == TickId::ZERO && last.is_before_bitcoin() {
             Continuity::Next
         } else if prev > last {
             Continuity::Missed
@@ -342,6 +343,13 @@ mod tests {
         for (last, expected) in relations.into_iter().chain([(25, Continuity::Lost)]) {
             assert_eq!(entry.continues(TickId::from_ms(last)), expected, "after {last}");
         }
+    }
+
+    #[test]
+    fn first_entry_follows_ids_of_no_feed() {
+        let first = |last| Continuity::of(TickId::now(), TickId::ZERO, TickId::from_ms(last));
+        assert_eq!((first(0), first(1), first(1_230_940_799_999)), [Continuity::Next; 3].into());
+        assert_eq!(first(1_795_166_431_075), Continuity::Lost, "another feed may have had this id");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::format::Format;
 use super::framing::JsonWriter;
 use super::replica::ReplicaInfo;
-use crate::feed::{Entry, Event, Gap, Status};
+use crate::feed::{Entry, Event, FeedState, Gap, Status};
 use crate::message::{
     ExactAmount, ExactPrice, GapMessage, GoodbyeMessage, GoodbyeReason, GoodbyeType, HelloMessage, HelloType,
     InputMessage, StatusMessage, StatusType, SyncedMessage, SyncedType, TickMessage, TickType, Timedate,
@@ -106,15 +106,15 @@ pub(super) fn synced(id: TickId, to: &mut JsonWriter<'_>) {
     to.named("synced", cursor, &SyncedMessage { r#type: SyncedType::Synced, id });
 }
 
-pub(super) fn hello(replica: &ReplicaInfo, status: Option<&Status>, to: &mut JsonWriter<'_>) {
+pub(super) fn hello(replica: &ReplicaInfo, health: Option<(FeedState, &str)>, to: &mut JsonWriter<'_>) {
     let message = HelloMessage {
         r#type: HelloType::Hello,
         replica: Cow::Borrowed(&replica.replica),
         version: Cow::Borrowed(env!("CARGO_PKG_VERSION")),
         currencies: replica.currencies.iter().map(Into::into).collect(),
         interval_ms: u64::try_from(replica.interval.as_millis()).unwrap_or(u64::MAX),
-        state: status.map(|status| status.state.into()),
-        reason: status.map(|status| Cow::Borrowed(&*status.reason)),
+        state: health.map(|(state, _)| state.into()),
+        reason: health.map(|(_, reason)| Cow::Borrowed(reason)),
     };
     to.named("hello", None, &message);
 }
@@ -128,7 +128,7 @@ pub(super) fn goodbye(reason: GoodbyeReason, text: &str, to: &mut JsonWriter<'_>
 mod tests {
     use super::super::{Framing, View};
     use super::*;
-    use crate::feed::{FeedState, Outage};
+    use crate::feed::Outage;
     use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
@@ -258,9 +258,8 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(text(full.hello(&replica, None)), format!("{hello},\"state\":null,\"reason\":null}}\n"));
-        let status = Status { state: FeedState::Live, since: PREV, reason: "prices in USD and EUR".to_owned() };
         let known = format!("{hello},\"state\":\"live\",\"reason\":\"prices in USD and EUR\"}}\n");
-        assert_eq!(text(full.hello(&replica, Some(&status))), known);
+        assert_eq!(text(full.hello(&replica, Some((FeedState::Live, "prices in USD and EUR")))), known);
         let goodbye = View::goodbye(GoodbyeReason::TooSlow, "too slow: reconnect with your last id");
         assert_eq!(
             text(Some(goodbye)),

@@ -2,7 +2,7 @@
 //! which contains its length.
 
 use super::replica::ReplicaInfo;
-use crate::feed::{Entry, FeedState, Gap, GapReason, Status};
+use crate::feed::{Entry, FeedState, Gap, GapReason};
 use crate::message::pb;
 use crate::tick::{Audit, Currencies, Price, TickId};
 use crate::wire::grpc::write_message;
@@ -100,14 +100,14 @@ pub(super) fn synced(id: TickId) -> Update {
     Update::Synced(pb::Synced { id: id.ms() })
 }
 
-pub(super) fn hello(replica: &ReplicaInfo, status: Option<&Status>) -> Update {
+pub(super) fn hello(replica: &ReplicaInfo, health: Option<(FeedState, &str)>) -> Update {
     Update::Hello(pb::Hello {
         replica: replica.replica.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         currencies: replica.currencies.iter().map(|currency| currency.code().to_owned()).collect(),
         interval: prost_types::Duration::try_from(replica.interval).ok(),
-        state: status.map_or(pb::FeedState::Unspecified, |status| state(status.state)).into(),
-        reason: status.map(|status| status.reason.clone()).unwrap_or_default(),
+        state: health.map_or(pb::FeedState::Unspecified, |(of_feed, _)| state(of_feed)).into(),
+        reason: health.map_or("", |(_, reason)| reason).to_owned(),
     })
 }
 
@@ -126,7 +126,7 @@ fn write(update: Update, to: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::{Event, Outage};
+    use crate::feed::{Event, Outage, Status};
     use crate::tick::{Currency, Tick};
     use crate::wire::grpc::messages;
     use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use super::framing::{Encoding, Framing, JsonFraming, JsonWriter};
 use super::proto;
 use super::replica::ReplicaInfo;
 use super::{csv, json};
-use crate::feed::{Entry, Gap, Status};
+use crate::feed::{Entry, FeedState, Gap};
 use crate::message::GoodbyeReason;
 use crate::tick::{Currencies, TickId};
 use bytes::Bytes;
@@ -83,16 +83,16 @@ impl View {
         }
     }
 
-    /// Returns the message `hello`, if the view shows it. It has the description of the replica and the state of the
-    /// feed.
-    pub fn hello(self, replica: &ReplicaInfo, status: Option<&Status>) -> Option<Bytes> {
+    /// Returns the message `hello`, if the view shows it. It has the description of the replica, and the state of the
+    /// feed with its reason, if it is known.
+    pub fn hello(self, replica: &ReplicaInfo, health: Option<(FeedState, &str)>) -> Option<Bytes> {
         match self.framing.encoding() {
             Encoding::Json(framing) => {
-                self.shows_health().then(|| message(framing, |to| json::hello(replica, status, to)))
+                self.shows_health().then(|| message(framing, |to| json::hello(replica, health, to)))
             }
             Encoding::Csv => None,
             #[cfg(feature = "grpc")]
-            Encoding::Protobuf => Some(proto::framed(proto::hello(replica, status))),
+            Encoding::Protobuf => Some(proto::framed(proto::hello(replica, health))),
         }
     }
 

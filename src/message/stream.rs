@@ -193,7 +193,7 @@ pub struct HelloMessage<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub interval_ms: u64,
-    /// The state of the feed in the newest status that this replica has in memory, or null if it has none.
+    /// The state of the feed as this replica sees it, or null if it has neither a tick nor a status in memory.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<FeedState>))]
     pub state: Option<Word<FeedState>>,
     /// The reason for the state, as text for people.

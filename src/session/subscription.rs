@@ -8,6 +8,7 @@ use super::throttle::ThrottleOptions;
 use crate::encode::{Format, Framing, ReplicaInfo, View};
 use crate::feed::Start;
 use crate::hub::Hub;
+use crate::monitor::Monitor;
 use crate::store::StoreError;
 use crate::text::format_duration;
 use crate::tick::Currencies;
@@ -81,6 +82,8 @@ pub enum OpenError<E> {
 pub struct Sessions {
     /// The feed of this replica.
     pub hub: Arc<Hub>,
+    /// Health of the feed.
+    monitor: Arc<Monitor>,
     /// Limits of each session.
     pub limits: Limits,
     /// Bookmarks of clients with a `client_id`.
@@ -93,8 +96,14 @@ pub struct Sessions {
 
 impl Sessions {
     /// Creates a factory of sessions over this replica's feed.
-    pub fn new(hub: Arc<Hub>, limits: Limits, bookmarks: Arc<Bookmarks>, hello: ReplicaInfo) -> Sessions {
-        Sessions { hub, limits, bookmarks, hello, pages: Arc::default() }
+    pub fn new(
+        hub: Arc<Hub>,
+        monitor: Arc<Monitor>,
+        limits: Limits,
+        bookmarks: Arc<Bookmarks>,
+        hello: ReplicaInfo,
+    ) -> Sessions {
+        Sessions { hub, monitor, limits, bookmarks, hello, pages: Arc::default() }
     }
 
     /// Saves the bookmark of a session that ends. Call it before the close is sent, because the client may then
@@ -105,9 +114,12 @@ impl Sessions {
         }
     }
 
+    /// Returns the message `hello`. A feed that has been live from its first tick on has no status, so its state follows
+    /// from its ticks.
     fn hello_message(&self, view: View) -> Option<Bytes> {
-        let newest = self.hub.status();
-        view.hello(&self.hello, newest.as_ref().and_then(|entry| entry.status()))
+        let is_known = self.hub.status().is_some() || self.hub.newest_tick().is_some();
+        let health = is_known.then(|| self.monitor.health());
+        view.hello(&self.hello, health.as_ref().map(|health| (health.state, health.reason.as_str())))
     }
 
     /// Opens a session. `admit_new` is called if its client has no bookmark yet.

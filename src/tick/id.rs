@@ -61,6 +61,11 @@ impl TickId {
         self.0
     }
 
+    /// Returns true if no entry can have this id, because Bitcoin had no price yet.
+    pub const fn is_before_bitcoin(self) -> bool {
+        self.0 < FIRST_DAY_MS
+    }
+
     /// Returns the moment in Unix seconds, rounded down.
     pub const fn seconds(self) -> u64 {
         self.0 / 1000
@@ -130,7 +135,7 @@ impl TickId {
     pub fn parse_requested(name: &'static str, text: &str) -> Result<TickId, InvalidMoment> {
         let error = |expected| InvalidMoment { name, text: text.to_owned(), expected };
         if let Some(moment) = parse_number(text) {
-            let possible = moment == TickId::ZERO || moment.ms() >= FIRST_DAY_MS;
+            let possible = moment == TickId::ZERO || !moment.is_before_bitcoin();
             return if possible { Ok(moment) } else { Err(error(BEFORE_BITCOIN)) };
         }
         let moment = parse_timestamp(text).or_else(|| parse_date(text)).or_else(|| parse_age(text));

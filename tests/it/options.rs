@@ -112,13 +112,17 @@ async fn hello_comes_first_and_names_the_replica() {
     let hello = replica.connect("format=full&hello=true").await.json().await;
     let expected = serde_json::json!({
         "type": "hello", "replica": "r1", "version": env!("CARGO_PKG_VERSION"), "currencies": ["USD", "EUR"],
-        "interval_ms": 200, "state": null, "reason": null,
+        "interval_ms": 200, "state": "live", "reason": "prices arrive",
     });
     assert_eq!(hello, expected);
     let event = events(&replica, "hello=true").await.event().await;
     assert_eq!((event.name.as_deref(), event.json()), (Some("hello"), expected));
     let first = replica.connect("hello=true").await.text().await;
     assert!(first.starts_with(r#"{"timedate""#), "formats without statuses have no hello: {first}");
+    let mut client = replica.connect("hello=true&notices=true").await;
+    assert_eq!(client.json().await, expected, "notices are in every format");
+    let first = client.text().await;
+    assert!(first.starts_with(r#"{"timedate""#) && first.ends_with('}'), "{first}");
 }
 
 /// Returns the bookmark of the client `shop-7.4f9b2c71d0e85a36` in Redis.

@@ -11,6 +11,9 @@ const MAX_REPORTED_GAPS = 16
 /** Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written. */
 export const NEVER_WRITTEN = ['source_outage', 'held_too_long']
 
+/** Midnight of the day on which Bitcoin began. No entry has an older id, so the first entry of a feed follows them. */
+const FIRST_DAY_MS = 1_230_940_800_000
+
 export class Cursor {
   /** Id of the last update that was received, or the one to begin after. The next connection resumes after it. */
   last
@@ -57,7 +60,8 @@ export class Cursor {
       return []
     }
     const found = []
-    if (this.chained && after !== undefined && update.prev !== after && !this.#isExplained(update.id)) {
+    const isNext = update.prev === after || (update.prev === 0 && after < FIRST_DAY_MS)
+    if (this.chained && after !== undefined && !isNext && !this.#isExplained(update.id)) {
       found.push({ update: { type: 'gap', after, before: update.id, reason: 'unexplained' }, after })
     }
     this.#moveTo(update.id)

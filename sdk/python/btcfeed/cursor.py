@@ -14,6 +14,8 @@ _MAX_REPORTED = 16
 _UNEXPLAINED = "unexplained"
 #: Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written.
 NEVER_WRITTEN = ("source_outage", "held_too_long")
+#: Midnight of the day on which Bitcoin began. No entry has an older id, so the first entry of a feed follows them.
+_FIRST_DAY_MS = 1_230_940_800_000
 
 
 class Cursor:
@@ -58,8 +60,10 @@ class Cursor:
             self.doubled += 1
             return []
         found: list[Update] = []
-        if self.chained and self.last is not None and entry.prev != self.last and not self._is_explained(entry.id):
-            found.append(Gap(self.last, entry.id, _UNEXPLAINED))
+        last = self.last
+        is_next = last is None or entry.prev == last or (entry.prev == 0 and last < _FIRST_DAY_MS)
+        if self.chained and last is not None and not is_next and not self._is_explained(entry.id):
+            found.append(Gap(last, entry.id, _UNEXPLAINED))
         self._move_to(entry.id)
         found.append(entry)
         return found

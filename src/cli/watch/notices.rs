@@ -84,7 +84,7 @@ fn gap(gap: &GapUpdate) -> String {
     });
     let only = only.unwrap_or_default();
     let between = match after {
-        &TickId::ZERO => format!("before {}", local_time(*before)),
+        after if after.is_before_bitcoin() => format!("before {}", local_time(*before)),
         after => {
             let length = brief_duration(before.since(*after));
             format!("from {} to {} ({length})", local_time(*after), local_time(*before))
