@@ -1,7 +1,7 @@
 //! Compression of long responses, for clients that accept it.
 //!
 //! The only encoding is gzip. Every client can decode it, and it reduces the size of prices to an eighth. Event streams
-//! and gRPC are not compressed, because each message must be sent at once.
+//! are not compressed, because each message must be sent at once. gRPC compresses its messages itself.
 
 use super::negotiate::accepts_gzip;
 use axum::http::HeaderMap;

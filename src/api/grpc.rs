@@ -1,9 +1,9 @@
 //! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the port
 //! of the HTTP API.
 //!
-//! tonic serves all calls except [`subscribe`], whose messages are encoded once for all clients. Nothing is compressed,
-//! because updates are too small. A compressed request is rejected with the supported encodings, as the gRPC
-//! compression specification requires.
+//! tonic serves all calls except [`subscribe`], whose messages are encoded once for all clients. They are not
+//! compressed, because they are small. Long answers of the other calls are compressed with gzip for clients that accept
+//! it. Requests may be compressed with gzip too. The limit of a message counts after decompression.
 
 pub(crate) mod call;
 mod health;
@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tonic::Status;
+use tonic::codec::CompressionEncoding;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_reflection::server::Builder as Reflection;
 
@@ -39,7 +40,9 @@ const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/btcfeed.v1.
 
 /// Returns the routes of all services.
 pub(crate) fn router(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
-    let health = HealthServer::new(HealthService(state.clone())).max_decoding_message_size(REQUEST_BYTES);
+    let health = HealthServer::new(HealthService(state.clone()))
+        .accept_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(REQUEST_BYTES);
     Router::new()
         .route(&format!("/{SERVICE}/Subscribe"), post(subscribe::subscribe))
         .route(&format!("/{SERVICE}/GetLatest"), post(prices::get_latest))
@@ -61,10 +64,13 @@ fn reflection(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {
         describe().build_v1alpha().expect("the build wrote the descriptors"),
     );
     Router::new()
-        .route_service("/grpc.reflection.v1.ServerReflection/{method}", v1.max_decoding_message_size(REQUEST_BYTES))
+        .route_service(
+            "/grpc.reflection.v1.ServerReflection/{method}",
+            v1.accept_compressed(CompressionEncoding::Gzip).max_decoding_message_size(REQUEST_BYTES),
+        )
         .route_service(
             "/grpc.reflection.v1alpha.ServerReflection/{method}",
-            v1alpha.max_decoding_message_size(REQUEST_BYTES),
+            v1alpha.accept_compressed(CompressionEncoding::Gzip).max_decoding_message_size(REQUEST_BYTES),
         )
         .layer(from_fn_with_state(state.clone(), end_requests))
 }
@@ -89,7 +95,7 @@ async fn check_request(request: Request, next: Next) -> Response {
         let detail = "unsupported media type: expected a gRPC request, POST with Content-Type application/grpc";
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response();
     }
-    let deadline = request::uncompressed(request.headers()).and_then(|()| request::deadline(request.headers()));
+    let deadline = request::encoding(request.headers()).and_then(|_| request::deadline(request.headers()));
     let deadline = match deadline {
         Ok(deadline) => deadline.unwrap_or(ANSWER_DEADLINE).min(ANSWER_DEADLINE),
         Err(status) => return status_response(status),

@@ -6,6 +6,7 @@ use axum::Router;
 use pb::price_feed_client::PriceFeedClient;
 use prost_types::Timestamp;
 use tonic::Code;
+use tonic::codec::CompressionEncoding;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
@@ -136,4 +137,34 @@ async fn list_begins_with_the_newest_on_request() {
     let mut expected = ids(&entries);
     expected.reverse();
     assert_eq!((read, pages), (expected, 3));
+}
+
+#[tokio::test]
+async fn gzip_is_accepted_and_sent() {
+    let server = TestServer::with(&[], &ticks(100)).await;
+    let mut client = client(&server).send_compressed(CompressionEncoding::Gzip);
+    let request = pb::ListPricesRequest { currencies: vec!["USD".to_owned()], ..Default::default() };
+    let plain = client.list_prices(request.clone()).await.unwrap();
+    assert!(plain.metadata().get("grpc-encoding").is_none(), "the client does not accept it");
+    let mut client = client.accept_compressed(CompressionEncoding::Gzip);
+    let page = client.list_prices(request).await.unwrap();
+    assert_eq!(page.metadata().get("grpc-encoding").unwrap(), "gzip");
+    assert_eq!((page.get_ref().entries.len(), page.into_inner()), (100, plain.into_inner()));
+    let mut stream = client.subscribe(pb::SubscribeRequest::default()).await.unwrap().into_inner();
+    assert!(stream.message().await.unwrap().is_some(), "streams accept compressed requests too");
+}
+
+#[tokio::test]
+async fn decompressed_request_has_a_limit() {
+    let server = TestServer::with(&[], &ticks(1)).await;
+    let mut client = client(&server).send_compressed(CompressionEncoding::Gzip);
+    // A message of one megabyte, which gzip packs into about 1 KiB.
+    let currencies = vec!["A".repeat(1 << 20)];
+    let latest = client.get_latest(pb::GetLatestRequest { currencies: currencies.clone() }).await.unwrap_err();
+    let list = client.list_prices(pb::ListPricesRequest { currencies: currencies.clone(), ..Default::default() }).await;
+    let stream = client.subscribe(pb::SubscribeRequest { currencies, ..Default::default() }).await;
+    for status in [latest, list.unwrap_err(), stream.unwrap_err()] {
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert!(status.message().contains("4096 bytes"), "{status:?}");
+    }
 }

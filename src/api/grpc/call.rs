@@ -11,12 +11,15 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use prost::Message;
 use tonic::Status;
+use tonic::codec::CompressionEncoding;
 use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
 /// Full name of the service.
 pub(crate) const SERVICE: &str = "btcfeed.v1.PriceFeed";
-/// Maximum length of a request message.
+/// Minimum length of a response message that is compressed, if the client accepts that.
+const MIN_COMPRESSED_BYTES: usize = 1024;
+/// Maximum length of a request message, also after decompression.
 pub(super) const REQUEST_BYTES: usize = 4096;
 
 /// Returns whether a request is gRPC with protobuf messages (not gRPC-Web).
@@ -57,8 +60,17 @@ where
 {
     let service = tower::service_fn(move |request: tonic::Request<Q>| {
         let answering = answer(request.into_inner());
-        async { answering.await.map(tonic::Response::new) }
+        async {
+            let mut response = tonic::Response::new(answering.await?);
+            if response.get_ref().encoded_len() < MIN_COMPRESSED_BYTES {
+                response.disable_compression();
+            }
+            Ok(response)
+        }
     });
-    let mut grpc = Grpc::new(ProstCodec::<A, Q>::default()).max_decoding_message_size(REQUEST_BYTES);
+    let mut grpc = Grpc::new(ProstCodec::<A, Q>::default())
+        .accept_compressed(CompressionEncoding::Gzip)
+        .send_compressed(CompressionEncoding::Gzip)
+        .max_decoding_message_size(REQUEST_BYTES);
     grpc.unary(service, request).await.map(Body::new)
 }

@@ -9,6 +9,7 @@ use crate::tick::{Currencies, Currency, TickId};
 use axum::http::HeaderMap;
 use prost_types::Timestamp;
 use std::time::Duration;
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
@@ -52,19 +53,20 @@ pub(crate) fn deadline(headers: &HeaderMap) -> Result<Option<Duration>, Status> 
     }
 }
 
-/// Checks that the message is not compressed.
+/// Returns the encoding of the request's messages, or `None` if they are not compressed.
 ///
 /// # Errors
 /// `UNIMPLEMENTED`, with the supported encodings, as the gRPC compression specification requires.
-pub(crate) fn uncompressed(headers: &HeaderMap) -> Result<(), Status> {
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<Option<CompressionEncoding>, Status> {
     match headers.get("grpc-encoding").map(|value| value.to_str().unwrap_or_default()) {
-        None | Some("identity") => Ok(()),
+        None | Some("identity") => Ok(None),
+        Some("gzip") => Ok(Some(CompressionEncoding::Gzip)),
         Some(other) => {
             let mut status = Status::unimplemented(format!(
-                "unsupported grpc-encoding {:?}: expected identity",
+                "unsupported grpc-encoding {:?}: expected identity or gzip",
                 quotable(other, MAX_VALUE_CHARACTERS)
             ));
-            status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+            status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static("identity,gzip"));
             Err(status)
         }
     }
@@ -184,14 +186,14 @@ mod tests {
     }
 
     #[test]
-    fn compressed_requests_are_rejected() {
-        let of = |encoding: &str| {
-            uncompressed(&HeaderMap::from_iter([("grpc-encoding".parse().unwrap(), encoding.parse().unwrap())]))
-        };
-        of("identity").unwrap();
-        let status = of("gzip").unwrap_err();
+    fn unknown_encodings_are_rejected() {
+        let of =
+            |name: &str| encoding(&HeaderMap::from_iter([("grpc-encoding".parse().unwrap(), name.parse().unwrap())]));
+        assert_eq!(of("identity").unwrap(), None);
+        assert_eq!(of("gzip").unwrap(), Some(CompressionEncoding::Gzip));
+        let status = of("deflate").unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented);
-        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity,gzip");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! frame.
 
 use super::call::{REQUEST_BYTES, status, status_response};
-use super::request::Fields;
+use super::request::{Fields, encoding};
 use crate::access::Permission;
 use crate::api::query::SupportedCurrencies;
 use crate::api::state::ApiState;
@@ -50,7 +50,8 @@ pub(crate) async fn subscribe(
 /// Reads the only message of the request.
 async fn read(request: Request) -> Result<pb::SubscribeRequest, Status> {
     let decoder = ProstCodec::<pb::SubscribeResponse, pb::SubscribeRequest>::default().decoder();
-    let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(REQUEST_BYTES));
+    let encoding = encoding(request.headers())?;
+    let mut messages = Streaming::new_request(decoder, request.into_body(), encoding, Some(REQUEST_BYTES));
     messages.message().await?.ok_or_else(|| Status::invalid_argument("missing request: expected one SubscribeRequest"))
 }
 
