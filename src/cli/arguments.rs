@@ -5,7 +5,7 @@ use crate::client::Transport;
 use crate::session::{EVERY, every_range};
 use crate::text::parse_duration;
 use crate::tick::{Currencies, Currency, TickId};
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgAction, ArgMatches};
 use secrecy::SecretString;
 use std::ops::RangeInclusive;
@@ -20,8 +20,9 @@ const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 /// Examples of durations, for errors.
 const DURATIONS: &str = "such as 500ms, 30s, 10m or 1h30m";
 
-const TRANSPORTS: [(&str, Transport); 3] =
-    [("ws", Transport::WebSocket), ("sse", Transport::Sse), ("grpc", Transport::Grpc)];
+/// The transports, each with its names.
+const TRANSPORTS: [(&[&str], Transport); 3] =
+    [(&["ws", "websocket"], Transport::WebSocket), (&["sse"], Transport::Sse), (&["grpc"], Transport::Grpc)];
 
 /// Returns the flag for [`currencies`].
 pub(super) fn currency_flag() -> Arg {
@@ -45,14 +46,16 @@ pub(super) fn transport_flag() -> Arg {
         .long("transport")
         .value_name("NAME")
         .help("Protocol of the connection")
-        .value_parser(PossibleValuesParser::new(TRANSPORTS.map(|(name, _)| name)))
+        .value_parser(PossibleValuesParser::new(
+            TRANSPORTS.map(|(names, _)| PossibleValue::new(names[0]).aliases(names[1..].iter().copied())),
+        ))
         .default_value("ws")
 }
 
 /// Returns the chosen transport.
 pub(super) fn transport(flags: &ArgMatches) -> Transport {
     let chosen = flags.get_one::<String>("transport");
-    let known = TRANSPORTS.iter().find(|(name, _)| chosen.is_some_and(|chosen| chosen == name));
+    let known = TRANSPORTS.iter().find(|(names, _)| chosen.is_some_and(|chosen| names.contains(&chosen.as_str())));
     known.map(|(_, transport)| *transport).unwrap_or_default()
 }
 

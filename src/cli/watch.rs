@@ -107,11 +107,11 @@ impl From<io::Error> for WatchEnd {
 }
 
 impl WatchEnd {
-    /// Returns the exit code and the message that explains it.
-    fn report(&self) -> (u8, Option<String>) {
+    /// Returns the exit code and the message that explains it. `address` is the feed.
+    fn report(&self, address: &str) -> (u8, Option<String>) {
         match self {
             WatchEnd::Done => (0, None),
-            WatchEnd::Failed(error) => (exit::client_error_code(error), Some(error.to_string())),
+            WatchEnd::Failed(error) => (exit::client_error_code(error), Some(format!("{address}: {error}"))),
             WatchEnd::Io(error) => (1, Some(error.to_string())),
         }
     }
@@ -156,7 +156,8 @@ async fn follow(client: &Client, flags: &ArgMatches) -> anyhow::Result<u8> {
     let stop = shutdown::on_signal()?;
     let (mut show, mut output) = (show(flags), OutputWriter::open());
     let end = show_updates(client, flags, &mut show, &mut output, &stop).await?;
-    let (mut code, message) = end.report();
+    let address = flags.get_one::<String>("url").map_or("", String::as_str);
+    let (mut code, message) = end.report(address);
     // Erases the footer before a message is printed.
     let mut last = show.close();
     message.inspect(|message| last.add_notice(message));
@@ -167,7 +168,7 @@ async fn follow(client: &Client, flags: &ArgMatches) -> anyhow::Result<u8> {
     let flush = async {
         if let (Err(error), WatchEnd::Done) = (output.write(&last).await, end) {
             let message;
-            (code, message) = WatchEnd::from(error).report();
+            (code, message) = WatchEnd::from(error).report(address);
             let mut last = OutputText::default();
             message.inspect(|message| last.add_notice(message));
             output.write(&last).await.ok();

@@ -2,6 +2,7 @@
 
 use super::address::Address;
 use super::error::Error;
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 /// The problem with a server that does not answer HTTP/2 with HTTP/2.
@@ -35,23 +36,24 @@ impl Disconnect {
         Disconnect::Final(Error::Refused { status, detail: printable(detail) })
     }
 
-    /// Returns the failure for an error of a library. It has the text of the root cause, because the errors around the
-    /// cause only describe the library.
+    /// Returns the failure for an error of a library. It describes the root cause, because the errors around the cause
+    /// only describe the library.
     pub(super) fn caused_by(error: &(dyn std::error::Error + 'static)) -> Disconnect {
         let root = root_cause(error);
         // A server that is stopping also closes connections like this, so it does not mean that there is no feed.
         if root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
             return Disconnect::retry("the connection was closed without an answer");
         }
-        Disconnect::retry(root.to_string())
+        Disconnect::retry(description(root))
     }
 
-    /// Adds the address of the server to the explanation.
-    pub(super) fn at(self, address: &Address) -> Disconnect {
+    /// Adds the address of the server to the explanation, and the proxy on the way to it, if there is one.
+    pub(super) fn at(self, address: &Address, proxy: Option<&str>) -> Disconnect {
         match self {
             Disconnect::Retry { why, retry_after } => {
                 let hint = tls_hint(&why, address.is_encrypted());
-                Disconnect::Retry { why: format!("{address}: {why}{hint}"), retry_after }
+                let proxy = proxy.map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+                Disconnect::Retry { why: format!("{address}{proxy}: {why}{hint}"), retry_after }
             }
             Disconnect::Final(Error::NoFeed { problem }) => {
                 let hint = tls_hint(&problem, address.is_encrypted());
@@ -83,14 +85,39 @@ impl Disconnect {
     }
 }
 
+/// The description of an answer that is not HTTP.
+const NOT_HTTP: &str = "the answer is not HTTP";
+/// The description of a TLS handshake that was not answered with TLS.
+const NOT_TLS: &str = "the answer is not TLS";
+
+/// Describes the root cause of a failure for people. Some texts of libraries name only their own types.
+fn description(root: &(dyn std::error::Error + 'static)) -> String {
+    let text = root.to_string();
+    if root.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+        return "connection refused: no server listens on this port".to_owned();
+    }
+    if root.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        return NOT_HTTP.to_owned();
+    }
+    if text.contains("InvalidContentType") {
+        return NOT_TLS.to_owned();
+    }
+    match text.strip_prefix("failed to lookup address information: ") {
+        Some(reason) => format!("the name of the host cannot be resolved: {reason}"),
+        None => text,
+    }
+}
+
 /// Returns advice for the user if probably only one side uses TLS, or if the client does not know the
 /// authority of the server's certificate. `why` is an error of the library for TLS or HTTP.
 fn tls_hint(why: &str, is_encrypted: bool) -> &'static str {
-    if is_encrypted && why.contains("InvalidContentType") {
+    if is_encrypted && why == NOT_TLS {
         "; the server may not use TLS: try http://"
     } else if is_encrypted && why.contains("UnknownIssuer") {
         "; if the server's certificate is from an authority of your own, give the authority's certificate (--ca, Builder::authority)"
-    } else if !is_encrypted && (why.contains("invalid HTTP version parsed") || why == NO_HTTP2) {
+    } else if !is_encrypted && why == NOT_HTTP {
+        "; the server may use TLS (try https://), or it is another kind of server"
+    } else if !is_encrypted && why == NO_HTTP2 {
         "; the server may use TLS: try https://"
     } else {
         ""
@@ -134,17 +161,26 @@ mod tests {
 
     #[test]
     fn scheme_and_authority_errors_have_a_hint() {
-        let why = |address: &str, why: &str| match Disconnect::retry(why).at(&Address::parse(address).unwrap()) {
+        let why = |address: &str, why: &str| match Disconnect::retry(why).at(&Address::parse(address).unwrap(), None) {
             Disconnect::Retry { why, .. } => why,
             Disconnect::Final(error) => panic!("{error}"),
         };
         let (http, https) = ("feed.example:80", "wss://feed.example/v1/ws");
-        assert_eq!(why(http, "Connection refused"), "http://feed.example: Connection refused");
-        assert!(why(http, "invalid HTTP version parsed").ends_with("; the server may use TLS: try https://"));
+        assert_eq!(why(http, "no route"), "http://feed.example: no route");
+        assert!(why(http, NOT_HTTP).contains("; the server may use TLS (try https://)"));
         let unknown = why(https, "invalid peer certificate: UnknownIssuer");
         assert!(unknown.starts_with("https://feed.example: ") && unknown.contains("--ca"), "{unknown}");
-        let plain = why(https, "received corrupt message of type InvalidContentType");
+        let plain = why(https, NOT_TLS);
         assert!(plain.ends_with("; the server may not use TLS: try http://"), "{plain}");
+    }
+
+    #[test]
+    fn proxy_is_named_after_the_address() {
+        let address = Address::parse("feed.example:80").unwrap();
+        let Disconnect::Retry { why, .. } = Disconnect::retry("cut").at(&address, Some("10.0.0.1:3128")) else {
+            panic!("it is retried")
+        };
+        assert_eq!(why, "http://feed.example through the proxy 10.0.0.1:3128: cut");
     }
 
     #[test]

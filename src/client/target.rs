@@ -13,6 +13,7 @@ use super::{sse, websocket};
 use crate::feed::Start;
 use crate::tick::TickId;
 use futures_util::future::BoxFuture;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::RequestBuilder;
 use secrecy::ExposeSecret;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub(super) struct Target {
     /// the clients of many programs are spread over all addresses.
     next_turn: AtomicUsize,
     http: reqwest::Client,
+    /// The proxies of the environment, by the rules that the HTTP client applies.
+    proxies: Matcher,
     pub(super) options: ClientOptions,
 }
 
@@ -48,7 +51,7 @@ impl Target {
         };
         let http = http::client(addresses.iter().any(Address::is_encrypted), version, &options)?;
         let next_turn = AtomicUsize::new(fastrand::usize(..addresses.len()));
-        Ok(Target { addresses, next_turn, http, options })
+        Ok(Target { addresses, next_turn, http, proxies: Matcher::from_env(), options })
     }
 
     /// Returns the number of a new stream's first attempt.
@@ -110,7 +113,17 @@ impl Target {
             };
             let too_late = || Disconnect::retry(format!("no answer within {:?}", options.connect_timeout));
             let result = timeout(options.connect_timeout, connect).await.unwrap_or_else(|_| Err(too_late()));
-            result.map_err(|disconnect| disconnect.at(address))
+            result.map_err(|disconnect| disconnect.at(address, self.proxy(address).as_deref()))
         })
+    }
+
+    /// Returns the proxy on the way to an address, and the variables that can name it.
+    fn proxy(&self, address: &Address) -> Option<String> {
+        let target = address.to_string().parse().ok()?;
+        let proxy = self.proxies.intercept(&target)?;
+        let variable = if address.is_encrypted() { "HTTPS_PROXY" } else { "HTTP_PROXY" };
+        let host = proxy.uri().authority()?.as_str();
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+        Some(format!("{host} ({variable} or ALL_PROXY)"))
     }
 }

@@ -382,7 +382,8 @@ async fn absent_server_is_retried() {
     let mut line = String::new();
     let mut stderr = BufReader::new(watch.child.stderr.take().unwrap());
     soon("a line", stderr.read_line(&mut line)).await.unwrap();
-    assert!(line.starts_with(&format!("btcfeed: not connected: http://{address}: Connection refused")), "{line}");
+    assert!(line.starts_with(&format!("btcfeed: not connected: http://{address}: connection refused")), "{line}");
+    assert!(line.contains("; trying again in 0."), "{line}");
     let replica = embedded(&exchange, &[("BTCFEED_LISTEN", &address)]).await;
     replica.priced().await;
     assert!(watch.line().await.unwrap().contains(r#""price":97"#));

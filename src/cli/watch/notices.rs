@@ -8,6 +8,7 @@ use crate::source;
 use crate::text::join_list;
 use crate::tick::{Currency, TickId};
 use std::collections::VecDeque;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The maximum number of reasons that are remembered, because a server may send a new one each time.
@@ -27,7 +28,7 @@ impl Notices {
         let now = TickId::now();
         Some(match update {
             Update::Connected(connected) => (now, self.connected(connected)),
-            Update::Disconnected { why, .. } => (now, self.lost(why)?),
+            Update::Disconnected { why, retry_in } => (now, self.lost(why, *retry_in)?),
             Update::Status(status) => {
                 let since = match status.state {
                     FeedState::Live => String::new(),
@@ -53,7 +54,7 @@ impl Notices {
         }
     }
 
-    fn lost(&mut self, why: &str) -> Option<String> {
+    fn lost(&mut self, why: &str, retry_in: Duration) -> Option<String> {
         let (_, reported) = self.lost.get_or_insert_with(|| (Instant::now(), VecDeque::new()));
         if reported.iter().any(|known| known == why) {
             return None;
@@ -62,7 +63,7 @@ impl Notices {
             reported.pop_front();
         }
         reported.push_back(why.to_owned());
-        Some(format!("not connected: {why}"))
+        Some(format!("not connected: {why}; trying again in {}", brief_duration(retry_in)))
     }
 
     fn simulated(&mut self, tick: &TickUpdate) -> Option<String> {
@@ -104,7 +105,6 @@ fn gap(gap: &GapUpdate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn each_reason_of_a_loss_is_reported_once() {
@@ -113,8 +113,8 @@ mod tests {
             let update = Update::Disconnected { why: why.to_owned(), retry_in: Duration::ZERO };
             notices.of(&update).map(|(_, text)| text)
         };
-        assert_eq!(lost("cut").as_deref(), Some("not connected: cut"));
-        assert_eq!(lost("refused").as_deref(), Some("not connected: refused"));
+        assert_eq!(lost("cut").as_deref(), Some("not connected: cut; trying again in 0 s"));
+        assert_eq!(lost("refused").as_deref(), Some("not connected: refused; trying again in 0 s"));
         assert_eq!(lost("refused"), None);
         assert_eq!((lost("cut"), lost("refused")), (None, None), "also if two alternate");
         let new = (0..99).filter(|new| lost(&format!("new {new}")).is_some()).count();
