@@ -25,4 +25,5 @@ mod browser {
     mod restart;
     mod scripted_server;
     mod sdk;
+    mod tabs;
 }

@@ -57,6 +57,8 @@ export interface Connection {
   reason?: string
   /** True if the feed has ended because the server rejects it permanently. */
   refused?: boolean
+  /** True if the connection of another tab is used. */
+  shared?: boolean
   /** True if the feed waits until buffered updates have been read. */
   unread?: boolean
 }
@@ -92,6 +94,8 @@ export interface Options {
   key?: string
   /** Number of connections at the same time, 1 to 4. */
   redundancy?: number
+  /** One connection for all tabs of an origin with the same options, where the browser can. */
+  shared?: boolean
   transport?: 'websocket' | 'sse'
   /** Time without data after which a connection counts as dead, in milliseconds. */
   silence?: number

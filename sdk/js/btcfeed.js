@@ -51,6 +51,8 @@
  *     key          the API key, if the server serves only clients with a key
  *     redundancy   number of connections at the same time (1 to 4), each to another address. The first copy of each
  *                  update is delivered. An update that all of them lack is read from the history
+ *     shared       true: one connection for all tabs of this origin with the same options, where the browser can (a page
+ *                  over https or from this machine); elsewhere, one for each tab
  *     transport    'websocket' or 'sse' (server-sent events); by default a WebSocket if there is one (Node 20 has none)
  *     silence      time without data after which a connection counts as dead, in milliseconds; by default 15 s, or four
  *                  intervals of the feed if that is longer, and 50 s for events
@@ -68,6 +70,7 @@ import { Cursor } from './btcfeed/cursor.js'
 import { readHistory } from './btcfeed/history.js'
 import { Line } from './btcfeed/line.js'
 import { Merge } from './btcfeed/merge.js'
+import { Share } from './btcfeed/share.js'
 
 /** Maximum number of buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates
  *  have been read. */
@@ -81,7 +84,7 @@ const UPDATES = ['tick', 'status', 'gap']
 /** States of a connection, from the worst to the best. */
 const STATES = ['closed', 'idle', 'waiting', 'connecting', 'replaying', 'live']
 const PATHS = { websocket: 'v1/ws', sse: 'v1/prices/stream' }
-const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId, key, redundancy, transport, silence'
+const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId, key, redundancy, shared, transport, silence'
 
 export class Feed extends EventTarget {
   /** Detail of the last `connection` event. */
@@ -95,6 +98,7 @@ export class Feed extends EventTarget {
   #lines
   #cursor
   #merge
+  #share
   #healing = false
   /** For each address, what `statistics` says about it. */
   #counts
@@ -112,7 +116,8 @@ export class Feed extends EventTarget {
   constructor(options = {}) {
     super()
     const {
-      url, currencies = [], since, after, changes, every, limit, clientId, key, redundancy = 1, silence,
+      url, currencies = [], since, after, changes, every, limit, clientId, key, redundancy = 1, shared = false,
+      silence,
       transport = globalThis.WebSocket === undefined ? 'sse' : 'websocket', ...unknown
     } = options
     for (const name in unknown) throw invalid('option', name, OPTIONS)
@@ -124,9 +129,11 @@ export class Feed extends EventTarget {
     if (!(Number.isInteger(redundancy) && redundancy >= 1 && redundancy <= MAX_REDUNDANCY)) {
       throw invalid('redundancy', redundancy, `1 to ${MAX_REDUNDANCY}`)
     }
-    if (redundancy > 1 && (changes || every !== undefined || limit || clientId !== undefined)) {
-      throw new TypeError('invalid options with redundancy: expected neither changes, every, limit nor clientId')
+    if ((redundancy > 1 || shared) && (changes || every !== undefined || limit || clientId !== undefined)) {
+      const option = shared ? 'shared' : 'redundancy'
+      throw new TypeError(`invalid options with ${option}: expected neither changes, every, limit nor clientId`)
     }
+    if (redundancy > 1 && shared) throw new TypeError('invalid options shared and redundancy: expected only one of them')
     if (transport === 'websocket' && globalThis.WebSocket === undefined) {
       throw new Error('missing WebSocket: expected transport sse, a browser, Deno, Bun, or Node 22 or later')
     }
@@ -147,6 +154,10 @@ export class Feed extends EventTarget {
     this.#lines = Array.from({ length: redundancy }, (_, place) => (
       new Line(owner, (first + place) % this.#addresses.length, transport, silence)))
     if (redundancy > 1) this.#merge = new Merge(this.#cursor, this.#lines)
+    if (shared && Share.isPossible) {
+      const [line, name] = [this.#lines[0], JSON.stringify([this.#addresses, this.#path, this.#query.currency])]
+      this.#share = new Share(`btcfeed ${name}`, line, this.#cursor, (found) => this.#deliverFrom(line, found))
+    }
   }
 
   addEventListener(type, ...rest) {
@@ -201,7 +212,10 @@ export class Feed extends EventTarget {
     globalThis.addEventListener?.('online', this.#check)
     globalThis.document?.addEventListener('visibilitychange', this.#check)
     // In a microtask, so that the caller can add all listeners before.
-    queueMicrotask(() => this.#connect())
+    queueMicrotask(() => {
+      this.#connect()
+      if (!this.#isClosed()) this.#share?.open()
+    })
   }
 
   #connect() {
@@ -246,9 +260,8 @@ export class Feed extends EventTarget {
     if (message?.type === 'hello') return this.#emit(message)
     const isNew = !(message?.id <= this.#cursor.last)
     if (['tick', 'status'].includes(message?.type) && (isNew || this.#merge)) line.onUpdate(this.#cursor.chained)
-    const found = this.#merge ? this.#merge.receive(line, message) : this.#cursor.receive(message)
-    for (const one of found) one.address ??= line.address
-    this.#deliver(found)
+    this.#share?.send(message)
+    this.#deliverFrom(line, this.#merge ? this.#merge.receive(line, message) : this.#cursor.receive(message))
     if (message?.type === 'synced') {
       if (line.connection.state === 'replaying') line.setConnection({ state: 'live' })
       this.#emit(message)
@@ -257,6 +270,11 @@ export class Feed extends EventTarget {
     // The line resumes after the last update that was delivered, so nothing is lost.
     if (this.#merge?.isFull && line.newest > this.#merge.hole.until) line.rest('too many entries wait for one')
     this.#heal()
+  }
+
+  #deliverFrom(line, found) {
+    for (const one of found) one.address ??= line.address
+    this.#deliver(found)
   }
 
   /** Closes holes from the history. If the buffers are full, this ends, and goes on with the next connection. */
@@ -368,6 +386,7 @@ export class Feed extends EventTarget {
     if (this.#isClosed()) return
     globalThis.removeEventListener?.('online', this.#check)
     globalThis.document?.removeEventListener('visibilitychange', this.#check)
+    this.#share?.close()
     for (const line of this.#lines) line.disconnect()
     this.connection = { state: 'closed', reason, refused }
     for (const line of this.#lines) line.close()

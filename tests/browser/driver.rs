@@ -67,6 +67,29 @@ impl Browser {
         soon(url, self.driver.goto(url)).await.unwrap();
     }
 
+    /// Returns the handle of the current tab.
+    pub async fn tab(&self) -> WindowHandle {
+        soon("the tab", self.driver.window()).await.unwrap()
+    }
+
+    /// Opens a page in a new tab, and makes it the current one.
+    pub async fn open_tab(&self, url: &str) -> WindowHandle {
+        let tab = soon("a new tab", self.driver.new_tab()).await.unwrap();
+        self.show_tab(&tab).await;
+        self.go(url).await;
+        tab
+    }
+
+    /// Makes a tab the current one.
+    pub async fn show_tab(&self, tab: &WindowHandle) {
+        soon("the tab", self.driver.switch_to_window(tab.clone())).await.unwrap();
+    }
+
+    /// Closes the current tab.
+    pub async fn close_tab(&self) {
+        soon("the end of the tab", self.driver.close_window()).await.unwrap();
+    }
+
     /// Reloads the page.
     pub async fn reload(&self) {
         soon("the page again", self.driver.refresh()).await.unwrap();

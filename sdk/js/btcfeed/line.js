@@ -115,6 +115,19 @@ export class Line {
     this.setConnection({ state: 'closed' })
   }
 
+  /** Closes the connection, because another tab sends what comes over its own. */
+  follow() {
+    this.disconnect()
+    this.setConnection({ state: 'live', shared: true })
+    this.followed()
+  }
+
+  /** An update of the other tab has come. Without one for a while, the line connects itself. */
+  followed() {
+    this.#lastMessageAt = Date.now()
+    this.#setTimer(this.#silenceLimit() * (1 + Math.random() / 4), () => this.connect())
+  }
+
   /** Replaces the connection by one to the next address. */
   replace(reason) {
     this.#retry(reason, true)
