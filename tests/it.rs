@@ -38,6 +38,7 @@ mod it {
     mod metrics;
     mod monitoring;
     mod nginx;
+    mod notices;
     mod options;
     mod protocol_abuse;
     mod proxy_protocol;

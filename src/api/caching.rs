@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn next_page_of_newest_first_changes_only_the_end() {
+    fn next_older_page_changes_only_the_end() {
         let link = link_until("order=desc&since=0&until=9&limit=3", TickId::from_ms(7), None);
         assert_eq!(link, "?order=desc&since=0&limit=3&until=7");
         let moving = link_until("order=desc&start_timedate=10m", TickId::from_ms(7), Some(TickId::from_ms(5)));

@@ -94,7 +94,13 @@ fn with_places(after: StartPoint, entries: &[Arc<Entry>]) -> impl Iterator<Item 
     iter::once(after).chain(places).zip(entries.iter().map(|entry| &**entry))
 }
 
-/// Counts a gap that a client is told.
+/// Returns whether the `prev` of each entry is the id of the entry before it, and that of the first entry is `after`.
+pub(crate) fn is_chain(after: TickId, entries: &[Arc<Entry>]) -> bool {
+    let before = iter::once(after).chain(entries.iter().map(|entry| entry.id));
+    entries.iter().zip(before).all(|(entry, before)| entry.prev == before)
+}
+
+/// Counts a gap that a client receives.
 fn count(gap: &Gap) {
     GAPS.counter(gap.reason.as_str()).increment(1);
 }

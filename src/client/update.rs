@@ -48,8 +48,8 @@ pub struct Connected {
     pub currencies: Currencies,
     /// The time between two ticks, if it sent this.
     pub interval: Option<Duration>,
-    /// The state of the feed in the newest status. `None` if there was no status yet, or if the replica sent none that
-    /// this version knows.
+    /// The state of the feed as the replica sees it. `None` if there was neither a tick nor a status yet, or if the
+    /// replica sent none that this version knows.
     pub state: Option<FeedState>,
     /// The reason for the state, as text for people, if it sent one.
     pub reason: Option<String>,

@@ -32,19 +32,20 @@ pub enum Latest<'a> {
 pub struct HistoryPage<'a> {
     /// The updates, and in the formats `full` and `audit` or with `notices=true` statuses and gaps too.
     pub prices: Vec<HistoryLine<'a>>,
-    /// The places where entries or prices are missing, as in candles. Missing in the formats `full` and `audit` and with
-    /// `notices=true`, where gaps are among the prices.
+    /// The places where entries or prices are missing, as in candles. Missing in the formats `full` and `audit` and
+    /// with `notices=true`, where gaps are among the prices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<PageGap>))]
     pub gaps: Option<Vec<PageGap>>,
     /// The `after` of the next page. `null` means that you have reached the end. Then poll again with `after` and the
-    /// last id that you have. With `order=desc`, the `until` of the next page, and `null` if there are no older entries.
+    /// last id that you have. With `order=desc`, the `until` of the next page, and `null` if there are no older
+    /// entries.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<u64>))]
     pub next: Option<TickId>,
 }
 
-/// A line of the history: an update, or in the formats `full` and `audit` a tick, a status or a gap. With `notices=true`,
-/// statuses and gaps are in every format.
+/// A line of the history: an update, or in the formats `full` and `audit` a tick, a status or a gap. With
+/// `notices=true`, statuses and gaps are in every format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(untagged)]

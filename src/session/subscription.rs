@@ -114,8 +114,8 @@ impl Sessions {
         }
     }
 
-    /// Returns the message `hello`. A feed that has been live from its first tick on has no status, so its state follows
-    /// from its ticks.
+    /// Returns the message `hello`. A feed that has been live from its first tick on has no status. Then its state
+    /// follows from its ticks.
     fn hello_message(&self, view: View) -> Option<Bytes> {
         let is_known = self.hub.status().is_some() || self.hub.newest_tick().is_some();
         let health = is_known.then(|| self.monitor.health());

@@ -284,8 +284,8 @@ pub trait Store: Send + Sync {
         Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id))
     }
 
-    /// Returns the id of the `n`th newest entry with `after < id <= until`, counted from one, if there are that many. If
-    /// that entry cannot be decoded, returns the id of the next older one that can be decoded.
+    /// Returns the id of the `n`th newest entry with `after < id <= until`, counted from one, if there are that many.
+    /// If that entry cannot be decoded, returns the id of the next older one that can be decoded.
     async fn nth_newest(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         Ok(self.range(after, until, usize::MAX).await?.iter().rev().nth(n - 1).map(|entry| entry.id))
     }

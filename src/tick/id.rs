@@ -44,12 +44,12 @@ const LAST_MS: u64 = 253_402_207_200_999;
 /// Whole numbers from this one on are milliseconds, all others are seconds. As seconds, this number is in the year
 /// 5138. As milliseconds, it is in March 1973.
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
-/// The first block of Bitcoin: 2009-01-03T18:15:05Z. The whole day is accepted.
-const FIRST_DAY_MS: u64 = 1_230_940_800_000;
 
 impl TickId {
     /// The id before all entries.
     pub const ZERO: TickId = TickId(0);
+    /// The first id that an entry can have: midnight of the day of the first block, 2009-01-03T18:15:05Z.
+    pub const FIRST_DAY: TickId = TickId(1_230_940_800_000);
 
     /// Returns the id of a moment in Unix milliseconds.
     pub const fn from_ms(ms: u64) -> TickId {
@@ -63,7 +63,7 @@ impl TickId {
 
     /// Returns true if no entry can have this id, because Bitcoin had no price yet.
     pub const fn is_before_bitcoin(self) -> bool {
-        self.0 < FIRST_DAY_MS
+        self.0 < TickId::FIRST_DAY.0
     }
 
     /// Returns the moment in Unix seconds, rounded down.

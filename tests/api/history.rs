@@ -239,3 +239,55 @@ async fn since_is_inclusive_and_after_exclusive() {
         assert_eq!(page["prices"].as_array().unwrap()[..], all[expected], "{query}");
     }
 }
+
+#[tokio::test]
+async fn short_formats_list_gaps_beside_prices() {
+    let mut entries = varied(20);
+    entries.remove(15);
+    let server = TestServer::with(&[], &entries).await;
+    let gaps_of = |messages: &Value| {
+        let gaps = messages["prices"].as_array().unwrap().iter().filter(|message| message["type"] == "gap");
+        let gaps = gaps.map(|gap| {
+            let mut gap = gap.clone();
+            gap.as_object_mut().unwrap().remove("type");
+            gap
+        });
+        gaps.collect::<Vec<_>>()
+    };
+    for order in ["asc", "desc"] {
+        let query = format!("currency=USD,EUR&order={order}");
+        let full = server.json(&format!("/v1/prices?{query}&format=full")).await;
+        let expected = gaps_of(&full);
+        let reasons: Vec<_> = expected.iter().map(|gap| gap["reason"].as_str().unwrap()).collect();
+        let mut oldest_first = ["source_outage", "history_expired"];
+        if order == "desc" {
+            oldest_first.reverse();
+        }
+        assert_eq!(reasons, oldest_first);
+        assert!(full["gaps"].is_null(), "they are among the messages");
+        let short = server.json(&format!("/v1/prices?{query}")).await;
+        assert_eq!(short["gaps"].as_array().unwrap(), &expected, "{order}");
+        // With notices, they are among the messages, as statuses are. The updates stay the same.
+        let noticed = server.json(&format!("/v1/prices?{query}&notices=true")).await;
+        assert_eq!((gaps_of(&noticed), &noticed["gaps"]), (expected, &Value::Null));
+        let is_update = |message: &&Value| message["type"].is_null();
+        let updates = noticed["prices"].as_array().unwrap().iter().filter(is_update);
+        assert!(updates.eq(short["prices"].as_array().unwrap()));
+        let statuses = noticed["prices"].as_array().unwrap().iter().filter(|message| message["type"] == "status");
+        assert_eq!(statuses.count(), 2);
+        let lines = server.get(&format!("/v1/prices?{query}&notices=true&format=ndjson")).await;
+        assert_eq!(lines.text().lines().count(), noticed["prices"].as_array().unwrap().len());
+    }
+    let table = server.get("/v1/prices?notices=true&format=csv").await;
+    assert!(table.status == 400 && table.text().contains("conflicting notices and csv"), "{}", table.text());
+    assert_eq!(server.get("/v1/prices?notices=true&format=csv,full").await.status, 200);
+}
+
+#[tokio::test]
+async fn ids_of_no_feed_are_the_beginning() {
+    let server = TestServer::with(&[], &varied(20)).await;
+    let all = server.json("/v1/prices?format=full&after=0").await;
+    assert_eq!(server.json("/v1/prices?format=full&after=1").await, all);
+    let lost = server.json("/v1/prices?format=full&after=1295166431075").await;
+    assert_eq!(lost["prices"][0]["reason"], "history_lost", "another feed may have had this id");
+}

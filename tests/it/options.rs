@@ -116,7 +116,7 @@ async fn hello_comes_first_and_names_the_replica() {
     });
     assert_eq!(hello, expected);
     let event = events(&replica, "hello=true").await.event().await;
-    assert_eq!((event.name.as_deref(), event.json()), (Some("hello"), expected));
+    assert_eq!((event.name.as_deref(), event.json()), (Some("hello"), expected.clone()));
     let first = replica.connect("hello=true").await.text().await;
     assert!(first.starts_with(r#"{"timedate""#), "formats without statuses have no hello: {first}");
     let mut client = replica.connect("hello=true&notices=true").await;

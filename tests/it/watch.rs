@@ -1,5 +1,6 @@
 //! `btcfeed watch`, in a pipe and on a terminal.
 
+mod messages;
 mod stops;
 
 use crate::support::client::Client;

@@ -6,11 +6,11 @@
 //! page can still change. The entries are read only as fast as the client reads them, so a long response needs no more
 //! memory than a short one.
 
-mod pages;
+mod body;
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
-use crate::api::page::{Block, Order, block_entries};
+use crate::api::page::{Block, Order, block_entries, is_chain};
 use crate::api::problem::Problem;
 use crate::api::query::HistoryQuery;
 use crate::api::state::{ApiState, weight};
@@ -27,15 +27,14 @@ use axum::Extension;
 use axum::extract::{RawQuery, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use pages::Pages;
-use std::iter;
+use body::HistoryBody;
 use std::sync::Arc;
 
 /// The history
 ///
-/// A page of the history, oldest first, or with `order=desc` newest first. It has the entries that a stream would replay. The response is streamed, so a
-/// long response needs no more memory than a short one. If a page can no longer change, `Cache-Control` says how long
-/// caches may keep it. The content is JSON, JSON lines or CSV. `format` selects one of them. Without it, `Accept` does.
+/// A page of the history, oldest first, or with `order=desc` newest first. It has the entries that a stream would
+/// replay. The response is streamed, so a long response needs no more memory than a short one. If a page can no longer
+/// change, `Cache-Control` says how long caches may keep it. The content is JSON, JSON lines or CSV. `format` selects one of them. Without it, `Accept` does.
 #[utoipa::path(
     get, path = "/v1/prices", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -80,7 +79,10 @@ pub(crate) async fn history(
     }
     if query.notices && media == Media::Csv && !query.format.is_full() {
         let expected = "expected the form json or ndjson with notices, or the format full";
-        return Err(Problem::bad_request(format!("conflicting notices and csv in the format {}: {expected}", query.format)));
+        return Err(Problem::bad_request(format!(
+            "conflicting notices and csv in the format {}: {expected}",
+            query.format
+        )));
     }
     let hub = state.primed_hub()?;
     let framing = if media == Media::Csv { Framing::Row } else { Framing::Line };
@@ -100,7 +102,7 @@ pub(crate) async fn history(
             (next.map_or(start, |id| StartPoint { id, is_entry: true }), last, next)
         }
     };
-    let mut pages = Pages::new(state.clone(), view, media, order, (begin, end), limit, next);
+    let mut pages = HistoryBody::new(state.clone(), view, media, order, (begin, end), limit, next);
     // The first entries are read before the response begins, so that an error can still change its status.
     let first = pages.read().await.map_err(unreadable)?;
     let complete_to = complete_to(&first, order, limit.min(block_entries(view)), (begin, end), hub);
@@ -132,8 +134,8 @@ fn is_complete_before(first: &Entry, begin: StartPoint) -> bool {
 }
 
 /// Returns the last entry of a response if no entry is missing in the response. If entries are missing on this replica,
-/// another one may have them, so only a complete response gets an entity tag and a lifetime. `first` is the first block,
-/// of at most `max_first` entries. The window must have the entries after it, because the store is not read twice. A
+/// another one may have them, so only a complete response gets an entity tag and a lifetime. The first block has at
+/// most `max_first` entries. The window must have the entries after it, because the store is not read twice. A
 /// response with more than one block that begins with the newest entry counts as not complete.
 fn complete_to(
     Block { entries, after }: &Block,
@@ -157,10 +159,4 @@ fn complete_to(
 async fn is_complete_after(last: Option<TickId>, end: TickId, head: TickId, hub: &Hub) -> store::Result<bool> {
     let Some(last) = last else { return Ok(false) };
     Ok(last == end || hub.history(end, head, 1).await?.first().is_some_and(|next| next.prev == last))
-}
-
-/// Returns whether the `prev` of each entry is the id of the entry before it, and that of the first entry is `after`.
-pub(super) fn is_chain(after: TickId, entries: &[Arc<Entry>]) -> bool {
-    let before = iter::once(after).chain(entries.iter().map(|entry| entry.id));
-    entries.iter().zip(before).all(|(entry, before)| entry.prev == before)
 }

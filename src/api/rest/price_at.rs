@@ -3,10 +3,10 @@
 //! Only a bounded part of the history is read: the window, some time before it, in which a feed without gaps has at
 //! least one tick, and some time after the moment, which tells whether it is in a gap.
 
-use super::history::is_chain;
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::in_force::{OPEN, Timeline};
 use crate::api::negotiate::Media;
+use crate::api::page::is_chain;
 use crate::api::problem::Problem;
 use crate::api::query::PriceAtQuery;
 use crate::api::state::ApiState;

@@ -223,22 +223,16 @@ impl FeedFile {
         })
     }
 
-    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, and from the newest if
-    /// `from_newest` is true. If that entry cannot be decoded, returns the id of the next one that can be decoded.
-    pub(super) fn nth(
-        &self,
-        after: TickId,
-        until: TickId,
-        n: usize,
-        from_newest: bool,
-    ) -> anyhow::Result<Option<TickId>> {
+    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, and from the end if
+    /// `newest` is true. If that entry cannot be decoded, returns the id of the next one that can be decoded.
+    pub(super) fn nth(&self, after: TickId, until: TickId, n: usize, newest: bool) -> anyhow::Result<Option<TickId>> {
         guard(|| {
             let entries = self.database.begin_read()?.open_table(ENTRIES)?;
             if after >= until {
                 return Ok(None);
             }
             let mut rows = entries.range(after.next().ms()..=until.ms())?;
-            let rows = iter::from_fn(|| if from_newest { rows.next_back() } else { rows.next() });
+            let rows = iter::from_fn(|| if newest { rows.next_back() } else { rows.next() });
             for row in rows.skip(n - 1) {
                 let (id, json) = row?;
                 if decode_or_skip(json.value()).is_some() {

@@ -7,7 +7,7 @@ use crate::tick::TickId;
 
 /// The id that replaces an invalid bookmark: before all entries, so that the client gets a gap and then everything that
 /// is kept.
-const UNKNOWN_PLACE: TickId = TickId::from_ms(1);
+const UNKNOWN_PLACE: TickId = TickId::FIRST_DAY;
 
 impl Redis {
     /// Writes the bookmarks of clients. They expire with the entries.

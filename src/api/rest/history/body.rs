@@ -1,8 +1,7 @@
 //! The body of a page of the history. It is read block by block, only as fast as the client reads it.
 
 use crate::api::negotiate::Media;
-use crate::api::page::{self, Block, Order, block_entries};
-use crate::api::rest::history::is_chain;
+use crate::api::page::{self, Block, Order, block_entries, is_chain};
 use crate::api::state::ApiState;
 use crate::encode::View;
 use crate::feed::{Continuity, Feed};
@@ -21,7 +20,7 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 /// The part of a response that is still to be sent.
-pub(super) struct Pages {
+pub(super) struct HistoryBody {
     state: Arc<ApiState>,
     view: View,
     media: Media,
@@ -44,7 +43,7 @@ pub(super) struct Pages {
     is_done: bool,
 }
 
-impl Pages {
+impl HistoryBody {
     /// Returns the entries with `begin < id <= end`, at most `limit`, if nothing of them is sent yet.
     pub(super) fn new(
         state: Arc<ApiState>,
@@ -54,10 +53,10 @@ impl Pages {
         (begin, end): (StartPoint, TickId),
         limit: usize,
         next: Option<TickId>,
-    ) -> Pages {
+    ) -> HistoryBody {
         let gaps = (media == Media::Json && !view.shows_health()).then(Vec::new);
         let (remaining, is_complete, needs_comma, is_done) = (limit, false, false, false);
-        Pages { state, view, media, order, begin, end, next, is_complete, remaining, gaps, needs_comma, is_done }
+        HistoryBody { state, view, media, order, begin, end, next, is_complete, remaining, gaps, needs_comma, is_done }
     }
 
     /// Reads the next entries.
