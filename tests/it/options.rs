@@ -109,6 +109,7 @@ async fn limit_keeps_the_newest_ticks_of_a_replay() {
 async fn hello_comes_first_and_names_the_replica() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_REPLICA", "r1")]).await;
+    replica.priced().await;
     let hello = replica.connect("format=full&hello=true").await.json().await;
     let expected = serde_json::json!({
         "type": "hello", "replica": "r1", "version": env!("CARGO_PKG_VERSION"), "currencies": ["USD", "EUR"],

@@ -34,7 +34,8 @@ use std::sync::Arc;
 ///
 /// A page of the history, oldest first, or with `order=desc` newest first. It has the entries that a stream would
 /// replay. The response is streamed, so a long response needs no more memory than a short one. If a page can no longer
-/// change, `Cache-Control` says how long caches may keep it. The content is JSON, JSON lines or CSV. `format` selects one of them. Without it, `Accept` does.
+/// change, `Cache-Control` says how long caches may keep it. The content is JSON, JSON lines or CSV.
+/// `format` selects one of them. Without it, `Accept` does.
 #[utoipa::path(
     get, path = "/v1/prices", tag = "prices",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
