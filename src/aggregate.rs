@@ -29,6 +29,9 @@ use tracing::warn;
 
 /// The beginning of the reason why a source that rests has no answer.
 pub(crate) const PAUSED: &str = "paused for ";
+/// The part of the deadline that a source has while its circuit breaker is open, so that a source that hangs does not
+/// delay each tick by the whole deadline.
+const PROBE: u32 = 4;
 
 /// The options of an aggregator.
 #[derive(Clone, Copy, Debug)]
@@ -91,6 +94,7 @@ impl Aggregator {
                 let resting = Answer::failed(SourceError::new(own, reason), Duration::ZERO);
                 return (member, if own.is_empty() { Vec::new() } else { vec![resting] }, None);
             }
+            let deadline = if member.breaker.is_open(now) { deadline / PROBE } else { deadline };
             let answers = member.source.observe(currencies, deadline).await;
             let name = member.source.name();
             if answers.is_empty() || answers.iter().all(|answer| answer.is_repeated) {
@@ -129,13 +133,14 @@ impl Aggregator {
         poll
     }
 
-    /// Returns the currencies with fewer than two sources whose circuit breakers are closed. At least two sources are
-    /// needed to check each other. So open circuit breakers are ignored there, except those of sources that asked for a
-    /// pause.
+    /// Returns the currencies with too few sources whose circuit breakers are closed: fewer than the minimum for a
+    /// price, or fewer than two, which are needed to check each other. There, open circuit breakers are ignored, except
+    /// those of sources that asked for a pause.
     fn short_of_sources(&self, now: Instant) -> Currencies {
+        let needed = self.options.rules.min_sources.max(2);
         let asked = self.members.iter().filter(|member| !member.breaker.is_open(now));
         let asked: Vec<_> = asked.map(|member| member.source.currencies()).collect();
-        let is_short = |currency: &Currency| asked.iter().filter(|of| of.contains(*currency)).count() < 2;
+        let is_short = |currency: &Currency| asked.iter().filter(|of| of.contains(*currency)).count() < needed;
         self.options.currencies.iter().filter(is_short).collect()
     }
 
@@ -176,8 +181,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
-    /// The sources that fail, and those that were asked.
-    type Market = Arc<Mutex<(BTreeSet<&'static str>, Vec<&'static str>)>>;
+    /// The sources that fail, and those that were asked, with their deadlines.
+    type Market = Arc<Mutex<(BTreeSet<&'static str>, Vec<(&'static str, Duration)>)>>;
 
     struct Scripted {
         name: &'static str,
@@ -195,9 +200,9 @@ mod tests {
             self.currencies
         }
 
-        async fn observe(&self, currencies: Currencies, _deadline: Duration) -> Vec<Answer> {
+        async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer> {
             let mut market = self.market.lock().unwrap();
-            market.1.push(self.name);
+            market.1.push((self.name, deadline));
             let own = currencies.and(self.currencies);
             if market.0.contains(self.name) {
                 return vec![Answer::failed(SourceError::new(own, "HTTP 500".to_owned()), Duration::ZERO)];
@@ -238,7 +243,9 @@ mod tests {
         market.lock().unwrap().0.clear();
         let poll = aggregator.poll(TickId::now()).await;
         // Two sources are left in dollars, so only `b` rests.
-        assert_eq!(market.lock().unwrap().1, ["a", "c", "d", "e"]);
+        // A source whose breaker is open may not delay the tick for long.
+        let (whole, short) = (Duration::from_secs(3), Duration::from_millis(750));
+        assert_eq!(market.lock().unwrap().1, [("a", whole), ("c", whole), ("d", short), ("e", short)]);
         assert_eq!(poll.tick.unwrap().currencies(), all.iter().copied().chain([Currency::Gbp]).collect());
     }
 }

@@ -77,7 +77,7 @@ impl CircuitBreaker {
         if let Some(banned) = self.banned_until.filter(|until| now < *until) {
             format!("paused for {} s, because the source asks for a pause", banned.duration_since(now).as_secs())
         } else if self.is_open(now) {
-            format!("paused for {seconds} s, unless fewer than two sources are left")
+            format!("paused for {seconds} s, unless too few sources are left")
         } else {
             "asked again with the next poll".to_owned()
         }

@@ -68,7 +68,7 @@ table! {
     SOURCE_UP = labelled("source", &[],
         gauge("btcfeed_source_up", "0 or 1", "1 if the last poll of the source by this replica gave a price."));
     SOURCE_RESTING = labelled("source", &[],
-        gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If fewer than two sources do not rest, those that failed are polled nevertheless."));
+        gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If fewer sources than the minimum, or than two, do not rest, those that failed are polled nevertheless."));
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second: Redis, or the file of the feed, can be written.");
     STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request, or that a write to the file of the feed took. Empty with the memory store.");
     STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
