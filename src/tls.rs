@@ -18,6 +18,7 @@
 //! | `stream` | a record layer with its socket, for hyper |
 
 mod certificate;
+mod cipher;
 mod failure;
 mod fault;
 mod handshake;
@@ -30,10 +31,11 @@ mod stream;
 mod tests;
 
 pub use certificate::{CertificateError, TlsOptions, TlsVersion, Warning as CertificateWarning};
+pub(crate) use cipher::{MAX_DATA_BYTES, Sealed};
 pub(crate) use failure::HandshakeError;
+pub(crate) use record_layer::RecordLayer;
 #[cfg(test)]
 pub(crate) use record_layer::tests::test_pair;
-pub(crate) use record_layer::{MAX_DATA_BYTES, RecordLayer};
 pub(crate) use stream::TlsStream;
 
 use crate::message::ProblemDetails;

@@ -14,8 +14,8 @@ use x509_parser::parse_x509_certificate;
 /// Protocol names of ALPN (RFC 7301), the preferred one first.
 pub(super) const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
-/// Remaining time in which a certificate is reported. If the certificate has a short life, it is reported only in the
-/// last third of its life.
+/// Remaining time below which a certificate is reported. A certificate with a short life is reported only in the last
+/// third of its life.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Version of TLS.
@@ -27,7 +27,7 @@ pub enum TlsVersion {
     Tls13,
 }
 
-/// Files of a certificate, and the version that its clients need.
+/// Files of a certificate, and the minimum TLS version of its clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsOptions {
     /// PEM file with the certificate, followed by the intermediate certificates.
@@ -53,7 +53,7 @@ impl TlsOptions {
     /// Checks that the files can be used.
     ///
     /// # Errors
-    /// If a file cannot be read or has other contents, or if the key belongs to another certificate.
+    /// If a file cannot be read, or has no valid certificate or key, or if the key belongs to another certificate.
     pub fn check(&self) -> Result<(), CertificateError> {
         read(self).map(drop)
     }
@@ -123,7 +123,7 @@ pub(super) fn read(options: &TlsOptions) -> Result<Certificate, CertificateError
         CertificateError::Certificate("the first certificate in the file is not a valid X.509 certificate".to_owned())
     })?;
     let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|error| {
-        CertificateError::Key(pem_error(error, "a private key that has no password (-----BEGIN PRIVATE KEY-----)"))
+        CertificateError::Key(pem_error(error, "a private key in unencrypted form (-----BEGIN PRIVATE KEY-----)"))
     })?;
     let internal = |error: &dyn std::fmt::Display| CertificateError::Certificate(format!("cannot set TLS up: {error}"));
     let versions: &[_] = match options.min_version {

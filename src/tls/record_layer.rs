@@ -1,43 +1,38 @@
 //! Record layer of a connection after its handshake (RFC 8446 §5, RFC 5246 §6).
 //!
 //! rustls performs the handshake and then gives its keys away. What stays is small: a key and a number for each
-//! direction, and the secrets from which the next keys are derived. So an idle connection has no buffer. rustls still
-//! encrypts, decrypts and derives keys. This file counts records, and decides what each of them means.
+//! direction, and the secrets from which rustls derives the next keys. So an idle connection has no buffer. This file
+//! counts records, and decides what each of them means.
 //!
 //! It does no I/O. [`read`](RecordLayer::read) takes what the client has sent, and calls back with the data.
-//! [`seal`](RecordLayer::seal) encrypts one record, which [`unsent`](RecordLayer::unsent) returns until it is sent.
-//! The answers of TLS itself, such as alerts, are queued there, too.
+//! [`seal`](RecordLayer::seal) encrypts one record. What the socket does not accept of it is [kept](RecordLayer::keep),
+//! and [`unsent`](RecordLayer::unsent) returns it until it is sent. The answers of TLS itself, such as alerts, are
+//! queued there, too.
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+#[cfg(doc)]
+use super::cipher::MAX_DATA_BYTES;
+use super::cipher::{Opener, Sealed, Sealer};
 use super::fault::Fault;
 use super::messages::{Meaning, Messages};
-use super::reader::{HEADER_BYTES, RecordReader};
-use tokio_rustls::rustls::crypto::cipher::{
-    AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter, OutboundChunks, OutboundPlainMessage,
-};
+use super::reader::RecordReader;
 use tokio_rustls::rustls::kernel::KernelConnection;
 use tokio_rustls::rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use tokio_rustls::rustls::{
-    AlertDescription, ConnectionTrafficSecrets, ContentType, Error, ProtocolVersion, SupportedCipherSuite,
-};
+use tokio_rustls::rustls::{AlertDescription, ContentType, Error, SupportedCipherSuite};
 
-/// Maximum number of bytes of data in one record (RFC 8446 §5.1).
-pub(crate) const MAX_DATA_BYTES: usize = 16 * 1024;
 /// Message that announces new keys and does not ask the client for new ones (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
-/// Version in the header of every record (RFC 8446 §5.1).
-const VERSION: ProtocolVersion = ProtocolVersion::TLSv1_2;
 
 /// Keys and state of a connection whose handshake is done.
 pub(crate) struct RecordLayer {
     /// Secrets from which the next keys are derived.
     secrets: KernelConnection<ServerConnectionData>,
-    encrypter: Box<dyn MessageEncrypter>,
+    sealer: Sealer,
     /// Number of the next record to the client.
     next_sent: u64,
-    decrypter: Box<dyn MessageDecrypter>,
+    opener: Opener,
     /// Number of the next record of the client.
     next_received: u64,
     reader: RecordReader,
@@ -64,9 +59,9 @@ impl RecordLayer {
         let ((next_sent, encryption), (next_received, decryption)) = (keys.tx, keys.rx);
         Ok(RecordLayer {
             secrets,
-            encrypter: encrypter(suite, encryption, next_sent)?,
+            sealer: Sealer::new(suite, encryption, next_sent)?,
             next_sent,
-            decrypter: decrypter(suite, decryption)?,
+            opener: Opener::new(suite, decryption)?,
             next_received,
             reader: RecordReader::default(),
             messages: Messages::default(),
@@ -101,18 +96,24 @@ impl RecordLayer {
         read
     }
 
-    /// Encrypts data as one record and queues it. The pieces together have at most [`MAX_DATA_BYTES`].
+    /// Encrypts data as one record, and appends it to `sealed`. The pieces together have at most [`MAX_DATA_BYTES`].
+    /// What is [unsent](Self::unsent) must be sent before.
     ///
     /// # Errors
     /// If an alert has been queued, or if the key has encrypted as many records as it may.
-    pub(crate) fn seal(&mut self, pieces: &[&[u8]]) -> Result<(), Error> {
+    pub(crate) fn seal(&mut self, pieces: &[&[u8]], sealed: &mut Sealed) -> Result<(), Error> {
         if self.is_closed {
             return Err(Error::EncryptError);
         }
         if self.key_update_due || self.next_sent >= self.max_records() {
-            self.update_encrypter()?;
+            self.update_sealer(sealed)?;
         }
-        self.queue(ContentType::ApplicationData, OutboundChunks::new(pieces))
+        self.encrypt(ContentType::ApplicationData, pieces, sealed)
+    }
+
+    /// Keeps encrypted bytes that the socket does not accept now.
+    pub(crate) fn keep(&mut self, sealed: &[u8]) {
+        self.unsent.extend_from_slice(sealed);
     }
 
     /// Queues the alert that ends the output (RFC 8446 §6.1).
@@ -152,20 +153,17 @@ impl RecordLayer {
         if self.is_ended {
             return Ok(());
         }
-        let (header, payload) = record.split_at_mut(HEADER_BYTES);
-        let kind = ContentType::from(header[0]);
         let is_tls13 = matches!(self.suite(), SupportedCipherSuite::Tls13(_));
-        if is_tls13 && kind != ContentType::ApplicationData {
+        if is_tls13 && ContentType::from(record[0]) != ContentType::ApplicationData {
             return Err(Fault::Broken(AlertDescription::UnexpectedMessage));
         }
-        let message = InboundOpaqueMessage::new(kind, VERSION, payload);
-        let plain = self.decrypter.decrypt(message, self.next_received)?;
+        let plain = self.opener.open(record, self.next_received)?;
         self.next_received += 1;
         match self.messages.receive(plain.typ, plain.payload, is_tls13)? {
             Meaning::Data => emit(plain.payload),
             Meaning::KeyUpdate { answer } => {
                 let (first, keys) = self.secrets.update_rx_secret()?;
-                self.decrypter = decrypter(self.suite(), keys)?;
+                self.opener = Opener::new(self.suite(), keys)?;
                 self.next_received = first;
                 self.key_update_due |= answer;
             }
@@ -175,31 +173,28 @@ impl RecordLayer {
         Ok(())
     }
 
-    /// Replaces the keys to the client. TLS 1.2 cannot do that.
-    fn update_encrypter(&mut self) -> Result<(), Error> {
+    /// Replaces the keys to the client, and announces that. TLS 1.2 cannot do that.
+    fn update_sealer(&mut self, sealed: &mut Sealed) -> Result<(), Error> {
         let (first, keys) = self.secrets.update_tx_secret()?;
-        self.queue(ContentType::Handshake, OutboundChunks::Single(&KEY_UPDATE))?;
-        self.encrypter = encrypter(self.suite(), keys, first)?;
+        self.encrypt(ContentType::Handshake, &[&KEY_UPDATE], sealed)?;
+        self.sealer = Sealer::new(self.suite(), keys, first)?;
         (self.next_sent, self.key_update_due) = (first, false);
         Ok(())
     }
 
     fn alert(&mut self, level: u8, alert: AlertDescription) {
         if !std::mem::replace(&mut self.is_closed, true) {
+            let mut sealed = Sealed::new();
             // If the alert cannot be encrypted, the connection ends without one.
-            self.queue(ContentType::Alert, OutboundChunks::Single(&[level, alert.into()])).ok();
+            if self.encrypt(ContentType::Alert, &[&[level, alert.into()]], &mut sealed).is_ok() {
+                self.keep(&sealed);
+            }
         }
     }
 
-    fn queue(&mut self, typ: ContentType, payload: OutboundChunks<'_>) -> Result<(), Error> {
-        let message = OutboundPlainMessage { typ, version: VERSION, payload };
-        let record = self.encrypter.encrypt(message, self.next_sent)?.encode();
+    fn encrypt(&mut self, typ: ContentType, pieces: &[&[u8]], sealed: &mut Sealed) -> Result<(), Error> {
+        self.sealer.seal(typ, pieces, self.next_sent, sealed)?;
         self.next_sent += 1;
-        if self.unsent.is_empty() {
-            self.unsent = record;
-        } else {
-            self.unsent.extend_from_slice(&record);
-        }
         Ok(())
     }
 
@@ -213,50 +208,5 @@ impl RecordLayer {
             SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
             SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
         }
-    }
-}
-
-/// Returns the encrypter for records from number `next` on.
-fn encrypter(
-    suite: SupportedCipherSuite,
-    keys: ConnectionTrafficSecrets,
-    next: u64,
-) -> Result<Box<dyn MessageEncrypter>, Error> {
-    let (key, iv) = key_and_iv(keys)?;
-    let mut encrypter = match suite {
-        SupportedCipherSuite::Tls13(suite) => suite.aead_alg.encrypter(key, iv),
-        SupportedCipherSuite::Tls12(suite) => {
-            // The first part of the vector is secret, and the second one is sent with each record (RFC 5288 §3).
-            let fixed_len = suite.aead_alg.key_block_shape().fixed_iv_len;
-            let (fixed, explicit) = iv.as_ref().split_at(fixed_len);
-            suite.aead_alg.encrypter(key, fixed, explicit)
-        }
-    };
-    if next > 0 {
-        // AWS-LC checks that numbers increase, and takes the first one that it sees for zero. So it must see zero
-        // first. This record is dropped and never leaves the process: rustls has sent another one with this number.
-        let (typ, payload) = (ContentType::ApplicationData, OutboundChunks::Single(&[]));
-        drop(encrypter.encrypt(OutboundPlainMessage { typ, version: VERSION, payload }, 0)?);
-    }
-    Ok(encrypter)
-}
-
-fn decrypter(suite: SupportedCipherSuite, keys: ConnectionTrafficSecrets) -> Result<Box<dyn MessageDecrypter>, Error> {
-    let (key, iv) = key_and_iv(keys)?;
-    Ok(match suite {
-        SupportedCipherSuite::Tls13(suite) => suite.aead_alg.decrypter(key, iv),
-        SupportedCipherSuite::Tls12(suite) => {
-            let fixed_len = suite.aead_alg.key_block_shape().fixed_iv_len;
-            suite.aead_alg.decrypter(key, &iv.as_ref()[..fixed_len])
-        }
-    })
-}
-
-fn key_and_iv(keys: ConnectionTrafficSecrets) -> Result<(AeadKey, Iv), Error> {
-    match keys {
-        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
-        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => Ok((key, iv)),
-        _ => Err(Error::General("unknown kind of keys".to_owned())),
     }
 }

@@ -1,7 +1,8 @@
 //! A TLS connection as a stream of data, for hyper. It keeps at most one record of each direction.
 
+use super::cipher::{MAX_DATA_BYTES, Sealed};
 use super::fault::Fault;
-use super::record_layer::{MAX_DATA_BYTES, RecordLayer};
+use super::record_layer::RecordLayer;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -111,7 +112,9 @@ impl AsyncWrite for TlsStream {
         if len == 0 {
             return Poll::Ready(Ok(0));
         }
-        self.records.seal(&chunks[..count]).map_err(io::Error::other)?;
+        let mut sealed = Sealed::new();
+        self.records.seal(&chunks[..count], &mut sealed).map_err(io::Error::other)?;
+        self.records.keep(&sealed);
         match self.poll_unsent(context) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Ready(Ok(())) | Poll::Pending => Poll::Ready(Ok(len)),

@@ -13,7 +13,7 @@ use super::stream_protocol::CloseCause;
 use crate::net::client_memory::{Account, ClientMemory, MIN_BYTES};
 use crate::net::client_stream::RawSocket;
 use crate::telemetry::metrics::CLOSES;
-use crate::tls::{MAX_DATA_BYTES, RecordLayer};
+use crate::tls::{MAX_DATA_BYTES, RecordLayer, Sealed};
 use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
@@ -174,39 +174,30 @@ impl TlsState {
     }
 
     fn write(&mut self, socket: &TcpStream, queue: &mut SendQueue) -> io::Result<bool> {
-        let mut progress = false;
-        loop {
-            progress |= self.flush(socket)?;
-            if !self.records.unsent().is_empty() {
-                self.update_account(progress);
-                return Ok(progress);
-            }
+        let mut progress = self.flush(socket)?;
+        let mut sealed = Sealed::new();
+        while self.records.unsent().is_empty() {
             queue.advance(std::mem::take(&mut self.sealed));
             if queue.is_empty() {
-                self.update_account(progress);
-                return Ok(progress);
+                break;
             }
             let pieces = queue.front(MAX_DATA_BYTES);
             self.sealed = pieces.iter().map(|piece| piece.len()).sum();
-            self.records.seal(&pieces).map_err(io::Error::other)?;
+            sealed.clear();
+            self.records.seal(&pieces, &mut sealed).map_err(io::Error::other)?;
+            let sent = write(socket, &sealed)?;
+            self.records.keep(&sealed[sent..]);
+            progress |= sent > 0;
         }
+        self.update_account(progress);
+        Ok(progress)
     }
 
     /// Sends encrypted bytes as far as the socket accepts them. Returns whether it accepted any.
-    fn flush(&mut self, mut socket: &TcpStream) -> io::Result<bool> {
-        let mut progress = false;
-        while !self.records.unsent().is_empty() {
-            match socket.write(self.records.unsent()) {
-                Ok(sent) => {
-                    self.records.advance(sent);
-                    progress |= sent > 0;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(progress)
+    fn flush(&mut self, socket: &TcpStream) -> io::Result<bool> {
+        let sent = write(socket, self.records.unsent())?;
+        self.records.advance(sent);
+        Ok(sent > 0)
     }
 
     /// Counts what the connection holds now, if it has an account. `has_read` is true if the client has read data.
@@ -218,4 +209,19 @@ impl TlsState {
             held => account.adjust(held),
         }
     }
+}
+
+/// Writes as much as the socket accepts. Returns the number of bytes.
+fn write(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match socket.write(&bytes[sent..]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(len) => sent += len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sent)
 }

@@ -1,5 +1,5 @@
-//! Bound on the input of a WebSocket. The server does not use messages of clients, so a client that sends more than
-//! pongs floods it.
+//! Bound on the input of a WebSocket. The server ignores messages of clients, so a client needs to send only pongs.
+//! Input beyond this budget is treated as a flood.
 
 use crate::wire::websocket::{FLOOD, Violation};
 use std::time::Instant;
@@ -12,7 +12,7 @@ const BYTES_PER_SECOND: u32 = 1024;
 /// Budget of one client.
 #[derive(Debug, Default)]
 pub(crate) struct InputBudget {
-    /// The number of bytes that count. It decreases with time.
+    /// The number of bytes of the budget that are used up. It decreases with time.
     spent: u32,
     /// The time of the last decrease.
     since: Option<Instant>,

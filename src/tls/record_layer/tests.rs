@@ -1,6 +1,7 @@
 //! Record layers whose peer is a client of rustls, in memory.
 
 use super::*;
+use crate::tls::cipher::MAX_DATA_BYTES;
 use crate::tls::handshake::{HandshakeFault, ServerHandshake};
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
@@ -114,6 +115,14 @@ fn read(records: &mut RecordLayer, bytes: &mut [u8]) -> Result<Vec<u8>, Fault> {
     Ok(data)
 }
 
+/// Encrypts data as one record and queues it.
+fn seal(records: &mut RecordLayer, pieces: &[&[u8]]) -> Result<(), Error> {
+    let mut sealed = Sealed::new();
+    records.seal(pieces, &mut sealed)?;
+    records.keep(&sealed);
+    Ok(())
+}
+
 #[derive(Clone, Debug)]
 enum Event {
     ClientSends(Vec<u8>),
@@ -151,7 +160,7 @@ proptest! {
                 }
                 Event::ServerSends(pieces) => {
                     let slices: Vec<_> = pieces.iter().map(Vec::as_slice).collect();
-                    records.seal(&slices).unwrap();
+                    seal(&mut records, &slices).unwrap();
                     prop_assert_eq!(deliver_unsent(&mut client, &mut records).unwrap(), pieces.concat());
                 }
                 Event::ClientUpdatesKeys if suite.tls13().is_some() => {
@@ -181,7 +190,7 @@ fn client_resumes_with_a_ticket() {
             let (mut client, mut records) = connect(config.clone(), usize::MAX);
             assert_eq!(client.handshake_kind(), Some(expected), "{suite:?}");
             for number in 0..20_u8 {
-                records.seal(&[&[number]]).unwrap();
+                seal(&mut records, &[&[number]]).unwrap();
                 assert_eq!(deliver_unsent(&mut client, &mut records), Ok(vec![number]), "{suite:?}");
             }
         }
@@ -192,7 +201,7 @@ fn client_resumes_with_a_ticket() {
 fn assert_ends(mut client: ClientConnection, mut records: RecordLayer, bytes: &mut [u8], alert: AlertDescription) {
     assert_eq!(read(&mut records, bytes), Err(Fault::Broken(alert)));
     assert_eq!(deliver_unsent(&mut client, &mut records), Err(Error::AlertReceived(alert)));
-    assert!(records.seal(&[b"more"]).is_err());
+    assert!(seal(&mut records, &[b"more"]).is_err());
     records.close();
     assert!(records.unsent().is_empty(), "nothing follows the alert");
 }
@@ -235,21 +244,21 @@ fn truncated_record_is_kept_and_not_used() {
 
 /// Encrypts any record with the keys of a client.
 struct Forger {
-    encrypter: Box<dyn MessageEncrypter>,
+    sealer: Sealer,
     next: u64,
 }
 
 impl Forger {
     fn new(client: ClientConnection, suite: SupportedCipherSuite) -> Forger {
         let (next, keys) = client.dangerous_extract_secrets().unwrap().tx;
-        Forger { encrypter: encrypter(suite, keys, next).unwrap(), next }
+        Forger { sealer: Sealer::new(suite, keys, next).unwrap(), next }
     }
 
     fn record(&mut self, typ: ContentType, payload: &[u8]) -> Vec<u8> {
-        let message = OutboundPlainMessage { typ, version: VERSION, payload: OutboundChunks::Single(payload) };
-        let record = self.encrypter.encrypt(message, self.next).unwrap().encode();
+        let mut record = Sealed::new();
+        self.sealer.seal(typ, &[payload], self.next, &mut record).unwrap();
         self.next += 1;
-        record
+        record.to_vec()
     }
 }
 
@@ -285,7 +294,7 @@ fn bytes_after_the_end_are_ignored() {
     assert_eq!(read(&mut records, &mut forger.record(ContentType::ApplicationData, b"late")), Ok(vec![]));
     assert_eq!(read(&mut records, &mut [99; 100]), Ok(vec![]));
     assert_eq!(records.held_bytes(), 0);
-    records.seal(&[b"the server may continue"]).unwrap();
+    seal(&mut records, &[b"the server may continue"]).unwrap();
 }
 
 #[test]
@@ -306,7 +315,7 @@ fn keys_are_replaced_before_their_limit() {
         if records.next_sent == u64::MAX {
             continue;
         }
-        let sealed = records.seal(&[b"data"]);
+        let sealed = seal(&mut records, &[b"data"]);
         assert_eq!(sealed.is_ok(), suite.tls13().is_some(), "{suite:?}: TLS 1.2 has no other keys");
         if sealed.is_ok() {
             assert_eq!(records.next_sent, 1);

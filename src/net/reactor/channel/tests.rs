@@ -76,7 +76,8 @@ fn rest_of_a_record_is_kept_and_counted() {
     let (mut pair, mut queue, bytes) = stalled();
     pair.channel.count_memory(&ClientMemory::new(usize::MAX), || panic!("reset"));
     assert!(!pair.channel.has_uncounted_memory() && !pair.channel.is_reset());
-    assert!(!pair.channel.write(&mut queue).unwrap(), "the socket is full");
+    // The kernel may still move bytes to the client's buffer. Then the socket has room again.
+    while pair.channel.write(&mut queue).unwrap() {}
     pair.finish(&mut queue);
     assert!(pair.received == bytes, "{} of {} bytes", pair.received.len(), bytes.len());
     let tls = pair.channel.tls.as_ref().unwrap();
