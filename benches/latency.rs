@@ -106,8 +106,8 @@ fn measure(setup: Setup, ticks: usize, exchange: &Exchange) -> anyhow::Result<Ve
     let replicas: Vec<_> = (0..setup.replicas)
         .map(|_| Server::replica(TICK_EVERY, &settings, Some(log.clone())))
         .collect::<Result<_, _>>()?;
-    let servers: Vec<_> = replicas.iter().map(Server::address).collect();
-    let witness = Witness::connect(*servers.last().context("no replica")?, 1)?;
+    let servers: Vec<_> = replicas.iter().map(|replica| replica.endpoint().clone()).collect();
+    let witness = Witness::connect(servers.last().context("no replica")?, 1)?;
     let mut pool = ClientPool::new(&servers, Transport::WebSocket, Some(witness))?;
     pool.pause = PAUSE;
     pool.grow(setup.clients)?;

@@ -22,7 +22,7 @@ use scale::load;
 use scale::report::{Failover, Outcome, Report};
 use scale::stack::{Stack, waves};
 use shared::deliveries::Faults;
-use shared::machine::{self, memory_kib, monotonic_ns, sleep};
+use shared::machine::{self, kernel_kib, memory_kib, monotonic_ns, sleep};
 use shared::redis::Redis;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -145,6 +145,7 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
     let (last, _) = stack.ticks(plan.ticks)?;
     let (used, time) = stack.used()?.since(&before);
     let kib = stack.replicas.iter().map(|replica| memory_kib(replica.pid())).collect::<Result<Vec<_>, _>>()?;
+    let kernel_kib = kernel_kib()?.saturating_sub(stack.empty_kernel_kib);
     let mut reports = stack.report(&last)?;
     let waves = waves(&reports);
     let spreads: Vec<_> = waves
@@ -167,6 +168,7 @@ fn run(plan: &Plan, files: usize) -> anyhow::Result<Outcome> {
         connected,
         empty_kib: stack.empty_kib.clone(),
         kib,
+        kernel_kib,
         used,
         time,
         spreads,

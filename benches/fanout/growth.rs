@@ -85,7 +85,7 @@ const HEAD: &str =
 
 fn fan_out(table: &mut String, name: &str, interval: Duration, plan: Plan) -> anyhow::Result<Faults> {
     eprintln!("{name}");
-    let mut measured = measure::fan_out(&Server::btcfeed(interval)?, Transport::WebSocket, plan)?;
+    let mut measured = measure::fan_out(&Server::btcfeed(interval, None)?, Transport::WebSocket, plan)?;
     measured.spreads.sort();
     let millis = |spread: Option<&Duration>| spread.map_or(f64::NAN, |spread| spread.as_secs_f64() * 1e3);
     let (median, longest) = (measured.spreads.get(measured.spreads.len() / 2), measured.spreads.last());

@@ -55,8 +55,8 @@ pub(crate) struct Herd {
 pub(crate) fn fan_out(server: &Server, transport: Transport, plan: Plan) -> anyhow::Result<FanOut> {
     let (pid, clients) = (server.pid(), plan.connections);
     // The baseline has only one format.
-    let witness = if server.is_baseline() { None } else { Some(Witness::connect(server.address(), 1)?) };
-    let mut pool = ClientPool::new(&[server.address()], transport, witness)?;
+    let witness = if server.is_baseline() { None } else { Some(Witness::connect(server.endpoint(), 1)?) };
+    let mut pool = ClientPool::new(&[server.endpoint().clone()], transport, witness)?;
     let few = FIRST_CLIENTS.min(clients / 2);
     pool.grow(few)?;
     let ticks = pool.deliveries.len();
@@ -84,7 +84,8 @@ pub(crate) fn fan_out(server: &Server, transport: Transport, plan: Plan) -> anyh
 /// Measures a server with idle clients.
 pub(crate) fn idle(server: &Server, transport: Transport, plan: Plan) -> anyhow::Result<Idle> {
     let (pid, clients) = (server.pid(), plan.connections);
-    let mut pool = ClientPool::new(&[server.address()], transport, Some(Witness::connect(server.address(), 1)?))?;
+    let mut pool =
+        ClientPool::new(&[server.endpoint().clone()], transport, Some(Witness::connect(server.endpoint(), 1)?))?;
     let few = FIRST_CLIENTS.min(clients / 2);
     pool.grow(few)?;
     pool.during(IDLE)?;
@@ -105,10 +106,10 @@ pub(crate) fn idle(server: &Server, transport: Transport, plan: Plan) -> anyhow:
 /// Measures many clients that connect at once and replay the same part of the history.
 pub(crate) fn herd(server: &Server, plan: Plan) -> anyhow::Result<Herd> {
     let (pid, Plan { herd, history, .. }) = (server.pid(), plan);
-    let witness = Witness::connect(server.address(), history)?;
+    let witness = Witness::connect(server.endpoint(), history)?;
     let ids = witness.ids().to_vec();
     let since = String::from_utf8_lossy(&ids[ids.len() - history]).into_owned();
-    let mut pool = ClientPool::new(&[server.address()], Transport::WebSocket, Some(witness))?;
+    let mut pool = ClientPool::new(&[server.endpoint().clone()], Transport::WebSocket, Some(witness))?;
     pool.replay_since(&since);
     pool.deliveries = Deliveries::of_history(&ids, herd, history);
     let processor = processor_time(pid)?;

@@ -17,6 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) empty_kib: Vec<u32>,
     /// Memory of each replica with all clients.
     pub(crate) kib: Vec<u32>,
+    /// Memory that the kernel needs for the clients' connections. Both ends are on this machine.
+    pub(crate) kernel_kib: u32,
     /// Processor time that was used during `time`.
     pub(crate) used: Used,
     /// Duration of the measurement.
@@ -130,6 +132,8 @@ impl fmt::Display for Outcome {
         writeln!(f, "| total | |\n|---|---|")?;
         writeln!(f, "| from the first to the last client, p50 / longest, ms | {median:.1} / {longest:.1} |")?;
         writeln!(f, "| time until all clients were connected, s | {:.1} |", self.connected.as_secs_f64())?;
+        let kernel = f64::from(self.kernel_kib) / 2.0 / float(clients);
+        writeln!(f, "| memory of the kernel for each end of a connection, KiB | {kernel:.2} |")?;
         writeln!(f, "| updates delivered | {} |", self.delivered)?;
         let Faults { lost, duplicated, unexpected, closed } = self.faults;
         writeln!(

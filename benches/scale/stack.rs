@@ -1,7 +1,7 @@
 //! Processes of the bench: Redis, the replicas, the clients, and a witness that knows all ids of the feed.
 
 use super::load::{Load, Report, Task};
-use crate::shared::machine::{memory_kib, processor_time, sleep};
+use crate::shared::machine::{kernel_kib, memory_kib, processor_time, sleep};
 use crate::shared::redis::Redis;
 use crate::shared::server::Server;
 use crate::shared::witness::Witness;
@@ -21,6 +21,8 @@ pub(crate) struct Stack {
     pub(crate) redis: Redis,
     /// Memory of each replica without clients, in KiB.
     pub(crate) empty_kib: Vec<u32>,
+    /// Memory of the kernel without clients, in KiB.
+    pub(crate) empty_kernel_kib: u32,
     interval: Duration,
     buffer: Vec<u8>,
 }
@@ -67,18 +69,20 @@ impl Stack {
             let settings = [("REDIS_URL", redis.url()), ("BTCFEED_REPLICA", name.as_str())];
             replicas.push(Server::replica(plan.interval, &settings, None)?);
         }
-        let servers: Vec<_> = replicas.iter().map(Server::address).collect();
-        let witness = Witness::connect(*servers.last().context("no replica")?, 1)?;
+        let servers: Vec<_> = replicas.iter().map(|replica| replica.endpoint().clone()).collect();
+        let witness = Witness::connect(servers.last().context("no replica")?, 1)?;
         let empty_kib = replicas.iter().map(|replica| memory_kib(replica.pid())).collect::<Result<_, _>>()?;
+        let empty_kernel_kib = kernel_kib()?;
         let processes = plan.clients.div_ceil(PER_PROCESS);
         let mut loads = Vec::new();
         for process in 0..processes {
             let clients = share(plan.clients, processes, process);
-            let task = Task { process: u32::try_from(process)? + 1, clients, servers: servers.clone() };
+            let servers = servers.iter().map(|server| server.address).collect();
+            let task = Task { process: u32::try_from(process)? + 1, clients, servers };
             loads.push(Load::start(&task)?);
         }
-        let mut stack =
-            Stack { loads, witness, replicas, redis, empty_kib, interval: plan.interval, buffer: vec![0; 64 * 1024] };
+        let (interval, buffer) = (plan.interval, vec![0; 64 * 1024]);
+        let mut stack = Stack { loads, witness, replicas, redis, empty_kib, empty_kernel_kib, interval, buffer };
         let thousands = u32::try_from(plan.clients.div_ceil(1000))?;
         eprintln!("connecting {} clients, for at most {:?}", plan.clients, CONNECT_DEADLINE * thousands);
         let started = Instant::now();

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, Transport};
 use super::deliveries::{Deliveries, Faults};
+use super::endpoint::Endpoint;
 use super::machine;
 use super::witness::Witness;
 use anyhow::{Context, ensure};
@@ -9,7 +10,6 @@ use btcfeed::tick::TickId;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Clients, and the updates that they received.
 pub(crate) struct ClientPool {
     /// Servers, to which clients connect in turn.
-    servers: Vec<SocketAddr>,
+    servers: Vec<Endpoint>,
     /// Query of every client.
     query: String,
     transport: Transport,
@@ -72,7 +72,7 @@ impl Failover {
 impl ClientPool {
     /// Creates a pool without clients. A `witness` is needed to detect updates that no client received.
     pub(crate) fn new(
-        servers: &[SocketAddr],
+        servers: &[Endpoint],
         transport: Transport,
         witness: Option<Witness>,
     ) -> anyhow::Result<ClientPool> {
@@ -115,7 +115,7 @@ impl ClientPool {
     }
 
     fn connect(&mut self, number: usize, server: usize) -> anyhow::Result<()> {
-        let connection = Connection::begin(self.servers[server], self.transport).context("cannot connect")?;
+        let connection = Connection::begin(&self.servers[server], self.transport).context("cannot connect")?;
         let data = epoll::EventData::new_u64(number as u64);
         epoll::add(&self.epoll, &connection, data, epoll::EventFlags::OUT)?;
         self.clients[number] = Some(connection);

@@ -1,13 +1,15 @@
 //! Client's end of a stream: a WebSocket (RFC 6455) or server-sent events over HTTP/1.1. It must use little time and
 //! memory, because ten thousand of them run on the server's machine.
 
+use super::endpoint::Endpoint;
 use anyhow::{bail, ensure};
 use socket2::{Domain, Socket, Type};
-use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio_rustls::rustls::ClientConnection;
 
 /// Number of connections from one address. An address has far more ports, so a free port is found immediately.
 const PER_ADDRESS: u32 = 10_000;
@@ -34,6 +36,7 @@ pub(crate) enum Transport {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
     transport: Transport,
     /// True if the handshake is complete.
     open: bool,
@@ -43,16 +46,17 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Starts to connect. Call [`request`](Self::request) when the socket is writable.
-    pub(crate) fn begin(server: SocketAddr, transport: Transport) -> anyhow::Result<Connection> {
+    pub(crate) fn begin(server: &Endpoint, transport: Transport) -> anyhow::Result<Connection> {
         let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking(), None)?;
         let address = FIRST_ADDRESS.load(Ordering::Relaxed) + CONNECTIONS.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS;
         socket.bind(&SocketAddrV4::new(Ipv4Addr::from(address), 0).into())?;
         // The socket closes with a reset, so that its port is free immediately.
         socket.set_linger(Some(Duration::ZERO))?;
         socket.set_tcp_nodelay(true)?;
-        match socket.connect(&server.into()) {
+        let tls = server.session()?.map(Box::new);
+        match socket.connect(&server.address.into()) {
             Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => bail!(error),
-            _ => Ok(Connection { stream: socket.into(), transport, open: false, partial: Vec::new() }),
+            _ => Ok(Connection { stream: socket.into(), tls, transport, open: false, partial: Vec::new() }),
         }
     }
 
@@ -70,8 +74,7 @@ impl Connection {
                 format!("GET /v1/prices/stream?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n")
             }
         };
-        self.stream.write_all(request.as_bytes())?;
-        Ok(())
+        Ok(self.write(request.as_bytes())?)
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -83,7 +86,7 @@ impl Connection {
     /// # Errors
     /// If the connection has ended, or the server broke the protocol.
     pub(crate) fn read(&mut self, buffer: &mut [u8], emit: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
-        let read = match self.stream.read(buffer) {
+        let read = match self.receive(buffer) {
             Ok(0) => bail!("the server has closed the connection"),
             Ok(len) => &buffer[..len],
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
@@ -98,6 +101,29 @@ impl Connection {
         whole.extend_from_slice(read);
         let used = self.parse(&whole, emit)?;
         self.partial.extend_from_slice(&whole[used..]);
+        Ok(())
+    }
+
+    /// Reads bytes, decrypted if the connection uses TLS.
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Connection { stream, tls: Some(tls), .. } = self else { return self.stream.read(buffer) };
+        if tls.read_tls(stream)? == 0 {
+            return Ok(0);
+        }
+        tls.process_new_packets().map_err(io::Error::other)?;
+        while tls.wants_write() {
+            tls.write_tls(stream)?;
+        }
+        tls.reader().read(buffer)
+    }
+
+    /// Writes bytes, encrypted if the connection uses TLS. During the handshake, TLS keeps them until its end.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Connection { stream, tls: Some(tls), .. } = self else { return self.stream.write_all(bytes) };
+        tls.writer().write_all(bytes)?;
+        while tls.wants_write() {
+            tls.write_tls(stream)?;
+        }
         Ok(())
     }
 
@@ -146,8 +172,7 @@ impl Connection {
     fn pong(&mut self, payload: &[u8]) -> anyhow::Result<()> {
         let len = u8::try_from(payload.len())?;
         let frame = [&[0x8a, 0x80 | len, 0, 0, 0, 0], payload].concat();
-        self.stream.write_all(&frame)?;
-        Ok(())
+        Ok(self.write(&frame)?)
     }
 }
 

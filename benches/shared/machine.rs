@@ -45,6 +45,18 @@ pub(crate) fn memory_kib(pid: Pid) -> anyhow::Result<u32> {
     share.trim().trim_end_matches(" kB").parse().context("invalid Pss: expected a number")
 }
 
+/// Returns the memory in KiB that the kernel uses for its objects, such as sockets, and for the data in TCP buffers.
+pub(crate) fn kernel_kib() -> anyhow::Result<u32> {
+    let number = |path: &str, line: &str, name: &str| -> anyhow::Result<u32> {
+        let text = read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+        let line = text.lines().find(|of| of.starts_with(line)).with_context(|| format!("no {line} in {path}"))?;
+        let words = line.split_whitespace().skip_while(|word| *word != name).nth(1);
+        Ok(words.with_context(|| format!("no {name} in {path}"))?.parse()?)
+    };
+    let pages = number("/proc/net/sockstat", "TCP:", "mem")?;
+    Ok(number("/proc/meminfo", "Slab:", "Slab:")? + pages * u32::try_from(rustix::param::page_size() / 1024)?)
+}
+
 /// Returns a moment by the monotonic clock, which all processes share, in nanoseconds.
 pub(crate) fn monotonic_ns(moment: Instant) -> u64 {
     let now = clock_gettime(ClockId::Monotonic);

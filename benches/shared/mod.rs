@@ -5,6 +5,7 @@
 pub(crate) mod client_pool;
 pub(crate) mod connection;
 pub(crate) mod deliveries;
+pub(crate) mod endpoint;
 pub(crate) mod machine;
 pub(crate) mod redis;
 pub(crate) mod server;

@@ -1,11 +1,12 @@
 //! Process under test: btcfeed, or the baseline.
 
+use super::endpoint::{Certificate, Endpoint};
 use super::machine;
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::env::var_os;
 use std::io::{BufRead, BufReader, Lines};
-use std::net::SocketAddr;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -16,24 +17,27 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// Running server. It is stopped when this is dropped.
 pub(crate) struct Server {
     child: Child,
-    address: SocketAddr,
+    endpoint: Endpoint,
     is_baseline: bool,
 }
 
 impl Server {
-    /// Starts a replica with the feed in memory and a simulated market.
-    pub(crate) fn btcfeed(tick_every: Duration) -> anyhow::Result<Server> {
-        Server::replica(tick_every, &[], None)
+    /// Starts a replica with the feed in memory and a simulated market. With a certificate, its clients use TLS.
+    pub(crate) fn btcfeed(tick_every: Duration, certificate: Option<&Certificate>) -> anyhow::Result<Server> {
+        let files = certificate.map(Certificate::files);
+        let names = ["BTCFEED_TLS_CERT", "BTCFEED_TLS_KEY"];
+        let settings: Vec<_> = names.into_iter().zip(files.iter().flatten().filter_map(|file| file.to_str())).collect();
+        Ok(Server::replica(tick_every, &settings, None)?.with(certificate))
     }
 
-    /// Starts a replica with a simulated market and these settings. It does not inherit this process's environment. Its
-    /// log entries are sent to `log`, if there is one.
+    /// Starts a replica with a simulated market and these settings: the program `BTCFEED_MEASURED`, if that is set. It
+    /// does not inherit this process's environment. Its log entries are sent to `log`, if there is one.
     pub(crate) fn replica(
         tick_every: Duration,
         settings: &[(&str, &str)],
         log: Option<Sender<Value>>,
     ) -> anyhow::Result<Server> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+        let mut command = Command::new(var_os("BTCFEED_MEASURED").unwrap_or(env!("CARGO_BIN_EXE_btcfeed").into()));
         command.arg("serve").env_clear().envs([
             ("BTCFEED_DATA", "none"),
             ("BTCFEED_LISTEN", "127.0.0.1:0"),
@@ -49,11 +53,12 @@ impl Server {
         Server::start(command, false, log)
     }
 
-    /// Starts the baseline: this program with another argument.
-    pub(crate) fn baseline(tick_every: Duration) -> anyhow::Result<Server> {
+    /// Starts the baseline: this program with other arguments.
+    pub(crate) fn baseline(tick_every: Duration, certificate: Option<&Certificate>) -> anyhow::Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--baseline").arg(tick_every.as_millis().to_string());
-        Server::start(command, true, None)
+        command.args(certificate.map(Certificate::files).iter().flatten());
+        Ok(Server::start(command, true, None)?.with(certificate))
     }
 
     fn start(mut command: Command, is_baseline: bool, to: Option<Sender<Value>>) -> anyhow::Result<Server> {
@@ -78,11 +83,17 @@ impl Server {
                 }
             }
         });
-        Ok(Server { child, address, is_baseline })
+        Ok(Server { child, endpoint: Endpoint::new(address, None), is_baseline })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Makes clients encrypt if there is a certificate.
+    fn with(mut self, certificate: Option<&Certificate>) -> Server {
+        self.endpoint = Endpoint::new(self.endpoint.address, certificate);
+        self
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     pub(crate) fn is_baseline(&self) -> bool {

@@ -3,10 +3,10 @@
 
 use super::connection::{Connection, Transport};
 use super::deliveries::Id;
+use super::endpoint::Endpoint;
 use anyhow::{Context, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
-use std::net::SocketAddr;
 
 /// Deadline of each wait.
 const DEADLINE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
@@ -23,7 +23,7 @@ pub(crate) struct Witness {
 
 impl Witness {
     /// Connects, and reads the feed from its first entry until it has `ticks` ticks.
-    pub(crate) fn connect(server: SocketAddr, ticks: usize) -> anyhow::Result<Witness> {
+    pub(crate) fn connect(server: &Endpoint, ticks: usize) -> anyhow::Result<Witness> {
         let mut connection = Connection::begin(server, Transport::WebSocket)?;
         wait(&connection, PollFlags::OUT)?;
         connection.request("format=full&since=0")?;
