@@ -14,8 +14,8 @@ use tokio::time::sleep;
 const RETRY: Duration = Duration::from_secs(1);
 
 impl Hub {
-    /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, or fewer of them with their audits, sends
-    /// them to `to` and calls `done`. Retries while the store is unavailable, until the receiver is dropped.
+    /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, or [`AUDIT_ENTRIES`] with their audits,
+    /// sends them to `to` and calls `done`. Retries while the store is unavailable, until the receiver is dropped.
     ///
     /// The read runs in a task of its own. It holds one of a few permits, so it must not wait for its client.
     pub fn load(

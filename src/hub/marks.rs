@@ -7,8 +7,8 @@ use crate::tick::{Currencies, Currency, Price, TickId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Condition for ticks that a reader need not examine. They directly follow an entry, have prices in the same
-/// currencies as the tick before them, end no outage, and meet both conditions below.
+/// Condition for the ticks that a reader can skip after an examined entry. Each of them continues the entry before it,
+/// has prices in the same currencies as the tick before it, ends no outage, and meets both conditions below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Skip {
     /// Upper bound of their ids, exclusive.
@@ -17,11 +17,11 @@ pub struct Skip {
     pub unchanged: Option<Currencies>,
 }
 
-/// Counters at one entry. They only increase, so a binary search finds the entry where a counter changes. They may
-/// wrap, because they are compared only within one window.
+/// Counters at one entry. They never decrease, so a binary search finds the entry where a counter changes. Overflow is
+/// harmless, because they are only compared for equality within one window.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
-    /// Number of entries so far that are not plain ticks.
+    /// Number of entries so far that are not plain ticks or do not continue the entry before them.
     notable: u32,
     /// Number of changes of the price in each currency.
     changes: [u32; Currency::ALL.len()],
@@ -37,7 +37,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Adds the mark of the next entry. `is_next` says whether it continues the entry before it.
+    /// Adds the mark of the next entry. `is_next` is true if this entry continues the previous one.
     pub(super) fn push(&mut self, entry: &Entry, is_next: bool) {
         let is_plain = match &entry.event {
             Event::Status(_) => false,

@@ -17,7 +17,7 @@ use std::time::Duration;
 const READ_ENTRIES: usize = 1024;
 /// If more time than this lies between two entries, the clock may have been wrong.
 const JUMP: Duration = Duration::from_secs(3600);
-/// The maximum number of holes that are looked for at once.
+/// The maximum number of holes (ranges of missing entries) that are searched at once.
 const HOLES: usize = 8;
 /// The maximum number of entries that a reader examines in one read.
 const EXAMINE_ENTRIES: usize = 64;
@@ -115,7 +115,7 @@ impl Window {
         while self.entries.front().is_some_and(|first| first.id < oldest_kept) {
             self.drop_first();
         }
-        // After such a jump the store may keep what the window drops, because a clock was wrong.
+        // If the jump comes from a wrong clock, the store may keep entries that the window drops here.
         if is_jump && self.entries.len() + 1 < len {
             self.complete = false;
         }
@@ -160,7 +160,7 @@ impl Window {
         });
     }
 
-    /// Returns a view that is in use.
+    /// Returns the shared bytes of `view`, or `None` if the view is not in use.
     pub(super) fn view(&self, view: View) -> Option<Arc<SharedView>> {
         self.views.get(&view).cloned()
     }
@@ -205,7 +205,7 @@ impl Window {
     }
 
     /// Passes the entries after `cursor` to `examine`, which returns the condition for later entries that can be
-    /// skipped. The last of the skipped entries is examined, too. The returned batch has no items, and its count is
+    /// skipped. The last one that meets it is examined nevertheless. The returned batch has no items, and its count is
     /// zero.
     pub(super) fn examine(
         &self,
@@ -220,8 +220,8 @@ impl Window {
         let (mut index, mut last, mut skipped_after) = (begin, begin, None);
         for _ in 0..EXAMINE_ENTRIES {
             let Some(entry) = self.entries.get(index).filter(|_| index < end) else { break };
-            // If entries before this one were skipped, it is encoded alone. Otherwise its whole segment would be
-            // encoded.
+            // If entries before this one were skipped, it is encoded alone, because the shared log would encode its
+            // whole segment.
             let bytes = || match skipped_after {
                 Some(_) => shared.view().entry(entry),
                 None => shared.log().entry(shared.view(), self.numbered(), self.first_number + index as u64),

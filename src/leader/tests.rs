@@ -64,7 +64,7 @@ impl Store for SharedStore {
     }
 }
 
-/// Returns a tick of this age.
+/// Returns a tick with an age of this many seconds.
 fn tick(seconds: u64) -> Record {
     let at = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
     let event = Event::Tick { tick: Tick::default(), outages: vec![] };
@@ -109,9 +109,9 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
     let lease = store.acquire("r1").await.unwrap().unwrap();
     assert!(matches!(leader.lead(lease, &CancellationToken::new()).await, TermEnd::Yielded(_)));
     leader.claim().await.unwrap();
-    assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 0)), "it claims nothing for a lease");
+    assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 0)), "claims nothing for one lease time");
     assert_eq!(leader.outbox.len(), 1, "the tick is newer than what is written");
-    // Another replica has written for the time of the tick.
+    // Another replica has written a newer tick, so the tick in the outbox is not needed any more.
     let other = store.acquire("other").await.unwrap().expect("the lease is free");
     store.append(&other, &tick(0), TickId::ZERO).await.unwrap();
     leader.claims_from = None;

@@ -26,7 +26,7 @@ use std::collections::{BTreeMap, VecDeque};
 const CURVE_WIDTH: usize = 200;
 /// The width and the height of a terminal that does not report its size.
 const DEFAULT_SIZE: (u16, u16) = (80, 24);
-/// The minimum height of the terminal without the lines of its curves. A lower terminal shows no curves.
+/// The minimum number of lines besides those of the curves. A terminal with fewer lines shows no curves.
 const CURVE_HEIGHT: usize = 8;
 
 /// A table on a terminal.
@@ -217,7 +217,7 @@ fn size() -> (usize, u16) {
     (usize::from(width), height)
 }
 
-/// Wraps a text between words into lines of `width` characters at most.
+/// Wraps a text between words into lines of at most `width` characters. A longer word has a line of its own.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

@@ -83,7 +83,7 @@ impl HistoryPool {
         // Without this timeout, the pool would wait without a limit. It covers the wait for a free connection, the
         // check, and the opening of a new connection if that is necessary.
         let connection = timeout(self.server.connect_timeout() + self.server.timeout, current.pool.get()).await;
-        // If all connections are in use, the server is slow, and a new pool would send it even more.
+        // If all connections are in use, the server is slow, and a new pool would only add to its load.
         let is_busy = connection.is_err() && current.pool.status().size == HISTORY_READERS;
         let error = match connection.map_err(timed_out(&current.address, "getting a connection")) {
             Ok(Ok(connection)) => return Ok(connection),

@@ -1,4 +1,4 @@
-//! The lease: acquiring it, and reserving it for the replica that has most.
+//! The lease: acquiring it, and reserving it for the replica that has most of what the store lacks.
 
 use super::write_faults::Write;
 use super::{BEAT_TTL, CLAIM_TTL, LONGEST_TERM, Redis, ms};
@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 use tracing::warn;
 
-/// The time between two comparisons of the kind of the prices while another replica has the lease.
+/// The time between two checks of the kind of the prices (real or simulated) while another replica has the lease.
 const COMPARE_EVERY: Duration = Duration::from_secs(1);
 
 impl Redis {
@@ -29,7 +29,7 @@ impl Redis {
         match self.write(Write::Lease, script).await {
             Ok(broken) => {
                 if !broken.is_empty() {
-                    warn!(broken, "broke a lease that would not have expired in time, see its time to live in ms");
+                    warn!(broken, "replaced a lease whose time to live (in ms) is missing or too long");
                 }
                 Ok(Some(lease))
             }
@@ -58,7 +58,7 @@ impl Redis {
         format!("{holder}/{}", self.writer)
     }
 
-    /// Returns true once in a while. A candidate tries several times in a second, and each comparison reads entries.
+    /// Returns true at most once in [`COMPARE_EVERY`]: candidates retry often, and each comparison reads entries.
     fn is_comparison_due(&self) -> bool {
         let mut compared = self.kind_compared.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = compared.is_none_or(|at| at.elapsed() >= COMPARE_EVERY);
