@@ -1,5 +1,5 @@
-//! Limits of an address: the number of concurrent clients and expensive reads, of new clients in a second, of updates
-//! of the history in a minute, and of new `client_id`s in an hour. So one address cannot take all connections, and
+//! Limits of an address: concurrent clients and expensive reads, new clients in a second, entries read from the history
+//! in a minute, and new `client_id`s in an hour. So one address cannot take all connections, and
 //! reconnecting does not reset a limit.
 //!
 //! Only addresses that have clients, or have used a part of a rate, need memory. The rates of clients and of history
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-/// Burst of an address: as many clients as its rate allows in this time may come at once.
+/// Burst of an address: it may open as many connections at once as its rate allows in this time.
 const BURST: Duration = Duration::from_secs(10);
 /// Time between two removals of addresses whose rates have recovered.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
@@ -148,7 +148,7 @@ impl AddressLimits {
         &self.options.proxies
     }
 
-    /// Returns true if each connection comes from one of these proxies and names its client with the PROXY protocol.
+    /// Returns true if each connection comes from a trusted proxy, which names the client with the PROXY protocol.
     pub(crate) fn has_proxy_protocol(&self) -> bool {
         self.options.has_proxy_protocol
     }
@@ -295,8 +295,8 @@ impl Drop for AddressPlace {
     }
 }
 
-/// Charges an amount in parts, because a limiter accepts a whole part or nothing of it. The amount beyond the limit is
-/// not charged.
+/// Charges an amount in parts, because a limiter rejects an amount completely if it exceeds what is left. The amount
+/// beyond the limit is not charged.
 fn charge(mut amount: u32, accepts: impl Fn(NonZeroU32) -> bool) {
     let mut part = amount;
     while let Some(next) = NonZeroU32::new(part.min(amount)) {

@@ -1,7 +1,7 @@
 //! Candles of this replica.
 //!
-//! The first update reads the candles that the store keeps, and the entries that they do not cover. Each request, and
-//! once a minute a task, then adds the entries since the last update. The task also saves the candles of complete hours
+//! The first update reads the candles that the store keeps, and the entries that they do not cover. After that, new
+//! entries are added by each request, and once a minute by a task. The task also saves the candles of complete hours
 //! to the store. Requests that arrive during an update wait for it.
 
 use crate::candle::{Book, Interval, KeptHour};
@@ -142,8 +142,8 @@ impl CandleCache {
         }
     }
 
-    /// Saves the hours that have ended to the store. `kept` contains those that the store has. If no hour is new, the
-    /// store is not asked.
+    /// Saves to the store each hour that has ended. `kept` contains those that the store has. If no hour is new and
+    /// none is unusable, the store is not asked.
     async fn keep_hours(&self, hub: &Hub, kept: &mut BTreeSet<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours().collect();
         let mut unusable = std::mem::take(&mut self.catching_up.lock().await.unusable);
@@ -167,7 +167,7 @@ impl CandleCache {
             // The store keeps no candles.
             None => whole.iter().copied().collect(),
         };
-        // This replica may have another retention than those that lead. What counts is what the store still has. The
+        // The retention of this replica may differ from the leader's, so the floor depends on what the store has. The
         // oldest hour may be partly expired, and is kept until it has expired completely.
         let floor = Interval::Hour.start(hub.oldest_kept().await?);
         let is_missing = |start: &TickId| *start >= floor && (!present.contains(start) || unusable.contains(start));

@@ -8,16 +8,16 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Timeout for closing a connection, including the client's answer, when the replica stops. It then also limits the
-/// time of open requests. Before that, a close may take [`Limits::write_stall`](super::Limits::write_stall), if longer.
+/// Timeout for closing a connection while the replica stops, including the client's answer. Open requests end within
+/// it, too. At other times, [`Limits::write_stall`](super::Limits::write_stall) is the timeout if it is longer.
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica
 /// that stops do not all reconnect at the same moment.
 pub(crate) const RETRY_MS: Range<u32> = 500..2000;
 
-/// Reason why the server closes a stream. Close codes from 4000 to 4499 mean "reconnect with your cursor", and those
-/// from 4500 to 4999 mean "do not reconnect".
+/// Reason why the server closes a stream. Close code 1001 and those from 4000 to 4499 mean "reconnect with your
+/// cursor". Those from 4500 to 4999 mean "do not reconnect".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// This replica is stopping. The client can resume from its cursor on another replica.

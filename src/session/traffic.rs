@@ -1,4 +1,4 @@
-//! Counts of the updates and bytes that clients are sent, by transport. A shard adds up plain numbers and reports them
+//! Counts of the updates and bytes sent to clients, by transport. A shard adds up plain numbers and reports them
 //! once for each of its rounds.
 
 use crate::encode::Framing;

@@ -6,10 +6,10 @@ use std::time::Duration;
 /// How a source is reached.
 #[derive(Clone, Default)]
 pub struct Endpoint {
-    /// The URL of its API, instead of its own one. It may hold a password.
+    /// The URL of the API, or `None` for the default of the source. The URL may contain a password.
     pub url: Option<SecretString>,
     /// The API key, if its API can use one.
     pub key: Option<SecretString>,
-    /// The minimum time between two polls, instead of its own one.
+    /// The minimum time between two polls, or `None` for the default of the source.
     pub least_interval: Option<Duration>,
 }

@@ -5,14 +5,14 @@ use crate::tick::{Input, Price, TickId};
 use rust_decimal::Decimal;
 use std::time::Duration;
 
-/// The greatest distance between bid and ask with which the middle of a book is a value: 1 % of the middle. Two prices
-/// whose distance is at most a 200th of their sum fulfil it.
+/// The sum of bid and ask as a multiple of the maximum spread (ask minus bid). The maximum spread is 1 % of the middle,
+/// and the middle is half of the sum. A book with a wider spread has no middle.
 const SPREADS_IN_SUM: Decimal = Decimal::from_parts(200, 0, 0, false, 0);
 /// The number of decimals of a value. Further digits are rounded half to even.
 const DECIMALS: u32 = 8;
 
-/// The maximum age of an answer, in least intervals of its source: it may be as old as one when it arrives, it is
-/// repeated for one, and another one is a reserve.
+/// The maximum age of an answer, as a number of least intervals of its source: one for its age on arrival, one in which
+/// it is repeated, and one in reserve.
 const LEAST_INTERVALS: u32 = 3;
 
 /// Returns the value of a source, or the reason why it has none. A source that may be asked only rarely may be older
@@ -26,13 +26,13 @@ pub(super) fn value(reading: &SourceReading, max_age: Duration, now: TickId) -> 
     }
     // The time of the last trade does not date the book.
     let trade_time = reading.trade_time.filter(|_| middle.is_none());
-    let times = [("its time", input.time), ("the time of its last trade", trade_time), ("our request", input.fetched)];
+    let times = [("its time", input.time), ("the time of its last trade", trade_time), ("its arrival", input.fetched)];
     for (name, time) in times.into_iter().filter_map(|(name, time)| Some((name, time?))) {
         if now.since(time) > max_age {
             return Err(format!("old: {name} is {}, {} s ago", time.timedate(), now.since(time).as_secs()));
         }
         if time.since(now) > max_age {
-            return Err(format!("old: {name} is {}, in the future", time.timedate()));
+            return Err(format!("invalid time: {name} is {}, too far in the future", time.timedate()));
         }
     }
     value_of(input).ok_or_else(|| "no value: the price is too small".to_owned())
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(with("100", None, old, None), None, "a quiet market with a living book");
         assert!(with("", None, old, None).unwrap().starts_with("old: the time of its last trade is 2026-11-20T"));
         assert!(with("100", old, None, None).unwrap().starts_with("old: its time is 2026-11-20T"));
-        assert!(with("100", None, None, old).unwrap().starts_with("old: our request is 2026-11-20T"));
+        assert!(with("100", None, None, old).unwrap().starts_with("old: its arrival is 2026-11-20T"));
         let future = Some(NOW.plus(MAX_AGE + Duration::from_millis(1)));
         assert!(with("100", future, None, None).unwrap().ends_with("in the future"));
         assert_eq!(with("100", Some(NOW.minus(MAX_AGE)), None, Some(NOW.plus(MAX_AGE))), None);
