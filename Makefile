@@ -90,9 +90,14 @@ features: ## Check every combination of features that makes sense, and the size 
 	tests/features
 
 .PHONY: bench-test
-bench-test: ## Compile the benches, and run each step of `hot` once
-	cargo check --locked --benches
+bench-test: ## Run each step of the bench `hot` once; `make lint` checks that all benches compile
 	cargo test --locked --bench hot -- --test
+
+.PHONY: guard
+guard: ## Check that an update costs no more than before, with a release build or the program BTCFEED_MEASURED
+	$(if $(BTCFEED_MEASURED),,cargo build --release --locked)
+	BTCFEED_MEASURED=$(or $(BTCFEED_MEASURED),$(abspath $(TARGET))/release/btcfeed) \
+	cargo test --locked --bench fanout -- --guard
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
@@ -163,6 +168,16 @@ dist: ## Build the static Linux program of a release, in target/dist with its ch
 	cp $(TARGET)/$(MUSL)/release/btcfeed LICENSE README.md CHANGELOG.md $(TARGET)/dist/$(PACKAGE)
 	tar -C $(TARGET)/dist -czf $(TARGET)/dist/$(PACKAGE).tar.gz $(PACKAGE)
 	cd $(TARGET)/dist && sha256sum $(PACKAGE).tar.gz > $(PACKAGE).tar.gz.sha256
+
+PROGRAM ?= $(TARGET)/$(MUSL)/release/btcfeed
+
+.PHONY: deb
+deb: ## Build the Debian package of PROGRAM, by default the one of `make dist`, in target/dist (needs dpkg-deb)
+	deploy/debian/build $(PROGRAM) $(VERSION) $(TARGET)/dist
+
+.PHONY: deb-check
+deb-check: ## Install PROGRAM and its Debian package in empty systems, and start both (needs root and Docker)
+	tests/packages/check $(PROGRAM)
 
 .PHONY: sbom
 sbom: ## List the crates of the program as CycloneDX JSON, in target/dist (needs cargo-cyclonedx)
