@@ -15,6 +15,7 @@
 //! | `negotiate` | JSON, JSON lines or CSV |
 //! | `page` | pages of the history, from either end |
 //! | `query` | parameters |
+//! | `base_url` | the address under which a client reaches this server |
 //! | `caching` | entity tags, lifetimes, links to the next page |
 //! | `compress` | gzip |
 //! | `hardening` | rules for every request and response |
@@ -24,7 +25,7 @@
 //! | `newest_audits` | the newest ticks with what went into their prices |
 //! | `state` | state that all handlers share |
 //! | `feed_headers` | the feed's state in the headers of a response |
-//! | `document` | documents that do not change while the server runs |
+//! | `document` | files, and documents with the address of the server |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
 //! | `rest` | latest, history, the price at a moment, candles, sources, status |
@@ -34,6 +35,7 @@
 //! | `ops` | health checks on the operators' port |
 
 pub(crate) mod auth;
+pub(crate) mod base_url;
 pub(crate) mod caching;
 pub(crate) mod candle_cache;
 pub(crate) mod compress;

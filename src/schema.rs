@@ -7,12 +7,14 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | `address` | texts that stand for the address of the server |
 //! | `tables` | responses that are tables |
 //! | `answers` | responses that several paths share |
 //! | `parameters` | parameters of requests |
 //! | `openapi` | the OpenAPI document |
 //! | `asyncapi` | the AsyncAPI document |
 
+pub(crate) mod address;
 pub(crate) mod answers;
 pub(crate) mod asyncapi;
 pub(crate) mod openapi;

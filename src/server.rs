@@ -7,6 +7,7 @@ pub use crate::admission::address_limits::AddressOptions;
 pub use crate::admission::client_address::TrustedProxies;
 use crate::admission::sharing;
 use crate::api::auth::require_key;
+pub use crate::api::base_url::BaseUrl;
 use crate::api::candle_cache::CandleCache;
 pub use crate::api::cors::Cors;
 use crate::api::descriptions::Descriptions;
@@ -81,6 +82,8 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Origins whose pages may read the feed.
     pub cors: Cors,
+    /// Address under which clients reach this server, or `None` if their requests name it.
+    pub public_url: Option<BaseUrl>,
     /// Description of this replica for the message `hello`.
     pub hello: ReplicaInfo,
 }
@@ -250,6 +253,8 @@ fn open(
         reactor: Arc::new(reactor),
         memory: ClientMemory::new(options.client_memory),
         cors: options.cors.clone(),
+        public_url: options.public_url.clone(),
+        has_tls: options.tls.is_some(),
         candles,
         newest_audits: NewestAudits::default(),
         currencies,
@@ -323,7 +328,7 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
     };
     let router = router.layer(state.cors.layer()).layer(from_fn(harden)).layer(from_fn(request_id::assign));
     // Layers of a router run after it has chosen the route, so the path is changed by a service around it.
-    Router::new().fallback_service(NormalizePath::trim_trailing_slash(router.with_state(state)))
+    page::redirects().fallback_service(NormalizePath::trim_trailing_slash(router.with_state(state)))
 }
 
 #[cfg(feature = "grpc")]

@@ -8,6 +8,7 @@
 mod support;
 
 mod api {
+    mod addresses;
     mod audit;
     mod caching;
     mod candles;

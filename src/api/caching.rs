@@ -4,6 +4,7 @@
 //! Until then, every cache may use the response (`max-age`). Caches must validate any other response before they use it
 //! (`no-cache`). This costs little if nothing has changed (304).
 
+use crate::api::base_url::DEPENDS_ON;
 use crate::api::negotiate::Media;
 use crate::tick::TickId;
 use axum::body::Body;
@@ -27,6 +28,8 @@ pub(crate) struct CacheableResponse {
     pub(crate) settled_until: Option<TickId>,
     /// Link to the next page.
     pub(crate) next: Option<String>,
+    /// True if the link contains the host that the request names.
+    pub(crate) by_host: bool,
 }
 
 /// Returns a weak entity tag (RFC 9110 §8.8.3) for the content that the value `content` identifies. The tag is weak
@@ -67,6 +70,7 @@ impl CacheableResponse {
         headers.extend(self.tag.iter().map(|tag| (ETAG, tag.clone())));
         headers.extend(self.next.iter().map(|next| (LINK, format!("<{next}>; rel=\"next\""))));
         let known = self.tag.as_deref().is_some_and(|tag| is_current(request, tag));
+        headers.extend((self.by_host && self.next.is_some()).then(|| (VARY, DEPENDS_ON.to_owned())));
         headers.extend(self.by_accept.then(|| (VARY, "accept".to_owned())));
         let mut response = if known {
             // The compression layer adds this header only to responses with content.
@@ -129,6 +133,7 @@ mod tests {
             tag: None,
             settled_until,
             next: None,
+            by_host: false,
         };
         let hour = Duration::from_secs(3600);
         let kept = answer(Some(now.plus(hour))).cache_control(TickId::ZERO);

@@ -1,7 +1,8 @@
 //! Cross-origin access: the pages of other origins that may read the feed in a browser.
 
+use super::base_url::requested_host;
 use super::headers::{REQUEST_ID, SIMULATED, STATE, TICK_AGE};
-use axum::http::header::{ETAG, HOST, LINK, ORIGIN, RETRY_AFTER};
+use axum::http::header::{ETAG, LINK, ORIGIN, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use std::time::Duration;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -36,19 +37,20 @@ impl Cors {
     pub(crate) fn admits(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let (Cors::Only(origins), Some(origin)) = (self, headers.get(ORIGIN)) else { return true };
         let host_of = |origin: &HeaderValue| Some(origin.to_str().ok()?.split_once("://")?.1.to_owned());
-        // Over HTTP/2 the host is in the URI (RFC 9113 §8.3.1).
-        let own = uri.authority().map(|own| own.as_str().as_bytes()).or(headers.get(HOST).map(HeaderValue::as_bytes));
-        let own = host_of(origin).is_some_and(|host| own == Some(host.as_bytes()));
+        let own = host_of(origin).is_some_and(|host| requested_host(uri, headers) == Some(host.as_str()));
         own || origins.contains(origin)
     }
 
     /// Returns a layer that answers preflight requests and adds the headers.
     pub(crate) fn layer(&self) -> CorsLayer {
-        let origins = match self {
-            Cors::Any => AllowOrigin::any(),
-            Cors::Only(origins) => AllowOrigin::list(origins.iter().cloned()),
+        // Nothing caches preflight responses by URL, so only the origin decides what a cache may answer. nginx does not
+        // cache a response whose `Vary` is long.
+        let (origins, vary) = match self {
+            Cors::Any => (AllowOrigin::any(), Vec::new()),
+            Cors::Only(origins) => (AllowOrigin::list(origins.iter().cloned()), vec![ORIGIN]),
         };
         CorsLayer::new()
+            .vary(vary)
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::HEAD])
             // Libraries add headers of their own, such as those of traces. No header gives a page more rights.

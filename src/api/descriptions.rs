@@ -1,5 +1,6 @@
 //! `GET /openapi.json` and `GET /asyncapi.json`.
 
+use super::base_url::BaseUrl;
 use super::document::Document;
 use crate::schema::{answers, parameters};
 use axum::Extension;
@@ -31,8 +32,12 @@ impl Descriptions {
     params(parameters::IfNoneMatch),
     responses(answers::Description, answers::NotModified)
 )]
-pub(crate) async fn openapi(Extension(descriptions): Extension<Arc<Descriptions>>, headers: HeaderMap) -> Response {
-    descriptions.openapi.answer(&headers)
+pub(crate) async fn openapi(
+    Extension(descriptions): Extension<Arc<Descriptions>>,
+    base: Option<BaseUrl>,
+    headers: HeaderMap,
+) -> Response {
+    descriptions.openapi.answer(base, &headers)
 }
 
 /// The streams, as AsyncAPI 3.0
@@ -44,6 +49,10 @@ pub(crate) async fn openapi(Extension(descriptions): Extension<Arc<Descriptions>
     params(parameters::IfNoneMatch),
     responses(answers::Description, answers::NotModified)
 )]
-pub(crate) async fn asyncapi(Extension(descriptions): Extension<Arc<Descriptions>>, headers: HeaderMap) -> Response {
-    descriptions.asyncapi.answer(&headers)
+pub(crate) async fn asyncapi(
+    Extension(descriptions): Extension<Arc<Descriptions>>,
+    base: Option<BaseUrl>,
+    headers: HeaderMap,
+) -> Response {
+    descriptions.asyncapi.answer(base, &headers)
 }

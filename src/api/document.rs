@@ -1,47 +1,118 @@
-//! Documents that do not change while the server runs.
+//! Files and documents of the program. A file is the same for every client. A document contains the address under which
+//! the client reaches the server.
 
-use crate::api::caching;
-use crate::api::compress::StaticText;
+use super::base_url::{BaseUrl, DEPENDS_ON};
+use super::caching;
+use super::compress::StaticText;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LINK, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LINK, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-/// Document with its media type and entity tag.
-pub(crate) struct Document {
+/// Content security policy: a page may load only files from this server, may have no inline scripts or styles, and may
+/// not be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// File with its media type and entity tag.
+pub(crate) struct StaticFile {
     content_type: &'static str,
     text: StaticText,
     tag: String,
 }
 
-/// Content security policy: the page may load only style sheets and images, and only from this server.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
-                      frame-ancestors 'none'";
-/// Links with which programs find the descriptions (RFC 8631).
-const SERVICE_LINKS: &str = "</openapi.json>; rel=\"service-desc\"; type=\"application/json\", \
-                             </asyncapi.json>; rel=\"service-desc\"; type=\"application/json\"";
+/// Document with texts that stand for the address of the server ([`crate::schema::address`]). It is filled for each
+/// request, because a client can name any host, and a bounded cache would gain little.
+pub(crate) struct Document {
+    content_type: &'static str,
+    template: String,
+    tag: String,
+}
+
+impl StaticFile {
+    /// Creates a file.
+    pub(crate) fn new(content_type: &'static str, text: &'static str) -> StaticFile {
+        StaticFile { content_type, tag: caching::tag(&text), text: StaticText::new(text) }
+    }
+
+    /// Returns the file, or 304 if the client has it.
+    pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
+        with_headers(self.content_type, &self.tag, request, || self.text.answer(request))
+    }
+}
 
 impl Document {
     /// Creates a document.
-    pub(crate) fn new(content_type: &'static str, text: String) -> Document {
-        Document { content_type, tag: caching::tag(&text), text: StaticText::new(text) }
+    pub(crate) fn new(content_type: &'static str, template: String) -> Document {
+        Document { content_type, tag: caching::tag(&template), template }
     }
 
-    /// Returns the document, or 304 if the client has it. Clients must revalidate it each time, because the server may
-    /// have been updated.
-    pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
-        let common: [(HeaderName, &str); 2] = [(CACHE_CONTROL, "no-cache"), (ETAG, &self.tag)];
-        if caching::is_current(request, &self.tag) {
-            return (StatusCode::NOT_MODIFIED, common).into_response();
+    /// Returns the document with the address `base`, or 304 if the client has it. It has links with which programs find
+    /// the descriptions (RFC 8631).
+    pub(crate) fn answer(&self, base: Option<BaseUrl>, request: &HeaderMap) -> Response {
+        let base = base.unwrap_or_else(BaseUrl::example);
+        let tag = caching::tag(&(&self.tag, &base));
+        let fill = || base.fill(&self.template).into_response();
+        let mut response = with_headers(self.content_type, &tag, request, fill);
+        let link = |path| format!("<{base}/{path}>; rel=\"service-desc\"; type=\"application/json\"");
+        let links = HeaderValue::try_from([link("openapi.json"), link("asyncapi.json")].join(", "));
+        if response.status() == StatusCode::OK {
+            response.headers_mut().extend(links.map(|links| (LINK, links)));
         }
-        let headers: [(HeaderName, &str); 5] = [
-            (CONTENT_TYPE, self.content_type),
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (REFERRER_POLICY, "no-referrer"),
-            (LINK, SERVICE_LINKS),
-        ];
-        (common, headers, self.text.answer(request)).into_response()
+        response.headers_mut().append(VARY, HeaderValue::from_static(DEPENDS_ON));
+        response
+    }
+}
+
+/// Returns a response with the content, or 304 if the client has it. Clients must revalidate it each time, so that a
+/// page never mixes files of different versions, except while a new version is being deployed.
+fn with_headers(content_type: &str, tag: &str, request: &HeaderMap, content: impl FnOnce() -> Response) -> Response {
+    let is_known = caching::is_current(request, tag);
+    let content = if is_known {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(CONTENT_TYPE, content_type)], content()).into_response()
+    };
+    let headers: [(HeaderName, &str); 5] = [
+        (CACHE_CONTROL, "no-cache"),
+        (ETAG, tag),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, content).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::header::IF_NONE_MATCH;
+
+    #[test]
+    fn file_is_revalidated_and_has_the_policy() {
+        let file = StaticFile::new("text/css", "a{}");
+        for (known, status) in [("\"x\"", StatusCode::OK), (&*file.tag, StatusCode::NOT_MODIFIED)] {
+            let request = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_str(known).unwrap())]);
+            let response = file.answer(&request);
+            assert_eq!((response.status(), response.headers()[ETAG].to_str().unwrap()), (status, &*file.tag));
+            assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
+        }
+    }
+
+    #[test]
+    fn documents_of_two_addresses_have_two_tags() {
+        let document = Document::new("text/plain", "curl 'http://localhost:8080/v1/prices'".to_owned());
+        let tag = |base: &str| {
+            let response = document.answer(BaseUrl::parse(base), &HeaderMap::new());
+            (response.headers()[ETAG].clone(), response.headers()[LINK].to_str().unwrap().to_owned())
+        };
+        let (first, link) = tag("https://a.example/btc");
+        assert!(link.starts_with("<https://a.example/btc/openapi.json>; rel=\"service-desc\""), "{link}");
+        assert_ne!(first, tag("https://b.example/btc").0);
+        let request = HeaderMap::from_iter([(IF_NONE_MATCH, first)]);
+        for (base, status) in [("https://a.example/btc", 304), ("https://b.example/btc", 200)] {
+            assert_eq!(document.answer(BaseUrl::parse(base), &request).status().as_u16(), status);
+        }
     }
 }

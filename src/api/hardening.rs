@@ -1,12 +1,13 @@
 //! Rules for every request and response, on every path of both ports.
 
+use super::base_url::requested_host;
 use super::problem::Problem;
 use axum::extract::Request;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HOST, STRICT_TRANSPORT_SECURITY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::uri::Authority;
-use axum::http::{HeaderValue, StatusCode, Version};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -26,6 +27,7 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     }
+    join_vary(response.headers_mut());
     if is_websocket {
         for name in [ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS] {
             response.headers_mut().remove(name);
@@ -34,12 +36,20 @@ pub(crate) async fn harden(request: Request, next: Next) -> Response {
     response
 }
 
+/// Joins the lines of `Vary`, because nginx before 1.23 reads only the last one, and its cache would mix responses.
+fn join_vary(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(VARY).iter().filter_map(|line| line.to_str().ok()).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::try_from(lines.join(", "))
+    {
+        headers.insert(VARY, joined);
+    }
+}
+
 /// Makes browsers use TLS for this host for a year (RFC 6797). They then use TLS for all ports of the host. The header
 /// is not sent for `localhost`, because there it would break all other servers of a developer.
 pub(crate) async fn require_tls(request: Request, next: Next) -> Response {
-    let named = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    // Over HTTP/2 the host is in the URI (RFC 9113 §8.3.1).
-    let is_local = request.uri().authority().map(Authority::as_str).or(named).is_some_and(is_localhost);
+    let is_local = requested_host(request.uri(), request.headers()).is_some_and(is_localhost);
     let mut response = next.run(request).await;
     if !is_local {
         let year = HeaderValue::from_static("max-age=31536000");

@@ -1,5 +1,6 @@
 //! The state that all handlers share, and the rules for opening a stream that every transport applies.
 
+use super::base_url::BaseUrl;
 use super::candle_cache::CandleCache;
 use super::cors::Cors;
 use super::newest_audits::NewestAudits;
@@ -18,7 +19,10 @@ use crate::shutdown::{Drain, Tasks};
 use crate::telemetry::metrics::REFUSALS;
 use crate::tick::TickId;
 use axum::Extension;
+use axum::extract::OptionalFromRequestParts;
+use axum::http::request::Parts;
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -38,6 +42,10 @@ pub(crate) struct ApiState {
     /// Memory of the answers that clients have not read.
     pub(crate) memory: Arc<ClientMemory>,
     pub(crate) cors: Cors,
+    /// Address under which clients reach this server, if the operator has set it.
+    pub(crate) public_url: Option<BaseUrl>,
+    /// True if clients connect with TLS.
+    pub(crate) has_tls: bool,
     pub(crate) candles: CandleCache,
     pub(crate) newest_audits: NewestAudits,
     pub(crate) currencies: SupportedCurrencies,
@@ -135,6 +143,19 @@ impl ApiState {
             Some(stream) => session.permitted_by(stream),
             None => session,
         })
+    }
+}
+
+impl OptionalFromRequestParts<Arc<ApiState>> for BaseUrl {
+    type Rejection = Infallible;
+
+    /// Returns the address under which the client reaches this server, unless the request names no valid host.
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<ApiState>) -> Result<Option<BaseUrl>, Infallible> {
+        if state.public_url.is_some() {
+            return Ok(state.public_url.clone());
+        }
+        let is_proxied = parts.extensions.get::<Permit>().is_some_and(Permit::is_proxied);
+        Ok(BaseUrl::named_by(&parts.uri, &parts.headers, state.has_tls, is_proxied))
     }
 }
 

@@ -11,7 +11,7 @@ use super::row::{Rejected, Row, Values};
 use super::setting::{DefaultValue, Setting};
 use super::values::{Durations, HOUR, Numbers};
 use crate::encode::ReplicaInfo;
-use crate::server::{Cors, Options};
+use crate::server::{BaseUrl, Cors, Options};
 use crate::session::Limits;
 use rustix::process::{Resource, getrlimit};
 use std::net::SocketAddr;
@@ -44,6 +44,17 @@ const CORS_ORIGINS: Row<Origins> = Row {
     values: Origins,
     default: DefaultValue::Fixed("*"),
     example: "https://example.org,https://www.example.org",
+};
+
+const PUBLIC_URL: Row<PublicUrl> = Row {
+    env: "BTCFEED_PUBLIC_URL",
+    help: "Address under which clients reach this server",
+    details: "Links, /docs and the descriptions contain it. Set it if a proxy changes the host or the path, or if a \
+              shared cache is in front of the server. Without it, they contain the Host of each request or, from \
+              BTCFEED_TRUSTED_PROXIES, X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-Prefix.",
+    values: PublicUrl,
+    default: DefaultValue::Derived("the address that each request names"),
+    example: "https://example.org/btc",
 };
 
 const MAX_CONNECTIONS: Row<Numbers> = Row {
@@ -112,12 +123,29 @@ impl Values for Origins {
     }
 }
 
+/// Addresses of a server.
+#[derive(Clone, Copy)]
+struct PublicUrl;
+
+impl Values for PublicUrl {
+    type Value = BaseUrl;
+
+    fn expected(&self) -> String {
+        "an address such as https://feed.example or https://example.org/btc".to_owned()
+    }
+
+    fn parse(&self, text: &str) -> Result<BaseUrl, Rejected> {
+        BaseUrl::parse(text).ok_or(Rejected::Unexpected)
+    }
+}
+
 /// Returns the rows of this file.
 pub(super) fn settings() -> Vec<Setting> {
     vec![
         LISTEN.setting(PORTS),
         OPS_LISTEN.setting(PORTS),
         CORS_ORIGINS.setting(PORTS),
+        PUBLIC_URL.setting(PORTS),
         MAX_CONNECTIONS.setting(LIMITS),
         memory::CLIENT_MEMORY.setting(LIMITS),
         MAX_LAG.setting(LIMITS),
@@ -154,6 +182,7 @@ pub(super) fn read(reader: &mut Reader<'_>, role: Role, replica: String, prices:
         },
         heartbeat: reader.value(&HEARTBEAT),
         cors: reader.value(&CORS_ORIGINS),
+        public_url: reader.lookup(&PUBLIC_URL),
         hello: ReplicaInfo { replica, currencies, interval: prices.interval },
     }
 }

@@ -193,6 +193,11 @@ impl Permit {
         self.client
     }
 
+    /// Returns true if the connection is that of a trusted proxy, whose headers count.
+    pub(crate) fn is_proxied(&self) -> bool {
+        self.connection.is_proxied
+    }
+
     /// Returns a permit to hold while a request with these headers is open. The first of several concurrent requests
     /// uses the place of its connection.
     ///

@@ -153,9 +153,6 @@ pub(crate) struct Page(String);
     status = 200,
     description = "The style sheet.",
     content_type = "text/css",
-    headers(
-        ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
-        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
-    )
+    headers(("ETag" = String, description = "The tag of the content, for `If-None-Match`."))
 )]
 pub(crate) struct Style(String);

@@ -1,6 +1,7 @@
 //! The AsyncAPI 3.0 document of the streams. It copies schemas, examples and parameters from the OpenAPI document, and
 //! adds the messages of the streams, which OpenAPI cannot describe.
 
+use super::address::{AUTHORITY, HTTP, PREFIX, WS};
 use crate::session::{CloseReason, Limits};
 use crate::wire::websocket::{FLOOD, NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Violation};
 use serde_json::{Map, Value, json};
@@ -41,7 +42,7 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
     }
     let mut schemas = Map::new();
     collect_schemas(&Value::Object(messages.clone()), openapi, &mut schemas);
-    let host = json!({"default": "localhost:8080", "description": "The host that served this document."});
+    let pathname = format!("{PREFIX}/");
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -54,10 +55,10 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
         "defaultContentType": "application/json",
         "servers": {
             "websocket": {
-                "host": "{host}", "protocol": "ws", "description": "This server. Behind TLS the protocol is `wss`.", "variables": {"host": host},
+                "host": AUTHORITY, "pathname": pathname, "protocol": WS, "description": "This server.",
             },
             "events": {
-                "host": "{host}", "protocol": "http", "description": "This server. Behind TLS the protocol is `https`.", "variables": {"host": host},
+                "host": AUTHORITY, "pathname": pathname, "protocol": HTTP, "description": "This server.",
             },
         },
         "channels": {
@@ -108,7 +109,9 @@ fn events(facts: &StreamFacts) -> String {
         "Updates are events without a name. In every format, all other messages are events with a name, which plain `onmessage` \
          handlers do not receive. When an `EventSource` reconnects, it sends the last `id:` as `Last-Event-ID`. The stream then \
          continues after this id, which takes precedence over the query. If several currencies were chosen, only the last update \
-         of a tick has the `id:`. The stream begins with `retry:`, whose time differs between clients.\n\nThe server sends a \
+         of a tick has the `id:`. The stream begins with `retry:`, whose time differs between clients.\n\nOver HTTP/1.1, a browser \
+         opens at most six connections to a host, so six event streams in all of its tabs block all other requests. Share one \
+         stream between tabs, or use HTTP/2 or the WebSocket, which does not count.\n\nThe server sends a \
          comment every {}, and `goodbye` before it ends a stream. If the server cannot serve a client that sends \
          `Accept: text/event-stream`, the response is a stream that has only `retry:` and `goodbye`, because an `EventSource` never \
          reconnects after a status other than 200. Other clients get 503 or 429.",

@@ -24,7 +24,7 @@ const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serv
 can be resumed: send the last id that you have as `after`.\n\nEvery path accepts GET and HEAD. The answer to another method \
                        is 405, and to an unknown path 404, both as problem details (RFC 9457)."
     ),
-    servers((url = "/", description = "This server")),
+    servers((url = "http://localhost:8080", description = "This server")),
     security(()),
     tags(
         (name = "streams", description = "Live updates, after a replay if you ask for one. `/asyncapi.json` describes the messages."),

@@ -4,7 +4,8 @@ mod markup;
 mod reference;
 mod schemas;
 
-use crate::api::document::Document;
+use crate::api::base_url::BaseUrl;
+use crate::api::document::{Document, StaticFile};
 use crate::schema::{answers, parameters};
 use axum::Extension;
 use axum::http::HeaderMap;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 /// The page and its style sheet, rendered once.
 pub(crate) struct Docs {
     page: Document,
-    style: Document,
+    style: StaticFile,
 }
 
 impl Docs {
@@ -24,7 +25,7 @@ impl Docs {
         let style = concat!(include_str!("theme.css"), include_str!("docs/docs.css"));
         Arc::new(Docs {
             page: Document::new("text/html; charset=utf-8", reference::html(openapi, asyncapi)),
-            style: Document::new("text/css; charset=utf-8", style.to_owned()),
+            style: StaticFile::new("text/css; charset=utf-8", style),
         })
     }
 }
@@ -38,8 +39,8 @@ impl Docs {
     params(parameters::IfNoneMatch),
     responses(answers::Page, answers::NotModified)
 )]
-pub(crate) async fn page(Extension(docs): Extension<Arc<Docs>>, headers: HeaderMap) -> Response {
-    docs.page.answer(&headers)
+pub(crate) async fn page(Extension(docs): Extension<Arc<Docs>>, base: Option<BaseUrl>, headers: HeaderMap) -> Response {
+    docs.page.answer(base, &headers)
 }
 
 /// The style sheet of the API reference

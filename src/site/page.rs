@@ -2,23 +2,14 @@
 //! file is deployed, and cargo is the only build tool. The SDK's files are those of the npm package, `sdk/js`.
 //!
 //! The page is a client like any other: it reads the WebSocket and the history. A content security policy allows it to
-//! load and run only these files (see [`POLICY`]).
+//! load and run only these files (`api::document`).
 
-use crate::api::caching;
-use crate::api::compress::StaticText;
+use crate::api::document::StaticFile;
 use axum::Router;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Redirect;
 use axum::routing::get;
 use std::sync::Arc;
-
-/// Content security policy: the page may load only files from this server, may have no inline scripts or styles, and
-/// may not be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
@@ -59,43 +50,19 @@ const FILES: [(&str, &str, &str); 26] = [
 /// Returns a router for all files.
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     FILES.into_iter().fold(Router::new(), |router, (path, content_type, text)| {
-        let file = Arc::new(File { content_type, tag: caching::tag(&text), text: StaticText::new(text) });
+        let file = Arc::new(StaticFile::new(content_type, text));
         router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
     })
 }
 
-/// File of the page.
-struct File {
-    content_type: &'static str,
-    text: StaticText,
-    tag: String,
-}
-
-impl File {
-    /// Returns the file, or 304 if the browser has it. Browsers must revalidate it each time, so that a page never
-    /// mixes files of different versions, except while a new version is being deployed.
-    fn answer(&self, request: &HeaderMap) -> Response {
-        let known = caching::is_current(request, &self.tag);
-        let mut response = if known { StatusCode::NOT_MODIFIED.into_response() } else { self.text.answer(request) };
-        let headers = response.headers_mut();
-        headers.extend(HeaderValue::from_str(&self.tag).ok().map(|tag| (ETAG, tag)));
-        for (name, value) in [
-            (CONTENT_TYPE, self.content_type),
-            (CACHE_CONTROL, "no-cache"),
-            (CONTENT_SECURITY_POLICY, POLICY),
-            (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (REFERRER_POLICY, "no-referrer"),
-        ] {
-            headers.insert(name, HeaderValue::from_static(value));
-        }
-        response
-    }
+/// Returns a router for other addresses of pages whose links are relative.
+pub(crate) fn redirects() -> Router {
+    Router::new().route("/docs/", get(async || Redirect::permanent("../docs")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::header::IF_NONE_MATCH;
 
     #[test]
     fn assets_are_served_and_refer_to_assets() {
@@ -111,19 +78,6 @@ mod tests {
                 let is_served = FILES.iter().any(|(path, ..)| *path == target);
                 assert!(is_served || target.starts_with("https://feed.example/"), "{path} refers to {target}");
             }
-        }
-    }
-
-    #[test]
-    fn file_is_revalidated_and_has_the_policy() {
-        let (_, content_type, text) = FILES[0];
-        let file = File { content_type, tag: caching::tag(&text), text: StaticText::new(text) };
-        let tag = file.tag.clone();
-        for (known, status) in [("\"x\"", StatusCode::OK), (tag.as_str(), StatusCode::NOT_MODIFIED)] {
-            let request = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_str(known).unwrap())]);
-            let response = file.answer(&request);
-            assert_eq!((response.status(), &response.headers()[ETAG]), (status, &HeaderValue::from_str(&tag).unwrap()));
-            assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
         }
     }
 }

@@ -17,7 +17,7 @@ async fn format_has_precedence_over_accept() {
         ] {
             let answer = server.get_with(&format!("{path}{query}"), &[("accept", accept)]).await;
             assert_eq!(answer.header("content-type"), expected, "{path}{query} {accept}");
-            let varies = answer.headers.get_all("vary").iter().any(|vary| vary == "accept");
+            let varies = answer.header("vary").split(", ").any(|vary| vary == "accept");
             assert_eq!(varies, query.is_empty());
         }
         let rejected = server.get_with(path, &[("accept", "text/html, image/*")]).await;
@@ -41,9 +41,9 @@ async fn long_answers_are_compressed_on_request() {
     ] {
         let plain = server.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");
-        assert!(plain.headers.get_all("vary").iter().any(|vary| vary == "accept-encoding"));
+        assert!(plain.header("vary").split(", ").any(|vary| vary == "accept-encoding"));
         let head = server.request(Method::HEAD, path, &[]).await;
-        let varies = head.headers.get_all("vary").iter().filter(|vary| *vary == "accept-encoding").count();
+        let varies = head.header("vary").split(", ").filter(|vary| *vary == "accept-encoding").count();
         assert_eq!(varies, 1, "{path}");
         let packed = server.get_with(path, &[("accept-encoding", "gzip, deflate, br")]).await;
         assert_eq!(packed.header("content-encoding"), "gzip");

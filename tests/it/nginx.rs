@@ -1,6 +1,7 @@
 //! Replicas behind nginx with the configuration of `deploy/nginx`.
 
 mod edge;
+mod path;
 mod tcp;
 
 use crate::support::client::Client;

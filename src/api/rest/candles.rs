@@ -1,5 +1,6 @@
 //! `GET /v1/candles`: open, high, low and close of each interval, for charts.
 
+use crate::api::base_url::{BaseUrl, absolute};
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
@@ -13,7 +14,7 @@ use crate::tick::{Currencies, TickId};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -43,7 +44,7 @@ use std::sync::Arc;
             ),
             headers(
                 ("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."),
-                ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
+                ("Link" = String, description = "If there is a next page, its address: `<https://…>; rel=\"next\"`."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
@@ -52,6 +53,8 @@ use std::sync::Arc;
 pub(crate) async fn candles(
     State(state): State<Arc<ApiState>>,
     Extension(permit): Extension<Permit>,
+    base: Option<BaseUrl>,
+    uri: Uri,
     headers: HeaderMap,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
@@ -65,9 +68,16 @@ pub(crate) async fn candles(
     let book = state.candles.book();
     let part = book.part(range);
     let tag = caching::tag(&(media, range, version(&part, book.head())));
-    let next = part.next.map(|id| caching::link_after(&query, id));
+    let next = part.next.map(|id| absolute(base.as_ref(), &uri, &caching::link_after(&query, id)));
     let settled_until = part.settled_until.filter(|_| !is_moving);
-    let answer = CacheableResponse { media, by_accept, tag: Some(tag), settled_until, next };
+    let answer = CacheableResponse {
+        media,
+        by_accept,
+        tag: Some(tag),
+        settled_until,
+        next,
+        by_host: state.public_url.is_none(),
+    };
     Ok(answer.with(&headers, book.head(), || Body::from(render(media, range, &part))))
 }
 

@@ -8,6 +8,7 @@
 
 mod body;
 
+use crate::api::base_url::{BaseUrl, absolute};
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::negotiate::Media;
 use crate::api::page::{Block, Order, block_entries, is_chain};
@@ -25,7 +26,7 @@ use crate::store;
 use crate::tick::TickId;
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use body::HistoryBody;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ use std::sync::Arc;
             ),
             headers(
                 ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. Only if no entry is missing in the page, and if the page is short or this replica has all of it in memory."),
-                ("Link" = String, description = "If there is a next page, its address: `<?…>; rel=\"next\"`."),
+                ("Link" = String, description = "If there is a next page, its address: `<https://…>; rel=\"next\"`."),
             )
         ),
         answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NotAcceptable, answers::TooManyRequests, answers::Unavailable
@@ -68,6 +69,8 @@ use std::sync::Arc;
 pub(crate) async fn history(
     State(state): State<Arc<ApiState>>,
     Extension(permit): Extension<Permit>,
+    base: Option<BaseUrl>,
+    uri: Uri,
     headers: HeaderMap,
     RawQuery(text): RawQuery,
 ) -> Result<Response, Problem> {
@@ -120,11 +123,12 @@ pub(crate) async fn history(
         settled = None;
     }
     let settled_until = settled.map(|entry| entry.id.plus(hub.retention()));
-    let link = next.map(|id| match order {
+    let query_of_next = next.map(|id| match order {
         Order::Ascending => caching::link_after(&text, id),
         Order::Descending => caching::link_until(&text, id, query.is_moving.then_some(start.id.next())),
     });
-    let answer = CacheableResponse { media, by_accept, tag, settled_until, next: link };
+    let next = query_of_next.map(|query| absolute(base.as_ref(), &uri, &query));
+    let answer = CacheableResponse { media, by_accept, tag, settled_until, next, by_host: state.public_url.is_none() };
     Ok(answer.with(&headers, head, || pages.body(&first)))
 }
 

@@ -64,7 +64,13 @@ pub(crate) async fn latest(
         _ => format!("[{}]\n", updates.join(",")),
     };
     let tag = caching::tag(&(subscription.format, subscription.currencies, tick.id));
-    let answer =
-        CacheableResponse { media: Media::Json, by_accept: false, tag: Some(tag), settled_until: None, next: None };
+    let answer = CacheableResponse {
+        media: Media::Json,
+        by_accept: false,
+        tag: Some(tag),
+        settled_until: None,
+        next: None,
+        by_host: false,
+    };
     Ok(answer.with(&headers, hub.head(), || Body::from(body)))
 }

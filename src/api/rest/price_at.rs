@@ -87,7 +87,8 @@ pub(crate) async fn price_at(
     let oldest = entries.first().filter(|_| is_settled);
     let settled_until = oldest.map(|entry| entry.id.plus(hub.retention()));
     let tag = is_complete.then(|| caching::tag(&text));
-    let answer = CacheableResponse { media: Media::Json, by_accept: false, tag, settled_until, next: None };
+    let answer =
+        CacheableResponse { media: Media::Json, by_accept: false, tag, settled_until, next: None, by_host: false };
     Ok(answer.with(&headers, head, || Body::from(text + "\n")))
 }
 

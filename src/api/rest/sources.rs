@@ -58,7 +58,14 @@ pub(crate) async fn sources(
     let message = report(&entries, chosen, state.monitor.now(), |age| outage(&state, age));
     let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the sources cannot be written"))?;
     // The ages change all the time, so there is no entity tag.
-    let answer = CacheableResponse { media: Media::Json, by_accept: false, tag: None, settled_until: None, next: None };
+    let answer = CacheableResponse {
+        media: Media::Json,
+        by_accept: false,
+        tag: None,
+        settled_until: None,
+        next: None,
+        by_host: false,
+    };
     Ok(answer.with(&headers, hub.head(), || Body::from(text + "\n")))
 }
 

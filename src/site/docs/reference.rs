@@ -17,18 +17,18 @@ pub(crate) fn html(openapi: &Value, asyncapi: &Value) -> String {
                 meta name="color-scheme" content="light dark";
                 meta name="description" content="API reference of btcfeed: every path, parameter, response and message.";
                 title { "btcfeed: API reference" }
-                link rel="icon" href="/icon.svg" type="image/svg+xml";
-                link rel="stylesheet" href="/docs.css";
-                link rel="service-desc" href="/openapi.json" type="application/json";
-                link rel="service-desc" href="/asyncapi.json" type="application/json";
+                link rel="icon" href="icon.svg" type="image/svg+xml";
+                link rel="stylesheet" href="docs.css";
+                link rel="service-desc" href="openapi.json" type="application/json";
+                link rel="service-desc" href="asyncapi.json" type="application/json";
             }
             body {
                 a.skip href="#content" { "Skip to content" }
                 header {
-                    p.brand { a href="/" { "btcfeed" } " " span { (text(&openapi["info"]["version"])) } }
+                    p.brand { a href="./" { "btcfeed" } " " span { (text(&openapi["info"]["version"])) } }
                     nav aria-label="Machine-readable" {
-                        a href="/openapi.json" { "openapi.json" }
-                        a href="/asyncapi.json" { "asyncapi.json" }
+                        a href="openapi.json" { "openapi.json" }
+                        a href="asyncapi.json" { "asyncapi.json" }
                     }
                 }
                 main.columns {

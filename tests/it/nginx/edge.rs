@@ -49,7 +49,7 @@ async fn ask(mut socket: TcpStream, path: &str, headers: &str) -> (TcpStream, St
 async fn replicas_get_no_forged_headers() {
     let (address, last) = recorder().await;
     let nginx = Nginx::start(&[&address]).await;
-    let forged = "X-Forwarded-For: 192.0.2.1\r\nForwarded: for=192.0.2.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n";
+    let forged = "X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-Host: a\r\nX-Forwarded-Prefix: /a\r\nForwarded: for=192.0.2.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n";
     let (_, answer) = ask(connect_from("127.0.0.9", &nginx).await, "/v1/prices", forged).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let mut head: Vec<_> = last.lock().unwrap().lines().map(str::to_ascii_lowercase).collect();
