@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 mod arguments;
+mod at;
 mod check;
 mod completions;
 mod config;
@@ -81,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         "check" => return check::run(flags),
         "store" => return store::run(flags),
         "verify" => return verify::run(flags),
+        "at" => return at::run(flags),
         "key" => return exit::with_result(key::run(flags)),
         "help" => return exit::with_result(help(flags.get_one::<String>("command"))),
         "completions" => return exit::with_result(completions::run(command(), flags)),
@@ -112,6 +114,7 @@ fn command() -> Command {
         serve,
         demo,
         watch::command(),
+        at::command(),
         load::command(),
         healthcheck::command(),
         check::command(),

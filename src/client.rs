@@ -46,6 +46,7 @@
 //! | `transport` | WebSocket, events or gRPC |
 //! | `address` | the address of a feed |
 //! | `options` | the options of a subscription |
+//! | `price_at` | the prices at a moment |
 //! | `received` | the messages of a server |
 //! | `http` | the HTTP client, and the errors for refused requests |
 //! | `websocket`, `sse`, `grpc` | one connection over each transport |
@@ -72,6 +73,7 @@ mod http;
 mod line;
 mod merge;
 mod options;
+mod price_at;
 mod received;
 #[cfg(test)]
 mod scenarios;
@@ -87,6 +89,9 @@ pub use crate::feed::Start;
 pub use crate::tick::{Audit, Input, MethodParameters};
 pub use builder::{Builder, Client};
 pub use error::Error;
+pub use price_at::PriceAt;
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use price_at::parse as parse_prices_at;
 pub use statistics::{AddressStatistics, Statistics};
 pub use transport::Transport;
 pub use update::{Connected, GapCause, GapUpdate, StatusUpdate, TickUpdate, Update};

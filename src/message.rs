@@ -14,6 +14,7 @@ mod body;
 mod by_currency;
 mod candles;
 mod input;
+mod mempool;
 #[cfg(feature = "grpc")]
 pub(crate) mod pb;
 mod price;
@@ -35,6 +36,7 @@ pub use candles::{CandleMessage, CandlePrices, CandlesPage, ExactOhlc, PageGap};
 pub use input::InputMessage;
 #[cfg(feature = "client")]
 pub(crate) use input::audit;
+pub use mempool::{ExactPricesAt, ExchangeRates, HistoricalPrices, TimedPrices, WholePrices};
 pub use price::{ExactAmount, ExactPrice};
 pub use price_at::{PriceAtMessage, PricesAtMessage};
 pub use report::{ReplicaReport, SourceReport, StatusReport, StoreReport, TickAges};

@@ -17,7 +17,7 @@ use crate::api::hardening::{harden, require_tls};
 use crate::api::newest_audits::NewestAudits;
 use crate::api::problem::Problem;
 use crate::api::query::SupportedCurrencies;
-use crate::api::rest::{candles, history, latest, price_at, sources, status};
+use crate::api::rest::{candles, history, latest, mempool, price_at, sources, status};
 use crate::api::state::ApiState;
 use crate::api::stream::{sse, websocket};
 use crate::api::{compress, descriptions, feed_headers, ops, overload, request_id};
@@ -298,6 +298,8 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         .route_layer(from_fn_with_state(state.clone(), feed_headers::add))
         .routes(routes!(candles::candles))
         .routes(routes!(price_at::price_at))
+        .routes(routes!(mempool::prices))
+        .routes(routes!(mempool::historical_price))
         .routes(routes!(sources::sources))
         .routes(routes!(status::status))
         .routes(routes!(descriptions::openapi))

@@ -20,6 +20,7 @@ mod api {
     mod history;
     mod isolation;
     mod latest;
+    mod mempool;
     mod negotiation;
     mod other_forms;
     mod price_at;

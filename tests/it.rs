@@ -12,6 +12,7 @@ mod it {
     mod access;
     mod address_limits;
     mod architecture;
+    mod at;
     mod audit;
     mod candles;
     mod check;

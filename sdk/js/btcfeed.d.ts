@@ -125,6 +125,29 @@ export interface FeedEvents {
   synced: CustomEvent<{ type: 'synced', id: number }>
 }
 
+/** The price in one currency at a moment. */
+export interface PriceAt {
+  /** The price that was in force. Missing if the feed had a gap there, which is possible only with a window. */
+  price?: number
+  /** The same price with all its digits. */
+  exact?: string
+  /** The id of the tick of the price. */
+  id?: number
+  /** Time from that tick to the moment, in milliseconds. */
+  age_ms?: number
+  /** The average over the window before the moment, weighted by time. */
+  average?: number
+  exactAverage?: string
+  /** The share of the window in which a price was in force. */
+  covered?: number
+}
+
+export interface PricesAt {
+  /** The moment, in UTC. */
+  time: string
+  prices: Record<Currency, PriceAt>
+}
+
 /** A feed that continues over lost connections. */
 export class Feed extends EventTarget implements AsyncIterable<Update> {
   constructor(options?: Options)
@@ -133,6 +156,8 @@ export class Feed extends EventTarget implements AsyncIterable<Update> {
   /** Id of the last update that was delivered. Store it, and pass it as `after` to resume later. */
   get lastId(): number | undefined
   get statistics(): Statistics
+  /** Returns the prices that were in force at a moment, by default now, and their averages over a time before it. */
+  pricesAt(time?: Date | string | number, options?: { window?: string | number }): Promise<PricesAt>
   /** Closes the feed permanently. */
   close(): void
   [Symbol.asyncIterator](): AsyncGenerator<Update, void, undefined>

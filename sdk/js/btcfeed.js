@@ -60,6 +60,8 @@
  * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps,
  * and a gap may come long before the next update.
  *
+ * `await feed.pricesAt(moment, { window: '60s' })` returns the prices that were in force at a moment, and their averages.
+ *
  * `feed.statistics` counts updates: `{ taken, doubled, healed, addresses: [{ url, taken, reconnects }] }`.
  *
  * @module btcfeed
@@ -70,6 +72,8 @@ import { Cursor } from './btcfeed/cursor.js'
 import { readHistory } from './btcfeed/history.js'
 import { Line } from './btcfeed/line.js'
 import { Merge } from './btcfeed/merge.js'
+import { readPricesAt } from './btcfeed/moment.js'
+import { OPTIONS, readOptions } from './btcfeed/options.js'
 import { Share } from './btcfeed/share.js'
 
 /** Maximum number of buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates
@@ -78,13 +82,10 @@ const MAX_UNREAD = 10_000
 /** Time for which the history is asked about a hole unless every address has answered, and the delay between two
  *  rounds, which doubles. */
 const [HEAL_FOR_MS, HEAL_EVERY_MS, MAX_HEAL_EVERY_MS] = [5_000, 100, 1_600]
-const MAX_REDUNDANCY = 4
 /** Events that are delivered to loops too. */
 const UPDATES = ['tick', 'status', 'gap']
 /** States of a connection, from the worst to the best. */
 const STATES = ['closed', 'idle', 'waiting', 'connecting', 'replaying', 'live']
-const PATHS = { websocket: 'v1/ws', sse: 'v1/prices/stream' }
-const OPTIONS = 'url, currencies, since, after, changes, every, limit, clientId, key, redundancy, shared, transport, silence'
 
 export class Feed extends EventTarget {
   /** Detail of the last `connection` event. */
@@ -115,39 +116,14 @@ export class Feed extends EventTarget {
 
   constructor(options = {}) {
     super()
-    const {
-      url, currencies = [], since, after, changes, every, limit, clientId, key, redundancy = 1, shared = false,
-      silence,
-      transport = globalThis.WebSocket === undefined ? 'sse' : 'websocket', ...unknown
-    } = options
-    for (const name in unknown) throw invalid('option', name, OPTIONS)
-    if (since !== undefined && after !== undefined) {
-      throw new TypeError('invalid options since and after: expected only one of them')
-    }
-    if (after !== undefined && !/^\d+$/.test(after)) throw invalid('after', `${after}`, 'the id of an update')
-    if (!Object.hasOwn(PATHS, transport)) throw invalid('transport', transport, 'websocket or sse')
-    if (!(Number.isInteger(redundancy) && redundancy >= 1 && redundancy <= MAX_REDUNDANCY)) {
-      throw invalid('redundancy', redundancy, `1 to ${MAX_REDUNDANCY}`)
-    }
-    if ((redundancy > 1 || shared) && (changes || every !== undefined || limit || clientId !== undefined)) {
-      const option = shared ? 'shared' : 'redundancy'
-      throw new TypeError(`invalid options with ${option}: expected neither changes, every, limit nor clientId`)
-    }
-    if (redundancy > 1 && shared) throw new TypeError('invalid options shared and redundancy: expected only one of them')
-    if (transport === 'websocket' && globalThis.WebSocket === undefined) {
-      throw new Error('missing WebSocket: expected transport sse, a browser, Deno, Bun, or Node 22 or later')
-    }
+    const { url, key, redundancy, shared, silence, transport, path, query, since, after, chained } = readOptions(options)
     this.#addresses = parseAddresses(url, import.meta.url, OPTIONS)
-    this.#path = PATHS[transport]
-    this.#query = {
-      format: 'full', hello: true, currency: [currencies].flat().join(',') || undefined, changes: changes || undefined,
-      every: typeof every === 'number' ? `${every}ms` : every, limit: limit || undefined, client_id: clientId,
-    }
+    this.#path = path
+    this.#query = query
     this.#key = key
-    this.#since = since instanceof Date ? since.toISOString() : since
-    if (after !== undefined) this.#delivered = Number(after)
-    const chained = !changes && every === undefined
-    this.#cursor = new Cursor({ after: after === undefined ? undefined : Number(after), chained })
+    this.#since = since
+    this.#delivered = after
+    this.#cursor = new Cursor({ after, chained })
     this.#counts = this.#addresses.map((address) => ({ url: address.href, taken: 0, reconnects: 0 }))
     const first = Math.floor(Math.random() * this.#addresses.length)
     const owner = this.#owner()
@@ -180,6 +156,15 @@ export class Feed extends EventTarget {
     const addresses = this.#counts.map((count) => ({ ...count }))
     const taken = addresses.reduce((sum, count) => sum + count.taken, 0)
     return { taken, doubled: this.#cursor.doubled, healed: this.#merge?.healed ?? 0, addresses }
+  }
+
+  /**
+   * Returns the price in each currency that was in force at a moment, by default now: `{ time, prices: { USD: { price,
+   * exact, id, age_ms } } }`. With `window`, such as '60s', each has the `average` over this time before the moment too.
+   * The feed need not be connected.
+   */
+  pricesAt(time, options) {
+    return readPricesAt(this.#addresses, { currency: this.#query.currency, key: this.#key }, time, options)
   }
 
   /** Closes the feed permanently. */
@@ -393,8 +378,4 @@ export class Feed extends EventTarget {
     this.#emit({ type: 'connection', ...this.connection })
     for (const reader of this.#readers) reader.wake()
   }
-}
-
-function invalid(name, value, expected) {
-  return new TypeError(`invalid ${name} ${JSON.stringify(value)}: expected ${expected}`)
 }

@@ -3,6 +3,7 @@
 
 mod candles;
 mod history;
+mod mempool;
 mod price_at;
 mod reader;
 mod status;
@@ -10,6 +11,7 @@ mod subscription;
 
 pub(crate) use candles::CandlesQuery;
 pub(crate) use history::HistoryQuery;
+pub(crate) use mempool::HistoricalPriceQuery;
 pub(crate) use price_at::PriceAtQuery;
 pub(crate) use reader::{SINCE, SupportedCurrencies};
 pub(crate) use status::{read_max_age, read_sources};

@@ -1,9 +1,10 @@
-//! Endpoints that answer with one response: the latest price, the history, the price at a
-//! moment, candles, the sources and the status.
+//! Endpoints that answer with one response: the latest price, the history, the price at a moment, candles, the sources
+//! and the status, and prices in the shapes of another service.
 
 pub(crate) mod candles;
 pub(crate) mod history;
 pub(crate) mod latest;
+pub(crate) mod mempool;
 pub(crate) mod price_at;
 pub(crate) mod sources;
 pub(crate) mod status;

@@ -24,6 +24,14 @@ const DURATIONS: &str = "such as 500ms, 30s, 10m or 1h30m";
 const TRANSPORTS: [(&[&str], Transport); 3] =
     [(&["ws", "websocket"], Transport::WebSocket), (&["sse"], Transport::Sse), (&["grpc"], Transport::Grpc)];
 
+/// Returns the argument with the address of the feed.
+pub(super) fn feed_argument() -> Arg {
+    Arg::new("url")
+        .value_name("URL")
+        .default_value(FEED)
+        .help("Address of the feed: HOST:PORT, or a URL with http, https, ws or wss")
+}
+
 /// Returns the flag for [`currencies`].
 pub(super) fn currency_flag() -> Arg {
     Arg::new("currency")

@@ -64,10 +64,7 @@ pub(super) fn command() -> Command {
     };
     let max = u32::try_from(*REPLAY_LIMIT.end()).unwrap_or(u32::MAX);
     Command::new("watch").about(ABOUT).after_long_help(AFTER_HELP).args([
-        Arg::new("url")
-            .value_name("URL")
-            .default_value(arguments::FEED)
-            .help("Address of the feed: HOST:PORT, or a URL with http, https, ws or wss"),
+        arguments::feed_argument(),
         arguments::currency_flag(),
         amount("since", "MOMENT", "Begin this long ago (10m) or at a moment (2026-11-20T09:20:31Z, Unix time)")
             .value_parser(arguments::moment)

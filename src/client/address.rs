@@ -55,6 +55,13 @@ impl Address {
         url
     }
 
+    /// Returns the address of the prices at a moment.
+    pub(super) fn prices_at(&self, query: &str) -> Url {
+        let mut url = self.history(query);
+        url.set_path(&format!("{}/at", url.path()));
+        url
+    }
+
     /// Returns the address of the history.
     pub(super) fn history(&self, query: &str) -> Url {
         let mut url = self.0.clone();

@@ -3,11 +3,12 @@
 use super::address::Address;
 use super::error::Error;
 use super::options::ClientOptions;
+use super::price_at::PriceAt;
 use super::target::Target;
 use super::transport::Transport;
 use super::updates::Updates;
 use crate::feed::Start;
-use crate::tick::Currency;
+use crate::tick::{Currency, TickId};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,16 @@ impl Client {
     /// first polled. The stream must be polled inside a tokio runtime.
     pub fn subscribe(&self) -> Updates {
         Updates::new(self.target.clone())
+    }
+
+    /// Returns the price in each currency that was in force at a moment, by default now, from the first address that
+    /// answers. With a `window` (1 s to 1 h), each has the average over this time before the moment too.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the status 404 if the feed had no price then, and with another one if an argument or the
+    /// key is invalid. [`Error::Unavailable`] if no address answers.
+    pub async fn prices_at(&self, time: Option<TickId>, window: Option<Duration>) -> Result<Vec<PriceAt>, Error> {
+        self.target.prices_at(time, window).await
     }
 }
 

@@ -1,6 +1,7 @@
-//! The reasons why a subscription ends permanently.
+//! The reasons why a subscription ends permanently, or why a request fails.
 
-/// The reason why a subscription ended permanently. After any other failure the stream connects again.
+/// The reason why a subscription ended permanently, or why a request failed. After any other failure a stream connects
+/// again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,6 +33,9 @@ pub enum Error {
         /// A description of the answer.
         problem: String,
     },
+    /// No address of the feed answered a request.
+    #[error("{0}")]
+    Unavailable(String),
     /// The server closed the connection and asked the client not to reconnect.
     #[error("the server closed the connection with {code}: {reason}")]
     Closed {

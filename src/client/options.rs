@@ -100,6 +100,21 @@ impl ClientOptions {
         query.finish()
     }
 
+    /// Returns the query of a request for the prices at a moment.
+    pub(super) fn prices_at_query(&self, time: Option<TickId>, window: Option<Duration>) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if let Some(codes) = self.codes() {
+            query.append_pair("currency", &codes);
+        }
+        if let Some(time) = time {
+            query.append_pair("time", &time.timedate());
+        }
+        if let Some(window) = window {
+            query.append_pair("window", &format!("{}ms", window.as_millis()));
+        }
+        query.finish()
+    }
+
     /// Returns the codes of the currencies, if there are any.
     fn codes(&self) -> Option<String> {
         let codes: Vec<_> = self.currencies.iter().map(Currency::code).collect();

@@ -7,6 +7,7 @@ use super::error::Error;
 use super::grpc;
 use super::http::{self, Version};
 use super::options::ClientOptions;
+use super::price_at::{self, PriceAt};
 use super::received::{Received, ServerEvents};
 use super::transport::Transport;
 use super::{sse, websocket};
@@ -14,7 +15,7 @@ use crate::feed::Start;
 use crate::tick::TickId;
 use futures_util::future::BoxFuture;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, StatusCode};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -88,6 +89,35 @@ impl Target {
             };
             timeout(HISTORY_TIMEOUT, read).await.ok()?
         })
+    }
+
+    /// Returns the prices at a moment, from the first address that answers.
+    pub(super) async fn prices_at(
+        &self,
+        time: Option<TickId>,
+        window: Option<Duration>,
+    ) -> Result<Vec<PriceAt>, Error> {
+        let query = self.options.prices_at_query(time, window);
+        let mut problem = String::new();
+        for address in &self.addresses {
+            let get = self.with_key(self.http.get(address.prices_at(&query)));
+            let read = async {
+                let response = get.send().await.map_err(|error| Disconnect::caused_by(&error))?;
+                if response.status() != StatusCode::OK {
+                    return Err(http::refusal(response).await);
+                }
+                let text = response.text().await.map_err(|error| Disconnect::caused_by(&error))?;
+                price_at::parse(&text).map_err(|error| Disconnect::no_feed(&format!("its answer is invalid: {error}")))
+            };
+            let too_late = |_| Err(Disconnect::retry(format!("no answer within {:?}", self.options.connect_timeout)));
+            let read = timeout(self.options.connect_timeout, read).await.unwrap_or_else(too_late);
+            match read.map_err(|failed| failed.at(address, self.proxy(address).as_deref())) {
+                Ok(prices) => return Ok(prices),
+                Err(Disconnect::Final(error)) => return Err(error),
+                Err(Disconnect::Retry { why, .. }) => problem = why,
+            }
+        }
+        Err(Error::Unavailable(problem))
     }
 
     /// Connects to the address with the number `address`, for a stream that begins at `start`.

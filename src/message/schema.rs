@@ -2,6 +2,7 @@
 
 use super::by_currency::ByCurrency;
 use super::candles::ExactOhlc;
+use super::mempool::{ExactPricesAt, ExchangeRates, WholePrices};
 use super::price::{ExactAmount, ExactPrice};
 use super::timedate::Timedate;
 use crate::candle::Interval;
@@ -194,5 +195,51 @@ impl<T: ValueByCurrency> PartialSchema for ByCurrency<T> {
     fn schema() -> RefOr<Schema> {
         let object = ObjectBuilder::new().description(Some(T::DESCRIPTION));
         Currency::ALL.into_iter().fold(object, |object, currency| object.property(currency.code(), T::schema())).into()
+    }
+}
+
+/// Returns the schema of an object with a time and a number for each currency.
+fn timed_prices(kind: &Type, description: &str) -> RefOr<Schema> {
+    let time = ObjectBuilder::new().schema_type(Type::Integer).description(Some("The moment in Unix seconds."));
+    let object = ObjectBuilder::new().property("time", time).required("time").description(Some(description));
+    let object = Currency::ALL.into_iter().fold(object, |object, currency| {
+        object.property(currency.code(), ObjectBuilder::new().schema_type(kind.clone()))
+    });
+    object.examples([json!({"time": 1_795_166_431, "USD": 97116, "EUR": 89348})]).into()
+}
+
+impl ToSchema for WholePrices {
+    fn name() -> Cow<'static, str> {
+        "MempoolPrices".into()
+    }
+}
+
+impl PartialSchema for WholePrices {
+    fn schema() -> RefOr<Schema> {
+        timed_prices(&Type::Integer, "The newest prices, rounded to whole units of their currencies.")
+    }
+}
+
+impl ToSchema for ExactPricesAt {
+    fn name() -> Cow<'static, str> {
+        "MempoolPricesAt".into()
+    }
+}
+
+impl PartialSchema for ExactPricesAt {
+    fn schema() -> RefOr<Schema> {
+        timed_prices(&Type::Number, "The prices at a moment.")
+    }
+}
+
+impl ToSchema for ExchangeRates {}
+
+impl PartialSchema for ExchangeRates {
+    fn schema() -> RefOr<Schema> {
+        let others = Currency::ALL.into_iter().filter(|currency| *currency != Currency::Usd);
+        let rates = others.fold(ObjectBuilder::new(), |rates, currency| {
+            rates.property(format!("USD{}", currency.code()), ObjectBuilder::new().schema_type(Type::Number))
+        });
+        rates.description(Some("Rates between the US dollar and other currencies.")).into()
     }
 }

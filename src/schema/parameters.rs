@@ -161,6 +161,21 @@ pub(crate) struct WindowParameter {
     window: String,
 }
 
+/// The moment and the currency of mempool.space.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HistoricalPriceParameters {
+    /// The currency. Without it, the prices are in all currencies of the feed.
+    #[param(required = false, inline, example = "EUR")]
+    currency: Currency,
+    /// Another name for `currency`.
+    #[param(required = false, inline, example = "EUR")]
+    currencies: Currency,
+    /// The moment in Unix seconds. Without it, or if it is 0, the answer has the first prices of each hour.
+    #[param(required = false, example = 1_795_166_431_u64)]
+    timestamp: u64,
+}
+
 /// The end of a page.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -17,7 +17,7 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// Path, media type and content of each file.
-const FILES: [(&str, &str, &str); 26] = [
+const FILES: [(&str, &str, &str); 28] = [
     ("/", HTML, include_str!("assets/index.html")),
     ("/btcfeed.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed.js")),
     ("/btcfeed/address.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/address.js")),
@@ -27,6 +27,8 @@ const FILES: [(&str, &str, &str); 26] = [
     ("/btcfeed/line.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/line.js")),
     ("/btcfeed/merge.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/merge.js")),
     ("/btcfeed/message.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/message.js")),
+    ("/btcfeed/moment.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/moment.js")),
+    ("/btcfeed/options.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/options.js")),
     ("/btcfeed/share.js", JAVASCRIPT, include_str!("../../sdk/js/btcfeed/share.js")),
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
     // Browsers ask for it if a page names no icon, for example for an answer in JSON.

@@ -56,8 +56,8 @@ async fn healthcheck_ignores_other_settings() {
 }
 
 /// All subcommands.
-const COMMANDS: [&str; 11] =
-    ["serve", "demo", "watch", "load", "healthcheck", "check", "config", "key", "store", "verify", "completions"];
+const COMMANDS: [&str; 12] =
+    ["serve", "demo", "watch", "at", "load", "healthcheck", "check", "config", "key", "store", "verify", "completions"];
 
 #[tokio::test]
 async fn help_is_reviewed() {
@@ -125,7 +125,7 @@ async fn help_has_exit_codes_and_only_used_settings() {
         let unused = ["--redis-url", "--key-prefix", "--role", "--window"].map(|flag| !help.contains(flag));
         let expected = match command {
             "serve" | "config" | "check" => [false; 4],
-            "demo" => [true, true, true, false],
+            "demo" | "at" => [true, true, true, false],
             "store" => [false, false, true, true],
             _ => [true; 4],
         };
@@ -140,7 +140,7 @@ async fn help_has_exit_codes_and_only_used_settings() {
     assert!(
         code == Some(2)
             && error.contains(
-                "[possible values: serve, demo, watch, load, healthcheck, check, config, key, store, verify, completions]"
+                "[possible values: serve, demo, watch, at, load, healthcheck, check, config, key, store, verify, completions]"
             ),
         "{error}"
     );

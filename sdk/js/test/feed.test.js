@@ -80,6 +80,21 @@ for (const transport of TRANSPORTS) {
   }
 }
 
+test('the prices at a moment have all their digits', async () => {
+  const feed = new Feed({ url: fixture.direct, currencies: ['USD', 'EUR'] })
+  const { value: tick } = await feed[Symbol.asyncIterator]().next()
+  feed.close()
+  const { prices } = await feed.pricesAt(tick.id, { window: '1s' })
+  assert.deepEqual(Object.fromEntries(Object.entries(prices).map(([code, { exact }]) => [code, exact])), tick.exact)
+  assert.equal(prices.USD.id, tick.id)
+  assert.equal(prices.USD.age_ms, 0)
+  assert.equal(prices.USD.price, Number(prices.USD.exact))
+  assert.ok(prices.EUR.covered >= 0 && prices.EUR.covered <= 1)
+  assert.deepEqual(Object.keys((await feed.pricesAt()).prices), ['USD', 'EUR'])
+  await assert.rejects(feed.pricesAt('2020-01-01'), (error) => error.status === 404 && /no price in USD/.test(error.message))
+  await assert.rejects(feed.pricesAt(tick.id, { window: '2h' }), /invalid window/)
+})
+
 test('a WebSocket that Node lacks is an error', { skip: globalThis.WebSocket !== undefined }, () => {
   assert.throws(() => new Feed({ url: 'http://localhost', transport: 'websocket' }), /^Error: missing WebSocket: /)
 })

@@ -16,8 +16,9 @@
 `SyncFeed` is the same without asyncio.
 """
 
-from .errors import FeedError, Refused
+from .errors import FeedError, NoPrice, Refused
 from .feed import AddressStatistics, Feed, Statistics
+from .moment import PriceAt
 from .sync import SyncFeed
 from .updates import Gap, Status, Tick, Update
 
@@ -26,6 +27,8 @@ __all__ = [
     "Feed",
     "FeedError",
     "Gap",
+    "NoPrice",
+    "PriceAt",
     "Refused",
     "Statistics",
     "Status",

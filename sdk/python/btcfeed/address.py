@@ -53,6 +53,10 @@ class Address:
         """Returns the URL of the history."""
         return self._url(self.base + "/v1/prices", query)
 
+    def prices_at(self, query: Mapping[str, str]) -> str:
+        """Returns the URL of the prices at a moment."""
+        return self._url(self.base + "/v1/prices/at", query)
+
     @staticmethod
     def _url(url: str, query: Mapping[str, str]) -> str:
         return f"{url}?{urlencode(query)}" if query else url

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 
 class FeedError(Exception):
-    """A feed has ended, because another attempt to connect would fail too."""
+    """A feed has ended, because another attempt to connect would fail too, or a request has failed."""
 
 
 class Refused(FeedError):
     """The server refuses the request, and would refuse it again: a parameter or the API key is invalid, for example."""
+
+
+class NoPrice(FeedError):
+    """The feed had no price at the moment. The text says why: a gap, or a moment before what it keeps, for example."""
 
 
 class Disconnected(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -17,6 +17,7 @@ from .cursor import Cursor
 from .errors import Refused
 from .line import Line
 from .merge import Delivered, Merge
+from .moment import PriceAt, read_prices_at
 from .options import Options
 from .updates import Gap, Message, Update
 
@@ -129,6 +130,21 @@ class Feed:
         taken = sum(count.taken for count in self._counts)
         healed = 0 if self._merge is None else self._merge.healed
         return Statistics(taken, self._cursor.doubled, healed, tuple(self._counts))
+
+    async def prices_at(
+        self, time: datetime | str | int | float | None = None, window: timedelta | str | None = None
+    ) -> Mapping[str, PriceAt]:
+        """Returns the price in each currency that was in force at a moment, by default now. The feed need not be
+        connected.
+
+        `time`: a `datetime`, RFC 3339, Unix seconds or milliseconds, or a time before now such as `10m`.
+        `window`: return also the average over this time before the moment, a `timedelta` or text such as `60s`.
+
+        Raises `NoPrice` if the feed had no price then, `Refused` if an argument or the key is invalid, and `FeedError`
+        if no address answers.
+        """
+        async with http_client() as http:
+            return await read_prices_at(http, self._addresses, self._options, time, window)
 
     async def aclose(self) -> None:
         """Closes the feed. Nothing more can be taken from it."""

@@ -59,12 +59,11 @@ class Options:
         if last is not None:
             query["after"] = str(last)
         elif self.since is not None:
-            query["since"] = _moment(self.since)
+            query["since"] = moment_text(self.since)
         if self.changes:
             query["changes"] = "true"
         if self.every is not None:
-            every = self.every
-            query["every"] = every if isinstance(every, str) else f"{every // timedelta(milliseconds=1)}ms"
+            query["every"] = duration_text(self.every)
         if self.limit:
             query["limit"] = str(self.limit)
         if self.client_id is not None:
@@ -72,7 +71,13 @@ class Options:
         return query
 
 
-def _moment(since: datetime | str | float) -> str:
-    if isinstance(since, datetime):
-        return since.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
-    return str(since)
+def moment_text(moment: datetime | str | float) -> str:
+    """Returns a moment as a parameter."""
+    if isinstance(moment, datetime):
+        return moment.astimezone(timezone.utc).isoformat().replace("+00:00", "Z")
+    return str(moment)
+
+
+def duration_text(duration: timedelta | str) -> str:
+    """Returns a duration as a parameter."""
+    return duration if isinstance(duration, str) else f"{duration // timedelta(milliseconds=1)}ms"

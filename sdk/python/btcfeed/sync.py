@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
 
 from .feed import Feed, Statistics
+from .moment import PriceAt
 from .updates import Update
 
 
@@ -30,6 +32,13 @@ class SyncFeed:
         """Counts of updates, in all and for each address."""
         return self._feed.statistics
 
+    def prices_at(
+        self, time: datetime | str | int | float | None = None, window: timedelta | str | None = None
+    ) -> Mapping[str, PriceAt]:
+        """Returns the price in each currency that was in force at a moment, like `Feed.prices_at`."""
+        self._start()
+        return asyncio.run_coroutine_threadsafe(self._feed.prices_at(time, window), self._loop).result()
+
     def close(self) -> None:
         """Closes the feed. Nothing more can be taken from it."""
         if self._thread.is_alive():
@@ -37,6 +46,10 @@ class SyncFeed:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
         self._loop.close()
+
+    def _start(self) -> None:
+        if not self._thread.is_alive():
+            self._thread.start()
 
     def __enter__(self) -> SyncFeed:
         return self
@@ -52,8 +65,7 @@ class SyncFeed:
     def __next__(self) -> Update:
         if self._loop.is_closed():
             raise StopIteration
-        if not self._thread.is_alive():
-            self._thread.start()
+        self._start()
         next_update = asyncio.run_coroutine_threadsafe(self._feed.__anext__(), self._loop)
         try:
             return next_update.result()

@@ -7,7 +7,7 @@ import os
 import uuid
 
 import pytest
-from btcfeed import Feed, Gap, Refused, SyncFeed, Tick
+from btcfeed import Feed, Gap, NoPrice, Refused, SyncFeed, Tick
 from fixture import SCENARIOS, Fixture
 
 #: The time for which connections break at random moments.
@@ -125,3 +125,17 @@ def test_absent_server_is_tried_again_until_it_starts(fixture):
             assert isinstance(await first, Tick)
 
     asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
+
+
+def test_price_at_a_moment(fixture):
+    with SyncFeed(fixture.direct, currencies=["USD", "EUR"]) as feed:
+        tick = next(update for update in feed if isinstance(update, Tick))
+        prices = feed.prices_at(tick.id, "1s")
+        assert {currency: price.price for currency, price in prices.items()} == tick.prices
+        assert prices["USD"].id == tick.id and prices["USD"].age.total_seconds() == 0
+        assert 0 <= prices["USD"].covered <= 1
+        assert feed.prices_at().keys() == {"USD", "EUR"}
+        with pytest.raises(NoPrice, match="no price in USD"):
+            feed.prices_at("2020-01-01")
+        with pytest.raises(Refused, match="invalid window"):
+            feed.prices_at(tick.id, "2h")

@@ -81,7 +81,7 @@ async fn unusable_address_fails_at_once() {
     let exchange = Exchange::start().await;
     let dollars = embedded(&exchange, &[("BTCFEED_CURRENCIES", "USD")]).await;
     for (arguments, code, message) in [
-        (&[&*unused][..], 1, ": Connection refused"),
+        (&[&*unused][..], 1, ": connection refused"),
         (&[&unused, &page], 1, "there is no feed at this address: "),
         (&[&page], 1, "there is no feed at this address: "),
         (&[&dollars.address, "--currency", "EUR"], 2, "invalid currency \"EUR\": expected USD"),

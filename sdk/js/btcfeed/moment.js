@@ -1,0 +1,45 @@
+/** The prices at a moment, from the history of a feed. */
+
+import { urlOf } from './address.js'
+import { headersOf } from './connection.js'
+import { duration, moment } from './options.js'
+
+/** Timeout of one request. */
+const TIMEOUT_MS = 10_000
+
+/**
+ * Returns the price in each currency at a moment, from the first address that answers. Throws if the feed had no price
+ * then (`error.status` is 404), if an argument or the key is invalid, or if no address answers.
+ */
+export async function readPricesAt(addresses, { currency, key }, time, { window } = {}) {
+  const query = { currency, time: moment(time), window: duration(window) }
+  let problem = new Error('the feed does not answer')
+  for (const address of addresses) {
+    try {
+      const options = { signal: AbortSignal.timeout(TIMEOUT_MS), headers: headersOf(key) }
+      const response = await fetch(urlOf(address, 'v1/prices/at', query), options)
+      const text = await response.text()
+      if (response.ok) return parse(text)
+      problem = Object.assign(new Error(JSON.parse(text).detail), { status: response.status })
+    } catch (error) {
+      problem = new Error(`${address.href}: ${(error.cause ?? error).message || error.message}`)
+      continue
+    }
+    if (problem.status < 500 && problem.status !== 429) break
+  }
+  throw problem
+}
+
+/** Parses the answer. `exact` and `exactAverage` have all digits of the prices, which a number may lose. */
+function parse(text) {
+  const { time, prices } = JSON.parse(text)
+  // Each price is a flat object.
+  const texts = text.slice(text.indexOf('"prices"')).match(/\{[^{}]*\}/g) ?? []
+  const digits = (of, name) => new RegExp(`"${name}":([0-9.eE+-]+)`).exec(of)?.[1]
+  return {
+    time,
+    prices: Object.fromEntries(prices.map(({ currency, ...price }, place) => [currency, {
+      ...price, exact: digits(texts[place], 'price'), exactAverage: digits(texts[place], 'average'),
+    }])),
+  }
+}

@@ -1,0 +1,74 @@
+"""The prices at a moment, from the history of a feed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+
+from .address import Address
+from .errors import FeedError, NoPrice, Refused
+from .options import Options, duration_text, moment_text
+
+
+@dataclass(frozen=True)
+class PriceAt:
+    """The price in one currency at a moment."""
+
+    #: The price of the tick that was in force, or `None` if the feed had a gap there.
+    price: Decimal | None
+    #: The id of that tick.
+    id: int | None
+    #: The time from that tick to the moment.
+    age: timedelta | None
+    #: The average over the window before the moment, weighted by time. Only with a window.
+    average: Decimal | None
+    #: The share of the window in which a price was in force.
+    covered: float | None
+
+
+async def read_prices_at(
+    http: httpx.AsyncClient,
+    addresses: Sequence[Address],
+    options: Options,
+    time: datetime | str | int | float | None,
+    window: timedelta | str | None,
+) -> Mapping[str, PriceAt]:
+    """Returns the price in each currency at a moment, from the first address that answers."""
+    query = dict(options.currency)
+    if time is not None:
+        query["time"] = moment_text(time)
+    if window is not None:
+        query["window"] = duration_text(window)
+    problem = "the feed does not answer"
+    for address in addresses:
+        try:
+            answer = await http.get(address.prices_at(query), headers=options.headers)
+            fields = json.loads(answer.text, parse_float=Decimal)
+            if answer.status_code == 200:
+                return {price["currency"]: _read(price) for price in fields["prices"]}
+            problem = str(fields["detail"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            problem = f"{address.base}: {error or type(error).__name__}"
+            continue
+        if answer.status_code == 404:
+            raise NoPrice(problem)
+        if answer.status_code < 500 and answer.status_code != 429:
+            raise Refused(problem)
+    raise FeedError(problem)
+
+
+def _read(fields: dict[str, Any]) -> PriceAt:
+    price, average, age_ms, covered = (fields.get(name) for name in ("price", "average", "age_ms", "covered"))
+    return PriceAt(
+        None if price is None else Decimal(price),
+        fields.get("id"),
+        None if age_ms is None else timedelta(milliseconds=age_ms),
+        None if average is None else Decimal(average),
+        None if covered is None else float(covered),
+    )
