@@ -1,14 +1,17 @@
-//! Candles: open, high, low and close of each currency in each minute, five minutes, hour and day of the history.
+//! Candles: open, high, low and close of each currency in each minute, hour and day of the history, and some lengths
+//! in between.
 //!
 //! This module does no I/O. A [`Book`] takes each entry of the feed once, in order, so the cost of an answer depends
 //! only on the number of its candles. If entries are missing ([`Entry::continues`]), the book omits the candles that
-//! would be wrong and reports a gap instead. A candle expires when its first moment is older than the retention. So all
-//! replicas have the same candles, regardless of how long they have been running.
+//! would be wrong and reports a gap instead. Candles of less than an hour expire when their first moment is too old.
+//! Longer candles never expire.
 
+mod detail;
 mod interval;
 mod kept_hour;
 mod series;
 
+pub use detail::{Detail, MINUTES_KEPT};
 pub use interval::Interval;
 pub use kept_hour::KeptHour;
 pub use series::{Candle, Ohlc};
@@ -23,16 +26,17 @@ use std::time::Duration;
 /// The candles of the whole history.
 #[derive(Debug)]
 pub struct Book {
-    retention: Duration,
+    /// The time for which candles of less than an hour are kept.
+    minutes_kept: Duration,
     /// The id of the newest entry.
     head: TickId,
     /// For each currency, the id of the newest tick with a price in it.
     last_priced: [TickId; Currency::ALL.len()],
-    /// The last id that is known to have expired, or zero if none is.
-    expired: TickId,
     series: [Series; Interval::ALL.len()],
     /// The ranges in which entries or prices are missing, in the order of their ends.
     missing: VecDeque<Missing>,
+    /// The ranges in which only minutes are missing, because the store keeps no more than the hours. Oldest first.
+    without_minutes: VecDeque<Missing>,
     /// The hours with entries, oldest first.
     hours: VecDeque<ReadHour>,
 }
@@ -70,21 +74,22 @@ pub struct Part<'a> {
     pub gaps: Vec<Gap>,
     /// The `after` of the next part, if there are more candles.
     pub next: Option<TickId>,
-    /// The moment at which the part's first candle expires, if the part cannot change before that. The part can be
-    /// cached until then.
+    /// The moment at which the part's first candle expires, if the part cannot change before that. If it never
+    /// expires, a moment after the newest entry. The part can be cached until then.
     pub settled_until: Option<TickId>,
 }
 
 impl Book {
-    /// An empty book for a history that keeps entries for `retention`.
-    pub fn new(retention: Duration) -> Book {
+    /// An empty book that keeps candles of less than an hour for `minutes_kept`.
+    pub fn new(minutes_kept: Duration) -> Book {
+        let kept = |interval: Interval| (interval.detail() == Detail::Minutes).then_some(minutes_kept);
         Book {
-            retention,
+            minutes_kept,
             head: TickId::ZERO,
             last_priced: Default::default(),
-            expired: TickId::ZERO,
-            series: Interval::ALL.map(Series::new),
+            series: Interval::ALL.map(|interval| Series::new(interval, kept(interval))),
             missing: VecDeque::new(),
+            without_minutes: VecDeque::new(),
             hours: VecDeque::new(),
         }
     }
@@ -118,35 +123,62 @@ impl Book {
         for KeptOutage { after, before, reason, currencies } in &hour.outages {
             self.add_missing(*after, *before, *reason, currencies.iter().copied().collect());
         }
-        for minute in &hour.minutes {
-            self.add_candle(minute);
+        match hour.detail() {
+            Detail::Minutes => hour.minutes.iter().flatten().for_each(|minute| self.add_candle(minute)),
+            Detail::Hour => {
+                hour.hour.iter().for_each(|candle| self.add_candle(candle));
+                self.note_lack_of_minutes(hour);
+            }
         }
         self.expire();
     }
 
-    /// Returns the starts of the hours that a store can keep: those that have ended, and lack no entry and no candle.
-    pub fn whole_hours(&self) -> impl Iterator<Item = TickId> {
-        let whole = self.hours.iter().filter(|hour| self.is_whole(hour));
+    /// Records that the book lacks the minutes of an hour.
+    fn note_lack_of_minutes(&mut self, hour: &KeptHour) {
+        let (start, before) = (hour.start(), Interval::Hour.end(hour.start()));
+        for series in self.series.iter_mut().filter(|series| series.kept.is_some()) {
+            series.omit(start.before(), before.before());
+        }
+        self.hours.back_mut().into_iter().for_each(|hour| hour.has_minutes = false);
+        match self.without_minutes.back_mut() {
+            // No entry is between the two hours.
+            Some(range) if range.before > hour.prev => range.before = before,
+            _ => {
+                let (reason, currencies) = (GapReason::HistoryExpired, Currencies::all());
+                self.without_minutes.push_back(Missing { after: hour.prev, before, reason, currencies });
+            }
+        }
+    }
+
+    /// Returns the starts of the hours that a store can keep in this detail: those that have ended, and lack no entry
+    /// and no candle.
+    pub fn whole_hours(&self, detail: Detail) -> impl Iterator<Item = TickId> {
+        let whole = self.hours.iter().filter(move |hour| self.is_whole(hour, detail));
         whole.map(|hour| hour.start)
     }
 
-    fn is_whole(&self, hour: &ReadHour) -> bool {
-        hour.whole && hour.start >= self.kept_from() && self.head >= Interval::Hour.end(hour.start)
+    fn is_whole(&self, hour: &ReadHour, detail: Detail) -> bool {
+        let kept = detail == Detail::Hour || (hour.has_minutes && hour.start >= self.minutes_kept_from(self.head));
+        hour.whole && kept && self.head >= Interval::Hour.end(hour.start)
     }
 
     /// Returns one of the [`whole_hours`](Self::whole_hours).
-    pub fn kept_hour(&self, start: TickId) -> Option<KeptHour> {
+    pub fn kept_hour(&self, detail: Detail, start: TickId) -> Option<KeptHour> {
         let found = self.hours.binary_search_by_key(&start, |hour| hour.start).ok()?;
-        let ReadHour { prev, first, id, .. } = *self.hours.get(found).filter(|hour| self.is_whole(hour))?;
+        let ReadHour { prev, first, id, .. } = *self.hours.get(found).filter(|hour| self.is_whole(hour, detail))?;
         let end = Interval::Hour.end(start);
-        let minutes = self.series[Interval::Minute as usize].between(start, end.before()).cloned().collect();
-        let ended_here =
-            self.missing.iter().filter(|missing| is_outage(missing.reason) && (start..end).contains(&missing.before));
-        let outages = ended_here.map(|missing| {
+        let candles = |interval: Interval| self.series[interval as usize].between(start, end.before()).cloned();
+        let (minutes, hour) = match detail {
+            Detail::Minutes => (Some(candles(Interval::Minute).collect()), None),
+            Detail::Hour => (None, candles(Interval::Hour).next()),
+        };
+        let from = self.missing.partition_point(|missing| missing.before < start);
+        let ended_here = self.missing.range(from..).take_while(|missing| missing.before < end);
+        let outages = ended_here.filter(|missing| is_outage(missing.reason)).map(|missing| {
             let currencies = missing.currencies.iter().collect();
             KeptOutage { after: missing.after, before: missing.before, reason: missing.reason, currencies }
         });
-        Some(KeptHour { prev, first, id, minutes, outages: outages.collect() })
+        Some(KeptHour { prev, first, id, minutes, hour, outages: outages.collect() })
     }
 
     /// Advances the head over the entries from `first` to `id`, all of the same hour. Returns false if the book has
@@ -158,7 +190,7 @@ impl Book {
             Continuity::Next => {}
             // The history with which this book starts does not reach back to the feed's first entry.
             Continuity::Missed if self.head == TickId::ZERO => {
-                self.expired = prev;
+                self.series.iter_mut().for_each(|series| series.expired = prev);
                 self.omit(TickId::ZERO, prev);
             }
             Continuity::Missed => {
@@ -189,11 +221,13 @@ impl Book {
         let start = Interval::Hour.start(id);
         match self.hours.back_mut().filter(|hour| hour.start == start) {
             Some(hour) => hour.id = id,
-            None => self.hours.push_back(ReadHour { start, prev, first, id, whole: prev < start }),
+            None => {
+                self.hours.push_back(ReadHour { start, prev, first, id, whole: prev < start, has_minutes: true });
+            }
         }
     }
 
-    /// Adds the candle of a tick or of a minute to each series.
+    /// Adds the candle of a tick, of a minute or of an hour to each series.
     fn add_candle(&mut self, candle: &Candle) {
         for currency in candle.currencies().iter() {
             self.last_priced[currency as usize] = candle.id;
@@ -215,40 +249,56 @@ impl Book {
     }
 
     fn expire(&mut self) {
-        let kept_from = self.kept_from();
+        let kept_from = self.minutes_kept_from(self.head);
+        let minutes = Interval::Minute as usize;
         for series in &mut self.series {
-            self.expired = self.expired.max(series.expire(kept_from).unwrap_or_default());
+            series.expire(self.head);
         }
-        while self.missing.front().is_some_and(|missing| missing.before < kept_from) {
-            self.missing.pop_front();
-        }
-        while self.hours.front().is_some_and(|hour| Interval::Hour.end(hour.start) <= kept_from) {
-            self.hours.pop_front();
+        // What begins where the minutes have expired has expired as well.
+        while let Some(range) = self.without_minutes.front().copied()
+            && range.after <= self.series[minutes].expired.max(kept_from)
+        {
+            self.without_minutes.pop_front();
+            for series in self.series.iter_mut().filter(|series| series.kept.is_some()) {
+                series.expired = series.expired.max(range.before.before());
+            }
         }
     }
 
-    /// Returns the first moment that is kept. The store deletes earlier entries when it appends the newest entry.
-    fn kept_from(&self) -> TickId {
-        self.head.minus(self.retention)
+    /// Returns the first moment of which candles of less than an hour are kept if `head` is the newest id.
+    pub fn minutes_kept_from(&self, head: TickId) -> TickId {
+        head.minus(self.minutes_kept)
     }
 
     /// Returns the candles of a range.
     pub fn part(&self, range: Range) -> Part<'_> {
         let Range { interval, currencies, after, until, limit } = range;
+        let series = &self.series[interval as usize];
         let first = interval.first_start_at_or_after(after.next());
-        let mut found = self.series[interval as usize].between(first, until);
+        let mut found = series.between(first, until);
         let mut wanted = found.by_ref().filter(|candle| !candle.currencies().and(currencies).is_empty());
         let candles: Vec<_> = wanted.by_ref().take(limit).collect();
         let next = wanted.next().and(candles.last()).map(|candle| candle.id);
         // If there are more candles, the part ends with its last candle. Otherwise it ends with the last interval of
         // the range.
         let end = interval.end(next.unwrap_or(until));
-        let mut gaps: Vec<_> = self.expired_gap(&range).into_iter().collect();
-        gaps.extend(self.gaps(currencies, first, end));
+        let expired = self.expired_gap(&range);
+        let mut gaps: Vec<_> = expired.into_iter().collect();
+        // What else is missing in the time that has expired says nothing more.
+        let first = expired.map_or(first, |gap| first.max(gap.before));
+        gaps.extend(Self::gaps(&self.missing, currencies, first, end));
+        if interval.detail() == Detail::Minutes && !self.without_minutes.is_empty() {
+            gaps.extend(Self::gaps(&self.without_minutes, currencies, first, end));
+            gaps.sort_by_key(|gap| gap.before);
+        }
         // Another replica may have the entries that this one missed.
         let complete = gaps.iter().all(|gap| is_outage(gap.reason));
         let settled = complete && self.is_final(currencies, end);
-        let settled_until = candles.first().filter(|_| settled).map(|candle| candle.id.plus(self.retention));
+        let expiry = |candle: &&Candle| match series.kept {
+            Some(kept) => candle.id.plus(kept),
+            None => self.head.plus(self.minutes_kept),
+        };
+        let settled_until = candles.first().filter(|_| settled).map(expiry);
         Part { candles, gaps, next, settled_until }
     }
 
@@ -260,14 +310,15 @@ impl Book {
 
     /// Returns the gap of the range's expired candles, if it has any.
     fn expired_gap(&self, range: &Range) -> Option<Gap> {
-        let before = range.interval.first_start_at_or_after(self.expired.next().max(self.kept_from()));
+        let series = &self.series[range.interval as usize];
+        let before = range.interval.first_start_at_or_after(series.expired.next().max(series.kept_from(self.head)));
         let gap = Gap { after: range.after, before, reason: GapReason::HistoryExpired, only: None };
-        (range.after < self.expired && range.after < range.until).then_some(gap)
+        (range.after < series.expired && range.after < range.until).then_some(gap)
     }
 
-    fn gaps(&self, chosen: Currencies, first: TickId, end: TickId) -> impl Iterator<Item = Gap> {
-        let from = self.missing.partition_point(|missing| missing.before <= first);
-        let overlapping = self.missing.range(from..).filter(move |missing| missing.after.next() < end);
+    fn gaps(missing: &VecDeque<Missing>, chosen: Currencies, first: TickId, end: TickId) -> impl Iterator<Item = Gap> {
+        let from = missing.partition_point(|missing| missing.before <= first);
+        let overlapping = missing.range(from..).filter(move |missing| missing.after.next() < end);
         overlapping.filter_map(move |missing| {
             let Missing { after, before, reason, currencies } = *missing;
             let affected = currencies.and(chosen);

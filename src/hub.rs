@@ -13,6 +13,7 @@ pub use history::{AUDIT_ENTRIES, LOAD_ENTRIES};
 pub use marks::Skip;
 pub use window::{Examined, Read};
 
+use crate::candle::Detail;
 use crate::encode::View;
 use crate::feed::{Continuity, Entry, Event, Feed};
 use crate::store::{Result, Store};
@@ -230,28 +231,29 @@ impl Hub {
         Ok(oldest.first().map_or(TickId::ZERO, |entry| entry.id))
     }
 
-    /// Returns the starts of the hours whose candles the store keeps, oldest first, or `None` if it keeps none.
+    /// Returns the starts of the hours whose candles the store keeps in this detail, oldest first, or `None` if it
+    /// keeps none.
     ///
     /// # Errors
     /// If the store is unavailable.
-    pub async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
-        self.history.permit().await?.store().kept_hours().await
+    pub async fn kept_hours(&self, detail: Detail) -> Result<Option<Vec<TickId>>> {
+        self.history.permit().await?.store().kept_hours(detail).await
     }
 
     /// Returns the candles of these hours, as the store keeps them.
     ///
     /// # Errors
     /// If the store is unavailable.
-    pub async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
-        self.history.permit().await?.store().read_hours(starts).await
+    pub async fn read_hours(&self, detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+        self.history.permit().await?.store().read_hours(detail, starts).await
     }
 
     /// Keeps the candles of these hours in the store, and deletes those that have `expired`.
     ///
     /// # Errors
     /// If the store is unavailable.
-    pub async fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
-        self.history.permit().await?.store().keep_hours(hours, expired).await
+    pub async fn keep_hours(&self, detail: Detail, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
+        self.history.permit().await?.store().keep_hours(detail, hours, expired).await
     }
 
     /// Returns the last id up to `until` if the window has an unbroken chain from the entry `after` to it.

@@ -1,21 +1,24 @@
 //! The text form of durations and lists in settings, parameters and messages. Excerpts of long texts.
 
-use jiff::SignedDuration;
+use jiff::{Span, SpanRelativeTo};
 use std::time::Duration;
 
-/// Parses a duration such as `500ms`, `30s`, `10m` or `1h30m`. Returns `None` if it is invalid or negative.
+/// Parses a duration such as `500ms`, `30s`, `10m`, `1h30m` or `365d`. A day has 24 hours. Returns `None` if it is
+/// invalid or negative.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    Duration::try_from(text.parse::<SignedDuration>().ok()?).ok()
+    let span: Span = text.parse().ok()?;
+    Duration::try_from(span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?).ok()
 }
 
-/// Formats a duration of whole milliseconds in the largest unit of which it is a multiple: `90s`, `2m`.
+/// Formats a duration of whole milliseconds in the largest unit of which it is a multiple: `90s`, `2m`, `30d`. A single
+/// day is `24h`.
 pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_millis();
     if ms == 0 {
         return "0s".to_owned();
     }
-    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
-    match units.into_iter().find(|(_, unit)| ms.is_multiple_of(*unit)) {
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    match units.into_iter().find(|(name, unit)| ms.is_multiple_of(*unit) && (*name, ms) != ("d", *unit)) {
         Some((name, unit)) => format!("{}{name}", ms / unit),
         None => format!("{ms}ms"),
     }
@@ -75,13 +78,21 @@ mod tests {
 
     #[test]
     fn duration_formats_and_parses_back() {
-        for (ms, text) in
-            [(0, "0s"), (10, "10ms"), (1500, "1500ms"), (90_000, "90s"), (120_000, "2m"), (86_400_000, "24h")]
-        {
+        for (ms, text) in [
+            (0, "0s"),
+            (10, "10ms"),
+            (1500, "1500ms"),
+            (90_000, "90s"),
+            (120_000, "2m"),
+            (86_400_000, "24h"),
+            (90_000_000, "25h"),
+            (31_536_000_000, "365d"),
+        ] {
             assert_eq!(format_duration(Duration::from_millis(ms)), text);
             assert_eq!(parse_duration(text), Some(Duration::from_millis(ms)));
         }
-        assert_eq!(["5", "-1s", "a day", ""].map(parse_duration), [None; 4]);
+        assert_eq!(["1d", "1d12h"].map(parse_duration), [24, 36].map(|hours| Some(Duration::from_secs(hours * 3600))));
+        assert_eq!(["5", "-1s", "-1d", "1mo", "a day", ""].map(parse_duration), [None; 6]);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! Candles of this replica.
 //!
-//! The first update reads the candles that the store keeps, and the entries that they do not cover. After that, new
-//! entries are added by each request, and once a minute by a task. The task also saves the candles of complete hours
-//! to the store. Requests that arrive during an update wait for it.
+//! The first update reads the candles that the store keeps, and the entries that they do not cover: the hours of the
+//! time before the oldest entry, and minutes as far as they are kept. After that, new entries are added by each
+//! request, and once a minute by a task. The task also saves the candles of complete hours to the store. Requests that
+//! arrive during an update wait for it.
 
-use crate::candle::{Book, Interval, KeptHour};
+use crate::candle::{Book, Detail, Interval, KeptHour, MINUTES_KEPT};
 use crate::feed::Feed;
 use crate::hub::Hub;
-use crate::store::Result;
+use crate::store::{Result, StoreError};
 use crate::telemetry::FaultLog;
 use crate::tick::TickId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -19,8 +20,8 @@ use tracing::{debug, warn};
 
 /// Number of entries in one read.
 const PAGE_ENTRIES: usize = 1000;
-/// Number of kept hours in one read or write.
-const PAGE_HOURS: usize = 24;
+/// Number of kept hours in one read or write: about 200 KB of minutes in a currency.
+const PAGE_HOURS: usize = 48;
 /// Time between two updates by the task.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);
 
@@ -38,14 +39,16 @@ struct Loading {
     is_done: bool,
     /// Hours in the store that cannot be used: the text cannot be decoded, or the hour ends after the newest entry,
     /// because a clock was ahead when it was kept.
-    unusable: BTreeSet<TickId>,
+    unusable: BTreeSet<(Detail, TickId)>,
     fault: FaultLog,
 }
 
 impl CandleCache {
-    /// Creates an empty cache with the retention of `hub`.
+    /// Creates an empty cache. Minutes are kept as long as the entries of `hub`, but not for less than
+    /// [`MINUTES_KEPT`].
     pub(crate) fn new(hub: &Hub) -> CandleCache {
-        CandleCache { book: RwLock::new(Book::new(hub.retention())), catching_up: Mutex::default() }
+        let book = Book::new(hub.retention().max(MINUTES_KEPT));
+        CandleCache { book: RwLock::new(book), catching_up: Mutex::default() }
     }
 
     /// Returns the candles. Drop the guard before the next await.
@@ -60,11 +63,14 @@ impl CandleCache {
     /// Updates the candles once a minute, and saves those of each complete hour to the store. Never returns.
     pub(crate) async fn run(&self, hub: &Hub) {
         hub.primed().await;
-        let mut kept = BTreeSet::new();
+        let mut kept = [Vec::new(), Vec::new()];
         loop {
             let updated = async {
                 self.catch_up(hub).await?;
-                self.keep_hours(hub, &mut kept).await
+                for (detail, kept) in Detail::ALL.into_iter().zip(&mut kept) {
+                    self.keep_hours(hub, detail, kept).await?;
+                }
+                Ok::<_, StoreError>(())
             };
             if let Err(error) = updated.await {
                 debug!(%error, "cannot update the candles, retrying");
@@ -96,26 +102,44 @@ impl CandleCache {
     }
 
     /// Reads the hours that the store keeps, and the entries between them.
-    async fn load(&self, hub: &Hub, unusable: &mut BTreeSet<TickId>) -> Result<()> {
-        let starts = hub.kept_hours().await?.unwrap_or_default();
+    async fn load(&self, hub: &Hub, unusable: &mut BTreeSet<(Detail, TickId)>) -> Result<()> {
+        let kept =
+            async |detail| Ok::<_, StoreError>(BTreeSet::from_iter(hub.kept_hours(detail).await?.unwrap_or_default()));
+        let (mut hours, mut minutes) = (kept(Detail::Hour).await?, kept(Detail::Minutes).await?);
+        // An hour whose entries the store still has can be read from them, with its minutes. One whose minutes have
+        // expired for this replica needs no minutes.
+        let (oldest, expired) = (hub.oldest_kept().await?, self.book().minutes_kept_from(hub.head()));
+        let is_lost = |moment: TickId| oldest == TickId::ZERO || moment < oldest;
+        hours.retain(|start| is_lost(*start));
+        minutes.retain(|start| *start >= expired || !hours.contains(start));
+        let starts: Vec<_> = hours.union(&minutes).copied().collect();
         let mut invalid = 0;
         for page in starts.chunks(PAGE_HOURS) {
-            for (start, text) in page.iter().zip(hub.read_hours(page).await?) {
-                // Another replica may have just deleted it.
-                let Some(text) = text else { continue };
-                let Some(hour) = KeptHour::decode(*start, &text) else {
-                    // The hour is read from its entries.
-                    invalid += 1;
-                    unusable.insert(*start);
-                    continue;
-                };
-                // A clock may have been ahead when it was kept.
-                if hour.id > hub.head() {
-                    unusable.insert(*start);
-                    continue;
+            let mut found = BTreeMap::new();
+            // An hour that is kept in both details is read with its minutes.
+            for (detail, kept) in [(Detail::Hour, &hours), (Detail::Minutes, &minutes)] {
+                let page: Vec<_> = page.iter().copied().filter(|start| kept.contains(start)).collect();
+                for (start, text) in page.iter().zip(hub.read_hours(detail, &page).await?) {
+                    // Another replica may have just deleted it.
+                    let Some(text) = text else { continue };
+                    match KeptHour::decode(detail, *start, &text) {
+                        Some(hour) if hour.id <= hub.head() => {
+                            if detail == Detail::Minutes || is_lost(hour.first()) {
+                                found.insert(*start, hour);
+                            }
+                        }
+                        // A clock may have been ahead when it was kept.
+                        Some(_) => drop(unusable.insert((detail, *start))),
+                        None => {
+                            invalid += 1;
+                            unusable.insert((detail, *start));
+                        }
+                    }
                 }
+            }
+            for hour in found.values() {
                 self.read_entries(hub, hour.prev).await?;
-                self.book_mut().add_kept(&hour);
+                self.book_mut().add_kept(hour);
             }
         }
         if invalid > 0 {
@@ -144,43 +168,64 @@ impl CandleCache {
 
     /// Saves to the store each hour that has ended. `kept` contains those that the store has. If no hour is new and
     /// none is unusable, the store is not asked.
-    async fn keep_hours(&self, hub: &Hub, kept: &mut BTreeSet<TickId>) -> Result<()> {
-        let whole: Vec<_> = self.book().whole_hours().collect();
-        let mut unusable = std::mem::take(&mut self.catching_up.lock().await.unusable);
-        if unusable.is_empty() && whole.iter().all(|start| kept.contains(start)) {
+    async fn keep_hours(&self, hub: &Hub, detail: Detail, kept: &mut Vec<TickId>) -> Result<()> {
+        let whole: Vec<_> = self.book().whole_hours(detail).collect();
+        let is_own = |(of, _): &(Detail, TickId)| *of == detail;
+        let mut unusable: BTreeSet<_> = {
+            let known = &mut self.catching_up.lock().await.unusable;
+            let own = known.iter().copied().filter(is_own).collect();
+            known.retain(|unusable| !is_own(unusable));
+            own
+        };
+        if unusable.is_empty() && whole == *kept {
             return Ok(());
         }
-        let saved = self.save(hub, &whole, &unusable).await;
+        let saved = self.save(hub, detail, &whole, &unusable).await;
         if saved.is_err() {
             self.catching_up.lock().await.unusable.append(&mut unusable);
         }
         saved?;
-        *kept = whole.into_iter().collect();
+        *kept = whole;
         Ok(())
     }
 
     /// Saves the `whole` hours that the store does not have. Replaces or deletes those that are `unusable`.
-    async fn save(&self, hub: &Hub, whole: &[TickId], unusable: &BTreeSet<TickId>) -> Result<()> {
-        let present = hub.kept_hours().await?;
+    async fn save(
+        &self,
+        hub: &Hub,
+        detail: Detail,
+        whole: &[TickId],
+        unusable: &BTreeSet<(Detail, TickId)>,
+    ) -> Result<()> {
+        let present = hub.kept_hours(detail).await?;
         let present: BTreeSet<_> = match present {
             Some(starts) => starts.into_iter().collect(),
             // The store keeps no candles.
-            None => whole.iter().copied().collect(),
+            None => return Ok(()),
         };
-        // The retention of this replica may differ from the leader's, so the floor depends on what the store has. The
-        // oldest hour may be partly expired, and is kept until it has expired completely.
-        let floor = Interval::Hour.start(hub.oldest_kept().await?);
+        let floor = match detail {
+            // The retention of this replica may differ from the leader's, so the floor depends on what the store has.
+            // The oldest hour may be partly expired, and is kept until it has expired completely.
+            Detail::Minutes => Interval::Hour.start(hub.oldest_kept().await?.min(hub.head().minus(MINUTES_KEPT))),
+            Detail::Hour => TickId::ZERO,
+        };
+        let unusable: BTreeSet<_> = unusable.iter().map(|(_, start)| *start).collect();
         let is_missing = |start: &TickId| *start >= floor && (!present.contains(start) || unusable.contains(start));
         let missing: Vec<_> = whole.iter().copied().filter(is_missing).collect();
-        let mut expired: Vec<_> = present.range(..floor).chain(unusable).copied().collect();
+        // A newer version may have written an hour that this one cannot decode. Minutes can be made again from entries,
+        // but nothing replaces an old hour.
+        let is_deleted =
+            |start: &TickId| detail == Detail::Minutes || *start > hub.head() || missing.binary_search(start).is_ok();
+        let mut expired: Vec<_> = unusable.iter().copied().filter(is_deleted).collect();
+        expired.extend(present.range(..floor));
         // If no hour is missing, a single empty page still deletes the expired hours.
-        let pages = missing.chunks(PAGE_HOURS).chain(missing.is_empty().then_some(&[][..]));
+        let pages = missing.chunks(PAGE_HOURS).chain((missing.is_empty() && !expired.is_empty()).then_some(&[][..]));
         for page in pages {
             let hours: Vec<_> = {
                 let book = self.book();
-                page.iter().filter_map(|start| Some((*start, book.kept_hour(*start)?.encode()))).collect()
+                page.iter().filter_map(|start| Some((*start, book.kept_hour(detail, *start)?.encode()))).collect()
             };
-            hub.keep_hours(&hours, &expired).await?;
+            hub.keep_hours(detail, &hours, &expired).await?;
             expired.clear();
         }
         Ok(())

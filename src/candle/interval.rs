@@ -1,5 +1,6 @@
 //! The lengths of candles.
 
+use super::detail::Detail;
 use crate::tick::TickId;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -13,9 +14,15 @@ pub enum Interval {
     /// Five minutes, `5m`.
     #[serde(rename = "5m")]
     FiveMinutes,
+    /// Fifteen minutes, `15m`.
+    #[serde(rename = "15m")]
+    FifteenMinutes,
     /// One hour, `1h`.
     #[serde(rename = "1h")]
     Hour,
+    /// Four hours, `4h`.
+    #[serde(rename = "4h")]
+    FourHours,
     /// A day of UTC, `1d`.
     #[serde(rename = "1d")]
     Day,
@@ -23,19 +30,28 @@ pub enum Interval {
 
 /// The error for a text that is not the name of an interval.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid interval {0:?}: expected 1m, 5m, 1h or 1d")]
+#[error("invalid interval {0:?}: expected 1m, 5m, 15m, 1h, 4h or 1d")]
 pub struct UnknownInterval(pub String);
 
 impl Interval {
     /// All intervals.
-    pub const ALL: [Interval; 4] = [Interval::Minute, Interval::FiveMinutes, Interval::Hour, Interval::Day];
+    pub const ALL: [Interval; 6] = [
+        Interval::Minute,
+        Interval::FiveMinutes,
+        Interval::FifteenMinutes,
+        Interval::Hour,
+        Interval::FourHours,
+        Interval::Day,
+    ];
 
     /// Returns the name in queries and answers.
     pub const fn name(self) -> &'static str {
         match self {
             Interval::Minute => "1m",
             Interval::FiveMinutes => "5m",
+            Interval::FifteenMinutes => "15m",
             Interval::Hour => "1h",
+            Interval::FourHours => "4h",
             Interval::Day => "1d",
         }
     }
@@ -45,8 +61,18 @@ impl Interval {
         match self {
             Interval::Minute => 60_000,
             Interval::FiveMinutes => 300_000,
+            Interval::FifteenMinutes => 900_000,
             Interval::Hour => 3_600_000,
+            Interval::FourHours => 14_400_000,
             Interval::Day => 86_400_000,
+        }
+    }
+
+    /// Returns the detail of which candles of this length are made.
+    pub const fn detail(self) -> Detail {
+        match self {
+            Interval::Minute | Interval::FiveMinutes | Interval::FifteenMinutes => Detail::Minutes,
+            Interval::Hour | Interval::FourHours | Interval::Day => Detail::Hour,
         }
     }
 

@@ -1,9 +1,12 @@
 //! The candles of one hour, as a store keeps them.
 //!
-//! A store keeps the minutes of each hour that has ended, so that a replica need not read every entry of a long history
-//! when it starts. Longer candles are made of the minutes. [`Book::add_kept`](super::Book::add_kept) treats the hour
-//! like one large entry: its `prev` is the id of the last entry before the hour.
+//! A store keeps each hour that has ended twice: its minutes, so that a replica need not read every entry of a long
+//! history when it starts, and a single candle of the whole hour, which stays when minutes and entries have expired.
+//! Candles of 5 and 15 minutes are made of minutes, those of four hours and a day of hours.
+//! [`Book::add_kept`](super::Book::add_kept) treats the hour like one large entry: its `prev` is the id of the last
+//! entry before the hour.
 
+use super::detail::Detail;
 use super::interval::Interval;
 use super::series::Candle;
 use crate::feed::GapReason;
@@ -19,8 +22,12 @@ pub struct KeptHour {
     pub(super) first: TickId,
     /// The id of the last entry of the hour.
     pub id: TickId,
-    /// The candles of its minutes, oldest first.
-    pub(super) minutes: Vec<Candle>,
+    /// The candles of its minutes, oldest first. `None` if only the hour is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) minutes: Option<Vec<Candle>>,
+    /// The candle of the hour. `None` if the minutes are kept, or if the hour has no tick.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hour: Option<Candle>,
     /// The outages that a tick of this hour ended, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) outages: Vec<KeptOutage>,
@@ -37,16 +44,40 @@ pub(super) struct KeptOutage {
 }
 
 impl KeptHour {
-    /// Decodes the hour that starts at `start`. Returns `None` if the text is not that of this hour.
-    pub fn decode(start: TickId, text: &str) -> Option<KeptHour> {
+    /// Decodes the hour that starts at `start`. Returns `None` if the text is not that of this hour in this detail.
+    pub fn decode(detail: Detail, start: TickId, text: &str) -> Option<KeptHour> {
         let hour: KeptHour = serde_json::from_str(text).ok()?;
+        (hour.is_consistent() && hour.detail() == detail && hour.start() == start).then_some(hour)
+    }
+
+    /// Returns true if all parts are of the same hour.
+    pub fn is_consistent(&self) -> bool {
+        let start = self.start();
         let contains = |moment: TickId| Interval::Hour.start(moment) == start;
-        let ordered = hour.minutes.is_sorted_by(|one, next| one.id < next.id);
+        let minutes = self.minutes.as_deref().unwrap_or_default();
+        let ordered = minutes.is_sorted_by(|one, next| one.id < next.id);
         let is_minute = |minute: &Candle| contains(minute.id) && Interval::Minute.start(minute.id) == minute.id;
-        let minutes = ordered && hour.minutes.iter().all(is_minute);
-        let outages = hour.outages.iter().all(|outage| outage.after < outage.before && contains(outage.before));
-        let ids = hour.prev < start && contains(hour.first) && hour.first <= hour.id && contains(hour.id);
-        (ids && minutes && outages).then_some(hour)
+        let candles = match &self.hour {
+            Some(hour) => hour.id == start && self.minutes.is_none(),
+            None => ordered && minutes.iter().all(is_minute),
+        };
+        let outages = self.outages.iter().all(|outage| outage.after < outage.before && contains(outage.before));
+        self.prev < start && contains(self.first) && self.first <= self.id && candles && outages
+    }
+
+    /// Returns the detail in which the hour is kept.
+    pub fn detail(&self) -> Detail {
+        if self.minutes.is_some() { Detail::Minutes } else { Detail::Hour }
+    }
+
+    /// Returns the id of the first entry of the hour.
+    pub fn first(&self) -> TickId {
+        self.first
+    }
+
+    /// Returns the start of the hour.
+    pub fn start(&self) -> TickId {
+        Interval::Hour.start(self.id)
     }
 
     /// Encodes the hour.
@@ -69,4 +100,6 @@ pub(super) struct ReadHour {
     pub(super) id: TickId,
     /// True if no entry is missing so far.
     pub(super) whole: bool,
+    /// True if the book has the minutes of the hour.
+    pub(super) has_minutes: bool,
 }

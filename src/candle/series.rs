@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The prices of one currency in a candle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,14 +157,24 @@ impl Candle {
 #[derive(Debug)]
 pub(super) struct Series {
     interval: Interval,
+    /// The time for which a candle is kept. `None` means without end.
+    pub(super) kept: Option<Duration>,
     candles: VecDeque<Candle>,
     /// Candles that start before this moment may be incomplete and are omitted.
     complete_from: TickId,
+    /// The last id that is known to have expired, or zero if none is.
+    pub(super) expired: TickId,
 }
 
 impl Series {
-    pub(super) fn new(interval: Interval) -> Series {
-        Series { interval, candles: VecDeque::new(), complete_from: TickId::ZERO }
+    pub(super) fn new(interval: Interval, kept: Option<Duration>) -> Series {
+        let (complete_from, expired) = Default::default();
+        Series { interval, kept, candles: VecDeque::new(), complete_from, expired }
+    }
+
+    /// Returns the first moment that is kept if `head` is the newest id.
+    pub(super) fn kept_from(&self, head: TickId) -> TickId {
+        self.kept.map_or(TickId::ZERO, |kept| head.minus(kept))
     }
 
     /// Adds a candle of the next ticks to the candle of this series, unless that one may be incomplete. The ticks of
@@ -189,11 +200,14 @@ impl Series {
         self.complete_from = self.complete_from.max(until.next());
     }
 
-    /// Removes the candles that start before `kept_from`, and returns the id of the last removed one.
-    pub(super) fn expire(&mut self, kept_from: TickId) -> Option<TickId> {
+    /// Removes the candles that have expired if `head` is the newest id.
+    pub(super) fn expire(&mut self, head: TickId) {
+        let kept_from = self.kept_from(head);
         self.complete_from = self.complete_from.max(kept_from);
         let expired = self.candles.partition_point(|candle| candle.id < kept_from);
-        self.candles.drain(..expired).next_back().map(|candle| candle.id)
+        if let Some(last) = self.candles.drain(..expired).next_back() {
+            self.expired = self.expired.max(last.id);
+        }
     }
 
     /// Returns the candles with `first <= id <= until`, oldest first.

@@ -1,10 +1,11 @@
 //! Tests of the candles and gaps that a book has after given entries.
 
+mod kept;
+
 use super::series::MAX_ENCODED;
 use super::*;
 use crate::feed::{FeedState, Outage, Status};
 use crate::tick::Tick;
-use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -68,155 +69,6 @@ impl TestFeed {
         let part = self.book.part(Range { interval, after: at(second).before(), limit: 1, ..ALL });
         part.candles[0]
     }
-}
-
-/// A random part of a feed: what follows the entry before it.
-#[derive(Clone, Debug)]
-enum Step {
-    /// A tick after some seconds, with prices of some currencies.
-    Tick(u64, bool, bool),
-    /// A tick that ends an outage.
-    Outage(u64),
-    /// Entries that the reader misses.
-    Missed(u64),
-    /// The feed loses its newest entries, and goes on after some seconds.
-    Lost(u64, usize),
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        20 => (1..600_u64, any::<bool>(), any::<bool>()).prop_map(|(pause, usd, eur)| Step::Tick(pause, usd, eur)),
-        1 => (600..9000_u64).prop_map(Step::Outage),
-        1 => (600..9000_u64).prop_map(Step::Missed),
-        1 => (1..3000_u64, 1..9_usize).prop_map(|(pause, count)| Step::Lost(pause, count)),
-    ];
-    prop::collection::vec(step, 1..150)
-}
-
-/// Returns the entries that a reader gets, and those that the feed still has at the end.
-fn entries(steps: &[Step]) -> (Vec<Entry>, Vec<Entry>) {
-    let (mut second, mut prev, mut entries, mut kept) = (1800, TickId::ZERO, Vec::new(), Vec::<Entry>::new());
-    for (number, step) in steps.iter().enumerate() {
-        let before = prev;
-        second += match step {
-            Step::Tick(pause, ..) | Step::Outage(pause) | Step::Missed(pause) | Step::Lost(pause, _) => *pause,
-        };
-        let mut outages = Vec::new();
-        match step {
-            Step::Tick(..) => {}
-            Step::Outage(_) => outages.push(Outage::of_sources(before, vec![Currency::Usd, Currency::Eur])),
-            Step::Missed(pause) => prev = at(second - pause / 2),
-            Step::Lost(_, count) => {
-                kept.truncate(kept.len().saturating_sub(*count));
-                prev = kept.last().map_or(TickId::ZERO, |entry| entry.id);
-            }
-        }
-        let event = match step {
-            Step::Tick(_, false, false) => {
-                Event::Status(Status { state: FeedState::Stale, since: before, reason: "no prices".to_owned() })
-            }
-            Step::Tick(_, usd, eur) => tick_event(number, *usd, *eur, outages),
-            _ => tick_event(number, true, true, outages),
-        };
-        let entry = Entry { id: at(second), prev, event };
-        entries.push(entry.clone());
-        kept.push(entry);
-        prev = at(second);
-    }
-    (entries, kept)
-}
-
-fn tick_event(number: usize, usd: bool, eur: bool, outages: Vec<Outage>) -> Event {
-    let chosen = [(Currency::Usd, usd), (Currency::Eur, eur)].into_iter().filter(|(_, chosen)| *chosen);
-    let price = format!("97{:03}.{:02}", number * 7919 % 1000, number % 100);
-    let prices = chosen.map(|(currency, _)| (currency, price.parse().unwrap())).collect();
-    Event::Tick { tick: Tick { prices, ..Tick::default() }, outages }
-}
-
-/// Returns all candles, gaps and the place of the next part.
-fn content(book: &Book) -> Vec<(Vec<Candle>, Vec<Gap>, Option<TickId>)> {
-    let part = |interval| {
-        let part = book.part(Range { interval, ..ALL });
-        (part.candles.into_iter().cloned().collect(), part.gaps, part.next)
-    };
-    Interval::ALL.map(part).to_vec()
-}
-
-fn book(entries: &[Entry]) -> Book {
-    let mut book = Book::new(DAY);
-    for entry in entries {
-        book.add(entry);
-    }
-    book
-}
-
-proptest! {
-    #[test]
-    fn kept_hours_are_as_good_as_entries(steps in steps(), chosen in any::<u64>()) {
-        let (_, entries) = entries(&steps);
-        let book = book(&entries);
-        let starts: Vec<_> = book.whole_hours().collect();
-        let mut other = Book::new(DAY);
-        for (number, start) in starts.iter().enumerate() {
-            if chosen >> (number % 64) & 1 == 1 {
-                let hour = KeptHour::decode(*start, &book.kept_hour(*start).unwrap().encode()).unwrap();
-                for entry in entries.iter().filter(|entry| entry.id <= hour.prev) {
-                    other.add(entry);
-                }
-                other.add_kept(&hour);
-                other.add_kept(&hour);
-            }
-        }
-        for entry in &entries {
-            other.add(entry);
-        }
-        prop_assert_eq!(content(&book), content(&other));
-        prop_assert_eq!(starts, other.whole_hours().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn kept_hours_lack_no_entry(steps in steps()) {
-        let (read, kept) = entries(&steps);
-        let (reader, newcomer) = (book(&read), book(&kept));
-        for start in reader.whole_hours() {
-            prop_assert_eq!(reader.kept_hour(start), newcomer.kept_hour(start));
-        }
-    }
-}
-
-#[test]
-fn hour_is_kept_when_it_has_ended() {
-    let mut feed = TestFeed::new();
-    feed.ticks(0..3600);
-    assert_eq!(feed.book.whole_hours().count(), 0, "the hour may still get a tick");
-    feed.tick(3600, "97116.17", "89348.25");
-    assert_eq!(feed.book.whole_hours().collect::<Vec<_>>(), [at(0)]);
-    assert_eq!(feed.book.kept_hour(at(3600)), None);
-    // An entry of the next hour was missed.
-    feed.prev = at(5000);
-    feed.ticks(5010..10_900);
-    assert_eq!(feed.book.whole_hours().collect::<Vec<_>>(), [at(0), at(7200)]);
-}
-
-#[test]
-fn only_the_text_of_the_same_hour_is_decoded() {
-    let mut feed = TestFeed::new();
-    feed.ticks(10..3700);
-    let text = feed.book.kept_hour(at(0)).unwrap().encode();
-    assert!(KeptHour::decode(at(0), &text).is_some());
-    let minute = at(60).to_string();
-    let wrong = [
-        text.replace(&minute, &at(61).to_string()),
-        text.replace(&minute, &at(7200).to_string()),
-        text.replace(&format!("\"first\":{}", at(10)), "\"first\":1"),
-        text.replace("\"prev\":0", &format!("\"prev\":{}", at(5))),
-        text[..text.len() / 2].to_owned(),
-    ];
-    for wrong in wrong {
-        assert_ne!(wrong, text);
-        assert_eq!(KeptHour::decode(at(0), &wrong), None, "{wrong}");
-    }
-    assert_eq!(KeptHour::decode(at(3600), &text), None);
 }
 
 fn open_high_low_close(candle: &Candle, currency: Currency) -> [String; 4] {
@@ -309,7 +161,8 @@ fn candle_expires_with_its_first_moment() {
     feed.book = Book::new(Duration::from_secs(300));
     feed.ticks(0..361);
     assert_eq!(feed.candles_and_gaps(ALL), (vec![60, 120, 180, 240, 300, 360], vec!["history_expired 0..60".into()]));
-    assert_eq!(feed.book.series[Interval::Hour as usize].between(TickId::ZERO, at(9999)).count(), 0);
+    let hours = Range { interval: Interval::Hour, ..ALL };
+    assert_eq!(feed.candles_and_gaps(hours), (vec![0], vec![]), "hours do not expire");
     assert_eq!(feed.candles_and_gaps(Range { after: at(60).before(), ..ALL }).1, [""; 0]);
 }
 

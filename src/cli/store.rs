@@ -7,6 +7,7 @@ mod transfer;
 use super::exit;
 use super::runtime::block_on;
 use super::settings::{flags, lookup};
+use crate::candle::Detail;
 use crate::config::{Config, ConfigErrors};
 use crate::store::{RedisTls, Summary};
 use crate::tick::TickId;
@@ -26,7 +27,7 @@ the feed in Redis, import, clear and move are rejected.
 
 Examples:
   btcfeed store info                                          what the store contains
-  btcfeed store export backup.jsonl                           a backup: entries, inputs and bookmarks as JSON lines
+  btcfeed store export backup.jsonl                           a backup: entries, inputs, candles and bookmarks as JSON lines
   btcfeed store import backup.jsonl                           restores the backup into an empty store
   btcfeed store move --to redis://localhost                   from the file to Redis
   btcfeed store --redis-url redis://localhost move --to /var/lib/btcfeed    and back
@@ -63,9 +64,10 @@ pub(super) fn command() -> Command {
         let flag = Arg::new("merge").long("merge").action(ArgAction::SetTrue);
         flag.help("Add to a store that has entries; the entries and bookmarks that it has stay as they are")
     };
-    let info = Command::new("info").about("Print the number of entries, the ids and the size");
+    let info =
+        Command::new("info").about("Print the number of entries and of hours with candles, the ids and the size");
     let export = Command::new("export")
-        .about("Write all entries, inputs and bookmarks as JSON lines")
+        .about("Write all entries, inputs, candles and bookmarks as JSON lines")
         .arg(file("File to create [default: standard output]"));
     let import = Command::new("import")
         .about("Read the lines of an export into an empty store")
@@ -73,7 +75,7 @@ pub(super) fn command() -> Command {
         .arg(merge());
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     let clear = Command::new("clear")
-        .about("Delete all entries, inputs and bookmarks, or only simulated prices")
+        .about("Delete all entries, inputs, candles and bookmarks, or only simulated prices")
         .arg(flag("yes").required(true).help("Confirm that the feed, or a part of it, is deleted"))
         .arg(
             flag("simulated")
@@ -208,6 +210,11 @@ async fn info(here: &Place) -> anyhow::Result<()> {
     lines.push(format!("bookmarks  {clients}"));
     if entries > 0 {
         lines.extend([id("oldest", oldest), id("newest", newest)]);
+    }
+    for (detail, what) in [(Detail::Minutes, "minutes"), (Detail::Hour, "hours")] {
+        let kept = here.store.kept_hours(detail).await?.unwrap_or_default();
+        let since = kept.first().map_or_else(String::new, |first| format!(" since {}", first.timedate()));
+        lines.push(format!("{what:<10} of {} hours{since}", kept.len()));
     }
     lines.extend(bytes.map(|bytes| format!("bytes      {bytes}")));
     lines.push(String::new());

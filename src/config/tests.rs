@@ -96,7 +96,7 @@ fn each_error_says_what_value_is_expected() {
         ("BTCFEED_STALE_AFTER", "1s", &format!(r#""1s": {DURATION} 10s (twice BTCFEED_INTERVAL) to 24h"#)),
         ("BTCFEED_STALE_AFTER", "x", &format!(r#""x": {DURATION} twice BTCFEED_INTERVAL to 24h"#)),
         ("BTCFEED_DOWN_AFTER", "14s", &format!(r#""14s": {DURATION} 15s (BTCFEED_STALE_AFTER) to 24h"#)),
-        ("BTCFEED_RETENTION", "a day", &format!(r#""a day": {DURATION} 10s to 8784h"#)),
+        ("BTCFEED_RETENTION", "a day", &format!(r#""a day": {DURATION} 10s to 366d"#)),
         ("BTCFEED_WINDOW", "0", r#"BTCFEED_WINDOW "0": expected a number from 100 to 10000000"#),
         ("BTCFEED_LEASE_TTL", "1ms", &format!(r#""1ms": {DURATION} 1s to 1m"#)),
         (

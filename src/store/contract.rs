@@ -18,6 +18,7 @@
 //!   the store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
 use super::reckoning::Reckoning;
+use crate::candle::Detail;
 use crate::feed::{Entry, EntryAudit, Event};
 use crate::telemetry::traces::TraceStep;
 use crate::tick::{Audit, TickId};
@@ -309,19 +310,21 @@ pub trait Store: Send + Sync {
     /// Returns the last id that was saved for a client.
     async fn recall(&self, client: &str) -> Result<Option<TickId>>;
 
-    /// Returns the starts of the hours whose candles are kept, oldest first. Returns `None` if the store keeps none.
-    async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
+    /// Returns the starts of the hours whose candles are kept in this detail, oldest first. Returns `None` if the store
+    /// keeps none.
+    async fn kept_hours(&self, _detail: Detail) -> Result<Option<Vec<TickId>>> {
         Ok(None)
     }
 
     /// Returns the candles of these hours, each as the text that was kept, or `None` if it is not kept.
-    async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+    async fn read_hours(&self, _detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
         Ok(vec![None; starts.len()])
     }
 
     /// Deletes the hours that have `expired`. Then keeps the candles of these hours, each with its start, as a text
-    /// that the store does not read. An hour that is kept already does not change.
-    async fn keep_hours(&self, _hours: &[(TickId, String)], _expired: &[TickId]) -> Result<()> {
+    /// that the store does not read. An hour that is kept already in this detail does not change. An hour does not
+    /// expire by itself, also if its entries do.
+    async fn keep_hours(&self, _detail: Detail, _hours: &[(TickId, String)], _expired: &[TickId]) -> Result<()> {
         Ok(())
     }
 

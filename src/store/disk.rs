@@ -12,6 +12,7 @@ mod audit_table;
 mod client_table;
 mod data_dir;
 mod feed_file;
+mod hour_tables;
 mod pending;
 mod portable;
 mod saver;
@@ -22,6 +23,7 @@ use super::contract::{EntryStream, Lease, Members, Options, Record, ReplicaBeat,
 use super::entry::{audit_with_id, decode_audit};
 use super::kind::{self, PriceKind};
 use super::local::drop_old_clients;
+use crate::candle::Detail;
 use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -266,18 +268,18 @@ impl Store for Disk {
         Ok(self.read(move |file| file.client(&client, floor)).await?.flatten())
     }
 
-    async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
-        self.read(FeedFile::hours).await
+    async fn kept_hours(&self, detail: Detail) -> Result<Option<Vec<TickId>>> {
+        self.read(move |file| file.hours(detail)).await
     }
 
-    async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+    async fn read_hours(&self, detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
         let (starts, none) = (starts.to_vec(), vec![None; starts.len()]);
-        Ok(self.read(move |file| file.read_hours(&starts)).await?.unwrap_or(none))
+        Ok(self.read(move |file| file.read_hours(detail, &starts)).await?.unwrap_or(none))
     }
 
-    async fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
+    async fn keep_hours(&self, detail: Detail, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
         let (hours, expired) = (hours.to_vec(), expired.to_vec());
-        self.read(move |file| file.keep_hours(&hours, &expired)).await.map(drop)
+        self.read(move |file| file.keep_hours(detail, &hours, &expired)).await.map(drop)
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {

@@ -48,6 +48,6 @@ pub trait Portable: Store {
     /// Deletes these entries and their audits.
     async fn remove(&self, lease: &Lease, ids: &[TickId]) -> Result<()>;
 
-    /// Deletes all entries, their audits, and all bookmarks.
+    /// Deletes all entries, their audits, all candles, and all bookmarks.
     async fn clear(&self, lease: &Lease) -> Result<()>;
 }

@@ -1,5 +1,5 @@
 //! The shared store: a sorted set for the history, one for its audits, a channel for live entries, a hash for the
-//! newest record, a hash for the candles of ended hours, keys with a time to live for the lease, the claim, the
+//! newest record, two hashes for the candles of ended hours, keys with a time to live for the lease, the claim, the
 //! settings and the bookmarks of clients, a sorted set of the replicas that are alive, a channel for their messages,
 //! and a sorted set for garbage that was found in the history.
 //!
@@ -34,6 +34,7 @@ use super::contract::{
 };
 use super::entry::encode;
 use super::kind::PriceKind;
+use crate::candle::Detail;
 use crate::feed::{Entry, EntryAudit};
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -337,16 +338,16 @@ impl Store for Redis {
         self.read_bookmark(client).await
     }
 
-    async fn kept_hours(&self) -> Result<Option<Vec<TickId>>> {
-        self.hours().await.map(Some)
+    async fn kept_hours(&self, detail: Detail) -> Result<Option<Vec<TickId>>> {
+        self.hours(detail).await.map(Some)
     }
 
-    async fn read_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
-        self.texts_of_hours(starts).await
+    async fn read_hours(&self, detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+        self.texts_of_hours(detail, starts).await
     }
 
-    async fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
-        self.write_hours(hours, expired).await
+    async fn keep_hours(&self, detail: Detail, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
+        self.write_hours(detail, hours, expired).await
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {

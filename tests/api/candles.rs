@@ -55,7 +55,8 @@ async fn candles_equal_their_ticks_for_any_window() {
     let (entries, ticks) = moving_prices(900);
     for window in ["100", "20000"] {
         let server = TestServer::with(&[("BTCFEED_WINDOW", window)], &entries).await;
-        for (interval, length_ms) in [("1m", MINUTE_MS), ("5m", 5 * MINUTE_MS), ("1h", 60 * MINUTE_MS)] {
+        for (interval, minutes) in [("1m", 1), ("5m", 5), ("15m", 15), ("1h", 60), ("4h", 240), ("1d", 1440)] {
+            let length_ms = minutes * MINUTE_MS;
             let answer = server.json(&format!("/v1/candles?interval={interval}&currency=USD,EUR")).await;
             let mut groups: BTreeMap<u64, Vec<_>> = BTreeMap::new();
             for tick in &ticks {

@@ -1,10 +1,19 @@
 //! The candles that replicas keep in the store.
 
+use crate::support::store_contract::{OPTIONS, lease, tick};
 use crate::support::{SERVE, TestCluster, until};
+use btcfeed::candle::{Book, Detail, Interval};
+use btcfeed::feed::Entry;
+use btcfeed::store::{self, Store};
+use btcfeed::tick::TickId;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const KEY: &str = "{btcfeed}:candles";
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Returns the texts of the hours in Redis.
 async fn kept(cluster: &TestCluster) -> BTreeMap<u64, String> {
@@ -22,7 +31,7 @@ async fn new_replica_reads_the_kept_candles() {
     until("candles in Redis", async || kept(&cluster).await.len() >= 3).await;
     let candles = |interval: &'static str| format!("/v1/candles?interval={interval}&limit=10000");
     let mut before = Vec::new();
-    for interval in ["1m", "5m", "1h", "1d"] {
+    for interval in ["1m", "5m", "15m", "1h", "4h", "1d"] {
         before.push(first.get(&candles(interval)).await.1);
     }
     // An hour that cannot be decoded is read from its entries.
@@ -44,7 +53,7 @@ async fn new_replica_reads_the_kept_candles() {
     let text = hour.to_string();
     let _: u64 = redis::cmd("HSET").arg(KEY).arg(future).arg(text).query_async(&mut connection).await.unwrap();
     let second = cluster.replica("r2", &settings).await;
-    for (interval, expected) in ["1m", "5m", "1h", "1d"].into_iter().zip(&before) {
+    for (interval, expected) in ["1m", "5m", "15m", "1h", "4h", "1d"].into_iter().zip(&before) {
         assert_eq!(second.get(&candles(interval)).await.1, *expected, "{interval}");
     }
     until("the candles of the future to be deleted", async || !kept(&cluster).await.contains_key(&future)).await;
@@ -63,4 +72,92 @@ async fn new_replica_reads_the_kept_candles() {
     let _short = cluster.replica("r4", &[SERVE, ("BTCFEED_RETENTION", "125m")]).await;
     until("the hour to be saved", async || kept(&cluster).await.contains_key(&newest)).await;
     assert_eq!(kept(&cluster).await.keys().collect::<Vec<_>>(), hours.keys().collect::<Vec<_>>());
+}
+
+/// Keeps the candles of ticks every ten minutes since this time before now, and the ticks of the last two hours. The
+/// price is the number of the hour since 1970. Returns the first tick.
+async fn keep(store: &dyn Store, ago: Duration) -> TickId {
+    let now = TickId::now();
+    let (mut id, mut prev, mut book) = (now.minus(ago), TickId::ZERO, Book::new(ago));
+    let (first, mut recent) = (id, Vec::new());
+    while id < now {
+        let entry = Entry { id, prev, event: tick(&(id.ms() / 3_600_000).to_string()).event };
+        book.add(&entry);
+        if id > now.minus(HOUR * 2) {
+            recent.push(Arc::new(entry));
+        }
+        (prev, id) = (id, id.plus(HOUR / 6));
+    }
+    for detail in Detail::ALL {
+        let starts: Vec<_> = book.whole_hours(detail).collect();
+        for page in starts.chunks(1000) {
+            let text = |start: &TickId| (*start, book.kept_hour(detail, *start).unwrap().encode());
+            store.keep_hours(detail, &page.iter().map(text).collect::<Vec<_>>(), &[]).await.unwrap();
+        }
+    }
+    let lease = lease(store).await;
+    store.restore(&lease, &recent).await.unwrap();
+    store.release(&lease).await.unwrap();
+    first
+}
+
+#[tokio::test]
+async fn year_of_days_needs_no_ticks() {
+    let cluster = TestCluster::new().await;
+    let store = store::Redis::new(&cluster.redis.url(), "btcfeed", OPTIONS).unwrap();
+    let first = keep(&store, DAY * 365).await;
+    let started = Instant::now();
+    let replica = cluster.replica("r1", &[SERVE]).await;
+    let ready = started.elapsed();
+    let candles = async |query: &str| -> Value {
+        serde_json::from_str(&replica.get(&format!("/v1/candles?limit=10000&{query}")).await.1).unwrap()
+    };
+    let days = candles("interval=1d").await;
+    eprintln!("ready after {ready:?}, the days of a year after {:?}", started.elapsed());
+    assert_eq!((days["candles"].as_array().unwrap().len(), &days["gaps"]), (366, &json!([])), "{first}");
+    for (interval, hours) in [("1h", 1), ("4h", 4), ("1d", 24)] {
+        let answer = candles(&format!("interval={interval}")).await;
+        let candles = answer["candles"].as_array().unwrap();
+        // The first and the last one are not complete.
+        for candle in &candles[1..candles.len() - 1] {
+            let first = candle["id"].as_u64().unwrap() / 3_600_000;
+            let usd = &candle["prices"]["USD"];
+            let found = [&usd["open"], &usd["low"], &usd["high"], &usd["close"], &candle["ticks"]];
+            let last = first + hours - 1;
+            assert_eq!(found.map(|value| value.as_u64().unwrap()), [first, first, last, last, hours * 6], "{candle}");
+        }
+    }
+    // Minutes are kept for 30 days, and the store has none that are older.
+    until("older minutes to be deleted", async || {
+        store.kept_hours(Detail::Minutes).await.unwrap().unwrap().len() <= 721
+    })
+    .await;
+    let minutes = candles("interval=15m").await;
+    let oldest = TickId::from_ms(minutes["candles"][0]["id"].as_u64().unwrap());
+    let age = TickId::now().since(oldest);
+    // The newest tick is up to ten minutes old.
+    assert!(age <= DAY * 30 + HOUR && age > DAY * 30 - HOUR, "{age:?}");
+    let gap = &minutes["gaps"][0];
+    assert_eq!((gap["after"].as_u64(), gap["reason"].as_str()), (Some(0), Some("history_expired")), "{gap}");
+    let old = candles("interval=1m&since=100d&until=99d").await;
+    assert_eq!((&old["candles"], old["gaps"].as_array().unwrap().len()), (&json!([]), 1), "{old}");
+    assert_eq!(store.kept_hours(Detail::Hour).await.unwrap().unwrap()[0], Interval::Hour.start(first));
+}
+
+#[tokio::test]
+async fn unreadable_old_hour_is_not_deleted() {
+    let cluster = TestCluster::new().await;
+    let store = store::Redis::new(&cluster.redis.url(), "btcfeed", OPTIONS).unwrap();
+    keep(&store, DAY * 3).await;
+    let hours = store.kept_hours(Detail::Hour).await.unwrap().unwrap();
+    let [lost, kept] = [hours[5], hours[10]];
+    let newer = [lost, kept].map(|start| (start, "of a newer version".to_owned()));
+    store.keep_hours(Detail::Hour, &newer, &[lost, kept]).await.unwrap();
+    store.keep_hours(Detail::Minutes, &[], &[lost]).await.unwrap();
+    let replica = cluster.replica("r1", &[SERVE]).await;
+    let answer: Value = serde_json::from_str(&replica.get("/v1/candles?interval=1h").await.1).unwrap();
+    assert_eq!(answer["gaps"].as_array().unwrap().len(), 1, "{answer}");
+    let texts = async || store.read_hours(Detail::Hour, &[lost, kept]).await.unwrap();
+    until("the hour that has minutes to be written", async || texts().await[1].as_deref() != Some(&*newer[1].1)).await;
+    assert_eq!(texts().await[0].as_deref(), Some(&*newer[0].1));
 }

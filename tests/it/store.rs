@@ -4,6 +4,7 @@ use crate::support::proxy::Proxy;
 use crate::support::redis::Redis as Server;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, ids, lease, tick};
 use crate::support::{soon, until};
+use btcfeed::candle::Detail;
 use btcfeed::store::{Claim, HISTORY_READERS, Redis, RedisOptions, Store};
 use btcfeed::tick::TickId;
 use futures_util::StreamExt;
@@ -134,7 +135,7 @@ async fn members_that_are_no_text_are_skipped() {
     assert_eq!(store.head().await.unwrap(), second);
     assert_eq!(store.newest(10).await.unwrap().len(), 2);
     assert_eq!(ids(&store, TickId::ZERO, EVERYTHING, 10).await, [first, second]);
-    assert_eq!(store.kept_hours().await.unwrap(), Some(vec![]));
+    assert_eq!(store.kept_hours(Detail::Minutes).await.unwrap(), Some(vec![]));
     assert_eq!(append(&store, &lease, "3").await.prev, second);
 }
 

@@ -5,6 +5,7 @@ use crate::support::redis::Redis as Server;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, audited, audits, lease};
 use crate::support::tls::Authority;
 use crate::support::{data_directory, embedded, entries, soon};
+use btcfeed::candle::Detail;
 use btcfeed::feed::{Entry, Event};
 use btcfeed::store::{Disk, Redis, Store};
 use btcfeed::tick::TickId;
@@ -41,7 +42,29 @@ async fn fail(arguments: &[&str], input: &str) -> String {
     error
 }
 
-/// Writes 2,500 entries, one of them with an audit, and two bookmarks.
+/// Returns the text of an hour with one tick.
+fn hour(detail: Detail, start: TickId) -> (TickId, String) {
+    let candle = format!(r#"{{"id":{start},"ticks":[[["USD"],1]],"prices":{{"USD":["1","3","1","2"]}}}}"#);
+    let candles = match detail {
+        Detail::Minutes => format!(r#""minutes":[{candle}]"#),
+        Detail::Hour => format!(r#""hour":{candle}"#),
+    };
+    (start, format!(r#"{{"prev":1,"first":{start},"id":{start},{candles}}}"#))
+}
+
+/// Asserts that the store has the candles of this hour, or none.
+async fn has_hours(store: &dyn Store, expected: &[TickId]) {
+    for detail in Detail::ALL {
+        assert_eq!(store.kept_hours(detail).await.unwrap().unwrap(), expected);
+        let texts = expected.iter().map(|start| Some(hour(detail, *start).1));
+        assert_eq!(store.read_hours(detail, expected).await.unwrap(), texts.collect::<Vec<_>>());
+    }
+}
+
+/// An hour whose entries have expired.
+const OLD_HOUR: TickId = TickId::from_ms(1_530_000_000_000);
+
+/// Writes 2,500 entries, one of them with an audit, the candles of an hour, and two bookmarks.
 async fn fill(store: &dyn Store) -> Vec<Entry> {
     let lease = lease(store).await;
     let mut lost = Vec::new();
@@ -56,6 +79,9 @@ async fn fill(store: &dyn Store) -> Vec<Entry> {
     store.restore(&lease, &lost).await.unwrap();
     let bookmarks = [("a", lost[0].id), ("key:b*[c]", template.id)].map(|(client, id)| (client.to_owned(), id));
     store.remember(&bookmarks).await.unwrap();
+    for detail in Detail::ALL {
+        store.keep_hours(detail, &[hour(detail, OLD_HOUR)], &[]).await.unwrap();
+    }
     store.release(&lease).await.unwrap();
     all(store).await
 }
@@ -74,6 +100,7 @@ async fn feed_moves_to_redis_and_back_without_a_change() {
     succeed(&["--data", paths[0], "move", "--to", &url, "--to-prefix", "shop*"], "").await;
     let redis = Redis::new(&url, "shop*", OPTIONS).unwrap();
     assert_eq!(all(&redis).await, filled);
+    has_hours(&redis, &[OLD_HOUR]).await;
     let audit = (filled[2499].id, "97116.10".to_owned());
     assert_eq!(audits(&redis, TickId::ZERO, EVERYTHING, 9).await, std::slice::from_ref(&audit));
     assert_eq!(redis.recall("key:b*[c]").await.unwrap(), Some(filled[2499].id));
@@ -84,11 +111,13 @@ async fn feed_moves_to_redis_and_back_without_a_change() {
     Redis::new(&url, "shop", OPTIONS).unwrap().remember(&[("a".to_owned(), TickId::from_ms(5))]).await.unwrap();
     succeed(&["--redis-url", &url, "--key-prefix", "shop*", "move", "--to", paths[1]], "").await;
     assert!(all(&redis).await.is_empty());
+    has_hours(&redis, &[]).await;
     assert_eq!(audits(&redis, TickId::ZERO, EVERYTHING, 9).await, []);
     assert_eq!(redis.recall("a").await.unwrap(), None);
     assert_eq!(Redis::new(&url, "shop", OPTIONS).unwrap().recall("a").await.unwrap(), Some(TickId::from_ms(5)));
     let disk = Disk::open(other.path(), OPTIONS).unwrap();
     assert_eq!(all(&disk).await, filled);
+    has_hours(&disk, &[OLD_HOUR]).await;
     assert_eq!(audits(&disk, TickId::ZERO, EVERYTHING, 9).await, [audit]);
     assert_eq!(disk.recall("a").await.unwrap(), Some(filled[0].id));
     let lease = lease(&disk).await;
@@ -101,7 +130,7 @@ async fn export_is_imported_into_an_empty_store() {
     let paths = [&directory, &other].map(|directory| directory.path().to_str().unwrap());
     let filled = fill(&Disk::open(directory.path(), OPTIONS).unwrap()).await;
     let exported = succeed(&["--data", paths[0], "export"], "").await;
-    assert_eq!(exported.lines().count(), 2503);
+    assert_eq!(exported.lines().count(), 2505);
     let backup = other.path().join("backup.jsonl");
     let backup = backup.to_str().unwrap();
     succeed(&["--data", paths[0], "export", backup], "").await;
@@ -194,13 +223,13 @@ async fn garbage_in_redis_does_not_stop_the_tools() {
     let info = succeed(&[&here[..], &["info"]].concat(), "").await;
     assert!(info.contains("bookmarks  3\n") && info.contains(&format!("oldest     {first} ")), "{info}");
     let lines = succeed(&[&here[..], &["export"]].concat(), "").await;
-    assert_eq!(lines.lines().count(), 2504);
-    assert!(lines.contains(r#""client":"garbage","id":1}"#), "its place is before everything");
+    assert_eq!(lines.lines().count(), 2506);
+    assert!(lines.contains(r#""client":"garbage","id":1230940800000}"#), "its place is before everything");
     let path = directory.path().to_str().unwrap();
     let (code, _, told) = run(&[&here[..], &["move", "--to", path]].concat(), "").await;
     assert_eq!(code, Some(0), "{told}");
     assert!(
-        told.contains("moved 2500 entries (1 with inputs) and 3 bookmarks (without 6 members of the set in Redis that are not entries)"),
+        told.contains("moved 2500 entries (1 with inputs), the candles of 2 hours and 3 bookmarks (without 6 members of the set in Redis that are not entries)"),
         "{told}"
     );
     let left = redis::from_redis_value::<Vec<String>>(server.command(&["KEYS", "{shop}:*"]).await).unwrap();
@@ -222,7 +251,9 @@ async fn mix(store: &dyn Store) -> Vec<TickId> {
     }
     let hour = TickId::from_ms(all[1].ms() / 3_600_000 * 3_600_000);
     let hours = [hour.minus(std::time::Duration::from_secs(3600)), hour].map(|hour| (hour, "{}".to_owned()));
-    store.keep_hours(&hours, &[]).await.unwrap();
+    for detail in Detail::ALL {
+        store.keep_hours(detail, &hours, &[]).await.unwrap();
+    }
     store.release(&lease).await.unwrap();
     all
 }
@@ -232,7 +263,9 @@ async fn is_real(store: &dyn Store, mixed: &[TickId]) {
     let real = [mixed[0], mixed[3]];
     assert_eq!(all(store).await.iter().map(|entry| entry.id).collect::<Vec<_>>(), real);
     assert_eq!(audits(store, TickId::ZERO, EVERYTHING, 9).await.iter().map(|(id, _)| *id).collect::<Vec<_>>(), real);
-    assert_eq!(store.kept_hours().await.unwrap().unwrap().len(), 1);
+    for detail in Detail::ALL {
+        assert_eq!(store.kept_hours(detail).await.unwrap().unwrap().len(), 1);
+    }
 }
 
 #[tokio::test]
@@ -249,6 +282,24 @@ async fn simulated_ticks_are_deleted_alone() {
     let mixed = mix(&Disk::open(directory.path(), OPTIONS).unwrap()).await;
     succeed(&["--data", path, "clear", "--simulated", "--yes"], "").await;
     is_real(&Disk::open(directory.path(), OPTIONS).unwrap(), &mixed).await;
+}
+
+#[tokio::test]
+async fn hours_before_simulated_ticks_are_deleted() {
+    let directory = data_directory();
+    let path = directory.path().to_str().unwrap();
+    let store = Disk::open(directory.path(), OPTIONS).unwrap();
+    fill(&store).await;
+    drop(store);
+    succeed(&["--data", path, "clear", "--simulated", "--yes"], "").await;
+    has_hours(&Disk::open(directory.path(), OPTIONS).unwrap(), &[OLD_HOUR]).await;
+    // The same feed with simulated ticks: those of the hour have expired.
+    let exported = succeed(&["--data", path, "export"], "").await.replace("kraken", "simulated");
+    succeed(&["--data", path, "clear", "--yes"], "").await;
+    succeed(&["--data", path, "import"], &exported).await;
+    has_hours(&Disk::open(directory.path(), OPTIONS).unwrap(), &[OLD_HOUR]).await;
+    succeed(&["--data", path, "clear", "--simulated", "--yes"], "").await;
+    has_hours(&Disk::open(directory.path(), OPTIONS).unwrap(), &[]).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The contract of a store. Each function is a promise that every store keeps; `for_each_promise!` lists them.
 
 use super::soon;
+use btcfeed::candle::Detail;
 use btcfeed::feed::{Entry, Event};
 use btcfeed::store::{Lease, Options, Record, Store, StoreError};
 use btcfeed::tick::{Audit, Currency, Input, Tick, TickId};
@@ -324,17 +325,26 @@ pub async fn client_is_remembered_at_its_last_id(store: &dyn Store) {
 }
 
 pub async fn hours_are_kept_once_and_deleted_when_old(store: &dyn Store) {
+    for detail in Detail::ALL {
+        hours_are_kept_once(store, detail).await;
+    }
+}
+
+async fn hours_are_kept_once(store: &dyn Store, detail: Detail) {
     let hour = |hour: u64| TickId::from_ms(hour * 3_600_000);
     let text = |text: &str| Some(text.to_owned());
-    store.keep_hours(&[(hour(11), "eleven".to_owned()), (hour(9), "nine".to_owned())], &[]).await.unwrap();
-    let Some(kept) = store.kept_hours().await.unwrap() else {
-        assert_eq!(store.read_hours(&[hour(9)]).await.unwrap(), [None], "this store keeps no candles");
+    store.keep_hours(detail, &[(hour(11), "eleven".to_owned()), (hour(9), "nine".to_owned())], &[]).await.unwrap();
+    let Some(kept) = store.kept_hours(detail).await.unwrap() else {
+        assert_eq!(store.read_hours(detail, &[hour(9)]).await.unwrap(), [None], "this store keeps no candles");
         return;
     };
     assert_eq!(kept, [hour(9), hour(11)]);
-    assert_eq!(store.read_hours(&[hour(11), hour(10)]).await.unwrap(), [text("eleven"), None]);
-    assert_eq!(store.read_hours(&[]).await.unwrap(), []);
-    store.keep_hours(&[(hour(12), "twelve".to_owned()), (hour(11), "other".to_owned())], &[hour(9)]).await.unwrap();
-    assert_eq!(store.kept_hours().await.unwrap().unwrap(), [hour(11), hour(12)]);
-    assert_eq!(store.read_hours(&[hour(9), hour(11)]).await.unwrap(), [None, text("eleven")]);
+    assert_eq!(store.read_hours(detail, &[hour(11), hour(10)]).await.unwrap(), [text("eleven"), None]);
+    assert_eq!(store.read_hours(detail, &[]).await.unwrap(), []);
+    store
+        .keep_hours(detail, &[(hour(12), "twelve".to_owned()), (hour(11), "other".to_owned())], &[hour(9)])
+        .await
+        .unwrap();
+    assert_eq!(store.kept_hours(detail).await.unwrap().unwrap(), [hour(11), hour(12)]);
+    assert_eq!(store.read_hours(detail, &[hour(9), hour(11)]).await.unwrap(), [None, text("eleven")]);
 }

@@ -1,7 +1,8 @@
-//! The lines of an export. Each line is a JSON object: an entry, an audit or a bookmark. The entries come first and the
-//! audits follow, both in the order of their ids. The bookmarks are last.
+//! The lines of an export. Each line is a JSON object: an entry, an audit, the candles of an hour or a bookmark. The
+//! entries come first, and the audits and the candles follow, all in the order of their ids. The bookmarks are last.
 
-use super::transfer::{AuditPages, Copied, PAGE, Pages, Writable, check_count};
+use super::transfer::{AuditPages, Copied, HourPages, PAGE, PAGE_HOURS, Pages, Writable, check_count};
+use crate::candle::{Detail, KeptHour};
 use crate::feed::{Entry, EntryAudit};
 use crate::store::{MAX_AHEAD, Portable};
 use crate::tick::TickId;
@@ -40,16 +41,32 @@ enum AuditKind {
     Audit,
 }
 
+/// The candles of an hour.
+#[derive(Serialize, Deserialize)]
+struct HourLine {
+    #[serde(rename = "type")]
+    kind: HourKind,
+    #[serde(flatten)]
+    hour: KeptHour,
+}
+
+#[derive(Serialize, Deserialize)]
+enum HourKind {
+    #[serde(rename = "candles")]
+    Candles,
+}
+
 /// A line.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
     Bookmark(Bookmark),
+    Hour(Box<HourLine>),
     Audit(AuditLine),
     Entry(Box<Entry>),
 }
 
-/// Writes all entries, audits and bookmarks of a store.
+/// Writes all entries, audits, candles and bookmarks of a store.
 ///
 /// # Errors
 /// If the store or the output fails, or if an entry cannot be decoded.
@@ -70,6 +87,15 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
             writeln!(out, "{}", serde_json::to_string(&AuditLine { kind: AuditKind::Audit, audit })?)?;
         }
     }
+    for detail in Detail::ALL {
+        let mut pages = HourPages::of(store, detail).await?;
+        while let Some(page) = pages.next().await? {
+            copied.hours += page.len();
+            for hour in page.iter().filter_map(|(start, text)| KeptHour::decode(detail, *start, text)) {
+                writeln!(out, "{}", serde_json::to_string(&HourLine { kind: HourKind::Candles, hour })?)?;
+            }
+        }
+    }
     for (client, id) in store.bookmarks().await? {
         let line = Bookmark { kind: BookmarkKind::Bookmark, client, id };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
@@ -87,13 +113,15 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
 pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>) -> anyhow::Result<Copied> {
     let (mut count, mut newest) = (0, TickId::ZERO);
     let (mut entries, mut audits, mut bookmarks) = (Vec::new(), Vec::new(), Vec::new());
-    let mut audit_count = 0;
+    let mut hours = Detail::ALL.map(|detail| (detail, Vec::new()));
+    let (mut audit_count, mut hour_count) = (0, 0);
     let latest = TickId::now().plus(MAX_AHEAD);
     for (line, number) in lines.lines().zip(1..) {
         let line = line.with_context(|| format!("cannot read line {number}"))?;
         let expected = || {
             format!(
-                "invalid line {number}: expected an entry, an audit or a bookmark, as `btcfeed store export` writes it"
+                "invalid line {number}: expected an entry, an audit, candles or a bookmark, as `btcfeed store export` \
+                 writes it"
             )
         };
         match serde_json::from_str(&line).with_context(expected)? {
@@ -101,6 +129,12 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
             Line::Audit(AuditLine { audit, .. }) => {
                 audit_count += 1;
                 audits.push(audit);
+            }
+            Line::Hour(line) => {
+                let HourLine { hour, .. } = *line;
+                ensure!(hour.is_consistent(), "invalid line {number}: its candles are not those of one hour");
+                hour_count += 1;
+                hours[hour.detail() as usize].1.push((hour.start(), hour.encode()));
             }
             Line::Entry(entry) => {
                 ensure!(
@@ -124,9 +158,16 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
             target.restore_audits(&audits).await?;
             audits.clear();
         }
+        for (detail, hours) in hours.iter_mut().filter(|(_, hours)| hours.len() == PAGE_HOURS) {
+            target.restore_hours(*detail, hours).await?;
+            hours.clear();
+        }
     }
     target.restore(&entries).await?;
     target.restore_audits(&audits).await?;
+    for (detail, hours) in hours.iter().filter(|(_, hours)| !hours.is_empty()) {
+        target.restore_hours(*detail, hours).await?;
+    }
     let copied = target.restore_bookmarks(bookmarks, None).await?;
-    Ok(Copied { entries: count, audits: audit_count, ..copied })
+    Ok(Copied { entries: count, audits: audit_count, hours: hour_count, ..copied })
 }

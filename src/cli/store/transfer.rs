@@ -1,19 +1,21 @@
 //! Copies a feed from one store to another, and compares the two.
 
 use super::place::{LEASE_TTL, Place};
-use crate::candle::Interval;
+use crate::candle::{Detail, Interval, KeptHour};
 use crate::feed::{Entry, EntryAudit};
 use crate::store::{Lease, Portable, PriceKind, Result, StoreError};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use tokio::time::sleep;
 
 /// The number of entries, and of bookmarks, in one read or write.
 pub(super) const PAGE: usize = 1000;
+/// The number of hours of candles in one read or write.
+pub(super) const PAGE_HOURS: usize = 48;
 /// The name under which a tool holds the lease.
 const HOLDER: &str = "btcfeed store";
 /// An upper bound of all ids.
@@ -31,6 +33,8 @@ pub(super) struct Copied {
     pub(super) entries: u64,
     /// The number of entries with an audit.
     pub(super) audits: u64,
+    /// The number of hours with candles in either detail.
+    pub(super) hours: usize,
     pub(super) bookmarks: usize,
     /// The number of members of the sorted set in Redis that are not entries.
     pub(super) skipped: u64,
@@ -40,7 +44,11 @@ pub(super) struct Copied {
 
 impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} entries ({} with inputs) and {} bookmarks", self.entries, self.audits, self.bookmarks)?;
+        write!(f, "{} entries ({} with inputs)", self.entries, self.audits)?;
+        if self.hours > 0 {
+            write!(f, ", the candles of {} hours", self.hours)?;
+        }
+        write!(f, " and {} bookmarks", self.bookmarks)?;
         if self.skipped > 0 {
             write!(f, " (without {} members of the set in Redis that are not entries)", self.skipped)?;
         }
@@ -93,6 +101,12 @@ impl<'a> Writable<'a> {
         self.store().restore_audits(&self.lease, audits).await
     }
 
+    /// Writes candles of hours that the store does not have, and renews the lease.
+    pub(super) async fn restore_hours(&self, detail: Detail, hours: &[(TickId, String)]) -> Result<()> {
+        self.renew().await?;
+        self.store().keep_hours(detail, hours, &[]).await
+    }
+
     /// Writes the bookmarks of clients that have none in the store. If there are too many, leaves out the oldest.
     /// Meanwhile, renews the leases of this store and of `source`.
     pub(super) async fn restore_bookmarks(
@@ -112,19 +126,38 @@ impl<'a> Writable<'a> {
         Ok(Copied { bookmarks: missing.len(), left_out, ..Copied::default() })
     }
 
-    /// Deletes the simulated ticks and the candles of their hours. Returns the number of these ticks.
+    /// Deletes the simulated ticks and the candles of their hours. If the oldest tick is simulated, the candles of the
+    /// time before it are so, too, because their ticks have expired. Returns the number of simulated ticks.
     pub(super) async fn clear_simulated(&self) -> anyhow::Result<usize> {
         let (mut count, mut pages) = (0, Pages::of(self.store()));
+        let mut oldest = None;
         while let Some(page) = pages.next().await? {
+            if oldest.is_none() {
+                oldest = page.iter().find_map(|entry| Some((entry.id, PriceKind::of_entry(entry)?)));
+                if let Some((id, PriceKind::Simulated)) = oldest {
+                    self.remove_hours(|start| start < id).await?;
+                }
+            }
             let simulated = page.iter().filter(|entry| PriceKind::of_entry(entry) == Some(PriceKind::Simulated));
             let ids: Vec<_> = simulated.map(|entry| entry.id).collect();
-            let mut hours: Vec<_> = ids.iter().map(|id| Interval::Hour.start(*id)).collect();
-            hours.dedup();
+            let hours: BTreeSet<_> = ids.iter().map(|id| Interval::Hour.start(*id)).collect();
             self.store().remove(&self.lease, &ids).await?;
-            self.store().keep_hours(&[], &hours).await?;
+            self.remove_hours(|start| hours.contains(&start)).await?;
             count += ids.len();
         }
         Ok(count)
+    }
+
+    /// Deletes the candles of hours in both details.
+    async fn remove_hours(&self, is_removed: impl Fn(TickId) -> bool) -> Result<()> {
+        for detail in Detail::ALL {
+            let kept = self.store().kept_hours(detail).await?.unwrap_or_default();
+            let removed: Vec<_> = kept.into_iter().filter(|start| is_removed(*start)).collect();
+            if !removed.is_empty() {
+                self.store().keep_hours(detail, &[], &removed).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes everything.
@@ -179,6 +212,32 @@ impl<'a> AuditPages<'a> {
     }
 }
 
+/// The candles of a store in one detail, page by page.
+pub(super) struct HourPages<'a> {
+    store: &'a dyn Portable,
+    pub(super) detail: Detail,
+    starts: VecDeque<TickId>,
+}
+
+impl<'a> HourPages<'a> {
+    pub(super) async fn of(store: &'a dyn Portable, detail: Detail) -> Result<HourPages<'a>> {
+        let starts = store.kept_hours(detail).await?.unwrap_or_default().into();
+        Ok(HourPages { store, detail, starts })
+    }
+
+    /// Returns the next page, or `None` at the end. Leaves out what is not the text of its hour.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<(TickId, String)>>> {
+        if self.starts.is_empty() {
+            return Ok(None);
+        }
+        let page: Vec<_> = self.starts.drain(..PAGE_HOURS.min(self.starts.len())).collect();
+        let texts = self.store.read_hours(self.detail, &page).await?;
+        let is_valid = |start: TickId, text: &str| KeptHour::decode(self.detail, start, text).is_some();
+        let hours = page.into_iter().zip(texts).filter_map(|(start, text)| Some((start, text?)));
+        Ok(Some(hours.filter(|(start, text)| is_valid(*start, text)).collect()))
+    }
+}
+
 /// Copies everything, and compares both stores afterwards.
 ///
 /// # Errors
@@ -198,10 +257,19 @@ pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow
         source.renew().await?;
         audits += page.len() as u64;
     }
+    let mut hours = 0;
+    for detail in Detail::ALL {
+        let mut pages = HourPages::of(source.store(), detail).await?;
+        while let Some(page) = pages.next().await? {
+            target.restore_hours(detail, &page).await?;
+            source.renew().await?;
+            hours += page.len();
+        }
+    }
     let bookmarks = while_renewing(&[source, target], source.store().bookmarks()).await?;
     let copied = target.restore_bookmarks(bookmarks, Some(source)).await?;
     compare(source, target).await?;
-    Ok(Copied { entries, audits, skipped, ..copied })
+    Ok(Copied { entries, audits, hours, skipped, ..copied })
 }
 
 /// Returns the bookmarks of clients that are not in `present`, newest first, and the number of bookmarks that were left
@@ -252,7 +320,7 @@ async fn while_renewing<T, E: From<StoreError>>(
     }
 }
 
-/// Checks that the target has each entry of the source, with the same content and the same inputs.
+/// Checks that the target has each entry of the source, with the same content and the same inputs, and all candles.
 async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result<()> {
     let mut pages = Pages::of(source.store());
     while let Some(page) = pages.next().await? {
@@ -278,6 +346,18 @@ async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result
         );
         target.renew().await?;
         source.renew().await?;
+    }
+    for detail in Detail::ALL {
+        let mut pages = HourPages::of(source.store(), detail).await?;
+        while let Some(page) = pages.next().await? {
+            let starts: Vec<_> = page.iter().map(|(start, _)| *start).collect();
+            let found = target.store().read_hours(detail, &starts).await?;
+            let differing = page.iter().zip(&found).find(|((_, text), found)| found.as_ref() != Some(text));
+            let start = differing.map_or(TickId::ZERO, |((start, _), _)| *start);
+            ensure!(differing.is_none(), "the candles of the hour {} differ after the copy", start.timedate());
+            target.renew().await?;
+            source.renew().await?;
+        }
     }
     Ok(())
 }

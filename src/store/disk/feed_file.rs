@@ -6,7 +6,8 @@
 //!
 //! All functions block. Nothing here knows the lease or the subscribers.
 
-use super::{audit_table, client_table};
+use super::{audit_table, client_table, hour_tables};
+use crate::candle::Detail;
 use crate::feed::{Entry, EntryAudit};
 use crate::store::entry::decode_or_skip;
 use crate::store::kind::PriceKind;
@@ -27,8 +28,6 @@ use std::time::Duration;
 
 /// The entries by id, as JSON.
 const ENTRIES: TableDefinition<'_, u64, &str> = TableDefinition::new("entries");
-/// The candles of each hour that has ended, by the start of the hour.
-const CANDLES: TableDefinition<'_, u64, &str> = TableDefinition::new("candles");
 /// Facts about the file.
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The key of [`ABOUT`] for the version of the tables.
@@ -117,9 +116,10 @@ impl FeedFile {
                 version == CURRENT_VERSION,
                 "it has version {version}, and this program expects version {CURRENT_VERSION}: use a newer btcfeed"
             );
-            if !audit_table::exists(&reading)? {
+            if !audit_table::exists(&reading)? || !hour_tables::exist(&reading)? {
                 let writing = self.begin_write()?;
                 audit_table::create(&writing)?;
+                hour_tables::create(&writing)?;
                 writing.commit()?;
             }
             return Ok(());
@@ -129,7 +129,7 @@ impl FeedFile {
         writing.open_table(ABOUT)?.insert(VERSION, CURRENT_VERSION)?;
         writing.open_table(ENTRIES)?;
         client_table::create(&writing)?;
-        writing.open_table(CANDLES)?;
+        hour_tables::create(&writing)?;
         Ok(writing.commit()?)
     }
 
@@ -270,37 +270,26 @@ impl FeedFile {
         })
     }
 
-    /// Returns the starts of the hours whose candles the file has, oldest first.
-    pub(super) fn hours(&self) -> anyhow::Result<Vec<TickId>> {
-        guard(|| {
-            let candles = self.database.begin_read()?.open_table(CANDLES)?;
-            candles.iter()?.map(|row| Ok(TickId::from_ms(row?.0.value()))).collect()
-        })
+    /// Returns the starts of the hours whose candles the file has in this detail, oldest first.
+    pub(super) fn hours(&self, detail: Detail) -> anyhow::Result<Vec<TickId>> {
+        guard(|| hour_tables::starts(&self.database.begin_read()?, detail))
     }
 
     /// Returns the candles of these hours.
-    pub(super) fn read_hours(&self, starts: &[TickId]) -> anyhow::Result<Vec<Option<String>>> {
-        guard(|| {
-            let candles = self.database.begin_read()?.open_table(CANDLES)?;
-            let text = |start: &TickId| Ok(candles.get(start.ms())?.map(|text| text.value().to_owned()));
-            starts.iter().map(text).collect()
-        })
+    pub(super) fn read_hours(&self, detail: Detail, starts: &[TickId]) -> anyhow::Result<Vec<Option<String>>> {
+        guard(|| hour_tables::texts(&self.database.begin_read()?, detail, starts))
     }
 
     /// Writes the candles of hours that the file does not have, and deletes those that have `expired`.
-    pub(super) fn keep_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> anyhow::Result<()> {
+    pub(super) fn keep_hours(
+        &self,
+        detail: Detail,
+        hours: &[(TickId, String)],
+        expired: &[TickId],
+    ) -> anyhow::Result<()> {
         guard(|| {
             let writing = self.begin_write()?;
-            let mut candles = writing.open_table(CANDLES)?;
-            for start in expired {
-                candles.remove(start.ms())?;
-            }
-            for (start, text) in hours {
-                if candles.get(start.ms())?.is_none() {
-                    candles.insert(start.ms(), text.as_str())?;
-                }
-            }
-            drop(candles);
+            hour_tables::keep(&writing, detail, hours, expired)?;
             Ok(writing.commit()?)
         })
     }
@@ -344,16 +333,15 @@ impl FeedFile {
         })
     }
 
-    /// Deletes all entries, their audits, and all bookmarks.
+    /// Deletes all entries, their audits, all candles, and all bookmarks.
     pub(super) fn clear(&self) -> anyhow::Result<()> {
         guard(|| {
             let writing = self.begin_write()?;
             writing.delete_table(ENTRIES)?;
-            writing.delete_table(CANDLES)?;
             audit_table::clear(&writing)?;
             client_table::clear(&writing)?;
+            hour_tables::clear(&writing)?;
             writing.open_table(ENTRIES)?;
-            writing.open_table(CANDLES)?;
             Ok(writing.commit()?)
         })
     }

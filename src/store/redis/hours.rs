@@ -1,15 +1,23 @@
-//! The candles of hours, in a hash by the start of the hour.
+//! The candles of hours, in two hashes by the start of the hour: one for each detail.
 
 use super::Redis;
 use super::connection::RedisRequest;
+use crate::candle::Detail;
 use crate::store::contract::Result;
 use crate::tick::TickId;
 use ::redis::cmd;
 
 impl Redis {
+    fn hours_key(&self, detail: Detail) -> &str {
+        match detail {
+            Detail::Minutes => &self.keys.candles,
+            Detail::Hour => &self.keys.hours,
+        }
+    }
+
     /// Returns the starts of the hours, oldest first.
-    pub(super) async fn hours(&self) -> Result<Vec<TickId>> {
-        let fields: Vec<Vec<u8>> = self.history.query(cmd("HKEYS").arg(&self.keys.candles)).await?;
+    pub(super) async fn hours(&self, detail: Detail) -> Result<Vec<TickId>> {
+        let fields: Vec<Vec<u8>> = self.history.query(cmd("HKEYS").arg(self.hours_key(detail))).await?;
         // Other fields are not ours.
         let start = |field: &Vec<u8>| Some(TickId::from_ms(std::str::from_utf8(field).ok()?.parse().ok()?));
         let mut starts: Vec<_> = fields.iter().filter_map(start).collect();
@@ -18,23 +26,30 @@ impl Redis {
     }
 
     /// Returns the text of each of these hours.
-    pub(super) async fn texts_of_hours(&self, starts: &[TickId]) -> Result<Vec<Option<String>>> {
+    pub(super) async fn texts_of_hours(&self, detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
         if starts.is_empty() {
             return Ok(Vec::new());
         }
         let fields: Vec<_> = starts.iter().map(|start| start.ms()).collect();
-        let texts: Vec<Option<Vec<u8>>> = self.history.query(cmd("HMGET").arg(&self.keys.candles).arg(fields)).await?;
+        let key = self.hours_key(detail);
+        let texts: Vec<Option<Vec<u8>>> = self.history.query(cmd("HMGET").arg(key).arg(fields)).await?;
         Ok(texts.into_iter().map(|text| text.map(|text| String::from_utf8_lossy(&text).into_owned())).collect())
     }
 
     /// Writes the hours that the hash does not have, and deletes those that have `expired`.
-    pub(super) async fn write_hours(&self, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
+    pub(super) async fn write_hours(
+        &self,
+        detail: Detail,
+        hours: &[(TickId, String)],
+        expired: &[TickId],
+    ) -> Result<()> {
+        let key = self.hours_key(detail);
         let mut commands = ::redis::pipe();
         for start in expired {
-            commands.cmd("HDEL").arg(&self.keys.candles).arg(start.ms()).ignore();
+            commands.cmd("HDEL").arg(key).arg(start.ms()).ignore();
         }
         for (start, text) in hours {
-            commands.cmd("HSETNX").arg(&self.keys.candles).arg(start.ms()).arg(text).ignore();
+            commands.cmd("HSETNX").arg(key).arg(start.ms()).arg(text).ignore();
         }
         self.clients.send(RedisRequest::Pipeline(&commands)).await
     }

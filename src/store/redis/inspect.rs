@@ -104,7 +104,7 @@ impl Inspector<'_> {
 
     /// Returns the main keys of the feed that have a wrong type, for example because another program uses them.
     async fn misused(&self) -> Vec<String> {
-        let KeyNames { ticks, lease, claim, replicas, record, candles, .. } = self.keys;
+        let KeyNames { ticks, lease, claim, replicas, record, candles, hours, .. } = self.keys;
         let mut misused = Vec::new();
         let types = [
             (ticks, "zset"),
@@ -113,6 +113,7 @@ impl Inspector<'_> {
             (replicas, "zset"),
             (record, "hash"),
             (candles, "hash"),
+            (hours, "hash"),
         ];
         for (key, expected) in types {
             let kind = self.commands.query::<String>(cmd("TYPE").arg(key)).await;

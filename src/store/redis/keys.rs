@@ -16,8 +16,10 @@ pub(super) struct KeyNames {
     pub(super) record: String,
     /// Members of the ticks that are not entries.
     pub(super) quarantine: String,
-    /// The candles of each hour that has ended, a hash by the start of the hour.
+    /// The minutes of each hour that has ended, a hash by the start of the hour.
     pub(super) candles: String,
+    /// The candle of each hour that has ended, a hash like the one of the minutes. Nothing in it expires.
+    pub(super) hours: String,
     pub(super) live: String,
     /// The prefix of keys for trials (`btcfeed check`, the rights before leading, `WAIT`), and the channel for trials.
     pub(super) check: String,
@@ -29,10 +31,10 @@ pub(super) struct KeyNames {
 
 impl KeyNames {
     /// Returns the keys that scripts use, and the key of an imaginary client, to try whether the user may access them.
-    pub(super) fn all(&self) -> [String; 10] {
-        let KeyNames { ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, .. } = self;
+    pub(super) fn all(&self) -> [String; 11] {
+        let KeyNames { ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, hours, .. } = self;
         let client = format!("{}check", self.client);
-        [ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, &client].map(Clone::clone)
+        [ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, hours, &client].map(Clone::clone)
     }
 
     /// The names for a feed with this prefix in the database `db`. All databases of a Redis share their channels, so
@@ -50,6 +52,7 @@ impl KeyNames {
             record: key("record"),
             quarantine: key("quarantine"),
             candles: key("candles"),
+            hours: key("hours"),
             live: channel("live"),
             check: key("check"),
             messages: channel("messages"),

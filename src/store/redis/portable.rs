@@ -138,8 +138,8 @@ impl Portable for Redis {
         for keys in self.client_keys().await?.chunks(SCAN_STEP) {
             self.clients.query::<u64>(cmd("UNLINK").arg(keys)).await?;
         }
-        let KeyNames { ticks, audits, record, candles, quarantine, .. } = &self.keys;
-        let keys = [ticks, audits, record, candles, quarantine];
+        let KeyNames { ticks, audits, record, candles, hours, quarantine, .. } = &self.keys;
+        let keys = [ticks, audits, record, candles, hours, quarantine];
         self.commands.query::<u64>(cmd("UNLINK").arg(&keys)).await.map(drop)
     }
 }
