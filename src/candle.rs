@@ -302,6 +302,14 @@ impl Book {
         Part { candles, gaps, next, settled_until }
     }
 
+    /// Returns the newest `limit` candles with a price in `currency` that begin before `end`, oldest first.
+    pub fn newest_before(&self, interval: Interval, currency: Currency, end: TickId, limit: usize) -> Vec<&Candle> {
+        let earlier = self.series[interval as usize].before(end);
+        let mut newest: Vec<_> = earlier.rev().filter(|candle| candle.price(currency).is_some()).take(limit).collect();
+        newest.reverse();
+        newest
+    }
+
     /// Returns true if no future entry can change the time before `end`: every chosen currency has a price at or after
     /// `end`. The ids of future ticks are higher, and a future outage starts at the last price of a currency.
     fn is_final(&self, currencies: Currencies, end: TickId) -> bool {

@@ -25,6 +25,8 @@ mod schema;
 mod sources;
 mod stream;
 mod timedate;
+#[cfg(feature = "server")]
+pub(crate) mod udf;
 mod update;
 mod word;
 

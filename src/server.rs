@@ -17,7 +17,7 @@ use crate::api::hardening::{harden, require_tls};
 use crate::api::newest_audits::NewestAudits;
 use crate::api::problem::Problem;
 use crate::api::query::SupportedCurrencies;
-use crate::api::rest::{candles, history, latest, mempool, price_at, sources, status};
+use crate::api::rest::{candles, history, latest, mempool, price_at, sources, status, udf};
 use crate::api::state::ApiState;
 use crate::api::stream::{sse, websocket};
 use crate::api::{compress, descriptions, feed_headers, ops, overload, request_id};
@@ -302,6 +302,11 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         .routes(routes!(mempool::historical_price))
         .routes(routes!(sources::sources))
         .routes(routes!(status::status))
+        .routes(routes!(udf::config))
+        .routes(routes!(udf::symbols))
+        .routes(routes!(udf::search))
+        .routes(routes!(udf::history))
+        .routes(routes!(udf::time))
         .routes(routes!(descriptions::openapi))
         .routes(routes!(descriptions::asyncapi))
         .routes(routes!(docs::page))

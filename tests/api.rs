@@ -28,4 +28,5 @@ mod api {
     mod server;
     mod sources;
     mod status;
+    mod udf;
 }

@@ -8,6 +8,7 @@ mod price_at;
 mod reader;
 mod status;
 mod subscription;
+mod udf;
 
 pub(crate) use candles::CandlesQuery;
 pub(crate) use history::HistoryQuery;
@@ -16,3 +17,4 @@ pub(crate) use price_at::PriceAtQuery;
 pub(crate) use reader::{SINCE, SupportedCurrencies};
 pub(crate) use status::{read_max_age, read_sources};
 pub(crate) use subscription::{read_last_event_id, read_latest, read_subscription};
+pub(crate) use udf::{UdfHistoryQuery, UdfSearchQuery, read_udf_symbol};

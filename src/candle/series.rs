@@ -210,6 +210,11 @@ impl Series {
         }
     }
 
+    /// Returns the candles that begin before `end`, oldest first.
+    pub(super) fn before(&self, end: TickId) -> impl DoubleEndedIterator<Item = &Candle> {
+        self.candles.range(..self.candles.partition_point(|candle| candle.id < end))
+    }
+
     /// Returns the candles with `first <= id <= until`, oldest first.
     pub(super) fn between(&self, first: TickId, until: TickId) -> impl Iterator<Item = &Candle> {
         let from = self.candles.partition_point(|candle| candle.id < first);

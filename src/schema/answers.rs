@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "the types are only described, never constructed")]
 
 use crate::message::ProblemDetails;
+use crate::message::udf::UdfErrorMessage;
 use utoipa::IntoResponses;
 
 /// A request with an invalid parameter or header.
@@ -156,3 +157,33 @@ pub(crate) struct Page(String);
     headers(("ETag" = String, description = "The tag of the content, for `If-None-Match`."))
 )]
 pub(crate) struct Style(String);
+
+/// A chart's request with an invalid parameter.
+#[derive(IntoResponses)]
+#[response(
+    status = 400,
+    description = "A parameter is invalid. `errmsg` names the invalid values, and what is expected.",
+    content_type = "application/json"
+)]
+pub(crate) struct UdfBadRequest(UdfErrorMessage);
+
+/// A chart's request beyond a limit of its client's address.
+#[derive(IntoResponses)]
+#[response(
+    status = 429,
+    description = "The address of this client has reached a limit. The limits that apply before the path is known answer with problem \
+                   details (RFC 9457).",
+    content_type = "application/json",
+    headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt."))
+)]
+pub(crate) struct UdfTooManyRequests(UdfErrorMessage);
+
+/// A chart's request that cannot be served now.
+#[derive(IntoResponses)]
+#[response(
+    status = 503,
+    description = "The replica cannot serve the request now.",
+    content_type = "application/json",
+    headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt."))
+)]
+pub(crate) struct UdfUnavailable(UdfErrorMessage);

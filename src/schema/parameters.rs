@@ -325,3 +325,72 @@ pub(crate) struct MaxAge {
     #[param(required = false, value_type = String, example = "30s")]
     max_age: String,
 }
+
+/// The symbol of a chart.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UdfSymbolParameter {
+    /// The symbol: `BTC` and the code of a currency of the feed, with or without an exchange (`BTCFEED:BTCUSD`). The
+    /// default has the feed's default currency.
+    #[param(required = false, example = "BTCUSD")]
+    symbol: String,
+}
+
+/// The search of a chart.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UdfSearchParameters {
+    /// The text. If it is empty, all symbols are found.
+    #[param(required = false, example = "BTC")]
+    query: String,
+    /// The type of the symbols: `crypto`. Other types have none.
+    #[param(required = false, example = "crypto")]
+    r#type: String,
+    /// The exchange of the symbols: `BTCFEED`. Others have none.
+    #[param(required = false, example = "BTCFEED")]
+    exchange: String,
+    /// The maximum number of symbols.
+    #[param(required = false, minimum = 1, default = 30, example = 30)]
+    limit: u32,
+}
+
+/// A length of a chart's candles.
+#[derive(ToSchema)]
+enum UdfResolution {
+    #[serde(rename = "1")]
+    Minute,
+    #[serde(rename = "5")]
+    FiveMinutes,
+    #[serde(rename = "15")]
+    FifteenMinutes,
+    #[serde(rename = "60")]
+    Hour,
+    #[serde(rename = "240")]
+    FourHours,
+    #[serde(rename = "1D")]
+    Day,
+    #[serde(rename = "D")]
+    DayToo,
+}
+
+/// The range of a chart.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct UdfHistoryParameters {
+    /// The length of a candle: a number of minutes, or a day (`1D` or `D`, the default).
+    #[param(required = false, inline, example = "60")]
+    resolution: UdfResolution,
+    /// The first moment, in Unix seconds. It is ignored if there is a `countback`.
+    #[param(required = false, example = 1_795_080_000_i64)]
+    from: i64,
+    /// The moment before which the candles begin, in Unix seconds. The default is now.
+    #[param(required = false, example = 1_795_166_400_i64)]
+    to: i64,
+    /// The number of candles before `to`. At most the newest 10000 are returned. The default is 300, if there is no
+    /// `from`.
+    #[param(required = false, minimum = 1, example = 300)]
+    countback: u32,
+    /// The currency of the symbol, which a chart repeats.
+    #[param(required = false, rename = "currencyCode", example = "USD")]
+    currency_code: String,
+}

@@ -220,6 +220,14 @@ impl<'a> QueryReader<'a> {
         for (name, _) in &self.parameters {
             self.errors.push(&format!("unknown parameter {:?}: expected {names}", quotable(name, MAX_NAME_CHARACTERS)));
         }
+        self.finish_with_others()
+    }
+
+    /// Ends the reading, and ignores parameters that have not been read.
+    ///
+    /// # Errors
+    /// 400 that lists the mistakes, at most eight of them.
+    pub(super) fn finish_with_others(self) -> Result<(), Problem> {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::bad_request(self.errors.report())) }
     }
 }
