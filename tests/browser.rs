@@ -14,9 +14,11 @@ mod browser {
     mod api_key;
     mod axis;
     mod binary;
+    mod budget;
     mod choices;
     mod dead_feed;
     mod driver;
+    mod embed;
     mod event_source;
     mod faults;
     mod loops;
@@ -26,4 +28,6 @@ mod browser {
     mod scripted_server;
     mod sdk;
     mod tabs;
+    mod ticker;
+    mod zoom;
 }

@@ -15,8 +15,17 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// Paths that need no key: the page and the descriptions.
-const OPEN: [&str; 8] =
-    ["/", "/btcfeed.js", "/icon.svg", "/favicon.ico", "/openapi.json", "/asyncapi.json", "/docs", "/docs.css"];
+const OPEN: [&str; 9] = [
+    "/",
+    "/embed",
+    "/btcfeed.js",
+    "/icon.svg",
+    "/favicon.ico",
+    "/openapi.json",
+    "/asyncapi.json",
+    "/docs",
+    "/docs.css",
+];
 /// Prefixes of paths that need no key, among them the gRPC health service, which load balancers call.
 const OPEN_BELOW: [&str; 4] = ["/page/", "/btcfeed/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 

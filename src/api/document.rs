@@ -9,6 +9,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 
 /// Content security policy: a page may load only files from this server, may have no inline scripts or styles, and may
 /// not be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
@@ -32,8 +33,9 @@ pub(crate) struct Document {
 
 impl StaticFile {
     /// Creates a file.
-    pub(crate) fn new(content_type: &'static str, text: &'static str) -> StaticFile {
-        StaticFile { content_type, tag: caching::tag(&text), text: StaticText::new(text) }
+    pub(crate) fn new(content_type: &'static str, content: impl Into<Bytes>) -> StaticFile {
+        let content = content.into();
+        StaticFile { content_type, tag: caching::tag(&content), text: StaticText::new(content) }
     }
 
     /// Returns the file, or 304 if the client has it.

@@ -5,6 +5,7 @@ use super::page::formatted;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::{embedded, until};
+use serde_json::Value;
 use thirtyfour::prelude::*;
 
 async fn start() -> (Exchange, Replica) {
@@ -30,9 +31,15 @@ async fn chosen_currency_is_kept_in_the_address() {
 
     browser.click("label:has([value='USD,EUR'])").await;
     until("two curves", async || browser.count(".market").await == 2).await;
-    let names = browser.run("return [...document.querySelectorAll('.name')].map((name) => name.textContent)").await;
-    assert_eq!(names, serde_json::json!(["USD", "EUR"]), "each curve has its name");
-    assert!(browser.read_curve().await.iter().all(|label| label.starts_with('$') && label.contains(", €")));
+    // Both share the axis, so they are drawn as changes.
+    let tags = browser.run("return [...document.querySelectorAll('.tag')].map((tag) => tag.textContent).sort()").await;
+    let is_change = |tag: &Value, name: &str| {
+        let tag = tag.as_str().unwrap();
+        tag.starts_with(name) && tag.ends_with('%')
+    };
+    assert!(is_change(&tags[0], "EUR ") && is_change(&tags[1], "USD "), "{tags}");
+    let known = |label: &String| label.starts_with('$') && label.contains("%), €") && label.contains("%), ");
+    assert!(browser.read_curve().await.iter().all(known));
     browser.reload().await;
     until("both again", async || browser.count(".market").await == 2).await;
     browser.until_text(".quote[data-currency=EUR] .price", |text| text.starts_with('€')).await;
@@ -84,13 +91,18 @@ async fn chart_covers_the_chosen_range() {
     assert_eq!(browser.text("#begin").await, "", "the feed began before the range");
     // Long ranges are drawn from candles. New ticks update the last candle.
     browser.click("label:has([value='6h'])").await;
-    until("candles of a minute", async || (88..95).contains(&points().await)).await;
-    let curve = browser.attribute(".curve", "d").await;
-    until("the end to move", async || browser.attribute(".curve", "d").await != curve).await;
-    browser.until_text("#begin", |text| text.starts_with("The feed began at ")).await;
+    until("candles of two minutes", async || (45..48).contains(&points().await)).await;
+    let curve = browser.text(".tag").await;
+    until("the end to move", async || browser.text(".tag").await != curve).await;
+    browser.until_text("#begin", |text| text.starts_with("The feed began ")).await;
     browser.click("label:has([value='24h'])").await;
-    until("candles of five minutes", async || (17..22).contains(&points().await)).await;
-    assert!(browser.attribute(".spread", "d").await.len() > 100, "the lowest and highest prices are shown");
+    until("candles of ten minutes", async || (9..12).contains(&points().await)).await;
+    assert!(browser.attribute(".candles.up", "d").await.len() > 100, "the lowest and highest prices are shown");
+    // The range stays the chosen one. What was not recorded is drawn as such.
+    let share = "return document.querySelector('.void .veil').width.baseVal.value / document.querySelector('.grid:not(.faint)').getBBox().width";
+    let share = browser.run(share).await.as_f64().unwrap();
+    assert!((0.92..0.96).contains(&share), "{share} of the day is without data");
+    assert_eq!(browser.text(".void").await, "No data");
 }
 
 #[tokio::test]
@@ -102,22 +114,18 @@ async fn candles_are_loaded_once_for_a_long_range() {
     browser.until_live().await;
     until("four seconds", async || browser.run("return performance.now() > 4000").await == true).await;
     let requests =
-        "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('/v1/candles')).length";
+        "return performance.getEntriesByType('resource').filter(({ name }) => name.includes('&limit=3000')).length";
     assert_eq!(browser.run(requests).await, 1);
     // The curve begins at the first price, and the page says that the feed began there.
-    let time = async |seconds: &str| {
-        let script = format!(
-            "return new Date({id}).toLocaleTimeString('en-US', {{ hour: 'numeric', minute: '2-digit' {seconds} }})"
-        );
-        browser.run(&script).await.as_str().unwrap().to_owned()
-    };
-    let begin = format!("${first}, {}", time(", second: '2-digit'").await);
-    until(&begin, async || browser.read_curve().await[0] == begin).await;
-    let minute = time("").await;
+    let begin = format!(", Open ${first}, ");
+    until(&begin, async || browser.read_curve().await[0].contains(&begin)).await;
+    let script = format!("return new Date({id}).toLocaleTimeString('en-US', {{ hour: 'numeric', minute: '2-digit' }})");
+    let minute = browser.run(&script).await.as_str().unwrap().to_owned();
     browser.until_text("#begin", |text| text == format!("The feed began at {minute}.")).await;
     browser.until_text(".change", |text| text.ends_with(&format!(" since {minute}"))).await;
-    let ahead = browser.run("return document.querySelector('.end').cx.baseVal.value > document.querySelector('.drawing .grid:not(.faint)').getBBox().width").await;
-    assert_eq!(ahead, false, "nothing is drawn in the future");
+    let ahead = "const right = document.querySelector('.drawing .grid:not(.faint)').getBBox().width
+        return [...document.querySelectorAll('.candles')].some((it) => it.getBBox().x + it.getBBox().width > right + 1)";
+    assert_eq!(browser.run(ahead).await, false, "nothing is drawn in the future");
 }
 
 #[tokio::test]
@@ -139,6 +147,10 @@ async fn keyboard_reaches_every_control() {
     browser.until_text("#summary", |text| text.contains("In the last hour")).await;
     let ring = "return getComputedStyle(document.querySelector('[value=\"1h\"] + span')).outlineStyle";
     assert_eq!(browser.run(ring).await, "solid", "the focus is visible");
+    for button in ["-", "+", "0"] {
+        browser.press(Key::Tab).await;
+        assert_eq!(focused().await, button);
+    }
     browser.press(Key::Tab).await;
     assert_eq!(focused().await, "chart");
     browser.press(Key::Left).await;
@@ -149,7 +161,11 @@ async fn keyboard_reaches_every_control() {
     assert_ne!(browser.text(".tip").await, read);
     browser.press(Key::Escape).await;
     assert_eq!(browser.text(".tip").await, "");
-    for last in ["latest", "history", "btcfeed.js", "API reference", "auto"] {
+    let own = ["how it is made", "what went into the newest price", "Bitstamp", "Coinbase Exchange", "Kraken"];
+    let opened = ["The chart as a table", "Show the price on your page"];
+    let links = ["latest", "history", "btcfeed.js", "API reference", "auto"];
+    browser.until_text("#sources tbody", |text| text.contains("Kraken")).await;
+    for last in own.into_iter().chain(opened).chain(links) {
         browser.press(Key::Tab).await;
         assert_eq!(focused().await, last);
     }

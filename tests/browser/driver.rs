@@ -97,10 +97,64 @@ impl Browser {
 
     /// Sets the time zone of the pages that are loaded from now on.
     pub async fn set_time_zone(&self, zone: &str) {
-        let command = json!({"cmd": "Emulation.setTimezoneOverride", "params": {"timezoneId": zone}});
+        self.command("Emulation.setTimezoneOverride", json!({"timezoneId": zone})).await;
+    }
+
+    /// Sets the size of the window in CSS pixels.
+    pub async fn set_size(&self, width: u32, height: u32) {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Runs a script in each page that is loaded from now on, before the page's own scripts.
+    pub async fn run_first(&self, script: &str) {
+        self.command("Page.addScriptToEvaluateOnNewDocument", json!({"source": script})).await;
+    }
+
+    /// Pinches with two fingers around the middle of the first element that matches a selector. A `scale` above 1
+    /// spreads the fingers.
+    pub async fn pinch(&self, selector: &str, scale: f64) {
+        let script = format!(
+            "const box = document.querySelector({selector:?}).getBoundingClientRect();
+             return [box.x + box.width / 2, box.y + box.height / 2]"
+        );
+        let middle = self.run(&script).await;
+        let gesture = json!({"x": middle[0], "y": middle[1], "scaleFactor": scale, "gestureSourceType": "touch"});
+        self.command("Input.synthesizePinchGesture", gesture).await;
+    }
+
+    /// Turns the wheel over the middle of the first element that matches a selector.
+    pub async fn turn_wheel(&self, selector: &str, x: i32, y: i32) {
+        let script = format!(
+            "const box = document.querySelector({selector:?}).getBoundingClientRect();
+             return [box.x + box.width / 2, box.y + box.height / 2]"
+        );
+        let middle = self.run(&script).await;
+        let event = json!({"type": "mouseWheel", "x": middle[0], "y": middle[1], "deltaX": x, "deltaY": y});
+        self.command("Input.dispatchMouseEvent", event).await;
+    }
+
+    /// Drags the middle of the first element that matches a selector to the right.
+    pub async fn drag(&self, selector: &str, pixels: i64) {
+        let element = soon(selector, self.driver.find(By::Css(selector))).await.unwrap();
+        let actions = self.driver.action_chain().move_to_element_center(&element).click_and_hold();
+        let actions = actions.move_by_offset(pixels / 2, 0).move_by_offset(pixels - pixels / 2, 0).release();
+        soon("a drag", actions.perform()).await.unwrap();
+    }
+
+    /// Presses a key while Shift is held.
+    pub async fn press_with_shift(&self, key: Key) {
+        let actions = self.driver.action_chain().key_down(Key::Shift).send_keys(key).key_up(Key::Shift);
+        soon("keys", actions.perform()).await.unwrap();
+    }
+
+    /// Sends a command of the Chrome DevTools Protocol.
+    async fn command(&self, name: &str, parameters: Value) {
+        let command = json!({"cmd": name, "params": parameters});
         let url = format!("http://{}/session/{}/goog/cdp/execute", self.address, self.driver.session_id());
-        let answer = soon(zone, http().post(url).body(command.to_string()).send()).await.unwrap();
-        assert_eq!(answer.status(), 200, "{zone}");
+        let answer = soon(name, http().post(url).body(command.to_string()).send()).await.unwrap();
+        let status = answer.status();
+        assert_eq!(status, 200, "{name}: {}", answer.text().await.unwrap());
     }
 
     /// Runs a script, and returns its result.
@@ -113,7 +167,7 @@ impl Browser {
     pub async fn text(&self, selector: &str) -> String {
         let script = format!(
             "const it = document.querySelector({selector:?});
-             return it?.checkVisibility() ? it.innerText.replace(/\\n+/g, '\\n').trim() : ''"
+             return it?.checkVisibility() ? (it.innerText ?? it.textContent).replace(/\\n+/g, '\\n').trim() : ''"
         );
         self.run(&script).await.as_str().unwrap().to_owned()
     }
@@ -151,14 +205,24 @@ impl Browser {
         self.until_text(".quote:not([hidden]) .price", |text| text.len() > 5).await;
     }
 
+    /// Makes the actions that follow act in a frame of the page.
+    pub async fn enter_frame(&self, number: u16) {
+        soon("a frame", self.driver.enter_frame(number)).await.unwrap();
+    }
+
+    /// Makes the actions that follow act in the page again.
+    pub async fn leave_frame(&self) {
+        soon("the page", self.driver.enter_default_frame()).await.unwrap();
+    }
+
     /// Clicks on the first element that matches a selector.
     pub async fn click(&self, selector: &str) {
         let element = soon(selector, self.driver.find(By::Css(selector))).await.unwrap();
         soon("a click", element.click()).await.unwrap();
     }
 
-    /// Presses a key.
-    pub async fn press(&self, key: Key) {
+    /// Presses a key, or the keys of a text.
+    pub async fn press(&self, key: impl Into<TypingData>) {
         soon("a key", self.driver.action_chain().send_keys(key).perform()).await.unwrap();
     }
 

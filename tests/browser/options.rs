@@ -79,7 +79,8 @@ async fn invalid_options_are_errors() {
             .run(&format!("try {{ new Feed({options}); return 'no error' }} catch (error) {{ return error.message }}"))
             .await
     };
-    let all = "url, currencies, since, after, changes, every, limit, clientId, key, redundancy, transport, silence";
+    let all =
+        "url, currencies, since, after, changes, every, limit, clientId, key, redundancy, shared, transport, silence";
     for (options, expected) in [
         ("{ curencies: ['EUR'] }", format!("invalid option \"curencies\": expected {all}")),
         (

@@ -59,7 +59,9 @@ async fn every_path_for_data_needs_a_key() {
         "/asyncapi.json",
         "/btcfeed.js",
         "/btcfeed/line.js",
+        "/embed",
         "/page/page.js",
+        "/page/og.png",
         "/favicon.ico",
     ] {
         assert_eq!(replica.get(path).await.0, 200, "{path}");

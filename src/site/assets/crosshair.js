@@ -1,7 +1,10 @@
-// The crosshair: the pointer, a finger or the arrow keys choose a point of the chart, and a label shows its values.
+// The crosshair: the pointer, a finger or the arrow keys choose a point of the chart, and a label beside it shows its values.
 
 import { svg } from './chart.js'
-import { formatDuration, formatMoment, formatPrice, gapReason } from './format.js'
+import { formatChange, formatDuration, formatMoment, formatPrice, gapReason } from './format.js'
+
+/** Distance of the label from the point. */
+const DISTANCE = 14
 
 export class Crosshair {
   #chart
@@ -24,15 +27,24 @@ export class Crosshair {
     }
     chart.addEventListener('pointermove', follow)
     chart.addEventListener('pointerdown', follow)
-    chart.addEventListener('pointerleave', () => this.#choose(null))
-    chart.addEventListener('blur', () => this.#choose(null))
+    chart.addEventListener('pointerleave', () => this.hide())
+    chart.addEventListener('blur', () => this.hide())
     chart.addEventListener('keydown', (event) => this.#onKey(event))
+  }
+
+  /** Width of the drawing in pixels. */
+  get width() {
+    return this.#layout?.right
   }
 
   /** Shows the chosen moment in a new layout. */
   show(layout) {
     this.#layout = layout
     this.#draw()
+  }
+
+  hide() {
+    this.#choose(null)
   }
 
   #choose(moment) {
@@ -42,13 +54,15 @@ export class Crosshair {
 
   /** Moments at which the arrow keys stop: each point of the first panel, and the middle of each of its gaps. */
   #stops() {
-    const [{ points, gaps }] = this.#layout.panels
-    const shown = [...points.map(({ t }) => t), ...gaps.map((gap) => middle(gap, this.#layout))]
-    return shown.filter((t) => t >= this.#layout.from).sort((one, other) => one - other)
+    const { panels: [{ points, gaps }], from, until } = this.#layout
+    const recorded = gaps.filter(({ reason }) => reason !== 'unrecorded')
+    const shown = [...points.map(middle), ...recorded.map(({ after, before }) => (Math.max(after, from) + Math.min(before, until)) / 2)]
+    return shown.filter((t) => t >= from && t <= until).sort((one, other) => one - other)
   }
 
   #onKey(event) {
-    if (this.#layout === null) return
+    if (event.key === 'Escape') this.hide()
+    if (this.#layout === null || event.shiftKey) return
     const stops = this.#stops()
     if (stops.length === 0) return
     const last = stops.length - 1
@@ -59,7 +73,6 @@ export class Crosshair {
       ArrowLeft: current - 1, ArrowDown: current - 1, ArrowRight: current + 1, ArrowUp: current + 1,
       PageDown: current - page, PageUp: current + page, Home: 0, End: last,
     }[event.key]
-    if (event.key === 'Escape') this.#choose(null)
     if (wanted === undefined) return
     event.preventDefault()
     const chosen = Math.min(Math.max(wanted, 0), last)
@@ -77,55 +90,65 @@ export class Crosshair {
   #draw() {
     const layout = this.#layout
     if (layout === null) return
-    const read = this.#moment === null || this.#moment < layout.from ? null : this.#read()
+    const { from, until, top, bottom, right } = layout
+    const read = this.#moment === null || this.#moment < from || this.#moment > until ? null : this.#read()
     this.#tip.hidden = read === null
     if (read === null) return this.#cross.replaceChildren()
-    const x = layout.x(read.t)
+    const x = layout.x(Math.max(read.t, from))
     this.#cross.replaceChildren(
-      svg('path', { class: 'hair', d: `M${x.toFixed(1)} ${layout.panels[0].top}V${layout.bottom}` }),
-      ...read.dots.map(({ y }) => svg('circle', { class: 'dot', cx: x.toFixed(1), cy: y.toFixed(1), r: 4.5 })))
+      svg('path', { class: 'hair', d: `M${x.toFixed(1)} ${top}V${bottom}` }),
+      ...read.dots.map(({ y, tone }) => svg('circle', { class: `dot ${tone}`, cx: x.toFixed(1), cy: y.toFixed(1), r: 4.5 })))
     this.#tip.replaceChildren(...read.lines.map(([name, text]) => Object.assign(document.createElement('p'), { className: name, textContent: text })))
-    // The label is beside the line, on the side that has room. It is at the top of the panel, or at the bottom if it
-    // would cover the curve or the text of a gap there.
+    // The label is beside the point, on the side that has room.
     const { offsetWidth: width, offsetHeight: height } = this.#tip
-    const [{ top, bottom }] = layout.panels
-    const left = x + 16 + width < layout.right ? x + 16 : x - 16 - width
-    const isHigh = read.dots.length === 0 || read.dots[0].y < top + height + 16
-    const upper = isHigh && bottom - top > 2 * height ? bottom - height - 8 : top + 8
+    const left = x + DISTANCE + width < right ? x + DISTANCE : x - DISTANCE - width
+    const beside = read.dots.length === 0 ? top + 8 : read.dots[0].y - height / 2
+    const upper = Math.min(Math.max(beside, 0), bottom - height)
     this.#tip.style.transform = `translate(${Math.max(0, left).toFixed(0)}px, ${upper.toFixed(0)}px)`
   }
 
   /** Content of the label: the gap at the chosen moment, or the nearest point. */
   #read() {
-    const { panels, until } = this.#layout
+    const { panels, until, isOverlay } = this.#layout
     const gap = panels.flatMap(({ gaps }) => gaps).find(({ after, before }) => this.#moment > after && this.#moment < before)
-    if (gap !== undefined && this.#hasLabel(gap)) {
-      const end = gap.open ? 'now' : formatMoment(gap.before, until)
-      const lines = [
-        ['what', gapReason(gap)],
-        ['when', `${formatMoment(gap.after, until)} – ${end}, ${formatDuration(gap.before - gap.after)}`],
-        ...(gap.why === undefined ? [] : [['why', gap.why]]),
-      ]
-      return { t: this.#moment, dots: [], lines }
-    }
-    const found = panels.filter(({ points }) => points.length > 0).map(({ currency, points, y }) => {
-      const point = points[nearest(points.map(({ t }) => t), this.#moment)]
-      return { t: point.t, y: y(point.value), line: ['what', formatPrice(point.value, currency)] }
+    if (gap !== undefined && this.#hasLabel(gap)) return { t: this.#moment, dots: [], lines: this.#describe(gap) }
+    const found = panels.filter(({ points }) => points.length > 0).map((panel) => {
+      const point = panel.points[nearest(panel.points.map(middle), this.#moment)]
+      const price = formatPrice(point.value, panel.currency)
+      return { point, panel, text: isOverlay ? `${price} (${formatChange(point.value / panel.base - 1)})` : price }
     })
     if (found.length === 0) return null
-    const { t } = found[0]
-    return { t, dots: found, lines: [...found.map(({ line }) => line), ['when', formatMoment(t, until)]] }
+    const [{ point, panel: { currency } }] = found
+    const lines = found.map(({ text }) => ['what', text])
+    if (point.open !== undefined && !isOverlay) {
+      const [open, high, low] = [point.open, point.high, point.low].map((value) => formatPrice(value, currency))
+      lines.push(['when', `Open ${open}`], ['when', `High ${high}`], ['when', `Low ${low}`])
+    }
+    const end = point.end === undefined ? '' : ` – ${formatMoment(Math.min(point.end, until), until)}`
+    lines.push(['when', formatMoment(point.t, until) + end])
+    return { t: middle(point), dots: found.map(({ point, panel: { y, tone } }) => ({ y: y(point.value), tone })), lines }
+  }
+
+  #describe(gap) {
+    const { until } = this.#layout
+    const end = gap.open ? 'now' : formatMoment(gap.before, until)
+    return [
+      ['what', gapReason(gap)],
+      ['when', `${formatMoment(gap.after, until)} – ${end}, ${formatDuration(gap.before - gap.after)}`],
+      ...(gap.why === undefined ? [] : [['why', gap.why]]),
+    ]
   }
 
   /** True if the label shows a gap. The label shows the nearest point instead if the gap is at most two pixels wide, or
    *  if the first panel has points in it. */
   #hasLabel(gap) {
-    const { points } = this.#layout.panels[0]
-    return !points.some(({ t }) => t > gap.after && t < gap.before) && this.#layout.x(gap.before) - this.#layout.x(gap.after) > 2
+    const { x, panels: [{ points }] } = this.#layout
+    return !points.some((point) => middle(point) > gap.after && middle(point) < gap.before) && x(gap.before) - x(gap.after) > 2
   }
 }
 
-const middle = (gap, { from, until }) => (Math.max(gap.after, from) + Math.min(gap.before, until)) / 2
+/** The moment of a point: the middle of a candle. */
+const middle = ({ t, end = t }) => (t + end) / 2
 
 /** The index of the number nearest to `wanted` in a sorted list. */
 const nearest = (sorted, wanted) => {

@@ -1,30 +1,55 @@
 // Formats of numbers, times and names. Intl formats them for the visitor's locale.
 
+import { DAY } from './ranges.js'
+
 const price = (currency) => new Intl.NumberFormat(undefined, {
   style: 'currency', currency, currencyDisplay: 'narrowSymbol', minimumFractionDigits: 2, maximumFractionDigits: 2,
 })
 /** The formats of the currencies that have been shown. */
 const prices = {}
 const format = (currency) => prices[currency] ??= price(currency)
-const percent = new Intl.NumberFormat(undefined, { style: 'percent', minimumFractionDigits: 2, maximumFractionDigits: 2 })
-const amount = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 })
-const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' })
-const seconds = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit', second: '2-digit' })
-const day = new Intl.DateTimeFormat(undefined, { weekday: 'short', hour: 'numeric', minute: '2-digit' })
-const list = new Intl.ListFormat('en', { type: 'conjunction' })
+const twoDigits = { minimumFractionDigits: 2, maximumFractionDigits: 2 }
+const percent = new Intl.NumberFormat(undefined, { style: 'percent', ...twoDigits })
+const change = new Intl.NumberFormat(undefined, { style: 'percent', signDisplay: 'exceptZero', ...twoDigits })
+const amount = new Intl.NumberFormat(undefined, twoDigits)
+const times = (options) => new Intl.DateTimeFormat(undefined, options)
+const hour = { hour: 'numeric', minute: '2-digit' }
+const clock = times(hour)
+const seconds = times({ ...hour, second: '2-digit' })
+const day = times({ weekday: 'short', ...hour })
+const date = times({ month: 'short', day: 'numeric' })
+const dateTime = times({ month: 'short', day: 'numeric', ...hour })
 
 export const formatPrice = (value, currency) => format(currency).format(value)
 /** The parts of a price (`{ type, value }`), so that the symbol and the decimals can have a style of their own. */
 export const priceParts = (value, currency) => format(currency).formatToParts(value)
 export const formatAmount = (value) => amount.format(value)
 export const formatPercent = (share) => percent.format(Math.abs(share))
+/** A change with its sign. */
+export const formatChange = (share) => change.format(share)
+/** The direction of a change, if it is not too small to be shown. */
+export const directionOf = (share) => (share >= 0.00005 ? 'up' : share <= -0.00005 ? 'down' : 'flat')
 export const formatTime = (ms) => clock.format(ms)
-/** A moment of the last 24 hours: with seconds if it is today, otherwise with the day of the week. */
-export const formatMoment = (ms, now) => (sameDay(ms, now) ? seconds : day).format(ms)
-/** Format for the labels of an axis, with as many decimals as its step needs. */
-export const axisFormat = (step) => {
-  const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9))
-  return new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits })
+/** A moment of the past, as short as `now` allows. */
+export const formatMoment = (ms, now, today = seconds) => {
+  if (sameDay(ms, now)) return today.format(ms)
+  return (now - ms < 6 * DAY ? day : dateTime).format(ms)
+}
+/** A moment of the past without seconds. */
+export const formatSince = (ms, now) => formatMoment(ms, now, clock)
+/** A label of the time axis, with the distance of the labels and the length of the axis. */
+export const formatAxisTime = (ms, step, length) => {
+  if (step < 60_000) return seconds.format(ms)
+  const isMidnight = new Date(ms).getHours() === 0 && new Date(ms).getMinutes() === 0
+  return (step >= DAY || (length > 1.01 * DAY && isMidnight) ? date : clock).format(ms)
+}
+/** Returns a format for the labels of an axis, with as many decimals as its step needs. */
+export const axisFormat = (step, isShare) => {
+  const unit = isShare ? step * 100 : step
+  const digits = [0, 1, 2, 3].find((count) => Math.abs(unit * 10 ** count - Math.round(unit * 10 ** count)) < 1e-6) ?? 4
+  const options = isShare ? { style: 'percent', signDisplay: 'exceptZero' } : {}
+  const format = new Intl.NumberFormat(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits, ...options })
+  return (value) => format.format(value)
 }
 
 const sameDay = (one, other) => new Date(one).toDateString() === new Date(other).toDateString()
@@ -40,12 +65,13 @@ export const formatDuration = (ms) => {
   return `${Math.round(hours / 24)} days`
 }
 
-const names = {
-  coinbase: 'Coinbase', kraken: 'Kraken', bitstamp: 'Bitstamp', gemini: 'Gemini', bitfinex: 'Bitfinex', bitvavo: 'Bitvavo', binance: 'Binance',
-  cryptocom: 'Crypto.com', bitflyer: 'bitFlyer', btcmarkets: 'BTC Markets', independentreserve: 'Independent Reserve',
-  coinbase_spot: 'Coinbase spot price', coingecko: 'CoinGecko', coindesk: 'CoinDesk', simulated: 'simulated market',
-}
-export const formatSources = (sources) => list.format(sources.map((source) => names[source] ?? source))
+/** A text that begins a sentence, without the full stop at its end. */
+export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '')
+
+/** The name of a currency in a sentence. */
+export const currencyName = (currency) => ({
+  USD: 'US dollars', EUR: 'euros', GBP: 'pounds', JPY: 'Japanese yen', CHF: 'Swiss francs', CAD: 'Canadian dollars', AUD: 'Australian dollars',
+})[currency] ?? currency
 
 /** The reason of a gap in words. */
 export const gapReason = (gap) => ({
@@ -55,6 +81,7 @@ export const gapReason = (gap) => ({
   held_too_long: 'The store could not be written',
   unexplained: 'Missing for an unknown reason',
   silence: 'No update received',
+  unrecorded: 'No data',
   disconnected: 'Not connected',
 })[gap.reason] ?? gap.reason
 

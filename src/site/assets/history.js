@@ -1,18 +1,22 @@
-// Requests over HTTP: the data from before the page was opened, and the state of the feed.
+// Requests over HTTP: the data from before the page was opened, and the state of the feed and of its sources.
 
 import { key } from './api_key.js'
 import * as clock from './clock.js'
+import { DAY, HOUR, INTERVALS } from './ranges.js'
 
 /** Maximum number of entries in one response. */
 const PAGE_ENTRIES = 5000
 /** Maximum number of entries for one range. */
 const MAX_ENTRIES = 100_000
 
+/** Address of the feed. It may be behind a path, so the address is relative to this file. */
+export const address = new URL('..', import.meta.url).href
+
 const headers = key === undefined ? {} : { authorization: `Bearer ${key}` }
 
 const get = async (path, query, alsoValid) => {
   const signal = AbortSignal.timeout(15_000)
-  const response = await fetch(`${path}?${new URLSearchParams(query)}`, { headers, signal, cache: 'no-cache' })
+  const response = await fetch(`${address}v1/${path}?${new URLSearchParams(query)}`, { headers, signal, cache: 'no-cache' })
   if (!response.ok && response.status !== alsoValid) throw new Error(`${path}: HTTP ${response.status}`)
   clock.setByResponse(Date.parse(response.headers.get('date')))
   return response.json()
@@ -25,7 +29,7 @@ export const entries = async (currencies, from, until) => {
   let start = { since: Math.floor(from) }
   do {
     const query = { format: 'full', currency: currencies, ...start, until: Math.floor(until), limit: PAGE_ENTRIES }
-    const { prices, next } = await get('/v1/prices', query)
+    const { prices, next } = await get('prices', query)
     found.push(...prices)
     found.splice(0, Math.max(found.length - MAX_ENTRIES, 0))
     start = next === null ? null : { after: next }
@@ -34,13 +38,12 @@ export const entries = async (currencies, from, until) => {
 }
 
 /** The newest tick that has a price in a currency, or `undefined` if there is none or the request fails. */
-export const latest = (currency) => get('/v1/prices/latest', { format: 'full', currency }).catch(() => undefined)
+export const latest = (currency) => get('prices/latest', { format: 'full', currency }).catch(() => undefined)
 
-/** The first tick after a moment that has a price in a currency (`tick`), and the first entry of the feed (`begin`). Each is
- *  `undefined` if it is not among the first entries after the moment. */
-export const first = async (currency, from) => {
-  const { prices } = await get('/v1/prices', { format: 'full', currency, since: Math.floor(from), limit: 20 })
-  return { tick: prices.find(({ type, prices }) => type === 'tick' && currency in prices), begin: prices.find(({ prev }) => prev === 0) }
+/** The first entry that the feed ever had, if it is among the first ones after a moment. */
+export const first = async (currencies, from) => {
+  const { prices } = await get('prices', { format: 'full', currency: currencies, since: Math.floor(from), limit: 3 })
+  return prices.find(({ prev }) => prev === 0)
 }
 
 /** Start times of requests for candles are rounded down to this, so that many clients send the same request. */
@@ -48,7 +51,28 @@ const ROUND_MS = 300_000
 
 /** Candles of an interval (`1m`, `5m`) from a moment on, and the gaps among them. */
 export const candles = (currencies, interval, from) =>
-  get('/v1/candles', { interval, currency: currencies, since: Math.floor(from / ROUND_MS) * ROUND_MS, limit: 2000 })
+  get('candles', { interval, currency: currencies, since: Math.floor(from / ROUND_MS) * ROUND_MS, limit: 3000 })
+
+/** Candles of the last day: hours, and short ones in the hour in which the day begins. */
+export const day = async (currencies, now) => {
+  const from = now - DAY
+  const hour = Math.ceil(from / HOUR) * HOUR
+  const request = (interval, query) => get('candles', { interval, currency: currencies, ...query })
+  const pages = await Promise.all([
+    request('5m', { since: Math.floor(from / ROUND_MS) * ROUND_MS, until: hour - 1 }), request('1h', { since: hour }),
+  ])
+  return pages.flatMap(({ interval, candles: found }) => found.map(({ id, prices }) => ({ t: id, end: id + INTERVALS[interval], prices })))
+}
+
+/** The first moment of the oldest day of the last month that is kept. */
+export const oldestDay = async (currencies) => {
+  const since = Math.floor((clock.now() - 31 * DAY) / DAY) * DAY
+  const { candles: days } = await get('candles', { interval: '1d', currency: currencies, since, limit: 1 })
+  return days[0]?.id
+}
+
+/** The sources that are polled for a currency. */
+export const sources = (currency) => get('sources', { currency })
 
 /** The report of a replica about the feed. If the feed is late, it has the status 503. */
-export const report = () => get('/v1/status', {}, 503)
+export const report = () => get('status', {}, 503)

@@ -1,20 +1,33 @@
 // The page: shows the feed and the history in the chart and the figures, as the visitor has chosen.
 
-import { Feed } from '/btcfeed.js'
+import { Feed } from '../btcfeed.js'
 import { key } from './api_key.js'
+import { extremes } from './candles.js'
 import { drawing, layout } from './chart.js'
 import * as clock from './clock.js'
 import { Crosshair } from './crosshair.js'
 import { timeZone } from './format.js'
+import { Gestures } from './gestures.js'
 import * as history from './history.js'
-import { renderBegin, renderFacts, renderQuotes, renderState } from './render.js'
+import { Loader } from './loader.js'
+import { isOutage, panelOf } from './panels.js'
+import { HOUR, RANGES, intervalOf } from './ranges.js'
+import { renderBegin, renderQuotes, renderState, renderSummary } from './render.js'
 import { ask } from './report.js'
-import { RANGES, Series, silences } from './series.js'
+import { Series } from './series.js'
+import { Sources } from './sources.js'
 import { UrlState } from './url_state.js'
+import { Viewport } from './viewport.js'
 
-const chart = document.getElementById('chart')
+const byId = (id) => document.getElementById(id)
+const chart = byId('chart')
 const crosshair = new Crosshair(chart)
-const choices = new UrlState(document.getElementById('choices'))
+const choices = new UrlState(byId('choices'))
+const viewport = new Viewport(clock.now)
+viewport.setRange(RANGES[choices.range].ms)
+const gestures = new Gestures(chart, viewport, crosshair, byId('zoom'))
+const sources = new Sources(byId('sources'))
+const loader = new Loader()
 let series = new Series()
 
 /** The currencies that are always followed if the feed has them. Others are followed once the visitor has chosen them. */
@@ -22,13 +35,13 @@ const USUAL = ['USD', 'EUR']
 
 /** State of the connection: the last `connection` and `hello`, the time since which it is not live, the last failure, the currencies
  *  that are followed, the id of the last update, and what a replica has reported since then. */
-const link = { connection: { state: 'connecting' }, hello: null, notLiveSince: null, failure: null, currencies: USUAL,
-  lastId: 0, report: null }
+const link = { connection: { state: 'connecting' }, hello: null, interval_ms: 5000, notLiveSince: null, failure: null,
+  currencies: USUAL, lastId: 0, report: null }
 
 let feed
 function follow(currencies) {
   feed?.close()
-  const current = new Feed({ currencies, key })
+  const current = new Feed({ url: history.address, currencies, key })
   feed = current
   const on = (type, handle) => current.addEventListener(type, ({ detail }) => { if (feed === current) handle(detail) })
   for (const type of ['tick', 'status', 'gap']) {
@@ -40,7 +53,7 @@ function follow(currencies) {
     })
   }
   on('hello', (detail) => {
-    link.hello = detail
+    Object.assign(link, { hello: detail, interval_ms: detail.interval_ms })
     // The status in `hello` is newer than those of the replay.
     if (detail.state !== undefined) series.status = detail.state === null ? null : detail
     choices.setAvailable(detail.currencies)
@@ -75,61 +88,35 @@ function followChosen(followed) {
   follow(currencies)
 }
 
-/** True if all data of a range is loaded. */
-const isLoaded = (range, from) =>
-  (range.interval === undefined ? series.isFull || series.since <= from + 1000 : series.hasCandles(range, from))
-
-/** The longest range. */
-const MAX_RANGE_MS = Math.max(...Object.values(RANGES).map(({ ms }) => ms))
-
-async function loadRange(range, from) {
-  const currencies = link.currencies.join(',')
-  if (range.interval === undefined) {
-    series.addOlder(await history.entries(currencies, from, series.since), from)
-  } else {
-    const at = clock.now()
-    series.addCandles(range.interval, await history.candles(currencies, range.interval, from), from, at)
-  }
-}
-
-let loading = false
-/** Delay of the next load after a failure. It doubles each time. */
-const backoff = { until: 0, ms: 1000 }
-/** Loads the missing data of the chosen range, and the beginning of the feed if the range begins before it. */
-async function load() {
+/** What is shown: the window, the interval of its candles, and where its data begins. */
+function viewNow() {
   const range = RANGES[choices.range]
-  const from = clock.now() - range.ms
-  if (loading || performance.now() < backoff.until || link.connection.state !== 'live') return
-  const isMissing = !isLoaded(range, from) || (range.interval && series.wantsCandles(range, clock.now()))
-  const wantsFirst = (currency) => series.wantsFirst(currency, range, from)
-  if (!isMissing && !link.currencies.some(wantsFirst)) return
-  loading = true
-  try {
-    if (isMissing) await loadRange(range, from)
-    for (const currency of link.currencies) {
-      if (series.last(currency) === undefined) series.addLast(currency, await history.latest(currency))
-    }
-    for (const currency of link.currencies.filter(wantsFirst)) {
-      series.addFirst(currency, await history.first(currency, clock.now() - MAX_RANGE_MS))
-    }
-    backoff.ms = 1000
-    redraw()
-  } catch (error) {
-    console.info(`Cannot load the history, retrying in ${backoff.ms / 1000} s: ${error.message}`)
-    backoff.until = performance.now() + backoff.ms
-    backoff.ms = Math.min(backoff.ms * 2, 60_000)
-  } finally {
-    loading = false
-  }
+  const now = clock.now()
+  const window = viewport.window()
+  const interval = intervalOf(range, window, now)
+  // Candles are loaded for the whole range, so that it can be moved.
+  const loadedFrom = interval === undefined ? Math.min(window.from, now - Math.min(range.ms, HOUR)) : now - range.ms
+  return { ...window, now, interval, loadedFrom, isZoomed: viewport.isZoomed, width: crosshair.width ?? chart.clientWidth,
+    begin: loader.begin?.id, isLoaded: series.has(interval, window.from) }
 }
 
-const isOutage = (status) => ['stale', 'down'].includes(status?.state)
-const interval = () => link.hello?.interval_ms ?? 5000
+/** Loads what is missing of the view and of the figures. */
+async function load() {
+  if (link.connection.state !== 'live') return
+  const { from, now, interval, loadedFrom } = viewNow()
+  if (await loader.load(series, link.currencies, { interval, from: loadedFrom }, wantsBegin(from))) {
+    choices.setOldest(loader.oldestDay, now)
+    redraw()
+  }
+  if (await sources.load(choices.currencies.filter((currency) => link.currencies.includes(currency)))) redraw()
+}
+
+const wantsBegin = (from) => link.currencies.some((currency) => !(series.ticks(currency, { from: 0, until: Infinity })[0]?.t < from))
 
 /** Asks for the state of the feed if ticks are late and the stream does not say why. */
 async function askIfLate() {
   const newest = Math.max(0, ...link.currencies.map((currency) => series.last(currency)?.id ?? 0))
-  if (link.connection.state !== 'live' || isOutage(series.status) || clock.now() - newest <= 2 * interval() + 1000) return
+  if (link.connection.state !== 'live' || isOutage(series.status) || clock.now() - newest <= 2 * link.interval_ms + 1000) return
   const { lastId } = link
   const report = await ask(lastId, link.hello.replica)
   if (report === undefined || link.lastId !== lastId) return
@@ -138,56 +125,34 @@ async function askIfLate() {
   redraw()
 }
 
-/** Age at which a price is stale, even if the feed is live because of other currencies. */
-const MAX_AGE_MS = 120_000
-
-/** The data of one currency to draw. */
-function panelOf(currency, range, from, until) {
-  const points = series.points(currency, range, from)
-  const last = series.last(currency)
-  const gaps = series.gaps(currency, from)
-  const interval_ms = interval()
-  gaps.push(...silences(points, gaps, Math.max(12 * interval_ms, 2.5 * (range.interval_ms ?? 0), 10_000)))
-  const age = last === undefined ? Infinity : until - last.id
-  const isLate = age > 3 * interval_ms + 1000
-  const disconnected = link.notLiveSince !== null && Date.now() - link.notLiveSince > 1000
-  const outage = isOutage(series.status)
-  // If the feed's status is not known, a late price counts as stale.
-  const stale = isLate && (outage || link.report !== null || series.status === null || age > MAX_AGE_MS)
-  if (last !== undefined && isLate && (disconnected || stale)) {
-    const reason = disconnected ? 'disconnected' : outage ? 'source_outage' : 'silence'
-    const why = disconnected ? link.failure?.reason : series.why(last.id, until)
-    gaps.push({ after: last.id, before: until, reason, open: true, why })
-  }
-  return { currency, points, gaps, last, age, stale, fresh: last !== undefined && !disconnected && !stale }
-}
-
-/** The shortest time that is drawn. */
-const MIN_DRAWN_MS = 120_000
-
-/** The moment at which the drawing begins. If the feed is younger than the range, this is the beginning of the feed. */
-function begin(panels, range, from, until) {
-  const firsts = panels.flatMap(({ points }) => points.slice(0, 1).map(({ t }) => t))
-  if (firsts.length === 0 || !isLoaded(range, from)) return from
-  return Math.max(from, Math.min(...firsts, until - MIN_DRAWN_MS))
-}
-
 function draw() {
   clearTimeout(pending)
   pending = null
   drawnAt = Date.now()
-  const range = RANGES[choices.range]
-  const until = clock.now()
-  const from = until - range.ms
-  const all = link.currencies.map((currency) => panelOf(currency, range, from, until))
+  const { words } = RANGES[choices.range]
+  const view = viewNow()
+  const all = link.currencies.map((currency) => panelOf(series, link, currency, view))
   const panels = all.filter(({ currency }) => choices.currencies.includes(currency))
+  const several = panels.length > 1
+  panels.forEach((panel, index) => { if (several) panel.tone = `line-${index}` })
   renderState(link, link.report ?? series.status, panels, all)
-  renderQuotes(panels, range, from)
-  renderFacts(panels, range, from)
-  renderBegin(series.began(range, from))
-  const at = layout({ from: begin(panels, range, from, until), until, panels }, chart.clientWidth, chart.clientHeight)
+  renderQuotes(panels, series, view, words, sources)
+  renderSummary(panels, panels.map(({ points }) => extremes(points.filter(({ t, end = t }) => end >= view.from))), words)
+  renderBegin(view)
+  sources.render(panels.map(({ currency, last }) => [currency, last?.prices[currency]]))
+  const notice = view.isLoaded ? '' : link.connection.state !== 'live' ? 'Not connected'
+    : loader.hasFailed ? 'The history cannot be loaded now' : 'Loading the history'
+  const at = layout({ ...view, panels, notice }, chart.clientWidth, chart.clientHeight)
   chart.querySelector('.drawing').replaceChildren(...drawing(at))
   crosshair.show(at)
+  gestures.show()
+  renderDetails(at)
+}
+
+/** Renders the parts that are closed at first. Their code is loaded when one is opened. */
+function renderDetails(at) {
+  if (byId('data').open) import('./table.js').then(({ renderTable }) => renderTable(byId('data').querySelector('table'), at))
+  if (byId('embed').open) import('./snippet.js').then(({ showSnippet }) => showSnippet(byId('snippet'), choices.currencies[0]))
 }
 
 let pending = null
@@ -200,8 +165,18 @@ function redraw() {
 
 choices.addEventListener('change', () => {
   if (link.hello !== null && choices.currencies.some((currency) => !link.currencies.includes(currency))) followChosen(link.currencies)
+  viewport.setRange(RANGES[choices.range].ms)
   load()
   redraw()
+})
+viewport.addEventListener('change', () => {
+  load()
+  redraw()
+})
+for (const id of ['data', 'embed']) byId(id).addEventListener('toggle', redraw)
+byId('copy').addEventListener('click', async () => {
+  const { copySnippet } = await import('./snippet.js')
+  byId('copied').textContent = await copySnippet(byId('snippet')) ? 'Copied.' : 'Press Ctrl+C or ⌘C to copy.'
 })
 new ResizeObserver(redraw).observe(chart)
 // Once a second, so that the chart moves even without updates, failed loads are retried, and late ticks are noticed.
@@ -210,5 +185,5 @@ setInterval(() => {
   askIfLate()
   redraw()
 }, 1000)
-document.getElementById('zone').textContent = timeZone()
+byId('zone').textContent = timeZone()
 follow(link.currencies)

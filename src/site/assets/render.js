@@ -1,25 +1,15 @@
-// Renders the texts and figures around the chart.
+// Renders the texts around the chart.
 
-import { formatAmount, formatDuration, formatPercent, formatPrice, formatSources, formatTime, gapReason, priceParts } from './format.js'
-import { extremes, isLate } from './series.js'
+import { renderFigures } from './figures.js'
+import { capital, currencyName, formatAmount, formatDuration, formatPercent, formatPrice, formatSince, formatTime, gapReason, priceParts } from './format.js'
+import { element, write } from './write.js'
 
 const byId = (id) => document.getElementById(id)
 
-/** Sets a text only if it has changed, so that screen readers do not repeat it and a selection is kept. */
-const write = (element, text) => {
-  if (element.textContent !== text) element.textContent = text
-}
-
-/** Sets several lines only if they have changed. */
-const writeLines = (element, lines) => {
-  const shown = lines.length === 0 ? ['–'] : lines
-  if ([...element.children].map((line) => line.textContent).join() === shown.join()) return
-  element.replaceChildren(...shown.map((text) => Object.assign(document.createElement('span'), { className: 'figure-line', textContent: text })))
-}
-
-/** Renders the beginning of the feed, if the chosen range begins before it. */
-export function renderBegin(began) {
-  write(byId('begin'), began === undefined ? '' : `The feed began at ${formatTime(began)}.`)
+/** Renders the beginning of the feed, if the shown window begins before it. */
+export function renderBegin({ begin, from, now }) {
+  const isToday = new Date(begin).toDateString() === new Date(now).toDateString()
+  write(byId('begin'), begin > from ? `The feed began ${isToday ? 'at' : 'on'} ${formatSince(begin, now)}.` : '')
 }
 
 /** Renders the state of the connection and of the feed, and an explanation if something is wrong. */
@@ -27,9 +17,9 @@ export function renderState(link, status, panels, all) {
   const stale = all.filter((panel) => panel.stale && panel.last !== undefined).map(({ currency }) => currency)
   const partial = stale.length < all.length ? stale : []
   const { state, words } = stateOf(link, status, panels, partial)
-  const element = byId('state')
-  element.dataset.state = state
-  write(element, words)
+  const shown = byId('state')
+  shown.dataset.state = state
+  write(shown, words)
   byId('trouble').dataset.state = state
   write(byId('trouble'), explain(state, link, status, panels, stale, partial))
   renderAge(panels, link, state)
@@ -82,8 +72,6 @@ const explainSilence = (currencies, partial, reason = 'the server may be cut off
   ? `No new price in ${currencies.join(' and ')}. The next one appears automatically.`
   : `Connected, but without new prices in ${currencies.join(' and ')}. ${capital(reason)}. New prices appear automatically.`)
 
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '')
-
 function renderAge(panels, { connection }, state) {
   const known = panels.filter(({ last }) => last !== undefined)
   const age = Math.max(...known.map((panel) => panel.age))
@@ -99,53 +87,55 @@ function renderTitle(panels, state, simulated) {
   document.title = `${prefix}${[...prices, simulated ? 'simulated' : 'btcfeed'].join(' · ')}`
 }
 
-/** Renders the latest prices, and their changes over the range. */
-export function renderQuotes(panels, range, from) {
-  for (const element of document.querySelectorAll('.quote')) {
-    const panel = panels.find(({ currency }) => currency === element.dataset.currency)
-    element.hidden = panel === undefined
-    if (panel !== undefined) renderQuote(element, panel, range, from)
+/** Renders the latest prices, their changes in the shown window, and the figures of each. */
+export function renderQuotes(panels, series, view, words, sources) {
+  document.documentElement.style.setProperty('--quotes', panels.length)
+  document.documentElement.toggleAttribute('data-several', panels.length > 1)
+  const quotes = [...document.querySelectorAll('.quote')]
+  for (const quote of quotes) quote.hidden = !panels.some(({ currency }) => currency === quote.dataset.currency)
+  for (const panel of panels) {
+    const quote = quotes.find(({ dataset }) => dataset.currency === panel.currency) ?? quoteOf(quotes[0], panel.currency)
+    renderPrice(quote, panel)
+    renderChange(quote.querySelector('.change'), panel, view, words)
+    renderFigures(quote, series, panel.currency, view.now, sources.polled(panel.currency))
   }
 }
 
-function renderQuote(element, { currency, last, points, fresh }, range, from) {
-  element.classList.toggle('old', !fresh)
-  const price = element.querySelector('.price')
+/** A copy of a quote, for another currency. */
+function quoteOf(other, currency) {
+  const quote = other.cloneNode(true)
+  Object.assign(quote, { hidden: false, className: 'quote' }).dataset.currency = currency
+  quote.querySelector('h2 span').textContent = `in ${currencyName(currency)}`
+  other.parentElement.append(quote)
+  return quote
+}
+
+function renderPrice(quote, { currency, last, fresh }) {
+  quote.classList.toggle('old', !fresh)
+  const price = quote.querySelector('.price')
   // The exact digits, not a float.
   const value = last && (last.exact?.[currency] ?? last.prices[currency])
-  if (price.dataset.value !== `${value}`) {
-    price.dataset.value = value
-    price.replaceChildren(...(last === undefined ? ['–'] : priceParts(value, currency).map(part)))
-    // Screen readers read the price from one element, not from its parts.
-    write(element.querySelector('.spoken'), last === undefined ? 'no price yet' : formatPrice(value, currency))
-  }
-  const change = element.querySelector('.change')
-  // The first candle of a range may begin before the range.
-  const first = points.find(({ t }) => t >= from - (range.interval_ms ?? 0))
-  const moved = first === undefined || last === undefined ? undefined : last.prices[currency] - first.value
-  change.dataset.direction = moved > 0 ? 'up' : moved < 0 ? 'down' : 'flat'
-  const period = isLate(first?.t, range, from) ? `since ${formatTime(first.t)}` : `in the last ${range.words}`
-  write(change, moved === undefined ? 'No change yet'
-    : `${{ up: '▲', down: '▼', flat: '' }[change.dataset.direction]} ${formatAmount(Math.abs(moved))} (${formatPercent(moved / first.value)}) ${period}`.trim())
+  if (price.dataset.value === `${currency} ${value}`) return
+  price.dataset.value = `${currency} ${value}`
+  price.replaceChildren(...(value === undefined ? ['–'] : priceParts(value, currency).map(({ type, value: text }) => element('span', type, text))))
+  // Screen readers read the price from one element, not from its parts.
+  write(quote.querySelector('.spoken'), value === undefined ? 'no price yet' : formatPrice(value, currency))
 }
 
-const part = ({ type, value }) => Object.assign(document.createElement('span'), { className: type, textContent: value })
+function renderChange(shown, { base, moved, direction, lateSince }, { from, until, now, isZoomed }, words) {
+  shown.dataset.direction = direction
+  const period = isZoomed ? `from ${formatSince(from, now)} to ${formatSince(until, now)}`
+    : lateSince === undefined ? `in the last ${words}` : `since ${formatSince(lateSince, now)}`
+  write(shown, base === undefined ? 'No change yet'
+    : `${{ up: '▲', down: '▼', flat: '' }[direction]} ${formatAmount(Math.abs(moved))} (${formatPercent(moved / base)}) ${period}`.trim())
+}
 
-/** Renders the figures below the chart, and its description for screen readers. */
-export function renderFacts(panels, range, from) {
-  const found = panels.flatMap(({ currency, points }) => {
-    // The first point may be before the range, because the curve begins outside of the chart.
-    const within = extremes(points.filter(({ t }) => t >= from))
-    if (within === undefined) return []
-    const [low, high] = within.map((value) => formatPrice(value, currency))
-    return [{ currency, low, high }]
-  })
-  for (const side of ['low', 'high']) writeLines(byId(side), found.map((each) => each[side]))
-  const sources = new Set(panels.flatMap(({ currency, last }) => last?.sources[currency] ?? []))
-  write(byId('sources'), sources.size > 0 ? formatSources([...sources]) : '–')
+/** Renders the description of the chart for screen readers. */
+export function renderSummary(panels, bounds, words) {
+  const figures = panels.flatMap(({ currency }, index) => (bounds[index] === undefined ? []
+    : [`${currency} between ${bounds[index].map((value) => formatPrice(value, currency)).join(' and ')}`]))
   const gaps = panels.flatMap(({ currency, gaps }) => gaps.map((gap) =>
     `${currency}: ${gapReason(gap)} (${gap.open ? `since ${formatTime(gap.after)}` : `${formatTime(gap.after)} to ${formatTime(gap.before)}`})`))
-  const figures = found.map(({ currency, low, high }) => `${currency} between ${low} and ${high}`)
   write(byId('summary'), figures.length === 0 ? 'There is no price to draw yet.'
-    : `In the last ${range.words}: ${[...figures, ...gaps].join('; ')}.`)
+    : `In the last ${words}: ${[...figures, ...gaps].join('; ')}.`)
 }

@@ -15,20 +15,26 @@ export const priceTicks = (low, high, count) => {
 }
 
 const MINUTE = 60_000
-const STEPS = [1, 2, 3, 5, 10, 15, 30, 60, 120, 180, 240, 360, 480, 720].map((minutes) => minutes * MINUTE)
+const DAY = 1440
+const STEPS = [1 / 6, 1 / 2, 1, 2, 3, 5, 10, 15, 30, 60, 120, 180, 240, 360, 480, 720, DAY, 2 * DAY, 5 * DAY, 10 * DAY]
+  .map((minutes) => minutes * MINUTE)
 
-/** At most `count` moments between two others, at round local times. */
+/** At most `count` moments between two others, at round local times, and the step between them. */
 export const timeTicks = (from, until, count) => {
   const step = STEPS.find((candidate) => (until - from) / candidate <= count) ?? STEPS.at(-1)
-  const offset = new Date(until).getTimezoneOffset() * MINUTE
+  const offset = (t) => new Date(t).getTimezoneOffset() * MINUTE
   const ticks = []
-  for (let t = Math.ceil((from - offset) / step) * step + offset; t <= until; t += step) ticks.push(t)
-  return ticks
+  // The offset changes where summer time begins or ends.
+  for (let local = Math.ceil((from - offset(from)) / step) * step; local + offset(from) <= until + step; local += step) {
+    const t = local + offset(local + offset(from))
+    if (t >= from && t <= until) ticks.push(t)
+  }
+  return { ticks, step }
 }
 
-/** The domain from the lowest to the highest price, with a margin. It has a minimum size, so that small changes look small. */
-export const priceDomain = (low, high) => {
-  const minimum = high * 0.0004
+/** The domain from the lowest to the highest value, with a margin. It has at least the size `minimum`, so that small changes look
+ *  small. */
+export const domainOf = (low, high, minimum) => {
   const margin = Math.max((high - low) * 0.1, (minimum - (high - low)) / 2)
   return [low - margin, high + margin]
 }

@@ -1,21 +1,19 @@
 // Data of the page: ticks of the last hour, candles for the time before, gaps and statuses.
 
-const HOUR = 3_600_000
+import { addPrice } from './candles.js'
+import { DAY, HOUR, INTERVALS } from './ranges.js'
+
 /** Age at which ticks are dropped. */
-const RETENTION_MS = 65 * 60_000
+const RETENTION_MS = HOUR + 5 * 60_000
+/** Age at which statuses and gaps are dropped. */
+const GAPS_MS = 30 * DAY
 const MAX_TICKS = 100_000
 /** Time after its end at which a candle is complete on every replica. */
 const SETTLED_MS = 2000
+/** Time for which the candles of a day are used, of which only the end grows. */
+const DAY_VALID_MS = INTERVALS['5m']
 /** Shortest time between two requests for candles. */
 const RELOAD_MS = 30_000
-
-/** Ranges that a visitor can choose. Ranges up to an hour are drawn from ticks, longer ones from candles. */
-export const RANGES = {
-  '15m': { ms: HOUR / 4, words: '15 minutes' },
-  '1h': { ms: HOUR, words: 'hour' },
-  '6h': { ms: 6 * HOUR, words: '6 hours', interval: '1m', interval_ms: 60_000 },
-  '24h': { ms: 24 * HOUR, words: '24 hours', interval: '5m', interval_ms: 300_000 },
-}
 
 export class Series {
   /** Moment from which on all ticks are loaded. */
@@ -28,7 +26,8 @@ export class Series {
   #gaps = []
   #candles = new Map()
   #lasts = {}
-  #firsts = {}
+  /** Candles of the last day, and when they were requested. */
+  #day = { candles: [], at: -Infinity }
 
   /** The newest tick that has a price in a currency. */
   last(currency) {
@@ -65,20 +64,24 @@ export class Series {
     this.#lasts[currency] = tick
   }
 
-  /** Sets the first tick of a currency in the longest range, and the first entry of the feed. */
-  addFirst(currency, first) {
-    this.#firsts[currency] = first
+  /** Sets the candles of the last day, which were requested at the time `at`. */
+  addDay(candles, at) {
+    this.#day = { candles, at }
   }
 
-  /** True if the curve of a currency begins late in a range and the reason is not known yet. */
-  wantsFirst(currency, range, from) {
-    return this.#firsts[currency] === undefined && isLate(this.points(currency, range, from)[0]?.t, range, from)
+  /** True if the candles of the last day are missing, or so old that their beginning is wrong. */
+  wantsDay(now) {
+    return Math.abs(now - this.#day.at) > DAY_VALID_MS
   }
 
-  /** The beginning of the feed, if it is late in a range. */
-  began(range, from) {
-    const [begin] = Object.values(this.#firsts).flatMap((first) => first.begin?.id ?? [])
-    return isLate(begin, range, from) ? begin : undefined
+  /** The last day of a currency: its candles, which are continued with ticks. `isKnown` is false if they are not loaded. */
+  day(currency, now) {
+    const { candles, at } = this.#day
+    const found = candles.filter(({ end, prices }) => end > now - DAY && currency in prices)
+      .map(({ t, end, prices: { [currency]: { open, high, low, close } } }) => ({ t, end, open, high, low, value: close }))
+    const newest = found.at(-1)?.t ?? -Infinity
+    for (const { id, prices } of this.#ticks) if (id >= newest && currency in prices) addPrice(found, id, prices[currency], HOUR)
+    return { candles: found, isKnown: at > -Infinity }
   }
 
   /** True if there is no room for more ticks. Then ticks before `since` are not loaded. */
@@ -92,64 +95,55 @@ export class Series {
     for (const gap of gaps) this.#addGap(gap)
   }
 
-  /** True if candles from a moment on are loaded. */
-  hasCandles({ interval, interval_ms }, from) {
+  /** True if all data from a moment on is loaded: candles of an interval, or ticks if there is no interval. */
+  has(interval, from) {
+    if (interval === undefined) return this.isFull || this.since <= from + 1000
     const known = this.#candles.get(interval)
-    return known !== undefined && known.from <= from + interval_ms
+    return known !== undefined && known.from <= from + INTERVALS[interval]
   }
 
   /** True if candles must be requested again. The candle in which the ticks begin was not complete at the first request, and the
    *  replica that answered may have been behind the stream. So candles are requested again when it is complete. */
-  wantsCandles({ interval, interval_ms }, now) {
+  wantsCandles(interval, now) {
     const known = this.#candles.get(interval)
-    const whole = this.#firstWhole(interval_ms)
+    const whole = this.#firstWhole(INTERVALS[interval])
     // If the time is in the future, this machine's clock was set back after the request.
-    return known === undefined || known.at > now + interval_ms
+    return known === undefined || known.at > now + INTERVALS[interval]
       || (known.at < whole && now > Math.max(whole + SETTLED_MS, known.at + RELOAD_MS))
   }
 
   /** The start of the first candle all of whose ticks are loaded. */
-  #firstWhole(interval_ms) {
-    return Math.ceil(this.since / interval_ms) * interval_ms
+  #firstWhole(step) {
+    return Math.ceil(this.since / step) * step
   }
 
-  /** The curve of a currency from a moment on: points with a time and a value. Points of candles have a low and a high too. */
-  points(currency, range, from) {
-    if (range.interval === undefined) {
-      const begin = this.#ticks.findLastIndex((tick) => tick.id < from)
-      return this.#ticks.slice(Math.max(begin, 0)).filter((tick) => currency in tick.prices)
-        .map((tick) => ({ t: tick.id, value: tick.prices[currency] }))
-    }
-    const gaps = this.gaps(currency, from)
-    const first = this.#firsts[currency]?.tick?.id
-    return this.#candlesOf(currency, range, from).flatMap((candle, index, all) => pointsOf(candle, all[index - 1], gaps, first))
+  /** The ticks of a currency in a window, and the one before it: `{ t, value }`. */
+  ticks(currency, { from, until }) {
+    const begin = this.#ticks.findLastIndex((tick) => tick.id < from)
+    return this.#ticks.slice(Math.max(begin, 0)).filter((tick) => currency in tick.prices && tick.id <= until)
+      .map((tick) => ({ t: tick.id, value: tick.prices[currency] }))
   }
 
-  /** The candles of the server, continued with candles that are built from ticks, so that the end of the curve is live. Adding
-   *  a tick to a candle that contains it already changes nothing. */
-  #candlesOf(currency, { interval, interval_ms }, from) {
-    const { candles, at } = this.#candles.get(interval) ?? { candles: [], at: 0 }
-    const whole = this.#firstWhole(interval_ms)
-    const found = candles.filter(({ id, prices }) => id + interval_ms >= from && id < whole && currency in prices)
-      .map(({ id, prices }) => ({ start: id, end: id + interval_ms, ...prices[currency] }))
+  /** The candles of a currency in a window. Those of the server are continued with candles that are made of ticks, so that the
+   *  last one is live. */
+  candles(currency, interval, { from, until }) {
+    const step = INTERVALS[interval]
+    const { candles } = this.#candles.get(interval) ?? { candles: [] }
+    const whole = this.#firstWhole(step)
+    const found = candles.filter(({ id, prices }) => id + step > from && id < Math.min(whole, until) && currency in prices)
+      .map(({ id, prices }) => {
+        const { open, high, low, close } = prices[currency]
+        return { t: id, end: id + step, open, high, low, value: close }
+      })
     for (const { id, prices } of this.#ticks) {
-      const value = prices[currency]
-      if (id < this.since || id + interval_ms < from || value === undefined) continue
-      const start = Math.floor(id / interval_ms) * interval_ms
-      const last = found.at(-1)
-      if (start < last?.start) continue
-      if (last?.start !== start) found.push({ start, end: start + interval_ms, open: value, low: value, high: value, close: value })
-      else Object.assign(last, { close: value, low: Math.min(last.low, value), high: Math.max(last.high, value) })
+      if (id >= this.since && id + step > from && id <= until && currency in prices) addPrice(found, id, prices[currency], step)
     }
-    // The last candle is not complete. It ends with the last tick, or at the time of the request.
-    const [newest, tick] = [found.at(-1), this.last(currency)]
-    if (newest !== undefined) newest.end = Math.min(newest.end, tick?.id >= newest.start ? tick.id : Math.max(at, newest.start))
     return found
   }
 
   /** The gaps of a currency after a moment, each with the reason in the feed's status at the time (`why`). */
-  gaps(currency, from) {
-    return this.#gaps.filter((gap) => gap.before > from && (gap.currencies?.includes(currency) ?? true))
+  gaps(currency, { from, until }) {
+    return this.#gaps.filter((gap) => gap.before > from && gap.after < until && (gap.currencies?.includes(currency) ?? true))
       .map((gap) => ({ ...gap, why: this.why(gap.after, gap.before) }))
   }
 
@@ -170,45 +164,21 @@ export class Series {
     const cut = Math.max(excess, this.#ticks.findIndex((tick) => tick.id > moment))
     this.#ticks.splice(0, cut)
     this.since = this.#ticks[0].id
-    this.#statuses = this.#statuses.filter((status) => status === this.status || status.id > moment - 24 * HOUR)
-    this.#gaps = this.#gaps.filter((gap) => gap.before > moment - 24 * HOUR)
+    this.#statuses = this.#statuses.filter((status) => status === this.status || status.id > moment - GAPS_MS)
+    this.#gaps = this.#gaps.filter((gap) => gap.before > moment - GAPS_MS)
   }
 }
 
-/** True if a moment is not near the beginning of a range, so that data from this moment on does not cover the range. */
-export const isLate = (moment, range, from) => moment > from + range.ms / 8
-
-/** The points of a candle. There is a point for its close: at its end, or at the start of a gap that covers its end. If there is
- *  no candle right before it, or a gap covers its start, there is also a point for its open: at its start, at the `first` tick if
- *  that is later, or at the end of the gap. */
-const pointsOf = ({ start, end, open, low, high, close }, previous, gaps, first) => {
-  const startGap = gaps.find((gap) => gap.after < start && gap.before >= start && gap.before < end)
-  const endGap = gaps.find((gap) => gap.after > start && gap.after < end && gap.before >= end)
-  const begin = first > start && first < end ? first : start
-  const opens = startGap?.before ?? (previous?.end === start ? undefined : begin)
-  const opening = opens === undefined ? [] : [{ t: opens, value: open, low: open, high: open }]
-  return [...opening, { t: endGap?.after ?? end, value: close, low, high }]
-}
-
-/** The lowest and the highest value of points, or `undefined` if there are no points. */
-export const extremes = (points) => {
-  if (points.length === 0) return undefined
-  let [lowest, highest] = [Infinity, -Infinity]
-  for (const { value, low = value, high = value } of points) {
-    lowest = Math.min(lowest, low)
-    highest = Math.max(highest, high)
-  }
-  return [lowest, highest]
-}
-
-/** Gaps that the feed did not report: times longer than `limit_ms` without an update. */
-export const silences = (points, gaps, limit_ms) => {
+/** Times without data that the feed did not report: before the first point, if all data is loaded, and longer than
+ *  `limit_ms` between two points. */
+export const silences = (points, gaps, limit_ms, { from, until }, isLoaded) => {
   const found = []
+  const isReported = (after, before) => gaps.some((gap) => gap.after < before && gap.before > after)
+  const first = points[0]?.t ?? until
+  if (isLoaded && first - from > limit_ms && !isReported(from, first)) found.push({ after: from, before: first, reason: 'unrecorded' })
   for (let i = 1; i < points.length; i++) {
-    const [after, before] = [points[i - 1].t, points[i].t]
-    if (before - after <= limit_ms) continue
-    const reported = gaps.some((gap) => gap.after < before && gap.before > after)
-    if (!reported) found.push({ after, before, reason: 'silence' })
+    const [after, before] = [points[i - 1].end ?? points[i - 1].t, points[i].t]
+    if (before - after > limit_ms && !isReported(after, before)) found.push({ after, before, reason: 'silence' })
   }
   return found
 }

@@ -1,14 +1,17 @@
 // The chosen currencies and range. They are stored in the URL's fragment, so that they can be shared and survive a
 // reload.
 
-import { RANGES } from './series.js'
+import { DAY, RANGES } from './ranges.js'
 
 export class UrlState extends EventTarget {
   #form
+  /** The choice of several currencies. */
+  #several
 
   constructor(form) {
     super()
     this.#form = form
+    this.#several = [...form.currency].at(-1)
     this.#read()
     form.addEventListener('change', () => {
       this.#write()
@@ -30,6 +33,11 @@ export class UrlState extends EventTarget {
 
   /** Disables the choices whose currencies the feed does not have. Shows hidden choices whose currencies the feed has. */
   setAvailable(currencies) {
+    if (currencies.length > 2) {
+      const isChosen = this.#several.checked && this.currencies.every((one) => currencies.includes(one))
+      if (!isChosen) this.#several.value = currencies.join(',')
+      this.#several.nextElementSibling.textContent = 'All'
+    }
     for (const input of this.#form.currency) {
       input.disabled = !input.value.split(',').every((one) => currencies.includes(one))
       const label = input.closest('label')
@@ -42,10 +50,21 @@ export class UrlState extends EventTarget {
     }
   }
 
+  /** Enables the ranges that are longer than a day if the feed keeps data for them. `oldest` is the oldest day that is kept. */
+  setOldest(oldest, now) {
+    for (const input of this.#form.range) {
+      const shorter = { '7d': DAY, '30d': 7 * DAY }[input.value] ?? 0
+      input.disabled = shorter > 0 && !input.checked && !(oldest < now - shorter)
+      input.closest('label').title = input.disabled ? 'The feed keeps no prices for this range yet.' : ''
+    }
+  }
+
   #read() {
     const fragment = new URLSearchParams(location.hash.slice(1))
+    const wanted = fragment.get('currency')?.toUpperCase()
     const available = [...this.#form.currency].filter(({ disabled }) => !disabled).map(({ value }) => value)
-    this.#form.currency.value = available.find((known) => known === fragment.get('currency')?.toUpperCase()) ?? available[0]
+    if (wanted?.includes(',') && wanted.split(',').every((one) => available.includes(one))) this.#several.value = wanted
+    this.#form.currency.value = [...this.#form.currency].find(({ value, disabled }) => !disabled && value === wanted)?.value ?? available[0]
     this.#form.range.value = Object.keys(RANGES).find((known) => known === fragment.get('range')) ?? '15m'
     this.#correct()
   }

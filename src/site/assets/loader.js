@@ -1,0 +1,78 @@
+// Loads what the series lacks from the history. After a failure it waits, longer each time.
+
+import * as clock from './clock.js'
+import * as history from './history.js'
+import { DAY } from './ranges.js'
+
+export class Loader {
+  /** The first entry of the feed, or `null` if it is older than what is kept, or `undefined` if it is not known yet. */
+  begin
+  /** The beginning of the oldest day that is kept, or `undefined` if it is not known yet. */
+  oldestDay
+
+  /** True if the last request failed. */
+  hasFailed = false
+
+  #loading = false
+  #until = 0
+  #pause_ms = 1000
+
+  /** Loads the ticks or the candles from a moment on that `wanted` (`{ interval, from }`) names, with the last price of each currency,
+   *  and the candles of the last day. `wantsBegin` asks for the beginning of the feed. Returns true if anything was loaded. */
+  async load(series, currencies, wanted, wantsBegin) {
+    if (this.#loading || performance.now() < this.#until) return false
+    const jobs = [
+      ...(isMissing(series, wanted) ? [() => loadPart(series, currencies, wanted), () => loadLasts(series, currencies)] : []),
+      ...(series.wantsDay(clock.now()) ? [() => loadDay(series, currencies)] : []),
+      ...(wantsBegin && this.begin === undefined ? [() => this.#loadBegin(currencies)] : []),
+      ...(this.oldestDay === undefined ? [() => this.#loadOldestDay(currencies)] : []),
+    ]
+    if (jobs.length === 0) return false
+    this.#loading = true
+    try {
+      for (const job of jobs) await job()
+      this.#pause_ms = 1000
+      this.hasFailed = false
+      return true
+    } catch (error) {
+      console.info(`Cannot load the history, retrying in ${this.#pause_ms / 1000} s: ${error.message}`)
+      this.hasFailed = true
+      this.#until = performance.now() + this.#pause_ms
+      this.#pause_ms = Math.min(this.#pause_ms * 2, 60_000)
+      return false
+    } finally {
+      this.#loading = false
+    }
+  }
+
+  async #loadBegin(currencies) {
+    this.begin = await history.first(currencies.join(','), clock.now() - 30 * DAY) ?? null
+  }
+
+  async #loadOldestDay(currencies) {
+    this.oldestDay = await history.oldestDay(currencies.join(','))
+  }
+}
+
+export async function loadDay(series, currencies) {
+  const at = clock.now()
+  series.addDay(await history.day(currencies.join(','), at), at)
+}
+
+async function loadLasts(series, currencies) {
+  for (const currency of currencies.filter((one) => series.last(one) === undefined)) {
+    series.addLast(currency, await history.latest(currency))
+  }
+}
+
+const isMissing = (series, { interval, from }) => (
+  !series.has(interval, from) || (interval !== undefined && series.wantsCandles(interval, clock.now())))
+
+async function loadPart(series, currencies, { interval, from }) {
+  if (interval === undefined) {
+    series.addOlder(await history.entries(currencies.join(','), from, series.since), from)
+  } else {
+    const at = clock.now()
+    series.addCandles(interval, await history.candles(currencies.join(','), interval, from), from, at)
+  }
+}
