@@ -11,6 +11,7 @@
 //! | `tables` | responses that are tables |
 //! | `answers` | responses that several paths share |
 //! | `parameters` | parameters of requests |
+//! | `protobuf` | the gRPC service |
 //! | `openapi` | the OpenAPI document |
 //! | `asyncapi` | the AsyncAPI document |
 
@@ -19,4 +20,5 @@ pub(crate) mod answers;
 pub(crate) mod asyncapi;
 pub(crate) mod openapi;
 pub(crate) mod parameters;
+pub(crate) mod protobuf;
 pub(crate) mod tables;

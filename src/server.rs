@@ -310,7 +310,9 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         .routes(routes!(descriptions::openapi))
         .routes(routes!(descriptions::asyncapi))
         .routes(routes!(docs::page))
+        .routes(routes!(docs::text))
         .routes(routes!(docs::style))
+        .routes(routes!(docs::script))
         .split_for_parts();
     let paths = openapi.paths.paths.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let openapi = openapi::document(openapi);

@@ -17,6 +17,7 @@ mod browser {
     mod budget;
     mod choices;
     mod dead_feed;
+    mod docs;
     mod driver;
     mod embed;
     mod event_source;

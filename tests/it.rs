@@ -47,6 +47,7 @@ mod it {
     mod redis;
     mod replicas;
     mod requests;
+    mod samples;
     mod source_requests;
     mod sources;
     mod sse;

@@ -13,6 +13,7 @@ mod subscribe;
 
 use crate::api::problem::Problem;
 use crate::api::state::ApiState;
+use crate::schema::protobuf::DESCRIPTORS;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -35,8 +36,6 @@ use tonic_reflection::server::Builder as Reflection;
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 /// Maximum time for which a reflection stream may stay open.
 const REFLECTION_TIME: Duration = Duration::from_secs(60);
-/// Descriptors of the services.
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/btcfeed.v1.bin"));
 
 /// Returns the routes of all services.
 pub(crate) fn router(state: &Arc<ApiState>) -> Router<Arc<ApiState>> {

@@ -187,3 +187,26 @@ pub(crate) struct UdfTooManyRequests(UdfErrorMessage);
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt."))
 )]
 pub(crate) struct UdfUnavailable(UdfErrorMessage);
+
+/// A script.
+#[derive(IntoResponses)]
+#[response(
+    status = 200,
+    description = "The script.",
+    content_type = "text/javascript",
+    headers(("ETag" = String, description = "The tag of the content, for `If-None-Match`."))
+)]
+pub(crate) struct Script(String);
+
+/// A text.
+#[derive(IntoResponses)]
+#[response(
+    status = 200,
+    description = "The text.",
+    content_type = "text/plain",
+    headers(
+        ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
+        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
+    )
+)]
+pub(crate) struct Text(String);

@@ -1,36 +1,56 @@
-//! API reference at `/docs`, rendered once from the two descriptions.
+//! API reference at `/docs`, and as text at `/llms.txt`, rendered once from the descriptions and the examples.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `markup` | helpers for parts of the descriptions |
+//! | `schemas` | fields and types |
+//! | `samples` | code in every language |
+//! | `operations` | paths |
+//! | `grpc` | the gRPC service |
+//! | `reference` | the page |
+//! | `llms` | the text |
 
+mod grpc;
+mod llms;
 mod markup;
+mod operations;
 mod reference;
+mod samples;
 mod schemas;
 
 use crate::api::base_url::BaseUrl;
 use crate::api::document::{Document, StaticFile};
-use crate::schema::{answers, parameters};
+use crate::schema::{answers, parameters, protobuf};
 use axum::Extension;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use reference::Reference;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// The page and its style sheet, rendered once.
+/// The page with its files, and the text, rendered once.
 pub(crate) struct Docs {
     page: Document,
+    text: Document,
     style: StaticFile,
+    script: StaticFile,
 }
 
 impl Docs {
-    /// Renders the page.
+    /// Renders the page and the text.
     pub(crate) fn new(openapi: &Value, asyncapi: &Value) -> Arc<Docs> {
+        let reference = Reference { openapi, asyncapi, grpc: &protobuf::document() };
         let style = concat!(include_str!("theme.css"), include_str!("docs/docs.css"));
         Arc::new(Docs {
-            page: Document::new("text/html; charset=utf-8", reference::html(openapi, asyncapi)),
+            page: Document::new("text/html; charset=utf-8", reference::html(&reference)),
+            text: Document::new("text/plain; charset=utf-8", llms::markdown(&reference)),
             style: StaticFile::new("text/css; charset=utf-8", style),
+            script: StaticFile::new("text/javascript; charset=utf-8", include_str!("docs/docs.js")),
         })
     }
 }
 
-/// The API reference: both descriptions as a page for people
+/// The API reference: all descriptions as a page for people
 #[utoipa::path(
     get,
     path = "/docs",
@@ -41,6 +61,19 @@ impl Docs {
 )]
 pub(crate) async fn page(Extension(docs): Extension<Arc<Docs>>, base: Option<BaseUrl>, headers: HeaderMap) -> Response {
     docs.page.answer(base, &headers)
+}
+
+/// The API reference as Markdown, for language models
+#[utoipa::path(
+    get,
+    path = "/llms.txt",
+    tag = "descriptions",
+    operation_id = "llms",
+    params(parameters::IfNoneMatch),
+    responses(answers::Text, answers::NotModified)
+)]
+pub(crate) async fn text(Extension(docs): Extension<Arc<Docs>>, base: Option<BaseUrl>, headers: HeaderMap) -> Response {
+    docs.text.answer(base, &headers)
 }
 
 /// The style sheet of the API reference
@@ -55,4 +88,18 @@ pub(crate) async fn page(Extension(docs): Extension<Arc<Docs>>, base: Option<Bas
 )]
 pub(crate) async fn style(Extension(docs): Extension<Arc<Docs>>, headers: HeaderMap) -> Response {
     docs.style.answer(&headers)
+}
+
+/// The script of the API reference
+#[utoipa::path(
+    get,
+    path = "/docs.js",
+    tag = "descriptions",
+    extensions(("x-part-of" = json!("/docs"))),
+    operation_id = "docs_script",
+    params(parameters::IfNoneMatch),
+    responses(answers::Script, answers::NotModified)
+)]
+pub(crate) async fn script(Extension(docs): Extension<Arc<Docs>>, headers: HeaderMap) -> Response {
+    docs.script.answer(&headers)
 }

@@ -1,8 +1,9 @@
-//! The reference at `/docs`.
+//! The reference at `/docs` and its text at `/llms.txt`.
 
 use super::descriptions::description;
 use super::server::TestServer;
 use std::collections::BTreeSet;
+use std::fs;
 
 /// Returns the values of an attribute in HTML.
 fn values(page: &str, attribute: &str) -> Vec<String> {
@@ -10,23 +11,39 @@ fn values(page: &str, attribute: &str) -> Vec<String> {
     page.split(&attribute).skip(1).map(|part| part.split('"').next().unwrap().to_owned()).collect()
 }
 
+/// Returns what is visible of HTML as plain text.
+fn text_of(html: &str) -> String {
+    let text: String = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+}
+
+/// Returns the page and the text.
+async fn both(server: &TestServer) -> (String, String) {
+    (server.get("/docs").await.text().to_owned(), server.get("/llms.txt").await.text().to_owned())
+}
+
 #[tokio::test]
 async fn page_obeys_its_content_security_policy() {
     let server = TestServer::new().await;
     let answer = server.get("/docs").await;
     let policy = answer.header("content-security-policy");
-    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-    assert!(!answer.text().contains(" style=") && !answer.text().contains("<style"), "the policy forbids inline style");
+    assert!(policy.starts_with("default-src 'none'; script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+    let page = answer.text();
+    assert!(!page.contains(" style=") && !page.contains("<style"), "the policy forbids inline style");
+    assert_eq!(page.matches("<script").count(), 1, "the policy forbids inline scripts");
+    assert!(page.contains("<script src=\"docs.js\" type=\"module\"></script>"));
 }
 
 #[tokio::test]
 async fn page_links_to_openapi_and_is_cacheable() {
     let server = TestServer::new().await;
-    let answer = server.get("/docs").await;
-    let link = answer.header("link");
-    assert!(link.contains(r#"<http://localhost:8080/openapi.json>; rel="service-desc""#), "{link}");
-    let again = server.get_with("/docs", &[("if-none-match", answer.header("etag"))]).await;
-    assert_eq!((again.status, again.text()), (304, ""));
+    for path in ["/docs", "/llms.txt"] {
+        let answer = server.get(path).await;
+        let link = answer.header("link");
+        assert!(link.contains(r#"<http://localhost:8080/openapi.json>; rel="service-desc""#), "{link}");
+        let again = server.get_with(path, &[("if-none-match", answer.header("etag"))]).await;
+        assert_eq!((again.status, again.text()), (304, ""));
+    }
 }
 
 #[tokio::test]
@@ -52,29 +69,118 @@ async fn every_link_of_the_page_has_a_target() {
 }
 
 #[tokio::test]
-async fn page_has_every_path_message_and_parameter() {
+async fn page_and_text_have_everything() {
     let server = TestServer::new().await;
-    let (answer, description) = (server.get("/docs").await, description(&server).await);
-    let page = answer.text();
+    let (page, text) = both(&server).await;
+    let description = description(&server).await;
     let parameters = description.paths().into_iter().flat_map(|path| description.parameters(&path));
     let parameters: BTreeSet<_> = parameters.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect();
-    let is_part = |path: &String| description.openapi["paths"][path]["get"].get("x-part-of").is_some();
+    let operation = |path: &String| &description.openapi["paths"][path]["get"];
+    let is_part = |path: &String| operation(path).get("x-part-of").is_some();
     let (parts, paths): (BTreeSet<_>, BTreeSet<_>) = description.paths().into_iter().partition(is_part);
     assert!(
         parts.contains("/docs.css") && !page.contains("<code>/docs.css</code>"),
         "{parts:?} belong to the page, so the page does not list them"
     );
-    let names = [paths, description.messages("websocket"), description.messages("events"), parameters];
+    for path in &paths {
+        assert!(page.contains(&format!("<code>{path}</code>")) && text.contains(path.as_str()), "{path} is missing");
+    }
+    let names = [description.messages("websocket"), description.messages("events"), parameters];
     for name in names.into_iter().flatten() {
         assert!(page.contains(&format!("<code>{name}</code>")), "{name} is not on the page");
+        assert!(
+            text.contains(&format!("`{name}`")) || text.contains(&format!("### {name}\n")),
+            "{name} is not in the text"
+        );
     }
     assert!(page.find("<h1>") < page.find("class=\"contents\""), "a phone shows the title first");
     for (message, schema) in [("status", "Health"), ("gap", "GapReason"), ("goodbye", "GoodbyeReason")] {
-        let (_, article) = page.split_once(&format!("<article id=\"message-{message}\">")).unwrap();
-        let article = article.split("</article>").next().unwrap();
+        let (_, article) = page.split_once(&format!(" id=\"message-{message}\">")).unwrap();
+        let article = article.split("</details>").next().unwrap();
         for word in description.openapi["components"]["schemas"][schema]["enum"].as_array().unwrap() {
             let explained = format!("<code>{}</code>: ", word.as_str().unwrap());
             assert!(article.contains(&explained), "{message} does not explain {word}");
+            assert!(text.contains(&format!("`{}`: ", word.as_str().unwrap())), "the text does not explain {word}");
         }
+    }
+    let schemas = description.openapi["components"]["schemas"].as_object().unwrap();
+    for name in schemas.keys() {
+        let is_message = description
+            .messages("events")
+            .iter()
+            .any(|message| page.contains(&format!("#message-{message}\">{name}<")));
+        assert!(
+            is_message
+                || page.contains(&format!("id=\"message-{}\"", name.to_lowercase()))
+                || page.contains(&format!("id=\"schema-{name}\""))
+                || text.contains(&format!("### {name}\n")),
+            "{name}"
+        );
+    }
+    let statuses = paths.iter().flat_map(|path| operation(path)["responses"].as_object().into_iter().flatten());
+    for (status, _) in statuses {
+        assert!(text.contains(&format!("- {status}: ")) && page.contains(&format!(">{status}</dt>")), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn page_and_text_have_every_close_code() {
+    let server = TestServer::new().await;
+    let (page, text) = both(&server).await;
+    let description = description(&server).await;
+    let codes = description.asyncapi["channels"]["websocket"]["x-close-codes"].as_array().unwrap().clone();
+    assert!(codes.len() > 6, "{codes:?}");
+    for code in &codes {
+        let (code, reason) = (code["code"].to_string(), code["reason"].as_str().unwrap());
+        assert!(text_of(&page).contains(&format!("{code}{reason}")), "{code}");
+        assert!(text.contains(&format!("- {code}: {reason}. Reconnect: ")), "{code}");
+    }
+}
+
+/// The words after a keyword in `proto/`, at the beginning of a line.
+fn declared(proto: &str, keyword: &str) -> Vec<String> {
+    let lines = proto.lines().filter_map(|line| line.trim_start().strip_prefix(&format!("{keyword} ")));
+    lines.map(|rest| rest.split([' ', '(']).next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn page_and_text_have_all_of_grpc() {
+    let server = TestServer::new().await;
+    let (page, text) = both(&server).await;
+    let proto = fs::read_to_string("proto/btcfeed/v1/price_feed.proto").unwrap();
+    let (methods, types) = (declared(&proto, "rpc"), [declared(&proto, "message"), declared(&proto, "enum")].concat());
+    assert!(methods.len() >= 3 && types.len() > 14, "{methods:?} {types:?}");
+    for name in methods.iter().chain(&types) {
+        assert!(page.contains(&format!(" id=\"grpc-{name}\"")), "{name} is not on the page");
+        assert!(
+            text.contains(&format!("### {name}\n")) || text.contains(&format!("### {name}(")),
+            "{name} is not in the text"
+        );
+    }
+    // Fields and values end with their number.
+    let fields = proto.lines().filter(|line| line.starts_with("  ") && line.ends_with(';') && line.contains(" = "));
+    let names: Vec<_> = fields.map(|line| line.split(" = ").next().unwrap().split(' ').next_back().unwrap()).collect();
+    assert!(names.len() > 60, "{names:?}");
+    for name in names {
+        assert!(page.contains(&format!("<code>{name}</code>")), "{name} is not on the page");
+        assert!(text.contains(&format!("- `{name}` (")), "{name} is not in the text");
+    }
+}
+
+#[tokio::test]
+async fn samples_are_the_tested_programs() {
+    let server = TestServer::new().await;
+    let (page, text) = both(&server).await;
+    let shown = text_of(&page);
+    let folder = fs::read_dir("examples/docs").unwrap().map(|file| file.unwrap().path());
+    for path in folder.chain(["examples/docs_get.rs".into(), "examples/docs_follow.rs".into()]) {
+        let source = fs::read_to_string(&path).unwrap();
+        let source = source.trim_end();
+        assert!(shown.contains(source), "{} is not on the page", path.display());
+        let is_get = path.to_str().unwrap().contains("get.");
+        assert!(is_get || text.contains(source), "{} is not in the text", path.display());
+    }
+    for language in ["curl", "JavaScript", "Python", "Rust", "Go"] {
+        assert!(page.contains(&format!("<figure data-language=\"{language}\">")), "{language}");
     }
 }

@@ -226,6 +226,17 @@ impl Browser {
         soon("a key", self.driver.action_chain().send_keys(key).perform()).await.unwrap();
     }
 
+    /// Presses a key together with Control.
+    pub async fn press_control(&self, key: char) {
+        let keys = self.driver.action_chain().key_down(Key::Control).send_keys(key.to_string()).key_up(Key::Control);
+        soon("keys", keys.perform()).await.unwrap();
+    }
+
+    /// Types a text.
+    pub async fn type_text(&self, text: &str) {
+        soon(text, self.driver.action_chain().send_keys(text).perform()).await.unwrap();
+    }
+
     /// Moves the pointer to the middle of the first element that matches a selector.
     pub async fn point_at(&self, selector: &str) {
         let element = soon(selector, self.driver.find(By::Css(selector))).await.unwrap();

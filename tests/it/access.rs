@@ -55,6 +55,8 @@ async fn every_path_for_data_needs_a_key() {
         "/docs",
         "/docs/",
         "/docs.css",
+        "/docs.js",
+        "/llms.txt",
         "/openapi.json",
         "/asyncapi.json",
         "/btcfeed.js",
