@@ -102,7 +102,8 @@ def check(address, pb, services):
     unknown = channel.unary_unary("/btcfeed.v1.PriceFeed/Unsubscribe")
     rejected(grpc.StatusCode.UNIMPLEMENTED, lambda: unknown(b""))
     gzip = {"compression": grpc.Compression.Gzip, "timeout": TIMEOUT_S}
-    rejected(grpc.StatusCode.UNIMPLEMENTED, lambda: feed.GetLatest(pb.GetLatestRequest(currencies=both * 100), **gzip))
+    packed = feed.GetLatest(pb.GetLatestRequest(currencies=both), **gzip).tick
+    assert len(packed.prices) == 2, packed
     slow = feed.Subscribe(pb.SubscribeRequest(), timeout=1)
     rejected(grpc.StatusCode.DEADLINE_EXCEEDED, lambda: list(slow))
 
