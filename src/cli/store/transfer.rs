@@ -153,8 +153,9 @@ impl<'a> Writable<'a> {
         for detail in Detail::ALL {
             let kept = self.store().kept_hours(detail).await?.unwrap_or_default();
             let removed: Vec<_> = kept.into_iter().filter(|start| is_removed(*start)).collect();
-            if !removed.is_empty() {
-                self.store().keep_hours(detail, &[], &removed).await?;
+            for page in removed.chunks(PAGE) {
+                self.renew().await?;
+                self.store().keep_hours(detail, &[], page).await?;
             }
         }
         Ok(())
