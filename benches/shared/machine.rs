@@ -54,7 +54,8 @@ pub(crate) fn kernel_kib() -> anyhow::Result<u32> {
         Ok(words.with_context(|| format!("no {name} in {path}"))?.parse()?)
     };
     let pages = number("/proc/net/sockstat", "TCP:", "mem")?;
-    Ok(number("/proc/meminfo", "Slab:", "Slab:")? + pages * u32::try_from(rustix::param::page_size() / 1024)?)
+    Ok(number("/proc/meminfo", "SUnreclaim:", "SUnreclaim:")?
+        + pages * u32::try_from(rustix::param::page_size() / 1024)?)
 }
 
 /// Returns a moment by the monotonic clock, which all processes share, in nanoseconds.

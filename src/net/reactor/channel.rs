@@ -185,8 +185,9 @@ impl TlsState {
             self.sealed = pieces.iter().map(|piece| piece.len()).sum();
             sealed.clear();
             self.records.seal(&pieces, &mut sealed).map_err(io::Error::other)?;
-            let sent = write(socket, &sealed)?;
+            let (sent, result) = write(socket, &sealed);
             self.records.keep(&sealed[sent..]);
+            result?;
             progress |= sent > 0;
         }
         self.update_account(progress);
@@ -195,9 +196,9 @@ impl TlsState {
 
     /// Sends encrypted bytes as far as the socket accepts them. Returns whether it accepted any.
     fn flush(&mut self, socket: &TcpStream) -> io::Result<bool> {
-        let sent = write(socket, self.records.unsent())?;
+        let (sent, result) = write(socket, self.records.unsent());
         self.records.advance(sent);
-        Ok(sent > 0)
+        result.map(|()| sent > 0)
     }
 
     /// Counts what the connection holds now, if it has an account. `has_read` is true if the client has read data.
@@ -211,17 +212,17 @@ impl TlsState {
     }
 }
 
-/// Writes as much as the socket accepts. Returns the number of bytes.
-fn write(mut socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+/// Writes as much as the socket accepts. Returns the number of bytes, also if an error follows them.
+fn write(mut socket: &TcpStream, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut sent = 0;
     while sent < bytes.len() {
         match socket.write(&bytes[sent..]) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(0) => return (sent, Err(ErrorKind::WriteZero.into())),
             Ok(len) => sent += len,
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return (sent, Err(error)),
         }
     }
-    Ok(sent)
+    (sent, Ok(()))
 }
