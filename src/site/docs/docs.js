@@ -112,7 +112,8 @@ function addSearch() {
 // ---- The active section ----
 
 function showActive() {
-  const line = innerHeight / 4
+  // A target that was scrolled to is 20 px below the upper edge (`scroll-padding-top`).
+  const line = 32
   const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2
   let active = null
   for (const link of links) {
@@ -201,7 +202,9 @@ function addForm(form) {
 for (const group of all('.samples')) addTabs(group)
 for (const figure of all('.samples figure')) addCopyButton(figure)
 choose(readLanguage())
-document.querySelector('label.key').hidden = false
+const keyForm = document.querySelector('form.key')
+keyForm.hidden = false
+keyForm.onsubmit = (event) => event.preventDefault()
 for (const form of all('form.try')) addForm(form)
 addSearch()
 addEventListener('scroll', showActive, { passive: true })

@@ -6,9 +6,12 @@ use super::schemas::{example, fields_html, kind, kind_html, parameters};
 use maud::{Markup, html};
 use serde_json::Value;
 
+/// Beginning of the paths of this API. The others have the shapes of other services.
+const OWN: &str = "/v1/";
+
 /// Renders an operation. `channel` is its stream, or null.
 pub(super) fn html(openapi: &Value, channel: &Value, path: &str, operation: &Value) -> Markup {
-    let parameters = parameters(operation);
+    let body = body(channel, path, operation);
     html! {
         article.entry id=(anchor(path)) {
             h3 { a.anchor href={ "#" (anchor(path)) } { (text(&operation["summary"])) } }
@@ -16,26 +19,33 @@ pub(super) fn html(openapi: &Value, channel: &Value, path: &str, operation: &Val
                 span.method { "GET" } " " code { (path) }
                 @for alias in aliases(openapi, path) { " " span.aside { "also " code { (alias) } } }
             }
-            (markdown(text(&operation["description"])))
-            (samples::html(&samples::of_operation(operation)))
-            (try_it(path, operation))
-            @if !parameters.is_empty() {
-                details {
-                    summary { "Parameters" span.count { (parameters.len()) } }
-                    (fields_html(&parameters))
-                }
-            }
+            @if path.starts_with(OWN) { (body) } @else { details { summary { "Details" } (body) } }
+        }
+    }
+}
+
+fn body(channel: &Value, path: &str, operation: &Value) -> Markup {
+    let parameters = parameters(operation);
+    html! {
+        (markdown(text(&operation["description"])))
+        (samples::html(&samples::of_operation(operation)))
+        (try_it(path, operation))
+        @if !parameters.is_empty() {
             details {
-                summary { "Responses" span.count { (members(&operation["responses"]).count()) } }
-                dl.responses {
-                    @for (status, response) in members(&operation["responses"]) { (self::response(status, response)) }
-                }
+                summary { "Parameters" span.count { (parameters.len()) } }
+                (fields_html(&parameters))
             }
-            @if !channel.is_null() {
-                details {
-                    summary { "On the stream" }
-                    (markdown(text(&channel["description"])))
-                }
+        }
+        details {
+            summary { "Responses" span.count { (members(&operation["responses"]).count()) } }
+            dl.responses {
+                @for (status, response) in members(&operation["responses"]) { (self::response(status, response)) }
+            }
+        }
+        @if !channel.is_null() {
+            details {
+                summary { "On the stream" }
+                (markdown(text(&channel["description"])))
             }
         }
     }

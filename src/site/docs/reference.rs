@@ -39,7 +39,7 @@ pub(super) fn html(reference: &Reference<'_>) -> String {
                 a.skip href="#content" { "Skip to content" }
                 header {
                     p.brand { a href="./" { "btcfeed" } " " span { (text(&openapi["info"]["version"])) } }
-                    label.key hidden { span { "API key" } input #key type="password" autocomplete="off" size="12"; }
+                    form.key hidden { label { span { "API key" } input #key type="password" autocomplete="off" size="12"; } }
                     nav aria-label="Machine-readable" {
                         a href="openapi.json" { "openapi.json" }
                         a href="asyncapi.json" { "asyncapi.json" }
