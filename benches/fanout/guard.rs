@@ -10,9 +10,11 @@ use crate::{Plan, TICK_EVERY};
 use anyhow::ensure;
 use std::time::Duration;
 
-/// Processor time per update as a multiple of the baseline, as it was measured.
-const PLAIN: f64 = 1.0;
-/// The same over TLS.
+/// Processor time per update as a multiple of the baseline, as it was measured with a release build of the replica, a
+/// debug build of the baseline and 2000 clients. It is higher than in the reports with 10,000 clients, because more of
+/// it is the work of a tick.
+const PLAIN: f64 = 1.3;
+/// The same over TLS. The debug build of the baseline encrypts a little more slowly.
 const TLS: f64 = 1.2;
 /// How much of a ratio may be lost.
 const MAX_LOSS: f64 = 1.25;
