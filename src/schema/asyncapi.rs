@@ -77,7 +77,8 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
         "operations": {
             "sendMessages": {
                 "action": "send", "channel": {"$ref": "#/channels/websocket"},
-                "summary": "The replay, then live messages. Messages of the client are ignored; they may have up to 4096 bytes.",
+                "summary": "The replay, then live messages.",
+                "description": "Messages of the client are ignored. They may have up to 4096 bytes.",
             },
             "sendEvents": {
                 "action": "send", "channel": {"$ref": "#/channels/events"}, "summary": "The replay, then live events.",
@@ -127,10 +128,16 @@ fn message(openapi: &Value, name: &str, schema: &str) -> Value {
     let shape = &openapi["components"]["schemas"][schema];
     let examples: Vec<_> =
         shape["examples"].as_array().into_iter().flatten().map(|it| json!({"payload": it})).collect();
-    json!({
-        "name": name, "title": schema, "summary": shape["description"], "examples": examples,
+    let description = shape["description"].as_str().unwrap_or_default();
+    let (summary, more) = description.split_once(". ").unwrap_or((description.trim_end_matches('.'), ""));
+    let mut message = json!({
+        "name": name, "title": schema, "summary": format!("{summary}."), "examples": examples,
         "payload": {"$ref": format!("#/components/schemas/{schema}")},
-    })
+    });
+    if !more.is_empty() {
+        message["description"] = more.into();
+    }
+    message
 }
 
 /// Returns the schema of the fields of an event other than its data.

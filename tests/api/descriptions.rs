@@ -228,6 +228,23 @@ async fn documents_and_their_examples_are_valid() {
     }
 }
 
+/// The reference shows the summaries of paths as headings.
+#[tokio::test]
+async fn summaries_are_short() {
+    let (_, Description { openapi, asyncapi }) = priced().await;
+    let paths = openapi["paths"].as_object().unwrap().iter().map(|(path, item)| (path, &item["get"]));
+    let others = [&asyncapi["operations"], &asyncapi["components"]["messages"]];
+    let others = others.into_iter().flat_map(|them| them.as_object().unwrap());
+    for (name, described) in paths.chain(others) {
+        let summary = described["summary"].as_str().unwrap();
+        let is_one_sentence = !summary.is_empty() && !summary.contains('\n') && !summary.contains(". ");
+        assert!(is_one_sentence && summary.chars().count() <= 80, "{name}: {summary}");
+        // A description of several sentences is complete.
+        let more = described["description"].as_str();
+        assert!(more.is_none_or(|more| more.ends_with('.') && !more.starts_with(summary)), "{name}: {more:?}");
+    }
+}
+
 #[tokio::test]
 async fn documents_are_reviewed() {
     let (_, Description { openapi, asyncapi }) = priced().await;

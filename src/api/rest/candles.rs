@@ -21,6 +21,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 /// Candles
+///
 /// The first, highest, lowest and last price of each interval, oldest first. An interval without a price in any chosen
 /// currency has no candle. An interval in which entries may be missing has no candle either: `gaps` lists it. The
 /// newest candle may still change.

@@ -18,6 +18,7 @@ use axum::response::Response;
 use std::sync::Arc;
 
 /// The newest price
+///
 /// One update as an object. If several currencies are chosen, the formats `timedate` and `timestamp` give an array of
 /// updates.
 #[utoipa::path(

@@ -35,6 +35,7 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 const MAX_HOURS: usize = 8784;
 
 /// The newest prices, as mempool.space returns them
+///
 /// The newest tick with a price in any currency of the feed, rounded to whole units of each currency, as mempool.space
 /// does. `/v1/prices/latest` has the exact prices.
 #[utoipa::path(
@@ -60,6 +61,7 @@ pub(crate) async fn prices(State(state): State<Arc<ApiState>>, headers: HeaderMa
 }
 
 /// Prices in the past, as mempool.space returns them
+///
 /// The last prices at or before `timestamp` that are at most an hour older, and the rates between the currencies now.
 /// A moment in the future means now. With `currency`, they are in this currency and in USD, otherwise in all currencies
 /// of the feed. Without `timestamp`, the first prices of each hour that the feed keeps, newest first. Prices have all

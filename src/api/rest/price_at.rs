@@ -33,6 +33,7 @@ const ENTRIES_AFTER: usize = 50;
 const MAX_ENTRIES: usize = 100_000;
 
 /// The price at a moment
+///
 /// The tick that was in force at a moment: the last one at or before it, unless the feed had a gap there. With
 /// `window`, also the average over the time that ends at the moment. Each price counts for the time in which it was in
 /// force.

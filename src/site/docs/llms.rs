@@ -64,7 +64,7 @@ fn messages(asyncapi: &Value) -> Vec<String> {
     let mut parts = vec!["## Messages".to_owned()];
     for (name, message) in event_messages(asyncapi) {
         parts.push(format!("### {name}\n\n{}", delivery(asyncapi, name, message).join(", ")));
-        parts.push(text(&message["summary"]).to_owned());
+        parts.extend([&message["summary"], &message["description"]].map(|part| text(part).to_owned()));
         parts.extend(items(&message["examples"]).map(|example| format!("```json\n{}\n```", example["payload"])));
         parts.push(rows(&fields(asyncapi, &message["payload"])));
     }

@@ -144,6 +144,7 @@ fn messages(asyncapi: &Value) -> Markup {
                         " " span.aside { (inline_markdown(&delivery(asyncapi, name, message).join(", "))) }
                     }
                     (markdown(text(&message["summary"])))
+                    (markdown(text(&message["description"])))
                     @for example in items(&message["examples"]) {
                         pre tabindex="0" { code { (self::example(&example["payload"])) } }
                     }
