@@ -74,6 +74,8 @@ for line in fileinput.input():
     message = json.loads(line, parse_float=D, parse_int=D)
     if message["type"] == "gap" and message["reason"] in MISSING:
         gap = message["after"], message["before"]
+    if message["type"] == "gap" and message["reason"] == "unknown_client_id":
+        gap = last, message["before"]  # the server does not know the last entry, but we do
     if message["type"] in ("tick", "status"):
         number, prev = message["id"], message["prev"]
         try:

@@ -146,6 +146,8 @@ pub enum GapReason {
     ReplayLimit,
     /// The store could not be written for so long that the leader had to drop ticks.
     HeldTooLong,
+    /// The store has no bookmark of the client, so the last entry that the client got is unknown.
+    UnknownClientId,
 }
 
 impl GapReason {
@@ -157,6 +159,7 @@ impl GapReason {
             GapReason::HistoryLost => "history_lost",
             GapReason::ReplayLimit => "replay_limit",
             GapReason::HeldTooLong => "held_too_long",
+            GapReason::UnknownClientId => "unknown_client_id",
         }
     }
 

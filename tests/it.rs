@@ -14,6 +14,7 @@ mod it {
     mod architecture;
     mod at;
     mod audit;
+    mod bookmarks;
     mod candles;
     mod check;
     mod cli;

@@ -41,8 +41,8 @@ export interface Gap {
   after: number
   /** First id after it. */
   before: number
-  reason: 'source_outage' | 'history_expired' | 'history_lost' | 'replay_limit' | 'held_too_long' | 'unexplained'
-    | 'unread' | (string & {})
+  reason: 'source_outage' | 'history_expired' | 'history_lost' | 'replay_limit' | 'held_too_long'
+    | 'unknown_client_id' | 'unexplained' | 'unread' | (string & {})
   /** The affected currencies, unless all chosen ones are affected. */
   currencies?: Currency[]
 }

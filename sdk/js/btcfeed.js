@@ -18,8 +18,8 @@
  *     { type: 'gap', after, before, reason, currencies? }
  *
  * `exact` has the digits of the price, which a number may lose. A gap comes before the update that ends it. Its reason
- * is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`), or
- * `unexplained` if the server skipped entries without a gap, or has lost its newest entries. In the latter case,
+ * is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`,
+ * `unknown_client_id`), or `unexplained` if the server skipped entries without a gap, or has lost its newest entries. In the latter case,
  * `before` may be less than `after`, and the feed continues after `before`. Messages of unknown types are ignored.
  *
  * `feed.lastId` is the id of the last update that was delivered. Store it, and pass it as `after` to resume later.

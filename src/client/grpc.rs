@@ -163,6 +163,7 @@ fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
                 Ok(pb::GapReason::HistoryLost) => GapCause::HistoryLost,
                 Ok(pb::GapReason::ReplayLimit) => GapCause::ReplayLimit,
                 Ok(pb::GapReason::HeldTooLong) => GapCause::HeldTooLong,
+                Ok(pb::GapReason::UnknownClientId) => GapCause::UnknownClientId,
                 Ok(pb::GapReason::Unspecified) | Err(_) => GapCause::Other(format!("reason {}", gap.reason)),
             };
             let currencies = Some(gap.currencies).filter(|codes| !codes.is_empty()).map(currencies);

@@ -126,6 +126,9 @@ pub enum GapCause {
     ReplayLimit,
     /// The store of the feed could not be written for so long that the server dropped ticks.
     HeldTooLong,
+    /// The server remembers no id of this [`client_id`](super::Builder::client_id): it is new, or was not used for as
+    /// long as ticks are kept, or the store of the feed has lost it. The first entry is the latest tick.
+    UnknownClientId,
     /// The server gave no reason: this client noticed that an entry does not continue the one before it.
     Unexplained,
     /// A reason that this version does not know.
@@ -141,6 +144,7 @@ impl GapCause {
             GapCause::HistoryLost => GapReason::HistoryLost.as_str(),
             GapCause::ReplayLimit => GapReason::ReplayLimit.as_str(),
             GapCause::HeldTooLong => GapReason::HeldTooLong.as_str(),
+            GapCause::UnknownClientId => GapReason::UnknownClientId.as_str(),
             GapCause::Unexplained => "unexplained",
             GapCause::Other(word) => word,
         }
@@ -155,6 +159,7 @@ impl From<GapReason> for GapCause {
             GapReason::HistoryLost => GapCause::HistoryLost,
             GapReason::ReplayLimit => GapCause::ReplayLimit,
             GapReason::HeldTooLong => GapCause::HeldTooLong,
+            GapReason::UnknownClientId => GapCause::UnknownClientId,
         }
     }
 }

@@ -86,6 +86,7 @@ pub(super) fn gap(gap: &Gap) -> Update {
         GapReason::HistoryLost => pb::GapReason::HistoryLost,
         GapReason::ReplayLimit => pb::GapReason::ReplayLimit,
         GapReason::HeldTooLong => pb::GapReason::HeldTooLong,
+        GapReason::UnknownClientId => pb::GapReason::UnknownClientId,
     };
     let currencies = gap.only.iter().flat_map(|only| only.iter()).map(|currency| currency.code().to_owned());
     Update::Gap(pb::Gap {

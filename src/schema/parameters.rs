@@ -96,7 +96,8 @@ pub(crate) struct StreamParameters {
     limit: u32,
     /// A random, secret name, such as a UUID, under which the server remembers the last id that it sent to this client.
     /// If the client reconnects to any replica without `since` and `after`, the stream continues after that id. Use a
-    /// name for only one connection at a time.
+    /// name for only one connection at a time. If the server remembers no id, the stream begins with the latest tick,
+    /// after a gap with the reason `unknown_client_id`.
     #[param(required = false, pattern = "^[A-Za-z0-9._-]{22,64}$", example = "0192f2a4-7c1e-7d3a-9b60-5f8e2c4d1a07")]
     client_id: String,
     /// Send a `hello` message first. It names the replica and the state of the feed. A WebSocket sends it only in the

@@ -4,8 +4,12 @@
 //! seconds, when a client is new, and when a session ends, but not for every tick. After a regular close, the stored
 //! bookmark is the last id that was sent. After a replica was killed, the stored bookmark is up to [`WRITE_EVERY`] old,
 //! so the client gets the entries since then a second time.
+//!
+//! A store may lose bookmarks. Those of sessions that are open on this replica are put back. If the store has no
+//! bookmark of a client, the client may be new, or its bookmark may be lost, so its session begins with a gap.
 
 use crate::store::{Result, Store};
+use crate::telemetry::metrics::PUT_BACK_BOOKMARKS;
 use crate::tick::TickId;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -15,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -97,6 +101,11 @@ impl Position {
         TickId::from_ms(self.sent.load(Ordering::Relaxed))
     }
 
+    /// Returns the last id that the client was sent, if it was sent any.
+    fn last(&self) -> Option<TickId> {
+        Some(self.sent()).filter(|id| *id > TickId::ZERO)
+    }
+
     fn is_written(&self) -> bool {
         let sent = self.sent.load(Ordering::Relaxed);
         sent == 0 || sent == self.written.load(Ordering::Relaxed)
@@ -146,18 +155,19 @@ impl Bookmarks {
         Bookmarks { store, open: Mutex::default(), due: Arc::default(), writes: watch::Sender::new(0) }
     }
 
-    /// Returns the bookmark of `client`, or `None` for a new client.
+    /// Returns the bookmark of `client`, or `None` for a client that is new or whose bookmark was lost.
     ///
     /// # Errors
     /// If the store is unavailable, because then a known client cannot be distinguished from a new one.
     pub async fn recall(&self, client: &ClientId) -> Result<Option<TickId>> {
+        let (own, is_written) =
+            self.open().get(client).map_or_else(Default::default, |own| (own.last(), own.is_written()));
         // The bookmark of a session that has just ended on this replica may not be in the store yet.
-        let unwritten =
-            self.open().get(client).filter(|position| !position.is_written()).map(|position| position.sent());
-        match unwritten {
-            Some(id) => Ok(Some(id)),
-            None => self.store.recall(&client.0).await,
+        if own.is_some() && !is_written {
+            return Ok(own);
         }
+        // The bookmark of another replica is newer, if there is one.
+        Ok(self.store.recall(&client.0).await?.or(own))
     }
 
     /// Opens a bookmark for a session of `client`. `id` is the entry after which the session begins, if there is one.
@@ -189,15 +199,21 @@ impl Bookmarks {
 
     /// Writes bookmarks until `end` is cancelled, and once more after that.
     pub async fn run(&self, end: CancellationToken) {
-        let mut is_failing = false;
+        let (mut is_failing, mut next) = (false, Instant::now() + WRITE_EVERY);
         while !end.is_cancelled() {
             // Every arm is cancel-safe: `Notify` keeps a notification that nobody has received.
-            tokio::select! {
-                () = end.cancelled() => {}
-                () = sleep(WRITE_EVERY) => {}
-                () = self.due.notified() => sleep(BATCH_DELAY).await,
+            let is_due = tokio::select! {
+                () = end.cancelled() => true,
+                () = sleep_until(next) => false,
+                () = self.due.notified() => {
+                    sleep(BATCH_DELAY).await;
+                    true
+                }
+            };
+            if !is_due {
+                next = Instant::now() + WRITE_EVERY;
             }
-            match self.write().await {
+            match self.write(!is_due).await {
                 Ok(()) => is_failing = false,
                 Err(error) if !is_failing => {
                     warn!(%error, next = "trying again within 5 s", "cannot write bookmarks of clients with a client_id");
@@ -207,34 +223,39 @@ impl Bookmarks {
             }
         }
         // Bookmarks may have moved during the last write.
-        if let Err(error) = self.write().await {
+        if let Err(error) = self.write(false).await {
             warn!(%error, "bookmarks of clients with a client_id are lost");
         }
     }
 
-    /// Writes all positions that have moved, and removes those that are written and belong to no open session.
-    pub(super) async fn write(&self) -> Result<()> {
-        let moved: Vec<_> = {
+    /// Writes all positions that have moved, and removes those that belong to no open session any more. A position that
+    /// has not moved is put back if the store has lost it: before it is removed, and if `all` is true.
+    pub(super) async fn write(&self, all: bool) -> Result<()> {
+        let (moved, kept): (Vec<_>, Vec<_>) = {
             let open = self.open();
-            let moved = open.iter().filter(|(_, position)| !position.is_written());
-            moved.map(|(client, position)| (client.clone(), position.clone())).collect()
+            let is_ended = |position: &Arc<Position>| Arc::strong_count(position) == 1;
+            let due = open.iter().filter(|(_, position)| all || !position.is_written() || is_ended(position));
+            let due = due.filter(|(_, position)| position.last().is_some());
+            due.map(|(client, position)| (client.clone(), position.clone())).partition(|(_, own)| !own.is_written())
         };
         let mut result = Ok(());
         for batch in moved.chunks(MAX_BATCH) {
-            let sent: Vec<_> = batch.iter().map(|(client, position)| (client.0.to_string(), position.sent())).collect();
-            match self.store.remember(&sent).await {
-                Ok(()) => {
-                    for ((_, position), (_, id)) in batch.iter().zip(&sent) {
-                        position.written.store(id.ms(), Ordering::Relaxed);
-                    }
-                }
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
+            let sent = last_ids(batch);
+            if let Err(error) = self.store.remember(&sent).await {
+                result = Err(error);
+                break;
+            }
+            for ((_, position), (_, id)) in batch.iter().zip(&sent) {
+                position.written.store(id.ms(), Ordering::Relaxed);
             }
         }
-        drop(moved);
+        for batch in kept.chunks(MAX_BATCH) {
+            if result.is_ok() {
+                let count = self.store.put_back_bookmarks(&last_ids(batch)).await;
+                result = count.map(|count| PUT_BACK_BOOKMARKS.counter("").increment(count as u64));
+            }
+        }
+        drop((moved, kept));
         let mut open = self.open();
         let has_room = open.len() < MAX_BOOKMARKS;
         open.retain(|_, position| Arc::strong_count(position) > 1 || (has_room && !position.is_written()));
@@ -246,6 +267,11 @@ impl Bookmarks {
     fn open(&self) -> MutexGuard<'_, HashMap<ClientId, Arc<Position>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the last id of each of these clients.
+fn last_ids(clients: &[(ClientId, Arc<Position>)]) -> Vec<(String, TickId)> {
+    clients.iter().map(|(client, position)| (client.0.to_string(), position.sent())).collect()
 }
 
 #[cfg(test)]

@@ -79,8 +79,9 @@ pub(super) struct Extras {
     requested_until: TickId,
     /// The end of the last part of the history in which the store had no entries.
     empty_until: TickId,
-    /// The last id before the entries that a replay limit skipped. It is taken when the gap is sent.
-    pub(super) skipped_after: Option<TickId>,
+    /// The last id before the entries that are not sent before the first one, and the reason. It is taken when the gap
+    /// is sent.
+    pub(super) skipped: Option<(TickId, GapReason)>,
     /// The message to send before all others.
     pub(super) hello: Option<Bytes>,
     /// Pages of the store's history that throttled clients share.
@@ -264,7 +265,7 @@ impl Session {
     /// before it, because only this client gets the gap.
     fn page_start(&self) -> Option<(PageStart, Arc<ThinnedPages>)> {
         let (throttle, extras) = (self.throttle.as_ref()?, self.extras.as_ref()?);
-        let can_share = extras.skipped_after.is_none() && !self.view.view().has_inputs();
+        let can_share = extras.skipped.is_none() && !self.view.view().has_inputs();
         let pages = extras.pages.as_ref().filter(|_| can_share)?;
         let (cursor, cursor_is_id, throttle) = (self.cursor, self.cursor_is_id, throttle.position());
         Some((PageStart { cursor, cursor_is_id, throttle }, pages.clone()))
@@ -361,8 +362,10 @@ impl Session {
 
     /// Returns the gap between the cursor and `entry`, if there is one and the view shows gaps.
     fn gap_before(&mut self, entry: &Entry) -> Option<Bytes> {
-        if let Some(after) = self.extras.as_mut().and_then(|extras| extras.skipped_after.take()) {
-            return self.gap(&Gap { after, before: entry.id, reason: GapReason::ReplayLimit, only: None });
+        if let Some((after, reason)) = self.extras.as_mut().and_then(|extras| extras.skipped.take()) {
+            // Nothing is before the first entry of a feed.
+            let is_first = entry.prev == TickId::ZERO;
+            return if is_first { None } else { self.gap(&Gap { after, before: entry.id, reason, only: None }) };
         }
         // `throttled` moved the cursor back to read the tick that the client has. If that tick no longer exists, the
         // gap begins after its id.

@@ -6,12 +6,12 @@ use super::limits::Limits;
 use super::thinned_pages::ThinnedPages;
 use super::throttle::ThrottleOptions;
 use crate::encode::{Format, Framing, ReplicaInfo, View};
-use crate::feed::Start;
+use crate::feed::{GapReason, Start};
 use crate::hub::Hub;
 use crate::monitor::Monitor;
 use crate::store::StoreError;
 use crate::text::format_duration;
-use crate::tick::Currencies;
+use crate::tick::{Currencies, TickId};
 use bytes::Bytes;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -147,7 +147,9 @@ impl Sessions {
                 start = recalled.map_or(Start::Latest, Start::After);
             }
         }
-        let mut skipped_after = None;
+        // Nobody can tell a new client from one whose bookmark was lost, so both get a gap.
+        let is_unknown = options.client.is_some() && start == Start::Latest;
+        let mut skipped = is_unknown.then_some((TickId::ZERO, GapReason::UnknownClientId));
         let replay_after = match start {
             Start::Latest => None,
             Start::Since(moment) => Some(moment.before()),
@@ -156,17 +158,17 @@ impl Sessions {
         if let Some((limit, replay_after)) = options.limit.zip(replay_after) {
             let begin = self.hub.before_newest_ticks(limit, options.currencies).await.map_err(OpenError::Store)?;
             if replay_after < begin {
-                (skipped_after, start) = (Some(replay_after), Start::After(begin));
+                (skipped, start) = (Some((replay_after, GapReason::ReplayLimit)), Start::After(begin));
             }
         }
         let mut session = Session::new(view, start, &self.limits, &self.hub);
         if !options.throttle.is_full() {
             // If entries were skipped, the client does not have the tick before its replay.
-            session = session.throttled(options.throttle, skipped_after.is_none());
+            session = session.throttled(options.throttle, skipped.is_none());
             session.extras().pages = Some(self.pages.clone());
         }
-        if let Some(after) = skipped_after {
-            session.extras().skipped_after = Some(after);
+        if skipped.is_some() {
+            session.extras().skipped = skipped;
         }
         if options.hello {
             session.extras().hello = self.hello_message(view);

@@ -307,6 +307,12 @@ pub trait Store: Send + Sync {
     /// Saves the last id that each of these clients was sent, for as long as entries are kept.
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()>;
 
+    /// Saves the last id of each of these clients of which the store knows none. Returns the number of ids that were
+    /// saved. Only a shared store can lose them.
+    async fn put_back_bookmarks(&self, _sent: &[(String, TickId)]) -> Result<usize> {
+        Ok(0)
+    }
+
     /// Returns the last id that was saved for a client.
     async fn recall(&self, client: &str) -> Result<Option<TickId>>;
 

@@ -334,6 +334,10 @@ impl Store for Redis {
         self.write_bookmarks(sent).await
     }
 
+    async fn put_back_bookmarks(&self, sent: &[(String, TickId)]) -> Result<usize> {
+        self.write_missing_bookmarks(sent).await
+    }
+
     async fn recall(&self, client: &str) -> Result<Option<TickId>> {
         self.read_bookmark(client).await
     }

@@ -109,8 +109,9 @@ If Redis loses a history of 17,000 entries, and loses it again while it is put b
   `stale`.
 - Whoever can write to the keys of the feed can forge prices. An entry that is only on the channel, and not in the
   history, is ignored.
-- A bookmark (`client_id`) that Redis has lost, or that expires because the clock of Redis jumps ahead, is forgotten:
-  the client begins with the latest tick, without a `gap`.
+- A bookmark (`client_id`) that Redis has lost, or that expires because the clock of Redis jumps ahead, is put back
+  within 5 s if its client is connected. Otherwise it is forgotten. The client then begins with the latest tick, and a
+  `gap` with `unknown_client_id` says so. If Redis comes back with older bookmarks, clients get some ticks twice.
 - An entry in the middle of the history that was replaced by garbage is missing until a replica that has it in memory
   puts it back, within two minutes. If none has it, reads skip it, and clients get a `gap`.
 - The inputs of an entry (`format=audit`) that Redis has lost are not put back with the entry.

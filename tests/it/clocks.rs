@@ -86,7 +86,7 @@ async fn bookmark_in_a_file_survives_a_wrong_clock() {
     let mut replica = Replica::start(&settings).await;
     replica.priced().await;
     let query = "format=full&client_id=3b1f0c52-7d4e-4c8a-9f6b-2e5a8d7c1904";
-    entries(&mut replica.connect(query).await, 3).await;
+    entries(&mut replica.connect(&format!("{query}&since=0")).await, 3).await;
     let last = replica.json("/v1/status").await["last_id"].as_u64();
     // The bookmark is saved before the clock is wrong, and read from the file afterwards.
     replica.signal(Signal::TERM);

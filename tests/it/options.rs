@@ -139,7 +139,7 @@ async fn bookmark(cluster: &TestCluster) -> Option<u64> {
 async fn client_id_resumes_on_any_transport() {
     let cluster = TestCluster::new().await;
     let [mut first, second] = cluster.replicas().await;
-    let mut client = first.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
+    let mut client = first.connect("format=full&since=0&client_id=shop-7.4f9b2c71d0e85a36").await;
     let seen = unbroken(&entries(&mut client, 3).await);
     // The bookmark is saved before the close frame is sent.
     first.signal(Signal::TERM);
@@ -207,7 +207,7 @@ async fn closed_event_stream_skips_nothing() {
 async fn client_id_loses_nothing_after_a_crash() {
     let cluster = TestCluster::new().await;
     let [first, second] = cluster.replicas().await;
-    let mut client = first.connect("format=full&client_id=shop-7.4f9b2c71d0e85a36").await;
+    let mut client = first.connect("format=full&since=0&client_id=shop-7.4f9b2c71d0e85a36").await;
     let mut last = *unbroken(&entries(&mut client, 2).await).last().unwrap();
     until("a bookmark", async || bookmark(&cluster).await.is_some()).await;
     first.signal(Signal::KILL);

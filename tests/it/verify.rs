@@ -217,6 +217,8 @@ async fn missing_entry_needs_a_gap_of_its_own() {
         (gap(last, next, "history_expired"), 0),
         (gap(last, next, "history_lost"), 0),
         (gap(last, next, "replay_limit"), 0),
+        (gap(0, next, "unknown_client_id"), 0),
+        (gap(0, next + 1, "unknown_client_id"), 1),
     ];
     let directory = data_directory();
     let path = directory.path().join("audit.ndjson");

@@ -58,8 +58,8 @@ class Gap:
     after: int
     #: The first id after it.
     before: int
-    #: `source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`, or `unexplained` if the
-    #: server gave no reason.
+    #: `source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`, `unknown_client_id`, or
+    #: `unexplained` if the server gave no reason.
     reason: str
     #: The affected currencies, or `None` if all chosen ones are affected.
     currencies: tuple[str, ...] | None = None

@@ -36,8 +36,13 @@ pub(super) struct Checker {
 impl Checker {
     /// Notes a gap between two ids. With any other reason than these, no entry is missing.
     pub(super) fn gap(&mut self, after: TickId, before: TickId, reason: &GapCause) {
-        if matches!(reason, GapCause::HistoryExpired | GapCause::HistoryLost | GapCause::ReplayLimit) {
-            self.missing = Some((after, before));
+        match reason {
+            GapCause::HistoryExpired | GapCause::HistoryLost | GapCause::ReplayLimit => {
+                self.missing = Some((after, before));
+            }
+            // The server does not know the last entry, but we do.
+            GapCause::UnknownClientId => self.missing = Some((self.last.unwrap_or(after), before)),
+            _ => {}
         }
     }
 

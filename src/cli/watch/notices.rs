@@ -97,6 +97,7 @@ fn gap(gap: &GapUpdate) -> String {
         GapCause::HistoryLost => format!("updates{only} are missing {between}: the feed lost them"),
         GapCause::ReplayLimit => format!("updates{only} are left out {between}: more than the limit"),
         GapCause::HeldTooLong => format!("updates{only} are missing {between}: the store could not be written"),
+        GapCause::UnknownClientId => format!("updates{only} may be missing {between}: the client_id is not known"),
         GapCause::Unexplained => format!("updates{only} are missing {between}: the server gave no reason"),
         other => format!("updates{only} are missing {between}: {}", printable(other.as_str())),
     }

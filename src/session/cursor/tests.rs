@@ -240,18 +240,32 @@ fn bookmark_names_the_last_step_that_was_sent() {
     assert_eq!(bookmark.position(), feed.id(10));
 }
 
+#[test]
+fn first_entry_has_no_gap_for_unknown_clients() {
+    let unknown = |feed: &Feed| {
+        let mut session = feed.session(Start::Latest);
+        session.extras().skipped = Some((TickId::ZERO, GapReason::UnknownClientId));
+        let Step::Send(bytes) = session.step(&feed.hub, Instant::now()) else { panic!("nothing to send") };
+        String::from_utf8(bytes.concat()).unwrap()
+    };
+    let mut feed = Feed::new([5]);
+    assert!(!unknown(&feed).contains("gap"), "nothing is before the first entry");
+    feed.tick(10);
+    assert!(unknown(&feed).contains(r#""reason":"unknown_client_id""#));
+}
+
 #[tokio::test]
 async fn new_session_writes_bookmark_of_the_dead_one() {
     let store: Arc<dyn crate::store::Store> = Arc::new(Memory::new(Options { retention: HOUR, lease_ttl: HOUR }));
     let bookmarks = Bookmarks::new(store.clone());
     let (client, id) = ("shop-7.4f9b2c71d0e85a36".parse().unwrap(), TickId::from_ms);
     let dead = bookmarks.open_at(&client, Some(id(90)), None);
-    bookmarks.write().await.unwrap();
+    bookmarks.write(false).await.unwrap();
     dead.move_to(id(100));
     let recalled = bookmarks.recall(&client).await.unwrap();
     assert_eq!(recalled, Some(id(100)), "the bookmark of the dead session, which is not written yet");
     let next = bookmarks.open_at(&client, recalled, recalled);
-    bookmarks.write().await.unwrap();
+    bookmarks.write(false).await.unwrap();
     assert_eq!(store.recall("shop-7.4f9b2c71d0e85a36").await.unwrap(), recalled);
     drop((dead, next));
 }

@@ -12,13 +12,26 @@ const UNKNOWN_PLACE: TickId = TickId::FIRST_DAY;
 impl Redis {
     /// Writes the bookmarks of clients. They expire with the entries.
     pub(super) async fn write_bookmarks(&self, sent: &[(String, TickId)]) -> Result<()> {
+        self.send_bookmarks(sent, false).await.map(drop)
+    }
+
+    /// Writes the bookmarks of those clients that have none. Returns the number of bookmarks that were written.
+    pub(super) async fn write_missing_bookmarks(&self, sent: &[(String, TickId)]) -> Result<usize> {
+        Ok(self.send_bookmarks(sent, true).await?.into_iter().flatten().count())
+    }
+
+    /// Returns the answer to each bookmark: `OK`, or nothing if the client has one and `only_missing` is true.
+    async fn send_bookmarks(&self, sent: &[(String, TickId)], only_missing: bool) -> Result<Vec<Option<String>>> {
         if sent.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let mut commands = ::redis::pipe();
         for (client, id) in sent {
             let key = format!("{}{client}", self.keys.client);
-            commands.cmd("SET").arg(key).arg(id.ms()).arg("PX").arg(ms(self.options.retention)).ignore();
+            let set = commands.cmd("SET").arg(key).arg(id.ms()).arg("PX").arg(ms(self.options.retention));
+            if only_missing {
+                set.arg("NX");
+            }
         }
         self.clients.send(RedisRequest::Pipeline(&commands)).await
     }
