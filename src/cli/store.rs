@@ -2,6 +2,7 @@
 
 mod lines;
 mod place;
+mod running;
 mod transfer;
 
 use super::exit;
@@ -22,8 +23,8 @@ use transfer::{Copied, Writable};
 
 const EXAMPLES: &str = "\
 The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in
-BTCFEED_DATA. Stop all replicas first. A file that a replica uses is rejected. If a replica leads
-the feed in Redis, import, clear and move are rejected.
+BTCFEED_DATA. Stop all replicas first. A file that a replica uses is rejected. If a replica of the
+feed in Redis runs, import, clear and move are rejected.
 
 Examples:
   btcfeed store info                                          what the store contains

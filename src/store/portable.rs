@@ -1,6 +1,6 @@
 //! The functions of a store for the tools of an operator. They treat its content as a whole.
 
-use super::contract::{Lease, Result, Store};
+use super::contract::{Lease, ReplicaBeat, Result, Store};
 use crate::feed::EntryAudit;
 use crate::tick::TickId;
 use async_trait::async_trait;
@@ -23,6 +23,12 @@ pub struct Summary {
 /// A store whose content can be read and deleted as a whole.
 #[async_trait]
 pub trait Portable: Store {
+    /// Returns the replicas that have reported that they are alive, each with the time until which its last report
+    /// counts. Only a shared store has replicas while a tool uses it.
+    async fn reports(&self) -> Result<Vec<(ReplicaBeat, TickId)>> {
+        Ok(Vec::new())
+    }
+
     /// Counts the entries.
     async fn summary(&self) -> Result<Summary>;
 

@@ -178,6 +178,12 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Returns the replica that a member of the set of replicas names.
+fn replica_of(member: &str) -> Option<ReplicaBeat> {
+    let (name, version) = member.rsplit_once('/')?;
+    Some(ReplicaBeat { name: name.to_owned(), version: version.to_owned() })
+}
+
 #[async_trait]
 impl Store for Redis {
     fn is_shared(&self) -> bool {
@@ -224,11 +230,7 @@ impl Store for Redis {
         // A negative number says that the lease has no time to live.
         let lease_ttl = words.next().and_then(|left| left.parse().ok()).map(Duration::from_millis);
         self.note_others(&words.next().unwrap_or_default());
-        let replica = |member: String| {
-            let (name, version) = member.rsplit_once('/')?;
-            Some(ReplicaBeat { name: name.to_owned(), version: version.to_owned() })
-        };
-        let mut replicas: Vec<_> = words.filter_map(replica).collect();
+        let mut replicas: Vec<_> = words.filter_map(|member| replica_of(&member)).collect();
         replicas.sort();
         Ok(Members { leader, lease_ttl, replicas })
     }

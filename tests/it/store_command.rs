@@ -4,11 +4,12 @@ use crate::support::exchange::Exchange;
 use crate::support::redis::Redis as Server;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, audited, audits, lease};
 use crate::support::tls::Authority;
-use crate::support::{data_directory, embedded, entries, soon};
+use crate::support::{TestCluster, data_directory, embedded, entries, soon};
 use btcfeed::candle::Detail;
 use btcfeed::feed::{Entry, Event};
-use btcfeed::store::{Disk, Redis, Store};
+use btcfeed::store::{Disk, Redis, ReplicaBeat, Store};
 use btcfeed::tick::TickId;
+use rustix::process::Signal;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
@@ -188,7 +189,8 @@ async fn feed_of_a_running_replica_is_refused() {
     let replica = embedded(&exchange, &[("BTCFEED_DATA", path)]).await;
     entries(&mut replica.connect("format=full&since=0").await, 2).await;
     let in_use = format!("in use by process {}", replica.pid());
-    for arguments in [&["info"][..], &["export"], &["clear", "--yes"], &["move", "--to", "/nowhere"]] {
+    let clear = ["clear", "--simulated", "--yes"];
+    for arguments in [&["info"][..], &["export"], &clear, &["clear", "--yes"], &["move", "--to", "/nowhere"]] {
         let error = fail(&[&["--data", path], arguments].concat(), "").await;
         assert!(error.contains(&in_use), "{error}");
     }
@@ -196,12 +198,44 @@ async fn feed_of_a_running_replica_is_refused() {
     let url = server.url();
     let led = Redis::new(&url, "btcfeed", OPTIONS).unwrap();
     let _lease = lease(&led).await;
+    led.beat(&ReplicaBeat { name: "r7".to_owned(), version: "1".to_owned() }).await.unwrap();
     let error = fail(&["--redis-url", &url, "clear", "--yes"], "").await;
-    assert!(error.contains("a replica leads the feed in ") && error.contains(": stop all replicas"), "{error}");
+    assert!(error.contains("a replica leads the feed in ") && error.contains(": stop all replicas (r7)"), "{error}");
     let missing = directory.path().join("missing");
     let error = fail(&["--data", missing.to_str().unwrap(), "info"], "").await;
     assert!(error.contains("there is no feed in ") && !missing.exists(), "{error}");
     assert!(fail(&["--data", "none", "info"], "").await.contains("there is no store: BTCFEED_DATA is none"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replica_that_does_not_lead_is_named() {
+    let cluster = TestCluster::new().await;
+    let url = cluster.redis.url();
+    let mixed = mix(&Redis::new(&url, "btcfeed", OPTIONS).unwrap()).await;
+    // These replicas have the simulated ticks in memory, and nobody leads.
+    let serve = async |name| cluster.replica(name, &[("BTCFEED_ROLE", "serve")]).await;
+    let (first, mut second) = (serve("r1").await, serve("r2").await);
+    let directory = data_directory();
+    let path = directory.path().to_str().unwrap();
+    for arguments in [&["clear", "--simulated", "--yes"][..], &["clear", "--yes"], &["move", "--to", path], &["import"]]
+    {
+        let error = fail(&[&["--redis-url", &url], arguments].concat(), "").await;
+        assert!(error.contains("would undo this from their memory: stop all replicas (r1, r2)"), "{error}");
+    }
+    let error = fail(&["--data", path, "move", "--to", &url, "--merge"], "").await;
+    assert!(error.contains("stop all replicas (r1, r2)"), "{error}");
+    let redis = Redis::new(&url, "btcfeed", OPTIONS).unwrap();
+    let ids: Vec<_> = all(&redis).await.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, mixed, "nothing has changed");
+    succeed(&["--redis-url", &url, "info"], "").await;
+    second.signal(Signal::TERM);
+    second.exit().await;
+    let error = fail(&["--redis-url", &url, "clear", "--simulated", "--yes"], "").await;
+    assert!(error.contains("stop all replicas (r1)"), "a replica that has just stopped does not count: {error}");
+    drop(first);
+    succeed(&["--redis-url", &url, "clear", "--simulated", "--yes"], "").await;
+    let ids: Vec<_> = all(&redis).await.iter().map(|entry| entry.id).collect();
+    assert_eq!(ids, [mixed[0], mixed[3]]);
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! Copies a feed from one store to another, and compares the two.
 
 use super::place::{LEASE_TTL, Place};
+use super::running::{check_alone, reported};
 use crate::candle::{Detail, Interval, KeptHour};
 use crate::feed::{Entry, EntryAudit};
 use crate::store::{Lease, Portable, PriceKind, Result, StoreError};
 use crate::tick::TickId;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -60,13 +61,18 @@ impl fmt::Display for Copied {
 }
 
 impl<'a> Writable<'a> {
-    /// Acquires the lease of a store. Unless `filled` is true, the store must be empty.
+    /// Acquires the lease of a store that no running replica uses. Unless `filled` is true, the store must be empty.
     pub(super) async fn acquire(place: &'a Place, filled: bool) -> anyhow::Result<Writable<'a>> {
         let acquired = place.store.acquire(HOLDER).await.with_context(|| format!("cannot use {}", place.name))?;
-        let lease =
-            acquired.with_context(|| format!("a replica leads the feed in {}: stop all replicas", place.name))?;
+        let Some(lease) = acquired else {
+            let replicas = reported(&*place.store).await.unwrap_or_default();
+            bail!("a replica leads the feed in {}: stop all replicas {replicas}", place.name)
+        };
         let writable = Writable { place, lease };
-        let checked = writable.check_empty(filled).await;
+        let checked = match while_renewing(&[&writable], check_alone(place)).await {
+            Ok(()) => writable.check_empty(filled).await,
+            other => other,
+        };
         if checked.is_err() {
             writable.release().await;
         }

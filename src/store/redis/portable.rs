@@ -4,9 +4,9 @@ use super::connection::RedisRequest;
 use super::keys::KeyNames;
 use super::reads::{self, Member};
 use super::write_faults::Write;
-use super::{PAGE, RESTORE_BATCH, Redis, bookmarks};
+use super::{BEAT_TTL, PAGE, RESTORE_BATCH, Redis, bookmarks, ms, replica_of};
 use crate::feed::EntryAudit;
-use crate::store::contract::{Lease, Result, Store};
+use crate::store::contract::{Lease, ReplicaBeat, Result, Store};
 use crate::store::portable::{Portable, Summary};
 use crate::tick::TickId;
 use ::redis::cmd;
@@ -58,6 +58,18 @@ fn examine(members: &[Member], horizon: TickId) -> (u64, Option<TickId>) {
 
 #[async_trait]
 impl Portable for Redis {
+    async fn reports(&self) -> Result<Vec<(ReplicaBeat, TickId)>> {
+        let now = self.now().await?.ms();
+        let mut command = cmd("ZRANGEBYSCORE");
+        // A greater score is from a time at which the clock was ahead.
+        command.arg(&self.keys.replicas).arg(format!("({now}")).arg(now + ms(BEAT_TTL)).arg("WITHSCORES");
+        let members: Vec<(Vec<u8>, u64)> = self.commands.query(&command).await?;
+        let report = |(member, until): (Vec<u8>, u64)| {
+            Some((replica_of(&String::from_utf8_lossy(&member))?, TickId::from_ms(until)))
+        };
+        Ok(members.into_iter().filter_map(report).collect())
+    }
+
     async fn summary(&self) -> Result<Summary> {
         let entries = self.commands.query(cmd("ZCARD").arg(&self.keys.ticks)).await?;
         let mut oldest = None;
