@@ -34,7 +34,8 @@ use crate::schema::{asyncapi, openapi};
 use crate::session::{Bookmarks, Limits, Sessions};
 use crate::shutdown::{CriticalTask, Drain, Tasks};
 use crate::site::docs::Docs;
-use crate::site::{docs, page};
+use crate::site::method::MethodPage;
+use crate::site::{docs, method, page};
 use crate::store::Store;
 use crate::text::excerpt;
 use crate::tick::{Currencies, Currency};
@@ -313,6 +314,7 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         .routes(routes!(docs::text))
         .routes(routes!(docs::style))
         .routes(routes!(docs::script))
+        .routes(routes!(method::page))
         .split_for_parts();
     let paths = openapi.paths.paths.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     let openapi = openapi::document(openapi);
@@ -329,6 +331,7 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         .fallback(async move |uri: Uri, headers: HeaderMap| unknown_path(uri.path(), &headers, &paths))
         .layer(Extension(Descriptions::new(&openapi, &asyncapi)))
         .layer(Extension(Docs::new(&openapi, &asyncapi)))
+        .layer(Extension(MethodPage::new()))
         .layer(compress::layer())
         .merge(grpc_routes(&state));
     let router = match keys {

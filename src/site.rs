@@ -1,11 +1,13 @@
-//! Pages for people: the live page and the API reference.
+//! Pages for people: the live page, the method and the API reference.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | `bundle` | modules of JavaScript, joined |
 //! | `docs` | the API reference at `/docs` |
+//! | `method` | how the price is made, at `/method` |
 //! | `page` | the page and the JavaScript SDK |
 
 mod bundle;
 pub(crate) mod docs;
+pub(crate) mod method;
 pub(crate) mod page;

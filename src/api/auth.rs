@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
 /// Paths that need no key: the page and the descriptions.
-const OPEN: [&str; 11] = [
+const OPEN: [&str; 12] = [
     "/",
     "/embed",
     "/btcfeed.js",
@@ -27,6 +27,7 @@ const OPEN: [&str; 11] = [
     "/docs.css",
     "/docs.js",
     "/llms.txt",
+    "/method",
 ];
 /// Prefixes of paths that need no key, among them the gRPC health service, which load balancers call.
 const OPEN_BELOW: [&str; 4] = ["/page/", "/btcfeed/", "/grpc.health.v1.Health/", "/grpc.reflection."];

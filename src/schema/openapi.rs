@@ -29,7 +29,7 @@ can be resumed: send the last id that you have as `after`.\n\nEvery path accepts
     tags(
         (name = "streams", description = "Live updates, after a replay if you ask for one. `/asyncapi.json` describes the messages."),
         (name = "prices", description = "The latest price, the history, the price at a moment, candles and sources."),
-        (name = "tradingview", description = "Candles in the shapes of TradingView's UDF, so that its chart draws them."),
+        (name = "TradingView", description = "Candles in the shapes of TradingView's UDF, so that its chart draws them."),
         (name = "status", description = "The health of the feed and of its replicas."),
         (name = "descriptions", description = "These descriptions for programs, which can generate clients and validate messages with them.")
     ),

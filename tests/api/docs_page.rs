@@ -1,7 +1,7 @@
 //! The reference at `/docs` and its text at `/llms.txt`.
 
 use super::descriptions::description;
-use super::server::TestServer;
+use super::server::{TestServer, ticks};
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -183,4 +183,31 @@ async fn samples_are_the_tested_programs() {
     for language in ["curl", "JavaScript", "Python", "Rust", "Go"] {
         assert!(page.contains(&format!("<figure data-language=\"{language}\">")), "{language}");
     }
+}
+
+#[tokio::test]
+async fn method_page_is_the_document() {
+    let server = TestServer::with(&[("BTCFEED_PUBLIC_URL", "https://feed.example/btc")], &ticks(3)).await;
+    let answer = server.get("/method").await;
+    let page = answer.text();
+    let shown = text_of(page);
+    let document = fs::read_to_string("docs/method.md").unwrap();
+    let (headings, cells): (Vec<_>, Vec<_>) =
+        document.lines().filter(|line| line.starts_with(['#', '|'])).partition(|line| line.starts_with('#'));
+    for line in headings.iter().map(|line| line.trim_start_matches(['#', ' '])) {
+        assert!(shown.contains(line), "{line} is missing");
+    }
+    assert_eq!(page.matches("<tr>").count(), cells.len() - 1, "each line of the table except the one of hyphens");
+    assert!(shown.contains("btcfeed verify https://feed.example/btc "), "it shows the address of this server");
+    let ids = values(page, "id");
+    for link in values(page, "href").into_iter().chain(values(page, "src")) {
+        match link.strip_prefix('#') {
+            Some(id) => assert!(ids.iter().any(|known| known == id), "{link} has no target"),
+            None => assert_eq!(server.get(&format!("/{}", link.trim_start_matches("./"))).await.status, 200, "{link}"),
+        }
+    }
+    let again = server.get_with("/method", &[("if-none-match", answer.header("etag"))]).await;
+    assert_eq!(again.status, 304);
+    let (docs, _) = both(&server).await;
+    assert!(values(&docs, "href").contains(&"method".to_owned()), "the reference links to the method");
 }

@@ -57,6 +57,7 @@ async fn every_path_for_data_needs_a_key() {
         "/docs.css",
         "/docs.js",
         "/llms.txt",
+        "/method",
         "/openapi.json",
         "/asyncapi.json",
         "/btcfeed.js",

@@ -48,7 +48,7 @@ impl IntoResponse for UdfError {
 /// The paths below `/udf` answer as TradingView's UDF wants it, so that the data feed of its chart can have the address
 /// `…/udf`. They ignore parameters that they do not know.
 #[utoipa::path(
-    get, path = "/udf/config", tag = "tradingview",
+    get, path = "/udf/config", tag = "TradingView",
     responses((status = 200, description = "The features.", body = UdfConfig), answers::Unauthorized)
 )]
 pub(crate) async fn config() -> Response {
@@ -59,7 +59,7 @@ pub(crate) async fn config() -> Response {
 ///
 /// The feed's time in Unix seconds.
 #[utoipa::path(
-    get, path = "/udf/time", tag = "tradingview",
+    get, path = "/udf/time", tag = "TradingView",
     responses((status = 200, description = "The time.", body = String, content_type = "text/plain"), answers::Unauthorized)
 )]
 pub(crate) async fn time(State(state): State<Arc<ApiState>>) -> Response {
@@ -71,7 +71,7 @@ pub(crate) async fn time(State(state): State<Arc<ApiState>>) -> Response {
 ///
 /// The symbols are bitcoin in each currency of the feed: `BTCUSD`, `BTCEUR`.
 #[utoipa::path(
-    get, path = "/udf/symbols", tag = "tradingview",
+    get, path = "/udf/symbols", tag = "TradingView",
     params(parameters::UdfSymbolParameter),
     responses(
         (status = 200, description = "The symbol.", body = UdfSymbol),
@@ -90,7 +90,7 @@ pub(crate) async fn symbols(
 ///
 /// The symbols whose name or description contains the text.
 #[utoipa::path(
-    get, path = "/udf/search", tag = "tradingview",
+    get, path = "/udf/search", tag = "TradingView",
     params(parameters::UdfSearchParameters),
     responses(
         (status = 200, description = "The symbols.", body = [UdfSearchResult]),
@@ -115,7 +115,7 @@ pub(crate) async fn search(
 /// The candles that begin before `to`, the newest `countback` or those from `from` on. An interval without a price, or
 /// in which entries may be missing, has no candle. The newest candle may still change.
 #[utoipa::path(
-    get, path = "/udf/history", tag = "tradingview",
+    get, path = "/udf/history", tag = "TradingView",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source":
         "curl 'http://localhost:8080/udf/history?symbol=BTCUSD&resolution=60&to=1795166400&countback=300'"
     }]))),

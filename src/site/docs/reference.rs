@@ -40,7 +40,8 @@ pub(super) fn html(reference: &Reference<'_>) -> String {
                 header {
                     p.brand { a href="./" { "btcfeed" } " " span { (text(&openapi["info"]["version"])) } }
                     form.key hidden { label { span { "API key" } input #key type="password" autocomplete="off" size="12"; } }
-                    nav aria-label="Machine-readable" {
+                    nav aria-label="Other forms" {
+                        a href="method" { "Method" }
                         a href="openapi.json" { "openapi.json" }
                         a href="asyncapi.json" { "asyncapi.json" }
                         a href="llms.txt" { "llms.txt" }
