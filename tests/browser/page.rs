@@ -103,6 +103,17 @@ async fn simulated_prices_are_marked() {
     assert_eq!(notice, "Simulated. These prices are not from a market.");
     assert!(browser.title().await.ends_with(" · simulated"));
     browser.until_text("#sources tbody", |text| text.starts_with("Simulated market")).await;
+    // Nothing confirms the price of a single source.
+    assert_eq!(browser.text("[data-figure=confidence] dd").await, "–");
+    // The first candle begins before the feed.
+    let begin = browser.until_text("#begin", |text| !text.is_empty()).await;
+    let since = begin.replace("The feed began at ", "Since ").replace('.', "");
+    browser.until_text("[data-figure=change] dt", |text| text == since).await;
+    let audit = browser.run("return document.getElementById('audit').search").await;
+    assert_eq!(audit, "?format=audit&currency=USD");
+    browser.go(&format!("http://{}/embed", replica.address)).await;
+    browser.until_text("#state", |text| text == "Simulated · Live").await;
+    assert_eq!(browser.count("#state[data-simulated]").await, 1);
 }
 
 #[tokio::test]
@@ -114,9 +125,29 @@ async fn page_waits_for_the_first_price() {
     browser.until_text("#trouble", |text| text == "Waiting for the first price.").await;
     assert_eq!((browser.text(".price").await.as_str(), browser.title().await.as_str()), ("–", "btcfeed"));
     assert_eq!(browser.text("#state").await, "Waiting", "the feed is not live yet");
+    browser.until_text("#sources tbody", |text| text == "The feed has not recorded yet what its sources say.").await;
+    assert_eq!(browser.text("[data-figure=sources] dd").await, "–");
     exchange.set_all(&Mode::Good);
     browser.until_live().await;
     browser.until_text("#trouble", str::is_empty).await;
+    browser.until_text("[data-figure=sources] dd", |text| text == "3 of 3").await;
+    until("the sources", async || browser.count("#sources .none").await == 0).await;
+}
+
+#[tokio::test]
+async fn long_notice_is_cut_and_can_be_opened() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Status(503, None));
+    let settings = [("BTCFEED_INTERVAL", "500ms"), ("BTCFEED_STALE_AFTER", "1s"), ("BTCFEED_DOWN_AFTER", "2s")];
+    let replica = embedded(&exchange, &settings).await;
+    let browser = Browser::open_on(Screen::Phone, &format!("http://{}/", replica.address)).await;
+    browser.until_text("#trouble", |text| text.ends_with(" again every few seconds.")).await;
+    let size = "const trouble = document.getElementById('trouble')
+        const [inner, outer] = [trouble, trouble.parentElement].map((one) => one.getBoundingClientRect())
+        return [inner.top >= outer.top && inner.bottom <= outer.bottom, trouble.scrollHeight > trouble.clientHeight + 1]";
+    until("a cut text", async || browser.run(size).await == serde_json::json!([true, true])).await;
+    browser.run("document.getElementById('trouble').focus()").await;
+    until("the complete text", async || browser.run(size).await[1] == false).await;
 }
 
 #[tokio::test]

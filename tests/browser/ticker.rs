@@ -109,7 +109,7 @@ async fn sources_have_their_own_price_age_and_state() {
     assert!(row(2).await.starts_with("Coinbase Exchange\t$97,012.00\t0.00%\t"), "{}", row(2).await);
     assert!(row(3).await.ends_with("\tUsed"), "{}", row(3).await);
     for (text, path) in
-        [("how it is made", "docs"), ("what went into the newest price", "v1/prices/latest?format=audit")]
+        [("how it is made", "method"), ("what went into the newest price", "v1/prices/latest?format=audit")]
     {
         let link = format!("return [...document.links].find((link) => link.textContent === '{text}').href");
         let href = browser.run(&link).await.as_str().unwrap().to_owned();

@@ -5,7 +5,7 @@ import { key } from './api_key.js'
 import { extremes } from './candles.js'
 import * as clock from './clock.js'
 import { dayOf } from './figures.js'
-import { directionOf, formatChange, formatDuration, formatPrice, formatTime } from './format.js'
+import { directionOf, formatChange, formatDuration, formatPrice, formatSince } from './format.js'
 import { address } from './history.js'
 import { loadDay } from './loader.js'
 import { isOutage } from './panels.js'
@@ -68,6 +68,7 @@ function draw() {
   const [state, words] = !link.isLive ? ['away', link.wasLive ? 'Disconnected' : 'Connecting']
     : isStale || isOutage(series.status) ? ['stale', last ? `${formatDuration(age)} old` : 'No price yet'] : ['live', 'Live']
   find('#state').dataset.state = state
+  find('#state').toggleAttribute('data-simulated', isSimulated === true)
   write(find('#state'), isSimulated ? `Simulated · ${words}` : words)
   find('main').classList.toggle('old', state !== 'live')
   if (last === undefined) return
@@ -76,7 +77,7 @@ function draw() {
   write(find('.spoken'), price)
   const { share, since, candles } = dayOf(series, currency, now)
   for (const each of [find('[data-figure]'), find('.spark')]) each.dataset.direction = directionOf(share)
-  write(find('.dt'), since === undefined ? '24 h change' : `Since ${formatTime(since)}`)
+  write(find('.dt'), since === undefined ? '24 h change' : `Since ${formatSince(since, now)}`)
   write(find('.dd'), share === undefined ? '–' : formatChange(share))
   find('.spark path').setAttribute('d', curve(candles, now))
 }

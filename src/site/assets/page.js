@@ -6,6 +6,7 @@ import { extremes } from './candles.js'
 import { drawing, layout } from './chart.js'
 import * as clock from './clock.js'
 import { Crosshair } from './crosshair.js'
+import { dayOf } from './figures.js'
 import { timeZone } from './format.js'
 import { Gestures } from './gestures.js'
 import * as history from './history.js'
@@ -111,7 +112,9 @@ async function load() {
   if (await sources.load(choices.currencies.filter((currency) => link.currencies.includes(currency)))) redraw()
 }
 
-const wantsBegin = (from) => link.currencies.some((currency) => !(series.ticks(currency, { from: 0, until: Infinity })[0]?.t < from))
+/** True if the data begins in the window that begins at `from`, or in the last day. */
+const wantsBegin = (from) => link.currencies.some((currency) => !(series.ticks(currency, { from: 0, until: Infinity })[0]?.t < from)
+  || dayOf(series, currency, clock.now()).since !== undefined)
 
 /** Asks for the state of the feed if ticks are late and the stream does not say why. */
 async function askIfLate() {
@@ -139,7 +142,9 @@ function draw() {
   renderQuotes(panels, series, view, words, sources)
   renderSummary(panels, panels.map(({ points }) => extremes(points.filter(({ t, end = t }) => end >= view.from))), words)
   renderBegin(view)
-  sources.render(panels.map(({ currency, last }) => [currency, last?.prices[currency]]))
+  sources.render(panels.map(({ currency, last }) => [currency, last?.prices[currency]]), link.failure !== null)
+  const audit = `?format=audit&currency=${panels.map(({ currency }) => currency)}`
+  if (panels.length > 0 && byId('audit').search !== audit) byId('audit').search = audit
   const notice = view.isLoaded ? '' : link.connection.state !== 'live' ? 'Not connected'
     : loader.hasFailed ? 'The history cannot be loaded now' : 'Loading the history'
   const at = layout({ ...view, panels, notice }, chart.clientWidth, chart.clientHeight)

@@ -97,7 +97,7 @@ export function renderQuotes(panels, series, view, words, sources) {
     const quote = quotes.find(({ dataset }) => dataset.currency === panel.currency) ?? quoteOf(quotes[0], panel.currency)
     renderPrice(quote, panel)
     renderChange(quote.querySelector('.change'), panel, view, words)
-    renderFigures(quote, series, panel.currency, view.now, sources.polled(panel.currency))
+    renderFigures(quote, series, panel.currency, view, sources.polled(panel.currency))
   }
 }
 

@@ -23,13 +23,13 @@ export class Sources {
 
   /** The number of sources that are polled for a currency, if it is known. */
   polled(currency) {
-    return this.#answers.get(currency)?.sources.length
+    return this.#answers.get(currency)?.sources.length || undefined
   }
 
-  /** Asks for the sources of each currency: once, and then as long as the table is visible. Returns true if there is an
+  /** Asks for the sources of each currency: until there are some, and then as long as the table is visible. Returns true if there is an
    *  answer. */
   async load(currencies) {
-    const isNew = currencies.some((currency) => !this.#answers.has(currency))
+    const isNew = currencies.some((currency) => this.polled(currency) === undefined)
     const wait = ASK_EVERY_MS * (isNew ? 0.2 : 1)
     if (performance.now() - this.#askedAt < wait || (!isNew && (!this.#isVisible || document.hidden))) return false
     this.#askedAt = performance.now()
@@ -39,26 +39,31 @@ export class Sources {
     return answers.some((answer) => answer !== undefined)
   }
 
-  /** Renders the table. `prices` has the price of the feed in each shown currency. */
-  render(prices) {
+  /** Renders the table. `prices` has the price of the feed in each shown currency. `isOld` is true if nothing newer can be
+   *  asked for. */
+  render(prices, isOld) {
     const rows = prices.flatMap(([currency, price]) => {
       const { sources = [], at } = this.#answers.get(currency) ?? {}
-      return sources.map((source) => rowOf(source, currency, price, performance.now() - at))
+      const name = (source) => (prices.length > 1 ? `${source.title} (${currency})` : source.title)
+      return sources.map((source) => ({ ...rowOf(source, currency, price, performance.now() - at), name: name(source) }))
     })
     const body = this.#table.tBodies[0]
     // Rows are kept, so that a link keeps the focus.
+    if (rows.length > 0) body.querySelector('.none')?.parentElement.remove()
     const shown = [...body.rows]
-    rows.forEach(({ source, cells }, index) => {
+    rows.forEach(({ source, name, cells }, index) => {
       const row = shown[index] ?? body.appendChild(emptyRow())
       const link = row.cells[0].firstElementChild
-      write(link, source.title)
+      write(link, name)
       if (source.attribution === undefined) link.removeAttribute('href')
       else if (link.href !== source.attribution) link.setAttribute('href', source.attribution)
       cells.forEach((text, cell) => write(row.cells[cell + 1], text))
       row.className = source.state
     })
-    for (const row of shown.slice(rows.length)) row.remove()
-    this.#table.classList.toggle('empty', rows.length === 0)
+    if (rows.length > 0) for (const row of shown.slice(rows.length)) row.remove()
+    else if (!prices.some(([currency]) => this.#answers.has(currency))) body.replaceChildren()
+    else if (body.querySelector('.none') === null) body.replaceChildren(noneRow())
+    this.#table.classList.toggle('old', isOld)
   }
 }
 
@@ -66,6 +71,12 @@ const emptyRow = () => {
   const name = element('th', '', element('a'))
   name.scope = 'row'
   return element('tr', '', name, ...['number', 'number difference', 'number', 'state-of-source'].map((each) => element('td', each)))
+}
+
+const noneRow = () => {
+  const cell = element('td', 'none', 'The feed has not recorded yet what its sources say.')
+  cell.colSpan = 5
+  return element('tr', '', cell)
 }
 
 /** The texts of a row: price, difference from the price of the feed, age, state. */
