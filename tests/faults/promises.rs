@@ -94,6 +94,13 @@ A random mix of up to three of these faults at the same time, with a printed see
 If Redis loses a history of 17,000 entries, and loses it again while it is put back (`DEL`, or eviction by
 `allkeys-lru`), all of it comes back. Over a link with a round trip of 300 ms, clients get ticks in the meantime.
 
+If another program puts a value of a wrong type at a key of the feed:
+
+- The history, the lease or the record: nothing can be written until the key is deleted. Then nothing is lost, as after
+  `FLUSHALL`. The replicas say so meanwhile, as above.
+- Any other key: the feed goes on and replaces the value, except that of candles, which are made of the entries until
+  the key is deleted. A client whose bookmark it is gets everything that is kept, after a `gap`.
+
 ## Not promised
 
 - A tick that only one process held is lost with this process. The leader's ticks are in no other process until they
@@ -114,7 +121,8 @@ If Redis loses a history of 17,000 entries, and loses it again while it is put b
   `gap` with `unknown_client_id` says so. If Redis comes back with older bookmarks, clients get some ticks twice.
 - An entry in the middle of the history that was replaced by garbage is missing until a replica that has it in memory
   puts it back, within two minutes. If none has it, reads skip it, and clients get a `gap`.
-- The inputs of an entry (`format=audit`) that Redis has lost are not put back with the entry.
+- The inputs of an entry (`format=audit`) that Redis has lost are not put back with the entry, because no process keeps
+  them in memory after they are written. Inputs of ticks that are held are written with their ticks.
 - While the slot of the feed is open for a move in Redis Cluster, no other replica can begin to lead, and inputs may be
   missing. The leader goes on.
 - While a leader of version 0.2.0 leads, a wrong clock moves ids and the retention, as it did before.

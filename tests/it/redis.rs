@@ -5,3 +5,4 @@ mod failover;
 mod record;
 mod rights;
 mod tls;
+mod wrong_type;

@@ -14,7 +14,7 @@
 --   | {'other', the others' settings} | {'mixed', kind of the prices in the feed}
 local claimant = claim_of(KEYS[2])
 if claimant and claimant ~= ARGV[1] then return {'refused'} end
-local settings = redis.call('GET', KEYS[3])
+local settings = settings_of(KEYS[3])
 local is_other = not claimant and ARGV[5] ~= '' and settings and shared_part(settings) ~= shared_part(ARGV[5])
 local held = redis.call('GET', KEYS[1])
 -- The answer to an earlier attempt was lost.

@@ -9,9 +9,15 @@
 --       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none),
 --       moment of the event as the leader counts it, or '', the longest time in ms that the id may differ from it,
 --       time in ms since the newest entry, or '', and 1 if the number in the hash is no number of this writer
--- Returns {'done', entry, number of quarantined members} | {'refused'} | {'later', number of the newest record}
+-- Returns {'done', entry, number of quarantined members, keys that were replaced} | {'refused'} | {'later', number of the newest record}
 --   | {'claimed', replica} | {'behind', newest id} | {'again'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
+
+-- What is beside the feed must not stop it.
+local replaced = {}
+local function add(key, score, member)
+  if add_or_replace(key, score, member) then table.insert(replaced, key) end
+end
 
 -- A writer gives its records increasing numbers, and each record is written once. If an answer was lost, the leader
 -- sends the record again, and the first attempt may arrive later. Other programs may have changed the hash.
@@ -46,7 +52,7 @@ if seen > prev then return {'behind', string.format('%d', prev)} end
 if garbage > 0 then
   if not KEYS[5] then return {'again'} end
   local found = redis.call('ZREVRANGE', KEYS[2], 0, math.min(garbage, tonumber(ARGV[9])) - 1, 'WITHSCORES')
-  for i = 1, #found, 2 do redis.call('ZADD', KEYS[5], found[i + 1], found[i]) end
+  for i = 1, #found, 2 do add(KEYS[5], found[i + 1], found[i]) end
   redis.call('ZREMRANGEBYRANK', KEYS[5], 0, -1 - ARGV[9])
   redis.call('ZREMRANGEBYRANK', KEYS[2], -garbage, -1)
 end
@@ -77,8 +83,7 @@ floor = math.max(floor, 0)
 redis.call('HSET', KEYS[3], 'floor', string.format('%d', floor), 'retention', ARGV[4])
 local expired = string.format('(%d', floor)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', expired)
--- An audit that cannot be kept must not stop the feed, so errors are ignored.
 if KEYS[4] and lost then redis.pcall('ZREMRANGEBYSCORE', KEYS[4], record[3], record[3]) end
-if ARGV[11] ~= '' and KEYS[4] then redis.pcall('ZADD', KEYS[4], score, string.format('{"id":%d,', id) .. ARGV[11]) end
+if ARGV[11] ~= '' and KEYS[4] then add(KEYS[4], score, string.format('{"id":%d,', id) .. ARGV[11]) end
 if KEYS[4] then redis.pcall('ZREMRANGEBYSCORE', KEYS[4], '-inf', expired) end
-return {'done', entry, tostring(garbage)}
+return {'done', entry, tostring(garbage), table.concat(replaced, ' ')}

@@ -2,12 +2,12 @@
 -- ms, the settings of the replicas that may lead, or '', and then the replicas that are alive.
 -- KEYS: lease, replicas, settings    ARGV: replica, time to live in ms, settings
 local now = clock()
-redis.call('ZADD', KEYS[2], now + ARGV[2], ARGV[1])
+add_or_replace(KEYS[2], now + ARGV[2], ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 -- The clock was ahead when these were written.
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. string.format('%d', now + ARGV[2]), '+inf')
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-local settings = redis.call('GET', KEYS[3])
+local settings = settings_of(KEYS[3])
 if shared_part(settings) == shared_part(ARGV[3]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 local answer = redis.call('ZRANGE', KEYS[2], 0, 999)
 table.insert(answer, 1, settings or '')

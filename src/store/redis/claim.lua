@@ -7,7 +7,7 @@ local records, seen = tonumber(ARGV[3]), tonumber(ARGV[2])
 local known = known_time(KEYS[2], seen, redis.call('HMGET', KEYS[4], 'id')[1])
 local claimant, best = claim_of(KEYS[1])
 -- Without records, a replica with other settings than those that lead must not come first.
-local settings = redis.call('GET', KEYS[3])
+local settings = settings_of(KEYS[3])
 local is_other = ARGV[5] ~= '' and settings and shared_part(settings) ~= shared_part(ARGV[5])
 if records == 0 and (is_other or seen <= newest_of(KEYS[2], known)) then return claimant or '' end
 local kind = ARGV[6] ~= '' and kind_of(KEYS[2], known)
@@ -15,6 +15,8 @@ if kind and kind ~= ARGV[6] then return claimant or '' end
 
 local rank = math.min(records, 1) * RECORDS + seen
 if claimant and claimant ~= ARGV[1] and best >= rank then return claimant end
+-- What counts as no claim may be a value of a wrong type.
+if not claimant then redis.call('DEL', KEYS[1]) end
 redis.call('HSET', KEYS[1], 'holder', ARGV[1], 'rank', string.format('%d', rank))
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return ARGV[1]

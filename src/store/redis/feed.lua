@@ -92,6 +92,23 @@ local function known_time(ticks, seen, written)
   return id
 end
 
+-- Adds a member to a set beside the feed. Errors are ignored. If another program has put a value of a wrong type there,
+-- replaces it and returns true.
+local function add_or_replace(key, score, member)
+  local added = redis.pcall('ZADD', key, score, member)
+  if type(added) ~= 'table' or not string.find(added.err or '', 'WRONGTYPE', 1, true) then return false end
+  redis.call('DEL', key)
+  redis.call('ZADD', key, score, member)
+  return true
+end
+
+-- Returns the settings of the replicas that may lead, or nil. A value of a wrong type counts as none. The next leader
+-- replaces it.
+local function settings_of(key)
+  local settings = redis.pcall('GET', key)
+  return type(settings) == 'string' and settings or nil
+end
+
 -- Returns the part of settings that all replicas of a feed must share. What follows may differ, for example during an
 -- update of one replica after the other.
 local function shared_part(settings)

@@ -176,8 +176,11 @@ impl Redis {
         let reply: Vec<_> = reply.iter().map(|word| String::from_utf8_lossy(word)).collect();
         match reply.iter().map(|word| &**word).collect::<Vec<_>>()[..] {
             ["done", entry] => Ok(entry.to_owned()),
-            ["done", entry, garbage] => {
+            ["done", entry, garbage, replaced] => {
                 self.note_garbage(garbage.parse().unwrap_or_default());
+                if !replaced.is_empty() {
+                    warn!(keys = replaced, "replaced keys of the feed that had values of a wrong type");
+                }
                 Ok(entry.to_owned())
             }
             ["done"] => Ok(String::new()),
