@@ -7,7 +7,7 @@ use super::matrix::run;
 use std::time::{Duration, Instant};
 
 /// The seeds that have found something. Each run begins with them.
-const FAILED_ONCE: &[u64] = &[];
+const FAILED_ONCE: &[u64] = &[665_037];
 
 /// The number of cases that start at the same time.
 const ROUND: usize = 6;

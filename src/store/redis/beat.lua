@@ -2,7 +2,8 @@
 -- ms, the settings of the replicas that may lead, or '', and then the replicas that are alive.
 -- KEYS: lease, replicas, settings    ARGV: replica, time to live in ms, settings
 local now = clock()
-add_or_replace(KEYS[2], now + ARGV[2], ARGV[1])
+local _, failure = add_or_replace(KEYS[2], now + ARGV[2], ARGV[1])
+if failure then return failure end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 -- The clock was ahead when these were written.
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '(' .. string.format('%d', now + ARGV[2]), '+inf')

@@ -92,11 +92,12 @@ local function known_time(ticks, seen, written)
   return id
 end
 
--- Adds a member to a set beside the feed. Errors are ignored. If another program has put a value of a wrong type there,
--- replaces it and returns true.
+-- Adds a member to a set beside the feed. If another program has put a value of a wrong type there, replaces it and
+-- returns true. After any other error, returns false and the error.
 local function add_or_replace(key, score, member)
   local added = redis.pcall('ZADD', key, score, member)
-  if type(added) ~= 'table' or not string.find(added.err or '', 'WRONGTYPE', 1, true) then return false end
+  if type(added) ~= 'table' then return false end
+  if not string.find(added.err or '', 'WRONGTYPE', 1, true) then return false, added end
   redis.call('DEL', key)
   redis.call('ZADD', key, score, member)
   return true
