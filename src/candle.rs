@@ -11,7 +11,7 @@ mod interval;
 mod kept_hour;
 mod series;
 
-pub use detail::{Detail, MINUTES_KEPT};
+pub use detail::{Detail, MINUTES_KEPT, PAGE_HOURS};
 pub use interval::Interval;
 pub use kept_hour::KeptHour;
 pub use series::{Candle, Ohlc};

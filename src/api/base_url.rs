@@ -87,7 +87,8 @@ impl BaseUrl {
         // One pass, so that an address that contains one of the texts is not changed again.
         let mut filled = String::with_capacity(document.len());
         let mut rest = document;
-        while let Some(start) = rest.find(['-', 'h', 'w', 'l', '{']) {
+        let begins = |c: char| texts.iter().any(|(text, _)| text.starts_with(c));
+        while let Some(start) = rest.find(begins) {
             filled.push_str(&rest[..start]);
             rest = &rest[start..];
             let found = texts.iter().find_map(|(text, value)| Some((rest.strip_prefix(text)?, value.as_str())));

@@ -64,6 +64,11 @@ pub(crate) fn link_until(query: &str, id: TickId, since: Option<TickId>) -> Stri
 }
 
 impl CacheableResponse {
+    /// A response in JSON, the only form of its path. It has no next page, and may change at any time.
+    pub(crate) fn json(tag: Option<String>) -> CacheableResponse {
+        CacheableResponse { media: Media::Json, by_accept: false, tag, settled_until: None, next: None, by_host: false }
+    }
+
     /// Returns a response with `body`, or 304 if the client has it.
     pub(crate) fn with(self, request: &HeaderMap, head: TickId, body: impl FnOnce() -> Body) -> Response {
         let mut headers = vec![(CACHE_CONTROL, self.cache_control(head))];
@@ -127,14 +132,7 @@ mod tests {
     #[test]
     fn lifetime_ends_when_the_first_entry_expires() {
         let now = TickId::now();
-        let answer = |settled_until| CacheableResponse {
-            media: Media::Json,
-            by_accept: false,
-            tag: None,
-            settled_until,
-            next: None,
-            by_host: false,
-        };
+        let answer = |settled_until| CacheableResponse { settled_until, ..CacheableResponse::json(None) };
         let hour = Duration::from_secs(3600);
         let kept = answer(Some(now.plus(hour))).cache_control(TickId::ZERO);
         let seconds: u64 =

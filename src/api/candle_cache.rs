@@ -5,7 +5,7 @@
 //! request, and once a minute by a task. The task also saves the candles of complete hours to the store. Requests that
 //! arrive during an update wait for it.
 
-use crate::candle::{Book, Detail, Interval, KeptHour, MINUTES_KEPT};
+use crate::candle::{Book, Detail, Interval, KeptHour, MINUTES_KEPT, PAGE_HOURS};
 use crate::feed::Feed;
 use crate::hub::Hub;
 use crate::store::{Result, StoreError};
@@ -20,8 +20,6 @@ use tracing::{debug, warn};
 
 /// Number of entries in one read.
 const PAGE_ENTRIES: usize = 1000;
-/// Number of kept hours in one read or write: about 200 KB of minutes in a currency.
-const PAGE_HOURS: usize = 48;
 /// Time between two updates by the task.
 const UPDATE_EVERY: Duration = Duration::from_secs(60);
 

@@ -11,16 +11,28 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-/// Content security policy: a page may load only files from this server, may have no inline scripts or styles, and may
-/// not be framed. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Content security policy of a page that the pages `$ancestors` may frame. It may load only files from this server,
+/// and may have no inline scripts or styles. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
+macro_rules! policy {
+    ($ancestors:literal) => {
+        concat!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; ",
+            "base-uri 'none'; form-action 'none'; frame-ancestors ",
+            $ancestors
+        )
+    };
+}
+/// Policy of a page that may not be framed.
+const POLICY: &str = policy!("'none'");
+/// Policy of a page that every other page may frame.
+const FRAMABLE: &str = policy!("*");
 
 /// File with its media type and entity tag.
 pub(crate) struct StaticFile {
     content_type: &'static str,
     text: StaticText,
     tag: String,
+    policy: &'static str,
 }
 
 /// Document with texts that stand for the address of the server ([`crate::schema::address`]). It is filled for each
@@ -35,12 +47,17 @@ impl StaticFile {
     /// Creates a file.
     pub(crate) fn new(content_type: &'static str, content: impl Into<Bytes>) -> StaticFile {
         let content = content.into();
-        StaticFile { content_type, tag: caching::tag(&content), text: StaticText::new(content) }
+        StaticFile { content_type, tag: caching::tag(&content), text: StaticText::new(content), policy: POLICY }
+    }
+
+    /// Lets other pages show the file in a frame.
+    pub(crate) fn framable(self) -> StaticFile {
+        StaticFile { policy: FRAMABLE, ..self }
     }
 
     /// Returns the file, or 304 if the client has it.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
-        with_headers(self.content_type, &self.tag, request, || self.text.answer(request))
+        with_headers(self.content_type, &self.tag, self.policy, request, || self.text.answer(request))
     }
 }
 
@@ -56,7 +73,7 @@ impl Document {
         let base = base.unwrap_or_else(BaseUrl::example);
         let tag = caching::tag(&(&self.tag, &base));
         let fill = || base.fill(&self.template).into_response();
-        let mut response = with_headers(self.content_type, &tag, request, fill);
+        let mut response = with_headers(self.content_type, &tag, POLICY, request, fill);
         let link = |path| format!("<{base}/{path}>; rel=\"service-desc\"; type=\"application/json\"");
         let links = HeaderValue::try_from([link("openapi.json"), link("asyncapi.json")].join(", "));
         if response.status() == StatusCode::OK {
@@ -69,7 +86,13 @@ impl Document {
 
 /// Returns a response with the content, or 304 if the client has it. Clients must revalidate it each time, so that a
 /// page never mixes files of different versions, except while a new version is being deployed.
-fn with_headers(content_type: &str, tag: &str, request: &HeaderMap, content: impl FnOnce() -> Response) -> Response {
+fn with_headers(
+    content_type: &str,
+    tag: &str,
+    policy: &str,
+    request: &HeaderMap,
+    content: impl FnOnce() -> Response,
+) -> Response {
     let is_known = caching::is_current(request, tag);
     let content = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
@@ -79,7 +102,7 @@ fn with_headers(content_type: &str, tag: &str, request: &HeaderMap, content: imp
     let headers: [(HeaderName, &str); 5] = [
         (CACHE_CONTROL, "no-cache"),
         (ETAG, tag),
-        (CONTENT_SECURITY_POLICY, POLICY),
+        (CONTENT_SECURITY_POLICY, policy),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (REFERRER_POLICY, "no-referrer"),
     ];

@@ -2,6 +2,7 @@
 
 use crate::admission::refusal::Refusal;
 use crate::message::ProblemDetails;
+use crate::store::StoreError;
 use axum::body::Body;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
@@ -44,6 +45,12 @@ impl Problem {
     /// Creates an error for a temporary condition, with `Retry-After`.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_retry_after(RETRY_AFTER_DEFAULT)
+    }
+
+    /// Creates the error for a history that cannot be read because the store is unavailable. The client need not know
+    /// why.
+    pub(crate) fn unreadable(_: StoreError) -> Problem {
+        Problem::unavailable("the history cannot be read now, try again")
     }
 
     /// Creates an error for a client that has reached a limit of its own, with `Retry-After`.

@@ -9,9 +9,8 @@
 use crate::api::document::StaticFile;
 use crate::site::bundle::{bundle, without_comments};
 use axum::Router;
-use axum::http::header::CONTENT_SECURITY_POLICY;
-use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{Redirect, Response};
+use axum::http::HeaderMap;
+use axum::response::Redirect;
 use axum::routing::get;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -98,8 +97,8 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let modules = ENTRIES.into_iter().map(|path| (path, JAVASCRIPT, bundle(path, &module).into()));
     let all = files.chain(sdk).chain(modules).chain([picture]);
     all.fold(Router::new(), |router, (path, content_type, content)| {
-        let file = Arc::new(StaticFile::new(content_type, content));
-        router.route(path, get(async move |headers: HeaderMap| answer(path, &file, &headers)))
+        let file = Arc::new(file(path, content_type, content));
+        router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
     })
 }
 
@@ -109,16 +108,9 @@ fn module(path: &str) -> &'static str {
     all.find(|(known, _)| *known == path).unwrap_or_else(|| panic!("there is no module {path}")).1
 }
 
-/// Returns a file, or 304 if the browser has it.
-fn answer(path: &str, file: &StaticFile, request: &HeaderMap) -> Response {
-    let mut response = file.answer(request);
-    if path == EMBED
-        && let Some(policy) = response.headers_mut().get_mut(CONTENT_SECURITY_POLICY)
-        && let Ok(framable) = policy.to_str().map(|text| text.replace("frame-ancestors 'none'", "frame-ancestors *"))
-    {
-        *policy = HeaderValue::from_str(&framable).expect("all characters are ASCII");
-    }
-    response
+fn file(path: &str, content_type: &'static str, content: Bytes) -> StaticFile {
+    let file = StaticFile::new(content_type, content);
+    if path == EMBED { file.framable() } else { file }
 }
 
 /// Returns a router for other addresses of pages whose links are relative.
@@ -132,6 +124,7 @@ pub(crate) fn redirects() -> Router {
 mod tests {
     use super::*;
     use crate::site::bundle::resolve;
+    use axum::http::header::CONTENT_SECURITY_POLICY;
     use std::collections::BTreeSet;
 
     /// Returns each text with its path.
@@ -189,7 +182,7 @@ mod tests {
     #[test]
     fn only_the_embed_may_be_framed() {
         for (path, ancestors) in [("/", "frame-ancestors 'none'"), (EMBED, "frame-ancestors *")] {
-            let response = answer(path, &StaticFile::new(HTML, "page"), &HeaderMap::new());
+            let response = file(path, HTML, "page".into()).answer(&HeaderMap::new());
             let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.contains(ancestors), "{path}: {policy}");
         }

@@ -195,13 +195,18 @@ pub async fn range_respects_bounds_and_limit(store: &dyn Store) {
     assert!(ids(store, all[3], all[1], 10).await.is_empty());
 }
 
-pub async fn nth_is_the_last_id_of_a_range_of_n(store: &dyn Store) {
+/// Writes five entries. Returns ranges with all, three and none of them, and one whose end is before its start.
+async fn ranges_of_five(store: &dyn Store) -> [(TickId, TickId); 4] {
     let lease = lease(store).await;
     for _ in 0..5 {
         append(store, &lease, "1").await;
     }
     let all = ids(store, TickId::ZERO, EVERYTHING, 10).await;
-    for (after, until) in [(TickId::ZERO, EVERYTHING), (all[0], all[3]), (all[4], EVERYTHING), (all[3], all[1])] {
+    [(TickId::ZERO, EVERYTHING), (all[0], all[3]), (all[4], EVERYTHING), (all[3], all[1])]
+}
+
+pub async fn nth_is_the_last_id_of_a_range_of_n(store: &dyn Store) {
+    for (after, until) in ranges_of_five(store).await {
         let range = ids(store, after, until, 10).await;
         for n in 1..=6 {
             assert_eq!(store.nth(after, until, n).await.unwrap(), range.get(n - 1).copied(), "{n} of {}", range.len());
@@ -210,12 +215,7 @@ pub async fn nth_is_the_last_id_of_a_range_of_n(store: &dyn Store) {
 }
 
 pub async fn nth_newest_is_the_nth_from_the_end(store: &dyn Store) {
-    let lease = lease(store).await;
-    for _ in 0..5 {
-        append(store, &lease, "1").await;
-    }
-    let all = ids(store, TickId::ZERO, EVERYTHING, 10).await;
-    for (after, until) in [(TickId::ZERO, EVERYTHING), (all[0], all[3]), (all[4], EVERYTHING), (all[3], all[1])] {
+    for (after, until) in ranges_of_five(store).await {
         let range = ids(store, after, until, 10).await;
         for n in 1..=6 {
             let expected = range.iter().rev().nth(n - 1).copied();

@@ -65,7 +65,7 @@ pub(crate) async fn candles(
     let hub = state.primed_hub()?;
     permit.begin_read()?;
     permit.charge_volume(range.limit)?;
-    state.candles.catch_up(hub).await.map_err(|_| Problem::unavailable("the history cannot be read now, try again"))?;
+    state.candles.catch_up(hub).await.map_err(Problem::unreadable)?;
     let book = state.candles.book();
     let part = book.part(range);
     let tag = caching::tag(&(media, range, version(&part, book.head())));

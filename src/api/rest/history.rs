@@ -77,7 +77,6 @@ pub(crate) async fn history(
     let text = text.unwrap_or_default();
     let query = HistoryQuery::read(&text, Format::Timedate, state.currencies)?;
     let (media, by_accept) = Media::chosen(query.media, &headers)?;
-    let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
     if query.format == Format::Audit && media == Media::Csv {
         return Err(Problem::bad_request("invalid Accept: expected JSON or JSON lines with the format audit"));
     }
@@ -98,17 +97,17 @@ pub(crate) async fn history(
     let (order, limit) = (query.order, query.limit);
     let (begin, end, next) = match order {
         Order::Ascending => {
-            let next = hub.nth(start.id, last, limit).await.map_err(unreadable)?;
+            let next = hub.nth(start.id, last, limit).await.map_err(Problem::unreadable)?;
             (start, next.unwrap_or(last), next)
         }
         Order::Descending => {
-            let next = hub.nth_newest(start.id, last, limit + 1).await.map_err(unreadable)?;
+            let next = hub.nth_newest(start.id, last, limit + 1).await.map_err(Problem::unreadable)?;
             (next.map_or(start, |id| StartPoint { id, is_entry: true }), last, next)
         }
     };
     let mut pages = HistoryBody::new(state.clone(), view, media, order, (begin, end), limit, next);
     // The first entries are read before the response begins, so that an error can still change its status.
-    let first = pages.read().await.map_err(unreadable)?;
+    let first = pages.read().await.map_err(Problem::unreadable)?;
     let complete_to = complete_to(&first, order, limit.min(block_entries(view)), (begin, end), hub);
     pages.is_complete = complete_to.is_some();
     let oldest = first.entries.first();
@@ -119,7 +118,7 @@ pub(crate) async fn history(
     let is_ended = query.until <= head || order == Order::Ascending && next.is_some();
     let is_past = is_ended && !query.is_moving;
     let mut settled = oldest.filter(|entry| is_past && is_complete_before(entry, first.after));
-    if settled.is_some() && !is_complete_after(complete_to, end, head, hub).await.map_err(unreadable)? {
+    if settled.is_some() && !is_complete_after(complete_to, end, head, hub).await.map_err(Problem::unreadable)? {
         settled = None;
     }
     let settled_until = settled.map(|entry| entry.id.plus(hub.retention()));

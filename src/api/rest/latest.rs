@@ -1,7 +1,6 @@
 //! `GET /v1/prices/latest`: the newest tick, in the same formats as on the streams.
 
 use crate::api::caching::{self, CacheableResponse};
-use crate::api::negotiate::Media;
 use crate::api::problem::Problem;
 use crate::api::query::read_latest;
 use crate::api::state::ApiState;
@@ -65,13 +64,6 @@ pub(crate) async fn latest(
         _ => format!("[{}]\n", updates.join(",")),
     };
     let tag = caching::tag(&(subscription.format, subscription.currencies, tick.id));
-    let answer = CacheableResponse {
-        media: Media::Json,
-        by_accept: false,
-        tag: Some(tag),
-        settled_until: None,
-        next: None,
-        by_host: false,
-    };
+    let answer = CacheableResponse::json(Some(tag));
     Ok(answer.with(&headers, hub.head(), || Body::from(body)))
 }

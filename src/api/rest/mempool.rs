@@ -3,7 +3,6 @@
 //! `mining-routes.ts`, `PricesRepository.ts`).
 
 use crate::api::caching::{self, CacheableResponse};
-use crate::api::negotiate::Media;
 use crate::api::page::{Order, read_block};
 use crate::api::problem::Problem;
 use crate::api::query::HistoricalPriceQuery;
@@ -114,15 +113,7 @@ fn newest(hub: &Hub, currencies: Currencies) -> Result<Arc<Entry>, Problem> {
 
 fn respond(headers: &HeaderMap, hub: &Hub, message: &impl Serialize) -> Result<Response, Problem> {
     let text = serde_json::to_string(message).map_err(|_| Problem::unavailable("the prices cannot be written"))?;
-    let tag = Some(caching::tag(&text));
-    let answer = CacheableResponse {
-        media: Media::Json,
-        by_accept: false,
-        by_host: false,
-        tag,
-        settled_until: None,
-        next: None,
-    };
+    let answer = CacheableResponse::json(Some(caching::tag(&text)));
     Ok(answer.with(headers, hub.head(), || Body::from(text + "\n")))
 }
 
@@ -141,7 +132,7 @@ async fn prices_at(
     state.charge_volume(permit, begin.id, time, LOAD_ENTRIES, 1)?;
     let view = View::new(Format::Timedate, shown.iter().copied().collect(), Framing::Line);
     let block = read_block(hub, view, Order::Descending, (begin, time), LOAD_ENTRIES).await;
-    let block = block.map_err(|_| Problem::unavailable("the history cannot be read now, try again"))?;
+    let block = block.map_err(Problem::unreadable)?;
     let wanted = asked.map_or(view.currencies, Currencies::from);
     let has = |entry: &&Arc<Entry>| entry.tick().is_some_and(|tick| !tick.currencies().and(wanted).is_empty());
     let Some(entry) = block.entries.iter().rev().find(has) else {
@@ -161,7 +152,7 @@ async fn prices_of_hours(
     shown: &[Currency],
 ) -> Result<Vec<ExactPricesAt>, Problem> {
     permit.charge_volume(MAX_HOURS)?;
-    state.candles.catch_up(hub).await.map_err(|_| Problem::unavailable("the history cannot be read now, try again"))?;
+    state.candles.catch_up(hub).await.map_err(Problem::unreadable)?;
     let book = state.candles.book();
     let (after, until) = (TickId::ZERO, TickId::from_ms(u64::MAX));
     let currencies = shown.iter().copied().collect();

@@ -5,7 +5,6 @@
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::in_force::{OPEN, Timeline};
-use crate::api::negotiate::Media;
 use crate::api::page::is_chain;
 use crate::api::problem::Problem;
 use crate::api::query::PriceAtQuery;
@@ -88,8 +87,7 @@ pub(crate) async fn price_at(
     let oldest = entries.first().filter(|_| is_settled);
     let settled_until = oldest.map(|entry| entry.id.plus(hub.retention()));
     let tag = is_complete.then(|| caching::tag(&text));
-    let answer =
-        CacheableResponse { media: Media::Json, by_accept: false, tag, settled_until, next: None, by_host: false };
+    let answer = CacheableResponse { settled_until, ..CacheableResponse::json(tag) };
     Ok(answer.with(&headers, head, || Body::from(text + "\n")))
 }
 
@@ -100,7 +98,6 @@ async fn read(
     PriceAtQuery { currencies, window, .. }: PriceAtQuery,
     time: TickId,
 ) -> Result<Vec<Arc<Entry>>, Problem> {
-    let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
     let stale_after = state.monitor.stale_after();
     let begin = time.minus(window.unwrap_or_default());
     // A feed without gaps has a tick in this time before the window, and normally a few of them soon before it.
@@ -108,7 +105,7 @@ async fn read(
     let mut entries = loop {
         before = before.min(most);
         let entries =
-            hub.pages(begin.minus(before).before(), time, MAX_ENTRIES + 1, false).await.map_err(unreadable)?;
+            hub.pages(begin.minus(before).before(), time, MAX_ENTRIES + 1, false).await.map_err(Problem::unreadable)?;
         if entries.len() > MAX_ENTRIES {
             let detail =
                 format!("invalid window: more than {MAX_ENTRIES} entries must be read, expected a shorter one");
@@ -122,9 +119,9 @@ async fn read(
     };
     // If no tick comes in this time, the price at the moment may be the last one before an outage.
     let stale = time.plus(stale_after);
-    entries.extend(hub.pages(time, stale, MAX_ENTRIES, false).await.map_err(unreadable)?);
+    entries.extend(hub.pages(time, stale, MAX_ENTRIES, false).await.map_err(Problem::unreadable)?);
     let last = entries.last().map_or(stale, |entry| entry.id.max(time));
-    entries.extend(hub.history(last, TickId::from_ms(u64::MAX), ENTRIES_AFTER).await.map_err(unreadable)?);
+    entries.extend(hub.history(last, TickId::from_ms(u64::MAX), ENTRIES_AFTER).await.map_err(Problem::unreadable)?);
     Ok(entries)
 }
 

@@ -5,7 +5,6 @@
 
 use crate::aggregate::{FROZEN, OUTLIER, PAUSED, was_compared};
 use crate::api::caching::CacheableResponse;
-use crate::api::negotiate::Media;
 use crate::api::newest_audits::TICKS;
 use crate::api::problem::Problem;
 use crate::api::query::read_sources;
@@ -58,14 +57,7 @@ pub(crate) async fn sources(
     let message = report(&entries, chosen, state.monitor.now(), |age| outage(&state, age));
     let text = serde_json::to_string(&message).map_err(|_| Problem::unavailable("the sources cannot be written"))?;
     // The ages change all the time, so there is no entity tag.
-    let answer = CacheableResponse {
-        media: Media::Json,
-        by_accept: false,
-        tag: None,
-        settled_until: None,
-        next: None,
-        by_host: false,
-    };
+    let answer = CacheableResponse::json(None);
     Ok(answer.with(&headers, hub.head(), || Body::from(text + "\n")))
 }
 

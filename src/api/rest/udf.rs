@@ -134,8 +134,7 @@ pub(crate) async fn history(
     let hub = state.primed_hub()?;
     permit.begin_read()?;
     permit.charge_volume(query.volume())?;
-    let unreadable = |_| Problem::unavailable("the history cannot be read now, try again");
-    state.candles.catch_up(hub).await.map_err(unreadable)?;
+    state.candles.catch_up(hub).await.map_err(Problem::unreadable)?;
     let message = {
         let book = state.candles.book();
         let candles = |limit| book.newest_before(query.interval, query.currency, query.to, limit);

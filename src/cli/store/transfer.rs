@@ -2,7 +2,7 @@
 
 use super::place::{LEASE_TTL, Place};
 use super::running::{check_alone, reported};
-use crate::candle::{Detail, Interval, KeptHour};
+use crate::candle::{Detail, Interval, KeptHour, PAGE_HOURS};
 use crate::feed::{Entry, EntryAudit};
 use crate::store::{Lease, Portable, PriceKind, Result, StoreError};
 use crate::tick::TickId;
@@ -15,8 +15,6 @@ use tokio::time::sleep;
 
 /// The number of entries, and of bookmarks, in one read or write.
 pub(super) const PAGE: usize = 1000;
-/// The number of hours of candles in one read or write.
-pub(super) const PAGE_HOURS: usize = 48;
 /// The name under which a tool holds the lease.
 const HOLDER: &str = "btcfeed store";
 /// An upper bound of all ids.
@@ -222,7 +220,7 @@ impl<'a> AuditPages<'a> {
 /// The candles of a store in one detail, page by page.
 pub(super) struct HourPages<'a> {
     store: &'a dyn Portable,
-    pub(super) detail: Detail,
+    detail: Detail,
     starts: VecDeque<TickId>,
 }
 
@@ -232,16 +230,19 @@ impl<'a> HourPages<'a> {
         Ok(HourPages { store, detail, starts })
     }
 
-    /// Returns the next page, or `None` at the end. Leaves out what is not the text of its hour.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<(TickId, String)>>> {
+    /// Returns the next page: each hour with its text. Returns `None` at the end. Leaves out what is not the text of
+    /// its hour.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<(KeptHour, String)>>> {
         if self.starts.is_empty() {
             return Ok(None);
         }
         let page: Vec<_> = self.starts.drain(..PAGE_HOURS.min(self.starts.len())).collect();
         let texts = self.store.read_hours(self.detail, &page).await?;
-        let is_valid = |start: TickId, text: &str| KeptHour::decode(self.detail, start, text).is_some();
-        let hours = page.into_iter().zip(texts).filter_map(|(start, text)| Some((start, text?)));
-        Ok(Some(hours.filter(|(start, text)| is_valid(*start, text)).collect()))
+        let hour = |(start, text): (TickId, Option<String>)| {
+            let text = text?;
+            Some((KeptHour::decode(self.detail, start, &text)?, text))
+        };
+        Ok(Some(page.into_iter().zip(texts).filter_map(hour).collect()))
     }
 }
 
@@ -268,6 +269,7 @@ pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow
     for detail in Detail::ALL {
         let mut pages = HourPages::of(source.store(), detail).await?;
         while let Some(page) = pages.next().await? {
+            let page: Vec<_> = page.into_iter().map(|(hour, text)| (hour.start(), text)).collect();
             target.restore_hours(detail, &page).await?;
             source.renew().await?;
             hours += page.len();
@@ -357,10 +359,10 @@ async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result
     for detail in Detail::ALL {
         let mut pages = HourPages::of(source.store(), detail).await?;
         while let Some(page) = pages.next().await? {
-            let starts: Vec<_> = page.iter().map(|(start, _)| *start).collect();
+            let starts: Vec<_> = page.iter().map(|(hour, _)| hour.start()).collect();
             let found = target.store().read_hours(detail, &starts).await?;
             let differing = page.iter().zip(&found).find(|((_, text), found)| found.as_ref() != Some(text));
-            let start = differing.map_or(TickId::ZERO, |((start, _), _)| *start);
+            let start = differing.map_or(TickId::ZERO, |((hour, _), _)| hour.start());
             ensure!(differing.is_none(), "the candles of the hour {} differ after the copy", start.timedate());
             target.renew().await?;
             source.renew().await?;
