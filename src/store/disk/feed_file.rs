@@ -13,6 +13,7 @@ use crate::store::entry::decode_or_skip;
 use crate::store::kind::PriceKind;
 use crate::tick::TickId;
 use anyhow::{Context, anyhow, ensure};
+use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, StorageError,
     TableDefinition, TableError, WriteTransaction,
@@ -85,7 +86,7 @@ impl FeedFile {
     fn open_existing(path: &Path) -> anyhow::Result<FeedFile> {
         let opened = OpenOptions::new().read(true).write(true).open(path);
         let file = opened.with_context(|| format!("cannot open {}", path.display()))?;
-        Self::with(|builder| builder.create_file(file))
+        Self::with(|builder| builder.create_with_backend(FileBackend::new(file)?))
             .with_context(|| format!("cannot use {}, restore a backup of it or move it away", path.display()))
     }
 
