@@ -1,6 +1,6 @@
 //! Interface to the kernel: processor time, memory, limits and cores.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::{ClockId, clock_gettime};
@@ -29,10 +29,12 @@ pub(crate) fn processor_time(pid: Pid) -> anyhow::Result<Duration> {
     // `schedstat` has nanoseconds for each thread, which is more exact than the clock ticks of `stat`.
     let mut total = Duration::ZERO;
     for thread in read_dir(format!("/proc/{pid}/task"))? {
-        let schedstat = read_to_string(thread?.path().join("schedstat")).context("no scheduler statistics")?;
+        // A thread that has ended since the directory was read is left out.
+        let Ok(schedstat) = read_to_string(thread?.path().join("schedstat")) else { continue };
         let running = schedstat.split_whitespace().next().context("an empty schedstat")?;
         total += Duration::from_nanos(running.parse()?);
     }
+    ensure!(total > Duration::ZERO, "no scheduler statistics");
     Ok(total)
 }
 
