@@ -32,7 +32,6 @@ pub(crate) struct StaticFile {
     content_type: &'static str,
     text: StaticText,
     tag: String,
-    policy: &'static str,
 }
 
 /// Document with texts that stand for the address of the server ([`crate::schema::address`]). It is filled for each
@@ -41,30 +40,31 @@ pub(crate) struct Document {
     content_type: &'static str,
     template: String,
     tag: String,
+    policy: &'static str,
 }
 
 impl StaticFile {
     /// Creates a file.
     pub(crate) fn new(content_type: &'static str, content: impl Into<Bytes>) -> StaticFile {
         let content = content.into();
-        StaticFile { content_type, tag: caching::tag(&content), text: StaticText::new(content), policy: POLICY }
-    }
-
-    /// Lets other pages show the file in a frame.
-    pub(crate) fn framable(self) -> StaticFile {
-        StaticFile { policy: FRAMABLE, ..self }
+        StaticFile { content_type, tag: caching::tag(&content), text: StaticText::new(content) }
     }
 
     /// Returns the file, or 304 if the client has it.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
-        with_headers(self.content_type, &self.tag, self.policy, request, || self.text.answer(request))
+        with_headers(self.content_type, &self.tag, POLICY, request, || self.text.answer(request))
     }
 }
 
 impl Document {
     /// Creates a document.
     pub(crate) fn new(content_type: &'static str, template: String) -> Document {
-        Document { content_type, tag: caching::tag(&template), template }
+        Document { content_type, tag: caching::tag(&template), template, policy: POLICY }
+    }
+
+    /// Lets other pages show the document in a frame.
+    pub(crate) fn framable(self) -> Document {
+        Document { policy: FRAMABLE, ..self }
     }
 
     /// Returns the document with the address `base`, or 304 if the client has it. It has links with which programs find
@@ -73,7 +73,7 @@ impl Document {
         let base = base.unwrap_or_else(BaseUrl::example);
         let tag = caching::tag(&(&self.tag, &base));
         let fill = || base.fill(&self.template).into_response();
-        let mut response = with_headers(self.content_type, &tag, POLICY, request, fill);
+        let mut response = with_headers(self.content_type, &tag, self.policy, request, fill);
         let link = |path| format!("<{base}/{path}>; rel=\"service-desc\"; type=\"application/json\"");
         let links = HeaderValue::try_from([link("openapi.json"), link("asyncapi.json")].join(", "));
         if response.status() == StatusCode::OK {

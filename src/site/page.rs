@@ -2,11 +2,14 @@
 //! the program, so that only one file is deployed, and cargo is the only build tool. The SDK's files are those of the
 //! npm package, `sdk/js`.
 //!
-//! The page is a client like any other: it reads the WebSocket and the history. It contains relative addresses only, so
-//! that a proxy can serve the page at any path. A content security policy allows it to load and run only these files
+//! The page is a client like any other: it reads the WebSocket and the history. What it loads and links to has relative
+//! addresses, so that a proxy can serve the page at any path. Only the tags for crawlers (Open Graph) have absolute
+//! ones, as that protocol demands. A content security policy allows the page to load and run only these files
 //! (`api::document`).
 
-use crate::api::document::StaticFile;
+use crate::api::base_url::BaseUrl;
+use crate::api::document::{Document, StaticFile};
+use crate::api::state::ApiState;
 use crate::site::bundle::{bundle, without_comments};
 use axum::Router;
 use axum::http::HeaderMap;
@@ -24,10 +27,11 @@ const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const PNG: &str = "image/png";
 
-/// Path, media type and content of each text that is no module.
-const FILES: [(&str, &str, &str); 7] = [
-    ("/", HTML, include_str!("assets/index.html")),
-    (EMBED, HTML, include_str!("assets/embed.html")),
+/// Path and content of each page.
+const PAGES: [(&str, &str); 2] = [("/", include_str!("assets/index.html")), (EMBED, include_str!("assets/embed.html"))];
+
+/// Path, media type and content of each other text that is no module.
+const FILES: [(&str, &str, &str); 5] = [
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
     // Browsers ask for it if a page names no icon, for example for an answer in JSON.
     ("/favicon.ico", SVG, include_str!("assets/icon.svg")),
@@ -86,19 +90,21 @@ const ENTRIES: [&str; 4] = ["/page/page.js", "/page/embed.js", "/page/snippet.js
 const PICTURE: (&str, &str, &[u8]) = ("/page/og.png", PNG, include_bytes!("assets/og.png"));
 
 /// Returns a router for all files.
-pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+pub(crate) fn routes() -> Router<Arc<ApiState>> {
     let (path, content_type, picture) = PICTURE;
     let picture = (path, content_type, Bytes::from_static(picture));
-    let files = FILES.into_iter().map(|(path, content_type, text)| {
-        let text = if content_type == HTML { text.to_owned() } else { without_comments(text) };
-        (path, content_type, text.into())
-    });
+    let files = FILES.into_iter().map(|(path, content_type, text)| (path, content_type, without_comments(text).into()));
     let sdk = SDK.into_iter().map(|(path, text)| (path, JAVASCRIPT, Bytes::from_static(text.as_bytes())));
     let modules = ENTRIES.into_iter().map(|path| (path, JAVASCRIPT, bundle(path, &module).into()));
     let all = files.chain(sdk).chain(modules).chain([picture]);
-    all.fold(Router::new(), |router, (path, content_type, content)| {
-        let file = Arc::new(file(path, content_type, content));
+    let router = all.fold(Router::new(), |router, (path, content_type, content)| {
+        let file = Arc::new(StaticFile::new(content_type, content));
         router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
+    });
+    PAGES.into_iter().fold(router, |router, (path, text)| {
+        let page = Arc::new(page(path, text));
+        let answer = async move |base: Option<BaseUrl>, headers: HeaderMap| page.answer(base, &headers);
+        router.route(path, get(answer))
     })
 }
 
@@ -108,9 +114,9 @@ fn module(path: &str) -> &'static str {
     all.find(|(known, _)| *known == path).unwrap_or_else(|| panic!("there is no module {path}")).1
 }
 
-fn file(path: &str, content_type: &'static str, content: Bytes) -> StaticFile {
-    let file = StaticFile::new(content_type, content);
-    if path == EMBED { file.framable() } else { file }
+fn page(path: &str, text: &str) -> Document {
+    let page = Document::new(HTML, text.to_owned());
+    if path == EMBED { page.framable() } else { page }
 }
 
 /// Returns a router for other addresses of pages whose links are relative.
@@ -118,18 +124,20 @@ pub(crate) fn redirects() -> Router {
     Router::new()
         .route("/docs/", get(async || Redirect::permanent("../docs")))
         .route("/embed/", get(async || Redirect::permanent("../embed")))
+        .route("/method/", get(async || Redirect::permanent("../method")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::address::HTTP_BASE;
     use crate::site::bundle::resolve;
     use axum::http::header::CONTENT_SECURITY_POLICY;
     use std::collections::BTreeSet;
 
     /// Returns each text with its path.
     fn texts() -> impl Iterator<Item = (&'static str, &'static str)> {
-        FILES.into_iter().map(|(path, _, text)| (path, text)).chain(SDK).chain(MODULES)
+        PAGES.into_iter().chain(FILES.into_iter().map(|(path, _, text)| (path, text))).chain(SDK).chain(MODULES)
     }
 
     #[test]
@@ -151,7 +159,12 @@ mod tests {
                 .collect();
             assert!(SDK.iter().any(|(sdk, _)| *sdk == path) || absolute.is_empty(), "{path} has {absolute:?}");
         }
-        assert!(FILES[0].2.contains(&PICTURE.0[1..]));
+        for (path, text) in PAGES {
+            for (name, target) in [("og:url", path), ("og:image", PICTURE.0)] {
+                let tag = format!("<meta property=\"{name}\" content=\"{HTTP_BASE}{target}\">");
+                assert!(text.contains(&tag), "{path} has no {tag}");
+            }
+        }
     }
 
     #[test]
@@ -168,7 +181,7 @@ mod tests {
             let found = text.split("import('").skip(1).filter_map(|rest| rest.split_once("')"));
             found.map(move |(name, _)| resolve(path, name))
         });
-        let named = FILES.into_iter().flat_map(|(path, _, text)| {
+        let named = PAGES.into_iter().flat_map(|(path, text)| {
             let sources = text.split("type=\"module\" src=\"").skip(1).filter_map(|rest| rest.split_once('"'));
             sources.map(move |(name, _)| resolve(path, name))
         });
@@ -182,7 +195,7 @@ mod tests {
     #[test]
     fn only_the_embed_may_be_framed() {
         for (path, ancestors) in [("/", "frame-ancestors 'none'"), (EMBED, "frame-ancestors *")] {
-            let response = file(path, HTML, "page".into()).answer(&HeaderMap::new());
+            let response = page(path, "page").answer(None, &HeaderMap::new());
             let policy = response.headers()[CONTENT_SECURITY_POLICY].to_str().unwrap();
             assert!(policy.contains(ancestors), "{path}: {policy}");
         }

@@ -30,7 +30,7 @@ async fn links_name_the_host_of_the_request() {
 async fn invalid_host_is_never_repeated() {
     let server = TestServer::with(&[], &ticks(3)).await;
     for host in ["evil.example\"><script>", "a b", "u:p@a.example"] {
-        for path in ["/v1/prices?since=0&limit=2", "/docs", "/openapi.json", "/asyncapi.json"] {
+        for path in ["/v1/prices?since=0&limit=2", "/", "/docs", "/openapi.json", "/asyncapi.json"] {
             let request = axum::http::Request::get(path).header("host", host).body(axum::body::Body::empty()).unwrap();
             let response = server.send(request).await;
             let link = response.headers()["link"].to_str().unwrap();
@@ -61,21 +61,62 @@ async fn documents_show_the_public_url() {
         assert!(!document.contains("localhost"), "{}", document.split_once("localhost").unwrap().1);
     }
     assert!(docs.text().contains("curl 'https://feed.example/btc/v1/prices/latest'"));
-    let slash = server.get("/docs/").await;
-    assert_eq!((slash.status, slash.header("location")), (308, "../docs"));
+    for page in ["docs", "embed", "method"] {
+        let slash = server.get(&format!("/{page}/")).await;
+        assert_eq!((slash.status, slash.header("location")), (308, &*format!("../{page}")));
+    }
+}
+
+/// Returns the tags of a page that must be absolute.
+fn absolute_tags(page: &str) -> Vec<&str> {
+    let tags = page.split("<meta property=\"og:").skip(1).filter_map(|rest| rest.split_once("\" content=\""));
+    let tags = tags.filter(|(name, _)| ["url", "image"].contains(name));
+    tags.map(|(_, rest)| rest.split('"').next().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn crawlers_get_absolute_addresses() {
+    let public = TestServer::with(&[("BTCFEED_PUBLIC_URL", "https://feed.example/btc/")], &ticks(1)).await;
+    let named = TestServer::with(&[], &ticks(1)).await;
+    for path in ["/", "/embed"] {
+        for (server, base) in [(&public, "https://feed.example/btc"), (&named, "http://localhost:8080")] {
+            let answer = server.get(path).await;
+            assert_eq!(absolute_tags(answer.text()), [format!("{base}{path}"), format!("{base}/page/og.png")]);
+            let again = server.get_with(path, &[("if-none-match", answer.header("etag"))]).await;
+            assert_eq!((again.status, again.text()), (304, ""), "{path}");
+            for answer in [&answer, &again] {
+                assert_eq!(answer.header("cache-control"), "no-cache");
+                let vary = answer.header("vary");
+                assert!(vary.split(", ").any(|name| name == "host"), "{path}: {vary}");
+                assert_eq!(answer.headers.get_all("vary").iter().count(), 1);
+            }
+        }
+        // The page of one address is not that of another one.
+        let tag = named.get(path).await.header("etag").to_owned();
+        assert_eq!(public.get_with(path, &[("if-none-match", &tag)]).await.status, 200);
+        assert_eq!(of(&named, "b.example:81", path, &tag).await.0, 200);
+        let page = of(&named, "b.example:81", path, "").await.1;
+        assert_eq!(
+            absolute_tags(&page),
+            [format!("http://b.example:81{path}"), "http://b.example:81/page/og.png".into()]
+        );
+    }
+}
+
+/// Returns the status and the text for a client that knows the server under a host.
+async fn of(server: &TestServer, host: &str, path: &str, tag: &str) -> (u16, String) {
+    let request = axum::http::Request::get(path).header("host", host).header("if-none-match", tag);
+    let response = server.send(request.body(axum::body::Body::empty()).unwrap()).await;
+    let status = response.status().as_u16();
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
 }
 
 #[tokio::test]
 async fn documents_show_the_host_of_the_request() {
     let server = TestServer::with(&[], &ticks(1)).await;
-    let of = async |host: &str, path: &str| {
-        let request = axum::http::Request::get(path).header("host", host).body(axum::body::Body::empty()).unwrap();
-        let response = server.send(request).await;
-        let body = http_body_util::BodyExt::collect(response.into_body()).await.unwrap().to_bytes();
-        String::from_utf8(body.to_vec()).unwrap()
-    };
     for path in ["/docs", "/openapi.json", "/asyncapi.json"] {
-        let text = of("a.example:8080", path).await;
+        let (_, text) = of(&server, "a.example:8080", path, "").await;
         assert!(text.contains("a.example:8080") && !text.contains("localhost"), "{path}");
     }
 }

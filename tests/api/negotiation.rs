@@ -37,7 +37,7 @@ async fn long_answers_are_compressed_on_request() {
         "/v1/candles?currency=USD,EUR",
         "/openapi.json",
         "/docs",
-        "/",
+        "/page/page.css",
     ] {
         let plain = server.get(path).await;
         assert_eq!(plain.header("content-encoding"), "");

@@ -77,6 +77,17 @@ async fn feed_is_served_under_a_path() {
         assert_eq!(answer.cache, cache, "{host}");
     }
 
+    // Crawlers follow only absolute addresses.
+    for (page, path) in [("", "/"), ("embed", "/embed")] {
+        let page = get(&format!("{base}/{page}"), &nginx.address).await.text;
+        for target in
+            [format!("og:url\" content=\"{base}{path}\""), format!("og:image\" content=\"{base}/page/og.png\"")]
+        {
+            assert!(page.contains(&target), "{target} is not in {page}");
+        }
+    }
+    get(&format!("{base}/page/og.png"), &nginx.address).await;
+
     // The reference and what it links to.
     let docs = get(&format!("{base}/docs/"), &nginx.address).await;
     assert_eq!(docs.url.as_str(), format!("{base}/docs"));
