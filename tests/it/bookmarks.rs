@@ -101,6 +101,8 @@ async fn client_whose_bookmark_was_lost_gets_a_gap() {
     let next = next(&second, OTHER).await;
     assert!(next["prev"].as_u64() >= Some(last[1]), "{next}");
     until("the stream to end", async || second.metric("btcfeed_clients{transport=\"websocket\"}").await < 1.5).await;
+    // The bookmark is saved once more at the end of the stream.
+    until("the last bookmark", async || bookmark(&cluster, OTHER).await >= next["id"].as_u64()).await;
     // Redis comes back empty. The replicas put the history back, but nobody has the bookmark.
     redis(&cluster, &["FLUSHALL"]).await;
     let (gap, mut client) = first(&first_replica, OTHER).await;

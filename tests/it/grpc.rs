@@ -155,6 +155,7 @@ async fn stream_options_work_over_grpc() {
     // A subscription with a client_id resumes after its last tick.
     let named = pb::SubscribeRequest { client_id: "till-7.4f9b2c71d0e85a36".to_owned(), ..request(&["USD"], None) };
     let mut first = Subscriber::new(&client, named.clone()).await;
+    assert_eq!(first.json().await["reason"], "unknown_client_id");
     let last = first.entries(2).await.pop().unwrap();
     drop(first);
     until("the client to be remembered", async || {
