@@ -161,7 +161,7 @@ async fn keyboard_reaches_every_control() {
     assert_ne!(browser.text(".tip").await, read);
     browser.press(Key::Escape).await;
     assert_eq!(browser.text(".tip").await, "");
-    let own = ["how it is made", "what went into the newest price", "Bitstamp", "Coinbase Exchange", "Kraken"];
+    let own = ["how it is made", "audit", "Bitstamp", "Coinbase Exchange", "Kraken"];
     let opened = ["The chart as a table", "Show the price on your page"];
     let links = ["latest", "history", "btcfeed.js", "API reference", "auto"];
     browser.until_text("#sources tbody", |text| text.contains("Kraken")).await;
