@@ -3,11 +3,13 @@
 //! | module | what it is |
 //! |---|---|
 //! | `bundle` | modules of JavaScript, joined |
+//! | `head` | the head of the reference and of the method |
 //! | `docs` | the API reference at `/docs` |
 //! | `method` | how the price is made, at `/method` |
 //! | `page` | the page and the JavaScript SDK |
 
 mod bundle;
 pub(crate) mod docs;
+mod head;
 pub(crate) mod method;
 pub(crate) mod page;

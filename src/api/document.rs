@@ -62,6 +62,11 @@ impl Document {
         Document { content_type, tag: caching::tag(&template), template, policy: POLICY }
     }
 
+    /// Creates a page.
+    pub(crate) fn html(template: String) -> Document {
+        Document::new("text/html; charset=utf-8", template)
+    }
+
     /// Lets other pages show the document in a frame.
     pub(crate) fn framable(self) -> Document {
         Document { policy: FRAMABLE, ..self }

@@ -42,7 +42,7 @@ impl Docs {
         let reference = Reference { openapi, asyncapi, grpc: &protobuf::document() };
         let style = concat!(include_str!("theme.css"), include_str!("docs/docs.css"));
         Arc::new(Docs {
-            page: Document::new("text/html; charset=utf-8", reference::html(&reference)),
+            page: Document::html(reference::html(&reference)),
             text: Document::new("text/plain; charset=utf-8", llms::markdown(&reference)),
             style: StaticFile::new("text/css; charset=utf-8", style),
             script: StaticFile::new("text/javascript; charset=utf-8", include_str!("docs/docs.js")),

@@ -1,5 +1,6 @@
 //! The method at `/method`: how a price is made, and how it can be computed again. Its only source is `docs/method.md`.
 
+use super::head::head;
 use crate::api::base_url::BaseUrl;
 use crate::api::document::Document;
 use crate::schema::{answers, parameters};
@@ -11,6 +12,7 @@ use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
 use std::sync::Arc;
 
 const TEXT: &str = include_str!("../../docs/method.md");
+const DESCRIPTION: &str = "How btcfeed makes the price of Bitcoin, and how to compute it again.";
 
 /// The page, rendered once.
 pub(crate) struct MethodPage(Document);
@@ -18,8 +20,7 @@ pub(crate) struct MethodPage(Document);
 impl MethodPage {
     /// Renders the page.
     pub(crate) fn new() -> Arc<MethodPage> {
-        let page = render(TEXT);
-        Arc::new(MethodPage(Document::new("text/html; charset=utf-8", page)))
+        Arc::new(MethodPage(Document::html(render(TEXT))))
     }
 }
 
@@ -50,15 +51,7 @@ fn render(text: &str) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="description" content="How btcfeed makes the price of Bitcoin, and how to compute it again.";
-                title { "btcfeed: the method" }
-                link rel="icon" href="icon.svg" type="image/svg+xml";
-                link rel="stylesheet" href="docs.css";
-            }
+            head { (head("btcfeed: the method", DESCRIPTION)) }
             body {
                 a.skip href="#content" { "Skip to content" }
                 header {

@@ -21,7 +21,6 @@ use std::sync::Arc;
 /// Path of the page that other pages may show in a frame. It has no controls, so nobody can be tricked into using them.
 const EMBED: &str = "/embed";
 
-const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
@@ -115,7 +114,7 @@ fn module(path: &str) -> &'static str {
 }
 
 fn page(path: &str, text: &str) -> Document {
-    let page = Document::new(HTML, text.to_owned());
+    let page = Document::html(text.to_owned());
     if path == EMBED { page.framable() } else { page }
 }
 

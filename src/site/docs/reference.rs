@@ -5,8 +5,11 @@ use super::markup::{anchor, members};
 use super::markup::{event_messages, inline_markdown, items, markdown, operations, other_schemas, text, title};
 use super::schemas::{example, fields, fields_html, kind, kind_html};
 use super::{grpc, operations, samples};
+use crate::site::head::head;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
+
+const DESCRIPTION: &str = "API reference of btcfeed: every path, parameter, response and message.";
 
 /// Sources of the reference.
 pub(crate) struct Reference<'a> {
@@ -23,13 +26,7 @@ pub(super) fn html(reference: &Reference<'_>) -> String {
         (DOCTYPE)
         html lang="en" {
             head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                meta name="description" content="API reference of btcfeed: every path, parameter, response and message.";
-                title { "btcfeed: API reference" }
-                link rel="icon" href="icon.svg" type="image/svg+xml";
-                link rel="stylesheet" href="docs.css";
+                (head("btcfeed: API reference", DESCRIPTION))
                 link rel="service-desc" href="openapi.json" type="application/json";
                 link rel="service-desc" href="asyncapi.json" type="application/json";
                 link rel="alternate" href="llms.txt" type="text/plain";
