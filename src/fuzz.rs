@@ -33,6 +33,15 @@ pub fn frames(input: &[u8]) {
     oracle::fuzz(input);
 }
 
+/// Performs a TLS handshake with a client whose bytes are changed. The first four bytes of the input are the lengths of
+/// pieces, the others say what is changed.
+///
+/// # Panics
+/// If the outcome depends on the pieces, or if too much is kept of what the client sends.
+pub fn handshakes(input: &[u8]) {
+    tls::check_handshake(input);
+}
+
 /// Reads the input as the first bytes of a connection.
 ///
 /// # Panics
@@ -89,7 +98,7 @@ pub fn query(input: &[u8]) {
 /// # Panics
 /// If the records depend on the pieces, or if too much is kept of them.
 pub fn records(input: &[u8]) {
-    tls::check(input);
+    tls::check_records(input);
 }
 
 /// Returns true if the detail quotes a name, a value, or a part of a value with commas, or reports a conflict of two
@@ -116,6 +125,7 @@ mod tests {
         for (target, run) in [
             ("answers", answers as Target),
             ("frames", frames),
+            ("handshakes", handshakes),
             ("head", head),
             ("proxies", proxies),
             ("query", query),

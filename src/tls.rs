@@ -232,10 +232,21 @@ async fn refuse(socket: &mut TcpStream, fault: HandshakeFault) -> HandshakeError
 /// # Panics
 /// If the records depend on the pieces, or if too much is kept of them.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn check(input: &[u8]) {
+pub(crate) fn check_records(input: &[u8]) {
     let (pieces, records) = input.split_at(input.len().min(4));
     reader::check(records, pieces);
     messages::check(records);
+}
+
+/// Performs handshakes with a client whose bytes are changed as the input says. Its first four bytes are the lengths of
+/// pieces.
+///
+/// # Panics
+/// If the outcome depends on the pieces, or if too much is kept of what the client sends.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn check_handshake(input: &[u8]) {
+    let (pieces, changes) = input.split_at(input.len().min(4));
+    handshake::check(changes, pieces);
 }
 
 fn timestamp(time: SystemTime) -> f64 {

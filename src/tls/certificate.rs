@@ -133,16 +133,24 @@ pub(super) fn read(options: &TlsOptions) -> Result<Certificate, CertificateError
     let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(versions)
         .map_err(|error| internal(&error))?;
-    let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| match error {
+    let config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| match error {
         Error::InconsistentKeys(_) => CertificateError::Key("it is not the key of the certificate".to_owned()),
         error => CertificateError::Key(format!("it cannot be used with the certificate: {error}")),
     })?;
+    Ok(Certificate { config: complete(config).map_err(|error| internal(&error))?, life })
+}
+
+/// Adds to the configuration what does not depend on the certificate.
+///
+/// # Errors
+/// If there are no random numbers.
+pub(super) fn complete(mut config: ServerConfig) -> Result<Arc<ServerConfig>, Error> {
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     // The keys move to the record layer after the handshake.
     config.enable_secret_extraction = true;
     // With a session ticket, a client that reconnects within hours needs no new signature.
-    config.ticketer = Ticketer::new().map_err(|error| internal(&error))?;
-    Ok(Certificate { config: Arc::new(config), life })
+    config.ticketer = Ticketer::new()?;
+    Ok(Arc::new(config))
 }
 
 fn pem_error(error: pem::Error, expected: &str) -> String {

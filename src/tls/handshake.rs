@@ -3,8 +3,13 @@
 //! rustls gets the records one by one until the handshake is done, so that no record that follows the handshake is
 //! decrypted with keys that are given away.
 
+#[cfg(any(test, fuzzing))]
+mod changed;
 #[cfg(test)]
 mod tests;
+
+#[cfg(any(test, fuzzing))]
+pub(super) use changed::check;
 
 use super::fault::Fault;
 use super::reader::record_bytes;
