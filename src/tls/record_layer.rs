@@ -6,8 +6,8 @@
 //!
 //! It does no I/O. [`read`](RecordLayer::read) takes what the client has sent, and calls back with the data.
 //! [`seal`](RecordLayer::seal) encrypts one record. What the socket does not accept of it is [kept](RecordLayer::keep),
-//! and [`unsent`](RecordLayer::unsent) returns it until it is sent. The answers of TLS itself, such as alerts, are
-//! queued there, too.
+//! and [`unsent`](RecordLayer::unsent) returns it until it is sent. Alerts are queued there, too. The
+//! answer to a key update is sent before the next data.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -25,27 +25,35 @@ use tokio_rustls::rustls::{AlertDescription, ContentType, Error, SupportedCipher
 /// Message that announces new keys and does not ask the client for new ones (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
-/// Keys and state of a connection whose handshake is done.
+/// Keys and state of a connection whose handshake is done. What each update needs is together and small, because a
+/// broadcast has to fetch it from memory for each client.
 pub(crate) struct RecordLayer {
-    /// Secrets from which the next keys are derived.
-    secrets: KernelConnection<ServerConnectionData>,
     sealer: Sealer,
     /// Number of the next record to the client.
     next_sent: u64,
-    opener: Opener,
-    /// Number of the next record of the client.
-    next_received: u64,
-    reader: RecordReader,
-    messages: Messages,
+    /// Number of records that one key may encrypt (RFC 8446 §5.5).
+    max_records: u64,
     /// Encrypted bytes for the client. The first `sent` of them have been sent. Empty, without memory, if all are sent.
     unsent: Vec<u8>,
     sent: usize,
+    reader: RecordReader,
     /// True if new keys are due before the next data, because the client has asked for them.
     key_update_due: bool,
     /// True if the client sends nothing more.
     is_ended: bool,
-    /// True if an alert has been queued, so that nothing more may be sent.
+    /// True if nothing more may be sent, because an alert has been queued or the client has sent one.
     is_closed: bool,
+    rare: Box<Rare>,
+}
+
+/// What only a record of the client or a change of keys needs.
+struct Rare {
+    /// Secrets from which the next keys are derived.
+    secrets: KernelConnection<ServerConnectionData>,
+    opener: Opener,
+    /// Number of the next record of the client.
+    next_received: u64,
+    messages: Messages,
 }
 
 impl RecordLayer {
@@ -57,26 +65,29 @@ impl RecordLayer {
         let (keys, secrets) = connection.dangerous_into_kernel_connection()?;
         let suite = secrets.negotiated_cipher_suite();
         let ((next_sent, encryption), (next_received, decryption)) = (keys.tx, keys.rx);
+        let max_records = match suite {
+            SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
+            SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
+        };
+        let (opener, messages) = (Opener::new(suite, decryption)?, Messages::default());
         Ok(RecordLayer {
-            secrets,
             sealer: Sealer::new(suite, encryption, next_sent)?,
             next_sent,
-            opener: Opener::new(suite, decryption)?,
-            next_received,
-            reader: RecordReader::default(),
-            messages: Messages::default(),
+            max_records,
             unsent: Vec::new(),
             sent: 0,
+            reader: RecordReader::default(),
             key_update_due: false,
             is_ended: false,
             is_closed: false,
+            rare: Box::new(Rare { secrets, opener, next_received, messages }),
         })
     }
 
     /// Decrypts the records that `bytes` completes, in place, and calls `emit` for the data of each.
     ///
     /// # Errors
-    /// If the connection has to end. The alert for the client has been queued.
+    /// If the connection has to end. The alert for the client has been queued, unless the client has sent one.
     pub(crate) fn read(&mut self, bytes: &mut [u8], emit: &mut dyn FnMut(&[u8])) -> Result<(), Fault> {
         if self.is_ended {
             return Ok(());
@@ -100,12 +111,13 @@ impl RecordLayer {
     /// What is [unsent](Self::unsent) must be sent before.
     ///
     /// # Errors
-    /// If an alert has been queued, or if the key has encrypted as many records as it may.
+    /// If nothing more may be sent, or if the key has encrypted as many records as it may and cannot be replaced
+    /// (TLS 1.2).
     pub(crate) fn seal(&mut self, pieces: &[&[u8]], sealed: &mut Sealed) -> Result<(), Error> {
         if self.is_closed {
             return Err(Error::EncryptError);
         }
-        if self.key_update_due || self.next_sent >= self.max_records() {
+        if self.key_update_due || self.next_sent >= self.max_records {
             self.update_sealer(sealed)?;
         }
         self.encrypt(ContentType::ApplicationData, pieces, sealed)
@@ -157,14 +169,14 @@ impl RecordLayer {
         if is_tls13 && ContentType::from(record[0]) != ContentType::ApplicationData {
             return Err(Fault::Broken(AlertDescription::UnexpectedMessage));
         }
-        let plain = self.opener.open(record, self.next_received)?;
-        self.next_received += 1;
-        match self.messages.receive(plain.typ, plain.payload, is_tls13)? {
+        let plain = self.rare.opener.open(record, self.rare.next_received)?;
+        self.rare.next_received += 1;
+        match self.rare.messages.receive(plain.typ, plain.payload, is_tls13)? {
             Meaning::Data => emit(plain.payload),
             Meaning::KeyUpdate { answer } => {
-                let (first, keys) = self.secrets.update_rx_secret()?;
-                self.opener = Opener::new(self.suite(), keys)?;
-                self.next_received = first;
+                let (first, keys) = self.rare.secrets.update_rx_secret()?;
+                self.rare.opener = Opener::new(self.suite(), keys)?;
+                self.rare.next_received = first;
                 self.key_update_due |= answer;
             }
             Meaning::End => self.is_ended = true,
@@ -175,7 +187,7 @@ impl RecordLayer {
 
     /// Replaces the keys to the client, and announces that. TLS 1.2 cannot do that.
     fn update_sealer(&mut self, sealed: &mut Sealed) -> Result<(), Error> {
-        let (first, keys) = self.secrets.update_tx_secret()?;
+        let (first, keys) = self.rare.secrets.update_tx_secret()?;
         self.encrypt(ContentType::Handshake, &[&KEY_UPDATE], sealed)?;
         self.sealer = Sealer::new(self.suite(), keys, first)?;
         (self.next_sent, self.key_update_due) = (first, false);
@@ -199,14 +211,6 @@ impl RecordLayer {
     }
 
     fn suite(&self) -> SupportedCipherSuite {
-        self.secrets.negotiated_cipher_suite()
-    }
-
-    /// Returns the number of records that one key may encrypt (RFC 8446 §5.5).
-    fn max_records(&self) -> u64 {
-        match self.suite() {
-            SupportedCipherSuite::Tls12(suite) => suite.common.confidentiality_limit,
-            SupportedCipherSuite::Tls13(suite) => suite.common.confidentiality_limit,
-        }
+        self.rare.secrets.negotiated_cipher_suite()
     }
 }

@@ -311,7 +311,7 @@ fn alert_of_the_client_gets_no_answer() {
 fn keys_are_replaced_before_their_limit() {
     for suite in suites() {
         let (_client, mut records) = pair(suite);
-        records.next_sent = records.max_records();
+        records.next_sent = records.max_records;
         if records.next_sent == u64::MAX {
             continue;
         }
