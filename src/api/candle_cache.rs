@@ -1,9 +1,9 @@
 //! Candles of this replica.
 //!
-//! The first update reads the candles that the store keeps, and the entries that they do not cover: the hours of the
-//! time before the oldest entry, and minutes as far as they are kept. After that, new entries are added by each
-//! request, and once a minute by a task. The task also saves the candles of complete hours to the store. Requests that
-//! arrive during an update wait for it.
+//! The first update reads the candles that the store keeps: those of hours for the time before the oldest entry, and
+//! those of minutes as far as they are kept. It also reads the entries that these candles do not cover. After that, new
+//! entries are added by each request, and once a minute by a task. The task also saves the candles of complete hours to
+//! the store. Requests that arrive during an update wait for it.
 
 use crate::candle::{Book, Detail, Interval, KeptHour, MINUTES_KEPT, PAGE_HOURS};
 use crate::feed::Feed;
@@ -35,10 +35,20 @@ pub(crate) struct CandleCache {
 #[derive(Default)]
 struct Loading {
     is_done: bool,
-    /// Hours in the store that cannot be used: the text cannot be decoded, or the hour ends after the newest entry,
-    /// because a clock was ahead when it was kept.
-    unusable: BTreeSet<(Detail, TickId)>,
+    unusable: Unusable,
     fault: FaultLog,
+}
+
+/// Hours in the store that cannot be used.
+type Unusable = BTreeMap<(Detail, TickId), Defect>;
+
+/// Reason why an hour in the store cannot be used.
+#[derive(Clone, Copy, PartialEq)]
+enum Defect {
+    /// It ends after the newest entry, because a clock was ahead when it was kept.
+    Ahead,
+    /// Its text cannot be decoded. A newer version may have written it.
+    Undecodable,
 }
 
 impl CandleCache {
@@ -100,18 +110,17 @@ impl CandleCache {
     }
 
     /// Reads the hours that the store keeps, and the entries between them.
-    async fn load(&self, hub: &Hub, unusable: &mut BTreeSet<(Detail, TickId)>) -> Result<()> {
+    async fn load(&self, hub: &Hub, unusable: &mut Unusable) -> Result<()> {
         let kept =
             async |detail| Ok::<_, StoreError>(BTreeSet::from_iter(hub.kept_hours(detail).await?.unwrap_or_default()));
         let (mut hours, mut minutes) = (kept(Detail::Hour).await?, kept(Detail::Minutes).await?);
-        // An hour whose entries the store still has can be read from them, with its minutes. One whose minutes have
-        // expired for this replica needs no minutes.
+        // A single candle of an hour is read only if entries of that hour are gone, because it would hide its minutes.
+        // Minutes are read as far as they have not expired for this replica, or if nothing else has their hour.
         let (oldest, expired) = (hub.oldest_kept().await?, self.book().minutes_kept_from(hub.head()));
         let is_lost = |moment: TickId| oldest == TickId::ZERO || moment < oldest;
         hours.retain(|start| is_lost(*start));
         minutes.retain(|start| *start >= expired || !hours.contains(start));
         let starts: Vec<_> = hours.union(&minutes).copied().collect();
-        let mut invalid = 0;
         for page in starts.chunks(PAGE_HOURS) {
             let mut found = BTreeMap::new();
             // An hour that is kept in both details is read with its minutes.
@@ -126,12 +135,8 @@ impl CandleCache {
                                 found.insert(*start, hour);
                             }
                         }
-                        // A clock may have been ahead when it was kept.
-                        Some(_) => drop(unusable.insert((detail, *start))),
-                        None => {
-                            invalid += 1;
-                            unusable.insert((detail, *start));
-                        }
+                        Some(_) => drop(unusable.insert((detail, *start), Defect::Ahead)),
+                        None => drop(unusable.insert((detail, *start), Defect::Undecodable)),
                     }
                 }
             }
@@ -140,8 +145,10 @@ impl CandleCache {
                 self.book_mut().add_kept(hour);
             }
         }
+        let undecodable = unusable.iter().filter(|(_, defect)| **defect == Defect::Undecodable);
+        let invalid = undecodable.map(|((_, start), _)| start).collect::<BTreeSet<_>>().len();
         if invalid > 0 {
-            warn!(hours = invalid, next = "reading the entries of these hours", "the store has invalid candles");
+            warn!(hours = invalid, next = "replacing those whose entries are kept", "the store has invalid candles");
         }
         Ok(())
     }
@@ -164,17 +171,18 @@ impl CandleCache {
         }
     }
 
-    /// Saves to the store each hour that has ended. `kept` contains those that the store has. If no hour is new and
-    /// none is unusable, the store is not asked.
+    /// Saves to the store each hour that has ended. `kept` contains those of the last time. If no hour is new and none
+    /// is unusable, the store is not asked.
     async fn keep_hours(&self, hub: &Hub, detail: Detail, kept: &mut Vec<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours(detail).collect();
-        let is_own = |(of, _): &(Detail, TickId)| *of == detail;
-        let mut unusable: BTreeSet<_> = {
-            let known = &mut self.catching_up.lock().await.unusable;
-            let own = known.iter().copied().filter(is_own).collect();
-            known.retain(|unusable| !is_own(unusable));
-            own
-        };
+        let mut unusable = Unusable::new();
+        self.catching_up.lock().await.unusable.retain(|key, defect| {
+            let is_own = key.0 == detail;
+            if is_own {
+                unusable.insert(*key, *defect);
+            }
+            !is_own
+        });
         if unusable.is_empty() && whole == *kept {
             return Ok(());
         }
@@ -187,14 +195,9 @@ impl CandleCache {
         Ok(())
     }
 
-    /// Saves the `whole` hours that the store does not have. Replaces or deletes those that are `unusable`.
-    async fn save(
-        &self,
-        hub: &Hub,
-        detail: Detail,
-        whole: &[TickId],
-        unusable: &BTreeSet<(Detail, TickId)>,
-    ) -> Result<()> {
+    /// Saves the `whole` hours that the store does not have. Replaces those that are `unusable`, as far as the book has
+    /// them.
+    async fn save(&self, hub: &Hub, detail: Detail, whole: &[TickId], unusable: &Unusable) -> Result<()> {
         let present = hub.kept_hours(detail).await?;
         let present: BTreeSet<_> = match present {
             Some(starts) => starts.into_iter().collect(),
@@ -207,14 +210,13 @@ impl CandleCache {
             Detail::Minutes => Interval::Hour.start(hub.oldest_kept().await?.min(hub.head().minus(MINUTES_KEPT))),
             Detail::Hour => TickId::ZERO,
         };
-        let unusable: BTreeSet<_> = unusable.iter().map(|(_, start)| *start).collect();
-        let is_missing = |start: &TickId| *start >= floor && (!present.contains(start) || unusable.contains(start));
+        let is_missing =
+            |start: &TickId| *start >= floor && (!present.contains(start) || unusable.contains_key(&(detail, *start)));
         let missing: Vec<_> = whole.iter().copied().filter(is_missing).collect();
-        // A newer version may have written an hour that this one cannot decode. Minutes can be made again from entries,
-        // but nothing replaces an old hour.
-        let is_deleted =
-            |start: &TickId| detail == Detail::Minutes || *start > hub.head() || missing.binary_search(start).is_ok();
-        let mut expired: Vec<_> = unusable.iter().copied().filter(is_deleted).collect();
+        // Nothing replaces an hour whose entries have expired, so it stays for the version that can decode it.
+        let is_deleted = |start: &TickId, defect| defect == Defect::Ahead || missing.binary_search(start).is_ok();
+        let deleted = unusable.iter().filter(|((_, start), defect)| is_deleted(start, **defect));
+        let mut expired: Vec<_> = deleted.map(|((_, start), _)| *start).collect();
         expired.extend(present.range(..floor));
         // If no hour is missing, a single empty page still deletes the expired hours.
         let pages = missing.chunks(PAGE_HOURS).chain((missing.is_empty() && !expired.is_empty()).then_some(&[][..]));

@@ -24,7 +24,7 @@ async fn kept(cluster: &TestCluster) -> BTreeMap<u64, String> {
 async fn new_replica_reads_the_kept_candles() {
     let cluster = TestCluster::new().await;
     let event = |usd: f64| json!({"type": "tick", "prices": {"USD": usd.to_string()}, "sources": {"USD": ["kraken"]}});
-    // Four hours, of which at least two are whole.
+    // Four hours of ticks. The hour in which the feed begins and at least two more have ended, so three are kept.
     cluster.redis.write((0..14_400).map(|number| event(97_000.0 + f64::from(number % 777))).collect()).await;
     let settings = [SERVE, ("BTCFEED_WINDOW", "100")];
     let first = cluster.replica("r1", &settings).await;
@@ -39,7 +39,7 @@ async fn new_replica_reads_the_kept_candles() {
     let hours = kept(&cluster).await;
     let [broken, changed] = [0, 1].map(|place| *hours.keys().nth(place).unwrap());
     let _: u64 = redis::cmd("HSET").arg(KEY).arg(broken).arg("{").query_async(&mut connection).await.unwrap();
-    // The clock of another one was ahead when it kept this hour.
+    // An hour of the future, as a replica would keep it whose clock is a day ahead.
     let day = 24 * 3_600_000;
     let (start, text) = hours.last_key_value().unwrap();
     let (future, mut hour): (u64, Value) = (start + day, serde_json::from_str(text).unwrap());
@@ -58,7 +58,7 @@ async fn new_replica_reads_the_kept_candles() {
     }
     until("the candles of the future to be deleted", async || !kept(&cluster).await.contains_key(&future)).await;
     until("the invalid candles to be replaced", async || kept(&cluster).await[&broken] == hours[&broken]).await;
-    // A replica believes the candles that are kept, so it has read them.
+    // The next replica shows a forged value, which proves that it reads the kept candles, not the entries.
     let higher = hours[&changed].replace("97776", "98888");
     assert_ne!(higher, hours[&changed]);
     let _: u64 = redis::cmd("HSET").arg(KEY).arg(changed).arg(higher).query_async(&mut connection).await.unwrap();
@@ -74,8 +74,9 @@ async fn new_replica_reads_the_kept_candles() {
     assert_eq!(kept(&cluster).await.keys().collect::<Vec<_>>(), hours.keys().collect::<Vec<_>>());
 }
 
-/// Keeps the candles of ticks every ten minutes since this time before now, and the ticks of the last two hours. The
-/// price is the number of the hour since 1970. Returns the first tick.
+/// Fills the store as if there had been a tick every ten minutes since `ago` before now: with the candles of all whole
+/// hours, and the ticks of the last two hours. The price is the number of the hour since 1970. Returns the id of the
+/// first tick.
 async fn keep(store: &dyn Store, ago: Duration) -> TickId {
     let now = TickId::now();
     let (mut id, mut prev, mut book) = (now.minus(ago), TickId::ZERO, Book::new(ago));
@@ -145,19 +146,22 @@ async fn year_of_days_needs_no_ticks() {
 }
 
 #[tokio::test]
-async fn unreadable_old_hour_is_not_deleted() {
+async fn unreadable_old_hours_are_not_deleted() {
     let cluster = TestCluster::new().await;
     let store = store::Redis::new(&cluster.redis.url(), "btcfeed", OPTIONS).unwrap();
     keep(&store, DAY * 3).await;
     let hours = store.kept_hours(Detail::Hour).await.unwrap().unwrap();
-    let [lost, kept] = [hours[5], hours[10]];
+    let [lost, kept, old] = [hours[5], hours[10], hours[12]];
     let newer = [lost, kept].map(|start| (start, "of a newer version".to_owned()));
     store.keep_hours(Detail::Hour, &newer, &[lost, kept]).await.unwrap();
-    store.keep_hours(Detail::Minutes, &[], &[lost]).await.unwrap();
+    let minutes = (old, "minutes of a newer version".to_owned());
+    store.keep_hours(Detail::Minutes, std::slice::from_ref(&minutes), &[lost, old]).await.unwrap();
     let replica = cluster.replica("r1", &[SERVE]).await;
     let answer: Value = serde_json::from_str(&replica.get("/v1/candles?interval=1h").await.1).unwrap();
     assert_eq!(answer["gaps"].as_array().unwrap().len(), 1, "{answer}");
     let texts = async || store.read_hours(Detail::Hour, &[lost, kept]).await.unwrap();
     until("the hour that has minutes to be written", async || texts().await[1].as_deref() != Some(&*newer[1].1)).await;
     assert_eq!(texts().await[0].as_deref(), Some(&*newer[0].1));
+    let minutes_of_old = async || store.read_hours(Detail::Minutes, &[old]).await.unwrap().remove(0);
+    assert_eq!(minutes_of_old().await.as_deref(), Some(&*minutes.1));
 }
