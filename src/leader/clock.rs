@@ -8,11 +8,15 @@
 //! Ids only increase. If the feed is ahead of the true time, it runs at half speed until the time has caught up. So
 //! ticks are never dated more than one period apart for a client that asked for one tick in each period.
 
+mod reason;
+
+pub(super) use reason::{CLOCKS_AGREE, clock_is_wrong};
+
 use crate::feed::Feed;
 use crate::store::{MAX_CLOCK_ERROR, Record, moment_at};
 use crate::telemetry::metrics::CLOCK_REJECTED;
-use crate::text::format_duration;
 use crate::tick::TickId;
+use reason::{contradiction, feed_is_ahead};
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -320,7 +324,7 @@ impl State {
         let count = self.moment(at).unwrap_or(count);
         let fault = if self.is_slow {
             let words = "so it runs at half speed until its time is right";
-            Some(format!("{FEED_IS_AHEAD}{} ahead of the time, {words}", words_of(count.since(time))))
+            Some(feed_is_ahead(count.since(time), words))
         } else if agree(store, count) {
             None
         } else {
@@ -372,28 +376,6 @@ fn agreed(mut times: Vec<TickId>) -> Option<(TickId, usize)> {
         return None;
     }
     Some((first[(most - 1) / 2], most))
-}
-
-/// The beginnings of the texts about clocks that contradict each other.
-const STORE_IS_WRONG: &str = "the clock of the store is ";
-const FEED_IS_AHEAD: &str = "the feed is ";
-
-/// Returns true if the reason of a status is that the clocks contradict each other.
-pub(super) fn is_about_clocks(reason: &str) -> bool {
-    reason.starts_with(STORE_IS_WRONG) || reason.starts_with(FEED_IS_AHEAD)
-}
-
-/// Describes the difference between the time of the store's clock and another one.
-fn contradiction(store: TickId, other: TickId, others: &str) -> String {
-    let direction = if store > other { "ahead of" } else { "behind" };
-    format!("{STORE_IS_WRONG}{} {direction} {others}", words_of(store.differs(other)))
-}
-
-/// Formats a duration in whole hours, minutes or seconds.
-fn words_of(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let unit = [3600, 60].into_iter().find(|unit| seconds >= *unit).unwrap_or(1);
-    format_duration(Duration::from_secs(seconds / unit * unit))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Judges the feed's health: live, degraded, stale or down, with the reason.
 
-use super::clock::is_about_clocks;
+use super::clock::{CLOCKS_AGREE, clock_is_wrong};
 use super::options::Options;
 use super::outbox::Outbox;
 use super::term::LastPrice;
@@ -14,14 +14,15 @@ use std::time::{Duration, Instant};
 /// The feed's health. A new leader continues from the state that its predecessor left.
 pub(super) struct HealthMonitor {
     state: FeedState,
-    /// True if the newest status says that the clocks contradict each other.
+    /// True if the newest status about clocks says that they contradict each other.
     is_clock_wrong: bool,
     currencies: Currencies,
     stale_after: Duration,
     down_after: Duration,
     /// The moment of each currency's last price. If the feed has none, it is the start of the term.
     last: BTreeMap<Currency, Instant>,
-    /// The moment of each currency's last price from enough sources, with the same default.
+    /// The moment of each currency's last price from enough sources. Until there is one in this term, it is the moment
+    /// in `last` at the start of the term.
     checked: BTreeMap<Currency, Instant>,
     /// The newest description of each price that comes from few sources.
     thin: BTreeMap<Currency, String>,
@@ -37,15 +38,18 @@ impl HealthMonitor {
         let Options { currencies, stale_after, down_after, .. } = *options;
         let now = Instant::now();
         let last = |currency| (currency, last_prices.get(&currency).map_or(now, |last| last.at));
-        let written = || feed.newest(&|entry| entry.status().is_some()).and_then(|entry| entry.status().cloned());
-        let status = outbox.last_status().or_else(written);
-        let state = status.as_ref().map_or(FeedState::Live, |status| status.state);
+        let newest = |wanted: &dyn Fn(&Status) -> bool| {
+            let written = || feed.newest(&|entry| entry.status().is_some_and(wanted));
+            outbox.newest_status(wanted).or_else(|| written()?.status().cloned())
+        };
+        let state = newest(&|_| true).map_or(FeedState::Live, |status| status.state);
+        let about_clocks = newest(&|status| clock_is_wrong(&status.reason).is_some());
         let last: BTreeMap<_, _> = currencies.iter().map(last).collect();
         let checked = last.clone();
         HealthMonitor {
             state,
-            // If the clocks are right now, the next status says so.
-            is_clock_wrong: status.is_some_and(|status| is_about_clocks(&status.reason)),
+            // If the clocks agree by now, the next status says so.
+            is_clock_wrong: about_clocks.and_then(|status| clock_is_wrong(&status.reason)).unwrap_or(false),
             currencies,
             stale_after,
             down_after,
@@ -66,11 +70,7 @@ impl HealthMonitor {
             return None;
         }
         self.is_clock_wrong = fault.is_some();
-        Some(Status {
-            state: self.state,
-            since: now,
-            reason: fault.unwrap_or_else(|| "the clocks agree again".to_owned()),
-        })
+        Some(Status { state: self.state, since: now, reason: fault.unwrap_or_else(|| CLOCKS_AGREE.to_owned()) })
     }
 
     /// Updates the health with the result of a poll. Returns the new status if the state changes.
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn new_leader_takes_back_a_wrong_clock() {
+    fn new_leader_ends_the_status_about_clocks() {
         let options = Options {
             replica: "r1".to_owned(),
             interval: Duration::from_secs(5),
@@ -191,9 +191,11 @@ mod tests {
             health.clock_status(None, TickId::ZERO).map(|status| (status.state, status.reason))
         };
         assert_eq!(left("prices are back"), None);
-        let live = Some((FeedState::Live, "the clocks agree again".to_owned()));
+        let live = Some((FeedState::Live, CLOCKS_AGREE.to_owned()));
         assert_eq!(left("the clock of the store is 2h ahead of the time of the feed"), live);
         assert_eq!(left("the feed is 2h ahead of the time, so it runs at half speed until its time is right"), live);
+        assert_eq!(left("no price in USD: no source was asked"), live, "it is not about clocks");
+        assert_eq!(left(CLOCKS_AGREE), None);
     }
 
     #[test]

@@ -100,11 +100,11 @@ impl Outbox {
         }
     }
 
-    /// Returns the newest status in the outbox.
-    pub(super) fn last_status(&self) -> Option<Status> {
+    /// Returns the newest status in the outbox for which `wanted` is true.
+    pub(super) fn newest_status(&self, wanted: &dyn Fn(&Status) -> bool) -> Option<Status> {
         let held = self.lock();
         held.records.iter().rev().find_map(|(record, _)| match &record.event {
-            Event::Status(status) => Some(status.clone()),
+            Event::Status(status) => wanted(status).then(|| status.clone()),
             Event::Tick { .. } => None,
         })
     }
