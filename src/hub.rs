@@ -56,6 +56,8 @@ pub struct Hub {
     head: watch::Sender<TickId>,
     /// Limits the log lines about entries that the feed has lost.
     fork_log: Mutex<FaultLog>,
+    /// Limits the log lines about streams that wait for the history.
+    load_log: Mutex<FaultLog>,
     /// True if the history has been read.
     primed: watch::Sender<bool>,
 }
@@ -66,7 +68,8 @@ impl Hub {
         let window = RwLock::new(Window::new(options.window, options.retention));
         let (head, primed) = (watch::Sender::new(TickId::ZERO), watch::Sender::new(false));
         let (capacity, retention, history) = (options.window, options.retention, HistoryReader::new(store.clone()));
-        Hub { store, window, capacity, retention, history, head, fork_log: Mutex::default(), primed }
+        let (fork_log, load_log) = (Mutex::default(), Mutex::default());
+        Hub { store, window, capacity, retention, history, head, fork_log, load_log, primed }
     }
 
     /// Waits until the history has been read once.

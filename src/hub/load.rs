@@ -5,13 +5,17 @@ use super::history::{AUDIT_ENTRIES, LOAD_ENTRIES};
 use crate::feed::Entry;
 use crate::shutdown::Tasks;
 use crate::tick::TickId;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
+use tracing::warn;
 
 /// The pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
+/// The time for which reads for a stream may fail before it is logged. Many clients that return at once are not a
+/// fault.
+const LOG_AFTER: Duration = Duration::from_secs(3);
 
 impl Hub {
     /// Reads the oldest [`LOAD_ENTRIES`] entries with `after < id <= until`, or [`AUDIT_ENTRIES`] with their audits,
@@ -28,12 +32,18 @@ impl Hub {
         done: impl FnOnce() + Send + 'static,
     ) {
         let hub = self.clone();
+        let began = Instant::now();
         let read = async move {
             loop {
                 let limit = if audits { AUDIT_ENTRIES } else { LOAD_ENTRIES };
                 match hub.page(after, until, limit, audits).await {
                     Ok(entries) => return entries,
-                    Err(_) => sleep(RETRY).await,
+                    Err(error) => {
+                        if began.elapsed() >= LOG_AFTER && hub.load_is_to_be_logged() {
+                            warn!(%error, "streams wait for the history, retrying");
+                        }
+                        sleep(RETRY).await;
+                    }
                 }
             }
         };
@@ -47,5 +57,9 @@ impl Hub {
                 }
             }
         });
+    }
+
+    fn load_is_to_be_logged(&self) -> bool {
+        self.load_log.lock().unwrap_or_else(PoisonError::into_inner).is_due()
     }
 }

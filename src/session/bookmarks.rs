@@ -249,11 +249,16 @@ impl Bookmarks {
                 position.written.store(id.ms(), Ordering::Relaxed);
             }
         }
+        let mut lost = 0;
         for batch in kept.chunks(MAX_BATCH) {
             if result.is_ok() {
                 let count = self.store.put_back_bookmarks(&last_ids(batch)).await;
-                result = count.map(|count| PUT_BACK_BOOKMARKS.counter("").increment(count as u64));
+                result = count.map(|count| lost += count);
             }
+        }
+        if lost > 0 {
+            PUT_BACK_BOOKMARKS.counter("").increment(lost as u64);
+            warn!(bookmarks = lost, "put bookmarks back that the store had lost");
         }
         drop((moved, kept));
         let mut open = self.open();

@@ -46,3 +46,19 @@ async fn unread_answers_cost_little_memory() {
     // Other clients can still read the history from Redis.
     assert_eq!(replica.get("/v1/prices?limit=3").await.0, 200);
 }
+
+#[tokio::test]
+async fn streams_that_wait_for_redis_are_logged_once() {
+    let cluster = TestCluster::new().await;
+    let ids = cluster.redis.fill(1000).await;
+    let replica = cluster.replica("r1", &[SERVE, ("BTCFEED_WINDOW", "100")]).await;
+    cluster.redis.pause();
+    let mut clients = [replica.connect("format=full&since=0").await, replica.connect("format=audit&since=0").await];
+    let lines = || replica.log().iter().filter(|line| line.contains("streams wait for the history")).count();
+    until("a line in the log", async || lines() > 0).await;
+    cluster.redis.resume();
+    for client in &mut clients {
+        assert_eq!(client.json().await["id"], ids[0]);
+    }
+    assert_eq!(lines(), 1);
+}
