@@ -1,8 +1,8 @@
 //! The messages that clients read as JSON, each defined once.
 //!
-//! The server writes a message (`Serialize`), the SDK reads it (`Deserialize`), and with the feature `server` it is
-//! described in `/openapi.json` (`ToSchema`). All three use the same type, so they cannot differ. Messages that the
-//! server writes borrow their text from an entry. Messages that the SDK reads own it.
+//! The server writes a message (`Serialize`), the SDK reads it (`Deserialize`) if it uses it, and with the feature
+//! `server` it is described in `/openapi.json` (`ToSchema`). All three use the same type, so they cannot differ.
+//! Messages that the server writes may borrow their text. Messages that the SDK reads own it.
 //!
 //! - **A price keeps its exact digits**: [`ExactPrice`] is never converted to a float.
 //! - **Readers are tolerant**: they skip unknown fields and currencies, and keep unknown words as they are ([`Word`]),

@@ -34,8 +34,8 @@ impl BaseUrl {
         BaseUrl::new(is_https(scheme)?, authority, prefix)
     }
 
-    /// Returns the address, unless a part of it is invalid. Its parts consist of characters that have no meaning in a
-    /// header, in JSON, in HTML and in a shell.
+    /// Returns the address, unless a part of it is invalid. Its parts consist of characters that need no escaping in
+    /// the value of a header, in a JSON string, in HTML and between quotes in a shell.
     fn new(is_https: bool, authority: &str, prefix: &str) -> Option<BaseUrl> {
         let parsed: Authority = authority.parse().ok()?;
         let is_plain = |text: &str, others: &str| {
@@ -74,7 +74,9 @@ impl BaseUrl {
         let port = if *is_https { ":443" } else { ":80" };
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         let target = if has_port { authority.clone() } else { format!("{authority}{port}") };
-        let grpcurl = if *is_https { target.clone() } else { format!("-plaintext {target}") };
+        // Brackets are a pattern in a shell.
+        let quoted = if target.contains('[') { format!("'{target}'") } else { target.clone() };
+        let grpcurl = if *is_https { quoted } else { format!("-plaintext {quoted}") };
         let texts = [
             (address::HTTP_BASE, format!("{http}://{authority}{prefix}")),
             (address::WS_BASE, format!("{ws}://{authority}{prefix}")),
@@ -196,7 +198,10 @@ mod tests {
                 "http://localhost:8080",
                 "curl 'http://localhost:8080/x' ws://localhost:8080/y grpcurl -plaintext localhost:8080 z http ws / well-known ä",
             ),
-            ("http://[::1]", "curl 'http://[::1]/x' ws://[::1]/y grpcurl -plaintext [::1]:80 z http ws / well-known ä"),
+            (
+                "http://[::1]",
+                "curl 'http://[::1]/x' ws://[::1]/y grpcurl -plaintext '[::1]:80' z http ws / well-known ä",
+            ),
         ] {
             assert_eq!(BaseUrl::parse(base).unwrap().fill(document), filled);
         }

@@ -1,5 +1,5 @@
-//! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if an exchange gives a valid
-//! price, and simulated otherwise. It prints which of the two they are, then the addresses to open and the commands to
+//! `btcfeed demo`: the whole feed in one process, for a first look. The prices are real if the exchanges give a valid
+//! one, and simulated otherwise. It prints which of the two they are, then the addresses to open and the commands to
 //! paste, and then the prices.
 
 use super::runtime::{block_on, raise_file_limit};
@@ -61,7 +61,7 @@ pub(super) fn run(config: Config, lookup: &Lookup, program: &str) -> anyhow::Res
 /// Returns where the prices come from. `tick` is the result of the first poll.
 fn origin(config: &Config, tick: Option<&Tick>) -> String {
     let Some(tick) = tick else {
-        return "SIMULATED prices: no exchange gave a valid price".to_owned();
+        return "SIMULATED prices: the exchanges gave no valid price".to_owned();
     };
     let contributed = |name: &&str| tick.sources.values().flatten().any(|source| source == name);
     let names: Vec<_> = config.source_names().filter(contributed).collect();

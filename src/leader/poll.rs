@@ -19,8 +19,8 @@ use tracing::debug;
 const MAX_EMPTY_POLLS: u32 = 3;
 
 /// Polls once in each interval. The first poll is one interval after the newest tick, or now if that moment has passed.
-/// Returns if another replica should lead: the feed is down and no source answers, or, if there may be others
-/// (`may_yield`), this machine's clock is wrong.
+/// Returns if another replica should lead: the feed is down and there is still no valid price, or, if there may be
+/// others (`may_yield`), this machine's clock is wrong.
 pub(super) async fn poll(
     options: &Options,
     aggregator: &mut Aggregator,
@@ -54,13 +54,12 @@ pub(super) async fn poll(
             outbox.push(Record { poll: poll.trace.map(Arc::new), ..record });
         }
         if empty_polls >= MAX_EMPTY_POLLS && health.is_down() {
-            // This is longer than the retry pause of any replica, so a replica that gets prices acquires the lease
-            // first.
-            return Yielding { why: "no source answers this replica", pause: options.lease_ttl * 2 };
+            // This is longer than the retry pause of any replica, so another one acquires the lease first.
+            return Yielding { why: "this replica gets no valid price", pause: options.lease_ttl * 2 };
         }
         if may_yield && clock.should_yield() {
             let why = "this machine's clock is wrong";
-            // If no other replica can lead, the feed must not wait for this one.
+            // The pause is short: if no other replica can lead, this one must lead again soon.
             return Yielding { why, pause: options.retry_pause() * 2 };
         }
     }

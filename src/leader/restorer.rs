@@ -1,10 +1,11 @@
-//! Puts back what the store has lost inside the feed, until all of it is back.
+//! Puts back entries that the store has lost before its newest one, until all of them are back.
 //!
-//! The store notices by itself that it has lost its newest entries, because the leader has seen them. Then the leader
-//! restores only the newest ones, so that it can go on. Everything before them is put back here, in small batches that
-//! delay no tick. Every replica that may lead compares the number of entries in the store with its own copy once a
-//! second, whoever leads. So it does not matter which of them has the entries, or whether an attempt was interrupted.
-//! Once a minute it compares each entry, because the number includes members that are no entries.
+//! The loss of the newest entries is noticed at the leader's next write, which names the newest entry that the leader
+//! has seen. Then the leader restores only the newest ones, so that it can go on. Everything before them is put back
+//! here, in small batches that delay no tick. Every replica that may lead compares the number of entries in the store
+//! with its own copy once a second, whoever leads. So it does not matter which of them has the entries, or whether an
+//! attempt was interrupted. Once a minute it compares each entry, because the number includes members that are no
+//! entries.
 
 use super::chain::newest_chain;
 use crate::feed::{Entry, Feed};
@@ -20,7 +21,8 @@ use tracing::warn;
 
 /// The mean time between two comparisons.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// The number of consecutive comparisons that must differ, because the copy and the store change between two answers.
+/// The number of consecutive comparisons that must find entries missing. A single one may only mean that the feed has
+/// changed between two requests.
 const DIFFERENCES: u32 = 2;
 /// The time between two comparisons of each entry.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
@@ -75,7 +77,7 @@ impl Restorer {
                     if rejected.is_due() {
                         warn!(
                             entries = lacking,
-                            "this replica has entries that are not in the history and do not fit in"
+                            "this replica has entries that contradict the history, so they are not put back"
                         );
                     }
                     refused = Some((missing, Instant::now()));
@@ -101,8 +103,8 @@ impl Restorer {
         Ok(chain.len().saturating_sub(self.store.count(first.id.before(), last.id).await?))
     }
 
-    /// Returns the entries of this copy that have a place inside the feed of the store. The leader restores those after
-    /// the store's newest one. Entries of another chain have no place.
+    /// Returns the entries of this copy that have a place inside the feed of the store. Entries newer than the store's
+    /// newest one are not among them, because the leader restores these. Entries of another chain have no place.
     async fn chain(&self) -> Result<Vec<Arc<Entry>>> {
         let newest = self.store.head().await?;
         // The store may be ahead of this copy, and then it has dropped entries that this copy still has.

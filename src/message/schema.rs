@@ -90,7 +90,7 @@ schema!(GapReason, "GapReason", {
         GapReason::UnknownClientId,
     ];
     text().enum_values(Some(reasons.map(GapReason::as_str))).description(Some(
-        "`source_outage`: no exchange gave a valid price, or no replica was leading. `history_expired`: the entries are older \
+        "`source_outage`: the exchanges gave no valid price, or no replica was leading. `history_expired`: the entries are older \
          than the feed keeps them, or are missing from the middle of the history. `history_lost`: the store no longer has the \
          entry that you have, although it has older ones, or this feed never had that id. `replay_limit`: you limited the \
          replay with `limit`. `held_too_long`: the store could not be written for so long that ticks were dropped. \

@@ -72,7 +72,8 @@ struct ConnectionPermit {
     idle: Notify,
 }
 
-/// What a connection holds. Both change together, so that a request that ends never takes the place of another.
+/// What a connection holds. Both change together, so that a request that ends never releases a place that another
+/// one needs.
 #[derive(Debug)]
 struct Held {
     /// The number of open requests.
@@ -111,7 +112,7 @@ impl Places {
 impl ConnectionLimit {
     /// Creates the limit of all clients, which also applies the limits of each address.
     pub(crate) fn new(limit: usize, addresses: Arc<AddressLimits>) -> ConnectionLimit {
-        // A semaphore cannot have `usize::MAX` permits. No process has as many descriptors as its maximum.
+        // A semaphore cannot have `usize::MAX` permits. Its maximum is more than any process has descriptors.
         let limit = limit.min(Semaphore::MAX_PERMITS);
         let clients = Arc::new(Semaphore::new(limit));
         let places = Places { clients, addresses, memory: ClientMemory::new(usize::MAX) };

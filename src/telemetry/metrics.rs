@@ -46,7 +46,7 @@ table! {
         counter("btcfeed_replayed_entries_total", "entries", "Entries that were sent before the client was in sync. They also count in `btcfeed_updates_sent_total`."));
     PUBLISH_TO_SOCKET = metric("btcfeed_publish_to_socket_seconds", MetricKind::Histogram, "seconds",
         "Time from the moment of a live entry, by the store's clock, to the write to a client's socket, by this machine's clock. \
-         Only WebSockets and event streams over HTTP/1 in the replica are measured: one client in 64, and the last client of each broadcast.");
+         Only WebSockets and event streams that reach the replica over HTTP/1 are measured: one client in 64, and the last client of each broadcast.");
     TICK_AGE = labelled("currency", &[],
         gauge("btcfeed_tick_age_seconds", "seconds", "Age of the newest tick with a price in the currency. If there has been none, the time since the start of the replica."));
     FEED_STATE = labelled("state", &["live", "degraded", "stale", "down"],
@@ -60,7 +60,7 @@ table! {
     DROPPED_RECORDS = counter("btcfeed_dropped_records_total", "records", "Ticks and statuses that the leader dropped, because it held too many.");
     CLOCK_AHEAD = labelled("of", &["store", "sources"],
         gauge("btcfeed_clock_ahead_seconds", "seconds", "Time by which this machine's clock is ahead of the clock of Redis, or of the times in the answers of the sources. The times of the sources may be a little old."));
-    CLOCK_REJECTED = counter("btcfeed_clock_rejected_total", "entries", "Entries whose time this leader counted on its monotonic clock, because the clock of the store contradicted it.");
+    CLOCK_REJECTED = counter("btcfeed_clock_rejected_total", "entries", "Entries that did not get the time of the store's clock, because it contradicted the time of the feed, which the leader counts with its monotonic clock.");
     SOURCE_SECONDS = labelled("source", &[],
         metric("btcfeed_source_request_seconds", MetricKind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));
     SOURCE_ERRORS = labelled("source", &[],
@@ -68,7 +68,7 @@ table! {
     SOURCE_UP = labelled("source", &[],
         gauge("btcfeed_source_up", "0 or 1", "1 if the last poll of the source by this replica gave a price."));
     SOURCE_RESTING = labelled("source", &[],
-        gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If fewer sources than the minimum, or than two, do not rest, those that failed are polled nevertheless."));
+        gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If a currency has fewer active sources than `BTCFEED_MIN_SOURCES`, or fewer than two, its failed sources are polled although they rest. A pause that a source asked for is always kept."));
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second: Redis, or the file of the feed, can be written.");
     STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request, or that a write to the file of the feed took. Empty with the memory store.");
     STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");

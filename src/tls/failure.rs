@@ -13,7 +13,7 @@ pub(super) const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(5);
 /// Reason why a handshake failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandshakeError {
-    /// The connection failed, or the client cannot use what this server offers.
+    /// The connection failed, the client broke the protocol, or it cannot use what this server offers.
     #[error("{0}")]
     Failed(#[from] io::Error),
     /// The client did not finish in time.
@@ -44,7 +44,7 @@ impl HandshakeError {
     }
 }
 
-/// Returns the reason if the connection itself has not failed.
+/// Returns the reason if the error is one of TLS, and `None` if it is one of the socket.
 fn reason_in(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str> {
     let fault = || match error.downcast_ref()? {
         Fault::Broken(_) => Some("invalid"),

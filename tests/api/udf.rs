@@ -69,7 +69,7 @@ async fn chart_pages_back_until_there_is_no_data() {
     let (server, end) = filled().await;
     let (mut to, mut minutes) = (end, Vec::new());
     loop {
-        // The chart asks for what is left of its oldest bar.
+        // The chart asks for the bars before its oldest one.
         let answer = server.json(&bars("BTCUSD", "1", 0, to, 4)).await;
         if answer["s"] == "no_data" {
             assert_eq!(answer, json!({"s": "no_data"}), "there is nothing before");

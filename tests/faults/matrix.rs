@@ -1,4 +1,4 @@
-//! Each fault alone, with everything that can happen to the leader, and pairs of faults.
+//! Each fault alone, with everything that can happen to the leader.
 
 use super::case::{Case, Leadership, Outcome};
 use super::fault::Fault;

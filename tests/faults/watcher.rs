@@ -9,8 +9,8 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The time after which a connection without a message is replaced. Only updates prevent that: a replica sends its
-/// first ping after 20 s, too.
+/// The time after which a connection without a message is replaced. A replica's first ping comes after the same time,
+/// so pings alone do not keep a silent connection.
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// The ticks, statuses and gaps that a client got, in order.

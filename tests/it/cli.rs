@@ -331,7 +331,7 @@ async fn demo_without_exchanges_is_simulated() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Status(503, None));
     let printed = demo(&exchange, &[]).await;
-    assert!(printed.contains("SIMULATED prices: no exchange gave a valid price"), "{printed}");
+    assert!(printed.contains("SIMULATED prices: the exchanges gave no valid price"), "{printed}");
 }
 
 #[tokio::test]

@@ -329,10 +329,11 @@ async fn exchange_outage_is_reported_and_explained() {
     let reason = stale["reason"].as_str().unwrap();
     assert!(reason.starts_with("no price in USD and EUR: coinbase: HTTP 500"), "{reason}");
     assert_eq!(down["prev"], stale["id"]);
-    // A client that connects during the outage gets the current status.
+    // A client that connects during the outage gets the last tick and the statuses since then.
     let mut late = replica.connect("format=full").await;
     assert_eq!(late.json().await["id"], last["id"]);
     assert_eq!(late.json().await["state"], "stale");
+    assert_eq!(late.json().await["state"], "down");
 
     cluster.exchange.set_all(&Mode::Good);
     let (live, gap, tick) = (client.json().await, client.json().await, client.json().await);

@@ -119,7 +119,7 @@ async fn raw_client(replica: &Replica) -> TcpStream {
 }
 
 #[tokio::test]
-async fn log_that_is_not_read_delays_nothing() {
+async fn log_whose_reader_has_gone_stops_nothing() {
     let exchange = Exchange::start().await;
     let (address, ops) = (free_address(), free_address());
     let settings = [("BTCFEED_LISTEN", &*address), ("BTCFEED_OPS_LISTEN", &ops), ("BTCFEED_INTERVAL", "100ms")];

@@ -1,4 +1,4 @@
-//! `btcfeed verify` and `examples/verify.py`: both compute all prices of a stream again, and find each wrong digit.
+//! `btcfeed verify` and `examples/verify.py`: both compute all prices of a stream again, and find a wrong digit.
 
 use crate::support::exchange::Exchange;
 use crate::support::foreign_server::{Answer, Server};
@@ -20,7 +20,7 @@ use tokio::process::Command;
 /// The currencies of the recorded feed.
 const CURRENCIES: [Currency; 2] = [Currency::Usd, Currency::Eur];
 
-/// A source that is mostly right, lies now and then, is frozen for some time, and rests after errors.
+/// A source that is mostly right, lies now and then, is frozen for some time, and fails sometimes.
 struct Erratic {
     name: &'static str,
     random: fastrand::Rng,
@@ -190,7 +190,7 @@ async fn feed_that_disconnects_is_verified_to_its_end() {
     let lines: Vec<_> = recording.lines().collect();
     let answer = |lines: &[&str], close| Answer::messages(&[&[hello], lines].concat(), close);
     let end = [&lines[3..], &[synced]].concat();
-    // A drained replica closes the connection. The first connection only asks for the currencies.
+    // The server closes the connection twice. The first connection only asks for the currencies.
     let answers = [answer(&[], None), answer(&lines[..3], Some(1012)), answer(&[], Some(1012)), answer(&end, None)];
     let server = Server::start(answers.into()).await;
     let [program, _] = verifiers();
@@ -265,14 +265,14 @@ async fn changed_digit_is_found_by_both_verifiers() {
     let recording = record(12).await;
     let directory = data_directory();
     let path = directory.path().join("audit.ndjson");
-    // The digits of everything from which a price follows, and of what follows.
+    // The digits of the chain, of the inputs of each price, and of what is computed from them.
     let fields =
         [r#""id":"#, r#""prev":"#, r#""USD":"#, r#""EUR":"#, r#""bid":"#, r#""ask":"#, r#""value":"#, r#""used":"#];
     let mut places = Vec::new();
     for (start, field) in fields.iter().flat_map(|field| recording.match_indices(field)) {
         let number = start + field.len();
         let digits = recording[number..].bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
-        // The first entry may follow any other, and a book that is not the value has no effect.
+        // The first entry may follow any other. A bid or ask has no effect if the value of its input is the last trade.
         if (field == r#""prev":"# && number < 100) || (is_book(field) && !has_value_of_book(&recording, start)) {
             continue;
         }

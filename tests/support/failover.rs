@@ -63,7 +63,7 @@ impl Sentinels {
         })
     }
 
-    /// Returns the URL of the feed.
+    /// Returns the `REDIS_URL` of a replica.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("redis+sentinel://{}/0?master={MASTER}", hosts.join(","))
@@ -186,7 +186,7 @@ impl RedisCluster {
         from_redis_value(self.nodes[place].command(&["CLUSTER", "MYID"]).await).unwrap()
     }
 
-    /// Returns the URL of the feed, with some of the nodes.
+    /// Returns the `REDIS_URL` of a replica, which names two of the nodes.
     pub fn url(&self) -> String {
         format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[1].port, self.nodes[4].port)
     }

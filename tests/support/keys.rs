@@ -39,7 +39,7 @@ impl KeysFile {
         key.to_owned()
     }
 
-    /// Removes the line that was added as number `place`.
+    /// Replaces the line with this index by a comment.
     pub fn revoke(&mut self, place: usize) {
         self.lines[place] = "# revoked".to_owned();
         self.write();

@@ -24,9 +24,9 @@ use std::sync::Arc;
     )}]))),
     params(parameters::MaxAge),
     responses(
-        (status = 200, description = "The newest tick is younger than `max_age`.", body = message::StatusReport<'static>),
-        (status = 503, description = "The newest tick is older than `max_age`, or there has been no tick for this time. The report \
-                                      has the reason.", body = message::StatusReport<'static>),
+        (status = 200, description = "The newest tick is younger than `max_age`, or the replica has just started and has seen no tick yet.", body = message::StatusReport<'static>),
+        (status = 503, description = "The newest tick is older than `max_age`, or the replica has run for longer than `max_age` and has \
+                                      seen no tick yet. The report has the reason.", body = message::StatusReport<'static>),
         answers::BadRequest, answers::Unauthorized, answers::TooManyRequests
     )
 )]

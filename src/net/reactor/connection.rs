@@ -22,7 +22,7 @@ use std::time::Instant;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tracing::{Span, debug};
 
-/// Maximum number of reads, and of writes, in a row before other connections run.
+/// Maximum number of reads in a row, and of times that the queue is filled and sent, before other connections run.
 const MAX_IN_A_ROW: usize = 4;
 
 /// Connection of one client.
@@ -99,7 +99,8 @@ impl Connection {
             }
             connection.queue.push(head.into());
             let filled = connection.fill(context, now);
-            // The send buffer of a new socket has room for the whole head, so a close cannot cut it.
+            // The head is sent before an error of `fill` is handled, because a close drops what is left in the queue.
+            // The send buffer of a new socket has room for the whole head.
             connection.channel.write(&mut connection.queue)?;
             match filled? {
                 Some(Action::Wait) | None => connection.run(context, now),
@@ -108,12 +109,13 @@ impl Connection {
         })
     }
 
-    /// Opens an account for a part of the history. `reset` must run the connection again.
+    /// Opens an account for a part of the history. If the memory for clients is used up and this account is chosen,
+    /// `reset` is called. It must make the shard run the connection, which then closes.
     pub(super) fn open_account(&mut self, reset: impl Fn() + Send + Sync + 'static) {
         self.account = Some(Box::new(self.permit.memory().open(reset)));
     }
 
-    /// Counts the memory that the connection holds. `reset` must run the connection again.
+    /// Counts the memory that the connection holds. `reset` is as in [`open_account`](Self::open_account).
     pub(super) fn count_memory(&mut self, reset: impl Fn() + Send + Sync + 'static) {
         self.channel.count_memory(self.permit.memory(), reset);
     }

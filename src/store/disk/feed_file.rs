@@ -33,17 +33,18 @@ const ENTRIES: TableDefinition<'_, u64, &str> = TableDefinition::new("entries");
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
 /// The key of [`ABOUT`] for the version of the tables.
 const VERSION: &str = "version";
-/// The key of [`ABOUT`] for the retention in milliseconds by which everything that has expired was deleted.
+/// The key of [`ABOUT`] for the last retention, in milliseconds, for which all expired entries were deleted.
 const RETENTION: &str = "retention_ms";
 /// The version of the tables that this program reads and writes.
 const CURRENT_VERSION: u64 = 1;
 
 /// The memory for pages of the file. The newest entries are in the hub's window, so few reads come here.
 const CACHE_BYTES: usize = 16 << 20;
-/// The number of the newest entries among which there is a tick.
+/// The number of the newest entries that are searched for a tick, which tells the kind of the prices.
 const KIND_ENTRIES: usize = 1000;
-/// The maximum number of old entries, and of old bookmarks, that one write deletes. If the retention is shortened, many
-/// entries expire at once, and no write may take long.
+/// The maximum number of old entries, and of old audits, that one write deletes. Of old bookmarks it deletes at most
+/// this number more than it writes. If the retention is shortened, many entries expire at once, and no write may take
+/// long.
 const TRIM: usize = 500;
 
 /// An open file.
@@ -300,7 +301,7 @@ impl FeedFile {
         guard(|| client_table::all(&self.database.begin_read()?))
     }
 
-    /// Returns the retention by which everything that has expired was deleted. `None` if that is not known.
+    /// Returns the last retention for which all expired entries were deleted. `None` if that is not known.
     pub(super) fn retention(&self) -> anyhow::Result<Option<Duration>> {
         guard(|| {
             let about = self.database.begin_read()?.open_table(ABOUT)?;

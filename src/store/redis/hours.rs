@@ -1,4 +1,5 @@
-//! The candles of hours, in two hashes by the start of the hour: one for each detail.
+//! The candles, grouped by hour: one hash with the minutes of each hour, and one with the candle of each hour. A field
+//! is the start of the hour.
 
 use super::Redis;
 use super::connection::RedisRequest;

@@ -13,9 +13,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Keys without which nothing can be written.
+/// Keys that stop all writes while they have a wrong type.
 const STOPPING: [&str; 3] = ["ticks", "lease", "record"];
-/// Keys without which the feed goes on.
+/// Keys whose wrong type does not stop the feed.
 const HARMLESS: [&str; 8] = ["claim", "replicas", "settings", "audits", "quarantine", "candles", "hours", "client:"];
 /// Time in which every replica says that it cannot write.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
@@ -69,7 +69,7 @@ impl Feed {
         }
     }
 
-    /// Asserts that no entry is missing, and that the log has at most one line in a second.
+    /// Asserts that no entry is missing, and that the log has hardly more than one warning or error in a second.
     fn check(self) {
         unbroken(&self.seen);
         for replica in &self.replicas {
