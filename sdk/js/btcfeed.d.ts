@@ -111,7 +111,7 @@ export interface Statistics {
   addresses: {
     url: string
     taken: number
-    /** How often a lost connection was opened again at this address. */
+    /** Connections that were opened at this address after another one was lost, there or elsewhere. */
     reconnects: number
   }[]
 }

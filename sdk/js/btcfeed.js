@@ -1,7 +1,7 @@
 /**
  * Client of a btcfeed server, for browsers, Node (20 or later), Deno and Bun.
  *
- *     import { Feed } from 'https://feed.example/btcfeed.js'      // or: from 'btcfeed', after `npm install btcfeed`
+ *     import { Feed } from 'https://feed.example/btcfeed.js'      // or: from 'btcfeed', after `npm install PATH/sdk/js`
  *     const feed = new Feed({ currencies: ['USD', 'EUR'], since: '2026-11-20T09:00:00Z' })
  *     for await (const update of feed) {
  *       if (update.type === 'tick') console.log(update.timedate, update.prices.USD, update.exact.USD)
@@ -32,14 +32,16 @@
  *
  * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`. There are three more events:
  *
- *     connection   { state: 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason? }
+ *     connection   { state: 'idle' | 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason?, … }:
+ *                  that of the best connection, if there are several (btcfeed.d.ts has all fields)
  *     hello        { replica, version, currencies, interval_ms, … }    on each connection: the replica
  *     synced       { id }                                              on each connection: the replay is over
  *
  * Options, all of them optional in a page:
  *
  *     url          address of the feed, `http://host:port` (or https, ws, wss); by default the server that this file
- *                  came from. With several addresses, the feed changes to the next one when a connection is lost
+ *                  came from. With several addresses, the feed begins at any of them, and changes to the next one when a
+ *                  connection is lost
  *     currencies   one or several; by default the server's default
  *     since        the moment to replay from: a Date, RFC 3339, Unix seconds or milliseconds
  *     after        the id of the last update that you have, to resume after it

@@ -71,7 +71,7 @@ impl FromStr for Currency {
 }
 
 /// A set of currencies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currencies(u8);
 
 impl Currencies {
@@ -127,6 +127,12 @@ impl Currencies {
     }
 }
 
+impl fmt::Debug for Currencies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
 impl FromIterator<Currency> for Currencies {
     fn from_iter<I: IntoIterator<Item = Currency>>(currencies: I) -> Currencies {
         Currencies(currencies.into_iter().fold(0, |set, currency| set | 1 << currency as u8))
@@ -161,6 +167,7 @@ mod tests {
     #[test]
     fn set_is_ordered_and_has_each_member_once() {
         let both: Currencies = [Currency::Eur, Currency::Usd, Currency::Eur].into_iter().collect();
+        assert_eq!(format!("{both:?}"), "{Usd, Eur}");
         assert_eq!(both.iter().collect::<Vec<_>>(), [Currency::Usd, Currency::Eur]);
         assert_eq!((both, both.len()), (Currencies::USD_EUR, 2));
         assert_eq!(both.without(Currency::Usd.into()), Currency::Eur.into());

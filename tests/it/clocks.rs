@@ -19,6 +19,8 @@ async fn feed_goes_on_after_entries_of_the_future() {
     // A leader whose clock, and the clock of Redis, were two days ahead.
     let wrong = Redis::new(&cluster.redis.url(), "btcfeed", OPTIONS).unwrap();
     let mut lease = None;
+    // The replicas, which want the lease, too, cannot be faster.
+    replicas.iter().for_each(|replica| replica.signal(Signal::STOP));
     until("the lease", async || {
         cluster.redis.command(&["DEL", "{btcfeed}:lease"]).await;
         lease = wrong.acquire("wrong").await.unwrap();
@@ -28,6 +30,7 @@ async fn feed_goes_on_after_entries_of_the_future() {
     let (lease, seen) = (lease.unwrap(), wrong.head().await.unwrap());
     let record = tick("1").reckoned_at(TickId::now().plus(TWO_DAYS), Some(Duration::ZERO));
     let ahead = wrong.append(&lease, &record, seen).await.unwrap().id;
+    replicas.iter().for_each(|replica| replica.signal(Signal::CONT));
     for replica in &replicas {
         until("the entry to arrive", async || replica.json("/v1/status").await["last_id"] == ahead.ms()).await;
     }

@@ -199,7 +199,7 @@ export class Line {
   }
 
   #retryIn(delay_ms, reason) {
-    this.setConnection({ state: 'waiting', reason, retryAt: Date.now() + delay_ms })
+    this.setConnection({ state: 'waiting', reason, retryAt: Math.ceil(Date.now() + delay_ms) })
     this.#setTimer(delay_ms, () => this.connect())
   }
 

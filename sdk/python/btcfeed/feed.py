@@ -30,18 +30,20 @@ _HEAL_FOR_S, _HEAL_EVERY_S, _MAX_HEAL_EVERY_S = 5.0, 0.1, 1.6
 
 @dataclass(frozen=True)
 class AddressStatistics:
-    """Counts of one address."""
+    """Counts of one `address`: the updates `taken` from it, and the `reconnects`: connections that were opened there
+    after another one was lost, there or elsewhere."""
 
     address: str
     #: The updates that were taken from it.
     taken: int = 0
-    #: How often a lost connection was opened again there.
+    #: The connections that were opened there after another one was lost, there or elsewhere.
     reconnects: int = 0
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Counts of a feed's updates."""
+    """Counts of a feed's updates: `taken` from a connection, `doubled` (copies that were dropped), `healed` (read from
+    the history, because no connection had them), and those of each of the `addresses`."""
 
     #: The updates that were taken from a connection.
     taken: int
@@ -59,8 +61,8 @@ class Feed:
     reconnects by itself until it is closed, or until the server refuses it permanently; then the iterator raises
     `Refused`. It connects with the first update that is taken, and reads no more than a thousand updates ahead.
 
-    `url`: the address of the feed, `http://host:port` (or https, ws, wss). With several addresses, the feed changes to
-    the next one when a connection is lost.
+    `url`: the address of the feed, `http://host:port` (or https, ws, wss). With several addresses, the feed begins at
+    any of them, and changes to the next one when a connection is lost.
     `currencies`: one or several, such as `["USD", "EUR"]`. By default the feed chooses.
     `since`: the moment to replay from: a `datetime`, RFC 3339, Unix seconds or milliseconds.
     `after`: the id of the last update that you have (`last_id`), to resume after it.
@@ -121,7 +123,8 @@ class Feed:
 
     @property
     def last_id(self) -> int | None:
-        """The id of the last update that was taken. Store it, and pass it as `after` to resume later."""
+        """The id of the last tick or status that was taken. Pass it as `after` to resume later. In a loop, that is
+        the update that the loop has just got: if you must process each one, store `update.id` after that."""
         return self._last_id
 
     @property
@@ -206,33 +209,33 @@ class Feed:
             self._error = task.exception()
             self._has_unread.set()
 
-    def last(self) -> int | None:
+    def _last(self) -> int | None:
         """Returns the id to continue after."""
         return self._cursor.last
 
-    def is_known(self) -> bool:
+    def _is_known(self) -> bool:
         """Returns true if there was a feed before."""
         return self._cursor.moved
 
-    def next_address(self, line: Line) -> int:
+    def _next_address(self, line: Line) -> int:
         """Returns the next address that no other line uses, or the same one."""
         taken = {other.position.address for other in self._lines if other is not line}
         count, current = len(self._addresses), line.position.address
         turns = ((current + 1 + turn) % count for turn in range(count))
         return next((number for number in turns if number not in taken), current)
 
-    def opened(self, line: Line, again: bool) -> None:
+    def _opened(self, line: Line, again: bool) -> None:
         """Counts a connection."""
         if again:
             count = self._counts[line.position.address]
             self._counts[line.position.address] = replace(count, reconnects=count.reconnects + 1)
 
-    def refused(self, line: Line, reason: str) -> None:
+    def _refused(self, line: Line, reason: str) -> None:
         """Ends the feed if every line is refused. One that others are not refused is only tried again later."""
         if all(line.is_refused for line in self._lines):
             raise Refused(reason)
 
-    async def received(self, line: Line, message: Message) -> None:
+    async def _received(self, line: Line, message: Message) -> None:
         """Receives a message of a line."""
         if self._merge is None:
             address = line.position.address

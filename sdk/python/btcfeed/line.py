@@ -28,22 +28,22 @@ log = logging.getLogger("btcfeed")
 class Owner(Protocol):
     """What a line asks and reports."""
 
-    def last(self) -> int | None:
+    def _last(self) -> int | None:
         """Returns the id to continue after."""
 
-    def next_address(self, line: Line) -> int:
+    def _next_address(self, line: Line) -> int:
         """Returns the number of the line's next address."""
 
-    def is_known(self) -> bool:
+    def _is_known(self) -> bool:
         """Returns true if there was a feed before."""
 
-    def opened(self, line: Line, again: bool) -> None:
+    def _opened(self, line: Line, again: bool) -> None:
         """The server has answered. `again` is true if the line has had a connection before."""
 
-    async def received(self, line: Line, message: Message) -> None:
+    async def _received(self, line: Line, message: Message) -> None:
         """A message has come."""
 
-    def refused(self, line: Line, reason: str) -> None:
+    def _refused(self, line: Line, reason: str) -> None:
         """The server has refused the line, and would refuse it again. Raises if the feed ends."""
 
 
@@ -78,13 +78,13 @@ class Line:
             # An attempt without an answer may take long, too.
             if time.monotonic() - self._opened_at > self._options.retry[1]:
                 self._attempts = 0
-            is_final = end.final and not (end.no_feed and self._owner.is_known())
+            is_final = end.final and not (end.no_feed and self._owner._is_known())
             if is_final:
                 self.is_refused = True
-                self._owner.refused(self, end.reason)
+                self._owner._refused(self, end.reason)
             pause_s = self._rest(end) if is_final else self._pause(end)
             log.info("%s: %s; next attempt in %.1f s", address.base, end.reason, pause_s)
-            self.position = Position(self._owner.next_address(self))
+            self.position = Position(self._owner._next_address(self))
             await asyncio.sleep(pause_s)
 
     async def _connect(self, http: httpx.AsyncClient) -> Disconnected:
@@ -113,17 +113,17 @@ class Line:
                 if not is_open:
                     is_open, self.is_refused = True, False
                     self._opened_at = time.monotonic()
-                    self._owner.opened(self, self._was_open)
+                    self._owner._opened(self, self._was_open)
                     self._was_open = True
                 if isinstance(message, Hello):
                     log.info("%s: connected to %s", self._addresses[self.position.address].base, message.replica)
                 if isinstance(message, (Tick, Status, Synced)):
                     self._attempts = 0
-                await self._owner.received(self, message)
+                await self._owner._received(self, message)
 
     def _messages(self, http: httpx.AsyncClient) -> AsyncGenerator[Message, None]:
         address = self._addresses[self.position.address]
-        query, headers = self._options.query(self._owner.last()), self._options.headers
+        query, headers = self._options.query(self._owner._last()), self._options.headers
         if self._options.transport == "sse":
             return read_events(http, address.events(query), headers, self._options.silence, self._at_least)
         return read_websocket(address.websocket(query), headers, self._options.silence)

@@ -24,7 +24,7 @@ class SyncFeed:
 
     @property
     def last_id(self) -> int | None:
-        """The id of the last update that was taken. Store it, and pass it as `after` to resume later."""
+        """The id of the last tick or status that was taken, like `Feed.last_id`."""
         return self._feed.last_id
 
     @property
