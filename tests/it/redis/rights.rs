@@ -37,12 +37,13 @@ async fn documented_rights_are_enough() {
         entries(&mut replica.connect(&format!("format=full&{id}")).await, 2).await;
         let history = format!("http://{}/v1/prices?format=full&after=0", replica.address);
         assert!(http().get(history).send().await.unwrap().status().is_success());
+        until("the bookmark", async || {
+            let keys: Vec<String> =
+                redis::from_redis_value(cluster.redis.command(&["KEYS", "*client:*"]).await).unwrap();
+            keys.len() == 1
+        })
+        .await;
     }
-    until("the bookmark", async || {
-        let keys: Vec<String> = redis::from_redis_value(cluster.redis.command(&["KEYS", "*client:*"]).await).unwrap();
-        keys.len() == 1
-    })
-    .await;
     let log: Vec<redis::Value> = redis::from_redis_value(cluster.redis.command(&["ACL", "LOG"]).await).unwrap();
     assert!(log.is_empty(), "a command was denied: {log:?}");
     let store = store::Redis::new(&url, "btcfeed", OPTIONS).unwrap();
