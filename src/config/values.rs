@@ -64,7 +64,7 @@ impl Values for Durations {
 pub(super) struct Numbers {
     pub(super) min: usize,
     pub(super) max: usize,
-    /// The maximum in words, if it depends on this machine; `max` is then the largest number.
+    /// The maximum in words, if it depends on this machine; `max` is then `usize::MAX`.
     pub(super) max_words: Option<&'static str>,
 }
 

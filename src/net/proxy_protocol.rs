@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-/// Maximum length of a header. The addresses need at most 232 bytes. The rest is for the fields that some proxies add,
-/// such as the certificate of a client.
+/// Maximum length of a header. With addresses alone, it has at most 232 bytes. The rest is for the fields that some
+/// proxies add, such as the certificate of a client.
 const MAX_HEADER_BYTES: usize = 4096;
 /// Maximum length of a header of version 1 (specification, section 2.1).
 const MAX_LINE_BYTES: usize = 107;
@@ -97,7 +97,8 @@ impl ProxyHeaderError {
 pub(crate) struct HeaderFailures(Mutex<[FaultLog; ProxyHeaderError::COUNT]>);
 
 impl HeaderFailures {
-    /// Counts a connection from `peer` that is closed. Logs it if it is the first one with this reason in a minute.
+    /// Counts a connection from `peer` that is closed. Warns if it is the first one with this
+    /// reason in a minute, unless the peer has only disconnected.
     pub(crate) fn add(&self, peer: SocketAddr, error: &ProxyHeaderError) {
         PROXY_HEADER_FAILURES.counter(error.reason()).increment(1);
         let is_check = matches!(error, ProxyHeaderError::Disconnected);

@@ -264,7 +264,7 @@ pub trait Store: Send + Sync {
         Ok(vec![announced.clone()])
     }
 
-    /// Returns the time of the store's clock as of its last answer, if it is not this machine's clock.
+    /// Returns the present time of the store's clock, as known from its last answer, if it is not this machine's clock.
     fn clock(&self) -> Option<TickId> {
         None
     }

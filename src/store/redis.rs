@@ -4,8 +4,9 @@
 //! and a sorted set for garbage that was found in the history.
 //!
 //! Each operation that writes under the lease (append, restore, renew, release), and each beat, is a Lua script in the
-//! folder `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history and
-//! requests for clients have connections of their own, so that they never delay the renewal of the lease.
+//! folder `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history for
+//! clients, and other requests for them, have connections of their own, so that they never delay the renewal of the
+//! lease.
 
 mod audits;
 mod bookmarks;
@@ -76,9 +77,10 @@ pub struct Redis {
     scripts: Scripts,
     /// The name of this process in the hash of the newest record.
     writer: String,
-    /// The connection for requests that must not wait: the lease, writes of the feed, beats, the head, the time.
+    /// The connection for short requests that must not wait: the lease, writes of the feed, beats, the head, the time,
+    /// announced entries, and counts of entries.
     commands: RedisConnection,
-    /// The connection for the bookmarks of clients and for messages between replicas.
+    /// The connection for the bookmarks of clients, the candles, and messages between replicas.
     clients: RedisConnection,
     /// The connection on which appends wait for the replicas of Redis.
     acks: RedisConnection,
@@ -89,11 +91,11 @@ pub struct Redis {
     settings: String,
     /// The kind of the prices that this replica writes.
     kind: Option<PriceKind>,
-    /// The settings of the replicas that may lead, if they are others.
+    /// A warning, if the replicas that may lead have other settings than this one.
     others: Mutex<Option<String>>,
     /// The number of the connection on which all rights were tried, or zero.
     rights_checked: AtomicU64,
-    /// The moment at which the kind of the prices was last compared while another replica had the lease.
+    /// The moment at which a comparison of the kind of the prices was last due.
     kind_compared: Mutex<Option<Instant>>,
 }
 

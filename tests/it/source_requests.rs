@@ -99,7 +99,7 @@ async fn new_connection_that_is_closed_is_an_error() {
     for poll in 1..=2 {
         let [answer] = &observe(&*source, Currency::Eur.into()).await[..] else { panic!("one answer") };
         assert_eq!(answer.errors[0].reason, "the request failed");
-        assert_eq!(server.connections(), poll, "a request is repeated only after an answer");
+        assert_eq!(server.connections(), poll, "a request is repeated only if the one before it was answered");
     }
 }
 
@@ -142,8 +142,8 @@ async fn currency_that_a_source_lacks_is_no_failure() {
     assert_eq!((answer.currencies, answer.errors.len()), (Currency::Eur.into(), 0));
 }
 
-/// Returns the address of a server that answers as Kraken does, does not know `unknown`, and counts requests by their
-/// pairs.
+/// Returns the address of a server that answers as Kraken does, does not know `unknown`, and notes the pairs of each
+/// request.
 async fn kraken_without(unknown: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = asked.clone();

@@ -12,15 +12,15 @@ pub(super) struct ShardHandle {
     commands: Mutex<Commands>,
 }
 
-/// Commands that the shard has not received yet.
+/// Commands for the shard.
 #[derive(Default)]
 pub(super) struct Commands {
     /// New connections, each with the bytes to send first.
     pub(super) adopted: Vec<(Connection, Vec<u8>)>,
     /// Keys of connections to run: a load or a save is done, or their account was reset.
     pub(super) completed: Vec<usize>,
-    /// The number of groups of connections that the shard must close. The group of a connection is its key modulo
-    /// [`GROUPS`](crate::shutdown::GROUPS).
+    /// The number of groups of connections that the shard must have closed, including those that it has closed already.
+    /// The group of a connection is its key modulo [`GROUPS`](crate::shutdown::GROUPS).
     pub(super) drained_groups: usize,
     /// True if the shard must run all connections.
     pub(super) rechecking: bool,
@@ -79,7 +79,7 @@ impl ShardHandle {
         }
     }
 
-    /// Takes all commands.
+    /// Returns all commands. Those that are executed once are removed.
     pub(super) fn take(&self) -> Commands {
         let mut commands = self.lock();
         Commands {

@@ -5,7 +5,7 @@ import { DAY, RANGES } from './ranges.js'
 
 export class UrlState extends EventTarget {
   #form
-  /** The choice of several currencies. */
+  /** The radio button for several currencies (Both, All). */
   #several
 
   constructor(form) {

@@ -44,7 +44,7 @@ struct Place {
 }
 
 impl Redis {
-    /// Returns the time of the clock of Redis as of its last answer.
+    /// Returns the present time of the clock of Redis, by its distance from this machine's clock at its last answer.
     pub(super) fn time(&self) -> TickId {
         let ahead = self.server.clock_ahead_ms.load(Ordering::Relaxed);
         let offset = Duration::from_millis(ahead.unsigned_abs());
@@ -113,7 +113,7 @@ impl Redis {
         Ok(TickId::ZERO)
     }
 
-    /// Returns the oldest `limit` entries of a range, which may be more than one read of Redis.
+    /// Returns the oldest `limit` entries of a range. Reads again if some of the members that it read are not entries.
     pub(super) async fn entries(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
         let (mut entries, mut from, mut skipped) = (Vec::new(), format!("({after}"), 0);
         loop {
@@ -133,8 +133,8 @@ impl Redis {
         }
     }
 
-    /// Returns the entries after `after` that an announcement may be about. Uses the connection for requests that must
-    /// not wait, so it takes one round trip.
+    /// Returns the entries after `after` that an announcement may be about. Reads only once, because it uses the
+    /// connection for requests that must not wait.
     pub(super) async fn announced_entries(&self, after: TickId) -> Result<Vec<Entry>> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(self.horizon().ms()).arg("WITHSCORES");
@@ -161,7 +161,7 @@ impl Redis {
     /// Returns the newest `limit` entries, even if there are other members among them. Reads in pages, so that no
     /// answer takes longer than its deadline.
     pub(super) async fn newest_entries(&self, limit: usize) -> Result<Vec<Entry>> {
-        // What the scripts have written says up to which id there can be entries.
+        // The horizon depends on the newest id that a script has written.
         self.note_newest(ReadsOn::History).await?;
         let mut members = limit;
         loop {
@@ -176,12 +176,16 @@ impl Redis {
         }
     }
 
-    /// Returns the score before the newest `members`, if there are more. Scores of entries are whole.
+    /// Returns the score of the member that is next older than the newest `members` members, if there is one.
     async fn score_before(&self, members: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZREVRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(self.horizon().ms()).arg("-inf").arg("WITHSCORES");
         let before: Vec<Member> = self.history.query(command.arg("LIMIT").arg(members).arg(1)).await?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of an id is no id")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "only garbage has a fraction or a sign"
+        )]
         Ok(before.first().map(|(_, score)| TickId::from_ms(score.max(0.0) as u64)))
     }
 
@@ -215,7 +219,7 @@ impl Redis {
     }
 }
 
-/// Returns true if a score is an id.
+/// Returns true if a score is this id.
 #[expect(clippy::float_cmp, clippy::cast_precision_loss, reason = "ids are whole numbers of 13 digits")]
 fn is_score_of(id: TickId, score: f64) -> bool {
     id.ms() as f64 == score
@@ -227,7 +231,8 @@ pub(super) fn place((text, score): &Member) -> Option<TickId> {
     is_score_of(place.id, *score).then_some(place.id)
 }
 
-/// Decodes a member. If it is garbage, or an entry of a newer version, logs that and returns `None`.
+/// Decodes a member. Returns `None` if it is garbage, or an entry of a newer version, and logs that once a minute if it
+/// cannot be decoded.
 fn decode_member((text, score): &Member) -> Option<Entry> {
     decode_or_skip(&String::from_utf8_lossy(text)).filter(|entry| is_score_of(entry.id, *score))
 }
