@@ -36,7 +36,8 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Creates the limits of a port with `max_clients` places. Handshakes occupy at most an eighth of the places.
+    /// Creates the limits of a port with `max_clients` places. Handshakes occupy at most an eighth of the
+    /// places, or one.
     pub(super) fn new(max_clients: usize) -> Handshakes {
         let threads = available_parallelism().map_or(1, usize::from);
         let max = (max_clients / 8).clamp(1, MAX_PENDING);

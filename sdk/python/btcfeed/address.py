@@ -33,7 +33,8 @@ class Address:
         if parts.query or parts.fragment:
             # The values may be secrets.
             names = ", ".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-            raise ValueError(f"invalid address with a query ({names}): expected arguments instead")
+            what = f"a query ({names})" if parts.query else "a fragment"
+            raise ValueError(f"invalid address with {what}: expected arguments of Feed instead")
         path = parts.path.rstrip("/")
         for stream in _STREAM_PATHS:
             if path.endswith(stream):

@@ -64,7 +64,7 @@ impl Report<'_> {
         Report { plan, outcome, expected, at_newest, missing: expected.saturating_sub(at_newest) }
     }
 
-    /// Returns true if every client got every entry once.
+    /// Returns true if no entry was lost or doubled, and every client has the newest one.
     pub(super) fn is_good(&self) -> bool {
         let stats = &self.outcome.stats;
         stats.lost == 0 && stats.doubled == 0 && self.missing == 0
@@ -132,7 +132,7 @@ impl fmt::Display for Report<'_> {
         } else {
             let (updates, entries) = (number(stats.updates), number(stats.entries));
             let rate = rate(stats.updates, *measured);
-            writeln!(f, " updates      {updates} delivered of {entries} in the feed, {rate} a second")?;
+            writeln!(f, " updates      {entries} in the feed, {updates} delivered to all clients together, {rate} a second")?;
         }
         writeln!(f, " lost         {}", number(stats.lost))?;
         writeln!(f, " doubled      {}", number(stats.doubled))?;

@@ -1,4 +1,4 @@
-//! An attacker. It needs little processor time, and ends by itself.
+//! An attacker. It needs little processor time. An attack ends when its future is dropped.
 
 use crate::support::frames::{self, DEFAULT_WINDOW};
 use futures_util::future::join_all;
@@ -10,7 +10,7 @@ use tokio::time::{interval, sleep, timeout};
 
 /// Address of the attacker.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
-/// Pause after a connection that was refused.
+/// Pause before the next connection.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Largest window (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;

@@ -48,7 +48,8 @@ fn statuses_and_outages_are_never_dropped() {
 fn replay_has_the_newest_tick_of_each_period() {
     let feed = Feed::new((0..=10).map(|place| place * 2));
     let mut session = feed.throttled(Start::Since(TickId::ZERO), false, Some(5));
-    // The first tick is sent at once, then the newest of each period. The grace is half a second.
+    // The first tick is sent at once, then the newest of each period. A tick counts as the one at the end of a period if
+    // it is at most half a second away from it: 10 does, 4 and 6 do not.
     assert_eq!(feed.messages(&mut session), ["0", "4", "10", "14", "20", "synced 20"]);
 }
 
@@ -113,7 +114,7 @@ fn held_tick_comes_before_a_gap_in_the_store() {
 }
 
 #[test]
-fn long_replay_with_few_ticks_yields_to_others() {
+fn long_replay_that_sends_little_yields() {
     let mut feed = Feed::new([]);
     for place in 0..3000 {
         // No two neighbours have the same currencies, so none can be skipped.
@@ -223,7 +224,7 @@ fn clients_that_ask_alike_share_pages() {
     let sent = first.loaded(&entries[..8]);
     assert_eq!(sent.len(), 2, "the first tick, and the one at the end of its period");
     let mut second = open(5);
-    let Step::Send(shared) = second.step(&feed.hub, Instant::now()) else { panic!("the page is shared") };
+    let Step::Send(shared) = second.step(&feed.hub, Instant::now()) else { panic!("the page is not shared") };
     assert_eq!(shared, sent);
     assert_eq!(feed.messages(&mut first), feed.messages(&mut second));
     assert_eq!((second.cursor(), second.resume_id()), (first.cursor(), first.resume_id()));
