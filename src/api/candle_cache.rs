@@ -45,9 +45,9 @@ type Unusable = BTreeMap<(Detail, TickId), Defect>;
 /// Reason why an hour in the store cannot be used.
 #[derive(Clone, Copy, PartialEq)]
 enum Defect {
-    /// It ends after the newest entry, because a clock was ahead when it was kept.
+    /// It ends after the newest entry: a clock was ahead when it was kept.
     Ahead,
-    /// Its text cannot be decoded. A newer version may have written it.
+    /// It has ended, and its text cannot be decoded. A newer version may have written it.
     Undecodable,
 }
 
@@ -111,6 +111,7 @@ impl CandleCache {
 
     /// Reads the hours that the store keeps, and the entries between them.
     async fn load(&self, hub: &Hub, unusable: &mut Unusable) -> Result<()> {
+        unusable.clear();
         let kept =
             async |detail| Ok::<_, StoreError>(BTreeSet::from_iter(hub.kept_hours(detail).await?.unwrap_or_default()));
         let (mut hours, mut minutes) = (kept(Detail::Hour).await?, kept(Detail::Minutes).await?);
@@ -118,7 +119,8 @@ impl CandleCache {
         // Minutes are read as far as they have not expired for this replica, or if nothing else has their hour.
         let (oldest, expired) = (hub.oldest_kept().await?, self.book().minutes_kept_from(hub.head()));
         let is_lost = |moment: TickId| oldest == TickId::ZERO || moment < oldest;
-        hours.retain(|start| is_lost(*start));
+        let is_ahead = |start: TickId| Interval::Hour.end(start) > hub.head();
+        hours.retain(|start| is_lost(*start) || is_ahead(*start));
         minutes.retain(|start| *start >= expired || !hours.contains(start));
         let starts: Vec<_> = hours.union(&minutes).copied().collect();
         for page in starts.chunks(PAGE_HOURS) {
@@ -135,8 +137,8 @@ impl CandleCache {
                                 found.insert(*start, hour);
                             }
                         }
-                        Some(_) => drop(unusable.insert((detail, *start), Defect::Ahead)),
-                        None => drop(unusable.insert((detail, *start), Defect::Undecodable)),
+                        None if !is_ahead(*start) => drop(unusable.insert((detail, *start), Defect::Undecodable)),
+                        Some(_) | None => drop(unusable.insert((detail, *start), Defect::Ahead)),
                     }
                 }
             }
@@ -213,20 +215,21 @@ impl CandleCache {
         let is_missing =
             |start: &TickId| *start >= floor && (!present.contains(start) || unusable.contains_key(&(detail, *start)));
         let missing: Vec<_> = whole.iter().copied().filter(is_missing).collect();
-        // Nothing replaces an hour whose entries have expired, so it stays for the version that can decode it.
-        let is_deleted = |start: &TickId, defect| defect == Defect::Ahead || missing.binary_search(start).is_ok();
-        let deleted = unusable.iter().filter(|((_, start), defect)| is_deleted(start, **defect));
-        let mut expired: Vec<_> = deleted.map(|((_, start), _)| *start).collect();
-        expired.extend(present.range(..floor));
-        // If no hour is missing, a single empty page still deletes the expired hours.
-        let pages = missing.chunks(PAGE_HOURS).chain((missing.is_empty() && !expired.is_empty()).then_some(&[][..]));
+        let ahead = unusable.iter().filter(|(_, defect)| **defect == Defect::Ahead);
+        let mut deleted: Vec<_> = ahead.map(|((_, start), _)| *start).chain(present.range(..floor).copied()).collect();
+        // If no hour is missing, a single empty page still deletes hours.
+        let pages = missing.chunks(PAGE_HOURS).chain((missing.is_empty() && !deleted.is_empty()).then_some(&[][..]));
         for page in pages {
             let hours: Vec<_> = {
                 let book = self.book();
                 page.iter().filter_map(|start| Some((*start, book.kept_hour(detail, *start)?.encode()))).collect()
             };
-            hub.keep_hours(detail, &hours, &expired).await?;
-            expired.clear();
+            // An hour that cannot be decoded is deleted together with its replacement. Nothing replaces one whose
+            // entries have expired, so it stays for the version that can decode it.
+            deleted
+                .extend(hours.iter().map(|(start, _)| *start).filter(|start| unusable.contains_key(&(detail, *start))));
+            hub.keep_hours(detail, &hours, &deleted).await?;
+            deleted.clear();
         }
         Ok(())
     }

@@ -4,8 +4,9 @@ use super::Hub;
 use super::history::{AUDIT_ENTRIES, LOAD_ENTRIES};
 use crate::feed::Entry;
 use crate::shutdown::Tasks;
+use crate::telemetry::FaultLog;
 use crate::tick::TickId;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -13,8 +14,8 @@ use tracing::warn;
 
 /// The pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
-/// The time for which reads for a stream may fail before it is logged. Many clients that return at once are not a
-/// fault.
+/// The time for which reads for a stream fail before it is logged. Shortly after a restart, many clients may wait for
+/// each other.
 const LOG_AFTER: Duration = Duration::from_secs(3);
 
 impl Hub {
@@ -37,9 +38,14 @@ impl Hub {
             loop {
                 let limit = if audits { AUDIT_ENTRIES } else { LOAD_ENTRIES };
                 match hub.page(after, until, limit, audits).await {
-                    Ok(entries) => return entries,
+                    Ok(entries) => {
+                        if began.elapsed() >= LOG_AFTER {
+                            hub.load_log().clear();
+                        }
+                        return entries;
+                    }
                     Err(error) => {
-                        if began.elapsed() >= LOG_AFTER && hub.load_is_to_be_logged() {
+                        if began.elapsed() >= LOG_AFTER && hub.load_log().is_due() {
                             warn!(%error, "streams wait for the history, retrying");
                         }
                         sleep(RETRY).await;
@@ -59,7 +65,7 @@ impl Hub {
         });
     }
 
-    fn load_is_to_be_logged(&self) -> bool {
-        self.load_log.lock().unwrap_or_else(PoisonError::into_inner).is_due()
+    fn load_log(&self) -> MutexGuard<'_, FaultLog> {
+        self.load_log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

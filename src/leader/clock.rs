@@ -353,7 +353,7 @@ impl State {
             (None, Some(fault)) => {
                 warn!(fault, next = "the leader counts the time itself", "the clocks contradict each other");
             }
-            (Some(_), None) => info!("the clocks agree again"),
+            (Some(_), None) => info!("{CLOCKS_AGREE}"),
             _ => {}
         }
         self.fault = fault;

@@ -11,13 +11,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The key of the minutes of each hour.
 const KEY: &str = "{btcfeed}:candles";
+/// The key of the candle of each hour.
+const HOURS_KEY: &str = "{btcfeed}:hours";
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Returns the texts of the hours in Redis.
+/// Returns the minutes of the hours in Redis.
 async fn kept(cluster: &TestCluster) -> BTreeMap<u64, String> {
-    redis::cmd("HGETALL").arg(KEY).query_async(&mut cluster.redis.connection().await).await.unwrap()
+    kept_in(cluster, KEY).await
+}
+
+/// Returns the texts of the hours in one of the hashes.
+async fn kept_in(cluster: &TestCluster, key: &str) -> BTreeMap<u64, String> {
+    redis::cmd("HGETALL").arg(key).query_async(&mut cluster.redis.connection().await).await.unwrap()
 }
 
 #[tokio::test]
@@ -52,11 +60,27 @@ async fn new_replica_reads_the_kept_candles() {
     }
     let text = hour.to_string();
     let _: u64 = redis::cmd("HSET").arg(KEY).arg(future).arg(text).query_async(&mut connection).await.unwrap();
+    // The single candle of such an hour, and texts of a newer version for hours that have not ended.
+    let single = kept_in(&cluster, HOURS_KEY).await.pop_last().unwrap().1;
+    let mut single: Value = serde_json::from_str(&single).unwrap();
+    for id in ["/prev", "/first", "/id", "/candle/id"] {
+        if let Some(id) = single.pointer_mut(id) {
+            *id = (id.as_u64().unwrap() + day).into();
+        }
+    }
+    let mut pipe = redis::pipe();
+    pipe.hset(HOURS_KEY, future, single.to_string()).ignore();
+    let newer = future + 3_600_000;
+    pipe.hset(HOURS_KEY, newer, "of a newer version").ignore().hset(KEY, newer, "of a newer version").ignore();
+    pipe.query_async::<()>(&mut connection).await.unwrap();
     let second = cluster.replica("r2", &settings).await;
     for (interval, expected) in ["1m", "5m", "15m", "1h", "4h", "1d"].into_iter().zip(&before) {
         assert_eq!(second.get(&candles(interval)).await.1, *expected, "{interval}");
     }
-    until("the candles of the future to be deleted", async || !kept(&cluster).await.contains_key(&future)).await;
+    for key in [KEY, HOURS_KEY] {
+        let newest = async || kept_in(&cluster, key).await.pop_last().unwrap().0;
+        until("the candles of the future to be deleted", async || newest().await < future).await;
+    }
     until("the invalid candles to be replaced", async || kept(&cluster).await[&broken] == hours[&broken]).await;
     // The next replica shows a forged value, which proves that it reads the kept candles, not the entries.
     let higher = hours[&changed].replace("97776", "98888");
