@@ -65,12 +65,12 @@ impl HelloReader {
     /// If the client does not begin a handshake.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<Option<Accepted>, HandshakeFault> {
         self.received.extend_from_slice(bytes);
-        let failed = |error| HandshakeFault { error, alert: Vec::new() };
         if self.received.len() > MAX_BYTES {
             return Err(Error::PeerSentOversizedRecord.into());
         }
         while !bytes.is_empty() {
-            self.acceptor.read_tls(&mut bytes).map_err(failed)?;
+            // A slice cannot fail. The acceptor refuses more bytes than a message may have.
+            self.acceptor.read_tls(&mut bytes).map_err(|_| Error::PeerSentOversizedRecord)?;
         }
         self.acceptor.accept().map_err(|(error, mut alert)| {
             let mut bytes = Vec::new();

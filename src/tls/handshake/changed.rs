@@ -7,19 +7,21 @@ use crate::tls::certificate::complete;
 use crate::tls::failure::HandshakeError;
 use crate::tls::reader::record_bytes;
 use crate::tls::record_layer::RecordLayer;
+use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use std::io::Write;
 use std::sync::{Arc, OnceLock};
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use tokio_rustls::rustls::crypto::aws_lc_rs::kx_group::X25519;
 use tokio_rustls::rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
-use tokio_rustls::rustls::crypto::{CryptoProvider, GetRandomFailed, SecureRandom};
+use tokio_rustls::rustls::crypto::{
+    ActiveKeyExchange, CryptoProvider, GetRandomFailed, SecureRandom, SharedSecret, SupportedKxGroup,
+};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
+    ClientConfig, ClientConnection, DigitallySignedStruct, Error, NamedGroup, ServerConfig, SignatureScheme,
 };
 
 /// What a client sends right after its handshake.
@@ -55,7 +57,7 @@ pub(in crate::tls) fn check(input: &[u8], pieces: &[u8]) {
     let (changes, _) = changes.as_chunks::<4>();
     let changes = changes.iter().map(|[high, low, kind, value]| Change {
         at: usize::from(u16::from_be_bytes([*high, *low])),
-        kind: kind % 3,
+        kind: kind % 4,
         value: *value,
     });
     let changes: Vec<Change> = changes.collect();
@@ -104,20 +106,35 @@ fn perform(is_tls13: bool, changes: &[Change], pieces: &mut dyn Iterator<Item = 
     }
 }
 
-/// Changes bytes of which the first one is number `begin` of those that the client sends. In encrypted records, which
-/// are random, a byte is added or removed nowhere: what follows would be read as a random length.
+/// Changes bytes of which the first one is number `begin` of those that the client sends. After the hello, some records
+/// are encrypted, so their bytes are random. So that none of them is read as the head of a record, nothing is added or
+/// removed there, and no length is changed.
 fn change(bytes: &mut Vec<u8>, begin: usize, changes: &[Change]) {
-    let end = begin + bytes.len();
+    let (end, lengths) = (begin + bytes.len(), lengths(bytes));
     for Change { at, kind, value } in changes.iter().filter(|change| (begin..end).contains(&change.at)) {
+        let place = at - begin;
+        if begin > 0 && (*kind > 0 || lengths.contains(&place)) {
+            continue;
+        }
         // An earlier change may have removed bytes.
-        let Some(byte) = bytes.get_mut(at - begin) else { continue };
+        let Some(byte) = bytes.get_mut(place) else { continue };
         match kind {
             0 => *byte ^= value,
-            _ if begin > 0 => {}
-            1 => bytes.insert(at - begin, *value),
-            _ => drop(bytes.remove(at - begin)),
+            1 => bytes.insert(place, *value),
+            2 => drop(bytes.remove(place)),
+            _ => drop(bytes.splice(place..place, std::iter::repeat_n(*value, usize::from(*value) * 256))),
         }
     }
+}
+
+/// Returns the places of the lengths of records.
+fn lengths(bytes: &[u8]) -> Vec<usize> {
+    let (mut places, mut begin) = (Vec::new(), 0);
+    while let Some(len) = bytes.get(begin..).and_then(|rest| record_bytes(rest).ok().flatten()) {
+        places.extend([begin + 3, begin + 4]);
+        begin += len;
+    }
+    places
 }
 
 /// The stages of a server's connection.
@@ -202,10 +219,10 @@ fn server_config() -> Arc<ServerConfig> {
     CONFIG.get_or_init(new).clone()
 }
 
-/// Returns the configuration of a client. All its hellos are alike except for the key, and with X25519 each key is
-/// valid. So the outcome of a change depends on the change alone.
+/// Returns the configuration of a client. All that it sends in plain text is always the same, so the outcome of a
+/// change depends on the change alone.
 fn client_config(is_tls13: bool) -> Arc<ClientConfig> {
-    let (kx_groups, secure_random) = (vec![X25519], &FixedRandom as &dyn SecureRandom);
+    let (kx_groups, secure_random) = (vec![&FixedKey as &dyn SupportedKxGroup], &FixedRandom as &dyn SecureRandom);
     let provider = CryptoProvider { kx_groups, secure_random, ..default_provider() };
     let builder = ClientConfig::builder_with_provider(Arc::new(provider));
     let builder = builder.with_protocol_versions(&[if is_tls13 { &TLS13 } else { &TLS12 }]).unwrap();
@@ -223,6 +240,42 @@ impl SecureRandom for FixedRandom {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
         bytes.fill(7);
         Ok(())
+    }
+}
+
+/// The key exchange X25519 with a private key that is always the same.
+#[derive(Debug)]
+struct FixedKey;
+
+impl SupportedKxGroup for FixedKey {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        let private = PrivateKey::from_private_key(&X25519, &[7; 32]).unwrap();
+        let public = private.compute_public_key().unwrap().as_ref().to_vec();
+        Ok(Box::new(FixedExchange { private, public }))
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::X25519
+    }
+}
+
+struct FixedExchange {
+    private: PrivateKey,
+    public: Vec<u8>,
+}
+
+impl ActiveKeyExchange for FixedExchange {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
+        let peer = UnparsedPublicKey::new(&X25519, peer);
+        agree(&self.private, peer, Error::EncryptError, |secret| Ok(SharedSecret::from(secret)))
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::X25519
     }
 }
 
@@ -296,6 +349,9 @@ mod tests {
             // The type of the first message.
             let changed = Change { at: 5, kind: 0, value: 1 };
             assert_eq!(perform(is_tls13, &[changed], &mut whole()), Outcome::Failed("invalid"));
+            // More bytes than a handshake may have.
+            let longer = Change { at: 100, kind: 3, value: 255 };
+            assert_eq!(perform(is_tls13, &[longer], &mut whole()), Outcome::Failed("invalid"));
         }
     }
 }
