@@ -153,7 +153,8 @@ export class Feed extends EventTarget {
   }
 
   /** Counts of updates: `taken` from a connection, dropped because they were `doubled`, `healed` from the history; and
-   *  for each address, those that were taken from it, and how often it was connected again. */
+   *  for each address, those that were taken from it, and the connections that were opened there after another one
+   *  was lost, there or elsewhere. */
   get statistics() {
     const addresses = this.#counts.map((count) => ({ ...count }))
     const taken = addresses.reduce((sum, count) => sum + count.taken, 0)

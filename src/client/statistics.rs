@@ -23,6 +23,6 @@ pub struct AddressStatistics {
     pub address: String,
     /// The entries that were taken from it.
     pub taken: u64,
-    /// The number of times that a lost connection was opened again there.
+    /// The connections that were opened there after another one was lost, there or elsewhere.
     pub reconnects: u64,
 }

@@ -132,7 +132,10 @@ impl fmt::Display for Report<'_> {
         } else {
             let (updates, entries) = (number(stats.updates), number(stats.entries));
             let rate = rate(stats.updates, *measured);
-            writeln!(f, " updates      {entries} in the feed, {updates} delivered to all clients together, {rate} a second")?;
+            writeln!(
+                f,
+                " updates      {entries} in the feed, {updates} delivered to all clients together, {rate} a second"
+            )?;
         }
         writeln!(f, " lost         {}", number(stats.lost))?;
         writeln!(f, " doubled      {}", number(stats.doubled))?;
