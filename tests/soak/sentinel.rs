@@ -107,7 +107,11 @@ async fn killed_primaries_lose_nothing() {
         })
         .await;
         flows.push(promoted.elapsed());
-        println!("round {round}: promoted after {:?}, flowing after {:?}", promotions[round - 1], flows[round - 1]);
+        println!(
+            "round {round}: promoted {at} after {:?}, flowing after {:?}",
+            promotions[round - 1],
+            flows[round - 1]
+        );
         sentinels.rejoin(old).await;
     }
     sleep(Duration::from_secs(2)).await;
@@ -129,7 +133,7 @@ async fn killed_primaries_lose_nothing() {
         end,
     };
     let findings = records.check();
-    println!("{findings:?}");
+    println!("until {end}: {findings:?}");
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     println!(
         "{kills} kills: promoted after at most {:?}, flowing at most {:?} later; {} clients got {} entries",
