@@ -177,14 +177,12 @@ impl CandleCache {
     /// is unusable, the store is not asked.
     async fn keep_hours(&self, hub: &Hub, detail: Detail, kept: &mut Vec<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours(detail).collect();
-        let mut unusable = Unusable::new();
-        self.catching_up.lock().await.unusable.retain(|key, defect| {
-            let is_own = key.0 == detail;
-            if is_own {
-                unusable.insert(*key, *defect);
-            }
-            !is_own
-        });
+        let mut unusable: Unusable = {
+            let known = &mut self.catching_up.lock().await.unusable;
+            let (own, others) = std::mem::take(known).into_iter().partition(|((of, _), _)| *of == detail);
+            *known = others;
+            own
+        };
         if unusable.is_empty() && whole == *kept {
             return Ok(());
         }

@@ -10,6 +10,8 @@ mod tests;
 
 #[cfg(any(test, fuzzing))]
 pub(super) use changed::check;
+#[cfg(test)]
+pub(super) use changed::sent;
 
 use super::fault::Fault;
 use super::reader::record_bytes;

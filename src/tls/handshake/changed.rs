@@ -75,22 +75,19 @@ fn perform(is_tls13: bool, changes: &[Change], pieces: &mut dyn Iterator<Item = 
     let name = ServerName::try_from("localhost").unwrap();
     let mut client = ClientConnection::new(client_config(is_tls13), name).unwrap();
     let mut server = Server::Hello(Box::default());
-    let (mut sent, mut has_asked) = (0, false);
+    let (mut begin, mut has_asked) = (0, false);
     loop {
         if !client.is_handshaking() && !has_asked {
             client.writer().write_all(REQUEST).unwrap();
             has_asked = true;
         }
-        let mut bytes = Vec::new();
-        while client.wants_write() {
-            client.write_tls(&mut bytes).unwrap();
-        }
+        let mut bytes = sent(&mut client);
         if bytes.is_empty() {
             return server.outcome();
         }
         let len = bytes.len();
-        change(&mut bytes, sent, changes);
-        sent += len;
+        change(&mut bytes, begin, changes);
+        begin += len;
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (piece, others) = rest.split_at(pieces.next().unwrap_or(usize::MAX).min(rest.len()));
@@ -184,6 +181,15 @@ impl Server {
             _ => Outcome::Waits,
         }
     }
+}
+
+/// Returns what the client sends.
+pub(in crate::tls) fn sent(client: &mut ClientConnection) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    bytes
 }
 
 /// Passes bytes of the server to the client. If it does not accept them, it sends an alert next.
@@ -306,11 +312,11 @@ impl ServerCertVerifier for AnyServer {
 
     fn verify_tls13_signature(
         &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
+        self.verify_tls12_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tls::failure::HandshakeError;
-use crate::tls::record_layer::tests::{client_config, deliver, new_server, sent, server, suites};
+use crate::tls::record_layer::tests::{client_config, deliver, new_server, server, suites};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConnection, SupportedCipherSuite};

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tls::cipher::MAX_DATA_BYTES;
-use crate::tls::handshake::{HandshakeFault, ServerHandshake};
+use crate::tls::handshake::{HandshakeFault, ServerHandshake, sent};
 use proptest::prelude::*;
 use rcgen::{CertificateParams, KeyPair};
 use std::io::{Read, Write};
@@ -78,15 +78,6 @@ fn pair(suite: SupportedCipherSuite) -> (ClientConnection, RecordLayer) {
 /// Returns a client, and the record layer of the server, after their handshake.
 pub(crate) fn test_pair() -> (ClientConnection, RecordLayer) {
     pair(suites()[0])
-}
-
-/// Returns what the client sends.
-pub(crate) fn sent(client: &mut ClientConnection) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while client.wants_write() {
-        client.write_tls(&mut bytes).unwrap();
-    }
-    bytes
 }
 
 /// Passes bytes to the client. Returns its data.
