@@ -65,20 +65,23 @@ impl HelloReader {
     ///
     /// # Errors
     /// If the client does not begin a handshake.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<Option<Accepted>, HandshakeFault> {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<Accepted>, HandshakeFault> {
+        let mut rest = &bytes[..bytes.len().min(MAX_BYTES.saturating_sub(self.received.len()))];
         self.received.extend_from_slice(bytes);
-        if self.received.len() > MAX_BYTES {
-            return Err(Error::PeerSentOversizedRecord.into());
+        // The acceptor looks at each part before it gets the next one. Otherwise, the result would depend on the pieces
+        // in which the bytes arrive, because it refuses more bytes than a record may have.
+        while !rest.is_empty() {
+            self.acceptor.read_tls(&mut rest).map_err(|_| Error::PeerSentOversizedRecord)?;
+            let accepted = self.acceptor.accept().map_err(|(error, mut alert)| {
+                let mut bytes = Vec::new();
+                alert.write_all(&mut bytes).ok();
+                HandshakeFault { alert: bytes, ..error.into() }
+            })?;
+            if accepted.is_some() {
+                return Ok(accepted);
+            }
         }
-        while !bytes.is_empty() {
-            // A slice cannot fail. The acceptor refuses more bytes than a message may have.
-            self.acceptor.read_tls(&mut bytes).map_err(|_| Error::PeerSentOversizedRecord)?;
-        }
-        self.acceptor.accept().map_err(|(error, mut alert)| {
-            let mut bytes = Vec::new();
-            alert.write_all(&mut bytes).ok();
-            HandshakeFault { alert: bytes, ..error.into() }
-        })
+        if self.received.len() >= MAX_BYTES { Err(Error::PeerSentOversizedRecord.into()) } else { Ok(None) }
     }
 
     /// Returns all bytes that have been read.
@@ -114,9 +117,6 @@ impl ServerHandshake {
     /// If the handshake failed.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<bool, HandshakeFault> {
         self.received.extend_from_slice(bytes);
-        if self.received.len() > MAX_BYTES {
-            return Err(Error::PeerSentOversizedRecord.into());
-        }
         loop {
             let invalid_record = match record_bytes(&self.received[self.passed..]) {
                 Ok(Some(len)) if self.received.len() - self.passed >= len => {
@@ -132,6 +132,8 @@ impl ServerHandshake {
             };
             match (self.advance(), invalid_record) {
                 (Ok(is_done), None) if is_done => return Ok(true),
+                // A message that is longer than any of a handshake.
+                (Ok(_), None) if self.passed > MAX_BYTES => return Err(Error::PeerSentOversizedRecord.into()),
                 (Ok(_), None) => {}
                 (Ok(_), Some(fault)) => return Err(fault.into()),
                 (Err(error), _) => {

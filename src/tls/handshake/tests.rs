@@ -70,3 +70,20 @@ fn invalid_record_is_answered_with_an_alert() {
         }
     }
 }
+
+#[test]
+fn endless_message_is_refused() {
+    // A `ClientHello` of 64 KiB, and a `ClientKeyExchange` of the same length.
+    let records = |kind: u8| {
+        let record = |begin: &[u8]| [b"\x16\x03\x03\x40\x00", begin, &vec![0; 16 * 1024 - begin.len()]].concat();
+        [record(&[kind, 0, 255, 255]), record(&[]), record(&[]), record(&[])].concat()
+    };
+    for len in [1000, usize::MAX] {
+        let mut hello = HelloReader::default();
+        let fault = records(1).chunks(len).find_map(|piece| hello.read(piece).err());
+        assert_eq!(HandshakeError::from(fault.expect("a refusal").error).reason(), "invalid");
+        let (_, mut handshake) = begun(server().0.clone(), false);
+        let fault = records(16).chunks(len).find_map(|piece| handshake.read(piece).err());
+        assert_eq!(HandshakeError::from(fault.expect("a refusal").error).reason(), "invalid");
+    }
+}
