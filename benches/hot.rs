@@ -7,7 +7,6 @@ use btcfeed::candle::{Book, Interval, Range};
 use btcfeed::encode::{Format, Framing, ReplicaInfo, View};
 use btcfeed::feed::{Entry, Event, Start};
 use btcfeed::hub::{self, Hub, Read};
-use btcfeed::monitor::{self, Monitor};
 use btcfeed::session::{Bookmarks, Limits, Session, Sessions, Step, Subscription, ThrottleOptions};
 use btcfeed::store::{self, Lease, Memory, Record, Store};
 use btcfeed::tick::{Currencies, Currency, Tick, TickId};
@@ -165,16 +164,7 @@ fn session_throttled_replay_of_86400(bencher: Bencher<'_, '_>, Throttled { chang
         Subscription { throttle, ..Subscription::new(VIEW.currencies, VIEW.format, Start::Since(TickId::ZERO)) };
     let (limits, bookmarks) = (Limits::default(), Arc::new(Bookmarks::new(feed.store.clone())));
     let replica = ReplicaInfo { replica: String::new(), currencies: VIEW.currencies, interval: Duration::from_secs(1) };
-    let health = monitor::Options {
-        replica: String::new(),
-        store: "memory",
-        sources: Vec::new(),
-        currencies: VIEW.currencies,
-        stale_after: Duration::MAX,
-        down_after: Duration::MAX,
-    };
-    let monitor = Arc::new(Monitor::new(feed.hub.clone(), feed.store.clone(), health));
-    let sessions = Sessions::new(feed.hub.clone(), monitor, limits, bookmarks, replica);
+    let sessions = Sessions::new(feed.hub.clone(), limits, bookmarks, replica);
     let replay = || {
         let opened = feed.runtime.block_on(sessions.open(&options, VIEW.framing, || Ok::<(), String>(())));
         let mut session = opened.expect("the store is in memory");

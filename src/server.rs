@@ -246,7 +246,7 @@ fn open(
     let Options { currencies, default_currency, limits, heartbeat, .. } = *options;
     let currencies = SupportedCurrencies { currencies, default: default_currency };
     let candles = CandleCache::new(&hub);
-    let sessions = Arc::new(Sessions::new(hub, monitor.clone(), limits, bookmarks, options.hello.clone()));
+    let sessions = Arc::new(Sessions::new(hub, limits, bookmarks, options.hello.clone()));
     let (reactor, shards) = Reactor::open(sessions.clone(), heartbeat, &tasks).context("cannot wait for sockets")?;
     let state = ApiState {
         sessions,

@@ -70,6 +70,7 @@ export interface Hello {
   version: string
   currencies: Currency[]
   interval_ms: number
+  /** The state of the feed, until the next status. */
   state: State | null
   reason: string | null
 }

@@ -48,7 +48,7 @@ pub struct Connected {
     pub currencies: Currencies,
     /// The time between two ticks, if it sent this.
     pub interval: Option<Duration>,
-    /// The state of the feed as the replica sees it. `None` if there was neither a tick nor a status yet, or if the
+    /// The state of the feed, until the next status. `None` if there was neither a tick nor a status yet, or if the
     /// replica sent none that this version knows.
     pub state: Option<FeedState>,
     /// The reason for the state, as text for people, if it sent one.

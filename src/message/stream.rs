@@ -193,7 +193,7 @@ pub struct HelloMessage<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub interval_ms: u64,
-    /// The state of the feed as this replica sees it, or null if it has neither a tick nor a status in memory.
+    /// The state in the newest status, or `live` if there are only ticks, or null if there is neither.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<FeedState>))]
     pub state: Option<Word<FeedState>>,
     /// The reason for the state, as text for people.

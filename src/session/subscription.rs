@@ -6,9 +6,8 @@ use super::limits::Limits;
 use super::thinned_pages::ThinnedPages;
 use super::throttle::ThrottleOptions;
 use crate::encode::{Format, Framing, ReplicaInfo, View};
-use crate::feed::{GapReason, Start};
+use crate::feed::{FeedState, GapReason, Start};
 use crate::hub::Hub;
-use crate::monitor::Monitor;
 use crate::store::StoreError;
 use crate::text::format_duration;
 use crate::tick::{Currencies, TickId};
@@ -82,8 +81,6 @@ pub enum OpenError<E> {
 pub struct Sessions {
     /// The feed of this replica.
     pub hub: Arc<Hub>,
-    /// Health of the feed.
-    monitor: Arc<Monitor>,
     /// Limits of each session.
     pub limits: Limits,
     /// Bookmarks of clients with a `client_id`.
@@ -96,14 +93,8 @@ pub struct Sessions {
 
 impl Sessions {
     /// Creates a factory of sessions over this replica's feed.
-    pub fn new(
-        hub: Arc<Hub>,
-        monitor: Arc<Monitor>,
-        limits: Limits,
-        bookmarks: Arc<Bookmarks>,
-        hello: ReplicaInfo,
-    ) -> Sessions {
-        Sessions { hub, monitor, limits, bookmarks, hello, pages: Arc::default() }
+    pub fn new(hub: Arc<Hub>, limits: Limits, bookmarks: Arc<Bookmarks>, hello: ReplicaInfo) -> Sessions {
+        Sessions { hub, limits, bookmarks, hello, pages: Arc::default() }
     }
 
     /// Saves the bookmark of a session that ends. Call it before the close is sent, because the client may then
@@ -114,12 +105,16 @@ impl Sessions {
         }
     }
 
-    /// Returns the message `hello`. A feed that has been live from its first tick on has no status. Then its state
-    /// follows from its ticks.
+    /// Returns the message `hello`. Its state is that of the newest status, so that the next status on the stream ends
+    /// it. No status would end what this replica alone sees. A feed that has been live from its first tick on has no
+    /// status.
     fn hello_message(&self, view: View) -> Option<Bytes> {
-        let is_known = self.hub.status().is_some() || self.hub.newest_tick().is_some();
-        let health = is_known.then(|| self.monitor.health());
-        view.hello(&self.hello, health.as_ref().map(|health| (health.state, health.reason.as_str())))
+        let newest = self.hub.status();
+        let health = match newest.as_ref().and_then(|entry| entry.status()) {
+            Some(status) => Some((status.state, status.reason.as_str())),
+            None => self.hub.newest_tick().map(|_| (FeedState::Live, "there has been no outage")),
+        };
+        view.hello(&self.hello, health)
     }
 
     /// Opens a session. `admit_new` is called if its client has no bookmark yet.

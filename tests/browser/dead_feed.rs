@@ -113,6 +113,8 @@ async fn replica_without_redis_shows_it_alone() {
     until("the feed to be live", async || client.json().await["state"] == "live").await;
     let browsers = [open(&leader).await, open(&cut_off).await];
     let known = lines(&cut_off, "live");
+    // The other client has not answered pings meanwhile.
+    let mut client = cut_off.connect("format=full").await;
     proxy.cut();
     let last = last_tick(&mut client).await;
     reports(&cut_off, &browsers[1], last).await;
@@ -124,6 +126,9 @@ async fn replica_without_redis_shows_it_alone() {
     assert_eq!(browsers[0].text("#state").await, "Live");
     assert_eq!((lines(&leader, "stale"), lines(&leader, "down")), (1, 0), "only the outage before");
 
+    // A page that connects to this replica now is told the state of the feed, and gets no status when the outage ends.
+    browsers[1].reload().await;
+    browsers[1].until_text("#state", |text| text == "Down").await;
     proxy.restore();
     browsers[1].until_live().await;
     browsers[1].until_text("#trouble", str::is_empty).await;

@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};
+use crate::support::proxy::Proxy;
 use crate::support::replica::Replica;
 use crate::support::{SERVE, TestCluster, embedded, entries, soon, tick, unbroken, until};
 use rustix::process::Signal;
@@ -247,4 +248,20 @@ async fn hello_has_the_state_of_the_feed() {
     };
     let hello = replica.connect("format=full&hello=true").await.json().await;
     assert_eq!((&hello["state"], &hello["reason"]), (&"stale".into(), &status["reason"]));
+}
+
+#[tokio::test]
+async fn hello_has_no_outage_of_a_replica() {
+    let cluster = TestCluster::new().await;
+    let leader = cluster.replica("r1", &[]).await;
+    leader.priced().await;
+    let proxy = Proxy::start(cluster.redis.port).await;
+    let settings = [("REDIS_URL", &*proxy.url()), ("BTCFEED_ROLE", "serve"), ("BTCFEED_STALE_AFTER", "1s")];
+    let cut_off = cluster.replica("r2", &settings).await;
+    cut_off.priced().await;
+    proxy.cut();
+    until("an outage of the replica", async || cut_off.get("/v1/status").await.1.contains(r#""state":"stale""#)).await;
+    // A status on the stream would not end what this replica alone sees.
+    let hello = cut_off.connect("format=full&hello=true").await.json().await;
+    assert_eq!(hello["state"], "live", "{hello}");
 }

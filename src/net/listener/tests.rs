@@ -6,7 +6,6 @@ use crate::api::overload;
 use crate::encode::{Format, Framing, ReplicaInfo};
 use crate::feed::Start;
 use crate::hub::{self, Hub};
-use crate::monitor::{self, Monitor};
 use crate::net::reactor::Reactor;
 use crate::net::reactor::stream_protocol::StreamProtocol;
 use crate::net::takeover::Handoff;
@@ -123,17 +122,8 @@ fn reactor(tasks: &Tasks) -> (Arc<Sessions>, Arc<Reactor>) {
     let store = Arc::new(Memory::new(store::Options { retention: hour, lease_ttl: hour }));
     let hub = Arc::new(Hub::new(store.clone(), hub::Options { window: 100, retention: hour }));
     let hello = ReplicaInfo { replica: String::new(), currencies: Currencies::USD_EUR, interval: hour };
-    let health = monitor::Options {
-        replica: String::new(),
-        store: "memory",
-        sources: Vec::new(),
-        currencies: hello.currencies,
-        stale_after: hour,
-        down_after: hour,
-    };
-    let monitor = Arc::new(Monitor::new(hub.clone(), store.clone(), health));
     let bookmarks = Arc::new(Bookmarks::new(store));
-    let sessions = Arc::new(Sessions::new(hub, monitor, Limits::default(), bookmarks, hello));
+    let sessions = Arc::new(Sessions::new(hub, Limits::default(), bookmarks, hello));
     let (reactor, shards) = Reactor::open(sessions.clone(), hour, tasks).unwrap();
     shards.spawn(tasks, &CancellationToken::new());
     (sessions, Arc::new(reactor))
