@@ -52,6 +52,8 @@ export type Update = Tick | Status | Gap
 /** State of the connection; of the best one if there are several. */
 export interface Connection {
   state: 'idle' | 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed'
+  /** The address that is connected, or that is tried now or next. */
+  url?: string
   /** Time of the next attempt in Unix milliseconds. */
   retryAt?: number
   reason?: string
@@ -66,6 +68,8 @@ export interface Connection {
 /** The replica that has answered. */
 export interface Hello {
   type: 'hello'
+  /** The address of the connection. */
+  url: string
   replica: string
   version: string
   currencies: Currency[]

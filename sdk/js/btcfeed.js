@@ -32,10 +32,10 @@
  *
  * The same updates are events, `feed.addEventListener('tick', ({ detail }) => …)`. There are three more events:
  *
- *     connection   { state: 'idle' | 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', retryAt?, reason?, … }:
- *                  that of the best connection, if there are several (btcfeed.d.ts has all fields)
- *     hello        { replica, version, currencies, interval_ms, … }    on each connection: the replica
- *     synced       { id }                                              on each connection: the replay is over
+ *     connection   { state: 'idle' | 'connecting' | 'replaying' | 'live' | 'waiting' | 'closed', url?, retryAt?,
+ *                  reason?, … }: that of the best connection, if there are several (btcfeed.d.ts has all fields)
+ *     hello        { url, replica, version, currencies, interval_ms, … }    on each connection: the replica
+ *     synced       { id }                                                   on each connection: the replay is over
  *
  * Options, all of them optional in a page:
  *
@@ -93,6 +93,8 @@ export class Feed extends EventTarget {
   /** Detail of the last `connection` event. */
   connection = { state: 'idle' }
 
+  /** Connection of the line that the last `connection` event was about. */
+  #best
   #addresses
   #path
   #query
@@ -245,7 +247,7 @@ export class Feed extends EventTarget {
   }
 
   #onMessage(line, message) {
-    if (message?.type === 'hello') return this.#emit(message)
+    if (message?.type === 'hello') return this.#emit({ ...message, url: this.#addresses[line.address].href })
     const isNew = !(message?.id <= this.#cursor.last)
     if (['tick', 'status'].includes(message?.type) && (isNew || this.#merge)) line.onUpdate(this.#cursor.chained)
     this.#share?.send(message)
@@ -353,10 +355,11 @@ export class Feed extends EventTarget {
   #onConnection() {
     if (this.#isClosed()) return
     const rank = ({ connection }) => STATES.indexOf(connection.state)
-    const { connection } = this.#lines.reduce((best, line) => (rank(line) > rank(best) ? line : best))
-    if (connection === this.connection) return
-    this.connection = connection
-    this.#emit({ type: 'connection', ...connection })
+    const { connection, address } = this.#lines.reduce((best, line) => (rank(line) > rank(best) ? line : best))
+    if (connection === this.#best) return
+    this.#best = connection
+    this.connection = connection.shared ? connection : { ...connection, url: this.#addresses[address].href }
+    this.#emit({ type: 'connection', ...this.connection })
   }
 
   /** Closes the feed if the server rejects every line. One that others do not reject is only tried again later. */

@@ -175,7 +175,8 @@ fn received(response: SubscribeResponse) -> Result<Received, Disconnect> {
             let (replica, version) = (Some(hello.replica), Some(hello.version));
             let reason = Some(hello.reason).filter(|reason| !reason.is_empty());
             let (currencies, state) = (currencies(hello.currencies), known_state(hello.state));
-            Received::Hello(Connected { replica, version, currencies, interval, state, reason })
+            let hello = Connected { replica, version, currencies, interval, state, reason, ..Connected::default() };
+            Received::Hello(hello)
         }
     })
 }

@@ -131,6 +131,7 @@ impl From<HelloMessage<'_>> for Connected {
             interval: Some(Duration::from_millis(interval_ms)).filter(|interval| !interval.is_zero()),
             state: state.and_then(Word::known),
             reason: reason.and_then(text),
+            ..Connected::default()
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Update {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Connected {
+    /// The address of the connection, as in [`Statistics`](super::Statistics).
+    pub address: String,
     /// Its name, if it sent one.
     pub replica: Option<String>,
     /// Its version, if it sent one.

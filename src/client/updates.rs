@@ -131,7 +131,8 @@ impl Updates {
     fn receive(&mut self, number: usize, message: Received) {
         if !std::mem::replace(&mut self.announced[number], true) {
             let connected = if let Received::Hello(hello) = &message { hello.clone() } else { Connected::default() };
-            self.out.push_back(Update::Connected(connected));
+            let address = self.target.addresses()[self.lines[number].address()].to_string();
+            self.out.push_back(Update::Connected(Connected { address, ..connected }));
         }
         let is_entry = matches!(message, Received::Tick(_) | Received::Status(_));
         if !self.is_redundant() {

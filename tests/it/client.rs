@@ -30,6 +30,7 @@ async fn prices_are_exact_and_disconnects_are_reported() {
         let mut updates = client.build().unwrap().subscribe();
         let Update::Connected(connected) = next(&mut updates).await else { panic!("{transport:?}") };
         assert_eq!((connected.replica.as_deref(), connected.interval), (Some("r1"), Some(200 * MS)));
+        assert_eq!(connected.address, updates.statistics().addresses[0].address);
         let first = tick(&mut updates).await;
         assert_eq!(first.prices[&Currency::Usd].to_string(), "97116.17");
         assert_eq!(first.sources[&Currency::Usd], ["coinbase"]);

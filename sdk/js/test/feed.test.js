@@ -104,6 +104,21 @@ test('a server that is no feed ends the loop', async () => {
   await assert.rejects(feed[Symbol.asyncIterator]().next(), /unknown path/)
 })
 
+test('events name the address of the connection', async () => {
+  const url = fixture.direct[0]
+  const feed = new Feed({ url })
+  const addresses = []
+  for (const type of ['connection', 'hello']) {
+    feed.addEventListener(type, ({ detail }) => addresses.push(`${type} ${detail.state ?? detail.replica}: ${detail.url}`))
+  }
+  await feed[Symbol.asyncIterator]().next()
+  await until('a live feed', () => feed.connection.state === 'live')
+  assert.equal(feed.connection.url, `${url}/`)
+  for (const seen of addresses) assert.ok(seen.endsWith(`: ${url}/`), seen)
+  assert.ok(addresses.some((seen) => seen.startsWith('hello ')))
+  feed.close()
+})
+
 test('an absent server is tried again until it starts', async () => {
   await fixture.change('replica/0/kill')
   const feed = new Feed({ url: fixture.direct[0] })

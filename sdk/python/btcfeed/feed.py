@@ -34,9 +34,7 @@ class AddressStatistics:
     after another one was lost, there or elsewhere."""
 
     address: str
-    #: The updates that were taken from it.
     taken: int = 0
-    #: The connections that were opened there after another one was lost, there or elsewhere.
     reconnects: int = 0
 
 
@@ -45,11 +43,8 @@ class Statistics:
     """Counts of a feed's updates: `taken` from a connection, `doubled` (copies that were dropped), `healed` (read from
     the history, because no connection had them), and those of each of the `addresses`."""
 
-    #: The updates that were taken from a connection.
     taken: int
-    #: The copies that were dropped.
     doubled: int
-    #: The updates that were read from the history, because no connection had them.
     healed: int
     addresses: tuple[AddressStatistics, ...]
 

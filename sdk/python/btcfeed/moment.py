@@ -18,17 +18,19 @@ from .options import Options, duration_text, moment_text
 
 @dataclass(frozen=True)
 class PriceAt:
-    """The price in one currency at a moment."""
+    """The price in one currency at a moment.
 
-    #: The price of the tick that was in force, or `None` if the feed had a gap there.
+    `price`: the price of the tick that was in force, or `None` if the feed had a gap there.
+    `id`: the id of that tick.
+    `age`: the time from that tick to the moment.
+    `average`: the average over the window before the moment, weighted by time. Only with a window.
+    `covered`: the share of the window in which a price was in force. Only with a window.
+    """
+
     price: Decimal | None
-    #: The id of that tick.
     id: int | None
-    #: The time from that tick to the moment.
     age: timedelta | None
-    #: The average over the window before the moment, weighted by time. Only with a window.
     average: Decimal | None
-    #: The share of the window in which a price was in force.
     covered: float | None
 
 

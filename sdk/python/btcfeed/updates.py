@@ -14,19 +14,22 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True)
 class Tick:
-    """Prices at one moment."""
+    """Prices at one moment.
 
-    #: The position in the feed, which is also the moment in Unix milliseconds.
+    `id`: the position in the feed, which is also the moment in Unix milliseconds.
+    `prev`: the id of the entry before it.
+    `prices`: an exact price for each chosen currency that has one.
+    `sources`: for each price, the sources that it was made of.
+    `method`: the version of the method by which the prices were made, or 0 if the server did not say it.
+    `confidence`: for each price, how far the sources differ (see the method).
+    `spread`: for each price, the highest minus the lowest value that was used.
+    """
+
     id: int
-    #: The id of the entry before it.
     prev: int
-    #: An exact price for each chosen currency that has one.
     prices: Mapping[str, Decimal]
-    #: For each price, the sources that it was made of.
     sources: Mapping[str, list[str]] = field(default_factory=dict)
-    #: The version of the method by which the prices were made, or 0 if the server did not say it.
     method: int = 0
-    #: For each price, how far the sources differ (see the method).
     confidence: Mapping[str, Decimal] = field(default_factory=dict)
     spread: Mapping[str, Decimal] = field(default_factory=dict)
 
@@ -38,30 +41,36 @@ class Tick:
 
 @dataclass(frozen=True)
 class Status:
-    """A change of the feed's health."""
+    """A change of the feed's health.
+
+    `id`: the position in the feed, which is also the moment in Unix milliseconds.
+    `prev`: the id of the entry before it.
+    `state`: `live`, `degraded`, `stale` or `down`.
+    `since`: the start of the state, RFC 3339.
+    `reason`: the reason, as text for people.
+    """
 
     id: int
     prev: int
-    #: `live`, `degraded`, `stale` or `down`.
     state: str
-    #: The start of the state, RFC 3339.
     since: str
-    #: The reason, as text for people.
     reason: str
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A range of ids in which updates are missing."""
+    """A range of ids in which updates are missing.
 
-    #: The last id before the gap.
+    `after`: the last id before the gap.
+    `before`: the first id after it.
+    `reason`: `source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`, `unknown_client_id`,
+    or `unexplained` if the server gave no reason.
+    `currencies`: the affected currencies, or `None` if all chosen ones are affected.
+    """
+
     after: int
-    #: The first id after it.
     before: int
-    #: `source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`, `unknown_client_id`, or
-    #: `unexplained` if the server gave no reason.
     reason: str
-    #: The affected currencies, or `None` if all chosen ones are affected.
     currencies: tuple[str, ...] | None = None
 
 
