@@ -1,4 +1,4 @@
-// From the repository's price_feed.proto, with M=Mprice_feed.proto=feed/pb:
+// In the module "feed": pb from the repository's price_feed.proto, with M=Mprice_feed.proto=feed/pb,module=feed:
 // protoc --go_out=. --go_opt=$M --go-grpc_out=. --go-grpc_opt=$M price_feed.proto
 package main
 
