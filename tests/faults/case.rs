@@ -3,7 +3,7 @@
 use super::checker::Findings;
 use super::fault::Fault;
 use super::promises::Promise;
-use super::stage::{Stage, is_told, now};
+use super::stage::{Stage, now};
 use crate::support::LEASE;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -97,7 +97,7 @@ impl Case {
         // Another fault may end this one, such as FLUSHALL a lease of the wrong type.
         if self.faults.len() == 1 && self.faults[0].stops_all_writes() {
             for member in stage.members.iter().filter(|member| member.replica.is_some()) {
-                while !is_told(member.replica.as_ref().unwrap()).await {
+                while !member.is_told().await {
                     if began.elapsed() > Duration::from_secs(6) {
                         untold.push(format!("{} does not report the fault within 5 s", member.name));
                         break;

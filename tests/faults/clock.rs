@@ -4,7 +4,7 @@
 //! minutes are shortened to a few seconds, because what matters is the number of ticks: 30 here, 120 at the default
 //! interval. What depends on minutes is tested with counted time in `src/leader/clock/tests.rs`.
 
-use super::watcher::Watcher;
+use super::watcher::{Port, Watcher};
 use crate::support::clock::ShiftedClock;
 use crate::support::exchange::Exchange;
 use crate::support::redis::Redis;
@@ -218,10 +218,10 @@ impl ClockCase {
     async fn run(&self) -> Measured {
         let mut scene = self.scene().await;
         let mut measured = Measured::default();
-        let address = scene.replicas.last().unwrap().address.clone();
+        let port = Port::from(&*scene.replicas.last().unwrap().address);
         // A client that asks for one tick in each second must not starve.
         let clients =
-            ["format=full", "format=full&every=1s"].map(|query| Watcher::start_with(vec![address.clone()], query));
+            ["format=full", "format=full&every=1s"].map(|query| Watcher::start_with(vec![port.clone()], query));
         until("the first ticks", async || live(&clients[0].arrivals()).count() > 5).await;
         // Only one process can open the file.
         let oldest = if self.place == Place::File { scene.oldest } else { scene.oldest().await };

@@ -1,7 +1,7 @@
 //! Two primaries at the same time: the leader and one part of the clients are cut off with the old one.
 
 use super::stage::{Stage, now};
-use super::watcher::Watcher;
+use super::watcher::{Port, Watcher};
 use crate::support::exchange::Exchange;
 use crate::support::failover::Sentinels;
 use crate::support::proxy::Proxy;
@@ -166,7 +166,7 @@ async fn cut_off_leader_joins_the_new_primary() {
     let leader = start("r1", &cut_off).await;
     leader.priced().await;
     let _other = start("r2", &direct).await;
-    let watcher = Watcher::start(vec![leader.address.clone()]);
+    let watcher = Watcher::start(vec![Port::from(&*leader.address)]);
     // The old primary and the leader lose the Sentinels and the other servers, but not each other.
     let old = sentinels.primary().await;
     let mut isolated = connect_as_feed(sentinels.servers[old].port).await;

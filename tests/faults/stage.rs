@@ -1,17 +1,19 @@
-//! Three replicas, each with its own way to one Redis, and a client on each of them.
+//! Three replicas, each with its own way to one Redis, and a client on each of them. One replica has TLS.
 
 use super::checker::Records;
 use super::fault;
-use super::watcher::Watcher;
+use super::watcher::{Port, Watcher};
 use crate::support::exchange::Exchange;
 use crate::support::ports::free_address;
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::replica::Replica;
+use crate::support::tls::Authority;
 use crate::support::{INTERVAL, http, replica_settings, until};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The age of the newest tick above which the feed is stale. It is longer than a change of the leader.
@@ -21,6 +23,7 @@ pub const STALE_AFTER: Duration = Duration::from_secs(4);
 pub struct Member {
     pub name: String,
     pub replica: Option<Replica>,
+    port: Port,
     proxy: Proxy,
     settings: Vec<(String, String)>,
 }
@@ -75,11 +78,11 @@ impl Stage {
         for number in 1..=3 {
             stage.members.push(stage.member(&format!("r{number}")).await);
         }
+        stage.members[1].use_tls();
         join_all(stage.members.iter_mut().map(Member::start)).await;
-        let addresses: Vec<_> =
-            stage.members.iter().map(|member| member.replica.as_ref().unwrap().address.clone()).collect();
-        for number in 0..addresses.len() {
-            let mut own = addresses.clone();
+        let ports: Vec<_> = stage.members.iter().map(|member| member.port.clone()).collect();
+        for number in 0..ports.len() {
+            let mut own = ports.clone();
             own.rotate_left(number);
             stage.watchers.push(Watcher::start(own));
         }
@@ -110,7 +113,7 @@ impl Stage {
                 ("BTCFEED_OPS_LISTEN", &ops),
             ],
         );
-        Member { name: name.to_owned(), replica: None, proxy, settings }
+        Member { name: name.to_owned(), replica: None, port: Port::from(&*address), proxy, settings }
     }
 
     /// Starts a replica that never leads, and a client of it. Returns its name.
@@ -118,8 +121,8 @@ impl Stage {
         let mut member = self.member(&format!("f{}", self.members.len())).await;
         member.settings.push(("BTCFEED_ROLE".to_owned(), "serve".to_owned()));
         member.start().await;
-        let (name, address) = (member.name.clone(), member.replica.as_ref().unwrap().address.clone());
-        self.watchers.push(Watcher::start(vec![address]));
+        let name = member.name.clone();
+        self.watchers.push(Watcher::start(vec![member.port.clone()]));
         self.members.push(member);
         until("an entry for the client", async || self.watchers.last().unwrap().last() > 0).await;
         name
@@ -261,15 +264,33 @@ impl Member {
     async fn start(&mut self) {
         self.replica = Some(Replica::start(&self.settings).await);
     }
-}
 
-/// Returns true if a replica reports in `/v1/status`, in a metric and in its log that the store cannot be written.
-pub async fn is_told(replica: &Replica) -> bool {
-    let Ok(response) = http().get(format!("http://{}/v1/status", replica.address)).send().await else { return false };
-    let report: Value = response.json().await.unwrap();
-    let store = &report["store"];
-    store["up"] == false
-        && store["fault"].is_string()
-        && replica.metric("btcfeed_store_up").await == 0.0
-        && !replica.logged("the store cannot be written at the moment").is_empty()
+    /// Gives the replica a certificate.
+    fn use_tls(&mut self) {
+        let authority = Authority::new();
+        self.settings.extend(authority.settings().map(|(name, path)| (name.to_owned(), path)));
+        self.port.authority = Some(Arc::new(authority));
+    }
+
+    /// Requests `/v1/status`.
+    async fn report(&self) -> Option<Value> {
+        let Port { address, authority } = &self.port;
+        let (client, scheme) = match authority {
+            None => (http(), "http"),
+            Some(authority) => (authority.http().build().unwrap(), "https"),
+        };
+        let response = client.get(format!("{scheme}://{address}/v1/status")).send().await.ok()?;
+        Some(response.json().await.unwrap())
+    }
+
+    /// Returns true if the replica runs, and reports in `/v1/status`, in a metric and in its log that the store cannot
+    /// be written.
+    pub async fn is_told(&self) -> bool {
+        let (Some(replica), Some(report)) = (&self.replica, self.report().await) else { return false };
+        let store = &report["store"];
+        store["up"] == false
+            && store["fault"].is_string()
+            && replica.metric("btcfeed_store_up").await == 0.0
+            && !replica.logged("the store cannot be written at the moment").is_empty()
+    }
 }

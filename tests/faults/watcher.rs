@@ -1,17 +1,43 @@
 //! A client that follows the feed on any replica, and records every tick, status and gap. It shares no code with the
 //! server.
 
+use crate::support::stream::Connection;
+use crate::support::tls::Authority;
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_tungstenite::connect_async;
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 /// The time after which a connection without a message is replaced. A replica's first ping comes after the same time,
 /// so pings alone do not keep a silent connection.
 const SILENCE: Duration = Duration::from_secs(20);
+
+/// A replica's port for clients.
+#[derive(Clone)]
+pub struct Port {
+    pub address: String,
+    /// The issuer of its certificate, if it has TLS.
+    pub authority: Option<Arc<Authority>>,
+}
+
+impl From<&str> for Port {
+    fn from(address: &str) -> Port {
+        Port { address: address.to_owned(), authority: None }
+    }
+}
+
+impl Port {
+    async fn connect(&self) -> std::io::Result<Connection> {
+        match &self.authority {
+            None => TcpStream::connect(&self.address).await.map(Connection::Left),
+            Some(authority) => Ok(Connection::Right(Box::new(authority.try_connect(&self.address).await?))),
+        }
+    }
+}
 
 /// The ticks, statuses and gaps that a client got, in order.
 pub struct Watcher {
@@ -23,17 +49,17 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Follows the feed from its beginning. The client connects to the first of these addresses, and to the next one
-    /// when a connection fails or ends.
-    pub fn start(addresses: Vec<String>) -> Watcher {
-        Watcher::start_with(addresses, "format=full")
+    /// Follows the feed from its beginning. The client connects to the first of these ports, and to the next one when a
+    /// connection fails or ends.
+    pub fn start(ports: Vec<Port>) -> Watcher {
+        Watcher::start_with(ports, "format=full")
     }
 
     /// Follows the feed with this query.
-    pub fn start_with(addresses: Vec<String>, query: &'static str) -> Watcher {
+    pub fn start_with(ports: Vec<Port>, query: &'static str) -> Watcher {
         let (messages, longest_wait): (Arc<Mutex<Vec<Value>>>, Arc<Mutex<Duration>>) = Default::default();
         let moments: Arc<Mutex<Vec<u64>>> = Arc::default();
-        let task = tokio::spawn(follow(addresses, query, messages.clone(), moments.clone(), longest_wait.clone()));
+        let task = tokio::spawn(follow(ports, query, messages.clone(), moments.clone(), longest_wait.clone()));
         Watcher { messages, moments, longest_wait, task }
     }
 
@@ -70,18 +96,19 @@ fn last_id(messages: &[Value]) -> Option<u64> {
 }
 
 async fn follow(
-    addresses: Vec<String>,
+    ports: Vec<Port>,
     query: &str,
     messages: Arc<Mutex<Vec<Value>>>,
     moments: Arc<Mutex<Vec<u64>>>,
     longest_wait: Arc<Mutex<Duration>>,
 ) {
     let mut waited_since = None::<Instant>;
-    for address in addresses.iter().cycle() {
+    for port in ports.iter().cycle() {
         let last = last_id(&messages.lock().unwrap());
         let from = last.map_or("since=0".to_owned(), |id| format!("after={id}"));
-        let url = format!("ws://{address}/v1/ws?{query}&{from}");
-        if let Ok(Ok((mut socket, _))) = timeout(Duration::from_secs(2), connect_async(&url)).await {
+        let url = format!("ws://{}/v1/ws?{query}&{from}", port.address);
+        let connect = async { Some(client_async(url, port.connect().await.ok()?).await.ok()?.0) };
+        if let Ok(Some(mut socket)) = timeout(Duration::from_secs(2), connect).await {
             while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
                 let Message::Text(text) = message else { continue };
                 let message: Value = serde_json::from_str(&text).unwrap();

@@ -7,10 +7,11 @@ use crate::support::exchange::Exchange;
 use crate::support::grpc::{Subscriber, client, pb, request};
 use crate::support::nginx::Nginx;
 use crate::support::replica::Replica;
+use crate::support::tls::Authority;
 use crate::support::{SERVE, TestCluster, embedded, http_from, soon, tick, until};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 use tonic::Code;
 
 const ATTACKER: &str = "127.0.0.2";
@@ -48,6 +49,44 @@ async fn one_address_leaves_places_for_others() {
     // When one of the attacker's streams has ended, the attacker can open another one.
     held.pop();
     until("a free place", async || Client::try_from(ATTACKER, &stream(&replica)).await.is_ok()).await;
+}
+
+/// Opens a socket from this address.
+async fn socket_from(from: &str, replica: &Replica) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+    socket.connect(replica.socket_address()).await.unwrap()
+}
+
+#[tokio::test]
+async fn limits_count_clients_with_tls() {
+    let (exchange, authority) = (Exchange::start().await, Authority::new());
+    let [(cert, cert_path), (key, key_path)] = &authority.settings();
+    let settings = [("BTCFEED_ADDRESS_CONNECTIONS", "4"), (*cert, cert_path.as_str()), (*key, key_path.as_str())];
+    let replica = embedded(&exchange, &settings).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let stream = authority.connect_over(socket_from(ATTACKER, &replica).await).await;
+        held.push(authority.websocket_over(stream, "").await);
+    }
+    let status = async |from: &str| {
+        let client = authority.http().local_address(Some(from.parse().unwrap())).build().unwrap();
+        let request = client.get(format!("https://{}/openapi.json", replica.address));
+        soon("an answer", request.send()).await.unwrap().status()
+    };
+    assert_eq!(status(ATTACKER).await, 429);
+    assert_eq!(status(HONEST).await, 200);
+    held.clear();
+    until("a free place", async || status(ATTACKER).await == 200).await;
+    // A handshake that has not begun also occupies a place of its address.
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        waiting.push(socket_from(ATTACKER, &replica).await);
+    }
+    assert_eq!(status(ATTACKER).await, 429);
+    assert_eq!(status(HONEST).await, 200);
+    drop(waiting);
+    until("a free place", async || status(ATTACKER).await == 200).await;
 }
 
 #[tokio::test]
@@ -228,9 +267,7 @@ async fn limits_count_over_all_replicas() {
     let mut idle = Vec::new();
     soon("a report", async {
         while !is_rejected().await {
-            let socket = TcpSocket::new_v4().unwrap();
-            socket.bind(format!("{reader}:0").parse().unwrap()).unwrap();
-            idle.push(socket.connect(one.socket_address()).await.unwrap());
+            idle.push(socket_from(reader, &one).await);
         }
     })
     .await;

@@ -3,10 +3,9 @@
 mod target;
 
 use crate::support::client::Client;
-use crate::support::exchange::Exchange;
 use crate::support::socket::{is_established, unsent};
 use crate::support::stream::{self, Connection};
-use crate::support::{FAST, INTERVAL, embedded, soon, unbroken, until};
+use crate::support::{FAST, INTERVAL, soon, unbroken, until};
 use btcfeed::session::CloseReason;
 use socket2::SockRef;
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{client_async, tungstenite};
 
 /// Reads everything that the server sends until it closes or resets the connection.
 async fn read_all(stream: &mut Connection) -> Vec<u8> {
@@ -310,27 +310,34 @@ async fn unfinished_request_is_dropped() {
 
 #[tokio::test]
 async fn connection_without_a_request_frees_its_place() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "3")]).await;
-    let started = Instant::now();
-    for _ in 0..3 {
-        // P is the first byte of HTTP/2, and of a POST request.
-        TcpStream::connect(&replica.address).await.unwrap().write_all(b"P").await.unwrap();
-    }
-    until("a free place", async || replica.get("/openapi.json").await.0 == 200).await;
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    attack(&[("BTCFEED_MAX_CONNECTIONS", "3")], async |target| {
+        let (mut open, started) = (Vec::new(), Instant::now());
+        for _ in 0..3 {
+            let mut stream = target.connect().await;
+            // P is the first byte of HTTP/2, and of a POST request.
+            stream.write_all(b"P").await.unwrap();
+            open.push(stream);
+        }
+        until("a free place", async || target.get("/openapi.json").await.0 == 200).await;
+        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn client_over_the_limit_is_rejected() {
-    let exchange = Exchange::start().await;
-    let replica = embedded(&exchange, &[("BTCFEED_MAX_CONNECTIONS", "3")]).await;
-    let mut clients = Vec::new();
-    for _ in 0..3 {
-        clients.push(replica.connect("").await);
-    }
-    let (status, body) = Client::rejected(&format!("ws://{}/v1/ws", replica.address)).await;
-    assert!(status == 503 && body.contains("reached its connection limit"), "{status} {body}");
-    clients.pop();
-    until("a free place", async || replica.get("/v1/prices/latest").await.0 == 200).await;
+    attack(&[("BTCFEED_MAX_CONNECTIONS", "3")], async |target| {
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            clients.push(target.websocket().await);
+        }
+        let rejected = client_async("ws://localhost/v1/ws", target.connect().await).await;
+        let Err(tungstenite::Error::Http(answer)) = rejected else { panic!("accepted") };
+        assert_eq!(answer.status(), 503);
+        let (status, problem) = target.get("/v1/prices/stream").await;
+        assert!(status == 503 && problem.contains("reached its connection limit"), "{status} {problem}");
+        clients.pop();
+        until("a free place", async || target.get("/v1/prices/latest").await.0 == 200).await;
+    })
+    .await;
 }

@@ -160,6 +160,14 @@ async fn hostile_client_ids() {
     check("client_ids", &[], |attacker| Box::pin(attacker.client_ids(100))).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_handshakes() {
+    let target = Target::start_with_tls(&[]).await;
+    let address = target.replica.address.clone();
+    let attack = |attacker: Attacker| -> BoxFuture<'static, ()> { Box::pin(attacker.handshakes(500)) };
+    check_at(&target, "TLS handshakes", &address, ATTACK, attack).await;
+}
+
 /// nginx closes a connection whose head does not arrive within 10 s. If it waited for a minute, this attack would
 /// occupy all places after 11 s.
 #[tokio::test(flavor = "multi_thread")]

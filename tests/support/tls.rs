@@ -144,6 +144,7 @@ impl Authority {
     }
 }
 
-fn localhost() -> ServerName<'static> {
+/// Returns the name of the server in each handshake.
+pub fn localhost() -> ServerName<'static> {
     ServerName::try_from("localhost").unwrap()
 }

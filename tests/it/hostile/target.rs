@@ -5,7 +5,7 @@ use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::stream::Connection;
 use crate::support::tls::Authority;
-use crate::support::{embedded, soon};
+use crate::support::{embedded, http, soon};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio_tungstenite::client_async;
@@ -38,6 +38,17 @@ impl Target {
             None => Connection::Left(socket),
             Some(authority) => Connection::Right(Box::new(authority.connect_over(socket).await)),
         }
+    }
+
+    /// Requests a path. Returns the status and the body.
+    pub async fn get(&self, path: &str) -> (u16, String) {
+        let (client, scheme) = match &self.authority {
+            None => (http(), "http"),
+            Some(authority) => (authority.http().build().unwrap(), "https"),
+        };
+        let url = format!("{scheme}://{}{path}", self.replica.address);
+        let response = soon(path, client.get(url).send()).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
     /// Opens a WebSocket on a raw socket, without a library.

@@ -1,12 +1,14 @@
 //! An attacker. It needs little processor time. An attack ends when its future is dropped.
 
 use crate::support::frames::{self, DEFAULT_WINDOW};
+use crate::support::tls::{Authority, localhost};
 use futures_util::future::join_all;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{interval, sleep, timeout};
+use tokio_rustls::rustls::ClientConnection;
 
 /// Address of the attacker.
 const SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
@@ -103,6 +105,18 @@ impl Attacker {
             // The server may have closed some of them.
             open.retain(|stream: &TcpStream| stream.try_write(b"G").is_ok());
         }
+    }
+
+    /// Repeatedly begins TLS handshakes, each of which makes the server sign, and does not finish them.
+    pub async fn handshakes(self, connections: usize) {
+        let config = Authority::new().connector(&[]).config().clone();
+        let hello = || {
+            let mut client = ClientConnection::new(config.clone(), localhost()).unwrap();
+            let mut hello = Vec::new();
+            client.write_tls(&mut hello).unwrap();
+            hello
+        };
+        self.repeat(connections, Duration::from_millis(50), hello).await;
     }
 
     /// Opens streams with new client_ids.

@@ -3,6 +3,8 @@
 use super::attack::Attacker;
 use crate::support::redis::Redis;
 use crate::support::replica::Replica;
+use crate::support::stream::Connection;
+use crate::support::tls::Authority;
 use crate::support::{http, until};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -11,8 +13,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
 /// Number of ticks in a day.
@@ -43,6 +47,8 @@ pub struct Target {
     pub is_optimised: bool,
     /// True if the limits are switched off.
     pub is_unlimited: bool,
+    /// The issuer of its certificate, if it has TLS.
+    authority: Option<Authority>,
     _one: MutexGuard<'static, ()>,
 }
 
@@ -70,6 +76,18 @@ pub struct Measured {
 impl Target {
     /// Starts the replica with these settings, and waits for its first ticks.
     pub async fn start(settings: &[(&str, &str)]) -> Target {
+        Target::start_with(settings, None).await
+    }
+
+    /// The same with TLS.
+    pub async fn start_with_tls(settings: &[(&str, &str)]) -> Target {
+        let authority = Authority::new();
+        let files = authority.settings();
+        let files: Vec<_> = files.iter().map(|(name, path)| (*name, path.as_str())).collect();
+        Target::start_with(&[settings, &files].concat(), Some(authority)).await
+    }
+
+    async fn start_with(settings: &[(&str, &str)], authority: Option<Authority>) -> Target {
         let one = ONE.lock().await;
         let redis = Redis::start().await;
         // The replica has simulated prices, which must not be mixed with others.
@@ -90,8 +108,7 @@ impl Target {
         let settings: Vec<_> = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let program = optimised.as_deref().unwrap_or(Path::new(env!("CARGO_BIN_EXE_btcfeed")));
         let replica = Replica::start_program(program, &settings).await;
-        replica.priced().await;
-        let target = Target { replica, redis, is_optimised: optimised.is_some(), is_unlimited, _one: one };
+        let target = Target { replica, redis, is_optimised: optimised.is_some(), is_unlimited, authority, _one: one };
         let begin = target.newest_id().await;
         until("new ticks", async || target.ticks(begin, u64::MAX).await > 1).await;
         target
@@ -118,7 +135,7 @@ impl Target {
         let end = started + time;
         let (first, keys_before, lease) = (self.newest_id().await, self.keys().await, self.lease().await);
         let (silence, (slow, refused, memory_mib), ops) =
-            tokio::join!(silence(address, end), self.probe(address, end), self.probe_ops(end));
+            tokio::join!(self.silence(address, end), self.probe(address, end), self.probe_ops(end));
         let written = self.ticks(first, self.newest_id().await).await;
         // The first and the last interval may be incomplete.
         let lost = (started.elapsed().as_secs() / INTERVAL.as_secs()).saturating_sub(1).saturating_sub(written);
@@ -131,7 +148,11 @@ impl Target {
     /// replica's memory in MiB.
     async fn probe(&self, address: &str, end: Instant) -> (Duration, usize, u64) {
         let (mut times, mut refused, mut memory) = (Vec::new(), 0, 0);
-        let (client, url) = (http(), format!("http://{address}/v1/prices/latest"));
+        let (client, scheme) = match &self.authority {
+            None => (http(), "http"),
+            Some(authority) => (authority.http().build().unwrap(), "https"),
+        };
+        let url = format!("{scheme}://{address}/v1/prices/latest");
         while Instant::now() < end {
             let asked = Instant::now();
             refused += usize::from(!is_ok(&client, &url, Duration::from_secs(30)).await);
@@ -179,6 +200,45 @@ impl Target {
         command.arg("{btcfeed}:ticks").arg(format!("({after}")).arg(until);
         command.query_async(&mut self.redis.connection().await).await.unwrap()
     }
+
+    async fn connect(&self, address: &str) -> std::io::Result<Connection> {
+        match &self.authority {
+            None => TcpStream::connect(address).await.map(Connection::Left),
+            Some(authority) => Ok(Connection::Right(Box::new(authority.try_connect(address).await?))),
+        }
+    }
+
+    /// Returns the longest time without a tick on a WebSocket that reconnects.
+    async fn silence(&self, address: &str, end: Instant) -> Duration {
+        let mut client = None;
+        let (mut silence, mut last) = (Duration::ZERO, Instant::now());
+        while Instant::now() < end {
+            let reading = async {
+                if client.is_none() {
+                    let connection = self.connect(address).await.ok()?;
+                    client = client_async("ws://localhost/v1/ws", connection).await.ok();
+                }
+                let (socket, _) = client.as_mut()?;
+                match socket.next().await {
+                    Some(Ok(Message::Text(_))) => Some(true),
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => None,
+                    Some(Ok(_)) => Some(false),
+                }
+            };
+            match timeout(end - Instant::now(), reading).await {
+                Ok(Some(true)) => {
+                    silence = silence.max(last.elapsed());
+                    last = Instant::now();
+                }
+                Ok(Some(false)) | Err(_) => {}
+                Ok(None) => {
+                    client = None;
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        silence.max(last.elapsed())
+    }
 }
 
 /// Returns whether the whole answer to a request arrives within `limit`, with status 200.
@@ -189,35 +249,4 @@ async fn is_ok(client: &reqwest::Client, url: &str, limit: Duration) -> bool {
         response.bytes().await.is_ok().then_some(is_ok)
     };
     timeout(limit, answer).await.is_ok_and(|is_ok| is_ok == Some(true))
-}
-
-/// Returns the longest time without a tick on a WebSocket that reconnects.
-async fn silence(address: &str, end: Instant) -> Duration {
-    let (url, mut client) = (format!("ws://{address}/v1/ws"), None);
-    let (mut silence, mut last) = (Duration::ZERO, Instant::now());
-    while Instant::now() < end {
-        let reading = async {
-            if client.is_none() {
-                client = tokio_tungstenite::connect_async(&url).await.ok();
-            }
-            let (socket, _) = client.as_mut()?;
-            match socket.next().await {
-                Some(Ok(Message::Text(_))) => Some(true),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => None,
-                Some(Ok(_)) => Some(false),
-            }
-        };
-        match timeout(end - Instant::now(), reading).await {
-            Ok(Some(true)) => {
-                silence = silence.max(last.elapsed());
-                last = Instant::now();
-            }
-            Ok(Some(false)) | Err(_) => {}
-            Ok(None) => {
-                client = None;
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    silence.max(last.elapsed())
 }
