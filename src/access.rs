@@ -121,7 +121,7 @@ impl Keys {
         let mut old = std::mem::take(&mut *permissions);
         for line in lines {
             // A key that stays keeps its permission, which counts its streams. A permission that has ended stays ended,
-            // so a key with a new expiry gets a new one.
+            // so an expired key with a new expiry gets a new permission.
             let known = old.remove(&line.digest).filter(|known| known.ended().is_none());
             let digest = line.digest;
             let permission = known.unwrap_or_else(|| Arc::new(Permission::new(line.clone())));

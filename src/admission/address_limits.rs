@@ -1,6 +1,6 @@
 //! Limits of an address: concurrent clients and expensive reads, new clients in a second, entries read from the history
-//! in a minute, and new `client_id`s in an hour. So one address cannot take all connections, and
-//! reconnecting does not reset a limit.
+//! in a minute, and new `client_id`s in an hour. So one address cannot take all connections, and reconnecting does not
+//! reset a limit.
 //!
 //! Only addresses that have clients, or have used a part of a rate, need memory. The rates of clients and of history
 //! recover within a minute, and few addresses make new `client_id`s. So the memory depends on the number of addresses
@@ -47,7 +47,7 @@ pub struct AddressOptions {
     pub all_reads: usize,
     /// Maximum number of new `client_id`s in an hour.
     pub client_ids: NonZeroU32,
-    /// Maximum number of new `client_id`s in an hour of all addresses.
+    /// Maximum number of new `client_id`s of all addresses in an hour.
     pub all_client_ids: NonZeroU32,
 }
 
@@ -232,7 +232,7 @@ impl AddressLimits {
         Some(AddressPlace { limits: self.clone(), block, kind })
     }
 
-    /// Starts or stops the exchange of reports with other replicas.
+    /// Starts or stops recording usage for reports to other replicas.
     pub(super) fn set_shared(&self, is_shared: bool) {
         self.usage.set_shared(is_shared);
     }

@@ -1,4 +1,5 @@
 //! Address of a client, even if it is behind proxies.
+//!
 //! Each proxy appends the address that it sees to the header `X-Forwarded-For` (or `Forwarded`, RFC 7239). Any client
 //! can send these headers, too, so they count only on a connection from a trusted proxy. The list is read from its end.
 //! The first address that is not a trusted proxy is that of the client. All addresses before it are ignored, because
@@ -24,7 +25,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub struct TrustedProxies(Arc<[IpNet]>);
 
 impl TrustedProxies {
-    /// Parses `none`, or a list of addresses and networks with commas.
+    /// Parses `none`, or a comma-separated list of addresses and networks.
     ///
     /// # Errors
     /// The first part that is not an address or a network.
@@ -79,7 +80,7 @@ impl TrustedProxies {
 /// `X-Forwarded-For`. Checks that the part of the list that the client wrote has no effect.
 ///
 /// # Panics
-/// If it has.
+/// If it has an effect.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn check(input: &[u8]) {
     let proxies = TrustedProxies::parse("10.0.0.0/8,fd00::/8").expect("these are networks");
@@ -97,7 +98,7 @@ pub(crate) fn check(input: &[u8]) {
     if proxies.contains(client) {
         return;
     }
-    // The client's address ends the list, so whatever stands before it was written by the client.
+    // Reading stops at the client's address, so the client may have written whatever stands before it.
     let name = if headers.contains_key(&X_FORWARDED_FOR) { X_FORWARDED_FOR } else { FORWARDED };
     let mut forged = HeaderMap::new();
     forged.append(&name, HeaderValue::from_static("203.0.113.9, for=203.0.113.9, 10.0.0.2"));

@@ -9,7 +9,7 @@ use tracing::warn;
 
 /// Time between two log lines about one limit.
 const LOG_EVERY: Duration = Duration::from_secs(10);
-/// Time after which a client may try again, unless the limit gives a better one.
+/// Time after which a client may try again, unless the limit gives an exact time.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Time after which a client may try again to read history or candles. These requests are short.
 const RETRY_READ_AFTER: Duration = Duration::from_secs(2);
@@ -81,7 +81,7 @@ impl Limit {
         }
     }
 
-    /// Returns whether this is a limit of the replica, so that another replica may serve the client.
+    /// Returns true if this is a limit of all addresses together.
     pub(crate) const fn is_of_replica(self) -> bool {
         matches!(self, Limit::Connections | Limit::Reads | Limit::ClientIds)
     }
@@ -93,10 +93,8 @@ impl Limit {
             Limit::AddressConnections => "too many open connections and requests from your address: close some first",
             Limit::AddressRate => "too many new connections and requests from your address, try again later",
             Limit::AddressVolume => "too much history and too many replays for your address, try again later",
-            Limit::AddressReads => {
-                "too many requests from your address that read the history at a time, try again later"
-            }
-            Limit::Reads => "too many requests that read the history at a time, try again later",
+            Limit::AddressReads => "too many concurrent reads of the history from your address, try again later",
+            Limit::Reads => "too many concurrent reads of the history, try again later",
             Limit::AddressClientIds => {
                 "too many new client_ids from your address, use one that you have or try again later"
             }
