@@ -29,8 +29,8 @@ use tracing::warn;
 
 /// The beginning of the reason why a source that rests has no answer.
 pub(crate) const PAUSED: &str = "paused for ";
-/// The part of the deadline that a source has while its circuit breaker is open, so that a source that hangs does not
-/// delay each tick by the whole deadline.
+/// While its circuit breaker is open, a source has only the deadline divided by this number, so that a source that
+/// hangs does not delay each tick by the whole deadline.
 const PROBE: u32 = 4;
 
 /// The options of an aggregator.
@@ -134,8 +134,8 @@ impl Aggregator {
     }
 
     /// Returns the currencies with too few sources whose circuit breakers are closed: fewer than the minimum for a
-    /// price, or fewer than two, which are needed to check each other. There, open circuit breakers are ignored, except
-    /// those of sources that asked for a pause.
+    /// price, or fewer than two, which are needed to check each other. For these currencies, open circuit breakers are
+    /// ignored, except those of sources that asked for a pause.
     fn short_of_sources(&self, now: Instant) -> Currencies {
         let needed = self.options.rules.min_sources.max(2);
         let asked = self.members.iter().filter(|member| !member.breaker.is_open(now));
@@ -242,8 +242,8 @@ mod tests {
         market.lock().unwrap().1.clear();
         market.lock().unwrap().0.clear();
         let poll = aggregator.poll(TickId::now()).await;
-        // Two sources are left in dollars, so only `b` rests.
-        // A source whose breaker is open may not delay the tick for long.
+        // Two sources are left in dollars, so only `b` rests. A source whose breaker is open may not delay the tick for
+        // long.
         let (whole, short) = (Duration::from_secs(3), Duration::from_millis(750));
         assert_eq!(market.lock().unwrap().1, [("a", whole), ("c", whole), ("d", short), ("e", short)]);
         assert_eq!(poll.tick.unwrap().currencies(), all.iter().copied().chain([Currency::Gbp]).collect());

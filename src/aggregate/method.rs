@@ -11,8 +11,8 @@
 //! | `combine` | clamp, median, rounding, confidence, spread |
 //! | `speed` | the bound of a price that comes from a single source |
 //!
-//! The method does no I/O and reads no clock. [`replay`] repeats everything that does not depend on earlier polls
-//! from what a tick's audit says.
+//! The method does no I/O and reads no clock. From a tick's audit, [`replay`] repeats everything that does not depend
+//! on earlier polls.
 
 mod agreement;
 mod combine;
@@ -52,8 +52,8 @@ pub(crate) const FROZEN: &str = "frozen: ";
 pub struct Rules {
     /// The time between two polls.
     pub interval: Duration,
-    /// The greatest age of an answer, by its own time and by the time at which it arrived. It is also the greatest
-    /// distance of an answer's time from our clock in the future. A source that may be asked only rarely may be older.
+    /// The greatest age of an answer, by its own time and by the time at which it arrived. An answer's time may also be
+    /// at most this far in the future. An answer of a source that may be asked only rarely may be older.
     pub max_age: Duration,
     /// The greatest distance of a value from the median of the others, as a share of this median.
     pub outlier_share: Decimal,
@@ -165,7 +165,7 @@ impl CurrencyMethod {
 /// the reason why there is none.
 ///
 /// # Errors
-/// If the parameters are missing, or if a value is not the one that the answer of its source stands for.
+/// If the parameters are missing or out of range, or if a value is not that of its source's answer.
 pub fn replay(
     inputs: &[Input],
     parameters: &MethodParameters,

@@ -4,8 +4,8 @@
 //! one is left out first, because a wrong value also moves the median that the right ones are compared with.
 //!
 //! If the number of others is even, every value between the two middle ones is a median, and the nearest counts.
-//! Therefore, if most sources are right and differ by at most the share, none of them is ever left out, whatever the
-//! others say: the median of the others is always beside or between right values.
+//! Therefore, if most sources are right, differ by at most the share and were not outliers before, none of them is ever
+//! left out, whatever the others say: the median of the others is always beside or between right values.
 
 use super::combine::median;
 use rust_decimal::Decimal;
@@ -51,7 +51,8 @@ fn agreeing(values: &[Decimal], mut kept: Vec<usize>, share: Decimal) -> Vec<usi
     }
 }
 
-/// Returns the distance of a value from the median of the other values in `kept`, if it is more than `share` of it.
+/// Returns the distance of a value from the median of the other values in `kept`, if it is more than `share` of this
+/// median.
 fn excess(values: &[Decimal], kept: &[usize], place: usize, share: Decimal) -> Option<Decimal> {
     let mut others: Vec<_> = kept.iter().filter(|other| **other != place).map(|other| values[*other]).collect();
     others.sort_unstable();

@@ -8,7 +8,7 @@ use crate::tick::{Input, Price, TickId};
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is compared between two answers of a source. The first part moves with the market, the second with time alone.
+/// What is compared between two answers of a source. The first part is prices and volume, the second times.
 type Fingerprint = ((Option<Price>, Option<Price>, Option<Price>, Option<Decimal>), (Option<TickId>, Option<TickId>));
 
 /// The last answers of the sources in one currency.
@@ -77,7 +77,7 @@ impl FrozenDetector {
         self.0.iter().filter(|(_, last)| last.repeats >= polls).map(|(source, _)| source.clone()).collect()
     }
 
-    /// Returns the number of polls for which each source has repeated its answer, without those that have not.
+    /// Returns the number of repeats of each source that has repeated its answer.
     pub(super) fn repeats(&self) -> BTreeMap<String, u32> {
         let repeating = self.0.iter().filter(|(_, last)| last.repeats > 0);
         repeating.map(|(source, last)| (source.clone(), last.repeats)).collect()
@@ -101,8 +101,7 @@ mod tests {
         SourceReading { volume: Some(Decimal::ONE), ..SourceReading::without_price(input) }
     }
 
-    /// Returns the number of the poll of 20 in which `a` is first frozen, if it repeats itself and the others are as
-    /// given.
+    /// Returns the first of 20 polls in which `a` is frozen. `of` gives the readings of a poll.
     fn frozen_after(of: impl Fn(u32) -> Vec<SourceReading>) -> Option<u32> {
         let mut detector = FrozenDetector::default();
         (1..=20).find(|poll| detector.update(&of(*poll), 3).contains("a"))

@@ -69,7 +69,7 @@ fn honest(count: usize, permille: i64) -> impl Strategy<Value = Vec<Decimal>> {
     })
 }
 
-/// Returns what a liar may say: anything, or a price near 100,000.
+/// Returns what a liar may say: anything, or a price from 45,000 to 165,000.
 fn lie() -> impl Strategy<Value = Decimal> {
     let any = (1_i64..1_000_000_000, 0_u32..=8).prop_map(|(digits, scale)| Decimal::new(digits, scale));
     let near = (4_500_000_i64..16_500_000).prop_map(|cents| Decimal::new(cents, 2));
@@ -107,7 +107,7 @@ proptest! {
         steps in prop::collection::vec(-4_i64..=4, 1..12),
         right in honest(2, 10),
     ) {
-        // A per mille is the unit of the steps: at most 0.4 % in each poll.
+        // The steps are in per mille, so the lie moves by at most 0.4 % in each poll.
         let mut polled = Polled::new(3, 2);
         let mut lie = right[0] * Decimal::new(1000 + start, 3);
         for step in steps {
@@ -155,7 +155,7 @@ proptest! {
 
 #[test]
 fn recorded_gemini_case_does_not_move_the_price() {
-    // Gemini's own book, and a `close` that lies 4 % off it, as its API v2 gave for days.
+    // Gemini's own book, and a `close` that is 4 % off it, as its API v2 gave for days.
     let price = |text: &str| Some(text.parse::<Price>().unwrap());
     let book = |source: &str, bid, ask, last| {
         let input = Input { bid: price(bid), ask: price(ask), last: price(last), ..Input::new(source, Currency::Usd) };

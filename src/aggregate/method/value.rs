@@ -15,8 +15,8 @@ const DECIMALS: u32 = 8;
 /// it is repeated, and one in reserve.
 const LEAST_INTERVALS: u32 = 3;
 
-/// Returns the value of a source, or the reason why it has none. A source that may be asked only rarely may be older
-/// than `max_age`.
+/// Returns the value of a source, or the reason why it has none. An answer of a source that may be asked only rarely
+/// may be older than `max_age`.
 pub(super) fn value(reading: &SourceReading, max_age: Duration, now: TickId) -> Result<Price, String> {
     let input = &reading.input;
     let max_age = max_age.max(reading.least_interval * LEAST_INTERVALS);
