@@ -14,7 +14,7 @@ use std::fmt;
 /// Headers that determine the address of a server without `BTCFEED_PUBLIC_URL`, as a value of `Vary`.
 pub(crate) const DEPENDS_ON: &str = "host, x-forwarded-host, x-forwarded-proto, x-forwarded-prefix";
 
-/// Maximum number of bytes of a host with its port, and of a prefix. Heads of responses with links stay short.
+/// Maximum number of bytes of a host with its port, and of a prefix, so that heads of responses with links stay short.
 const MAX_BYTES: usize = 255;
 
 /// Absolute URL of this server, without a slash at its end.
@@ -114,8 +114,8 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Returns the address of the path of `uri` with another query (`?…`). It is relative to the request if the request
-/// names no valid host.
+/// Returns the absolute URL of the path of `uri` with another query (`?…`). Without `base`, because the request names
+/// no valid host, returns only the query, which is relative to the URL of the request.
 pub(crate) fn absolute(base: Option<&BaseUrl>, uri: &Uri, query: &str) -> String {
     base.map_or(query.to_owned(), |base| format!("{base}{}{query}", uri.path()))
 }
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(named(&all, false, true), "https://feed.example/btc");
         assert_eq!(named(&all, false, false), "http://replica:8080");
         assert_eq!(named(&all[..1], true, true), "https://replica:8080");
-        // The last line of a header is the proxy's.
+        // The last element of a header is the proxy's.
         assert_eq!(named(&[all[1], ("x-forwarded-prefix", "/a, /b")], false, true), "http://feed.example/b");
         for host in ["", "a b", "a\"><script>", "a/b", "a'b", "u@a"] {
             assert_eq!(named(&[("host", host)], false, false), "", "{host}");

@@ -51,7 +51,8 @@ pub(crate) fn link_after(query: &str, id: TickId) -> String {
     format!("?{query}")
 }
 
-/// Returns the same query with another end. `since` is the start as a moment, if it depends on the time of the request.
+/// Returns the same query with another end. `since` is the start as a moment, if the range depends on the time of the
+/// request.
 pub(crate) fn link_until(query: &str, id: TickId, since: Option<TickId>) -> String {
     let is_replaced = |name: &str| name == "until" || since.is_some() && crate::api::query::SINCE.contains(&name);
     let kept = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !is_replaced(name));

@@ -1,9 +1,9 @@
 //! Candles of this replica.
 //!
-//! The first update reads the candles that the store keeps: those of hours for the time before the oldest entry, and
-//! those of minutes as far as they are kept. It also reads the entries that these candles do not cover. After that, new
-//! entries are added by each request, and once a minute by a task. The task also saves the candles of complete hours to
-//! the store. Requests that arrive during an update wait for it.
+//! The first update reads the candles that the store keeps: candles of hours for the time before the oldest entry, and
+//! candles of minutes as far as they are kept. It also reads the entries that these candles do not cover. After that,
+//! new entries are added by each request, and once a minute by a task. The task also saves the candles of complete
+//! hours to the store. Requests that arrive during an update wait for it.
 
 use crate::candle::{Book, Detail, Interval, KeptHour, MINUTES_KEPT, PAGE_HOURS};
 use crate::feed::Feed;
@@ -115,8 +115,9 @@ impl CandleCache {
         let kept =
             async |detail| Ok::<_, StoreError>(BTreeSet::from_iter(hub.kept_hours(detail).await?.unwrap_or_default()));
         let (mut hours, mut minutes) = (kept(Detail::Hour).await?, kept(Detail::Minutes).await?);
-        // A single candle of an hour is read only if entries of that hour are gone, because it would hide its minutes.
-        // Minutes are read as far as they have not expired for this replica, or if nothing else has their hour.
+        // A single candle of an hour is read only if entries of that hour are gone, because it would hide the candles
+        // of its minutes. Minutes are read as far as they have not expired for this replica, or if nothing else has
+        // their hour.
         let (oldest, expired) = (hub.oldest_kept().await?, self.book().minutes_kept_from(hub.head()));
         let is_lost = |moment: TickId| oldest == TickId::ZERO || moment < oldest;
         let is_ahead = |start: TickId| Interval::Hour.end(start) > hub.head();
@@ -173,8 +174,8 @@ impl CandleCache {
         }
     }
 
-    /// Saves to the store each hour that has ended. `kept` contains those of the last time. If no hour is new and none
-    /// is unusable, the store is not asked.
+    /// Saves to the store each hour that has ended. `kept` contains the hours of the last call. If no hour is new and
+    /// none is unusable, the store is not asked.
     async fn keep_hours(&self, hub: &Hub, detail: Detail, kept: &mut Vec<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours(detail).collect();
         let mut unusable: Unusable = {
@@ -222,8 +223,8 @@ impl CandleCache {
                 let book = self.book();
                 page.iter().filter_map(|start| Some((*start, book.kept_hour(detail, *start)?.encode()))).collect()
             };
-            // An hour that cannot be decoded is deleted together with its replacement. Nothing replaces one whose
-            // entries have expired, so it stays for the version that can decode it.
+            // An hour that cannot be decoded is deleted by the same call that writes its replacement. Nothing replaces
+            // an hour whose entries have expired, so it stays for the version that can decode it.
             deleted
                 .extend(hours.iter().map(|(start, _)| *start).filter(|start| unusable.contains_key(&(detail, *start))));
             hub.keep_hours(detail, &hours, &deleted).await?;

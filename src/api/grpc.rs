@@ -3,7 +3,7 @@
 //!
 //! tonic serves all calls except [`subscribe`], whose messages are encoded once for all clients. They are not
 //! compressed, because they are small. Long answers of the other calls are compressed with gzip for clients that accept
-//! it. Requests may be compressed with gzip too. The limit of a message counts after decompression.
+//! it. Requests may be compressed with gzip too. The size limit of a request message applies after decompression.
 
 pub(crate) mod call;
 mod health;

@@ -31,8 +31,8 @@ struct Stretch {
 pub(crate) struct Timeline(Vec<Stretch>);
 
 impl Timeline {
-    /// The timeline of `currency` in consecutive `entries`. Before the first entry, it is not known. The newest price
-    /// is in force until `stale_after` after its tick.
+    /// The timeline of `currency` in consecutive `entries`. It begins with the first price, or with the outage that
+    /// this price ends. The newest price is in force until `stale_after` after its tick.
     pub(crate) fn of(entries: &[Arc<Entry>], currency: Currency, stale_after: Duration) -> Timeline {
         let mut stretches: Vec<Stretch> = Vec::new();
         let (mut last, mut missing) = (None, None);
@@ -58,8 +58,8 @@ impl Timeline {
             let to = entry.id.plus(stale_after).next();
             stretches.push(Stretch { price: Ok((*price, entry.id)), from: entry.id, to });
         }
-        // The next tick in the currency will report this outage, or that entries are missing, so the last one was in
-        // force at its own moment only.
+        // The next tick in the currency will report this outage, or entries after the last tick are missing. So the
+        // last tick was in force at its own moment only.
         let is_over = |newest: &Stretch| missing.is_some() || last.is_some_and(|last| last >= newest.to);
         if let Some(newest) = stretches.last_mut().filter(|newest| is_over(newest)) {
             newest.to = newest.from;
@@ -83,7 +83,8 @@ impl Timeline {
     }
 
     /// Returns the average of the prices in the time after `from` up to `to`, each weighted by the time in which it was
-    /// in force, and the number of milliseconds in which one was. There is no average if none was.
+    /// in force, and the number of milliseconds in which there was a price in force. If this number is 0, there is no
+    /// average.
     pub(crate) fn average(&self, from: TickId, to: TickId) -> (Option<Price>, u64) {
         let (mut sum, mut covered) = (Decimal::ZERO, 0);
         for stretch in &self.0 {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The number of ticks.
 pub(crate) const TICKS: usize = 50;
-/// The maximum number of entries, as statuses may come between the ticks.
+/// The maximum number of entries. Statuses may come between the ticks.
 const MAX_ENTRIES: usize = 20 * TICKS;
 
 /// The newest ticks with their audits, and the head of the feed at which they were read.
@@ -16,7 +16,8 @@ const MAX_ENTRIES: usize = 20 * TICKS;
 pub(crate) struct NewestAudits(Mutex<(TickId, Arc<Vec<Arc<Entry>>>)>);
 
 impl NewestAudits {
-    /// Returns the entries from the newest [`TICKS`] ticks on that have a price in one of `currencies`.
+    /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, and all entries between and after
+    /// them.
     ///
     /// # Errors
     /// If the store must be read and is unavailable.

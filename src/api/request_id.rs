@@ -1,4 +1,5 @@
-//! Ids of requests. With an id, the lines of the log about a request of a client can be found.
+//! Ids of requests, with which operators can find the log lines about a request.
+//!
 //! A client or a proxy may choose the id. Every response of the public port has it in a header, and every problem in
 //! its body. Log lines about a request, and about the stream that it began, have it in the span `request`. The span and
 //! these lines have the level `debug`, so the span costs nothing if they are not logged.

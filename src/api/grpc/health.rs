@@ -67,7 +67,7 @@ impl Watcher {
     async fn next(mut self) -> Option<(Result<HealthCheckResponse, Status>, Watcher)> {
         let state = self.state.clone();
         loop {
-            // An unknown service may become known, so it does not end the stream.
+            // By the protocol, an unknown service does not end the stream, because it may be added later.
             let status = if self.known { serving(&state) } else { ServingStatus::ServiceUnknown };
             if self.reported != Some(status) {
                 self.reported = Some(status);

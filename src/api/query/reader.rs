@@ -57,7 +57,7 @@ pub(super) fn quoted(value: &str) -> String {
 pub(super) struct QueryReader<'a> {
     parameters: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     pub(super) errors: RequestErrors,
-    /// True if a moment was given as a time before now, so that the same query means something else later.
+    /// True if a moment was given as a duration before now, so that the same query means something else later.
     pub(super) is_moving: bool,
 }
 

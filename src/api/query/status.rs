@@ -6,7 +6,7 @@ use crate::text::parse_duration;
 use crate::tick::Currencies;
 use std::time::Duration;
 
-/// Reads the maximum age of the newest tick, above which the status is 503, if the query has one.
+/// Reads the age of the newest tick above which the response is 503, if the query has one.
 ///
 /// # Errors
 /// 400 that lists the mistakes, at most eight of them.

@@ -45,7 +45,7 @@ impl UdfHistoryQuery {
         });
         code.unwrap_or_default();
         query.finish_with_others()?;
-        // The number of candles counts more than the start.
+        // `countback` has precedence over `from`.
         let (from, limit) = match (from, count) {
             (_, Some(count)) => (TickId::ZERO, count.min(MAX_CANDLES)),
             (Some(from), None) => (from, MAX_CANDLES),
@@ -124,7 +124,7 @@ fn resolution(text: &str) -> Result<Interval, String> {
     }
 }
 
-/// Parses a moment in Unix seconds. A chart that goes far back may ask for a moment before 1970.
+/// Parses a moment in Unix seconds. A moment before 1970, which a chart that goes far back may ask for, counts as 0.
 fn seconds(name: &str, text: &str) -> Result<TickId, String> {
     let whole = text.split_once('.').map_or(text, |(whole, _)| whole);
     let seconds: Option<i64> = whole.parse().ok();
