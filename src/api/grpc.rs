@@ -2,8 +2,9 @@
 //! of the HTTP API.
 //!
 //! tonic serves all calls except [`subscribe`], whose messages are encoded once for all clients. They are not
-//! compressed, because they are small. Long answers of the other calls are compressed with gzip for clients that accept
-//! it. Requests may be compressed with gzip too. The size limit of a request message applies after decompression.
+//! compressed, because they are small. Long answers of `GetLatest` and `ListPrices` are compressed with gzip for
+//! clients that accept it. Requests may be compressed with gzip too. The size limit of a request message applies after
+//! decompression.
 
 pub(crate) mod call;
 mod health;

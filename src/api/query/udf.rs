@@ -54,7 +54,7 @@ impl UdfHistoryQuery {
         Ok(UdfHistoryQuery { currency, interval, from, to, limit })
     }
 
-    /// Returns the number of candles that the range has room for.
+    /// Returns the number of candles that the range has room for, at most `limit`.
     pub(crate) fn volume(&self) -> usize {
         let ms = self.to.ms().saturating_sub(self.from.ms());
         usize::try_from(ms / self.interval.ms() + 1).unwrap_or(usize::MAX).min(self.limit)
