@@ -38,7 +38,7 @@ pub(crate) enum Denied {
 #[derive(Debug)]
 pub(crate) struct Keys {
     file: PathBuf,
-    /// A std lock, held only to look up one key or to replace all keys.
+    /// A std lock, held only to look up a key, to replace all keys or to find the expired ones.
     permissions: RwLock<HashMap<Digest, Arc<Permission>>>,
 }
 

@@ -111,7 +111,7 @@ pub(crate) struct Refusals([Count; Limit::ALL.len()]);
 struct Count {
     #[cfg(test)]
     total: std::sync::atomic::AtomicU64,
-    /// A std lock: it is held only to add a refusal.
+    /// A std lock: it is held only to add or to log refusals.
     unlogged: Mutex<Unlogged>,
 }
 

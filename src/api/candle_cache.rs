@@ -174,8 +174,8 @@ impl CandleCache {
         }
     }
 
-    /// Saves to the store each hour that has ended. `kept` contains the hours of the last call. If no hour is new and
-    /// none is unusable, the store is not asked.
+    /// Saves the complete hours to the store. `kept` contains the hours of the last call. If no hour is new and none is
+    /// unusable, the store is not asked.
     async fn keep_hours(&self, hub: &Hub, detail: Detail, kept: &mut Vec<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours(detail).collect();
         let mut unusable: Unusable = {
