@@ -74,8 +74,8 @@ pub struct Part<'a> {
     pub gaps: Vec<Gap>,
     /// The `after` of the next part, if there are more candles.
     pub next: Option<TickId>,
-    /// The moment at which the part's first candle expires, if the part cannot change before that. If it never
-    /// expires, a moment after the newest entry. The part can be cached until then.
+    /// The moment at which the part's first candle expires, if the part cannot change before that. For a candle that
+    /// never expires, a moment after the newest entry. The part can be cached until then.
     pub settled_until: Option<TickId>,
 }
 
@@ -254,7 +254,7 @@ impl Book {
         for series in &mut self.series {
             series.expire(self.head);
         }
-        // What begins where the minutes have expired has expired as well.
+        // A range that begins where the minutes have expired has expired as well.
         while let Some(range) = self.without_minutes.front().copied()
             && range.after <= self.series[minutes].expired.max(kept_from)
         {
@@ -265,7 +265,7 @@ impl Book {
         }
     }
 
-    /// Returns the first moment of which candles of less than an hour are kept if `head` is the newest id.
+    /// Returns the first moment whose candles of less than an hour are kept if `head` is the newest id.
     pub fn minutes_kept_from(&self, head: TickId) -> TickId {
         head.minus(self.minutes_kept)
     }
@@ -284,7 +284,7 @@ impl Book {
         let end = interval.end(next.unwrap_or(until));
         let expired = self.expired_gap(&range);
         let mut gaps: Vec<_> = expired.into_iter().collect();
-        // What else is missing in the time that has expired says nothing more.
+        // The gap of the expired time includes the other gaps that end in it.
         let first = expired.map_or(first, |gap| first.max(gap.before));
         gaps.extend(Self::gaps(&self.missing, currencies, first, end));
         if interval.detail() == Detail::Minutes && !self.without_minutes.is_empty() {

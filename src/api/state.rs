@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 /// Time that the store may take to look up the start of a replay.
 const LOOK_UP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The number of entries as which an entry with its audit counts.
+/// An entry with its audit counts as this number of entries.
 const AUDIT_WEIGHT: usize = 20;
 
 /// State that all handlers share.
@@ -159,8 +159,7 @@ impl OptionalFromRequestParts<Arc<ApiState>> for BaseUrl {
     }
 }
 
-/// Returns the number of entries as which an entry in this view counts. An audit is many times larger, and is read from
-/// the store.
+/// Returns how many entries an entry in this view counts as. An audit is many times larger, and is read from the store.
 pub(crate) fn weight(view: View) -> usize {
     if view.has_inputs() { AUDIT_WEIGHT } else { 1 }
 }

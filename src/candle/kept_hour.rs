@@ -1,8 +1,8 @@
 //! The candles of one hour, as a store keeps them.
 //!
-//! A store keeps each hour that has ended twice: its minutes, so that a replica need not read every entry of a long
-//! history when it starts, and a single candle of the whole hour, which stays when minutes and entries have expired.
-//! Candles of 5 and 15 minutes are made of minutes, those of four hours and a day of hours.
+//! A store keeps both details of an hour that has ended: its minutes, so that a replica need not read every entry of a
+//! long history when it starts, and a single candle of the whole hour, which stays when minutes and entries have
+//! expired. Candles of 5 and 15 minutes are made of minutes, those of four hours and a day of hours.
 //! [`Book::add_kept`](super::Book::add_kept) treats the hour like one large entry: its `prev` is the id of the last
 //! entry before the hour.
 

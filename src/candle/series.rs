@@ -91,8 +91,8 @@ impl Candle {
         Candle { id, ticks, prices, encoded }
     }
 
-    /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for all of them, except
-    /// for sets that are chosen after `MAX_ENCODED` others.
+    /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for each set, but each
+    /// time for a set that is chosen after `MAX_ENCODED` others.
     pub fn encoded(&self, currencies: Currencies, encode: impl Fn(&Candle) -> String) -> Cow<'_, str> {
         let mut place = &self.encoded;
         for _ in 0..MAX_ENCODED {

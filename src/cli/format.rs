@@ -39,7 +39,7 @@ pub(super) fn brief_duration(duration: Duration) -> String {
     }
 }
 
-/// Formats a measured duration with three significant digits, or as whole seconds from 100 s on: `56.8 ms`, `3600 s`.
+/// Formats a measured duration with three digits, or as whole seconds from 100 s on: `56.8 ms`, `3600 s`.
 pub(super) fn measured_duration(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     match duration.as_micros() {

@@ -50,7 +50,7 @@ const SETTINGS: [&str; 9] = [
     "BTCFEED_RETENTION",
 ];
 
-/// The files of TLS for the Redis of `--to`.
+/// The flags that name the TLS files for the Redis of `--to`.
 const TO_CA: &str = "to-ca";
 const TO_CERT: &str = "to-cert";
 const TO_KEY: &str = "to-key";
@@ -109,7 +109,7 @@ pub(super) fn command() -> Command {
 
 /// Runs a subcommand.
 pub(super) fn run(matches: &ArgMatches) -> ExitCode {
-    // A flag names the store, even if the environment names a Redis.
+    // If a flag names a directory, the store is there, even if the environment names a Redis.
     let names_file = matches.contains_id("BTCFEED_DATA") && !REDIS.iter().any(|flag| matches.contains_id(flag));
     // The role of a replica does not concern its store, and without a Redis most roles are invalid.
     let lookup = lookup(matches).without(&["BTCFEED_ROLE"]);

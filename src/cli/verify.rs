@@ -31,7 +31,7 @@ again.";
 
 /// The exit code if the input cannot be read, or if nothing in it can be verified.
 const UNREAD: u8 = 3;
-/// The number of disconnects in a row, without an entry between them, after which a feed does not answer.
+/// The number of disconnects in a row, without an entry between them, after which `verify` gives up.
 const MAX_DISCONNECTS: u32 = 5;
 
 /// The arguments.

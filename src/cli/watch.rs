@@ -91,7 +91,7 @@ pub(super) fn command() -> Command {
 
 /// The reason why `watch` ends.
 enum WatchEnd {
-    /// `watch` was stopped, or its output was closed.
+    /// `watch` was stopped, has shown `--count` ticks, or its output was closed.
     Done,
     Failed(Error),
     Io(io::Error),

@@ -61,10 +61,10 @@ pub(crate) async fn prices(State(state): State<Arc<ApiState>>, headers: HeaderMa
 
 /// Prices in the past, as mempool.space returns them
 ///
-/// The last prices at or before `timestamp` that are at most an hour older, and the rates between the currencies now.
-/// A moment in the future means now. With `currency`, they are in this currency and in USD, otherwise in all currencies
-/// of the feed. Without `timestamp`, the first prices of each hour that the feed keeps, newest first. Prices have all
-/// their digits.
+/// The last prices at or before `timestamp` that are at most an hour older, and the rates between the currencies now. A
+/// moment in the future means now. With `currency`, the prices are in this currency and in USD, otherwise in all
+/// currencies of the feed. Without `timestamp`, the first prices of each hour that the feed keeps, newest first. Prices
+/// have all their digits.
 #[utoipa::path(
     get, path = "/api/v1/historical-price", tag = "prices", operation_id = "mempool_historical_price",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(
@@ -117,8 +117,8 @@ fn respond(headers: &HeaderMap, hub: &Hub, message: &impl Serialize) -> Result<R
     Ok(answer.with(headers, hub.head(), || Body::from(text + "\n")))
 }
 
-/// Returns the last prices at or before a moment, in the currencies `shown`. The one that was `asked` for must be among
-/// them.
+/// Returns the prices of the last tick at or before a moment, in the currencies `shown`. The tick must have a price in
+/// the currency `asked`, or in any of `shown` if none was asked for.
 async fn prices_at(
     state: &ApiState,
     hub: &Hub,
@@ -137,7 +137,7 @@ async fn prices_at(
     let has = |entry: &&Arc<Entry>| entry.tick().is_some_and(|tick| !tick.currencies().and(wanted).is_empty());
     let Some(entry) = block.entries.iter().rev().find(has) else {
         let (moment, code) = (time.timedate(), asked.map_or("any currency", |currency| currency.code()));
-        let detail = format!("no price in {code} at {moment}: the feed keeps no tick of the hour before it");
+        let detail = format!("no price in {code} at {moment}: the feed keeps none from the hour before it");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
     };
     let price = |currency: &Currency| Some((*currency, ExactPrice(*entry.tick()?.prices.get(currency)?)));

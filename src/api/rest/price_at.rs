@@ -28,7 +28,7 @@ const TICKS_BEFORE: u32 = 6;
 /// The number of entries that are read after the time in which a price becomes stale. The tick that ends an outage is
 /// often among them, and names it.
 const ENTRIES_AFTER: usize = 50;
-/// The maximum number of entries that are read for one response.
+/// The maximum number of entries that are read up to the moment, and after it until its price becomes stale.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The price at a moment
@@ -100,7 +100,7 @@ async fn read(
 ) -> Result<Vec<Arc<Entry>>, Problem> {
     let stale_after = state.monitor.stale_after();
     let begin = time.minus(window.unwrap_or_default());
-    // A feed without gaps has a tick in this time before the window, and normally a few of them soon before it.
+    // A feed without gaps has a tick in the time `most` before the window, and normally a few in the shorter `before`.
     let (mut before, most) = (state.sessions.hello.interval * TICKS_BEFORE, stale_after * 2);
     let mut entries = loop {
         before = before.min(most);

@@ -34,7 +34,7 @@ impl IntoResponse for UdfError {
     fn into_response(self) -> Response {
         let message = UdfErrorMessage { s: "error", errmsg: self.0.detail().to_owned() };
         let mut response = self.0.into_response();
-        // Otherwise the id of the request would be added to the details, in place of this body.
+        // Otherwise these details, with the id of the request, would replace the body below.
         response.extensions_mut().remove::<ProblemDetails<'static>>();
         response.headers_mut().remove(CONTENT_LENGTH);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

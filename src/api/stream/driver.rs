@@ -1,5 +1,5 @@
-//! Driver of a session that the [reactor](crate::net::reactor) does not serve: over HTTP/2, and an event stream that
-//! is not the first request of its connection. The transport asks for more output when it has room for it.
+//! Driver of a session that the [reactor](crate::net::reactor) does not serve: a stream over HTTP/2, or an event stream
+//! that is not the first request of its connection. The transport asks for more output when it has room for it.
 
 use crate::api::state::ApiState;
 use crate::feed::Entry;

@@ -40,7 +40,7 @@ use tracing::{Instrument, debug};
 use utoipa_axum::router::UtoipaMethodRouter;
 use utoipa_axum::routes;
 
-/// Name of the messages of this feed among the subprotocols of WebSocket.
+/// Name of the WebSocket subprotocol that consists of the messages of this feed.
 const SUBPROTOCOL: &str = "btcfeed.v1";
 
 /// Returns the route. Its description is that of the handshake over HTTP/1.

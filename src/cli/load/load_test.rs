@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// The time between two reads of the statistics while clients start and stop. Each read slows the clients down a
+/// The time between two reads of the statistics before and after the measurement. Each read slows the clients down a
 /// little.
 const POLL: Duration = Duration::from_millis(20);
 /// The time between two reads of the statistics during the measurement.
@@ -42,7 +42,6 @@ pub(super) enum LoadError {
     Rejected(Error),
 }
 
-/// A load test.
 pub(super) struct LoadTest<'a> {
     plan: &'a Plan,
     /// The SDK clients, one for each local address. Each client of the test is a stream of one of them.

@@ -1,5 +1,6 @@
 //! The lines of an export. Each line is a JSON object: an entry, an audit, the candles of an hour or a bookmark. The
-//! entries come first, and the audits and the candles follow, all in the order of their ids. The bookmarks are last.
+//! entries come first. The audits follow, then the candles of minutes and those of hours, each in the order of their
+//! ids. The bookmarks are last.
 
 use super::transfer::{AuditPages, Copied, HourPages, PAGE, Pages, Writable, check_count};
 use crate::candle::{Detail, KeptHour, PAGE_HOURS};
@@ -56,7 +57,6 @@ enum HourKind {
     Candles,
 }
 
-/// A line.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
@@ -108,7 +108,7 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
 /// Writes the lines of an export into a store.
 ///
 /// # Errors
-/// If the store or the input fails, or if a line is invalid. The error names the line. Pages of entries and audits
+/// If the store or the input fails, or if a line is invalid. The error names the line. Entries, audits and candles
 /// before it may have been written.
 pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>) -> anyhow::Result<Copied> {
     let (mut count, mut newest) = (0, TickId::ZERO);
@@ -139,7 +139,7 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
             Line::Entry(entry) => {
                 ensure!(
                     entry.id > newest,
-                    "invalid line {number}: its id is not greater than that of the line before it"
+                    "invalid line {number}: its id is not greater than that of the entry before it"
                 );
                 ensure!(
                     entry.id <= latest,

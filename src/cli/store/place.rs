@@ -31,7 +31,7 @@ pub(super) async fn open(config: &Config, create: bool) -> anyhow::Result<Place>
 /// Opens the store that `--to` names: the URL of a Redis, `file:` and the path of a file that contains such a URL, or a
 /// directory.
 pub(super) fn open_target(config: &Config, to: &str, prefix: &str, tls: RedisTls) -> anyhow::Result<Place> {
-    // If the settings name a Redis, the timeout is the same.
+    // If the settings name a Redis, its timeout applies here, too.
     let redis_at = |url: &str| {
         let named = RedisOptions { tls, ..RedisOptions::new(url, prefix) };
         let timeout = config.redis.as_ref().map_or(named.timeout, |redis| redis.timeout);

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::time::sleep;
 
-/// The number of entries, and of bookmarks, in one read or write.
+/// The number of entries, audits or bookmarks in one read or write.
 pub(super) const PAGE: usize = 1000;
 /// The name under which a tool holds the lease.
 const HOLDER: &str = "btcfeed store";
@@ -26,7 +26,7 @@ pub(super) struct Writable<'a> {
     lease: Lease,
 }
 
-/// The numbers of entries and bookmarks.
+/// The numbers of what was copied, and of what was not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Copied {
     pub(super) entries: u64,
@@ -130,8 +130,8 @@ impl<'a> Writable<'a> {
         Ok(Copied { bookmarks: missing.len(), left_out, ..Copied::default() })
     }
 
-    /// Deletes the simulated ticks and the candles of their hours. If the oldest tick is simulated, the candles of the
-    /// time before it are so, too, because their ticks have expired. Returns the number of simulated ticks.
+    /// Deletes the simulated ticks and the candles of their hours. If the oldest tick is simulated, the candles before
+    /// it, whose ticks have expired, count as simulated, too. Returns the number of simulated ticks.
     pub(super) async fn clear_simulated(&self) -> anyhow::Result<usize> {
         let (mut count, mut pages) = (0, Pages::of(self.store()));
         let mut oldest = None;

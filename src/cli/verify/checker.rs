@@ -34,7 +34,7 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// Notes a gap between two ids. With any other reason than these, no entry is missing.
+    /// Notes a gap between two ids, if its reason means that entries are missing.
     pub(super) fn gap(&mut self, after: TickId, before: TickId, reason: &GapCause) {
         match reason {
             GapCause::HistoryExpired | GapCause::HistoryLost | GapCause::ReplayLimit => {

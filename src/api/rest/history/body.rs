@@ -44,7 +44,7 @@ pub(super) struct HistoryBody {
 }
 
 impl HistoryBody {
-    /// Returns the entries with `begin < id <= end`, at most `limit`, if nothing of them is sent yet.
+    /// Creates the body of the entries with `begin < id <= end`, at most `limit`. Nothing is sent yet.
     pub(super) fn new(
         state: Arc<ApiState>,
         view: View,
