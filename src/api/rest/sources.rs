@@ -72,8 +72,8 @@ fn outage(state: &ApiState, age: Duration) -> Option<String> {
     Some(reason.map_or(text.clone(), |reason| format!("{text}: {reason}")))
 }
 
-/// Describes the sources by the inputs of `entries` in the currencies `chosen`. If the newest are too old to say
-/// anything about the sources now, `outage` is the reason.
+/// Describes the sources by the inputs of `entries` in the currencies `chosen`. If the newest entry is too old to say
+/// anything about the sources now, `outage` returns the reason.
 fn report<'a>(
     entries: &'a [Arc<Entry>],
     chosen: Currencies,
