@@ -66,7 +66,7 @@ struct H2Connection {
     budget: InputBudget,
     /// The account of the output that has not been sent.
     account: Account,
-    /// Is cancelled when the memory for clients is used up and this client has not read for the longest time.
+    /// Is cancelled when the memory for clients is used up and this client is among those that have waited longest.
     reset: CancellationToken,
 }
 
