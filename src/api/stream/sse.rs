@@ -44,7 +44,7 @@ const RETRY_LATER_SPREAD_MS: u32 = 5000;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Headers of an event stream. `X-Accel-Buffering` keeps nginx from buffering it, and `no-transform` keeps other
-/// proxies from compressing it, because to compress events they hold them back.
+/// proxies from compressing it: a proxy that compresses a stream holds its events back.
 const EVENTS: [(HeaderName, &str); 3] = [
     (CONTENT_TYPE, "text/event-stream"),
     (CACHE_CONTROL, "no-store, no-transform"),
