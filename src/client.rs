@@ -1,4 +1,4 @@
-//! The SDK: a feed as a stream that continues over lost connections.
+//! The SDK: a feed as a stream that continues after lost connections.
 //!
 //! A [`Client`] has the address of a feed and the options of a subscription. [`Client::subscribe`] returns a
 //! [`Stream`](futures_util::Stream) of [`Update`]s:
@@ -40,7 +40,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `error` | the reasons why a subscription ends permanently |
+//! | `error` | the reasons why a subscription ends permanently, or why a request fails |
 //! | `disconnect` | the reasons why a connection ends |
 //! | `update` | the updates that the stream returns |
 //! | `transport` | WebSocket, events or gRPC |

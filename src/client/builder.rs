@@ -43,14 +43,14 @@ impl Client {
         Builder { addresses: vec![Address::parse(address)], options: ClientOptions::default() }
     }
 
-    /// Returns a stream of the updates. Each stream has a connection of its own, which is opened when the stream is
+    /// Returns a stream of the updates. Each stream has connections of its own, which are opened when the stream is
     /// first polled. The stream must be polled inside a tokio runtime.
     pub fn subscribe(&self) -> Updates {
         Updates::new(self.target.clone())
     }
 
     /// Returns the price in each currency that was in force at a moment, by default now, from the first address that
-    /// answers. With a `window` (1 s to 1 h), each has the average over this time before the moment too.
+    /// answers. With a `window` (1 s to 1 h), each currency also has the average over this time before the moment.
     ///
     /// # Errors
     /// [`Error::Refused`] with the status 404 if the feed had no price then, and with another one if an argument or the
@@ -116,8 +116,9 @@ impl Builder {
 
     /// Sets a name under which the server remembers the last id that it has sent. It is for a client that cannot keep
     /// its [last id](Updates::last_id). If the start is the latest tick, the stream then continues after the remembered
-    /// id. A name has 22 to 64 letters, digits, dots, dashes and underscores. Make it random, such as a UUID, and keep
-    /// it secret, because everybody who knows it can change the remembered id. Use it for one stream at a time.
+    /// id. A name has 22 to 64 letters, digits, dots, dashes and underscores, of which at least 8 are different. Make
+    /// it random, such as a UUID, and keep it secret, because everybody who knows it can change the remembered id. Use
+    /// it for one stream at a time.
     pub fn client_id(mut self, name: impl Into<String>) -> Builder {
         self.options.client_id = Some(name.into().into());
         self
@@ -129,9 +130,10 @@ impl Builder {
         self
     }
 
-    /// Keeps this number of connections at the same time (1 to 4), each to another address. The first copy of each
-    /// entry is returned, and an entry that all connections lack is read from the history. So nothing is late or
-    /// missing if a replica is slow or fails. It cannot be combined with `changes`, `every`, `limit` and `client_id`.
+    /// Keeps this number of connections at the same time (1 to 4), each to a different address if there are enough. The
+    /// first copy of each entry is returned, and an entry that all connections lack is read from the history. So
+    /// nothing is late or missing if a replica is slow or fails. It cannot be combined with `changes`, `every`, `limit`
+    /// and `client_id`.
     pub fn redundancy(mut self, connections: usize) -> Builder {
         self.options.redundancy = connections;
         self

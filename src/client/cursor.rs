@@ -11,7 +11,8 @@ use crate::feed::{Continuity, Start};
 use crate::tick::TickId;
 use std::collections::VecDeque;
 
-/// The maximum number of gaps to remember. There is at most one for each currency.
+/// The maximum number of gaps to remember. Before an entry, a server sends at most one for each currency, and few
+/// others.
 const MAX_REPORTED: usize = 16;
 
 /// A position in the feed.
@@ -72,7 +73,7 @@ impl Cursor {
         self.last.is_some_and(|last| id <= last)
     }
 
-    /// Returns true if the entry can be returned now without a gap that nothing explains.
+    /// Returns true if no entry is missing between the last one and this one, or if a reported gap explains it.
     pub(super) fn continues(&self, id: TickId, prev: TickId) -> bool {
         self.last.is_none_or(|last| prev <= last) || self.is_explained(id)
     }
@@ -126,8 +127,8 @@ impl Cursor {
         true
     }
 
-    /// Returns true if a reported gap explains why entries before `id` are missing. Two reasons do not
-    /// explain that, because the feed never had such entries: there was no price, or it could not be written.
+    /// Returns true if a reported gap explains why entries before `id` are missing. Two reasons do not explain that,
+    /// because the feed never had such entries: there was no price, or it could not be written.
     fn is_explained(&self, id: TickId) -> bool {
         let never_written = |reason: &GapCause| matches!(reason, GapCause::SourceOutage | GapCause::HeldTooLong);
         self.reported.iter().any(|gap| gap.before == id && !never_written(&gap.reason))

@@ -47,7 +47,8 @@ impl Disconnect {
         Disconnect::retry(description(root))
     }
 
-    /// Adds the address of the server to the explanation, and the proxy on the way to it, if there is one.
+    /// Adds to the explanation the address of the server, the proxy on the way to it, if there is one, and advice about
+    /// TLS. A final error gets at most the advice.
     pub(super) fn at(self, address: &Address, proxy: Option<&str>) -> Disconnect {
         match self {
             Disconnect::Retry { why, retry_after } => {
@@ -108,8 +109,8 @@ fn description(root: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
-/// Returns advice for the user if probably only one side uses TLS, or if the client does not know the
-/// authority of the server's certificate. `why` is an error of the library for TLS or HTTP.
+/// Returns advice for the user if probably only one side uses TLS, or if the client does not know the authority of the
+/// server's certificate. `why` describes the failure.
 fn tls_hint(why: &str, is_encrypted: bool) -> &'static str {
     if is_encrypted && why == NOT_TLS {
         "; the server may not use TLS: try http://"

@@ -13,7 +13,7 @@ pub enum Error {
         /// The reason why it is invalid.
         problem: String,
     },
-    /// The options contradict each other.
+    /// An option is invalid, or two options contradict each other.
     #[error("invalid options {0}")]
     Options(String),
     /// This machine cannot open any connection, for example because it has no certificates.

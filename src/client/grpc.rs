@@ -26,7 +26,7 @@ use tonic::codec::{Codec, Streaming};
 use tonic::{Code, codegen::http::Response};
 use tonic_prost::ProstCodec;
 
-/// The length of the prefix of a message: a flag for compression, and the length of the message.
+/// The length of the prefix of a message, which consists of a flag for compression and the length of the message.
 const PREFIX_BYTES: usize = 5;
 
 /// Calls `Subscribe` for a stream that begins at `start`.

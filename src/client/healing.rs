@@ -16,11 +16,12 @@ const ASK_FOR: Duration = Duration::from_secs(5);
 /// The first and the longest pause before all addresses are asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1600)];
 
-/// The requests about one hole. Its end identifies it: if a line sends its first entries, its beginning moves.
+/// The requests about one hole. The end of a hole identifies it, because the beginning moves if a line sends the first
+/// entries.
 pub(super) struct Healing {
     target: Arc<Target>,
     hole: Hole,
-    /// The beginning of the hole since the `deadline` was set.
+    /// The beginning of the hole when the `deadline` was set.
     begin: TickId,
     /// The number of the address that is asked.
     address: usize,
@@ -55,7 +56,7 @@ impl Healing {
         self.hole.until
     }
 
-    /// Returns the messages of the next answer, or `None` inside if an address did not answer.
+    /// Returns the messages of the next answer, or `Poll::Ready(None)` if the address did not answer.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, hole: Hole) -> Poll<Option<Vec<Received>>> {
         loop {
             match &mut self.stage {
@@ -71,7 +72,7 @@ impl Healing {
 
     /// Asks the next address, because the answer has not closed the hole. `has_answer` is true if there was an answer,
     /// `has_moved` if it had missing entries, and `is_awaited` if a line may still send some. Returns false if nothing
-    /// can close the hole.
+    /// can close the hole, or if it has taken too long.
     pub(super) fn ask_next(&mut self, hole: Hole, has_answer: bool, has_moved: bool, is_awaited: bool) -> bool {
         self.hole = hole;
         if has_moved {

@@ -25,8 +25,8 @@ pub(super) enum Version {
     Http2 { silence_timeout: Duration },
 }
 
-/// Returns the HTTP client for all connections of a subscription. It trusts `options.authorities` if they are given,
-/// and otherwise the certificates of the system. These are loaded only if connections are `encrypted`, because small
+/// Returns the HTTP client for all connections to a feed. It trusts `options.authorities` if they are given, and
+/// otherwise the certificates of the system. These are loaded only if connections are `encrypted`, because small
 /// containers have none.
 ///
 /// # Errors

@@ -89,7 +89,7 @@ impl Line {
         self.phase = Phase::Wait(Box::pin(sleep(pause)));
     }
 
-    /// Returns what has happened next. A connection that is opened begins at `start`.
+    /// Returns the next event. A connection that is opened begins at `start`.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, start: Start) -> Poll<LineEvent> {
         loop {
             match &mut self.phase {

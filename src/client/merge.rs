@@ -14,20 +14,20 @@ use tokio::time::Instant;
 
 /// The time by which a line may be later than another one. After that, it is replaced.
 const MAX_LAG: Duration = Duration::from_secs(5);
-/// The time without a new entry after which a feed that begins before the last id counts as restored from a copy.
+/// After this time without a new entry, a feed whose newest id is before the last one counts as restored from a copy.
 const REWIND_AFTER: Duration = Duration::from_secs(10);
 
 /// The maximum number of waiting entries.
 const MAX_WAITING: usize = 10_000;
 
-/// What a merge knows about a line. A new connection begins with a new one.
+/// What a merge knows about a line. Each connection begins with a new `LinePosition`.
 #[derive(Debug, Default)]
 pub(super) struct LinePosition {
     /// The newest id that has come over this connection.
     newest: Option<TickId>,
-    /// An id that the line did not have yet, and the time at which this was so.
+    /// An id that the line had not reached yet, and the time at which this was noticed.
     behind: Option<(TickId, Instant)>,
-    /// The gaps that have come before the next entry.
+    /// The gaps that have come since the last entry.
     gaps: Vec<GapUpdate>,
     /// True after the replay is over.
     is_live: bool,
@@ -169,7 +169,8 @@ impl Merge {
         }
     }
 
-    /// Takes the gaps of the history that end at this entry or before. Several addresses may explain the same hole.
+    /// Takes the gaps of the history that end at this entry or before. Several addresses may explain the same hole, so
+    /// only the last explanation is kept.
     fn take_gaps(&mut self, cursor: &Cursor, id: TickId) -> Vec<GapUpdate> {
         let mut found: Vec<_> = self.gaps.extract_if(.., |gap| gap.before <= id).collect();
         found.retain(|gap| !cursor.knows(gap.before));
@@ -267,7 +268,7 @@ impl Merge {
     }
 }
 
-/// Returns true if a gap may be the reason for which entries are missing.
+/// Returns true if a gap may be the reason why entries are missing.
 fn explains(gap: &GapUpdate) -> bool {
     !matches!(gap.reason, GapCause::SourceOutage | GapCause::HeldTooLong)
 }

@@ -54,7 +54,8 @@ impl Default for ClientOptions {
             key: None,
             authorities: None,
             connect_timeout: Duration::from_secs(10),
-            // By default, servers send a comment every 15 s or a ping every 20 s. At least one of them may be missing.
+            // By default, servers send a comment every 15 s or a ping every 20 s. The timeout tolerates at least one
+            // that is missing.
             silence_timeout: Duration::from_secs(50),
             retry_from: Duration::from_millis(100),
             retry_to: Duration::from_secs(10),

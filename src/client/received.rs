@@ -12,7 +12,7 @@ use futures_util::stream::BoxStream;
 use serde::Deserialize;
 use std::time::Duration;
 
-/// The maximum length of a message. Messages are shorter than 1 KB, and with audits shorter than 20 KB. The limit
+/// The maximum length of a message. A tick has about 1 KB at most, and less than 20 KB with its audit. The limit
 /// protects the memory.
 pub(super) const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 
@@ -25,7 +25,7 @@ pub(super) enum ServerEvent {
     Message(Received),
     /// Data without a message. It shows that the server is alive.
     Alive,
-    /// The pause before the next attempt that the server asks for.
+    /// The pause that the server asks for before the next attempt.
     Retry(Duration),
 }
 

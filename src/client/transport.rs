@@ -7,7 +7,7 @@ pub enum Transport {
     /// A WebSocket.
     #[default]
     WebSocket,
-    /// Server-sent events: plain HTTP, for proxies that do not support WebSocket.
+    /// Server-sent events in an ordinary HTTP response, for proxies that do not support WebSocket.
     Sse,
     /// gRPC, which needs HTTP/2 from end to end.
     #[cfg(feature = "grpc")]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// One event of the stream, in order.
+/// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Update {
@@ -22,7 +22,8 @@ pub enum Update {
     Status(StatusUpdate),
     /// Updates are missing here.
     Gap(GapUpdate),
-    /// The replay is complete, and later updates are live. This comes once after each [`Connected`](Update::Connected).
+    /// The replay is complete, and later updates are live. This comes once after each [`Connected`](Update::Connected),
+    /// unless the connection ends first.
     Synced {
         /// The id to resume after.
         id: TickId,
@@ -128,8 +129,8 @@ pub enum GapCause {
     ReplayLimit,
     /// The store of the feed could not be written for so long that the server dropped ticks.
     HeldTooLong,
-    /// The server remembers no id of this [`client_id`](super::Builder::client_id): it is new, or was not used for as
-    /// long as ticks are kept, or the store of the feed has lost it. The first entry is the latest tick.
+    /// The server remembers no id of this [`client_id`](super::Builder::client_id): it is new, it was not used for as
+    /// long as ticks are kept, or the store of the feed has lost it. The first entry after the gap is the latest tick.
     UnknownClientId,
     /// The server gave no reason: this client noticed that an entry does not continue the one before it.
     Unexplained,

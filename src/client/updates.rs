@@ -179,8 +179,8 @@ impl Updates {
     /// Starts the pause before the next attempt, or ends the stream.
     fn disconnect(&mut self, number: usize, disconnect: Disconnect) -> Result<(), Error> {
         match disconnect {
-            // There was a feed at this address before. So another program answers for a while, such as a proxy with an
-            // error page.
+            // The feed has sent entries before. So another program probably answers for a while, such as a proxy with
+            // an error page.
             Disconnect::Final(Error::NoFeed { problem }) if self.cursor.has_moved() => {
                 self.disconnect(number, Disconnect::retry(problem))
             }
