@@ -23,7 +23,7 @@ const CERT: Row<FilePath> = Row {
 const KEY: Row<FilePath> = Row {
     env: "BTCFEED_TLS_KEY",
     help: "File with the private key of the certificate",
-    details: "The key has no password.",
+    details: "The key must not have a password.",
     values: FilePath("a PEM file with a private key, together with BTCFEED_TLS_CERT"),
     default: DefaultValue::Derived("none: plain HTTP"),
     example: "/etc/btcfeed/tls.key",
@@ -42,8 +42,8 @@ const MIN_VERSION: Row<Words<TlsVersion>> = Row {
 const KEYS_FILE: Row<FilePath> = Row {
     env: "BTCFEED_KEYS_FILE",
     help: "File with the hashes of the clients' API keys. Clients without a key are then rejected",
-    details: "`btcfeed key new NAME` prints a new key and its line for this file. The replica reads the file again on SIGHUP \
-              and when it changes. It then ends the streams of keys that were removed or have expired.",
+    details: "`btcfeed key new NAME` prints a new key and its line for this file. The replica reads the file again on \
+              SIGHUP and when it changes. It then ends the streams of keys that were removed or have expired.",
     values: FilePath("a file with lines that `btcfeed key new` prints"),
     default: DefaultValue::Derived("none: clients need no key"),
     example: "/etc/btcfeed/keys",

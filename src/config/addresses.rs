@@ -13,8 +13,8 @@ const TRUSTED_PROXIES: Row<Proxies> = Row {
     env: "BTCFEED_TRUSTED_PROXIES",
     help: "Proxies that are trusted to report the addresses of their clients",
     details: "The address of a client is read from the header X-Forwarded-For or, if a request has none, from \
-              Forwarded. Name only proxies that append to this header. Without this setting, all clients of a proxy \
-              count as one address.",
+              Forwarded. Name only proxies that append to X-Forwarded-For, or that send only Forwarded and append to \
+              it. Without this setting, all clients of a proxy count as one address.",
     values: Proxies,
     default: DefaultValue::Derived("none, or this machine (127.0.0.0/8,::1) if BTCFEED_PROXY_PROTOCOL is true"),
     example: "10.0.0.0/8,fd00::/8",
@@ -44,7 +44,8 @@ const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
 const ADDRESS_RATE: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_RATE",
     help: "Maximum number of new connections and requests of one address in a second",
-    details: "Ten times as many may come at once. All replicas count together. Further clients are rejected with status 429.",
+    details: "Ten times as many may come at once. All replicas count together. Further clients are rejected with \
+              status 429.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("200"),
     example: "50",
@@ -85,7 +86,8 @@ const MAX_READS: Row<Numbers> = Row {
 const ADDRESS_CLIENT_IDS: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_CLIENT_IDS",
     help: "Maximum number of new client_ids of one address in an hour",
-    details: "A client_id is new if the feed has no bookmark of it. All replicas count together. Further new ones are rejected with status 429.",
+    details: "A client_id is new if the feed has no bookmark of it. All replicas count together. Further new ones are \
+              rejected with status 429.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("1000"),
     example: "100",
@@ -94,8 +96,8 @@ const ADDRESS_CLIENT_IDS: Row<Numbers> = Row {
 const CLIENT_IDS: Row<Numbers> = Row {
     env: "BTCFEED_CLIENT_IDS",
     help: "Maximum number of new client_ids in an hour",
-    details: "Each of them is a key in Redis for as long as ticks are kept. All replicas count together. Further new ones are rejected with status \
-              503.",
+    details: "Each of them is a key in Redis for as long as ticks are kept. All replicas count together. Further new \
+              ones are rejected with status 503.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("10000"),
     example: "100000",

@@ -16,8 +16,8 @@ const EXAMPLE_HEAD: &str = "\
 # you need. Each setting is also a flag: BTCFEED_INTERVAL=5s is --interval 5s. `btcfeed config` prints the values in
 # use, and docs/configuration.md describes all settings. A test makes this file: UPDATE_DOCS=1 cargo test documents
 #
-# docker-compose.yml gives all settings in .env to the replicas, except these six, because its
-# replicas are all alike, share its Redis and are reached through its nginx:
+# docker-compose.yml gives all settings in .env to the replicas, except these six, because its replicas are all alike,
+# share its Redis and are reached through its nginx:
 #   REDIS_URL REDIS_URL_FILE BTCFEED_ROLE BTCFEED_REPLICA BTCFEED_LISTEN BTCFEED_OPS_LISTEN
 ";
 
@@ -56,9 +56,9 @@ const COMPOSE: &str = "
 ## docker-compose
 
 `docker-compose.yml` takes the settings from the environment or from a file `.env` beside it, except `REDIS_URL`,
-`REDIS_URL_FILE`, `BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it does not pass on. It
-has four more variables. Each of them is a port, or `ADDRESS:PORT`, of this machine on which the stack is reached:
-`BTCFEED_PORT` (default `8080`), `BTCFEED_GRPC_PORT` (`8081`) and, with the profile `monitoring`,
+`REDIS_URL_FILE`, `BTCFEED_ROLE`, `BTCFEED_REPLICA`, `BTCFEED_LISTEN` and `BTCFEED_OPS_LISTEN`, which it does not pass
+on. It has four more variables. Each of them is a port, or `ADDRESS:PORT`, of this machine on which the stack is
+reached: `BTCFEED_PORT` (default `8080`), `BTCFEED_GRPC_PORT` (`8081`) and, with the profile `monitoring`,
 `BTCFEED_PROMETHEUS_PORT` (`127.0.0.1:9090`) and `BTCFEED_GRAFANA_PORT` (`127.0.0.1:3000`).
 ";
 

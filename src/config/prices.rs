@@ -47,9 +47,9 @@ const MIN_INTERVAL: Row<Durations> = Row {
 const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
     help: "Maximum age of a source's price",
-    details: "By the time in its answer, by the time of the last trade if that is the price, and by the moment at which \
-              the answer arrived. A time that is as far in the future counts as too old, too. For a source that may be \
-              asked only rarely, it is at least three times that interval.",
+    details: "The age counts from the time in the answer, from the time of the last trade if that is the price, and \
+              from the arrival of the answer. A time that is as far in the future counts as too old, too. For a source \
+              with a minimum interval, the maximum age is at least three times that interval.",
     values: Durations::up_to(DAY),
     default: DefaultValue::Fixed("60s"),
     example: "30s",
@@ -76,8 +76,8 @@ const CLAMP_SHARE: Row<Share> = Row {
 const MIN_SOURCES: Row<Numbers> = Row {
     env: "BTCFEED_MIN_SOURCES",
     help: "Minimum number of sources that must agree on a price",
-    details: "If fewer sources are configured for a currency, all of them must agree. With 1, a source that is alone may move \
-              the price only as fast as several sources did in the hour before they last agreed.",
+    details: "If fewer sources are configured for a currency, all of them must agree. With 1, a source that is alone \
+              may move the price only as fast as several sources did in the hour before they last agreed.",
     values: Numbers { min: 1, max: 100, max_words: None },
     default: DefaultValue::Fixed("2"),
     example: "3",

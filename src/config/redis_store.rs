@@ -15,9 +15,8 @@ pub(super) const SECTION: &str = "Store";
 const URL: Row<RedisUrl> = Row {
     env: "REDIS_URL",
     help: "URL of the Redis that all replicas share",
-    details: "Without a Redis (see also REDIS_URL_FILE) this process keeps the feed in the directory BTCFEED_DATA, \
-              and there can be no other replica. With rediss+sentinel:// and rediss+cluster:// all connections use \
-              TLS.",
+    details: "Without a Redis (see also REDIS_URL_FILE) this process keeps the feed in the directory BTCFEED_DATA, and \
+              there can be no other replica. With rediss+sentinel:// and rediss+cluster:// all connections use TLS.",
     values: RedisUrl,
     default: DefaultValue::Derived("none, the feed is kept in a file"),
     example: "redis://localhost:6379/0",
@@ -56,8 +55,8 @@ const CA: Row<FilePath> = Row {
 const CERT: Row<FilePath> = Row {
     env: "BTCFEED_REDIS_CERT",
     help: "File with the client certificate for Redis",
-    details: "For a Redis that authenticates its clients with TLS. The intermediate certificates follow in the same file. New \
-              connections use a new certificate without a restart.",
+    details: "For a Redis that authenticates its clients with TLS. The intermediate certificates follow in the same \
+              file. New connections use a new certificate without a restart.",
     values: FilePath("a PEM file with a certificate, together with BTCFEED_REDIS_KEY"),
     default: DefaultValue::Derived("none"),
     example: "/etc/btcfeed/redis.crt",
@@ -66,7 +65,7 @@ const CERT: Row<FilePath> = Row {
 const KEY: Row<FilePath> = Row {
     env: "BTCFEED_REDIS_KEY",
     help: "File with the private key of the client certificate for Redis",
-    details: "The key has no password.",
+    details: "The key must not have a password.",
     values: FilePath("a PEM file with a private key, together with BTCFEED_REDIS_CERT"),
     default: DefaultValue::Derived("none"),
     example: "/etc/btcfeed/redis.key",
@@ -75,8 +74,8 @@ const KEY: Row<FilePath> = Row {
 const TIMEOUT: Row<Durations> = Row {
     env: "BTCFEED_REDIS_TIMEOUT",
     help: "Time within which Redis must answer a command",
-    details: "Connecting may take three times as long, because it needs several round trips. Choose more than the round-trip \
-              time to a distant Redis. With a longer time, a failure is noticed later.",
+    details: "Connecting may take three times as long, because it needs several round trips. Choose more than the \
+              round-trip time to a distant Redis. With a longer time, a failure is noticed later.",
     values: Durations::between(Duration::from_millis(100), Duration::from_secs(60)),
     default: DefaultValue::Fixed("1s"),
     example: "3s",
@@ -85,8 +84,8 @@ const TIMEOUT: Row<Durations> = Row {
 const MIN_ACKS: Row<Numbers> = Row {
     env: "BTCFEED_REDIS_MIN_ACKS",
     help: "Number of replicas of Redis that must have an entry before the next one is written",
-    details: "If Redis fails over, at most the last entry can be missing then. While too few replicas are connected, the leader \
-              holds its ticks.",
+    details: "If Redis fails over, at most the last entry can be missing then. While too few replicas are connected, \
+              the leader holds its ticks.",
     values: Numbers { min: 0, max: 10, max_words: None },
     default: DefaultValue::Fixed("0"),
     example: "1",

@@ -10,8 +10,9 @@ const SECTION: &str = "Replica";
 const ROLE: Row<Words<Role>> = Row {
     env: "BTCFEED_ROLE",
     help: "Work of this replica: all, fetch or serve",
-    details: "The role fetch only polls the exchanges while the replica is the leader, the role serve only serves \
-              clients, and the role all does both. Without Redis there is only one replica, so its role must be all.",
+    details: "With fetch, the replica polls the exchanges while it is the leader, and serves no clients. With serve, \
+              it only serves clients. With all, it does both. Without Redis there is only one replica, so its role \
+              must be all.",
     values: Words(&[("all", Role::All), ("fetch", Role::Fetch), ("serve", Role::Serve)]),
     default: DefaultValue::Fixed("all"),
     example: "serve",

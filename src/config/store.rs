@@ -12,8 +12,8 @@ use std::time::Duration;
 const DATA: Row<DataDirectory> = Row {
     env: "BTCFEED_DATA",
     help: "Directory of the feed's file, or none to keep the feed in memory only",
-    details: "Only without Redis. The directory is created if it does not exist, and only one process can use it. A feed in \
-              memory is lost at a restart.",
+    details: "Only without Redis. The directory is created if it does not exist, and only one process can use it. A \
+              feed in memory is lost at a restart.",
     values: DataDirectory,
     default: DefaultValue::Fixed("./btcfeed-data"),
     example: "/var/lib/btcfeed",
@@ -22,7 +22,8 @@ const DATA: Row<DataDirectory> = Row {
 const RETENTION: Row<Durations> = Row {
     env: "BTCFEED_RETENTION",
     help: "Time for which updates are kept for replay",
-    details: "Candles are kept longer: those of up to 15 minutes for at least 30 days, those of an hour or more without end.",
+    details: "Candles are kept longer: those of up to 15 minutes for at least 30 days, those of an hour or more \
+              without end.",
     values: Durations::between(Duration::from_secs(10), Duration::from_secs(366 * DAY.as_secs())),
     default: DefaultValue::Fixed("24h"),
     example: "30d",

@@ -31,8 +31,8 @@ const LOG_FORMAT: Row<Words<bool>> = Row {
 const OTLP_ENDPOINT: Row<CollectorUrl> = Row {
     env: "OTEL_EXPORTER_OTLP_ENDPOINT",
     help: "OpenTelemetry collector that gets a trace of each tick",
-    details: "Spans are sent over HTTP, in the binary format, to the path /v1/traces. docs/operations.md lists the other \
-              variables of OpenTelemetry that a replica uses.",
+    details: "Spans are sent over HTTP, in the binary format, to the path /v1/traces. docs/operations.md lists the \
+              other variables of OpenTelemetry that a replica uses.",
     values: CollectorUrl,
     default: DefaultValue::Derived("none: there are no traces"),
     example: "http://collector:4318",

@@ -4,7 +4,7 @@ use super::lookup::Lookup;
 use super::settings::settings;
 use std::fmt;
 
-/// The similarity (Jaro-Winkler) from which a known name is suggested.
+/// The similarity (Jaro-Winkler) above which a known name is suggested.
 const SIMILAR: f64 = 0.8;
 /// The maximum number of changed letters with which a name without our prefix counts as a typing error. Names such as
 /// `REDIS_PORT`, which Kubernetes sets for a service called redis, differ by more letters.

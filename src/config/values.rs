@@ -1,4 +1,4 @@
-//! The types of values: durations, numbers, words, shares.
+//! The types of values: durations, numbers, words, shares, names and paths of files.
 
 use super::row::{Rejected, Values};
 use crate::text::{format_duration, join_list, parse_duration};
@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-/// An hour.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
-/// A day.
 pub(super) const DAY: Duration = Duration::from_secs(86400);
 
 /// Durations between two bounds.
@@ -17,7 +15,7 @@ pub(super) const DAY: Duration = Duration::from_secs(86400);
 pub(super) struct Durations {
     pub(super) min: Duration,
     pub(super) max: Duration,
-    /// The minimum in words, if it depends on another setting; `min` is then zero.
+    /// The minimum in words, if it is zero or depends on another setting. In both cases `min` is zero.
     pub(super) min_words: Option<&'static str>,
 }
 
