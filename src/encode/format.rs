@@ -12,7 +12,8 @@ pub enum Format {
     /// `{"timestamp":1795166431,"price":97116.17}`, otherwise like `Timedate`.
     Timestamp,
     /// Ticks with id, prev, all chosen prices and their sources. Over WebSocket and REST, this format and `Audit` also
-    /// have statuses and gaps, and over WebSocket `hello` and `synced`. The others have them only on request.
+    /// have statuses and gaps, and over WebSocket `synced` and, if the client asks for it, `hello`. The short formats
+    /// have these messages only on request.
     Full,
     /// Like `Full`, with what each source said about the prices of each tick. The hub's window does not have it, so
     /// entries in this format are always read as pages of the history.

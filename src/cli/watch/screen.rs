@@ -32,7 +32,6 @@ const CURVE_HEIGHT: usize = 8;
 /// A table on a terminal.
 pub(super) struct Screen {
     paint: Paint,
-    /// True if the cursor can be moved.
     can_move_cursor: bool,
     /// The currencies. If the user has chosen none, they are taken from the first tick.
     chosen: Currencies,

@@ -82,8 +82,8 @@ impl StatusLine {
         }
     }
 
-    /// Returns the line without and with colours, of `width` characters at most. If the line is too long, the parts
-    /// with the highest rank are left out.
+    /// Returns the line without and with colours. If it is longer than `width` characters, the parts with the highest
+    /// rank are left out, but never the first part.
     pub(super) fn text(&self, width: usize, paint: Paint) -> (String, String) {
         let (mark, words, good) = match self.connection {
             ConnectionState::Connecting => ("○", "connecting".to_owned(), None),
