@@ -56,7 +56,7 @@ impl Healing {
         self.hole.until
     }
 
-    /// Returns the messages of the next answer, or `Poll::Ready(None)` if the address did not answer.
+    /// Returns the messages of the next answer, or `Poll::Ready(None)` if there is no valid answer.
     pub(super) fn poll(&mut self, context: &mut Context<'_>, hole: Hole) -> Poll<Option<Vec<Received>>> {
         loop {
             match &mut self.stage {
@@ -70,9 +70,9 @@ impl Healing {
         }
     }
 
-    /// Asks the next address, because the answer has not closed the hole. `has_answer` is true if there was an answer,
-    /// `has_moved` if it had missing entries, and `is_awaited` if a line may still send some. Returns false if nothing
-    /// can close the hole, or if it has taken too long.
+    /// Asks the next address, because the answer has not closed the hole. `has_answer` is true if there was a valid
+    /// answer, `has_moved` if it had missing entries, and `is_awaited` if a line may still send some. Returns false if
+    /// nothing can close the hole, or if it has taken too long.
     pub(super) fn ask_next(&mut self, hole: Hole, has_answer: bool, has_moved: bool, is_awaited: bool) -> bool {
         self.hole = hole;
         if has_moved {

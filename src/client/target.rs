@@ -73,7 +73,7 @@ impl Target {
     }
 
     /// Returns the messages of the history after one id and up to another, at the address with the number `address`, or
-    /// `None` if there is no answer.
+    /// `None` if there is no valid answer.
     pub(super) fn history(
         self: Arc<Target>,
         address: usize,
