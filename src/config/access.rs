@@ -32,8 +32,8 @@ const KEY: Row<FilePath> = Row {
 const MIN_VERSION: Row<Words<TlsVersion>> = Row {
     env: "BTCFEED_TLS_MIN_VERSION",
     help: "Oldest version of TLS that clients may use: 1.2 or 1.3",
-    details: "Libraries since 2018 know 1.3. A connection over 1.2 cannot change its keys, so it ends after 16 million \
-              records.",
+    details: "Libraries since 2018 know 1.3. A connection over 1.2 cannot change its keys, so with AES it ends after \
+              16 million records.",
     values: Words(&[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)]),
     default: DefaultValue::Fixed("1.2"),
     example: "1.3",
