@@ -68,8 +68,8 @@ pub struct Outage {
 pub enum FeedState {
     /// Every currency has a recent price.
     Live,
-    /// Every currency has a recent price, but some price comes from fewer than half of the sources configured for it,
-    /// or from only one of several.
+    /// Every currency has a recent price, but for a while some price has come from fewer than half of the sources
+    /// configured for it, or from only one of several.
     Degraded,
     /// Some currency has had no price for a while.
     Stale,
@@ -99,7 +99,8 @@ pub struct Status {
     /// The new state.
     pub state: FeedState,
     /// The start of the state: for `stale` and `down` the moment of the last price, for `degraded` that of the last
-    /// price from enough sources, for `live` the moment at which prices returned.
+    /// price from enough sources, for `live` the moment at which prices returned. If the reason is about clocks, the
+    /// moment of the status.
     pub since: TickId,
     /// The reason, as text for people.
     pub reason: String,
@@ -138,9 +139,9 @@ impl From<StoredStatus> for Status {
 pub enum GapReason {
     /// There were no prices in that time: the exchanges did not answer, or no replica was leading.
     SourceOutage,
-    /// The entries are older than the retention.
+    /// The entries are older than the retention, or are missing inside the history.
     HistoryExpired,
-    /// The store lost the entries.
+    /// The store has lost the last entry that the reader has, or the feed never had that id.
     HistoryLost,
     /// The client limited the number of ticks in its replay.
     ReplayLimit,
@@ -237,13 +238,13 @@ impl Entry {
         Continuity::of(self.id, self.prev, last)
     }
 
-    /// Returns the gap between this entry and `last`, where a reader is that wants the entries after it. `is_entry` is
-    /// false if `last` is only a moment, which need not be the id of an entry.
+    /// Returns the gap between `last`, the id after which a reader reads, and this entry. `is_entry` is false if `last`
+    /// is only a moment, which need not be the id of an entry.
     pub fn gap_after(&self, last: TickId, is_entry: bool) -> Option<Gap> {
         let reason = match self.continues(last) {
             Continuity::Next | Continuity::Known => return None,
             Continuity::Missed => GapReason::HistoryExpired,
-            // Only the entry of an id can be lost.
+            // A moment that is not the id of an entry has no entry that could be lost.
             Continuity::Lost if !is_entry => return None,
             Continuity::Lost => GapReason::HistoryLost,
         };

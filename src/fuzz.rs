@@ -96,7 +96,7 @@ pub fn query(input: &[u8]) {
 /// the lengths of pieces, the others are the records.
 ///
 /// # Panics
-/// If the records depend on the pieces, or if too much is kept of them.
+/// If the records depend on the pieces, if too much is kept of them, or if a flood of records without data is accepted.
 pub fn records(input: &[u8]) {
     tls::check_records(input);
 }

@@ -58,7 +58,7 @@ pub struct Hub {
     fork_log: Mutex<FaultLog>,
     /// Limits the log lines about streams that wait for the history.
     load_log: Mutex<FaultLog>,
-    /// True if the history has been read.
+    /// True if the hub has subscribed to the store and then read the history.
     primed: watch::Sender<bool>,
 }
 
@@ -72,13 +72,13 @@ impl Hub {
         Hub { store, window, capacity, retention, history, head, fork_log, load_log, primed }
     }
 
-    /// Waits until the history has been read once.
+    /// Waits until the hub has subscribed to the store and read the history.
     pub async fn primed(&self) {
         // The sender is part of self, so waiting cannot fail.
         self.primed.subscribe().wait_for(|primed| *primed).await.ok();
     }
 
-    /// Returns true if the history has been read.
+    /// Returns true if the hub has subscribed to the store and read the history.
     pub fn is_primed(&self) -> bool {
         *self.primed.borrow()
     }
@@ -120,6 +120,7 @@ impl Hub {
     }
 
     /// Returns the id before the newest `count` ticks with a price in one of `currencies`, or zero if there are fewer.
+    /// If the newest 50,000 entries of the store have fewer, returns the id before those entries.
     ///
     /// # Errors
     /// If the store must be read and is unavailable.
@@ -223,8 +224,8 @@ impl Hub {
         self.history.permit().await?.store().nth_newest(after, until, n).await
     }
 
-    /// Returns the oldest id that the store has, or zero if it has none. The window may begin later, also if it has
-    /// everything that this replica needs.
+    /// Returns the oldest id that the store has, or zero if it has none. The window may begin later even if it is
+    /// complete, because this replica may have a shorter retention than the leader.
     ///
     /// # Errors
     /// If the store is unavailable.
@@ -287,7 +288,7 @@ impl Hub {
         self.window.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends entries, and skips those that the window already has.
+    /// Appends the entries that are newer than the head.
     pub(crate) fn append(&self, entries: Vec<Entry>) {
         let head = {
             let mut window = self.window_mut();

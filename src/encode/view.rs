@@ -106,9 +106,9 @@ impl View {
         if self.framing == Framing::Row { csv::header(self.format) } else { "" }
     }
 
-    /// Returns true if the view shows statuses, gaps, `synced` and `hello`. Event streams show them in every format, as
-    /// named events, which plain readers of updates do not receive. The tables of short formats have no columns for
-    /// them.
+    /// Returns true if the view shows statuses and gaps, and, except in tables, `synced` and `hello`. Event streams
+    /// show them in every format, as named events, which plain readers of updates do not receive. The tables of short
+    /// formats have no columns for them.
     pub fn shows_health(self) -> bool {
         match self.framing {
             Framing::Line | Framing::WebSocket => self.format.is_full() || self.notices,

@@ -21,8 +21,8 @@ const SEGMENT_ENTRIES: u64 = 256;
 /// The number of entries with audits whose bytes are kept in a view. They are long, and only live ones are shared.
 const AUDITED_ENTRIES: usize = 4;
 
-/// The entries of a window with their numbers. The number of an entry is the number of entries before it since the hub
-/// started.
+/// The entries of a window with their numbers. The number of an entry is the number of entries that were added to the
+/// window before it.
 #[derive(Clone, Copy)]
 pub(super) struct NumberedEntries<'a> {
     pub(super) first: u64,
@@ -58,8 +58,8 @@ impl SharedView {
         self.view
     }
 
-    /// Returns the bytes of an entry that was read from the store. With audits, the newest entries are kept for all
-    /// sessions.
+    /// Returns the bytes of an entry that was read from the store. If the view has audits, the bytes of the newest
+    /// entries are kept for all sessions.
     pub fn entry(&self, entry: &Entry) -> Bytes {
         if !self.view.has_inputs() {
             return self.view.entry(entry);
@@ -94,7 +94,7 @@ impl fmt::Debug for SharedView {
 /// The encoded entries of a window in one view.
 #[derive(Default)]
 pub(super) struct EncodedLog {
-    /// The number of segments that were dropped since the hub started.
+    /// The number of the first segment. Segment 0 begins with the entry that has the number 0.
     first_segment: u64,
     segments: VecDeque<Segment>,
 }

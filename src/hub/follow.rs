@@ -1,9 +1,10 @@
 //! Follows the store without a gap.
 //!
 //! The hub subscribes first and reads the history afterwards, so no entry can be missed between the two. Then it
-//! compares the `prev` of each live entry with its own head ([`Entry::continues`]). If they differ, an entry was
-//! missed. Once a second it also compares its head with the head of the store. This detects a missed entry even if no
-//! other entry follows it. If entries are missing inside the window, it then looks for them in the store.
+//! compares the `prev` of each live entry with its own head ([`Entry::continues`]). If they differ, the hub has missed
+//! an entry or the store has lost one, and the hub reads the history. Once a second it also compares its head with the
+//! head of the store. This detects a missed entry even if no other entry follows it. If entries are missing inside the
+//! window, it then looks for them in the store.
 
 use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
@@ -28,7 +29,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// The number of entries in one read of the store's history.
 const PAGE: usize = 1000;
 
-/// The number of checks in which a new hole is looked for each time, and the number of later checks for each search.
+/// A hole is searched in each of its first `FIRST_CHECKS` checks, and afterwards in one of `CHECKS_PER_SEARCH` checks.
 const FIRST_CHECKS: u32 = 30;
 const CHECKS_PER_SEARCH: u32 = 30;
 
@@ -41,7 +42,7 @@ type Hole = (TickId, TickId);
 struct HoleSearches(BTreeMap<Hole, u32>);
 
 impl HoleSearches {
-    /// Returns those of these holes that should be looked for now.
+    /// Returns the holes whose entries should be looked for now.
     fn due(&mut self, holes: Vec<Hole>) -> Vec<Hole> {
         self.0.retain(|hole, _| holes.contains(hole));
         let is_due = |hole: &Hole| {
@@ -58,7 +59,8 @@ impl Hub {
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let (mut pause, mut fault) = (RETRY.0, FaultLog::default());
-            // Everybody who can write to the channel can cause such a line.
+            // Limits the log lines about unconfirmed entries, because everybody who can write to the channel can cause
+            // them.
             let mut unconfirmed = FaultLog::default();
             loop {
                 let started = Instant::now();
@@ -138,8 +140,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Reads the entries that are missing inside the window. The store may have got back what it had lost, after this
-    /// replica read its history.
+    /// Reads the entries that are missing inside the window. Lost entries may have returned to the store after this
+    /// replica read the history.
     async fn fill_holes(&self, searches: &mut HoleSearches) -> Result<()> {
         let holes = self.window().holes();
         for (after, until) in searches.due(holes) {
