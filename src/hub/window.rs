@@ -71,7 +71,7 @@ pub(super) struct Window {
     retention: Duration,
     /// True if the store has no entry older than the window.
     complete: bool,
-    /// The views that are in use, with the encoded entries.
+    /// The views that are in use or still have bytes, with the encoded entries.
     views: BTreeMap<View, Arc<SharedView>>,
 }
 
@@ -160,7 +160,7 @@ impl Window {
         });
     }
 
-    /// Returns the shared bytes of `view`, or `None` if the view is not in use.
+    /// Returns the shared view, if it is in use or still has bytes.
     pub(super) fn view(&self, view: View) -> Option<Arc<SharedView>> {
         self.views.get(&view).cloned()
     }
