@@ -108,7 +108,7 @@ impl Leader {
         }
     }
 
-    /// Campaigns and leads until `stop`, then releases the lease. Meanwhile puts back what the store has lost.
+    /// Campaigns and leads until `stop`, then releases the lease. Meanwhile puts back what a shared store has lost.
     pub async fn run(self, stop: CancellationToken) {
         let (clock, feed) = (self.clock.clone(), self.feed.clone());
         tokio::select! {
@@ -191,11 +191,11 @@ impl Leader {
         self.store.claim(Claim { holder: &self.options.replica, seen, records }).await
     }
 
-    /// Waits until every other replica that has something that the store lacks has had the time to claim the lease.
-    /// Returns the name of the first of them, if there is one. Renews the lease meanwhile.
+    /// Waits until every other replica has had the time to claim the lease, if it has something that the store lacks.
+    /// Returns the name of the first claimant, if there is one. Renews the lease meanwhile.
     ///
-    /// A store that becomes available again is first reached by any replica, also by one that has just started. Without
-    /// this wait, its first entry would replace what others have.
+    /// When a store becomes available again, the first replica that reaches it may be one that has just started.
+    /// Without this wait, the first entry of that replica would replace what others have.
     async fn hear_claims(&self, lease: &Lease) -> Result<Option<String>, StoreError> {
         if !self.store.is_shared() {
             return Ok(None);

@@ -1,11 +1,12 @@
-//! The chain of this replica's copy that continues in the newest entry.
+//! The chain that ends with the newest entry of this replica's copy.
 
 use crate::feed::Entry;
 use crate::tick::TickId;
 use std::sync::Arc;
 
-/// Returns the entries of the newest one's chain. While a primary of Redis that is cut off still accepts writes, a
-/// replica may receive entries of two chains. An entry between a later one and its `prev` belongs to the other chain.
+/// Returns those of `entries` that are in the same chain as the newest one. While a primary of Redis that is cut off
+/// still accepts writes, a replica may receive entries of two chains. An entry whose id is between the `prev` and the
+/// id of a later entry belongs to the other chain.
 pub(super) fn newest_chain(entries: Vec<Arc<Entry>>) -> Vec<Arc<Entry>> {
     let mut expected = TickId::from_ms(u64::MAX);
     let fits = |entry: &Arc<Entry>| {

@@ -2,11 +2,11 @@
 //!
 //! Every clock may be wrong: that of the store, that of this machine, and those of the exchanges. So the feed's time is
 //! counted on the monotonic clock, from entry to entry, and the other clocks only correct it. A clock that contradicts
-//! the count is believed if the sources confirm it, or if this machine and the store agree for [`PATIENCE`]. Until then
-//! the count is the time of new entries.
+//! the count is believed if the sources confirm it. Without them, the store's clock is believed if it has contradicted
+//! the count for [`PATIENCE`] and agrees with this machine's. Until then the count is the time of new entries.
 //!
-//! Ids only increase. If the feed is ahead of the true time, it runs at half speed until the time has caught up. So
-//! ticks are never dated more than one period apart for a client that asked for one tick in each period.
+//! Ids only increase. If the feed is ahead of the true time, it runs at half speed until the time has caught up. So a
+//! client that asked for one tick in each period still gets one at least every two periods.
 
 mod reason;
 
@@ -23,24 +23,25 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// The time for which the clocks must contradict the count before they are believed without a source.
+/// The time for which the store's clock must contradict the count before it is believed without a source.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// The maximum difference between a time and the times at which sources answered by their own clocks.
+/// The maximum difference between two times that agree, if at least one of them comes from a source.
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
-/// The time for which the times of sources count.
+/// The time for which the times of sources are used.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
 /// The difference from which the sources are right and all clocks wrong.
 const SOURCE_CERTAIN: Duration = Duration::from_secs(90);
 /// The maximum time by which two clocks that agree correct the count at once, if it is behind.
 const SMALL: Duration = Duration::from_secs(30);
-/// The time from which an entry arrives late, and the maximum number of such entries that do not count.
+/// An entry is late if, by the count, it arrives more than this after its time.
 const LATE: Duration = Duration::from_millis(500);
+/// The maximum number of consecutive late entries that do not correct the count.
 const MAX_LATE: u32 = 3;
 /// The time between two looks at the feed's head.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
 /// The number of polls after which a leader with a wrong clock ends its term.
 const WRONG_POLLS: u32 = 3;
-/// The share of the time that has passed by which the clock of the store may correct the count at once.
+/// With each entry, the clock of the store may correct the count by one `DRIFT`th of the time that has passed.
 const DRIFT: u32 = 100;
 
 /// The times of the clocks at one moment.
@@ -70,21 +71,23 @@ struct State {
     reference: Option<(TickId, Instant)>,
     /// True while this replica leads.
     is_leading: bool,
-    /// The number of the last entries that arrived late.
+    /// The number of consecutive late entries up to the newest one.
     late: u32,
     /// True while the feed is ahead of the time, so that it runs at half speed.
     is_slow: bool,
-    /// The newest id, and the moment on the monotonic clock at which it was known. `None` if it came from before.
+    /// The newest id.
     newest: TickId,
+    /// The moment on the monotonic clock at which this process wrote or got the newest entry. `None` if that entry may
+    /// be older than this process.
     newest_at: Option<Instant>,
     /// The median of the times of the sources that agree, the moment on the monotonic clock, and the number of the
     /// sources.
     sources: Option<(TickId, Instant, usize)>,
-    /// The moment since which the clocks contradict the count.
+    /// The moment since which the store's clock contradicts the count.
     contradicted: Option<Instant>,
-    /// The number of the last polls in which this machine's clock contradicted the sources.
+    /// The number of consecutive polls, up to the last one, in which this machine's clock contradicted the sources.
     wrong_polls: u32,
-    /// The moment at which a term ended for this reason.
+    /// The moment at which a wrong clock of this machine last ended a term.
     yielded: Option<Instant>,
     /// What is wrong with the clocks, as text for people.
     fault: Option<String>,
@@ -147,12 +150,13 @@ impl FeedClock {
         is_reckoned || id == prev.next() || self.state().fault.is_some()
     }
 
-    /// Notes an entry that was written with the time of the store's clock.
+    /// Notes an entry that this replica has written, and the moment of its record on the monotonic clock.
     pub(super) fn note_written(&self, id: TickId, at: Instant) {
         self.state().note_written(id, at);
     }
 
-    /// Compares the count with the clocks, after an entry that may not have the time of the store's clock.
+    /// Compares the count with the clocks: before the first entry, and after an entry that may not have the time of the
+    /// store's clock.
     pub(super) fn compare(&self, times: Times) {
         let mut state = self.state();
         state.compare(times);
@@ -164,7 +168,7 @@ impl FeedClock {
         self.state().is_slow
     }
 
-    /// Returns the feed's time now. If it is not known, it is `otherwise`.
+    /// Returns the feed's time now, or `otherwise` if it is not known.
     pub(super) fn now_or(&self, otherwise: TickId) -> TickId {
         self.state().moment(Instant::now()).unwrap_or(otherwise)
     }
@@ -182,9 +186,9 @@ impl FeedClock {
         }
     }
 
-    /// Returns true if this machine's clock contradicts the sources, and no term has ended for this reason for a while.
-    /// With such a clock, this machine may reject the certificates of sources. If all replicas have wrong clocks, they
-    /// must not take turns.
+    /// Returns true if this machine's clock contradicted the sources in the last [`WRONG_POLLS`] polls, and no term has
+    /// ended for this reason for a while. With such a clock, this machine may reject the certificates of sources. If
+    /// all replicas have wrong clocks, they must not take turns.
     pub(super) fn should_yield(&self) -> bool {
         let (mut state, now) = (self.state(), Instant::now());
         let is_wrong = state.good_source(now).is_some_and(|time| time.differs(TickId::now()) > SOURCE_ERROR);
@@ -197,7 +201,7 @@ impl FeedClock {
         true
     }
 
-    /// Returns the time of the sources, if at least two have told it in the last minute.
+    /// Returns the time of the sources, if at least two agreed on it in the last minute.
     pub fn sources_time(&self) -> Option<TickId> {
         self.state().sources(Instant::now())
     }
@@ -274,11 +278,11 @@ impl State {
         if self.is_slow || at < reference {
             return;
         }
-        // The store's clock counts, but it pulls this one only slowly. Otherwise a clock that is too fast would pull it
-        // along with each entry.
+        // The store's clock corrects the count only slowly. Otherwise, if it is too fast, it would move the count ahead
+        // with each entry.
         let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
         let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
-        // If the id is even later, the entry before it was ahead.
+        // If the id is later by more than that, it follows an entry that was ahead.
         let is_close = id.differs(expected) <= MAX_CLOCK_ERROR;
         self.rebase(if is_close { time } else { id.max(expected) }, at, false);
     }
@@ -361,7 +365,8 @@ impl State {
 }
 
 /// Returns the median of the times that agree, and their number: those of the largest group whose times differ by at
-/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups, because one of them is wrong.
+/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups without a common time, because one of them is
+/// wrong.
 fn agreed(mut times: Vec<TickId>) -> Option<(TickId, usize)> {
     times.sort_unstable();
     let groups = (0..times.len()).map(|first| {

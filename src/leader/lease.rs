@@ -34,7 +34,8 @@ impl LeaseRenewer<'_> {
     pub(super) async fn run(self) -> Option<Lease> {
         let (mut held, mut fault) = (true, FaultLog::default());
         loop {
-            // A lease lasts much longer. But if the store is suddenly empty, others wait only for a few attempts.
+            // This pause is much shorter than a lease, because others wait only for a few attempts if the store is
+            // suddenly empty.
             sleep(self.options.retry_pause()).await;
             match self.renew().await {
                 Ok(Renewal::Held) => {

@@ -37,8 +37,8 @@ impl Options {
     }
 
     /// Returns the time in which each replica that has something that the store lacks claims the lease. `idle` is the
-    /// age of the newest entry. If a leader's end does not explain it, the store was probably unavailable, and replicas
-    /// still have to connect.
+    /// age of the newest entry. If the end of the last leader does not explain this age, the store was probably
+    /// unavailable, and replicas still have to connect.
     pub(super) fn claim_period(&self, idle: Duration) -> Duration {
         let attempts = self.mean_retry_pause() * 2;
         let is_explained = idle <= self.lease_ttl + self.interval + RECONNECTION;

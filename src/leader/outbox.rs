@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::warn;
 
-/// The time for whose ticks there is room, at any interval.
+/// An outbox has room for the ticks of this time, at any interval.
 const HOLDS: Duration = Duration::from_secs(3600);
-/// The minimum of the maximum number of records.
+/// The number of records for which there is room, even if they are the ticks of a longer time.
 const MIN_RECORDS: usize = 1000;
 /// The maximum size of all records in bytes, as an estimate.
 const MAX_BYTES: usize = 64 << 20;

@@ -30,7 +30,7 @@ const COMPARE_EVERY: Duration = Duration::from_secs(60);
 const BATCH: usize = 200;
 /// The number of batches under way at the same time. On a slow link, one alone would take too long.
 const CONCURRENT: usize = 4;
-/// The time until the next attempt with entries of which the store accepts none. A new loss does not wait.
+/// The pause after an attempt in which the store accepted no entry. A new loss ends it.
 const REJECTED_PAUSE: Duration = Duration::from_secs(30);
 
 /// The result of an attempt to put entries back.
@@ -92,7 +92,7 @@ impl Restorer {
         }
     }
 
-    /// Returns the number of entries that the store has less than this replica's copy.
+    /// Returns how many entries fewer the store has than this replica's copy.
     async fn missing(&self) -> Result<usize> {
         let Some((oldest, head, len)) = self.feed.extent() else { return Ok(0) };
         if self.store.count(oldest.before(), head).await? >= len {

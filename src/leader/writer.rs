@@ -45,7 +45,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Writes records as they come. Returns the name of a replica that must write before this one, if there is one.
+    /// Writes records as they come, until another replica must write before this one. Returns the name of that replica.
     pub(super) async fn run(&mut self) -> String {
         loop {
             if let Some(claimant) = self.write_first().await {
@@ -162,10 +162,11 @@ impl Writer<'_> {
     }
 }
 
-/// Returns the outages that end with `tick`, whose moment is `at`, on the monotonic clock and as the leader counts it.
-/// The monotonic clock stands still while the machine is suspended, and the count is corrected afterwards. The outages
-/// are about the currencies that had no price for longer than `stale_after`. If ticks before this one were dropped, all
-/// currencies have an outage, with that reason. Currencies with the same last tick share an outage.
+/// Returns the outages that end with `tick`. Its moment is `at` on the monotonic clock, and `moment` as the leader
+/// counts it. The monotonic clock stands still while the machine is suspended, and the count is corrected afterwards,
+/// so the longer of the two times since the last price is used. The outages are about the currencies that had no price
+/// for longer than `stale_after`. If ticks before this one were dropped, all currencies of the tick have an outage,
+/// with the reason `HeldTooLong`. Currencies with the same last tick share an outage.
 fn ended_outages(
     last_prices: &BTreeMap<Currency, LastPrice>,
     tick: &Tick,

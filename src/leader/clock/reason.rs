@@ -10,7 +10,8 @@ const FEED_IS_AHEAD: &str = "the feed is ";
 /// The reason of a status after which the clocks no longer contradict each other.
 pub(in crate::leader) const CLOCKS_AGREE: &str = "the clocks agree again";
 
-/// Returns whether the reason of a status says that the clocks contradict each other, if it is about clocks.
+/// Returns true if the reason of a status says that the clocks contradict each other, false if it says that they agree
+/// again, and `None` if it is not about clocks.
 pub(in crate::leader) fn clock_is_wrong(reason: &str) -> Option<bool> {
     let is_wrong = reason.starts_with(STORE_IS_WRONG) || reason.starts_with(FEED_IS_AHEAD);
     (is_wrong || reason == CLOCKS_AGREE).then_some(is_wrong)
