@@ -157,7 +157,8 @@ impl Monitor {
         Health { state, reason, ages, tip_age, is_simulated }
     }
 
-    /// Logs each change of the feed's state, and updates the metrics, until `stop` is cancelled.
+    /// Logs each change of the feed's state, updates the metrics, and reports to the store that this replica is alive,
+    /// until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
         stop.run_until_cancelled(async {
             let mut log = StateLog::default();

@@ -14,7 +14,7 @@ const TRADE_AGE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arrival {
     id: TickId,
-    /// `None` if the tick is from before the start of this replica.
+    /// `None` for the first tick that this replica gets, because it may be from before the start.
     at: Option<Instant>,
 }
 
