@@ -1,7 +1,7 @@
 //! The messages that clients read as JSON, each defined once.
 //!
-//! The server writes a message (`Serialize`), the SDK reads it (`Deserialize`) if it uses it, and with the feature
-//! `server` it is described in `/openapi.json` (`ToSchema`). All three use the same type, so they cannot differ.
+//! The server writes each message (`Serialize`), the SDK reads those that it uses (`Deserialize`), and with the feature
+//! `server` each is described in `/openapi.json` (`ToSchema`). All three use the same type, so they cannot differ.
 //! Messages that the server writes may borrow their text. Messages that the SDK reads own it.
 //!
 //! - **A price keeps its exact digits**: [`ExactPrice`] is never converted to a float.

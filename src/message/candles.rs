@@ -16,7 +16,7 @@ pub struct CandlesPage<'a> {
     /// The length of each candle.
     #[cfg_attr(feature = "server", schema(inline))]
     pub interval: Interval,
-    /// The candles. An interval without a price in a chosen currency has none. An interval in which entries may be
+    /// The candles. An interval without a price in any chosen currency has none. An interval in which entries may be
     /// missing has none either: `gaps` lists it.
     pub candles: Vec<CandleMessage<'a>>,
     /// The ranges in which prices are missing, so that a chart does not draw a line across them.

@@ -32,7 +32,7 @@ impl<'de> Deserialize<'de> for ExactPrice {
     }
 }
 
-/// A difference between prices, which may be zero. It is written and read like an [`ExactPrice`].
+/// An amount that may be zero: a difference between prices, or a rate. It is written and read like an [`ExactPrice`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExactAmount(pub Decimal);
 

@@ -78,7 +78,7 @@ pub struct ReplicaReport<'a> {
 pub struct SourceReport<'a> {
     /// The name of the source.
     pub name: Cow<'a, str>,
-    /// The currencies in whose price in the newest tick the source was used.
+    /// The currencies whose price in the newest tick was made with this source.
     #[cfg_attr(feature = "server", schema(value_type = Vec<Currency>))]
     pub currencies: Vec<Word<Currency>>,
 }

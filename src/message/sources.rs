@@ -37,7 +37,7 @@ pub struct PolledSource<'a> {
     pub name: Cow<'a, str>,
     /// The name for people.
     pub title: Cow<'a, str>,
-    /// The page to link to where its prices are shown, if there is one.
+    /// The page to link to if you show its prices. Missing if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
     pub attribution: Option<Cow<'a, str>>,

@@ -107,7 +107,7 @@ fn is_zero(method: &u32) -> bool {
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema), schema(as = Status))]
 #[cfg_attr(feature = "server", schema(examples(json!({
     "type": "status", "id": 1_795_166_446_090_u64, "prev": 1_795_166_431_075_u64, "state": "stale",
-    "since": "2026-11-20T09:20:31.075Z", "reason": "no price for 15s: kraken: HTTP 503"
+    "since": "2026-11-20T09:20:31.075Z", "reason": "no price in USD and EUR: kraken: HTTP 503"
 }))))]
 pub struct StatusMessage<'a> {
     /// Always `status`.
@@ -122,7 +122,8 @@ pub struct StatusMessage<'a> {
     #[cfg_attr(feature = "server", schema(value_type = FeedState))]
     pub state: Word<FeedState>,
     /// The start of the state. For `stale` and `down` it is the moment of the last price, for `degraded` that of the
-    /// last price from enough sources, for `live` the moment when prices returned.
+    /// last price from enough sources, for `live` the moment when prices returned. If the reason is about clocks, it is
+    /// the moment of the status.
     pub since: Timedate<'a>,
     /// The reason, as text for people.
     pub reason: Cow<'a, str>,
