@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
 /// The time for which the times of sources are used.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
-/// The difference from which the sources are right and all clocks wrong.
+/// The difference above which the sources are believed, if they confirm no clock.
 const SOURCE_CERTAIN: Duration = Duration::from_secs(90);
 /// The maximum time by which two clocks that agree correct the count at once, if it is behind.
 const SMALL: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ struct State {
     is_leading: bool,
     /// The number of consecutive late entries up to the newest one.
     late: u32,
-    /// True while the feed is ahead of the time, so that it runs at half speed.
+    /// True while the feed runs at half speed, because it is ahead of the time.
     is_slow: bool,
     /// The newest id.
     newest: TickId,
@@ -163,7 +163,7 @@ impl FeedClock {
         CLOCK_REJECTED.counter("").increment(u64::from(state.fault.is_some()));
     }
 
-    /// Returns true while the feed is ahead of the time, so that it runs at half speed.
+    /// Returns true while the feed runs at half speed, because it is ahead of the time.
     pub(super) fn is_slow(&self) -> bool {
         self.state().is_slow
     }
