@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 /// Number of groups into which streams are divided.
 pub const GROUPS: usize = 64;
-/// Maximum time for each client. Because of it, the end of a few streams takes less time than that of thousands.
+/// Maximum time for each client: the drain of a few clients takes at most this time multiplied by their number.
 const MAX_TIME_PER_CLIENT: Duration = Duration::from_millis(20);
 
 /// Times of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOptions {
-    /// Time from the moment at which the replica reports that it is no longer ready to the end of the first stream.
+    /// Minimum time for which the replica is unready before its first stream ends.
     pub delay: Duration,
     /// Maximum time from the end of the first stream to the end of the last one.
     pub spread: Duration,

@@ -1,10 +1,10 @@
 //! Modules of JavaScript, joined into one file, so that a browser loads one file instead of thirty. Comments are left
 //! out.
 //!
-//! Each module becomes a function that is called at once and returns the exports, so its other names stay its own.
-//! This needs no parser, because our modules use few forms: an import or an export begins a line, imports name what
-//! they take (`{ a, b as c }` or `* as name`), and exports are declarations. A unit test joins all modules, and panics
-//! at any other form. Modules that are imported later, with `import()`, are files of their own.
+//! Each module becomes a function that is called at once and returns the exports, so its other names stay private. This
+//! needs no parser, because our modules use few forms: an import or an export begins a line, imports name what they
+//! take (`{ a, b as c }` or `* as name`), and exports are declarations. A unit test joins all modules, and panics at an
+//! export of any other form. Modules that are imported later, with `import()`, are files of their own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -41,7 +41,8 @@ struct Bundle<'a, F> {
 }
 
 impl<F: Fn(&str) -> &'static str> Bundle<'_, F> {
-    /// Adds a module if it is not known, after all modules that it imports. Returns the name of its exports.
+    /// Adds a module if it is not known, after all modules that it imports. Returns the name of the constant with its
+    /// exports.
     fn add(&mut self, path: &str) -> String {
         let name = path.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
         if self.modules.contains_key(path) {
@@ -70,7 +71,7 @@ impl<F: Fn(&str) -> &'static str> Bundle<'_, F> {
         name
     }
 
-    /// Adds the module that a statement of the file `path` imports. Returns a declaration that takes its place.
+    /// Adds the module that a statement of the file `path` imports. Returns a declaration that replaces the statement.
     fn import(&mut self, path: &str, statement: &str) -> String {
         let (taken, from) = statement["import ".len()..].split_once(" from '").expect("the statement has been read");
         let module = self.add(&resolve(path, from.trim_end_matches('\'')));

@@ -1,4 +1,4 @@
-//! The head that the pages for readers share.
+//! The head that the reference and the method share.
 
 use maud::{Markup, html};
 

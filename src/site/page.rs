@@ -29,7 +29,7 @@ const PNG: &str = "image/png";
 /// Path and content of each page.
 const PAGES: [(&str, &str); 2] = [("/", include_str!("assets/index.html")), (EMBED, include_str!("assets/embed.html"))];
 
-/// Path, media type and content of each other text that is no module.
+/// Path, media type and content of each text that is neither a page nor a module.
 const FILES: [(&str, &str, &str); 5] = [
     ("/icon.svg", SVG, include_str!("assets/icon.svg")),
     // Browsers ask for it if a page names no icon, for example for an answer in JSON.
@@ -82,7 +82,7 @@ const MODULES: [(&str, &str); 24] = [
     ("/page/write.js", include_str!("assets/write.js")),
 ];
 
-/// The modules that are served, each joined with what it imports.
+/// The modules of the page that are served, each joined with what it imports.
 const ENTRIES: [&str; 4] = ["/page/page.js", "/page/embed.js", "/page/snippet.js", "/page/table.js"];
 
 /// Path, media type and content of the picture that is shown with links to the page (Open Graph).
@@ -118,7 +118,7 @@ fn page(path: &str, text: &str) -> Document {
     if path == EMBED { page.framable() } else { page }
 }
 
-/// Returns a router for other addresses of pages whose links are relative.
+/// Returns a router that redirects paths with a slash at the end, where the relative links of a page would be wrong.
 pub(crate) fn redirects() -> Router {
     Router::new()
         .route("/docs/", get(async || Redirect::permanent("../docs")))

@@ -1,5 +1,5 @@
 //! Binance: `GET /api/v3/ticker/bookTicker?symbol=BTCEUR`, as described in "Symbol order book ticker" of its REST API
-//! reference: the best bid and ask. It has a weight of 2 of 6,000 a minute. An answer has no time.
+//! reference: the best bid and ask. A request has a weight of 2, and 6,000 a minute are allowed. An answer has no time.
 //!
 //! Status 429 comes before a ban (418), both with `Retry-After`. 451 means that the region is not served. USDT is not a
 //! dollar, so there is no price in USD.

@@ -1,7 +1,7 @@
 //! Bitfinex: `GET /v2/tickers`, as described in "Tickers" of its REST API reference. It allows 90 requests a minute.
 //!
-//! An answer is a list of lists without names, and an error is a list, too: `["error",10020,"symbol: invalid"]`. It has
-//! no time. A pair that does not exist is missing in the answer.
+//! An answer is a list of lists without names, and an error is a list, too: `["error",10020,"symbol: invalid"]`. An
+//! answer has no time. A pair that does not exist is missing in the answer.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};

@@ -47,7 +47,7 @@ fn requests(currencies: Currencies) -> Vec<Request> {
 fn read(body: &[u8], currencies: Currencies) -> anyhow::Result<Vec<Reading>> {
     let Ticker { bid, ask, price: last, volume, time } = serde_json::from_slice(body)?;
     let currency = currencies.iter().next().context("no currency was requested")?;
-    // A trade whose time is not known may be old, so it does not count. It does not cost the book.
+    // A trade whose time is not known may be old, so it does not count. The book still counts.
     let trade_time = time.and_then(|time| time.moment("time").ok());
     let quote = Quote { bid, ask, last: last.filter(|_| trade_time.is_some()), volume, time: None };
     Ok(vec![(currency, quote.observe(currency).map(|seen| Observation { trade_time, ..seen }))])

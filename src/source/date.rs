@@ -1,13 +1,13 @@
 //! The time at which a source sent an answer.
 //!
-//! Most answers have no time of their own, but every HTTP server with a clock sends a `Date`. The times of several
+//! Many answers have no time of their own, but every HTTP server with a clock sends a `Date`. The times of several
 //! sources together show whether a clock of the feed is wrong.
 
 use crate::tick::TickId;
 use reqwest::header::{AGE, DATE, HeaderMap, HeaderName};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// Returns the time at which an answer was sent: its `Date` (RFC 9110 §6.6.1), and the `Age` of a cached one (RFC 9111
+/// Returns the time at which an answer was sent: its `Date` (RFC 9110 §6.6.1), plus the `Age` of a cached one (RFC 9111
 /// §5.1).
 pub(super) fn date_of(headers: &HeaderMap) -> Option<TickId> {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);

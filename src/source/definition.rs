@@ -19,7 +19,7 @@ pub struct Definition {
     pub is_default: bool,
     /// The minimum time between two polls of the source, from the limits that it documents.
     pub least_interval: Duration,
-    /// The page to link to where its prices are shown.
+    /// The page to link to wherever its prices are shown.
     pub attribution: Option<&'static str>,
     /// The terms under which its prices may be used.
     pub terms: Option<&'static str>,
@@ -40,7 +40,7 @@ impl Definition {
     /// Opens the source.
     ///
     /// # Errors
-    /// If the URL is not an HTTP URL or missing, the key is not valid in a header, or the HTTP client cannot be
+    /// If the URL is missing or not an HTTP URL, the key is not valid in a header, or the HTTP client cannot be
     /// created.
     pub fn open(&self, endpoint: &Endpoint) -> anyhow::Result<Box<dyn Source>> {
         Ok(match self.origin {

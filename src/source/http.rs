@@ -264,7 +264,7 @@ impl Source for HttpSource {
         if currencies.is_empty() {
             return Vec::new();
         }
-        // A poll that comes slightly too early waits, so that an interval equal to the least one skips no poll.
+        // A poll that comes slightly too early waits, so that no poll is skipped if the interval is the minimum.
         if let Some(answers) = self.repeat_or_wait((deadline / 10).min(MAX_WAIT)).await {
             return answers;
         }

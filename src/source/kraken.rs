@@ -1,8 +1,8 @@
 //! Kraken: `GET /0/public/Ticker`, as described in "Get Ticker Information" of its REST API reference.
 //!
 //! The keys of an answer differ from the requested names (XXBTZUSD for XBTUSD). Errors come with status 200. An answer
-//! has no time. An error beside results is about the pairs that are missing in them. An unknown pair may also cost the
-//! whole request (not verified), so the pairs are then requested one by one.
+//! has no time. An error beside results is about the pairs that are missing in them. Kraken may also reject the whole
+//! request because of an unknown pair (not verified). The next poll then requests the pairs one by one.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request, UnknownPair};

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 /// What one source says about the market in one currency.
 ///
-/// It has a last trade, or both sides of the book, or all three. The book may be crossed: whoever makes a price of it
-/// decides what that means.
+/// It has at least a last trade or both sides of the book. The book may be crossed: the method decides what that means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// The currency.
@@ -65,9 +64,9 @@ pub struct Answer {
     pub fetched: Instant,
     /// The time from the request to `fetched`.
     pub latency: Duration,
-    /// What is good in the answer.
+    /// The observations in the answer.
     pub observations: Vec<Observation>,
-    /// What is not.
+    /// The reasons why the other currencies have no observation.
     pub errors: Vec<SourceError>,
     /// The time at which the source sent the answer, by its own clock, if it is known. It says nothing about the age of
     /// the prices.
@@ -117,7 +116,7 @@ pub trait Source: Send + Sync {
     fn currencies(&self) -> Currencies;
 
     /// Requests the current price in each of `currencies` that the source has. Returns one answer for each request that
-    /// this takes, within `deadline`. Returns no answers if the source has none of the currencies, and the previous
-    /// answers if it may not be asked again yet.
+    /// this takes. A request without an answer within `deadline` fails. Returns no answers if the source has none of
+    /// the currencies, and the previous answers if it may not be asked again yet.
     async fn observe(&self, currencies: Currencies, deadline: Duration) -> Vec<Answer>;
 }

@@ -9,7 +9,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// The text of a number that is a JSON number or a JSON text.
+/// The text of a JSON number or of a JSON string.
 #[derive(Debug)]
 pub(super) struct Number(String);
 
@@ -21,7 +21,7 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 impl Number {
-    /// Reads a JSON value. Returns `None` if it is neither a number nor a text.
+    /// Reads a JSON value. Returns `None` if it is neither a number nor a string.
     fn from_json(json: &str) -> Option<Number> {
         match json.as_bytes().first()? {
             b'"' => serde_json::from_str(json).ok().map(Number),

@@ -8,8 +8,9 @@
 //! - **The holder of an expired lease cannot write.** The store checks the lease, so the clocks of the replicas do not
 //!   matter.
 //! - **A wrong clock moves neither ids nor the retention.** If the store's clock differs by more than two seconds from
-//!   what the leader has counted since the last entry, the leader's count is the time of the entry. An append drops at
-//!   most as much of the history as time has passed, and as the retention was shortened.
+//!   what the leader has counted since the last entry, the leader's count is the time of the entry. Unless the sources
+//!   confirm the time, an append drops at most as much of the history as time has passed, plus the time by which the
+//!   retention was shortened.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
 //!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
 //! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so that what
@@ -113,7 +114,7 @@ pub struct Record {
     pub number: u64,
     /// What went into the prices of a tick, as JSON, if it is known.
     pub audit: Option<Arc<str>>,
-    /// The time of the event as the leader counts it. `None` if the store's clock counts in any case.
+    /// The time of the event as the leader counts it. `None` if the store's clock is used in any case.
     pub reckoned: Option<Reckoning>,
     /// The poll that made the event, for its trace. A store ignores it.
     pub poll: Option<Arc<TraceStep>>,
@@ -152,7 +153,7 @@ impl Record {
         self.reckoned.map_or(moment, |reckoned| reckoned.correct(moment))
     }
 
-    /// Returns the oldest id that is kept after an append of `id`. `oldest` is the oldest one before it.
+    /// Returns the oldest id that is kept after an append of `id`. `oldest` is the oldest id that was kept before it.
     pub(super) fn floor(&self, id: TickId, retention: Duration, oldest: TickId) -> TickId {
         let floor = id.minus(retention);
         let passed = self.reckoned.and_then(|reckoned| reckoned.passed);
@@ -166,7 +167,7 @@ pub enum StoreError {
     /// The lease has expired, or another holder has it.
     #[error("the lease is no longer held")]
     NotLeader,
-    /// Another replica, with this name, has records whose time the first entry of this leader would cover.
+    /// Another replica, with this name, has records that must be written before the first entry of this leader.
     #[error("the lease is reserved for {0}, which has ticks that are not written")]
     Claimed(String),
     /// The store lost entries that the leader has seen. The id is the newest one that the store still has.
@@ -238,7 +239,7 @@ pub trait Store: Send + Sync {
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;
 
     /// Puts lost entries back unchanged, in the order of their ids. Does not change entries that the store still has.
-    /// Entries that are older than the oldest one that is kept are kept from now on, and expire as time passes.
+    /// An entry may be older than all that are kept: it is kept from now on, and expires as time passes.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
     /// Returns those of these entries that are not in the store. Only a shared store can lose entries inside the feed.
@@ -307,8 +308,8 @@ pub trait Store: Send + Sync {
     /// Saves the last id that each of these clients was sent, for as long as entries are kept.
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()>;
 
-    /// Saves the last id of each of these clients of which the store knows none. Returns the number of ids that were
-    /// saved. Only a shared store can lose them.
+    /// Saves the last ids of those clients for which the store has none. Returns the number of ids that were saved.
+    /// Only a shared store can lose them.
     async fn put_back_bookmarks(&self, _sent: &[(String, TickId)]) -> Result<usize> {
         Ok(0)
     }
@@ -317,7 +318,7 @@ pub trait Store: Send + Sync {
     async fn recall(&self, client: &str) -> Result<Option<TickId>>;
 
     /// Returns the starts of the hours whose candles are kept in this detail, oldest first. Returns `None` if the store
-    /// keeps none.
+    /// cannot keep candles.
     async fn kept_hours(&self, _detail: Detail) -> Result<Option<Vec<TickId>>> {
         Ok(None)
     }
@@ -327,9 +328,9 @@ pub trait Store: Send + Sync {
         Ok(vec![None; starts.len()])
     }
 
-    /// Deletes the hours that have `expired`. Then keeps the candles of these hours, each with its start, as a text
-    /// that the store does not read. An hour that is kept already in this detail does not change. An hour does not
-    /// expire by itself, also if its entries do.
+    /// Deletes the hours that have `expired`. Then keeps the candles of `hours`, each with its start, as a text that
+    /// the store does not read. An hour that is kept already in this detail does not change. An hour does not expire by
+    /// itself, even if its entries do.
     async fn keep_hours(&self, _detail: Detail, _hours: &[(TickId, String)], _expired: &[TickId]) -> Result<()> {
         Ok(())
     }

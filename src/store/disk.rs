@@ -45,7 +45,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(5);
 /// A feed in a file.
 pub struct Disk {
     saver: Arc<Saver>,
-    /// The kind of the prices in the feed, if it is known. Only this process can write the feed.
+    /// The kind of the prices in the feed, if it is known. It does not change, because only this process can write the
+    /// feed.
     kept_kind: OnceLock<PriceKind>,
 }
 

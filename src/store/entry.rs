@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tracing::error;
 
-/// The time that an entry in Redis may be ahead of the clock. A clock that was wrong and has been corrected explains
-/// less.
+/// The maximum time that an entry in Redis may be ahead of the clocks and of the newest entry that is known. A member
+/// that is further ahead is garbage.
 pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits the log lines about skipped entries. Otherwise every read of such an entry would log a line.

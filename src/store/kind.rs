@@ -1,4 +1,4 @@
-//! The kind of the prices in a feed. A feed has only prices of one kind, because clients cannot tell them apart.
+//! The kind of the prices in a feed. A feed has only prices of one kind, because most formats do not show the kind.
 
 use crate::feed::Entry;
 

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 /// The content of a store in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The number of entries, including those that this version cannot decode, and members of a Redis that are none.
+    /// The number of entries, including those that this version cannot decode and, in Redis, members that are not
+    /// entries.
     pub entries: u64,
     /// The number of entries with an audit.
     pub audits: u64,
@@ -32,7 +33,7 @@ pub trait Portable: Store {
     /// Counts the entries.
     async fn summary(&self) -> Result<Summary>;
 
-    /// Writes audits of entries that have none.
+    /// Writes audits. An entry that already has one keeps it.
     async fn restore_audits(&self, lease: &Lease, audits: &[EntryAudit]) -> Result<()>;
 
     /// Counts what other programs have written among the entries. Reads everything.

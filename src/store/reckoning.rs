@@ -34,7 +34,7 @@ impl TickId {
     }
 }
 
-/// Returns the moment `at`, if `id` is the moment `reference`.
+/// Returns the time of the feed at the moment `at`, if it is `id` at the moment `reference`.
 pub(crate) fn moment_at(at: Instant, (id, reference): (TickId, Instant)) -> TickId {
     match at.checked_duration_since(reference) {
         Some(later) => id.plus(later),

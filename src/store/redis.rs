@@ -63,8 +63,8 @@ const RESTORE_BATCH: usize = 500;
 const QUARANTINE: usize = 1000;
 /// The time for which the lease is reserved. The replica that needs it repeats its claim several times in a second.
 const CLAIM_TTL: Duration = Duration::from_secs(2);
-/// The longest term of a lease that a replica can be configured with. It counts for a lease that does not name its
-/// term.
+/// The longest time to live of a lease that a replica can be configured with. It applies to a lease that does not name
+/// its own.
 const LONGEST_TERM: Duration = Duration::from_secs(60);
 /// The time for which a replica counts as alive after its last beat.
 const BEAT_TTL: Duration = Duration::from_secs(5);
@@ -80,14 +80,14 @@ pub struct Redis {
     /// The connection for short requests that must not wait: the lease, writes of the feed, beats, the head, the time,
     /// announced entries, and counts of entries.
     commands: RedisConnection,
-    /// The connection for the bookmarks of clients, the candles, and messages between replicas.
+    /// The connection for the bookmarks of clients, writes of candles, and messages to other replicas.
     clients: RedisConnection,
     /// The connection on which appends wait for the replicas of Redis.
     acks: RedisConnection,
     /// The connections for reads of the history.
     history: HistoryPool,
     faults: WriteFaults,
-    /// The settings that all replicas of the feed must share.
+    /// The settings of this replica, as in [`RedisOptions::settings`].
     settings: String,
     /// The kind of the prices that this replica writes.
     kind: Option<PriceKind>,
@@ -148,7 +148,7 @@ impl Redis {
         rights::acl(prefix)
     }
 
-    /// Returns the forms of a URL.
+    /// Returns the forms that `REDIS_URL` can have, as text for people.
     pub fn url_forms() -> &'static str {
         url::EXPECTED
     }
@@ -180,7 +180,7 @@ fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the replica that a member of the set of replicas names.
+/// Reads a member of the set of replicas.
 fn replica_of(member: &str) -> Option<ReplicaBeat> {
     let (name, version) = member.rsplit_once('/')?;
     Some(ReplicaBeat { name: name.to_owned(), version: version.to_owned() })
@@ -229,7 +229,7 @@ impl Store for Redis {
             self.note_clock(TickId::from_ms(now));
         }
         let leader = words.next().as_deref().and_then(Lease::holder);
-        // A negative number says that the lease has no time to live.
+        // A negative number says that there is no lease, or that it has no time to live.
         let lease_ttl = words.next().and_then(|left| left.parse().ok()).map(Duration::from_millis);
         self.note_others(&words.next().unwrap_or_default());
         let mut replicas: Vec<_> = words.filter_map(|member| replica_of(&member)).collect();

@@ -6,7 +6,7 @@ use super::schemas::{example, fields_html, kind, kind_html, parameters};
 use maud::{Markup, html};
 use serde_json::Value;
 
-/// Beginning of the paths of this API. The others have the shapes of other services.
+/// Beginning of the paths of this API. The details of other paths (`/udf/…`, `/openapi.json`) are closed at first.
 const OWN: &str = "/v1/";
 
 /// Renders an operation. `channel` is its stream, or null.
@@ -51,7 +51,7 @@ fn body(channel: &Value, path: &str, operation: &Value) -> Markup {
     }
 }
 
-/// Renders a form that sends a request to this server. It is shown by the script that serves it.
+/// Renders a form that sends a request to this server. The script shows it.
 fn try_it(path: &str, operation: &Value) -> Markup {
     let commands = text(&operation["x-codeSamples"][0]["source"]);
     let query = commands.lines().next().and_then(|line| line.split('\'').nth(1)?.split_once('?'));

@@ -1,5 +1,5 @@
 //! Renders the API reference. All of its content comes from the descriptions and from the examples. Without the script,
-//! only the tabs, the search and the forms are missing.
+//! the page still has all of its content.
 
 use super::markup::{anchor, members};
 use super::markup::{event_messages, inline_markdown, items, markdown, operations, other_schemas, text, title};

@@ -1,4 +1,4 @@
-//! Code samples, one for each language. They are the programs in `examples/docs`, which the tests run.
+//! Code samples, one for each language. The programs are those in `examples/docs*`, which the tests run.
 
 use super::markup::{items, text};
 use maud::{Markup, html};

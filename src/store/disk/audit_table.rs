@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// The audits by the id of their entry, as JSON.
 const AUDITS: TableDefinition<'_, u64, &str> = TableDefinition::new("audits");
 
-/// Creates the table if a version before it has made the file. Such a version ignores the table.
+/// Creates the table, which a file of an older version may lack. Such a version ignores the table.
 pub(super) fn create(writing: &WriteTransaction) -> Result<(), TableError> {
     writing.open_table(AUDITS).map(drop)
 }
@@ -23,7 +23,7 @@ pub(super) fn exists(reading: &ReadTransaction) -> Result<bool, TableError> {
     }
 }
 
-/// Writes audits of entries that have none.
+/// Writes audits. An entry that already has one keeps it.
 pub(super) fn save(writing: &WriteTransaction, audits: &[(TickId, Arc<str>)]) -> anyhow::Result<()> {
     let mut table = writing.open_table(AUDITS)?;
     for (id, text) in audits {

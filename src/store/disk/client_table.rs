@@ -22,8 +22,8 @@ pub(super) fn clear(writing: &WriteTransaction) -> Result<(), TableError> {
     create(writing)
 }
 
-/// Writes bookmarks, whose time is `now`. Deletes at most `limit` more than it writes of those that were written before
-/// `floor` or are too many.
+/// Writes bookmarks with the time `now`. Then deletes those that were written before `floor`, and the oldest ones if
+/// there are too many, but at most `limit` more than it has written.
 pub(super) fn save(
     writing: &WriteTransaction,
     bookmarks: &[(String, TickId)],

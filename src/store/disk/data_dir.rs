@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The file that holds the lock of a directory, and the process id of its owner.
 const LOCK: &str = "lock";
 
-/// A directory that no other process can use until this value is dropped, even if the process is killed.
+/// A directory that no other process can use until this value is dropped or the process is killed.
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
@@ -39,8 +39,8 @@ pub(super) enum DirError {
 }
 
 impl DataDir {
-    /// Creates the directory if it does not exist, and locks it. Only its owner can read it, because it contains the
-    /// names of clients.
+    /// Creates the directory if it does not exist, and locks it. Only the owner can read a new directory, because it
+    /// contains the names of clients.
     pub(super) fn open(path: &Path) -> Result<DataDir, DirError> {
         let mut directories = DirBuilder::new();
         let created = directories.recursive(true).mode(0o700).create(path);

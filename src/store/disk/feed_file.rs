@@ -1,4 +1,5 @@
-//! The file of a feed: a redb database with the entries and the bookmarks of clients.
+//! The file of a feed: a redb database with the entries, their audits, the candles of hours, and the bookmarks of
+//! clients.
 //!
 //! Each write is one transaction, which is on the disk when the call returns. If the process is killed during a write,
 //! or the machine loses power, the file has all of the write or nothing of it. Each transaction also saves the map of
@@ -105,7 +106,7 @@ impl FeedFile {
         Ok(file)
     }
 
-    /// Creates the tables of a new file, and checks the version of an existing one.
+    /// Creates the tables that the file lacks, and checks its version.
     fn create_tables(&self) -> anyhow::Result<()> {
         let reading = self.database.begin_read()?;
         let version = match reading.open_table(ABOUT) {
@@ -184,7 +185,7 @@ impl FeedFile {
         })
     }
 
-    /// Writes audits of entries that have none.
+    /// Writes audits. An entry that already has one keeps it.
     pub(super) fn restore_audits(&self, audits: &[(TickId, Arc<str>)]) -> anyhow::Result<()> {
         guard(|| {
             let writing = self.begin_write()?;

@@ -16,7 +16,7 @@ const fn table(detail: Detail) -> TableDefinition<'static, u64, &'static str> {
     }
 }
 
-/// Creates the tables that a file of a version before them lacks. Such a version ignores the table of hours.
+/// Creates the tables that the file lacks. An older version ignores the tables that it does not know.
 pub(super) fn create(writing: &WriteTransaction) -> Result<(), TableError> {
     Detail::ALL.into_iter().try_for_each(|detail| writing.open_table(table(detail)).map(drop))
 }

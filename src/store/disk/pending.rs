@@ -55,7 +55,7 @@ pub(super) struct Pending {
 impl Pending {
     /// Takes over the newest id of a file that has just been opened, if it is higher than ours. The file's oldest id
     /// becomes the floor. The floor is not computed from the newest id, because a wrong clock may have made that one,
-    /// and then the whole history would expire. If the retention was `shortened`, that much more of the history
+    /// and then the whole history would expire. If the retention was `shortened`, at most that much of the history
     /// expires.
     pub(super) fn opened(&mut self, oldest: TickId, head: TickId, retention: Duration, shortened: Duration) {
         self.assigned = self.assigned.max(head);

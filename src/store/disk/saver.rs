@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// The setting of another place for a feed of another kind.
+/// What to set so that a feed of another kind gets another place.
 pub(super) const OTHER_PLACE: &str = "another BTCFEED_DATA";
 /// The name of the file in the data directory.
 const FILE: &str = "feed.redb";
@@ -43,15 +43,15 @@ pub(super) struct Saver {
     files: RwLock<OpenFiles>,
     /// A std mutex, held for a few operations in memory and never across an await or a write.
     pending: Mutex<Pending>,
-    /// Notified when there is something to write, and when the thread must end.
+    /// Notified when there is something to write, and when the thread must end or has ended.
     work: Condvar,
     pub(super) progress: watch::Sender<SaveProgress>,
     pub(super) live: Live,
     log: Mutex<FaultLog>,
 }
 
-/// The directory and the file, if they are open. Reads and writes hold the read lock, opening holds the write
-/// lock.
+/// The directory and the file, if they are open. Reads and writes hold the read lock, opening and closing hold the
+/// write lock.
 #[derive(Default)]
 struct OpenFiles {
     file: Option<FeedFile>,

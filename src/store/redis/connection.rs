@@ -1,7 +1,7 @@
 //! A connection to Redis that all callers share. It opens when first used and is replaced after a failure.
 //!
-//! Every request has a deadline. An error discards the connection, because a demoted master answers PING and rejects
-//! writes, and a half-open socket answers nothing. Only an error of a slot that moves does not.
+//! Every request has a deadline. An error discards the connection, because a demoted primary answers PING and rejects
+//! writes, and a half-open socket answers nothing. Only `TRYAGAIN`, the error of a slot that moves, keeps it.
 
 use super::redirect::Redirect;
 use super::server::{RedisServer, failed, unavailable};
@@ -151,7 +151,7 @@ impl RedisConnection {
         }
     }
 
-    /// Returns the number of the open connection. Each connection has another number. Opens a connection if there is
+    /// Returns the number of the open connection. Each connection has its own number. Opens a connection if there is
     /// none.
     pub(super) async fn number(&self) -> Result<u64> {
         Ok(self.connect().await?.0.number)

@@ -1,6 +1,7 @@
 //! The names in Redis that belong to one feed.
 
-/// The names of the keys and the channels. The braces are a hash tag: Redis Cluster keeps all of them on one node.
+/// The names of the keys and the channels. The prefix in braces is a hash tag: Redis Cluster keeps all names with the
+/// same tag on one node.
 #[derive(Clone)]
 pub(super) struct KeyNames {
     pub(super) ticks: String,
@@ -30,7 +31,7 @@ pub(super) struct KeyNames {
 }
 
 impl KeyNames {
-    /// Returns the keys that scripts use, and the key of an imaginary client, to try whether the user may access them.
+    /// Returns the keys of the feed, with that of an imaginary client, to try whether the user may access them.
     pub(super) fn all(&self) -> [String; 11] {
         let KeyNames { ticks, lease, claim, replicas, settings, audits, record, quarantine, candles, hours, .. } = self;
         let client = format!("{}check", self.client);

@@ -17,15 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// The time between two questions about where the feed is, if it may move. A replica that follows a primary which is
-/// cut off from the others notices the new primary within this time.
+/// The mean time between two questions about where the feed is, if it may move. A replica that follows a primary which
+/// is cut off from the others notices the new primary after about this time.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// The time between two attempts to subscribe to a Sentinel.
 const SENTINEL_PAUSE: Duration = Duration::from_secs(1);
 /// The channel in which a Sentinel announces a new primary.
 const SWITCHES: &str = "+switch-master";
 
-/// The server that has the feed, and the number of the servers that had it before.
+/// The server that has the feed, and the generation of connections to it.
 pub(super) struct Location {
     pub(super) client: Client,
     pub(super) generation: u64,
@@ -154,7 +154,7 @@ impl RedisServer {
     }
 }
 
-/// A range of slots, and its nodes. The first of them is the owner.
+/// A range of slots, and its nodes. The first node is the owner.
 struct SlotRange {
     first: u16,
     last: u16,

@@ -107,7 +107,7 @@ fn ids(file: &FeedFile) -> Vec<u64> {
 }
 
 /// The power fails after each operation of 100 writes. What was not synchronised before reaches the disk in part: each
-/// operation wholly, not at all, or torn. Before each synchronisation, also all operations but one.
+/// operation wholly, not at all, or torn. Each operation before a synchronisation is also lost alone.
 #[test]
 fn power_failure_loses_no_saved_entry() {
     let recorder = Recorder::default();
@@ -167,7 +167,7 @@ fn check_saved(image: Vec<u8>, newest: u64, why: &str) {
     assert_eq!(file.extent().unwrap().3.ms(), last + 1, "{why}");
 }
 
-/// Each byte range of the file is overwritten in turn, and the file is cut at each page.
+/// Each page of the file is overwritten in turn, and the file is cut before each page.
 #[test]
 fn damaged_file_is_an_error_and_no_panic() {
     let recorder = Recorder::default();
