@@ -39,7 +39,7 @@ impl KeyNames {
     }
 
     /// The names for a feed with this prefix in the database `db`. All databases of a Redis share their channels, so
-    /// the names of the channels contain the number, except for database 0.
+    /// the names of the channels that replicas read contain the number, except for database 0.
     pub(super) fn new(prefix: &str, db: i64) -> KeyNames {
         let key = |name: &str| format!("{{{prefix}}}:{name}");
         let channel = |name: &str| if db == 0 { key(name) } else { key(&format!("{name}:{db}")) };

@@ -2,8 +2,8 @@
 //! the slot of the feed in a cluster. All keys of a feed are in one slot, so one ordinary connection is enough in a
 //! cluster.
 //!
-//! All Sentinels or nodes are asked at once, and the answer of most of them counts. So one that is down delays nothing,
-//! and one that is cut off from the others and still names the old primary is outvoted.
+//! All Sentinels or nodes are asked at once, and the answer of most of them counts. Of three or more, one that is down
+//! delays nothing, and one that is cut off from the others and still names the old primary is outvoted.
 
 use super::node::{Node, at, host_of, is_at};
 use super::server::{RedisServer, failed, failed_to_connect, timed_out, unavailable};
