@@ -10,7 +10,7 @@
 //! | `certificate` | the configuration of rustls |
 //! | `failure` | why a handshake failed |
 //! | `handshakes` | limits of handshakes |
-//! | `fault` | why a connection ends after its handshake |
+//! | `fault` | a fault of the client, which ends its connection |
 //! | `reader` | bytes → records |
 //! | `messages` | what a decrypted record means |
 //! | `record_layer` | keys, encryption and decryption of one connection |
@@ -212,7 +212,7 @@ impl Tls {
     }
 }
 
-/// Receives further bytes of a client into an empty buffer.
+/// Empties the buffer, and receives further bytes of a client into it.
 async fn receive(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     if socket.read_buf(buffer).await? == 0 { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
@@ -238,8 +238,8 @@ pub(crate) fn check_records(input: &[u8]) {
     messages::check(records);
 }
 
-/// Performs handshakes with a client whose bytes are changed as the input says. Its first four bytes are the lengths of
-/// pieces.
+/// Performs handshakes with a client whose bytes are changed as the input says. The first four bytes of the input are
+/// the lengths of pieces.
 ///
 /// # Panics
 /// If the outcome depends on the pieces, or if too much is kept of what the client sends.

@@ -47,8 +47,8 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
 /// Starts logging. Call it once.
 pub fn init(options: &Options) {
     let filter = EnvFilter::builder().parse_lossy(&options.filter);
-    // A line that cannot be written is dropped, for example if the reader of the log has exited. The library would
-    // report this error on standard error, too, and panic in the task that logs.
+    // A line that cannot be written is dropped, for example if the reader of the log has exited. By default, the
+    // library would report that on standard error, too, fail again, and panic in the task that logs.
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if options.json {
         log.json().flatten_event(true).init();

@@ -14,7 +14,7 @@ const BOUNDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5
 /// Description of a metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Metric {
-    /// The name. If the unit is seconds or bytes, it ends with it, before `_total`.
+    /// The name. It contains the unit if that is seconds or bytes.
     pub name: &'static str,
     /// The type.
     pub kind: MetricKind,

@@ -23,7 +23,7 @@ const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431
 /// The formats of a moment that a person gives.
 const REQUESTED_MOMENTS: &str =
     "a time before now (10m), a date, RFC 3339 (2026-11-20T09:20:31Z), Unix seconds or milliseconds";
-/// Why a number is not a moment of a Bitcoin price.
+/// The accepted numbers, for an error about a number that is no moment of a Bitcoin price.
 const BEFORE_BITCOIN: &str =
     "0 or a moment from 2009-01-03 on, when Bitcoin began; a time before now has a unit (10s, 10m)";
 

@@ -34,8 +34,8 @@ pub struct PriceParameters {
     /// The bound of a price that comes from a single source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound: Option<MoveBound>,
-    /// The number of polls, up to this one, for which sources have repeated their answer while most others moved. From
-    /// them and from the inputs, the next leader continues the method.
+    /// For each source that repeats its answer, the number of polls up to this one in which most others moved
+    /// meanwhile. The next leader continues the method from these numbers and the inputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub repeats: BTreeMap<String, u32>,
 }

@@ -45,7 +45,7 @@ impl Price {
         rounded
     }
 
-    /// Returns the difference between this price and `earlier`.
+    /// Returns this price minus `earlier`.
     pub fn change_from(self, earlier: Price) -> Decimal {
         self.0 - earlier.0
     }

@@ -100,7 +100,7 @@ impl Opener {
         })
     }
 
-    /// Decrypts a record with its header, in place.
+    /// Decrypts a record in place. `record` includes the header.
     ///
     /// # Errors
     /// If the client broke the protocol, or the record was changed on its way.

@@ -1,10 +1,10 @@
-//! Reason to end a connection after its handshake.
+//! Faults of a client that end its connection, during the handshake or after it.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
 use tokio_rustls::rustls::{AlertDescription, Error};
 
-/// Fault of the peer, which ends its connection.
+/// Fault of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The peer broke the protocol. It is sent this alert.

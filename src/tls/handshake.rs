@@ -1,7 +1,7 @@
 //! Handshake of a connection whose keys are needed afterwards.
 //!
-//! rustls gets the records one by one until the handshake is done, so that no record that follows the handshake is
-//! decrypted with keys that are given away.
+//! rustls gets the records one by one until the handshake is done. So it decrypts no record that follows. The record
+//! layer does that, with the keys that rustls gives away.
 
 #[cfg(any(test, fuzzing))]
 mod changed;
@@ -56,20 +56,20 @@ fn invalid(error: Error) -> io::Error {
 }
 
 impl HelloReader {
-    /// Returns whether nothing has been read.
+    /// Returns true if nothing has been read.
     pub(super) fn is_empty(&self) -> bool {
         self.received.is_empty()
     }
 
-    /// Adds bytes of the client. Returns its message when it is complete.
+    /// Adds bytes of the client. Returns its first message when that is complete.
     ///
     /// # Errors
-    /// If the client does not begin a handshake.
+    /// If the bytes do not begin a valid handshake, or are too many.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<Accepted>, HandshakeFault> {
         let mut rest = &bytes[..bytes.len().min(MAX_BYTES.saturating_sub(self.received.len()))];
         self.received.extend_from_slice(bytes);
         // The acceptor looks at each part before it gets the next one. Otherwise, the result would depend on the pieces
-        // in which the bytes arrive, because it refuses more bytes than a record may have.
+        // in which the bytes arrive, because the acceptor refuses more bytes than a record may have.
         while !rest.is_empty() {
             self.acceptor.read_tls(&mut rest).map_err(|_| Error::PeerSentOversizedRecord)?;
             let accepted = self.acceptor.accept().map_err(|(error, mut alert)| {
@@ -132,7 +132,7 @@ impl ServerHandshake {
             };
             match (self.advance(), invalid_record) {
                 (Ok(is_done), None) if is_done => return Ok(true),
-                // A message that is longer than any of a handshake.
+                // No message of a handshake is this long.
                 (Ok(_), None) if self.passed > MAX_BYTES => return Err(Error::PeerSentOversizedRecord.into()),
                 (Ok(_), None) => {}
                 (Ok(_), Some(fault)) => return Err(fault.into()),
@@ -163,7 +163,7 @@ impl ServerHandshake {
     /// still remembers those before the error, and panics without their bytes.
     fn encode_queued(&mut self) {
         while self.connection.wants_write() {
-            // What is queued comes before records.
+            // rustls encodes what is queued before it looks for records.
             let UnbufferedStatus { state, .. } = self.connection.process_tls_records(&mut []);
             let Ok(ConnectionState::EncodeTlsData(data)) = state else { return };
             if encode(data, &mut self.outgoing).is_err() {
@@ -183,7 +183,7 @@ impl ServerHandshake {
                     None
                 }
                 ConnectionState::TransmitTlsData(data) => {
-                    // The caller sends it before the client can send more.
+                    // The caller sends these bytes before it reads more of the client.
                     data.done();
                     None
                 }

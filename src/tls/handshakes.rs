@@ -36,8 +36,8 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Creates the limits of a port with `max_clients` places. Handshakes occupy at most an eighth of the
-    /// places, or one.
+    /// Creates the limits of a port with `max_clients` places. Handshakes occupy at most an eighth of the places and at
+    /// most `MAX_PENDING`, but may always occupy one.
     pub(super) fn new(max_clients: usize) -> Handshakes {
         let threads = available_parallelism().map_or(1, usize::from);
         let max = (max_clients / 8).clamp(1, MAX_PENDING);
@@ -57,8 +57,8 @@ impl Handshakes {
         Handshake { number, pending: self.pending.clone(), evicted }
     }
 
-    /// Waits for the permit to make a signature. Signatures use at most half of the processors. Drop the permit before
-    /// waiting for the client.
+    /// Waits for the permit to make a signature. Signatures use at most half of the processors, or one. Drop the permit
+    /// before waiting for the client.
     pub(super) async fn signature(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.signatures.acquire().await.ok()

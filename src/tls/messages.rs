@@ -94,10 +94,10 @@ fn alert(payload: &[u8], is_tls13: bool) -> Result<Meaning, Fault> {
     }
 }
 
-/// Reads records as if they were decrypted, and checks that floods of them end.
+/// Reads records as if they were decrypted, and checks that a flood of records without data ends.
 ///
 /// # Panics
-/// If they do not end.
+/// If it does not end, or if a whole key update is kept.
 #[cfg(any(test, fuzzing))]
 pub(super) fn check(records: &[u8]) {
     for is_tls13 in [false, true] {

@@ -1,5 +1,5 @@
-//! Cuts the bytes of a client into TLS records (RFC 8446 §5.1). They may arrive in pieces of any size. A record that
-//! arrives whole is not copied. The beginning of another one is kept until its rest arrives.
+//! Cuts the bytes of a client into TLS records (RFC 8446 §5.1). The bytes may arrive in pieces of any size. A record
+//! that arrives whole is not copied. The beginning of another one is kept until its rest arrives.
 
 use super::fault::Fault;
 use std::ops::RangeInclusive;

@@ -2,12 +2,12 @@
 //!
 //! rustls performs the handshake and then gives its keys away. What stays is small: a key and a number for each
 //! direction, and the secrets from which rustls derives the next keys. So an idle connection has no buffer. This file
-//! counts records, and decides what each of them means.
+//! counts records, and acts on what each of them means.
 //!
 //! It does no I/O. [`read`](RecordLayer::read) takes what the client has sent, and calls back with the data.
 //! [`seal`](RecordLayer::seal) encrypts one record. What the socket does not accept of it is [kept](RecordLayer::keep),
-//! and [`unsent`](RecordLayer::unsent) returns it until it is sent. Alerts are queued there, too. The
-//! answer to a key update is sent before the next data.
+//! and [`unsent`](RecordLayer::unsent) returns it until it is sent. Alerts are queued there, too. The answer to a key
+//! update is sent before the next data.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -41,7 +41,7 @@ pub(crate) struct RecordLayer {
     key_update_due: bool,
     /// True if the client sends nothing more.
     is_ended: bool,
-    /// True if nothing more may be sent, because an alert has been queued or the client has sent one.
+    /// True if nothing more may be sent, because an alert has been queued or the client has sent an error alert.
     is_closed: bool,
     rare: Box<Rare>,
 }

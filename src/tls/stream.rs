@@ -1,4 +1,4 @@
-//! A TLS connection as a stream of data, for hyper. It keeps at most one record of each direction.
+//! A TLS connection as a stream of data, for hyper. It keeps little more than one record of each direction.
 
 use super::cipher::{MAX_DATA_BYTES, Sealed};
 use super::fault::Fault;
@@ -18,7 +18,7 @@ const WRITE_PIECES: usize = 16;
 pub(crate) struct TlsStream {
     socket: TcpStream,
     records: RecordLayer,
-    /// Data that has not been read. The first `read` bytes of it have been read.
+    /// Data of the client. The first `read` bytes of it have been read.
     data: Vec<u8>,
     read: usize,
     /// The fault after the data. The alert for it has been queued.

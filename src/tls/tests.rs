@@ -1,4 +1,4 @@
-//! Connections over sockets whose clients are those of tokio-rustls.
+//! Connections over sockets, with clients of tokio-rustls.
 
 use super::*;
 use rcgen::{CertificateParams, KeyPair};

@@ -5,7 +5,7 @@ use ::redis::{ConnectionAddr, ConnectionInfo};
 /// Host and port of a server.
 pub(super) type Node = (String, u16);
 
-/// Returns how to connect to another server in the same way.
+/// Returns `info` with the address of another server.
 pub(super) fn at(info: &ConnectionInfo, (host, port): &Node) -> ConnectionInfo {
     let (host, port) = (host.clone(), *port);
     let address = match info.addr() {
@@ -17,7 +17,7 @@ pub(super) fn at(info: &ConnectionInfo, (host, port): &Node) -> ConnectionInfo {
     info.clone().set_addr(address)
 }
 
-/// Returns true if this is the address of a server.
+/// Returns true if `info` has the address of this server.
 pub(super) fn is_at(info: &ConnectionInfo, (host, port): &Node) -> bool {
     matches!(info.addr(), ConnectionAddr::Tcp(h, p) | ConnectionAddr::TcpTls { host: h, port: p, .. } if h == host && p == port)
 }

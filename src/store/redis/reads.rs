@@ -44,7 +44,7 @@ struct Place {
 }
 
 impl Redis {
-    /// Returns the present time of the clock of Redis, by its distance from this machine's clock at its last answer.
+    /// Returns the time of the clock of Redis: this machine's time plus the difference that was noted last.
     pub(super) fn time(&self) -> TickId {
         let ahead = self.server.clock_ahead_ms.load(Ordering::Relaxed);
         let offset = Duration::from_millis(ahead.unsigned_abs());
@@ -231,8 +231,8 @@ pub(super) fn place((text, score): &Member) -> Option<TickId> {
     is_score_of(place.id, *score).then_some(place.id)
 }
 
-/// Decodes a member. Returns `None` if it is garbage, or an entry of a newer version, and logs that once a minute if it
-/// cannot be decoded.
+/// Decodes a member. Returns `None` if it is garbage or an entry of a newer version. If it cannot be decoded, logs that
+/// at most once a minute.
 fn decode_member((text, score): &Member) -> Option<Entry> {
     decode_or_skip(&String::from_utf8_lossy(text)).filter(|entry| is_score_of(entry.id, *score))
 }

@@ -1,7 +1,7 @@
 //! The rights that the feed needs in Redis, and a trial of each.
 //!
-//! A script that lacks a right stops in the middle: without HSET, an append would add its entry to the history and not
-//! note that it did. So every right is tried before a replica leads, on keys that exist only for the trial.
+//! A script that lacks a right stops in the middle: without PUBLISH, an append would add its entry to the history and
+//! not announce it. So every right is tried before a replica leads, on keys that exist only for the trial.
 
 use super::keys::KeyNames;
 use ::redis::{Pipeline, RedisResult, Value, pipe};
@@ -21,7 +21,8 @@ pub(super) enum Need {
 }
 
 /// A right: the command as an ACL names it, how it is tried, and what it is needed for. `$text`, `$set` and `$hash` are
-/// keys of the trial, `$keys` stands for the number and the names of all keys of the feed.
+/// keys of the trial, and `$channel` is its channel. `$keys` stands for the number and the names of all keys of the
+/// feed.
 type Right = (&'static str, &'static [&'static str], Need);
 
 /// The rights that the feed needs.
@@ -53,7 +54,7 @@ const NEEDED: [Right; 28] = [
     ("publish", &["PUBLISH", "$channel", "1"], Lead),
     ("wait", &["WAIT", "0", "0"], Acks),
     ("asking", &["ASKING"], Cluster),
-    // They are tried when a connection opens or a subscription begins.
+    // These two are sent when a subscription begins and when a connection opens.
     ("subscribe", &[], Lead),
     ("client|setname", &[], Lead),
 ];
@@ -79,7 +80,8 @@ fn tried(needs: &[Need]) -> impl Iterator<Item = &'static Right> {
     NEEDED.iter().filter(|(_, words, need)| !words.is_empty() && needs.contains(need))
 }
 
-/// Returns the commands of a trial. `trial` is a name that no other trial has, `publish` the command that publishes.
+/// Returns the commands of a trial. `trial` is a part of the names of its keys, and `publish` the command that
+/// publishes.
 pub(super) fn commands(keys: &KeyNames, trial: &str, publish: &str, needs: &[Need]) -> Pipeline {
     let mut commands = pipe();
     for (_, words, _) in tried(needs) {
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn every_command_of_the_code_is_tried() {
-        // Commands of tools, of connections, and of uses that need more rights.
+        // The other files have commands of tools, of connections, and of uses that need more rights.
         let files = ["audits", "reads", "writes", "lease", "hours", "bookmarks", "history", "subscription", "../redis"];
         for file in files {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/store/redis/{file}.rs"));

@@ -20,7 +20,7 @@ pub(super) struct Scripts {
 impl Scripts {
     /// Reads the scripts. Redis loads each of them when it is first used. A claim lasts for the time `claim_ttl`.
     pub(super) fn new(claim_ttl: Duration) -> Scripts {
-        // A script that uses the functions of `feed.lua`.
+        // `feed.lua` uses these limits.
         let limits =
             format!("local MAX_AHEAD = {}\nlocal MAX_CLAIM = {}\n", MAX_AHEAD.as_millis(), claim_ttl.as_millis());
         let with_feed = |text: &str| Script::new(&[&limits, include_str!("feed.lua"), text].concat());

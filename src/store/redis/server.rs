@@ -19,9 +19,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The kind of the error of a cluster's node that does not own the slot of a key.
+/// The kind of error of a node of a cluster that does not own the slot of a key.
 const MOVED: ErrorKind = ErrorKind::Server(ServerErrorKind::Moved);
-/// The maximum number of nodes of a cluster that are asked where the feed is.
+/// The maximum number of nodes of a cluster that are asked where the feed is, besides those in the URL.
 const MAX_NODES: usize = 16;
 /// The time to connect, as a multiple of the time for an answer. Connecting takes up to four round trips: TCP, TLS,
 /// authentication, and the name of the connection.
@@ -106,7 +106,7 @@ impl RedisServer {
         }
     }
 
-    /// Returns what rights are needed for.
+    /// Returns the uses for which rights are needed.
     pub(super) fn needs(&self) -> Vec<Need> {
         let is_cluster = matches!(self.address, RedisAddress::Cluster { .. });
         let uses =
@@ -192,7 +192,7 @@ impl RedisServer {
         }
     }
 
-    /// Opens a connection to a server that can have the feed, and names it.
+    /// Opens a connection, names it, and checks that its server can have the feed.
     pub(super) async fn connect(
         &self,
         client: &Client,
@@ -248,7 +248,8 @@ impl RedisServer {
     }
 
     /// Gives a connection its name, which `CLIENT LIST` shows, and checks that its server is a primary that can have
-    /// the keys of the feed. A server may reject these commands: without them, the feed works all the same.
+    /// the keys of the feed. A server may reject these commands, except `ROLE` with Sentinel: the feed works without
+    /// them.
     pub(super) async fn prepare(
         &self,
         connection: &mut MultiplexedConnection,
@@ -353,7 +354,7 @@ pub(super) fn failed_to_connect(address: &str) -> impl Fn(&RedisError) -> StoreE
     }
 }
 
-/// Returns the text of an error. It may contain an answer of the server of any length.
+/// Returns the text of an error. The text is cut, because it may contain an answer of any length.
 fn text(error: &RedisError) -> String {
     excerpt(&error.to_string(), MAX_ERROR)
 }

@@ -1,7 +1,7 @@
 //! Subscriptions to channels of Redis. Each has its own connection.
 //!
 //! The connection is pinged. Otherwise a subscriber, which sends nothing else, might not detect a dead peer for hours.
-//! It uses the protocol RESP3, in which a connection with a subscription can also send commands.
+//! The connection uses the protocol RESP3, in which a connection with a subscription can also send commands.
 
 use super::server::{RedisServer, failed, unavailable};
 use crate::store::contract::{EntryStream, MessageStream, Result};

@@ -7,7 +7,7 @@ use ::redis::{ConnectionInfo, IntoConnectionInfo, parse_redis_url};
 pub(super) const EXPECTED: &str = "redis://HOST:PORT/DATABASE, rediss://HOST:PORT/DATABASE, unix://PATH, \
     redis+sentinel://HOST:PORT,HOST:PORT/DATABASE?master=NAME or redis+cluster://HOST:PORT,HOST:PORT";
 
-/// The ports of servers without one.
+/// The default ports of a Redis and of a Sentinel.
 const PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
 
@@ -33,7 +33,7 @@ const INSECURE: &str =
 pub(super) enum RedisAddress {
     /// A server with one address.
     Server(ConnectionInfo),
-    /// The primary that these Sentinels name `master`. Only its address is not that of `server`.
+    /// The primary that these Sentinels name `master`. Its settings are those of `server`, but not its address.
     Sentinel { sentinels: Vec<ConnectionInfo>, master: String, server: ConnectionInfo },
     /// The cluster of these nodes.
     Cluster { nodes: Vec<ConnectionInfo> },
@@ -100,7 +100,7 @@ struct Servers<'a> {
 }
 
 impl<'a> Servers<'a> {
-    /// Splits a URL after its scheme.
+    /// Splits the part of a URL that follows its scheme.
     fn split(rest: &'a str) -> Servers<'a> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (credentials, rest) = rest.rfind('@').map_or(("", rest), |at| rest.split_at(at + 1));

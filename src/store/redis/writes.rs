@@ -19,7 +19,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use tracing::warn;
 
-/// The maximum length of the settings of others in a text.
+/// The maximum length of other replicas' settings in a message.
 const MAX_SETTINGS: usize = 300;
 
 impl Redis {
@@ -34,7 +34,7 @@ impl Redis {
         let trial = rights::commands(&self.keys, &self.writer, self.server.publish_command(), &needs);
         let answers: Vec<RedisResult<Value>> = self.commands.send(RedisRequest::Pipeline(&trial)).await?;
         let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
-        // The keys of a trial never exist before, so the node that still owns the slot has none of them.
+        // The keys of a trial do not exist yet, so a node whose slot is moving redirects its commands.
         if let Some(error) = errors().find(|error| is_moving(error)) {
             self.faults.note(Write::Lease, Some(public_reason(error)));
             return Err(unavailable("the slot of the feed is moving to another node of the cluster, trying again"));
@@ -52,7 +52,7 @@ impl Redis {
             return Ok(());
         }
         self.faults.note(Write::Lease, errors().next().map(public_reason));
-        // A full memory also rejects commands.
+        // Redis also rejects commands if its memory is full.
         let what = if errors().all(|error| error.code() == Some("NOPERM")) {
             "the user of Redis lacks rights that a leader needs"
         } else {
@@ -136,8 +136,8 @@ impl Redis {
         )))
     }
 
-    /// Notes the settings of the replicas that may lead. If they differ from the own ones, the feed may change with the
-    /// leader.
+    /// Notes the settings of the replicas that may lead. If they differ from this replica's, the feed may change with
+    /// the leader.
     pub(super) fn note_others(&self, theirs: &str) {
         let differs = !theirs.is_empty() && !self.settings.is_empty() && theirs != self.settings;
         let (ours, theirs) = (&self.settings, excerpt(theirs, MAX_SETTINGS));

@@ -50,8 +50,8 @@ enum Outcome {
 /// TLS. Each four further bytes are a change.
 ///
 /// # Panics
-/// If the outcome depends on the pieces in which the bytes arrive, if too many bytes are kept, or if the handshake of a
-/// client fails whose bytes were not changed.
+/// If the outcome depends on the pieces in which the bytes arrive, if too many bytes are kept, or if a handshake
+/// without changes fails.
 pub(in crate::tls) fn check(input: &[u8], pieces: &[u8]) {
     let [version, changes @ ..] = input else { return };
     let (changes, _) = changes.as_chunks::<4>();
@@ -103,9 +103,9 @@ fn perform(is_tls13: bool, changes: &[Change], pieces: &mut dyn Iterator<Item = 
     }
 }
 
-/// Changes bytes of which the first one is number `begin` of those that the client sends. After the hello, some records
-/// are encrypted, so their bytes are random. So that none of them is read as the head of a record, nothing is added or
-/// removed there, and no length is changed.
+/// Changes `bytes`, before which the client has sent `begin` others. After the hello, some records are encrypted, so
+/// their bytes are random. So that none of them is read as the head of a record, nothing is added or removed there, and
+/// no length is changed.
 fn change(bytes: &mut Vec<u8>, begin: usize, changes: &[Change]) {
     let (end, lengths) = (begin + bytes.len(), lengths(bytes));
     for Change { at, kind, value } in changes.iter().filter(|change| (begin..end).contains(&change.at)) {
@@ -210,7 +210,7 @@ fn assert_whole_records(mut bytes: &[u8]) {
     }
 }
 
-/// Returns the configuration of the server. Its certificate is not one, because the client does not read it.
+/// Returns the configuration of the server. Its certificate is just some bytes, because the client does not read it.
 fn server_config() -> Arc<ServerConfig> {
     static CONFIG: OnceLock<Arc<ServerConfig>> = OnceLock::new();
     let new = || {

@@ -49,7 +49,7 @@ fn byte_behind_the_second_hello_is_refused() {
     let (mut client, mut handshake) = begun(config, true);
     deliver(&mut client, &handshake.take_outgoing()).unwrap();
     let mut hello = sent(&mut client);
-    // A change of ciphers comes first.
+    // A `ChangeCipherSpec` comes first.
     let at = record_bytes(&hello).unwrap().unwrap();
     let len = u16::from_be_bytes([hello[at + 3], hello[at + 4]]) + 1;
     hello[at + 3..at + 5].copy_from_slice(&len.to_be_bytes());

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, SupportedCipherSuite,
 };
 
-/// The certificate of the server has a key for these suites.
+/// Returns the suites for which the certificate of the server has a key.
 pub(crate) fn suites() -> Vec<SupportedCipherSuite> {
     let mut suites = aws_lc_rs::DEFAULT_CIPHER_SUITES.to_vec();
     suites.retain(|suite| !format!("{suite:?}").contains("_RSA_"));

@@ -24,7 +24,7 @@ pub(super) enum StreamEnd<C, V> {
 /// Result of our decoder: the control frames before the end, and the end.
 pub(super) type Ours = (Vec<Incoming>, StreamEnd<Option<u16>, Violation>);
 
-/// Result of tungstenite: the control frames before the end, the end, and the bytes that it answers.
+/// Result of tungstenite: the control frames before the end, the end, and the bytes of its answers.
 struct Theirs {
     incoming: Vec<Incoming>,
     end: StreamEnd<Option<CloseFrame>, Error>,
