@@ -91,7 +91,7 @@ impl Redis {
         }
     }
 
-    /// Returns the id of the newest entry, including those that this version cannot decode.
+    /// Returns the id of the newest entry, even if this version cannot decode the entry.
     pub(super) async fn newest_id(&self) -> Result<TickId> {
         self.note_newest(ReadsOn::Commands).await?;
         self.newest_up_to(ReadsOn::Commands, self.horizon()).await
@@ -176,7 +176,7 @@ impl Redis {
         }
     }
 
-    /// Returns the score of the member that is next older than the newest `members` members, if there is one.
+    /// Returns the score of the member right before the newest `members` members, if there is one.
     async fn score_before(&self, members: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZREVRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(self.horizon().ms()).arg("-inf").arg("WITHSCORES");

@@ -138,8 +138,8 @@ struct Trace {
 }
 
 impl Trace {
-    /// Returns the trace of a tick if it is sampled. All replicas decide alike, because the decision depends only on
-    /// the id.
+    /// Returns the trace of a tick if it is sampled. Replicas with the same sampler decide alike, because the decision
+    /// depends only on the id.
     fn sampled(tick: u64) -> Option<Trace> {
         let traces = TRACES.get()?;
         let ids = Ids::new(&traces.feed, tick);
