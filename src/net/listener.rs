@@ -45,7 +45,7 @@ use tracing::debug;
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Age at which a connection accepts no more requests. Open streams and WebSockets are not affected.
 const MAX_AGE: Duration = Duration::from_secs(300);
-/// Time that open responses may take after that.
+/// Time that the last responses may take once the connection accepts no more requests and no stream is open.
 const LAST_RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Port that is bound but not served yet.
@@ -183,7 +183,7 @@ impl AcceptedConnection {
         }
     }
 
-    /// Serves a connection from the first bytes of its first request, of which some have been read.
+    /// Serves a connection from the first bytes of its first request, some of which may have been read.
     async fn serve_first(&self, mut socket: ClientStream, first: BytesMut, stop: &CancellationToken) {
         let reading = timeout(self.head_deadline, request_head::read(&mut socket, first));
         let opening = stop.run_until_cancelled(reading).await;
@@ -284,8 +284,8 @@ impl AcceptedConnection {
         }
     }
 
-    /// Drives the connection until it ends, is too old, or must end because the replica stops. It then accepts no more
-    /// requests, and ends when the open ones are answered.
+    /// Drives the connection to its end. If it is too old or the replica stops, it accepts no more requests, and ends
+    /// when the open ones are answered, or after a deadline.
     async fn drive<C: Future<Output = hyper::Result<()>>>(
         &self,
         connection: C,

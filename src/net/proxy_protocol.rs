@@ -3,8 +3,8 @@
 //!
 //! Anyone could send such a header, so only trusted proxies may connect to a port with this protocol, and each of their
 //! connections must begin with a header. A connection without a valid one is closed without an answer: its client is
-//! not known, so no limit could apply to it. Such a proxy does not change what its client sends, so headers of HTTP do
-//! not name a client on this port.
+//! not known, so no limit could apply to it. Such a proxy does not change what its client sends, so HTTP headers do not
+//! name a client on this port.
 
 use crate::admission::client_address::TrustedProxies;
 use crate::telemetry::FaultLog;
@@ -38,7 +38,7 @@ const HEAD_BYTES: usize = 16;
 pub(crate) struct NewConnection {
     /// Address of the client.
     pub(crate) peer: SocketAddr,
-    /// True if this address is a trusted proxy, whose requests name their client in a header of HTTP.
+    /// True if this address is a trusted proxy, whose requests name their client in an HTTP header.
     pub(crate) is_proxied: bool,
     /// Bytes of the client that have been read.
     pub(crate) first: BytesMut,
@@ -97,8 +97,8 @@ impl ProxyHeaderError {
 pub(crate) struct HeaderFailures(Mutex<[FaultLog; ProxyHeaderError::COUNT]>);
 
 impl HeaderFailures {
-    /// Counts a connection from `peer` that is closed. Warns if it is the first one with this
-    /// reason in a minute, unless the peer has only disconnected.
+    /// Counts a connection from `peer` that is closed. Warns if it is the first one with this reason in a minute,
+    /// unless the peer has only disconnected.
     pub(crate) fn add(&self, peer: SocketAddr, error: &ProxyHeaderError) {
         PROXY_HEADER_FAILURES.counter(error.reason()).increment(1);
         let is_check = matches!(error, ProxyHeaderError::Disconnected);
@@ -149,8 +149,8 @@ struct Header {
 }
 
 impl Header {
-    /// Parses the header at the beginning of `bytes`. Returns `None` if more bytes are needed. That is so for less than
-    /// [`MAX_HEADER_BYTES`] bytes only.
+    /// Parses the header at the beginning of `bytes`. Returns `None` if more bytes are needed. [`MAX_HEADER_BYTES`]
+    /// bytes are always enough.
     fn parse(bytes: &[u8]) -> Result<Option<Header>, ProxyHeaderError> {
         let shared = bytes.len().min(SIGNATURE.len());
         if bytes[..shared] == SIGNATURE[..shared] { Header::binary(bytes) } else { Header::line(bytes) }

@@ -12,7 +12,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `context` | state that all shards share |
-//! | `input_budget` | bound on the input of a WebSocket |
+//! | `input_budget` | bound on the input of a client |
 //! | `stream_protocol` | WebSocket and server-sent events on a raw socket |
 //! | `heartbeat` | pings and their deadlines |
 //! | `send_queue` | bytes to send |
@@ -79,8 +79,8 @@ impl Reactor {
         Ok((Reactor { shards: handles, next: AtomicUsize::new(0), context }, Shards(shards)))
     }
 
-    /// Takes over a socket. `head` is sent before the output of the session. `early` are bytes that the
-    /// client has already sent after its request. The client counts as connected until `permit` is dropped.
+    /// Takes over a socket. `head` is sent before the output of the session. `early` are bytes that the client has
+    /// already sent after its request. The client counts as connected until `permit` is dropped.
     pub(crate) fn adopt(
         &self,
         socket: RawSocket,

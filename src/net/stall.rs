@@ -39,7 +39,7 @@ tokio::task_local! {
 /// State of one response, shared by its body and its supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct StallDetector {
-    /// Time since which the body has not been polled, although it has produced data. A std lock, because it is never
+    /// Time since which the client may be stalled, or `None` while it waits for data. A std lock, because it is never
     /// held across an await.
     idle_since: Mutex<Option<Instant>>,
     /// True if the response must end, even if its client reads.
@@ -165,7 +165,7 @@ impl<G> MonitoredBody<G> {
         detector: Arc<StallDetector>,
         guard: G,
     ) -> Response<MonitoredBody<G>> {
-        // If the length is known, the content was compressed before.
+        // If the length is known, the content was compressed in advance, so there is no compressor now.
         let is_endless = response.body().size_hint().exact().is_none();
         let is_compressing = response.headers().contains_key(CONTENT_ENCODING) && is_endless;
         let may_be_live = is_endless && !is_compressing;

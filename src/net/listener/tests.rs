@@ -234,7 +234,7 @@ async fn only_streams_outlive_the_connection_age() {
     for sender in [&mut silent, &mut second] {
         assert!(get_http2(sender, "/one", "").await.is_err(), "the connection accepts no more requests");
     }
-    // After `stop`, the stream goes on: its handler must end it, not the listener.
+    // After `stop`, the stream goes on for `CLOSE_DEADLINE`, so that its handler can end it.
     server.stop.cancel();
     assert_eq!(data(&mut body).await.unwrap().unwrap(), "drop ");
 }
@@ -323,7 +323,7 @@ async fn proxy_header_has_the_deadline_of_a_head() {
     let started_at = Instant::now();
     let mut late = [server.connect().await, server.connect().await];
     late[1].write_all(b"PROXY TCP4 192.0.2.1 ").await.unwrap();
-    // Each of them has the place of a client. The others are refused in the meantime.
+    // Both of them take the place of a client, so others are refused in the meantime.
     assert!(ask(usize::MAX).await.starts_with("HTTP/1.1 503 "));
     for stream in &mut late {
         timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await.expect("an end").ok();

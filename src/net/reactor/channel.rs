@@ -1,8 +1,8 @@
 //! Socket of a connection, plain or over TLS. Here, and only here, the bytes of the reactor leave and enter.
 //!
-//! Over TLS, the queue keeps its shared pieces until the record that contains them is sent. So a record is encrypted
-//! only when the socket has room, and a connection whose client reads has no encrypted bytes. If the socket accepts a
-//! part of a record, its rest is kept until the client reads. It counts as [memory](ClientMemory) of the client.
+//! Over TLS, the queue keeps its shared pieces until the record that contains them is sent. The next record is
+//! encrypted only then, so a connection whose client reads has no encrypted bytes. What the socket does not accept of a
+//! record is kept until the client reads. It counts as [memory](ClientMemory) of the client.
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +26,9 @@ use std::time::{Duration, Instant};
 use tokio_rustls::rustls::AlertDescription;
 use tracing::debug;
 
-/// Number of encrypted bytes that count as one byte of the [`InputBudget`]. Small messages need several times their
-/// length, and the budget of a WebSocket, whose clients get a close frame, should be used up first.
+/// Number of encrypted bytes that count as one byte of the [`InputBudget`]. Encryption makes small messages several
+/// times longer. The budget of the WebSocket itself should be used up first, because its client then gets a close
+/// frame.
 const BYTES_PER_BYTE: usize = 4;
 
 /// Socket of a connection.
@@ -39,7 +40,7 @@ pub(super) struct Channel {
 /// State of a connection over TLS.
 struct TlsState {
     records: RecordLayer,
-    /// The number of bytes at the front of the queue that the record that is being sent contains.
+    /// The number of bytes at the front of the queue that are in a record that is not sent completely.
     sealed: usize,
     budget: InputBudget,
     account: Option<Account>,
@@ -94,7 +95,7 @@ impl Channel {
         }
     }
 
-    /// Returns the number of bytes of the queue that a record contains of which a part has been sent.
+    /// Returns the number of bytes at the front of the queue that are in a record that is not sent completely.
     pub(super) fn sealed(&self) -> usize {
         self.tls.as_ref().map_or(0, |tls| tls.sealed)
     }
@@ -121,7 +122,7 @@ impl Channel {
         }
     }
 
-    /// Makes the kernel discard what the client has not read. Otherwise it would keep it for minutes.
+    /// Makes the kernel discard what the client has not read when the socket is closed, and not keep it for minutes.
     pub(super) fn discard_unsent(&self) -> io::Result<()> {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO))
     }

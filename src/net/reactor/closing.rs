@@ -20,7 +20,7 @@ pub(super) struct Closing {
     stage: Stage,
     /// The deadline.
     until: Instant,
-    /// True if the client has ended its input. If so, the connection is dropped as soon as the close message is sent.
+    /// True if the client sends nothing more. If so, the connection is dropped as soon as the close message is sent.
     peer_closed: bool,
 }
 
@@ -57,7 +57,7 @@ impl Closing {
         self.until = self.until.min(now + CLOSE_DEADLINE);
     }
 
-    /// Notes that the client has ended its input. The close message is still sent.
+    /// Notes that the client sends nothing more. The close message is still sent.
     ///
     /// # Errors
     /// If this is the last stage, so that the connection can be dropped.

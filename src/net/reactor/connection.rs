@@ -232,7 +232,7 @@ impl Connection {
         first
     }
 
-    /// Moves the client's bookmark if the socket has accepted all bytes. The client may leave before the next step.
+    /// Moves the client's bookmark if the socket has accepted all bytes, because there may be no next step to move it.
     fn mark_sent(&self) {
         if self.queue.is_empty() {
             self.session.mark_sent();

@@ -1,5 +1,5 @@
-//! Bound on the input of a WebSocket. The server ignores messages of clients, so a client needs to send only pongs.
-//! Input beyond this budget is treated as a flood.
+//! Bound on the input of a client. The server ignores messages of clients, so a client needs to send only pongs. Input
+//! beyond this budget is treated as a flood.
 
 use crate::wire::websocket::{FLOOD, Violation};
 use std::time::Instant;

@@ -20,7 +20,7 @@ use tracing::{debug, error};
 const MAX_EVENTS: usize = 1024;
 /// Token of the waker. The token of a connection is its key.
 const WAKER: Token = Token(usize::MAX);
-/// Maximum time that a shard without connections waits. With connections, a heartbeat is always due earlier.
+/// Time that a shard waits if no deadline is earlier, for example because it has no connections.
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// Connections of one thread.

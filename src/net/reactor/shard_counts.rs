@@ -45,7 +45,7 @@ impl ShardCounts {
         }
     }
 
-    /// Reports the counts.
+    /// Adds the counts to the metrics.
     pub(super) fn report(&mut self) {
         for (transport, sent) in [StreamTransport::WebSocket, StreamTransport::Events].into_iter().zip(&mut self.sent) {
             let [updates, replayed, bytes] = std::mem::take(sent);

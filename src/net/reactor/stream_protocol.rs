@@ -28,7 +28,7 @@ pub(crate) enum ClientEvent {
 /// Cause for the end of a connection.
 #[derive(Debug)]
 pub(crate) enum CloseCause {
-    /// The connection failed or was dropped by the client.
+    /// The connection is dropped at once, for example because it failed or the client has left.
     Gone,
     /// The client closed the connection, with this code if it sent one.
     Closed(Option<u16>),

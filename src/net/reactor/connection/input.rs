@@ -38,7 +38,7 @@ impl Connection {
         match &mut self.phase {
             Phase::Closing(closing) => closing.peer_closed(),
             Phase::Following | Phase::Loading(_) if self.protocol.survives_half_close() => {
-                // The bookmark does not move any more, because the client may not read what is sent from now on.
+                // The bookmark does not move any more, because the client might not read what is sent from now on.
                 self.mark_sent();
                 drop(self.session.take_bookmark());
                 Ok(())
