@@ -27,7 +27,7 @@ use tracing::warn;
 const WRITE_EVERY: Duration = Duration::from_secs(5);
 /// Delay of a write that is due at once, so that sessions that end together share it.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
-/// Time that a close waits for its bookmark to be written.
+/// Maximum time that a close waits for its bookmark to be written.
 const WRITE_DEADLINE: Duration = Duration::from_secs(1);
 /// Maximum number of bookmarks in one write.
 const MAX_BATCH: usize = 1000;
@@ -36,7 +36,8 @@ const MAX_BOOKMARKS: usize = 100_000;
 
 /// Allowed number of characters of a [`ClientId`]. 22 random characters have the 128 bits of a UUID.
 const ID_CHARACTERS: RangeInclusive<usize> = 22..=64;
-/// Minimum number of different characters of a [`ClientId`]. Of ten million random UUIDs, about one has fewer.
+/// Minimum number of different characters of a [`ClientId`]. Of thirty million random UUIDs without hyphens, about one
+/// has fewer.
 const MIN_DIFFERENT: usize = 8;
 
 /// Secret name of a client, chosen by the client. Everybody who knows it can move the bookmark, so it must be hard to

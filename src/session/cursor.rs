@@ -58,7 +58,7 @@ pub struct Session {
     max_lag_ms: u32,
     /// The last id that was sent or skipped.
     cursor: TickId,
-    /// True if the cursor is the id of an entry that the client has. If not, it is only a moment.
+    /// True if the cursor is the id of an entry that the client has or skips. If not, it is only a moment.
     cursor_is_id: bool,
     /// True if replay is over.
     synced: bool,
@@ -79,8 +79,8 @@ pub(super) struct Extras {
     requested_until: TickId,
     /// The end of the last part of the history in which the store had no entries.
     empty_until: TickId,
-    /// The last id before the entries that are not sent before the first one, and the reason. It is taken when the gap
-    /// is sent.
+    /// The gap to send before the first entry: the id after which entries are left out, and the reason. It is taken
+    /// when that entry is sent.
     pub(super) skipped: Option<(TickId, GapReason)>,
     /// The message to send before all others.
     pub(super) hello: Option<Bytes>,

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Maximum time that a client that was in sync may stay behind the head.
     pub max_lag: Duration,
-    /// Maximum time without progress of a write.
+    /// Maximum time for which a write may make no progress.
     pub write_stall: Duration,
     /// Time between two pings, and timeout of a pong.
     pub ping_every: Duration,

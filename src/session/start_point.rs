@@ -14,7 +14,7 @@ const MAX_AHEAD: Duration = Duration::from_secs(5);
 pub struct StartPoint {
     /// The last id that the client does not need.
     pub id: TickId,
-    /// True if it is the id of an entry that the client has. If not, it is only a moment.
+    /// True if it is the id of an entry that the client has or skips. If not, it is only a moment.
     pub is_entry: bool,
 }
 

@@ -105,9 +105,9 @@ impl Sessions {
         }
     }
 
-    /// Returns the message `hello`. Its state is that of the newest status, so that the next status on the stream ends
-    /// it. No status would end what this replica alone sees. A feed that has been live from its first tick on has no
-    /// status.
+    /// Returns the message `hello`. Its state is that of the newest status, because the next status on the stream
+    /// replaces it. The state that only this replica sees is not used, because no status would replace it. A feed that
+    /// has been live since its first tick has no status.
     fn hello_message(&self, view: View) -> Option<Bytes> {
         let newest = self.hub.status();
         let health = match newest.as_ref().and_then(|entry| entry.status()) {
@@ -117,7 +117,7 @@ impl Sessions {
         view.hello(&self.hello, health)
     }
 
-    /// Opens a session. `admit_new` is called if its client has no bookmark yet.
+    /// Opens a session. `admit_new` is called if the client has a `client_id`, but no bookmark yet.
     ///
     /// # Errors
     /// If the start has to be read from the store, and the store is unavailable, or if the client is not admitted.

@@ -41,7 +41,7 @@ pub(super) struct Throttle {
     known_id: TickId,
     /// The last price that the client was sent in each currency.
     last_prices: BTreeMap<Currency, Price>,
-    /// The end of the period that began with the last tick sent.
+    /// The end of the current period, or zero if none has begun.
     period_end: TickId,
     /// The newest tick of the period, to be sent when the period ends.
     held: Option<Held>,
@@ -121,8 +121,8 @@ impl Throttle {
             // This tick is newer than the held one, which is therefore dropped.
             self.held = None;
             self.record_prices(entry);
-            // A tick within the grace time does not change the end of the period. Otherwise, ticks that are always
-            // early would shift the periods.
+            // After a tick within the grace time, the next period begins at the end of this one. Otherwise, ticks that
+            // are always early would shift the periods.
             let is_at_end = entry.id < self.period_end.plus(self.grace());
             let begin = if is_at_end { self.period_end } else { entry.id };
             self.period_end = self.options.every.map_or(TickId::ZERO, |every| begin.plus(every));

@@ -1,5 +1,5 @@
-//! Counts of the updates and bytes sent to clients, by transport. A shard adds up plain numbers and reports them
-//! once for each of its rounds.
+//! Counts of the updates and bytes sent to clients, by transport. A shard adds up plain numbers and reports them once
+//! for each of its rounds.
 
 use crate::encode::Framing;
 use crate::telemetry::metrics::{BYTES_SENT, CLIENTS, REPLAYED, UPDATES_SENT};

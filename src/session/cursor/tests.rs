@@ -144,7 +144,7 @@ fn gap_is_reported_once_before_next_entry() {
     let mut feed = Feed::new([]);
     feed.last = feed.id(20);
     feed.tick(25);
-    // The feed begins at 25, and its `prev` says that an entry at 20 existed.
+    // The first entry is at 25, and its `prev` says that there was an entry at 20.
     assert_eq!(
         feed.messages(&mut feed.session(Start::After(feed.id(10)))),
         ["history_expired 10..25", "25", "synced 25"]
