@@ -1,9 +1,9 @@
 //! Descriptions of requests, responses and messages: OpenAPI for requests, AsyncAPI for the streams.
 //!
 //! The module [`message`](crate::message) has the schemas of messages. This module has everything else: parameters,
-//! common responses, and the heads of both documents. A route of the HTTP API has a description, because
-//! [`utoipa_axum`] makes both from the annotation of a handler. `tests/it/descriptions.rs` compares the descriptions
-//! with a running server.
+//! common responses, and the heads of both documents. Every route of the HTTP API has a description, because
+//! [`utoipa_axum`] makes the route and its description from the same annotation of a handler.
+//! `tests/it/descriptions.rs` compares the descriptions with a running server.
 //!
 //! | module | what it is |
 //! |---|---|

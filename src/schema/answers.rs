@@ -19,8 +19,8 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 404,
-    description = "No price was in force at the moment. The moment is before the oldest entry, in the future, after the newest \
-                   price became stale, or in a gap, which the answer names.",
+    description = "No price was in force at the requested moment: it is before the oldest entry, in the future, after \
+                   the newest price became stale, or in a gap, which the answer names.",
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Not Found", "status": 404,
@@ -33,9 +33,9 @@ pub(crate) struct NoPriceAt(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 503,
-    description = "The replica cannot serve the request now: it has no price (only for the latest price), \
-                   the history has not been read yet or cannot be read, the replica is stopping, or it has reached its limit \
-                   of clients, of concurrent requests that read the history, or of new `client_id`s.",
+    description = "The replica cannot serve the request now: it has no price (only if the response contains the newest \
+                   one), the history has not been read yet or cannot be read, the replica is stopping, or it has \
+                   reached its limit of clients, of concurrent requests that read the history, or of new `client_id`s.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "this replica has no price in the chosen currencies, try again later"})
@@ -46,9 +46,9 @@ pub(crate) struct Unavailable(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 429,
-    description = "The address of this client has reached a limit: open connections and requests, new connections and requests in \
-a second, concurrent requests that read the history, updates in replays and pages in a minute, or new \
-`client_id`s in an hour. Or its API key has too many open streams.",
+    description = "The address of this client has reached a limit: open connections and requests, new connections and \
+                   requests in a second, concurrent requests that read the history, updates in replays and pages in a \
+                   minute, or new `client_id`s in an hour. Or the API key has too many open streams.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({
@@ -171,8 +171,8 @@ pub(crate) struct UdfBadRequest(UdfErrorMessage);
 #[derive(IntoResponses)]
 #[response(
     status = 429,
-    description = "The address of this client has reached a limit. The limits that apply before the path is known answer with problem \
-                   details (RFC 9457).",
+    description = "The address of this client has reached a limit. The limits that apply before the path is known \
+                   answer with problem details (RFC 9457).",
     content_type = "application/json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt."))
 )]

@@ -47,10 +47,12 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
         "asyncapi": "3.0.0",
         "info": {
             "title": "btcfeed streams", "version": openapi["info"]["version"],
-            "description": "Live prices of Bitcoin, after a replay if you ask for one, as WebSocket messages or server-sent events. \
-                Every entry has an `id`. Ids strictly increase, and in the format `full` each entry names the one before it in \
-                `prev`. A client that reconnects with `after` and the last id that it has, to any replica, gets every later entry \
-                once and in order. If entries are missing, a `gap` says where and why. `/openapi.json` describes the other requests.",
+            "description": "Live prices of Bitcoin, after a replay if you ask for one, as WebSocket messages or \
+                            server-sent events. Every entry has an `id`. Ids strictly increase, and in the format \
+                            `full` each entry names the one before it in `prev`. A client that reconnects with `after` \
+                            and the last id that it has, to any replica, gets every later entry once and in order. If \
+                            entries are missing, a `gap` says where and why. `/openapi.json` describes the other \
+                            requests.",
         },
         "defaultContentType": "application/json",
         "servers": {
@@ -93,12 +95,13 @@ pub(crate) fn document(openapi: &Value, facts: &StreamFacts) -> Value {
 
 fn websocket(facts: &StreamFacts) -> String {
     format!(
-        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates, unless `notices=true` asks for statuses, \
-         gaps and `synced`, which `full` and `audit` always have.\n\nTo resume, connect with `after` and the last id that you have. In the format `timedate`, the id is \
-         the `timedate` in Unix milliseconds.\n\nThe server sends a ping every {}. It disconnects a client that does not answer \
-         before the next ping, that reads nothing for {}, or that stays behind for {}. Close codes from 4000 to 4499 mean \
-         \"reconnect with your last id\", and codes from 4500 to 4999 mean \"do not reconnect\". A replica that cannot serve the \
-         client answers the handshake with 503 and `Retry-After`.",
+        "Each message is one JSON object. The formats `timedate` and `timestamp` have only updates, unless \
+         `notices=true` asks for statuses, gaps and `synced`, which `full` and `audit` always have.\n\nTo resume, \
+         connect with `after` and the last id that you have. In the format `timedate`, the id is the `timedate` in \
+         Unix milliseconds.\n\nThe server sends a ping every {}. It disconnects a client that does not answer before \
+         the next ping, that reads nothing for {}, or that stays behind for {}. Close codes from 4000 to 4499 mean \
+         \"reconnect with your last id\", and codes from 4500 to 4999 mean \"do not reconnect\". A replica that cannot \
+         serve the client answers the handshake with 503 and `Retry-After`.",
         seconds(facts.limits.ping_every),
         seconds(facts.limits.write_stall),
         seconds(facts.limits.max_lag)
@@ -107,15 +110,16 @@ fn websocket(facts: &StreamFacts) -> String {
 
 fn events(facts: &StreamFacts) -> String {
     format!(
-        "Updates are events without a name. In every format, all other messages are events with a name, which plain `onmessage` \
-         handlers do not receive. When an `EventSource` reconnects, it sends the last `id:` as `Last-Event-ID`. The stream then \
-         continues after this id, which takes precedence over the query. If several currencies were chosen, only the last update \
-         of a tick has the `id:`. The stream begins with `retry:`, whose time differs between clients.\n\nOver HTTP/1.1, a browser \
-         opens at most six connections to a host, so six event streams in all of its tabs block all other requests. Share one \
-         stream between tabs, or use HTTP/2 or the WebSocket, which does not count.\n\nThe server sends a \
-         comment every {}, and `goodbye` before it ends a stream. If the server cannot serve a client that sends \
-         `Accept: text/event-stream`, the response is a stream that has only `retry:` and `goodbye`, because an `EventSource` never \
-         reconnects after a status other than 200. Other clients get 503 or 429.",
+        "Updates are events without a name. In every format, all other messages are events with a name, which plain \
+         `onmessage` handlers do not receive. When an `EventSource` reconnects, it sends the last `id:` as \
+         `Last-Event-ID`. The stream then continues after this id, which takes precedence over the query. If several \
+         currencies were chosen, only the last update of a tick has the `id:`. The stream begins with `retry:`, whose \
+         time differs between clients.\n\nOver HTTP/1.1, a browser opens at most six connections to a host, so six \
+         event streams in all of its tabs block all other requests. Share one stream between tabs, or use HTTP/2 or \
+         the WebSocket, which does not count.\n\nThe server sends a comment every {}, and `goodbye` before it ends a \
+         stream. If the server cannot serve a client that sends `Accept: text/event-stream`, the response is a stream \
+         that has only `retry:` and `goodbye`, because an `EventSource` never reconnects after a status other than \
+         200. Other clients get 503 or 429.",
         seconds(facts.heartbeat)
     )
 }

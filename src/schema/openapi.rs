@@ -9,20 +9,22 @@ use utoipa::openapi::{OpenApi, RefOr, Schema};
 use utoipa_axum::router::UtoipaMethodRouter;
 
 /// The end of the API's description if the server supports gRPC.
-const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serves the same feed over gRPC. Reflection describes \
-                    it (`grpcurl -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`).";
+const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serves the same feed over gRPC. Reflection \
+                    describes it (`grpcurl -plaintext localhost:8080 describe btcfeed.v1.PriceFeed`).";
 
 /// The head of the document.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "btcfeed",
-        description = "A Bitcoin price feed whose clients miss no update when they reconnect. Every few seconds, btcfeed asks several exchanges for their \
-                       prices, and streams the median in each currency of the feed. A client that has lost its connection sends the last id \
-                       that it has to any replica, and gets every update that it missed.\n\nEvery entry of the feed has an `id`, \
-                       which is the moment of the entry in Unix milliseconds. Ids strictly increase. The streams, the history and the candles \
-can be resumed: send the last id that you have as `after`.\n\nEvery path accepts GET and HEAD. The answer to another method \
-                       is 405, and to an unknown path 404, both as problem details (RFC 9457)."
+        description = "A Bitcoin price feed whose clients miss no update when they reconnect. Every few seconds, \
+                       btcfeed asks several exchanges for their prices, and streams the median in each currency of the \
+                       feed. A client that has lost its connection sends the last id that it has to any replica, and \
+                       gets every update that it missed.\n\nEvery entry of the feed has an `id`, which is the moment \
+                       of the entry in Unix milliseconds. Ids strictly increase. The streams, the history and the \
+                       candles can be resumed: send the last id that you have as `after`.\n\nEvery path accepts GET \
+                       and HEAD. The answer to another method is 405, and to an unknown path 404, both as problem \
+                       details (RFC 9457)."
     ),
     servers((url = "http://localhost:8080", description = "This server")),
     security(()),
@@ -67,7 +69,7 @@ pub(crate) fn alias<S>(path: &str, (schemas, mut paths, handler): UtoipaMethodRo
     (schemas, paths, handler)
 }
 
-/// Returns the document of all paths. Its objects are closed, so that the tests find fields that are not described.
+/// Returns the document of all paths. Its objects allow no other fields, so that the tests find undescribed ones.
 pub(crate) fn document(mut openapi: OpenApi) -> Value {
     let schemas = openapi.components.iter_mut().flat_map(|components| components.schemas.values_mut());
     for schema in schemas {
@@ -83,7 +85,7 @@ pub(crate) fn document(mut openapi: OpenApi) -> Value {
     document
 }
 
-/// Paths whose responses have headers with the state of the feed, under all of their names.
+/// Paths whose responses, also those of their aliases, have headers with the state of the feed.
 const WITH_FEED_HEADERS: [&str; 4] = ["/v1/ws", "/v1/prices/stream", "/v1/prices/latest", "/v1/prices"];
 
 /// Describes the headers that every response has, or every response of some paths.
@@ -101,8 +103,8 @@ fn add_headers(document: &mut Value) {
         "schema": {"type": "string", "enum": ["true"]}
     });
     let id = json!({
-        "description": "The id of the request: the one that you sent in this header, if it is plain and has at most 128 \
-                        characters, otherwise a new one. It helps to find the request in the log.",
+        "description": "The id of the request: the one that you sent in this header, if it consists of at most 128 \
+                        letters, digits and `-_.:=+/@`, otherwise a new one. It helps to find the request in the log.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 128}
     });
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
@@ -120,8 +122,8 @@ fn add_headers(document: &mut Value) {
     }
 }
 
-/// Moves the description of an inlined property into its schema. utoipa makes it a second schema, an object, which a
-/// value that is not an object would violate.
+/// Moves the description of an inlined property into its schema. utoipa puts the description into a second schema, of
+/// the type object, which a value of another type would violate.
 fn merge_description(property: &mut RefOr<Schema>) {
     if let RefOr::T(Schema::AllOf(all)) = property
         && let [RefOr::T(Schema::Object(inlined)), RefOr::T(Schema::Object(comment))] = &mut all.items[..]

@@ -87,7 +87,8 @@ pub(crate) struct StreamParameters {
     /// currency.
     #[param(required = false, default = false, example = true)]
     changes: bool,
-    /// Send at most one tick in this period, the newest: `100ms` to `24h`. The first tick is sent at once.
+    /// Send at most one tick in this period (`100ms` to `24h`): the newest. A client that does not resume gets the
+    /// first tick at once.
     #[param(required = false, pattern = r"^[1-9]\d*(ms|s|m|h)$", example = "30s")]
     every: String,
     /// Replay only this number of ticks, the newest. `changes` and `every` may then leave out some of these. A gap with
@@ -157,7 +158,7 @@ pub(crate) struct MomentParameter {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct WindowParameter {
-    /// Return also the average over the time of this length that ends at the moment: `1s` to `1h`.
+    /// Return also the average over this time before the moment: `1s` to `1h`.
     #[param(required = false, pattern = r"^[1-9]\d*(ms|s|m|h)$", example = "60s")]
     window: String,
 }
