@@ -16,9 +16,9 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// file.
 type Version = Option<(u64, u64, i64, i64)>;
 
-/// Calls `reload` on SIGHUP and after one of the files has changed, until `stop`.
-/// After a change, waits until the files have not changed for a second, because files that belong together, such as a
-/// certificate and its key, are replaced one after the other.
+/// Calls `reload` on SIGHUP and after one of the files has changed, until `stop`. After a change, waits until the files
+/// have not changed for a second, because files that belong together, such as a certificate and its key, are replaced
+/// one after the other.
 pub(crate) async fn watch(files: &[PathBuf], stop: &CancellationToken, mut reload: impl FnMut()) {
     let mut hangups = signal(SignalKind::hangup())
         .inspect_err(|error| warn!(%error, "cannot receive SIGHUP, only changes of files are noticed"))

@@ -1,5 +1,5 @@
 //! Shutdown: signals cancel a token, and the process waits for its tasks before it exits. Therefore all tasks are
-//! tracked, except the one that waits for signals.
+//! tracked, except the one that waits for signals, and reads of the file of a feed.
 
 mod drain;
 
@@ -17,8 +17,8 @@ use tracing::{error, info, warn};
 /// The exit status of a program that SIGINT ended (128 + 2), as shells report it. Also used for SIGTERM.
 const INTERRUPTED: i32 = 130;
 
-/// Spawns tasks and waits until they end. All tasks of the process are spawned here, except the one that waits for
-/// signals.
+/// Spawns tasks and waits until they end. All tasks of this crate are spawned here, except the one that waits for
+/// signals, and reads of the file of a feed.
 ///
 /// By default, a task runs on the runtime of the code that spawns it. The tasks of [`isolated`](Self::isolated) have
 /// their own threads.
@@ -36,7 +36,7 @@ struct Isolated(Option<Runtime>);
 impl Drop for Isolated {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            // This does not wait for the threads. A plain drop would, and panics in a task.
+            // This does not wait for the threads. A plain drop would wait, and would panic in a task.
             runtime.shutdown_background();
         }
     }
