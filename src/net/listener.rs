@@ -137,8 +137,7 @@ impl RequestRouter {
         }
     }
 
-    /// Passes a request that hyper has parsed through its router. Also returns the permit to hold until the response is
-    /// sent.
+    /// Passes a request from hyper through its router. Also returns the permit to hold until the response is sent.
     fn route(&self, request: Request<Incoming>) -> (impl Future<Output = Response<Body>> + use<>, Permit) {
         let mut request = request.map(Body::new);
         let (router, permit) = self.admit(&mut request);
