@@ -302,10 +302,11 @@ impl Book {
         Part { candles, gaps, next, settled_until }
     }
 
-    /// Returns the newest `limit` candles with a price in `currency` that begin before `end`, oldest first.
-    pub fn newest_before(&self, interval: Interval, currency: Currency, end: TickId, limit: usize) -> Vec<&Candle> {
-        let earlier = self.series[interval as usize].before(end);
-        let mut newest: Vec<_> = earlier.rev().filter(|candle| candle.price(currency).is_some()).take(limit).collect();
+    /// Returns the newest `limit` candles with a price in any of `currencies` that begin before `end`, oldest first.
+    pub fn newest_before(&self, interval: Interval, currencies: Currencies, end: TickId, limit: usize) -> Vec<&Candle> {
+        let earlier = self.series[interval as usize].before(end).rev();
+        let wanted = earlier.filter(|candle| !candle.currencies().and(currencies).is_empty());
+        let mut newest: Vec<_> = wanted.take(limit).collect();
         newest.reverse();
         newest
     }

@@ -147,6 +147,8 @@ impl Config {
             "BTCFEED_DOWN_AFTER" => format_duration(*down_after),
             "BTCFEED_MAX_CONNECTIONS" => max_connections.to_string(),
             "BTCFEED_ADDRESS_CONNECTIONS" => self.server.addresses.connections.to_string(),
+            "BTCFEED_TRUSTED_PROXIES" => self.server.addresses.proxies.to_string(),
+            "BTCFEED_CLIENT_MEMORY" => memory::format(self.server.client_memory),
             "BTCFEED_CURRENCIES" => {
                 let others = currencies.iter().filter(|currency| currency != default_currency);
                 list(std::iter::once(*default_currency).chain(others).map(Currency::code))

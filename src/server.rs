@@ -338,9 +338,10 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         Some(keys) => router.layer(from_fn_with_state(keys.clone(), require_key)),
         None => router,
     };
-    let router = router.layer(state.cors.layer()).layer(from_fn(harden)).layer(from_fn(request_id::assign));
+    let cors = state.cors.layer();
     // Layers of a router run after it has chosen the route, so the path is changed by a service around it.
-    page::redirects().fallback_service(NormalizePath::trim_trailing_slash(router.with_state(state)))
+    let router = page::redirects().fallback_service(NormalizePath::trim_trailing_slash(router.with_state(state)));
+    router.layer(cors).layer(from_fn(harden)).layer(from_fn(request_id::assign))
 }
 
 #[cfg(feature = "grpc")]

@@ -131,7 +131,7 @@ pub fn parse_expires(text: &str) -> Result<Timestamp, String> {
 
 fn parse_digest(text: &str) -> Option<Digest> {
     let mut digest = Digest::default();
-    if text.len() != 2 * digest.len() || !text.is_ascii() {
+    if text.len() != 2 * digest.len() || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
     for (place, byte) in digest.iter_mut().enumerate() {
@@ -170,6 +170,7 @@ mod tests {
             ("alice", "expected NAME HASH"),
             ("a/b 00", "invalid name: expected 1 to 64 letters"),
             ("alice 00", "invalid hash: expected 64 hexadecimal digits"),
+            (&format!("alice {}", "+0".repeat(32)), "invalid hash: expected 64 hexadecimal digits"),
             // A key that was pasted in the place of its name is not repeated.
             ("btcfeed_key streams=5", "invalid hash: expected 64 hexadecimal digits"),
             (&format!("alice {hash} streams=0"), "invalid streams \"0\": expected a number above 0"),

@@ -24,6 +24,13 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Arc<[IpNet]>);
 
+impl fmt::Display for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let networks: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(if networks.is_empty() { "none".to_owned() } else { networks.join(",") }.as_str())
+    }
+}
+
 impl TrustedProxies {
     /// Parses `none`, or a comma-separated list of addresses and networks.
     ///

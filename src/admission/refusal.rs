@@ -82,7 +82,7 @@ impl Limit {
     }
 
     /// Returns true if this is a limit of all addresses together.
-    pub(crate) const fn is_of_replica(self) -> bool {
+    pub(crate) const fn is_of_all_addresses(self) -> bool {
         matches!(self, Limit::Connections | Limit::Reads | Limit::ClientIds)
     }
 
@@ -169,7 +169,7 @@ impl Unlogged {
         if self.last_line.is_some_and(|last| last.elapsed() < LOG_EVERY) {
             return;
         }
-        warn!(limit = limit.name(), clients = self.count, %example, "refused clients over a limit");
+        warn!(limit = limit.name(), refusals = self.count, %example, "refused clients over a limit");
         *self = Unlogged { last_line: Some(Instant::now()), ..Unlogged::default() };
     }
 }

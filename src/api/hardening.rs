@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 /// The responses to WebSocket handshakes have no headers that browsers ignore there, because proxies keep all headers
 /// of a response until the stream ends.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
-    let is_websocket = request.uri().path().ends_with("/ws");
+    let is_websocket = request.uri().path().trim_end_matches('/').ends_with("/ws");
     let hosts = request.headers().get_all(HOST).iter().count();
     let mut response = if request.version() == Version::HTTP_11 && hosts != 1 {
         Problem::bad_request(format!("invalid number of Host headers {hosts}: expected 1")).into_response()

@@ -88,8 +88,8 @@ impl Problem {
 
 impl From<Refusal> for Problem {
     fn from(Refusal { limit, retry_after }: Refusal) -> Problem {
-        let status =
-            if limit.is_of_replica() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS };
+        let is_of_all = limit.is_of_all_addresses();
+        let status = if is_of_all { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS };
         Problem::new(status, limit.message()).with_retry_after(retry_after)
     }
 }

@@ -93,7 +93,8 @@ impl ClientOptions {
 
     /// Returns the query of a request for the history after one id and up to another.
     pub(super) fn history_query(&self, after: TickId, until: TickId) -> String {
-        let mut query = form_urlencoded::Serializer::new("format=full,ndjson".to_owned());
+        let format = if self.audit { "audit" } else { "full" };
+        let mut query = form_urlencoded::Serializer::new(format!("format={format},ndjson"));
         if let Some(codes) = self.codes() {
             query.append_pair("currency", &codes);
         }

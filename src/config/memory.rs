@@ -17,12 +17,13 @@ pub(super) const CLIENT_MEMORY: Row<Bytes> = Row {
 };
 
 /// Smallest amount. A few long responses need as much.
-const MIN_BYTES: usize = 16 << 20;
+const MIN_BYTES: usize = 16 * MIB;
 /// Share of the memory that is for clients by default.
 const SHARE: usize = 4;
 /// Folder of the control groups.
 const CGROUPS: &str = "/sys/fs/cgroup";
-const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+const MIB: usize = 1 << 20;
+const UNITS: [(&str, usize); 3] = [("KiB", 1 << 10), ("MiB", MIB), ("GiB", 1 << 30)];
 
 /// Amounts of memory.
 #[derive(Clone, Copy)]
@@ -43,9 +44,14 @@ impl Values for Bytes {
     }
 }
 
+/// Returns an amount of memory as text.
+pub(super) fn format(bytes: usize) -> String {
+    if bytes.is_multiple_of(MIB) { format!("{}MiB", bytes / MIB) } else { bytes.to_string() }
+}
+
 /// Reads the memory for clients.
 pub(super) fn read(reader: &mut Reader<'_>) -> usize {
-    reader.lookup(&CLIENT_MEMORY).unwrap_or_else(|| (available() / SHARE).max(MIN_BYTES))
+    reader.lookup(&CLIENT_MEMORY).unwrap_or_else(|| ((available() / SHARE).max(MIN_BYTES) / MIB) * MIB)
 }
 
 /// Returns the memory that this process may use.

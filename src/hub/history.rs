@@ -96,7 +96,13 @@ impl HistoryReader {
         }
         let read = async move {
             let permit = permits.acquire().await?;
-            let audits = permit.store().audits(after, last, limit).await?;
+            let (mut audits, mut next) = (Vec::new(), Some(after));
+            // The range may also have audits of entries that this version cannot decode.
+            while let Some(after) = next {
+                let page = permit.store().audits(after, last, limit).await?;
+                next = page.last().map(|audit| audit.id).filter(|id| page.len() == limit && *id < last);
+                audits.extend(page);
+            }
             Ok(Arc::new(join_audits(entries, audits)))
         };
         let entries = join_or_start(&self.running_audits, page, read).await?;

@@ -118,9 +118,13 @@ impl Writer<'_> {
 
     /// Returns the entry that an earlier attempt created from `record`. There is one if the answer to that attempt was
     /// lost and the store has lost the entry since. During a term only this replica writes, so an entry with the same
-    /// event is that one.
+    /// tick or status is that one. Its outages may differ, because they are found again with each attempt.
     fn find_written(&self, record: &Record) -> Option<Arc<Entry>> {
-        self.feed.after(self.term.newest()).into_iter().find(|entry| entry.event == record.event)
+        let is_same = |entry: &Arc<Entry>| match (&entry.event, &record.event) {
+            (Event::Tick { tick, .. }, Event::Tick { tick: other, .. }) => tick == other,
+            (event, other) => event == other,
+        };
+        self.feed.after(self.term.newest()).into_iter().find(is_same)
     }
 
     fn note_written(&mut self, record: &Record, entry: Entry) {
@@ -229,7 +233,12 @@ mod tests {
         }
         // The first record was written and published, the answer was lost, and then the store lost the entry in a
         // failover.
-        let event = outbox.first().await.event;
+        let mut event = outbox.first().await.event;
+        // Records before it were dropped when it was written.
+        if let Event::Tick { outages, .. } = &mut event {
+            let (after, currencies) = (TickId::from_ms(1), vec![Currency::Usd]);
+            outages.push(Outage { after, currencies, reason: GapReason::HeldTooLong });
+        }
         let feed = OneEntry(Arc::new(Entry { id: TickId::now(), prev: TickId::ZERO, event }));
         let term = Term::new(lease, TickId::ZERO);
         let options = Options {

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn every_currency_has_two_sources_or_more() {
+    fn every_currency_has_three_sources_or_more() {
         let has = |currency| move |definition: &&Definition| definition.currencies.contains(currency);
         for currency in Currency::ALL {
             let real = DEFINITIONS.iter().filter(|definition| definition.api().is_some());

@@ -99,6 +99,7 @@ impl Disk {
         let writer = saver.clone();
         if let Err(error) = thread::Builder::new().name("disk".to_owned()).spawn(move || writer.run()) {
             saver.note_fault(&DirError::Failed(error.into()));
+            saver.pending().ended = true;
         }
         Disk { saver, kept_kind: OnceLock::new() }
     }

@@ -64,7 +64,8 @@ impl LocalLease {
     /// Returns the only replica, and the leader if there is one.
     pub(super) fn members(&self, replica: &ReplicaBeat) -> Members {
         let leader = self.valid().and_then(|lease| Lease::holder(&lease.token));
-        let lease_ttl = self.0.as_ref().map(|(_, until)| until.saturating_duration_since(Instant::now()));
+        let now = Instant::now();
+        let lease_ttl = self.0.as_ref().filter(|(_, until)| now < *until).map(|(_, until)| *until - now);
         Members { leader, lease_ttl, replicas: vec![replica.clone()] }
     }
 

@@ -150,8 +150,8 @@ impl Store for Memory {
             return Ok(Vec::new());
         }
         let kept = self.kept();
-        let texts = kept.audits.range(after.next()..=until).take(limit);
-        Ok(texts.filter_map(|(id, text)| decode_audit(&audit_with_id(*id, text))).collect())
+        let texts = kept.audits.range(after.next()..=until);
+        Ok(texts.filter_map(|(id, text)| decode_audit(&audit_with_id(*id, text))).take(limit).collect())
     }
 
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()> {

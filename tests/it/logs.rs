@@ -112,7 +112,7 @@ async fn refusals_name_the_limit_and_an_address() {
     until("a refusal", async || matches!(replica.get("/v1/prices/latest").await.0, 429 | 503)).await;
     let lines = || replica.logged("refused clients over a limit");
     until("a line", async || !lines().is_empty()).await;
-    let fields = ["level", "limit", "clients", "example"].map(|name| lines()[0][name].clone());
+    let fields = ["level", "limit", "refusals", "example"].map(|name| lines()[0][name].clone());
     assert_eq!(json!(fields), json!(["WARN", "address_connections", 1, "127.0.0.1"]));
 }
 

@@ -7,7 +7,7 @@ use crate::api::page::{Order, read_block};
 use crate::api::problem::Problem;
 use crate::api::query::HistoricalPriceQuery;
 use crate::api::state::ApiState;
-use crate::candle::{Interval, Range};
+use crate::candle::{Book, Interval};
 use crate::encode::{Format, Framing, View};
 use crate::feed::{Entry, Feed};
 use crate::hub::{Hub, LOAD_ENTRIES};
@@ -129,13 +129,18 @@ async fn prices_at(
 ) -> Result<ExactPricesAt, Problem> {
     let time = time.min(state.monitor.now().max(hub.head()));
     let begin = StartPoint { id: time.minus(MAX_AGE).before(), is_entry: false };
-    state.charge_volume(permit, begin.id, time, LOAD_ENTRIES, 1)?;
     let view = View::new(Format::Timedate, shown.iter().copied().collect(), Framing::Line);
-    let block = read_block(hub, view, Order::Descending, (begin, time), LOAD_ENTRIES).await;
-    let block = block.map_err(Problem::unreadable)?;
     let wanted = asked.map_or(view.currencies, Currencies::from);
-    let has = |entry: &&Arc<Entry>| entry.tick().is_some_and(|tick| !tick.currencies().and(wanted).is_empty());
-    let Some(entry) = block.entries.iter().rev().find(has) else {
+    let has = |entry: &Arc<Entry>| entry.tick().is_some_and(|tick| !tick.currencies().and(wanted).is_empty());
+    let (mut found, mut end) = (None, Some(time));
+    while let (None, Some(until)) = (&found, end) {
+        state.charge_volume(permit, begin.id, until, LOAD_ENTRIES, 1)?;
+        let block = read_block(hub, view, Order::Descending, (begin, until), LOAD_ENTRIES).await;
+        let entries = block.map_err(Problem::unreadable)?.entries;
+        end = entries.first().filter(|_| entries.len() == LOAD_ENTRIES).map(|oldest| oldest.id.before());
+        found = entries.into_iter().rev().find(has);
+    }
+    let Some(entry) = found else {
         let (moment, code) = (time.timedate(), asked.map_or("any currency", |currency| currency.code()));
         let detail = format!("no price in {code} at {moment}: the feed keeps none from the hour before it");
         return Err(Problem::new(StatusCode::NOT_FOUND, detail));
@@ -153,15 +158,18 @@ async fn prices_of_hours(
 ) -> Result<Vec<ExactPricesAt>, Problem> {
     permit.charge_volume(MAX_HOURS)?;
     state.candles.catch_up(hub).await.map_err(Problem::unreadable)?;
-    let book = state.candles.book();
-    let (after, until) = (TickId::ZERO, TickId::from_ms(u64::MAX));
+    Ok(openings(&state.candles.book(), shown))
+}
+
+/// Returns the first prices of the newest hours, newest first.
+fn openings(book: &Book, shown: &[Currency]) -> Vec<ExactPricesAt> {
     let currencies = shown.iter().copied().collect();
-    let part = book.part(Range { interval: Interval::Hour, currencies, after, until, limit: MAX_HOURS });
-    let hours = part.candles.iter().rev().map(|candle| {
+    let hours = book.newest_before(Interval::Hour, currencies, TickId::from_ms(u64::MAX), MAX_HOURS);
+    let prices = hours.into_iter().rev().map(|candle| {
         let opening = |currency: &Currency| Some((*currency, ExactPrice(candle.price(*currency)?.open)));
         TimedPrices { time: candle.id, prices: shown.iter().filter_map(opening).collect() }
     });
-    Ok(hours.collect())
+    prices.collect()
 }
 
 /// Returns the value of a US dollar in each other currency of the feed, by the prices of a tick.
@@ -173,4 +181,26 @@ fn rates(newest: &Entry, served: Currencies) -> ExchangeRates {
         Some((currency, ExactAmount(rate.round_dp(2).normalize())))
     };
     ExchangeRates(others.filter_map(rate).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::Event;
+    use crate::tick::Tick;
+
+    #[test]
+    fn newest_hours_are_returned() {
+        let mut book = Book::new(Duration::from_secs(24 * 3600));
+        let start = |hour: usize| TickId::from_ms(hour as u64 * 3_600_000);
+        let last = MAX_HOURS + 2;
+        for hour in 1..=last {
+            let prices = [(Currency::Usd, "97116.17".parse().unwrap())].into();
+            let event = Event::Tick { tick: Tick { prices, ..Tick::default() }, outages: vec![] };
+            book.add(&Entry { id: start(hour), prev: start(hour - 1), event });
+        }
+        let found = openings(&book, &[Currency::Usd]);
+        let ends = (found.len(), found[0].time, found[MAX_HOURS - 1].time);
+        assert_eq!(ends, (MAX_HOURS, start(last), start(last - MAX_HOURS + 1)));
+    }
 }

@@ -137,7 +137,7 @@ pub(crate) async fn history(
     state.candles.catch_up(hub).await.map_err(Problem::unreadable)?;
     let message = {
         let book = state.candles.book();
-        let candles = |limit| book.newest_before(query.interval, query.currency, query.to, limit);
+        let candles = |limit| book.newest_before(query.interval, query.currency.into(), query.to, limit);
         let mut found = candles(query.limit);
         found.retain(|candle| candle.id >= query.from);
         if found.is_empty() {

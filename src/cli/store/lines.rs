@@ -2,15 +2,17 @@
 //! entries come first. The audits follow, then the candles of minutes and those of hours, each in the order of their
 //! ids. The bookmarks are last.
 
-use super::transfer::{AuditPages, Copied, HourPages, PAGE, Pages, Writable, check_count};
+use super::transfer::{AuditPages, Copied, HourPages, PAGE, Pages, Writable, check_count, while_renewing};
 use crate::candle::{Detail, KeptHour, PAGE_HOURS};
 use crate::feed::{Entry, EntryAudit};
-use crate::store::{MAX_AHEAD, Portable};
+use crate::store::{MAX_AHEAD, Portable, StoreError};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 use std::sync::Arc;
+use std::thread;
+use tokio::sync::mpsc;
 
 /// A bookmark: the last id that was sent to a client.
 #[derive(Serialize, Deserialize)]
@@ -72,6 +74,7 @@ enum Line {
 /// If the store or the output fails, or if an entry cannot be decoded.
 pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow::Result<Copied> {
     let mut copied = Copied::default();
+    let before = store.summary().await?;
     let mut pages = Pages::of(store);
     while let Some(page) = pages.next().await? {
         for entry in &page {
@@ -79,6 +82,9 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
         }
         copied.entries += page.len() as u64;
     }
+    let after = store.summary().await?;
+    let has_changed = (before.oldest, before.newest) != (after.oldest, after.newest);
+    ensure!(!has_changed, "the entries changed while they were read: stop all replicas first");
     copied.skipped = check_count(store, copied.entries).await?;
     let mut pages = AuditPages::of(store);
     while let Some(page) = pages.next().await? {
@@ -105,6 +111,14 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
     Ok(copied)
 }
 
+/// Reads lines on a thread of its own.
+fn read_lines(lines: Box<dyn BufRead + Send>) -> mpsc::Receiver<io::Result<String>> {
+    let (sender, receiver) = mpsc::channel(PAGE);
+    // A read that waits for input cannot be ended, so the program does not wait for this thread.
+    thread::spawn(move || lines.lines().try_for_each(|line| sender.blocking_send(line)));
+    receiver
+}
+
 /// Writes the lines of an export into a store.
 ///
 /// # Errors
@@ -116,7 +130,11 @@ pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>
     let mut hours = Detail::ALL.map(|detail| (detail, Vec::new()));
     let (mut audit_count, mut hour_count) = (0, 0);
     let latest = TickId::now().plus(MAX_AHEAD);
-    for (line, number) in lines.lines().zip(1..) {
+    let mut lines = read_lines(lines);
+    let mut number = 0;
+    // Another program may write the lines slowly, so the lease is renewed meanwhile.
+    while let Some(line) = while_renewing(&[target], async { Ok::<_, StoreError>(lines.recv().await) }).await? {
+        number += 1;
         let line = line.with_context(|| format!("cannot read line {number}"))?;
         let expected = || {
             format!(

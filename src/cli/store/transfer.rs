@@ -311,7 +311,7 @@ pub(super) async fn check_count(store: &dyn Portable, read: u64) -> anyhow::Resu
 }
 
 /// Runs a request that may take longer than a lease lasts, and renews the leases meanwhile.
-async fn while_renewing<T, E: From<StoreError>>(
+pub(super) async fn while_renewing<T, E: From<StoreError>>(
     stores: &[&Writable<'_>],
     request: impl Future<Output = std::result::Result<T, E>>,
 ) -> std::result::Result<T, E> {

@@ -67,7 +67,10 @@ pub(super) fn range(
     }
     let table = reading.open_table(AUDITS)?;
     let mut found = Vec::new();
-    for row in table.range(after.next().ms()..=until.ms())?.take(limit) {
+    for row in table.range(after.next().ms()..=until.ms())? {
+        if found.len() == limit {
+            break;
+        }
         let (id, text) = row?;
         found.extend(decode_audit(&audit_with_id(TickId::from_ms(id.value()), text.value())));
     }

@@ -10,6 +10,7 @@ use crate::store::contract::{HISTORY_READERS, Result};
 use ::redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
 use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, PoolError};
 use std::sync::Arc;
+use std::time::SystemTime;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -30,6 +31,8 @@ pub(super) struct HistoryPool {
 struct ServerPool {
     pool: Pool,
     generation: u64,
+    /// When the files of TLS were changed that its connections use.
+    files: Vec<Option<SystemTime>>,
     /// Host and port, or path of the socket, for errors.
     address: Arc<str>,
 }
@@ -109,8 +112,12 @@ impl HistoryPool {
     /// `HISTORY_READERS` connections, one for each read that runs at the same time.
     async fn current(&self) -> Result<ServerPool> {
         let mut current = self.current.lock().await;
+        let files = self.server.tls().changed_at();
         if let Some(current) = current.as_ref().filter(|current| current.generation == self.server.generation()) {
-            return Ok(current.clone());
+            // While only one of the files is new, they do not fit each other.
+            if current.files == files || self.server.tls().check().is_err() {
+                return Ok(current.clone());
+            }
         }
         let location = self.server.locate().await?;
         let info = location.client.get_connection_info().clone();
@@ -128,7 +135,7 @@ impl HistoryPool {
         });
         let pool = Pool::builder(manager).max_size(HISTORY_READERS).post_create(prepare).build();
         let pool = pool.expect("only the pool's own timeouts, which are not set, could fail");
-        Ok(current.insert(ServerPool { pool, generation: location.generation, address }).clone())
+        Ok(current.insert(ServerPool { pool, generation: location.generation, files, address }).clone())
     }
 }
 

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 
@@ -64,8 +64,8 @@ pub(super) fn check_url(url: &str) -> Result<(), InvalidUrl> {
     RedisAddress::parse(url).map(drop)
 }
 
-/// The files of TLS connections to Redis. They are read again for each new connection, but only once for each pool of
-/// connections that read the history.
+/// The files of TLS connections to Redis. They are read again for each new connection. The connections that read the
+/// history are replaced after a change of the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisTls {
     /// PEM file with the certificate authorities that are trusted instead of those of the system.
@@ -116,6 +116,13 @@ impl RedisTls {
             builder.with_root_certificates(roots).with_client_auth_cert(chain, key).map_err(failed)?;
         }
         Ok(())
+    }
+
+    /// Returns when each of the files was changed.
+    pub(super) fn changed_at(&self) -> Vec<Option<SystemTime>> {
+        let pair = self.certificate.iter().flat_map(|(certificate, key)| [certificate, key]);
+        let files = self.authorities.iter().chain(pair);
+        files.map(|path| fs::metadata(path).and_then(|file| file.modified()).ok()).collect()
     }
 
     /// Reads the files. Returns the reason if one cannot be read.

@@ -113,19 +113,31 @@ impl Redis {
         Ok(TickId::ZERO)
     }
 
-    /// Returns the oldest `limit` entries of a range. Reads again if some of the members that it read are not entries.
+    /// Returns the oldest `limit` entries of a range.
     pub(super) async fn entries(&self, after: TickId, until: TickId, limit: usize) -> Result<Vec<Entry>> {
-        let (mut entries, mut from, mut skipped) = (Vec::new(), format!("({after}"), 0);
+        self.oldest(&self.keys.ticks, (after, until), limit, decode_member).await
+    }
+
+    /// Returns the oldest `limit` records of a range of a set. Reads again if some of the members that it read are not
+    /// records.
+    pub(super) async fn oldest<T>(
+        &self,
+        set: &str,
+        (after, until): (TickId, TickId),
+        limit: usize,
+        decode: impl Fn(&Member) -> Option<T>,
+    ) -> Result<Vec<T>> {
+        let (mut found, mut from, mut skipped) = (Vec::new(), format!("({after}"), 0);
         loop {
-            let asked = limit - entries.len();
+            let asked = limit - found.len();
             let mut command = cmd("ZRANGEBYSCORE");
-            command.arg(&self.keys.ticks).arg(&from).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
+            command.arg(set).arg(&from).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
             let page: Vec<Member> = self.history.query(command.arg("LIMIT").arg(skipped).arg(asked)).await?;
-            entries.extend(page.iter().filter_map(decode_member));
-            let Some((_, score)) = page.last().filter(|_| page.len() == asked && entries.len() < limit) else {
-                return Ok(entries);
+            found.extend(page.iter().filter_map(&decode));
+            let Some((_, score)) = page.last().filter(|_| page.len() == asked && found.len() < limit) else {
+                return Ok(found);
             };
-            // More members may have this score, and one of them may be an entry.
+            // More members may have this score, and one of them may be a record.
             let same = page.iter().rev().take_while(|(_, other)| other.total_cmp(score).is_eq()).count();
             let next = score.to_string();
             skipped = if from == next { skipped + same } else { same };
@@ -221,7 +233,7 @@ impl Redis {
 
 /// Returns true if a score is this id.
 #[expect(clippy::float_cmp, clippy::cast_precision_loss, reason = "ids are whole numbers of 13 digits")]
-fn is_score_of(id: TickId, score: f64) -> bool {
+pub(super) fn is_score_of(id: TickId, score: f64) -> bool {
     id.ms() as f64 == score
 }
 

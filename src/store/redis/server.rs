@@ -177,6 +177,11 @@ impl RedisServer {
         if self.known().is_sharded { "SSUBSCRIBE" } else { "SUBSCRIBE" }
     }
 
+    /// Returns the files of TLS.
+    pub(super) fn tls(&self) -> &RedisTls {
+        &self.tls
+    }
+
     /// Returns a client of the server `info`.
     pub(super) fn client(&self, info: ConnectionInfo) -> Result<Client> {
         let settings = info.redis_settings().clone().set_skip_set_lib_name();

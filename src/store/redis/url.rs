@@ -15,15 +15,23 @@ const SENTINEL_PORT: u16 = 26379;
 const SOCKET_PARAMETERS: [&str; 3] = ["db", "user", "pass"];
 
 /// Parameters that other clients know, and what to do instead. Each word is a part of a parameter's name.
-const ELSEWHERE: [(&[&str], &str); 7] = [
+const ELSEWHERE: [(&[&str], &str); 5] = [
     (&["insecure", "verify", "reqs"], INSECURE),
     (&["ca", "cacert", "cafile", "certs"], "set BTCFEED_REDIS_CA to a PEM file"),
     (&["cert", "certfile", "key", "keyfile"], "set BTCFEED_REDIS_CERT and BTCFEED_REDIS_KEY to PEM files"),
     (&["tls", "ssl"], "begin the URL with rediss:// for TLS"),
     (&["timeout"], "set BTCFEED_REDIS_TIMEOUT"),
-    (&["db", "database"], "write the number of the database after the server: redis://HOST:PORT/DATABASE"),
-    (&["user", "username", "pass", "password", "auth"], "write redis://USER:PASSWORD@HOST:PORT"),
 ];
+
+/// The same for what is elsewhere in the URL of a server.
+const IN_THE_URL: [(&[&str], &str); 3] = [
+    (&["db", "database"], "write the number of the database after the server: redis://HOST:PORT/DATABASE"),
+    (&["user", "username", "auth"], "write redis://USER:PASSWORD@HOST:PORT"),
+    (PASSWORD, "write redis://USER:PASSWORD@HOST:PORT"),
+];
+
+/// The words in the names of parameters whose value is a password.
+const PASSWORD: &[&str] = &["pass", "password"];
 
 const INSECURE: &str =
     "certificates are always verified; to trust your own authority, set BTCFEED_REDIS_CA to its PEM file";
@@ -184,10 +192,17 @@ fn reject_fragment(text: &str) -> Result<(), InvalidUrl> {
 /// Rejects every parameter that is not `known`. Its value is never quoted, and its name only if it cannot be a part of
 /// a password.
 fn reject_parameters(before: &str, query: &str, known: &[&str]) -> Result<(), InvalidUrl> {
+    let mut follows_password = false;
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let name = parameter.split('=').next().unwrap_or_default();
+        let lower = name.to_ascii_lowercase();
+        let has = |words: &[&str]| lower.split(['_', '-']).any(|word| words.contains(&word));
         if known.contains(&name) {
+            follows_password |= has(PASSWORD);
             continue;
+        }
+        if follows_password {
+            return Err(part("a part after \"&\" is not supported: write %26 for this character in a password"));
         }
         let is_name = !name.is_empty()
             && name.len() <= 24
@@ -195,9 +210,9 @@ fn reject_parameters(before: &str, query: &str, known: &[&str]) -> Result<(), In
         if query.contains('@') || !is_name {
             return Err(part("a part after \"?\" is not supported: write %3F for this character in a password"));
         }
-        let lower = name.to_ascii_lowercase();
-        let has = |words: &[&str]| lower.split(['_', '-']).any(|word| words.contains(&word));
-        let instead = ELSEWHERE.iter().find(|(words, _)| has(words)).map(|(_, instead)| (*instead).to_owned());
+        let places = if known == SOCKET_PARAMETERS { &[][..] } else { &IN_THE_URL };
+        let found = ELSEWHERE.iter().chain(places).find(|(words, _)| has(words));
+        let instead = found.map(|(_, instead)| (*instead).to_owned());
         let instead = instead.unwrap_or_else(|| match known {
             [] => format!(
                 "expected no parameters after {:?}",
@@ -234,7 +249,8 @@ mod tests {
             ("redis://redis?db=1", "unknown parameter \"db\": write the number of the database after"),
             ("redis://redis?password=x", "unknown parameter \"password\": write redis://USER:PASSWORD@"),
             ("redis://redis?protocol=resp3", "unknown parameter \"protocol\": expected no parameters after"),
-            ("unix:///run/redis?database=1", "unknown parameter \"database\": write the number"),
+            ("unix:///run/redis?database=1", "unknown parameter \"database\": expected only db, user, pass"),
+            ("unix:///run/redis?password=x", "unknown parameter \"password\": expected only db, user, pass"),
             ("unix:///run/redis?timeout=1", "unknown parameter \"timeout\": set"),
             ("unix:///run/redis?color=1", "unknown parameter \"color\": expected only db, user, pass"),
             ("redis://redis/zero", "invalid database \"zero\": expected a number such as 0"),
@@ -256,7 +272,13 @@ mod tests {
 
     #[test]
     fn error_has_no_part_of_a_password() {
-        for url in ["redis://:se#cret@redis", "redis://:se?cret@redis", "redis://:se?cret=1&x=2@redis:1/0"] {
+        for url in [
+            "redis://:se#cret@redis",
+            "redis://:se?cret@redis",
+            "redis://:se?cret=1&x=2@redis:1/0",
+            "unix:///run/redis?pass=se&cret",
+            "redis+sentinel://a/0?master=m&sentinel_password=se&cret=1",
+        ] {
             assert!(!error(url).contains("cret"), "{}", error(url));
         }
     }

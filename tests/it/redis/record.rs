@@ -2,6 +2,7 @@
 
 use crate::support::clock::ShiftedClock;
 use crate::support::redis::Redis;
+use crate::support::until;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, audited, audits, ids, lease, tick};
 use btcfeed::feed::Entry;
 use btcfeed::store::{self, Options, PriceKind, RedisOptions, Store};
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 const RECORD: &str = "{shop}:record";
 const TICKS: &str = "{shop}:ticks";
+const AUDITS: &str = "{shop}:audits";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn open(server: &Redis) -> store::Redis {
@@ -182,4 +184,33 @@ async fn rewritten_entry_leaves_no_audit_behind() {
     let again = store.append(&lease, &record, TickId::ZERO).await.unwrap();
     assert!(again.prev == other.id && again.id > first.id);
     assert_eq!(audits(&store, TickId::ZERO, EVERYTHING, 9).await, [(again.id, "1".to_owned())]);
+}
+
+#[tokio::test]
+async fn garbage_among_audits_hides_none() {
+    let server = Redis::start().await;
+    let store = open(&server);
+    let lease = lease(&store).await;
+    let mut expected = Vec::new();
+    for number in ["1", "2", "3"] {
+        let entry = store.append(&lease, &audited(number, Duration::ZERO), TickId::ZERO).await.unwrap();
+        expected.push((entry.id, number.to_owned()));
+        let after = entry.id.next().ms().to_string();
+        for garbage in ["x", "{}", "{\"id\":1}"] {
+            server.command(&["ZADD", AUDITS, &after, &format!("{garbage}{number}")]).await;
+        }
+        until("the next millisecond", async || TickId::now() > entry.id.next()).await;
+    }
+    for limit in 1..5 {
+        let mut found: Vec<(TickId, String)> = Vec::new();
+        loop {
+            let after = found.last().map_or(TickId::ZERO, |(id, _)| *id);
+            let page = audits(&store, after, EVERYTHING, limit).await;
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(found, expected, "{limit}");
+    }
 }
