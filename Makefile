@@ -25,7 +25,7 @@ down: ## Stop the whole stack; the feed's history is kept
 	$(COMPOSE) down
 
 .PHONY: test
-test: ## Run the tests; installs redis-server, nginx, curl and Python packages if they are missing
+test: ## Run the tests; installs redis-server, nginx, Prometheus, curl and Python packages if they are missing
 	tests/setup tests/run
 
 .PHONY: soak
