@@ -167,6 +167,8 @@ mod tests {
         let query =
             "format=audit&hello=true&currency=USD%2CEUR&after=7&changes=true&every=30000ms&limit=5&client_id=a+b";
         assert_eq!(options.query(Start::After(TickId::from_ms(7))), query);
+        let query = "format=audit,ndjson&currency=USD%2CEUR&after=7&until=9";
+        assert_eq!(options.history_query(TickId::from_ms(7), TickId::from_ms(9)), query);
         assert!(!options.is_chained());
     }
 }

@@ -94,8 +94,9 @@ pub struct StatusUpdate {
     pub prev: TickId,
     /// The new state.
     pub state: FeedState,
-    /// The start of the state. For `stale` and `down` it is the moment of the last price, for `degraded` that of the
-    /// last price from enough sources, for `live` the moment when prices returned.
+    /// The start of the state: for `stale` and `down` the moment of the last price, for `degraded` that of the last
+    /// price from enough sources, for `live` the moment at which prices returned. If the reason is about clocks, the
+    /// moment of the status.
     pub since: TickId,
     /// The reason, as text for people.
     pub reason: String,

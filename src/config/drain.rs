@@ -11,7 +11,7 @@ const SECTION: &str = "Stop";
 
 const DRAIN_DELAY: Row<Durations> = Row {
     env: "BTCFEED_DRAIN_DELAY",
-    help: "Time between SIGTERM and the end of the first stream",
+    help: "Minimum time between SIGTERM and the end of the first stream",
     details: "In this time, /readyz answers 503, but new clients are still served. Set it to the time that the load \
               balancer needs to notice that the replica is stopping.",
     values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },

@@ -87,7 +87,8 @@ const WRITE_STALL: Row<Durations> = Row {
 const PING_EVERY: Row<Durations> = Row {
     env: "BTCFEED_PING_EVERY",
     help: "Time between two pings to a client, and the timeout of its pong",
-    details: "The SDKs reconnect if they receive nothing for 50 s. With a longer time, raise their timeout as well.",
+    details: "The SDKs for Rust and Python reconnect if they receive nothing for 50 s. With a longer time, raise their \
+              timeout as well. JavaScript sees no pings.",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("20s"),
     example: "30s",

@@ -31,6 +31,18 @@ fn defaults_poll_five_exchanges_in_one_process() {
     assert_eq!(config.source_names().collect::<Vec<_>>(), ["coinbase", "kraken", "bitstamp", "gemini", "bitfinex"]);
 }
 
+#[test]
+fn values_that_depend_on_others_are_shown() {
+    let config = read(&[("BTCFEED_TRUSTED_PROXIES", "10.1.2.3/8, ::1")]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    let shown = |name| config.effective(name).unwrap_or_default();
+    assert_eq!(shown("BTCFEED_TRUSTED_PROXIES"), "10.0.0.0/8,::1/128");
+    let memory = shown("BTCFEED_CLIENT_MEMORY");
+    assert!(memory.ends_with("MiB"), "{memory}");
+    let again = read(&[("BTCFEED_CLIENT_MEMORY", &memory)]).unwrap_or_else(|errors| panic!("{errors:?}"));
+    assert_eq!(again.server.client_memory, config.server.client_memory);
+    assert_eq!(again.effective("BTCFEED_TRUSTED_PROXIES").as_deref(), Some("none"));
+}
+
 const DURATION: &str = "expected a duration such as 5s or 500ms, from";
 
 #[test]

@@ -1,7 +1,7 @@
 //! The table of all metrics. `docs/metrics.md` is made from it, and a test compares it with the metrics of a running
 //! replica.
 //!
-//! There are at most 200 series on a replica, and no label has a value that a client can choose.
+//! There are at most 400 series on a replica, and no label has a value that a client can choose.
 
 pub use super::metric::{Metric, MetricKind};
 use std::fmt::Write;
@@ -71,14 +71,14 @@ table! {
         gauge("btcfeed_source_resting", "0 or 1", "1 while the source rests because it failed or asked for a pause. If a currency has fewer active sources than `BTCFEED_MIN_SOURCES`, or fewer than two, its failed sources are polled although they rest. A pause that a source asked for is always kept."));
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second: Redis, or the file of the feed, can be written.");
     STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request other than a read of the history, or that a write to the file of the feed took. Empty with the memory store.");
-    STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests other than reads of the history that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
+    STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
     STORE_UNSAVED = gauge("btcfeed_store_unsaved_entries", "entries", "Entries that are only in memory, because the file of the feed cannot be written.");
     QUARANTINED = counter("btcfeed_quarantined_members_total", "members", "Members of the history in Redis that were not entries and that this leader moved into quarantine.");
     UNCONFIRMED = counter("btcfeed_unconfirmed_announcements_total", "messages", "Entries that were announced on the channel of Redis and are not in the history, for example forged ones. No client gets them.");
     PUT_BACK = counter("btcfeed_put_back_entries_total", "entries", "Entries that the store had lost and this replica has put back.");
     PUT_BACK_BOOKMARKS = counter("btcfeed_put_back_bookmarks_total", "bookmarks", "Bookmarks of connected clients that Redis had lost and this replica has put back.");
     FORKS = counter("btcfeed_forks_total", "times", "Times that a new entry followed an entry older than this replica's newest one, because Redis had lost those in between: after a failover, or after two primaries at the same time.");
-    STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects, but without those that read the history.");
+    STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit", "held_too_long", "unknown_client_id"],
         counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` and a `held_too_long` count once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));
     CLOSES = labelled("reason", &["draining", "too_slow", "no_pong", "key_revoked", "key_expired", "violation"],
@@ -110,7 +110,7 @@ table! {
 pub fn markdown() -> String {
     let mut text = String::from(
         "# Metrics\n\nEach replica serves these metrics at `/metrics` on the operators' port (`BTCFEED_OPS_LISTEN`), in the text\n\
-         format of Prometheus. A replica has at most 200 series, and no label has a value that a client can choose. Metrics of a\n\
+         format of Prometheus. A replica has at most 400 series, and no label has a value that a client can choose. Metrics of a\n\
          source exist on replicas that can lead. Counters begin at zero when the replica starts.\n\n\
          A test makes this page from the table in `src/telemetry/metrics.rs`: `UPDATE_DOCS=1 cargo test --test it metrics`.\n\n\
          | metric | type | unit | label | meaning |\n|---|---|---|---|---|\n",

@@ -35,6 +35,16 @@ async fn page_obeys_its_content_security_policy() {
 }
 
 #[tokio::test]
+async fn redirect_to_a_page_has_the_usual_headers() {
+    let server = TestServer::new().await;
+    for path in ["/docs/", "/embed/", "/method/"] {
+        let answer = server.get(path).await;
+        assert_eq!((answer.status, answer.header("x-content-type-options")), (308, "nosniff"), "{path}");
+        assert_eq!(answer.header("x-request-id").len(), 36, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn page_links_to_openapi_and_is_cacheable() {
     let server = TestServer::new().await;
     for path in ["/docs", "/llms.txt"] {

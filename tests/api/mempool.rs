@@ -1,6 +1,6 @@
 //! Prices in the shapes of mempool.space. The requests are those that wallets and shops send it.
 
-use super::server::{TestServer, both, history, ids};
+use super::server::{TestServer, both, history, ids, usd};
 use serde_json::json;
 
 /// Returns a server with ten ticks, each of which has other prices, and their ids.
@@ -40,6 +40,14 @@ async fn price_at_a_timestamp_is_the_last_before() {
         "{}",
         first.text()
     );
+}
+
+#[tokio::test]
+async fn price_before_many_ticks_is_found() {
+    let entries = history(std::iter::once(both("97000.51", "89340.25")).chain(vec![usd("97001.51"); 1200]));
+    let (server, time) = (TestServer::with(&[], &entries).await, ids(&entries)[0] / 1000);
+    let answer = server.json("/api/v1/historical-price?currency=EUR&timestamp=1999999999").await;
+    assert_eq!(answer["prices"], json!([{"time": time, "EUR": 89340.25, "USD": 97000.51}]));
 }
 
 #[tokio::test]

@@ -319,7 +319,8 @@ async fn connection_without_a_request_frees_its_place() {
             open.push(stream);
         }
         until("a free place", async || target.get("/openapi.json").await.0 == 200).await;
-        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        // A head may take 10 s.
+        assert!(started.elapsed() < Duration::from_secs(13), "{:?}", started.elapsed());
     })
     .await;
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
-use watcher::Watcher;
+use watcher::{Port, Watcher};
 
 const CLIENTS: usize = 1000;
 const INTERVAL_MS: u64 = 500;
@@ -88,7 +88,7 @@ async fn killed_primaries_lose_nothing() {
         ];
         replicas.push(Replica::start(&replica_settings(&exchange, name, &settings)).await);
     }
-    let watchers: Vec<_> = replicas.iter().map(|replica| Watcher::start(vec![replica.address.clone()])).collect();
+    let watchers: Vec<_> = replicas.iter().map(|replica| Watcher::start(vec![Port::from(&*replica.address)])).collect();
     let seen = Arc::new(Seen::default());
     for number in 0..CLIENTS {
         tokio::spawn(follow(replicas[number % 3].address.clone(), seen.clone()));

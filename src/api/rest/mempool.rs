@@ -63,7 +63,7 @@ pub(crate) async fn prices(State(state): State<Arc<ApiState>>, headers: HeaderMa
 ///
 /// The last prices at or before `timestamp` that are at most an hour older, and the rates between the currencies now. A
 /// moment in the future means now. With `currency`, the prices are in this currency and in USD, otherwise in all
-/// currencies of the feed. Without `timestamp`, the first prices of each hour that the feed keeps, newest first. Prices
+/// currencies of the feed. Without `timestamp`, the first prices of each of the newest 8784 hours, newest first. Prices
 /// have all their digits.
 #[utoipa::path(
     get, path = "/api/v1/historical-price", tag = "prices", operation_id = "mempool_historical_price",
@@ -149,7 +149,7 @@ async fn prices_at(
     Ok(TimedPrices { time: entry.id, prices: shown.iter().filter_map(price).collect() })
 }
 
-/// Returns the first prices of each hour that the feed keeps, newest first.
+/// Updates the candles, and returns the first prices of the newest hours, newest first.
 async fn prices_of_hours(
     state: &ApiState,
     hub: &Hub,

@@ -21,9 +21,9 @@ const DEADLINE_FACTOR: u32 = 15;
 const OLDEST_VERSION: u32 = 6;
 /// Oldest version with which the tests run.
 const TESTED_VERSION: u32 = 7;
-/// Difference between the clocks from which the ages of ticks are clearly wrong.
+/// Difference between the clocks from which there is a warning.
 const CLOCK_WARN_MS: u64 = 1000;
-/// Difference between the clocks from which a healthy feed may look stale.
+/// Difference between the clocks from which one of them is clearly wrong.
 const CLOCK_FAIL_MS: u64 = 5000;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {
@@ -147,7 +147,7 @@ fn findings(inspection: &Inspection) -> Vec<Finding> {
     };
     let direction = if *clock_ahead_ms < 0 { "behind" } else { "ahead of" };
     let difference = format!("Redis is {} ms {direction} this machine", clock_ahead_ms.unsigned_abs());
-    let remedy = "Synchronise both clocks (NTP): the age of a tick is computed from both.";
+    let remedy = "Let NTP or chrony synchronise both machines.";
     let clock = match clock_ahead_ms.unsigned_abs() {
         CLOCK_FAIL_MS.. => Finding::fail("redis-clock", difference, remedy),
         CLOCK_WARN_MS.. => Finding::warn("redis-clock", difference, remedy),

@@ -7,6 +7,7 @@
 use super::redirect::Redirect;
 use super::server::{ConnectionRefusal, RedisServer, failed, failed_to_connect, timed_out, unavailable};
 use crate::store::contract::{HISTORY_READERS, Result};
+use crate::telemetry::metrics::{STORE_CONNECTS, STORE_ERRORS};
 use ::redis::{Cmd, ErrorKind, FromRedisValue, ServerErrorKind};
 use deadpool_redis::{Connection, Hook, HookError, Manager, Pool, PoolError};
 use std::sync::Arc;
@@ -46,6 +47,10 @@ impl HistoryPool {
 
     /// Runs a command that only reads.
     pub(super) async fn query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
+        self.try_query(command).await.inspect_err(|_| STORE_ERRORS.counter("").increment(1))
+    }
+
+    async fn try_query<T: FromRedisValue>(&self, command: &Cmd) -> Result<T> {
         let mut is_retry = false;
         loop {
             let current = self.current().await?;
@@ -130,7 +135,9 @@ impl HistoryPool {
                 server.prepare(connection, &address, PURPOSE).await.map_err(|refusal| match refusal {
                     ConnectionRefusal::Error(error) => HookError::Backend(error),
                     ConnectionRefusal::Wrong(reason) => HookError::Message(reason.into()),
-                })
+                })?;
+                STORE_CONNECTS.counter("").increment(1);
+                Ok(())
             })
         });
         let pool = Pool::builder(manager).max_size(HISTORY_READERS).post_create(prepare).build();

@@ -2,8 +2,8 @@
 
 use crate::support::clock::ShiftedClock;
 use crate::support::redis::Redis;
-use crate::support::until;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, audited, audits, ids, lease, tick};
+use crate::support::until;
 use btcfeed::feed::Entry;
 use btcfeed::store::{self, Options, PriceKind, RedisOptions, Store};
 use btcfeed::tick::TickId;

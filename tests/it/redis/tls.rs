@@ -2,8 +2,11 @@
 
 use crate::it::check::Stack;
 use crate::support::redis::Redis;
+use crate::support::store_contract::{EVERYTHING, OPTIONS};
 use crate::support::tls::Authority;
 use crate::support::{TestCluster, entries};
+use btcfeed::store::{self, RedisOptions, RedisTls, Store};
+use btcfeed::tick::TickId;
 
 /// Returns the settings of a replica that uses TLS on this port.
 fn settings(port: u16, files: &[(&'static str, String)]) -> Vec<(&'static str, String)> {
@@ -37,6 +40,32 @@ async fn own_authority_and_client_certificate_work() {
     cluster.redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
     entries(&mut replica.connect("format=full").await, 3).await;
+}
+
+#[tokio::test]
+async fn changed_files_replace_connections_for_reads() {
+    let authority = Authority::new();
+    let (server, port) = Redis::start_with_tls(&authority, true).await;
+    let tls = RedisTls {
+        authorities: Some(authority.file("ca.pem")),
+        certificate: Some((authority.file("cert.pem"), authority.file("key.pem"))),
+    };
+    let options = RedisOptions { tls, ..RedisOptions::new(&format!("rediss://localhost:{port}"), "test") };
+    let store = store::Redis::open(&options, OPTIONS).unwrap();
+    let connection = async || {
+        store.range(TickId::ZERO, EVERYTHING, 1).await.unwrap();
+        let list: String = redis::from_redis_value(server.command(&["CLIENT", "LIST"]).await).unwrap();
+        let named = |line: &&str| line.contains("/history ");
+        list.lines().find(named).and_then(|line| line.split(' ').next()).unwrap().to_owned()
+    };
+    let first = connection().await;
+    assert_eq!(connection().await, first);
+    // A key of another certificate cannot be used yet.
+    let stranger = Authority::new();
+    std::fs::copy(stranger.file("key.pem"), authority.file("key.pem")).unwrap();
+    assert_eq!(connection().await, first);
+    authority.issue();
+    assert_ne!(connection().await, first);
 }
 
 #[tokio::test]
