@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 const ABOUT: &str = "A Bitcoin price feed whose clients miss no update when they reconnect";
 
-/// The end of the long help of `serve` and `demo`.
+/// The end of the long help of the program, and of `serve` and `demo`.
 const AFTER_LONG_HELP: &str = "\
 Each setting is a flag and a variable of the environment. A flag takes precedence over the variable.
 

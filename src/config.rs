@@ -136,8 +136,8 @@ impl Config {
         reader.finish().map(|()| address)
     }
 
-    /// Returns the value that is used for a setting, if it may differ from what was given and from its default: values
-    /// that depend on other settings or on this machine, and lists.
+    /// Returns the value in use of a setting that is computed, because it depends on other settings or on this machine,
+    /// and of a list. Returns `None` for other settings.
     pub fn effective(&self, env: &str) -> Option<String> {
         let crate::leader::Options { replica, stale_after, down_after, .. } = &self.leader;
         let crate::server::Options { currencies, default_currency, max_connections, .. } = &self.server;

@@ -275,7 +275,7 @@ impl Hub {
         self.newest(&|entry| entry.tick().is_some())
     }
 
-    /// Returns the newest status in the window.
+    /// Returns the newest status that has been in the window.
     pub fn status(&self) -> Option<Arc<Entry>> {
         self.window().status()
     }

@@ -22,11 +22,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The prices that the sources agreed on at one moment. Its id is in the [`Entry`](crate::feed::Entry) that contains
-/// it.
+/// The prices at one moment. Its id is in the [`Entry`](crate::feed::Entry) that contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
-    /// One price for each currency in which the sources agreed. There is at least one.
+    /// One price for each currency that had enough sources. Currencies that this version does not know are left out.
     #[serde(deserialize_with = "known_keys")]
     pub prices: BTreeMap<Currency, Price>,
     /// The names of the sources from which each price was computed, in the order of the configuration.

@@ -74,7 +74,7 @@ export interface Hello {
   version: string
   currencies: Currency[]
   interval_ms: number
-  /** The state of the feed, until the next status. */
+  /** The state of the feed, until the next status. If no replica writes, there is none: look at the age of the newest tick. */
   state: State | null
   reason: string | null
 }

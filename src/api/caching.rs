@@ -36,7 +36,12 @@ pub(crate) struct CacheableResponse {
 /// because it is the same for every encoding. It depends on the version of btcfeed, because another version may write
 /// the content differently.
 pub(crate) fn tag(content: &impl Debug) -> String {
-    let digest = Sha1::new().chain_update(env!("CARGO_PKG_VERSION")).chain_update(format!("{content:?}")).finalize();
+    tag_of_bytes(format!("{content:?}").as_bytes())
+}
+
+/// Returns a weak entity tag for this content.
+pub(crate) fn tag_of_bytes(content: &[u8]) -> String {
+    let digest = Sha1::new().chain_update(env!("CARGO_PKG_VERSION")).chain_update(content).finalize();
     format!("W/\"{}\"", URL_SAFE_NO_PAD.encode(&digest[..12]))
 }
 

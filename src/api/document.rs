@@ -47,7 +47,7 @@ impl StaticFile {
     /// Creates a file.
     pub(crate) fn new(content_type: &'static str, content: impl Into<Bytes>) -> StaticFile {
         let content = content.into();
-        StaticFile { content_type, tag: caching::tag(&content), text: StaticText::new(content) }
+        StaticFile { content_type, tag: caching::tag_of_bytes(&content), text: StaticText::new(content) }
     }
 
     /// Returns the file, or 304 if the client has it.
@@ -59,7 +59,7 @@ impl StaticFile {
 impl Document {
     /// Creates a document.
     pub(crate) fn new(content_type: &'static str, template: String) -> Document {
-        Document { content_type, tag: caching::tag(&template), template, policy: POLICY }
+        Document { content_type, tag: caching::tag_of_bytes(template.as_bytes()), template, policy: POLICY }
     }
 
     /// Creates a page.

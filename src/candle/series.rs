@@ -1,4 +1,4 @@
-//! The candles of one interval, in order.
+//! The candles of one length, in order.
 
 use super::interval::Interval;
 use crate::tick::{Currencies, Currency, Price, Tick, TickId, known_currencies, known_keys};
@@ -153,14 +153,14 @@ impl Candle {
     }
 }
 
-/// The candles of one interval. Only the last one may still change.
+/// The candles of one length. Only the last one may still change.
 #[derive(Debug)]
 pub(super) struct Series {
     interval: Interval,
     /// The time for which a candle is kept. `None` means without end.
     pub(super) kept: Option<Duration>,
     candles: VecDeque<Candle>,
-    /// Candles that start before this moment may be incomplete and are omitted.
+    /// New candles that start before this moment may be incomplete and are omitted.
     complete_from: TickId,
     /// The last id that is known to have expired, or zero if none is.
     pub(super) expired: TickId,
@@ -177,8 +177,8 @@ impl Series {
         self.kept.map_or(TickId::ZERO, |kept| head.minus(kept))
     }
 
-    /// Adds a candle of the next ticks to the candle of this series, unless that one may be incomplete. The ticks of
-    /// `next` must be in one interval of this series.
+    /// Adds a candle of the next ticks to the candle that contains them here, unless the latter may be incomplete. The
+    /// ticks of `next` must be in one interval of this series.
     pub(super) fn add(&mut self, next: &Candle) {
         let start = self.interval.start(next.id);
         if start < self.complete_from {

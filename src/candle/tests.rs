@@ -174,7 +174,7 @@ fn incomplete_candle_is_replaced_by_a_gap() {
     feed.prev = at(190);
     feed.ticks(200..360);
     assert_eq!(feed.candles_and_gaps(ALL), (vec![0, 240, 300], vec!["history_expired 90..200".into()]));
-    // The feed continues after the entry at second 310: the store has lost the later ones.
+    // The next entry follows the one at second 310, so the store has lost those at 320 to 350.
     feed.prev = at(310);
     feed.ticks(370..500);
     let (candles, gaps) = feed.candles_and_gaps(ALL);
@@ -208,10 +208,10 @@ fn part_is_settled_when_no_entry_can_change_it() {
     feed.ticks(0..180);
     let settled = |feed: &TestFeed, until| feed.book.part(Range { until, ..ALL }).settled_until;
     assert_eq!(settled(&feed, at(119)), Some(at(0).plus(DAY)));
-    assert_eq!(settled(&feed, at(120)), None, "the last candle is not complete");
+    assert_eq!(settled(&feed, at(120)), None, "the last candle of the range is not complete");
     assert_eq!(settled(&feed, ALL.until), None);
     assert_eq!(feed.book.part(Range { limit: 2, ..ALL }).settled_until, Some(at(0).plus(DAY)), "a full page");
-    // The last candle is over, but the euro's next tick may report an outage that started in it.
+    // The last candle of the range is over, but the euro's next tick may report an outage that started in it.
     feed.tick(180, "1", "");
     feed.entry(200, Event::Status(Status { state: FeedState::Stale, since: at(170), reason: String::new() }));
     assert_eq!(settled(&feed, at(120)), None);
@@ -246,5 +246,5 @@ fn candle_counts_the_ticks_of_each_set() {
         assert!(text.starts_with(&set.to_string()) || text == format!("15 {set}"), "{text}");
     }
     let kept = MAX_ENCODED - 2;
-    assert_eq!(calls.get(), 2 * (Currency::ALL.len() - 1 - kept) + kept, "USD and both are kept already");
+    assert_eq!(calls.get(), 2 * (Currency::ALL.len() - 1 - kept) + kept, "the sets USD and USD,EUR are kept already");
 }

@@ -45,8 +45,8 @@ const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is n
 
 const AFTER_HELP: &str = "\
 After a disconnect it reconnects and continues with the next update. With --format, or if the output is not a terminal, it prints \
-a line for each tick and currency. In the formats full and audit, it prints one line for all currencies, and also lines for statuses, gaps \
-and synced. Notices about the connection go to standard error.
+a line for each tick and currency. In the formats full and audit, it prints one line for each tick, with all currencies, and also lines for \
+statuses, gaps and synced. Notices about the connection then go to standard error.
 
 Examples:
   btcfeed watch                                      the feed on this machine
@@ -54,7 +54,7 @@ Examples:
   btcfeed watch --currency EUR --every 1m            one price a minute, in euros
   btcfeed watch --format full --count 10 | jq .id    ten ticks for a program
 
-Exit codes: 0 stopped by a signal, --count reached, or the output was closed; 1 the server rejected this client, or there is no \
+Exit codes: 0 stopped by a signal, --count reached, or the output was closed; 1 the server rejected this client, or is no \
 feed; 2 an argument is invalid.";
 
 /// The arguments.
@@ -236,8 +236,9 @@ fn show(flags: &ArgMatches) -> Show {
     let chosen = arguments::currencies(flags);
     match flags.get_one::<Format>("format") {
         None if io::stdout().is_terminal() => {
-            let can_move_cursor = !is_dumb();
-            Show::Table(Box::new(Screen::open(chosen, can_move_cursor && !is_colourless(), can_move_cursor)))
+            let (can_move_cursor, has_colours) = (!is_dumb(), !is_dumb() && !is_colourless());
+            let gets_every_tick = !flags.get_flag("changes") && !flags.contains_id("every");
+            Show::Table(Box::new(Screen::open(chosen, has_colours, can_move_cursor, gets_every_tick)))
         }
         format => Show::Lines(Lines::new(format.copied().unwrap_or(Format::Timedate), chosen)),
     }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The address of a feed and the options of its subscriptions.
+/// The addresses of a feed and the options of its subscriptions.
 #[derive(Clone, Debug)]
 pub struct Client {
     target: Arc<Target>,
@@ -23,7 +23,7 @@ pub struct Client {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before build"]
 pub struct Builder {
-    /// The addresses, parsed at once because an address with a password must not be kept.
+    /// The addresses. They are parsed here, so that the builder never holds the text of a password.
     addresses: Vec<Result<Address, Error>>,
     options: ClientOptions,
 }
@@ -49,12 +49,12 @@ impl Client {
         Updates::new(self.target.clone())
     }
 
-    /// Returns the price in each currency that was in force at a moment, by default now, from the first address that
+    /// Returns, for each chosen currency, the price in force at a moment, by default now, from the first address that
     /// answers. With a `window` (1 s to 1 h), each currency also has the average over this time before the moment.
     ///
     /// # Errors
     /// [`Error::Refused`] with the status 404 if the feed had no price then, and with another one if an argument or the
-    /// key is invalid. [`Error::Unavailable`] if no address answers.
+    /// key is invalid. [`Error::Unavailable`] if no address answers, or all are overloaded.
     pub async fn prices_at(&self, time: Option<TickId>, window: Option<Duration>) -> Result<Vec<PriceAt>, Error> {
         self.target.prices_at(time, window).await
     }
@@ -62,7 +62,7 @@ impl Client {
 
 impl Builder {
     /// Adds an address of the same feed. Streams are spread over all addresses, and each attempt to connect again uses
-    /// the next address.
+    /// the next address that no other connection uses.
     pub fn also_at(mut self, address: &str) -> Builder {
         self.addresses.push(Address::parse(address));
         self
@@ -176,9 +176,9 @@ impl Builder {
     /// Creates the client. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`Error::Address`] if an address is invalid. [`Error::Setup`] if this machine cannot open any connection, or if
-    /// the [authorities](Builder::authority) are invalid. [`Error::Options`] if the
-    /// [redundancy](Builder::redundancy) is invalid.
+    /// [`Error::Address`] if an address is invalid. [`Error::Setup`] if the HTTP client cannot be created, or if the
+    /// [authorities](Builder::authority) are invalid. [`Error::Options`] if the [redundancy](Builder::redundancy) is
+    /// invalid.
     pub fn build(self) -> Result<Client, Error> {
         if let Some(problem) = self.options.problem() {
             return Err(Error::Options(problem));

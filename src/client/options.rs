@@ -10,6 +10,9 @@ use std::time::Duration;
 /// The maximum number of connections at the same time.
 const MAX_REDUNDANCY: usize = 4;
 
+/// The maximum number of ticks with audits in one answer of the history, so that it arrives in time.
+const AUDITS: &str = "100";
+
 /// The options of a subscription and of its connections.
 #[derive(Clone, Debug)]
 pub(super) struct ClientOptions {
@@ -99,6 +102,9 @@ impl ClientOptions {
             query.append_pair("currency", &codes);
         }
         query.append_pair("after", &after.to_string()).append_pair("until", &until.to_string());
+        if self.audit {
+            query.append_pair("limit", AUDITS);
+        }
         query.finish()
     }
 
@@ -167,7 +173,7 @@ mod tests {
         let query =
             "format=audit&hello=true&currency=USD%2CEUR&after=7&changes=true&every=30000ms&limit=5&client_id=a+b";
         assert_eq!(options.query(Start::After(TickId::from_ms(7))), query);
-        let query = "format=audit,ndjson&currency=USD%2CEUR&after=7&until=9";
+        let query = "format=audit,ndjson&currency=USD%2CEUR&after=7&until=9&limit=100";
         assert_eq!(options.history_query(TickId::from_ms(7), TickId::from_ms(9)), query);
         assert!(!options.is_chained());
     }

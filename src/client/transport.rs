@@ -9,7 +9,8 @@ pub enum Transport {
     WebSocket,
     /// Server-sent events in an ordinary HTTP response, for proxies that do not support WebSocket.
     Sse,
-    /// gRPC, which needs HTTP/2 from end to end.
+    /// gRPC, which needs HTTP/2 from end to end. The prices at a moment, and what redundancy reads of the history, come
+    /// over HTTP from the same address, so a port that serves only gRPC is not enough for them.
     #[cfg(feature = "grpc")]
     Grpc,
 }

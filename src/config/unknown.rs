@@ -43,8 +43,10 @@ fn check(name: &str) -> Option<UnknownVariable> {
         let similar = known().map(|known| (similarity(known), known)).filter(|(similarity, _)| *similarity > SIMILAR);
         return unknown(similar.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known));
     }
+    // The number of changes is at least the difference of the lengths.
+    let near = known().filter(|known| known.len().abs_diff(name.len()) <= MAX_CHANGES);
     let changes = |known: &str| strsim::damerau_levenshtein(name, known);
-    let nearest = known().map(|known| (changes(known), known)).min().filter(|(changes, _)| *changes <= MAX_CHANGES);
+    let nearest = near.map(|known| (changes(known), known)).min().filter(|(changes, _)| *changes <= MAX_CHANGES);
     nearest.and_then(|(_, nearest)| unknown(Some(nearest)))
 }
 

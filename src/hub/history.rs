@@ -99,9 +99,11 @@ impl HistoryReader {
             let (mut audits, mut next) = (Vec::new(), Some(after));
             // The range may also have audits of entries that this version cannot decode.
             while let Some(after) = next {
-                let page = permit.store().audits(after, last, limit).await?;
-                next = page.last().map(|audit| audit.id).filter(|id| page.len() == limit && *id < last);
-                audits.extend(page);
+                let page = permit.store().audits(after, last, limit.max(AUDIT_ENTRIES)).await?;
+                let is_full = page.len() >= limit.max(AUDIT_ENTRIES);
+                next = page.last().map(|audit| audit.id).filter(|id| is_full && *id < last);
+                let is_wanted = |id: TickId| entries.binary_search_by_key(&id, |entry| entry.id).is_ok();
+                audits.extend(page.into_iter().filter(|audit| is_wanted(audit.id)));
             }
             Ok(Arc::new(join_audits(entries, audits)))
         };

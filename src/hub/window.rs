@@ -65,7 +65,7 @@ pub(super) struct Window {
     first_number: u64,
     /// The numbers of the entries that do not continue the entry before them. There are few of them.
     breaks: VecDeque<u64>,
-    /// The newest status among the entries. The message `hello` contains it.
+    /// The newest status that was in the window. It holds until the next one. The message `hello` contains it.
     status: Option<Arc<Entry>>,
     capacity: usize,
     retention: Duration,
@@ -143,10 +143,12 @@ impl Window {
         self.first_number += entries.len() as u64;
         entries.extend(missing.into_iter().map(Arc::new));
         entries.sort_by_key(|entry| entry.id);
-        (self.marks, self.breaks, self.status) = (Marks::default(), VecDeque::new(), None);
+        let known = self.status.take();
+        (self.marks, self.breaks) = (Marks::default(), VecDeque::new());
         for entry in entries {
             self.push_shared(entry);
         }
+        self.status = self.status.take().or(known);
         self.trim();
     }
 
@@ -171,11 +173,8 @@ impl Window {
     }
 
     fn drop_first(&mut self) {
-        let dropped = self.entries.pop_front();
+        self.entries.pop_front();
         self.marks.pop_front();
-        if self.status.as_ref().map(|status| status.id) == dropped.map(|entry| entry.id) {
-            self.status = None;
-        }
         self.first_number += 1;
         while self.breaks.front().is_some_and(|number| *number <= self.first_number) {
             self.breaks.pop_front();

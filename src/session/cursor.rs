@@ -28,8 +28,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 pub enum Step {
     /// Send these bytes, then call [`Session::step`] again.
     Send(Vec<Bytes>),
-    /// Read the oldest [`LOAD_ENTRIES`] of this part of the history (see [`Hub::history`]), pass them to
-    /// [`Session::loaded`], then call [`Session::step`] again.
+    /// Read the oldest entries of this part of the history (see [`Hub::history`]), pass them to [`Session::loaded`],
+    /// then call [`Session::step`] again.
     Load {
         /// The id to read after.
         after: TickId,
@@ -56,7 +56,7 @@ const MAX_READS_PER_STEP: usize = 4;
 pub struct Session {
     view: Arc<SharedView>,
     max_lag_ms: u32,
-    /// The last id that was sent or skipped.
+    /// The last id that was sent, skipped or held back.
     cursor: TickId,
     /// True if the cursor is the id of an entry that the client has or skips. If not, it is only a moment.
     cursor_is_id: bool,
@@ -192,7 +192,8 @@ impl Session {
                         return self.wait();
                     }
                     self.synced = true;
-                    // The client needs an id after which it can resume. A moment after the head is not such an id.
+                    // The client needs an id after which it can resume. If the cursor is only a time later than the
+                    // head, nobody can resume after it.
                     let id = self.resume_id().unwrap_or_else(|| self.cursor.min(hub.head()));
                     return Step::Send(self.view.view().synced(id).into_iter().collect());
                 }
@@ -261,8 +262,8 @@ impl Session {
         pages.get(&start, now)
     }
 
-    /// Returns the state before a page, if other clients can share the page. They cannot share it if there is a gap
-    /// before it, because only this client gets the gap.
+    /// Returns the state before a page, if other clients can share the page. They cannot share it if this client has
+    /// skipped updates before it, because only this client gets that gap, or if it has audits.
     fn page_start(&self) -> Option<(PageStart, Arc<ThinnedPages>)> {
         let (throttle, extras) = (self.throttle.as_ref()?, self.extras.as_ref()?);
         let can_share = extras.skipped.is_none() && !self.view.view().has_inputs();
@@ -271,7 +272,7 @@ impl Session {
         Some((PageStart { cursor, cursor_is_id, throttle }, pages.clone()))
     }
 
-    /// Returns the last id that was sent or skipped.
+    /// Returns the last id that was sent, skipped or held back.
     pub fn cursor(&self) -> TickId {
         self.cursor
     }
@@ -282,8 +283,8 @@ impl Session {
         self.extras.as_mut().and_then(|extras| extras.bookmark.take())
     }
 
-    /// Moves the bookmark, because the bytes of all steps so far have been sent. [`step`](Self::step) does this, too,
-    /// so only a transport that ends without another step has to call it.
+    /// Moves the bookmark. Call it only when the bytes of all steps so far have been sent. [`step`](Self::step) does
+    /// this, too, so only a transport that ends without another step has to call it.
     pub fn mark_sent(&self) {
         let bookmark = self.extras.as_ref().and_then(|extras| extras.bookmark.as_ref());
         if let (Some(bookmark), Some(id)) = (bookmark, self.resume_id()) {
@@ -333,7 +334,9 @@ impl Session {
     fn wait(&mut self) -> Step {
         match self.throttle.as_mut().and_then(|throttle| throttle.due_in(TickId::now())) {
             Some(Duration::ZERO) => {
-                Step::Send(self.throttle.as_mut().and_then(|throttle| throttle.release()).into_iter().collect())
+                let tick = self.throttle.as_mut().and_then(|throttle| throttle.release());
+                self.count(u32::from(tick.is_some()));
+                Step::Send(tick.into_iter().collect())
             }
             due_in => Step::Wait(due_in),
         }

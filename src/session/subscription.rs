@@ -112,7 +112,7 @@ impl Sessions {
         let newest = self.hub.status();
         let health = match newest.as_ref().and_then(|entry| entry.status()) {
             Some(status) => Some((status.state, status.reason.as_str())),
-            None => self.hub.newest_tick().map(|_| (FeedState::Live, "there has been no outage")),
+            None => self.hub.newest_tick().map(|_| (FeedState::Live, "no outage is known")),
         };
         view.hello(&self.hello, health)
     }

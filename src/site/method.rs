@@ -1,4 +1,4 @@
-//! The method at `/method`: how a price is made, and how it can be computed again. Its only source is `docs/method.md`.
+//! The method at `/method`: how a price is made, and how it can be computed again. The text is `docs/method.md`.
 
 use super::head::head;
 use crate::api::base_url::BaseUrl;
@@ -42,7 +42,7 @@ pub(crate) async fn page(
     page.0.answer(base, &headers)
 }
 
-/// Returns a text in `CommonMark` as a page.
+/// Returns a text in `CommonMark` with tables as a page.
 fn render(text: &str) -> String {
     let mut events: Vec<_> = Parser::new_ext(text, Options::ENABLE_TABLES).collect();
     let sections = add_ids(&mut events);
@@ -73,7 +73,7 @@ fn render(text: &str) -> String {
     page.into_string()
 }
 
-/// Gives each heading below the title an id. Returns the ids and the titles of the sections.
+/// Gives each heading of level 2 or deeper an id. Returns the ids and the titles of those of level 2.
 fn add_ids(events: &mut [Event<'_>]) -> Vec<(String, String)> {
     let mut sections = Vec::new();
     for start in 0..events.len() {

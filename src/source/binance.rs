@@ -1,5 +1,6 @@
 //! Binance: `GET /api/v3/ticker/bookTicker?symbol=BTCEUR`, as described in "Symbol order book ticker" of its REST API
-//! reference: the best bid and ask. A request has a weight of 2, and 6,000 a minute are allowed. An answer has no time.
+//! reference: the best bid and ask. A request weighs 2, and a weight of 6,000 a minute is allowed. An answer does not
+//! say when it was made.
 //!
 //! Status 429 comes before a ban (418), both with `Retry-After`. 451 means that the region is not served. USDT is not a
 //! dollar, so there is no price in USD.

@@ -12,12 +12,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The id of an entry: its time in Unix milliseconds, strictly increasing over the whole feed.
 ///
 /// It is the score in Redis, the `after` of a client that resumes and, formatted as a date, the `timedate`. Zero is
-/// before every entry. It is the `prev` of the first one.
+/// before every entry, and is the `prev` of the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TickId(u64);
 
-/// The formats of a moment in messages.
+/// The formats of a moment, for an error.
 const MOMENTS: &str = "RFC 3339 (2026-11-20T09:20:31Z), Unix seconds (1795166431 or 1795166431.075) or Unix milliseconds \
                        (1795166431075)";
 /// The formats of a moment that a person gives.
@@ -48,7 +48,7 @@ const MILLISECONDS_FROM: u64 = 100_000_000_000;
 impl TickId {
     /// The id before all entries.
     pub const ZERO: TickId = TickId(0);
-    /// The first id that an entry can have: midnight of the day of the first block, 2009-01-03T18:15:05Z.
+    /// The first id that an entry can have: 2009-01-03T00:00:00Z, midnight of the day of the first block (18:15:05Z).
     pub const FIRST_DAY: TickId = TickId(1_230_940_800_000);
 
     /// Returns the id of a moment in Unix milliseconds.
@@ -72,7 +72,7 @@ impl TickId {
     }
 
     /// Returns a moment, given in Unix seconds and nanoseconds, rounded up to a whole millisecond. Returns `None` if it
-    /// is before 1970 or too late to be a date.
+    /// is before 1970 or too late to be a date, or if the nanoseconds are not those of a second.
     pub fn from_moment(seconds: i64, nanos: i32) -> Option<TickId> {
         let nanos = u64::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
         let ms = u64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(nanos.div_ceil(1_000_000))?;

@@ -114,7 +114,7 @@ async fn hello_comes_first_and_names_the_replica() {
     let hello = replica.connect("format=full&hello=true").await.json().await;
     let expected = serde_json::json!({
         "type": "hello", "replica": "r1", "version": env!("CARGO_PKG_VERSION"), "currencies": ["USD", "EUR"],
-        "interval_ms": 200, "state": "live", "reason": "there has been no outage",
+        "interval_ms": 200, "state": "live", "reason": "no outage is known",
     });
     assert_eq!(hello, expected);
     let event = events(&replica, "hello=true").await.event().await;

@@ -5,7 +5,7 @@
 //! docs/operations.md. A build without optimisation has wider limits on times. `BTCFEED_ATTACKED=PROGRAM` attacks
 //! another program. `BTCFEED_UNLIMITED=1` raises all limits that have a setting, and checks nothing. Then only the
 //! attack with long invalid values has no effect. Its limits are constants: the length of a query, and the number and
-//! length of the mistakes in an error.
+//! length of the mistakes in an error. So are the limits of TLS handshakes.
 
 mod attack;
 mod target;
@@ -162,10 +162,18 @@ async fn hostile_client_ids() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_handshakes() {
-    let target = Target::start_with_tls(&[]).await;
+    // Without their own limit, unfinished handshakes would occupy all places.
+    let settings = [
+        ("BTCFEED_MAX_CONNECTIONS", "400"),
+        ("BTCFEED_ADDRESS_CONNECTIONS", "400"),
+        ("BTCFEED_ADDRESS_RATE", "100000"),
+    ];
+    let target = Target::start_with_tls(&settings).await;
     let address = target.replica.address.clone();
     let attack = |attacker: Attacker| -> BoxFuture<'static, ()> { Box::pin(attacker.handshakes(500)) };
     check_at(&target, "TLS handshakes", &address, ATTACK, attack).await;
+    let evicted = "btcfeed_tls_handshake_failures_total{reason=\"evicted\"}";
+    assert!(target.replica.metric(evicted).await > 100.0);
 }
 
 /// nginx closes a connection whose head does not arrive within 10 s. If it waited for a minute, this attack would

@@ -27,8 +27,15 @@ impl CrashTest {
     /// A test with this data directory. The replica makes a tick every 10 ms.
     pub fn new(data: &Path) -> CrashTest {
         let (address, ops) = (free_address(), free_address());
-        let own =
-            [("BTCFEED_DATA", data.to_str().unwrap()), ("BTCFEED_LISTEN", &address), ("BTCFEED_OPS_LISTEN", &ops)];
+        let own = [
+            ("BTCFEED_DATA", data.to_str().unwrap()),
+            ("BTCFEED_LISTEN", &address),
+            ("BTCFEED_OPS_LISTEN", &ops),
+            // On a busy disk, a restart may take longer than the default. The gap would be right, but it is not the
+            // subject.
+            ("BTCFEED_STALE_AFTER", "2m"),
+            ("BTCFEED_DOWN_AFTER", "3m"),
+        ];
         let settings = FAST.iter().chain(&own).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         CrashTest { settings, address, received: Vec::new() }
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The time for which a speed counts while several sources agree. While there is only a single source, speeds do not
-/// expire.
+/// expire, unless another replica begins to lead: it learns the speeds of this time.
 pub(in crate::aggregate) const WINDOW: Duration = Duration::from_secs(3600);
 /// The maximum of a bound.
 pub(super) const MAX_MOVE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
@@ -34,7 +34,7 @@ impl SpeedLimit {
     pub(super) fn learn(&mut self, at: TickId, price: Price, sources: usize, interval: Duration) {
         let is_agreed = sources > 1;
         if let Some((before, earlier)) = self.newest {
-            // After a correction of the clock, the distance from the earlier price is not known.
+            // After a correction of the clock, the time since the earlier price is not known.
             if is_agreed && self.is_agreed && at > before {
                 let ms = at.since(before).max(interval).as_millis();
                 let speed = earlier.deviation(price) / Decimal::from(ms.max(1));
@@ -116,7 +116,7 @@ mod tests {
             |speed: &SpeedLimit, second| speed.bound(at(second)).map(|bound| bound.max_move.normalize().to_string());
         assert_eq!(max_move(&speed, 12).unwrap(), "10.01");
         assert_eq!(max_move(&speed, 21).unwrap(), "100.1");
-        // A single source does not become free by waiting.
+        // A single source is not less bounded after waiting.
         speed.learn(at(4000), "100100".parse().unwrap(), 1, Duration::ZERO);
         assert_eq!(max_move(&speed, 4010).unwrap(), "100.1");
         // Several sources agree again, and have not moved for an hour.

@@ -1,4 +1,4 @@
-//! The bounds of the method: what one wrong source can do at most. `docs/method.md` has them as a table, which
+//! The bounds of the method: what wrong sources can do at most. `docs/method.md` has them as a table, which
 //! `UPDATE_DOCS=1 cargo test bounds` updates.
 
 mod bounds;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// The time between two polls.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// The names of the sources. The last one of a market lies in some tests.
+/// The names of the sources. In some tests, the last source of a market gives a false price.
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 fn rules(min_sources: usize) -> Rules {

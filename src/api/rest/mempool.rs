@@ -3,7 +3,7 @@
 //! `mining-routes.ts`, `PricesRepository.ts`).
 
 use crate::api::caching::{self, CacheableResponse};
-use crate::api::page::{Order, read_block};
+use crate::api::page::{Block, Order, read_block};
 use crate::api::problem::Problem;
 use crate::api::query::HistoricalPriceQuery;
 use crate::api::state::ApiState;
@@ -113,7 +113,7 @@ fn newest(hub: &Hub, currencies: Currencies) -> Result<Arc<Entry>, Problem> {
 
 fn respond(headers: &HeaderMap, hub: &Hub, message: &impl Serialize) -> Result<Response, Problem> {
     let text = serde_json::to_string(message).map_err(|_| Problem::unavailable("the prices cannot be written"))?;
-    let answer = CacheableResponse::json(Some(caching::tag(&text)));
+    let answer = CacheableResponse::json(Some(caching::tag_of_bytes(text.as_bytes())));
     Ok(answer.with(headers, hub.head(), || Body::from(text + "\n")))
 }
 
@@ -136,8 +136,8 @@ async fn prices_at(
     while let (None, Some(until)) = (&found, end) {
         state.charge_volume(permit, begin.id, until, LOAD_ENTRIES, 1)?;
         let block = read_block(hub, view, Order::Descending, (begin, until), LOAD_ENTRIES).await;
-        let entries = block.map_err(Problem::unreadable)?.entries;
-        end = entries.first().filter(|_| entries.len() == LOAD_ENTRIES).map(|oldest| oldest.id.before());
+        let Block { after, entries } = block.map_err(Problem::unreadable)?;
+        end = after.is_entry.then_some(after.id);
         found = entries.into_iter().rev().find(has);
     }
     let Some(entry) = found else {

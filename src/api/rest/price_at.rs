@@ -86,7 +86,7 @@ pub(crate) async fn price_at(
     let is_settled = !query.is_moving && is_complete && is_past;
     let oldest = entries.first().filter(|_| is_settled);
     let settled_until = oldest.map(|entry| entry.id.plus(hub.retention()));
-    let tag = is_complete.then(|| caching::tag(&text));
+    let tag = is_complete.then(|| caching::tag_of_bytes(text.as_bytes()));
     let answer = CacheableResponse { settled_until, ..CacheableResponse::json(tag) };
     Ok(answer.with(&headers, head, || Body::from(text + "\n")))
 }

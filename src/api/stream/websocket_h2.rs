@@ -1,5 +1,5 @@
-//! WebSocket over HTTP/2 (RFC 8441), where it is one of several streams of a connection, so that the reactor cannot
-//! have its socket. A library does the framing, and a task drives the session.
+//! WebSocket over HTTP/2 (RFC 8441), where it is one of several streams of a connection. Therefore the reactor cannot
+//! take the socket. A library does the framing, and a task drives the session.
 //!
 //! The guarantees are those of the [reactor](crate::net::reactor), and the encoded entries come from the same buffers.
 //! These entries are framed, so their payloads are taken from the frames.

@@ -46,7 +46,7 @@ pub(super) fn arguments() -> Vec<Arg> {
         amount("rate", "N", "Number of clients that start in a second")
             .value_parser(arguments::number(1..=MAX))
             .default_value("500"),
-        amount("duration", "TIME", "Time of the measurement, which begins when all clients are in sync (5m)")
+        amount("duration", "TIME", "Time of the measurement, such as 5m, which begins when all clients are in sync")
             .value_parser(arguments::positive_duration)
             .default_value("30s"),
         arguments::transport_flag(),
@@ -90,7 +90,8 @@ impl Plan {
         }
     }
 
-    /// Returns the clients, one for each local address.
+    /// Returns the clients of the SDK from which the test subscribes: one for each local address, or one if none is
+    /// given.
     pub(super) fn clients(&self) -> Result<Vec<Client>, Error> {
         let (first, others) = self.urls.split_first().map_or(("", &[][..]), |(first, others)| (first, others));
         let start = self.since.map_or(Start::Latest, Start::Since);
@@ -125,10 +126,10 @@ impl Plan {
         })
     }
 
-    /// Returns a warning if there are more clients than local ports.
+    /// Returns a warning if there are more clients than connections that the local ports allow.
     pub(super) fn exceeds_ports(&self, ports: u64) -> Option<String> {
-        // If the local address is given, the kernel chooses the port before it knows the server, so a port is used once
-        // for all servers.
+        // If the local address is given, the kernel chooses the port before it knows the server, so each port can be
+        // used for only one connection, to whichever server.
         let pairs = if self.from.is_empty() { self.urls.len() } else { self.from.len() };
         let max = ports.saturating_mul(pairs as u64);
         (self.connections as u64 > max).then(|| {

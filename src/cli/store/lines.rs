@@ -5,7 +5,7 @@
 use super::transfer::{AuditPages, Copied, HourPages, PAGE, Pages, Writable, check_count, while_renewing};
 use crate::candle::{Detail, KeptHour, PAGE_HOURS};
 use crate::feed::{Entry, EntryAudit};
-use crate::store::{MAX_AHEAD, Portable, StoreError};
+use crate::store::{MAX_AHEAD, Portable};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
@@ -125,15 +125,18 @@ fn read_lines(lines: Box<dyn BufRead + Send>) -> mpsc::Receiver<io::Result<Strin
 /// If the store or the input fails, or if a line is invalid. The error names the line. Entries, audits and candles
 /// before it may have been written.
 pub(super) async fn import(target: &Writable<'_>, lines: Box<dyn BufRead + Send>) -> anyhow::Result<Copied> {
+    // Another program may write the lines slowly, so the lease is renewed meanwhile.
+    while_renewing(&[target], write_lines(target, read_lines(lines))).await
+}
+
+async fn write_lines(target: &Writable<'_>, mut lines: mpsc::Receiver<io::Result<String>>) -> anyhow::Result<Copied> {
     let (mut count, mut newest) = (0, TickId::ZERO);
     let (mut entries, mut audits, mut bookmarks) = (Vec::new(), Vec::new(), Vec::new());
     let mut hours = Detail::ALL.map(|detail| (detail, Vec::new()));
     let (mut audit_count, mut hour_count) = (0, 0);
     let latest = TickId::now().plus(MAX_AHEAD);
-    let mut lines = read_lines(lines);
     let mut number = 0;
-    // Another program may write the lines slowly, so the lease is renewed meanwhile.
-    while let Some(line) = while_renewing(&[target], async { Ok::<_, StoreError>(lines.recv().await) }).await? {
+    while let Some(line) = lines.recv().await {
         number += 1;
         let line = line.with_context(|| format!("cannot read line {number}"))?;
         let expected = || {

@@ -51,13 +51,14 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn open(chosen: Currencies, colours: bool, can_move_cursor: bool) -> Screen {
+    /// Creates a screen. `gets_every_tick` is false if the server leaves out ticks.
+    pub(super) fn open(chosen: Currencies, colours: bool, can_move_cursor: bool, gets_every_tick: bool) -> Screen {
         let day = format::local(TickId::now()).date();
         Screen {
             paint: Paint::new(colours),
             can_move_cursor,
             chosen,
-            status: StatusLine::new(),
+            status: StatusLine::new(gets_every_tick),
             notices: Notices::default(),
             before: BTreeMap::new(),
             curves: BTreeMap::new(),

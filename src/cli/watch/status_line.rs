@@ -21,6 +21,12 @@ pub(super) struct StatusLine {
     ticks: u64,
     gaps: u64,
     last: Option<TickId>,
+    /// The maximum time between two ticks of a healthy feed, if it is known.
+    patience: Option<Duration>,
+    /// True if the server sends every tick, so that silence means that there is none.
+    gets_every_tick: bool,
+    /// The moment at which the last tick arrived, or at which the stream became live.
+    heard: Instant,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -36,7 +42,7 @@ enum ConnectionState {
 const SEPARATOR: &str = " · ";
 
 impl StatusLine {
-    pub(super) fn new() -> StatusLine {
+    pub(super) fn new(gets_every_tick: bool) -> StatusLine {
         StatusLine {
             connection: ConnectionState::Connecting,
             replica: None,
@@ -45,21 +51,25 @@ impl StatusLine {
             ticks: 0,
             gaps: 0,
             last: None,
+            patience: None,
+            gets_every_tick,
+            heard: Instant::now(),
         }
     }
 
     /// Changes the content according to an update.
     pub(super) fn update(&mut self, update: &Update) {
         match update {
-            Update::Connected(Connected { replica, state, .. }) => {
+            Update::Connected(Connected { replica, state, interval, .. }) => {
                 self.connection = ConnectionState::CatchingUp;
+                self.patience = interval.map(|interval| 3 * interval + Duration::from_secs(1));
                 self.feed = *state;
                 self.replica = replica.as_deref().map(printable);
             }
             Update::Tick(tick) => self.tick(tick),
             Update::Status(status) => self.feed = Some(status.state),
             Update::Gap(_) => self.gaps += 1,
-            Update::Synced { .. } => self.connection = ConnectionState::Live,
+            Update::Synced { .. } => (self.connection, self.heard) = (ConnectionState::Live, Instant::now()),
             Update::Disconnected { retry_in, .. } => {
                 self.connection = ConnectionState::RetryAt(Instant::now() + *retry_in);
             }
@@ -73,7 +83,7 @@ impl StatusLine {
             // A feed that never had a status is live if it has prices.
             self.feed.get_or_insert(FeedState::Live);
         }
-        self.last = Some(tick.id);
+        (self.last, self.heard) = (Some(tick.id), Instant::now());
         let mut sources: Vec<_> = tick.sources.values().flatten().map(|name| printable(name)).collect();
         sources.sort();
         sources.dedup();
@@ -94,6 +104,10 @@ impl StatusLine {
                 left => ("○", format!("reconnecting in {} s", left.as_secs() + 1), Some(false)),
             },
             ConnectionState::Live => match self.feed {
+                // If no replica writes, there is no status either.
+                Some(FeedState::Live | FeedState::Degraded) if self.is_silent() => {
+                    ("●", "no new price".to_owned(), Some(false))
+                }
                 Some(FeedState::Degraded) => ("●", FeedState::Degraded.as_str().to_owned(), None),
                 Some(state) => ("●", state.as_str().to_owned(), Some(state == FeedState::Live)),
                 None => ("○", "no price yet".to_owned(), None),
@@ -133,6 +147,10 @@ impl StatusLine {
         (format!(" {}", plain.join(SEPARATOR)), format!(" {}", painted.join(&paint.dim(SEPARATOR))))
     }
 
+    fn is_silent(&self) -> bool {
+        self.gets_every_tick && self.patience.is_some_and(|patience| self.heard.elapsed() > patience)
+    }
+
     /// Returns the summary at the end. The argument for a restart contains a no-break space, so that it stays on one
     /// line.
     pub(super) fn summary(&self) -> String {
@@ -148,7 +166,7 @@ mod tests {
 
     #[test]
     fn feed_state_is_shown_as_the_replica_says() {
-        let mut line = StatusLine::new();
+        let mut line = StatusLine::new(true);
         for (state, shown) in [
             (Some(FeedState::Degraded), " ● degraded"),
             (Some(FeedState::Stale), " ● stale"),
@@ -161,9 +179,25 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_shown_without_a_status() {
+        for (gets_every_tick, shown) in [(true, " ● no new price"), (false, " ● live")] {
+            let mut line = StatusLine::new(gets_every_tick);
+            let (state, interval) = (Some(FeedState::Live), Some(Duration::from_secs(5)));
+            line.update(&Update::Connected(Connected { interval, state, ..Connected::default() }));
+            line.update(&Update::Synced { id: TickId::ZERO });
+            tokio::time::advance(Duration::from_secs(16)).await;
+            assert!(line.text(80, Paint::NONE).0.starts_with(" ● live"));
+            tokio::time::advance(Duration::from_secs(1)).await;
+            assert!(line.text(80, Paint::NONE).0.starts_with(shown), "{gets_every_tick}");
+            line.update(&Update::Tick(TickUpdate::default()));
+            assert!(line.text(80, Paint::NONE).0.starts_with(" ● live"));
+        }
+    }
+
     #[test]
     fn narrow_line_keeps_the_most_important_parts() {
-        let mut line = StatusLine::new();
+        let mut line = StatusLine::new(true);
         line.update(&Update::Connected(Connected::default()));
         line.feed = Some(FeedState::Live);
         line.replica = Some("replica-1".to_owned());

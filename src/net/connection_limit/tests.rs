@@ -81,7 +81,7 @@ fn one_address_leaves_places_for_others() {
     let other = SocketAddr::from(([127, 0, 0, 2], 9));
     let connections = [admit(&limit, PEER).unwrap(), admit(&limit, PEER).unwrap()];
     let requests = [request(&connections[0], "").unwrap(), request(&connections[0], "").unwrap()];
-    assert_eq!(request(&connections[1], "").map(drop), Ok(()), "its connection has a place");
+    assert_eq!(request(&connections[1], "").map(drop), Ok(()), "it uses the place of its connection");
     assert_eq!(request(&connections[0], "").unwrap_err(), Limit::AddressConnections);
     assert_eq!(admit(&limit, PEER).unwrap_err(), Limit::AddressConnections);
     admit(&limit, other).unwrap();
@@ -100,7 +100,11 @@ fn clients_behind_a_proxy_count_separately() {
     assert_eq!(request(&connections[1], "198.51.100.1").unwrap_err(), Limit::AddressConnections);
     let second = request(&connections[1], "198.51.100.2").unwrap();
     drop(connections);
-    assert_eq!(request(&second, "198.51.100.1").unwrap_err(), Limit::AddressConnections, "its stream is open");
+    assert_eq!(
+        request(&second, "198.51.100.1").unwrap_err(),
+        Limit::AddressConnections,
+        "the first request of this client is open"
+    );
     drop(first);
     assert_eq!(request(&second, "198.51.100.1").map(drop), Ok(()));
 }

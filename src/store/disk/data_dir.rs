@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The file that holds the lock of a directory, and the process id of its owner.
 const LOCK: &str = "lock";
 
-/// A directory that no other process can use until this value is dropped or the process is killed.
+/// A directory that nothing else can use until this value is dropped or the process is killed.
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
@@ -17,7 +17,7 @@ pub(super) struct DataDir {
     _lock: File,
 }
 
-/// Another process uses the directory.
+/// The directory is in use.
 #[derive(Debug, thiserror::Error)]
 #[error("the data directory {} is in use by {owner}: stop it, or choose another BTCFEED_DATA", .path.display())]
 pub struct InUse {
@@ -39,8 +39,8 @@ pub(super) enum DirError {
 }
 
 impl DataDir {
-    /// Creates the directory if it does not exist, and locks it. Only the owner can read a new directory, because it
-    /// contains the names of clients.
+    /// Creates the directory if it does not exist, and locks it. Only the user of this process can read a new
+    /// directory, because it contains the secret `client_id`s.
     pub(super) fn open(path: &Path) -> Result<DataDir, DirError> {
         let mut directories = DirBuilder::new();
         let created = directories.recursive(true).mode(0o700).create(path);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tracing::warn;
 
 /// The purpose in the names of the connections.
 const PURPOSE: &str = "history";
@@ -118,12 +119,31 @@ impl HistoryPool {
     async fn current(&self) -> Result<ServerPool> {
         let mut current = self.current.lock().await;
         let files = self.server.tls().changed_at();
-        if let Some(current) = current.as_ref().filter(|current| current.generation == self.server.generation()) {
-            // While only one of the files is new, they do not fit each other.
-            if current.files == files || self.server.tls().check().is_err() {
-                return Ok(current.clone());
+        if let Some(known) = current.as_mut().filter(|known| known.generation == self.server.generation()) {
+            if known.files != files {
+                // If they do not work, this is tried again after the next change, or when the old connections end.
+                known.files.clone_from(&files);
+                match self.open_with_changed_files(files).await {
+                    Ok(opened) => *known = opened,
+                    Err(error) => warn!(%error, next = "keeping the open connections", "changed TLS files do not work"),
+                }
             }
+            return Ok(known.clone());
         }
+        Ok(current.insert(self.open(files).await?).clone())
+    }
+
+    /// Creates a pool, and opens its first connection.
+    async fn open_with_changed_files(&self, files: Vec<Option<SystemTime>>) -> Result<ServerPool> {
+        self.server.tls().check().map_err(unavailable)?;
+        let opened = self.open(files).await?;
+        let first = timeout(self.server.connect_timeout() + self.server.timeout, opened.pool.get()).await;
+        first.map_err(timed_out(&opened.address, "getting a connection"))?.map_err(unavailable)?;
+        Ok(opened)
+    }
+
+    /// Creates a pool.
+    async fn open(&self, files: Vec<Option<SystemTime>>) -> Result<ServerPool> {
         let location = self.server.locate().await?;
         let info = location.client.get_connection_info().clone();
         let manager = Manager::new_with_config(info, self.server.connection_config()).map_err(unavailable)?;
@@ -142,7 +162,7 @@ impl HistoryPool {
         });
         let pool = Pool::builder(manager).max_size(HISTORY_READERS).post_create(prepare).build();
         let pool = pool.expect("only the pool's own timeouts, which are not set, could fail");
-        Ok(current.insert(ServerPool { pool, generation: location.generation, files, address }).clone())
+        Ok(ServerPool { pool, generation: location.generation, files, address })
     }
 }
 

@@ -60,10 +60,12 @@ async fn changed_files_replace_connections_for_reads() {
     };
     let first = connection().await;
     assert_eq!(connection().await, first);
-    // A key of another certificate cannot be used yet.
+    // A key of another certificate cannot be used yet, and Redis rejects the certificate of a stranger.
     let stranger = Authority::new();
-    std::fs::copy(stranger.file("key.pem"), authority.file("key.pem")).unwrap();
-    assert_eq!(connection().await, first);
+    for name in ["key.pem", "cert.pem"] {
+        std::fs::copy(stranger.file(name), authority.file(name)).unwrap();
+        assert_eq!(connection().await, first);
+    }
     authority.issue();
     assert_ne!(connection().await, first);
 }

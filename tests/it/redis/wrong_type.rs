@@ -22,8 +22,9 @@ const TOLD_AFTER: Duration = Duration::from_secs(5);
 
 /// Replaces a key of the feed by a value of a type that it never has.
 async fn spoil(server: &Redis, key: &str) {
-    server.command(&["DEL", key]).await;
-    server.command(&["XADD", key, "*", "x", "y"]).await;
+    // A replica must not write the key in between.
+    let script = "redis.call('DEL', KEYS[1]) return redis.call('XADD', KEYS[1], '*', 'x', 'y')";
+    server.command(&["EVAL", script, "1", key]).await;
 }
 
 /// A client of a cluster with two replicas.

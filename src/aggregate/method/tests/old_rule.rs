@@ -1,5 +1,6 @@
-//! The rule of version 0.2.0, with which the bounds are compared: the median of the last trades, without those that are
-//! further than 5 % from it, or, if fewer than three sources answered, from the last price.
+//! The rule of version 0.2.0, with which the bounds are compared. The price is the median of the last trades that are
+//! at most 5 % away from a reference. The reference is the median of all trades or, if fewer than three sources
+//! answered and there is an earlier price, that price.
 
 use rust_decimal::Decimal;
 
