@@ -21,6 +21,7 @@ async fn copied_line_shows_the_price_on_a_page() {
     let replica = embedded(&exchange, &[]).await;
     let browser = Browser::open(&format!("http://{}/#currency=EUR", replica.address)).await;
     browser.until_live().await;
+    let begin = browser.until_text("#begin", |text| !text.is_empty()).await;
     browser.click("#embed summary").await;
     let value = "return document.getElementById('snippet').value";
     until("the line", async || browser.run(value).await.as_str().unwrap().starts_with("<iframe src=")).await;
@@ -39,6 +40,12 @@ async fn copied_line_shows_the_price_on_a_page() {
     assert!(formatted(history["prices"].as_array().unwrap(), "EUR").contains(&price), "{price} was never a price");
     let curve = "return document.querySelector('.spark path').getAttribute('d') ?? ''";
     until("a curve", async || in_frame(&browser, curve).await.as_str().unwrap().starts_with('M')).await;
+    // The hour in which the feed began started before it.
+    let period = begin.replace("The feed began at ", "Since ").replace('.', "");
+    until("the period", async || {
+        in_frame(&browser, "return document.querySelector('.dt').textContent").await == *period
+    })
+    .await;
     let mut messages = browser.console_messages().await;
     messages.retain(|message| !message.contains("favicon.ico"));
     assert_eq!(messages, [] as [String; 0]);

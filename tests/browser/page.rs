@@ -171,3 +171,15 @@ async fn page_fits_phone_and_desktop_in_both_themes() {
         assert!(dark().await, "the theme is kept");
     }
 }
+
+#[tokio::test]
+async fn begin_is_known_after_the_first_price() {
+    let exchange = Exchange::start().await;
+    exchange.set_all(&Mode::Status(500, None));
+    let replica = embedded(&exchange, &[]).await;
+    let browser = Browser::open(&format!("http://{}/", replica.address)).await;
+    browser.until_text("#trouble", |text| !text.is_empty()).await;
+    exchange.set_all(&Mode::Good);
+    browser.until_live().await;
+    browser.until_text("#begin", |text| text.starts_with("The feed began at ")).await;
+}

@@ -6,7 +6,7 @@ import { extremes } from './candles.js'
 import * as clock from './clock.js'
 import { dayOf } from './figures.js'
 import { directionOf, formatChange, formatDuration, formatPrice, formatSince } from './format.js'
-import { address } from './history.js'
+import { address, first } from './history.js'
 import { loadDay } from './loader.js'
 import { isOutage } from './panels.js'
 import { DAY } from './ranges.js'
@@ -16,8 +16,10 @@ import { write } from './write.js'
 
 const find = (selector) => document.querySelector(selector)
 const series = new Series()
-/** State of the connection, and the currency, which is known when the feed has answered. */
-const link = { isLive: false, wasLive: false, isLoading: false, currency: undefined, interval_ms: 5000 }
+/** State of the connection; the currency, which is known when the feed has answered; and the id of the first entry of the feed, if it
+ *  is known and matters. */
+const link = { isLive: false, wasLive: false, isLoading: false, currency: undefined, interval_ms: 5000,
+  begin: undefined }
 
 function follow(currencies) {
   const feed = new Feed({ url: address, currencies, key })
@@ -50,6 +52,7 @@ async function load() {
   link.isLoading = true
   try {
     await loadDay(series, [link.currency])
+    if (dayOf(series, link.currency, clock.now()).since !== undefined) link.begin ??= (await first(link.currency))?.id
     draw()
   } catch (error) {
     console.info(`Cannot load the history: ${error.message}`)
@@ -75,7 +78,7 @@ function draw() {
   const price = formatPrice(last.exact?.[currency] ?? last.prices[currency], currency)
   write(find('.price'), price)
   write(find('.spoken'), price)
-  const { share, since, candles } = dayOf(series, currency, now)
+  const { share, since, candles } = dayOf(series, currency, now, link.begin)
   for (const each of [find('[data-figure]'), find('.spark')]) each.dataset.direction = directionOf(share)
   write(find('.dt'), since === undefined ? '24 h change' : `Since ${formatSince(since, now)}`)
   write(find('.dd'), share === undefined ? '–' : formatChange(share))

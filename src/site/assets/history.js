@@ -40,10 +40,12 @@ export const entries = async (currencies, from, until) => {
 /** The newest tick that has a price in a currency, or `undefined` if there is none or the request fails. */
 export const latest = (currency) => get('prices/latest', { format: 'full', currency }).catch(() => undefined)
 
-/** The first entry that the feed ever had, if it is among the first ones after a moment. */
-export const first = async (currencies, from) => {
-  const { prices } = await get('prices', { format: 'full', currency: currencies, since: Math.floor(from), limit: 3 })
-  return prices.find(({ prev }) => prev === 0)
+/** The first entry that the feed ever had, or `null` if it is not among the first ones of the last month, or `undefined` if there is
+ *  no entry yet. */
+export const first = async (currencies) => {
+  const since = Math.floor(clock.now() - 30 * DAY)
+  const { prices } = await get('prices', { format: 'full', currency: currencies, since, limit: 3 })
+  return prices.length === 0 ? undefined : prices.find(({ prev }) => prev === 0) ?? null
 }
 
 /** Start times of requests for candles are rounded down to this, so that many clients send the same request. */

@@ -2,7 +2,6 @@
 
 import * as clock from './clock.js'
 import * as history from './history.js'
-import { DAY } from './ranges.js'
 
 export class Loader {
   /** The first entry of the feed, or `null` if it is older than what is kept, or `undefined` if it is not known yet. */
@@ -24,7 +23,7 @@ export class Loader {
     const jobs = [
       ...(isMissing(series, wanted) ? [() => loadPart(series, currencies, wanted), () => loadLasts(series, currencies)] : []),
       ...(series.wantsDay(clock.now()) ? [() => loadDay(series, currencies)] : []),
-      ...(wantsBegin && this.begin === undefined ? [() => this.#loadBegin(currencies)] : []),
+      ...(wantsBegin && this.begin === undefined && hasPrice(series, currencies) ? [() => this.#loadBegin(currencies)] : []),
       ...(this.oldestDay === undefined ? [() => this.#loadOldestDay(currencies)] : []),
     ]
     if (jobs.length === 0) return false
@@ -46,7 +45,7 @@ export class Loader {
   }
 
   async #loadBegin(currencies) {
-    this.begin = await history.first(currencies.join(','), clock.now() - 30 * DAY) ?? null
+    this.begin = await history.first(currencies.join(','))
   }
 
   async #loadOldestDay(currencies) {
@@ -64,6 +63,8 @@ async function loadLasts(series, currencies) {
     series.addLast(currency, await history.latest(currency))
   }
 }
+
+const hasPrice = (series, currencies) => currencies.some((currency) => series.last(currency) !== undefined)
 
 const isMissing = (series, { interval, from }) => (
   !series.has(interval, from) || (interval !== undefined && series.wantsCandles(interval, clock.now())))
