@@ -116,7 +116,7 @@ impl Attacker {
             client.write_tls(&mut hello).unwrap();
             hello
         };
-        self.repeat(connections, Duration::from_secs(2), hello).await;
+        self.repeat(connections, Duration::from_millis(50), hello).await;
     }
 
     /// Opens streams with new client_ids.
