@@ -96,12 +96,11 @@ impl HistoryReader {
         }
         let read = async move {
             let permit = permits.acquire().await?;
-            let (mut audits, mut next) = (Vec::new(), Some(after));
+            let (mut audits, mut next, size) = (Vec::new(), Some(after), limit.max(AUDIT_ENTRIES));
             // The range may also have audits of entries that this version cannot decode.
             while let Some(after) = next {
-                let page = permit.store().audits(after, last, limit.max(AUDIT_ENTRIES)).await?;
-                let is_full = page.len() >= limit.max(AUDIT_ENTRIES);
-                next = page.last().map(|audit| audit.id).filter(|id| is_full && *id < last);
+                let page = permit.store().audits(after, last, size).await?;
+                next = page.last().map(|audit| audit.id).filter(|id| page.len() == size && *id < last);
                 let is_wanted = |id: TickId| entries.binary_search_by_key(&id, |entry| entry.id).is_ok();
                 audits.extend(page.into_iter().filter(|audit| is_wanted(audit.id)));
             }

@@ -8,8 +8,8 @@ use crate::support::ports::free_address;
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::replica::Replica;
-use crate::support::tls::Authority;
-use crate::support::{INTERVAL, http, replica_settings, until};
+use crate::support::tls::{Authority, http_for};
+use crate::support::{INTERVAL, replica_settings, until};
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -275,10 +275,7 @@ impl Member {
     /// Requests `/v1/status`.
     async fn report(&self) -> Option<Value> {
         let Port { address, authority } = &self.port;
-        let (client, scheme) = match authority {
-            None => (http(), "http"),
-            Some(authority) => (authority.http().build().unwrap(), "https"),
-        };
+        let (client, scheme) = http_for(authority.as_deref());
         let response = client.get(format!("{scheme}://{address}/v1/status")).send().await.ok()?;
         Some(response.json().await.unwrap())
     }

@@ -1,13 +1,11 @@
 //! A client that follows the feed on any replica, and records every tick, status and gap. It shares no code with the
 //! server.
 
-use crate::support::stream::Connection;
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, connect_to};
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -27,15 +25,6 @@ pub struct Port {
 impl From<&str> for Port {
     fn from(address: &str) -> Port {
         Port { address: address.to_owned(), authority: None }
-    }
-}
-
-impl Port {
-    async fn connect(&self) -> std::io::Result<Connection> {
-        match &self.authority {
-            None => TcpStream::connect(&self.address).await.map(Connection::Left),
-            Some(authority) => Ok(Connection::Right(Box::new(authority.try_connect(&self.address).await?))),
-        }
     }
 }
 
@@ -107,7 +96,10 @@ async fn follow(
         let last = last_id(&messages.lock().unwrap());
         let from = last.map_or("since=0".to_owned(), |id| format!("after={id}"));
         let url = format!("ws://{}/v1/ws?{query}&{from}", port.address);
-        let connect = async { Some(client_async(url, port.connect().await.ok()?).await.ok()?.0) };
+        let connect = async {
+            let connection = connect_to(&port.address, port.authority.as_deref()).await.ok()?;
+            Some(client_async(url, connection).await.ok()?.0)
+        };
         if let Ok(Some(mut socket)) = timeout(Duration::from_secs(2), connect).await {
             while let Ok(Some(Ok(message))) = timeout(SILENCE, socket.next()).await {
                 let Message::Text(text) = message else { continue };

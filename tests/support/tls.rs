@@ -1,7 +1,8 @@
 //! A private certificate authority, certificates of a replica in files, and TLS clients.
 
 use super::client::Client;
-use super::{TIMEOUT, soon};
+use super::stream::Connection;
+use super::{TIMEOUT, http, soon};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::fs;
 use std::path::PathBuf;
@@ -141,6 +142,22 @@ impl Authority {
         let url = format!("wss://localhost/v1/ws?{query}");
         let (socket, _) = soon("a handshake", client_async(url, stream)).await.unwrap();
         Client::over(socket)
+    }
+}
+
+/// Returns an HTTP client for a replica, and the scheme of its URLs. A replica with TLS has an authority.
+pub fn http_for(authority: Option<&Authority>) -> (reqwest::Client, &'static str) {
+    match authority {
+        None => (http(), "http"),
+        Some(authority) => (authority.http().build().unwrap(), "https"),
+    }
+}
+
+/// Connects to a replica. A replica with TLS has an authority.
+pub async fn connect_to(address: &str, authority: Option<&Authority>) -> std::io::Result<Connection> {
+    match authority {
+        None => TcpStream::connect(address).await.map(Connection::Left),
+        Some(authority) => Ok(Connection::Right(Box::new(authority.try_connect(address).await?))),
     }
 }
 

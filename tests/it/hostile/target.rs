@@ -4,8 +4,8 @@ use crate::support::client::Client;
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
 use crate::support::stream::Connection;
-use crate::support::tls::Authority;
-use crate::support::{embedded, http, soon};
+use crate::support::tls::{Authority, http_for};
+use crate::support::{embedded, soon};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio_tungstenite::client_async;
@@ -42,10 +42,7 @@ impl Target {
 
     /// Requests a path. Returns the status and the body.
     pub async fn get(&self, path: &str) -> (u16, String) {
-        let (client, scheme) = match &self.authority {
-            None => (http(), "http"),
-            Some(authority) => (authority.http().build().unwrap(), "https"),
-        };
+        let (client, scheme) = http_for(self.authority.as_ref());
         let url = format!("{scheme}://{}{path}", self.replica.address);
         let response = soon(path, client.get(url).send()).await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())

@@ -3,8 +3,7 @@
 use super::attack::Attacker;
 use crate::support::redis::Redis;
 use crate::support::replica::Replica;
-use crate::support::stream::Connection;
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, connect_to, http_for};
 use crate::support::{http, until};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -13,7 +12,6 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::client_async;
@@ -148,10 +146,7 @@ impl Target {
     /// replica's memory in MiB.
     async fn probe(&self, address: &str, end: Instant) -> (Duration, usize, u64) {
         let (mut times, mut refused, mut memory) = (Vec::new(), 0, 0);
-        let (client, scheme) = match &self.authority {
-            None => (http(), "http"),
-            Some(authority) => (authority.http().build().unwrap(), "https"),
-        };
+        let (client, scheme) = http_for(self.authority.as_ref());
         let url = format!("{scheme}://{address}/v1/prices/latest");
         while Instant::now() < end {
             let asked = Instant::now();
@@ -201,13 +196,6 @@ impl Target {
         command.query_async(&mut self.redis.connection().await).await.unwrap()
     }
 
-    async fn connect(&self, address: &str) -> std::io::Result<Connection> {
-        match &self.authority {
-            None => TcpStream::connect(address).await.map(Connection::Left),
-            Some(authority) => Ok(Connection::Right(Box::new(authority.try_connect(address).await?))),
-        }
-    }
-
     /// Returns the longest time without a tick on a WebSocket that reconnects.
     async fn silence(&self, address: &str, end: Instant) -> Duration {
         let mut client = None;
@@ -215,7 +203,7 @@ impl Target {
         while Instant::now() < end {
             let reading = async {
                 if client.is_none() {
-                    let connection = self.connect(address).await.ok()?;
+                    let connection = connect_to(address, self.authority.as_ref()).await.ok()?;
                     client = client_async("ws://localhost/v1/ws", connection).await.ok();
                 }
                 let (socket, _) = client.as_mut()?;
