@@ -25,6 +25,7 @@
 //! | `newest_audits` | the newest ticks with what went into their prices |
 //! | `state` | state that all handlers share |
 //! | `feed_headers` | the feed's state in the headers of a response |
+//! | `template` | texts with placeholders for the address of the server |
 //! | `document` | files, and documents with the address of the server |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
@@ -60,3 +61,4 @@ pub(crate) mod request_id;
 pub(crate) mod rest;
 pub(crate) mod state;
 pub(crate) mod stream;
+pub(crate) mod template;

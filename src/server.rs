@@ -10,7 +10,7 @@ use crate::api::auth::require_key;
 pub use crate::api::base_url::BaseUrl;
 use crate::api::candle_cache::CandleCache;
 pub use crate::api::cors::Cors;
-use crate::api::descriptions::Descriptions;
+use crate::api::descriptions::{Described, Descriptions};
 #[cfg(feature = "grpc")]
 use crate::api::grpc::{self, call};
 use crate::api::hardening::{harden, require_tls};
@@ -30,7 +30,7 @@ use crate::net::listener::Listener;
 use crate::net::reactor::{Reactor, Shards};
 use crate::net::takeover::Takeover;
 use crate::schema::asyncapi::StreamFacts;
-use crate::schema::{asyncapi, openapi};
+use crate::schema::openapi;
 use crate::session::{Bookmarks, Limits, Sessions};
 use crate::shutdown::{CriticalTask, Drain, Tasks};
 use crate::site::docs::Docs;
@@ -317,9 +317,8 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         .routes(routes!(method::page))
         .split_for_parts();
     let paths = openapi.paths.paths.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    let openapi = openapi::document(openapi);
     let facts = StreamFacts { limits: state.sessions.limits, heartbeat: state.heartbeat };
-    let asyncapi = asyncapi::document(&openapi, &facts);
+    let described = Described::new(openapi, facts);
     let router = router
         .merge(page::routes())
         .method_not_allowed_fallback(async |method: Method| {
@@ -329,8 +328,8 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
             )
         })
         .fallback(async move |uri: Uri, headers: HeaderMap| unknown_path(uri.path(), &headers, &paths))
-        .layer(Extension(Descriptions::new(&openapi, &asyncapi)))
-        .layer(Extension(Docs::new(&openapi, &asyncapi)))
+        .layer(Extension(Descriptions::new(&described)))
+        .layer(Extension(Docs::new(&described)))
         .layer(Extension(MethodPage::new()))
         .layer(compress::layer())
         .merge(grpc_routes(&state));

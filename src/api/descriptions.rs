@@ -1,13 +1,32 @@
 //! `GET /openapi.json` and `GET /asyncapi.json`.
 
 use super::base_url::BaseUrl;
-use super::document::Document;
-use crate::schema::{answers, parameters};
+use super::document::{Document, Lazy};
+use crate::schema::asyncapi::{self, StreamFacts};
+use crate::schema::{answers, openapi, parameters};
 use axum::Extension;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
 use std::sync::Arc;
+use utoipa::openapi::OpenApi;
+
+/// The content of the two descriptions.
+pub(crate) struct Described {
+    pub(crate) openapi: Value,
+    pub(crate) asyncapi: Value,
+}
+
+impl Described {
+    /// Describes these paths, and streams of a server with these settings.
+    pub(crate) fn new(paths: OpenApi, facts: StreamFacts) -> Arc<Lazy<Described>> {
+        Arc::new(Lazy::new(Box::new(move || {
+            let openapi = openapi::document(paths);
+            let asyncapi = asyncapi::document(&openapi, &facts);
+            Described { openapi, asyncapi }
+        })))
+    }
+}
 
 /// The two descriptions as documents.
 pub(crate) struct Descriptions {
@@ -16,10 +35,13 @@ pub(crate) struct Descriptions {
 }
 
 impl Descriptions {
-    /// Renders both descriptions.
-    pub(crate) fn new(openapi: &Value, asyncapi: &Value) -> Arc<Descriptions> {
-        let json = |value: &Value| Document::new("application/json", format!("{value:#}\n"));
-        Arc::new(Descriptions { openapi: json(openapi), asyncapi: json(asyncapi) })
+    /// Creates the documents.
+    pub(crate) fn new(described: &Arc<Lazy<Described>>) -> Arc<Descriptions> {
+        let json = |value: fn(&Described) -> &Value| {
+            let described = described.clone();
+            Document::new("application/json", move || format!("{:#}\n", value(&described)))
+        };
+        Arc::new(Descriptions { openapi: json(|all| &all.openapi), asyncapi: json(|all| &all.asyncapi) })
     }
 }
 

@@ -4,12 +4,15 @@
 use super::base_url::{BaseUrl, DEPENDS_ON};
 use super::caching;
 use super::compress::StaticText;
+use super::template::Template;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LINK, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// Content security policy of a page that the pages `$ancestors` may frame. It may load only files from this server,
 /// and may have no inline scripts or styles. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
@@ -27,44 +30,61 @@ const POLICY: &str = policy!("'none'");
 /// Policy of a page that every other page may frame.
 const FRAMABLE: &str = policy!("*");
 
+/// Value that is made when it is first used, so that a replica starts fast and does not keep what nobody asks for.
+pub(crate) type Lazy<T> = LazyLock<T, Box<dyn FnOnce() -> T + Send + Sync>>;
+
 /// File with its media type and entity tag.
 pub(crate) struct StaticFile {
     content_type: &'static str,
-    text: StaticText,
-    tag: String,
+    content: Lazy<(StaticText, String)>,
 }
 
-/// Document with texts that stand for the address of the server ([`crate::schema::address`]). It is filled for each
-/// request, because a client can name any host, and a bounded cache would gain little.
+/// Document with placeholders for the address of the server. It is filled for each request, because a client can name
+/// any host, and a bounded cache would gain little.
 pub(crate) struct Document {
     content_type: &'static str,
-    template: String,
-    tag: String,
+    template: Lazy<(Template, String)>,
     policy: &'static str,
 }
 
 impl StaticFile {
     /// Creates a file.
-    pub(crate) fn new(content_type: &'static str, content: impl Into<Bytes>) -> StaticFile {
-        let content = content.into();
-        StaticFile { content_type, tag: caching::tag_of_bytes(&content), text: StaticText::new(content) }
+    pub(crate) fn new<T: Into<Bytes>>(
+        content_type: &'static str,
+        content: impl FnOnce() -> T + Send + Sync + 'static,
+    ) -> StaticFile {
+        let with_tag = || {
+            let content = content().into();
+            let tag = caching::tag_of_bytes(&content);
+            (StaticText::new(content), tag)
+        };
+        StaticFile { content_type, content: Lazy::new(Box::new(with_tag)) }
     }
 
     /// Returns the file, or 304 if the client has it.
     pub(crate) fn answer(&self, request: &HeaderMap) -> Response {
-        with_headers(self.content_type, &self.tag, POLICY, request, || self.text.answer(request))
+        let (text, tag) = &*self.content;
+        with_headers(self.content_type, tag, POLICY, request, || text.answer(request))
     }
 }
 
 impl Document {
     /// Creates a document.
-    pub(crate) fn new(content_type: &'static str, template: String) -> Document {
-        Document { content_type, tag: caching::tag_of_bytes(template.as_bytes()), template, policy: POLICY }
+    pub(crate) fn new<T: Into<Cow<'static, str>>>(
+        content_type: &'static str,
+        text: impl FnOnce() -> T + Send + Sync + 'static,
+    ) -> Document {
+        let with_tag = || {
+            let text = text().into();
+            let tag = caching::tag_of_bytes(text.as_bytes());
+            (Template::new(text), tag)
+        };
+        Document { content_type, template: Lazy::new(Box::new(with_tag)), policy: POLICY }
     }
 
     /// Creates a page.
-    pub(crate) fn html(template: String) -> Document {
-        Document::new("text/html; charset=utf-8", template)
+    pub(crate) fn html<T: Into<Cow<'static, str>>>(text: impl FnOnce() -> T + Send + Sync + 'static) -> Document {
+        Document::new("text/html; charset=utf-8", text)
     }
 
     /// Lets other pages show the document in a frame.
@@ -76,8 +96,9 @@ impl Document {
     /// the descriptions (RFC 8631).
     pub(crate) fn answer(&self, base: Option<BaseUrl>, request: &HeaderMap) -> Response {
         let base = base.unwrap_or_else(BaseUrl::example);
-        let tag = caching::tag(&(&self.tag, &base));
-        let fill = || base.fill(&self.template).into_response();
+        let (template, tag) = &*self.template;
+        let tag = caching::tag(&(tag, &base));
+        let fill = || template.fill(&base).into_response();
         let mut response = with_headers(self.content_type, &tag, self.policy, request, fill);
         let link = |path| format!("<{base}/{path}>; rel=\"service-desc\"; type=\"application/json\"");
         let links = HeaderValue::try_from([link("openapi.json"), link("asyncapi.json")].join(", "));
@@ -121,18 +142,19 @@ mod tests {
 
     #[test]
     fn file_is_revalidated_and_has_the_policy() {
-        let file = StaticFile::new("text/css", "a{}");
-        for (known, status) in [("\"x\"", StatusCode::OK), (&*file.tag, StatusCode::NOT_MODIFIED)] {
+        let file = StaticFile::new("text/css", || "a{}");
+        let tag = &*file.content.1;
+        for (known, status) in [("\"x\"", StatusCode::OK), (tag, StatusCode::NOT_MODIFIED)] {
             let request = HeaderMap::from_iter([(IF_NONE_MATCH, HeaderValue::from_str(known).unwrap())]);
             let response = file.answer(&request);
-            assert_eq!((response.status(), response.headers()[ETAG].to_str().unwrap()), (status, &*file.tag));
+            assert_eq!((response.status(), response.headers()[ETAG].to_str().unwrap()), (status, tag));
             assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], POLICY);
         }
     }
 
     #[test]
     fn documents_of_two_addresses_have_two_tags() {
-        let document = Document::new("text/plain", "curl 'http://localhost:8080/v1/prices'".to_owned());
+        let document = Document::new("text/plain", || "curl 'http://localhost:8080/v1/prices'");
         let tag = |base: &str| {
             let response = document.answer(BaseUrl::parse(base), &HeaderMap::new());
             (response.headers()[ETAG].clone(), response.headers()[LINK].to_str().unwrap().to_owned())

@@ -1,5 +1,5 @@
-//! Texts in descriptions and in samples that stand for the address of this server. Before a document is sent, the
-//! address under which the client reaches the server replaces them (`api::base_url`).
+//! Placeholders in descriptions and in samples. Before a document is sent, the address under which the client reaches
+//! the server replaces them (`api::template`).
 
 /// Base of the address over HTTP.
 pub(crate) const HTTP_BASE: &str = "http://localhost:8080";
@@ -15,3 +15,6 @@ pub(crate) const PREFIX: &str = "{prefix}";
 pub(crate) const HTTP: &str = "{http}";
 /// Scheme of a WebSocket.
 pub(crate) const WS: &str = "{ws}";
+
+/// All placeholders. One that contains another comes before it.
+pub(crate) const PLACEHOLDERS: [&str; 7] = [HTTP_BASE, WS_BASE, GRPCURL, AUTHORITY, PREFIX, HTTP, WS];

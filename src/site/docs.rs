@@ -1,4 +1,4 @@
-//! API reference at `/docs`, and as text at `/llms.txt`, rendered once from the descriptions and the examples.
+//! API reference at `/docs`, and as text at `/llms.txt`, rendered from the descriptions and the examples.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -19,16 +19,16 @@ mod samples;
 mod schemas;
 
 use crate::api::base_url::BaseUrl;
-use crate::api::document::{Document, StaticFile};
+use crate::api::descriptions::Described;
+use crate::api::document::{Document, Lazy, StaticFile};
 use crate::schema::{answers, parameters, protobuf};
 use axum::Extension;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use reference::Reference;
-use serde_json::Value;
 use std::sync::Arc;
 
-/// The page with its files, and the text, rendered once.
+/// The page with its files, and the text.
 pub(crate) struct Docs {
     page: Document,
     text: Document,
@@ -37,15 +37,21 @@ pub(crate) struct Docs {
 }
 
 impl Docs {
-    /// Renders the page and the text.
-    pub(crate) fn new(openapi: &Value, asyncapi: &Value) -> Arc<Docs> {
-        let reference = Reference { openapi, asyncapi, grpc: &protobuf::document() };
+    /// Creates the page, its files and the text.
+    pub(crate) fn new(described: &Arc<Lazy<Described>>) -> Arc<Docs> {
+        let render = |how: fn(&Reference<'_>) -> String| {
+            let described = described.clone();
+            move || {
+                let Described { openapi, asyncapi } = &**described;
+                how(&Reference { openapi, asyncapi, grpc: &protobuf::document() })
+            }
+        };
         let style = concat!(include_str!("theme.css"), include_str!("docs/docs.css"));
         Arc::new(Docs {
-            page: Document::html(reference::html(&reference)),
-            text: Document::new("text/plain; charset=utf-8", llms::markdown(&reference)),
-            style: StaticFile::new("text/css; charset=utf-8", style),
-            script: StaticFile::new("text/javascript; charset=utf-8", include_str!("docs/docs.js")),
+            page: Document::html(render(reference::html)),
+            text: Document::new("text/plain; charset=utf-8", render(llms::markdown)),
+            style: StaticFile::new("text/css; charset=utf-8", move || style),
+            script: StaticFile::new("text/javascript; charset=utf-8", || include_str!("docs/docs.js")),
         })
     }
 }

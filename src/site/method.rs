@@ -14,13 +14,13 @@ use std::sync::Arc;
 const TEXT: &str = include_str!("../../docs/method.md");
 const DESCRIPTION: &str = "How btcfeed makes the price of Bitcoin, and how to compute it again.";
 
-/// The page, rendered once.
+/// The page.
 pub(crate) struct MethodPage(Document);
 
 impl MethodPage {
-    /// Renders the page.
+    /// Creates the page.
     pub(crate) fn new() -> Arc<MethodPage> {
-        Arc::new(MethodPage(Document::html(render(TEXT))))
+        Arc::new(MethodPage(Document::html(|| render(TEXT))))
     }
 }
 

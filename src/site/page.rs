@@ -15,7 +15,6 @@ use axum::Router;
 use axum::http::HeaderMap;
 use axum::response::Redirect;
 use axum::routing::get;
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// Path of the page that other pages may show in a frame. It has no controls, so nobody can be tricked into using them.
@@ -91,13 +90,15 @@ const PICTURE: (&str, &str, &[u8]) = ("/page/og.png", PNG, include_bytes!("asset
 /// Returns a router for all files.
 pub(crate) fn routes() -> Router<Arc<ApiState>> {
     let (path, content_type, picture) = PICTURE;
-    let picture = (path, content_type, Bytes::from_static(picture));
-    let files = FILES.into_iter().map(|(path, content_type, text)| (path, content_type, without_comments(text).into()));
-    let sdk = SDK.into_iter().map(|(path, text)| (path, JAVASCRIPT, Bytes::from_static(text.as_bytes())));
-    let modules = ENTRIES.into_iter().map(|path| (path, JAVASCRIPT, bundle(path, &module).into()));
+    let picture = (path, StaticFile::new(content_type, move || picture));
+    let files = FILES
+        .into_iter()
+        .map(|(path, content_type, text)| (path, StaticFile::new(content_type, move || without_comments(text))));
+    let sdk = SDK.into_iter().map(|(path, text)| (path, StaticFile::new(JAVASCRIPT, move || text)));
+    let modules = ENTRIES.into_iter().map(|path| (path, StaticFile::new(JAVASCRIPT, move || bundle(path, &module))));
     let all = files.chain(sdk).chain(modules).chain([picture]);
-    let router = all.fold(Router::new(), |router, (path, content_type, content)| {
-        let file = Arc::new(StaticFile::new(content_type, content));
+    let router = all.fold(Router::new(), |router, (path, file)| {
+        let file = Arc::new(file);
         router.route(path, get(async move |headers: HeaderMap| file.answer(&headers)))
     });
     PAGES.into_iter().fold(router, |router, (path, text)| {
@@ -113,8 +114,8 @@ fn module(path: &str) -> &'static str {
     all.find(|(known, _)| *known == path).unwrap_or_else(|| panic!("there is no module {path}")).1
 }
 
-fn page(path: &str, text: &str) -> Document {
-    let page = Document::html(text.to_owned());
+fn page(path: &str, text: &'static str) -> Document {
+    let page = Document::html(move || text);
     if path == EMBED { page.framable() } else { page }
 }
 
