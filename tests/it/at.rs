@@ -2,16 +2,15 @@
 
 use crate::support::exchange::Exchange;
 use crate::support::ports::free_address;
+use crate::support::program::program;
 use crate::support::{embedded, entries, soon, tick};
 use btcfeed::client::{Client, Error, Transport};
 use btcfeed::tick::{Currency, TickId};
 use std::process::Output;
 use std::time::Duration;
-use tokio::process::Command;
 
 async fn at(arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    soon("the price", command.arg("at").args(arguments).env_clear().output()).await.unwrap()
+    soon("the price", program().arg("at").args(arguments).output()).await.unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {

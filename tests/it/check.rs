@@ -2,6 +2,7 @@
 
 use crate::support::exchange::Mode;
 use crate::support::ports::free_address;
+use crate::support::program::{clear_environment, program};
 use crate::support::proxy::Proxy;
 use crate::support::redis::Redis;
 use crate::support::replica::Replica;
@@ -24,13 +25,14 @@ struct Run {
 }
 
 async fn check(settings: &[(String, String)], peers: &[&str]) -> Run {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    let mut command = program();
     command.args(["check", "--json"]).args(peers.iter().flat_map(|peer| ["--peer", *peer]));
     run(command, settings).await
 }
 
 async fn run(mut command: Command, settings: &[(String, String)]) -> Run {
-    command.env_clear().envs(settings.iter().cloned()).kill_on_drop(true);
+    clear_environment(&mut command);
+    command.envs(settings.iter().cloned());
     let begun = Instant::now();
     let output = soon("the check", command.output()).await.unwrap();
     let took = begun.elapsed();

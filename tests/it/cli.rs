@@ -2,6 +2,7 @@
 
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::ports::free_address;
+use crate::support::program::program;
 use crate::support::{http, signal, soon, until};
 use std::fmt::Write;
 use std::process::{Output, Stdio};
@@ -9,8 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    command.env_clear();
+    let mut command = program();
     // `serve` is the default command.
     if arguments.first().is_none_or(|first| *first == "serve" || first.starts_with('-')) {
         command.env("BTCFEED_DATA", "none");

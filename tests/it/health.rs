@@ -3,6 +3,7 @@
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
 use crate::support::ports::free_address;
+use crate::support::program::program;
 use crate::support::replica::{Replica, serve_command};
 use crate::support::{TestCluster, embedded, entries, http, replica_settings, signal, soon, until, without_redis};
 use futures_util::{StreamExt, stream};
@@ -11,7 +12,6 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::Command;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 async fn status(address: &str, path: &str) -> Option<u16> {
@@ -20,9 +20,8 @@ async fn status(address: &str, path: &str) -> Option<u16> {
 
 /// Runs `btcfeed healthcheck`. Returns its exit code and its error.
 async fn healthcheck(ops: &str) -> (Option<i32>, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    command.arg("healthcheck").env_clear().env("BTCFEED_OPS_LISTEN", ops);
-    let output = soon("a health check", command.output()).await.unwrap();
+    let check = program().arg("healthcheck").env("BTCFEED_OPS_LISTEN", ops).output();
+    let output = soon("a health check", check).await.unwrap();
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 

@@ -1,6 +1,7 @@
 //! A feed has prices of one kind, and replicas with other settings are told.
 
 use crate::support::exchange::Exchange;
+use crate::support::program::program;
 use crate::support::replica::Replica;
 use crate::support::{TestCluster, data_directory, embedded, replica_settings, until};
 use rustix::process::Signal;
@@ -69,8 +70,7 @@ async fn replicas_with_another_interval_are_told() {
     assert_eq!(first.json("/v1/status").await["warnings"], serde_json::json!([]));
     let url = cluster.redis.url();
     let settings = replica_settings(&cluster.exchange, "r4", &[interval, ("REDIS_URL", &url)]);
-    let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    let output = check.arg("check").env_clear().envs(settings).output().unwrap();
+    let output = program().arg("check").envs(settings).output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("replicas of this feed have other settings"), "{text}");
     // It may lead all the same, for example during an update.

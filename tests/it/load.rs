@@ -3,6 +3,7 @@
 mod wrong;
 
 use crate::support::exchange::Exchange;
+use crate::support::program::program;
 use crate::support::terminal::Terminal;
 use crate::support::{TestCluster, embedded, entries, signal, soon, with_history};
 use rustix::process::Signal;
@@ -12,10 +13,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    let mut command = program();
     // `btcfeed load` ignores the settings of a replica, even invalid ones.
-    command.arg("load").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.arg("load").args(arguments).env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 

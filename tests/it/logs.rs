@@ -5,6 +5,7 @@ use crate::support::frames;
 use crate::support::ports::free_address;
 use crate::support::replica::Replica;
 use crate::support::{TestCluster, embedded, replica_settings, until};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -65,11 +66,7 @@ async fn unreachable_redis_names_address_and_cause() {
     command.arg(&["SETUSER", "known", "on", ">pw", "~*", "&*", "+@all"]);
     command.query_async::<()>(&mut cluster.redis.connection().await).await.unwrap();
     let absent = free_address();
-    for (url, text) in [
-        (format!("redis://known:secret-word@127.0.0.1:{port}"), format!("127.0.0.1:{port}: password: ")),
-        (format!("redis://{absent}"), format!("{absent}: connect: Connection refused")),
-        ("redis://no-such-host.invalid:7000".to_owned(), "no-such-host.invalid:7000: DNS: ".to_owned()),
-    ] {
+    let run = async |(url, text): (String, String)| {
         let settings = replica_settings(&cluster.exchange, "r1", &[JSON, ("REDIS_URL", &url)]);
         let replica = Replica::start_unready(&settings).await;
         let lines = || replica.logged("cannot follow the store, retrying");
@@ -79,7 +76,13 @@ async fn unreachable_redis_names_address_and_cause() {
         let lines = lines();
         assert_one(&lines, "error", &text);
         assert!(!format!("{lines:?}").contains("secret-word"), "{lines:?}");
-    }
+    };
+    let cases = [
+        (format!("redis://known:secret-word@127.0.0.1:{port}"), format!("127.0.0.1:{port}: password: ")),
+        (format!("redis://{absent}"), format!("{absent}: connect: Connection refused")),
+        ("redis://no-such-host.invalid:7000".to_owned(), "no-such-host.invalid:7000: DNS: ".to_owned()),
+    ];
+    join_all(cases.map(run)).await;
     let replica = cluster.replica("r1", &[JSON]).await;
     replica.priced().await;
     cluster.redis.kill().await;

@@ -2,13 +2,13 @@
 //! test chooses every byte.
 
 use crate::support::client::Client;
+use crate::support::program::program;
 use crate::support::replica::Replica;
 use crate::support::tls::Authority;
 use crate::support::{SERVE, TestCluster, http, soon, until};
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::process::Command;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
@@ -121,8 +121,8 @@ async fn connection_without_a_header_is_refused() {
     assert!(
         http().get(format!("http://{}/healthz?max_age=24h", replica.ops)).send().await.unwrap().status().is_success()
     );
-    let mut check = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    check.args(["check", "--json", "--peer", &replica.ops]).env_clear();
+    let mut check = program();
+    check.args(["check", "--json", "--peer", &replica.ops]);
     check.env("REDIS_URL", cluster.redis.url()).env("BTCFEED_SOURCES", "simulated");
     let found = String::from_utf8(soon("the check", check.output()).await.unwrap().stdout).unwrap();
     assert!(found.contains(&format!("\"{}: live, r1 ", replica.ops)), "{found}");

@@ -1,6 +1,7 @@
 //! `btcfeed store`: a feed is shown, saved, restored, deleted and moved between a file and Redis.
 
 use crate::support::exchange::Exchange;
+use crate::support::program::program;
 use crate::support::redis::Redis as Server;
 use crate::support::store_contract::{EVERYTHING, OPTIONS, append, audited, audits, lease};
 use crate::support::tls::Authority;
@@ -12,12 +13,11 @@ use btcfeed::tick::TickId;
 use rustix::process::Signal;
 use std::process::Stdio;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 /// Runs `btcfeed store` with these arguments and this input. Returns its exit code, its output and its errors.
 async fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    command.arg("store").args(arguments).env_clear().kill_on_drop(true);
+    let mut command = program();
+    command.arg("store").args(arguments);
     // A flag takes precedence.
     command.env("REDIS_URL", "redis://127.0.0.1:9");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

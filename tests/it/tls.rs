@@ -2,6 +2,7 @@
 
 use crate::support::events::Event;
 use crate::support::exchange::Exchange;
+use crate::support::program::program;
 use crate::support::replica::Replica;
 use crate::support::sdk::{self, TRANSPORTS};
 use crate::support::tls::Authority;
@@ -259,9 +260,8 @@ async fn unusable_certificates_prevent_the_start() {
     let (authority, other) = (Authority::new(), Authority::new());
     let (cert, key, foreign) = (authority.path("cert.pem"), authority.path("key.pem"), other.path("key.pem"));
     let run = async |settings: &[(&str, &str)]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-        command.arg("config").env_clear().envs(settings.iter().copied()).kill_on_drop(true);
-        let output = soon("the program", command.output()).await.unwrap();
+        let config = program().arg("config").envs(settings.iter().copied()).output();
+        let output = soon("the program", config).await.unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     assert_eq!(run(&[("BTCFEED_TLS_CERT", &cert), ("BTCFEED_TLS_KEY", &key)]).await, (Some(0), String::new()));

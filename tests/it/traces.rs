@@ -5,6 +5,7 @@ use crate::support::exchange::Mode;
 use crate::support::ports::free_address;
 use crate::support::replica::Replica;
 use crate::support::{TIMEOUT, TestCluster, entries, tick, unbroken, until};
+use futures_util::future::join;
 use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -121,10 +122,10 @@ async fn all_replicas_sample_the_same_ticks() {
 
 #[tokio::test]
 async fn collector_that_is_away_delays_nothing() {
-    let cluster = TestCluster::new().await;
     // The first collector refuses connections, the second one accepts them and never answers.
     let (absent, silent) = (free_address(), TcpListener::bind("127.0.0.1:0").await.unwrap());
-    for address in [absent, silent.local_addr().unwrap().to_string()] {
+    let run = async |address: String| {
+        let cluster = TestCluster::new().await;
         let url = format!("http://{address}");
         let settings = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_BSP_MAX_QUEUE_SIZE", "16"), DELAY];
         let mut replica = cluster.replica("r1", &settings).await;
@@ -141,5 +142,6 @@ async fn collector_that_is_away_delays_nothing() {
         replica.signal(Signal::TERM);
         assert!(replica.exit().await.success());
         assert!(stopping.elapsed() < TIMEOUT.min(Duration::from_secs(10)), "{:?}", stopping.elapsed());
-    }
+    };
+    join(run(absent), run(silent.local_addr().unwrap().to_string())).await;
 }

@@ -7,6 +7,7 @@ use crate::support::client::Client;
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::foreign_server::{Answer, Server};
 use crate::support::ports::free_address;
+use crate::support::program::program;
 use crate::support::proxy::Proxy;
 use crate::support::terminal::Terminal;
 use crate::support::{TestCluster, embedded, soon, unbroken, until, with_history};
@@ -17,9 +18,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    let mut command = program();
     // `btcfeed watch` ignores the settings of a replica, even invalid ones.
-    command.arg("watch").args(arguments).env_clear().env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
+    command.arg("watch").args(arguments).env("BTCFEED_INTERVAL", "often").env("TERM", "xterm-256color");
     command
 }
 

@@ -1,12 +1,12 @@
 //! Files of API keys.
 
 use super::exchange::Exchange;
+use super::program::program;
 use super::replica::Replica;
 use super::{embedded, soon};
 use std::fs;
 use std::path::Path;
 use tempfile::NamedTempFile;
-use tokio::process::Command;
 
 /// A file of API keys.
 pub struct KeysFile {
@@ -27,9 +27,8 @@ impl KeysFile {
 
     /// Makes a key with the program, and adds its line. Returns the key.
     pub async fn add(&mut self, arguments: &[&str]) -> String {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-        command.args(["key", "new"]).args(arguments).env_clear();
-        let printed = soon("a key", command.output()).await.unwrap();
+        let new = program().args(["key", "new"]).args(arguments).output();
+        let printed = soon("a key", new).await.unwrap();
         assert!(printed.status.success(), "{printed:?}");
         let printed = String::from_utf8(printed.stdout).unwrap();
         let [key, line] = printed.lines().collect::<Vec<_>>()[..] else { panic!("{printed}") };

@@ -18,6 +18,7 @@ pub mod http2;
 pub mod keys;
 pub mod nginx;
 pub mod ports;
+pub mod program;
 pub mod prometheus;
 pub mod proxy;
 pub mod redis;

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::ports::free_address;
+use super::program::program;
 use super::{INTERVAL, LEASE, http, soon, until};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -28,8 +29,8 @@ pub struct Replica {
 
 /// Returns a command that starts a replica with these settings, and without the environment of this process.
 pub fn serve_command(settings: &[(String, String)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
-    command.env_clear().env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
+    let mut command = program();
+    command.env("RUST_LOG", "info,btcfeed=debug").env("RUST_BACKTRACE", "1");
     command.env("BTCFEED_DATA", "none");
     command.env("BTCFEED_INTERVAL", format!("{}ms", INTERVAL.as_millis()));
     command.env("BTCFEED_LEASE_TTL", format!("{}ms", LEASE.as_millis()));
@@ -38,7 +39,7 @@ pub fn serve_command(settings: &[(String, String)]) -> Command {
         command.env(format!("BTCFEED_ADDRESS_{limit}"), "1000000");
     }
     command.env("BTCFEED_ADDRESS_VOLUME", "1000000000");
-    command.envs(settings.iter().cloned()).kill_on_drop(true);
+    command.envs(settings.iter().cloned());
     command
 }
 
