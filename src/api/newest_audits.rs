@@ -16,8 +16,8 @@ const MAX_ENTRIES: usize = 20 * TICKS;
 pub(crate) struct NewestAudits(Mutex<(TickId, Arc<Vec<Arc<Entry>>>)>);
 
 impl NewestAudits {
-    /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, and all entries between and after
-    /// them.
+    /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, which are those of the feed, and
+    /// all entries between and after them. If these are more than [`MAX_ENTRIES`] entries, returns the newest.
     ///
     /// # Errors
     /// If the store must be read and is unavailable.
@@ -31,6 +31,8 @@ impl NewestAudits {
         }
         let begin = hub.before_newest_ticks(TICKS, currencies).await?;
         let begin = begin.max(head.minus(hub.retention()));
+        let first = hub.nth_newest(begin, head, MAX_ENTRIES).await?;
+        let begin = first.map_or(begin, TickId::before);
         let entries = Arc::new(hub.pages(begin, head, MAX_ENTRIES, true).await?);
         *known() = (head, entries.clone());
         Ok(entries)

@@ -15,7 +15,7 @@ use tracing::warn;
 /// The pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
 /// The time for which the reads for a stream may fail before a line is logged. Shortly after a restart, many clients
-/// may wait for each other.
+/// read at once, and a read fails if too many others wait.
 const LOG_AFTER: Duration = Duration::from_secs(3);
 
 impl Hub {

@@ -2,8 +2,8 @@
 //!
 //! Every clock may be wrong: that of the store, that of this machine, and those of the exchanges. So the feed's time is
 //! counted on the monotonic clock, from entry to entry, and the other clocks only correct it. A clock that contradicts
-//! the count is believed if the sources confirm it. Without them, the store's clock is believed if it has contradicted
-//! the count for [`PATIENCE`] and agrees with this machine's. Until then the count is the time of new entries.
+//! the count is believed if the sources confirm it. Without them, the store's clock is believed if it and this machine's
+//! have agreed for [`PATIENCE`]. Until then the count is the time of new entries.
 //!
 //! Ids only increase. If the feed is ahead of the true time, it runs at half speed until the time has caught up. So a
 //! client that asked for one tick in each period still gets one at least every two periods.
@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// The time for which the store's clock must contradict the count before it is believed without a source.
+/// The time for which the clocks of the store and of this machine must agree with each other, and contradict the count,
+/// before they are believed without a source.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// The maximum difference between two times that agree, if at least one of them comes from a source.
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
@@ -83,7 +84,8 @@ struct State {
     /// The median of the times of the sources that agree, the moment on the monotonic clock, and the number of the
     /// sources.
     sources: Option<(TickId, Instant, usize)>,
-    /// The moment since which the store's clock contradicts the count.
+    /// The moment since which the clocks of the store and of this machine agree with each other and contradict the
+    /// count.
     contradicted: Option<Instant>,
     /// The number of consecutive polls, up to the last one, in which this machine's clock contradicted the sources.
     wrong_polls: u32,
@@ -318,7 +320,8 @@ impl State {
             _ => count,
         };
         let is_believed = !agree(time, count);
-        self.contradicted = if agree(store, count) { None } else { self.contradicted.or(Some(at)) };
+        let is_contradicted = agree(store, own) && !agree(store, count);
+        self.contradicted = is_contradicted.then(|| self.contradicted.unwrap_or(at));
         if is_believed && time >= self.newest {
             info!(time = %time.timedate(), feed = %count.timedate(), "correcting the time of the feed");
             self.rebase(time, at, false);

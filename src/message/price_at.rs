@@ -33,7 +33,8 @@ pub struct PriceAtMessage {
     /// The currency.
     #[cfg_attr(feature = "server", schema(value_type = Currency))]
     pub currency: Word<Currency>,
-    /// The price of the tick in force at the moment. With `window`, it is missing if the moment is in a gap.
+    /// The price of the tick in force at the moment. With `window`, it is missing if no price was in force at the
+    /// moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub price: Option<ExactPrice>,
@@ -50,7 +51,8 @@ pub struct PriceAtMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub average: Option<ExactPrice>,
-    /// The share of the window in which a price was in force, rounded to six decimals. The rest is gaps.
+    /// The share of the window in which a price was in force, rounded to six decimals. In the rest there was none:
+    /// entries are missing, the newest price was too old, or the feed had no tick yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = f64, minimum = 0, maximum = 1))]
     pub covered: Option<f64>,

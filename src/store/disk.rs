@@ -1,8 +1,8 @@
 //! The store of a feed that is kept in a file: one process, and a history that survives its restarts.
 //!
-//! A thread of its own writes the file, so that the disk delays neither the leader's polls nor a client. An entry is
-//! published only when it is on the disk. So if the process is killed at any moment, the file has every entry that a
-//! client was sent.
+//! A thread of its own writes new entries to the file, so that the disk delays neither the leader's polls nor a client.
+//! An entry is published only when it is on the disk. So if the process is killed at any moment, the file has every
+//! entry that a client was sent.
 //!
 //! The exception is a file that cannot be written: the disk is full, the directory is read-only, the file is damaged,
 //! or a write hangs. Then new entries are published from memory, and written when the file can be written again.
@@ -87,7 +87,7 @@ impl Disk {
     async fn other_kind(&self) -> Result<Option<PriceKind>> {
         let Some(own) = self.saver.pending().kind else { return Ok(None) };
         if self.kept_kind.get().is_none()
-            && let Some(kept) = self.read(FeedFile::kind).await?.flatten()
+            && let Some(kept) = self.request(FeedFile::kind).await?.flatten()
         {
             self.kept_kind.set(kept).ok();
         }
@@ -104,14 +104,14 @@ impl Disk {
         Disk { saver, kept_kind: OnceLock::new() }
     }
 
-    /// Runs a read of the file on a thread that may block. Returns `None` if no file has been open yet.
-    async fn read<T: Send + 'static>(
+    /// Runs a request to the file on a thread that may block. Returns `None` if no file has been open yet.
+    async fn request<T: Send + 'static>(
         &self,
-        read: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
+        request: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
         let saver = self.saver.clone();
         let unavailable = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
-        spawn_blocking(move || saver.read(read)).await.map_err(unavailable)?
+        spawn_blocking(move || saver.request(request)).await.map_err(unavailable)?
     }
 
     /// Returns the id before the oldest entry that is kept, or `after` if that is later.
@@ -137,7 +137,7 @@ impl Store for Disk {
         }
         let lease = pending.lease.acquire(holder, self.saver.options.lease_ttl);
         if let Some(own) = pending.kind.filter(|_| lease.is_some()) {
-            // If the file could not be opened yet, the saver compares the kinds when it opens it.
+            // From now on the feed has this kind. If the file is not open yet, the saver compares its kind later.
             self.kept_kind.set(own).ok();
         }
         Ok(lease)
@@ -181,10 +181,10 @@ impl Store for Disk {
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         self.saver.pending().lease.check(lease)?;
         let Some((oldest, newest)) = entries.first().zip(entries.last()) else { return Ok(()) };
-        // Otherwise a write of the saver in between would delete them.
+        // Otherwise the next write of the saver would delete the restored entries as expired.
         self.saver.pending().keep_from(oldest.id);
         let lost = entries.to_vec();
-        let written = self.read(move |file| file.restore(&lost)).await?;
+        let written = self.request(move |file| file.restore(&lost)).await?;
         written.ok_or_else(|| StoreError::Unavailable("the file of the feed is not open".to_owned()))?;
         self.saver.pending().restored(newest.id);
         Ok(())
@@ -202,7 +202,7 @@ impl Store for Disk {
         let after = self.unexpired(after);
         // The entries in memory are read first. Otherwise an entry that is saved between the two reads would be missed.
         let unsaved = self.saver.pending().visible(after, until);
-        let mut entries = self.read(move |file| file.range(after, until, limit)).await?.unwrap_or_default();
+        let mut entries = self.request(move |file| file.range(after, until, limit)).await?.unwrap_or_default();
         let last = entries.last().map_or(after, |entry| entry.id);
         let left = limit - entries.len();
         entries.extend(unsaved.into_iter().filter(|entry| entry.id > last).take(left));
@@ -215,7 +215,7 @@ impl Store for Disk {
         if !unsaved.is_empty() {
             return Ok(self.range(after, until, n).await?.get(n - 1).map(|entry| entry.id));
         }
-        let found = self.read(move |file| file.nth(after, until, n, false)).await?;
+        let found = self.request(move |file| file.nth(after, until, n, false)).await?;
         Ok(found.flatten())
     }
 
@@ -227,14 +227,14 @@ impl Store for Disk {
         }
         // Entries that are saved between the two reads do not count twice.
         let (until, n) = (unsaved.first().map_or(until, |first| first.id.before()), n - unsaved.len());
-        let found = self.read(move |file| file.nth(after, until, n, true)).await?;
+        let found = self.request(move |file| file.nth(after, until, n, true)).await?;
         Ok(found.flatten())
     }
 
     async fn newest(&self, limit: usize) -> Result<Vec<Entry>> {
         let after = self.unexpired(TickId::ZERO);
         let unsaved = self.saver.pending().visible(after, TickId::from_ms(u64::MAX));
-        let mut entries = self.read(move |file| file.newest(after.next(), limit)).await?.unwrap_or_default();
+        let mut entries = self.request(move |file| file.newest(after.next(), limit)).await?.unwrap_or_default();
         let last = entries.last().map_or(after, |entry| entry.id);
         entries.extend(unsaved.into_iter().filter(|entry| entry.id > last));
         Ok(entries.split_off(entries.len().saturating_sub(limit)))
@@ -244,7 +244,7 @@ impl Store for Disk {
         let after = self.unexpired(after);
         let until = until.min(self.saver.pending().head());
         let unsaved = self.saver.pending().unsaved_audits(until);
-        let mut audits = self.read(move |file| file.audits(after, until, limit)).await?.unwrap_or_default();
+        let mut audits = self.request(move |file| file.audits(after, until, limit)).await?.unwrap_or_default();
         let last = audits.last().map_or(after, |audit| audit.id);
         let later = unsaved.into_iter().filter(|(id, _)| *id > last).take(limit - audits.len());
         audits.extend(later.filter_map(|(id, text)| decode_audit(&audit_with_id(id, &text))));
@@ -267,21 +267,21 @@ impl Store for Disk {
             return Ok(unsaved);
         }
         let (client, floor) = (client.to_owned(), self.saver.pending().floor);
-        Ok(self.read(move |file| file.client(&client, floor)).await?.flatten())
+        Ok(self.request(move |file| file.client(&client, floor)).await?.flatten())
     }
 
     async fn kept_hours(&self, detail: Detail) -> Result<Option<Vec<TickId>>> {
-        self.read(move |file| file.hours(detail)).await
+        self.request(move |file| file.hours(detail)).await
     }
 
     async fn read_hours(&self, detail: Detail, starts: &[TickId]) -> Result<Vec<Option<String>>> {
         let (starts, none) = (starts.to_vec(), vec![None; starts.len()]);
-        Ok(self.read(move |file| file.read_hours(detail, &starts)).await?.unwrap_or(none))
+        Ok(self.request(move |file| file.read_hours(detail, &starts)).await?.unwrap_or(none))
     }
 
     async fn keep_hours(&self, detail: Detail, hours: &[(TickId, String)], expired: &[TickId]) -> Result<()> {
         let (hours, expired) = (hours.to_vec(), expired.to_vec());
-        self.read(move |file| file.keep_hours(detail, &hours, &expired)).await.map(drop)
+        self.request(move |file| file.keep_hours(detail, &hours, &expired)).await.map(drop)
     }
 
     async fn subscribe(&self) -> Result<EntryStream> {

@@ -88,7 +88,7 @@ async fn statuses_do_not_hide_the_newest_ticks() {
     let server = TestServer::new().await;
     let good = json!([input("kraken", "USD", json!({"value": "97000.10", "used": "97000.10"}))]);
     server.append_audited(usd("97000.10"), &good).await;
-    for _ in 0..120 {
+    for _ in 0..1100 {
         server.append(json!({"type": "status", "state": "live", "since": 1, "reason": "prices are back"})).await;
     }
     let newest = server.append_audited(usd("97000.10"), &good).await;

@@ -5,7 +5,8 @@
 //!
 //! If the number of others is even, every value between the two middle ones is a median, and the nearest counts.
 //! Therefore, if most sources are right, differ by at most the share and were not outliers before, none of them is ever
-//! left out, whatever the others say: the median of the others is always beside or between right values.
+//! left out, whatever the others say: a right value, or one between two right values, is always among the medians of
+//! the others.
 
 use super::combine::median;
 use rust_decimal::Decimal;
@@ -31,8 +32,8 @@ pub(super) fn agreement(values: &[Decimal], marked: &[bool], share: Decimal) -> 
         kept.extend(returning);
         kept.sort_unstable();
     }
-    // Without a majority, nobody knows which sources are wrong. If the marks may be the reason, all sources are
-    // compared anew, but each must be as close as one that returns.
+    // Without a majority, nobody knows which sources are wrong. Perhaps there is none because of the marks. Then all
+    // sources are compared again without them, but within half of `share`.
     if kept.len() * 2 <= values.len() && values.len() > 1 && marked.contains(&true) {
         kept = agreeing(values, (0..values.len()).collect(), half);
     }

@@ -107,6 +107,20 @@ fn wrong_clock_of_the_machine_moves_no_id() {
 }
 
 #[test]
+fn clocks_must_agree_for_a_time() {
+    for ahead in FAULTS {
+        let mut scene = Scene::start(0, false);
+        scene.ticks(HOUR, 0, 0);
+        assert!(scene.ticks(HOUR, ahead, 0).0 <= 1, "{ahead}: the two clocks differ");
+        assert!(scene.ticks(PATIENCE - TICK, ahead, ahead).0 <= 1, "{ahead}: they agree, but not for long enough");
+        scene.tick(ahead, 0);
+        assert!(scene.ticks(PATIENCE - TICK, ahead, ahead).0 <= 1, "{ahead}: they differed in between");
+        let (_, last) = scene.ticks(TICK * 4, ahead, ahead);
+        assert!(last.abs_diff(ahead) <= 2000 || scene.clock.fault().unwrap().contains("half speed"), "{ahead}: {last}");
+    }
+}
+
+#[test]
 fn sources_decide_at_the_start() {
     for ahead in FAULTS {
         let mut scene = Scene::start(ahead, true);

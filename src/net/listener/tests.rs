@@ -135,7 +135,8 @@ async fn handler_runs_once_for_each_request() {
     let (addresses, limits) = (Arc::new(AddressLimits::none()), Limits::default());
     let listener = Listener::bind(address, 9, addresses, limits, overload::router()).unwrap();
     let address = listener.address().unwrap();
-    // The tasks have their own runtime, because the end of the test does not wait for the threads of such a runtime.
+    // The threads of the shards never end here. The runtime of the test would wait for them when it is dropped, but the
+    // own runtime of these tasks does not wait.
     let tasks = Tasks::isolated("handlers").unwrap();
     let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let counted = runs.clone();
@@ -323,7 +324,7 @@ async fn proxy_header_has_the_deadline_of_a_head() {
     let started_at = Instant::now();
     let mut late = [server.connect().await, server.connect().await];
     late[1].write_all(b"PROXY TCP4 192.0.2.1 ").await.unwrap();
-    // Both of them take the place of a client, so others are refused in the meantime.
+    // They occupy the two places for clients, so others are refused in the meantime.
     assert!(ask(usize::MAX).await.starts_with("HTTP/1.1 503 "));
     for stream in &mut late {
         timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await.expect("an end").ok();

@@ -17,7 +17,7 @@ impl Disk {
         work: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T> {
         let not_open = || StoreError::Unavailable("the file of the feed is not open".to_owned());
-        self.read(work).await?.ok_or_else(not_open)
+        self.request(work).await?.ok_or_else(not_open)
     }
 }
 

@@ -139,13 +139,13 @@ impl Saver {
         std::fs::metadata(self.path.join(FILE)).ok().map(|file| file.len())
     }
 
-    /// Reads from the file. Blocks. Returns `None` if no file has been open yet.
-    pub(super) fn read<T>(&self, read: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
+    /// Runs a request to the file. Blocks. Returns `None` if no file has been open yet.
+    pub(super) fn request<T>(&self, request: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         match &files.file {
-            Some(file) => match read(file) {
+            Some(file) => match request(file) {
                 Ok(found) => Ok(Some(found)),
-                Err(error) => Err(StoreError::Unavailable(format!("cannot read the file of the feed: {error:#}"))),
+                Err(error) => Err(StoreError::Unavailable(format!("cannot use the file of the feed: {error:#}"))),
             },
             None if files.was_open => Err(StoreError::Unavailable("the file of the feed is not open".to_owned())),
             None => Ok(None),

@@ -118,8 +118,8 @@ impl Redis {
         self.oldest(&self.keys.ticks, (after, until), limit, decode_member).await
     }
 
-    /// Returns the oldest `limit` records of a range of a set. Reads again if some of the members that it read are not
-    /// records.
+    /// Returns the oldest `limit` members of a range of a set that `decode` accepts. Reads again if it rejected some of
+    /// those that were read.
     pub(super) async fn oldest<T>(
         &self,
         set: &str,
@@ -137,7 +137,7 @@ impl Redis {
             let Some((_, score)) = page.last().filter(|_| page.len() == asked && found.len() < limit) else {
                 return Ok(found);
             };
-            // More members may have this score, and one of them may be a record.
+            // More members may have this score, and `decode` may accept one of them.
             let same = page.iter().rev().take_while(|(_, other)| other.total_cmp(score).is_eq()).count();
             let next = score.to_string();
             skipped = if from == next { skipped + same } else { same };
@@ -154,7 +154,8 @@ impl Redis {
         Ok(page.iter().filter_map(decode_member).collect())
     }
 
-    /// Returns the id of the `n`th member of a range, or of the first entry after it.
+    /// Returns the id of the `n`th member of a range. If that member is not an entry, returns the id of the next entry
+    /// in the range.
     pub(super) async fn nth_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
@@ -162,7 +163,8 @@ impl Redis {
         Ok(found.iter().find_map(decode_member).map(|entry| entry.id))
     }
 
-    /// Returns the id of the `n`th newest member of a range, or of the first older entry.
+    /// Returns the id of the `n`th newest member of a range. If that member is not an entry, returns the id of the next
+    /// older entry in the range.
     pub(super) async fn nth_newest_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZREVRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(until.min(self.horizon()).ms()).arg(format!("({after}")).arg("WITHSCORES");
