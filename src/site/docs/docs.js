@@ -112,7 +112,7 @@ function addSearch() {
 // ---- The active section ----
 
 function showActive() {
-  // A target that was scrolled to is 20 px below the upper edge (`scroll-padding-top`).
+  // A target that was scrolled to is about 19 px below the upper edge (`scroll-padding-top`).
   const line = 32
   const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2
   let active = null
