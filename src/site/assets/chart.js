@@ -145,7 +145,7 @@ const line = (at, points, gaps, y) => {
   return [...(at.isOverlay ? [] : [svg('path', { class: 'shade', d: shade })]), svg('path', { class: 'curve', d })]
 }
 
-/** Candles of a colour are one path. */
+/** All candles of one colour are one path. */
 const candles = (at, points, y) => {
   const paths = { up: '', down: '' }
   for (const { t, end, open, high, low, value } of points) {

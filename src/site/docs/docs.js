@@ -53,7 +53,7 @@ function addTabs(group) {
 
 async function copy(text, source) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text)
-  // Without TLS, browsers have only this.
+  // Without TLS, browsers have no `navigator.clipboard`.
   getSelection().selectAllChildren(source)
   if (!document.execCommand('copy')) throw new Error('not allowed')
   getSelection().removeAllRanges()
