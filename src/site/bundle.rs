@@ -17,7 +17,7 @@ pub(super) fn bundle(entry: &str, read: &impl Fn(&str) -> &'static str) -> Strin
     if exports.is_empty() { bundle.text } else { format!("{}export const {{ {exports} }} = {name}\n", bundle.text) }
 }
 
-/// Removes comments that have lines of their own, empty lines and indentation.
+/// Removes indentation, empty lines, and comments that have lines of their own.
 pub(super) fn without_comments(text: &str) -> String {
     let (mut kept, mut in_comment) = (String::with_capacity(text.len()), false);
     for line in text.lines().map(str::trim) {

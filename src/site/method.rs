@@ -42,7 +42,7 @@ pub(crate) async fn page(
     page.0.answer(base, &headers)
 }
 
-/// Returns a text in `CommonMark` with tables as a page.
+/// Renders a page from a text in `CommonMark` with tables.
 fn render(text: &str) -> String {
     let mut events: Vec<_> = Parser::new_ext(text, Options::ENABLE_TABLES).collect();
     let sections = add_ids(&mut events);

@@ -2,10 +2,10 @@
 //! the program, so that only one file is deployed, and cargo is the only build tool. The SDK's files are those of the
 //! npm package, `sdk/js`.
 //!
-//! The page is a client like any other: it reads the WebSocket and the history. What it loads and links to has relative
-//! addresses, so that a proxy can serve the page at any path. Only the tags for crawlers (Open Graph) have absolute
-//! ones, as that protocol demands. A content security policy allows the page to load and run only these files
-//! (`api::document`).
+//! The page is a client like any other: it reads the WebSocket and the history. It refers to everything on this server
+//! by relative addresses, so that a proxy can serve the page at any path. Only the tags for crawlers (Open Graph) have
+//! absolute addresses, as that protocol demands. A content security policy allows the page to load and run only files
+//! from this server (`api::document`).
 
 use crate::api::base_url::BaseUrl;
 use crate::api::document::{Document, StaticFile};

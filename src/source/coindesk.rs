@@ -1,7 +1,7 @@
 //! `CoinDesk`'s Bitcoin Price Index: `GET /v1/bpi/currentprice.json`.
 //!
-//! Its host has not answered since February 2025. Mirrors still use the format: `BTCFEED_SOURCE_COINDESK_URL` sets the
-//! URL of one, without which the source cannot be chosen. The index changes once a minute. `rate` has thousands
+//! Its host has not answered since February 2025. Mirrors still use the format. The source can be chosen only if
+//! `BTCFEED_SOURCE_COINDESK_URL` sets the URL of a mirror. The index changes once a minute. `rate` has thousands
 //! separators, so the price is read from the digits of `rate_float`.
 
 use super::definition::{Definition, Origin};

@@ -21,7 +21,7 @@ pub struct Definition {
     pub least_interval: Duration,
     /// The page to link to wherever its prices are shown.
     pub attribution: Option<&'static str>,
-    /// The terms under which its prices may be used.
+    /// The URL of the terms under which its prices may be used.
     pub terms: Option<&'static str>,
     /// The origin of its prices.
     pub origin: Origin,

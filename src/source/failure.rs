@@ -19,7 +19,7 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     } else if has("tcp connect error") || error.is_connect() && error.is_timeout() {
         "connect"
     } else if error.is_connect() {
-        // The name was resolved and TCP is connected, so the TLS handshake has failed, or that with a proxy.
+        // The name was resolved and TCP is connected, so the TLS handshake or the one with a proxy has failed.
         "TLS"
     } else {
         "HTTP"

@@ -1,8 +1,8 @@
 //! Gemini: `GET /v1/pubticker/btcusd`, as described in "Ticker" of its REST API reference. It allows 120 requests a
 //! minute. Version 2 of the ticker is not used: its `close` may lie days behind the book.
 //!
-//! An answer has no time of its own: `volume.timestamp` is the end of the 24 hours of the volume, which moves every
-//! five minutes.
+//! An answer has no time of its own: `volume.timestamp` is the end of the 24 hours that the volume covers. It moves
+//! every five minutes.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};

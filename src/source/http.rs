@@ -201,8 +201,8 @@ impl HttpSource {
         groups.flat_map(self.api.requests).collect()
     }
 
-    /// Sends a GET request. If the exchange closes a connection that it has kept alive, sends it once more: the
-    /// exchange ended the idle connection while the request was on its way.
+    /// Sends a GET request. If the exchange closes a kept-alive connection instead of answering, sends the request once
+    /// more. The exchange has probably ended the idle connection while the request was on its way.
     async fn get(&self, request: &Request) -> reqwest::Result<Response> {
         let get = || self.client.get(format!("{}{}", self.base_url, request.path)).send();
         let is_kept_alive = self.was_answered.load(Ordering::Relaxed);
@@ -292,7 +292,7 @@ fn address(url: &str) -> String {
 /// Reads the body of a response.
 ///
 /// # Errors
-/// If it has more than `max_bytes`, or if the connection ends first.
+/// If it has more than `max_bytes`, or if the connection ends before it is complete.
 pub(crate) async fn read_bounded(mut response: Response, max_bytes: usize) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| anyhow::anyhow!("the answer was cut off"))? {

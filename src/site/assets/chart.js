@@ -20,7 +20,8 @@ export const svg = (name, attributes = {}, ...children) => {
   return element
 }
 
-/** The coordinates of everything. `model` is `{ from, until, notice, panels }`, with a text to show instead of data that is not loaded. */
+/** The coordinates of everything. `model` is `{ from, until, notice, panels }`. `notice` is a text that is shown while
+ *  data is not loaded, or empty. */
 export const layout = (model, width, height) => {
   const isOverlay = model.panels.length > 1
   const measured = model.panels.map(({ base }) => (isOverlay ? (value) => value / base - 1 : (value) => value))
@@ -88,7 +89,7 @@ const drawTag = ({ right, width }, { y, text, tone }) => {
   return svg('g', { class: `tag ${tone}` }, svg('rect', box), svg('text', { x: right + 14, y: y + 4 }, text))
 }
 
-/** A gap that all currencies have covers the chart. One of a single currency is a strip at the bottom. */
+/** A gap that all currencies have covers the chart. Any other gap is a strip at the bottom. */
 const bands = (at) => at.panels.flatMap(({ gaps, tone }, index) => gaps.flatMap((gap) => {
   const isCommon = at.panels.every((panel) => panel.gaps.some(({ after, before }) => after < gap.before && before > gap.after))
   if (!isCommon) return [band({ ...at, top: at.bottom - STRIP_HEIGHT * (index + 1), bottom: at.bottom - STRIP_HEIGHT * index }, gap, tone)]
@@ -144,7 +145,7 @@ const line = (at, points, gaps, y) => {
   return [...(at.isOverlay ? [] : [svg('path', { class: 'shade', d: shade })]), svg('path', { class: 'curve', d })]
 }
 
-/** Candles of a colour are one path. */
+/** All candles of one colour are one path. */
 const candles = (at, points, y) => {
   const paths = { up: '', down: '' }
   for (const { t, end, open, high, low, value } of points) {

@@ -3,7 +3,7 @@
 
 /** Difference below which this machine's clock is used as it is. */
 const TOLERANCE_MS = 3000
-/** Time for which a tick is a better clock than a response over HTTP. */
+/** Time after a live tick in which responses over HTTP do not set the clock. */
 const TICK_VALID_MS = 60_000
 
 let skew_ms = 0

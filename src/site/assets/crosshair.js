@@ -52,7 +52,8 @@ export class Crosshair {
     this.#draw()
   }
 
-  /** Moments at which the arrow keys stop: each point of the first panel, and the middle of each of its gaps. */
+  /** Moments at which the arrow keys stop: each point of the first panel, and the middle of each of its gaps, except
+   *  `unrecorded` ones. */
   #stops() {
     const { panels: [{ points, gaps }], from, until } = this.#layout
     const recorded = gaps.filter(({ reason }) => reason !== 'unrecorded')
@@ -147,7 +148,7 @@ export class Crosshair {
   }
 }
 
-/** The moment of a point: the middle of a candle. */
+/** The moment of a tick, or the middle of a candle. */
 const middle = ({ t, end = t }) => (t + end) / 2
 
 /** The index of the number nearest to `wanted` in a sorted list. */

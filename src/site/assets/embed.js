@@ -16,8 +16,8 @@ import { write } from './write.js'
 
 const find = (selector) => document.querySelector(selector)
 const series = new Series()
-/** State of the connection; the currency, which is known when the feed has answered; and the id of the first entry of the feed, if it
- *  is known and matters. */
+/** State of the connection; the currency, which is known when the feed has answered; and `begin`, the id of the first
+ *  entry of the feed, which is looked up if the prices do not cover the whole last day. */
 const link = { isLive: false, wasLive: false, isLoading: false, currency: undefined, interval_ms: 5000,
   begin: undefined }
 
@@ -34,7 +34,7 @@ function follow(currencies) {
     Object.assign(link, { currency, interval_ms: detail.interval_ms })
     if (detail.state) series.status = detail
     write(find('#currency'), currency)
-    // The fragment has the currency too.
+    // The page reads the currency from the fragment.
     find('#page').href = `./#currency=${currency}`
   })
   feed.addEventListener('connection', ({ detail }) => {

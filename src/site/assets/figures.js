@@ -5,8 +5,8 @@ import { directionOf, formatChange, formatPrice, formatSince } from './format.js
 import { DAY, INTERVALS } from './ranges.js'
 import { write } from './write.js'
 
-/** The last day of a currency: its candles, the change as a share, and the moment since which there are prices if that is not the
- *  whole day. `begin` is the id of the first entry of the feed, if it is known. */
+/** The last day of a currency: its candles, the change as a share, and `since`, the moment of the first price if the
+ *  prices do not cover the whole day. `begin` is the id of the first entry of the feed, if it is known. */
 export function dayOf(series, currency, now, begin = 0) {
   const { candles, isKnown } = series.day(currency, now)
   const price = series.last(currency)?.prices[currency]
@@ -33,7 +33,7 @@ export function renderFigures(element, series, currency, { now, begin }, polled)
   set('low', low)
   const last = series.last(currency)
   const used = last?.sources[currency]?.length
-  // Of a single source nothing is known, and not that it is certain.
+  // With a single source, `confidence` is 0 because nothing is known, so it is not shown.
   const confidence = used > 1 ? last.confidence?.[currency] : undefined
   set('confidence', confidence === undefined ? undefined : `± ${formatPrice(confidence, currency)}`)
   set('sources', used === undefined ? undefined : polled === undefined ? `${used}` : `${used} of ${polled}`)

@@ -37,7 +37,7 @@ export const formatMoment = (ms, now, today = seconds) => {
 }
 /** A moment of the past without seconds. */
 export const formatSince = (ms, now) => formatMoment(ms, now, clock)
-/** A label of the time axis, with the distance of the labels and the length of the axis. */
+/** A label of the time axis. `step` is the time between two labels, and `length` that of the whole axis. */
 export const formatAxisTime = (ms, step, length) => {
   if (step < 60_000) return seconds.format(ms)
   const isMidnight = new Date(ms).getHours() === 0 && new Date(ms).getMinutes() === 0
@@ -65,7 +65,7 @@ export const formatDuration = (ms) => {
   return `${Math.round(hours / 24)} days`
 }
 
-/** A text that begins a sentence, without the full stop at its end. */
+/** A text with a capital first letter and without the full stop at its end. */
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '')
 
 /** The name of a currency in a sentence. */

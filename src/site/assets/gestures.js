@@ -2,9 +2,9 @@
 
 /** Factor of one press of a key or a button. */
 const STEP = 1.6
-/** Zoom of a wheel by one pixel. */
+/** Factor by which a wheel zooms for each pixel that it scrolls. */
 const WHEEL = 1.0016
-/** Distance in pixels from which on a press is a drag. */
+/** Distance in pixels that a pressed pointer must move sideways to drag the chart. */
 const DRAG = 4
 
 export class Gestures {
@@ -61,7 +61,8 @@ export class Gestures {
     event.preventDefault()
   }
 
-  /** Zooms by a vertical wheel and by pinching a touchpad, moves by a horizontal wheel. What changes nothing scrolls the page. */
+  /** Zooms by a vertical wheel and by pinching a touchpad. Moves by a horizontal wheel, or by a vertical one with
+   *  Shift. If a turn of the wheel changes nothing, the page scrolls. */
   #onWheel(event) {
     const unit = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 20 : 1
     const [x, y] = [event.deltaX * unit, event.deltaY * unit]

@@ -22,8 +22,8 @@ const get = async (path, query, alsoValid) => {
   return response.json()
 }
 
-/** Ticks, statuses and gaps between two moments, both included, oldest first. If there are too many, the oldest are dropped, so
- *  that nothing is missing before the data of the stream. */
+/** Ticks, statuses and gaps between two moments, both included, oldest first. If there are too many, the oldest are
+ *  dropped, so that none is missing just before the data of the stream. */
 export const entries = async (currencies, from, until) => {
   const found = []
   let start = { since: Math.floor(from) }
@@ -40,8 +40,8 @@ export const entries = async (currencies, from, until) => {
 /** The newest tick that has a price in a currency, or `undefined` if there is none or the request fails. */
 export const latest = (currency) => get('prices/latest', { format: 'full', currency }).catch(() => undefined)
 
-/** The first entry that the feed ever had, or `null` if it is not among the first ones of the last month, or `undefined` if there is
- *  no entry yet. */
+/** The first entry that the feed ever had, or `null` if it is no longer kept or older than 30 days, or `undefined` if
+ *  there is no entry in these days. */
 export const first = async (currencies) => {
   const since = Math.floor(clock.now() - 30 * DAY)
   const { prices } = await get('prices', { format: 'full', currency: currencies, since, limit: 3 })
@@ -51,11 +51,11 @@ export const first = async (currencies) => {
 /** Start times of requests for candles are rounded down to this, so that many clients send the same request. */
 const ROUND_MS = 300_000
 
-/** Candles of an interval (`1m`, `5m`) from a moment on, and the gaps among them. */
+/** Candles of an interval (`1m`, `5m`, `1h`) from a moment on, and the gaps among them. */
 export const candles = (currencies, interval, from) =>
   get('candles', { interval, currency: currencies, since: Math.floor(from / ROUND_MS) * ROUND_MS, limit: 3000 })
 
-/** Candles of the last day: hours, and short ones in the hour in which the day begins. */
+/** Candles of the last day: of an hour each, and of 5 minutes in the hour in which the day begins. */
 export const day = async (currencies, now) => {
   const from = now - DAY
   const hour = Math.ceil(from / HOUR) * HOUR
@@ -66,7 +66,7 @@ export const day = async (currencies, now) => {
   return pages.flatMap(({ interval, candles: found }) => found.map(({ id, prices }) => ({ t: id, end: id + INTERVALS[interval], prices })))
 }
 
-/** The first moment of the oldest day of the last month that is kept. */
+/** The beginning of the oldest day that has candles, at most 31 days ago, or `undefined` if there is none. */
 export const oldestDay = async (currencies) => {
   const since = Math.floor((clock.now() - 31 * DAY) / DAY) * DAY
   const { candles: days } = await get('candles', { interval: '1d', currency: currencies, since, limit: 1 })
@@ -76,5 +76,5 @@ export const oldestDay = async (currencies) => {
 /** The sources that are polled for a currency. */
 export const sources = (currency) => get('sources', { currency })
 
-/** The report of a replica about the feed. If the feed is late, it has the status 503. */
+/** The report of a replica about the feed. If the feed is late, the response has the status 503. */
 export const report = () => get('status', {}, 503)

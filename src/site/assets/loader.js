@@ -1,4 +1,4 @@
-// Loads what the series lacks from the history. After a failure it waits, longer each time.
+// Loads from the history what the series lacks. After a failure it waits, longer each time.
 
 import * as clock from './clock.js'
 import * as history from './history.js'
@@ -16,8 +16,9 @@ export class Loader {
   #until = 0
   #pause_ms = 1000
 
-  /** Loads the ticks or the candles from a moment on that `wanted` (`{ interval, from }`) names, with the last price of each currency,
-   *  and the candles of the last day. `wantsBegin` asks for the beginning of the feed. Returns true if anything was loaded. */
+  /** Loads what is missing: the ticks, or the candles of `wanted.interval` if there is one, from the moment
+   *  `wanted.from` on; the last price of each currency; the candles of the last day; and the oldest day that is kept.
+   *  With `wantsBegin`, it also loads the first entry of the feed. Returns true if anything was loaded. */
   async load(series, currencies, wanted, wantsBegin) {
     if (this.#loading || performance.now() < this.#until) return false
     const jobs = [

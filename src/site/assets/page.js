@@ -66,7 +66,7 @@ function follow(currencies) {
     load()
   })
   on('connection', (detail) => {
-    // The feed may not have one of the currencies. Without a choice, the server sends its default currency.
+    // The feed may not have one of the currencies. If none is named, the server sends its default currency.
     if (detail.refused && currencies.length > 0) return follow([])
     if (detail.state === 'live') link.notLiveSince = link.failure = null
     else link.notLiveSince ??= Date.now()
@@ -82,26 +82,26 @@ function followChosen(followed) {
   const wanted = has.filter((currency) => USUAL.includes(currency) || choices.currencies.includes(currency))
   const currencies = wanted.length > 0 ? wanted : has.slice(0, 1)
   link.currencies = currencies
-  // Without a choice, the server sends its default currency. If the feed has only one, that is it.
+  // If no currency is named, the server sends its default currency. If the feed has only one, that one is the default.
   if (`${currencies}` === `${followed}` || (followed.length === 0 && has.length === 1)) return
   // The loaded history lacks the new currencies.
   series = new Series()
   follow(currencies)
 }
 
-/** What is shown: the window, the interval of its candles, and where its data begins. */
+/** What is shown: the window, the interval of its candles, and the moment from which on data is loaded for it. */
 function viewNow() {
   const range = RANGES[choices.range]
   const now = clock.now()
   const window = viewport.window()
   const interval = intervalOf(range, window, now)
-  // Candles are loaded for the whole range, so that it can be moved.
+  // Candles are loaded for the whole range, so that the window can be moved within it.
   const loadedFrom = interval === undefined ? Math.min(window.from, now - Math.min(range.ms, HOUR)) : now - range.ms
   return { ...window, now, interval, loadedFrom, isZoomed: viewport.isZoomed, width: crosshair.width ?? chart.clientWidth,
     begin: loader.begin?.id, isLoaded: series.has(interval, window.from) }
 }
 
-/** Loads what is missing of the view and of the figures. */
+/** Loads what the view, the figures and the table of the sources lack. */
 async function load() {
   if (link.connection.state !== 'live') return
   const { from, now, interval, loadedFrom } = viewNow()
@@ -123,7 +123,8 @@ async function askIfLate() {
   const { lastId } = link
   const report = await ask(lastId, link.hello.replica)
   if (report === undefined || link.lastId !== lastId) return
-  // Only an update clears the report of a replica. Another replica may not have noticed the outage yet.
+  // Only an update clears a report. If the answer says that nothing is wrong, it may come from another replica, which
+  // has not noticed the outage yet.
   link.report = report ?? link.report
   redraw()
 }

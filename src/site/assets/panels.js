@@ -9,7 +9,7 @@ const MAX_AGE_MS = 120_000
 
 export const isOutage = (status) => ['stale', 'down'].includes(status?.state)
 
-/** The data of a currency in a window. `view` is `{ from, until, now, interval, width, isLoaded, begin }`, with
+/** The data of a currency in a window. `view` is `{ from, until, now, interval, width, isLoaded, begin }`. `begin` is
  *  the id of the first entry of the feed, if it is known. */
 export function panelOf(series, link, currency, view) {
   const { from, until, now, interval } = view
@@ -35,14 +35,15 @@ export function panelOf(series, link, currency, view) {
   return { currency, points, gaps, last, age, stale, fresh: last !== undefined && !disconnected && !stale, ...changeOf(points, view) }
 }
 
-/** The change in the window: the price at its beginning (`base`), the difference, and since when if the curve begins late. */
+/** The change in the window: the price at the beginning of the window (`base`), the difference (`moved`), and the
+ *  moment at which the curve begins if that is late (`lateSince`). */
 function changeOf(points, view) {
   const first = points.find(({ t, end = t }) => end >= view.from)
   if (first === undefined) return { direction: 'flat', tone: 'flat' }
   const base = first.open ?? first.value
   const moved = points.at(-1).value - base
   const direction = moved > 0 ? 'up' : moved < 0 ? 'down' : 'flat'
-  // The candle in which the feed began starts before it.
+  // The candle in which the feed began starts before the feed.
   const since = Math.max(first.t, view.begin ?? 0)
   return { base, moved, direction, tone: direction, lateSince: isLate(since, view) ? since : undefined }
 }

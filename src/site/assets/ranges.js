@@ -17,7 +17,7 @@ export const RANGES = {
   '30d': { ms: 30 * DAY, words: '30 days', intervals: ['1h'] },
 }
 
-/** Number of candles from which longer ones are asked for. */
+/** If a window has more candles than this, longer ones are asked for. */
 const MANY = 400
 /** Least width of a candle in pixels. Narrower ones are joined. */
 const MIN_WIDTH = 5

@@ -11,16 +11,15 @@ const UNDERWAY_MS = 1000
 let askedAt = -Infinity
 
 /** Asks for a report about the feed, if there has been no request for a while. Returns a state and its reason, or
- *  `null` if nothing is wrong, or `undefined` without a request or an answer. `lastId` is the id of the last update that
- *  `replica`
- *  has sent. Behind a load balancer, another replica may answer. */
+ *  `null` if nothing is wrong, or `undefined` without a request or an answer. `lastId` is the id of the last update
+ *  that `replica` has sent. Behind a load balancer, another replica may answer. */
 export async function ask(lastId, replica) {
   if (performance.now() - askedAt < ASK_EVERY_MS) return undefined
   askedAt = performance.now()
   const report = await history.report().catch(() => undefined)
   if (report === undefined) return undefined
   if (report.last_id > lastId) {
-    // If the update arrives meanwhile, nobody needs this answer.
+    // If the update arrives in this time, the caller ignores the answer.
     await new Promise((wake) => { setTimeout(wake, UNDERWAY_MS) })
     return { state: 'stale', reason: `the server ${replica} gets no updates, but others do` }
   }

@@ -10,7 +10,8 @@ const GAPS_MS = 30 * DAY
 const MAX_TICKS = 100_000
 /** Time after its end at which a candle is complete on every replica. */
 const SETTLED_MS = 2000
-/** Time for which the candles of a day are used, of which only the end grows. */
+/** Time for which the candles of the last day are used before they are requested again. Until then, ticks are added at
+ *  their end. */
 const DAY_VALID_MS = INTERVALS['5m']
 /** Shortest time between two requests for candles. */
 const RELOAD_MS = 30_000
@@ -95,19 +96,21 @@ export class Series {
     for (const gap of gaps) this.#addGap(gap)
   }
 
-  /** True if all data from a moment on is loaded: candles of an interval, or ticks if there is no interval. */
+  /** True if all data from a moment on is loaded: candles of an interval, or ticks if there is no interval. Ticks also
+   *  count as loaded if there is no room for more. */
   has(interval, from) {
     if (interval === undefined) return this.isFull || this.since <= from + 1000
     const known = this.#candles.get(interval)
     return known !== undefined && known.from <= from + INTERVALS[interval]
   }
 
-  /** True if candles must be requested again. The candle in which the ticks begin was not complete at the first request, and the
-   *  replica that answered may have been behind the stream. So candles are requested again when it is complete. */
+  /** True if candles must be requested again. The candle in which the ticks begin was not complete at the first
+   *  request, and the replica that answered may have been behind the stream. So candles are requested again when that
+   *  candle is complete. */
   wantsCandles(interval, now) {
     const known = this.#candles.get(interval)
     const whole = this.#firstWhole(INTERVALS[interval])
-    // If the time is in the future, this machine's clock was set back after the request.
+    // If the time of the request is in the future, this machine's clock was set back after the request.
     return known === undefined || known.at > now + INTERVALS[interval]
       || (known.at < whole && now > Math.max(whole + SETTLED_MS, known.at + RELOAD_MS))
   }
@@ -141,13 +144,13 @@ export class Series {
     return found
   }
 
-  /** The gaps of a currency after a moment, each with the reason in the feed's status at the time (`why`). */
+  /** The gaps of a currency in a window, each with the reason in the feed's status at the time (`why`). */
   gaps(currency, { from, until }) {
     return this.#gaps.filter((gap) => gap.before > from && gap.after < until && (gap.currencies?.includes(currency) ?? true))
       .map((gap) => ({ ...gap, why: this.why(gap.after, gap.before) }))
   }
 
-  /** The reason of the last status between two moments whose state is not `live`. */
+  /** The reason of the last status that is not `live` between two moments. */
   why(after, before) {
     return this.#statuses.findLast(({ id, state }) => id > after && id <= before && state !== 'live')?.reason
   }
@@ -159,7 +162,7 @@ export class Series {
 
   #forget(moment) {
     const excess = Math.max(this.#ticks.length - MAX_TICKS, 0)
-    // Ticks are dropped at most once a minute.
+    // Ticks are dropped at most once a minute, unless there are too many.
     if (excess === 0 && this.#ticks[0].id > moment - 60_000) return
     const cut = Math.max(excess, this.#ticks.findIndex((tick) => tick.id > moment))
     this.#ticks.splice(0, cut)

@@ -7,7 +7,7 @@ import { element } from './write.js'
 const MAX_ROWS = 30
 const STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400].map((seconds) => seconds * 1000)
 
-/** Renders what the chart shows as rows of equal length, newest first, with a row for each gap. */
+/** Renders what the chart shows, newest first, with one row for each interval of equal length and one for each gap. */
 export function renderTable(table, { panels, from, until }) {
   const step = STEPS.find((candidate) => (until - from) / candidate <= MAX_ROWS) ?? STEPS.at(-1)
   const several = panels.length > 1

@@ -2,7 +2,7 @@
 
 /** The shortest time that can be shown. */
 const MIN_MS = 60_000
-/** A window that is moved nearer to now than this share of its length ends now. */
+/** A window that is moved until its end is nearer to now than this share of its length ends now. */
 const SNAP = 0.05
 
 export class Viewport extends EventTarget {

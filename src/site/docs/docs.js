@@ -53,7 +53,7 @@ function addTabs(group) {
 
 async function copy(text, source) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text)
-  // Without TLS, browsers have only this.
+  // Without TLS, browsers have no `navigator.clipboard`.
   getSelection().selectAllChildren(source)
   if (!document.execCommand('copy')) throw new Error('not allowed')
   getSelection().removeAllRanges()
@@ -112,7 +112,7 @@ function addSearch() {
 // ---- The active section ----
 
 function showActive() {
-  // A target that was scrolled to is 20 px below the upper edge (`scroll-padding-top`).
+  // A target that was scrolled to is about 19 px below the upper edge (`scroll-padding-top`).
   const line = 32
   const isAtEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2
   let active = null

@@ -44,7 +44,7 @@ fn operation(openapi: &Value, channel: &Value, path: &str, operation: &Value) ->
         std::iter::once(path.to_owned()).chain(aliases(openapi, path).map(|alias| format!("also {alias}"))).collect();
     let heading = format!("### GET {}", paths.join(", "));
     let mut parts = vec![heading, text(&operation["summary"]).to_owned(), text(&operation["description"]).to_owned()];
-    // The programs in other languages differ only in the URL, so they are left out.
+    // The programs in other languages are the same for every operation except for the URL, so they are left out.
     parts.extend(samples::of_operation(operation).first().map(code));
     let parameters = parameters(operation);
     if !parameters.is_empty() {

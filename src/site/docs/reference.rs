@@ -109,7 +109,7 @@ fn contents(Reference { openapi, asyncapi, grpc }: &Reference<'_>) -> Markup {
     }
 }
 
-/// Returns where a message is sent: the kind of event, and the formats over WebSocket.
+/// Returns where a message is sent: the formats over WebSocket, and the kind of event.
 pub(super) fn delivery(asyncapi: &Value, name: &str, message: &Value) -> [String; 2] {
     let event = &message["headers"]["properties"]["event"]["const"];
     let over_websocket = &asyncapi["channels"]["websocket"]["messages"];
