@@ -51,9 +51,9 @@ pub struct Connected {
     pub currencies: Currencies,
     /// The time between two ticks, if it sent this.
     pub interval: Option<Duration>,
-    /// The state of the feed, until the next status. If no replica writes, there is no status: the age of the newest
-    /// tick tells. `None` if there was neither a tick nor a status yet, or if the replica sent none that this version
-    /// knows.
+    /// The state of the feed, until the next status. If no replica writes, no status says so: only the age of the
+    /// newest tick shows it. `None` if there was neither a tick nor a status yet, or if the replica sent none that this
+    /// version knows.
     pub state: Option<FeedState>,
     /// The reason for the state, as text for people, if it sent one.
     pub reason: Option<String>,
