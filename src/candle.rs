@@ -2,9 +2,9 @@
 //! minutes, 1 or 4 hours, or a day long.
 //!
 //! This module does no I/O. A [`Book`] adds the entries of the feed to its candles, each once and in order. An answer
-//! reads only candles. If entries are missing ([`Entry::continues`]), the book omits the candles that would be wrong
-//! and reports a gap instead. Candles of less than an hour expire when their first moment is too old. Candles of an
-//! hour or more never expire.
+//! reads no entries. If entries are missing ([`Entry::continues`]), the book omits the candles that would be wrong and
+//! reports a gap instead. Candles of less than an hour expire when their first moment is too old. Candles of an hour or
+//! more never expire.
 
 mod detail;
 mod interval;
