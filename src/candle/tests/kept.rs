@@ -198,7 +198,7 @@ fn minutes_that_are_not_kept_are_a_gap() {
         book.add_kept(&stored(&feed.book, Detail::Hour, start));
     }
     book.add_kept(&stored(&feed.book, Detail::Minutes, at(7200)));
-    // An older replica has deleted the minutes of this hour.
+    // A replica of an older version has deleted the minutes of this hour.
     book.add_kept(&stored(&feed.book, Detail::Hour, at(10_800)));
     feed.book = book;
     feed.ticks(5 * 3600..5 * 3600 + 30);

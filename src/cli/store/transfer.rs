@@ -20,7 +20,7 @@ const HOLDER: &str = "btcfeed store";
 /// An upper bound of all ids.
 const EVERYTHING: TickId = TickId::from_ms(u64::MAX);
 
-/// A store that no replica writes while this value has its lease.
+/// A store and its lease. While the lease lasts, no replica writes to the store.
 pub(super) struct Writable<'a> {
     place: &'a Place,
     lease: Lease,
@@ -230,8 +230,8 @@ impl<'a> HourPages<'a> {
         Ok(HourPages { store, detail, starts })
     }
 
-    /// Returns the next page: each hour with its text. Returns `None` at the end. Leaves out what is not the text of
-    /// its hour.
+    /// Returns the next page: each hour with its text. Returns `None` at the end. Leaves out hours whose text is
+    /// missing or invalid.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<(KeptHour, String)>>> {
         if self.starts.is_empty() {
             return Ok(None);
