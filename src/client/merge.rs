@@ -181,8 +181,8 @@ impl Merge {
         found
     }
 
-    /// Returns the numbers of the lines that are so late that they are to be replaced. Returns none if all lines are
-    /// late.
+    /// Returns the numbers of the lines that are so late that they are to be replaced. If all lines are late, returns
+    /// no number.
     pub(super) fn late(cursor: &Cursor, lines: &mut [LinePosition], now: Instant) -> Vec<usize> {
         let Some(last) = cursor.last() else { return Vec::new() };
         let is_late = |line: &mut LinePosition| {

@@ -49,8 +49,8 @@ impl Checker {
     /// Checks the place of an entry.
     ///
     /// # Errors
-    /// If its id is not greater than its `prev` and the last id, or if its `prev` is not the last id and no gap was
-    /// reported.
+    /// If its id is not greater than both its `prev` and the last id, or if its `prev` is not the last id and no gap
+    /// was reported.
     pub(super) fn entry(&mut self, id: TickId, prev: TickId) -> anyhow::Result<()> {
         ensure!(id > prev, "{id}: its id is not greater than its prev {prev}");
         let missing = self.missing.take();
