@@ -100,8 +100,8 @@ impl App {
         Ok(())
     }
 
-    /// Runs until `stop` is cancelled. Then it ends in this order: the replica becomes unready, the lease is released,
-    /// new clients are rejected, clients are closed, all other tasks end.
+    /// Runs until `stop` is cancelled or a critical task ends. Then the replica stops in this order: it becomes
+    /// unready, the lease is released, new clients are rejected, clients are closed, all other tasks end.
     ///
     /// # Errors
     /// If a critical task ended by itself, which only a defect can cause.

@@ -1,10 +1,10 @@
-//! Candles: open, high, low and close of each currency in each minute, hour and day of the history, and some lengths
-//! in between.
+//! Candles: open, high, low and close of each currency in each interval of the history. Intervals are 1, 5 or 15
+//! minutes, 1 or 4 hours, or a day long.
 //!
-//! This module does no I/O. A [`Book`] takes each entry of the feed once, in order, so the cost of an answer depends
-//! only on the number of its candles. If entries are missing ([`Entry::continues`]), the book omits the candles that
-//! would be wrong and reports a gap instead. Candles of less than an hour expire when their first moment is too old.
-//! Longer candles never expire.
+//! This module does no I/O. A [`Book`] adds the entries of the feed to its candles, each once and in order. An answer
+//! reads no entries. If entries are missing ([`Entry::continues`]), the book omits the candles that would be wrong and
+//! reports a gap instead. Candles of less than an hour expire when their first moment is too old. Candles of an hour or
+//! more never expire.
 
 mod detail;
 mod interval;
@@ -35,7 +35,8 @@ pub struct Book {
     series: [Series; Interval::ALL.len()],
     /// The ranges in which entries or prices are missing, in the order of their ends.
     missing: VecDeque<Missing>,
-    /// The ranges in which only minutes are missing, because the store keeps no more than the hours. Oldest first.
+    /// The ranges in which only candles of less than an hour are missing, because the store kept only candles of whole
+    /// hours. Oldest first.
     without_minutes: VecDeque<Missing>,
     /// The hours with entries, oldest first.
     hours: VecDeque<ReadHour>,
@@ -55,7 +56,7 @@ struct Missing {
 pub struct Range {
     /// The length of each candle.
     pub interval: Interval,
-    /// The currencies. Candles without a price in any of them are left out.
+    /// The currencies. Candles that have a price in none of them are left out.
     pub currencies: Currencies,
     /// The exclusive lower bound of a candle's first moment.
     pub after: TickId,
@@ -141,7 +142,7 @@ impl Book {
         }
         self.hours.back_mut().into_iter().for_each(|hour| hour.has_minutes = false);
         match self.without_minutes.back_mut() {
-            // No entry is between the two hours.
+            // No entry is between the range and this hour.
             Some(range) if range.before > hour.prev => range.before = before,
             _ => {
                 let (reason, currencies) = (GapReason::HistoryExpired, Currencies::all());
@@ -291,7 +292,7 @@ impl Book {
             gaps.extend(Self::gaps(&self.without_minutes, currencies, first, end));
             gaps.sort_by_key(|gap| gap.before);
         }
-        // Another replica may have the entries that this one missed.
+        // A part in which entries are missing is not cached, because another replica may have them.
         let complete = gaps.iter().all(|gap| is_outage(gap.reason));
         let settled = complete && self.is_final(currencies, end);
         let expiry = |candle: &&Candle| match series.kept {
@@ -311,8 +312,9 @@ impl Book {
         newest
     }
 
-    /// Returns true if no future entry can change the time before `end`: every chosen currency has a price at or after
-    /// `end`. The ids of future ticks are higher, and a future outage starts at the last price of a currency.
+    /// Returns true if no future entry can change the candles and gaps before `end`: every chosen currency has a price
+    /// at or after `end`. The ids of future ticks are higher, and a future outage starts at the last price of a
+    /// currency.
     fn is_final(&self, currencies: Currencies, end: TickId) -> bool {
         currencies.iter().all(|currency| self.last_priced[currency as usize] >= end)
     }

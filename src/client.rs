@@ -55,7 +55,7 @@
 //! | `line` | one connection after the other |
 //! | `cursor` | the position in the feed |
 //! | `merge` | several lines to one feed |
-//! | `healing` | closes holes from the history |
+//! | `healing` | reads from the history the entries that all lines lack |
 //! | `statistics` | counts of a stream |
 //! | `updates` | the stream |
 //! | `builder` | a client and its options |

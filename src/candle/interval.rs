@@ -68,7 +68,7 @@ impl Interval {
         }
     }
 
-    /// Returns the detail of which candles of this length are made.
+    /// Returns the detail that candles of this length are made from.
     pub const fn detail(self) -> Detail {
         match self {
             Interval::Minute | Interval::FiveMinutes | Interval::FifteenMinutes => Detail::Minutes,

@@ -2,7 +2,7 @@
 //!
 //! A store keeps both details of an hour that has ended: its minutes, so that a replica need not read every entry of a
 //! long history when it starts, and a single candle of the whole hour, which stays when minutes and entries have
-//! expired. Candles of 5 and 15 minutes are made of minutes, those of four hours and a day of hours.
+//! expired. Candles of 5 and 15 minutes are made of minutes. Candles of four hours and of a day are made of hours.
 //! [`Book::add_kept`](super::Book::add_kept) treats the hour like one large entry: its `prev` is the id of the last
 //! entry before the hour.
 
@@ -50,7 +50,7 @@ impl KeptHour {
         (hour.is_consistent() && hour.detail() == detail && hour.start() == start).then_some(hour)
     }
 
-    /// Returns true if all parts are of the same hour.
+    /// Returns true if all parts are of the same hour, in order, and in one detail.
     pub fn is_consistent(&self) -> bool {
         let start = self.start();
         let contains = |moment: TickId| Interval::Hour.start(moment) == start;

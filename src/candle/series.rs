@@ -27,7 +27,7 @@ pub struct Ohlc {
 pub struct Candle {
     /// The first moment of the interval.
     pub id: TickId,
-    /// The numbers of ticks with prices in exactly these sets of currencies. Nearly always there is one set.
+    /// For each set of currencies, the number of ticks with prices in exactly this set. Nearly always there is one set.
     ticks: Vec<(Currencies, u32)>,
     prices: BTreeMap<Currency, Ohlc>,
     /// The encoded candle for the sets of currencies that clients have chosen.
@@ -91,8 +91,8 @@ impl Candle {
         Candle { id, ticks, prices, encoded }
     }
 
-    /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for each set, but each
-    /// time for a set that is chosen after `MAX_ENCODED` others.
+    /// Returns the candle encoded for clients that chose `currencies`. `encode` is called once for each of the first
+    /// `MAX_ENCODED` sets, and each time for any other set.
     pub fn encoded(&self, currencies: Currencies, encode: impl Fn(&Candle) -> String) -> Cow<'_, str> {
         let mut place = &self.encoded;
         for _ in 0..MAX_ENCODED {
@@ -177,8 +177,8 @@ impl Series {
         self.kept.map_or(TickId::ZERO, |kept| head.minus(kept))
     }
 
-    /// Adds a candle of the next ticks to the candle that contains them here, unless the latter may be incomplete. The
-    /// ticks of `next` must be in one interval of this series.
+    /// Adds `next`, a candle of later ticks, to the candle of the interval in which it starts, unless that candle may
+    /// be incomplete. If `next` is longer than an interval of this series, the caller must then omit that candle.
     pub(super) fn add(&mut self, next: &Candle) {
         let start = self.interval.start(next.id);
         if start < self.complete_from {

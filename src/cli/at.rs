@@ -14,8 +14,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const AFTER_HELP: &str = "\
-It prints a line for each currency: the price of the last tick at or before the moment, and that tick. With --window, \
-also the average over this time before the moment, in which each price counts for the time in which it was in force.
+It prints a line for each currency: the price of the last tick at or before the moment, and the time and id of that \
+tick. With --window, also the average over this time before the moment, in which each price counts for the time in \
+which it was in force.
 
 Examples:
   btcfeed at 2026-11-20T09:20:33Z                     at a moment, of the feed on this machine

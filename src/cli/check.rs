@@ -23,7 +23,7 @@ Examples:
   btcfeed check --json | jq '.checks[].outcome'     for programs
 
 It takes less than 5 s, unless BTCFEED_REDIS_TIMEOUT is longer than 1s. It asks each source once. It writes only keys
-in Redis, or a file if there is no Redis, and deletes them again.
+in Redis, or a file if the feed is in a file, and deletes them again.
 
 Exit codes: 0 if nothing is wrong, 1 if there is a warning, 2 if a check failed or an argument is invalid.";
 

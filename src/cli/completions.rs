@@ -25,7 +25,7 @@ pub(super) fn command() -> Command {
         .arg(Arg::new("shell").value_name("SHELL").required(true).help("The shell").value_parser(shells))
 }
 
-/// Prints the script of `program` for a shell.
+/// Prints the script that completes `program` in a shell.
 ///
 /// # Errors
 /// If it cannot be written.

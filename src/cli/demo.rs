@@ -94,7 +94,7 @@ fn instructions(prices: &str, address: SocketAddr, currencies: Currencies, progr
     )
 }
 
-/// Prints a line. A closed output does not stop the demo, as it would with `println!`.
+/// Prints a line. Unlike `println!`, it does not panic if the output is closed.
 fn print_line(line: &str) {
     writeln!(io::stdout(), "{line}").ok();
 }

@@ -31,7 +31,7 @@ Examples:
   btcfeed store export backup.jsonl                           a backup: entries, inputs, candles and bookmarks as JSON lines
   btcfeed store import backup.jsonl                           restores the backup into an empty store
   btcfeed store move --to redis://localhost                   from the file to Redis
-  btcfeed store --redis-url redis://localhost move --to /var/lib/btcfeed    and back
+  btcfeed store --redis-url redis://localhost move --to /var/lib/btcfeed    from Redis to the file
   btcfeed store clear --yes                                   deletes the feed
   btcfeed store clear --simulated --yes                       deletes only its simulated prices
 

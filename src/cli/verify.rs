@@ -23,7 +23,8 @@ Examples:
   curl -s 'localhost:8080/v1/prices?format=audit,ndjson' | btcfeed verify -
 
 Ticks from before version 1 of the method, and ticks whose inputs the feed has not kept, are
-counted and not computed again. Of a feed, all currencies are verified unless --currency is given.
+counted and not computed again. If the input is a feed, all its currencies are verified unless
+--currency is given.
 
 Exit codes: 0 everything fits; 1 an entry does not fit (its id is printed); 2 an argument is
 invalid; 3 the input cannot be read, the feed does not answer, or there is no price to compute
@@ -92,10 +93,12 @@ fn failure(error: Error) -> Failure {
     if is_usage { Failure::Invalid(error.into()) } else { Failure::Unread(error.into()) }
 }
 
-/// Reads everything that a feed keeps, until the stream is live. If the connection ends, the stream continues.
+/// Reads everything that a feed keeps, until the stream is live. If the connection ends, the SDK opens another one and
+/// continues.
 async fn follow(checker: &mut Checker, url: &str, flags: &ArgMatches) -> Result<(), Failure> {
     let (chosen, everything) = (arguments::currencies(flags), Start::After(TickId::ZERO));
-    // A feed names its currencies at the start of a stream. To ask for them, the latest tick is enough.
+    // A feed names its currencies at the start of a stream. To learn them, a stream from the latest tick is opened
+    // first.
     let mut is_asking = chosen.is_empty();
     let start = if is_asking { Start::Latest } else { everything };
     let (mut updates, mut disconnects) = (client(url, flags, chosen, start)?.subscribe(), 0);

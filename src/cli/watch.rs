@@ -46,7 +46,7 @@ const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is n
 const AFTER_HELP: &str = "\
 After a disconnect it reconnects and continues with the next update. With --format, or if the output is not a terminal, it prints \
 a line for each tick and currency. In the formats full and audit, it prints one line for each tick, with all currencies, and also lines for \
-statuses, gaps and synced. Notices about the connection then go to standard error.
+statuses, gaps and synced. Where it prints lines, notices about the connection go to standard error.
 
 Examples:
   btcfeed watch                                      the feed on this machine
@@ -120,7 +120,7 @@ enum Show {
     Lines(Lines),
 }
 
-/// Shows the feed until it is stopped.
+/// Shows the feed, and returns the exit code.
 pub(super) fn run(flags: &ArgMatches) -> ExitCode {
     match client(flags) {
         Ok(client) => match block_on(follow(&client, flags)) {
@@ -186,8 +186,8 @@ async fn show_updates(
     stop: &CancellationToken,
 ) -> anyhow::Result<WatchEnd> {
     let mut resized = signal(SignalKind::window_change())?;
-    // The signal handler sets this flag itself, before anything else runs. A signal from tokio could arrive after an
-    // update.
+    // True if the process was stopped and continues. The signal handler itself sets this flag, because a signal from
+    // tokio could arrive after the next drawing.
     let continued = Arc::new(AtomicBool::new(false));
     flag::register(Signal::CONT.as_raw(), continued.clone())?;
     let mut refresh = interval(REFRESH);

@@ -19,9 +19,9 @@ const MAX_REPORTED: usize = 16;
 #[derive(Debug)]
 pub(super) struct Cursor {
     start: Start,
-    /// The newest id that was returned, skipped, or given as the start.
+    /// The newest id that was returned or skipped, or that the caller or `synced` gave.
     last: Option<TickId>,
-    /// True after an entry has come from the feed. Before that, `last` is the id that the caller gave.
+    /// True after an entry has come from the feed. Before that, `last` is the id that the caller or `synced` gave.
     moved: bool,
     /// True if the server sends every entry, so that each must continue the one before.
     chained: bool,
@@ -93,7 +93,7 @@ impl Cursor {
                 false
             }
             Received::Unknown(Some(Position { id, prev })) => {
-                // An entry of a new type continues the chain. Other messages may have such fields by chance.
+                // An entry of a new type continues the chain. Other messages may have an `id` and a `prev` by chance.
                 let next = self.last.is_some_and(|last| Continuity::of(id, prev, last) == Continuity::Next);
                 if next {
                     self.move_to(id);
@@ -128,7 +128,7 @@ impl Cursor {
     }
 
     /// Returns true if a reported gap explains why entries before `id` are missing. Two reasons do not explain that,
-    /// because the feed never had such entries: there was no price, or it could not be written.
+    /// because they are about ticks that the feed never had: there was no price, or it could not be written.
     fn is_explained(&self, id: TickId) -> bool {
         let never_written = |reason: &GapCause| matches!(reason, GapCause::SourceOutage | GapCause::HeldTooLong);
         self.reported.iter().any(|gap| gap.before == id && !never_written(&gap.reason))
@@ -148,8 +148,8 @@ impl Cursor {
     }
 
     /// Processes the end of the replay, which gives an id to a subscriber that has none. If the id is less than the
-    /// cursor's, the cursor is in the future of the feed. Then the next entries have smaller ids, and must not count as
-    /// known.
+    /// cursor's, the cursor is in the future of the feed. It moves back to the id, because it would otherwise drop the
+    /// next entries as known.
     fn synced(&mut self, id: TickId) -> Option<Update> {
         let Some(last) = self.last else {
             self.last = Some(id);

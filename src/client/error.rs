@@ -16,7 +16,8 @@ pub enum Error {
     /// An option is invalid, or two options contradict each other.
     #[error("invalid options {0}")]
     Options(String),
-    /// This machine cannot open any connection, for example because it has no certificates.
+    /// No HTTP client can be created, for example because this machine has no certificates, or because the given
+    /// authorities are invalid.
     #[error("cannot create an HTTP client: {0}")]
     Setup(String),
     /// The server refused the request, and would refuse it again.

@@ -11,13 +11,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The time for which the history is asked, unless every address has answered.
+/// The time for which addresses are asked about a hole again and again. It starts anew if the beginning of the hole has
+/// moved.
 const ASK_FOR: Duration = Duration::from_secs(5);
 /// The first and the longest pause before all addresses are asked again.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1600)];
 
-/// The requests about one hole. The end of a hole identifies it, because the beginning moves if a line sends the first
-/// entries.
+/// The requests about one hole. The end of a hole identifies it, because the beginning moves when the first missing
+/// entries arrive.
 pub(super) struct Healing {
     target: Arc<Target>,
     hole: Hole,
@@ -25,7 +26,7 @@ pub(super) struct Healing {
     begin: TickId,
     /// The number of the address that is asked.
     address: usize,
-    /// For each address, whether it has no more of the missing entries.
+    /// For each address, true if it has answered without any of the missing entries.
     answered: Vec<bool>,
     deadline: Instant,
     pause: Duration,
@@ -70,9 +71,10 @@ impl Healing {
         }
     }
 
-    /// Asks the next address, because the answer has not closed the hole. `has_answer` is true if there was a valid
-    /// answer, `has_moved` if it had missing entries, and `is_awaited` if a line may still send some. Returns false if
-    /// nothing can close the hole, or if it has taken too long.
+    /// Asks the next address, because the answer has not closed the hole. After the last address, starts a pause before
+    /// all are asked again. `has_answer` is true if there was a valid answer, `has_moved` if it had missing entries,
+    /// and `is_awaited` if a line may still send some. Returns false if nothing can close the hole, or if it has taken
+    /// too long.
     pub(super) fn ask_next(&mut self, hole: Hole, has_answer: bool, has_moved: bool, is_awaited: bool) -> bool {
         self.hole = hole;
         if has_moved {

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 /// The time by which a line may be later than another one. After that, it is replaced.
 const MAX_LAG: Duration = Duration::from_secs(5);
-/// After this time without a new entry, a feed whose newest id is before the last one counts as restored from a copy.
+/// After this time without a new entry, a feed whose newest id is less than the last returned one counts as restored
+/// from a copy.
 const REWIND_AFTER: Duration = Duration::from_secs(10);
 
 /// The maximum number of waiting entries.
@@ -45,7 +46,7 @@ pub(super) struct Hole {
 pub(super) struct Merge {
     /// Entries behind a hole.
     waiting: BTreeMap<TickId, Waiting>,
-    /// Gaps of the history that have not been used yet.
+    /// Gaps that the history has reported and that have not been used yet.
     gaps: Vec<GapUpdate>,
     /// The number of entries that were returned from the history.
     healed: u64,
@@ -89,13 +90,13 @@ impl Merge {
         Some(Hole { after: cursor.last()?, until: first.prev })
     }
 
-    /// Returns true if a line has not come to the end of the hole yet, and so may still send its entries.
+    /// Returns true if a line has not come to the end of the hole yet, and so may still send the missing entries.
     pub(super) fn is_awaited(&self, lines: &[LinePosition]) -> bool {
         let Some(first) = self.waiting.values().next() else { return false };
         lines.iter().any(|line| line.newest.is_some_and(|newest| newest < first.prev))
     }
 
-    /// Returns true if so many entries wait that this line, which is ahead of the hole, must not be read.
+    /// Returns true if this line must not be read, because it is ahead of the hole and too many entries wait.
     pub(super) fn is_full_for(&self, line: &LinePosition) -> bool {
         let is_ahead = |first: &Waiting| line.newest > Some(first.prev);
         self.waiting.len() >= MAX_WAITING && self.waiting.values().next().is_some_and(is_ahead)
@@ -140,7 +141,7 @@ impl Merge {
     }
 
     /// Processes a message of the history. A gap there does not explain a hole either, because the history of another
-    /// address may have what this one lacks. It is returned if the hole is given up.
+    /// address may have what this one lacks. The gap is returned if the hole is given up.
     pub(super) fn heal(&mut self, cursor: &mut Cursor, message: Received, now: Instant, out: &mut VecDeque<Update>) {
         if let Some((id, prev)) = place(&message) {
             let gaps = self.take_gaps(cursor, id);
@@ -180,7 +181,8 @@ impl Merge {
         found
     }
 
-    /// Returns the numbers of the lines that are so late that they are to be replaced.
+    /// Returns the numbers of the lines that are so late that they are to be replaced. If all lines are late, returns
+    /// no number.
     pub(super) fn late(cursor: &Cursor, lines: &mut [LinePosition], now: Instant) -> Vec<usize> {
         let Some(last) = cursor.last() else { return Vec::new() };
         let is_late = |line: &mut LinePosition| {
@@ -244,9 +246,9 @@ impl Merge {
         }
     }
 
-    /// Processes the end of a line's replay. A line may be a little later than another one, so an id before the last
-    /// one usually means nothing. The feed continues there only if every line is there, and nothing has come for a
-    /// while.
+    /// Processes the end of a line's replay, at `id`. An id before the cursor usually means only that this line is a
+    /// little later than another one. A cursor that entries have moved goes back to `id` only if every line is before
+    /// the cursor, and no new entry has come for [`REWIND_AFTER`].
     fn synced(
         &self,
         cursor: &mut Cursor,

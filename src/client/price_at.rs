@@ -17,9 +17,10 @@ pub struct PriceAt {
     pub id: Option<TickId>,
     /// The time from that tick to the moment.
     pub age: Option<Duration>,
-    /// The average over the window before the moment, in which each price counts for the time in which it was in force.
+    /// The average over the window before the moment, if a window was asked for. Each price counts for the time in
+    /// which it was in force.
     pub average: Option<Price>,
-    /// The share of the window in which a price was in force.
+    /// The share of the window in which a price was in force, if a window was asked for.
     pub covered: Option<f64>,
 }
 

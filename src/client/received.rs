@@ -60,7 +60,7 @@ struct Head {
 }
 
 impl Received {
-    /// Reads a message of the format `full`.
+    /// Reads a message of the format `full` or `audit`.
     ///
     /// # Errors
     /// If the text is not such a message.

@@ -23,6 +23,7 @@ pub struct AddressStatistics {
     pub address: String,
     /// The entries that were taken from it.
     pub taken: u64,
-    /// The connections that were opened there after another one was lost, there or elsewhere.
+    /// The connections to this address that were opened after an earlier connection, to this or another address, had
+    /// ended.
     pub reconnects: u64,
 }

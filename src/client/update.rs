@@ -43,19 +43,19 @@ pub enum Update {
 pub struct Connected {
     /// The address of the connection, as in [`Statistics`](super::Statistics).
     pub address: String,
-    /// Its name, if it sent one.
+    /// The name of the replica, if it sent one.
     pub replica: Option<String>,
-    /// Its version, if it sent one.
+    /// The version of the replica, if it sent one.
     pub version: Option<String>,
-    /// The currencies of the feed. Empty if it did not send them.
+    /// The currencies of the feed. Empty if the replica did not send them.
     pub currencies: Currencies,
-    /// The time between two ticks, if it sent this.
+    /// The time between two ticks, if the replica sent it.
     pub interval: Option<Duration>,
-    /// The state of the feed, until the next status. If no replica writes, there is no status: the age of the newest
-    /// tick tells. `None` if there was neither a tick nor a status yet, or if the replica sent none that this version
-    /// knows.
+    /// The state of the feed, until the next status. If no replica writes, no status says so: only the age of the
+    /// newest tick shows it. `None` if there was neither a tick nor a status yet, or if the replica sent none that this
+    /// version knows.
     pub state: Option<FeedState>,
-    /// The reason for the state, as text for people, if it sent one.
+    /// The reason for the state, as text for people, if the replica sent one.
     pub reason: Option<String>,
 }
 

@@ -3,16 +3,16 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A random part of a feed: what follows the entry before it.
+/// A step of a random feed. Each adds one entry, some seconds after the previous one.
 #[derive(Clone, Debug)]
 enum Step {
-    /// A tick after some seconds, with prices of some currencies.
+    /// A tick with prices of the chosen currencies, or a status if none is chosen.
     Tick(u64, bool, bool),
     /// A tick that ends an outage.
     Outage(u64),
-    /// Entries that the reader misses.
+    /// A tick. The reader misses the entries just before it.
     Missed(u64),
-    /// The feed loses its newest entries, and goes on after some seconds.
+    /// A tick. The feed loses its newest entries before it.
     Lost(u64, usize),
 }
 
@@ -66,7 +66,7 @@ fn tick_event(number: usize, usd: bool, eur: bool, outages: Vec<Outage>) -> Even
     Event::Tick { tick: Tick { prices, ..Tick::default() }, outages }
 }
 
-/// Returns all candles, gaps and the place of the next part.
+/// Returns the candles, the gaps and the place of the next part, for each interval.
 fn content(book: &Book) -> Vec<(Vec<Candle>, Vec<Gap>, Option<TickId>)> {
     let part = |interval| {
         let part = book.part(Range { interval, ..ALL });
@@ -135,7 +135,7 @@ proptest! {
         for start in &starts {
             prop_assert_eq!(book.kept_hour(Detail::Hour, *start), other.kept_hour(Detail::Hour, *start));
         }
-        // A minute is either the same or missing, and then a gap says so.
+        // A minute is either the same or missing. If it is missing, a gap says so.
         let (minutes, found) = (book.part(ALL), other.part(ALL));
         for minute in minutes.candles.iter().filter(|minute| !found.candles.contains(minute)) {
             let is_told = |gap: &Gap| gap.after <= minute.id.plus(Duration::from_secs(60)) && minute.id < gap.before;
@@ -198,7 +198,7 @@ fn minutes_that_are_not_kept_are_a_gap() {
         book.add_kept(&stored(&feed.book, Detail::Hour, start));
     }
     book.add_kept(&stored(&feed.book, Detail::Minutes, at(7200)));
-    // An older replica has deleted the minutes of this hour.
+    // A replica of an older version has deleted the minutes of this hour.
     book.add_kept(&stored(&feed.book, Detail::Hour, at(10_800)));
     feed.book = book;
     feed.ticks(5 * 3600..5 * 3600 + 30);
@@ -214,5 +214,5 @@ fn minutes_that_are_not_kept_are_a_gap() {
     let old = Range { after: at(600), until: at(3000), ..ALL };
     assert_eq!(feed.candles_and_gaps(old), (vec![], vec!["history_expired 600..7200".into()]));
     let whole = |detail| feed.book.whole_hours(detail).count();
-    assert_eq!([Detail::Minutes, Detail::Hour].map(whole), [1, 3], "the last one lacks its successor");
+    assert_eq!([Detail::Minutes, Detail::Hour].map(whole), [1, 3], "entries are missing after the last");
 }

@@ -21,7 +21,7 @@ fn files(config: &Config) -> Finding {
     let Some(limit) = raise_file_limit() else { return Finding::ok("open-files", "no limit") };
     let found = format!("{limit} open files, {clients} clients");
     let remedy = "Raise the limit (LimitNOFILE, ulimits, ulimit -Hn) to the number of clients plus 256.";
-    // The configuration is invalid if there are more clients than files.
+    // `Config::read` has already rejected more clients than files.
     if limit < FEW_FILES { Finding::warn("open-files", found, remedy) } else { Finding::ok("open-files", found) }
 }
 
@@ -41,7 +41,7 @@ fn somaxconn(text: &str) -> Finding {
 fn certificate(config: &Config) -> Finding {
     let Some(tls) = &config.server.tls else { return Finding::ok("certificate", "not used: plain HTTP") };
     let file = tls.certificate.display();
-    let renew = "Renew it. It is used without a restart.";
+    let renew = "Renew it. The new one is used without a restart.";
     match tls.warning() {
         Ok((Some(CertificateWarning::Expired(_)), _)) => {
             Finding::fail("certificate", format!("{file} has expired"), renew)

@@ -59,7 +59,7 @@ fn findings(asked: Vec<(&String, anyhow::Result<StatusReport<'_>>)>, interval: D
         let report = match report {
             Ok(report) => report,
             Err(error) => {
-                let remedy = "Start the replica, or correct --peer: it is the clients' port or the operators' port.";
+                let remedy = "Start the replica, or correct --peer: it must name the clients' or the operators' port.";
                 return Finding::fail("peer", format!("{peer}: {error:#}"), remedy);
             }
         };

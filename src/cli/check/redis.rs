@@ -65,7 +65,7 @@ fn settings(config: &Config, inspection: &Inspection) -> Finding {
     }
 }
 
-/// Checks that the directory of the feed's file can be written.
+/// Checks that a file can be created in `BTCFEED_DATA` or, if it does not exist yet, in the nearest directory above it.
 fn data(config: &Config) -> Finding {
     let Some(path) = &config.data else { return Finding::ok("data-directory", "not used: the feed is in memory") };
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));

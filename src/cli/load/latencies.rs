@@ -38,7 +38,7 @@ impl Latencies {
         self.0.is_empty()
     }
 
-    /// Returns the duration that a share of all durations does not exceed.
+    /// Returns the duration at or below which this share of all durations lies.
     pub(super) fn quantile(&self, share: f64) -> Duration {
         Duration::from_micros(self.0.value_at_quantile(share))
     }

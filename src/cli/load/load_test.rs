@@ -107,7 +107,8 @@ impl<'a> LoadTest<'a> {
         Err(stats.rejection.take().map_or(LoadError::Unreachable(reasons), LoadError::Rejected))
     }
 
-    /// Starts the other clients at the rate of the plan, and waits until all are in sync.
+    /// Starts the other clients at the rate of the plan. Waits until each is in sync or rejected, or until no further
+    /// client has got in sync for [`SYNC_TIMEOUT`].
     async fn connect(&mut self, progress: &mut ProgressDisplay) {
         let Plan { connections, rate, .. } = *self.plan;
         let started_at = Instant::now();
@@ -154,8 +155,8 @@ impl<'a> LoadTest<'a> {
         started_at.elapsed()
     }
 
-    /// Waits until the newest entry has reached all clients, even if the user ended the test. A second signal ends the
-    /// process.
+    /// Waits for at most [`SETTLE_TIMEOUT`] until the newest entry has reached all clients, even if the user ended the
+    /// test. A second signal ends the process.
     async fn settle(&mut self, progress: &mut ProgressDisplay) {
         let started_at = Instant::now();
         let mut polls = interval(POLL);

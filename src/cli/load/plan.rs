@@ -46,7 +46,7 @@ pub(super) fn arguments() -> Vec<Arg> {
         amount("rate", "N", "Number of clients that start in a second")
             .value_parser(arguments::number(1..=MAX))
             .default_value("500"),
-        amount("duration", "TIME", "Time of the measurement, such as 5m, which begins when all clients are in sync")
+        amount("duration", "TIME", "Time of the measurement (5m). It begins when all clients are in sync")
             .value_parser(arguments::positive_duration)
             .default_value("30s"),
         arguments::transport_flag(),
@@ -114,7 +114,7 @@ impl Plan {
         Some(format!("invalid --source-address \"{foreign}\": expected addresses of this machine"))
     }
 
-    /// Returns an error if there are more clients than a process with `files` open files can have.
+    /// Returns an error if there are more clients than a process with a limit of `files` open files can have.
     pub(super) fn exceeds_files(&self, files: u64) -> Option<String> {
         let max = files.saturating_sub(RESERVED_FILES);
         (self.connections as u64 > max).then(|| {
@@ -126,7 +126,7 @@ impl Plan {
         })
     }
 
-    /// Returns a warning if there are more clients than connections that the local ports allow.
+    /// Returns a warning if there are more clients than the local ports allow.
     pub(super) fn exceeds_ports(&self, ports: u64) -> Option<String> {
         // If the local address is given, the kernel chooses the port before it knows the server, so each port can be
         // used for only one connection, to whichever server.

@@ -168,8 +168,8 @@ impl Stats {
         }
     }
 
-    /// Returns the time at which an entry arrived at the first client. Returns `None` if this is the first client, or
-    /// if the time is no longer known.
+    /// Returns the time at which an entry arrived at the first client. If this is the first client, records `now` and
+    /// returns `None`. Also returns `None` if the time is no longer known.
     fn first_arrival(&mut self, id: TickId, now: Instant) -> Option<Instant> {
         let at = self.first_arrivals.partition_point(|(known, _)| *known < id);
         match self.first_arrivals.get(at) {

@@ -71,7 +71,7 @@ enum Line {
 /// Writes all entries, audits, candles and bookmarks of a store.
 ///
 /// # Errors
-/// If the store or the output fails, or if an entry cannot be decoded.
+/// If the store or the output fails, if an entry cannot be decoded, or if the entries change meanwhile.
 pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow::Result<Copied> {
     let mut copied = Copied::default();
     let before = store.summary().await?;

@@ -20,7 +20,7 @@ const HOLDER: &str = "btcfeed store";
 /// An upper bound of all ids.
 const EVERYTHING: TickId = TickId::from_ms(u64::MAX);
 
-/// A store that no replica writes while this value has its lease.
+/// A store and its lease. While the lease lasts, no replica writes to the store.
 pub(super) struct Writable<'a> {
     place: &'a Place,
     lease: Lease,
@@ -93,19 +93,19 @@ impl<'a> Writable<'a> {
         self.store().renew(&self.lease).await
     }
 
-    /// Writes entries that the store does not have, and renews the lease.
+    /// Writes those of `entries` that the store does not have, and renews the lease.
     pub(super) async fn restore(&self, entries: &[Arc<Entry>]) -> Result<()> {
         self.renew().await?;
         self.store().restore(&self.lease, entries).await
     }
 
-    /// Writes audits of entries that have none in the store, and renews the lease.
+    /// Writes those of `audits` whose entries have none in the store, and renews the lease.
     pub(super) async fn restore_audits(&self, audits: &[EntryAudit]) -> Result<()> {
         self.renew().await?;
         self.store().restore_audits(&self.lease, audits).await
     }
 
-    /// Writes candles of hours that the store does not have, and renews the lease.
+    /// Writes the candles of those `hours` that the store does not have, and renews the lease.
     pub(super) async fn restore_hours(&self, detail: Detail, hours: &[(TickId, String)]) -> Result<()> {
         self.renew().await?;
         self.store().keep_hours(detail, hours, &[]).await
@@ -230,8 +230,8 @@ impl<'a> HourPages<'a> {
         Ok(HourPages { store, detail, starts })
     }
 
-    /// Returns the next page: each hour with its text. Returns `None` at the end. Leaves out what is not the text of
-    /// its hour.
+    /// Returns the next page: each hour with its text. Returns `None` at the end. Leaves out hours whose text is
+    /// missing or invalid.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<(KeptHour, String)>>> {
         if self.starts.is_empty() {
             return Ok(None);
@@ -249,7 +249,7 @@ impl<'a> HourPages<'a> {
 /// Copies everything, and compares both stores afterwards.
 ///
 /// # Errors
-/// If a store fails, or if an entry is not the same in both.
+/// If a store fails, or if an entry, its inputs or the candles of an hour differ in the target.
 pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result<Copied> {
     let mut entries = 0;
     let mut pages = Pages::of(source.store());
@@ -334,7 +334,7 @@ async fn compare(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result
     let mut pages = Pages::of(source.store());
     while let Some(page) = pages.next().await? {
         let (first, last) = (&page[0], &page[page.len() - 1]);
-        // With --merge, the target may have other entries in between.
+        // With --merge, the target may have other entries between those of the source.
         let mut found = target.store().range(first.id.before(), last.id, usize::MAX >> 1).await?.into_iter();
         for entry in &page {
             let same = found.find(|other| other.id >= entry.id);

@@ -40,7 +40,7 @@ impl Checker {
             GapCause::HistoryExpired | GapCause::HistoryLost | GapCause::ReplayLimit => {
                 self.missing = Some((after, before));
             }
-            // The server does not know the last entry, but we do.
+            // The server does not know the last entry that it sent, but the checker does.
             GapCause::UnknownClientId => self.missing = Some((self.last.unwrap_or(after), before)),
             _ => {}
         }
@@ -49,7 +49,8 @@ impl Checker {
     /// Checks the place of an entry.
     ///
     /// # Errors
-    /// If its `prev` is not the entry before it, or if its id is not greater.
+    /// If its id is not greater than both its `prev` and the last id, or if its `prev` is not the last id and no gap
+    /// was reported.
     pub(super) fn entry(&mut self, id: TickId, prev: TickId) -> anyhow::Result<()> {
         ensure!(id > prev, "{id}: its id is not greater than its prev {prev}");
         let missing = self.missing.take();

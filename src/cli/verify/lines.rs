@@ -32,7 +32,7 @@ enum Message<'a> {
     Tick(Box<TickMessage<'a>>),
     Status(StatusMessage<'a>),
     Gap(GapMessage),
-    /// A message that is no entry, such as `hello` and `synced`.
+    /// A message that is not checked, such as `hello` or `synced`.
     Other,
 }
 

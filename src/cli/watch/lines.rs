@@ -1,5 +1,5 @@
-//! The feed for programs: one line on standard output for each update, exactly as the server writes it in the chosen
-//! format. Notices about the connection, and about updates that the short formats do not show, go to standard error.
+//! The feed for programs: standard output gets each update exactly as the server writes it in the chosen format.
+//! Notices about the connection, and about updates that the short formats do not show, go to standard error.
 
 use super::notices::Notices;
 use super::output::OutputText;

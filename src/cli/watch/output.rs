@@ -1,7 +1,7 @@
 //! Standard output for the feed, and standard error for notices.
 //!
-//! Both may be full, because a reader is slow (`| less`) or a terminal is stopped (Ctrl-S). A write waits on a thread
-//! of its own, so that signals are handled in the meantime.
+//! A write to either may block, because a reader is slow (`| less`) or a terminal is stopped (Ctrl-S). It blocks a
+//! thread of its own, so that signals are handled in the meantime.
 
 use std::io;
 use tokio::io::{AsyncWriteExt, Stderr, Stdout, stderr, stdout};

@@ -92,8 +92,8 @@ impl StatusLine {
         }
     }
 
-    /// Returns the line without and with colours. If it is longer than `width` characters, the parts with the highest
-    /// rank are left out, but never the first part.
+    /// Returns the line without and with colours. If it is longer than `width` characters, parts are left out,
+    /// beginning with the highest rank, but never the first part.
     pub(super) fn text(&self, width: usize, paint: Paint) -> (String, String) {
         let (mark, words, good) = match self.connection {
             ConnectionState::Connecting => ("○", "connecting".to_owned(), None),
@@ -104,7 +104,7 @@ impl StatusLine {
                 left => ("○", format!("reconnecting in {} s", left.as_secs() + 1), Some(false)),
             },
             ConnectionState::Live => match self.feed {
-                // If no replica writes, there is no status either.
+                // If no replica writes, no status reports that prices are missing.
                 Some(FeedState::Live | FeedState::Degraded) if self.is_silent() => {
                     ("●", "no new price".to_owned(), Some(false))
                 }
@@ -151,7 +151,7 @@ impl StatusLine {
         self.gets_every_tick && self.patience.is_some_and(|patience| self.heard.elapsed() > patience)
     }
 
-    /// Returns the summary at the end. The argument for a restart contains a no-break space, so that it stays on one
+    /// Returns the summary at the end. The argument `--after ID` contains a no-break space, so that it stays on one
     /// line.
     pub(super) fn summary(&self) -> String {
         let gaps = if self.gaps == 0 { "no gaps".to_owned() } else { counted(self.gaps, "gap") };
