@@ -115,7 +115,7 @@ impl Keys {
         tokio::select! { () = reload::watch(&files, stop, reload) => {}, () = expiring => {} }
     }
 
-    /// Replaces all keys. Returns true if the permission of a key has ended.
+    /// Replaces all keys. Returns true if this ended the permission of a key.
     fn replace(&self, lines: Vec<KeyLine>) -> bool {
         let mut permissions = self.permissions.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *permissions);

@@ -27,10 +27,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// The beginning of the reason why a source that rests has no answer.
+/// The beginning of the reason why a source was not asked: its circuit breaker is open.
 pub(crate) const PAUSED: &str = "paused for ";
-/// While its circuit breaker is open, a source has only the deadline divided by this number, so that a source that
-/// hangs does not delay each tick by the whole deadline.
+/// A source that is asked although its circuit breaker is open has only the deadline divided by this number, so that a
+/// source that hangs does not delay each tick by the whole deadline.
 const PROBE: u32 = 4;
 
 /// The options of an aggregator.
@@ -144,7 +144,7 @@ impl Aggregator {
         self.options.currencies.iter().filter(is_short).collect()
     }
 
-    /// Logs the answers that are not used, of sources that gave others, at most once a minute for each source.
+    /// Logs the unused answers of sources that also gave useful ones, at most once a minute for each source.
     fn log_unused(&mut self, poll: &Poll, answered: &[&'static str]) {
         for member in self.members.iter_mut().filter(|member| answered.contains(&member.source.name())) {
             let source = member.source.name();

@@ -43,8 +43,8 @@ impl Cors {
 
     /// Returns a layer that answers preflight requests and adds the headers.
     pub(crate) fn layer(&self) -> CorsLayer {
-        // Nothing caches preflight responses by URL, so only the origin decides what a cache may answer. nginx does not
-        // cache a response whose `Vary` is long.
+        // By default, `Vary` also names the headers of a preflight request. Caches do not store responses to preflight
+        // requests, so they need only the origin. nginx does not cache a response whose `Vary` is long.
         let (origins, vary) = match self {
             Cors::Any => (AllowOrigin::any(), Vec::new()),
             Cors::Only(origins) => (AllowOrigin::list(origins.iter().cloned()), vec![ORIGIN]),

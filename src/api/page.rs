@@ -60,7 +60,7 @@ pub(crate) async fn read_block(
     Ok(Block { after, entries })
 }
 
-/// Returns the messages about a block in this order, and the gaps between its entries and before them.
+/// Returns the messages about the entries of a block, and about the gaps between and before them, in this order.
 pub(crate) fn messages(view: View, order: Order, Block { after, entries }: &Block) -> Vec<Bytes> {
     let mut messages = Vec::with_capacity(entries.len());
     for (place, entry) in with_places(*after, entries) {
