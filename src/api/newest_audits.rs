@@ -17,7 +17,7 @@ pub(crate) struct NewestAudits(Mutex<(TickId, Arc<Vec<Arc<Entry>>>)>);
 
 impl NewestAudits {
     /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, and all entries between and after
-    /// them.
+    /// them. If there are more than 1000 entries, returns the oldest of them.
     ///
     /// # Errors
     /// If the store must be read and is unavailable.
