@@ -45,7 +45,7 @@ pub(crate) struct Keys {
 /// Reads a file of keys.
 ///
 /// # Errors
-/// The reason why the file is invalid. It does not quote a line, because the line may be a key.
+/// The reason why the file is invalid. It quotes neither the name nor the hash of a line, because each may be a key.
 pub fn read_keys(file: &Path) -> Result<Vec<KeyLine>, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("cannot read the file: {error}"))?;
     let mut lines: Vec<KeyLine> = Vec::new();

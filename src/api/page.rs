@@ -1,7 +1,7 @@
 //! Pages of the history, read from either end.
 //!
-//! A page has a lower and an upper bound. It is read in blocks, from the oldest entry on or from the newest. A gap
-//! belongs to the entry after it, so it is in the same page as that entry, and both orders have the same messages.
+//! A page has a lower and an upper bound. It is read in blocks, beginning with the oldest or with the newest entry. A
+//! gap belongs to the entry after it, so it is in the same page as that entry, and both orders have the same messages.
 
 use crate::encode::View;
 use crate::feed::{Entry, Gap};

@@ -5,8 +5,8 @@
 //!
 //! If the number of others is even, every value between the two middle ones is a median, and the median that is nearest
 //! to the compared value counts. Therefore, if most sources are right, differ by at most the share and were not
-//! outliers before, none of them is ever left out, whatever the wrong sources say: one of the medians is always another
-//! right value, or is between two of them.
+//! outliers before, none of them is ever left out, whatever the wrong sources say: for each right value, one of the
+//! medians is another right value, or is between two of them.
 
 use super::combine::median;
 use rust_decimal::Decimal;
@@ -32,8 +32,8 @@ pub(super) fn agreement(values: &[Decimal], marked: &[bool], share: Decimal) -> 
         kept.extend(returning);
         kept.sort_unstable();
     }
-    // Without a majority, nobody knows which sources are wrong. If some are marked, this may be because of the marks.
-    // All sources are then compared anew, but with half of `share`.
+    // Without a majority, nobody knows which sources are wrong. If some values are marked, the marks may be what
+    // prevents a majority. All values are then compared anew, but with half of `share`.
     if kept.len() * 2 <= values.len() && values.len() > 1 && marked.contains(&true) {
         kept = agreeing(values, (0..values.len()).collect(), half);
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The time for which a speed counts while several sources agree. While there is only a single source, speeds do not
-/// expire before the next term of a leader, which begins with the speeds of this time only.
+/// expire. A new term of a leader begins with the speeds of the last hour only.
 pub(in crate::aggregate) const WINDOW: Duration = Duration::from_secs(3600);
 /// The maximum of a bound.
 pub(super) const MAX_MOVE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
