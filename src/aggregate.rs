@@ -1,7 +1,8 @@
 //! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
-//! A poll asks all sources at once, except those whose circuit breaker is open. `method` makes a price of what they
-//! say, and `prices.rs` keeps what the method remembers from poll to poll.
+//! A poll asks all sources at once, except those whose circuit breaker is open. If too few sources are left, it ignores
+//! open circuit breakers, except those of sources that asked for a pause. `method` makes a price of what they say, and
+//! `prices.rs` keeps what the method remembers from poll to poll.
 //!
 //! Without enough sources that agree there is no price: a price is never invented.
 

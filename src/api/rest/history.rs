@@ -130,8 +130,8 @@ pub(crate) async fn history(
     Ok(answer.with(&headers, head, || pages.body(&first)))
 }
 
-/// Returns whether no entry is missing before the first entry of a response. A start that is a moment may be between
-/// two entries. A start that is an id may not.
+/// Returns whether no entry is missing between `begin`, the start of a response, and its first entry. A start that is a
+/// moment may be between two entries. A start that is an id may not.
 fn is_complete_before(first: &Entry, begin: StartPoint) -> bool {
     first.continues(begin.id) != Continuity::Known && first.gap_after(begin.id, begin.is_entry).is_none()
 }
