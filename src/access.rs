@@ -45,7 +45,7 @@ pub(crate) struct Keys {
 /// Reads a file of keys.
 ///
 /// # Errors
-/// The reason why the file is invalid. It does not quote a line, because the line may be a key.
+/// The reason why the file is invalid. It quotes neither the name nor the hash of a line, because each may be a key.
 pub fn read_keys(file: &Path) -> Result<Vec<KeyLine>, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("cannot read the file: {error}"))?;
     let mut lines: Vec<KeyLine> = Vec::new();
@@ -115,7 +115,7 @@ impl Keys {
         tokio::select! { () = reload::watch(&files, stop, reload) => {}, () = expiring => {} }
     }
 
-    /// Replaces all keys. Returns true if the permission of a key has ended.
+    /// Replaces all keys. Returns true if this ended the permission of a key.
     fn replace(&self, lines: Vec<KeyLine>) -> bool {
         let mut permissions = self.permissions.write().unwrap_or_else(PoisonError::into_inner);
         let mut old = std::mem::take(&mut *permissions);

@@ -1,7 +1,8 @@
 //! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
-//! A poll asks all sources at once, except those whose circuit breaker is open. `method` makes a price of what they
-//! say, and `prices.rs` keeps what the method remembers from poll to poll.
+//! A poll asks all sources at once, except those whose circuit breaker is open. If too few sources are left, it ignores
+//! open circuit breakers, except those of sources that asked for a pause. `method` makes a price of what they say, and
+//! `prices.rs` keeps what the method remembers from poll to poll.
 //!
 //! Without enough sources that agree there is no price: a price is never invented.
 
@@ -27,10 +28,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// The beginning of the reason why a source that rests has no answer.
+/// The beginning of the reason why a source was not asked: its circuit breaker is open.
 pub(crate) const PAUSED: &str = "paused for ";
-/// While its circuit breaker is open, a source has only the deadline divided by this number, so that a source that
-/// hangs does not delay each tick by the whole deadline.
+/// A source that is asked although its circuit breaker is open has only the deadline divided by this number, so that a
+/// source that hangs does not delay each tick by the whole deadline.
 const PROBE: u32 = 4;
 
 /// The options of an aggregator.
@@ -144,7 +145,7 @@ impl Aggregator {
         self.options.currencies.iter().filter(is_short).collect()
     }
 
-    /// Logs the answers that are not used, of sources that gave others, at most once a minute for each source.
+    /// Logs the unused answers of sources that also gave useful ones, at most once a minute for each source.
     fn log_unused(&mut self, poll: &Poll, answered: &[&'static str]) {
         for member in self.members.iter_mut().filter(|member| answered.contains(&member.source.name())) {
             let source = member.source.name();

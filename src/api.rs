@@ -1,4 +1,4 @@
-//! Handlers of all requests: streams, REST, gRPC, descriptions and health.
+//! Handlers of the API: streams, REST, gRPC, descriptions and health.
 //!
 //! The file of a transport contains only its framing. Rules that all transports share are in
 //! [`session`](crate::session). Every route has a description ([`schema`](crate::schema)), except those of gRPC and of

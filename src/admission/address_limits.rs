@@ -1,6 +1,6 @@
-//! Limits of an address: concurrent clients and expensive reads, new clients in a second, entries read from the history
-//! in a minute, and new `client_id`s in an hour. So one address cannot take all connections, and reconnecting does not
-//! reset a limit.
+//! Limits of an address: concurrent connections, requests and expensive reads (of the history or of candles), new
+//! connections and requests in a second, entries read from the history in a minute, and new `client_id`s in an hour. So
+//! one address cannot take all connections, and reconnecting does not reset a limit.
 //!
 //! Only addresses that have clients, or have used a part of a rate, need memory. The rates of clients and of history
 //! recover within a minute, and few addresses make new `client_id`s. So the memory depends on the number of addresses

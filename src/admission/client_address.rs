@@ -2,7 +2,7 @@
 //!
 //! Each proxy appends the address that it sees to the header `X-Forwarded-For` (or `Forwarded`, RFC 7239). Any client
 //! can send these headers, too, so they count only on a connection from a trusted proxy. The list is read from its end.
-//! The first address that is not a trusted proxy is that of the client. All addresses before it are ignored, because
+//! The first address that is not a trusted proxy is that of the client. All addresses to its left are ignored, because
 //! the client may have written them.
 
 use axum::http::HeaderMap;

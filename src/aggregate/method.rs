@@ -39,8 +39,8 @@ use std::time::Duration;
 /// The version of the method, as in each tick.
 pub const VERSION: u32 = 1;
 
-/// The first words of the reasons with which a value is left out after it was compared with the others. A value that is
-/// left out for another reason was not compared.
+/// `OUTLIER`, `NO_AGREEMENT` and `TOO_FEW` begin the reasons for which a value is excluded after it was compared with
+/// the others. A value that is excluded for another reason was not compared.
 pub(crate) const OUTLIER: &str = "outlier: ";
 const NO_AGREEMENT: &str = "no agreement: ";
 const TOO_FEW: &str = "too few sources: ";
@@ -57,9 +57,9 @@ pub struct Rules {
     pub max_age: Duration,
     /// The greatest distance of a value from the median of the others, as a share of this median.
     pub outlier_share: Decimal,
-    /// The greatest distance of a used value from the median of the values that are left, as a share of this median.
+    /// The greatest distance of a used value from the median of the values that agree, as a share of this median.
     pub clamp_share: Decimal,
-    /// The least number of sources for a price. If fewer are configured for a currency, all of them.
+    /// The least number of sources for a price. If a currency has fewer configured sources, it needs all of them.
     pub min_sources: usize,
     /// The number of polls after which a source that repeats itself while the others move is frozen.
     pub frozen_polls: u32,
@@ -138,7 +138,7 @@ impl CurrencyMethod {
         self.speed.learn(at, price, sources, interval);
     }
 
-    /// Continues after a poll of another leader, by the audit of its tick.
+    /// Continues after a poll of an earlier term, by the audit of its tick.
     pub(super) fn resume<'a>(&mut self, inputs: impl Iterator<Item = &'a Input> + Clone, parameters: &PriceParameters) {
         self.outliers = parameters.outliers.iter().cloned().collect();
         if inputs.clone().any(|input| input.used.is_some()) {
@@ -186,7 +186,7 @@ pub fn replay(
     Ok((inputs, price))
 }
 
-/// Returns the parameters of a currency, if they are possible. They may come from anybody.
+/// Returns the parameters of a currency. Checks their ranges, because they may come from anybody.
 fn parameters_of(parameters: &MethodParameters, currency: Currency) -> Result<&PriceParameters, String> {
     let unknown = || format!("the parameters of {currency} are missing");
     let of_currency = parameters.currencies.get(&currency).ok_or_else(unknown)?;

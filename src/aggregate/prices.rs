@@ -15,7 +15,7 @@ pub(super) struct PriceMaker {
 }
 
 impl PriceMaker {
-    /// The prices in `currencies`. `of_sources` are the currencies that each source has.
+    /// A maker of prices in `currencies`. `of_sources` are the currencies that each source has.
     pub(super) fn new(currencies: Currencies, of_sources: &[Currencies], rules: Rules) -> PriceMaker {
         let configured = |currency| of_sources.iter().filter(|of| of.contains(currency)).count();
         let method = |currency| (currency, (configured(currency), CurrencyMethod::default()));

@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
-/// Paths that need no key: the page and the descriptions.
+/// Paths that need no key: the pages with their files, the documents and the descriptions.
 const OPEN: [&str; 12] = [
     "/",
     "/embed",

@@ -2,8 +2,8 @@
 //!
 //! It is `BTCFEED_PUBLIC_URL`. Without this setting, it is the address that the request names in `Host` and, on a
 //! connection from a trusted proxy, in `X-Forwarded-Host`, `X-Forwarded-Proto` and `X-Forwarded-Prefix`. A client can
-//! send any `Host`, so only plain names are accepted, and responses that contain one vary by these headers
-//! ([`DEPENDS_ON`]). Then no cache gives a client an address that another one has chosen.
+//! send any `Host`, so only plain names are accepted. Responses that contain the address vary by these headers
+//! ([`DEPENDS_ON`]), so that no cache gives a client an address that another client has chosen.
 
 use crate::schema::address;
 use axum::http::header::HOST;

@@ -115,9 +115,9 @@ impl CandleCache {
         let kept =
             async |detail| Ok::<_, StoreError>(BTreeSet::from_iter(hub.kept_hours(detail).await?.unwrap_or_default()));
         let (mut hours, mut minutes) = (kept(Detail::Hour).await?, kept(Detail::Minutes).await?);
-        // A single candle of an hour is read only if entries of that hour are gone, because it would hide the candles
-        // of its minutes. Minutes are read as far as they have not expired for this replica, or if nothing else has
-        // their hour.
+        // The single candle of an hour is used only if entries of that hour are gone, because it would hide the candles
+        // of the minutes. Minutes are read if they have not expired for this replica, or if their hour has no single
+        // candle.
         let (oldest, expired) = (hub.oldest_kept().await?, self.book().minutes_kept_from(hub.head()));
         let is_lost = |moment: TickId| oldest == TickId::ZERO || moment < oldest;
         let is_ahead = |start: TickId| Interval::Hour.end(start) > hub.head();
@@ -126,7 +126,7 @@ impl CandleCache {
         let starts: Vec<_> = hours.union(&minutes).copied().collect();
         for page in starts.chunks(PAGE_HOURS) {
             let mut found = BTreeMap::new();
-            // An hour that is kept in both details is read with its minutes.
+            // If an hour is kept in both details, its minutes replace its single candle.
             for (detail, kept) in [(Detail::Hour, &hours), (Detail::Minutes, &minutes)] {
                 let page: Vec<_> = page.iter().copied().filter(|start| kept.contains(start)).collect();
                 for (start, text) in page.iter().zip(hub.read_hours(detail, &page).await?) {
@@ -196,8 +196,8 @@ impl CandleCache {
         Ok(())
     }
 
-    /// Saves the `whole` hours that the store does not have. Replaces those that are `unusable`, as far as the book has
-    /// them.
+    /// Saves the `whole` hours that the store does not have, and replaces `unusable` ones that the book has. Deletes
+    /// hours that are ahead, and minutes that have expired.
     async fn save(&self, hub: &Hub, detail: Detail, whole: &[TickId], unusable: &Unusable) -> Result<()> {
         let present = hub.kept_hours(detail).await?;
         let present: BTreeSet<_> = match present {

@@ -43,8 +43,8 @@ impl Cors {
 
     /// Returns a layer that answers preflight requests and adds the headers.
     pub(crate) fn layer(&self) -> CorsLayer {
-        // Nothing caches preflight responses by URL, so only the origin decides what a cache may answer. nginx does not
-        // cache a response whose `Vary` is long.
+        // By default, `Vary` also names two headers of preflight requests. Caches do not store responses to preflight
+        // requests, so only the origin is named. nginx does not cache a response whose `Vary` is long.
         let (origins, vary) = match self {
             Cors::Any => (AllowOrigin::any(), Vec::new()),
             Cors::Only(origins) => (AllowOrigin::list(origins.iter().cloned()), vec![ORIGIN]),

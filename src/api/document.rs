@@ -92,8 +92,8 @@ impl Document {
         Document { policy: FRAMABLE, ..self }
     }
 
-    /// Returns the document with the address `base`, or 304 if the client has it. It has links with which programs find
-    /// the descriptions (RFC 8631).
+    /// Returns the document with the address `base`, or 304 if the client has it. A response with the document has
+    /// links to the descriptions, for programs (RFC 8631).
     pub(crate) fn answer(&self, base: Option<BaseUrl>, request: &HeaderMap) -> Response {
         let base = base.unwrap_or_else(BaseUrl::example);
         let (template, tag) = &*self.template;

@@ -46,8 +46,9 @@ fn join_vary(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes browsers use TLS for this host for a year (RFC 6797). They then use TLS for all ports of the host. The header
-/// is not sent for `localhost`, because there it would break all other servers of a developer.
+/// Makes browsers use TLS for this host for a year (`Strict-Transport-Security`, RFC 6797). They then use TLS for all
+/// ports of the host. The header is not sent for `localhost`, because there it would break all other servers of a
+/// developer.
 pub(crate) async fn require_tls(request: Request, next: Next) -> Response {
     let is_local = requested_host(request.uri(), request.headers()).is_some_and(is_localhost);
     let mut response = next.run(request).await;

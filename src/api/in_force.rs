@@ -2,8 +2,8 @@
 //!
 //! A tick is in force from its moment until the next tick with a price in the same currency, unless the feed says that
 //! there is a gap between the two: the later tick reports an outage, or entries between them are missing. In a gap no
-//! price is in force. After the newest tick, a price is in force until it is stale. If the feed went on for longer
-//! without a tick in the currency, there is a gap after that tick.
+//! price is in force. After the newest tick, a price is in force until it is stale. If the feed has entries after that,
+//! but none with a price in the currency, there is a gap after the newest tick.
 
 use crate::feed::{Continuity, Entry, Event, Gap, GapReason};
 use crate::tick::{Currency, Price, TickId};
@@ -58,8 +58,8 @@ impl Timeline {
             let to = entry.id.plus(stale_after).next();
             stretches.push(Stretch { price: Ok((*price, entry.id)), from: entry.id, to });
         }
-        // The next tick in the currency will report this outage, or entries after the last tick are missing. So the
-        // last tick was in force at its own moment only.
+        // If the last price is stale, the next tick in the currency will report an outage. In this case, and if entries
+        // after the last tick are missing, this tick was in force at its own moment only.
         let is_over = |newest: &Stretch| missing.is_some() || last.is_some_and(|last| last >= newest.to);
         if let Some(newest) = stretches.last_mut().filter(|newest| is_over(newest)) {
             newest.to = newest.from;

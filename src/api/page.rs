@@ -1,7 +1,7 @@
 //! Pages of the history, read from either end.
 //!
-//! A page has a lower and an upper bound. It is read in blocks, from the oldest entry on or from the newest. A gap
-//! belongs to the entry after it, so it is in the same page as that entry, and both orders have the same messages.
+//! A page has a lower and an upper bound. It is read in blocks, beginning with the oldest or with the newest entry. A
+//! gap belongs to the entry after it, so it is in the same page as that entry, and both orders have the same messages.
 
 use crate::encode::View;
 use crate::feed::{Entry, Gap};
@@ -60,7 +60,7 @@ pub(crate) async fn read_block(
     Ok(Block { after, entries })
 }
 
-/// Returns the messages about a block in this order, and the gaps between its entries and before them.
+/// Returns the messages about the entries of a block, and about the gaps between and before them, in this order.
 pub(crate) fn messages(view: View, order: Order, Block { after, entries }: &Block) -> Vec<Bytes> {
     let mut messages = Vec::with_capacity(entries.len());
     for (place, entry) in with_places(*after, entries) {

@@ -3,10 +3,10 @@
 //! Each value is compared with the median of the other values, so that a value does not vouch for itself. The farthest
 //! one is left out first, because a wrong value also moves the median that the right ones are compared with.
 //!
-//! If the number of others is even, every value between the two middle ones is a median, and the nearest counts.
-//! Therefore, if most sources are right, differ by at most the share and were not outliers before, none of them is ever
-//! left out, whatever the others say: a right value, or one between two right values, is always among the medians of
-//! the others.
+//! If the number of others is even, every value between the two middle ones is a median, and the median that is nearest
+//! to the compared value counts. Therefore, if most sources are right, differ by at most the share and were not
+//! outliers before, none of them is ever left out, whatever the wrong sources say: for each right value, one of the
+//! medians is another right value, or is between two of them.
 
 use super::combine::median;
 use rust_decimal::Decimal;
@@ -21,7 +21,7 @@ pub(super) struct Agreement {
 }
 
 /// Returns the values that agree, if they are more than half of all. `marked` tells which values are of sources that
-/// were outliers before. These return only within half of `share`, while the others may differ by `share`.
+/// were outliers before. These count again only within half of `share`, while the others may differ by `share`.
 pub(super) fn agreement(values: &[Decimal], marked: &[bool], share: Decimal) -> Option<Agreement> {
     let half = share / Decimal::TWO;
     let unmarked = (0..values.len()).filter(|place| !marked[*place]).collect();
@@ -32,8 +32,8 @@ pub(super) fn agreement(values: &[Decimal], marked: &[bool], share: Decimal) -> 
         kept.extend(returning);
         kept.sort_unstable();
     }
-    // Without a majority, nobody knows which sources are wrong. Perhaps there is none because of the marks. Then all
-    // sources are compared again without them, but within half of `share`.
+    // Without a majority, nobody knows which sources are wrong. If some values are marked, the marks may be what
+    // prevents a majority. All values are then compared anew, but with half of `share`.
     if kept.len() * 2 <= values.len() && values.len() > 1 && marked.contains(&true) {
         kept = agreeing(values, (0..values.len()).collect(), half);
     }

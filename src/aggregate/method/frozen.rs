@@ -1,7 +1,8 @@
 //! Sources that repeat themselves while the others move.
 //!
-//! A cache in front of an exchange, or an exchange whose matching has stopped, repeats its last answer. Some sources
-//! give no time, so their age does not show it. A quiet market is not frozen: its book or a time in its answers moves.
+//! A cache in front of an exchange, or an exchange whose matching has stopped, repeats its last answer. If a source
+//! gives no time, the age of this answer is not known. A quiet market is not frozen: its book or a time in its answers
+//! moves.
 
 use super::reading::SourceReading;
 use crate::tick::{Input, Price, TickId};

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The time for which a speed counts while several sources agree. While there is only a single source, speeds do not
-/// expire, unless another replica begins to lead: it learns the speeds of this time.
+/// expire. A new term of a leader begins with the speeds of the last hour only.
 pub(in crate::aggregate) const WINDOW: Duration = Duration::from_secs(3600);
 /// The maximum of a bound.
 pub(super) const MAX_MOVE: Decimal = Decimal::from_parts(1_000_000_000, 0, 0, false, 0);
@@ -116,7 +116,7 @@ mod tests {
             |speed: &SpeedLimit, second| speed.bound(at(second)).map(|bound| bound.max_move.normalize().to_string());
         assert_eq!(max_move(&speed, 12).unwrap(), "10.01");
         assert_eq!(max_move(&speed, 21).unwrap(), "100.1");
-        // A single source is not less bounded after waiting.
+        // The bound of a single source does not expire.
         speed.learn(at(4000), "100100".parse().unwrap(), 1, Duration::ZERO);
         assert_eq!(max_move(&speed, 4010).unwrap(), "100.1");
         // Several sources agree again, and have not moved for an hour.

@@ -11,8 +11,8 @@ const SPREADS_IN_SUM: Decimal = Decimal::from_parts(200, 0, 0, false, 0);
 /// The number of decimals of a value. Further digits are rounded half to even.
 const DECIMALS: u32 = 8;
 
-/// The maximum age of an answer, as a number of least intervals of its source: one for its age on arrival, one in which
-/// it is repeated, and one in reserve.
+/// The age up to which an answer is never too old, as a number of least intervals of its source: one for its age on
+/// arrival, one in which it is repeated, and one in reserve.
 const LEAST_INTERVALS: u32 = 3;
 
 /// Returns the value of a source, or the reason why it has none. An answer of a source that may be asked only rarely

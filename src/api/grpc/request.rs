@@ -16,7 +16,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 /// Maximum number of characters of a value in an error message.
 const MAX_VALUE_CHARACTERS: usize = 40;
-/// Maximum number of fields in the details of a status. [`RequestErrors`] limits those in its message.
+/// Maximum number of fields in the details of a status. [`RequestErrors`] limits their number in the message.
 const MAX_VIOLATIONS: usize = 8;
 /// Maximum number of characters of a status's message.
 const MAX_MESSAGE_CHARACTERS: usize = 600;

@@ -24,7 +24,7 @@ pub(crate) struct HistoryQuery {
     pub(crate) until: TickId,
     /// True if the response has statuses and gaps in every format.
     pub(crate) notices: bool,
-    /// The end of the range from which the response begins.
+    /// The order of the entries in the response.
     pub(crate) order: Order,
     /// The maximum number of entries in the response.
     pub(crate) limit: usize,

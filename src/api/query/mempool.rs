@@ -14,7 +14,7 @@ pub(crate) struct HistoricalPriceQuery {
 }
 
 impl HistoricalPriceQuery {
-    /// Reads the query. Like in mempool.space, a timestamp that is empty or zero counts as missing.
+    /// Reads the query. As in mempool.space, a timestamp that is empty or zero counts as missing.
     ///
     /// # Errors
     /// 400 that lists the mistakes, at most eight of them.

@@ -1,9 +1,9 @@
 //! `GET /v1/prices`: a page of the history, in the same formats as on the streams.
 //!
 //! Both ends of the page are known before its first byte is sent. The last entry is the earliest of these: the entry at
-//! which the limit is reached, `until`, and the current head. If the newest entry comes first, the limit decides where
-//! the page begins. So the headers can link to the next page, and tell whether this page can still change. The entries
-//! are read only as fast as the client reads them, so a long response needs no more memory than a short one.
+//! which the limit is reached, `until`, and the current head. If the newest entry comes first, the limit decides which
+//! entry is the oldest. So the headers can link to the next page, and tell whether this page can still change. The
+//! entries are read only as fast as the client reads them, so a long response needs no more memory than a short one.
 
 mod body;
 
@@ -130,16 +130,17 @@ pub(crate) async fn history(
     Ok(answer.with(&headers, head, || pages.body(&first)))
 }
 
-/// Returns whether no entry is missing before the first entry of a response. A start that is a moment may be between
-/// two entries. A start that is an id may not.
+/// Returns whether no entry is missing between `begin`, the start of a response, and its first entry. A start that is a
+/// moment may be between two entries. A start that is an id may not.
 fn is_complete_before(first: &Entry, begin: StartPoint) -> bool {
     first.continues(begin.id) != Continuity::Known && first.gap_after(begin.id, begin.is_entry).is_none()
 }
 
-/// Returns the last entry of a response if no entry is missing in the response. If entries are missing on this replica,
-/// another one may have them, so only a complete response gets an entity tag and a lifetime. The first block has at
-/// most `max_first` entries. The window must have the entries after the first block, because the store is not read
-/// twice. A response with more than one block that begins with the newest entry counts as not complete.
+/// Returns the id of the last entry of a response if no entry is missing in the response. If entries are missing on
+/// this replica, another replica may have them, so only a complete response gets an entity tag and a lifetime. The
+/// first block has at most `max_first` entries. The window must have the entries after the first block, because the
+/// store is not read twice. A response with more than one block that begins with the newest entry counts as not
+/// complete.
 fn complete_to(
     Block { entries, after }: &Block,
     order: Order,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// The state of the feed
 ///
 /// The health of the feed and of its replicas, as this replica sees it. If the newest tick is older than `max_age`, the
-/// status is 503, so a monitor needs to check only the status.
+/// HTTP status is 503, so a monitor needs to check only this number.
 #[utoipa::path(
     get, path = "/v1/status", tag = "status",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

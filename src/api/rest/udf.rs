@@ -112,8 +112,8 @@ pub(crate) async fn search(
 
 /// Candles for TradingView's chart
 ///
-/// The candles that begin before `to`, the newest `countback` or those from `from` on. An interval without a price, or
-/// in which entries may be missing, has no candle. The newest candle may still change.
+/// The candles that begin before `to`: the newest `countback` or, without it, those from `from` on. An interval without
+/// a price, or in which entries may be missing, has no candle. The newest candle may still change.
 #[utoipa::path(
     get, path = "/udf/history", tag = "TradingView",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source":

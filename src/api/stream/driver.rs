@@ -1,5 +1,6 @@
 //! Driver of a session that the [reactor](crate::net::reactor) does not serve: a stream over HTTP/2, or an event stream
-//! that is not the first request of its connection. The transport asks for more output when it has room for it.
+//! whose request hyper has read, for example because it is not the first one of its connection. The transport asks for
+//! more output when it has room for it.
 
 use crate::api::state::ApiState;
 use crate::feed::Entry;
@@ -95,7 +96,7 @@ impl SessionDriver {
     pub(crate) async fn next(&mut self) -> Output {
         loop {
             // During a replay this function returns before it reaches the `select!`, so the token is checked here, too.
-            // Otherwise the connection would be cut at the end of the drain, without a close reason.
+            // Otherwise a stream in a replay would be cut at the end of the drain, without a close reason.
             if self.group.is_cancelled() {
                 return self.leave(CloseReason::Draining).await;
             }

@@ -53,9 +53,9 @@ const EVENTS: [(HeaderName, &str); 3] = [
 
 /// The feed as server-sent events
 ///
-/// If `since`, `after` or `Last-Event-ID` gives a start, the stream begins with a replay. Live updates follow. Updates
-/// are events without a name. `status`, `gap`, `synced`, `hello` and `goodbye` are named events in every format.
-/// `/asyncapi.json` describes each of them.
+/// If `since`, `after`, `Last-Event-ID` or `client_id` gives a start, the stream begins with a replay. Live updates
+/// follow. Updates are events without a name. `status`, `gap`, `synced`, `hello` and `goodbye` are named events in
+/// every format. `/asyncapi.json` describes each of them.
 #[utoipa::path(
     get, path = "/v1/prices/stream", tag = "streams", operation_id = "events",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

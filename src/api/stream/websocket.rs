@@ -51,9 +51,9 @@ pub(crate) fn route() -> UtoipaMethodRouter<Arc<ApiState>> {
 
 /// The feed over WebSocket
 ///
-/// If `since` or `after` gives a start, the stream begins with a replay. Live updates follow. Each message is one JSON
-/// object. `/asyncapi.json` describes the messages and the close codes. Over HTTP/2 the handshake is an extended
-/// CONNECT (RFC 8441), and the answer to it is 200.
+/// If `since`, `after` or `client_id` gives a start, the stream begins with a replay. Live updates follow. Each message
+/// is one JSON object. `/asyncapi.json` describes the messages and the close codes. Over HTTP/2 the handshake is an
+/// extended CONNECT (RFC 8441), and the answer to it is 200.
 #[utoipa::path(
     get, path = "/v1/ws", tag = "streams", operation_id = "websocket",
     extensions(("x-codeSamples" = json!([{"lang": "Shell", "source": concat!(

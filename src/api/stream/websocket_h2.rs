@@ -54,7 +54,8 @@ pub(crate) async fn serve(state: Arc<ApiState>, io: Upgraded, session: Session, 
     });
     let mut connection = H2Connection { socket, state, heartbeat, budget: InputBudget::default(), account, reset };
     let Err(cause) = connection.run(&mut driver).await;
-    // The bookmark is saved before the close is sent, because the client may then reconnect to another replica at once.
+    // The bookmark is saved before the close is sent, because a client that gets the close may reconnect to another
+    // replica at once.
     driver.close().await;
     connection.close(cause).await;
 }

@@ -1,5 +1,5 @@
-//! The table of bounds in `docs/method.md`: the error of the price that a wrong source causes, under the rule
-//! of version 0.2.0 and under method 1.
+//! The table of bounds in `docs/method.md`: the error of the price that a wrong source causes, under the rule of
+//! version 0.2.0 and under method 1.
 
 use super::old_rule::OldRule;
 use super::*;

@@ -81,8 +81,8 @@ impl HistoryBody {
             return Body::from(text);
         }
         // A task of its own reads the rest. The body is polled only as fast as the client reads, and a read of the
-        // store that is not polled would block other readers. The task starts when the first page has been taken, so
-        // that a client that reads nothing costs only this page.
+        // store that is not polled would block other readers. The task starts when the first block has been taken, so
+        // that a client that reads nothing costs only this block.
         let (sender, receiver) = mpsc::channel(1);
         let ready = text.len();
         let first = async {
@@ -102,7 +102,8 @@ impl HistoryBody {
         Body::new(ReadyBody { body, ready })
     }
 
-    /// Sends the rest. Each page is read when the receiver has taken the page before. Ends if the receiver is dropped.
+    /// Sends the rest. Each block is read when the receiver has taken the block before. Ends if the receiver is
+    /// dropped.
     async fn send(mut self, to: mpsc::Sender<io::Result<(Bytes, bool)>>) {
         while let Ok(room) = to.reserve().await {
             let page = self.page().await.map(|text| (text, self.is_done));
