@@ -36,7 +36,7 @@ tokio::task_local! {
     static CURRENT: Arc<StallDetector>;
 }
 
-/// State of one response, shared by its body and its supervisor.
+/// State of one HTTP/2 stream or of one HTTP/1 connection, shared by its bodies and its supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct StallDetector {
     /// Time since which the client may be stalled, or `None` while it waits for data. A std lock, because it is never
