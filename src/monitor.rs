@@ -1,9 +1,9 @@
 //! The feed's health as this replica sees it, in the log, in the metrics and in reports.
 //!
 //! The leader writes a status when the feed's health changes. If a replica has no connection to the store, or if there
-//! is no leader, the replica gets no status. So it also checks the age of the newest ticks, and the worse of the two
-//! states counts. The age is the difference between the time and the id of the tick. No clock is trusted alone
-//! (`clocks`).
+//! is no leader, the replica gets no status. So it also derives a state from the age of the newest ticks, and the worse
+//! of this state and the leader's status counts. The age is the difference between the time and the id of the tick. No
+//! clock is trusted alone (`clocks`).
 //!
 //! Once a second the replica also notes in the store that it is alive. The store answers with the leader and all
 //! replicas that are alive.
@@ -77,7 +77,7 @@ pub struct Monitor {
     seen: Mutex<Seen>,
 }
 
-/// The last logged state, and the limits of the log lines. The first state is logged only if it is not live.
+/// The state at the last check, and the rate limits of the log lines. The first state is logged only if it is not live.
 #[derive(Default)]
 struct StateLog {
     state: Option<FeedState>,

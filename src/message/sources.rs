@@ -71,7 +71,7 @@ pub struct SourceValue {
     /// The currency.
     #[cfg_attr(feature = "server", schema(value_type = Currency))]
     pub currency: Word<Currency>,
-    /// The value: the middle of its book, or its last trade.
+    /// The value: the middle of the source's book, or its last trade.
     pub value: ExactPrice,
     /// The age of the answer in milliseconds.
     pub age_ms: u64,

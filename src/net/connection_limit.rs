@@ -42,7 +42,7 @@ pub(crate) struct Permit {
     request: Option<Arc<RequestPermit>>,
 }
 
-/// Source of places.
+/// What all connections share: the limits from which places are taken, and the memory that clients occupy.
 #[derive(Clone, Debug)]
 struct Places {
     clients: Arc<Semaphore>,
@@ -62,7 +62,7 @@ struct ConnectionPermit {
     peer: SocketAddr,
     /// True if the peer is a trusted proxy.
     is_proxied: bool,
-    /// Source of places for further requests of this connection.
+    /// The limits from which further requests of this connection take places.
     places: Places,
     held: Mutex<Held>,
     /// True if there has been a request.

@@ -33,10 +33,10 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Length of the part of version 2 before the addresses.
 const HEAD_BYTES: usize = 16;
 
-/// New connection whose client is known.
+/// New connection whose PROXY header, if it has one, has been read.
 #[derive(Debug)]
 pub(crate) struct NewConnection {
-    /// Address of the client.
+    /// Address of the client, or of a trusted proxy if `is_proxied` is true.
     pub(crate) peer: SocketAddr,
     /// True if this address is a trusted proxy, whose requests name their client in an HTTP header.
     pub(crate) is_proxied: bool,
