@@ -1,12 +1,12 @@
 //! The feed's health as this replica sees it, in the log, in the metrics and in reports.
 //!
 //! The leader writes a status when the feed's health changes. If a replica has no connection to the store, or if there
-//! is no leader, the replica gets no status. So it also checks the age of the newest ticks, and the worse of the two
-//! states counts. The age is the difference between the time and the id of the tick. No clock is trusted alone
-//! (`clocks`).
+//! is no leader, the replica gets no status. So it also derives a state from the age of the newest ticks, and the worse
+//! of this state and the leader's status counts. The age is the difference between the time and the id of the tick. No
+//! clock is trusted alone (`clocks`).
 //!
-//! Once a second the replica also notes in the store that it is alive. The answer of the store has the leader and the
-//! other replicas that are alive.
+//! Once a second the replica also notes in the store that it is alive. The store answers with the leader and all
+//! replicas that are alive.
 
 mod clocks;
 
@@ -44,7 +44,7 @@ pub struct Options {
     pub sources: Vec<&'static str>,
     /// The currencies of the feed.
     pub currencies: Currencies,
-    /// The age of its newest tick above which a currency is stale.
+    /// The age of a currency's newest tick above which the feed is stale.
     pub stale_after: Duration,
     /// The age of the newest tick above which the feed is down.
     pub down_after: Duration,
@@ -77,7 +77,7 @@ pub struct Monitor {
     seen: Mutex<Seen>,
 }
 
-/// The last logged state, and the limits of the log lines. The first state is logged only if it is not live.
+/// The state at the last check, and the rate limits of the log lines. The first state is logged only if it is not live.
 #[derive(Default)]
 struct StateLog {
     state: Option<FeedState>,
@@ -122,7 +122,7 @@ impl Monitor {
         self.options.stale_after
     }
 
-    /// Returns the current time, which one wrong clock does not change.
+    /// Returns the current time. From the second tick on, one wrong clock does not change it.
     pub fn now(&self) -> TickId {
         self.time_since(self.hub.newest_tick().as_deref(), &mut self.seen())
     }
@@ -188,7 +188,8 @@ impl Monitor {
         self.seen().newest.extend(newest);
     }
 
-    /// Reports to the store that this replica is alive. The answer also shows that the store is available.
+    /// Reports to the store that this replica is alive, and notes the answer: the leader, the replicas, and whether the
+    /// store is available.
     async fn beat(&self) {
         let (name, version) = (self.options.replica.clone(), env!("CARGO_PKG_VERSION").to_owned());
         let answer = self.store.beat(&ReplicaBeat { name, version }).await;
@@ -210,7 +211,8 @@ impl Monitor {
         }
     }
 
-    /// Logs each change of the feed's state, and what lasts: a state other than live, and a store that fails.
+    /// Logs each change of the feed's state. Also logs what lasts, at most once a minute: a state other than live,
+    /// warnings, and a store that fails.
     fn log(&self, log: &mut StateLog, health: &Health) {
         let (state, reason) = (health.state.as_str(), &health.reason);
         let is_new = log.state.replace(health.state).unwrap_or(FeedState::Live) != health.state;

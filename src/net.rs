@@ -1,13 +1,13 @@
 //! Connections: accepts them, bounds their cost, and serves them.
 //!
 //! Every connection takes the same path. The [`Listener`](listener::Listener) accepts it. A proxy may name the client
-//! in a header before the client's own bytes ([`proxy_protocol`]). Then the connection takes a permit. If the port uses
-//! [TLS](crate::tls), the handshake follows, and if the client has chosen HTTP/2 there, hyper serves the connection.
-//! Otherwise the client's first bytes are read, once, into the connection's own buffer. They show which protocol the
-//! client uses ([`request_head`]). A request for a stream goes through the router. If its handler fills the
-//! [`Handoff`](takeover::Handoff), the socket moves to the [`reactor`], together with the keys of TLS. hyper serves all
-//! other requests. It reads the connection through [`buffered_stream`], which returns the bytes of the buffer first. No
-//! request is routed twice.
+//! in a header before the client's own bytes ([`proxy_protocol`]). After this header, if there is one, the connection
+//! takes a permit. If the port uses [TLS](crate::tls), the handshake follows, and if the client has chosen HTTP/2
+//! there, hyper serves the connection. Otherwise the client's first bytes are read, once, into the connection's own
+//! buffer. They show which protocol the client uses ([`request_head`]). A request for a stream goes through the router.
+//! If its handler fills the [`Handoff`](takeover::Handoff), the socket moves to the [`reactor`], together with the keys
+//! of TLS. hyper serves all other requests. It reads the connection through [`buffered_stream`], which returns the
+//! bytes of the buffer first. No request is routed twice.
 //!
 //! The files in layer order: each uses only those before it.
 //!

@@ -11,7 +11,7 @@
 //! | `traffic` | counts of the updates and bytes that clients are sent |
 //! | `start_point` | the place after which a client reads |
 //! | `throttle` | picks the ticks for a client that asked for fewer |
-//! | `thinned_pages` | pages of history that such clients share |
+//! | `thinned_pages` | pages of history that throttled clients share |
 //! | `cursor` | the session: one client's position in the feed |
 //! | `subscription` | a client's options, and the session made from them |
 

@@ -6,7 +6,7 @@
 //! | `head` | the head of the reference and of the method |
 //! | `docs` | the API reference at `/docs` |
 //! | `method` | how the price is made, at `/method` |
-//! | `page` | the page and the JavaScript SDK |
+//! | `page` | the live page and the JavaScript SDK |
 
 mod bundle;
 pub(crate) mod docs;

@@ -20,7 +20,7 @@ pub struct SourcesMessage<'a> {
     /// The id of the newest tick whose inputs are kept, or null if there is none.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<u64>))]
     pub id: Option<TickId>,
-    /// The age of that tick in milliseconds. If it grows, no replica leads, or no source gives a price.
+    /// The age of that tick in milliseconds. If it keeps growing, no replica leads, or no source gives a price.
     #[cfg_attr(feature = "server", schema(required))]
     pub age_ms: Option<u64>,
     /// The number of ticks from which the success rates are computed.
@@ -52,7 +52,8 @@ pub struct PolledSource<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
     pub reason: Option<Cow<'a, str>>,
-    /// The share of the ticks for which the source gave at least one price, rounded to four decimals.
+    /// Of the ticks that have inputs of this source, the share in which it gave at least one price, rounded to four
+    /// decimals.
     #[cfg_attr(feature = "server", schema(minimum = 0, maximum = 1))]
     pub success_rate: f64,
     /// The time that its last request took, in milliseconds, if it is known.
@@ -70,7 +71,7 @@ pub struct SourceValue {
     /// The currency.
     #[cfg_attr(feature = "server", schema(value_type = Currency))]
     pub currency: Word<Currency>,
-    /// The value: the middle of its book, or its last trade.
+    /// The value: the middle of the source's book, or its last trade.
     pub value: ExactPrice,
     /// The age of the answer in milliseconds.
     pub age_ms: u64,

@@ -1,4 +1,5 @@
-//! The messages of the format `full`. An event stream has those that are not updates in every format, as named events.
+//! The messages of the formats `full` and `audit`. In every format, an event stream sends all of them except ticks as
+//! named events.
 
 use super::by_currency::ByCurrency;
 use super::input::InputMessage;
@@ -75,8 +76,8 @@ pub struct TickMessage<'a> {
     #[serde(default, skip_serializing_if = "is_zero")]
     #[cfg_attr(feature = "server", schema(required = false, minimum = 1))]
     pub method: u32,
-    /// For each price, how far the sources differ: the distance to the farther of the 25th and the 75th percentile of
-    /// the values that were used. Missing in ticks from before version 1 of the method.
+    /// For each price, how far the sources differ: the distance from the price to the farther of the 25th and the 75th
+    /// percentile of the values that were used. Missing in ticks from before version 1 of the method.
     #[serde(default, skip_serializing_if = "Amounts::is_empty")]
     #[cfg_attr(feature = "server", schema(required = false))]
     pub confidence: Amounts,

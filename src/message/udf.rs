@@ -70,7 +70,7 @@ pub(crate) struct UdfSymbol {
     intraday_multipliers: [&'static str; 5],
     /// `true`: there are candles of a day.
     has_daily: bool,
-    /// `false`: the chart makes longer candles of days.
+    /// `false`: the chart makes longer candles from those of a day.
     has_weekly_and_monthly: bool,
     /// The lengths of candles.
     supported_resolutions: [&'static str; 6],

@@ -7,7 +7,7 @@ use crate::text::format_duration;
 use crate::tick::TickId;
 use std::time::{Duration, Instant};
 
-/// The maximum age of the times in the answers of the sources.
+/// The difference above which this machine's clock is reported as ahead of the sources, whose times may be this old.
 const TRADE_AGE: Duration = Duration::from_secs(60);
 
 /// The newest tick, and the moment at which it arrived.
@@ -28,7 +28,7 @@ impl Arrival {
 
     /// Returns the current time. Each clock may be wrong, so it is the median of this machine's clock, the store's
     /// clock and the id of the newest tick plus the time since that tick arrived. If the store has no clock of its own,
-    /// the last of the three counts. Before a tick has arrived, this machine's clock counts.
+    /// the last of the three counts. Until a second tick has arrived, this machine's clock counts.
     pub(super) fn time(&self, own: TickId, store: Option<TickId>, now: Instant) -> TickId {
         let tick = self.at.map(|at| self.id.plus(now.saturating_duration_since(at)));
         match (store, tick) {

@@ -42,7 +42,7 @@ pub(crate) struct Permit {
     request: Option<Arc<RequestPermit>>,
 }
 
-/// Source of places.
+/// What all connections share: the limits from which places are taken, and the memory that clients occupy.
 #[derive(Clone, Debug)]
 struct Places {
     clients: Arc<Semaphore>,
@@ -62,7 +62,7 @@ struct ConnectionPermit {
     peer: SocketAddr,
     /// True if the peer is a trusted proxy.
     is_proxied: bool,
-    /// Source of places for further requests of this connection.
+    /// The limits from which further requests of this connection take places.
     places: Places,
     held: Mutex<Held>,
     /// True if there has been a request.
@@ -72,8 +72,8 @@ struct ConnectionPermit {
     idle: Notify,
 }
 
-/// What a connection holds. Both change together, so that a request that ends never releases a place that another
-/// one needs.
+/// What a connection holds. Both fields are behind one lock, so that a request that ends never releases a place that
+/// another request needs.
 #[derive(Debug)]
 struct Held {
     /// The number of open requests.
@@ -100,8 +100,8 @@ pub(crate) struct StreamGuard {
 }
 
 impl Places {
-    /// Takes a place for the client at `address`. If the address is `None`, each request counts for an address of its
-    /// own.
+    /// Takes a place for the client at `address`. If `address` is `None`, the place counts for no address, because each
+    /// request counts for an address of its own.
     fn take(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {
         let address = address.map(|address| self.addresses.take_place(address)).transpose()?;
         let client = self.clients.clone().try_acquire_owned().map_err(|_| Limit::Connections)?;
@@ -279,7 +279,7 @@ impl Permit {
     /// Waits until no stream is open.
     pub(crate) async fn streams_ended(&self) {
         while self.connection.streams.load(Ordering::Relaxed) > 0 {
-            // `Notify` keeps the notification of a stream that has ended in the meantime.
+            // If the last stream has ended since the check above, `Notify` has kept its notification.
             self.connection.idle.notified().await;
         }
     }

@@ -125,7 +125,7 @@ struct RequestRouter {
 }
 
 impl RequestRouter {
-    /// Admits a request. Returns the router for it, and the permit to hold while it is open.
+    /// Admits or refuses a request. Returns the router for it, and the permit to hold while it is open.
     fn admit(&self, request: &mut Request<Body>) -> (&Router, Permit) {
         let admitted = self.refusal.map_or_else(|| self.permit.begin_request(request.headers()), Err);
         match admitted {

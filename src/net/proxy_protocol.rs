@@ -3,8 +3,8 @@
 //!
 //! Anyone could send such a header, so only trusted proxies may connect to a port with this protocol, and each of their
 //! connections must begin with a header. A connection without a valid one is closed without an answer: its client is
-//! not known, so no limit could apply to it. Such a proxy does not change what its client sends, so HTTP headers do not
-//! name a client on this port.
+//! not known, so no limit could apply to it. A proxy that forwards TCP adds no HTTP headers. Those that name a client
+//! would come from the client itself, so they do not count on this port.
 
 use crate::admission::client_address::TrustedProxies;
 use crate::telemetry::FaultLog;
@@ -33,10 +33,10 @@ const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Length of the part of version 2 before the addresses.
 const HEAD_BYTES: usize = 16;
 
-/// New connection whose client is known.
+/// New connection whose PROXY header, if it has one, has been read.
 #[derive(Debug)]
 pub(crate) struct NewConnection {
-    /// Address of the client.
+    /// Address of the client, or of a trusted proxy if `is_proxied` is true.
     pub(crate) peer: SocketAddr,
     /// True if this address is a trusted proxy, whose requests name their client in an HTTP header.
     pub(crate) is_proxied: bool,

@@ -1,8 +1,8 @@
 //! Detector of responses that their clients do not read.
 //!
-//! hyper polls a body when the client has made room for more data. So if a body has data and is not polled, its client
-//! does not read the response. This is so even if the client's library still answers pings. Bodies produce small
-//! pieces, so a stall is detected early, and the buffers are small until then.
+//! hyper polls a body when the client has opened its HTTP/2 window for more data. So a client does not read its
+//! response if the body has data and is not polled, even if the client's library still answers pings. Bodies produce
+//! small pieces, so a stall is detected early, and the buffers are small until then.
 
 use super::client_memory::{Account, ClientMemory};
 use crate::shutdown::Tasks;
@@ -36,8 +36,7 @@ tokio::task_local! {
     static CURRENT: Arc<StallDetector>;
 }
 
-/// State of the response of an HTTP/2 stream, or of the responses of an HTTP/1 connection, one after the other. It is
-/// shared by the body and the supervisor.
+/// State of one HTTP/2 stream or of one HTTP/1 connection, shared by its bodies and its supervisor.
 #[derive(Debug, Default)]
 pub(crate) struct StallDetector {
     /// Time since which the client may be stalled, or `None` while it waits for data. A std lock, because it is never
@@ -148,9 +147,8 @@ pub(crate) struct MonitoredBody<G> {
     fixed_bytes: usize,
     /// True if the end of the body is unknown and nothing is compressed, so that it may be a live stream.
     may_be_live: bool,
-    /// True if the last poll returned a piece, so the client may be reading what was already there. If it is false, the
-    /// client had read everything and waited for more, as a client of a live stream does. A response to such a client
-    /// costs nothing but its data.
+    /// True if the client has not yet read everything that was produced before the last piece. A client of a live
+    /// stream that reads each piece at once costs nothing.
     is_behind: bool,
     account: Account,
     detector: Arc<StallDetector>,

@@ -69,7 +69,7 @@ pub(crate) struct RoutedStream {
 }
 
 impl Takeover {
-    /// Returns whether the request is for a stream. The router ignores a slash at the end.
+    /// Returns whether the request is for a stream. Like the router, ignores slashes at the end of the path.
     pub(crate) fn applies_to(&self, request: &Request<Body>) -> bool {
         let asked = request.uri().path().trim_end_matches('/');
         self.paths.iter().any(|path| path == asked)

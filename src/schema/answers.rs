@@ -33,7 +33,7 @@ pub(crate) struct NoPriceAt(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 503,
-    description = "The replica cannot serve the request now: it has no price (only if the response contains the newest \
+    description = "The replica cannot serve the request now: it has no price (only on paths that return the newest \
                    one), the history has not been read yet or cannot be read, the replica is stopping, or it has \
                    reached its limit of clients, of concurrent requests that read the history, or of new `client_id`s.",
     content_type = "application/problem+json",
@@ -47,8 +47,8 @@ pub(crate) struct Unavailable(ProblemDetails<'static>);
 #[response(
     status = 429,
     description = "The address of this client has reached a limit: open connections and requests, new connections and \
-                   requests in a second, concurrent requests that read the history, updates in replays and pages in a \
-                   minute, or new `client_id`s in an hour. Or the API key has too many open streams.",
+                   requests per second, concurrent requests that read the history, updates per minute in replays and \
+                   pages, or new `client_id`s per hour. Or the API key has too many open streams.",
     content_type = "application/problem+json",
     headers(("Retry-After" = u32, description = "The number of seconds to wait before the next attempt.")),
     example = json!({

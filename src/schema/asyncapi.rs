@@ -99,9 +99,9 @@ fn websocket(facts: &StreamFacts) -> String {
          `notices=true` asks for statuses, gaps and `synced`, which `full` and `audit` always have.\n\nTo resume, \
          connect with `after` and the last id that you have. In the format `timedate`, the id is the `timedate` in \
          Unix milliseconds.\n\nThe server sends a ping every {}. It disconnects a client that does not answer before \
-         the next ping, that reads nothing for {}, or that stays behind for {}. The close code 1001 and those from \
-         4000 to 4499 mean \"reconnect with your last id\", and those from 4500 to 4999 mean \"do not reconnect\". A \
-         replica that cannot serve the client answers the handshake with 503 and `Retry-After`.",
+         the next ping, that reads nothing for {}, or that stays behind the feed for {}. The close code 1001 and those \
+         from 4000 to 4499 mean \"reconnect with your last id\", and those from 4500 to 4999 mean \"do not \
+         reconnect\". A replica that cannot serve the client answers the handshake with 503 and `Retry-After`.",
         seconds(facts.limits.ping_every),
         seconds(facts.limits.write_stall),
         seconds(facts.limits.max_lag)

@@ -19,12 +19,11 @@ const GRPC: &str = "\n\nThe service `btcfeed.v1.PriceFeed` on the same port serv
         title = "btcfeed",
         description = "A Bitcoin price feed whose clients miss no update when they reconnect. Every few seconds, \
                        btcfeed asks several exchanges for their prices, and streams the median in each currency of the \
-                       feed. A client that has lost its connection sends the last id that it has to any replica, and \
-                       gets every update that it missed.\n\nEvery entry of the feed has an `id`, which is the moment \
-                       of the entry in Unix milliseconds. Ids strictly increase. The streams, the history and the \
-                       candles can be resumed: send the last id that you have as `after`.\n\nEvery path accepts GET \
-                       and HEAD. The answer to another method is 405, and to an unknown path 404, both as problem \
-                       details (RFC 9457)."
+                       feed. A client that has lost its connection sends its last id to any replica, and gets every \
+                       update that it missed.\n\nEvery entry of the feed has an `id`, which is the moment of the entry \
+                       in Unix milliseconds. Ids strictly increase. The streams, the history and the candles can be \
+                       resumed: send the last id that you have as `after`.\n\nEvery path accepts GET and HEAD. The \
+                       answer to another method is 405, and to an unknown path 404, both as problem details (RFC 9457)."
     ),
     servers((url = "http://localhost:8080", description = "This server")),
     security(()),

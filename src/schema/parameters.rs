@@ -167,7 +167,7 @@ pub(crate) struct WindowParameter {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoricalPriceParameters {
-    /// The currency. Without it, the prices are in all currencies of the feed.
+    /// The currency, besides USD. Without it, the prices are in all currencies of the feed.
     #[param(required = false, inline, example = "EUR")]
     currency: Currency,
     /// Another name for `currency`.
@@ -204,7 +204,7 @@ impl PartialSchema for AscendingOrder {
 #[into_params(parameter_in = Query)]
 pub(crate) struct OrderParameter {
     /// `asc`: the oldest entry first. `desc`: the newest entry first, so that `limit=10` without `since` returns the
-    /// newest ten. Then `next` is the `until` of the next page, which has older entries.
+    /// newest ten. In this order, `next` is the `until` of the next page, which has older entries.
     #[param(required = false, inline, example = "desc")]
     order: AscendingOrder,
 }

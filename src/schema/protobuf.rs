@@ -31,7 +31,7 @@ mod document {
     /// Comments of a file by the path of what they describe (`SourceCodeInfo` in `descriptor.proto`).
     struct Comments(HashMap<Vec<i32>, String>);
 
-    // Numbers of fields in `descriptor.proto`, of which a path consists.
+    // Numbers of fields in `descriptor.proto`. A path consists of such numbers, and of places in repeated fields.
     const FILE_MESSAGE: i32 = 4;
     const FILE_ENUM: i32 = 5;
     const FILE_SERVICE: i32 = 6;

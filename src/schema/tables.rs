@@ -4,8 +4,8 @@
 
 use utoipa::ToSchema;
 
-/// A page of the history as a table (RFC 4180), with a row for each currency of a tick. The first row names the
-/// columns, which depend on the format of updates.
+/// A page of the history as a table (RFC 4180), with a row for each currency of a tick. In the format `full`, statuses
+/// and gaps have rows, too. The first row names the columns, which depend on the format of updates.
 #[derive(ToSchema)]
 #[schema(
     pattern = r"^(timedate,currency,price|timestamp,currency,price|type,id,prev,timedate,currency,price,sources,state,since,reason,method,confidence,spread)\r\n",

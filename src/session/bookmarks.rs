@@ -229,8 +229,9 @@ impl Bookmarks {
         }
     }
 
-    /// Writes all positions that have moved, and removes those that belong to no open session any more. A position that
-    /// has not moved is put back if the store has lost it: before it is removed, and if `all` is true.
+    /// Writes all positions that have moved, and removes those that belong to no open session any more. Positions that
+    /// have not moved are put back if the store has lost them: all of them if `all` is true, otherwise only those that
+    /// are about to be removed.
     pub(super) async fn write(&self, all: bool) -> Result<()> {
         let (moved, kept): (Vec<_>, Vec<_>) = {
             let open = self.open();

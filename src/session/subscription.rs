@@ -97,8 +97,8 @@ impl Sessions {
         Sessions { hub, limits, bookmarks, hello, pages: Arc::default() }
     }
 
-    /// Saves the bookmark of a session that ends. Call it before the close is sent, because the client may then
-    /// reconnect to another replica at once.
+    /// Saves the bookmark of a session that ends. Call it before the close is sent, because a client that gets the
+    /// close may reconnect to another replica at once.
     pub async fn close(&self, session: &mut Session) {
         if let Some(bookmark) = session.take_bookmark() {
             self.bookmarks.close(bookmark).await;
@@ -132,7 +132,7 @@ impl Sessions {
             match self.bookmarks.recall(client).await {
                 Ok(None) => admit_new().map_err(OpenError::Refused)?,
                 Ok(known) => recalled = known,
-                // Without a bookmark, only the client's own cursor tells where to continue.
+                // The client sent no cursor, so only its bookmark could tell where to continue.
                 Err(error) if start == Start::Latest => return Err(OpenError::Store(error)),
                 Err(_) => {}
             }

@@ -37,7 +37,7 @@ const MAX_GRACE: Duration = Duration::from_secs(1);
 pub(super) struct Throttle {
     view: View,
     options: ThrottleOptions,
-    /// The tick that the client had when it connected, or zero. Its prices are the first `last_prices`.
+    /// The id of the tick that the client had when it connected, or zero. Its prices are the first `last_prices`.
     known_id: TickId,
     /// The last price that the client was sent in each currency.
     last_prices: BTreeMap<Currency, Price>,
@@ -81,7 +81,7 @@ impl Throttle {
         ThrottlePosition { view, options, known_id, last_prices: last_prices.clone(), period_end, held }
     }
 
-    /// Returns the tick that the client had when it connected, or zero.
+    /// Returns the id of the tick that the client had when it connected, or zero.
     pub(super) fn known_id(&self) -> TickId {
         self.known_id
     }

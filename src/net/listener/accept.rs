@@ -75,7 +75,8 @@ impl Listener {
 }
 
 impl Port {
-    /// Starts to serve a connection, if there is a place for it.
+    /// Starts to serve a connection. If there is no place for it, serves the refusal, or closes the connection if there
+    /// is no place for that either.
     fn start(&self, stream: TcpStream, new: NewConnection) {
         let Port { listener, router, tasks, closing, stop, .. } = self;
         let (permit, takeover, refusal) = match listener.limit.admit(new.peer, new.is_proxied) {

@@ -9,7 +9,7 @@ fn binary(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     [SIGNATURE, &[command, family][..], &length, block].concat()
 }
 
-/// Returns the addresses and ports of a header of version 2, between this client and itself.
+/// Returns the addresses and ports of a header of version 2. This client is the source and the destination.
 fn block(client: SocketAddr) -> Vec<u8> {
     let address = match client.ip() {
         IpAddr::V4(address) => address.octets().to_vec(),
@@ -19,8 +19,8 @@ fn block(client: SocketAddr) -> Vec<u8> {
     [&address[..], &address, &port, &port].concat()
 }
 
-/// Returns the client that a header names, or the reason why it is not valid. The header may arrive in pieces, and the
-/// bytes of a client may follow it.
+/// Returns the client that a header names, or the reason why it is not valid. Also checks the header in pieces, and
+/// with a client's bytes after it.
 fn client(header: &[u8]) -> Result<Option<SocketAddr>, &'static str> {
     check(header);
     check(&[header, b"GET / HTTP/1.1\r\n\r\n"].concat());

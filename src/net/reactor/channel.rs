@@ -1,8 +1,9 @@
-//! Socket of a connection, plain or over TLS. Here, and only here, the bytes of the reactor leave and enter.
+//! Socket of a connection, plain or over TLS. All bytes that the reactor sends or receives pass through it.
 //!
 //! Over TLS, the queue keeps its shared pieces until the record that contains them is sent. The next record is
 //! encrypted only then, so a connection whose client reads has no encrypted bytes. What the socket does not accept of a
-//! record is kept until the client reads. It counts as [memory](ClientMemory) of the client.
+//! record is kept until the client reads. It counts as [memory](ClientMemory) of the client, as does the received part
+//! of an incomplete record.
 
 #[cfg(test)]
 mod tests;
@@ -100,7 +101,7 @@ impl Channel {
         self.tls.as_ref().map_or(0, |tls| tls.sealed)
     }
 
-    /// Ends the output. Returns false if the socket has no room for the end, and must be called again.
+    /// Ends the output. If the socket has no room for the end, returns false and must be called again.
     pub(super) fn shut_down(&mut self) -> io::Result<bool> {
         if let Some(tls) = &mut self.tls {
             tls.records.close();
@@ -122,7 +123,8 @@ impl Channel {
         }
     }
 
-    /// Makes the kernel discard what the client has not read when the socket is closed, and not keep it for minutes.
+    /// Sets `SO_LINGER` to zero: when the socket is closed, the kernel discards what the client has not read. Otherwise
+    /// the kernel would keep it for minutes.
     pub(super) fn discard_unsent(&self) -> io::Result<()> {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO))
     }
@@ -202,7 +204,8 @@ impl TlsState {
         result.map(|()| sent > 0)
     }
 
-    /// Counts what the connection holds now, if it has an account. `has_read` is true if the client has read data.
+    /// Counts what the connection holds now, if it has an account. Drops the account if that is too little to count.
+    /// `has_read` is true if the client has read data.
     fn update_account(&mut self, has_read: bool) {
         let Some(account) = &self.account else { return };
         match self.records.held_bytes() {

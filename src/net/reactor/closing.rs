@@ -69,7 +69,8 @@ impl Closing {
         Ok(())
     }
 
-    /// Returns the close message if it is due now. Call it when all earlier bytes have been sent.
+    /// Returns the close message if it is due now, or ends the output if the message has been sent. Call it when all
+    /// earlier bytes have been sent.
     ///
     /// # Errors
     /// If the connection can be dropped.

@@ -18,7 +18,8 @@ pub(crate) enum Heartbeat {
 }
 
 impl Heartbeat {
-    /// Returns the state in which the next heartbeat is due one period after `now`.
+    /// Returns the state in which the next heartbeat is due one period after `now`, rounded up to a multiple of
+    /// `GRID_MS`.
     pub(super) fn after(now: Instant, protocol: &StreamProtocol, context: &Context) -> Heartbeat {
         let every = if protocol.answers_heartbeats() { context.sessions.limits.ping_every } else { context.heartbeat };
         let since = u64::try_from((now + every - context.epoch).as_millis()).unwrap_or(u64::MAX);

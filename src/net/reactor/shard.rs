@@ -153,7 +153,7 @@ impl Shard {
                 self.drain(key, now);
             }
         }
-        // If another connection has got the key in the meantime, it finds nothing to do.
+        // If the key belongs to another connection by now, running that connection does no harm.
         for key in completed {
             self.run_connection(key, now);
         }

@@ -6,7 +6,7 @@ use crate::telemetry::metrics::PUBLISH_TO_SOCKET;
 use crate::tick::TickId;
 use metrics::Histogram;
 
-/// The latency is measured for one client in this number.
+/// The latency is measured for one of this many clients.
 const TIMED_EVERY: u32 = 64;
 
 /// Counts of a shard since its last report.

@@ -1,10 +1,10 @@
 // The API key of the visitor, if the feed needs one. It comes in the fragment of the page's URL (`#key=btcfeed_…`),
-// which no browser sends to a server. It is removed from there, so that it is not shared, and kept until the tab is
-// closed.
+// which no browser sends to a server. It is removed from the URL, so that a shared link does not contain it, and kept
+// until the tab is closed.
 
 const STORED = 'btcfeed-key'
 
-/** Calls `access` with the storage of the tab. A browser may block it; then the key is lost when the page is left. */
+/** Calls `access` with the storage of the tab. If that is blocked, the key is lost when the page is left. */
 function withStorage(access) {
   try {
     return access(sessionStorage)

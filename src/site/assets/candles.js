@@ -1,6 +1,6 @@
-// Candles: `{ t, end, open, high, low, value }`. `t` is the first moment, `value` the close.
+// Candles: `{ t, end, open, high, low, value }`. `t` is the first moment, `end` the next candle's, `value` the close.
 
-/** Adds a price to a list of candles of one length. A price that the last candle contains already changes only the close. */
+/** Adds a price to a list of candles of one length. If the last candle contains it already, only the close changes. */
 export function addPrice(candles, moment, value, step) {
   const t = Math.floor(moment / step) * step
   const last = candles.at(-1)

@@ -36,7 +36,7 @@ impl Pair {
         }
     }
 
-    /// Sends the queue while the client reads it.
+    /// Sends the queue and ends the output, while the client reads.
     fn finish(&mut self, queue: &mut SendQueue) {
         while !queue.is_empty() {
             self.channel.write(queue).unwrap();

@@ -49,7 +49,7 @@ fn replay_has_the_newest_tick_of_each_period() {
     let feed = Feed::new((0..=10).map(|place| place * 2));
     let mut session = feed.throttled(Start::Since(TickId::ZERO), false, Some(5));
     // The first tick is sent at once, then the newest of each period. A tick counts as the one at the end of a period
-    // if it is at most half a second away from it: 10 does, 4 and 6 do not.
+    // if it is at most half a second before or after that end: 10 does, 4 and 6 do not.
     assert_eq!(feed.messages(&mut session), ["0", "4", "10", "14", "20", "synced 20"]);
 }
 
