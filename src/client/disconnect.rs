@@ -67,7 +67,7 @@ impl Disconnect {
     /// Returns the failure of a request that was answered with an unexpected status.
     pub(super) fn status(status: u16, detail: &str, retry_after: Option<Duration>) -> Disconnect {
         match status {
-            200..=299 => Disconnect::no_feed(&format!("it answers HTTP {status} to a request for a stream")),
+            200..=299 => Disconnect::no_feed(&format!("it answers HTTP {status}")),
             // After 408 (Request Timeout), 425 (Too Early) and 429 (Too Many Requests), the next attempt may succeed.
             300..=499 if !matches!(status, 408 | 425 | 429) => Disconnect::refused(status, detail),
             _ => Disconnect::Retry { why: printable(&format!("HTTP {status}: {detail}")), retry_after },

@@ -12,6 +12,9 @@ use tokio::time::timeout;
 const USER_AGENT: &str = concat!("btcfeed/", env!("CARGO_PKG_VERSION"));
 /// The maximum number of bytes to read of a refusal.
 const MAX_REFUSAL_BYTES: usize = 8 * 1024;
+/// The maximum number of bytes of a text from the history. Real ones have less than a tenth. The limit protects the
+/// memory.
+const MAX_TEXT_BYTES: usize = 16 * 1024 * 1024;
 /// The maximum time to read a refusal.
 const REFUSAL_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -69,29 +72,40 @@ pub(super) async fn refusal(response: Response) -> Disconnect {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
     let retry_after = retry_after.and_then(|text| parse_retry_after(&text, SystemTime::now()));
-    let body = timeout(REFUSAL_DEADLINE, start_of_body(response)).await.unwrap_or_default();
+    let body = timeout(REFUSAL_DEADLINE, start_of_body(response, MAX_REFUSAL_BYTES)).await;
+    let body = body.ok().and_then(Result::ok).unwrap_or_default();
     let detail = match (location, detail(&body)) {
         (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),
         (_, Some(detail)) => detail,
         // Without an explanation, 404 and 405 mean that there is no feed: each feed has the paths of the streams, and a
         // proxy whose feed is unavailable answers with 502 or 503.
         (_, None) if matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED) => {
-            return Disconnect::no_feed(&format!("it answers HTTP {} to a request for a stream", status.as_u16()));
+            return Disconnect::no_feed(&format!("it answers HTTP {}", status.as_u16()));
         }
         (_, None) => status.canonical_reason().unwrap_or("no reason given").to_owned(),
     };
     Disconnect::status(status.as_u16(), &detail, retry_after)
 }
 
-async fn start_of_body(mut response: Response) -> Vec<u8> {
+/// Reads a text from the history.
+pub(super) async fn text(response: Response) -> Result<String, Disconnect> {
+    let body = start_of_body(response, MAX_TEXT_BYTES).await.map_err(|error| Disconnect::caused_by(&error))?;
+    if body.len() == MAX_TEXT_BYTES {
+        return Err(Disconnect::no_feed(&format!("its answer has more than {MAX_TEXT_BYTES} bytes")));
+    }
+    String::from_utf8(body).map_err(|_| Disconnect::no_feed("its answer is not UTF-8"))
+}
+
+/// Reads at most `max` bytes of a response.
+async fn start_of_body(mut response: Response, max: usize) -> reqwest::Result<Vec<u8>> {
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk[..chunk.len().min(MAX_REFUSAL_BYTES - body.len())]);
-        if body.len() == MAX_REFUSAL_BYTES {
+    while let Some(chunk) = response.chunk().await? {
+        body.extend_from_slice(&chunk[..chunk.len().min(max - body.len())]);
+        if body.len() == max {
             break;
         }
     }
-    body
+    Ok(body)
 }
 
 /// Returns the explanation in problem details (RFC 9457). Any other body is probably a page for browsers, which is too

@@ -84,7 +84,7 @@ impl Target {
             let url = self.addresses[address].history(&self.options.history_query(after, until));
             let read = async {
                 let response = self.with_key(self.http.get(url)).send().await.ok()?;
-                let text = response.error_for_status().ok()?.text().await.ok()?;
+                let text = http::text(response.error_for_status().ok()?).await.ok()?;
                 text.lines().map(Received::read).collect::<Result<_, _>>().ok()
             };
             timeout(HISTORY_TIMEOUT, read).await.ok()?
@@ -106,7 +106,7 @@ impl Target {
                 if response.status() != StatusCode::OK {
                     return Err(http::refusal(response).await);
                 }
-                let text = response.text().await.map_err(|error| Disconnect::caused_by(&error))?;
+                let text = http::text(response).await?;
                 price_at::parse(&text).map_err(|error| Disconnect::no_feed(&format!("its answer is invalid: {error}")))
             };
             let too_late = |_| Err(Disconnect::retry(format!("no answer within {:?}", self.options.connect_timeout)));

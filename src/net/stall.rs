@@ -1,8 +1,8 @@
 //! Detector of responses that their clients do not read.
 //!
-//! hyper polls a body when the client has opened its HTTP/2 window for more data. So a client does not read its
-//! response if the body has data and is not polled, even if the client's library still answers pings. Bodies produce
-//! small pieces, so a stall is detected early, and the buffers are small until then.
+//! hyper polls a body when the client has made room for more data. So if a body has data and is not polled, its client
+//! does not read the response. This is so even if the client's library still answers pings. Bodies produce small
+//! pieces, so a stall is detected early, and the buffers are small until then.
 
 use super::client_memory::{Account, ClientMemory};
 use crate::shutdown::Tasks;
@@ -147,8 +147,9 @@ pub(crate) struct MonitoredBody<G> {
     fixed_bytes: usize,
     /// True if the end of the body is unknown and nothing is compressed, so that it may be a live stream.
     may_be_live: bool,
-    /// True if the client has not yet read everything that was produced before the last piece. A client of a live
-    /// stream that reads each piece at once costs nothing.
+    /// True if the last poll returned a piece, so the client may be reading what was already there. If it is false, the
+    /// client had read everything and waited for more, as a client of a live stream does. A response to such a client
+    /// costs nothing but its data.
     is_behind: bool,
     account: Account,
     detector: Arc<StallDetector>,

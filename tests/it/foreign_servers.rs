@@ -151,10 +151,10 @@ async fn answer_that_is_not_a_feed_ends_the_stream() {
     let page = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     let nothing = "HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\nhi".to_owned();
     for (transport, answer, reason) in [
-        (Transport::WebSocket, Answer::Raw(page.clone()), "it answers HTTP 200 to a request for a stream"),
+        (Transport::WebSocket, Answer::Raw(page.clone()), "it answers HTTP 200"),
         (Transport::Sse, Answer::Raw(page), r#"it answers "text/html", not text/event-stream"#),
-        (Transport::WebSocket, Answer::Raw(nothing.clone()), "it answers HTTP 404 to a request for a stream"),
-        (Transport::Sse, Answer::Raw(nothing), "it answers HTTP 404 to a request for a stream"),
+        (Transport::WebSocket, Answer::Raw(nothing.clone()), "it answers HTTP 404"),
+        (Transport::Sse, Answer::Raw(nothing), "it answers HTTP 404"),
         (Transport::Grpc, Answer::Http2Page, r#"it answers "text/html", not application/grpc"#),
         (Transport::Grpc, Answer::BadRequest, "it does not support HTTP/2; the server may use TLS: try https://"),
     ] {
@@ -174,7 +174,7 @@ async fn error_after_a_success_is_retried() {
     let seen = read(&mut updates, 7).await;
     let (unanswered, closed) =
         ("the connection was closed without an answer", "the server closed the connection with 1001: test");
-    let not_found = "it answers HTTP 404 to a request for a stream";
+    let not_found = "it answers HTTP 404";
     assert_eq!(seen, [unanswered, "connected None", "tick 20", closed, not_found, "connected None", "tick 30"]);
 }
 

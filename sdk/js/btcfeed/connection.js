@@ -19,6 +19,31 @@ const MAX_ASKED_MS = 600_000
 /** The maximum length of an event. The messages of a feed are much shorter; the limit protects the memory. */
 const MAX_EVENT_CHARACTERS = 65_536
 
+/** The maximum length of a text from the history. Real ones have less than a tenth. The limit protects the memory. */
+const MAX_TEXT_BYTES = 16 * 1024 * 1024
+
+/** Reads the text of a response. Throws if it is too long. */
+export async function textOf(response) {
+  const decoder = new TextDecoder()
+  let [text, bytes] = ['', 0]
+  for await (const chunk of chunksOf(response.body)) {
+    bytes += chunk.length
+    if (bytes > MAX_TEXT_BYTES) throw new Error(`the answer has more than ${MAX_TEXT_BYTES} bytes`)
+    text += decoder.decode(chunk, { stream: true })
+  }
+  return text + decoder.decode()
+}
+
+/** The chunks of a body. Not every browser can iterate over a body. */
+async function* chunksOf(body) {
+  const reader = body.getReader()
+  try {
+    for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) yield value
+  } finally {
+    reader.cancel().catch(() => {})
+  }
+}
+
 /** Returns true if a request that was answered with this status would be rejected again. 426 answers the request that
  *  asks why a WebSocket failed: there is a feed. */
 function isPermanent(status) {
@@ -29,7 +54,7 @@ function isPermanent(status) {
 async function refusal(response) {
   const { status } = response
   const { detail } = await response.json().catch(() => ({}))
-  const other = status < 300 ? `there is no feed at this address: it answers HTTP ${status} to a request for a stream`
+  const other = status < 300 ? `there is no feed at this address: it answers HTTP ${status}`
     : `the server answered with HTTP ${status}`
   return {
     reason: (status >= 300 && detail) || other, permanent: isPermanent(status),

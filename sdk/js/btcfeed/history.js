@@ -1,7 +1,7 @@
 /** Entries from the history of a feed, to close a hole. */
 
 import { urlOf } from './address.js'
-import { headersOf } from './connection.js'
+import { headersOf, textOf } from './connection.js'
 import { parse } from './message.js'
 
 /** Timeout of one request. */
@@ -14,6 +14,6 @@ export async function readHistory(address, { currency, key }, { after, until }) 
     const options = { signal: AbortSignal.timeout(TIMEOUT_MS), cache: 'no-store', headers: headersOf(key) }
     const response = await fetch(url, options)
     if (!response.ok) return undefined
-    return (await response.text()).split('\n').map(parse).filter((message) => message !== undefined)
+    return (await textOf(response)).split('\n').map(parse).filter((message) => message !== undefined)
   } catch { return undefined }
 }

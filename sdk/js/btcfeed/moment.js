@@ -1,7 +1,7 @@
 /** The prices at a moment, from the history of a feed. */
 
 import { urlOf } from './address.js'
-import { headersOf } from './connection.js'
+import { headersOf, textOf } from './connection.js'
 import { duration, moment } from './options.js'
 
 /** Timeout of one request. */
@@ -18,7 +18,7 @@ export async function readPricesAt(addresses, { currency, key }, time, { window 
     try {
       const options = { signal: AbortSignal.timeout(TIMEOUT_MS), headers: headersOf(key) }
       const response = await fetch(urlOf(address, 'v1/prices/at', query), options)
-      const text = await response.text()
+      const text = await textOf(response)
       if (response.ok) return parse(text)
       problem = Object.assign(new Error(JSON.parse(text).detail), { status: response.status })
     } catch (error) {

@@ -140,7 +140,7 @@ def _refusal(status: int, body: bytes, retry_after: str | None) -> Disconnected:
     except (ValueError, KeyError, TypeError):
         detail, is_explained = f"the server answered with HTTP {status}", False
     if 200 <= status < 300:
-        problem = f"there is no feed at this address: it answers HTTP {status} to a request for a stream"
+        problem = f"there is no feed at this address: it answers HTTP {status}"
         return Disconnected(problem, final=True, no_feed=True)
     final = 300 <= status < 500 and status not in (408, 425, 429)
     # Without an explanation, 404 and 405 come from a proxy: each feed has the paths of the streams.
