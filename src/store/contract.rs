@@ -308,7 +308,8 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Saves the last id that each of these clients was sent, for as long as entries are kept.
+    /// Saves the last id that each of these clients was sent, for as long as entries are kept. A store of one process
+    /// drops the oldest bookmarks if there are too many.
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()>;
 
     /// Saves the last ids of those clients for which the store has none. Returns the number of ids that were saved.

@@ -1,4 +1,5 @@
-//! Reads of the set, in which not every member is an entry: other programs may have written garbage into it.
+//! Reads of the history. Not every member of its sorted set is an entry: other programs may have written garbage into
+//! it.
 //!
 //! A member is an entry if its score is the id in its text, and if it is at most a day ahead of the clock of Redis, of
 //! this machine's clock or of the newest entry that a script has written. The scripts that write apply nearly the same
@@ -118,8 +119,8 @@ impl Redis {
         self.oldest(&self.keys.ticks, (after, until), limit, decode_member).await
     }
 
-    /// Returns the oldest `limit` records of a range of a set. Reads again if some of the members that it read are not
-    /// records.
+    /// Returns the oldest `limit` members of a range of a set that `decode` accepts. Reads again if it rejects some of
+    /// the members that were read.
     pub(super) async fn oldest<T>(
         &self,
         set: &str,
@@ -137,7 +138,7 @@ impl Redis {
             let Some((_, score)) = page.last().filter(|_| page.len() == asked && found.len() < limit) else {
                 return Ok(found);
             };
-            // More members may have this score, and one of them may be a record.
+            // More members may have this score, and `decode` may accept one of them.
             let same = page.iter().rev().take_while(|(_, other)| other.total_cmp(score).is_eq()).count();
             let next = score.to_string();
             skipped = if from == next { skipped + same } else { same };
@@ -154,7 +155,8 @@ impl Redis {
         Ok(page.iter().filter_map(decode_member).collect())
     }
 
-    /// Returns the id of the `n`th member of a range, or of the first entry after it.
+    /// Reads [`NTH_CANDIDATES`] members, beginning at the `n`th member of a range. Returns the id of the first one that
+    /// is an entry.
     pub(super) async fn nth_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
@@ -162,7 +164,8 @@ impl Redis {
         Ok(found.iter().find_map(decode_member).map(|entry| entry.id))
     }
 
-    /// Returns the id of the `n`th newest member of a range, or of the first older entry.
+    /// Reads [`NTH_CANDIDATES`] members, from the `n`th newest member of a range to older ones. Returns the id of the
+    /// first one that is an entry.
     pub(super) async fn nth_newest_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZREVRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(until.min(self.horizon()).ms()).arg(format!("({after}")).arg("WITHSCORES");
