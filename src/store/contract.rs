@@ -13,8 +13,8 @@
 //!   the sources confirm the time, it drops everything that is older than the retention.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
 //!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
-//! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so audits do not
-//!   slow down the reads of entries. An audit that is lost is not put back.
+//! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so audits do
+//!   not slow down the reads of entries. An audit that is lost is not put back.
 //! - **A store detects that it has lost its newest entries.** If a leader has seen entries that are newer than those in
 //!   the store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
