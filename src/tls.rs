@@ -2,8 +2,8 @@
 //! be replaced while connections are open.
 //!
 //! A client that offers HTTP/2 is served through tokio-rustls. All others get a [`RecordLayer`], which needs so little
-//! memory that the reactor can keep one for each stream. For the requests before a stream, a [`TlsStream`] makes it a
-//! connection for hyper.
+//! memory that the reactor can keep one for each stream. For the requests before a stream, a [`TlsStream`] combines the
+//! record layer with its socket, so that hyper can use them as a connection.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | `handshakes` | limits of handshakes |
 //! | `fault` | a fault of the client, which ends its connection |
 //! | `reader` | bytes → records |
+//! | `cipher` | encryption and decryption of single records |
 //! | `messages` | what a decrypted record means |
 //! | `record_layer` | keys, encryption and decryption of one connection |
 //! | `handshake` | a handshake, from its first bytes to the record layer |

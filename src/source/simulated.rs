@@ -48,7 +48,7 @@ fn cents_at(moment: TickId) -> i64 {
     MIDDLE + (0..WAVES).map(wave).sum::<i64>()
 }
 
-/// Returns the price of 100 dollars, in hundredths of a currency.
+/// Returns the value of 100 US dollars in a currency, in hundredths of its unit.
 fn hundredths_per_100_usd(currency: Currency) -> i64 {
     match currency {
         Currency::Usd => 10_000,

@@ -7,14 +7,14 @@
 //!   backwards. Each entry's `prev` is the id of the entry before it.
 //! - **The holder of an expired lease cannot write.** The store checks the lease, so the clocks of the replicas do not
 //!   matter.
-//! - **A wrong clock moves neither ids nor the retention.** If the store's clock differs by more than two seconds from
-//!   what the leader has counted since the last entry, the leader's count is the time of the entry. Unless the sources
-//!   confirm the time, an append drops at most as much of the history as time has passed, plus the time by which the
-//!   retention was shortened.
+//! - **A wrong clock moves neither ids nor the retention.** If the time of the store's clock differs by more than two
+//!   seconds from the time that the leader counts, the entry gets the leader's time. An append drops at most as much of
+//!   the history as time has passed since the newest entry, plus the time by which the retention was shortened. Only if
+//!   the sources confirm the time, it drops everything that is older than the retention.
 //! - **An append happens once.** A leader that did not receive the answer may retry with the same [`Record`] and gets
 //!   the entry that the first attempt created. An attempt that arrives after newer records is rejected.
-//! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so that what
-//!   went into a price costs nothing where only the price is read. An audit that is lost is not put back.
+//! - **The audit of an entry is written with it**, and expires with it. Only [`Store::audits`] reads it, so audits do
+//!   not slow down the reads of entries. An audit that is lost is not put back.
 //! - **A store detects that it has lost its newest entries.** If a leader has seen entries that are newer than those in
 //!   the store, its append is rejected with [`StoreError::Behind`]. The leader restores the lost entries and retries.
 
@@ -31,8 +31,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// The maximum number of reads of the history that a hub runs concurrently for clients. A store with connections keeps
-/// one for each of these reads.
+/// The maximum number of reads of the history that a hub runs concurrently for clients. A store with connections has up
+/// to this many for these reads.
 pub const HISTORY_READERS: usize = 4;
 
 /// The settings of every store.
@@ -107,7 +107,7 @@ pub struct Members {
 pub struct Record {
     /// The event.
     pub event: Event,
-    /// The moment of the event on the monotonic clock. The id is the same moment on the *store's* clock.
+    /// The moment of the event on the monotonic clock. The id is normally the same moment on the *store's* clock.
     pub at: Instant,
     /// The record's number in this process. Records are appended in the order of their numbers, and each only once,
     /// even if the leader retries.
@@ -173,7 +173,8 @@ pub enum StoreError {
     /// The store lost entries that the leader has seen. The id is the newest one that the store still has.
     #[error("the store has no entry after {0}, but the leader has")]
     Behind(TickId),
-    /// The store could not be reached or did not answer in time. It may or may not have executed the request.
+    /// The store could not be reached, did not answer in time or reported an error. It may or may not have executed the
+    /// request.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
 }
@@ -202,8 +203,9 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// Acquires the lease for `holder`. Returns `None` if another lease is still valid, or if the lease is reserved for
-    /// another replica.
+    /// Acquires the lease for `holder`. Returns `None` if another lease is still valid, if the lease is reserved for
+    /// another replica, or if this replica may not write into the feed. In the last case, [`fault`](Store::fault) has
+    /// the reason.
     async fn acquire(&self, holder: &str) -> Result<Option<Lease>>;
 
     /// Reserves the lease for some seconds for a replica that has something that the store lacks. Then no other replica
@@ -219,8 +221,8 @@ pub trait Store: Send + Sync {
     /// Releases the lease, so that another replica can acquire it immediately. Does nothing if the lease has expired.
     async fn release(&self, lease: &Lease) -> Result<()>;
 
-    /// Records that a replica is alive. This expires after five seconds. Returns the leader and the replicas that are
-    /// alive.
+    /// Reports that a replica is alive. The report counts for five seconds. Returns the leader and the replicas that
+    /// are alive.
     async fn beat(&self, replica: &ReplicaBeat) -> Result<Members> {
         Ok(Members { replicas: vec![replica.clone()], ..Members::default() })
     }
@@ -253,19 +255,20 @@ pub trait Store: Send + Sync {
         Ok(0)
     }
 
-    /// Returns the number of entries with `after < id <= until`.
+    /// Returns the number of entries with `after < id <= until`. In Redis, members that are not entries count, too.
     async fn count(&self, after: TickId, until: TickId) -> Result<usize> {
         Ok(self.range(after, until, usize::MAX).await?.len())
     }
 
-    /// Confirms an entry that the stream of [`subscribe`](Store::subscribe) has announced. Returns it and the entries
-    /// between `after` and it, and possibly later ones. If others can write to that stream, the entries are read from
-    /// the history, so that a forged entry is not returned.
+    /// Confirms an entry that the stream of [`subscribe`](Store::subscribe) has announced. If only this process can
+    /// write to that stream, returns the announced entry. Otherwise reads entries after `after` from the history, so
+    /// that a forged entry is not returned.
     async fn announced(&self, announced: &Entry, _after: TickId) -> Result<Vec<Entry>> {
         Ok(vec![announced.clone()])
     }
 
-    /// Returns the present time of the store's clock, as known from its last answer, if it is not this machine's clock.
+    /// Returns the present time of the store's clock, computed from an earlier answer of the store. Returns `None` if
+    /// the store uses this machine's clock.
     fn clock(&self) -> Option<TickId> {
         None
     }
@@ -305,7 +308,8 @@ pub trait Store: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Saves the last id that each of these clients was sent, for as long as entries are kept.
+    /// Saves the last id that each of these clients was sent, for as long as entries are kept. A store of one process
+    /// drops the oldest bookmarks if there are too many.
     async fn remember(&self, sent: &[(String, TickId)]) -> Result<()>;
 
     /// Saves the last ids of those clients for which the store has none. Returns the number of ids that were saved.

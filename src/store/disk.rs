@@ -66,7 +66,8 @@ impl Disk {
         Ok(Disk::start(saver))
     }
 
-    /// Opens the feed in the directory `path` for a tool. A tool has no use for a feed in memory, so it gets an error.
+    /// Opens the feed in the directory `path` for a tool. If the file cannot be opened, a tool gets an error, because
+    /// it has no use for a feed in memory.
     ///
     /// # Errors
     /// If the directory or the file cannot be used.
@@ -83,7 +84,7 @@ impl Disk {
         self
     }
 
-    /// Returns the kind of the prices in the feed, if it is another one than that of this process.
+    /// Returns the kind of the prices in the feed, if it differs from the kind that this process writes.
     async fn other_kind(&self) -> Result<Option<PriceKind>> {
         let Some(own) = self.saver.pending().kind else { return Ok(None) };
         if self.kept_kind.get().is_none()
@@ -114,7 +115,7 @@ impl Disk {
         spawn_blocking(move || saver.request(request)).await.map_err(unavailable)?
     }
 
-    /// Returns the id before the oldest entry that is kept, or `after` if that is later.
+    /// Returns the id before the oldest id that is kept, or `after` if that is later.
     fn unexpired(&self, after: TickId) -> TickId {
         after.max(self.saver.pending().floor.before())
     }
@@ -137,7 +138,8 @@ impl Store for Disk {
         }
         let lease = pending.lease.acquire(holder, self.saver.options.lease_ttl);
         if let Some(own) = pending.kind.filter(|_| lease.is_some()) {
-            // From now on the feed has this kind. If the file is not open yet, the saver compares its kind later.
+            // From now on, the feed has prices of this kind. If the file is not open yet, the saver compares the kinds
+            // when it opens the file.
             self.kept_kind.set(own).ok();
         }
         Ok(lease)
@@ -181,7 +183,8 @@ impl Store for Disk {
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()> {
         self.saver.pending().lease.check(lease)?;
         let Some((oldest, newest)) = entries.first().zip(entries.last()) else { return Ok(()) };
-        // Otherwise the next write of the saver would delete the restored entries as expired.
+        // The saver deletes entries before the floor whenever it writes. So the floor is lowered before the entries are
+        // written.
         self.saver.pending().keep_from(oldest.id);
         let lost = entries.to_vec();
         let written = self.request(move |file| file.restore(&lost)).await?;
@@ -225,7 +228,8 @@ impl Store for Disk {
         if n <= unsaved.len() {
             return Ok(Some(unsaved[unsaved.len() - n].id));
         }
-        // Entries that are saved between the two reads do not count twice.
+        // The file is searched only before the first unsaved entry. So an entry that is saved between the two reads
+        // does not count twice.
         let (until, n) = (unsaved.first().map_or(until, |first| first.id.before()), n - unsaved.len());
         let found = self.request(move |file| file.nth(after, until, n, true)).await?;
         Ok(found.flatten())

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::error;
 
 /// The maximum time that an entry in Redis may be ahead of the clocks and of the newest entry that is known. A member
-/// that is further ahead is garbage.
+/// of the sorted set that is further ahead is garbage.
 pub const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits the log lines about skipped entries. Otherwise every read of such an entry would log a line.

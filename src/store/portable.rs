@@ -30,7 +30,7 @@ pub trait Portable: Store {
         Ok(Vec::new())
     }
 
-    /// Counts the entries.
+    /// Returns the content of the store in numbers.
     async fn summary(&self) -> Result<Summary>;
 
     /// Writes audits. An entry that already has one keeps it.

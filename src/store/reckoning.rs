@@ -1,7 +1,8 @@
 //! The time of a record as its leader counts it.
 //!
 //! The clock of a store may be wrong for a second or for days. Ids are times of this clock, and the history is trimmed
-//! by ids. So a leader counts the time on its monotonic clock and sends it with each record. The store compares.
+//! by ids. So a leader counts the time on its monotonic clock and sends it with each record. The store uses this time
+//! if its own clock differs too much.
 
 use crate::tick::TickId;
 use std::time::{Duration, Instant};
@@ -15,8 +16,9 @@ pub const MAX_CLOCK_ERROR: Duration = Duration::from_secs(2);
 pub struct Reckoning {
     /// The moment of the record.
     pub moment: TickId,
-    /// The time since the newest entry, on the monotonic clock. An append drops at most that much of the history.
-    /// `None` if the sources confirm the moment. Then everything that is older than the retention is dropped.
+    /// The time since the newest entry, on the monotonic clock. An append drops at most that much of the history, plus
+    /// the time by which the retention was shortened. `None` if the sources confirm the moment. Then everything that is
+    /// older than the retention is dropped.
     pub passed: Option<Duration>,
 }
 

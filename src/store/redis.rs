@@ -3,10 +3,9 @@
 //! settings and the bookmarks of clients, a sorted set of the replicas that are alive, a channel for their messages,
 //! and a sorted set for garbage that was found in the history.
 //!
-//! Each operation that writes under the lease (append, restore, renew, release), and each beat, is a Lua script in the
-//! folder `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history for
-//! clients, and other requests for them, have connections of their own, so that they never delay the renewal of the
-//! lease.
+//! Each change of the lease or of its claim, each step that adds entries, and each beat is a Lua script in the folder
+//! `redis/`, so it is atomic. A long restore runs its script once for each batch. Reads of the history for clients, and
+//! other requests for them, have connections of their own, so that they never delay the renewal of the lease.
 
 mod audits;
 mod bookmarks;
@@ -143,7 +142,8 @@ impl Redis {
         }
     }
 
-    /// Returns the words of an ACL that grant exactly the rights that a feed with this prefix needs.
+    /// Returns the words of an ACL that grant exactly the rights that a feed with this prefix needs. A database other
+    /// than 0, a cluster, and `BTCFEED_REDIS_MIN_ACKS` need more rights.
     pub fn acl(prefix: &str) -> String {
         rights::acl(prefix)
     }

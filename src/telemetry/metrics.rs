@@ -77,7 +77,7 @@ table! {
     UNCONFIRMED = counter("btcfeed_unconfirmed_announcements_total", "messages", "Entries that were announced on the channel of Redis and are not in the history, for example forged ones. No client gets them.");
     PUT_BACK = counter("btcfeed_put_back_entries_total", "entries", "Entries that the store had lost and this replica has put back.");
     PUT_BACK_BOOKMARKS = counter("btcfeed_put_back_bookmarks_total", "bookmarks", "Bookmarks of connected clients that Redis had lost and this replica has put back.");
-    FORKS = counter("btcfeed_forks_total", "times", "Times that a new entry followed an entry older than this replica's newest one, because Redis had lost those in between: after a failover, or after two primaries at the same time.");
+    FORKS = counter("btcfeed_forks_total", "times", "Times that the feed continued from an entry that is older than this replica's newest one, because Redis had lost the later entries: after a failover, or after two primaries at the same time.");
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit", "held_too_long", "unknown_client_id"],
         counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` and a `held_too_long` count once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));

@@ -61,7 +61,7 @@ impl TickId {
         self.0
     }
 
-    /// Returns true if no entry can have this id, because Bitcoin had no price yet.
+    /// Returns true if no entry can have this id, because Bitcoin did not exist yet.
     pub const fn is_before_bitcoin(self) -> bool {
         self.0 < TickId::FIRST_DAY.0
     }

@@ -14,7 +14,8 @@ pub struct MethodParameters {
     /// The greatest distance of a value from the median of the others, as a share of this median.
     #[serde(skip_serializing_if = "Decimal::is_zero")]
     pub outlier_share: Decimal,
-    /// The greatest distance of a used value from the median of the values that are left, as a share of this median.
+    /// The greatest distance of a used value from the median of the values that are not outliers, as a share of this
+    /// median.
     #[serde(skip_serializing_if = "Decimal::is_zero")]
     pub clamp_share: Decimal,
     /// What differs between currencies.
@@ -34,8 +35,8 @@ pub struct PriceParameters {
     /// The bound of a price that comes from a single source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound: Option<MoveBound>,
-    /// For each source that repeats its answer, the number of polls up to this one in which most others moved
-    /// meanwhile. The next leader continues the method from these numbers and the inputs.
+    /// For each source that repeats its answer, the number of polls, up to this one, in which it did so while most of
+    /// the others moved. The next leader continues the method from these numbers and the inputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub repeats: BTreeMap<String, u32>,
 }

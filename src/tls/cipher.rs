@@ -48,8 +48,9 @@ impl Sealer {
         let (fixed, explicit) = iv.as_ref().split_at(suite.aead_alg.key_block_shape().fixed_iv_len);
         let mut encrypter = suite.aead_alg.encrypter(key, fixed, explicit);
         if next > 0 {
-            // AWS-LC checks that numbers increase, and takes the first one that it sees for zero. So it must see zero
-            // first. This record is dropped and never leaves the process: rustls has sent another one with this number.
+            // AWS-LC checks that the numbers of records increase, and counts from the first one that it sees. So it
+            // must see the number zero first. This record is dropped and never leaves the process: rustls has sent
+            // another one with this number.
             let (typ, payload) = (ContentType::ApplicationData, OutboundChunks::Single(&[]));
             drop(encrypter.encrypt(OutboundPlainMessage { typ, version: VERSION, payload }, 0)?);
         }

@@ -56,7 +56,7 @@ fn reason_in(error: &(dyn Error + Send + Sync + 'static)) -> Option<&'static str
 fn reason_of(error: &rustls::Error) -> &'static str {
     match error {
         // Alerts of clients that do not trust the certificate (RFC 8446 §6.2). Libraries differ in which one they send.
-        // `DecryptError` is about its signature.
+        // They send `DecryptError` if they cannot verify a signature.
         rustls::Error::AlertReceived(
             Alert::BadCertificate
             | Alert::UnsupportedCertificate

@@ -7,7 +7,7 @@ use tokio_rustls::rustls::{AlertDescription, Error};
 /// Fault of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The peer broke the protocol. It is sent this alert.
+    /// The peer broke the protocol, and gets this alert.
     Broken(AlertDescription),
     /// The peer sent this alert. It gets no answer (RFC 8446 §6.2).
     Alerted(AlertDescription),

@@ -124,7 +124,7 @@ impl ServerHandshake {
                     None
                 }
                 Ok(_) => return Ok(false),
-                // rustls gets the record, too, because it has the keys for an alert.
+                // rustls gets the invalid record, too, because only rustls has the keys to encrypt an alert.
                 Err(fault) => {
                     self.passed = self.received.len();
                     Some(fault)
@@ -159,8 +159,8 @@ impl ServerHandshake {
         RecordLayer::new(self.connection).map(|records| (records, rest)).map_err(invalid)
     }
 
-    /// Takes the alert that rustls has queued after an error. rustls must not look for records any more, because it
-    /// still remembers those before the error, and panics without their bytes.
+    /// Takes the alert that rustls has queued after an error, and stops when nothing is queued. Otherwise rustls would
+    /// look for the records that it remembers from before the error, and panic because their bytes are missing.
     fn encode_queued(&mut self) {
         while self.connection.wants_write() {
             // rustls encodes what is queued before it looks for records.

@@ -29,7 +29,7 @@ pub(super) enum Meaning {
     Nothing,
 }
 
-/// State of the messages between records.
+/// State that is kept from one record to the next.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     /// Beginning of a key update whose rest is in the next record.

@@ -1,5 +1,5 @@
 //! Cuts the bytes of a client into TLS records (RFC 8446 §5.1). The bytes may arrive in pieces of any size. A record
-//! that arrives whole is not copied. The beginning of another one is kept until its rest arrives.
+//! that arrives whole is not copied. The beginning of an incomplete one is kept until its rest arrives.
 
 use super::fault::Fault;
 use std::ops::RangeInclusive;
@@ -76,7 +76,7 @@ impl RecordReader {
 /// Reads `input` as records, and checks that the result does not depend on the pieces in which they arrive.
 ///
 /// # Panics
-/// If it does, or if more memory is used than a record needs.
+/// If the result depends on the pieces, or if more memory is used than a record needs.
 #[cfg(any(test, fuzzing))]
 pub(super) fn check(input: &[u8], pieces: &[u8]) {
     let read = |pieces: &mut dyn Iterator<Item = usize>| {

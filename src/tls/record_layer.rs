@@ -1,12 +1,12 @@
 //! Record layer of a connection after its handshake (RFC 8446 §5, RFC 5246 §6).
 //!
 //! rustls performs the handshake and then gives its keys away. What stays is small: a key and a number for each
-//! direction, and the secrets from which rustls derives the next keys. So an idle connection has no buffer. This file
+//! direction, and the secrets from which rustls derives the next keys. An idle connection has no buffer. This file
 //! counts records, and acts on what each of them means.
 //!
 //! It does no I/O. [`read`](RecordLayer::read) takes what the client has sent, and calls back with the data.
 //! [`seal`](RecordLayer::seal) encrypts one record. What the socket does not accept of it is [kept](RecordLayer::keep),
-//! and [`unsent`](RecordLayer::unsent) returns it until it is sent. Alerts are queued there, too. The answer to a key
+//! and [`unsent`](RecordLayer::unsent) returns it until it is sent. Alerts are queued behind it. The answer to a key
 //! update is sent before the next data.
 
 #[cfg(test)]
@@ -108,7 +108,7 @@ impl RecordLayer {
     }
 
     /// Encrypts data as one record, and appends it to `sealed`. The pieces together have at most [`MAX_DATA_BYTES`].
-    /// What is [unsent](Self::unsent) must be sent before.
+    /// What is [unsent](Self::unsent) must be sent before this record.
     ///
     /// # Errors
     /// If nothing more may be sent, or if the key has encrypted as many records as it may and cannot be replaced

@@ -3,7 +3,7 @@
 //!
 //! Each write is one transaction, which is on the disk when the call returns. If the process is killed during a write,
 //! or the machine loses power, the file has all of the write or nothing of it. Each transaction also saves the map of
-//! free pages (redb's quick repair), so that opening a file after a crash takes as long as after a regular stop.
+//! free pages (redb's quick repair), so that opening a file after a crash takes no longer than after a regular stop.
 //!
 //! All functions block. Nothing here knows the lease or the subscribers.
 
@@ -43,9 +43,8 @@ const CURRENT_VERSION: u64 = 1;
 const CACHE_BYTES: usize = 16 << 20;
 /// The number of the newest entries that are searched for a tick, which tells the kind of the prices.
 const KIND_ENTRIES: usize = 1000;
-/// The maximum number of old entries, and of old audits, that one write deletes. Of old bookmarks it deletes at most
-/// this number more than it writes. If the retention is shortened, many entries expire at once, and no write may take
-/// long.
+/// The maximum number of old entries, and of old audits, that one write deletes. A write deletes at most this many more
+/// bookmarks than it writes. If the retention is shortened, many entries expire at once, and no write may take long.
 const TRIM: usize = 500;
 
 /// An open file.
@@ -310,9 +309,9 @@ impl FeedFile {
         })
     }
 
-    /// Returns the kind of the prices in the file, if it has any.
+    /// Returns the kind of the prices in the file, if one of the newest [`KIND_ENTRIES`] entries shows it.
     pub(super) fn kind(&self) -> anyhow::Result<Option<PriceKind>> {
-        // Nearly always, one of the newest entries is a tick.
+        // Nearly always, one of the ten newest entries is a tick.
         for count in [10, KIND_ENTRIES] {
             let kept = self.newest(TickId::ZERO, count)?.iter().rev().find_map(PriceKind::of_entry);
             if kept.is_some() {
@@ -378,8 +377,8 @@ fn explain(error: DatabaseError) -> anyhow::Error {
     }
 }
 
-/// Runs `work`, and turns a panic into an error: the database asserts that its pages are consistent, which may be wrong
-/// if the file is damaged.
+/// Runs `work`, and turns a panic into an error: the database panics if its pages contradict each other, for example in
+/// a damaged file.
 fn guard<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(anyhow!("the file is damaged")))
 }

@@ -4,7 +4,7 @@ use crate::candle::Detail;
 use crate::tick::TickId;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
-/// The minutes of each hour that has ended, by the start of the hour.
+/// The minute candles of each hour that has ended, by the start of the hour.
 const MINUTES: TableDefinition<'_, u64, &str> = TableDefinition::new("candles");
 /// The candle of each hour that has ended, by the start of the hour.
 const HOURS: TableDefinition<'_, u64, &str> = TableDefinition::new("hours");

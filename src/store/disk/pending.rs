@@ -54,14 +54,15 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Takes over the newest id of a file that has just been opened, if it is higher than ours. The file's oldest id
-    /// becomes the floor. The floor is not computed from the newest id, because a wrong clock may have made that one,
+    /// becomes the floor. The floor is not computed from the newest id, because that id may come from a wrong clock,
     /// and then the whole history would expire. If the retention was `shortened`, at most that much of the history
     /// expires.
     pub(super) fn opened(&mut self, oldest: TickId, head: TickId, retention: Duration, shortened: Duration) {
         self.assigned = self.assigned.max(head);
         self.published = self.published.max(head);
         let floor = oldest.max(oldest.plus(shortened).min(head.minus(retention)));
-        // Before the file was open for the first time, nothing older than our own entries was known.
+        // Before the file was first opened, the floor came only from entries in memory. The file may have older
+        // entries.
         self.floor = if self.was_opened { self.floor.max(floor) } else { floor };
         self.was_opened = true;
     }
@@ -158,7 +159,7 @@ impl Pending {
         self.audits.iter().take_while(|(of, _)| *of <= id).cloned().collect()
     }
 
-    /// Removes the entries up to `id`, which have been saved.
+    /// Removes the entries up to `id` and their audits, which have been saved.
     pub(super) fn saved(&mut self, id: TickId) {
         let count = self.unsaved.iter().take_while(|entry| entry.id <= id).count();
         self.unsaved.drain(..count);

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// What to set so that a feed of another kind gets another place.
+/// The setting that gives prices of the other kind a separate feed, as a part of an error.
 pub(super) const OTHER_PLACE: &str = "another BTCFEED_DATA";
 /// The name of the file in the data directory.
 const FILE: &str = "feed.redb";
@@ -56,7 +56,7 @@ pub(super) struct Saver {
 struct OpenFiles {
     file: Option<FeedFile>,
     directory: Option<DataDir>,
-    /// True if the file was open at some time, so that it has entries that are not in memory.
+    /// True if the file was open at some time, so it may have entries that are not in memory.
     was_open: bool,
 }
 
@@ -117,7 +117,7 @@ impl Saver {
         Ok(())
     }
 
-    /// Checks that the entries in memory may follow those of a file that could not be opened until now.
+    /// Checks that the entries in memory, if there are any, have prices of the same kind as those in the file.
     fn check_kind(&self, file: &FeedFile) -> anyhow::Result<()> {
         let own = {
             let pending = self.pending();
@@ -177,7 +177,7 @@ impl Saver {
         if lost > 0 {
             warn!(lost, "stopping with entries that could not be saved");
         }
-        // Closing the file writes to it, so this thread does it.
+        // Closing the file writes to the disk, so this thread closes it.
         self.close();
         self.files.write().unwrap_or_else(PoisonError::into_inner).directory = None;
         self.pending().ended = true;
@@ -185,7 +185,7 @@ impl Saver {
     }
 
     /// Waits for something to write. Returns `None` if the store was dropped and everything is written. While there is
-    /// a fault, returns an empty batch now and then, which shows whether the file can be written again.
+    /// a fault, also returns empty batches, whose writes show whether the file can be written again.
     fn next_batch(&self) -> Option<Batch> {
         let mut pending = self.pending();
         while pending.unsaved() == 0 && pending.clients.is_empty() && pending.fault.is_none() {
@@ -203,7 +203,7 @@ impl Saver {
 
     fn save(&self, batch: &mut Batch) -> std::result::Result<(), DirError> {
         self.open()?;
-        // A file that has just been opened may have older entries.
+        // If the file has just been opened, its oldest entry may have lowered the floor.
         batch.floor = self.pending().floor;
         let saved = {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
@@ -241,7 +241,7 @@ impl Saver {
         });
     }
 
-    /// Records that the file cannot be written, and logs it now and then.
+    /// Records that the file cannot be written, and logs it at most once a minute.
     pub(super) fn note_fault(&self, error: &DirError) {
         // Clients read the short reason, which has no path.
         let reason = match error {

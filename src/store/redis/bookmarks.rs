@@ -20,7 +20,8 @@ impl Redis {
         Ok(self.send_bookmarks(sent, true).await?.into_iter().flatten().count())
     }
 
-    /// Returns the answer to each bookmark: `OK`, or nothing if the client has one and `only_missing` is true.
+    /// Writes bookmarks. If `only_missing` is true, a client that has a bookmark keeps it. Returns `OK` for each
+    /// bookmark that was written, and nothing for the others.
     async fn send_bookmarks(&self, sent: &[(String, TickId)], only_missing: bool) -> Result<Vec<Option<String>>> {
         if sent.is_empty() {
             return Ok(Vec::new());

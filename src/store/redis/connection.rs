@@ -114,9 +114,10 @@ impl RedisConnection {
         self.try_send(request).await.map_err(StoreError::from)
     }
 
-    /// Sends a request. If the slot of the feed moves, sends it to the importing node, too. If it fails, discards the
-    /// connection. Redis may have closed an idle connection (`timeout`), so a request on a connection that was open
-    /// before is sent once more on a new one. The server may therefore execute a request twice.
+    /// Sends a request. If the answer says that the slot of the feed is moving, sends the request to the importing
+    /// node, too. If the request fails, discards the connection. Redis may have closed an idle connection (`timeout`).
+    /// So if a connection that was open before turns out to be closed, sends the request once more on a new one. The
+    /// server may therefore execute a request twice.
     pub(super) async fn try_send<T: FromRedisValue>(
         &self,
         request: RedisRequest<'_, '_>,

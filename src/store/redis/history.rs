@@ -33,7 +33,7 @@ pub(super) struct HistoryPool {
 struct ServerPool {
     pool: Pool,
     generation: u64,
-    /// When the files of TLS were changed that its connections use.
+    /// The times at which the TLS files that its connections use were last changed.
     files: Vec<Option<SystemTime>>,
     /// Host and port, or path of the socket, for errors.
     address: Arc<str>,
@@ -121,7 +121,8 @@ impl HistoryPool {
         let files = self.server.tls().changed_at();
         if let Some(known) = current.as_mut().filter(|known| known.generation == self.server.generation()) {
             if known.files != files {
-                // If they do not work, this is tried again after the next change, or when the old connections end.
+                // If the new files do not work, they are tried again after their next change, or when the old
+                // connections end.
                 known.files.clone_from(&files);
                 match self.open_with_changed_files(files).await {
                     Ok(opened) => *known = opened,

@@ -17,7 +17,7 @@ pub(super) struct KeyNames {
     pub(super) record: String,
     /// Members of the ticks that are not entries.
     pub(super) quarantine: String,
-    /// The minutes of each hour that has ended, a hash by the start of the hour.
+    /// The minute candles of each hour that has ended, a hash by the start of the hour.
     pub(super) candles: String,
     /// The candle of each hour that has ended, a hash like the one of the minutes. Nothing in it expires.
     pub(super) hours: String,

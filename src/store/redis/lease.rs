@@ -1,4 +1,4 @@
-//! The lease: acquiring it, and reserving it for the replica that has most of what the store lacks.
+//! The lease: acquiring it, and reserving it for a replica that has something that the store lacks.
 
 use super::write_faults::Write;
 use super::{BEAT_TTL, CLAIM_TTL, LONGEST_TERM, Redis, ms};

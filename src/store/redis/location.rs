@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// The mean time between two questions about where the feed is, if it may move. A replica that follows a primary which
-/// is cut off from the others notices the new primary after about this time.
+/// The mean time between two questions about where the feed is, if it may move. If a primary is cut off and another one
+/// replaces it, a replica that follows the old one notices that after about this time.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 /// The time between two attempts to subscribe to a Sentinel.
 const SENTINEL_PAUSE: Duration = Duration::from_secs(1);
@@ -178,8 +178,8 @@ impl SlotRange {
     }
 }
 
-/// Returns the answer of most of `count`, as soon as it is known. If there is none after some time, the most frequent
-/// one counts.
+/// Returns the answer that most of the `count` servers give, as soon as it is known. If most do not agree within the
+/// time `patience`, the most frequent answer counts.
 async fn agree(
     mut asks: FuturesUnordered<impl Future<Output = Result<Node>>>,
     count: usize,

@@ -29,8 +29,8 @@ pub struct RedisOptions {
     /// The time within which Redis must answer a command. Connecting may take three times as long, because it needs
     /// several round trips.
     pub timeout: Duration,
-    /// The settings that all replicas of the feed must share, as text for people. Empty if that does not matter. Those
-    /// that may differ for a while come after a semicolon.
+    /// The settings that all replicas of the feed must share, as text for people. Those after a semicolon may differ
+    /// for a while. Empty if settings are not compared.
     pub settings: String,
     /// The kind of the prices that this replica would write. `None` if it writes none.
     pub kind: Option<PriceKind>,
@@ -64,8 +64,8 @@ pub(super) fn check_url(url: &str) -> Result<(), InvalidUrl> {
     RedisAddress::parse(url).map(drop)
 }
 
-/// The files of TLS connections to Redis. They are read again for each new connection. The connections that read the
-/// history are replaced after a change of the files.
+/// The files of TLS connections to Redis. They are read again for each new connection. Only the connections that read
+/// the history share what was read, and are all replaced after a change of the files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RedisTls {
     /// PEM file with the certificate authorities that are trusted instead of those of the system.

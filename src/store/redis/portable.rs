@@ -50,8 +50,8 @@ impl Redis {
     }
 }
 
-/// Returns the number of these members that are not entries, and the id of the oldest one that is. No entry has an id
-/// after `horizon`.
+/// Returns the number of these members that are not entries, and the id of the oldest entry among them. No entry has an
+/// id after `horizon`.
 fn examine(members: &[Member], horizon: TickId) -> (u64, Option<TickId>) {
     let entries = || members.iter().filter_map(reads::place).filter(|id| *id <= horizon);
     (members.len() as u64 - entries().count() as u64, entries().next())

@@ -1,4 +1,5 @@
-//! Reads of the set, in which not every member is an entry: other programs may have written garbage into it.
+//! Reads of the history. Not every member of its sorted set is an entry: other programs may have written garbage into
+//! it.
 //!
 //! A member is an entry if its score is the id in its text, and if it is at most a day ahead of the clock of Redis, of
 //! this machine's clock or of the newest entry that a script has written. The scripts that write apply nearly the same
@@ -118,8 +119,8 @@ impl Redis {
         self.oldest(&self.keys.ticks, (after, until), limit, decode_member).await
     }
 
-    /// Returns the oldest `limit` members of a range of a set that `decode` accepts. Reads again if it rejected some of
-    /// those that were read.
+    /// Returns the oldest `limit` members of a range of a set that `decode` accepts. Reads again if it rejects some of
+    /// the members that were read.
     pub(super) async fn oldest<T>(
         &self,
         set: &str,
@@ -154,8 +155,8 @@ impl Redis {
         Ok(page.iter().filter_map(decode_member).collect())
     }
 
-    /// Returns the id of the `n`th member of a range. If that member is not an entry, returns the id of the next entry
-    /// in the range.
+    /// Reads [`NTH_CANDIDATES`] members, beginning at the `n`th member of a range. Returns the id of the first one that
+    /// is an entry.
     pub(super) async fn nth_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
@@ -163,8 +164,8 @@ impl Redis {
         Ok(found.iter().find_map(decode_member).map(|entry| entry.id))
     }
 
-    /// Returns the id of the `n`th newest member of a range. If that member is not an entry, returns the id of the next
-    /// older entry in the range.
+    /// Reads [`NTH_CANDIDATES`] members, from the `n`th newest member of a range to older ones. Returns the id of the
+    /// first one that is an entry.
     pub(super) async fn nth_newest_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZREVRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(until.min(self.horizon()).ms()).arg(format!("({after}")).arg("WITHSCORES");

@@ -54,12 +54,12 @@ const NEEDED: [Right; 28] = [
     ("publish", &["PUBLISH", "$channel", "1"], Lead),
     ("wait", &["WAIT", "0", "0"], Acks),
     ("asking", &["ASKING"], Cluster),
-    // These two are sent when a subscription begins and when a connection opens.
+    // These two are not tried here. They are sent when a subscription begins and when a connection opens.
     ("subscribe", &[], Lead),
     ("client|setname", &[], Lead),
 ];
 
-/// The commands without which the feed works, but notices some faults later.
+/// The commands that only a feed with Sentinel needs. Any other feed works without them, but notices some faults later.
 const USEFUL: [&str; 1] = ["role"];
 
 /// The time in milliseconds after which a key of the trial expires, in case it is not deleted.
@@ -68,7 +68,8 @@ const TTL_MS: &str = "10000";
 const SCRIPT: &str = "return 1";
 const SCRIPT_DIGEST: &str = "e0e1f9fabfc9d4800c877a703b823ac0578ff8db";
 
-/// Returns the words of an ACL that grant exactly these rights to a feed with this prefix.
+/// Returns the words of an ACL that grant these rights to a feed with this prefix, except those that only [`Acks`] or
+/// [`Cluster`] need.
 pub(super) fn acl(prefix: &str) -> String {
     let needed = NEEDED.iter().filter(|(_, _, need)| matches!(need, Lead | Candles)).map(|(name, ..)| *name);
     let commands = needed.chain(USEFUL).map(|name| format!(" +{name}"));

@@ -18,7 +18,8 @@ pub(super) struct Scripts {
 }
 
 impl Scripts {
-    /// Reads the scripts. Redis loads each of them when it is first used. A claim lasts for the time `claim_ttl`.
+    /// Reads the scripts. Redis loads each of them when it is first used. The scripts ignore a claim whose time to live
+    /// is longer than `claim_ttl`.
     pub(super) fn new(claim_ttl: Duration) -> Scripts {
         // `feed.lua` uses these limits.
         let limits =

@@ -19,7 +19,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The kind of error of a node of a cluster that does not own the slot of a key.
+/// The error of a cluster's node that does not own the slot of a key.
 const MOVED: ErrorKind = ErrorKind::Server(ServerErrorKind::Moved);
 /// The maximum number of nodes of a cluster that are asked where the feed is, besides those in the URL.
 const MAX_NODES: usize = 16;
@@ -136,7 +136,7 @@ impl RedisServer {
     }
 
     /// Notes the address of the server that has the feed. Returns the generation of a connection to it, which is
-    /// `generation` unless the address is another one than before.
+    /// `generation` if the address has not changed.
     pub(super) fn note_address(&self, address: &str, generation: u64) -> u64 {
         let mut known = self.known();
         if known.address.as_deref().is_some_and(|known| known == address) {
@@ -236,8 +236,8 @@ impl RedisServer {
         format!("btcfeed/{}/{purpose}", self.replica)
     }
 
-    /// Wraps an error of connecting. A server that requires a client certificate just closes the connection, and one
-    /// without TLS waits for more bytes.
+    /// Wraps an error of connecting, with a hint if TLS may be the cause: a server that requires a client certificate
+    /// just closes the connection, and a server without TLS waits for more bytes.
     fn explain(&self, client: &Client, error: &RedisError) -> StoreError {
         let info = client.get_connection_info();
         let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
@@ -271,7 +271,7 @@ impl RedisServer {
         let answers: Vec<RedisResult<Value>> = commands.ignore_errors().query_async(connection).await?;
         let Some([_, role, key]) = answers.first_chunk() else {
             return Err(ConnectionRefusal::Wrong(format!(
-                "{address}: the server answers other commands than those of the feed"
+                "{address}: the server has not answered every command of the feed"
             )));
         };
         match role {

@@ -21,7 +21,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 /// The time between two pings.
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// The maximum number of messages that wait. If there are more, the subscription ends, so that a flood needs no more
-/// memory. The subscriber then reads the history.
+/// memory. A subscriber to entries then reads the history.
 const MAX_WAITING: usize = 1024;
 /// The purpose of the subscription to entries.
 const LIVE: &str = "live";

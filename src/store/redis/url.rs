@@ -23,7 +23,7 @@ const ELSEWHERE: [(&[&str], &str); 5] = [
     (&["timeout"], "set BTCFEED_REDIS_TIMEOUT"),
 ];
 
-/// The same for what is elsewhere in the URL of a server.
+/// Parameters whose value belongs to another place in the URL of a server, and where to write it.
 const IN_THE_URL: [(&[&str], &str); 3] = [
     (&["db", "database"], "write the number of the database after the server: redis://HOST:PORT/DATABASE"),
     (&["user", "username", "auth"], "write redis://USER:PASSWORD@HOST:PORT"),
@@ -41,7 +41,8 @@ const INSECURE: &str =
 pub(super) enum RedisAddress {
     /// A server with one address.
     Server(ConnectionInfo),
-    /// The primary that these Sentinels name `master`. Its settings are those of `server`, but not its address.
+    /// The primary that these Sentinels know by the name `master`. `server` has the settings of the primary, but not
+    /// its address.
     Sentinel { sentinels: Vec<ConnectionInfo>, master: String, server: ConnectionInfo },
     /// The cluster of these nodes.
     Cluster { nodes: Vec<ConnectionInfo> },

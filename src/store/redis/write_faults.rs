@@ -6,8 +6,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The time for which an error counts. A writer retries several times within this time. An error of a leader that has
-/// stood down since does not count any longer.
+/// The time for which an error counts. A writer retries several times within this time. After it, an error of a leader
+/// that has stood down no longer counts.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// The kinds of writes.

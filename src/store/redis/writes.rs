@@ -114,8 +114,8 @@ impl Redis {
         if wanted == 0 {
             return Ok(());
         }
-        // WAIT counts from the last write of its own connection. This connection is used for nothing else, because the
-        // renewal of the lease must not wait.
+        // WAIT counts the replicas that have the last write of its own connection, so a key is written on this
+        // connection first. The connection is used for nothing else, because the renewal of the lease must not wait.
         let patience = (self.server.timeout / 2).min(self.options.lease_ttl / 4);
         let mut commands = ::redis::pipe();
         commands.cmd("SET").arg(format!("{}:acks", self.keys.check)).arg(1).arg("PX").arg(ms(BEAT_TTL)).ignore();
@@ -202,14 +202,14 @@ impl Redis {
     }
 }
 
-/// The form of a call of the script that appends. It begins with the default, which nearly always is enough.
+/// The form of a call of the script that appends. The first call has the default form, which is nearly always enough.
 #[derive(Clone, Copy, Default)]
 struct AppendForm {
     /// True if the call has the keys that may not exist.
     has_all_keys: bool,
     /// True if the audit is not written, because a slot moves and its set is not on the same node.
     leaves_audit_out: bool,
-    /// True if another program has changed the number of the newest record.
+    /// True if the number of the newest record is ignored, because another program has changed it.
     ignores_number: bool,
 }
 

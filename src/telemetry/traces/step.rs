@@ -30,7 +30,7 @@ pub struct TraceStep {
     pub(super) steps: Vec<TraceStep>,
 }
 
-/// The time of a step that has not ended. `None` if traces are off.
+/// The start of a step that has not ended. `None` if traces are off.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Option<SystemTime>);
 

@@ -106,8 +106,9 @@ fn ids(file: &FeedFile) -> Vec<u64> {
     entries.iter().map(|entry| entry.id.ms()).collect()
 }
 
-/// The power fails after each operation of 100 writes. What was not synchronised before reaches the disk in part: each
-/// operation wholly, not at all, or torn. Each operation before a synchronisation is also lost alone.
+/// The power fails after each operation of 100 writes. Each operation since the last synchronisation then reaches the
+/// disk wholly, in part or not at all. Before each synchronisation, each of these operations is also lost while all
+/// others reach the disk.
 #[test]
 fn power_failure_loses_no_saved_entry() {
     let recorder = Recorder::default();
