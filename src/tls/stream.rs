@@ -21,7 +21,7 @@ pub(crate) struct TlsStream {
     /// Data of the client. The first `read` bytes of it have been read.
     data: Vec<u8>,
     read: usize,
-    /// The fault after the data. The alert for it has been queued.
+    /// The fault after the data. If it breaks the protocol, an alert has been queued.
     fault: Option<Fault>,
 }
 
@@ -96,7 +96,8 @@ impl AsyncWrite for TlsStream {
         self.poll_write_vectored(context, &[IoSlice::new(bytes)])
     }
 
-    /// Encrypts the pieces as one record. What the socket does not accept is sent by the next write or flush.
+    /// Encrypts as much of the pieces as fits into one record. What the socket does not accept of the record is sent by
+    /// the next write, flush or shutdown.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -71,7 +71,7 @@ async fn stream_echoes_and_ends_cleanly() {
             to.shutdown().await.unwrap();
         };
         let mut answer = Vec::new();
-        // This would be an error if the server did not send `close_notify`.
+        // The read would fail if the server did not send `close_notify`.
         let (read, (), ()) = tokio::join!(from.read_to_end(&mut answer), send, echo);
         read.unwrap();
         assert!(answer == text, "{version:?}: {} bytes", answer.len());

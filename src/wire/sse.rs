@@ -4,8 +4,8 @@ use bytes::Bytes;
 use std::fmt::Display;
 use std::io::Write;
 
-/// Writes an event with the data that `write_data` writes. The data must not contain line breaks. `onmessage` handlers
-/// receive events without a name. When the client reconnects, it sends the last `id` as `Last-Event-ID`.
+/// Writes an event with the data that `write_data` writes. The data must not contain line breaks. Only events without a
+/// name reach `onmessage` handlers. When the client reconnects, it sends the last `id` as `Last-Event-ID`.
 pub(crate) fn write_event(
     name: Option<&str>,
     id: Option<impl Display>,
@@ -34,7 +34,7 @@ pub(crate) fn heartbeat() -> Bytes {
     Bytes::from_static(b": still here\n\n")
 }
 
-/// Returns the end of the event of which only a part is in the first `sent` bytes, or `sent` if they are whole events.
+/// Returns the end of the event that the first `sent` bytes contain only in part, or `sent` if they are whole events.
 /// `events` must be whole events.
 pub(crate) fn message_end(events: &[u8], sent: usize) -> usize {
     let ended = |at: usize| events[..at].ends_with(b"\n\n");

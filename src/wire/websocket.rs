@@ -237,8 +237,8 @@ impl Message {
     }
 }
 
-/// Returns the code of a close frame (§5.5.1). Rejects codes that must not be sent (§7.4, and IANA's registry for 1012
-/// to 1014).
+/// Returns the code of a close frame (§5.5.1). Rejects codes that must not be sent (§7.4). Accepts 1012 to 1014, which
+/// IANA has registered.
 fn close_code(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return if payload.is_empty() { Ok(None) } else { Err(protocol("close code of one byte")) };
@@ -302,7 +302,7 @@ pub(crate) fn pong(payload: &[u8]) -> Bytes {
     control_frame(10, &[payload])
 }
 
-/// Returns the end of the frame of which only a part is in the first `sent` bytes, or `sent` if they are whole frames.
+/// Returns the end of the frame that the first `sent` bytes contain only in part, or `sent` if they are whole frames.
 /// `frames` must be whole, unmasked frames.
 pub(crate) fn message_end(frames: &[u8], sent: usize) -> usize {
     let mut end = 0;

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, SupportedCipherSuite,
 };
 
-/// Returns the suites for which the certificate of the server has a key.
+/// Returns the suites that work with the server's certificate, whose key is not an RSA key.
 pub(crate) fn suites() -> Vec<SupportedCipherSuite> {
     let mut suites = aws_lc_rs::DEFAULT_CIPHER_SUITES.to_vec();
     suites.retain(|suite| !format!("{suite:?}").contains("_RSA_"));
@@ -22,13 +22,13 @@ pub(crate) fn suites() -> Vec<SupportedCipherSuite> {
     suites
 }
 
-/// Returns the configuration of the server, and the roots of its clients.
+/// Returns the configuration of the server, and the roots that its clients trust.
 pub(crate) fn server() -> &'static (Arc<ServerConfig>, Arc<RootCertStore>) {
     static CONFIG: OnceLock<(Arc<ServerConfig>, Arc<RootCertStore>)> = OnceLock::new();
     CONFIG.get_or_init(|| new_server(aws_lc_rs::default_provider()))
 }
 
-/// Creates the configuration of a server, and the roots of its clients.
+/// Creates the configuration of a server, and the roots that its clients trust.
 pub(crate) fn new_server(provider: CryptoProvider) -> (Arc<ServerConfig>, Arc<RootCertStore>) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
@@ -80,7 +80,7 @@ pub(crate) fn test_pair() -> (ClientConnection, RecordLayer) {
     pair(suites()[0])
 }
 
-/// Passes bytes to the client. Returns its data.
+/// Passes bytes to the client. Returns the data that the client decrypts from them.
 pub(crate) fn deliver(client: &mut ClientConnection, mut bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let mut data = Vec::new();
     while !bytes.is_empty() {
@@ -91,7 +91,7 @@ pub(crate) fn deliver(client: &mut ClientConnection, mut bytes: &[u8]) -> Result
     Ok(data)
 }
 
-/// Passes all that the server has queued to the client.
+/// Passes the client everything that the server has queued.
 fn deliver_unsent(client: &mut ClientConnection, records: &mut RecordLayer) -> Result<Vec<u8>, Error> {
     let bytes = records.unsent().to_vec();
     records.advance(bytes.len());
@@ -156,7 +156,7 @@ proptest! {
                 }
                 Event::ClientUpdatesKeys if suite.tls13().is_some() => {
                     client.refresh_traffic_keys().unwrap();
-                    // The client asks the server for new keys, too. They come with the next data.
+                    // The client also asks the server for new keys. The server announces them before its next data.
                     read(&mut records, &mut sent(&mut client)).unwrap();
                     prop_assert!(records.key_update_due && records.unsent().is_empty());
                 }

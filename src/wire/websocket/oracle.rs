@@ -133,9 +133,9 @@ pub(crate) fn fuzz(input: &[u8]) {
 fn agree(ours: &StreamEnd<Option<u16>, Violation>, theirs: &StreamEnd<Option<CloseFrame>, Error>) -> bool {
     match (ours, theirs) {
         (StreamEnd::Open, StreamEnd::Open) => true,
-        // To tungstenite, a close code that must not be sent is not an error. It returns the close frame that it
-        // answers with instead, so the client gets 1002 in both cases. It also does this for 1014, which IANA's
-        // registry allows (§11.7).
+        // If a close code must not be sent, tungstenite returns no error. It answers with a close frame with 1002, and
+        // returns that frame instead of the client's. So the client gets 1002 from both. tungstenite also does this for
+        // 1014, which IANA's registry allows (§11.7).
         (StreamEnd::Rejected(BAD_CLOSE_CODE) | StreamEnd::Closed(Some(1014)), StreamEnd::Closed(Some(close))) => {
             u16::from(close.code) == 1002 && close.reason.as_str() == "Protocol violation"
         }

@@ -177,7 +177,7 @@ fn tungstenite_agrees_on_every_close_code() {
     }
 }
 
-/// Lengths around the values where the encoding or a limit changes.
+/// Lengths around the values at which the encoding changes or a limit is reached.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![
         4 => 0_usize..12,
