@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
 /// The time that an append waits for the disk. After that the entry is published from memory.
@@ -111,7 +111,6 @@ impl Disk {
         request: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
         let saver = self.saver.clone();
-        let unavailable = |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string());
         spawn_blocking(move || saver.request(request)).await.map_err(unavailable)?
     }
 
@@ -119,6 +118,10 @@ impl Disk {
     fn unexpired(&self, after: TickId) -> TickId {
         after.max(self.saver.pending().floor.before())
     }
+}
+
+fn unavailable(error: JoinError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
 }
 
 impl Drop for Disk {
@@ -187,8 +190,8 @@ impl Store for Disk {
         // written.
         self.saver.pending().keep_from(oldest.id);
         let lost = entries.to_vec();
-        let written = self.request(move |file| file.restore(&lost)).await?;
-        written.ok_or_else(|| StoreError::Unavailable("the file of the feed is not open".to_owned()))?;
+        let saver = self.saver.clone();
+        spawn_blocking(move || saver.restore(&lost)).await.map_err(unavailable)??;
         self.saver.pending().restored(newest.id);
         Ok(())
     }

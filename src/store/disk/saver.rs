@@ -5,6 +5,7 @@
 use super::data_dir::{DataDir, DirError};
 use super::feed_file::{Batch, FeedFile};
 use super::pending::Pending;
+use crate::feed::Entry;
 use crate::store::contract::{Options, Result, StoreError};
 use crate::store::kind;
 use crate::store::local::Live;
@@ -13,7 +14,7 @@ use crate::telemetry::metrics::{STORE_ERRORS, STORE_SECONDS, STORE_UNSAVED};
 use crate::tick::TickId;
 use anyhow::anyhow;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -50,14 +51,32 @@ pub(super) struct Saver {
     log: Mutex<FaultLog>,
 }
 
-/// The directory and the file, if they are open. Reads and writes hold the read lock, opening and closing hold the
-/// write lock.
+/// The directory and the file, if they are open. Reads and writes hold the read lock. Opening, closing and restoring
+/// entries hold the write lock.
 #[derive(Default)]
 struct OpenFiles {
     file: Option<FeedFile>,
     directory: Option<DataDir>,
     /// True if the file was open at some time, so it may have entries that are not in memory.
     was_open: bool,
+}
+
+impl OpenFiles {
+    /// Runs a request to the file. Returns `None` if no file has been open yet.
+    fn request<T>(&self, request: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
+        match &self.file {
+            Some(file) => match request(file) {
+                Ok(found) => Ok(Some(found)),
+                Err(error) => Err(StoreError::Unavailable(format!("cannot use the file of the feed: {error:#}"))),
+            },
+            None if self.was_open => Err(not_open()),
+            None => Ok(None),
+        }
+    }
+}
+
+fn not_open() -> StoreError {
+    StoreError::Unavailable("the file of the feed is not open".to_owned())
 }
 
 impl Saver {
@@ -141,15 +160,14 @@ impl Saver {
 
     /// Runs a request to the file. Blocks. Returns `None` if no file has been open yet.
     pub(super) fn request<T>(&self, request: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
-        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
-        match &files.file {
-            Some(file) => match request(file) {
-                Ok(found) => Ok(Some(found)),
-                Err(error) => Err(StoreError::Unavailable(format!("cannot use the file of the feed: {error:#}"))),
-            },
-            None if files.was_open => Err(StoreError::Unavailable("the file of the feed is not open".to_owned())),
-            None => Ok(None),
-        }
+        self.files.read().unwrap_or_else(PoisonError::into_inner).request(request)
+    }
+
+    /// Writes entries that the file has lost. Blocks. Lower the floor first. The write lock waits for the end of a write
+    /// that still has the old floor, because that write would delete the entries.
+    pub(super) fn restore(&self, entries: &[Arc<Entry>]) -> Result<()> {
+        let files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        files.request(|file| file.restore(entries))?.ok_or_else(not_open)
     }
 
     /// Writes what is pending, until the store is dropped.
@@ -203,10 +221,10 @@ impl Saver {
 
     fn save(&self, batch: &mut Batch) -> std::result::Result<(), DirError> {
         self.open()?;
-        // If the file has just been opened, its oldest entry may have lowered the floor.
-        batch.floor = self.pending().floor;
         let saved = {
             let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            // The file may have just been opened, or entries may have been restored, so the floor may be lower now.
+            batch.floor = self.pending().floor;
             let file = files.file.as_ref().ok_or_else(|| anyhow::anyhow!("the file is not open"))?;
             file.save(batch)
         };
@@ -265,6 +283,8 @@ impl Saver {
         STORE_UNSAVED.gauge("").set(u32::try_from(unsaved).unwrap_or(u32::MAX));
         self.progress.send_modify(|progress| progress.failing = true);
         drop(pending);
+        // If nothing is pending, the thread must still find out that the file can be written.
+        self.wake();
         if self.log.lock().unwrap_or_else(PoisonError::into_inner).is_due() {
             warn!(
                 error,
@@ -274,5 +294,59 @@ impl Saver {
                 "cannot save the feed to the disk, keeping it in memory and retrying every second"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    fn until(what: &str, condition: impl Fn() -> bool) {
+        let started = Instant::now();
+        while !condition() {
+            assert!(started.elapsed() < Duration::from_secs(30), "waited for {what}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn saver(directory: &tempfile::TempDir) -> Arc<Saver> {
+        let options = Options { retention: DAY, lease_ttl: Duration::from_secs(60) };
+        let saver = Arc::new(Saver::new(directory.path().to_owned(), options));
+        saver.open().unwrap();
+        saver
+    }
+
+    #[test]
+    fn late_report_of_a_delay_is_no_lasting_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        let saver = saver(&directory);
+        let thread = thread::spawn({
+            let saver = saver.clone();
+            move || saver.run()
+        });
+        // The delayed write has ended, and there is nothing to write.
+        saver.note_delay(RETRY);
+        until("a write", || saver.pending().fault.is_none() && !saver.progress.borrow().failing);
+        saver.stop(DAY);
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn restoring_waits_for_a_write_with_the_old_floor() {
+        let directory = tempfile::tempdir().unwrap();
+        let saver = saver(&directory);
+        let writing = saver.files.read().unwrap();
+        let restoring = thread::spawn({
+            let saver = saver.clone();
+            move || saver.restore(&[]).unwrap()
+        });
+        // A lock that waits for a writer cannot be had for reading.
+        until("the restoring thread", || saver.files.try_read().is_err());
+        assert!(!restoring.is_finished());
+        drop(writing);
+        restoring.join().unwrap();
     }
 }
