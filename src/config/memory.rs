@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub(super) const CLIENT_MEMORY: Row<Bytes> = Row {
     env: "BTCFEED_CLIENT_MEMORY",
     help: "Maximum memory for data that clients have requested and do not read",
-    details: "Beyond it the responses and replays that have waited longest are reset. Data of the live feed does not \
-              count, because all clients share it.",
+    details: "If more is needed, the responses and replays that have waited longest are reset. Data of the live feed \
+              does not count, because all clients share it.",
     values: Bytes,
     default: DefaultValue::Derived("a quarter of the memory of the machine or of the control group"),
     example: "512MiB",
