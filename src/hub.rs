@@ -260,7 +260,7 @@ impl Hub {
         self.history.permit().await?.store().keep_hours(detail, hours, expired).await
     }
 
-    /// Returns the last id up to `until` if the window has an unbroken chain from the entry `after` to it.
+    /// Returns the id of the last entry up to `until` if the window has an unbroken chain from the entry `after` to it.
     pub fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
         self.window().chained(after, until)
     }
@@ -321,8 +321,8 @@ impl Hub {
             warn!(
                 id = %entry.id, prev = %entry.prev, %head,
                 next = "clients that got the lost entries get a gap",
-                "a new entry follows an entry older than this replica's newest one: Redis has lost those in between, \
-                 after a failover or two primaries at the same time"
+                "a new entry follows an entry older than this replica's newest one: Redis has lost the entries \
+                 after that older one, in a failover or with two primaries at the same time"
             );
         }
     }

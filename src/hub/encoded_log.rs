@@ -130,7 +130,7 @@ impl EncodedLog {
         self.segment(view, window, number - index).slice(index..index + 1)
     }
 
-    /// Returns the segment whose first entry has the number `start`. It contains all of its entries that the window
+    /// Returns the segment whose first entry has the number `start`, after encoding all of its entries that the window
     /// has.
     fn segment(&mut self, view: View, window: NumberedEntries<'_>, start: u64) -> &Segment {
         self.drop_before(window.first);
