@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for ExactAmount {
     }
 }
 
-/// Writes a decimal without a sign as a JSON number with exactly its digits.
+/// Writes a decimal that is not negative as a JSON number with exactly its digits.
 fn serialize_digits<S: Serializer>(number: &impl Display, serializer: S) -> Result<S::Ok, S::Error> {
     let mut digits = ArrayString::<DIGITS>::new();
     write!(digits, "{number}").map_err(S::Error::custom)?;
