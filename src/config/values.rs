@@ -132,7 +132,7 @@ impl Values for Name {
     }
 }
 
-/// Paths of files, and a description of the file.
+/// Paths of files. The text describes the expected file.
 #[derive(Clone, Copy)]
 pub(super) struct FilePath(pub(super) &'static str);
 

@@ -33,7 +33,7 @@ pub struct PriceAtMessage {
     /// The currency.
     #[cfg_attr(feature = "server", schema(value_type = Currency))]
     pub currency: Word<Currency>,
-    /// The price of the tick in force at the moment. With `window`, it is missing if the moment is in a gap.
+    /// The price of the tick in force at the moment. With `window`, it is missing if none was in force then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub price: Option<ExactPrice>,
@@ -50,7 +50,7 @@ pub struct PriceAtMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub average: Option<ExactPrice>,
-    /// The share of the window in which a price was in force, rounded to six decimals. The rest is gaps.
+    /// The share of the window in which a price was in force, rounded to six decimals.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = f64, minimum = 0, maximum = 1))]
     pub covered: Option<f64>,
