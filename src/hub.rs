@@ -141,8 +141,9 @@ impl Hub {
                 Some(entry) => return Ok(entry.prev),
                 None if newest.len() < limit => return Ok(TickId::ZERO),
                 None if limit == MAX_SEARCHED => return Ok(newest.first().map_or(TickId::ZERO, |entry| entry.prev)),
-                // Some entries were statuses or ticks without such a price. The limit doubles, so that a search for a
-                // currency without recent prices reads the history a few times, and not once for each page.
+                // Some entries were statuses, or ticks without a price in these currencies. The limit doubles, so that
+                // a search for a currency without recent prices reads the history a few times, and not once for each
+                // page.
                 None => limit = (2 * limit).clamp(SEARCH_ENTRIES, MAX_SEARCHED),
             }
         }

@@ -69,7 +69,7 @@ impl SharedView {
         if let Some(bytes) = audited().get(&place) {
             return bytes.clone();
         }
-        // No lock is held meanwhile, so that a long replay does not delay live updates.
+        // No lock is held while the entry is encoded, so that a long replay does not delay live updates.
         let bytes = self.view.entry(entry);
         let mut audited = audited();
         audited.insert(place, bytes.clone());

@@ -36,8 +36,8 @@ const CHECKS_PER_SEARCH: u32 = 30;
 /// A range of ids in which entries are missing: the id before it, and its last id.
 type Hole = (TickId, TickId);
 
-/// The holes of the window, each with the number of checks that have found it. Lost entries are put back soon or never,
-/// and an entry that this version cannot decode never fills its hole.
+/// The holes of the window, each with the number of checks that have found it. A hole that stays is searched less
+/// often: lost entries are put back soon or never, and an entry that this version cannot decode never fills its hole.
 #[derive(Default)]
 struct HoleSearches(BTreeMap<Hole, u32>);
 

@@ -278,8 +278,8 @@ impl State {
         if self.is_slow || at < reference {
             return;
         }
-        // The store's clock corrects the count only slowly. Otherwise, if it is too fast, it would move the count ahead
-        // with each entry.
+        // The store's clock corrects the count only slowly. Otherwise, a clock that is too fast would move the count
+        // ahead with each entry.
         let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
         let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
         // An id that is later than expected by more than `MAX_CLOCK_ERROR` follows an entry that was ahead.
@@ -367,8 +367,8 @@ impl State {
 }
 
 /// Returns the median of the times that agree, and their number: those of the largest group whose times differ by at
-/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups without a common time, because one of them is
-/// wrong.
+/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups without a common time, because it is not known
+/// which of them is right.
 fn agreed(mut times: Vec<TickId>) -> Option<(TickId, usize)> {
     times.sort_unstable();
     let groups = (0..times.len()).map(|first| {
