@@ -217,8 +217,8 @@ impl Outage {
 }
 
 impl Continuity {
-    /// Applies the gap rule to an entry with this `id` and `prev`, for a reader whose newest id is `last`. The first
-    /// entry of a feed follows every id from before Bitcoin began, because no entry of any feed can have such an id.
+    /// Applies the gap rule to an entry with this `id` and `prev`, for a reader whose newest id is `last`. No entry has
+    /// an id from before Bitcoin began, so the first entry of a feed continues each such id.
     pub fn of(id: TickId, prev: TickId, last: TickId) -> Continuity {
         if id <= last {
             Continuity::Known

@@ -18,8 +18,8 @@ use axum::http::HeaderValue;
 /// Parses the input as the answer of each exchange.
 ///
 /// # Panics
-/// If an adapter panics, returns a price that was not requested, two prices in one currency, or a reason that is empty
-/// or too long.
+/// If an adapter panics, does not return exactly one price or error for each requested currency, or gives a reason that
+/// is empty or too long.
 pub fn answers(input: &[u8]) {
     source::answers::check_all(input);
 }
@@ -60,7 +60,8 @@ pub fn proxies(input: &[u8]) {
     proxy_protocol::check(input);
 }
 
-/// Parses the input as the query of each request, and as a `Last-Event-ID`.
+/// Parses the input as the query of a stream, of the latest tick, of the history and of candles, and as a
+/// `Last-Event-ID`.
 ///
 /// # Panics
 /// If a parser panics, accepts a value out of bounds, or rejects a value without naming it.

@@ -141,8 +141,9 @@ impl Hub {
                 Some(entry) => return Ok(entry.prev),
                 None if newest.len() < limit => return Ok(TickId::ZERO),
                 None if limit == MAX_SEARCHED => return Ok(newest.first().map_or(TickId::ZERO, |entry| entry.prev)),
-                // Some entries were statuses or ticks without such a price. The limit doubles, so that a search for a
-                // currency without recent prices reads the history a few times, and not once for each page.
+                // Some entries were statuses, or ticks without a price in these currencies. The limit doubles, so that
+                // a search for a currency without recent prices reads the history a few times, and not once for each
+                // page.
                 None => limit = (2 * limit).clamp(SEARCH_ENTRIES, MAX_SEARCHED),
             }
         }
@@ -260,7 +261,7 @@ impl Hub {
         self.history.permit().await?.store().keep_hours(detail, hours, expired).await
     }
 
-    /// Returns the last id up to `until` if the window has an unbroken chain from the entry `after` to it.
+    /// Returns the id of the last entry up to `until` if the window has an unbroken chain from the entry `after` to it.
     pub fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
         self.window().chained(after, until)
     }
@@ -321,8 +322,8 @@ impl Hub {
             warn!(
                 id = %entry.id, prev = %entry.prev, %head,
                 next = "clients that got the lost entries get a gap",
-                "a new entry follows an entry older than this replica's newest one: Redis has lost those in between, \
-                 after a failover or two primaries at the same time"
+                "a new entry follows an entry older than this replica's newest one: Redis has lost the entries \
+                 after that older one, in a failover or with two primaries at the same time"
             );
         }
     }

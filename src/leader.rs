@@ -7,8 +7,9 @@
 //!
 //! A replica never decides itself whether it may write. The store checks the lease at each write, so the write of a
 //! leader whose lease has expired is rejected. A leader without a lease keeps polling and tries to acquire a new one.
-//! It stands down when another replica has *written*. A store that was paused may grant a lease to a candidate that no
-//! longer waits for the answer. Nobody uses such a lease, and it expires.
+//! It stands down when another replica has *written*. That another replica has the lease is not enough: a store that
+//! was paused may grant a lease to a candidate that no longer waits for the answer. Nobody uses such a lease, and it
+//! expires.
 
 mod anchor;
 mod chain;
@@ -175,7 +176,7 @@ impl Leader {
     }
 
     /// Claims the lease if this replica has something that the store lacks. Returns the name of another replica for
-    /// which the lease is reserved.
+    /// which the lease is reserved, if there is one.
     async fn claim(&self) -> Result<Option<String>, StoreError> {
         let seen = self.feed.head();
         if self.outbox.len() > 0 {

@@ -1,7 +1,7 @@
 //! btcfeed: a Bitcoin price feed whose clients miss no update when they reconnect.
 //!
-//! The features `client` (the SDK), `server`, `cli` (the program) and `grpc` are all on by default. For the SDK alone,
-//! use `default-features = false, features = ["client"]`.
+//! The features `client` (the SDK), `server`, `cli` (the program), `grpc` and `otlp` (traces) are all on by default.
+//! For the SDK alone, use `default-features = false, features = ["client"]`.
 //!
 //! The modules in layer order. Each module may use only the modules before it (`tests/it/architecture.rs` checks that).
 //!
@@ -21,7 +21,7 @@
 //! | [`aggregate`] | observations of all sources → one price for each currency |
 //! | [`store`] | keeps the feed and the lease: memory, a file or Redis |
 //! | [`leader`] | campaign → lead → stand down |
-//! | [`encode`] | format × currencies × framing → bytes, once for each tick |
+//! | [`encode`] | format × currencies × framing → bytes, once for each entry |
 //! | [`hub`] | follows the store, keeps the window, wakes the sessions |
 //! | [`monitor`] | the feed's health as this replica sees it |
 //! | [`access`] | API keys, and what they permit |

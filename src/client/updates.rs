@@ -1,8 +1,8 @@
-//! The stream: one or several lines, and one cursor over all of them.
+//! The stream: one or several lines, each with its own connection, and one cursor over all of them.
 //!
-//! This module has no task. It queues the updates of one message, and with several lines a bounded number of entries
-//! behind missing ones. The stream reads its connections only while it is polled. Otherwise, updates wait in the kernel
-//! and at the server. Dropping the stream closes the connections.
+//! This module has no task. It queues the updates of one message and, with several lines, a bounded number of entries
+//! that wait for missing ones. The stream reads its connections only while it is polled. Otherwise, updates wait in the
+//! kernel and at the server. Dropping the stream closes the connections.
 
 use super::cursor::Cursor;
 use super::disconnect::Disconnect;
@@ -31,7 +31,7 @@ use tokio::time::Instant;
 pub struct Updates {
     target: Arc<Target>,
     cursor: Cursor,
-    /// The newest id that was returned to the caller. While updates wait in `out`, the cursor is ahead of it.
+    /// The id after which the caller can continue. While updates wait in `out`, the cursor is ahead of it.
     returned: Option<TickId>,
     lines: Vec<Line>,
     /// For each line, what the merge knows about it.
@@ -82,8 +82,8 @@ impl Updates {
         StreamExt::next(self).await
     }
 
-    /// Returns the newest id that was returned, if there is one. To continue later or in another process, start after
-    /// it.
+    /// Returns the newest id that was returned, or until then the id of [`Start::After`](super::Start::After), if there
+    /// is one. To continue later or in another process, start after it.
     pub fn last_id(&self) -> Option<TickId> {
         self.returned
     }
@@ -121,7 +121,7 @@ impl Updates {
         match &update {
             Update::Tick(tick) => self.returned = Some(tick.id),
             Update::Status(status) => self.returned = Some(status.id),
-            // It is the last update of its message, and the cursor is there.
+            // This is the last update of its message, so the cursor is the id to resume after.
             Update::Synced { .. } => self.returned = self.cursor.last(),
             _ => {}
         }
@@ -167,7 +167,7 @@ impl Updates {
         self.positions[number] = LinePosition::default();
     }
 
-    /// Returns the next address that no other line uses, or the same one if there is none.
+    /// Returns the next address that no other line uses, or the current one if there is none.
     fn next_address(&self, number: usize) -> usize {
         let (current, count) = (self.lines[number].address(), self.target.addresses().len());
         let is_free = |address: &usize| {
@@ -216,7 +216,7 @@ impl Updates {
         Ok(())
     }
 
-    /// Asks the history about a hole. Returns true if something has happened.
+    /// Asks the history for the entries of a hole. Returns true if a request has ended.
     fn heal(&mut self, context: &mut Context<'_>) -> bool {
         let Some(hole) = self.merge.hole(&self.cursor) else {
             self.healing = None;
@@ -231,7 +231,7 @@ impl Updates {
         for message in answer.unwrap_or_default() {
             self.merge.heal(&mut self.cursor, message, now, &mut self.out);
         }
-        // A hole with another end gets other requests.
+        // A hole with another end is another hole. The next call begins new requests for it.
         if let Some(left) = self.merge.hole(&self.cursor).filter(|left| left.until == hole.until) {
             let is_awaited = self.merge.is_awaited(&self.positions);
             if !healing.ask_next(left, has_answer, left != hole, is_awaited) {

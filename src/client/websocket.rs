@@ -1,7 +1,7 @@
 //! The stream over a WebSocket (RFC 6455): a request that is upgraded, and messages in text frames.
 //!
-//! Pings are answered only while the stream is polled. If it is not polled, the server closes the connection, and the
-//! next connection continues at the cursor.
+//! Pings are answered only while the stream is polled. If it is not polled for long, the server closes the connection,
+//! and the next connection continues at the cursor.
 
 use super::disconnect::Disconnect;
 use super::http;

@@ -24,8 +24,8 @@ const PROXY_PROTOCOL: Row<Words<bool>> = Row {
     env: "BTCFEED_PROXY_PROTOCOL",
     help: "Whether proxies name the client at the beginning of each connection (PROXY protocol)",
     details: "Versions 1 and 2 are accepted, before TLS. Connections that are not from BTCFEED_TRUSTED_PROXIES, or do \
-              not begin with such a header, are closed. X-Forwarded-For and Forwarded do not count then. The \
-              operators' port is not affected.",
+              not begin with a PROXY header, are closed. X-Forwarded-For and Forwarded are ignored. The operators' \
+              port is not affected.",
     values: Words(&[("true", true), ("false", false)]),
     default: DefaultValue::Fixed("false"),
     example: "true",
@@ -44,8 +44,8 @@ const ADDRESS_CONNECTIONS: Row<Numbers> = Row {
 const ADDRESS_RATE: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_RATE",
     help: "Maximum number of new connections and requests of one address in a second",
-    details: "Ten times as many may come at once. All replicas count together. Further clients are rejected with \
-              status 429.",
+    details: "Ten times as many may come at once. All replicas count together. Further connections and requests are \
+              rejected with status 429.",
     values: Numbers { min: 1, max: MAX_RATE, max_words: None },
     default: DefaultValue::Fixed("200"),
     example: "50",
@@ -103,7 +103,7 @@ const CLIENT_IDS: Row<Numbers> = Row {
     example: "100000",
 };
 
-/// Maximum of a volume, because the limiter counts in nanoseconds.
+/// Maximum of a volume. The limiter counts whole nanoseconds for each update, which is inexact for greater volumes.
 const MAX_VOLUME: usize = 1_000_000_000;
 /// Maximum of a rate, for the same reason.
 const MAX_RATE: usize = 1_000_000;

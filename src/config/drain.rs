@@ -22,7 +22,7 @@ const DRAIN_DELAY: Row<Durations> = Row {
 const DRAIN_SPREAD: Row<Durations> = Row {
     env: "BTCFEED_DRAIN_SPREAD",
     help: "Time over which the streams end when the replica stops, so that clients do not all reconnect at once",
-    details: "If there are few clients, it takes only 20 ms for each of them. New clients are rejected during this \
+    details: "With few clients, the time is shorter: 20 ms for each of them. New clients are rejected during this \
               time. Afterwards, connections have 5 s to end.",
     values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
     default: DefaultValue::Fixed("5s"),

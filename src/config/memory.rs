@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub(super) const CLIENT_MEMORY: Row<Bytes> = Row {
     env: "BTCFEED_CLIENT_MEMORY",
     help: "Maximum memory for data that clients have requested and do not read",
-    details: "Beyond it the responses and replays that have waited longest are reset. Data of the live feed does not \
-              count, because all clients share it.",
+    details: "If more is needed, the responses and replays that have waited longest are reset. Data of the live feed \
+              does not count, because all clients share it.",
     values: Bytes,
     default: DefaultValue::Derived("a quarter of the memory of the machine or of the control group"),
     example: "512MiB",
@@ -63,7 +63,8 @@ fn available() -> usize {
 }
 
 /// Returns the lowest limit of the control group in `group` (the content of `/proc/self/cgroup`) and of its ancestors.
-/// In a container, the files of its own group are at the root.
+/// In a container, the files of its own group are at the root. For control groups of version 1, only the limit of the
+/// root is read.
 fn group_limit(root: &Path, group: &str) -> Option<usize> {
     let own = group.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     let folders = Path::new(own).ancestors().map(|folder| root.join(folder).join("memory.max"));

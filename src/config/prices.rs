@@ -47,9 +47,9 @@ const MIN_INTERVAL: Row<Durations> = Row {
 const MAX_AGE: Row<Durations> = Row {
     env: "BTCFEED_SOURCE_MAX_AGE",
     help: "Maximum age of a source's price",
-    details: "The age counts from the time in the answer, from the time of the last trade if that is the price, and \
-              from the arrival of the answer. A time that is as far in the future counts as too old, too. For a source \
-              with a minimum interval, the maximum age is at least three times that interval.",
+    details: "This applies to the time in the answer, to the time of the last trade if that is the price, and to the \
+              arrival of the answer. None of them may be farther than this in the future, either. For a source with a \
+              minimum interval, the maximum age is at least three times that interval.",
     values: Durations::up_to(DAY),
     default: DefaultValue::Fixed("60s"),
     example: "30s",

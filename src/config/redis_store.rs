@@ -91,7 +91,7 @@ const MIN_ACKS: Row<Numbers> = Row {
     example: "1",
 };
 
-/// Prefixes of keys. Braces mark the part of a key from which Redis Cluster computes its node.
+/// Prefixes of keys, without braces: these mark the part of a key from which Redis Cluster computes its node.
 #[derive(Clone, Copy)]
 struct KeyPrefix;
 

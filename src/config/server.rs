@@ -49,9 +49,9 @@ const CORS_ORIGINS: Row<Origins> = Row {
 const PUBLIC_URL: Row<PublicUrl> = Row {
     env: "BTCFEED_PUBLIC_URL",
     help: "Address under which clients reach this server",
-    details: "Links, /docs and the descriptions contain it. Set it if a proxy changes the host or the path, or if a \
-              shared cache is in front of the server. Without it, they contain the Host of each request or, from \
-              BTCFEED_TRUSTED_PROXIES, X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-Prefix.",
+    details: "Links, /docs, /openapi.json and /asyncapi.json contain it. Set it if a proxy changes the host or the \
+              path, or if a shared cache is in front of the server. Without it, they contain the Host of each request \
+              or, from BTCFEED_TRUSTED_PROXIES, X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-Prefix.",
     values: PublicUrl,
     default: DefaultValue::Derived("the address that each request names"),
     example: "https://example.org/btc",
@@ -77,7 +77,7 @@ const MAX_LAG: Row<Durations> = Row {
 
 const WRITE_STALL: Row<Durations> = Row {
     env: "BTCFEED_WRITE_STALL",
-    help: "Time without reading any data after which a client is disconnected (close code 4408)",
+    help: "Time that a client may read nothing while data waits, before it is disconnected (close code 4408)",
     details: "",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("10s"),
@@ -88,7 +88,7 @@ const PING_EVERY: Row<Durations> = Row {
     env: "BTCFEED_PING_EVERY",
     help: "Time between two pings to a client, and the timeout of its pong",
     details: "The SDKs for Rust and Python reconnect if they receive nothing for 50 s. With a longer time, raise their \
-              timeout as well. JavaScript sees no pings.",
+              timeout as well. The SDK for JavaScript sees no pings.",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("20s"),
     example: "30s",

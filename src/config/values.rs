@@ -98,7 +98,7 @@ impl<T: Copy> Values for Words<T> {
     }
 }
 
-/// Shares between 0 and 1. With few decimals, all arithmetic with prices is exact.
+/// Shares between 0 and 1, with at most 6 decimals, so that all arithmetic with prices is exact.
 #[derive(Clone, Copy)]
 pub(super) struct Share;
 
@@ -132,7 +132,7 @@ impl Values for Name {
     }
 }
 
-/// Paths of files, and a description of the file.
+/// Paths of files. The text describes the expected file.
 #[derive(Clone, Copy)]
 pub(super) struct FilePath(pub(super) &'static str);
 

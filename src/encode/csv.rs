@@ -109,7 +109,7 @@ mod tests {
         let text = format!("{}{}", outages(format, chosen, of), event(format, chosen, of));
         let rows: Vec<_> =
             text.split_inclusive("\r\n").map(|row| row.strip_suffix("\r\n").unwrap().to_owned()).collect();
-        // Another reader finds as many columns as the header names.
+        // The parser of the crate `csv` finds as many cells in each row as the header has names.
         let table = format!("{}{text}", header(format));
         assert_eq!(csv::Reader::from_reader(table.as_bytes()).records().map(Result::unwrap).count(), rows.len());
         rows

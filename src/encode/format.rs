@@ -15,8 +15,8 @@ pub enum Format {
     /// have statuses and gaps, and over WebSocket `synced` and, if the client asks for it, `hello`. The short formats
     /// have these messages only on request.
     Full,
-    /// Like `Full`, with what each source said about the prices of each tick. The hub's window does not have it, so
-    /// entries in this format are always read as pages of the history.
+    /// Like `Full`, with what each source said about the prices of each tick. The hub's window does not have these
+    /// inputs, so entries in this format are always read as pages of the history.
     Audit,
 }
 

@@ -63,8 +63,7 @@ impl<'a> JsonWriter<'a> {
         JsonWriter { framing, to }
     }
 
-    /// Writes a message that is not an update, with its name. `id` is the id to resume after for a client that has the
-    /// message.
+    /// Writes a message that is not an update, with its name. A client that has the message resumes after `id`.
     pub(super) fn named(&mut self, name: &'static str, id: Option<TickId>, message: &impl Serialize) {
         self.write(Some(name), id, message);
     }

@@ -21,7 +21,7 @@ pub(super) fn outages(chosen: Currencies, entry: &Entry, to: &mut JsonWriter<'_>
     }
 }
 
-/// Writes each message that the event of `entry` becomes. A status becomes one only if `shows_health`.
+/// Writes the messages for the event of `entry`. A status is written only if `shows_health`.
 pub(super) fn event(format: Format, chosen: Currencies, shows_health: bool, entry: &Entry, to: &mut JsonWriter<'_>) {
     match (&entry.event, format) {
         (Event::Status(status), _) if shows_health => {

@@ -69,7 +69,7 @@ impl SharedView {
         if let Some(bytes) = audited().get(&place) {
             return bytes.clone();
         }
-        // No lock is held meanwhile, so that a long replay does not delay live updates.
+        // No lock is held while the entry is encoded, so that a long replay does not delay live updates.
         let bytes = self.view.entry(entry);
         let mut audited = audited();
         audited.insert(place, bytes.clone());
@@ -130,7 +130,7 @@ impl EncodedLog {
         self.segment(view, window, number - index).slice(index..index + 1)
     }
 
-    /// Returns the segment whose first entry has the number `start`. It contains all of its entries that the window
+    /// Returns the segment whose first entry has the number `start`, after encoding all of its entries that the window
     /// has.
     fn segment(&mut self, view: View, window: NumberedEntries<'_>, start: u64) -> &Segment {
         self.drop_before(window.first);

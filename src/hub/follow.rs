@@ -3,8 +3,8 @@
 //! The hub subscribes first and reads the history afterwards, so no entry can be missed between the two. Then it
 //! compares the `prev` of each live entry with its own head ([`Entry::continues`]). If they differ, the hub has missed
 //! an entry or the store has lost one, and the hub reads the history. Once a second it also compares its head with the
-//! head of the store. This detects a missed entry even if no other entry follows it. If entries are missing inside the
-//! window, it then looks for them in the store.
+//! head of the store. This detects a missed entry even if no other entry follows it. At the same time it looks in the
+//! store for entries that are missing inside the window.
 
 use super::Hub;
 use crate::feed::{Continuity, Entry, Feed};
@@ -36,8 +36,8 @@ const CHECKS_PER_SEARCH: u32 = 30;
 /// A range of ids in which entries are missing: the id before it, and its last id.
 type Hole = (TickId, TickId);
 
-/// The holes of the window, each with the number of checks that have found it. Lost entries are put back soon or never,
-/// and an entry that this version cannot decode never fills its hole.
+/// The holes of the window, each with the number of checks that have found it. A hole that stays is searched less
+/// often: lost entries are put back soon or never, and an entry that this version cannot decode never fills its hole.
 #[derive(Default)]
 struct HoleSearches(BTreeMap<Hole, u32>);
 
@@ -111,7 +111,8 @@ impl Hub {
         }
     }
 
-    /// Appends a live entry. If the entry does not continue our head, reads the history, which has this entry by now.
+    /// Appends a live entry that is new. If it does not continue our head, reads the history, which has the entry by
+    /// now, unless its announcement was forged.
     async fn take(&self, entry: Entry, unconfirmed: &mut FaultLog) -> Result<()> {
         match entry.continues(self.head()) {
             Continuity::Known => Ok(()),
@@ -123,7 +124,7 @@ impl Hub {
         }
     }
 
-    /// Appends an entry that continues our head, if it is in the history.
+    /// Appends an entry that continues our head, and possibly later ones, if the history has them.
     async fn confirm(&self, entry: &Entry, unconfirmed: &mut FaultLog) -> Result<()> {
         let (watch, id, is_tick) = (Stopwatch::start(), entry.id, entry.tick().is_some());
         let entries = self.store.announced(entry, self.head()).await?;

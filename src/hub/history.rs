@@ -17,7 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const LOAD_ENTRIES: usize = 500;
 /// The maximum number of entries in one read with audits, which are many times larger.
 pub const AUDIT_ENTRIES: usize = 100;
-/// The maximum number of entries whose audits are kept after a read, because all live clients of audits need them.
+/// The maximum number of entries in a read with audits that is kept for further clients. All live clients of audits
+/// need the newest entries.
 const LIVE_ENTRIES: usize = 4;
 /// The maximum number of reads that wait for a permit. Further reads fail at once.
 const MAX_WAITING: usize = 64;

@@ -14,8 +14,8 @@ use tracing::warn;
 
 /// The pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
-/// The time for which the reads for a stream may fail before a line is logged. Shortly after a restart, many clients
-/// read at once, and a read fails if too many others wait.
+/// The time for which the reads for a stream may fail before a line is logged. Shortly after a restart, so many clients
+/// read the history that some reads fail at first.
 const LOG_AFTER: Duration = Duration::from_secs(3);
 
 impl Hub {

@@ -1,6 +1,7 @@
-//! Marks of the window's entries. They tell where prices change, and which entries are not plain ticks. With them, a
-//! reader that wants few ticks skips the others with a binary search, so the cost of a replay depends on the ticks that
-//! it sends, and not on its length.
+//! Marks of the window's entries. They tell where prices change, and which entries are not plain. A plain entry is a
+//! tick that ends no outage and has prices in the same currencies as the tick before it. With the marks, a reader that
+//! wants few ticks skips the others with a binary search, so the cost of a replay depends on the ticks that it sends,
+//! and not on its length.
 
 use crate::feed::{Entry, Event};
 use crate::tick::{Currencies, Currency, Price, TickId};
@@ -21,7 +22,7 @@ pub struct Skip {
 /// harmless, because they are only compared for equality within one window.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
-    /// Number of entries so far that are not plain ticks or do not continue the entry before them.
+    /// Number of entries so far that are not plain or do not continue the entry before them.
     notable: u32,
     /// Number of changes of the price in each currency.
     changes: [u32; Currency::ALL.len()],

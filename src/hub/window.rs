@@ -25,7 +25,7 @@ const EXAMINE_ENTRIES: usize = 64;
 /// The entries after a session's cursor.
 #[derive(Debug)]
 pub enum Read {
-    /// There is no entry, because the cursor is at the head.
+    /// There is no entry, because the cursor is at the head or after it.
     Nothing,
     /// The entries have left the window. The store may still have them.
     Older {
@@ -69,7 +69,7 @@ pub(super) struct Window {
     status: Option<Arc<Entry>>,
     capacity: usize,
     retention: Duration,
-    /// True if the store has no entry older than the window.
+    /// True if the store has no entry before the window, except entries that are older than the retention.
     complete: bool,
     /// The views that are in use or still have bytes, with the encoded entries.
     views: BTreeMap<View, Arc<SharedView>>,
@@ -289,7 +289,7 @@ impl Window {
         entries.take_while(|entry| entry.id <= until).take(limit).cloned().collect()
     }
 
-    /// Returns the last id up to `until` if the window has an unbroken chain from `after` to it.
+    /// Returns the id of the last entry up to `until` if the window has an unbroken chain from `after` to it.
     pub(super) fn chained(&self, after: TickId, until: TickId) -> Option<TickId> {
         let mut part = self.entries.range(self.index_after(after)..).take_while(|entry| entry.id <= until);
         if !self.reaches(after) {

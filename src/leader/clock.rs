@@ -188,9 +188,9 @@ impl FeedClock {
         }
     }
 
-    /// Returns true if this machine's clock contradicted the sources in the last [`WRONG_POLLS`] polls, and no term has
-    /// ended for this reason for a while. With such a clock, this machine may reject the certificates of sources. If
-    /// all replicas have wrong clocks, they must not take turns.
+    /// Returns true if this machine's clock contradicted the sources in the last [`WRONG_POLLS`] polls. With such a
+    /// clock, this machine may reject the certificates of sources. Returns true at most once in [`PATIENCE`], so that
+    /// replicas whose clocks are all wrong do not take turns. Call this once after each poll.
     pub(super) fn should_yield(&self) -> bool {
         let (mut state, now) = (self.state(), Instant::now());
         let is_wrong = state.good_source(now).is_some_and(|time| time.differs(TickId::now()) > SOURCE_ERROR);
@@ -280,11 +280,11 @@ impl State {
         if self.is_slow || at < reference {
             return;
         }
-        // The store's clock corrects the count only slowly. Otherwise, if it is too fast, it would move the count ahead
-        // with each entry.
+        // The store's clock corrects the count only slowly. Otherwise, a clock that is too fast would move the count
+        // ahead with each entry.
         let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
         let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
-        // If the id is later by more than that, it follows an entry that was ahead.
+        // An id that is later than expected by more than `MAX_CLOCK_ERROR` follows an entry that was ahead.
         let is_close = id.differs(expected) <= MAX_CLOCK_ERROR;
         self.rebase(if is_close { time } else { id.max(expected) }, at, false);
     }
@@ -306,14 +306,14 @@ impl State {
         let time = match sources {
             Some(sources) if !is_confirmed(count) => {
                 let confirmed = [store, own].into_iter().find(|time| is_confirmed(*time));
-                // The sources are far from everything, so they decide.
+                // If the sources confirm neither clock and are far from the count, they decide.
                 confirmed.unwrap_or(if sources.differs(count) > SOURCE_CERTAIN { sources } else { count })
             }
             _ if agree(store, count) => count,
             // The count began when an entry arrived late, or this process was suspended.
             _ if agree(store, own) && store > count && store.since(count) <= SMALL => store,
             _ if self.is_slow && is_confirmed(store) => store,
-            // The sources confirm the count, so the clocks are wrong.
+            // The sources confirm the count, so the store's clock is wrong.
             Some(sources) if !is_confirmed(store) && self.is_slow => sources,
             Some(_) if !is_confirmed(store) => count,
             _ if agree(store, own) && (self.is_slow || !is_patient) => store,
@@ -340,8 +340,10 @@ impl State {
         self.set_fault(fault);
     }
 
-    /// Returns the time at the start of a count: the one that the sources confirm, or the earlier one that is possible.
-    /// A time that is too early can be corrected later, but ids cannot be taken back.
+    /// Returns the time at the start of a count: that of the clock that the sources confirm or, if they confirm neither
+    /// and are far from the store's clock, their own. Otherwise it is that of the earlier clock, or of the later one if
+    /// the earlier one is not after the newest id. A time that is too early can be corrected later, but ids cannot be
+    /// taken back.
     fn first_time(&self, Times { at, store, own }: Times) -> TickId {
         let confirmed = [store, own].into_iter().find(|time| self.is_confirmed(*time, at));
         let (earlier, later) = (store.min(own), store.max(own));
@@ -368,8 +370,8 @@ impl State {
 }
 
 /// Returns the median of the times that agree, and their number: those of the largest group whose times differ by at
-/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups without a common time, because one of them is
-/// wrong.
+/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups without a common time, because it is not known
+/// which of them is right.
 fn agreed(mut times: Vec<TickId>) -> Option<(TickId, usize)> {
     times.sort_unstable();
     let groups = (0..times.len()).map(|first| {

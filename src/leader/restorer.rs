@@ -1,11 +1,11 @@
-//! Puts back entries that the store has lost before its newest one, until all of them are back.
+//! Puts back lost entries that are older than the store's newest entry, until all of them are back.
 //!
 //! The loss of the newest entries is noticed at the leader's next write, which names the newest entry that the leader
 //! has seen. Then the leader restores only the newest ones, so that it can go on. Everything before them is put back
 //! here, in small batches that delay no tick. Every replica that may lead compares the number of entries in the store
 //! with its own copy once a second, whoever leads. So it does not matter which of them has the entries, or whether an
-//! attempt was interrupted. Once a minute it compares each entry, because the number includes members that are no
-//! entries.
+//! attempt was interrupted. Once a minute it compares each entry, because the number also counts what is in the store
+//! but is no entry.
 
 use super::chain::newest_chain;
 use crate::feed::{Entry, Feed};
@@ -28,7 +28,7 @@ const DIFFERENCES: u32 = 2;
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 /// The number of entries in one write.
 const BATCH: usize = 200;
-/// The number of batches under way at the same time. On a slow link, one alone would take too long.
+/// The number of batches under way at the same time. On a slow link, one after the other would take too long.
 const CONCURRENT: usize = 4;
 /// The pause after an attempt in which the store accepted no entry. A new loss ends it.
 const REJECTED_PAUSE: Duration = Duration::from_secs(30);
@@ -92,7 +92,7 @@ impl Restorer {
         }
     }
 
-    /// Returns how many entries fewer the store has than this replica's copy.
+    /// Returns how many fewer entries the store has than this replica's copy.
     async fn missing(&self) -> Result<usize> {
         let Some((oldest, head, len)) = self.feed.extent() else { return Ok(0) };
         if self.store.count(oldest.before(), head).await? >= len {

@@ -68,7 +68,7 @@ impl Term {
         self.state().1
     }
 
-    /// Records that this term wrote `id`.
+    /// Notes that this term wrote the entry `id`.
     pub(super) fn set_newest(&self, id: TickId) {
         self.state().1 = id;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The beginnings of the texts about clocks that contradict each other.
 const STORE_IS_WRONG: &str = "the clock of the store is ";
 const FEED_IS_AHEAD: &str = "the feed is ";
-/// The reason of a status after which the clocks no longer contradict each other.
+/// The reason of the status which says that the clocks no longer contradict each other.
 pub(in crate::leader) const CLOCKS_AGREE: &str = "the clocks agree again";
 
 /// Returns true if the reason of a status says that the clocks contradict each other, false if it says that they agree

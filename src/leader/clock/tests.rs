@@ -62,7 +62,7 @@ impl Scene {
         self.newest.ms().cast_signed() - self.truth().ms().cast_signed()
     }
 
-    /// Writes ticks for a time. Returns the greatest difference, without its sign, and the last one.
+    /// Writes ticks for this duration. Returns the greatest absolute difference, and the last difference.
     fn ticks(&mut self, duration: Duration, store_ms: i64, own_ms: i64) -> (i64, i64) {
         let (mut worst, mut last) = (0, 0);
         for _ in 0..duration.as_secs() / TICK.as_secs() {
