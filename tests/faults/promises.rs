@@ -98,8 +98,8 @@ If another program puts a value of a wrong type at a key of the feed:
 
 - The history, the lease or the record: nothing can be written until the key is deleted. Then nothing is lost, as after
   `FLUSHALL`. The replicas say so meanwhile, as above.
-- Any other key: the feed goes on and replaces the value, except that of candles, which are made of the entries until
-  the key is deleted. A client whose bookmark it is gets everything that is kept, after a `gap`.
+- Any other key: the feed goes on and replaces the value. Only a key of candles is not replaced: candles are made of the
+  entries until it is deleted. If the key is a bookmark, its client gets everything that is kept, after a `gap`.
 
 ## Not promised
 
