@@ -96,7 +96,7 @@ pub struct StatusUpdate {
     /// The new state.
     pub state: FeedState,
     /// The start of the state: for `stale` and `down` the moment of the last price, for `degraded` that of the last
-    /// price from enough sources, for `live` the moment at which prices returned. If the reason is about clocks, the
+    /// price from enough sources, for `live` the moment at which the feed recovered. If the reason is about clocks, the
     /// moment of the status.
     pub since: TickId,
     /// The reason, as text for people.

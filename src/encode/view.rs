@@ -37,7 +37,8 @@ impl View {
     /// clients share the encoded bytes.
     #[must_use]
     pub fn with_notices(self, notices: bool) -> View {
-        View { notices: notices && !self.shows_health(), ..self }
+        let plain = View { notices: false, ..self };
+        View { notices: notices && !plain.shows_health(), ..plain }
     }
 
     /// Returns the framed messages for `entry` in this view. There may be none.

@@ -73,8 +73,9 @@ impl HealthMonitor {
         Some(Status { state: self.state, since: now, reason: fault.unwrap_or_else(|| CLOCKS_AGREE.to_owned()) })
     }
 
-    /// Updates the health with the result of a poll. Returns the new status if the state changes.
-    pub(super) fn update(&mut self, poll: &Poll, now: Instant) -> Option<Status> {
+    /// Updates the health with the result of a poll. Returns the new status if the state changes. `time` is the time of
+    /// the feed.
+    pub(super) fn update(&mut self, poll: &Poll, now: Instant, time: TickId) -> Option<Status> {
         for currency in poll.tick.iter().flat_map(|tick| tick.prices.keys()) {
             self.last.insert(*currency, now);
             if let Some(text) = poll.thin.get(currency) {
@@ -107,7 +108,7 @@ impl HealthMonitor {
         let (moments, affected) =
             if state == FeedState::Degraded { (&self.checked, degraded) } else { (&self.last, stale) };
         let oldest = moments.iter().filter(|(currency, _)| affected.contains(**currency)).map(|(_, at)| *at).min();
-        let since = TickId::now().minus(oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
+        let since = time.minus(oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)));
         let reason = match state {
             FeedState::Live if self.state == FeedState::Degraded => "prices come from enough sources again".to_owned(),
             FeedState::Live => "prices are back".to_owned(),
@@ -132,6 +133,8 @@ mod tests {
     use crate::feed::{EmptyFeed, Event};
     use crate::store::Record;
     use crate::tick::Tick;
+
+    const TIME: TickId = TickId::from_ms(1_795_166_431_075);
 
     fn health(now: Instant) -> HealthMonitor {
         let last = BTreeMap::from([Currency::Usd, Currency::Eur].map(|currency| (currency, now)));
@@ -159,7 +162,7 @@ mod tests {
         let now = Instant::now();
         let mut health = health(now);
         let mut update = |after_s, poll: &Poll| {
-            let status = health.update(poll, now + Duration::from_secs(after_s));
+            let status = health.update(poll, now + Duration::from_secs(after_s), TIME);
             status.map(|status| (status.state, status.reason))
         };
         assert_eq!(update(15, &Poll::default()), None);
@@ -202,18 +205,19 @@ mod tests {
     fn only_a_price_ends_an_outage() {
         let now = Instant::now();
         let mut health = HealthMonitor { state: FeedState::Down, ..health(now) };
-        assert_eq!(health.update(&Poll::default(), now), None);
-        assert_eq!(health.update(&prices(&[Currency::Usd, Currency::Eur]), now).unwrap().state, FeedState::Live);
+        assert_eq!(health.update(&Poll::default(), now, TIME), None);
+        assert_eq!(health.update(&prices(&[Currency::Usd, Currency::Eur]), now, TIME).unwrap().state, FeedState::Live);
     }
 
     #[test]
     fn one_silent_currency_is_stale_never_down() {
         let now = Instant::now();
         let mut health = health(now);
-        let mut update = |after_s| health.update(&prices(&[Currency::Usd]), now + Duration::from_secs(after_s));
+        let mut update = |after_s| health.update(&prices(&[Currency::Usd]), now + Duration::from_secs(after_s), TIME);
         assert_eq!(update(10), None);
         let status = update(20).unwrap();
-        assert_eq!(status.state, FeedState::Stale);
+        // The last price in EUR came 20 s ago, by the time of the feed.
+        assert_eq!((status.state, status.since), (FeedState::Stale, TIME.minus(Duration::from_secs(20))));
         assert!(status.reason.starts_with("no price in EUR:"), "{}", status.reason);
         assert_eq!(update(100), None);
     }
@@ -227,7 +231,7 @@ mod tests {
             ..prices(&Currency::ALL)
         };
         let mut update = |after_s, poll: &Poll| {
-            let status = health.update(poll, now + Duration::from_secs(after_s));
+            let status = health.update(poll, now + Duration::from_secs(after_s), TIME);
             status.map(|status| (status.state, status.reason))
         };
         assert_eq!(update(15, &few()), None);

@@ -41,10 +41,11 @@ pub(super) async fn poll(
         let poll: Poll = aggregator.poll(clock.time_of_poll(TickId::now())).await;
         debug!(?poll, "polled");
         clock.note_sources(&poll.times);
-        if let Some(status) = health.clock_status(clock.fault(), clock.now_or(TickId::now())) {
+        let time = clock.now_or(TickId::now());
+        if let Some(status) = health.clock_status(clock.fault(), time) {
             outbox.push(Record::now(Event::Status(status)));
         }
-        if let Some(status) = health.update(&poll, Instant::now()) {
+        if let Some(status) = health.update(&poll, Instant::now(), time) {
             outbox.push(Record::now(Event::Status(status)));
         }
         empty_polls = if poll.tick.is_some() { 0 } else { empty_polls + 1 };

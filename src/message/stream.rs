@@ -123,8 +123,8 @@ pub struct StatusMessage<'a> {
     #[cfg_attr(feature = "server", schema(value_type = FeedState))]
     pub state: Word<FeedState>,
     /// The start of the state. For `stale` and `down` it is the moment of the last price, for `degraded` that of the
-    /// last price from enough sources, for `live` the moment when prices returned. If the reason is about clocks, it is
-    /// the moment of the status.
+    /// last price from enough sources, for `live` the moment at which the feed recovered. If the reason is about
+    /// clocks, it is the moment of the status.
     pub since: Timedate<'a>,
     /// The reason, as text for people.
     pub reason: Cow<'a, str>,
