@@ -166,6 +166,14 @@ async fn answer_that_is_not_a_feed_ends_the_stream() {
 }
 
 #[tokio::test]
+async fn endless_answer_is_not_kept() {
+    let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(17 * 1024 * 1024));
+    let server = Server::start(vec![Answer::Raw(endless)]).await;
+    let error = server.client(Transport::WebSocket).build().unwrap().prices_at(None, None).await.unwrap_err();
+    assert!(error.to_string().ends_with("its answer has more than 16777216 bytes"), "{error}");
+}
+
+#[tokio::test]
 async fn error_after_a_success_is_retried() {
     let nothing = Answer::Raw("HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned());
     let [first, last] = [Answer::messages(&[&tick(20, 10)], Some(1001)), Answer::messages(&[&tick(30, 20)], None)];

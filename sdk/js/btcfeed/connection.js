@@ -24,23 +24,17 @@ const MAX_TEXT_BYTES = 16 * 1024 * 1024
 
 /** Reads the text of a response. Throws if it is too long. */
 export async function textOf(response) {
-  const decoder = new TextDecoder()
+  const [reader, decoder] = [response.body.getReader(), new TextDecoder()]
   let [text, bytes] = ['', 0]
-  for await (const chunk of chunksOf(response.body)) {
-    bytes += chunk.length
-    if (bytes > MAX_TEXT_BYTES) throw new Error(`the answer has more than ${MAX_TEXT_BYTES} bytes`)
-    text += decoder.decode(chunk, { stream: true })
-  }
-  return text + decoder.decode()
-}
-
-/** The chunks of a body. Not every browser can iterate over a body. */
-async function* chunksOf(body) {
-  const reader = body.getReader()
-  try {
-    for (let { done, value } = await reader.read(); !done; { done, value } = await reader.read()) yield value
-  } finally {
-    reader.cancel().catch(() => {})
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return text + decoder.decode()
+    bytes += value.length
+    if (bytes > MAX_TEXT_BYTES) {
+      reader.cancel().catch(() => { /* The connection is closed either way. */ })
+      throw new Error(`the answer has more than ${MAX_TEXT_BYTES} bytes`)
+    }
+    text += decoder.decode(value, { stream: true })
   }
 }
 
@@ -53,7 +47,7 @@ function isPermanent(status) {
 /** Returns what an answer says that is not a stream. */
 async function refusal(response) {
   const { status } = response
-  const { detail } = await response.json().catch(() => ({}))
+  const { detail } = (await textOf(response).then(JSON.parse).catch(() => undefined)) ?? {}
   const other = status < 300 ? `there is no feed at this address: it answers HTTP ${status}`
     : `the server answered with HTTP ${status}`
   return {

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
+import { createServer } from 'node:http'
 import { after, before, test } from 'node:test'
 import { Feed } from '../btcfeed.js'
 import { readEntries, scenarios, startFixture, until } from './fixture.js'
@@ -93,6 +94,23 @@ test('the prices at a moment have all their digits', async () => {
   assert.deepEqual(Object.keys((await feed.pricesAt()).prices), ['USD', 'EUR'])
   await assert.rejects(feed.pricesAt('2020-01-01'), (error) => error.status === 404 && /no price in USD/.test(error.message))
   await assert.rejects(feed.pricesAt(tick.id, { window: '2h' }), /invalid window/)
+})
+
+test('an endless answer is not kept', async () => {
+  const server = createServer((_, response) => {
+    const send = () => { while (response.write('x'.repeat(65_536))); }
+    response.on('drain', send)
+    send()
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  try {
+    const feed = new Feed({ url: `http://127.0.0.1:${server.address().port}`, transport: 'sse' })
+    await assert.rejects(feed.pricesAt(), /the answer has more than 16777216 bytes/)
+    feed.close()
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
 })
 
 test('a WebSocket that Node lacks is an error', { skip: globalThis.WebSocket !== undefined }, () => {

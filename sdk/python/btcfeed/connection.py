@@ -24,6 +24,8 @@ from .updates import Goodbye, Message, read_message
 _CONNECT_TIMEOUT_S = 10.0
 #: The maximum length of a message. The messages of a feed are much shorter; the limit protects the memory.
 _MAX_MESSAGE_BYTES = 65_536
+#: The maximum length of a text from the history. Real ones have less than a tenth. The limit protects the memory.
+_MAX_TEXT_BYTES = 16 * 1024 * 1024
 #: The maximum pause that a server can ask for.
 _MAX_ASKED_S = 600.0
 try:
@@ -99,7 +101,7 @@ async def read_events(
         async with http.stream("GET", url, headers=accepted, timeout=timeout) as answer:
             content_type = answer.headers.get("Content-Type", "")
             if answer.status_code != 200 or not content_type.startswith("text/event-stream"):
-                raise _refusal(answer.status_code, await answer.aread(), answer.headers.get("Retry-After"))
+                raise _refusal(answer.status_code, await _body(answer), answer.headers.get("Retry-After"))
             parser = EventParser()
             async for data in answer.aiter_bytes():
                 for item in parser.read(data):
@@ -110,18 +112,46 @@ async def read_events(
                     if isinstance(message, Goodbye):
                         raise Disconnected(message.message or message.reason, soon=message.reason == "draining")
                     yield message
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, TooLong) as error:
         raise Disconnected(str(error) or f"the connection was lost ({type(error).__name__})") from error
     raise Disconnected(_closed(None))
+
+
+class TooLong(ValueError):
+    """An answer that is too long to be one of a feed."""
+
+
+async def _body(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    async for data in answer.aiter_bytes():
+        body += data
+        if len(body) > _MAX_TEXT_BYTES:
+            raise TooLong(f"the answer has more than {_MAX_TEXT_BYTES} bytes")
+    return bytes(body)
+
+
+async def read_text(
+    http: httpx.AsyncClient, url: str, headers: Mapping[str, str], timeout_s: float = _CONNECT_TIMEOUT_S
+) -> tuple[int, str]:
+    """Returns the status and the text of an answer. Raises `httpx.HTTPError`, or `ValueError` if it is too long or not
+    UTF-8."""
+
+    async def read() -> tuple[int, str]:
+        async with http.stream("GET", url, headers=headers) as answer:
+            return answer.status_code, (await _body(answer)).decode()
+
+    try:
+        # The timeouts of httpx bound only the time between two parts.
+        return await asyncio.wait_for(read(), timeout_s)
+    except asyncio.TimeoutError:
+        raise httpx.ReadTimeout(f"no complete answer within {timeout_s:g} s") from None
 
 
 async def read_history(http: httpx.AsyncClient, url: str, headers: Mapping[str, str]) -> list[Message] | None:
     """Returns the messages of a part of the history, or `None` if there is no answer."""
     try:
-        answer = await http.get(url, headers=headers, timeout=2.0)
-        if answer.status_code != 200:
-            return None
-        return [read_message(line) for line in answer.text.splitlines() if line]
+        status, text = await read_text(http, url, headers, timeout_s=2.0)
+        return [read_message(line) for line in text.splitlines() if line] if status == 200 else None
     except (httpx.HTTPError, ValueError):
         return None
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from .address import Address
+from .connection import read_text
 from .errors import FeedError, NoPrice, Refused
 from .options import Options, duration_text, moment_text
 
@@ -50,17 +51,17 @@ async def read_prices_at(
     problem = "the feed does not answer"
     for address in addresses:
         try:
-            answer = await http.get(address.prices_at(query), headers=options.headers)
-            fields = json.loads(answer.text, parse_float=Decimal)
-            if answer.status_code == 200:
+            status, text = await read_text(http, address.prices_at(query), options.headers)
+            fields = json.loads(text, parse_float=Decimal)
+            if status == 200:
                 return {price["currency"]: _read(price) for price in fields["prices"]}
             problem = str(fields["detail"])
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             problem = f"{address.base}: {error or type(error).__name__}"
             continue
-        if answer.status_code == 404:
+        if status == 404:
             raise NoPrice(problem)
-        if answer.status_code < 500 and answer.status_code != 429:
+        if status < 500 and status != 429:
             raise Refused(problem)
     raise FeedError(problem)
 

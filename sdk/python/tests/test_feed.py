@@ -7,7 +7,7 @@ import os
 import uuid
 
 import pytest
-from btcfeed import Feed, Gap, NoPrice, Refused, SyncFeed, Tick
+from btcfeed import Feed, FeedError, Gap, NoPrice, Refused, SyncFeed, Tick
 from fixture import SCENARIOS, Fixture
 
 #: The time for which connections break at random moments.
@@ -139,3 +139,21 @@ def test_price_at_a_moment(fixture):
             feed.prices_at("2020-01-01")
         with pytest.raises(Refused, match="invalid window"):
             feed.prices_at(tick.id, "2h")
+
+
+def test_endless_answer_is_not_kept():
+    async def send(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(bytes(65_536))
+            await writer.drain()
+
+    async def main():
+        server = await asyncio.start_server(send, "127.0.0.1", 0)
+        feed = Feed(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        with pytest.raises(FeedError, match="the answer has more than 16777216 bytes"):
+            await feed.prices_at()
+        server.close()
+
+    asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
