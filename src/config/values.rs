@@ -1,4 +1,4 @@
-//! The types of values: durations, numbers, words, shares, names and paths of files.
+//! The types of values: durations, numbers, words, shares, names, and file paths.
 
 use super::row::{Rejected, Values};
 use crate::text::{format_duration, join_list, parse_duration};
@@ -116,7 +116,7 @@ impl Values for Share {
     }
 }
 
-/// Names that are not empty.
+/// Names, which may be any text. An empty value counts as not given, so it never arrives here.
 #[derive(Clone, Copy)]
 pub(super) struct Name;
 

@@ -91,8 +91,8 @@ pub struct StoreReport<'a> {
     pub kind: Cow<'a, str>,
     /// True if the store passed the last check, which runs once a second.
     pub up: bool,
-    /// The reason why new updates cannot be written to the store at the moment. While it lasts, the leader keeps them
-    /// in memory.
+    /// The reason why this replica cannot write to the store at the moment, or may not lead. If it is the leader, it
+    /// keeps new updates in memory in the meantime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Cow<'a, str>>,
 }

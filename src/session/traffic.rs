@@ -57,8 +57,9 @@ impl StreamTransport {
 /// Numbers of entries that a session has returned to its transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
+    /// All of them.
     pub(crate) updates: u32,
-    /// The updates among them that were returned before the client was in sync.
+    /// Those that were returned before the client was in sync.
     pub(crate) replayed: u32,
 }
 

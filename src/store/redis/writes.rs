@@ -34,7 +34,7 @@ impl Redis {
         let trial = rights::commands(&self.keys, &self.writer, self.server.publish_command(), &needs);
         let answers: Vec<RedisResult<Value>> = self.commands.send(RedisRequest::Pipeline(&trial)).await?;
         let errors = || answers.iter().filter_map(|answer| answer.as_ref().err());
-        // The keys of a trial do not exist yet, so a node whose slot is moving redirects its commands.
+        // The keys of a trial do not exist yet, so a node whose slot is moving redirects the commands.
         if let Some(error) = errors().find(|error| is_moving(error)) {
             self.faults.note(Write::Lease, Some(public_reason(error)));
             return Err(unavailable("the slot of the feed is moving to another node of the cluster, trying again"));
@@ -91,7 +91,8 @@ impl Redis {
             let script = || call(form);
             let answer = self.commands.try_send::<Vec<Vec<u8>>>(RedisRequest::Call(&script)).await;
             match &answer {
-                // The set of the audits may not exist, or it has moved already.
+                // While a slot moves, Redis rejects the call if the set of the audits has moved already or does not
+                // exist. Then the entry is appended without its audit.
                 Err(RequestError::Answer(_, error)) if form.may_leave_audit_out(audit) && is_try_again(error) => {
                     form.leaves_audit_out = true;
                 }
@@ -146,8 +147,8 @@ impl Redis {
         SETTINGS_DIFFER.gauge("").set(u8::from(differs));
     }
 
-    /// Runs a script that writes, and notes its result. `script` is called only when there is a connection, because it
-    /// may contain the age of a record at the moment of sending. It may be called again on a new connection.
+    /// Runs a script that writes, and notes its result. `script` is called when the request is sent, and again if the
+    /// request is sent once more on a new connection.
     pub(super) async fn run<'a, T: FromRedisValue>(
         &'a self,
         write: Write,
@@ -186,7 +187,7 @@ impl Redis {
             ["done"] => Ok(String::new()),
             ["other", theirs] => {
                 let (ours, theirs) = (&self.settings, excerpt(theirs, MAX_SETTINGS));
-                let reason = format!("replicas with other settings have this feed: {theirs}. This replica: {ours}");
+                let reason = format!("this feed is led with other settings: {theirs}. This replica: {ours}");
                 self.faults.note(Write::Settings, Some(reason));
                 Err(StoreError::NotLeader)
             }
@@ -229,7 +230,7 @@ fn has_known_number(reply: &[Vec<u8>]) -> bool {
     number.is_some_and(Record::is_number_used)
 }
 
-/// Returns true if the keys of a request are on two nodes of a cluster, because a slot moves.
+/// Returns true if a slot moves and its node lacks some keys of a request: they have moved already, or do not exist.
 fn is_try_again(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::TryAgain)
 }
