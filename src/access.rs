@@ -1,5 +1,5 @@
-//! Access with API keys. A file contains the hashes of the valid keys. It is read again when it changes. A stream ends
-//! when its key is no longer valid.
+//! Access with API keys. A file contains their hashes. It is read again when it changes. A stream ends when its key is
+//! no longer valid.
 //!
 //! A key has 256 random bits, so a fast hash is enough to protect it: nobody can try all keys (ADR 50).
 
@@ -34,7 +34,7 @@ pub(crate) enum Denied {
     Expired,
 }
 
-/// The valid keys.
+/// The keys of the file, also those that have expired.
 #[derive(Debug)]
 pub(crate) struct Keys {
     file: PathBuf,
@@ -45,7 +45,8 @@ pub(crate) struct Keys {
 /// Reads a file of keys.
 ///
 /// # Errors
-/// The reason why the file is invalid. It quotes neither the name nor the hash of a line, because each may be a key.
+/// The reason why the file is invalid. It quotes neither the name nor the hash of a line, because either may be a key
+/// that was pasted there by mistake.
 pub fn read_keys(file: &Path) -> Result<Vec<KeyLine>, String> {
     let text = fs::read_to_string(file).map_err(|error| format!("cannot read the file: {error}"))?;
     let mut lines: Vec<KeyLine> = Vec::new();

@@ -22,7 +22,7 @@ pub(crate) struct CacheableResponse {
     pub(crate) media: Media,
     /// True if the media type was chosen by `Accept`.
     pub(crate) by_accept: bool,
-    /// Entity tag, or `None` if the content is not known before it is sent.
+    /// Entity tag. `None` if the content is not known before it is sent, always changes, or may be incomplete.
     pub(crate) tag: Option<String>,
     /// The moment, by the feed's clock, until which the content cannot change. `None` if it may change at any time.
     pub(crate) settled_until: Option<TickId>,
@@ -32,11 +32,11 @@ pub(crate) struct CacheableResponse {
     pub(crate) by_host: bool,
 }
 
-/// Returns a weak entity tag (RFC 9110 §8.8.3) for the content that the value `content` identifies. The tag is weak
-/// because it is the same for every encoding. It depends on the version of btcfeed, because another version may write
-/// the content differently.
-pub(crate) fn tag(content: &impl Debug) -> String {
-    tag_of_bytes(format!("{content:?}").as_bytes())
+/// Returns a weak entity tag (RFC 9110 §8.8.3) for a response. Responses with an equal `identity` have equal contents.
+/// The tag is weak because it is the same for every encoding. It depends on the version of btcfeed, because another
+/// version may write the content differently.
+pub(crate) fn tag(identity: &impl Debug) -> String {
+    tag_of_bytes(format!("{identity:?}").as_bytes())
 }
 
 /// Returns a weak entity tag for this content.
@@ -56,8 +56,8 @@ pub(crate) fn link_after(query: &str, id: TickId) -> String {
     format!("?{query}")
 }
 
-/// Returns the same query with another end. `since` is the start as a moment, if the range depends on the time of the
-/// request.
+/// Returns the same query with another end. If its start is relative to now (such as `10m`), `since` is the fixed moment
+/// that replaces it. Otherwise `since` is `None`.
 pub(crate) fn link_until(query: &str, id: TickId, since: Option<TickId>) -> String {
     let is_replaced = |name: &str| name == "until" || since.is_some() && crate::api::query::SINCE.contains(&name);
     let kept = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !is_replaced(name));

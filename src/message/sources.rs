@@ -45,7 +45,7 @@ pub struct PolledSource<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
     pub terms: Option<Cow<'a, str>>,
-    /// The state in the newest of the ticks.
+    /// The state in the newest of the ticks that have inputs of this source.
     #[cfg_attr(feature = "server", schema(value_type = SourceState))]
     pub state: Word<SourceState>,
     /// The reason, as text for people, if the state is not `ok`.
@@ -73,7 +73,7 @@ pub struct SourceValue {
     pub currency: Word<Currency>,
     /// The value: the middle of the source's book, or its last trade.
     pub value: ExactPrice,
-    /// The age of the answer in milliseconds.
+    /// The time since this value arrived from the source, in milliseconds.
     pub age_ms: u64,
     /// True if the value went into the newest price in this currency.
     pub used: bool,

@@ -1,8 +1,8 @@
 //! Bound on the memory that clients occupy by not reading the responses that they asked for. Each response that hyper
 //! sends and each WebSocket over HTTP/2 has an [`Account`] with the number of bytes that wait for its client. A stream
-//! of the reactor has one while it sends a part of the history from the store, and one while it holds a part of a TLS
-//! record. If the sum of all accounts exceeds the budget, those that have waited longest are reset. The few bytes that
-//! wait for a client of the live feed do not count, because all clients share them.
+//! of the reactor has one while it sends a part of the history from the store, and one while it holds at least
+//! [`MIN_BYTES`] of TLS records. If the sum of all accounts exceeds the budget, those that have waited longest are
+//! reset.
 
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{CLIENT_MEMORY, CLIENT_MEMORY_RESETS};

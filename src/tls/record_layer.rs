@@ -25,8 +25,8 @@ use tokio_rustls::rustls::{AlertDescription, ContentType, Error, SupportedCipher
 /// Message that announces new keys and does not ask the client for new ones (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
-/// Keys and state of a connection whose handshake is done. What each update needs is together and small, because a
-/// broadcast has to fetch it from memory for each client.
+/// Keys and state of a connection whose handshake is done. The fields that sending an entry needs are together and
+/// small, because they are fetched from memory for each client of the feed.
 pub(crate) struct RecordLayer {
     sealer: Sealer,
     /// Number of the next record to the client.

@@ -6,7 +6,7 @@ use crate::text::parse_duration;
 use crate::tick::Currencies;
 use std::time::Duration;
 
-/// Reads the age of the newest tick above which the response is 503, if the query has one.
+/// Reads `max_age`, if the query has it: the response is 503 if the newest tick is older.
 ///
 /// # Errors
 /// 400 that lists the mistakes, at most eight of them.

@@ -134,7 +134,7 @@ impl Channel {
         self.tls.as_ref().is_some_and(|tls| tls.account.is_none() && tls.records.held_bytes() >= MIN_BYTES)
     }
 
-    /// Counts the memory that the connection holds. `reset` must run the connection again.
+    /// Counts the memory that the connection holds. `reset` must make the shard run the connection, which then closes.
     pub(super) fn count_memory(&mut self, memory: &Arc<ClientMemory>, reset: impl Fn() + Send + Sync + 'static) {
         if let Some(tls) = &mut self.tls {
             let account = memory.open(reset);
