@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_repeatable_refusals_are_final() {
+    fn only_refusals_that_repeat_are_final() {
         for status in [200, 204, 301, 400, 401, 403, 404, 405, 410, 426] {
             assert!(matches!(Disconnect::status(status, "", None), Disconnect::Final(_)), "{status}");
         }

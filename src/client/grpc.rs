@@ -90,8 +90,9 @@ fn subscribe_request(options: &ClientOptions, start: Start) -> SubscribeRequest 
     }
 }
 
-/// Returns the failure for the status of a call. It is the failure for the HTTP status with the same meaning, or for
-/// the lost connection if that is the cause.
+/// Returns the failure for the status of a call. If a lost connection is the cause, it is the failure for that. If the
+/// call would be refused again, it is the failure for the HTTP status with the same meaning. Otherwise the call may
+/// succeed later.
 fn call_ended(status: &tonic::Status) -> Disconnect {
     if let Some(cause) = status.source() {
         return broken(cause);
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_repeatable_refusals_are_final() {
+    fn only_refusals_that_repeat_are_final() {
         for code in (1..=16).map(Code::from) {
             let last = matches!(call_ended(&tonic::Status::new(code, "so")), Disconnect::Final(_));
             let expected = [

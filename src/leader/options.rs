@@ -20,14 +20,15 @@ pub struct Options {
     pub down_after: Duration,
 }
 
-/// The maximum pause between two attempts, before jitter. It does not depend on the duration of a lease, so that a
-/// released lease is acquired soon.
+/// The maximum pause between two attempts to acquire the lease or to reach the store, before jitter. It does not depend
+/// on the duration of a lease, so that a released lease is acquired soon.
 const MAX_RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// The time in which a replica detects that its request to the store got no answer, and connects again.
 const RECONNECTION: Duration = Duration::from_secs(1);
 
 impl Options {
-    /// Returns the pause between two attempts, with a jitter of up to 25 % so that replicas do not retry in step.
+    /// Returns the pause before the next attempt to acquire the lease or to reach the store. It has a jitter of up to
+    /// 25 %, so that replicas do not retry in step.
     pub(super) fn retry_pause(&self) -> Duration {
         self.mean_retry_pause() * (75 + fastrand::u32(..50)) / 100
     }
@@ -36,9 +37,9 @@ impl Options {
         (self.lease_ttl / 15).min(MAX_RETRY_PAUSE)
     }
 
-    /// Returns the time in which each replica that has something that the store lacks claims the lease. `idle` is the
-    /// age of the newest entry. If the end of the last leader does not explain this age, the store was probably
-    /// unavailable, and replicas still have to connect.
+    /// Returns the time for which a new leader waits for claims. In this time, each replica with something that the
+    /// store has lost claims the lease. `idle` is the age of the newest entry. If it is higher than the death of the
+    /// last leader explains, the store was probably unavailable, and replicas still have to connect.
     pub(super) fn claim_period(&self, idle: Duration) -> Duration {
         let attempts = self.mean_retry_pause() * 2;
         let is_explained = idle <= self.lease_ttl + self.interval + RECONNECTION;

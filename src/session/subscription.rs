@@ -43,7 +43,8 @@ pub struct Subscription {
     pub client: Option<ClientId>,
     /// True if the client wants a `hello` first.
     pub hello: bool,
-    /// True if the client wants statuses, gaps, `synced` and `hello` in every format.
+    /// True if statuses, gaps, `synced`, and `hello` if it is wanted, are shown also in formats that do not have them
+    /// otherwise.
     pub notices: bool,
 }
 
@@ -105,9 +106,9 @@ impl Sessions {
         }
     }
 
-    /// Returns the message `hello`. Its state is that of the newest status, because the next status on the stream
-    /// replaces it. The state that only this replica sees is not used, because no status would replace it. A feed that
-    /// has been live since its first tick has no status.
+    /// Returns the message `hello`. A client keeps its state until a status comes on the stream. So it is the state of
+    /// the newest status of the feed. A state that only this replica sees could stay forever, because no status would
+    /// replace it. A feed that has been live since its first tick has no status.
     fn hello_message(&self, view: View) -> Option<Bytes> {
         let newest = self.hub.status();
         let health = match newest.as_ref().and_then(|entry| entry.status()) {
