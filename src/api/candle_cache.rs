@@ -90,7 +90,7 @@ impl CandleCache {
     /// Adds the entries that the hub has and the book does not have yet.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable or has too many readers: at the first update, and for entries that
+    /// If the store is unavailable or has too many readers. It is read only at the first update, and for entries that
     /// have left the hub's window.
     pub(crate) async fn catch_up(&self, hub: &Hub) -> Result<()> {
         let head = hub.head();
@@ -115,9 +115,9 @@ impl CandleCache {
         let kept =
             async |detail| Ok::<_, StoreError>(BTreeSet::from_iter(hub.kept_hours(detail).await?.unwrap_or_default()));
         let (mut hours, mut minutes) = (kept(Detail::Hour).await?, kept(Detail::Minutes).await?);
-        // The single candle of an hour is used only if entries of that hour are gone, because it would hide the candles
-        // of the minutes. Minutes are read if they have not expired for this replica, or if their hour has no single
-        // candle.
+        // The single candle of an hour is used only if entries of that hour are gone. Otherwise the entries are read,
+        // which also give the candles of the minutes. Kept minutes are read if they have not expired for this replica,
+        // or if no single candle is used for their hour.
         let (oldest, expired) = (hub.oldest_kept().await?, self.book().minutes_kept_from(hub.head()));
         let is_lost = |moment: TickId| oldest == TickId::ZERO || moment < oldest;
         let is_ahead = |start: TickId| Interval::Hour.end(start) > hub.head();
@@ -174,8 +174,8 @@ impl CandleCache {
         }
     }
 
-    /// Saves the complete hours to the store. `kept` contains the hours of the last call. If no hour is new and none is
-    /// unusable, the store is not asked.
+    /// Saves the complete hours to the store. `kept` contains the hours of the last call that succeeded. If the hours
+    /// are the same and none is unusable, the store is not asked.
     async fn keep_hours(&self, hub: &Hub, detail: Detail, kept: &mut Vec<TickId>) -> Result<()> {
         let whole: Vec<_> = self.book().whole_hours(detail).collect();
         let mut unusable: Unusable = {

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// Content security policy of a page that the pages `$ancestors` may frame. It may load only files from this server,
-/// and may have no inline scripts or styles. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
+/// Content security policy of a page. Only the pages `$ancestors` may show it in a frame. It may load only files from
+/// this server, and may have no inline scripts or styles. `'self'` includes the WebSocket (CSP 3 §6.7.2.8).
 macro_rules! policy {
     ($ancestors:literal) => {
         concat!(

@@ -13,8 +13,8 @@ pub enum Framing {
     Row,
     /// A WebSocket text message in one unmasked frame, as servers send them (RFC 6455 §5.2).
     WebSocket,
-    /// A server-sent event (HTML Living Standard §9.2). An update has no name. For every other message the name is its
-    /// type.
+    /// A server-sent event (HTML Living Standard §9.2). The messages for a tick have no name. For every other message,
+    /// such as a status or a gap, the name is its type.
     Event,
     /// A length-prefixed protobuf message of gRPC. It has the content of [`Format::Full`](super::Format::Full), or of
     /// [`Format::Audit`](super::Format::Audit).

@@ -1,5 +1,5 @@
-//! Notices about the connection, gaps and the state of the feed. A notice that would repeat itself, such as the reason
-//! why the server cannot be reached, is printed only once.
+//! Notices about the connection, gaps and the state of the feed. While there is no connection, each reason for it is
+//! printed only once.
 
 use crate::cli::format::{brief_duration, local_time, printable};
 use crate::client::{Connected, GapCause, GapUpdate, TickUpdate, Update};
@@ -17,8 +17,10 @@ const MAX_REASONS: usize = 32;
 /// Makes notices, and remembers those that it made.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// The time when the connection was lost, and the reasons for it that were reported.
+    /// The time since when there is no connection, because it was lost or could not be opened, and the reasons for it
+    /// that were printed.
     lost: Option<(Instant, VecDeque<String>)>,
+    was_connected: bool,
     simulated: bool,
 }
 
@@ -48,8 +50,9 @@ impl Notices {
             .map(|state| format!("; the feed is {}{}", state.as_str(), because(reason.as_deref().unwrap_or_default())));
         let health = health.unwrap_or_default();
         let to = replica.as_deref().map(|replica| format!(" to {}", printable(replica))).unwrap_or_default();
+        let again = if std::mem::replace(&mut self.was_connected, true) { " again" } else { "" };
         match self.lost.take() {
-            Some((since, _)) => format!("connected again{to} after {}{health}", brief_duration(since.elapsed())),
+            Some((since, _)) => format!("connected{again}{to} after {}{health}", brief_duration(since.elapsed())),
             None => format!("connected{to}{health}"),
         }
     }

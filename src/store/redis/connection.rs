@@ -1,7 +1,8 @@
 //! A connection to Redis that all callers share. It opens when first used and is replaced after a failure.
 //!
-//! Every request has a deadline. An error discards the connection, because a demoted primary answers PING and rejects
-//! writes, and a half-open socket answers nothing. Only `TRYAGAIN`, the error of a slot that moves, keeps it.
+//! Every request has a deadline. An error discards the connection, because it may never work again: a demoted primary
+//! rejects each write, and a half-open socket answers nothing. Only the errors of a slot that moves keep it: `TRYAGAIN`,
+//! and an `ASK` if the importing node answers the request.
 
 use super::redirect::Redirect;
 use super::server::{RedisServer, failed, unavailable};
@@ -34,7 +35,8 @@ pub(super) struct RedisConnection {
 struct Open {
     /// The number of the attempt that opened it.
     number: u64,
-    /// The generation of its server.
+    /// The number of moves of the feed to another server before this one was found. After the next move, the connection
+    /// is replaced.
     generation: u64,
     /// Host and port, or path of the socket, for errors.
     address: Arc<str>,
