@@ -124,6 +124,9 @@ mod tests {
         let new = (0..99).filter(|new| lost(&format!("new {new}")).is_some()).count();
         assert_eq!(new, 99);
         assert_eq!(notices.lost.as_ref().unwrap().1.len(), MAX_REASONS, "it is bounded");
+        let (_, first) = notices.of(&Update::Connected(Connected::default())).unwrap();
+        assert!(first.starts_with("connected after 0"), "{first}");
+        notices.of(&Update::Disconnected { why: "cut".to_owned(), retry_in: Duration::ZERO }).unwrap();
         let (_, back) = notices.of(&Update::Connected(Connected::default())).unwrap();
         assert!(back.starts_with("connected again after 0"), "{back}");
     }
