@@ -56,8 +56,8 @@ pub(crate) fn link_after(query: &str, id: TickId) -> String {
     format!("?{query}")
 }
 
-/// Returns the same query with another end. If its start is relative to now (such as `10m`), `since` is the fixed moment
-/// that replaces it. Otherwise `since` is `None`.
+/// Returns the same query with another end. If its start is relative to now (such as `10m`), `since` is the fixed
+/// moment that replaces it. Otherwise `since` is `None`.
 pub(crate) fn link_until(query: &str, id: TickId, since: Option<TickId>) -> String {
     let is_replaced = |name: &str| name == "until" || since.is_some() && crate::api::query::SINCE.contains(&name);
     let kept = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| !is_replaced(name));

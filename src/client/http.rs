@@ -72,8 +72,9 @@ pub(super) async fn refusal(response: Response) -> Disconnect {
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
     let retry_after = retry_after.and_then(|text| parse_retry_after(&text, SystemTime::now()));
-    let body = timeout(REFUSAL_DEADLINE, start_of_body(response, MAX_REFUSAL_BYTES)).await;
-    let body = body.ok().and_then(Result::ok).unwrap_or_default();
+    let mut body = Vec::new();
+    // If the rest of it does not arrive, the beginning may still be an explanation.
+    timeout(REFUSAL_DEADLINE, read_body(response, MAX_REFUSAL_BYTES, &mut body)).await.ok();
     let detail = match (location, detail(&body)) {
         (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),
         (_, Some(detail)) => detail,
@@ -89,23 +90,23 @@ pub(super) async fn refusal(response: Response) -> Disconnect {
 
 /// Reads a text from the history.
 pub(super) async fn text(response: Response) -> Result<String, Disconnect> {
-    let body = start_of_body(response, MAX_TEXT_BYTES).await.map_err(|error| Disconnect::caused_by(&error))?;
-    if body.len() == MAX_TEXT_BYTES {
+    let mut body = Vec::new();
+    read_body(response, MAX_TEXT_BYTES + 1, &mut body).await.map_err(|error| Disconnect::caused_by(&error))?;
+    if body.len() > MAX_TEXT_BYTES {
         return Err(Disconnect::no_feed(&format!("its answer has more than {MAX_TEXT_BYTES} bytes")));
     }
     String::from_utf8(body).map_err(|_| Disconnect::no_feed("its answer is not UTF-8"))
 }
 
 /// Reads at most `max` bytes of a response.
-async fn start_of_body(mut response: Response, max: usize) -> reqwest::Result<Vec<u8>> {
-    let mut body = Vec::new();
+async fn read_body(mut response: Response, max: usize, body: &mut Vec<u8>) -> reqwest::Result<()> {
     while let Some(chunk) = response.chunk().await? {
         body.extend_from_slice(&chunk[..chunk.len().min(max - body.len())]);
         if body.len() == max {
             break;
         }
     }
-    Ok(body)
+    Ok(())
 }
 
 /// Returns the explanation in problem details (RFC 9457). Any other body is probably a page for browsers, which is too

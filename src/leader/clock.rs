@@ -2,8 +2,8 @@
 //!
 //! Every clock may be wrong: that of the store, that of this machine, and those of the exchanges. So the feed's time is
 //! counted on the monotonic clock, from entry to entry, and the other clocks only correct it. A clock that contradicts
-//! the count is believed if the sources confirm it. Without them, the store's clock is believed if it and this machine's
-//! have agreed for [`PATIENCE`]. Until then the count is the time of new entries.
+//! the count is believed if the sources confirm it. Without them, the store's clock is believed if it and this
+//! machine's have agreed for [`PATIENCE`]. Until then the count is the time of new entries.
 //!
 //! Ids only increase. If the feed is ahead of the true time, it runs at half speed until the time has caught up. So a
 //! client that asked for one tick in each period still gets one at least every two periods.
@@ -127,7 +127,10 @@ impl FeedClock {
 
     /// Ends a term.
     pub(super) fn end(&self) {
-        self.state().is_leading = false;
+        let mut state = self.state();
+        state.is_leading = false;
+        // The clocks are not compared until the next term, so nobody knows whether they agree in the meantime.
+        state.contradicted = None;
     }
 
     /// Follows the newest ids of `feed` and never returns.

@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 
+import anyio
 import httpx
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
@@ -101,7 +102,7 @@ async def read_events(
         async with http.stream("GET", url, headers=accepted, timeout=timeout) as answer:
             content_type = answer.headers.get("Content-Type", "")
             if answer.status_code != 200 or not content_type.startswith("text/event-stream"):
-                raise _refusal(answer.status_code, await _body(answer), answer.headers.get("Retry-After"))
+                raise _refusal(answer.status_code, await _explanation(answer), answer.headers.get("Retry-After"))
             parser = EventParser()
             async for data in answer.aiter_bytes():
                 for item in parser.read(data):
@@ -112,13 +113,9 @@ async def read_events(
                     if isinstance(message, Goodbye):
                         raise Disconnected(message.message or message.reason, soon=message.reason == "draining")
                     yield message
-    except (httpx.HTTPError, TooLong) as error:
+    except httpx.HTTPError as error:
         raise Disconnected(str(error) or f"the connection was lost ({type(error).__name__})") from error
     raise Disconnected(_closed(None))
-
-
-class TooLong(ValueError):
-    """An answer that is too long to be one of a feed."""
 
 
 async def _body(answer: httpx.Response) -> bytes:
@@ -126,8 +123,15 @@ async def _body(answer: httpx.Response) -> bytes:
     async for data in answer.aiter_bytes():
         body += data
         if len(body) > _MAX_TEXT_BYTES:
-            raise TooLong(f"the answer has more than {_MAX_TEXT_BYTES} bytes")
+            raise ValueError(f"the answer has more than {_MAX_TEXT_BYTES} bytes")
     return bytes(body)
+
+
+async def _explanation(answer: httpx.Response) -> bytes:
+    try:
+        return await _body(answer)
+    except ValueError:
+        return b""
 
 
 async def read_text(
@@ -135,15 +139,12 @@ async def read_text(
 ) -> tuple[int, str]:
     """Returns the status and the text of an answer. Raises `httpx.HTTPError`, or `ValueError` if it is too long or not
     UTF-8."""
-
-    async def read() -> tuple[int, str]:
-        async with http.stream("GET", url, headers=headers) as answer:
-            return answer.status_code, (await _body(answer)).decode()
-
     try:
         # The timeouts of httpx bound only the time between two parts.
-        return await asyncio.wait_for(read(), timeout_s)
-    except asyncio.TimeoutError:
+        with anyio.fail_after(timeout_s):
+            async with http.stream("GET", url, headers=headers) as answer:
+                return answer.status_code, (await _body(answer)).decode()
+    except TimeoutError:
         raise httpx.ReadTimeout(f"no complete answer within {timeout_s:g} s") from None
 
 

@@ -121,6 +121,22 @@ fn clocks_must_agree_for_a_time() {
 }
 
 #[test]
+fn agreement_of_clocks_does_not_outlast_a_term() {
+    let mut scene = Scene::start(0, false);
+    scene.ticks(HOUR, 0, 0);
+    scene.tick(7_200_000, 7_200_000);
+    scene.clock.end();
+    // A replica with a right clock leads.
+    for _ in 0..PATIENCE.as_secs() {
+        scene.now += TICK;
+        scene.newest = scene.truth();
+        scene.clock.state().follow(scene.newest, scene.now);
+    }
+    scene.clock.begin(scene.newest, scene.times(7_200_000, 7_200_000));
+    assert!(scene.ticks(TICK * 4, 7_200_000, 7_200_000).0 <= 1);
+}
+
+#[test]
 fn sources_decide_at_the_start() {
     for ahead in FAULTS {
         let mut scene = Scene::start(ahead, true);

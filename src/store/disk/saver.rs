@@ -42,6 +42,8 @@ pub(super) struct Saver {
     path: PathBuf,
     pub(super) options: Options,
     files: RwLock<OpenFiles>,
+    /// Held while entries are written with a floor.
+    writing: Mutex<()>,
     /// A std mutex, held for a few operations in memory and never across an await or a write.
     pending: Mutex<Pending>,
     /// Notified when there is something to write, and when the thread must end or has ended.
@@ -51,28 +53,14 @@ pub(super) struct Saver {
     log: Mutex<FaultLog>,
 }
 
-/// The directory and the file, if they are open. Reads and writes hold the read lock. Opening, closing and restoring
-/// entries hold the write lock.
+/// The directory and the file, if they are open. Reads and writes hold the read lock, opening and closing hold the
+/// write lock.
 #[derive(Default)]
 struct OpenFiles {
     file: Option<FeedFile>,
     directory: Option<DataDir>,
     /// True if the file was open at some time, so it may have entries that are not in memory.
     was_open: bool,
-}
-
-impl OpenFiles {
-    /// Runs a request to the file. Returns `None` if no file has been open yet.
-    fn request<T>(&self, request: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
-        match &self.file {
-            Some(file) => match request(file) {
-                Ok(found) => Ok(Some(found)),
-                Err(error) => Err(StoreError::Unavailable(format!("cannot use the file of the feed: {error:#}"))),
-            },
-            None if self.was_open => Err(not_open()),
-            None => Ok(None),
-        }
-    }
 }
 
 fn not_open() -> StoreError {
@@ -85,6 +73,7 @@ impl Saver {
             path,
             options,
             files: RwLock::default(),
+            writing: Mutex::default(),
             pending: Mutex::default(),
             work: Condvar::new(),
             progress: watch::Sender::default(),
@@ -160,14 +149,22 @@ impl Saver {
 
     /// Runs a request to the file. Blocks. Returns `None` if no file has been open yet.
     pub(super) fn request<T>(&self, request: impl FnOnce(&FeedFile) -> anyhow::Result<T>) -> Result<Option<T>> {
-        self.files.read().unwrap_or_else(PoisonError::into_inner).request(request)
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        match &files.file {
+            Some(file) => match request(file) {
+                Ok(found) => Ok(Some(found)),
+                Err(error) => Err(StoreError::Unavailable(format!("cannot use the file of the feed: {error:#}"))),
+            },
+            None if files.was_open => Err(not_open()),
+            None => Ok(None),
+        }
     }
 
-    /// Writes entries that the file has lost. Blocks. Lower the floor first. The write lock waits for the end of a write
-    /// that still has the old floor, because that write would delete the entries.
+    /// Writes entries that the file has lost. Blocks. Lower the floor first. A write that still has the old floor ends
+    /// before, because it would delete these entries.
     pub(super) fn restore(&self, entries: &[Arc<Entry>]) -> Result<()> {
-        let files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        files.request(|file| file.restore(entries))?.ok_or_else(not_open)
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.request(|file| file.restore(entries))?.ok_or_else(not_open)
     }
 
     /// Writes what is pending, until the store is dropped.
@@ -222,9 +219,10 @@ impl Saver {
     fn save(&self, batch: &mut Batch) -> std::result::Result<(), DirError> {
         self.open()?;
         let saved = {
-            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+            let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             // The file may have just been opened, or entries may have been restored, so the floor may be lower now.
             batch.floor = self.pending().floor;
+            let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
             let file = files.file.as_ref().ok_or_else(|| anyhow::anyhow!("the file is not open"))?;
             file.save(batch)
         };
@@ -327,7 +325,11 @@ mod tests {
             let saver = saver.clone();
             move || saver.run()
         });
-        // The delayed write has ended, and there is nothing to write.
+        // The delayed write has ended, and the thread waits for something to write.
+        saver.pending().clients.insert("a".to_owned(), TickId::FIRST_DAY);
+        saver.wake();
+        until("the bookmark", || saver.pending().clients.is_empty());
+        thread::sleep(Duration::from_millis(50));
         saver.note_delay(RETRY);
         until("a write", || saver.pending().fault.is_none() && !saver.progress.borrow().failing);
         saver.stop(DAY);
@@ -338,13 +340,17 @@ mod tests {
     fn restoring_waits_for_a_write_with_the_old_floor() {
         let directory = tempfile::tempdir().unwrap();
         let saver = saver(&directory);
-        let writing = saver.files.read().unwrap();
+        let writing = saver.writing.lock().unwrap();
+        let (started, is_started) = std::sync::mpsc::channel();
         let restoring = thread::spawn({
             let saver = saver.clone();
-            move || saver.restore(&[]).unwrap()
+            move || {
+                started.send(()).unwrap();
+                saver.restore(&[]).unwrap();
+            }
         });
-        // A lock that waits for a writer cannot be had for reading.
-        until("the restoring thread", || saver.files.try_read().is_err());
+        is_started.recv().unwrap();
+        thread::sleep(Duration::from_millis(50));
         assert!(!restoring.is_finished());
         drop(writing);
         restoring.join().unwrap();

@@ -1,8 +1,8 @@
 //! A connection to Redis that all callers share. It opens when first used and is replaced after a failure.
 //!
 //! Every request has a deadline. An error discards the connection, because it may never work again: a demoted primary
-//! rejects each write, and a half-open socket answers nothing. Only the errors of a slot that moves keep it: `TRYAGAIN`,
-//! and an `ASK` if the importing node answers the request.
+//! rejects each write, and a half-open socket answers nothing. Only the errors of a slot that moves keep it:
+//! `TRYAGAIN`, and an `ASK` if the importing node answers the request.
 
 use super::redirect::Redirect;
 use super::server::{RedisServer, failed, unavailable};
