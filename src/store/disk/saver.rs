@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn restoring_waits_for_a_write_with_the_old_floor() {
+    fn restoring_waits_for_a_write_with_old_floor() {
         let directory = tempfile::tempdir().unwrap();
         let saver = saver(&directory);
         let writing = saver.writing.lock().unwrap();
