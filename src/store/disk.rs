@@ -111,7 +111,7 @@ impl Disk {
         request: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<Option<T>> {
         let saver = self.saver.clone();
-        spawn_blocking(move || saver.request(request)).await.map_err(unavailable)?
+        spawn_blocking(move || saver.request(request)).await.map_err(|error| unavailable(&error))?
     }
 
     /// Returns the id before the oldest id that is kept, or `after` if that is later.
@@ -120,7 +120,7 @@ impl Disk {
     }
 }
 
-fn unavailable(error: JoinError) -> StoreError {
+fn unavailable(error: &JoinError) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }
 
@@ -191,7 +191,7 @@ impl Store for Disk {
         self.saver.pending().keep_from(oldest.id);
         let lost = entries.to_vec();
         let saver = self.saver.clone();
-        spawn_blocking(move || saver.restore(&lost)).await.map_err(unavailable)??;
+        spawn_blocking(move || saver.restore(&lost)).await.map_err(|error| unavailable(&error))??;
         self.saver.pending().restored(newest.id);
         Ok(())
     }

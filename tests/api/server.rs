@@ -1,12 +1,12 @@
 //! A server without a socket, whose feed is in memory.
 
 use crate::support::events::Events;
-use crate::support::{soon, until};
+use crate::support::soon;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, Response};
 use btcfeed::config::{Config, Lookup};
-use btcfeed::feed::{Entry, Event, Feed};
+use btcfeed::feed::{Entry, Event};
 use btcfeed::hub::Hub;
 use btcfeed::monitor::Monitor;
 use btcfeed::server;
@@ -106,7 +106,7 @@ impl TestServer {
     async fn write(&self, record: Record) -> u64 {
         self.store.renew(&self.lease).await.unwrap();
         let id = self.store.append(&self.lease, &record, TickId::ZERO).await.unwrap().id;
-        until("the hub to have the entry", async || self.hub.head() >= id).await;
+        soon("the hub to have the entry", self.hub.watch_head().wait_for(|head| *head >= id)).await.unwrap();
         id.ms()
     }
 

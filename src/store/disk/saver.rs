@@ -306,7 +306,7 @@ mod tests {
         let started = Instant::now();
         while !condition() {
             assert!(started.elapsed() < Duration::from_secs(30), "waited for {what}");
-            thread::sleep(Duration::from_millis(5));
+            thread::park_timeout(Duration::from_millis(5));
         }
     }
 
@@ -329,7 +329,7 @@ mod tests {
         saver.pending().clients.insert("a".to_owned(), TickId::FIRST_DAY);
         saver.wake();
         until("the bookmark", || saver.pending().clients.is_empty());
-        thread::sleep(Duration::from_millis(50));
+        thread::park_timeout(Duration::from_millis(50));
         saver.note_delay(RETRY);
         until("a write", || saver.pending().fault.is_none() && !saver.progress.borrow().failing);
         saver.stop(DAY);
@@ -350,7 +350,7 @@ mod tests {
             }
         });
         is_started.recv().unwrap();
-        thread::sleep(Duration::from_millis(50));
+        thread::park_timeout(Duration::from_millis(50));
         assert!(!restoring.is_finished());
         drop(writing);
         restoring.join().unwrap();
