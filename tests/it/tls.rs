@@ -8,6 +8,7 @@ use crate::support::sdk::{self, TRANSPORTS};
 use crate::support::tls::Authority;
 use crate::support::{INTERVAL, TIMEOUT, embedded, entries, soon, tick, unbroken, until};
 use btcfeed::client::Client;
+use futures_util::future::join_all;
 use rustix::process::Signal;
 use std::fs;
 use std::process::Stdio;
@@ -192,12 +193,13 @@ async fn plain_http_gets_an_error_about_tls() {
     assert!(status == 400 && body.contains("connect with https:// or wss://"), "{status} {body}");
     // A client that sends nothing or invalid bytes is disconnected soon.
     let started = Instant::now();
-    for first in [&b""[..], b"\x16\x03\x01\x40\x00", b"\x80\x2e\x01"] {
+    let disconnected = async |first: &[u8]| {
         let mut socket = TcpStream::connect(&replica.address).await.unwrap();
         socket.write_all(first).await.unwrap();
         let mut answer = Vec::new();
         soon("the end", socket.read_to_end(&mut answer)).await.ok();
-    }
+    };
+    join_all([&b""[..], b"\x16\x03\x01\x40\x00", b"\x80\x2e\x01"].map(disconnected)).await;
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
