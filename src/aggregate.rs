@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
-/// The beginning of the reason why a source was not asked: its circuit breaker is open.
+/// The first words of the error of a source that was not asked because its circuit breaker is open.
 pub(crate) const PAUSED: &str = "paused for ";
 /// A source that is asked although its circuit breaker is open has only the deadline divided by this number, so that a
 /// source that hangs does not delay each tick by the whole deadline.

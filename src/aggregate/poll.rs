@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct Poll {
     /// The prices, if at least one currency has a valid one.
     pub tick: Option<Tick>,
-    /// The faults of the sources that did not contribute.
+    /// The faults of sources, each with the currencies in which the source did not contribute.
     pub faults: Vec<SourceFault>,
     /// The currencies that have no price although sources gave prices, each with the reason.
     pub shortfalls: BTreeMap<Currency, String>,
@@ -30,7 +30,7 @@ pub struct Poll {
 pub struct SourceFault {
     /// The name of the source.
     pub source: &'static str,
-    /// The currencies without a price from this source.
+    /// The currencies in which no price of this source was used.
     pub currencies: Currencies,
     /// The reason, as text for people. Clients can read it in a status.
     pub reason: String,

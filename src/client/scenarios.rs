@@ -110,7 +110,7 @@ fn line_that_is_late_for_5_s_is_replaced() {
         let tick = |id: u32| message(&json!({"tick": [id, id - 1]}));
         merge.receive(&mut cursor, &mut lines, (0, 0), tick(id), now, &mut out);
         late.extend(Merge::late(&cursor, &mut lines, now).into_iter().map(|line| (line, id)));
-        // Until second 20 the second line is 2 s late, then it is silent.
+        // From 3 s to 19 s, line 1 is 2 s late. Then it is silent.
         if (3..20).contains(&id) {
             merge.receive(&mut cursor, &mut lines, (1, 1), tick(id - 2), now, &mut out);
             assert!(Merge::late(&cursor, &mut lines, now).is_empty());

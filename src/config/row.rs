@@ -44,7 +44,7 @@ pub(super) enum Rejected {
     Part(String),
     /// A part of the value is not accepted. The text is that part in quotes and the reason.
     Quoted(String),
-    /// The value has the right form, but cannot be used. The text continues "invalid X …:".
+    /// The value has the right form, but cannot be used. The text is the reason, after `invalid NAME "value": `.
     Because(String),
 }
 

@@ -26,7 +26,7 @@ impl PartialSchema for Moment {
         let number = text().pattern(Some(r"^\d{1,13}(\.\d{1,9})?$"));
         let number = number.examples([json!("1795166431"), json!("1795166431.075"), json!("1795166431075")]);
         let formats =
-            "A time before now (`10m`), a date, RFC 3339, Unix seconds or Unix milliseconds (from 100000000000 on).";
+            "A time before now (`10m`), a day, RFC 3339, Unix seconds or Unix milliseconds (from 100000000000 on).";
         AnyOfBuilder::new().item(date).item(number).description(Some(formats)).into()
     }
 }
@@ -62,9 +62,9 @@ pub(crate) struct SourcesParameters {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StartParameters {
-    /// Start with the first tick or candle **at or after** this moment: a time before now (`10m`), a date, RFC 3339
-    /// (`2026-11-20T09:20:31Z`), Unix seconds (`1795166431`, `1795166431.075`) or Unix milliseconds (`1795166431075`).
-    /// It cannot be combined with `after`.
+    /// Start with the first tick or candle **at or after** this moment: a time before now (`10m`), a day
+    /// (`2026-11-20`), a moment by RFC 3339 (`2026-11-20T09:20:31Z`), Unix seconds (`1795166431`, `1795166431.075`) or
+    /// Unix milliseconds (`1795166431075`). It cannot be combined with `after`.
     #[param(required = false, inline, example = "2026-11-20T09:20:31Z")]
     since: Moment,
     /// Another name for `since`.
@@ -105,8 +105,9 @@ pub(crate) struct StreamParameters {
     /// formats `full` and `audit` or with `notices=true`, an event stream in every format.
     #[param(required = false, default = false, example = true)]
     hello: bool,
-    /// Send statuses, gaps, `synced` and `hello` over a WebSocket also in the formats `timedate` and `timestamp`. The
-    /// updates stay the same. The formats `full` and `audit` and event streams have these messages anyway.
+    /// Send statuses, gaps, `synced`, and with `hello=true` also `hello`, over a WebSocket in the formats `timedate` and
+    /// `timestamp`, too. The updates stay the same. In the formats `full` and `audit` and in event streams, this changes
+    /// nothing.
     #[param(required = false, default = false, example = true)]
     notices: bool,
 }
@@ -163,11 +164,11 @@ pub(crate) struct WindowParameter {
     window: String,
 }
 
-/// The moment and the currency of mempool.space.
+/// The parameters of `historical-price` of mempool.space.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoricalPriceParameters {
-    /// The currency, besides USD. Without it, the prices are in all currencies of the feed.
+    /// The currency of the prices. They are also in USD. Without it, they are in all currencies of the feed.
     #[param(required = false, inline, example = "EUR")]
     currency: Currency,
     /// Another name for `currency`.
@@ -323,7 +324,8 @@ pub(crate) struct IfNoneMatch {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct MaxAge {
-    /// The greatest age of the newest tick with which the status is 200. The default is `BTCFEED_STALE_AFTER`.
+    /// The maximum age of the newest tick. If it is older, the answer is 503 instead of 200. The default is
+    /// `BTCFEED_STALE_AFTER`.
     #[param(required = false, value_type = String, example = "30s")]
     max_age: String,
 }
@@ -392,7 +394,7 @@ pub(crate) struct UdfHistoryParameters {
     /// `from`.
     #[param(required = false, minimum = 1, example = 300)]
     countback: u32,
-    /// The currency of the symbol, which a chart repeats.
+    /// The currency of the symbol, which a chart sends in addition to `symbol`.
     #[param(required = false, rename = "currencyCode", example = "USD")]
     currency_code: String,
 }

@@ -23,7 +23,8 @@ pub struct Reckoning {
 }
 
 impl Reckoning {
-    /// Returns the moment of the record, if the store's clock says that it is `moment`.
+    /// Returns the time of the entry: `moment`, which the store's clock gives, or the leader's count if the two differ
+    /// too much.
     pub(super) fn correct(self, moment: TickId) -> TickId {
         if moment.differs(self.moment) > MAX_CLOCK_ERROR { self.moment } else { moment }
     }
