@@ -97,6 +97,7 @@ impl App {
     /// If a source cannot be opened.
     pub fn lead_with(&mut self, config: &Config) -> anyhow::Result<()> {
         self.leader = Some(open_leader(config, &self.store, &self.hub, &self.clock)?);
+        self.monitor.set_sources(config.source_names().collect());
         Ok(())
     }
 

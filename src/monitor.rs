@@ -24,6 +24,7 @@ use crate::tick::{Currencies, Currency, TickId};
 use clocks::Arrival;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
@@ -70,6 +71,8 @@ pub struct Monitor {
     hub: Arc<Hub>,
     store: Arc<dyn Store>,
     options: Options,
+    /// The names of the sources that the replica polls while it leads.
+    sources: Mutex<Vec<&'static str>>,
     clock: Arc<FeedClock>,
     started: Instant,
     started_at: TickId,
@@ -106,9 +109,15 @@ struct Seen {
 
 impl Monitor {
     /// Creates an observer of the feed in `store`, which `hub` follows.
-    pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, options: Options) -> Monitor {
+    pub fn new(hub: Arc<Hub>, store: Arc<dyn Store>, mut options: Options) -> Monitor {
         let (started, started_at, clock) = (Instant::now(), TickId::now(), Arc::default());
-        Monitor { hub, store, options, clock, started, started_at, seen: Mutex::default() }
+        let sources = Mutex::new(mem::take(&mut options.sources));
+        Monitor { hub, store, options, sources, clock, started, started_at, seen: Mutex::default() }
+    }
+
+    /// Replaces the names of the sources that the replica polls while it leads.
+    pub fn set_sources(&self, sources: Vec<&'static str>) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources;
     }
 
     /// Returns this observer with the clock of the feed that this replica's leader uses.
@@ -284,8 +293,9 @@ impl Monitor {
     /// Returns the configured sources and those of the newest tick, each with the currencies for which it contributed
     /// to this tick.
     fn sources(&self) -> Vec<SourceReport<'static>> {
-        let configured = self.options.sources.iter().map(|name| ((*name).to_owned(), Vec::new()));
-        let mut sources: BTreeMap<String, Vec<Word<Currency>>> = configured.collect();
+        let configured = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut sources: BTreeMap<String, Vec<Word<Currency>>> =
+            configured.into_iter().map(|name| (name.to_owned(), Vec::new())).collect();
         let tip = self.hub.newest_tick();
         for (currency, names) in tip.iter().filter_map(|entry| entry.tick()).flat_map(|tick| &tick.sources) {
             for name in names {

@@ -4,10 +4,11 @@ use crate::support::exchange::{Exchange, Mode};
 use crate::support::ports::free_address;
 use crate::support::program::program;
 use crate::support::{http, signal, soon, until};
+use serde_json::Value;
 use std::fmt::Write;
 use std::process::{Output, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 fn command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
     let mut command = program();
@@ -291,7 +292,7 @@ async fn every_setting_has_a_flag() {
 }
 
 /// Starts a demo with additional settings. Returns what it prints up to the first price.
-async fn demo(exchange: &Exchange, more: &[(&str, &str)]) -> String {
+async fn demo(exchange: &Exchange, more: &[(&str, &str)]) -> (String, Child) {
     let settings = exchange.settings("r1");
     let mut settings: Vec<_> = settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     settings.extend([
@@ -309,13 +310,13 @@ async fn demo(exchange: &Exchange, more: &[(&str, &str)]) -> String {
         printed.last().unwrap().starts_with("{\"timedate\"")
     })
     .await;
-    printed.join("\n")
+    (printed.join("\n"), child)
 }
 
 #[tokio::test]
 async fn demo_shows_real_prices_if_possible() {
     let exchange = Exchange::start().await;
-    let printed = demo(&exchange, &[]).await;
+    let (printed, _) = demo(&exchange, &[]).await;
     assert!(
         printed.contains("REAL prices from coinbase, kraken, bitstamp") && !printed.contains("SIMULATED"),
         "{printed}"
@@ -330,23 +331,30 @@ async fn demo_shows_real_prices_if_possible() {
 async fn demo_without_exchanges_is_simulated() {
     let exchange = Exchange::start().await;
     exchange.set_all(&Mode::Status(503, None));
-    let printed = demo(&exchange, &[]).await;
+    let (printed, _demo) = demo(&exchange, &[]).await;
     assert!(printed.contains("SIMULATED prices: the exchanges gave no valid price"), "{printed}");
+    let (_, address) = printed.split_once("the page         ").unwrap();
+    let status: Value = serde_json::from_str(
+        &http().get(format!("{}v1/status", address.lines().next().unwrap())).send().await.unwrap().text().await.unwrap(),
+    )
+    .unwrap();
+    let names: Vec<_> = status["sources"].as_array().unwrap().iter().map(|source| &source["name"]).collect();
+    assert_eq!(names, ["simulated"]);
 }
 
 #[tokio::test]
 async fn demo_names_the_sources_of_its_prices() {
     let exchange = Exchange::start().await;
-    let printed = demo(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
+    let (printed, _) = demo(&exchange, &[("BTCFEED_SOURCES", "simulated")]).await;
     assert!(printed.contains("demo: SIMULATED prices") && !printed.contains("REAL"), "{printed}");
     exchange.set("kraken", Mode::Status(503, None));
-    let printed = demo(&exchange, &[]).await;
+    let (printed, _) = demo(&exchange, &[]).await;
     assert!(printed.contains("REAL prices from coinbase, bitstamp\n"), "{printed}");
 }
 
 #[tokio::test]
 async fn demo_serves_the_currencies_it_prints() {
     let exchange = Exchange::start().await;
-    let printed = demo(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;
+    let (printed, _) = demo(&exchange, &[("BTCFEED_CURRENCIES", "EUR")]).await;
     assert!(printed.contains("latest?currency=EUR'") && !printed.contains("USD"), "{printed}");
 }
