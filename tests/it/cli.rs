@@ -334,10 +334,8 @@ async fn demo_without_exchanges_is_simulated() {
     let (printed, _demo) = demo(&exchange, &[]).await;
     assert!(printed.contains("SIMULATED prices: the exchanges gave no valid price"), "{printed}");
     let (_, address) = printed.split_once("the page         ").unwrap();
-    let status: Value = serde_json::from_str(
-        &http().get(format!("{}v1/status", address.lines().next().unwrap())).send().await.unwrap().text().await.unwrap(),
-    )
-    .unwrap();
+    let answer = http().get(format!("{}v1/status", address.lines().next().unwrap())).send().await.unwrap();
+    let status: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
     let names: Vec<_> = status["sources"].as_array().unwrap().iter().map(|source| &source["name"]).collect();
     assert_eq!(names, ["simulated"]);
 }
