@@ -117,7 +117,9 @@ fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
     };
     let contradicts = "conflicting format";
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
-        quotes(&name) || quotes(&value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()))
+        // An error names a repeated parameter `currency[]` without its brackets.
+        let name = name.strip_suffix("[]").unwrap_or(&name);
+        quotes(name) || quotes(&value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()))
     }) || problem.detail().contains(contradicts)
 }
 
