@@ -105,9 +105,9 @@ pub(crate) struct StreamParameters {
     /// formats `full` and `audit` or with `notices=true`, an event stream in every format.
     #[param(required = false, default = false, example = true)]
     hello: bool,
-    /// Send statuses, gaps, `synced`, and with `hello=true` also `hello`, over a WebSocket in the formats `timedate` and
-    /// `timestamp`, too. The updates stay the same. In the formats `full` and `audit` and in event streams, this changes
-    /// nothing.
+    /// Send statuses, gaps, `synced`, and with `hello=true` also `hello`, over a WebSocket in the formats `timedate`
+    /// and `timestamp`, too. The updates stay the same. In the formats `full` and `audit` and in event streams, this
+    /// changes nothing.
     #[param(required = false, default = false, example = true)]
     notices: bool,
 }

@@ -8,6 +8,7 @@ use crate::support::replica::Replica;
 use crate::support::{TestCluster, embedded, unbroken, until};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 use thirtyfour::Key;
 
 /// Opens the page, and waits until it has the whole history. So it loads no part of the history later.
@@ -28,8 +29,11 @@ async fn open(replica: &Replica) -> Browser {
 async fn stop(browser: &Browser, mut replica: Replica) {
     replica.signal(Signal::TERM);
     assert!(replica.exit().await.success());
+    let stopped = Instant::now();
     browser.until_text("#state", |text| text == "Disconnected").await;
     until("an open gap", async || browser.count(".gap.open[data-reason=disconnected]").await == 1).await;
+    // A gap of at most two pixels, which are about 1.5 s here, has no label.
+    until("a gap that is wide enough", async || stopped.elapsed() > Duration::from_secs(3)).await;
 }
 
 /// Waits until the page is live again and has a new price.
