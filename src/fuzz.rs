@@ -3,15 +3,14 @@
 use crate::admission::client_address;
 use crate::api::problem::Problem;
 use crate::api::query::{
-    CandlesQuery, HistoricalPriceQuery, HistoryQuery, PriceAtQuery, SupportedCurrencies, UdfHistoryQuery,
-    UdfSearchQuery, read_last_event_id, read_latest, read_max_age, read_sources, read_subscription, read_udf_symbol,
+    CandlesQuery, HistoryQuery, SupportedCurrencies, read_last_event_id, read_latest, read_subscription,
 };
 use crate::encode::Format;
 use crate::net::{proxy_protocol, request_head};
 use crate::session::{EVERY, REPLAY_LIMIT};
 use crate::source;
 use crate::text::quotable;
-use crate::tick::{Currencies, Currency, TickId};
+use crate::tick::{Currencies, Currency};
 use crate::tls;
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
@@ -61,7 +60,8 @@ pub fn proxies(input: &[u8]) {
     proxy_protocol::check(input);
 }
 
-/// Parses the input as the query of every route with parameters, and as a `Last-Event-ID`.
+/// Parses the input as the query of a stream, of the latest tick, of the history and of candles, and as a
+/// `Last-Event-ID`.
 ///
 /// # Panics
 /// If a parser panics, accepts a value out of bounds, or rejects a value without naming it.
@@ -78,13 +78,6 @@ pub fn query(input: &[u8]) {
         read_latest(&query, Format::Timedate, supported).map(drop),
         HistoryQuery::read(&query, Format::Timedate, supported).map(drop),
         CandlesQuery::read(&query, supported).map(drop),
-        PriceAtQuery::read(&query, supported).map(drop),
-        HistoricalPriceQuery::read(&query, supported).map(drop),
-        UdfHistoryQuery::read(&query, supported, TickId::FIRST_DAY).map(drop),
-        UdfSearchQuery::read(&query).map(drop),
-        read_udf_symbol(&query, supported).map(drop),
-        read_max_age(&query).map(drop),
-        read_sources(&query, supported).map(drop),
     ];
     for problem in readers.into_iter().filter_map(Result::err) {
         assert!(names_what_it_rejects(&query, &problem), "{}", problem.detail());
@@ -117,9 +110,7 @@ fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
     };
     let contradicts = "conflicting format";
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
-        // An error names a repeated parameter `currency[]` without its brackets.
-        let name = name.strip_suffix("[]").unwrap_or(&name);
-        quotes(name) || quotes(&value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()))
+        quotes(&name) || quotes(&value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()))
     }) || problem.detail().contains(contradicts)
 }
 
