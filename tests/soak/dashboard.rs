@@ -4,6 +4,7 @@
 
 use crate::support::dashboard::{Query, queries};
 use crate::support::exchange::Mode;
+use crate::support::program::program;
 use crate::support::prometheus::{Alert, Prometheus, Series};
 use crate::support::replica::Replica;
 use crate::support::tls::Authority;
@@ -15,7 +16,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::sleep;
 
 /// Period of the rates.
@@ -173,10 +174,10 @@ fn format_value(value: f64, unit: &str) -> String {
 
 /// Starts `btcfeed load` with clients of one transport.
 fn load(transport: &str, count: usize, replicas: &[Replica]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_btcfeed"));
+    let mut command = program();
     command.args(["load", "--transport", transport, "--connections", &count.to_string(), "--duration", "1h"]);
-    command.args(["--since", "10m"]).args(replicas.iter().map(|replica| &replica.address)).env_clear();
-    command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+    command.args(["--since", "10m"]).args(replicas.iter().map(|replica| &replica.address));
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Requests the history of a replica again and again.

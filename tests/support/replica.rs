@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::ports::free_address;
-use super::program::program;
+use super::program::{clear_environment, program};
 use super::{INTERVAL, LEASE, http, soon, until};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -59,7 +59,8 @@ impl Replica {
     /// Starts a program, perhaps of another version, with its default limits. Waits until it is ready.
     pub async fn start_program(program: &Path, settings: &[(String, String)]) -> Replica {
         let mut command = Command::new(program);
-        command.arg("serve").env_clear().envs(settings.iter().cloned()).kill_on_drop(true);
+        clear_environment(&mut command);
+        command.arg("serve").envs(settings.iter().cloned());
         let replica = Replica::run(command, settings).await;
         replica.ready().await;
         replica

@@ -2,8 +2,9 @@
 
 use super::Disk;
 use super::feed_file::{Batch, FeedFile};
+use super::saver::not_open;
 use crate::feed::EntryAudit;
-use crate::store::contract::{Lease, Result, Store, StoreError};
+use crate::store::contract::{Lease, Result, Store};
 use crate::store::local::MAX_CLIENTS;
 use crate::store::portable::{Portable, Summary};
 use crate::tick::TickId;
@@ -16,7 +17,6 @@ impl Disk {
         &self,
         work: impl FnOnce(&FeedFile) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let not_open = || StoreError::Unavailable("the file of the feed is not open".to_owned());
         self.request(work).await?.ok_or_else(not_open)
     }
 }

@@ -63,7 +63,8 @@ struct OpenFiles {
     was_open: bool,
 }
 
-fn not_open() -> StoreError {
+/// Returns the error of a request to a file that is not open.
+pub(super) fn not_open() -> StoreError {
     StoreError::Unavailable("the file of the feed is not open".to_owned())
 }
 
