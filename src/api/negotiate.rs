@@ -88,6 +88,13 @@ impl Media {
     }
 }
 
+/// Returns whether the client accepts `text/event-stream` by its name. `*/*`, which most clients send, is not enough.
+pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut members = values.flat_map(|value| value.split(',')).filter_map(Accepted::read);
+    members.any(|member| member.range.eq_ignore_ascii_case("text/event-stream") && member.quality > 0)
+}
+
 /// Returns whether the client accepts gzip (RFC 9110 §12.5.3).
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
@@ -181,6 +188,16 @@ mod tests {
                 "invalid Accept {accept:?}: expected application/json, application/x-ndjson, text/csv or a range that includes one"
             );
             assert_eq!(detail, expected);
+        }
+    }
+    #[test]
+    fn event_streams_are_accepted_by_name_only() {
+        let accepts = |accept: &str| accepts_events(&[(ACCEPT, accept.parse().unwrap())].into_iter().collect());
+        for accept in ["text/event-stream", "Text/Event-Stream; q=0.5", "text/html, text/event-stream;q=0.1"] {
+            assert!(accepts(accept), "{accept}");
+        }
+        for accept in ["", "*/*", "text/*", "text/event-stream;q=0", "text/event-streams", "text/event-stream;q=2"] {
+            assert!(!accepts(accept), "{accept}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "grpc")]
 use super::grpc::call;
+use super::negotiate::accepts_events;
 use super::stream::sse;
 use crate::admission::refusal::Refusal;
 use crate::api::problem::Problem;
@@ -22,7 +23,7 @@ async fn reject(Extension(refusal): Extension<Refusal>, headers: HeaderMap) -> R
     if call::is_grpc(&headers) {
         return call::status_response(Status::resource_exhausted(refusal.limit.message()));
     }
-    if sse::wants_events(&headers) {
+    if accepts_events(&headers) {
         return sse::rejected(&refusal.into());
     }
     Problem::from(refusal).with(&[(CONNECTION, "close")]).into_response()

@@ -7,6 +7,7 @@
 
 use super::driver::{Output, SessionDriver};
 use crate::access::Permission;
+use crate::api::negotiate::accepts_events;
 use crate::api::problem::Problem;
 use crate::api::query::{read_last_event_id, read_subscription};
 use crate::api::state::ApiState;
@@ -22,7 +23,7 @@ use crate::wire::sse;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, UPGRADE};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -101,7 +102,7 @@ pub(crate) async fn connect(
     }
     let session = match state.open(&subscription, Framing::Event, &permit, access).await {
         Ok(session) => session,
-        Err(problem) if wants_events(&headers) => return Ok(rejected(&problem)),
+        Err(problem) if accepts_events(&headers) => return Ok(rejected(&problem)),
         Err(problem) => return Err(problem),
     };
     if let Some(Extension(handoff)) = handoff {
@@ -119,12 +120,6 @@ pub(crate) fn rejected(problem: &Problem) -> Response {
     let goodbye = View::goodbye(GoodbyeReason::Unavailable, problem.detail());
     let body = [retry(wait_ms..wait_ms.saturating_add(RETRY_LATER_SPREAD_MS)), goodbye].concat();
     (EVENTS, Body::from(body)).into_response()
-}
-
-/// Returns whether the client accepts an event stream.
-pub(crate) fn wants_events(headers: &HeaderMap) -> bool {
-    let accepted = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|kind| kind.trim().starts_with("text/event-stream"))
 }
 
 fn retry(range_ms: std::ops::Range<u32>) -> Bytes {
