@@ -3,14 +3,15 @@
 use crate::admission::client_address;
 use crate::api::problem::Problem;
 use crate::api::query::{
-    CandlesQuery, HistoryQuery, SupportedCurrencies, read_last_event_id, read_latest, read_subscription,
+    CandlesQuery, HistoricalPriceQuery, HistoryQuery, PriceAtQuery, SupportedCurrencies, UdfHistoryQuery,
+    UdfSearchQuery, read_last_event_id, read_latest, read_max_age, read_sources, read_subscription, read_udf_symbol,
 };
 use crate::encode::Format;
 use crate::net::{proxy_protocol, request_head};
 use crate::session::{EVERY, REPLAY_LIMIT};
 use crate::source;
 use crate::text::quotable;
-use crate::tick::{Currencies, Currency};
+use crate::tick::{Currencies, Currency, TickId};
 use crate::tls;
 use crate::wire::websocket::oracle;
 use axum::http::HeaderValue;
@@ -60,8 +61,7 @@ pub fn proxies(input: &[u8]) {
     proxy_protocol::check(input);
 }
 
-/// Parses the input as the query of a stream, of the latest tick, of the history and of candles, and as a
-/// `Last-Event-ID`.
+/// Parses the input as the query of every route with parameters, and as a `Last-Event-ID`.
 ///
 /// # Panics
 /// If a parser panics, accepts a value out of bounds, or rejects a value without naming it.
@@ -78,6 +78,13 @@ pub fn query(input: &[u8]) {
         read_latest(&query, Format::Timedate, supported).map(drop),
         HistoryQuery::read(&query, Format::Timedate, supported).map(drop),
         CandlesQuery::read(&query, supported).map(drop),
+        PriceAtQuery::read(&query, supported).map(drop),
+        HistoricalPriceQuery::read(&query, supported).map(drop),
+        UdfHistoryQuery::read(&query, supported, TickId::FIRST_DAY).map(drop),
+        UdfSearchQuery::read(&query).map(drop),
+        read_udf_symbol(&query, supported).map(drop),
+        read_max_age(&query).map(drop),
+        read_sources(&query, supported).map(drop),
     ];
     for problem in readers.into_iter().filter_map(Result::err) {
         assert!(names_what_it_rejects(&query, &problem), "{}", problem.detail());
@@ -103,15 +110,17 @@ pub fn records(input: &[u8]) {
 }
 
 /// Returns true if the detail quotes a name, a value, or a part of a value with commas, or reports a conflict of two
-/// values.
+/// values or the length of the query.
 fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
-    let quotes = |word: &str| {
-        [usize::MAX, 40, 20].iter().any(|max| problem.detail().contains(&format!("{:?}", quotable(word, *max))))
-    };
-    let contradicts = "conflicting format";
-    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
-        quotes(&name) || quotes(&value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()))
-    }) || problem.detail().contains(contradicts)
+    let detail = problem.detail();
+    let quotes =
+        |word: &str| [usize::MAX, 40, 20].iter().any(|max| detail.contains(&format!("{:?}", quotable(word, *max))));
+    let quotes_name = |name: &str| quotes(name) || name.strip_suffix("[]").is_some_and(quotes);
+    let quotes_value = |value: &str| quotes(value) || value.split(',').any(|part| quotes(part) || quotes(part.trim()));
+    let is_too_long = detail.contains(&format!("query of {} bytes: expected at most", query.len()));
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| quotes_name(&name) || quotes_value(&value))
+        || is_too_long
+        || detail.contains("conflicting format")
 }
 
 #[cfg(test)]
