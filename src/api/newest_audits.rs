@@ -16,8 +16,9 @@ const MAX_ENTRIES: usize = 20 * TICKS;
 pub(crate) struct NewestAudits(Mutex<(TickId, Arc<Vec<Arc<Entry>>>)>);
 
 impl NewestAudits {
-    /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, which are those of the feed, and
-    /// all entries between and after them. If these are more than [`MAX_ENTRIES`] entries, returns the newest.
+    /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, and all entries between and after
+    /// them, but only the newest [`MAX_ENTRIES`] of all these. `currencies` must be the same in each call, because the
+    /// result is kept.
     ///
     /// # Errors
     /// If the store must be read and is unavailable.
