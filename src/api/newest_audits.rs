@@ -21,7 +21,7 @@ impl NewestAudits {
     /// result is kept.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub(crate) async fn read(&self, hub: &Hub, currencies: Currencies) -> Result<Arc<Vec<Arc<Entry>>>> {
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let head = hub.head();

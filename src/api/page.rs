@@ -41,7 +41,7 @@ pub(crate) fn block_entries(view: View) -> usize {
 /// Reads the oldest `limit` entries with `begin < id <= end` or, in descending order, the newest.
 ///
 /// # Errors
-/// If the store must be read and is unavailable.
+/// If the store must be read, and is unavailable or has too many readers.
 pub(crate) async fn read_block(
     hub: &Hub,
     view: View,
