@@ -83,7 +83,7 @@ impl Keys {
         if key.len() > MAX_KEY_BYTES {
             return Err(Denied::Unknown);
         }
-        // The lookup compares hashes. Its duration reveals nothing about a key, because nobody can choose a hash.
+        // The lookup compares hashes. Its duration may reveal a part of a hash, but nobody can compute a key from it.
         let permissions = self.permissions.read().unwrap_or_else(PoisonError::into_inner);
         let permission = permissions.get(&digest(key)).cloned().ok_or(Denied::Unknown)?;
         if permission.is_expired(SystemTime::now()) { Err(Denied::Expired) } else { Ok(permission) }

@@ -1,8 +1,8 @@
 //! Aggregates the observations of all sources into one price for each currency, and tracks the health of the sources.
 //!
-//! A poll asks all sources at once, except those whose circuit breaker is open. If too few sources are left, it ignores
-//! open circuit breakers, except those of sources that asked for a pause. `method` makes a price of what they say, and
-//! `prices.rs` keeps what the method remembers from poll to poll.
+//! A poll asks all sources at once, except those whose circuit breaker is open. If these are too few for a currency,
+//! the poll also asks the currency's other sources, except those that asked for a pause. `method` makes a price of the
+//! answers, and `prices.rs` keeps what the method remembers from poll to poll.
 //!
 //! Without enough sources that agree there is no price: a price is never invented.
 
@@ -74,8 +74,8 @@ impl Aggregator {
         Aggregator { members, options, prices }
     }
 
-    /// Continues where the last leader stopped, before the first poll of a term at `now`: with the newest prices of
-    /// `feed`, and with what the `audits` of its newest ticks say about outliers and frozen sources.
+    /// Continues where the last leader stopped: learns the prices of the hour before `now` from `feed`, and from the
+    /// `audits` of its newest ticks which sources were outliers or frozen. Call it before the first poll of a term.
     pub fn resume(&mut self, feed: &dyn Feed, audits: &[EntryAudit], now: TickId) {
         self.prices.resume(feed, audits, now);
     }

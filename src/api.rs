@@ -29,7 +29,7 @@
 //! | `document` | files, and documents with the address of the server |
 //! | `descriptions` | `/openapi.json` and `/asyncapi.json` |
 //! | `stream` | WebSocket and server-sent events |
-//! | `rest` | latest, history, the price at a moment, candles, sources, status |
+//! | `rest` | latest, history, the price at a moment, candles, sources, status, and the shapes of other services |
 //! | `grpc` | `btcfeed.v1.PriceFeed`, health, reflection |
 //! | `auth` | API keys |
 //! | `overload` | responses to requests over the limit |

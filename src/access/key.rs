@@ -124,7 +124,7 @@ pub fn parse_streams(text: &str) -> Result<usize, String> {
 /// Parses the moment at which a key expires.
 ///
 /// # Errors
-/// If `text` is not a moment by RFC 3339. The error quotes `text`.
+/// If `text` is not a moment such as `2027-06-30T00:00:00Z`. The error quotes `text`.
 pub fn parse_expires(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| format!("invalid expires {text:?}: expected a moment such as 2027-06-30T00:00:00Z"))
 }

@@ -1,10 +1,10 @@
 //! Limits of an address: concurrent connections, requests and expensive reads (of the history or of candles), new
-//! connections and requests in a second, entries read from the history in a minute, and new `client_id`s in an hour. So
+//! connections and requests in a second, entries of replays and pages in a minute, and new `client_id`s in an hour. So
 //! one address cannot take all connections, and reconnecting does not reset a limit.
 //!
-//! Only addresses that have clients, or have used a part of a rate, need memory. The rates of clients and of history
-//! recover within a minute, and few addresses make new `client_id`s. So the memory depends on the number of addresses
-//! that had clients in the last minute.
+//! Only addresses that have clients, or whose rates have not recovered, need memory. The rates of requests and of
+//! entries recover within a minute, and few addresses make new `client_id`s. So the memory depends on the number of
+//! addresses that had clients in the last minute.
 
 use super::address_usage::{AddressUsage, UsageReport};
 use super::client_address::{AddressBlock, TrustedProxies};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 
-/// Burst of an address: it may open as many connections at once as its rate allows in this time.
+/// Burst of an address: at once, it may make as many new connections and requests as its rate allows in this time.
 const BURST: Duration = Duration::from_secs(10);
 /// Time between two removals of addresses whose rates have recovered.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ const UNREPORTED_SHARE: usize = 16;
 pub struct AddressOptions {
     /// Proxies that are trusted to report the addresses of their clients.
     pub proxies: TrustedProxies,
-    /// True if these proxies name the client of a connection with the PROXY protocol.
+    /// True if these proxies use the PROXY protocol to name the client of a connection.
     pub has_proxy_protocol: bool,
     /// Maximum number of connections and concurrent requests.
     pub connections: usize,
@@ -88,7 +88,7 @@ impl Held {
     }
 }
 
-/// One of the places that an address may hold. It is free again when it is dropped.
+/// One of the places that an address may hold. Dropping it frees the place.
 #[derive(Debug)]
 pub(crate) struct AddressPlace {
     limits: Arc<AddressLimits>,
@@ -219,7 +219,7 @@ impl AddressLimits {
     fn take(self: &Arc<Self>, kind: Kind, address: IpAddr, max: usize) -> Option<AddressPlace> {
         let block = address.into();
         let mut held = self.held();
-        // No entry is created for an address that has all its places on other replicas.
+        // An address that has all its places on other replicas needs no memory here.
         if max == 0 {
             return None;
         }

@@ -74,8 +74,8 @@ impl Default for AddressUsage {
 }
 
 impl AddressUsage {
-    /// If `is_shared`, starts to record usage for reports. Otherwise stops it, and forgets the reports of other
-    /// replicas.
+    /// If `is_shared`, starts to record usage for reports. Otherwise stops, and forgets the recorded usage and the
+    /// reports of other replicas.
     pub(super) fn set_shared(&self, is_shared: bool) {
         self.is_shared.store(is_shared, Ordering::Relaxed);
         if !is_shared {

@@ -130,8 +130,8 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Counts a refusal of the client at `address`. Logs it, unless there was a line about this limit within
-    /// [`LOG_EVERY`].
+    /// Counts a refusal of the client at `address`. If there was no log line about this limit within [`LOG_EVERY`],
+    /// logs the number of refusals since the last line.
     pub(crate) fn add(&self, limit: Limit, address: IpAddr) {
         REFUSALS.counter(limit.name()).increment(1);
         let count = &self.0[limit as usize];

@@ -10,8 +10,8 @@ use tracing::debug;
 /// Time between two reports, and between two attempts to reach the store.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Exchanges reports until it is dropped. Returns at once if the store serves only one replica. While the store is
-/// unavailable, each replica has only its own limits.
+/// Exchanges reports until the future is dropped. Returns at once if the store serves only one replica. While the store
+/// is unavailable, each replica has only its own limits.
 pub(crate) async fn run(limits: &AddressLimits, store: &dyn Store) {
     loop {
         let result = match store.messages().await {

@@ -11,8 +11,8 @@
 //! | `combine` | clamp, median, rounding, confidence, spread |
 //! | `speed` | the bound of a price that comes from a single source |
 //!
-//! The method does no I/O and reads no clock. From a tick's audit, [`replay`] repeats everything that does not depend
-//! on earlier polls.
+//! The method does no I/O and reads no clock. [`replay`] repeats `agreement` and `combine` on the audit of a tick, and
+//! checks the values of the sources.
 
 mod agreement;
 mod combine;
@@ -52,8 +52,8 @@ pub(crate) const FROZEN: &str = "frozen: ";
 pub struct Rules {
     /// The time between two polls.
     pub interval: Duration,
-    /// The greatest age of an answer, by its own time and by the time at which it arrived. An answer's time may also be
-    /// at most this far in the future. An answer of a source that may be asked only rarely may be older.
+    /// The greatest age of an answer, by its own time and by the time at which it arrived. Neither time may be further
+    /// than this in the future. The limit may be higher for a source that may be asked only rarely.
     pub max_age: Duration,
     /// The greatest distance of a value from the median of the others, as a share of this median.
     pub outlier_share: Decimal,
@@ -80,7 +80,7 @@ pub(super) struct CurrencyOutcome {
 #[derive(Debug, Default)]
 pub(super) struct CurrencyMethod {
     frozen: FrozenDetector,
-    /// The sources that were outliers when a majority last agreed.
+    /// The sources that were outliers when their values were last compared for a price.
     outliers: BTreeSet<String>,
     speed: SpeedLimit,
 }
@@ -138,7 +138,7 @@ impl CurrencyMethod {
         self.speed.learn(at, price, sources, interval);
     }
 
-    /// Continues after a poll of an earlier term, by the audit of its tick.
+    /// Learns from the audit of a tick which sources were outliers or frozen.
     pub(super) fn resume<'a>(&mut self, inputs: impl Iterator<Item = &'a Input> + Clone, parameters: &PriceParameters) {
         self.outliers = parameters.outliers.iter().cloned().collect();
         if inputs.clone().any(|input| input.used.is_some()) {
@@ -150,7 +150,7 @@ impl CurrencyMethod {
         }
     }
 
-    /// Forgets which sources were outliers or frozen. The new leader of a feed learns it from the newest audits.
+    /// Forgets which sources were outliers or frozen. The new leader of a feed learns this from the newest audits.
     pub(super) fn forget_sources(&mut self) {
         (self.frozen, self.outliers) = (FrozenDetector::default(), BTreeSet::new());
     }

@@ -193,9 +193,9 @@ mod tests {
         let next = || vec![answer("a", "100.1"), answer("b", "100.1"), answer("c", "100.71"), answer("d", "100")];
         let used =
             |prices: &mut PriceMaker| prices.aggregate(next(), NOW).tick.unwrap().sources[&Currency::Usd].clone();
-        assert_eq!(used(&mut prices(2)), ["a", "b", "c", "d"], "who remembers nothing");
+        assert_eq!(used(&mut prices(2)), ["a", "b", "c", "d"], "without a memory");
         let mut new = prices(2);
-        // It remembers something from an earlier term.
+        // `new` remembers something from an earlier term.
         new.aggregate(vec![answer("a", "200"), answer("c", "100"), answer("d", "100")], NOW);
         new.resume(&EmptyFeed, &audits, NOW);
         assert_eq!(used(&mut new), ["a", "b"]);

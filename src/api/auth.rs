@@ -32,8 +32,8 @@ const OPEN: [&str; 12] = [
 /// Prefixes of paths that need no key, among them the gRPC health service, which load balancers call.
 const OPEN_BELOW: [&str; 4] = ["/page/", "/btcfeed/", "/grpc.health.v1.Health/", "/grpc.reflection."];
 
-/// Removes the key from a request, and adds the key's permission. Rejects the request if the key is missing or invalid,
-/// except on paths that need no key.
+/// Rejects a request whose key is missing or invalid, except on paths that need no key. Replaces a valid key by its
+/// permission, and marks the response as private.
 pub(crate) async fn require_key(State(keys): State<Arc<Keys>>, mut request: Request, next: Next) -> Response {
     let parameter = take_parameter(request.uri_mut());
     let path = request.uri().path();

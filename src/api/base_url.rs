@@ -34,14 +34,14 @@ impl BaseUrl {
         BaseUrl::new(is_https(scheme)?, authority, prefix)
     }
 
-    /// Returns the address, unless a part of it is invalid. Its parts consist of characters that need no escaping in
+    /// Returns the address, unless a part of it is invalid. A valid part has only characters that need no escaping in
     /// the value of a header, in a JSON string, in HTML and between quotes in a shell.
     fn new(is_https: bool, authority: &str, prefix: &str) -> Option<BaseUrl> {
         let parsed: Authority = authority.parse().ok()?;
         let is_plain = |text: &str, others: &str| {
             text.len() <= MAX_BYTES && text.chars().all(|c| c.is_ascii_alphanumeric() || others.contains(c))
         };
-        // An IPv6 address has its brackets here.
+        // `host()` includes the brackets of an IPv6 address.
         let has_valid_port = match authority.strip_prefix(parsed.host())? {
             "" => true,
             port => port.strip_prefix(':')?.parse::<u16>().is_ok_and(|port| port > 0),
@@ -101,8 +101,8 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Returns the absolute URL of the path of `uri` with another query (`?…`). Without `base`, because the request names
-/// no valid host, returns only the query, which is relative to the URL of the request.
+/// Returns the absolute URL of the path of `uri` with another query (`?…`). If the request names no valid host, `base`
+/// is `None`, and the result is only the query, which is a URL relative to that of the request.
 pub(crate) fn absolute(base: Option<&BaseUrl>, uri: &Uri, query: &str) -> String {
     base.map_or(query.to_owned(), |base| format!("{base}{}{query}", uri.path()))
 }

@@ -32,9 +32,9 @@ pub(crate) struct CacheableResponse {
     pub(crate) by_host: bool,
 }
 
-/// Returns a weak entity tag (RFC 9110 §8.8.3) for a response. Responses with an equal `identity` have equal contents.
-/// The tag is weak because it is the same for every encoding. It depends on the version of btcfeed, because another
-/// version may write the content differently.
+/// Returns a weak entity tag (RFC 9110 §8.8.3) for a response. Responses with an equal `identity` must have equal
+/// contents. The tag is weak because it is the same for every encoding. It depends on the version of btcfeed, because
+/// another version may write the content differently.
 pub(crate) fn tag(identity: &impl Debug) -> String {
     tag_of_bytes(format!("{identity:?}").as_bytes())
 }
@@ -70,7 +70,7 @@ pub(crate) fn link_until(query: &str, id: TickId, since: Option<TickId>) -> Stri
 }
 
 impl CacheableResponse {
-    /// A response in JSON, the only form of its path. It has no next page, and may change at any time.
+    /// A response of a path that offers only JSON. It has no next page, and may change at any time.
     pub(crate) fn json(tag: Option<String>) -> CacheableResponse {
         CacheableResponse { media: Media::Json, by_accept: false, tag, settled_until: None, next: None, by_host: false }
     }
@@ -101,7 +101,7 @@ impl CacheableResponse {
     }
 
     fn cache_control(&self, head: TickId) -> String {
-        // The head may be old, and this machine's clock may be slow. The later of the two moments is safe.
+        // The head may be old, and this machine's clock may be slow, so the later of the two counts as now.
         let left = self.settled_until.map(|until| until.since(head.max(TickId::now())).as_secs());
         match left {
             Some(seconds @ 1..) => format!("public, max-age={seconds}, immutable, no-transform"),

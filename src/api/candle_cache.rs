@@ -116,8 +116,8 @@ impl CandleCache {
             async |detail| Ok::<_, StoreError>(BTreeSet::from_iter(hub.kept_hours(detail).await?.unwrap_or_default()));
         let (mut hours, mut minutes) = (kept(Detail::Hour).await?, kept(Detail::Minutes).await?);
         // The single candle of an hour is used only if entries of that hour are gone. Otherwise the entries are read,
-        // which also give the candles of the minutes. Kept minutes are read if they have not expired for this replica,
-        // or if no single candle is used for their hour.
+        // because they also give the candles of the minutes. Kept minutes are read if they have not expired for this
+        // replica, or if no single candle is used for their hour.
         let (oldest, expired) = (hub.oldest_kept().await?, self.book().minutes_kept_from(hub.head()));
         let is_lost = |moment: TickId| oldest == TickId::ZERO || moment < oldest;
         let is_ahead = |start: TickId| Interval::Hour.end(start) > hub.head();

@@ -18,7 +18,7 @@ pub(crate) struct Described {
 }
 
 impl Described {
-    /// Describes these paths, and streams of a server with these settings.
+    /// Describes `paths`, and the streams of a server with the settings in `facts`.
     pub(crate) fn new(paths: OpenApi, facts: StreamFacts) -> Arc<Lazy<Described>> {
         Arc::new(Lazy::new(Box::new(move || {
             let openapi = openapi::document(paths);

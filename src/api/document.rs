@@ -39,8 +39,8 @@ pub(crate) struct StaticFile {
     content: Lazy<(StaticText, String)>,
 }
 
-/// Document with placeholders for the address of the server. It is filled for each request, because a client can name
-/// any host, and a bounded cache would gain little.
+/// Document with placeholders for the address of the server. They are filled for each request. A cache of filled
+/// documents would need a bound, because a client can name any host, and would gain little.
 pub(crate) struct Document {
     content_type: &'static str,
     template: Lazy<(Template, String)>,

@@ -1,7 +1,7 @@
 //! gRPC: `btcfeed.v1.PriceFeed` (`proto/btcfeed/v1/price_feed.proto`), `grpc.health.v1` and reflection, on the port
 //! of the HTTP API.
 //!
-//! tonic serves all calls except [`subscribe`], whose messages are encoded once for all clients. They are not
+//! tonic serves all calls except [`subscribe`], whose messages are encoded once for all clients. These messages are not
 //! compressed, because they are small. Long answers of `GetLatest` and `ListPrices` are compressed with gzip for
 //! clients that accept it. Requests may be compressed with gzip too. The size limit of a request message applies after
 //! decompression.

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 /// interpret it differently. Adds `X-Content-Type-Options`, so that browsers do not guess the content type.
 ///
 /// The responses to WebSocket handshakes have no headers that browsers ignore there, because proxies keep all headers
-/// of a response until the stream ends.
+/// of a response in memory until the stream ends.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
     let is_websocket = request.uri().path().trim_end_matches('/').ends_with("/ws");
     let hosts = request.headers().get_all(HOST).iter().count();

@@ -2,8 +2,8 @@
 //!
 //! A tick is in force from its moment until the next tick with a price in the same currency, unless the feed says that
 //! there is a gap between the two: the later tick reports an outage, or entries between them are missing. In a gap no
-//! price is in force. After the newest tick, a price is in force until it is stale. If the feed has entries after that,
-//! but none with a price in the currency, there is a gap after the newest tick.
+//! price is in force. The newest price is in force until it is stale. If the feed has an entry that is later still, no
+//! new price came in time, and a gap begins right after the tick of the newest price.
 
 use crate::feed::{Continuity, Entry, Event, Gap, GapReason};
 use crate::tick::{Currency, Price, TickId};
@@ -49,7 +49,7 @@ impl Timeline {
             let (reason, mut after) =
                 (outage.map(|outage| outage.reason).or(missing.take()), outage.map(|of| of.after));
             if let Some(before) = stretches.last_mut() {
-                // The price of a tick before a gap was in force at its own moment, which has no length.
+                // The price before a gap was in force only at the moment of its tick, so its stretch has no length.
                 before.to = if reason.is_some() { before.from } else { entry.id };
                 after = Some(before.from);
             }
@@ -58,8 +58,9 @@ impl Timeline {
             let to = entry.id.plus(stale_after).next();
             stretches.push(Stretch { price: Ok((*price, entry.id)), from: entry.id, to });
         }
-        // If the last price is stale, the next tick in the currency will report an outage. In this case, and if entries
-        // after the last tick are missing, this tick was in force at its own moment only.
+        // If the last price was stale at the last entry, the next tick in the currency will report an outage. In this
+        // case, and if entries after the last price are missing, that price was in force only at the moment of its
+        // tick.
         let is_over = |newest: &Stretch| missing.is_some() || last.is_some_and(|last| last >= newest.to);
         if let Some(newest) = stretches.last_mut().filter(|newest| is_over(newest)) {
             newest.to = newest.from;

@@ -71,7 +71,7 @@ impl Media {
             let range = ranges.iter().filter_map(|range| Some((range.specificity(media)?, range.quality)));
             range.max().filter(|(_, quality)| *quality > 0).map(|(specificity, quality)| (quality, specificity))
         };
-        // If several are equal, `max_by_key` returns the last.
+        // If several are equal, `max_by_key` returns the last, so the types are reversed.
         let best = Media::ALL
             .into_iter()
             .rev()

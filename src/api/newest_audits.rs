@@ -16,11 +16,12 @@ const MAX_ENTRIES: usize = 20 * TICKS;
 pub(crate) struct NewestAudits(Mutex<(TickId, Arc<Vec<Arc<Entry>>>)>);
 
 impl NewestAudits {
-    /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, which are those of the feed, and
-    /// all entries between and after them. If these are more than [`MAX_ENTRIES`] entries, returns the newest.
+    /// Returns the newest [`TICKS`] ticks that have a price in one of `currencies`, and all entries between and after
+    /// them, but only the newest [`MAX_ENTRIES`] of all these. `currencies` must be the same in each call, because the
+    /// result is kept.
     ///
     /// # Errors
-    /// If the store must be read and is unavailable.
+    /// If the store must be read, and is unavailable or has too many readers.
     pub(crate) async fn read(&self, hub: &Hub, currencies: Currencies) -> Result<Arc<Vec<Arc<Entry>>>> {
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let head = hub.head();

@@ -27,7 +27,7 @@ pub(crate) enum Order {
 /// Consecutive entries.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// The place before the first of them.
+    /// The place before the first entry.
     pub(crate) after: StartPoint,
     /// The entries, oldest first.
     pub(crate) entries: Vec<Arc<Entry>>,
@@ -38,10 +38,10 @@ pub(crate) fn block_entries(view: View) -> usize {
     if view.has_inputs() { AUDIT_ENTRIES } else { LOAD_ENTRIES }
 }
 
-/// Reads the first `limit` entries with `begin < id <= end` in this order.
+/// Reads the oldest `limit` entries with `begin < id <= end` or, in descending order, the newest.
 ///
 /// # Errors
-/// If the store must be read and is unavailable.
+/// If the store must be read, and is unavailable or has too many readers.
 pub(crate) async fn read_block(
     hub: &Hub,
     view: View,
@@ -60,7 +60,7 @@ pub(crate) async fn read_block(
     Ok(Block { after, entries })
 }
 
-/// Returns the messages about the entries of a block, and about the gaps between and before them, in this order.
+/// Returns the messages about the entries of a block, and about the gaps between and before them, sorted by `order`.
 pub(crate) fn messages(view: View, order: Order, Block { after, entries }: &Block) -> Vec<Bytes> {
     let mut messages = Vec::with_capacity(entries.len());
     for (place, entry) in with_places(*after, entries) {
@@ -75,7 +75,7 @@ pub(crate) fn messages(view: View, order: Order, Block { after, entries }: &Bloc
     messages
 }
 
-/// Returns the gaps of a block in this order, for a client with these currencies.
+/// Returns the gaps of a block, sorted by `order`, for a client with these currencies.
 pub(crate) fn gaps(currencies: Currencies, order: Order, Block { after, entries }: &Block) -> Vec<Gap> {
     let mut gaps = Vec::new();
     for (place, entry) in with_places(*after, entries) {

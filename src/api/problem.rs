@@ -47,8 +47,7 @@ impl Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).with_retry_after(RETRY_AFTER_DEFAULT)
     }
 
-    /// Creates the error for a history that cannot be read because the store is unavailable. The client need not know
-    /// why.
+    /// Creates the error for a history that cannot be read now. The client need not know why.
     pub(crate) fn unreadable(_: StoreError) -> Problem {
         Problem::unavailable("the history cannot be read now, try again")
     }

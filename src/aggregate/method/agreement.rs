@@ -4,9 +4,9 @@
 //! one is left out first, because a wrong value also moves the median that the right ones are compared with.
 //!
 //! If the number of others is even, every value between the two middle ones is a median, and the median that is nearest
-//! to the compared value counts. Therefore, if most sources are right, differ by at most the share and were not
-//! outliers before, none of them is ever left out, whatever the wrong sources say: for each right value, one of the
-//! medians is another right value, or is between two of them.
+//! to the compared value counts. Therefore no right value is ever left out, whatever the wrong sources say, if the
+//! right values are more than half of all, differ by at most the share and are of sources that were not outliers
+//! before: for each right value, one of the medians is another right value, or is between two right values.
 
 use super::combine::median;
 use rust_decimal::Decimal;
@@ -21,7 +21,7 @@ pub(super) struct Agreement {
 }
 
 /// Returns the values that agree, if they are more than half of all. `marked` tells which values are of sources that
-/// were outliers before. These count again only within half of `share`, while the others may differ by `share`.
+/// were outliers before. A marked value counts only within half of `share` of the median of the others that agree.
 pub(super) fn agreement(values: &[Decimal], marked: &[bool], share: Decimal) -> Option<Agreement> {
     let half = share / Decimal::TWO;
     let unmarked = (0..values.len()).filter(|place| !marked[*place]).collect();

@@ -18,7 +18,7 @@ pub struct Combined {
     pub spread: Decimal,
     /// The number of used values.
     pub sources: usize,
-    /// True if the price comes from a single source that moved faster than `bound` allows.
+    /// True if the price comes from a single source that moved further than its [`MoveBound`] allows.
     pub is_bounded: bool,
 }
 
@@ -69,7 +69,7 @@ fn cents(value: Decimal) -> Decimal {
     cents
 }
 
-/// Returns a value as a price in cents. A value below half a cent, which would be rounded to zero, keeps its digits.
+/// Returns a value as a price in cents. A value that would be rounded to zero keeps its digits.
 fn rounded_price(value: Decimal) -> Option<Price> {
     Price::new(cents(value)).or_else(|| Price::new(value))
 }

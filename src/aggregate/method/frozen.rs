@@ -50,7 +50,7 @@ impl FrozenDetector {
                 if std::mem::take(&mut last.is_partial)
                     && (bid, ask, price, time) == (input.bid, input.ask, input.last, input.time)
                 {
-                    // Nobody knows whether the rest has changed, so this answer counts neither way.
+                    // Volume or trade time may have changed, so this answer counts as neither repeat nor change.
                     last.fingerprint = fingerprint;
                     continue;
                 }
@@ -84,7 +84,7 @@ impl FrozenDetector {
         repeating.map(|(source, last)| (source.clone(), last.repeats)).collect()
     }
 
-    /// Continues after an answer that another leader has got, with its number of repeats.
+    /// Sets the last answer of a source, from the audit of an earlier term, and its number of repeats.
     pub(super) fn resume(&mut self, input: &Input, repeats: u32) {
         let fingerprint = ((input.bid, input.ask, input.last, None), (input.time, None));
         self.0.insert(input.source.clone(), LastAnswer { fingerprint, is_partial: true, repeats });

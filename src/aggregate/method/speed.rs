@@ -1,7 +1,7 @@
 //! The bound of a price that comes from a single source.
 //!
 //! Nobody checks a single source. So it may not move the price faster than several sources moved it together, in the
-//! hour that ended when they last agreed on two prices in a row. If they never did, there is no bound.
+//! hour that ended when they last agreed on two prices in a row. Until they have done so, there is no bound.
 
 use crate::tick::{MoveBound, Price, TickId};
 use rust_decimal::Decimal;

@@ -24,7 +24,7 @@ pub(super) fn value(reading: &SourceReading, max_age: Duration, now: TickId) -> 
     if middle.or(input.last).is_none() {
         return Err("no value: no last trade, and no book whose spread is at most 1 %".to_owned());
     }
-    // The time of the last trade does not date the book.
+    // The time of the last trade does not tell the age of the book.
     let trade_time = reading.trade_time.filter(|_| middle.is_none());
     let times = [("its time", input.time), ("the time of its last trade", trade_time), ("its arrival", input.fetched)];
     for (name, time) in times.into_iter().filter_map(|(name, time)| Some((name, time?))) {

@@ -1,4 +1,4 @@
-//! `Subscribe`: a [`Session`](crate::session::Session) over gRPC. The body has the messages as the hub has encoded
+//! `Subscribe`: a [`Session`](crate::session::Session) over gRPC. The body has the messages as the session returns
 //! them. Only the many short messages of a replay are first copied into longer pieces, because each piece becomes a
 //! frame.
 

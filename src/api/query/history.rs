@@ -22,7 +22,7 @@ pub(crate) struct HistoryQuery {
     pub(crate) start: Start,
     /// The inclusive upper bound of the ids.
     pub(crate) until: TickId,
-    /// True if the response has statuses and gaps in every format.
+    /// True if the response has statuses and gaps also in a format that otherwise has none.
     pub(crate) notices: bool,
     /// The order of the entries in the response.
     pub(crate) order: Order,
