@@ -57,7 +57,7 @@ pub(crate) async fn config() -> Response {
 
 /// Time for TradingView's chart
 ///
-/// The feed's time in Unix seconds.
+/// The current time in Unix seconds.
 #[utoipa::path(
     get, path = "/udf/time", tag = "TradingView",
     responses((status = 200, description = "The time.", body = String, content_type = "text/plain"), answers::Unauthorized)
