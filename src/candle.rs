@@ -1,10 +1,10 @@
 //! Candles: open, high, low and close of each currency in each interval of the history. Intervals are 1, 5 or 15
 //! minutes, 1 or 4 hours, or a day long.
 //!
-//! This module does no I/O. A [`Book`] adds the entries of the feed to its candles, each once and in order. An answer
-//! reads no entries. If entries are missing ([`Entry::continues`]), the book omits the candles that would be wrong and
-//! reports a gap instead. Candles of less than an hour expire when their first moment is too old. Candles of an hour or
-//! more never expire.
+//! This module does no I/O. A [`Book`] adds the entries of the feed to its candles, each once and in order. It answers
+//! from its candles ([`Book::part`]), without the entries. If entries are missing ([`Entry::continues`]), the book
+//! omits the candles that would be wrong and reports a gap instead. Candles of less than an hour expire when their
+//! first moment is too old. Candles of an hour or more never expire.
 
 mod detail;
 mod interval;
@@ -115,7 +115,8 @@ impl Book {
         self.expire();
     }
 
-    /// Adds the candles of an hour that a store kept. Does nothing if the book has entries of the hour already.
+    /// Adds the candles of an hour that a store kept. Does nothing if the book has entries of this or of a later hour
+    /// already.
     pub fn add_kept(&mut self, hour: &KeptHour) {
         let start = Interval::Hour.start(hour.id);
         if self.head >= start || !self.advance(hour.first, hour.prev, hour.id) {
@@ -255,7 +256,7 @@ impl Book {
         for series in &mut self.series {
             series.expire(self.head);
         }
-        // A range that begins where the minutes have expired has expired as well.
+        // A range without minutes counts as expired when all minutes before it have expired.
         while let Some(range) = self.without_minutes.front().copied()
             && range.after <= self.series[minutes].expired.max(kept_from)
         {

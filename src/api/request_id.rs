@@ -1,8 +1,8 @@
 //! Ids of requests, with which operators can find the log lines about a request.
 //!
-//! A client or a proxy may choose the id. Every response of the public port has it in a header, and every problem in
-//! its body. Log lines about a request, and about the stream that it began, have it in the span `request`. The span and
-//! these lines have the level `debug`, so the span costs nothing if they are not logged.
+//! A client or a proxy may choose the id. Every response of the public port to a valid HTTP request has it in a header,
+//! and every problem in its body. Log lines about a request, and about the stream that it began, have it in the span
+//! `request`. The span and these lines have the level `debug`, so the span costs nothing if they are not logged.
 
 use super::headers::REQUEST_ID;
 use super::problem;
@@ -34,7 +34,7 @@ pub(crate) async fn assign(request: Request, next: Next) -> Response {
     response
 }
 
-/// Returns the id that the client has sent, if it is short and plain enough for logs and headers.
+/// Returns the id that the client has sent, if it is the only one, and short and plain enough for logs and headers.
 fn usable(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut ids = headers.get_all(REQUEST_ID).iter();
     let (Some(id), None) = (ids.next(), ids.next()) else { return None };

@@ -136,7 +136,7 @@ impl ApiState {
             }
         };
         if subscription.start == Start::Latest && subscription.client.is_some() {
-            // The bookmark may be anywhere in the history.
+            // The session may begin at a bookmark, which can be anywhere in the history.
             self.charge_volume(permit, session.cursor(), hub.head(), limit, weight)?;
         }
         Ok(match stream {
@@ -149,7 +149,8 @@ impl ApiState {
 impl OptionalFromRequestParts<Arc<ApiState>> for BaseUrl {
     type Rejection = Infallible;
 
-    /// Returns the address under which the client reaches this server, unless the request names no valid host.
+    /// Returns the address under which the client reaches this server: the one that the operator has set, or else the
+    /// one that the request names, if that is valid.
     async fn from_request_parts(parts: &mut Parts, state: &Arc<ApiState>) -> Result<Option<BaseUrl>, Infallible> {
         if state.public_url.is_some() {
             return Ok(state.public_url.clone());

@@ -1,4 +1,4 @@
-//! Text with placeholders that the address of the server replaces.
+//! Text with placeholders for the address of the server.
 
 use super::base_url::BaseUrl;
 use crate::schema::address;

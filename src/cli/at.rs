@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const AFTER_HELP: &str = "\
 It prints a line for each currency: the price of the last tick at or before the moment, and the time and id of that \
-tick. With --window, also the average over this time before the moment, in which each price counts for the time in \
+tick. With --window, another line has the average over this time before the moment. Each price counts for the time in \
 which it was in force.
 
 Examples:

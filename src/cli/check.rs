@@ -22,8 +22,8 @@ Examples:
   btcfeed check --peer r1:8080 --peer r2:8080       also two running replicas
   btcfeed check --json | jq '.checks[].outcome'     for programs
 
-It takes less than 5 s, unless BTCFEED_REDIS_TIMEOUT is longer than 1s. It asks each source once. It writes only keys
-in Redis, or a file if the feed is in a file, and deletes them again.
+It takes less than 5 s, unless BTCFEED_REDIS_TIMEOUT is longer than 1s. It asks each source once. It writes only
+test keys in Redis, or a test file if the feed is in a file, and deletes what it has written.
 
 Exit codes: 0 if nothing is wrong, 1 if there is a warning, 2 if a check failed or an argument is invalid.";
 

@@ -19,7 +19,7 @@ pub(crate) fn read_max_age(query: &str) -> Result<Option<Duration>, Problem> {
     Ok(max_age)
 }
 
-/// Reads the currencies of the sources. The default is all.
+/// Reads the currencies in which the sources are reported. The default is every currency of the feed.
 ///
 /// # Errors
 /// 400 that lists the mistakes, at most eight of them.

@@ -20,7 +20,7 @@ pub(crate) fn read_subscription(
     let mut query = QueryReader::new(query);
     let last_event_id = query.last_event_id();
     let mut subscription = query.subscription(default, supported);
-    // A client repeats its first query when it reconnects, so the id that it has received is newer than its start.
+    // A client that reconnects repeats its first query, so its last event id is newer than the start in the query.
     if let Some(id) = last_event_id {
         subscription.start = Start::After(id);
     }

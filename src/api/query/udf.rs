@@ -9,7 +9,7 @@ use crate::tick::{Currency, TickId};
 
 /// Maximum number of candles in a response.
 pub(crate) const MAX_CANDLES: usize = 10_000;
-/// Number of candles if the query has neither a start nor a number.
+/// Maximum number of candles in a response if the query has neither `from` nor `countback`.
 const DEFAULT_CANDLES: usize = 300;
 /// Maximum number of symbols in a response if the query has no limit.
 const DEFAULT_SYMBOLS: usize = 30;
@@ -19,16 +19,16 @@ const DEFAULT_SYMBOLS: usize = 30;
 pub(crate) struct UdfHistoryQuery {
     pub(crate) currency: Currency,
     pub(crate) interval: Interval,
-    /// The first moment, or zero if the number of candles counts instead.
+    /// The first moment, or zero if only `limit` bounds the candles.
     pub(crate) from: TickId,
-    /// The moment before which the candles begin.
+    /// Every candle begins before this moment.
     pub(crate) to: TickId,
-    /// Maximum number of candles. If there are more, the newest count.
+    /// Maximum number of candles. If there are more, the newest are returned.
     pub(crate) limit: usize,
 }
 
 impl UdfHistoryQuery {
-    /// Reads the query. `now` is the time of the feed.
+    /// Reads the query. Without `to`, the range ends with `now`.
     ///
     /// # Errors
     /// 400 that lists the mistakes, at most eight of them.
@@ -99,7 +99,7 @@ impl UdfSearchQuery {
     }
 }
 
-/// Returns the currency of the parameter `symbol`, which may name the exchange.
+/// Returns the currency of the parameter `symbol`. The name of an exchange before the symbol is ignored.
 fn read_symbol(query: &mut QueryReader<'_>, supported: SupportedCurrencies) -> Currency {
     let found = query.one(&["symbol"], |text| {
         let name = text.rsplit_once(':').map_or(text, |(_, name)| name).to_ascii_uppercase();

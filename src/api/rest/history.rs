@@ -1,9 +1,10 @@
 //! `GET /v1/prices`: a page of the history, in the same formats as on the streams.
 //!
-//! Both ends of the page are known before its first byte is sent. The last entry is the earliest of these: the entry at
-//! which the limit is reached, `until`, and the current head. If the newest entry comes first, the limit decides which
-//! entry is the oldest. So the headers can link to the next page, and tell whether this page can still change. The
-//! entries are read only as fast as the client reads them, so a long response needs no more memory than a short one.
+//! Both ends of the page are known before its first byte is sent, so the headers can link to the next page, and tell
+//! whether this page can still change. If the oldest entry comes first, the page ends with the earliest of these: the
+//! entry at which the limit is reached, `until`, and the current head. If the newest entry comes first, the page begins
+//! with the earlier of `until` and the head, and the limit decides which entry is the oldest. The entries are read only
+//! as fast as the client reads them, so a long response needs no more memory than a short one.
 
 mod body;
 
@@ -58,7 +59,7 @@ use std::sync::Arc;
                 (tables::HistoryTable = "text/csv")
             ),
             headers(
-                ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. Only if no entry is missing in the page, and if the page is short or this replica has all of it in memory."),
+                ("ETag" = String, description = "Entity tag of the content, for `If-None-Match`. Only if no entry is missing in the page, and if the page is short or, with the oldest entry first, completely in the memory of this replica."),
                 ("Link" = String, description = "If there is a next page, its address: `<https://…>; rel=\"next\"`."),
             )
         ),
@@ -130,17 +131,17 @@ pub(crate) async fn history(
     Ok(answer.with(&headers, head, || pages.body(&first)))
 }
 
-/// Returns whether no entry is missing between `begin`, the start of a response, and its first entry. A start that is a
-/// moment may be between two entries. A start that is an id may not.
+/// Returns whether no entry is missing between `begin`, the start of a response, and its first entry. Nothing is
+/// missing if the start is a moment between two entries. If it is an id between two entries, the feed has lost the
+/// entry with this id.
 fn is_complete_before(first: &Entry, begin: StartPoint) -> bool {
     first.continues(begin.id) != Continuity::Known && first.gap_after(begin.id, begin.is_entry).is_none()
 }
 
 /// Returns the id of the last entry of a response if no entry is missing in the response. If entries are missing on
 /// this replica, another replica may have them, so only a complete response gets an entity tag and a lifetime. The
-/// first block has at most `max_first` entries. The window must have the entries after the first block, because the
-/// store is not read twice. A response with more than one block that begins with the newest entry counts as not
-/// complete.
+/// first block has at most `max_first` entries. The entries after it are checked only if the window has them: from the
+/// store, they would be read twice. A response with the newest entry first is complete only if it is one block.
 fn complete_to(
     Block { entries, after }: &Block,
     order: Order,

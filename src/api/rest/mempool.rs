@@ -117,8 +117,8 @@ fn respond(headers: &HeaderMap, hub: &Hub, message: &impl Serialize) -> Result<R
     Ok(answer.with(headers, hub.head(), || Body::from(text + "\n")))
 }
 
-/// Returns the prices of the last tick at or before a moment, in the currencies `shown`. The tick must have a price in
-/// the currency `asked`, or in any of `shown` if none was asked for.
+/// Returns the prices of the last tick at or before a moment, in the currencies `shown`. The tick must be at most
+/// [`MAX_AGE`] older than the moment, and have a price in the currency `asked`, or in any of `shown` if it is `None`.
 async fn prices_at(
     state: &ApiState,
     hub: &Hub,

@@ -1,7 +1,7 @@
 //! `GET /v1/prices/at`: the price in force at a moment, and the time-weighted average of a time before it.
 //!
-//! Only a bounded part of the history is read: the window, some time before it, in which a feed without gaps has at
-//! least one tick, and some time after the moment, which tells whether it is in a gap.
+//! Only a bounded part of the history is read: the window, a time before the window in which a feed without gaps has at
+//! least one tick, and a time after the moment, whose entries show if the moment is in a gap.
 
 use crate::api::caching::{self, CacheableResponse};
 use crate::api::in_force::{OPEN, Timeline};
@@ -26,9 +26,9 @@ use std::time::Duration;
 /// The number of intervals before the window that are read at first.
 const TICKS_BEFORE: u32 = 6;
 /// The number of entries that are read after the time in which a price becomes stale. The tick that ends an outage is
-/// often among them, and names it.
+/// often among them, and describes the outage.
 const ENTRIES_AFTER: usize = 50;
-/// The maximum number of entries that are read up to the moment, and after it until its price becomes stale.
+/// The maximum number of entries that are read up to the moment, and again from there until its price becomes stale.
 const MAX_ENTRIES: usize = 100_000;
 
 /// The price at a moment

@@ -1,4 +1,4 @@
-//! `GET /v1/status`, and `/healthz` on the operators' port: the health of the feed and of its replicas.
+//! `GET /v1/status` on both ports, and `/healthz` on the operators' port: the health of the feed and of its replicas.
 
 use crate::api::problem::Problem;
 use crate::api::query::read_max_age;

@@ -1,4 +1,4 @@
-//! `GET /udf/…`: candles in the shapes of TradingView's UDF, so that its chart draws them.
+//! `GET /udf/…`: candles in the shapes of UDF, the protocol of TradingView's chart, so that the chart draws them.
 //!
 //! The chart's adapter does not look at the status of a response, but at `s` in its body. So an error has the usual
 //! status, and the body of the protocol.
@@ -57,7 +57,7 @@ pub(crate) async fn config() -> Response {
 
 /// Time for TradingView's chart
 ///
-/// The feed's time in Unix seconds.
+/// The current time in Unix seconds.
 #[utoipa::path(
     get, path = "/udf/time", tag = "TradingView",
     responses((status = 200, description = "The time.", body = String, content_type = "text/plain"), answers::Unauthorized)

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 /// Minimum reconnection time of a client that cannot be served now.
 const MIN_RETRY_LATER: Duration = Duration::from_secs(3);
-/// Random addition to this time, in milliseconds, so that clients do not return all at once.
+/// Maximum random addition to the reconnection time, in milliseconds, so that clients do not return all at once.
 const RETRY_LATER_SPREAD_MS: u32 = 5000;
 
 /// Header in which an `EventSource` sends the last id that it received.

@@ -1,8 +1,8 @@
 //! `GET /v1/ws`: the WebSocket handshake (RFC 6455 §4.2), and its form over HTTP/2, a CONNECT (RFC 8441 §5).
 //!
-//! After the handshake, the raw socket moves to the [reactor](crate::net::reactor). If the request is the first of its
-//! connection, this is a handoff, otherwise an upgrade by hyper. If there is no raw socket, a library does the framing
-//! ([`websocket_h2`]).
+//! After a handshake over HTTP/1, the raw socket moves to the [reactor](crate::net::reactor). If the request is the
+//! first of its connection, this is a handoff, otherwise an upgrade by hyper. A stream of HTTP/2 has no socket of its
+//! own, so a library does the framing ([`websocket_h2`]).
 
 use super::websocket_h2;
 use crate::access::Permission;

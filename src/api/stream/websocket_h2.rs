@@ -2,7 +2,7 @@
 //! take the socket. A library does the framing, and a task drives the session.
 //!
 //! The guarantees are those of the [reactor](crate::net::reactor), and the encoded entries come from the same buffers.
-//! These entries are framed, so their payloads are taken from the frames.
+//! In these buffers the entries are framed, so their payloads are taken from the frames.
 
 use super::driver::{Output, SessionDriver};
 use crate::api::state::ApiState;

@@ -20,7 +20,7 @@ fn files(config: &Config) -> Finding {
     let clients = config.server.max_connections as u64;
     let Some(limit) = raise_file_limit() else { return Finding::ok("open-files", "no limit") };
     let found = format!("{limit} open files, {clients} clients");
-    let remedy = "Raise the limit (LimitNOFILE, ulimits, ulimit -Hn) to the number of clients plus 256.";
+    let remedy = "Raise the limit (LimitNOFILE, ulimits, ulimit -Hn) to the expected number of clients plus 256.";
     // `Config::read` has already rejected more clients than files.
     if limit < FEW_FILES { Finding::warn("open-files", found, remedy) } else { Finding::ok("open-files", found) }
 }
@@ -54,7 +54,7 @@ fn certificate(config: &Config) -> Finding {
         Ok((Some(CertificateWarning::Soon(days)), _)) => {
             Finding::warn("certificate", format!("{file} expires in {days} days"), renew)
         }
-        Ok((None, days)) => Finding::ok("certificate", format!("{file} is valid for {days} days")),
+        Ok((None, days)) => Finding::ok("certificate", format!("{file} is valid for {days} more days")),
         Err(error) => {
             Finding::fail("certificate", format!("{file}: {error}"), "Correct BTCFEED_TLS_CERT and BTCFEED_TLS_KEY.")
         }

@@ -21,9 +21,9 @@ const DEADLINE_FACTOR: u32 = 15;
 const OLDEST_VERSION: u32 = 6;
 /// Oldest version with which the tests run.
 const TESTED_VERSION: u32 = 7;
-/// Difference between the clocks from which there is a warning.
+/// Minimum difference between the clocks for a warning.
 const CLOCK_WARN_MS: u64 = 1000;
-/// Difference between the clocks from which one of them is clearly wrong.
+/// Minimum difference between the clocks for a failure, because one of them is clearly wrong.
 const CLOCK_FAIL_MS: u64 = 5000;
 
 pub(super) async fn check(config: &Config) -> Vec<Finding> {

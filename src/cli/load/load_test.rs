@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-/// The time between two reads of the statistics before and after the measurement. Each read slows the clients down a
-/// little.
+/// The time between two reads of the statistics before and after the measurement.
 const POLL: Duration = Duration::from_millis(20);
-/// The time between two reads of the statistics during the measurement.
+/// The time between two reads of the statistics during the measurement. It is longer, because each read slows the
+/// clients down a little.
 const POLL_MEASURING: Duration = Duration::from_millis(100);
 /// The timeout of the wait for the next client to get in sync.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(20);

@@ -205,7 +205,7 @@ impl Stats {
         self.reached.iter().flatten().count()
     }
 
-    /// Returns the newest measured entry.
+    /// Returns the id of the newest measured entry, or of the newest entry if the measurement has not ended.
     pub(super) fn newest(&self) -> TickId {
         self.until.unwrap_or(self.newest)
     }

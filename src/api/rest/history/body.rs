@@ -25,7 +25,7 @@ pub(super) struct HistoryBody {
     view: View,
     media: Media,
     order: Order,
-    /// The place before the first entry that is not sent yet.
+    /// The place before the oldest entry that is not sent yet.
     begin: StartPoint,
     /// Upper bound of the ids that are not sent yet.
     end: TickId,
@@ -159,7 +159,8 @@ impl HistoryBody {
         if self.is_done && self.media == Media::Json {
             let next = match self.order {
                 Order::Ascending => self.next.or_else(|| (self.remaining == 0).then_some(self.begin.id)),
-                // Entries that were put back in the meantime may have made the page longer.
+                // If lost entries were put back in the meantime, the range has more entries than the limit. The next
+                // page has the rest.
                 Order::Descending if self.begin.id < self.end => Some(self.end),
                 Order::Descending => self.next,
             };
@@ -202,7 +203,7 @@ impl http_body::Body for ReadyBody {
     }
 }
 
-/// Returns the text before and after the lines of a page in JSON.
+/// Returns the text before and after the list of updates of a page in JSON.
 fn envelope(gaps: Option<Vec<PageGap>>, next: Option<TickId>) -> (String, String) {
     text_around_list(&HistoryPage { prices: Vec::new(), gaps, next })
 }
