@@ -126,7 +126,7 @@ impl Config {
         })
     }
 
-    /// Reads only the address on which operators connect. `btcfeed healthcheck` needs no other setting.
+    /// Reads only the address of the operators' port. `btcfeed healthcheck` needs no other setting.
     ///
     /// # Errors
     /// If it is invalid.
