@@ -247,7 +247,7 @@ impl Merge {
     }
 
     /// Processes the end of a line's replay, at `id`. An id before the cursor usually means only that this line is a
-    /// little later than another one. A cursor that entries have moved goes back to `id` only if every line is before
+    /// little later than another one. Once an entry has come, the cursor goes back to `id` only if every line is before
     /// the cursor, and no new entry has come for [`REWIND_AFTER`].
     fn synced(
         &self,
