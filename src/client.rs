@@ -41,10 +41,10 @@
 //! | module | what it is |
 //! |---|---|
 //! | `error` | the reasons why a subscription ends permanently, or why a request fails |
-//! | `disconnect` | the reasons why a connection ends |
 //! | `update` | the updates that the stream returns |
 //! | `transport` | WebSocket, events or gRPC |
 //! | `address` | the address of a feed |
+//! | `disconnect` | the reasons why a connection ends |
 //! | `options` | the options of a subscription |
 //! | `price_at` | the prices at a moment |
 //! | `received` | the messages of a server |

@@ -126,7 +126,7 @@ impl Config {
         })
     }
 
-    /// Reads only the address on which operators connect. `btcfeed healthcheck` needs no other setting.
+    /// Reads only the address of the operators' port. `btcfeed healthcheck` needs no other setting.
     ///
     /// # Errors
     /// If it is invalid.
@@ -136,8 +136,8 @@ impl Config {
         reader.finish().map(|()| address)
     }
 
-    /// Returns the value in use of a setting that may be computed from other settings or from this machine, and of the
-    /// lists of currencies, sources and proxies. Returns `None` for other settings.
+    /// Returns the value in use of the setting `env`, if it may be computed from other settings or from this machine,
+    /// or if it is a list of currencies, sources or proxies. Returns `None` for other settings.
     pub fn effective(&self, env: &str) -> Option<String> {
         let crate::leader::Options { replica, stale_after, down_after, .. } = &self.leader;
         let crate::server::Options { currencies, default_currency, max_connections, .. } = &self.server;

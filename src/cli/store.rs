@@ -23,8 +23,9 @@ use transfer::{Copied, Writable};
 
 const EXAMPLES: &str = "\
 The store is that of the settings: Redis if there is a REDIS_URL, otherwise the file in
-BTCFEED_DATA. Stop all replicas first. A file that a replica uses is rejected. If a replica of the
-feed in Redis runs, import, clear and move are rejected.
+BTCFEED_DATA. With --data it is the file, even if the environment has a REDIS_URL. Stop all replicas
+first. A file that a replica uses is rejected. If a replica of the feed in Redis runs, import, clear
+and move are rejected.
 
 Examples:
   btcfeed store info                                          what the store contains
@@ -65,8 +66,8 @@ pub(super) fn command() -> Command {
         let flag = Arg::new("merge").long("merge").action(ArgAction::SetTrue);
         flag.help("Add to a store that has entries; the entries and bookmarks that it has stay as they are")
     };
-    let info =
-        Command::new("info").about("Print the number of entries and of hours with candles, the ids and the size");
+    let info = Command::new("info")
+        .about("Print the numbers of entries, inputs, bookmarks and hours with candles, the range of ids and the size");
     let export = Command::new("export")
         .about("Write all entries, inputs, candles and bookmarks as JSON lines")
         .arg(file("File to create [default: standard output]"));

@@ -45,8 +45,8 @@ const ABOUT: &str = "Show a feed as a table, or as JSON lines if the output is n
 
 const AFTER_HELP: &str = "\
 After a disconnect it reconnects and continues with the next update. With --format, or if the output is not a terminal, it prints \
-a line for each tick and currency. In the formats full and audit, it prints one line for each tick, with all currencies, and also lines for \
-statuses, gaps and synced. Where it prints lines, notices about the connection go to standard error.
+a line for each tick and currency. In the formats full and audit, it prints one line for each tick, with all currencies, and also the messages \
+status, gap and synced. If it prints lines, notices about the connection and the feed go to standard error.
 
 Examples:
   btcfeed watch                                      the feed on this machine
@@ -54,8 +54,8 @@ Examples:
   btcfeed watch --currency EUR --every 1m            one price a minute, in euros
   btcfeed watch --format full --count 10 | jq .id    ten ticks for a program
 
-Exit codes: 0 stopped by a signal, --count reached, or the output was closed; 1 the server rejected this client, or is no \
-feed; 2 an argument is invalid.";
+Exit codes: 0 stopped by a signal, --count reached, or the output was closed; 1 the server rejected this client or is no \
+feed, or the output cannot be written; 2 an argument is invalid.";
 
 /// The arguments.
 pub(super) fn command() -> Command {

@@ -54,7 +54,8 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Refused`] with the status 404 if the feed had no price then, and with another one if an argument or the
-    /// key is invalid. [`Error::Unavailable`] if no address answers, or all are overloaded.
+    /// key is invalid. [`Error::NoFeed`] if a server that is asked is not a feed. [`Error::Unavailable`] if no address
+    /// answers, or all are overloaded.
     pub async fn prices_at(&self, time: Option<TickId>, window: Option<Duration>) -> Result<Vec<PriceAt>, Error> {
         self.target.prices_at(time, window).await
     }
@@ -178,7 +179,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Address`] if an address is invalid. [`Error::Setup`] if the HTTP client cannot be created, or if the
     /// [authorities](Builder::authority) are invalid. [`Error::Options`] if the [redundancy](Builder::redundancy) is
-    /// invalid.
+    /// invalid, or if another option contradicts it.
     pub fn build(self) -> Result<Client, Error> {
         if let Some(problem) = self.options.problem() {
             return Err(Error::Options(problem));

@@ -1,9 +1,9 @@
 //! The position of a subscriber in the feed. It tells which entries the subscriber has, which are missing, and where
 //! the next connection begins.
 //!
-//! The gap rule is that of the [`feed`](crate::feed): each entry names the one before it. Whatever the server sends,
-//! the subscriber gets no update twice or out of order. If the subscription is for every entry, none is missing without
-//! a gap.
+//! The gap rule is that of the [`feed`](crate::feed): each entry names the one before it. The subscriber gets no entry
+//! twice or out of order, unless the feed itself goes back to an older id (`Cursor::synced`). If the subscription is
+//! for every entry, none is missing without a gap.
 
 use super::received::{Position, Received};
 use super::update::{GapCause, GapUpdate, Update};
@@ -73,7 +73,7 @@ impl Cursor {
         self.last.is_some_and(|last| id <= last)
     }
 
-    /// Returns true if no entry is missing between the last one and this one, or if a reported gap explains it.
+    /// Returns true if no entry is missing between the last one and this one, or if a reported gap is the reason.
     pub(super) fn continues(&self, id: TickId, prev: TickId) -> bool {
         self.last.is_none_or(|last| prev <= last) || self.is_explained(id)
     }
@@ -155,7 +155,7 @@ impl Cursor {
             self.last = Some(id);
             return None;
         };
-        // If the server does not send every entry, its position may be before the last entry that it has sent.
+        // If the server leaves out ticks, its `synced` may have a lower id than the last entry that it has sent.
         if id >= last || self.moved && !self.chained {
             return None;
         }

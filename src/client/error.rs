@@ -34,7 +34,7 @@ pub enum Error {
         /// A description of the answer.
         problem: String,
     },
-    /// No address of the feed answered a request.
+    /// No address of the feed answered a request, or all answered with a temporary error.
     #[error("{0}")]
     Unavailable(String),
     /// The server closed the connection and asked the client not to reconnect.

@@ -73,7 +73,7 @@ pub(super) async fn refusal(response: Response) -> Disconnect {
     let (retry_after, location) = (header(RETRY_AFTER), header(LOCATION));
     let retry_after = retry_after.and_then(|text| parse_retry_after(&text, SystemTime::now()));
     let mut body = Vec::new();
-    // If the rest of it does not arrive, the beginning may still be an explanation.
+    // Even if the response does not end in time, the part that has arrived may be a whole explanation.
     timeout(REFUSAL_DEADLINE, read_body(response, MAX_REFUSAL_BYTES, &mut body)).await.ok();
     let detail = match (location, detail(&body)) {
         (Some(location), _) if status.is_redirection() => format!("it moved to {location}, use that address"),

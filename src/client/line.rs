@@ -34,7 +34,8 @@ pub(super) enum LineEvent {
         again: bool,
     },
     Message(Received),
-    /// The connection has ended or could not be opened. The line does nothing until [`Line::wait`].
+    /// The connection has ended or could not be opened. The line does nothing until [`Line::wait`] or
+    /// [`Line::rest`].
     Ended(Disconnect),
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// The time by which a line may be later than another one. After that, it is replaced.
 const MAX_LAG: Duration = Duration::from_secs(5);
 /// After this time without a new entry, a feed whose newest id is less than the last returned one counts as restored
-/// from a copy.
+/// from a backup.
 const REWIND_AFTER: Duration = Duration::from_secs(10);
 
 /// The maximum number of waiting entries.
@@ -79,7 +79,7 @@ impl Merge {
         &self.taken
     }
 
-    /// Counts an entry of an address that did not need to be merged.
+    /// Counts an entry from `address` that was returned without a merge, because there is only one line.
     pub(super) fn count(&mut self, address: usize) {
         self.taken[address] += 1;
     }
@@ -140,8 +140,8 @@ impl Merge {
         }
     }
 
-    /// Processes a message of the history. A gap there does not explain a hole either, because the history of another
-    /// address may have what this one lacks. The gap is returned if the hole is given up.
+    /// Processes a message of the history. A gap is kept until the entry after it is returned. It does not close a
+    /// hole, because the history of another address may have what this one lacks.
     pub(super) fn heal(&mut self, cursor: &mut Cursor, message: Received, now: Instant, out: &mut VecDeque<Update>) {
         if let Some((id, prev)) = place(&message) {
             let gaps = self.take_gaps(cursor, id);
@@ -247,7 +247,7 @@ impl Merge {
     }
 
     /// Processes the end of a line's replay, at `id`. An id before the cursor usually means only that this line is a
-    /// little later than another one. A cursor that entries have moved goes back to `id` only if every line is before
+    /// little later than another one. Once an entry has come, the cursor goes back to `id` only if every line is before
     /// the cursor, and no new entry has come for [`REWIND_AFTER`].
     fn synced(
         &self,

@@ -30,8 +30,8 @@ const HISTORY_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Target {
     /// The addresses. There is at least one.
     addresses: Vec<Address>,
-    /// The number of the next stream's first attempt, which selects its address. The first number is random, so that
-    /// the clients of many programs are spread over all addresses.
+    /// The number that selects the first address of the next stream. Each stream adds one. The number begins at random,
+    /// so that the clients of many programs are spread over all addresses.
     next_turn: AtomicUsize,
     http: reqwest::Client,
     /// The proxies of the environment, by the rules that the HTTP client applies.
@@ -55,7 +55,7 @@ impl Target {
         Ok(Target { addresses, next_turn, http, proxies: Matcher::from_env(), options })
     }
 
-    /// Returns the number of a new stream's first attempt.
+    /// Returns the number that selects the first address of a new stream.
     pub(super) fn next_turn(&self) -> usize {
         self.next_turn.fetch_add(1, Ordering::Relaxed)
     }

@@ -80,8 +80,8 @@ pub struct TickUpdate {
     /// For each price, the highest minus the lowest value that was used. Empty if the tick is from before version 1 of
     /// the method.
     pub spread: BTreeMap<Currency, Decimal>,
-    /// The inputs of the prices and the numbers of the method, if the client [asked for it](super::Builder::audit) and
-    /// the feed has kept it.
+    /// The inputs of the prices and the numbers of the method, if the client [asked for them](super::Builder::audit)
+    /// and the feed has kept them.
     pub audit: Option<Audit>,
 }
 

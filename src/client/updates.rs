@@ -40,7 +40,7 @@ pub struct Updates {
     announced: Vec<bool>,
     /// For each line, whether the server would refuse the next attempt too.
     refused: Vec<bool>,
-    /// The line to poll first, so that none has to wait for another one.
+    /// The line to poll first. It changes after each event, so that a busy line does not delay the others.
     first: usize,
     merge: Merge,
     healing: Option<Healing>,

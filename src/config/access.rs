@@ -12,7 +12,7 @@ const ACCESS: &str = "Access";
 
 const CERT: Row<FilePath> = Row {
     env: "BTCFEED_TLS_CERT",
-    help: "File with the certificate for clients, which turns TLS on",
+    help: "File with the certificate of the clients' port. With BTCFEED_TLS_KEY, it turns TLS on",
     details: "The intermediate certificates follow in the same file. The replica reads the file again on SIGHUP and \
               when it changes.",
     values: FilePath("a PEM file with a certificate, together with BTCFEED_TLS_KEY"),

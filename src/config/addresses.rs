@@ -1,4 +1,4 @@
-//! The limits of each client's address, and the proxies whose clients have addresses of their own.
+//! The limits of each client's address, and the proxies that are trusted to report the addresses of their clients.
 
 use super::reader::Reader;
 use super::row::{Rejected, Row, Values};

@@ -12,7 +12,7 @@ pub(super) const CLIENT_MEMORY: Row<Bytes> = Row {
     details: "If more is needed, the responses and replays that have waited longest are reset. Data of the live feed \
               does not count, because all clients share it.",
     values: Bytes,
-    default: DefaultValue::Derived("a quarter of the memory of the machine or of the control group"),
+    default: DefaultValue::Derived("a quarter of the memory of the machine, or of the control group if that has less"),
     example: "512MiB",
 };
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The time for which a lease of a tool lasts. It is renewed with each page.
+/// The time for which the lease of a tool lasts. The tool renews it with each page, and during long requests.
 pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// A store, and its name for people.

@@ -1,4 +1,5 @@
-//! Finds the replicas that run while a tool changes the store. They would put back what they have in memory.
+//! Finds the replicas that still run. After a tool has changed the store, they would write entries from their memory
+//! back into it.
 
 use super::place::Place;
 use crate::store::{Portable, Result};

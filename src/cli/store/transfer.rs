@@ -32,7 +32,7 @@ pub(super) struct Copied {
     pub(super) entries: u64,
     /// The number of entries with an audit.
     pub(super) audits: u64,
-    /// The number of hours with candles in either detail.
+    /// The number of hours with candles. An hour that has them in both details counts twice.
     pub(super) hours: usize,
     pub(super) bookmarks: usize,
     /// The number of members of the sorted set in Redis that are not entries.
@@ -59,7 +59,7 @@ impl fmt::Display for Copied {
 }
 
 impl<'a> Writable<'a> {
-    /// Acquires the lease of a store that no running replica uses. Unless `filled` is true, the store must be empty.
+    /// Acquires the lease of a store that no running replica uses. Unless `filled` is true, it must have no entries.
     pub(super) async fn acquire(place: &'a Place, filled: bool) -> anyhow::Result<Writable<'a>> {
         let acquired = place.store.acquire(HOLDER).await.with_context(|| format!("cannot use {}", place.name))?;
         let Some(lease) = acquired else {
@@ -88,7 +88,6 @@ impl<'a> Writable<'a> {
         &*self.place.store
     }
 
-    /// Renews the lease.
     async fn renew(&self) -> Result<()> {
         self.store().renew(&self.lease).await
     }
@@ -170,7 +169,6 @@ impl<'a> Writable<'a> {
         Ok(self.store().clear(&self.lease).await?)
     }
 
-    /// Releases the lease.
     pub(super) async fn release(&self) {
         // If this fails, the lease expires.
         self.store().release(&self.lease).await.ok();
@@ -249,7 +247,8 @@ impl<'a> HourPages<'a> {
 /// Copies everything, and compares both stores afterwards.
 ///
 /// # Errors
-/// If a store fails, or if an entry, its inputs or the candles of an hour differ in the target.
+/// If a store fails, if an entry cannot be decoded, or if an entry, its inputs or the candles of an hour differ in the
+/// target.
 pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow::Result<Copied> {
     let mut entries = 0;
     let mut pages = Pages::of(source.store());
@@ -301,7 +300,8 @@ fn missing_bookmarks(
     (missing, left_out)
 }
 
-/// Checks that all entries of a store were read. Returns the number of its members that are not entries.
+/// Checks that all entries of a store were read. Returns the number of members of the sorted set in Redis that are not
+/// entries.
 pub(super) async fn check_count(store: &dyn Portable, read: u64) -> anyhow::Result<u64> {
     let members = store.summary().await?.entries;
     let garbage = if members == read { 0 } else { store.count_garbage().await? };

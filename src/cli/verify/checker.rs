@@ -91,7 +91,7 @@ impl Checker {
         self.entries
     }
 
-    /// Ends the stream.
+    /// Checks, after the last entry, that something was verified.
     ///
     /// # Errors
     /// If no price was computed again.

@@ -17,8 +17,7 @@ const MAX_REASONS: usize = 32;
 /// Makes notices, and remembers those that it made.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// The time since when there is no connection, because it was lost or could not be opened, and the reasons for it
-    /// that were printed.
+    /// The time since when there is no connection, and the printed reasons why it was lost or could not be opened.
     lost: Option<(Instant, VecDeque<String>)>,
     was_connected: bool,
     simulated: bool,

@@ -23,13 +23,13 @@ pub(super) enum Cell {
 const TIME_WIDTH: usize = 9;
 
 impl Cell {
-    /// Returns the widest cell that fits.
+    /// Returns the widest cell that fits for all currencies, or `Narrow` if none does.
     pub(super) fn fitting(width: usize, currencies: usize) -> Cell {
         let fits = |cell: &Cell| TIME_WIDTH + cell.width() * currencies < width;
         [Cell::Wide, Cell::Middle].into_iter().find(fits).unwrap_or(Cell::Narrow)
     }
 
-    /// Returns the currencies whose cells fit, at least one. The others are only in the JSON lines.
+    /// Returns the currencies whose cells fit, at least one. The table leaves out the others.
     pub(super) fn visible(self, width: usize, currencies: Currencies) -> Currencies {
         let count = (width.saturating_sub(TIME_WIDTH + 1) / self.width()).max(1);
         currencies.iter().take(count).collect()

@@ -157,7 +157,7 @@ impl Screen {
         self.footer.clear();
     }
 
-    /// Erases the footer. If the terminal has become narrower, each of its lines may have been wrapped.
+    /// Erases the footer. A terminal that has become narrower may have wrapped lines of the footer.
     fn erase(&self, width: usize, drawn: &mut Vec<u8>) {
         let lines: usize = self.footer.iter().map(|line| line.chars().count().div_ceil(width.max(1)).max(1)).sum();
         if let Ok(up @ 1..) = u16::try_from(lines.saturating_sub(1)) {

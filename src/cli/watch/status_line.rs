@@ -23,7 +23,7 @@ pub(super) struct StatusLine {
     last: Option<TickId>,
     /// The maximum time between two ticks of a healthy feed, if it is known.
     patience: Option<Duration>,
-    /// True if the server sends every tick, so that silence means that there is none.
+    /// True if the server sends every tick, so that silence means that there is no new price.
     gets_every_tick: bool,
     /// The moment at which the last tick arrived, or at which the stream became live.
     heard: Instant,
@@ -92,8 +92,8 @@ impl StatusLine {
         }
     }
 
-    /// Returns the line without and with colours. If it is longer than `width` characters, parts are left out,
-    /// beginning with the highest rank, but never the first part.
+    /// Returns the line without and with colours. If it is longer than `width` characters, the least important parts,
+    /// those with the greatest rank, are left out, but never the first part.
     pub(super) fn text(&self, width: usize, paint: Paint) -> (String, String) {
         let (mark, words, good) = match self.connection {
             ConnectionState::Connecting => ("○", "connecting".to_owned(), None),
