@@ -52,7 +52,7 @@ const PUBLIC_URL: Row<PublicUrl> = Row {
     details: "Links, /docs, /openapi.json and /asyncapi.json contain it. Set it if a proxy changes the host or the \
               path, or if a shared cache is in front of the server. Without it, they contain the Host of each request. \
               If a request comes from BTCFEED_TRUSTED_PROXIES, its X-Forwarded-Host, X-Forwarded-Proto and \
-              X-Forwarded-Prefix are used too.",
+              X-Forwarded-Prefix take precedence.",
     values: PublicUrl,
     default: DefaultValue::Derived("the address that each request names"),
     example: "https://example.org/btc",
