@@ -34,7 +34,7 @@ pub fn frames(input: &[u8]) {
 }
 
 /// Performs a TLS handshake with a client whose bytes are changed. The first four bytes of the input are the lengths of
-/// the pieces in which its bytes arrive, the others say what is changed.
+/// the pieces in which the client's bytes arrive, the others say what is changed.
 ///
 /// # Panics
 /// If the outcome depends on the pieces, or if too much is kept of what the client sends.
@@ -102,8 +102,8 @@ pub fn records(input: &[u8]) {
     tls::check_records(input);
 }
 
-/// Returns true if the detail quotes a name, a value, or a part of a value between commas, or reports that the format
-/// conflicts.
+/// Returns true if the detail quotes a name, a value, or a part of a value between commas, or reports conflicting
+/// formats.
 fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
     let quotes = |word: &str| {
         [usize::MAX, 40, 20].iter().any(|max| problem.detail().contains(&format!("{:?}", quotable(word, *max))))

@@ -36,11 +36,11 @@ pub enum Read {
     Batch {
         /// The first entry.
         first: Arc<Entry>,
-        /// The entries, encoded in the view. Empty if the reader has examined them.
+        /// The entries, encoded in the view. Empty after [`Hub::examine`](super::Hub::examine).
         items: Vec<Bytes>,
         /// The id of the last entry.
         last: TickId,
-        /// The number of entries, or zero if the reader has examined them.
+        /// The number of entries, or zero after [`Hub::examine`](super::Hub::examine).
         count: u32,
     },
 }
@@ -236,7 +236,7 @@ impl Window {
 
     /// Returns the range of indices of the consecutive entries after `cursor`, up to a break in the chain. The next
     /// read starts after the break, and there the reader detects it, because the first entry does not continue the
-    /// cursor. If there are no entries after `cursor`, the error is the result of the read.
+    /// cursor. If the window does not have them, the error is the result of the read.
     fn consecutive_after(&self, cursor: TickId) -> Result<(usize, usize), Read> {
         if let Some(before) = self.first_if_incomplete(cursor) {
             return Err(Read::Older { before: before.clone() });
