@@ -1,4 +1,4 @@
-//! The settings of the store, except those of Redis, and of the copy of the feed that each replica keeps.
+//! The settings of the copy of the feed that each replica keeps, and those of the store, except the settings of Redis.
 
 use super::reader::Reader;
 use super::redis_store::{self, SECTION};

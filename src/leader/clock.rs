@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
 /// The time for which the times of sources are used.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
-/// If the sources confirm no clock, they are believed if they differ from the count, or at its start from the store's
-/// clock, by more than this.
+/// If the sources confirm no clock, they are believed if they differ by more than this from the count or, at the start
+/// of a count, from the store's clock.
 const SOURCE_CERTAIN: Duration = Duration::from_secs(90);
 /// If the clocks of the store and of this machine agree, and the count is behind them by at most this, they correct it
 /// at once.
@@ -182,8 +182,9 @@ impl FeedClock {
     }
 
     /// Returns the time with which a poll compares the times in the answers of sources: the time of the feed or, if the
-    /// feed is ahead or the sources agree on another time, the time of the sources. Only if neither is known, it is
-    /// `own`, the time of this machine's clock, because a wrong clock would reject good sources.
+    /// feed is ahead or the sources agree on another time, the time of the sources. If the sources give none, it is
+    /// `own`, the time of this machine's clock. That clock comes last, because it would reject good sources if it were
+    /// wrong.
     pub(super) fn time_of_poll(&self, own: TickId) -> TickId {
         let (state, now) = (self.state(), Instant::now());
         let count = state.moment(now).filter(|_| !state.is_slow);

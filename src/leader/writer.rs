@@ -146,8 +146,8 @@ impl Writer<'_> {
         let lost = newest_chain(lost);
         let tail = &lost[lost.len().saturating_sub(TAIL)..];
         match self.store.restore(lease, tail).await {
-            // The last restore has changed nothing. The store probably has texts that only look like entries at the ids
-            // of the lost entries.
+            // The last restore has changed nothing. At the ids of the lost entries, the store probably has texts that
+            // only look like entries.
             Ok(()) if self.restored_after.replace(newest) == Some(newest) => {
                 if self.restore_fault.is_due() {
                     warn!(after = %newest, next = "trying again", "the store does not take back entries it has lost");
