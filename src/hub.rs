@@ -101,8 +101,8 @@ impl Hub {
         self.window_mut().add_view(view)
     }
 
-    /// Returns the entries after `cursor`, encoded in a view of this hub. At most as many entries are returned as one
-    /// write should contain.
+    /// Returns the entries after `cursor`, encoded in a view of this hub, but at most as many as one write should
+    /// contain.
     pub fn read(&self, view: &SharedView, cursor: TickId) -> Read {
         self.window().read(view, cursor)
     }
