@@ -92,15 +92,15 @@ impl FeedState {
     }
 }
 
-/// A change of the feed's health.
+/// A change of the feed's health, or the news that clocks contradict each other or agree again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredStatus", into = "StoredStatus")]
 pub struct Status {
     /// The new state.
     pub state: FeedState,
     /// The start of the state: for `stale` and `down` the moment of the last price, for `degraded` that of the last
-    /// price from enough sources, for `live` the moment at which the feed recovered. If the reason is about clocks, the
-    /// moment of the status.
+    /// price from enough sources, for `live` the moment at which the feed recovered. If several currencies are
+    /// affected, the earliest of their moments. If the reason is about clocks, the moment of the status.
     pub since: TickId,
     /// The reason, as text for people.
     pub reason: String,
@@ -137,7 +137,7 @@ impl From<StoredStatus> for Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// There were no prices in that time: the exchanges did not answer, or no replica was leading.
+    /// There were no prices in that time: too few sources gave one, or no replica was leading.
     SourceOutage,
     /// The entries are older than the retention, or are missing inside the history.
     HistoryExpired,
@@ -174,7 +174,7 @@ impl GapReason {
     }
 }
 
-/// A range of ids in which entries are missing, and the reason.
+/// A range of ids in which entries or prices are missing, and the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The last id before the gap.
@@ -201,7 +201,7 @@ pub enum Continuity {
 }
 
 impl Outage {
-    /// An outage in which no source gave a price, or no replica was leading.
+    /// An outage in which too few sources gave a price, or no replica was leading.
     pub fn of_sources(after: TickId, currencies: Vec<Currency>) -> Outage {
         Outage { after, currencies, reason: GapReason::SourceOutage }
     }

@@ -26,7 +26,7 @@ pub fn answers(input: &[u8]) {
 }
 
 /// Decodes the input as WebSocket frames with btcfeed's decoder and with tungstenite. The first four bytes of the input
-/// are the lengths of pieces, the others are the frames.
+/// are the lengths of the pieces in which the frames arrive, the others are the frames.
 ///
 /// # Panics
 /// If the results differ.
@@ -35,7 +35,7 @@ pub fn frames(input: &[u8]) {
 }
 
 /// Performs a TLS handshake with a client whose bytes are changed. The first four bytes of the input are the lengths of
-/// pieces, the others say what is changed.
+/// the pieces in which the client's bytes arrive, the others say what is changed.
 ///
 /// # Panics
 /// If the outcome depends on the pieces, or if too much is kept of what the client sends.
@@ -101,7 +101,7 @@ pub fn query(input: &[u8]) {
 }
 
 /// Reads the input as TLS records, and what they contain as decrypted messages. The first four bytes of the input are
-/// the lengths of pieces, the others are the records.
+/// the lengths of the pieces in which the records arrive, the others are the records.
 ///
 /// # Panics
 /// If the records depend on the pieces, if too much is kept of them, or if a flood of records without data is accepted.
@@ -109,8 +109,8 @@ pub fn records(input: &[u8]) {
     tls::check_records(input);
 }
 
-/// Returns true if the detail quotes a name, a value, or a part of a value with commas, or reports a conflict of two
-/// values or the length of the query.
+/// Returns true if the detail quotes a name, a value, or a part of a value between commas, or reports conflicting
+/// formats or the length of the query.
 fn names_what_it_rejects(query: &str, problem: &Problem) -> bool {
     let detail = problem.detail();
     let quotes =

@@ -45,8 +45,7 @@ const MAX_SEARCHED: usize = 50_000;
 /// The newest part of the feed, ready to be sent.
 pub struct Hub {
     store: Arc<dyn Store>,
-    /// A std lock: sessions read it for microseconds, the hub writes it once for each entry, and it is never held
-    /// across an await.
+    /// A std lock: it is held only briefly, and never across an await.
     window: RwLock<Window>,
     capacity: usize,
     retention: Duration,
@@ -102,8 +101,8 @@ impl Hub {
         self.window_mut().add_view(view)
     }
 
-    /// Returns the entries after `cursor`, encoded in a view of this hub. At most as many entries are returned as one
-    /// write should contain.
+    /// Returns the entries after `cursor`, encoded in a view of this hub, but at most as many as one write should
+    /// contain.
     pub fn read(&self, view: &SharedView, cursor: TickId) -> Read {
         self.window().read(view, cursor)
     }
@@ -237,7 +236,7 @@ impl Hub {
     }
 
     /// Returns the starts of the hours whose candles the store keeps in this detail, oldest first, or `None` if it
-    /// keeps none.
+    /// cannot keep candles.
     ///
     /// # Errors
     /// If the store is unavailable.

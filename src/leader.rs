@@ -80,8 +80,8 @@ pub struct Leader {
     clock: Arc<FeedClock>,
     /// Limits the log lines about failures to begin a term.
     begin_fault: FaultLog,
-    /// The moment from which this replica may claim the lease, if it could not begin a term. Until then it leads only
-    /// if no other replica does.
+    /// The moment from which this replica may claim the lease again, after it could not begin a term. Until then it
+    /// leads only if no other replica does.
     claims_from: Option<Instant>,
 }
 
@@ -295,7 +295,7 @@ impl Leader {
             TermEnd::Stopped => "stopping",
         };
         if timeout(FLUSH_DEADLINE, writer.flush()).await.is_err() {
-            warn!(held = self.outbox.len(), "stopping with ticks that could not be written");
+            warn!(held = self.outbox.len(), "standing down with ticks that could not be written");
         }
         let released = self.store.release(&term.lease()).await;
         info!(replica = self.options.replica, released = released.is_ok(), why, "stood down");

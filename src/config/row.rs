@@ -49,7 +49,7 @@ pub(super) enum Rejected {
 }
 
 impl<V: Values> Row<V> {
-    /// Returns the setting for the documents.
+    /// Returns the setting, as the flags, help texts and documents show it.
     pub(super) fn setting(&self, section: &'static str) -> Setting {
         Setting {
             env: self.env,

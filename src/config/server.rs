@@ -50,8 +50,9 @@ const PUBLIC_URL: Row<PublicUrl> = Row {
     env: "BTCFEED_PUBLIC_URL",
     help: "Address under which clients reach this server",
     details: "Links, /docs, /openapi.json and /asyncapi.json contain it. Set it if a proxy changes the host or the \
-              path, or if a shared cache is in front of the server. Without it, they contain the Host of each request \
-              or, from BTCFEED_TRUSTED_PROXIES, X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-Prefix.",
+              path, or if a shared cache is in front of the server. Without it, they contain the Host of each request. \
+              If a request comes from BTCFEED_TRUSTED_PROXIES, its X-Forwarded-Host, X-Forwarded-Proto and \
+              X-Forwarded-Prefix take precedence.",
     values: PublicUrl,
     default: DefaultValue::Derived("the address that each request names"),
     example: "https://example.org/btc",
@@ -88,7 +89,7 @@ const PING_EVERY: Row<Durations> = Row {
     env: "BTCFEED_PING_EVERY",
     help: "Time between two pings to a client, and the timeout of its pong",
     details: "The SDKs for Rust and Python reconnect if they receive nothing for 50 s. With a longer time, raise their \
-              timeout as well. The SDK for JavaScript sees no pings.",
+              timeout as well. The timeout of the SDK for JavaScript does not depend on pings.",
     values: Durations::up_to(HOUR),
     default: DefaultValue::Fixed("20s"),
     example: "30s",
@@ -140,7 +141,7 @@ impl Values for PublicUrl {
     }
 }
 
-/// Returns the rows of this file.
+/// Returns the settings of the ports and of the limits for clients.
 pub(super) fn settings() -> Vec<Setting> {
     vec![
         LISTEN.setting(PORTS),

@@ -38,7 +38,7 @@ fn check(name: &str) -> Option<UnknownVariable> {
     }
     let unknown = |nearest| Some(UnknownVariable { name: name.to_owned(), nearest });
     if let Some(rest) = name.strip_prefix("BTCFEED_") {
-        // All names have the same beginning, so only the rest is compared.
+        // Most settings begin with `BTCFEED_`, which would make all of them similar. So only the rest is compared.
         let similarity = |known: &str| strsim::jaro_winkler(rest, known.trim_start_matches("BTCFEED_"));
         let similar = known().map(|known| (similarity(known), known)).filter(|(similarity, _)| *similarity > SIMILAR);
         return unknown(similar.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known));

@@ -45,7 +45,7 @@ impl Values for RedisUrlFile {
     fn parse(&self, path: &str) -> Result<SecretString, Rejected> {
         let text = SecretString::from(fs::read_to_string(path).map_err(|error| Rejected::Because(error.to_string()))?);
         let url = text.expose_secret().lines().next().unwrap_or_default().trim();
-        // The file is secret, so the error does not quote it.
+        // The file is secret, so the error does not quote the whole line.
         RedisUrl.parse(url).map_err(|error| match error {
             Rejected::Because(reason) => {
                 Rejected::Because(format!("its first line is no URL that can be used: {reason}"))

@@ -22,7 +22,7 @@ pub(super) const fn header(format: Format) -> &'static str {
     }
 }
 
-/// Returns the rows of the gaps that end with `entry`.
+/// Returns the rows of the gaps that end with `entry`, if the format has gaps.
 pub(super) fn outages(format: Format, chosen: Currencies, entry: &Entry) -> String {
     if format.is_full() { entry.outages(chosen).map(|of| gap(&of)).collect() } else { String::new() }
 }
@@ -42,15 +42,15 @@ pub(super) fn event(format: Format, chosen: Currencies, entry: &Entry) -> String
     rows
 }
 
-/// Writes a row for each chosen currency.
+/// Writes a row for each chosen currency that has a price.
 fn updates(rows: &mut String, moment: &str, tick: &Tick, chosen: Currencies) {
     for (currency, price) in tick.prices.iter().filter(|(currency, _)| chosen.contains(**currency)) {
         write!(rows, "{moment},{currency},{price}\r\n").ok(); // writing to a String cannot fail
     }
 }
 
-/// Writes a row for each chosen currency. If none has a price, writes a row without a price, because the next entry
-/// names this id in its `prev`.
+/// Writes a row for each chosen currency that has a price. If there is none, writes a row without a price, because the
+/// next entry names this id in its `prev`.
 fn full_tick(rows: &mut String, entry: &Entry, tick: &Tick, chosen: Currencies) {
     let Entry { id, prev, .. } = entry;
     let head = format!("tick,{id},{prev},{}", id.timedate());
@@ -72,7 +72,7 @@ fn full_status(rows: &mut String, entry: &Entry, status: &Status) {
     write!(rows, "status,{id},{prev},{},,,,{state},{since},{reason},,,\r\n", id.timedate()).ok();
 }
 
-/// Returns the row of a gap. The missing entries are between `prev` and `id`. The column `currency` names the
+/// Returns the row of a gap. The gap is between the ids in the columns `prev` and `id`. The column `currency` names the
 /// affected currencies, unless all are affected.
 pub(super) fn gap(gap: &Gap) -> String {
     let Gap { after, before, reason, only } = gap;

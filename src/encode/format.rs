@@ -34,7 +34,7 @@ impl Format {
         }
     }
 
-    /// Returns true if all messages of the feed are shown.
+    /// Returns true for `full` and `audit`, which have statuses and gaps in every framing.
     pub const fn is_full(self) -> bool {
         matches!(self, Format::Full | Format::Audit)
     }

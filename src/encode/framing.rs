@@ -63,7 +63,8 @@ impl<'a> JsonWriter<'a> {
         JsonWriter { framing, to }
     }
 
-    /// Writes a message that is not an update, with its name. A client that has the message resumes after `id`.
+    /// Writes a message that is not an update. As a server-sent event it has this name, and a client that has received
+    /// it resumes after `id`.
     pub(super) fn named(&mut self, name: &'static str, id: Option<TickId>, message: &impl Serialize) {
         self.write(Some(name), id, message);
     }

@@ -47,8 +47,8 @@ pub(super) fn event(format: Format, chosen: Currencies, shows_health: bool, entr
     }
 }
 
-/// Creates an update for each chosen currency. It names the currency if several were chosen. Only the last update has
-/// the id, because a client that has received only some of them does not have the whole tick.
+/// Creates an update for each chosen currency that has a price. It names the currency if several were chosen. Only the
+/// last update has the id, because a client that has received only some of the updates does not have the whole tick.
 fn updates(
     id: TickId,
     tick: &Tick,

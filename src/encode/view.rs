@@ -108,7 +108,7 @@ impl View {
     }
 
     /// Returns true if the view shows statuses and gaps, and, except in tables, `synced` and `hello`. Event streams
-    /// show them in every format, as named events, which plain readers of updates do not receive. The tables of short
+    /// show them in every format, as named events, which a handler of unnamed events does not get. The tables of short
     /// formats have no columns for them.
     pub fn shows_health(self) -> bool {
         match self.framing {

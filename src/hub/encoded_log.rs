@@ -1,7 +1,7 @@
 //! The window's entries in one view, as bytes that all sessions share.
 //!
 //! Entries are grouped in segments, and the bytes of a segment are one buffer. A live update is a slice of the newest
-//! segment, and a replay of hundreds of entries is a few large slices. So nothing is encoded for one client alone.
+//! segment, and a replay of hundreds of entries is a few large slices.
 //!
 //! The entries of a segment are encoded when a session first reads them. When there are new entries, the next read
 //! copies the old bytes and encodes the new entries into a new buffer. This takes a few microseconds for each tick,

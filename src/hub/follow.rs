@@ -29,7 +29,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// The number of entries in one read of the store's history.
 const PAGE: usize = 1000;
 
-/// A hole is searched in each of its first `FIRST_CHECKS` checks, and afterwards in one of `CHECKS_PER_SEARCH` checks.
+/// The missing entries of a [`Hole`] are looked for in each of its first `FIRST_CHECKS` checks, and afterwards in one
+/// of `CHECKS_PER_SEARCH` checks.
 const FIRST_CHECKS: u32 = 30;
 const CHECKS_PER_SEARCH: u32 = 30;
 

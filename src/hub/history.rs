@@ -31,9 +31,9 @@ type Reading = BoxFuture<'static, Result<Entries>>;
 /// Reads the store's history for clients.
 pub(super) struct HistoryReader {
     permits: Permits,
-    /// The reads that have not ended. A std mutex, which is held only for a lookup.
+    /// The reads that run, and ended ones that are not removed yet. A std mutex, which is held only for a lookup.
     running: Mutex<HashMap<Page, WeakShared<Reading>>>,
-    /// The reads of audits that have not ended.
+    /// The reads of audits, kept in the same way.
     running_audits: Mutex<HashMap<Page, WeakShared<Reading>>>,
     /// The newest entries with audits that were read.
     live_audits: Mutex<Option<(Page, Entries)>>,
@@ -86,7 +86,7 @@ impl HistoryReader {
         join_or_start(&self.running, (after, until, limit), read).await
     }
 
-    /// Returns `entries`, which are those after `after`, with their audits.
+    /// Returns `entries`, which begin after the id `after`, with their audits.
     pub(super) async fn with_audits(&self, after: TickId, entries: Vec<Arc<Entry>>) -> Result<Vec<Arc<Entry>>> {
         let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(entries) };
         let (permits, limit) = (self.permits.clone(), entries.len());
@@ -98,7 +98,7 @@ impl HistoryReader {
         let read = async move {
             let permit = permits.acquire().await?;
             let (mut audits, mut next, size) = (Vec::new(), Some(after), limit.max(AUDIT_ENTRIES));
-            // The range may also have audits of entries that this version cannot decode.
+            // The range may also have audits of entries that this version cannot decode. Then one read is not enough.
             while let Some(after) = next {
                 let page = permit.store().audits(after, last, size).await?;
                 next = page.last().map(|audit| audit.id).filter(|id| page.len() == size && *id < last);

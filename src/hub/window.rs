@@ -36,11 +36,11 @@ pub enum Read {
     Batch {
         /// The first entry.
         first: Arc<Entry>,
-        /// The entries, encoded in the view.
+        /// The entries, encoded in the view. Empty after [`Hub::examine`](super::Hub::examine).
         items: Vec<Bytes>,
         /// The id of the last entry.
         last: TickId,
-        /// The number of entries.
+        /// The number of entries, or zero after [`Hub::examine`](super::Hub::examine).
         count: u32,
     },
 }
@@ -61,7 +61,7 @@ pub(super) struct Window {
     entries: VecDeque<Arc<Entry>>,
     /// The marks of the entries.
     marks: Marks,
-    /// The number of the first entry, which is the number of entries that have been dropped.
+    /// The number of the first entry, as in [`NumberedEntries`].
     first_number: u64,
     /// The numbers of the entries that do not continue the entry before them. There are few of them.
     breaks: VecDeque<u64>,
@@ -204,8 +204,8 @@ impl Window {
     }
 
     /// Passes the entries after `cursor` to `examine`, which returns the condition for later entries that can be
-    /// skipped. The last one that meets it is examined nevertheless. The returned batch has no items, and its count is
-    /// zero.
+    /// skipped. The last entry that can be skipped is examined nevertheless. The returned batch has no items, and its
+    /// count is zero.
     pub(super) fn examine(
         &self,
         shared: &SharedView,
@@ -235,8 +235,8 @@ impl Window {
     }
 
     /// Returns the range of indices of the consecutive entries after `cursor`, up to a break in the chain. The next
-    /// read starts after the break. Its reader detects the break, because the first entry does not continue its cursor.
-    /// If there are no such entries, the error is the result of the read.
+    /// read starts after the break, and there the reader detects it, because the first entry does not continue the
+    /// cursor. If the window does not have them, the error is the result of the read.
     fn consecutive_after(&self, cursor: TickId) -> Result<(usize, usize), Read> {
         if let Some(before) = self.first_if_incomplete(cursor) {
             return Err(Read::Older { before: before.clone() });

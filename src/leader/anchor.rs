@@ -10,7 +10,7 @@ use std::time::Instant;
 pub(super) struct Anchor {
     pub(super) id: TickId,
     pub(super) at: Instant,
-    /// True if the feed runs at half speed, because it is ahead of the time.
+    /// True if the feed runs at half speed, because it is ahead of the true time.
     pub(super) is_slow: bool,
 }
 

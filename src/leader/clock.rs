@@ -30,9 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const SOURCE_ERROR: Duration = Duration::from_secs(60);
 /// The time for which the times of sources are used.
 const SOURCES_FRESH: Duration = Duration::from_secs(60);
-/// The difference above which the sources are believed, if they confirm no clock.
+/// If the sources confirm no clock, they are believed if they differ by more than this from the count or, at the start
+/// of a count, from the store's clock.
 const SOURCE_CERTAIN: Duration = Duration::from_secs(90);
-/// The maximum time by which two clocks that agree correct the count at once, if it is behind.
+/// If the clocks of the store and of this machine agree, and the count is behind them by at most this, they correct it
+/// at once.
 const SMALL: Duration = Duration::from_secs(30);
 /// An entry is late if, by the count, it arrives more than this after its time.
 const LATE: Duration = Duration::from_millis(500);
@@ -81,8 +83,8 @@ struct State {
     /// The moment on the monotonic clock at which this process wrote or got the newest entry. `None` if that entry may
     /// be older than this process.
     newest_at: Option<Instant>,
-    /// The median of the times of the sources that agree, the moment on the monotonic clock, and the number of the
-    /// sources.
+    /// The median of the times of the sources that agree, the same moment on the monotonic clock, and the number of
+    /// these sources.
     sources: Option<(TickId, Instant, usize)>,
     /// The moment since which the clocks of the store and of this machine agree with each other and contradict the
     /// count.
@@ -112,7 +114,8 @@ impl FeedClock {
         }
     }
 
-    /// Returns true until this process has written or got an entry. Until then only clocks and sources tell the time.
+    /// Returns true until this process has written an entry, or has got one after the first. Until then only clocks and
+    /// sources tell the time.
     pub(super) fn is_unproven(&self) -> bool {
         self.state().newest_at.is_none()
     }
@@ -149,7 +152,7 @@ impl FeedClock {
         record.reckoned_at(moment, passed)
     }
 
-    /// Returns true if the store may have rejected its own time for an entry of this record.
+    /// Returns true if the entry that was written from this record may not have the time of the store's clock.
     pub(super) fn is_suspect(&self, record: &Record, id: TickId, prev: TickId) -> bool {
         let is_reckoned = record.reckoned.is_some_and(|reckoned| reckoned.moment == id);
         is_reckoned || id == prev.next() || self.state().fault.is_some()
@@ -178,9 +181,10 @@ impl FeedClock {
         self.state().moment(Instant::now()).unwrap_or(otherwise)
     }
 
-    /// Returns the time with which the times in the answers of sources are compared: that of the feed, unless it is
-    /// known to be ahead or the sources agree on another one. So a wrong clock of this machine, which shows `own`,
-    /// rejects no good source.
+    /// Returns the time with which a poll compares the times in the answers of sources: the time of the feed or, if the
+    /// feed is ahead or the sources agree on another time, the time of the sources. If the sources give none, it is
+    /// `own`, the time of this machine's clock. That clock comes last, because it would reject good sources if it were
+    /// wrong.
     pub(super) fn time_of_poll(&self, own: TickId) -> TickId {
         let (state, now) = (self.state(), Instant::now());
         let count = state.moment(now).filter(|_| !state.is_slow);
@@ -242,12 +246,12 @@ impl State {
         Some(if self.is_slow { id.plus(later / 2) } else { moment_at(at, (id, reference)) })
     }
 
-    /// Returns the time since the newest entry.
+    /// Returns the time from the newest entry to a moment, or zero if the time of that entry is not known.
     fn passed(&self, at: Instant) -> Duration {
         self.newest_at.map_or(Duration::ZERO, |newest| at.saturating_duration_since(newest))
     }
 
-    /// Returns the time of the sources at a moment. A single source may be wrong.
+    /// Returns the time of the sources at a moment, if at least two agree. A single source may be wrong.
     fn sources(&self, at: Instant) -> Option<TickId> {
         self.any_source(at).filter(|_| self.sources.is_some_and(|(_, _, count)| count > 1))
     }
@@ -287,7 +291,8 @@ impl State {
         // ahead with each entry.
         let most = at.saturating_duration_since(reference) / DRIFT + Duration::from_millis(1);
         let time = expected.plus(id.since(expected).min(most)).minus(expected.since(id).min(most));
-        // An id that is later than expected by more than `MAX_CLOCK_ERROR` follows an entry that was ahead.
+        // If the id is later than expected by more than `MAX_CLOCK_ERROR`, the entry before it was ahead. The count
+        // then continues from the id.
         let is_close = id.differs(expected) <= MAX_CLOCK_ERROR;
         self.rebase(if is_close { time } else { id.max(expected) }, at, false);
     }
@@ -343,10 +348,10 @@ impl State {
         self.set_fault(fault);
     }
 
-    /// Returns the time at the start of a count: that of the clock that the sources confirm or, if they confirm neither
-    /// and are far from the store's clock, their own. Otherwise it is that of the earlier clock, or of the later one if
-    /// the earlier one is not after the newest id. A time that is too early can be corrected later, but ids cannot be
-    /// taken back.
+    /// Returns the time at the start of a count. If the sources confirm a clock, it is the time of that clock. If they
+    /// confirm none and are far from the store's clock, it is the time of the sources. Otherwise it is the time of the
+    /// store's clock if both clocks agree. If they do not, it is the earlier of their times, because ids cannot be
+    /// taken back, or the later one if the earlier one is not after the newest id.
     fn first_time(&self, Times { at, store, own }: Times) -> TickId {
         let confirmed = [store, own].into_iter().find(|time| self.is_confirmed(*time, at));
         let (earlier, later) = (store.min(own), store.max(own));
@@ -372,9 +377,8 @@ impl State {
     }
 }
 
-/// Returns the median of the times that agree, and their number: those of the largest group whose times differ by at
-/// most [`SOURCE_ERROR`]. Returns `None` if there are two such groups without a common time, because it is not known
-/// which of them is right.
+/// Returns the median and the number of the times in the largest group whose times differ by at most [`SOURCE_ERROR`].
+/// Returns `None` if there are two such groups without a common time, because it is not known which of them is right.
 fn agreed(mut times: Vec<TickId>) -> Option<(TickId, usize)> {
     times.sort_unstable();
     let groups = (0..times.len()).map(|first| {

@@ -48,7 +48,7 @@ impl HealthMonitor {
         let checked = last.clone();
         HealthMonitor {
             state,
-            // The first poll reports it if the clocks agree again.
+            // If the clocks agree again, the first poll reports that.
             is_clock_wrong: about_clocks.and_then(|status| clock_is_wrong(&status.reason)).unwrap_or(false),
             currencies,
             stale_after,

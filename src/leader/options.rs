@@ -38,8 +38,8 @@ impl Options {
     }
 
     /// Returns the time for which a new leader waits for claims. In this time, each replica with something that the
-    /// store has lost claims the lease. `idle` is the age of the newest entry. If it is higher than the death of the
-    /// last leader explains, the store was probably unavailable, and replicas still have to connect.
+    /// store has lost claims the lease. `idle` is the age of the newest entry. If the entry is older than the death of
+    /// the last leader explains, the store was probably unavailable, and replicas still have to connect.
     pub(super) fn claim_period(&self, idle: Duration) -> Duration {
         let attempts = self.mean_retry_pause() * 2;
         let is_explained = idle <= self.lease_ttl + self.interval + RECONNECTION;

@@ -14,7 +14,7 @@ use tracing::warn;
 const HOLDS: Duration = Duration::from_secs(3600);
 /// The number of records for which there is room, even if they are the ticks of a longer time.
 const MIN_RECORDS: usize = 1000;
-/// The maximum size of all records in bytes, as an estimate.
+/// The maximum estimated size of all records in bytes, without their audits.
 const MAX_BYTES: usize = 64 << 20;
 /// The maximum size of all audits in bytes. A tick for whose audit there is no room is held without it.
 const MAX_AUDIT_BYTES: usize = 32 << 20;

@@ -18,9 +18,9 @@ use tracing::debug;
 /// Number of consecutive polls without a price after which the leader stands down, if the feed is also down.
 const MAX_EMPTY_POLLS: u32 = 3;
 
-/// Polls once in each interval. The first poll is one interval after the newest tick, or now if that moment has passed.
-/// Returns if another replica should lead: the feed is down and there is still no valid price, or, if there may be
-/// others (`may_yield`), this machine's clock is wrong.
+/// Polls once in each interval. The first poll is one interval after the newest tick, or now if that moment has passed
+/// or there is no tick. Returns if another replica should lead: the feed is down and there is still no valid price, or,
+/// if there may be others (`may_yield`), this machine's clock is wrong.
 pub(super) async fn poll(
     options: &Options,
     aggregator: &mut Aggregator,

@@ -16,7 +16,7 @@ use tracing::info;
 /// The time within which a new leader's copy of the feed must contain everything that the store has.
 const FEED_DEADLINE: Duration = Duration::from_secs(2);
 
-/// The number of newest polls whose audits are read. From them, the method continues.
+/// The number of newest polls whose audits are read. They show which sources were outliers or frozen.
 const AUDITED_POLLS: u32 = 30;
 
 /// The state of the feed at the start of a term.

@@ -138,16 +138,16 @@ impl Writer<'_> {
         self.unseen.push(Arc::new(entry));
     }
 
-    /// Restores the newest of the entries after `newest`, which the store has lost, so that the next record can follow.
-    /// `Restorer` puts back the rest.
+    /// Restores the newest of the entries that the store has lost, so that the next record can follow. `Restorer` puts
+    /// back the rest. `newest` is the store's newest id.
     async fn restore(&mut self, lease: &Lease, newest: TickId) {
         let mut lost = self.feed.after(newest);
         lost.extend(self.unseen.iter().filter(|entry| entry.id > newest).cloned());
         let lost = newest_chain(lost);
         let tail = &lost[lost.len().saturating_sub(TAIL)..];
         match self.store.restore(lease, tail).await {
-            // The last restore has changed nothing. The store probably has texts at these ids that only look like
-            // entries.
+            // The last restore has changed nothing. At the ids of the lost entries, the store probably has texts that
+            // only look like entries.
             Ok(()) if self.restored_after.replace(newest) == Some(newest) => {
                 if self.restore_fault.is_due() {
                     warn!(after = %newest, next = "trying again", "the store does not take back entries it has lost");

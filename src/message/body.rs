@@ -32,8 +32,8 @@ pub enum Latest<'a> {
 pub struct HistoryPage<'a> {
     /// The updates, and in the formats `full` and `audit` or with `notices=true` statuses and gaps too.
     pub prices: Vec<HistoryLine<'a>>,
-    /// The ranges in which entries or prices are missing, as in candles. The field is missing in the formats `full` and
-    /// `audit` and with `notices=true`, where gaps are among the prices.
+    /// The ranges in which entries or prices are missing. The field is missing in the formats `full` and `audit` and
+    /// with `notices=true`, where gaps are among the prices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = Vec<PageGap>))]
     pub gaps: Option<Vec<PageGap>>,

@@ -19,7 +19,7 @@ pub struct CandlesPage<'a> {
     /// The candles. An interval without a price in any chosen currency has none. An interval in which entries may be
     /// missing has none either: `gaps` lists it.
     pub candles: Vec<CandleMessage<'a>>,
-    /// The ranges in which prices are missing, so that a chart does not draw a line across them.
+    /// The ranges in which prices are missing. A chart should not draw a line across them.
     pub gaps: Vec<PageGap>,
     /// The `after` of the next page. `null` means that you have reached the end.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<u64>))]

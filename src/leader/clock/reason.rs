@@ -17,7 +17,7 @@ pub(in crate::leader) fn clock_is_wrong(reason: &str) -> Option<bool> {
     (is_wrong || reason == CLOCKS_AGREE).then_some(is_wrong)
 }
 
-/// Describes the difference between the time of the store's clock and another one.
+/// Describes the difference between the time of the store's clock and another time, which `others` names.
 pub(super) fn contradiction(store: TickId, other: TickId, others: &str) -> String {
     let direction = if store > other { "ahead of" } else { "behind" };
     format!("{STORE_IS_WRONG}{} {direction} {others}", words_of(store.differs(other)))

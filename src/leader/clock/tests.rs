@@ -3,7 +3,7 @@ use crate::feed::{Event, FeedState, Status};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const TICK: Duration = Duration::from_secs(5);
-/// A tick less than [`PATIENCE`].
+/// One [`TICK`] less than [`PATIENCE`].
 const TOO_SHORT: Duration = Duration::from_secs(895);
 
 /// A feed whose true time is known, with a clock that can be wrong.
@@ -151,7 +151,7 @@ fn sources_decide_at_the_start() {
 
 #[test]
 fn feed_that_is_ahead_runs_at_half_speed() {
-    // Nothing but this machine's clock gives a time, and it is two hours ahead at the start.
+    // The sources give no time, and both clocks are two hours ahead at the start.
     let mut scene = Scene::start(7_200_000, false);
     assert_eq!(scene.ticks(HOUR / 60, 7_200_000, 7_200_000).1, 7_200_000);
     let mut prev = scene.newest;
