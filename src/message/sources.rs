@@ -41,7 +41,7 @@ pub struct PolledSource<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
     pub attribution: Option<Cow<'a, str>>,
-    /// The terms under which its prices may be used, if there are any.
+    /// The page with the terms under which its prices may be used. Missing if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
     pub terms: Option<Cow<'a, str>>,

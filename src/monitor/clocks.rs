@@ -7,7 +7,8 @@ use crate::text::format_duration;
 use crate::tick::TickId;
 use std::time::{Duration, Instant};
 
-/// The difference above which this machine's clock is reported as ahead of the sources, whose times may be this old.
+/// The maximum time by which this machine's clock may be ahead of the sources without a warning, because the times that
+/// sources give may be this old.
 const TRADE_AGE: Duration = Duration::from_secs(60);
 
 /// The newest tick, and the moment at which it arrived.

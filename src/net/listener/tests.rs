@@ -140,7 +140,7 @@ async fn handler_runs_once_for_each_request() {
     let tasks = Tasks::isolated("handlers").unwrap();
     let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let counted = runs.clone();
-    // A handler that answers with an error. It serves the path of a stream, and a path of no stream.
+    // A handler that answers with an error. It serves the path of a stream, and another path.
     let handler = async move || {
         counted.fetch_add(1, Ordering::Relaxed);
         (StatusCode::BAD_REQUEST, "no")
