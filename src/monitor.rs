@@ -253,7 +253,7 @@ impl Monitor {
         }
     }
 
-    /// Returns a report about the feed, the other replicas and this replica, and the age of the newest tick.
+    /// Returns a report about the feed and its replicas. Also returns the age of the newest tick.
     pub fn report(&self) -> (StatusReport<'static>, Duration) {
         let health = self.health();
         let sources = self.sources();

@@ -34,7 +34,8 @@ pub struct PriceAtMessage {
     /// The currency.
     #[cfg_attr(feature = "server", schema(value_type = Currency))]
     pub currency: Word<Currency>,
-    /// The price of the tick in force at the moment. With `window`, it is missing if none was in force then.
+    /// The price of the tick in force at the moment. With `window`, it is missing if no tick was in force at the
+    /// moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub price: Option<ExactPrice>,

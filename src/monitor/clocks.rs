@@ -15,7 +15,7 @@ const TRADE_AGE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arrival {
     id: TickId,
-    /// `None` for the first tick that this replica gets, because it may be from before the start.
+    /// `None` for the first tick that this replica gets, because that tick may be older than this process.
     at: Option<Instant>,
 }
 
@@ -29,7 +29,7 @@ impl Arrival {
 
     /// Returns the current time. Each clock may be wrong, so it is the median of this machine's clock, the store's
     /// clock and the id of the newest tick plus the time since that tick arrived. If the store has no clock of its own,
-    /// the last of the three counts. Until a second tick has arrived, this machine's clock counts.
+    /// the time by the newest tick counts. Until a second tick has arrived, this machine's clock counts.
     pub(super) fn time(&self, own: TickId, store: Option<TickId>, now: Instant) -> TickId {
         let tick = self.at.map(|at| self.id.plus(now.saturating_duration_since(at)));
         match (store, tick) {

@@ -1,8 +1,8 @@
 //! Bound on the memory that clients occupy by not reading the responses that they asked for. Each response that hyper
 //! sends and each WebSocket over HTTP/2 has an [`Account`] with the number of bytes that wait for its client. A stream
 //! of the reactor has one while it sends a part of the history from the store, and one while it holds at least
-//! [`MIN_BYTES`] of TLS records. If the sum of all accounts exceeds the budget, those that have waited longest are
-//! reset.
+//! [`MIN_BYTES`] of TLS records. If the sum of all accounts exceeds the budget, the responses and streams whose clients
+//! have read nothing for the longest time are ended.
 
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{CLIENT_MEMORY, CLIENT_MEMORY_RESETS};

@@ -50,7 +50,8 @@ struct Places {
     memory: Arc<ClientMemory>,
 }
 
-/// Place of one client among all clients, and among those of its address if the connection determines the address.
+/// Place of one client among all clients, and among those of its address if all requests of the connection have the
+/// same address.
 #[derive(Debug)]
 struct Place {
     _client: OwnedSemaphorePermit,
