@@ -2,8 +2,8 @@
 //!
 //! The leader writes a status when the feed's health changes. If a replica has no connection to the store, or if there
 //! is no leader, the replica gets no status. So it also derives a state from the age of the newest ticks, and the worse
-//! of this state and the leader's status counts. The age is the difference between the time and the id of the tick. No
-//! clock is trusted alone (`clocks`).
+//! of this state and the leader's status counts. The age of a tick is the current time minus its id. No clock is
+//! trusted alone (`clocks`).
 //!
 //! Once a second the replica also notes in the store that it is alive. The store answers with the leader and all
 //! replicas that are alive.
@@ -120,7 +120,7 @@ impl Monitor {
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources;
     }
 
-    /// Returns this observer with the clock of the feed that this replica's leader uses.
+    /// Sets the clock that counts the feed's time on this replica.
     #[must_use]
     pub fn with_clock(self, clock: Arc<FeedClock>) -> Monitor {
         Monitor { clock, ..self }
@@ -143,8 +143,8 @@ impl Monitor {
         seen.arrival.time(TickId::now(), self.store.clock(), moment)
     }
 
-    /// Returns the current health of the feed. It uses only the newest tick and the results of the last check, so it is
-    /// cheap enough for every request.
+    /// Returns the current health of the feed. It uses only the newest tick, the newest status and the results of the
+    /// last check, so it is cheap enough for every request.
     pub fn health(&self) -> Health {
         let tip = self.hub.newest_tick();
         let mut seen = self.seen();
@@ -198,7 +198,7 @@ impl Monitor {
     }
 
     /// Reports to the store that this replica is alive, and notes the answer: the leader, the replicas, and whether the
-    /// store is available.
+    /// store is available. Also notes the warnings about clocks and settings.
     async fn beat(&self) {
         let (name, version) = (self.options.replica.clone(), env!("CARGO_PKG_VERSION").to_owned());
         let answer = self.store.beat(&ReplicaBeat { name, version }).await;
@@ -253,7 +253,7 @@ impl Monitor {
         }
     }
 
-    /// Returns a report about the feed, the other replicas and this replica, and the age of the newest tick.
+    /// Returns a report about the feed and its replicas. Also returns the age of the newest tick.
     pub fn report(&self) -> (StatusReport<'static>, Duration) {
         let health = self.health();
         let sources = self.sources();

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 pub struct PricesAtMessage<'a> {
     /// The moment.
     pub time: Timedate<'a>,
-    /// The length of the time that ends at the moment and over which the averages are made. Only with `window`.
+    /// The length of the window in milliseconds. Prices are averaged over this time before the moment. Only with
+    /// `window`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = u64))]
     pub window_ms: Option<u64>,
@@ -33,7 +34,8 @@ pub struct PriceAtMessage {
     /// The currency.
     #[cfg_attr(feature = "server", schema(value_type = Currency))]
     pub currency: Word<Currency>,
-    /// The price of the tick in force at the moment. With `window`, it is missing if none was in force then.
+    /// The price of the tick in force at the moment. With `window`, it is missing if no tick was in force at the
+    /// moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = ExactPrice))]
     pub price: Option<ExactPrice>,

@@ -27,8 +27,8 @@ pub struct StatusReport<'a> {
     pub state: Word<FeedState>,
     /// The reason for the state, as text for people.
     pub reason: Cow<'a, str>,
-    /// For each currency, the age of the newest tick with a price in it, in milliseconds. A currency that has had no
-    /// price is missing.
+    /// For each currency, the age of the newest tick with a price in it, in milliseconds. A currency in which this
+    /// replica knows no price is missing.
     pub tick_age_ms: TickAges,
     /// The id of the newest entry, or 0 if there is none.
     #[cfg_attr(feature = "server", schema(value_type = u64))]
@@ -91,8 +91,8 @@ pub struct StoreReport<'a> {
     pub kind: Cow<'a, str>,
     /// True if the store passed the last check, which runs once a second.
     pub up: bool,
-    /// The reason why this replica cannot write to the store at the moment, or may not lead. If it is the leader, it
-    /// keeps new updates in memory in the meantime.
+    /// The reason why this replica cannot write to the store at the moment, or must not lead. A leader keeps new
+    /// updates in memory until it can write them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Cow<'a, str>>,
 }

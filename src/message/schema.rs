@@ -90,12 +90,13 @@ schema!(GapReason, "GapReason", {
         GapReason::UnknownClientId,
     ];
     text().enum_values(Some(reasons.map(GapReason::as_str))).description(Some(
-        "`source_outage`: the exchanges gave no valid price, or no replica was leading. `history_expired`: the entries are older \
-         than the feed keeps them, or are missing from the middle of the history. `history_lost`: the store no longer has the \
-         entry that you have, although it has older ones, or this feed never had that id. `replay_limit`: you limited the \
-         replay with `limit`. `held_too_long`: the store could not be written for so long that ticks were dropped. \
-         `unknown_client_id`: the server remembers no id of your `client_id`, because it is new, or was not used for as \
-         long as ticks are kept, or the store has lost it. The stream begins with the latest tick.",
+        "`source_outage`: the exchanges gave no valid price, or no replica was leading. `history_expired`: the entries \
+         are older than those that the feed keeps, or are missing from the middle of the history. `history_lost`: the \
+         store no longer has the entry that you have, although it has older ones, or this feed never had that id. \
+         `replay_limit`: you limited the replay with `limit`. `held_too_long`: the store could not be written for so \
+         long that ticks were dropped. `unknown_client_id`: the server remembers no id of your `client_id`, because it \
+         is new, or was not used for as long as ticks are kept, or the store has lost it. The stream begins with the \
+         latest tick.",
     ))
 });
 

@@ -41,7 +41,7 @@ pub struct PolledSource<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
     pub attribution: Option<Cow<'a, str>>,
-    /// The terms under which its prices may be used, if there are any.
+    /// The page with the terms under which its prices may be used. Missing if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "server", schema(required = false, value_type = String))]
     pub terms: Option<Cow<'a, str>>,
@@ -79,10 +79,11 @@ pub struct SourceValue {
     pub used: bool,
 }
 
-/// `ok`: at least one value could be used, and none was an outlier or frozen. `outlier`: a value was too far from the
-/// others. `frozen`: the source repeats itself while the others move. `resting`: it is not asked for a while, because
-/// it failed or asked for a pause. `failing`: it gave no value that can be used. `unknown`: the newest tick is so old
-/// that it says nothing about the sources now.
+/// `ok`: at least one value could be used, and none was an outlier or frozen. A source is also `ok` if there was no
+/// price because others failed or disagreed. `outlier`: a value was too far from the others. `frozen`: the source
+/// repeats itself while the others move. `resting`: it is not asked for a while, because it failed or asked for a
+/// pause. `failing`: it gave no value that can be used. `unknown`: the newest tick is so old that it says nothing about
+/// the sources now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

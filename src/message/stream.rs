@@ -195,7 +195,7 @@ pub struct HelloMessage<'a> {
     #[serde(default)]
     #[cfg_attr(feature = "server", schema(required))]
     pub interval_ms: u64,
-    /// The state in the newest status, or `live` if there are only ticks, or null if there is neither.
+    /// The state in the newest status, or `live` if there are only ticks, or null if the feed has no entry yet.
     #[cfg_attr(feature = "server", schema(required, value_type = Option<FeedState>))]
     pub state: Option<Word<FeedState>>,
     /// The reason for the state, as text for people.
@@ -222,8 +222,8 @@ pub struct GoodbyeMessage<'a> {
     pub message: Cow<'a, str>,
 }
 
-/// `draining`: this replica is stopping, others continue. `too_slow`: you were behind for too long, or read nothing for
-/// too long. `unavailable`: this replica cannot serve you now. `unauthorized`: your API key is no longer valid.
+/// `draining`: this replica is stopping. `too_slow`: you were behind for too long, or read nothing for too long.
+/// `unavailable`: this replica cannot serve you now. `unauthorized`: your API key is no longer valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]

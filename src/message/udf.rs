@@ -62,7 +62,7 @@ pub(crate) struct UdfSymbol {
     format: &'static str,
     /// The smallest change of a displayed price, in units of `1 / pricescale`.
     minmov: u32,
-    /// The number of parts of a currency unit in a displayed price.
+    /// The number of parts into which a displayed price divides a unit of the currency.
     pricescale: u32,
     /// `true`: there are candles of less than a day.
     has_intraday: bool,

@@ -7,14 +7,15 @@ use crate::text::format_duration;
 use crate::tick::TickId;
 use std::time::{Duration, Instant};
 
-/// The difference above which this machine's clock is reported as ahead of the sources, whose times may be this old.
+/// The maximum time by which this machine's clock may be ahead of the sources without a warning, because the times that
+/// sources give may be this old.
 const TRADE_AGE: Duration = Duration::from_secs(60);
 
 /// The newest tick, and the moment at which it arrived.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arrival {
     id: TickId,
-    /// `None` for the first tick that this replica gets, because it may be from before the start.
+    /// `None` for the first tick that this replica gets, because that tick may be older than this process.
     at: Option<Instant>,
 }
 
@@ -28,7 +29,7 @@ impl Arrival {
 
     /// Returns the current time. Each clock may be wrong, so it is the median of this machine's clock, the store's
     /// clock and the id of the newest tick plus the time since that tick arrived. If the store has no clock of its own,
-    /// the last of the three counts. Until a second tick has arrived, this machine's clock counts.
+    /// the time by the newest tick counts. Until a second tick has arrived, this machine's clock counts.
     pub(super) fn time(&self, own: TickId, store: Option<TickId>, now: Instant) -> TickId {
         let tick = self.at.map(|at| self.id.plus(now.saturating_duration_since(at)));
         match (store, tick) {

@@ -1,8 +1,8 @@
 //! Bound on the memory that clients occupy by not reading the responses that they asked for. Each response that hyper
 //! sends and each WebSocket over HTTP/2 has an [`Account`] with the number of bytes that wait for its client. A stream
 //! of the reactor has one while it sends a part of the history from the store, and one while it holds at least
-//! [`MIN_BYTES`] of TLS records. If the sum of all accounts exceeds the budget, those that have waited longest are
-//! reset.
+//! [`MIN_BYTES`] of TLS records. If the sum of all accounts exceeds the budget, the responses and streams whose clients
+//! have read nothing for the longest time are ended.
 
 use crate::telemetry::FaultLog;
 use crate::telemetry::metrics::{CLIENT_MEMORY, CLIENT_MEMORY_RESETS};
@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tracing::warn;
 
-/// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, so that a client of the live
-/// feed costs nothing.
+/// Minimum number of bytes of an account that are counted. Fewer bytes are not counted, because that would cost time
+/// for each client and tick.
 pub(crate) const MIN_BYTES: usize = 4096;
 
 /// Memory that clients occupy.
@@ -61,7 +61,7 @@ impl ClientMemory {
         })
     }
 
-    /// Opens an account. `reset` must make its owner drop the account and the bytes.
+    /// Opens an account. `reset` must make the owner of the account drop the account and the bytes.
     pub(crate) fn open(self: &Arc<Self>, reset: impl Fn() + Send + Sync + 'static) -> Account {
         let (bytes, is_reset, since) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(Instant::now()));
         let shared = Arc::new(Shared { bytes, is_reset, since, reset: Box::new(reset) });

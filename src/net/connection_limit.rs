@@ -50,7 +50,8 @@ struct Places {
     memory: Arc<ClientMemory>,
 }
 
-/// Place of one client among all clients, and among those of its address if the connection determines the address.
+/// Place of one client among all clients, and among those of its address if all requests of the connection have the
+/// same address.
 #[derive(Debug)]
 struct Place {
     _client: OwnedSemaphorePermit,
@@ -136,7 +137,8 @@ impl ConnectionLimit {
     }
 
     /// Takes a place for a connection from the proxy `peer` whose client is not known yet, so that such connections are
-    /// bounded, too. If there is none, takes a place for a refusal. Returns `None` if there is no such place either.
+    /// bounded, too. If no place is free, takes a place for a refusal. Returns `None` if no place of either kind is
+    /// free.
     pub(crate) fn hold(&self, peer: SocketAddr) -> Option<OwnedSemaphorePermit> {
         let mut sources = [&self.places.clients, &self.refusals].into_iter();
         let held = sources.find_map(|places| places.clone().try_acquire_owned().ok());
@@ -146,7 +148,7 @@ impl ConnectionLimit {
         held
     }
 
-    /// Admits or refuses the connection from `peer`. If this is a trusted proxy (`is_proxied`), each request has an
+    /// Admits or refuses the connection from `peer`. If `peer` is a trusted proxy (`is_proxied`), each request has an
     /// address of its own. Returns `None` if there is no permit even for a refusal.
     pub(crate) fn admit(&self, peer: SocketAddr, is_proxied: bool) -> Option<Admission> {
         let addresses = &self.places.addresses;
@@ -184,7 +186,7 @@ impl Permit {
         self.connection.peer
     }
 
-    /// Returns the memory in which the bytes that wait for the client are counted.
+    /// Returns the counter of the bytes that wait for clients.
     pub(crate) fn memory(&self) -> &Arc<ClientMemory> {
         &self.connection.places.memory
     }

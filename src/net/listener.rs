@@ -168,7 +168,7 @@ impl AcceptedConnection {
     /// Serves the connection. `first` are the bytes that have been read.
     async fn serve(self, socket: TcpStream, first: BytesMut, stop: CancellationToken) {
         let Some(tls) = &self.tls else { return self.serve_first(ClientStream::Left(socket), first, &stop).await };
-        // Boxed, because otherwise the future of every connection would be as large as this one.
+        // Boxed, because otherwise the future of every connection would be as large as that of a handshake.
         match stop.run_until_cancelled(Box::pin(tls.accept(socket, first.into()))).await {
             Some(Ok(TlsConnection::Http1(stream))) => {
                 self.serve_first(ClientStream::Right(stream), BytesMut::new(), &stop).await;
@@ -212,7 +212,7 @@ impl AcceptedConnection {
         self.log_end(served, detector.request_id());
     }
 
-    /// Logs the end of a connection. `request_id` is the id of its first request, if it was HTTP/1.
+    /// Logs why a connection ended, unless it ended normally. `request_id` is the id of its first request over HTTP/1.
     fn log_end(&self, served: Option<hyper::Result<()>>, request_id: &str) {
         let peer = self.requests.permit.peer();
         match served {

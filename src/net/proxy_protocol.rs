@@ -54,11 +54,11 @@ impl NewConnection {
 /// Reason why a connection has no valid header.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ProxyHeaderError {
-    /// The peer may not send headers.
+    /// The peer is not a trusted proxy.
     #[error("the address is not in BTCFEED_TRUSTED_PROXIES")]
     Untrusted,
-    /// The connection begins with something else.
-    #[error("the connection does not begin with a PROXY header")]
+    /// The connection does not begin with a valid header.
+    #[error("the connection does not begin with a valid PROXY header")]
     Invalid,
     /// The header has too many bytes.
     #[error("the PROXY header has more than {MAX_HEADER_BYTES} bytes")]

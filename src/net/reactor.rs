@@ -4,6 +4,7 @@
 //! the head moves, each thread (a shard) visits its connections, and sends each of them the entries after its cursor.
 //! All connections share the encoded bytes. The protocol decides what to send, and the session decides when. The
 //! reactor only schedules.
+//!
 //! A shard waits for sockets, commands and deadlines, and never for the store. Work that must wait for the store runs
 //! in a task. The task wakes the shard when the work is done.
 //!

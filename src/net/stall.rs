@@ -148,8 +148,8 @@ pub(crate) struct MonitoredBody<G> {
     /// True if the end of the body is unknown and nothing is compressed, so that it may be a live stream.
     may_be_live: bool,
     /// True if the last poll returned a piece, so the client may be reading what was already there. If it is false, the
-    /// client had read everything and waited for more, as a client of a live stream does. A response to such a client
-    /// costs nothing but its data.
+    /// client had read everything and waited for more, as a client of a live stream does. For such a client, only the
+    /// data is counted.
     is_behind: bool,
     account: Account,
     detector: Arc<StallDetector>,

@@ -65,7 +65,7 @@ pub(crate) struct TooManyRequests(ProblemDetails<'static>);
     description = "This server serves only clients with an API key, and the request has no valid key. Send a key as \
                    `Authorization: Bearer KEY`, or as the parameter `key` if your client cannot set headers.",
     content_type = "application/problem+json",
-    headers(("WWW-Authenticate" = String, description = "`Bearer`, and `error=\"invalid_token\"` if there is a key.")),
+    headers(("WWW-Authenticate" = String, description = "`Bearer`, and `error=\"invalid_token\"` if the request has a key.")),
     example = json!({
         "type": "about:blank", "title": "Unauthorized", "status": 401,
         "detail": "missing API key: expected the header `Authorization: Bearer KEY`, or `key=KEY` in the query"
@@ -130,7 +130,7 @@ pub(crate) struct NotAcceptable(ProblemDetails<'static>);
     content_type = "application/json",
     headers(
         ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
-        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
+        ("Link" = String, description = "The addresses of the OpenAPI and AsyncAPI documents (RFC 8631).")
     )
 )]
 pub(crate) struct Description(serde_json::Value);
@@ -143,7 +143,7 @@ pub(crate) struct Description(serde_json::Value);
     content_type = "text/html",
     headers(
         ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
-        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
+        ("Link" = String, description = "The addresses of the OpenAPI and AsyncAPI documents (RFC 8631).")
     )
 )]
 pub(crate) struct Page(String);
@@ -206,7 +206,7 @@ pub(crate) struct Script(String);
     content_type = "text/plain",
     headers(
         ("ETag" = String, description = "The tag of the content, for `If-None-Match`."),
-        ("Link" = String, description = "The addresses of both descriptions (RFC 8631).")
+        ("Link" = String, description = "The addresses of the OpenAPI and AsyncAPI documents (RFC 8631).")
     )
 )]
 pub(crate) struct Text(String);

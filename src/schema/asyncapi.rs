@@ -7,7 +7,7 @@ use crate::wire::websocket::{FLOOD, NOT_UTF8, PROTOCOL_VIOLATION, TOO_BIG, Viola
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// The messages of both streams: the type of each, and its schema.
+/// The messages of both streams: the name of each, and its schema.
 const MESSAGES: [(&str, &str); 7] = [
     ("timedate", "TimedateUpdate"),
     ("timestamp", "TimestampUpdate"),
@@ -116,10 +116,10 @@ fn events(facts: &StreamFacts) -> String {
          currencies were chosen, only the last update of a tick has the `id:`. The stream begins with `retry:`, whose \
          time differs between clients.\n\nOver HTTP/1.1, a browser opens at most six connections to a host, so six \
          event streams in all of its tabs block all other requests. Share one stream between tabs, or use HTTP/2 or \
-         the WebSocket, which does not count.\n\nThe server sends a comment every {}, and `goodbye` before it ends a \
-         stream. If the server cannot serve a client that sends `Accept: text/event-stream`, the response is a stream \
-         that has only `retry:` and `goodbye`, because an `EventSource` never reconnects after a status other than \
-         200. Other clients get 503 or 429.",
+         the WebSocket, which is not one of the six.\n\nThe server sends a comment every {}, and `goodbye` before it \
+         ends a stream. If the server cannot serve a client that sends `Accept: text/event-stream`, the response is a \
+         stream that has only `retry:` and `goodbye`, because an `EventSource` never reconnects after a status other \
+         than 200. Other clients get 503 or 429.",
         seconds(facts.heartbeat)
     )
 }

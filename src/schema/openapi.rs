@@ -68,7 +68,8 @@ pub(crate) fn alias<S>(path: &str, (schemas, mut paths, handler): UtoipaMethodRo
     (schemas, paths, handler)
 }
 
-/// Returns the document of all paths. Its objects allow no other fields, so that the tests find undescribed ones.
+/// Returns the document of all paths. Its objects allow only fields that are described, so that the tests find any
+/// others.
 pub(crate) fn document(mut openapi: OpenApi) -> Value {
     let schemas = openapi.components.iter_mut().flat_map(|components| components.schemas.values_mut());
     for schema in schemas {
@@ -98,7 +99,7 @@ fn add_headers(document: &mut Value) {
         "schema": {"type": "integer", "minimum": 0}
     });
     let simulated = json!({
-        "description": "If the newest prices are simulated: `true`.",
+        "description": "`true` if the newest prices are simulated. Otherwise the header is missing.",
         "schema": {"type": "string", "enum": ["true"]}
     });
     let id = json!({

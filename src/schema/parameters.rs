@@ -105,9 +105,9 @@ pub(crate) struct StreamParameters {
     /// formats `full` and `audit` or with `notices=true`, an event stream in every format.
     #[param(required = false, default = false, example = true)]
     hello: bool,
-    /// Send statuses, gaps, `synced`, and with `hello=true` also `hello`, over a WebSocket in the formats `timedate`
-    /// and `timestamp`, too. The updates stay the same. In the formats `full` and `audit` and in event streams, this
-    /// changes nothing.
+    /// In the formats `timedate` and `timestamp`, send also statuses, gaps and `synced` over a WebSocket, and `hello`
+    /// if `hello=true` asks for it. The updates stay the same. In the formats `full` and `audit` and in event streams,
+    /// this changes nothing.
     #[param(required = false, default = false, example = true)]
     notices: bool,
 }
@@ -168,7 +168,7 @@ pub(crate) struct WindowParameter {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoricalPriceParameters {
-    /// The currency of the prices. They are also in USD. Without it, they are in all currencies of the feed.
+    /// The answer has prices in this currency and in USD. The default is all currencies of the feed.
     #[param(required = false, inline, example = "EUR")]
     currency: Currency,
     /// Another name for `currency`.
@@ -205,7 +205,7 @@ impl PartialSchema for AscendingOrder {
 #[into_params(parameter_in = Query)]
 pub(crate) struct OrderParameter {
     /// `asc`: the oldest entry first. `desc`: the newest entry first, so that `limit=10` without `since` returns the
-    /// newest ten. In this order, `next` is the `until` of the next page, which has older entries.
+    /// newest ten. In this order, the `next` of the answer is the `until` of the next page, which has older entries.
     #[param(required = false, inline, example = "desc")]
     order: AscendingOrder,
 }
@@ -257,7 +257,7 @@ pub(crate) struct HistoryFormat {
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryNotices {
     /// Return statuses and gaps among the updates also in the formats `timedate` and `timestamp`. The updates stay the
-    /// same. It cannot be combined with `csv`, unless the format is `full`, which has them anyway.
+    /// same. With `csv`, it is allowed only in the format `full`, which has statuses and gaps anyway.
     #[param(required = false, default = false, example = true)]
     notices: bool,
 }

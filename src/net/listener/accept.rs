@@ -75,8 +75,8 @@ impl Listener {
 }
 
 impl Port {
-    /// Starts to serve a connection. If there is no place for it, serves the refusal, or closes the connection if there
-    /// is no place for that either.
+    /// Starts to serve a connection. If it is over a limit, serves the refusal, or closes the connection if there is no
+    /// place for a refusal.
     fn start(&self, stream: TcpStream, new: NewConnection) {
         let Port { listener, router, tasks, closing, stop, .. } = self;
         let (permit, takeover, refusal) = match listener.limit.admit(new.peer, new.is_proxied) {

@@ -135,12 +135,12 @@ async fn handler_runs_once_for_each_request() {
     let (addresses, limits) = (Arc::new(AddressLimits::none()), Limits::default());
     let listener = Listener::bind(address, 9, addresses, limits, overload::router()).unwrap();
     let address = listener.address().unwrap();
-    // The threads of the shards never end here. The runtime of the test would wait for them when it is dropped, but the
-    // own runtime of these tasks does not wait.
+    // The threads of the shards never end here. The runtime of the test would wait for them when it is dropped, but
+    // these tasks have a runtime of their own, which does not wait.
     let tasks = Tasks::isolated("handlers").unwrap();
     let (stop, runs) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let counted = runs.clone();
-    // A handler that answers with an error. It serves the path of a stream, and a path of no stream.
+    // A handler that answers with an error. It serves the path of a stream, and another path.
     let handler = async move || {
         counted.fetch_add(1, Ordering::Relaxed);
         (StatusCode::BAD_REQUEST, "no")

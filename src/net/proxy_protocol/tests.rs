@@ -9,7 +9,7 @@ fn binary(command: u8, family: u8, block: &[u8]) -> Vec<u8> {
     [SIGNATURE, &[command, family][..], &length, block].concat()
 }
 
-/// Returns the addresses and ports of a header of version 2. This client is the source and the destination.
+/// Returns the addresses and ports of a header of version 2. `client` is both the source and the destination.
 fn block(client: SocketAddr) -> Vec<u8> {
     let address = match client.ip() {
         IpAddr::V4(address) => address.octets().to_vec(),

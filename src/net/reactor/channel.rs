@@ -114,7 +114,8 @@ impl Channel {
         Ok(true)
     }
 
-    /// Tells the client that the connection ends now, if the socket has room for that (RFC 8446 §6.1).
+    /// Over TLS, tells the client that the connection ends now (RFC 8446 §6.1), if the socket has room for this
+    /// message.
     pub(super) fn end(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.records.close();

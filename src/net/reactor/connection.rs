@@ -232,7 +232,8 @@ impl Connection {
         first
     }
 
-    /// Moves the client's bookmark if the socket has accepted all bytes, because there may be no next step to move it.
+    /// Moves the client's bookmark if the socket has accepted all bytes. Usually the next step moves it, but there may
+    /// be no next step.
     fn mark_sent(&self) {
         if self.queue.is_empty() {
             self.session.mark_sent();
