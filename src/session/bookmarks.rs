@@ -129,8 +129,8 @@ impl Bookmark {
     /// Moves the bookmark to `id`. The client was sent all entries up to this id.
     pub(super) fn move_to(&self, id: TickId) {
         let before = self.position.sent.swap(id.ms(), Ordering::Relaxed);
-        // The store has no bookmark of a new client. Without this write, it would still have none if the replica was
-        // killed.
+        // The store has no bookmark of a new client yet. It is written at once, so that it is not lost if the replica
+        // is killed before the next regular write.
         if before == 0 && self.position.is_new() {
             self.due.notify_one();
         }
