@@ -1,5 +1,5 @@
-//! The server: binds the ports, routes requests and runs the tasks that serve them. Only this module uses all of `api`,
-//! `site` and `net`.
+//! The server: binds the ports, routes requests and runs the tasks that serve them. Only this module uses all three of
+//! `api`, `site` and `net`.
 
 use crate::access::Keys;
 use crate::admission::address_limits::AddressLimits;
@@ -83,7 +83,7 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Origins whose pages may read the feed.
     pub cors: Cors,
-    /// Address under which clients reach this server, or `None` if their requests name it.
+    /// URL under which clients reach this server, or `None` if it is taken from each request.
     pub public_url: Option<BaseUrl>,
     /// Description of this replica for the message `hello`.
     pub hello: ReplicaInfo,
@@ -166,7 +166,7 @@ impl Server {
         move || counter.as_ref().map_or(0, |count| count())
     }
 
-    /// Makes the limits of addresses count over all replicas of the store, until `end`.
+    /// Makes the limits of addresses count over all replicas that use `store`, until `end` is cancelled.
     pub fn share_limits(&self, store: Arc<dyn Store>, services: &Tasks, end: &CancellationToken) {
         let Some(public) = &self.public else { return };
         let (limits, end) = (public.addresses().clone(), end.clone());
@@ -175,8 +175,9 @@ impl Server {
         });
     }
 
-    /// Starts to serve clients until the drain, and operators until `end` is cancelled. The tasks for operators belong
-    /// to `services`. Cancels `stop` if an essential task fails.
+    /// Starts to serve clients until the drain, and operators until `end` is cancelled. The shards and the connections
+    /// of clients belong to the tasks that [`bind`](Self::bind) was given, and everything else to `services`. Cancels
+    /// `stop` if an essential task fails.
     pub fn spawn(self, services: &Tasks, end: &CancellationToken, stop: &CancellationToken) {
         let Server { public, ops, state, shards, tls, keys } = self;
         shards.spawn(&state.tasks, stop);
@@ -208,7 +209,7 @@ impl Server {
 /// test. Streams are response bodies, because there is no socket that the reactor could take over.
 ///
 /// # Errors
-/// If the kernel has no more descriptors for this process, or the API keys cannot be read.
+/// If this process has too many open file descriptors, or the API keys cannot be used.
 pub fn router(
     options: &Options,
     hub: Arc<Hub>,
@@ -269,7 +270,7 @@ fn open(
     Ok((state, shards))
 }
 
-/// Updates the candles until clients should use another replica.
+/// Updates the candles until this replica is unready.
 async fn keep_candles(state: Arc<ApiState>) {
     let updates = state.candles.run(&state.sessions.hub);
     state.unready.run_until_cancelled(updates).await;
@@ -338,7 +339,7 @@ fn routes(state: Arc<ApiState>, keys: Option<&Arc<Keys>>) -> Router {
         None => router,
     };
     let cors = state.cors.layer();
-    // Layers of a router run after it has chosen the route, so the path is changed by a service around it.
+    // Layers of a router run after it has chosen the route, so a service around it trims the path.
     let router = page::redirects().fallback_service(NormalizePath::trim_trailing_slash(router.with_state(state)));
     router.layer(cors).layer(from_fn(harden)).layer(from_fn(request_id::assign))
 }

@@ -1,5 +1,5 @@
 //! Shutdown: signals cancel a token, and the process waits for its tasks before it exits. Therefore all tasks are
-//! tracked, except the one that waits for signals, and reads of the file of a feed.
+//! tracked, except the one that waits for signals, and requests to the file of a feed.
 
 mod drain;
 
@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 const INTERRUPTED: i32 = 130;
 
 /// Spawns tasks and waits until they end. All tasks of this crate are spawned here, except the one that waits for
-/// signals, and reads of the file of a feed.
+/// signals, and requests to the file of a feed.
 ///
 /// By default, a task runs on the runtime of the code that spawns it. The tasks of [`isolated`](Self::isolated) have
 /// their own threads.

@@ -96,7 +96,7 @@ mod document {
         json!({"name": message.name(), "description": description, "fields": fields.collect::<Vec<_>>()})
     }
 
-    /// Returns the name of the group of which only one field can be set.
+    /// Returns the name of the `oneof` to which a field belongs.
     fn oneof<'a>(message: &'a DescriptorProto, field: &FieldDescriptorProto) -> Option<&'a str> {
         let index = usize::try_from(field.oneof_index.filter(|_| !field.proto3_optional())?).ok()?;
         Some(message.oneof_decl.get(index)?.name())

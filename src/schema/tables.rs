@@ -1,4 +1,4 @@
-//! Responses that are tables. The module [`message`](crate::message) describes all other responses.
+//! Responses that are tables. The module [`message`](crate::message) describes the responses in JSON.
 
 #![allow(dead_code, reason = "the types are only described, never constructed")]
 

@@ -23,9 +23,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Time between two writes while sessions are open.
+/// Time between two regular writes.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
-/// Delay of a write that is due at once, so that sessions that end together share it.
+/// Delay of a write that is due at once. Sessions that end during the delay share the write.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
 /// Maximum time that a close waits for its bookmark to be written.
 const WRITE_DEADLINE: Duration = Duration::from_secs(1);
@@ -129,8 +129,8 @@ impl Bookmark {
     /// Moves the bookmark to `id`. The client was sent all entries up to this id.
     pub(super) fn move_to(&self, id: TickId) {
         let before = self.position.sent.swap(id.ms(), Ordering::Relaxed);
-        // The store has no bookmark of a new client. Without this write, it would still have none if the replica was
-        // killed.
+        // The store has no bookmark of a new client yet. It is written at once, so that it is not lost if the replica
+        // is killed before the next regular write.
         if before == 0 && self.position.is_new() {
             self.due.notify_one();
         }
@@ -167,13 +167,13 @@ impl Bookmarks {
         if own.is_some() && !is_written {
             return Ok(own);
         }
-        // The bookmark of another replica is newer, if there is one.
+        // Another replica may have written a newer bookmark. If the store has lost the bookmark, `own` is what is left.
         Ok(self.store.recall(&client.0).await?.or(own))
     }
 
     /// Opens a bookmark for a session of `client`. `id` is the entry after which the session begins, if there is one.
-    /// `recalled` is the bookmark in the store, if it has one. The new bookmark replaces that of any other session of
-    /// the client on this replica. The connection of that session may be dead without the server knowing it yet.
+    /// `recalled` is the result of [`recall`](Self::recall). The new bookmark replaces that of any other session of the
+    /// client on this replica. The connection of that session may be dead without the server knowing it yet.
     pub(super) fn open_at(&self, client: &ClientId, id: Option<TickId>, recalled: Option<TickId>) -> Bookmark {
         let mut open = self.open();
         let known = open.get(client).map(|old| old.written.load(Ordering::Relaxed));
@@ -192,7 +192,7 @@ impl Bookmarks {
         let (client, position) = (bookmark.client.clone(), bookmark.position.clone());
         let mut writes = self.writes.subscribe();
         drop(bookmark);
-        // The bookmark that a newer session has replaced is never written.
+        // A bookmark that a newer session has replaced is never written.
         let is_newest = || self.open().get(&client).is_some_and(|newest| Arc::ptr_eq(newest, &position));
         let written = async { while !position.is_written() && is_newest() && writes.changed().await.is_ok() {} };
         timeout(WRITE_DEADLINE, written).await.ok();
@@ -229,7 +229,7 @@ impl Bookmarks {
         }
     }
 
-    /// Writes all positions that have moved, and removes those that belong to no open session any more. Positions that
+    /// Writes all positions that have moved, and removes the positions of ended sessions from memory. Positions that
     /// have not moved are put back if the store has lost them: all of them if `all` is true, otherwise only those that
     /// are about to be removed.
     pub(super) async fn write(&self, all: bool) -> Result<()> {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// Timeout for closing a connection while the replica stops, including the client's answer. Open requests end within
-/// it, too. At other times, [`Limits::write_stall`](super::Limits::write_stall) is the timeout if it is longer.
+/// it, too. At other times, the timeout is the longer of this and [`Limits::write_stall`](super::Limits::write_stall).
 pub const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Reconnection time of clients of an event stream, in milliseconds. It is random, so that the clients of a replica

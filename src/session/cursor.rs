@@ -119,7 +119,7 @@ impl Session {
         self
     }
 
-    /// Returns a future that waits for the end of the permission, if the session needs one.
+    /// Returns a future that waits for the end of the permission, if the client has an API key.
     pub(crate) fn permission_ended(&self) -> Option<WaitForCancellationFutureOwned> {
         Some(self.extras.as_ref()?.access.as_ref()?.wait_for_end())
     }
@@ -192,8 +192,8 @@ impl Session {
                         return self.wait();
                     }
                     self.synced = true;
-                    // The client needs an id after which it can resume. If the cursor is only a time later than the
-                    // head, nobody can resume after it.
+                    // The client needs an id after which it can resume. A cursor that is a moment and not an id may be
+                    // later than the head. In that case, the head is sent.
                     let id = self.resume_id().unwrap_or_else(|| self.cursor.min(hub.head()));
                     return Step::Send(self.view.view().synced(id).into_iter().collect());
                 }
@@ -262,8 +262,8 @@ impl Session {
         pages.get(&start, now)
     }
 
-    /// Returns the state before a page, if other clients can share the page. They cannot share it if this client has
-    /// skipped updates before it, because only this client gets that gap, or if it has audits.
+    /// Returns the state before a page, if other clients can share the page. They cannot share a page with audits, or a
+    /// page that begins with the gap of the entries that this client skips.
     fn page_start(&self) -> Option<(PageStart, Arc<ThinnedPages>)> {
         let (throttle, extras) = (self.throttle.as_ref()?, self.extras.as_ref()?);
         let can_share = extras.skipped.is_none() && !self.view.view().has_inputs();
@@ -329,8 +329,8 @@ impl Session {
         read
     }
 
-    /// Returns the step of a session at the head, which waits until the head moves or until the tick that the throttle
-    /// holds is due.
+    /// Returns the step of a session at the head. If the tick that the throttle holds is due, the step sends it.
+    /// Otherwise the step waits until the tick is due or the head moves.
     fn wait(&mut self) -> Step {
         match self.throttle.as_mut().and_then(|throttle| throttle.due_in(TickId::now())) {
             Some(Duration::ZERO) => {

@@ -14,8 +14,8 @@ const MAX_AHEAD: Duration = Duration::from_secs(5);
 pub struct StartPoint {
     /// The last id that the client does not need.
     pub id: TickId,
-    /// True if the client named it as the id of an entry that it has, or if the replay was shortened to begin after
-    /// this entry. If the feed does not have the entry, that is a gap. False if no entry needs to have this id.
+    /// True if `id` must be that of an entry: one that the client says it has, or one after which a shortened replay
+    /// begins. If the feed does not have this entry, that is a gap. False if `id` may be any moment.
     pub is_entry: bool,
 }
 

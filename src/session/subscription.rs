@@ -43,8 +43,7 @@ pub struct Subscription {
     pub client: Option<ClientId>,
     /// True if the client wants a `hello` first.
     pub hello: bool,
-    /// True if statuses, gaps, `synced`, and `hello` if it is wanted, are shown also in formats that do not have them
-    /// otherwise.
+    /// True if statuses, gaps, `synced` and a wanted `hello` are shown even in formats that would leave them out.
     pub notices: bool,
 }
 

@@ -67,7 +67,7 @@ pub(super) struct ThrottlePosition {
 }
 
 impl Throttle {
-    /// Creates a throttle for a client that has the tick `known_id`, if it has one.
+    /// Creates the throttle of a client. `known_id` is the id of the tick that the client already has, if any.
     pub(super) fn new(view: View, options: ThrottleOptions, known_id: Option<TickId>) -> Throttle {
         let period_end = known_id.zip(options.every).map_or(TickId::ZERO, |(id, every)| id.plus(every));
         let known_id = known_id.unwrap_or(TickId::ZERO);
@@ -99,8 +99,8 @@ impl Throttle {
             return;
         }
         let status = entry.status().map(|_| bytes());
-        // A status must not be sent before the held tick, because ids increase. A tick without a price in one of the
-        // held currencies does not replace the held tick.
+        // A status must not be sent before the held tick, because ids increase. A tick that has prices, but lacks one
+        // in a currency of the held tick, cannot replace the held tick. In both cases, the held tick is sent first.
         let is_status = status.as_ref().is_some_and(|status| !status.is_empty());
         if entry.id >= self.period_end.plus(self.grace()) || is_status || self.holds_more_than(entry) {
             send.extend(self.release());
@@ -121,8 +121,8 @@ impl Throttle {
             // This tick is newer than the held one, which is therefore dropped.
             self.held = None;
             self.record_prices(entry);
-            // After a tick within the grace time, the next period begins at the end of this one. Otherwise, ticks that
-            // are always early would shift the periods.
+            // After a tick within the grace time, the next period begins at the end of the current one. If it began at
+            // the tick, ticks that are always early would shift the periods.
             let is_at_end = entry.id < self.period_end.plus(self.grace());
             let begin = if is_at_end { self.period_end } else { entry.id };
             self.period_end = self.options.every.map_or(TickId::ZERO, |every| begin.plus(every));
@@ -141,8 +141,8 @@ impl Throttle {
             return Some(Skip { before: self.period_end.minus(self.grace()), unchanged: None });
         }
         // The client has the prices of this tick, or does not want them. So it does not want later ticks with the same
-        // prices, either. They can only release the held tick, which still exists if this tick has no price for the
-        // client.
+        // prices, either. But if a tick is still held, the first tick after the grace time releases the held one, so it
+        // is not skipped.
         let before = if self.held.is_some() { self.period_end.plus(self.grace()) } else { TickId::from_ms(u64::MAX) };
         let is_dropped = self.options.changes || self.prices(entry).next().is_none();
         is_dropped.then_some(Skip { before, unchanged: Some(self.view.currencies) })
@@ -165,7 +165,7 @@ impl Throttle {
     }
 
     /// Returns the grace time: a tick that comes within this time before or after the end of a period counts as the
-    /// tick at the end. If the period is a multiple of the interval of the feed, ticks come at about this moment.
+    /// tick at the end. If the period is a multiple of the interval of the feed, a tick comes near each of these ends.
     fn grace(&self) -> Duration {
         self.options.every.map_or(Duration::ZERO, |every| (every / 10).min(MAX_GRACE))
     }

@@ -15,7 +15,7 @@ const MAX_TIME_PER_CLIENT: Duration = Duration::from_millis(20);
 /// Times of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOptions {
-    /// Minimum time for which the replica is unready before its first stream ends.
+    /// Minimum time for which the replica is unready before its first stream ends, if a signal stops the replica.
     pub delay: Duration,
     /// Maximum time from the end of the first stream to the end of the last one.
     pub spread: Duration,
@@ -36,7 +36,7 @@ struct Progress {
 impl Default for Progress {
     fn default() -> Progress {
         let (started, done, next) = (CancellationToken::new(), CancellationToken::new(), AtomicUsize::new(0));
-        // `done` ends every group, even if the drain was interrupted.
+        // `done` cancels every group, too.
         let groups = (0..GROUPS).map(|_| done.child_token()).collect();
         Progress { started, groups, done, next }
     }

@@ -66,7 +66,7 @@ impl Feed {
         Session::new(view, start, &Limits::default(), &self.hub)
     }
 
-    /// Returns the messages of a session until it waits: an entry as its second, and other messages in words.
+    /// Returns the messages that a session sends until it waits. An entry is shown as its time in seconds.
     fn messages(&self, session: &mut Session) -> Vec<String> {
         let mut messages = Vec::new();
         loop {

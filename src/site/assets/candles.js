@@ -1,6 +1,7 @@
 // Candles: `{ t, end, open, high, low, value }`. `t` is the first moment, `end` the next candle's, `value` the close.
 
-/** Adds a price to a list of candles of one length. If the last candle contains it already, only the close changes. */
+/** Adds a price to a list of candles of the length `step`. If the last candle already includes the price, only the
+ *  close changes. A price from before the last candle is ignored. */
 export function addPrice(candles, moment, value, step) {
   const t = Math.floor(moment / step) * step
   const last = candles.at(-1)

@@ -1,4 +1,5 @@
-// The chart of one currency: a line of ticks, or candles. Several currencies share it as lines of their changes in percent.
+// The chart of one currency: a line of ticks, or candles. Several currencies share it as lines of their changes in
+// percent.
 
 import { extremes } from './candles.js'
 import { axisFormat, formatAmount, formatAxisTime, formatChange, gapReason } from './format.js'

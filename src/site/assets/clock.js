@@ -1,5 +1,5 @@
-// Clock of the feed. The chart ends at the feed's time, because this machine's clock may be wrong or
-// be adjusted at any time.
+// Clock of the feed. The chart ends at the feed's time, because this machine's clock may be wrong or be adjusted at any
+// time.
 
 /** Difference below which this machine's clock is used as it is. */
 const TOLERANCE_MS = 3000

@@ -1,4 +1,5 @@
-// The crosshair: the pointer, a finger or the arrow keys choose a point of the chart, and a label beside it shows its values.
+// The crosshair: the pointer, a finger or the arrow keys choose a point of the chart, and a label beside it shows its
+// values.
 
 import { svg } from './chart.js'
 import { formatChange, formatDuration, formatMoment, formatPrice, gapReason } from './format.js'
@@ -81,7 +82,8 @@ export class Crosshair {
     this.#announce(chosen, last)
   }
 
-  /** Sets the value that screen readers read. Only keys change it; otherwise each movement of the pointer would be read. */
+  /** Sets the value that screen readers read. Only keys change it; otherwise each movement of the pointer would be
+   *  read. */
   #announce(index, last) {
     this.#chart.setAttribute('aria-valuemax', last)
     this.#chart.setAttribute('aria-valuenow', index)

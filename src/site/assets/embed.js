@@ -34,7 +34,7 @@ function follow(currencies) {
     Object.assign(link, { currency, interval_ms: detail.interval_ms })
     if (detail.state) series.status = detail
     write(find('#currency'), currency)
-    // The page reads the currency from the fragment.
+    // The live page reads the currency from the fragment of its URL.
     find('#page').href = `./#currency=${currency}`
   })
   feed.addEventListener('connection', ({ detail }) => {

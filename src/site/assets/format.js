@@ -27,10 +27,10 @@ export const formatAmount = (value) => amount.format(value)
 export const formatPercent = (share) => percent.format(Math.abs(share))
 /** A change with its sign. */
 export const formatChange = (share) => change.format(share)
-/** The direction of a change, if it is not too small to be shown. */
+/** The direction of a change. A change that is too small to be shown is flat. */
 export const directionOf = (share) => (share >= 0.00005 ? 'up' : share <= -0.00005 ? 'down' : 'flat')
 export const formatTime = (ms) => clock.format(ms)
-/** A moment of the past, as short as `now` allows. */
+/** A moment of the past: the time of day if it is on the day of `now`, otherwise with the weekday or the date. */
 export const formatMoment = (ms, now, today = seconds) => {
   if (sameDay(ms, now)) return today.format(ms)
   return (now - ms < 6 * DAY ? day : dateTime).format(ms)

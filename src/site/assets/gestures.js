@@ -1,6 +1,6 @@
 // Zooming and moving the chart: wheel, drag, pinch, keys and buttons.
 
-/** Factor of one press of a key or a button. */
+/** Factor by which one press of a key or a button zooms. */
 const STEP = 1.6
 /** Factor by which a wheel zooms for each pixel that it scrolls. */
 const WHEEL = 1.0016
@@ -44,7 +44,7 @@ export class Gestures {
 
   /** Acts on a key or a button. Returns false if it has no meaning here. */
   #act(name) {
-    // The end stays at its place, so that a live chart stays live.
+    // The end of the window keeps its place, so that a live chart stays live.
     if (name === '+' || name === '=') this.#viewport.zoom(1 / STEP)
     else if (name === '-' || name === '_') this.#viewport.zoom(STEP)
     else if (name === '0') this.#viewport.reset()

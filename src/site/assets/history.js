@@ -41,7 +41,7 @@ export const entries = async (currencies, from, until) => {
 export const latest = (currency) => get('prices/latest', { format: 'full', currency }).catch(() => undefined)
 
 /** The first entry that the feed ever had, or `null` if it is no longer kept or older than 30 days, or `undefined` if
- *  there is no entry in these days. */
+ *  there is no entry in the last 30 days. */
 export const first = async (currencies) => {
   const since = Math.floor(clock.now() - 30 * DAY)
   const { prices } = await get('prices', { format: 'full', currency: currencies, since, limit: 3 })

@@ -31,11 +31,12 @@ const sources = new Sources(byId('sources'))
 const loader = new Loader()
 let series = new Series()
 
-/** The currencies that are always followed if the feed has them. Others are followed once the visitor has chosen them. */
+/** The currencies that are always followed if the feed has them. Others are followed once the visitor has chosen
+ *  them. */
 const USUAL = ['USD', 'EUR']
 
-/** State of the connection: the last `connection` and `hello`, the time since which it is not live, the last failure, the currencies
- *  that are followed, the id of the last update, and what a replica has reported since then. */
+/** State of the connection: the last `connection` and `hello`, the time since which it is not live, the last failure,
+ *  the currencies that are followed, the id of the last update, and what a replica has reported since then. */
 const link = { connection: { state: 'connecting' }, hello: null, interval_ms: 5000, notLiveSince: null, failure: null,
   currencies: USUAL, lastId: 0, report: null }
 
@@ -112,7 +113,7 @@ async function load() {
   if (await sources.load(choices.currencies.filter((currency) => link.currencies.includes(currency)))) redraw()
 }
 
-/** True if the data begins in the window that begins at `from`, or in the last day. */
+/** True if the ticks of a currency do not go back to `from`, or its prices do not cover the last day. */
 const wantsBegin = (from) => link.currencies.some((currency) => !(series.ticks(currency, { from: 0, until: Infinity })[0]?.t < from)
   || dayOf(series, currency, clock.now()).since !== undefined)
 

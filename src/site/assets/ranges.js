@@ -7,7 +7,7 @@ export const DAY = 24 * HOUR
 /** Lengths of the candles that the page asks for. */
 export const INTERVALS = { '1m': MINUTE, '5m': 5 * MINUTE, '1h': HOUR, '1d': DAY }
 
-/** The ranges. At most an hour is drawn from ticks. Longer parts are drawn from candles of one of the `intervals`. */
+/** The ranges. A part within the last hour is drawn from ticks, any other from candles of one of the `intervals`. */
 export const RANGES = {
   '15m': { ms: HOUR / 4, words: '15 minutes' },
   '1h': { ms: HOUR, words: 'hour' },

@@ -32,8 +32,8 @@ export const timeTicks = (from, until, count) => {
   return { ticks, step }
 }
 
-/** The domain from the lowest to the highest value, with a margin. It has at least the size `minimum`, so that small changes look
- *  small. */
+/** The domain from the lowest to the highest value, with a margin. It has at least the size `minimum`, so that small
+ *  changes look small. */
 export const domainOf = (low, high, minimum) => {
   const margin = Math.max((high - low) * 0.1, (minimum - (high - low)) / 2)
   return [low - margin, high + margin]

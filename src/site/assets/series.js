@@ -75,7 +75,8 @@ export class Series {
     return Math.abs(now - this.#day.at) > DAY_VALID_MS
   }
 
-  /** The last day of a currency: its candles, which are continued with ticks. `isKnown` is false if they are not loaded. */
+  /** The last day of a currency: its candles, which are continued with ticks. `isKnown` is false if the candles are not
+   *  loaded. */
   day(currency, now) {
     const { candles, at } = this.#day
     const found = candles.filter(({ end, prices }) => end > now - DAY && currency in prices)
@@ -127,8 +128,8 @@ export class Series {
       .map((tick) => ({ t: tick.id, value: tick.prices[currency] }))
   }
 
-  /** The candles of a currency in a window. Those of the server are continued with candles that are made of ticks, so that the
-   *  last one is live. */
+  /** The candles of a currency in a window. Those of the server are continued with candles that are made of ticks, so
+   *  that the last one is live. */
   candles(currency, interval, { from, until }) {
     const step = INTERVALS[interval]
     const { candles } = this.#candles.get(interval) ?? { candles: [] }

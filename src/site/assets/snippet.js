@@ -7,7 +7,8 @@ export function showSnippet(field, currency) {
   if (field.value !== line) field.value = line
 }
 
-/** Copies the line. Returns false if the browser does not allow it; then the line is selected, so that keys can copy it. */
+/** Copies the line. Returns false if the browser does not allow it; then the line is selected, so that keys can copy
+ *  it. */
 export async function copySnippet(field) {
   field.select()
   try {

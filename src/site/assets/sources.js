@@ -26,8 +26,8 @@ export class Sources {
     return this.#answers.get(currency)?.sources.length || undefined
   }
 
-  /** Asks for the sources of each currency: until there are some, and then as long as the table is visible. Returns true if there is an
-   *  answer. */
+  /** Asks for the sources of each currency: every 2 s until all are known, and then every 10 s while the table is
+   *  visible. Returns true if there is an answer. */
   async load(currencies) {
     const isNew = currencies.some((currency) => this.polled(currency) === undefined)
     const wait = ASK_EVERY_MS * (isNew ? 0.2 : 1)
@@ -39,8 +39,8 @@ export class Sources {
     return answers.some((answer) => answer !== undefined)
   }
 
-  /** Renders the table. `prices` has the price of the feed in each shown currency. `isOld` is true if nothing newer can be
-   *  asked for. */
+  /** Renders the table. `prices` has the price of the feed in each shown currency. `isOld` is true if nothing newer can
+   *  be asked for. */
   render(prices, isOld) {
     const rows = prices.flatMap(([currency, price]) => {
       const { sources = [], at } = this.#answers.get(currency) ?? {}

@@ -31,7 +31,8 @@ export class UrlState extends EventTarget {
     return this.#form.range.value
   }
 
-  /** Disables the choices whose currencies the feed does not have. Shows hidden choices whose currencies the feed has. */
+  /** Disables the choices whose currencies the feed does not have. Shows hidden choices whose currencies the feed
+   *  has. */
   setAvailable(currencies) {
     if (currencies.length > 2) {
       const isChosen = this.#several.checked && this.currencies.every((one) => currencies.includes(one))
@@ -50,7 +51,8 @@ export class UrlState extends EventTarget {
     }
   }
 
-  /** Enables the ranges that are longer than a day if the feed keeps data for them. `oldest` is the oldest day that is kept. */
+  /** Enables a range that is longer than a day if the feed keeps older data than the next shorter range shows. `oldest`
+   *  is the beginning of the oldest day that is kept. */
   setOldest(oldest, now) {
     for (const input of this.#form.range) {
       const shorter = { '7d': DAY, '30d': 7 * DAY }[input.value] ?? 0

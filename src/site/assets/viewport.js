@@ -1,8 +1,8 @@
-// The part of the range that is shown. It ends now unless it has been moved.
+// The part of the range that is shown. It ends now unless the visitor has moved its end.
 
 /** The shortest time that can be shown. */
 const MIN_MS = 60_000
-/** A window that is moved until its end is nearer to now than this share of its length ends now. */
+/** If the end of a window that moves forward is nearer to now than this share of its length, the window ends now. */
 const SNAP = 0.05
 
 export class Viewport extends EventTarget {

@@ -34,7 +34,7 @@ function addTabs(group) {
       const before = group.getBoundingClientRect().top
       choose(tab.textContent)
       scrollBy(0, group.getBoundingClientRect().top - before)
-      try { localStorage.setItem('docs.language', tab.textContent) } catch { /* It is not remembered. */ }
+      try { localStorage.setItem('docs.language', tab.textContent) } catch { /* The choice is not remembered. */ }
     }
     tabs.append(tab)
   }

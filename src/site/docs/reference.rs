@@ -1,5 +1,5 @@
-//! Renders the API reference. All of its content comes from the descriptions and from the examples. Without the script,
-//! the page still has all of its content.
+//! Renders the API reference from the descriptions and the examples. Without the script, the page still has all of its
+//! content.
 
 use super::markup::{anchor, members};
 use super::markup::{event_messages, inline_markdown, items, markdown, operations, other_schemas, text, title};
@@ -132,8 +132,8 @@ fn messages(asyncapi: &Value) -> Markup {
         section.tag {
             h2 #messages { "Messages" }
             p {
-                "Each message is one JSON object with exactly these fields. It is sent as a WebSocket message or as the data of an \
-                 event. All except the first three are notices."
+                "Each message is one JSON object that has only the listed fields. It is sent as a WebSocket message \
+                 or as the data of an event. The first three messages are ticks, and all others are notices."
             }
             @for (name, message) in event_messages(asyncapi) {
                 details.entry id={ "message-" (name) } {
