@@ -17,7 +17,8 @@ use axum::response::Redirect;
 use axum::routing::get;
 use std::sync::Arc;
 
-/// Path of the page that other pages may show in a frame. It has no controls, so nobody can be tricked into using them.
+/// Path of the page that other pages may show in a frame. Its only control is a link, so tricking someone into a click
+/// does no harm.
 const EMBED: &str = "/embed";
 
 const CSS: &str = "text/css; charset=utf-8";

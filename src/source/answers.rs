@@ -1,4 +1,4 @@
-//! Reads arbitrary bytes as the answer of every exchange, for the fuzz target `answers`.
+//! Reads bytes as answers of exchanges, for the fuzz target `answers` and for the tests of the adapters.
 
 #[cfg(test)]
 use super::definition::Definition;

@@ -1,5 +1,5 @@
-//! Bitstamp: `GET /api/v2/ticker/btcusd/`, as described in "Ticker" of its HTTP API. It allows 400 requests a
-//! second, and by default 10,000 in ten minutes.
+//! Bitstamp: `GET /api/v2/ticker/btcusd/`, as described in "Ticker" of its HTTP API. It allows 400 requests a second,
+//! and by default 10,000 in ten minutes.
 
 use super::definition::{Definition, Origin};
 use super::http::{HttpApi, Reading, Request};

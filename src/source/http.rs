@@ -1,5 +1,6 @@
-//! Requests to an exchange over HTTP. Late and endless answers are bounded, redirects and HTML pages with status 200
-//! are errors, and rate limits are respected: a source that may not be asked again yet repeats its last answers.
+//! Requests to an exchange over HTTP. The time and the size of an answer are bounded, redirects and HTML pages with
+//! status 200 are errors, and rate limits are respected: a source that may not be asked again yet repeats its last
+//! answers.
 
 use super::date::date_of;
 use super::endpoint::Endpoint;
@@ -121,7 +122,7 @@ pub(super) struct HttpSource {
     client: Client,
     least_interval: Duration,
     last_poll: Mutex<Option<LastPoll>>,
-    /// True if the last request was answered, so that its connection may be kept alive.
+    /// True if the last request was answered, so its connection may still be open.
     was_answered: AtomicBool,
 }
 
@@ -173,7 +174,7 @@ impl HttpSource {
     }
 
     /// Returns the answers of the last poll, if the source may not be asked again within `patience`. Otherwise waits
-    /// until it may.
+    /// until it may, and returns `None`.
     async fn repeat_or_wait(&self, patience: Duration) -> Option<Vec<Answer>> {
         let wait = {
             let last = self.last_poll.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,8 +190,8 @@ impl HttpSource {
         None
     }
 
-    /// Returns the requests for these currencies. If the last poll was rejected because of an unknown pair, its pairs
-    /// are requested one by one, so that the unknown one does not cost the others.
+    /// Returns the requests for these currencies. If a request of the last poll was rejected because of an unknown
+    /// pair, its pairs are requested one by one, so that only the unknown one fails.
     fn requests(&self, currencies: Currencies) -> Vec<Request> {
         let last = self.last_poll.lock().unwrap_or_else(PoisonError::into_inner);
         let errors = last.iter().flat_map(|last| &last.answers).flat_map(|answer| &answer.errors);
@@ -214,7 +215,7 @@ impl HttpSource {
         response
     }
 
-    /// Sends a request. Returns the body of the answer, and the time at which it was sent.
+    /// Sends a request. Returns the body of the answer, and the time at which the server sent the answer.
     async fn send(&self, request: &Request) -> Result<(Vec<u8>, Option<TickId>), SourceError> {
         let fail = |reason: String| SourceError::new(request.currencies, reason);
         let response = self.get(request).await.map_err(|error| {
@@ -264,7 +265,8 @@ impl Source for HttpSource {
         if currencies.is_empty() {
             return Vec::new();
         }
-        // A poll that comes slightly too early waits, so that no poll is skipped if the interval is the minimum.
+        // A poll that comes slightly too early waits. Otherwise, if the interval of the polls is `least_interval`, some
+        // of them would only repeat the last answers.
         if let Some(answers) = self.repeat_or_wait((deadline / 10).min(MAX_WAIT)).await {
             return answers;
         }

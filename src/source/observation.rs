@@ -34,7 +34,8 @@ pub struct SourceError {
     pub currencies: Currencies,
     /// The reason, for the log and for a status of the feed. Clients can read it.
     pub reason: String,
-    /// What the log adds: the address of the source (host and port) and the cause. Clients cannot read it.
+    /// What operators read instead of the reason: the address of the source (host and port), and the cause if it is
+    /// known, or else the reason. Clients cannot read it.
     pub cause: Option<String>,
     /// The time for which the source asked us to send no request.
     pub retry_after: Option<Duration>,
@@ -43,7 +44,7 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    /// An error that has no cause beside the reason.
+    /// An error of which only the reason is known.
     pub fn new(currencies: Currencies, reason: String) -> SourceError {
         SourceError { currencies, reason, cause: None, retry_after: None, is_unknown_pair: false }
     }
@@ -71,9 +72,9 @@ pub struct Answer {
     /// The time at which the source sent the answer, by its own clock, if it is known. It says nothing about the age of
     /// the prices.
     pub sent: Option<TickId>,
-    /// The minimum time between two requests to the source.
+    /// The minimum time between two polls of the source.
     pub least_interval: Duration,
-    /// True if a poll has given this answer before, because the source may not be asked again yet.
+    /// True if this is the answer of an earlier poll, repeated because the source may not be asked again yet.
     pub is_repeated: bool,
 }
 

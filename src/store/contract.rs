@@ -147,7 +147,7 @@ impl Record {
         Record { reckoned: Some(Reckoning { moment, passed }), ..self }
     }
 
-    /// Returns the time of the entry, if `now` is the time of the store's clock.
+    /// Returns the time of the entry. `now` is the time of the store's clock.
     pub(super) fn moment(&self, now: TickId) -> TickId {
         let moment = now.minus(self.at.elapsed());
         self.reckoned.map_or(moment, |reckoned| reckoned.correct(moment))
@@ -164,7 +164,7 @@ impl Record {
 /// The reason why a store rejected or failed a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The lease has expired, or another holder has it.
+    /// The lease has expired, another holder has it, or a newer record of this process was appended.
     #[error("the lease is no longer held")]
     NotLeader,
     /// Another replica, with this name, has records that must be written before the first entry of this leader.
@@ -197,8 +197,9 @@ pub trait Store: Send + Sync {
     }
 
     /// Returns this store with separate connections, for reads of the history on the threads of clients. The task that
-    /// drives a connection runs on the runtime of the caller that opened it, so a connection that both the hub and
-    /// clients use would stop when the clients' threads are busy. Returns `None` if the store has no connections.
+    /// drives a connection runs on the runtime of the caller that opened it. If clients opened a connection that the
+    /// hub uses, too, the hub would wait while the clients' threads are busy. Returns `None` if the store has no
+    /// connections.
     fn for_clients(&self) -> Option<Arc<dyn Store>> {
         None
     }
@@ -240,8 +241,8 @@ pub trait Store: Send + Sync {
     /// Assigns an id to `record`, keeps it and publishes it. `seen` is the newest id that the leader knows of.
     async fn append(&self, lease: &Lease, record: &Record, seen: TickId) -> Result<Entry>;
 
-    /// Puts lost entries back unchanged, in the order of their ids. Does not change entries that the store still has.
-    /// An entry may be older than all that are kept: it is kept from now on, and expires as time passes.
+    /// Puts lost entries back unchanged. They must be in the order of their ids. Does not change entries that the store
+    /// still has. An entry may be older than all that are kept: it is kept from now on, and expires as time passes.
     async fn restore(&self, lease: &Lease, entries: &[Arc<Entry>]) -> Result<()>;
 
     /// Returns those of these entries that are not in the store. Only a shared store can lose entries inside the feed.

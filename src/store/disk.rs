@@ -51,8 +51,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the feed in the directory `path`, and creates the directory if it does not exist. If the directory cannot
-    /// be used, the feed is kept in memory until it can.
+    /// Opens the feed in the directory `path`, and creates the directory if it does not exist. Until the directory can
+    /// be used, the feed is kept in memory.
     ///
     /// # Errors
     /// If another process uses the directory.

@@ -1,4 +1,5 @@
-//! The parts that the stores of one process share: the lease, and the stream of live entries.
+//! The parts that `Memory` and `Disk` have in common: the lease, the stream of live entries, and the bound on
+//! bookmarks.
 
 use super::contract::{EntryStream, Lease, Members, ReplicaBeat, Result, StoreError};
 use crate::feed::Entry;

@@ -1,4 +1,4 @@
-//! The functions of a store for the tools of an operator. They treat its content as a whole.
+//! The functions of a store that only the tools of an operator use.
 
 use super::contract::{Lease, ReplicaBeat, Result, Store};
 use crate::feed::EntryAudit;

@@ -54,7 +54,8 @@ use write_faults::{Write, WriteFaults};
 
 /// The number of entries in one page of a long history.
 const PAGE: usize = 1000;
-/// The number of consecutive entries among which [`Store::nth`] looks for one that can be decoded.
+/// The number of consecutive members among which [`Store::nth`] and [`Store::nth_newest`] look for an entry that can be
+/// decoded.
 const NTH_CANDIDATES: usize = 16;
 /// The number of entries in one write of [`Store::restore`].
 const RESTORE_BATCH: usize = 500;
@@ -142,8 +143,8 @@ impl Redis {
         }
     }
 
-    /// Returns the words of an ACL that grant exactly the rights that a feed with this prefix needs. A database other
-    /// than 0, a cluster, and `BTCFEED_REDIS_MIN_ACKS` need more rights.
+    /// Returns the words of an ACL that grant the rights that a feed with this prefix needs. A database other than 0, a
+    /// cluster, and `BTCFEED_REDIS_MIN_ACKS` need more rights.
     pub fn acl(prefix: &str) -> String {
         rights::acl(prefix)
     }

@@ -1,4 +1,4 @@
-//! The table of the audits, beside the table of the entries. It has a row for each entry that has an audit.
+//! The table of the audits. It has a row for each entry that has an audit.
 
 use crate::feed::EntryAudit;
 use crate::store::entry::{audit_with_id, decode_audit};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The file that holds the lock of a directory, and the process id of its owner.
 const LOCK: &str = "lock";
 
-/// A directory that nothing else can use until this value is dropped or the process is killed.
+/// A directory that no other process of btcfeed can use until this value is dropped or this process ends.
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,

@@ -225,8 +225,8 @@ impl FeedFile {
         })
     }
 
-    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, and from the end if
-    /// `newest` is true. If that entry cannot be decoded, returns the id of the next one that can be decoded.
+    /// Returns the id of the `n`th entry with `after < id <= until`, counted from one, and from the end if `newest` is
+    /// true. If that entry cannot be decoded, returns the id of the next one that can be decoded.
     pub(super) fn nth(&self, after: TickId, until: TickId, n: usize, newest: bool) -> anyhow::Result<Option<TickId>> {
         guard(|| {
             let entries = self.database.begin_read()?.open_table(ENTRIES)?;

@@ -1,4 +1,4 @@
-//! The tables of the candles of hours, beside the table of the entries: one for each detail.
+//! The tables of the candles of hours, one for each detail.
 
 use crate::candle::Detail;
 use crate::tick::TickId;

@@ -24,7 +24,7 @@ pub(super) struct Pending {
     record: Option<(u64, Entry)>,
     /// The newest id that was assigned. The entry may not be published yet.
     assigned: TickId,
-    /// The newest id that was published. Readers do not see later entries.
+    /// The newest id that was published. Readers do not see later entries that are only in memory.
     published: TickId,
     /// Entries that are not in the file yet, in the order of their ids.
     unsaved: VecDeque<Entry>,

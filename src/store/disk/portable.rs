@@ -1,4 +1,4 @@
-//! The content of a file as a whole.
+//! The functions for `btcfeed store`: summary, audits, bookmarks and deletion of a feed in a file.
 
 use super::Disk;
 use super::feed_file::{Batch, FeedFile};

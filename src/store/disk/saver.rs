@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-/// The setting that gives prices of the other kind a separate feed, as a part of an error.
+/// The setting to change for a separate feed, in the words of an error.
 pub(super) const OTHER_PLACE: &str = "another BTCFEED_DATA";
 /// The name of the file in the data directory.
 const FILE: &str = "feed.redb";
@@ -42,7 +42,8 @@ pub(super) struct Saver {
     path: PathBuf,
     pub(super) options: Options,
     files: RwLock<OpenFiles>,
-    /// Held while entries are written with a floor.
+    /// Held during each write of entries, so that a write with an old floor does not delete entries that are being
+    /// restored.
     writing: Mutex<()>,
     /// A std mutex, held for a few operations in memory and never across an await or a write.
     pending: Mutex<Pending>,
@@ -93,7 +94,7 @@ impl Saver {
         self.work.notify_all();
     }
 
-    /// Tells the thread to write what is pending and then to end. Waits for this for at most the time `limit`.
+    /// Tells the thread to write what is pending and then to end. Waits at most `limit` until it has ended.
     pub(super) fn stop(&self, limit: Duration) {
         self.pending().stopping = true;
         self.wake();
@@ -161,8 +162,8 @@ impl Saver {
         }
     }
 
-    /// Writes entries that the file has lost. Blocks. Lower the floor first. A write that still has the old floor ends
-    /// before, because it would delete these entries.
+    /// Writes entries that the file has lost. Blocks. The caller has lowered the floor. Waits for the end of a write
+    /// that began with the old floor, because that write would delete these entries.
     pub(super) fn restore(&self, entries: &[Arc<Entry>]) -> Result<()> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         self.request(|file| file.restore(entries))?.ok_or_else(not_open)

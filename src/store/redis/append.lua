@@ -1,19 +1,20 @@
--- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, trims old ones.
+-- Appends an event in one atomic step: checks the lease, assigns the id, stores the entry, publishes it, and trims old
+-- ones.
 -- While a slot of a cluster moves, a script runs only if all of its keys exist. So the keys that may not exist come
 -- only with a second call, which is made if the answer is {'again'}.
 -- KEYS: lease, ticks (sorted set, score = id), record (hash: writer, number and id of the newest record, the oldest id
---       that is kept, and the retention), audits (sorted set, score = id) if there is an audit, and with the second
---       call: quarantine, claim (hash: holder, rank)
+--       that is kept, and the retention), audits (sorted set, score = id) if there is an audit or with the second call,
+--       and with the second call also: quarantine, claim (hash: holder, rank)
 -- ARGV: token, age_ms (time since the event), seen (newest id that the leader knows), retention_ms, writer, number,
 --       channel, body (the event's JSON without its opening brace), limit of the quarantine,
 --       command that publishes (PUBLISH or SPUBLISH), audit (JSON without its opening brace, or '' if there is none),
 --       moment of the event as the leader counts it, or '', the longest time in ms that the id may differ from it,
 --       time in ms since the newest entry, or '', and 1 if the number in the hash is no number of this writer
--- Returns {'done', entry, number of quarantined members, keys that were replaced} | {'refused'} | {'later', number of the newest record}
---   | {'claimed', replica} | {'behind', newest id} | {'again'}
+-- Returns {'done', entry, number of quarantined members, keys that were replaced} | {'refused'}
+--   | {'later', number of the newest record} | {'claimed', replica} | {'behind', newest id} | {'again'}
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'refused'} end
 
--- What is beside the feed must not stop it.
+-- A failure to write an audit or the quarantine must not stop the feed.
 local replaced = {}
 local function add(key, score, member)
   if add_or_replace(key, score, member) then table.insert(replaced, key) end
@@ -34,8 +35,8 @@ if record[1] == ARGV[5] and number <= newest then
   -- If the newest record's entry is gone, it is written again.
 end
 
--- The first entry of a writer would cover the time of records that another replica holds. That replica comes first. Only
--- a replica with records has such a rank (claim.lua).
+-- After the first entry of this writer, another replica would drop the records that it holds. So that replica writes
+-- first. Only a replica with records has a rank of RECORDS or more (claim.lua).
 if record[1] ~= ARGV[5] then
   if not KEYS[6] then return {'again'} end
   local claimant, rank = claim_of(KEYS[6])
@@ -63,16 +64,17 @@ if ARGV[12] ~= '' and math.abs(id - tonumber(ARGV[12])) > tonumber(ARGV[13]) the
 id = math.max(id, prev + 1)
 local score = string.format('%d', id)
 local entry = string.format('{"id":%d,"prev":%d,', id, prev) .. ARGV[8]
--- The record comes first. If a later command is rejected, the entry is written once all the same.
+-- The record comes first. If a later command is rejected and the leader retries, the entry is still written only once.
 redis.call('HSET', KEYS[3], 'writer', ARGV[5], 'number', ARGV[6], 'id', score)
 redis.call('ZADD', KEYS[2], score, entry)
 redis.call(ARGV[10], ARGV[7], entry)
 
--- No more of the history expires than time has passed, and than the retention was shortened.
+-- If the time since the newest entry is given, at most that much of the history expires, plus the time by which the
+-- retention was shortened.
 local retention = tonumber(ARGV[4])
 local floor = id - retention
 if ARGV[14] ~= '' then
-  -- Between the floor and the oldest entry, there may be time without an entry. A floor that is far lower is invalid.
+  -- The floor may be before the oldest entry, but by no more than the retention. Otherwise it is invalid.
   local oldest, before = oldest_of(KEYS[2]), whole(record[4])
   if not before or before > prev then before = oldest end
   before = math.max(before, oldest - retention)

@@ -1,5 +1,5 @@
--- Records that a replica is alive. Returns the time in ms, the token of the lease, or '', the lease's time to live in
--- ms, the settings of the replicas that may lead, or '', and then the replicas that are alive.
+-- Records that a replica is alive. Returns the time in ms, the token of the lease (or ''), the lease's time to live in
+-- ms, the settings of the replicas that may lead (or ''), and then the replicas that are alive.
 -- KEYS: lease, replicas, settings    ARGV: replica, time to live in ms, settings
 local now = clock()
 local _, failure = add_or_replace(KEYS[2], now + ARGV[2], ARGV[1])

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::Mutex;
 
-/// `TRYAGAIN`: the slot is moving, and the keys of the request are on two nodes. The connection stays usable.
+/// `TRYAGAIN`: the slot is moving, and the node lacks some keys of the request. The connection stays usable.
 const TRY_AGAIN: ErrorKind = ErrorKind::Server(ServerErrorKind::TryAgain);
 
 /// A multiplexed connection, or none until a caller needs it.

@@ -1,7 +1,7 @@
--- Functions that the scripts share. This file comes before each script that needs them, and after the definition of
--- MAX_AHEAD (scripts.rs).
+-- Functions that the scripts share. This file comes before each script that needs them, and after the definitions of
+-- MAX_AHEAD and MAX_CLAIM (scripts.rs).
 
--- The greatest whole number that Lua can count with.
+-- Lua can represent every whole number up to this one.
 local WHOLE = 2^53
 
 -- The part of a claim's rank that says that the replica has records. Ids have 13 digits, so records weigh more.
@@ -13,7 +13,7 @@ local function clock()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- Returns the number that a text names, or nil if it is none that the scripts write. The hashes may contain anything.
+-- Returns the number in a text if it is a whole one from 0 to WHOLE, or nil. The hashes may contain anything.
 local function whole(text)
   local number = text and tonumber(text)
   if not number or not (number >= 0 and number <= WHOLE) or number ~= math.floor(number) then return nil end
@@ -52,8 +52,8 @@ local function has_entry(ticks, id)
   return false
 end
 
--- Returns the id of the newest entry, or 0, and the number of members after it, which are garbage. `now` is the greatest
--- time that is known to be no error: that of the clock, or that of an entry.
+-- Returns the id of the newest entry, or 0, and the number of members after it, which are garbage. `now` is the
+-- greatest time that is known to be no error: that of the clock, or that of an entry.
 local function newest_of(ticks, now)
   local latest = string.format('%d', now + MAX_AHEAD)
   local garbage = redis.call('ZCOUNT', ticks, '(' .. latest, '+inf')
@@ -110,13 +110,14 @@ local function settings_of(key)
   return type(settings) == 'string' and settings or nil
 end
 
--- Returns the part of settings that all replicas of a feed must share. What follows may differ, for example during an
--- update of one replica after the other.
+-- Returns the part of settings that all replicas of a feed must share. What follows the semicolon may differ, for
+-- example while the replicas are updated one after the other.
 local function shared_part(settings)
   return settings and string.match(settings, '^[^;]*')
 end
 
--- Returns the kind of the newest tick, 'real' or 'simulated', or nil if there is none. `now` is as in `newest_of`.
+-- Returns the kind of the newest tick, 'real' or 'simulated', or nil if none of the newest 1010 members is a tick that
+-- names a source. `now` is as in `newest_of`.
 local function kind_of(ticks, now)
   local latest = string.format('%d', now + MAX_AHEAD)
   for from = 0, 1000, 10 do

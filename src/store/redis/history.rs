@@ -121,8 +121,8 @@ impl HistoryPool {
         let files = self.server.tls().changed_at();
         if let Some(known) = current.as_mut().filter(|known| known.generation == self.server.generation()) {
             if known.files != files {
-                // If the new files do not work, they are tried again after their next change, or when the old
-                // connections end.
+                // If the new files do not work, they are tried again after their next change, or when the old pool
+                // cannot connect.
                 known.files.clone_from(&files);
                 match self.open_with_changed_files(files).await {
                     Ok(opened) => *known = opened,

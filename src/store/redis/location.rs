@@ -1,5 +1,5 @@
-//! The server that has the feed now: the one of the URL, the primary that the Sentinels name, or the node that owns
-//! the slot of the feed in a cluster. All keys of a feed are in one slot, so one ordinary connection is enough in a
+//! The server that has the feed now: the one of the URL, the primary that the Sentinels name, or the node that owns the
+//! slot of the feed in a cluster. All keys of a feed are in one slot, so one ordinary connection is enough in a
 //! cluster.
 //!
 //! All Sentinels or nodes are asked at once, and the answer of most of them counts. Of three or more, one that is down

@@ -92,7 +92,7 @@ impl RedisTls {
     /// Checks that the files can be used.
     ///
     /// # Errors
-    /// If a file cannot be read or has other contents, or if the key belongs to another certificate.
+    /// If a file cannot be read or has unexpected contents, or if the key belongs to another certificate.
     pub fn check(&self) -> Result<(), RedisTlsError> {
         let mut roots = RootCertStore::empty();
         if let Some(path) = &self.authorities {

@@ -107,8 +107,8 @@ fn ids(file: &FeedFile) -> Vec<u64> {
 }
 
 /// The power fails after each operation of 100 writes. Each operation since the last synchronisation then reaches the
-/// disk wholly, in part or not at all. Before each synchronisation, each of these operations is also lost while all
-/// others reach the disk.
+/// disk wholly, in part or not at all. Before each synchronisation, the test also tries every case in which exactly one
+/// of these operations is lost.
 #[test]
 fn power_failure_loses_no_saved_entry() {
     let recorder = Recorder::default();
@@ -154,7 +154,7 @@ fn power_failure_loses_no_saved_entry() {
     }
 }
 
-/// Checks that a file that a power failure left has the entry `newest`, or also the next one, and can be used.
+/// Checks that the file after a power failure ends with the entry `newest` or the next one, and can be used.
 fn check_saved(image: Vec<u8>, newest: u64, why: &str) {
     let why = format!("{why}, entry {newest} was saved");
     let file = FeedFile::open_storage(Recorder::of(image)).unwrap_or_else(|error| panic!("{why}: {error:#}"));
