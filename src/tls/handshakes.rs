@@ -58,8 +58,8 @@ impl Handshakes {
         Handshake { number, pending: self.pending.clone(), evicted }
     }
 
-    /// Waits for the permit to make a signature. Signatures use at most half of the processors, or one. Drop the permit
-    /// before waiting for the client.
+    /// Waits for the permit to make a signature. At most half of the processors make signatures, or one if there is
+    /// only one. Drop the permit before waiting for the client.
     pub(super) async fn signature(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.signatures.acquire().await.ok()
