@@ -85,7 +85,7 @@ pub(crate) enum TlsConnection {
 }
 
 impl Tls {
-    /// Reads the certificate for a port with `max_clients` places.
+    /// Reads the certificate. The port admits at most `max_clients` connections.
     ///
     /// # Errors
     /// Like [`TlsOptions::check`].

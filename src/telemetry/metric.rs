@@ -1,7 +1,7 @@
 //! A metric: its description, and the handles to its series.
 //!
 //! All metrics belong to one recorder, which lives as long as the process. It is not the global recorder of the
-//! `metrics` crate, so tests and programs that embed this library can start several replicas, which then share the
+//! `metrics` crate, which a program that embeds this library may use itself. Several replicas in one process share the
 //! series.
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, Unit};

@@ -39,7 +39,7 @@ table! {
     CLIENTS = labelled("transport", TRANSPORTS,
         gauge("btcfeed_clients", "streams", "Open streams."));
     UPDATES_SENT = labelled("transport", TRANSPORTS,
-        counter("btcfeed_updates_sent_total", "entries", "Entries of the feed that were sent, once for each client."));
+        counter("btcfeed_updates_sent_total", "entries", "Entries of the feed that were sent. Each entry counts once for each client."));
     BYTES_SENT = labelled("transport", TRANSPORTS,
         counter("btcfeed_bytes_sent_total", "bytes", "Bytes that were sent on streams, before any encryption."));
     REPLAYED = labelled("transport", TRANSPORTS,
@@ -59,7 +59,7 @@ table! {
     HELD_RECORDS = gauge("btcfeed_held_records", "records", "Ticks and statuses that the leader holds because it could not write them to the store yet.");
     DROPPED_RECORDS = counter("btcfeed_dropped_records_total", "records", "Ticks and statuses that the leader dropped, because it held too many.");
     CLOCK_AHEAD = labelled("of", &["store", "sources"],
-        gauge("btcfeed_clock_ahead_seconds", "seconds", "Time by which this machine's clock is ahead of the clock of Redis, or of the times in the answers of the sources. The times of the sources may be a little old."));
+        gauge("btcfeed_clock_ahead_seconds", "seconds", "Time by which this machine's clock is ahead of the clock of Redis, or of the times in the answers of the sources. Negative if it is behind. The times of the sources may be a little old."));
     CLOCK_REJECTED = counter("btcfeed_clock_rejected_total", "entries", "Entries that did not get the time of the store's clock, because it contradicted the time of the feed, which the leader counts with its monotonic clock.");
     SOURCE_SECONDS = labelled("source", &[],
         metric("btcfeed_source_request_seconds", MetricKind::Histogram, "seconds", "Time that the source took to answer a poll. Only the leader polls."));
@@ -72,22 +72,22 @@ table! {
     STORE_UP = gauge("btcfeed_store_up", "0 or 1", "1 if the store passed the last check, which runs once a second: Redis, or the file of the feed, can be written.");
     STORE_SECONDS = metric("btcfeed_store_request_seconds", MetricKind::Histogram, "seconds", "Time that Redis took to answer a request other than a read of the history, or that a write to the file of the feed took. Empty with the memory store.");
     STORE_ERRORS = counter("btcfeed_store_errors_total", "requests", "Requests that Redis did not answer or answered with an error, or writes to the file of the feed that failed.");
-    STORE_UNSAVED = gauge("btcfeed_store_unsaved_entries", "entries", "Entries that are only in memory, because the file of the feed cannot be written.");
+    STORE_UNSAVED = gauge("btcfeed_store_unsaved_entries", "entries", "Entries that are only in memory, because the file of the feed cannot be written, or not fast enough.");
     QUARANTINED = counter("btcfeed_quarantined_members_total", "members", "Members of the history in Redis that were not entries and that this leader moved into quarantine.");
     UNCONFIRMED = counter("btcfeed_unconfirmed_announcements_total", "messages", "Entries that were announced on the channel of Redis and are not in the history, for example forged ones. No client gets them.");
-    PUT_BACK = counter("btcfeed_put_back_entries_total", "entries", "Entries that the store had lost and this replica has put back.");
+    PUT_BACK = counter("btcfeed_put_back_entries_total", "entries", "Entries that the store had lost and this replica has put back. The newest ones, which the leader restores, do not count.");
     PUT_BACK_BOOKMARKS = counter("btcfeed_put_back_bookmarks_total", "bookmarks", "Bookmarks of connected clients that Redis had lost and this replica has put back.");
     FORKS = counter("btcfeed_forks_total", "times", "Times that the feed continued from an entry that is older than this replica's newest one, because Redis had lost the later entries: after a failover, or after two primaries at the same time.");
     STORE_CONNECTS = counter("btcfeed_store_connects_total", "connections", "Connections to Redis that were opened, including reconnects.");
     GAPS = labelled("reason", &["source_outage", "history_expired", "history_lost", "replay_limit", "held_too_long", "unknown_client_id"],
-        counter("btcfeed_gaps_total", "gaps", "Gaps. A `source_outage` and a `held_too_long` count once, when the tick that ends it arrives. Other gaps count once for each client that gets them."));
+        counter("btcfeed_gaps_total", "gaps", "Gaps. `source_outage` and `held_too_long` count once, when the tick that ends the outage arrives. Other gaps count once for each client that gets them."));
     CLOSES = labelled("reason", &["draining", "too_slow", "no_pong", "key_revoked", "key_expired", "violation"],
         counter("btcfeed_closes_total", "streams", "Streams that the server closed."));
     REFUSALS = labelled("limit", &["connections", "address_connections", "address_rate", "address_volume", "address_reads", "reads", "address_client_ids", "client_ids", "key", "key_streams", "origin"],
         counter("btcfeed_refusals_total", "refusals", "Connections and requests that were refused because of a limit, for example `BTCFEED_MAX_CONNECTIONS` or `BTCFEED_ADDRESS_RATE`. \
          `key`: they had no valid API key. `key_streams`: the key has too many streams. `origin`: a WebSocket came from a page that is not allowed."));
     CLIENT_MEMORY = gauge("btcfeed_client_memory_bytes", "bytes", "Memory of responses and replays that clients have not read yet. `BTCFEED_CLIENT_MEMORY` limits it.");
-    CLIENT_MEMORY_RESETS = counter("btcfeed_client_memory_resets_total", "responses", "Unread responses and replays that were reset because the memory in `BTCFEED_CLIENT_MEMORY` was used up.");
+    CLIENT_MEMORY_RESETS = counter("btcfeed_client_memory_resets_total", "responses", "Unread responses and replays that were reset because the limit `BTCFEED_CLIENT_MEMORY` was exceeded.");
     TLS_HANDSHAKES = counter("btcfeed_tls_handshakes_total", "handshakes", "TLS handshakes that succeeded.");
     TLS_FAILURES = labelled("reason", &["certificate", "incompatible", "invalid", "plain", "disconnected", "timeout", "evicted"],
         counter("btcfeed_tls_handshake_failures_total", "handshakes", "TLS handshakes that failed. `certificate`: the client does not trust the certificate. \

@@ -1,9 +1,9 @@
 //! Traces of ticks: one trace follows a tick from the poll, with a span for each source, to the store and to the hub of
 //! each replica.
 //!
-//! The ids of a trace and of its main spans are computed from the id of the tick. So each replica knows them without a
-//! message from the leader, and the format in the store has no field for them. A span is made when its step has ended.
-//! If traces are off, each function here only reads a flag.
+//! The ids of a trace and of its main spans are computed from the name of the feed and the id of the tick. So each
+//! replica knows them without a message from the leader, and the format in the store has no field for them. A span is
+//! made when its step has ended. If traces are off, each function here only reads a flag.
 
 #[cfg(feature = "otlp")]
 mod ids;

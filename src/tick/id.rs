@@ -117,7 +117,7 @@ impl TickId {
         format!("{moment:.3}")
     }
 
-    /// Parses a moment in a message: RFC 3339 or a Unix time, rounded up to a whole millisecond.
+    /// Parses a moment that a program gives: RFC 3339 or a Unix time, rounded up to a whole millisecond.
     ///
     /// # Errors
     /// [`InvalidMoment`], whose message contains `name`, if `text` has another format.

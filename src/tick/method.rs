@@ -35,8 +35,8 @@ pub struct PriceParameters {
     /// The bound of a price that comes from a single source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bound: Option<MoveBound>,
-    /// For each source that repeats its answer, the number of polls, up to this one, in which it did so while most of
-    /// the others moved. The next leader continues the method from these numbers and the inputs.
+    /// For each source that repeats its answer, the number of polls, including this one, in which most of the other
+    /// sources moved and this source did not. The next leader continues the method from these numbers and the inputs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub repeats: BTreeMap<String, u32>,
 }

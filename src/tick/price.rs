@@ -65,7 +65,7 @@ impl FromStr for Price {
         let number = if plain {
             Decimal::from_str_exact(text)
         } else {
-            // The decimal crate skips underscores between digits.
+            // The decimal crate would skip underscores between digits. An empty text is an error.
             Decimal::from_scientific(if text.contains('_') { "" } else { text })
         };
         match number {

@@ -44,13 +44,14 @@ impl Sealer {
         let SupportedCipherSuite::Tls12(suite) = suite else {
             return Ok(Sealer::Tls13 { key: expand(algorithm, &key)?, iv });
         };
-        // The first part of the vector is secret, and the second one is sent with each record (RFC 5288 §3).
+        // The first part of the initialization vector is secret, and the second one is sent with each record (RFC 5288
+        // §3).
         let (fixed, explicit) = iv.as_ref().split_at(suite.aead_alg.key_block_shape().fixed_iv_len);
         let mut encrypter = suite.aead_alg.encrypter(key, fixed, explicit);
         if next > 0 {
             // AWS-LC checks that the numbers of records increase, and counts from the first one that it sees. So it
-            // must see the number zero first. This record is dropped and never leaves the process: rustls has sent
-            // another one with this number.
+            // must see the number zero first. rustls has already sent a record with this number, so the one that is
+            // encrypted here is dropped and never leaves the process.
             let (typ, payload) = (ContentType::ApplicationData, OutboundChunks::Single(&[]));
             drop(encrypter.encrypt(OutboundPlainMessage { typ, version: VERSION, payload }, 0)?);
         }

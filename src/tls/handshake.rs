@@ -68,8 +68,8 @@ impl HelloReader {
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<Accepted>, HandshakeFault> {
         let mut rest = &bytes[..bytes.len().min(MAX_BYTES.saturating_sub(self.received.len()))];
         self.received.extend_from_slice(bytes);
-        // The acceptor looks at each part before it gets the next one. Otherwise, the result would depend on the pieces
-        // in which the bytes arrive, because the acceptor refuses more bytes than a record may have.
+        // The acceptor processes each part before it gets the next one, because it refuses bytes when its buffer is
+        // full. If it got all bytes first, the result would depend on the pieces in which they arrive.
         while !rest.is_empty() {
             self.acceptor.read_tls(&mut rest).map_err(|_| Error::PeerSentOversizedRecord)?;
             let accepted = self.acceptor.accept().map_err(|(error, mut alert)| {
@@ -159,8 +159,8 @@ impl ServerHandshake {
         RecordLayer::new(self.connection).map(|records| (records, rest)).map_err(invalid)
     }
 
-    /// Takes the alert that rustls has queued after an error, and stops when nothing is queued. Otherwise rustls would
-    /// look for the records that it remembers from before the error, and panic because their bytes are missing.
+    /// Takes the alert that rustls has queued after an error. Does not call rustls when nothing is queued: rustls would
+    /// look for records that it remembers from before the error, and panic, because it gets no bytes here.
     fn encode_queued(&mut self) {
         while self.connection.wants_write() {
             // rustls encodes what is queued before it looks for records.

@@ -1,8 +1,9 @@
 //! Limits of handshakes.
 //!
-//! A handshake occupies the place of a client, costs about as much processor time as thousands of updates, and can be
-//! delayed by its client. So there are two limits. One is on the number of unfinished handshakes: if there are too
-//! many, the oldest one ends. The other is on the number of signatures that are made concurrently.
+//! A handshake counts as one of the connections that the port admits, costs about as much processor time as thousands
+//! of updates, and can be delayed by its client. So there are two limits. One is on the number of unfinished
+//! handshakes: if there are too many, the oldest one ends. The other is on the number of signatures that are made
+//! concurrently.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,8 +37,8 @@ pub(super) struct Handshake {
 }
 
 impl Handshakes {
-    /// Creates the limits of a port with `max_clients` places. Handshakes occupy at most an eighth of the places and at
-    /// most `MAX_PENDING`, but may always occupy one.
+    /// Creates the limits of a port that admits at most `max_clients` connections. At most an eighth of them, and at
+    /// most `MAX_PENDING`, may be unfinished handshakes. One is always allowed.
     pub(super) fn new(max_clients: usize) -> Handshakes {
         let threads = available_parallelism().map_or(1, usize::from);
         let max = (max_clients / 8).clamp(1, MAX_PENDING);
@@ -57,8 +58,8 @@ impl Handshakes {
         Handshake { number, pending: self.pending.clone(), evicted }
     }
 
-    /// Waits for the permit to make a signature. Signatures use at most half of the processors, or one. Drop the permit
-    /// before waiting for the client.
+    /// Waits for the permit to make a signature. At most half of the processors make signatures, or one if there is
+    /// only one. Drop the permit before waiting for the client.
     pub(super) async fn signature(&self) -> Option<SemaphorePermit<'_>> {
         // The semaphore is never closed.
         self.signatures.acquire().await.ok()

@@ -59,8 +59,8 @@ impl Messages {
         match kind {
             ContentType::ApplicationData => Ok(Meaning::Nothing),
             ContentType::Alert => alert(payload, is_tls13),
-            // A client without a certificate can only update its keys. In TLS 1.2 it can only begin a new handshake,
-            // which no client needs.
+            // After the handshake, a client without a certificate sends a handshake message only to update its keys. In
+            // TLS 1.2, such a message could only begin a new handshake, which no client needs.
             ContentType::Handshake if is_tls13 && !payload.is_empty() => self.handshake(payload),
             _ => Err(Fault::Broken(AlertDescription::UnexpectedMessage)),
         }

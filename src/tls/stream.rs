@@ -21,7 +21,7 @@ pub(crate) struct TlsStream {
     /// Data of the client. The first `read` bytes of it have been read.
     data: Vec<u8>,
     read: usize,
-    /// The fault after the data. If it breaks the protocol, an alert has been queued.
+    /// The fault that follows the data. For a [`Fault::Broken`], an alert has been queued.
     fault: Option<Fault>,
 }
 

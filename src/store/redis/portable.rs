@@ -1,4 +1,4 @@
-//! The functions for `btcfeed store`: summary, bookmarks and deletion of a whole feed in Redis.
+//! The functions for `btcfeed store`, which treats a feed in Redis as a whole.
 
 use super::connection::RedisRequest;
 use super::keys::KeyNames;
@@ -16,7 +16,7 @@ use async_trait::async_trait;
 const SCAN_STEP: usize = 1000;
 
 impl Redis {
-    /// Returns a page of the members of the set, oldest first. Not every member is an entry.
+    /// Returns a page of the members of the history's sorted set, oldest first. Not every member is an entry.
     async fn members(&self, from: usize) -> Result<Vec<Member>> {
         let mut page = cmd("ZRANGE");
         page.arg(&self.keys.ticks).arg(from).arg(from + PAGE - 1).arg("WITHSCORES");
@@ -37,7 +37,7 @@ impl Redis {
             let mut scan = cmd("SCAN");
             scan.arg(cursor).arg("MATCH").arg(format!("{quoted}*")).arg("COUNT").arg(SCAN_STEP);
             let (next, found): (u64, Vec<Vec<u8>>) = self.clients.query(&scan).await?;
-            // The names of clients are text.
+            // A key that is not text is no bookmark.
             keys.extend(found.into_iter().filter_map(|key| String::from_utf8(key).ok()));
             cursor = next;
             if cursor == 0 {
@@ -50,8 +50,8 @@ impl Redis {
     }
 }
 
-/// Returns the number of these members that are not entries, and the id of the oldest entry among them. No entry has an
-/// id after `horizon`.
+/// Returns the number of these members that are not entries, and the id of the oldest one that is an entry. No entry
+/// has an id after `horizon`.
 fn examine(members: &[Member], horizon: TickId) -> (u64, Option<TickId>) {
     let entries = || members.iter().filter_map(reads::place).filter(|id| *id <= horizon);
     (members.len() as u64 - entries().count() as u64, entries().next())

@@ -1,9 +1,10 @@
 -- Puts entries back into places inside the feed. It needs no lease, because the neighbours of a place confirm what
--- belongs there: no entry may be between an entry and its prev. An entry after the newest one has no place that is
--- confirmed. KEYS: ticks    ARGV: retention_ms, then id, prev and text of each entry
+-- belongs there: no entry may be between an entry and its prev. Leaves out an entry after the newest one, whose place
+-- no later entry confirms, and one that is older than the retention.
+-- KEYS: ticks    ARGV: retention_ms, then id, prev and text of each entry
 -- Returns the number of entries that were put back
 
--- Returns the first entry among the members between two ids, which `command` returns in their order.
+-- Returns the first entry that `command` finds from the id `from` to the id `to`, or nil.
 local function neighbour(command, from, to)
   local skipped = 0
   while true do

@@ -1,9 +1,9 @@
 //! Reads of the history. Not every member of its sorted set is an entry: other programs may have written garbage into
 //! it.
 //!
-//! A member is an entry if its score is the id in its text, and if it is at most a day ahead of the clock of Redis, of
-//! this machine's clock or of the newest entry that a script has written. The scripts that write apply nearly the same
-//! rule (`feed.lua`).
+//! A member is an entry if its score is the id in its text, and if this id is at most a day ahead of the latest of
+//! three times: the clock of Redis, this machine's clock, and the newest entry that a script has written. The scripts
+//! that write apply nearly the same rule (`feed.lua`).
 
 use super::connection::RedisRequest;
 use super::{NTH_CANDIDATES, PAGE, Redis};
@@ -119,8 +119,8 @@ impl Redis {
         self.oldest(&self.keys.ticks, (after, until), limit, decode_member).await
     }
 
-    /// Returns the oldest `limit` members of a range of a set that `decode` accepts. Reads again if it rejects some of
-    /// the members that were read.
+    /// Returns the oldest `limit` members that `decode` accepts, from a range of a set. If `decode` rejects some
+    /// members, reads more.
     pub(super) async fn oldest<T>(
         &self,
         set: &str,
@@ -146,7 +146,7 @@ impl Redis {
         }
     }
 
-    /// Returns the entries after `after` that an announcement may be about. Reads only once, because it uses the
+    /// Returns the oldest entries after `after`, to confirm an announcement. Reads only once, because it uses the
     /// connection for requests that must not wait.
     pub(super) async fn announced_entries(&self, after: TickId) -> Result<Vec<Entry>> {
         let mut command = cmd("ZRANGEBYSCORE");
@@ -155,8 +155,8 @@ impl Redis {
         Ok(page.iter().filter_map(decode_member).collect())
     }
 
-    /// Reads [`NTH_CANDIDATES`] members, beginning at the `n`th member of a range. Returns the id of the first one that
-    /// is an entry.
+    /// Reads [`NTH_CANDIDATES`] members, beginning at the `n`th member of a range. Returns the id of the first entry
+    /// that can be decoded.
     pub(super) async fn nth_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(format!("({after}")).arg(until.min(self.horizon()).ms()).arg("WITHSCORES");
@@ -165,7 +165,7 @@ impl Redis {
     }
 
     /// Reads [`NTH_CANDIDATES`] members, from the `n`th newest member of a range to older ones. Returns the id of the
-    /// first one that is an entry.
+    /// first entry that can be decoded.
     pub(super) async fn nth_newest_id(&self, after: TickId, until: TickId, n: usize) -> Result<Option<TickId>> {
         let mut command = cmd("ZREVRANGEBYSCORE");
         command.arg(&self.keys.ticks).arg(until.min(self.horizon()).ms()).arg(format!("({after}")).arg("WITHSCORES");

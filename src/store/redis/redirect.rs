@@ -27,8 +27,8 @@ impl Redirect {
         Redirect { server, purpose, current: Mutex::default() }
     }
 
-    /// Returns a connection to the node that an error names. Returns `None` if it names none, or if the node cannot be
-    /// reached.
+    /// Returns a connection to the node that an `ASK` error names. Returns `None` for any other error, or if the node
+    /// cannot be reached.
     pub(super) async fn connection(&self, error: &RedisError) -> Option<Asking> {
         if error.kind() != ErrorKind::Server(ServerErrorKind::Ask) {
             return None;

@@ -1,7 +1,7 @@
-//! The rights that the feed needs in Redis, and a trial of each.
+//! The rights that the feed needs in Redis, and a trial of them.
 //!
 //! A script that lacks a right stops in the middle: without PUBLISH, an append would add its entry to the history and
-//! not announce it. So every right is tried before a replica leads, on keys that exist only for the trial.
+//! not announce it. So a replica tries the rights before it leads. The trial writes only to keys of its own.
 
 use super::keys::KeyNames;
 use ::redis::{Pipeline, RedisResult, Value, pipe};
@@ -12,7 +12,7 @@ use Need::{Acks, Candles, Cluster, Lead};
 pub(super) enum Need {
     /// Leading.
     Lead,
-    /// Keeping the candles of hours. Without them, a replica reads the entries.
+    /// Keeping the candles of hours. Without these rights, candles are made from the entries.
     Candles,
     /// Waiting for replicas of Redis (`BTCFEED_REDIS_MIN_ACKS`).
     Acks,
@@ -62,7 +62,7 @@ const NEEDED: [Right; 28] = [
 /// The commands that only a feed with Sentinel needs. Any other feed works without them, but notices some faults later.
 const USEFUL: [&str; 1] = ["role"];
 
-/// The time in milliseconds after which a key of the trial expires, in case it is not deleted.
+/// The time in milliseconds after which `$text` and `$set` expire, in case they are not deleted.
 const TTL_MS: &str = "10000";
 /// A script without effects, and its SHA-1 digest.
 const SCRIPT: &str = "return 1";

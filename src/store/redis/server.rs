@@ -67,7 +67,7 @@ struct Known {
 pub(super) enum ConnectionRefusal {
     /// An error of the server or of the connection.
     Error(RedisError),
-    /// The server is not one that can have the feed.
+    /// The server cannot serve the feed, at least not now.
     Wrong(String),
 }
 
@@ -253,8 +253,7 @@ impl RedisServer {
     }
 
     /// Gives a connection its name, which `CLIENT LIST` shows, and checks that its server is a primary that can have
-    /// the keys of the feed. A server may reject these commands, except `ROLE` with Sentinel: the feed works without
-    /// them.
+    /// the keys of the feed. The user of Redis may lack the rights to these commands, except to `ROLE` with Sentinel.
     pub(super) async fn prepare(
         &self,
         connection: &mut MultiplexedConnection,

@@ -28,7 +28,7 @@ const LIVE: &str = "live";
 
 /// A subscription to one channel.
 struct ChannelSubscription {
-    /// Host and port, for errors.
+    /// Host and port, or path of the socket, for errors.
     address: String,
     connection: MultiplexedConnection,
     messages: Receiver<PushInfo>,
@@ -37,7 +37,7 @@ struct ChannelSubscription {
     pings: Interval,
     /// The ping that waits for its answer. Messages are read meanwhile.
     ping: Fuse<BoxFuture<'static, RedisResult<()>>>,
-    /// Ends when another server has the feed.
+    /// Ends when another server has the feed. Never ends if the purpose is not [`LIVE`].
     moved: BoxFuture<'static, ()>,
     /// The server, and its generation.
     place: (Arc<RedisServer>, u64),

@@ -147,8 +147,7 @@ impl Redis {
         SETTINGS_DIFFER.gauge("").set(u8::from(differs));
     }
 
-    /// Runs a script that writes, and notes its result. `script` is called when the request is sent, and again if the
-    /// request is sent once more on a new connection.
+    /// Runs a script that writes, and notes its result. `script` is called each time that the request is sent.
     pub(super) async fn run<'a, T: FromRedisValue>(
         &'a self,
         write: Write,

@@ -66,7 +66,7 @@ impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
 /// Starts to send traces. Call it once.
 ///
 /// # Errors
-/// If a variable of OpenTelemetry cannot be used, or a thread cannot be started.
+/// If an environment variable of OpenTelemetry cannot be used, or the HTTP client cannot be started.
 pub fn start(options: &Options) -> anyhow::Result<()> {
     let endpoint = format!("{}/v1/traces", options.endpoint.expose_secret().trim_end_matches('/'));
     let exporter = opentelemetry_otlp::SpanExporter::builder()

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 /// True if traces are sent.
 pub(super) static ON: AtomicBool = AtomicBool::new(false);
 
-/// The settings of the traces. The variables of OpenTelemetry set everything else.
+/// The settings of the traces. The environment variables of OpenTelemetry set everything else.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The base URL of the collector.

@@ -192,7 +192,7 @@ pub(in crate::tls) fn sent(client: &mut ClientConnection) -> Vec<u8> {
     bytes
 }
 
-/// Passes bytes of the server to the client. If it does not accept them, it sends an alert next.
+/// Passes bytes of the server to the client. If the client does not accept them, it sends an alert next.
 fn deliver(client: &mut ClientConnection, mut bytes: &[u8]) {
     assert_whole_records(bytes);
     while !bytes.is_empty() {
