@@ -19,8 +19,8 @@ use tracing::debug;
 const MAX_EMPTY_POLLS: u32 = 3;
 
 /// Polls once in each interval. The first poll is one interval after the newest tick, or now if that moment has passed
-/// or there is no tick. Returns if another replica should lead: the feed is down and there is still no valid price, or,
-/// if there may be others (`may_yield`), this machine's clock is wrong.
+/// or there is no tick. Returns if another replica should lead: the feed is down and there is still no valid price, or
+/// this machine's clock is wrong. If there can be no other replica (`may_yield` is false), it polls forever.
 pub(super) async fn poll(
     options: &Options,
     aggregator: &mut Aggregator,
@@ -54,7 +54,7 @@ pub(super) async fn poll(
             let record = record.with_audit(&Audit { parameters: poll.parameters, inputs: poll.inputs });
             outbox.push(Record { poll: poll.trace.map(Arc::new), ..record });
         }
-        if empty_polls >= MAX_EMPTY_POLLS && health.is_down() {
+        if may_yield && empty_polls >= MAX_EMPTY_POLLS && health.is_down() {
             // This is longer than the retry pause of any replica, so another one acquires the lease first.
             return Yielding { why: "this replica gets no valid price", pause: options.lease_ttl * 2 };
         }

@@ -1,4 +1,4 @@
-//! A replica that cannot begin a term.
+//! A replica that cannot begin a term, and one that gets no prices.
 
 use super::*;
 use crate::aggregate;
@@ -71,22 +71,15 @@ fn tick(seconds: u64) -> Record {
     Record { at, ..Record::now(event) }
 }
 
-#[tokio::test(start_paused = true)]
-async fn replica_that_cannot_begin_keeps_nobody_out() {
-    let store = SharedStore {
-        memory: Memory::new(crate::store::Options { retention: LEASE, lease_ttl: LEASE }),
-        claims: Mutex::default(),
-    };
-    let other = store.acquire("other").await.unwrap().unwrap();
-    store.append(&other, &tick(2), TickId::ZERO).await.unwrap();
-    store.release(&other).await.unwrap();
+/// Returns a leader without sources.
+fn leader(store: Arc<dyn Store>) -> Leader {
     let options = Options {
         replica: "r1".to_owned(),
-        interval: LEASE,
+        interval: Duration::from_secs(1),
         currencies: Currencies::USD_EUR,
         lease_ttl: LEASE,
-        stale_after: LEASE,
-        down_after: LEASE,
+        stale_after: Duration::ZERO,
+        down_after: Duration::ZERO,
     };
     let polling = aggregate::Options {
         currencies: options.currencies,
@@ -101,8 +94,20 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
         },
     };
     let aggregator = Aggregator::new(vec![], polling);
+    Leader::new(options, store, Arc::new(EmptyFeed), aggregator, Arc::default())
+}
+
+#[tokio::test(start_paused = true)]
+async fn replica_that_cannot_begin_keeps_nobody_out() {
+    let store = SharedStore {
+        memory: Memory::new(crate::store::Options { retention: LEASE, lease_ttl: LEASE }),
+        claims: Mutex::default(),
+    };
+    let other = store.acquire("other").await.unwrap().unwrap();
+    store.append(&other, &tick(2), TickId::ZERO).await.unwrap();
+    store.release(&other).await.unwrap();
     let store = Arc::new(store);
-    let mut leader = Leader::new(options, store.clone(), Arc::new(EmptyFeed), aggregator, Arc::default());
+    let mut leader = leader(store.clone());
     leader.outbox.push(tick(1));
     leader.claim().await.unwrap();
     assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 1)));
@@ -117,4 +122,13 @@ async fn replica_that_cannot_begin_keeps_nobody_out() {
     leader.claims_from = None;
     leader.claim().await.unwrap();
     assert_eq!(store.claims.lock().unwrap().last(), Some(&(TickId::ZERO, 0)), "the tick is dropped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_process_without_prices_keeps_polling() {
+    let store = Arc::new(Memory::new(crate::store::Options { retention: LEASE, lease_ttl: LEASE }));
+    let mut leader = leader(store.clone());
+    let lease = store.acquire("r1").await.unwrap().unwrap();
+    let ended = timeout(LEASE / 2, leader.lead(lease, &CancellationToken::new())).await;
+    assert!(ended.is_err(), "gives up the lease, although nobody else can lead");
 }

@@ -19,8 +19,9 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
 #[derive(IntoResponses)]
 #[response(
     status = 404,
-    description = "No price was in force at the requested moment: it is before the oldest entry, in the future, after \
-                   the newest price became stale, or in a gap, which the answer names.",
+    description = "No price was in force at the requested moment in one of the currencies: it is before the oldest \
+                   entry, in the future, after the newest price became stale, or in a gap, which the answer names. With \
+                   `window`, there was also none in the window.",
     content_type = "application/problem+json",
     example = json!({
         "type": "about:blank", "title": "Not Found", "status": 404,
@@ -28,6 +29,16 @@ pub(crate) struct BadRequest(ProblemDetails<'static>);
     })
 )]
 pub(crate) struct NoPriceAt(ProblemDetails<'static>);
+
+/// A moment before which there are no prices.
+#[derive(IntoResponses)]
+#[response(
+    status = 404,
+    description = "The feed has no price in `currency` at `timestamp` or in the hour before it. Without `currency`, it \
+                   has none in any currency.",
+    content_type = "application/problem+json"
+)]
+pub(crate) struct NoPriceBefore(ProblemDetails<'static>);
 
 /// A request that cannot be served now.
 #[derive(IntoResponses)]

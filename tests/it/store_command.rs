@@ -263,7 +263,7 @@ async fn garbage_in_redis_does_not_stop_the_tools() {
     let (code, _, told) = run(&[&here[..], &["move", "--to", path]].concat(), "").await;
     assert_eq!(code, Some(0), "{told}");
     assert!(
-        told.contains("moved 2500 entries (1 with inputs), the candles of 2 hours and 3 bookmarks (without 6 members of the set in Redis that are not entries)"),
+        told.contains("moved 2500 entries (1 with inputs), the candles of 1 hour and 3 bookmarks (without 6 members of the set in Redis that are not entries)"),
         "{told}"
     );
     let left = redis::from_redis_value::<Vec<String>>(server.command(&["KEYS", "{shop}:*"]).await).unwrap();

@@ -77,8 +77,8 @@ pub(crate) async fn prices(State(state): State<Arc<ApiState>>, headers: HeaderMa
             status = 200, description = "The prices, newest first.", body = HistoricalPrices,
             headers(("ETag" = String, description = "The entity tag of this content, for `If-None-Match`."))
         ),
-        answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NoPriceAt, answers::TooManyRequests,
-        answers::Unavailable
+        answers::NotModified, answers::BadRequest, answers::Unauthorized, answers::NoPriceBefore,
+        answers::TooManyRequests, answers::Unavailable
     )
 )]
 pub(crate) async fn historical_price(

@@ -9,6 +9,7 @@ use crate::store::{MAX_AHEAD, Portable};
 use crate::tick::TickId;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 use std::thread;
@@ -93,15 +94,17 @@ pub(super) async fn export(store: &dyn Portable, out: &mut impl Write) -> anyhow
             writeln!(out, "{}", serde_json::to_string(&AuditLine { kind: AuditKind::Audit, audit })?)?;
         }
     }
+    let mut hours = BTreeSet::new();
     for detail in Detail::ALL {
         let mut pages = HourPages::of(store, detail).await?;
         while let Some(page) = pages.next().await? {
-            copied.hours += page.len();
             for (hour, _) in page {
+                hours.insert(hour.start());
                 writeln!(out, "{}", serde_json::to_string(&HourLine { kind: HourKind::Candles, hour })?)?;
             }
         }
     }
+    copied.hours = hours.len();
     for (client, id) in store.bookmarks().await? {
         let line = Bookmark { kind: BookmarkKind::Bookmark, client, id };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
@@ -133,7 +136,7 @@ async fn write_lines(target: &Writable<'_>, mut lines: mpsc::Receiver<io::Result
     let (mut count, mut newest) = (0, TickId::ZERO);
     let (mut entries, mut audits, mut bookmarks) = (Vec::new(), Vec::new(), Vec::new());
     let mut hours = Detail::ALL.map(|detail| (detail, Vec::new()));
-    let (mut audit_count, mut hour_count) = (0, 0);
+    let (mut audit_count, mut starts) = (0, BTreeSet::new());
     let latest = TickId::now().plus(MAX_AHEAD);
     let mut number = 0;
     while let Some(line) = lines.recv().await {
@@ -154,7 +157,7 @@ async fn write_lines(target: &Writable<'_>, mut lines: mpsc::Receiver<io::Result
             Line::Hour(line) => {
                 let HourLine { hour, .. } = *line;
                 ensure!(hour.is_consistent(), "invalid line {number}: its candles are not those of one hour");
-                hour_count += 1;
+                starts.insert(hour.start());
                 hours[hour.detail() as usize].1.push((hour.start(), hour.encode()));
             }
             Line::Entry(entry) => {
@@ -190,5 +193,5 @@ async fn write_lines(target: &Writable<'_>, mut lines: mpsc::Receiver<io::Result
         target.restore_hours(*detail, hours).await?;
     }
     let copied = target.restore_bookmarks(bookmarks, None).await?;
-    Ok(Copied { entries: count, audits: audit_count, hours: hour_count, ..copied })
+    Ok(Copied { entries: count, audits: audit_count, hours: starts.len(), ..copied })
 }

@@ -32,7 +32,7 @@ pub(super) struct Copied {
     pub(super) entries: u64,
     /// The number of entries with an audit.
     pub(super) audits: u64,
-    /// The number of hours with candles. An hour that has them in both details counts twice.
+    /// The number of hours with candles.
     pub(super) hours: usize,
     pub(super) bookmarks: usize,
     /// The number of members of the sorted set in Redis that are not entries.
@@ -45,7 +45,7 @@ impl fmt::Display for Copied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} entries ({} with inputs)", self.entries, self.audits)?;
         if self.hours > 0 {
-            write!(f, ", the candles of {} hours", self.hours)?;
+            write!(f, ", the candles of {} {}", self.hours, if self.hours == 1 { "hour" } else { "hours" })?;
         }
         write!(f, " and {} bookmarks", self.bookmarks)?;
         if self.skipped > 0 {
@@ -264,20 +264,20 @@ pub(super) async fn copy(source: &Writable<'_>, target: &Writable<'_>) -> anyhow
         source.renew().await?;
         audits += page.len() as u64;
     }
-    let mut hours = 0;
+    let mut hours = BTreeSet::new();
     for detail in Detail::ALL {
         let mut pages = HourPages::of(source.store(), detail).await?;
         while let Some(page) = pages.next().await? {
             let page: Vec<_> = page.into_iter().map(|(hour, text)| (hour.start(), text)).collect();
             target.restore_hours(detail, &page).await?;
             source.renew().await?;
-            hours += page.len();
+            hours.extend(page.iter().map(|(start, _)| *start));
         }
     }
     let bookmarks = while_renewing(&[source, target], source.store().bookmarks()).await?;
     let copied = target.restore_bookmarks(bookmarks, Some(source)).await?;
     compare(source, target).await?;
-    Ok(Copied { entries, audits, hours, skipped, ..copied })
+    Ok(Copied { entries, audits, hours: hours.len(), skipped, ..copied })
 }
 
 /// Returns the bookmarks of clients that are not in `present`, newest first, and the number of bookmarks that were left

@@ -247,16 +247,18 @@ impl Saver {
             }
         }
         STORE_UNSAVED.gauge("").set(u32::try_from(pending.unsaved()).unwrap_or(u32::MAX));
-        if pending.unsaved() <= BATCH && pending.fault.take().is_some() {
-            self.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
-            let dropped = std::mem::take(&mut pending.dropped);
-            info!(dropped, path = %self.path.display(), "the feed is saved to the disk again");
-        }
+        let is_mended = pending.unsaved() <= BATCH && pending.fault.take().is_some();
+        let dropped = if is_mended { std::mem::take(&mut pending.dropped) } else { 0 };
         let failing = pending.fault.is_some();
         self.progress.send_modify(|progress| {
             progress.saved = progress.saved.max(batch.entries.last().map_or(TickId::ZERO, |last| last.id));
             progress.failing = failing;
         });
+        drop(pending);
+        if is_mended {
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            info!(dropped, path = %self.path.display(), "the feed is saved to the disk again");
+        }
     }
 
     /// Records that the file cannot be written, and logs it at most once a minute.

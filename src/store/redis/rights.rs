@@ -34,7 +34,6 @@ const NEEDED: [Right; 28] = [
     ("get", &["GET", "$text"], Lead),
     ("pttl", &["PTTL", "$text"], Lead),
     ("zadd", &["ZADD", "$set", "1", "one"], Lead),
-    ("pexpire", &["PEXPIRE", "$set", TTL_MS], Lead),
     ("zcount", &["ZCOUNT", "$set", "-inf", "+inf"], Lead),
     ("zrange", &["ZRANGE", "$set", "0", "-1"], Lead),
     ("zrangebyscore", &["ZRANGEBYSCORE", "$set", "-inf", "+inf"], Lead),
@@ -43,6 +42,7 @@ const NEEDED: [Right; 28] = [
     ("zremrangebyrank", &["ZREMRANGEBYRANK", "$set", "1", "0"], Lead),
     ("zremrangebyscore", &["ZREMRANGEBYSCORE", "$set", "-inf", "+inf"], Lead),
     ("hset", &["HSET", "$hash", "one", "1"], Lead),
+    ("pexpire", &["PEXPIRE", "$hash", TTL_MS], Lead),
     ("hsetnx", &["HSETNX", "$hash", "two", "2"], Candles),
     ("hmget", &["HMGET", "$hash", "one"], Lead),
     ("hkeys", &["HKEYS", "$hash"], Candles),
@@ -62,7 +62,8 @@ const NEEDED: [Right; 28] = [
 /// The commands that only a feed with Sentinel needs. Any other feed works without them, but notices some faults later.
 const USEFUL: [&str; 1] = ["role"];
 
-/// The time in milliseconds after which `$text` and `$set` expire, in case they are not deleted.
+/// The time in milliseconds after which `$text` and `$hash` expire, in case they are not deleted. `$set` needs none,
+/// because the trial empties it.
 const TTL_MS: &str = "10000";
 /// A script without effects, and its SHA-1 digest.
 const SCRIPT: &str = "return 1";

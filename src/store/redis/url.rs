@@ -76,7 +76,9 @@ impl RedisAddress {
         let url = parse_redis_url(text);
         let is_socket = is_socket(text);
         if let Some((before, query)) = text.split_once('?') {
-            reject_parameters(before, query, if is_socket { &SOCKET_PARAMETERS } else { &[] })?;
+            let (scheme, rest) = before.split_once("://").unwrap_or((before, ""));
+            let (authority, known) = if is_socket { ("", &SOCKET_PARAMETERS[..]) } else { (authority(rest), &[][..]) };
+            reject_parameters(scheme, authority, query, known)?;
         }
         let (_, rest) = text.split_once("://").unwrap_or_default();
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
@@ -87,7 +89,7 @@ impl RedisAddress {
                      redis+cluster://HOST:PORT,HOST:PORT for them",
                 ));
             }
-            check_database(host.split_once('/').unwrap_or_default().1)?;
+            check_database(authority(rest), host.split_once('/').unwrap_or_default().1)?;
         }
         let url = url.ok_or(InvalidUrl::Unexpected)?;
         Ok(RedisAddress::Server(url.into_connection_info().map_err(|_| InvalidUrl::Unexpected)?))
@@ -101,6 +103,8 @@ pub(super) fn is_socket(url: &str) -> bool {
 
 /// The parts of a URL with several servers.
 struct Servers<'a> {
+    /// Everything before the database.
+    authority: &'a str,
     /// `USER:PASSWORD@`, or nothing.
     credentials: &'a str,
     hosts: Vec<&'a str>,
@@ -112,16 +116,47 @@ impl<'a> Servers<'a> {
     /// Splits the part of a URL that follows its scheme.
     fn split(rest: &'a str) -> Servers<'a> {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let authority = authority(rest);
         let (credentials, rest) = rest.rfind('@').map_or(("", rest), |at| rest.split_at(at + 1));
         let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
-        Servers { credentials, hosts: hosts.split(',').map(str::trim).collect(), database, query }
+        Servers { authority, credentials, hosts: hosts.split(',').map(str::trim).collect(), database, query }
     }
 }
 
+/// Returns the part of a URL with the servers and their credentials, from the part that follows the scheme.
+fn authority(rest: &str) -> &str {
+    let host = rest.rfind('@').map_or(0, |at| at + 1);
+    let end = rest[host..].find('/').map_or(rest.len(), |end| host + end);
+    &rest[..end]
+}
+
+/// Returns true if the `@` after a password may be missing: a server has no name, or a port that is no number. Then what
+/// follows the authority may belong to the password, and an error must not quote it.
+fn may_lack_at(authority: &str) -> bool {
+    let has_wrong_port = |server: &str| {
+        let after_ipv6 = server.rfind(']').map_or(0, |end| end + 1);
+        let split = server[after_ipv6..].split_once(':');
+        split.is_some_and(|(name, port)| (after_ipv6 == 0 && name.is_empty()) || port.parse::<u16>().is_err())
+    };
+    !authority.contains('@') && authority.split(',').any(has_wrong_port)
+}
+
 /// Checks the number of a database, which may be missing.
-fn check_database(database: &str) -> Result<(), InvalidUrl> {
-    if !database.is_empty() && database.parse::<u32>().is_err() {
-        return Err(part(format!("invalid database {database:?}: expected a number such as 0")));
+fn check_database(authority: &str, database: &str) -> Result<(), InvalidUrl> {
+    if database.is_empty() || database.parse::<u32>().is_ok() {
+        return Ok(());
+    }
+    reject_part_of_password(authority, "/", "%2F")?;
+    Err(part(format!("invalid database {database:?}: expected a number such as 0")))
+}
+
+/// Rejects a part after `mark` without quoting it, if it may belong to a password.
+fn reject_part_of_password(authority: &str, mark: &str, escape: &str) -> Result<(), InvalidUrl> {
+    if may_lack_at(authority) {
+        return Err(part(format!(
+            "a part after {mark:?} is not supported: write {escape} for this character in a password, and @ after the \
+             password"
+        )));
     }
     Ok(())
 }
@@ -134,7 +169,7 @@ fn server(
     port: u16,
     database: &str,
 ) -> Result<ConnectionInfo, InvalidUrl> {
-    check_database(database)?;
+    check_database(&format!("{credentials}{host}"), database)?;
     let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
     let port = if has_port { String::new() } else { format!(":{port}") };
     let info = parse_redis_url(&format!("{scheme}://{credentials}{host}{port}/{database}"));
@@ -142,8 +177,8 @@ fn server(
 }
 
 fn parse_sentinel(scheme: &str, rest: &str) -> Result<RedisAddress, InvalidUrl> {
-    let Servers { credentials, hosts, database, query } = Servers::split(rest);
-    reject_parameters("redis+sentinel", query, &["master", "sentinel_user", "sentinel_password"])?;
+    let Servers { authority, credentials, hosts, database, query } = Servers::split(rest);
+    reject_parameters("redis+sentinel", authority, query, &["master", "sentinel_user", "sentinel_password"])?;
     let parameter = |name: &str| {
         let mut pairs = form_urlencoded::parse(query.as_bytes());
         pairs.find(|(given, value)| given == name && !value.is_empty()).map(|(_, value)| value.into_owned())
@@ -168,9 +203,10 @@ fn parse_sentinel(scheme: &str, rest: &str) -> Result<RedisAddress, InvalidUrl> 
 }
 
 fn parse_cluster(scheme: &str, rest: &str) -> Result<RedisAddress, InvalidUrl> {
-    let Servers { credentials, hosts, database, query } = Servers::split(rest);
-    reject_parameters("redis+cluster", query, &[])?;
+    let Servers { authority, credentials, hosts, database, query } = Servers::split(rest);
+    reject_parameters("redis+cluster", authority, query, &[])?;
     if !["", "0"].contains(&database) {
+        reject_part_of_password(authority, "/", "%2F")?;
         return Err(part(format!("invalid database {database:?}: a cluster has only the database 0")));
     }
     let nodes = hosts.into_iter().map(|host| server(scheme, credentials, host, PORT, database));
@@ -192,7 +228,7 @@ fn reject_fragment(text: &str) -> Result<(), InvalidUrl> {
 
 /// Rejects every parameter that is not `known`. Its value is never quoted, and its name only if it cannot be a part of
 /// a password.
-fn reject_parameters(before: &str, query: &str, known: &[&str]) -> Result<(), InvalidUrl> {
+fn reject_parameters(scheme: &str, authority: &str, query: &str, known: &[&str]) -> Result<(), InvalidUrl> {
     let mut follows_password = false;
     for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
         let name = parameter.split('=').next().unwrap_or_default();
@@ -211,14 +247,12 @@ fn reject_parameters(before: &str, query: &str, known: &[&str]) -> Result<(), In
         if query.contains('@') || !is_name {
             return Err(part("a part after \"?\" is not supported: write %3F for this character in a password"));
         }
+        reject_part_of_password(authority, "?", "%3F")?;
         let places = if known == SOCKET_PARAMETERS { &[][..] } else { &IN_THE_URL };
         let found = ELSEWHERE.iter().chain(places).find(|(words, _)| has(words));
         let instead = found.map(|(_, instead)| (*instead).to_owned());
         let instead = instead.unwrap_or_else(|| match known {
-            [] => format!(
-                "expected no parameters after {:?}",
-                before.split("://").next().unwrap_or_default().to_owned() + "://HOST"
-            ),
+            [] => format!("expected no parameters after {:?}", format!("{scheme}://HOST")),
             known => format!("expected only {}", known.join(", ")),
         });
         return Err(part(format!("unknown parameter {name:?}: {instead}")));
@@ -255,6 +289,8 @@ mod tests {
             ("unix:///run/redis?timeout=1", "unknown parameter \"timeout\": set"),
             ("unix:///run/redis?color=1", "unknown parameter \"color\": expected only db, user, pass"),
             ("redis://redis/zero", "invalid database \"zero\": expected a number such as 0"),
+            ("redis://[::1]:6379/zero", "invalid database \"zero\": expected a number such as 0"),
+            ("redis://me:pw@redis/zero", "invalid database \"zero\": expected a number such as 0"),
             ("redis://redis/0/1", "invalid database \"0/1\": expected a number"),
             ("redis://a:6379,b:6379", "it names several servers, expected redis+sentinel://"),
             ("redis+sentinel://a,b/0", "the name of the primary is missing"),
@@ -279,6 +315,15 @@ mod tests {
             "redis://:se?cret=1&x=2@redis:1/0",
             "unix:///run/redis?pass=se&cret",
             "redis+sentinel://a/0?master=m&sentinel_password=se&cret=1",
+            // The @ after the password is missing.
+            "redis://:se/cret",
+            "redis://me:se/cret",
+            "redis://:1/cret",
+            "redis://:se?cret",
+            "redis+sentinel://me:se/cret?master=m",
+            "redis+sentinel://me:se?cret",
+            "redis+cluster://a:1,me:se/cret",
+            "redis+cluster://:se?cret=1",
         ] {
             assert!(!error(url).contains("cret"), "{}", error(url));
         }

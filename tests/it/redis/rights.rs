@@ -78,7 +78,11 @@ async fn each_missing_right_is_named() {
         }
     }
     let keys: Vec<String> = redis::from_redis_value(redis.command(&["KEYS", "*"]).await).unwrap();
-    assert!(keys.iter().all(|key| key.starts_with("{btcfeed}:check:")), "{keys:?}");
+    for key in keys {
+        assert!(key.starts_with("{btcfeed}:check:"), "{key}");
+        let ttl: i64 = redis::from_redis_value(redis.command(&["PTTL", &key]).await).unwrap();
+        assert_ne!(ttl, -1, "{key} stays, although the user must not delete it");
+    }
 }
 
 #[tokio::test]
