@@ -43,7 +43,7 @@ const KEYS_FILE: Row<FilePath> = Row {
     env: "BTCFEED_KEYS_FILE",
     help: "File with the hashes of the clients' API keys. Clients without a key are then rejected",
     details: "`btcfeed key new NAME` prints a new key and its line for this file. The replica reads the file again on \
-              SIGHUP and when it changes. It then ends the streams of keys that were removed or have expired.",
+              SIGHUP and when it changes. If a key is removed from the file or expires, its streams end.",
     values: FilePath("a file with lines that `btcfeed key new` prints"),
     default: DefaultValue::Derived("none: clients need no key"),
     example: "/etc/btcfeed/keys",

@@ -55,9 +55,9 @@ const ADDRESS_VOLUME: Row<Numbers> = Row {
     env: "BTCFEED_ADDRESS_VOLUME",
     help: "Maximum number of updates in replays and pages for one address in a minute",
     details: "The number is estimated before the updates are read: it is the period that is asked for, divided by \
-              BTCFEED_INTERVAL, or the limit of the request if that is less. A tick with its audit counts as 20, and a \
-              request for candles as its limit. A single request may have any size. All replicas count together. \
-              Further requests are rejected with status 429.",
+              BTCFEED_INTERVAL, or the limit of the request if that is less. A tick with its audit counts as 20, a \
+              request for candles as its limit, and a request for sources as 50. A single request may have any size. \
+              All replicas count together. Further requests are rejected with status 429.",
     values: Numbers { min: 1, max: MAX_VOLUME, max_words: None },
     default: DefaultValue::Fixed("2000000"),
     example: "500000",

@@ -45,8 +45,8 @@ precedence over the variable, and an empty value counts as not set. [`.env.examp
 variables for docker-compose, and `btcfeed config` prints the values in use in the same form, without passwords.
 
 - All invalid settings are reported together, before any port is bound. The exit code is then 2.
-- A variable that looks like a setting but is none (`BTCFEED_INTERVALL`, `REDIS_URI`) causes a warning with the most
-  similar known name.
+- A variable that looks like a setting but is none (`BTCFEED_INTERVALL`, `REDIS_URI`) causes a warning. If a setting has
+  a similar name, the warning suggests it.
 - Durations have the units `ms`, `s`, `m`, `h` and `d`: `500ms`, `30s`, `1h30m`.
 - `TOKIO_WORKER_THREADS` sets the number of threads in each of three groups: for streams, for other requests of clients
   and for all other work. The default is the number of cores.

@@ -84,8 +84,8 @@ const TIMEOUT: Row<Durations> = Row {
 const MIN_ACKS: Row<Numbers> = Row {
     env: "BTCFEED_REDIS_MIN_ACKS",
     help: "Number of replicas of Redis that must have an entry before the next one is written",
-    details: "If Redis fails over, at most the last entry can be missing then. While too few replicas are connected, \
-              the leader holds its ticks.",
+    details: "With 1 or more, a failover of Redis can lose only the last entry. While too few replicas have it, the \
+              leader holds the next ticks.",
     values: Numbers { min: 0, max: 10, max_words: None },
     default: DefaultValue::Fixed("0"),
     example: "1",

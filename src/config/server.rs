@@ -30,7 +30,7 @@ const LISTEN: Row<ListenAddress> = Row {
 
 const OPS_LISTEN: Row<ListenAddress> = Row {
     env: "BTCFEED_OPS_LISTEN",
-    help: "Address on which operators connect, for /livez, /readyz and /metrics",
+    help: "Address on which operators connect, for health checks, the status and /metrics",
     details: "`btcfeed healthcheck` asks the replica at this address.",
     values: ListenAddress,
     default: DefaultValue::Fixed("127.0.0.1:9464"),

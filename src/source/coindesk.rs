@@ -24,7 +24,7 @@ pub(super) const DEFINITION: Definition = Definition {
     origin: Origin::Http(HttpApi {
         base_url: None,
         url_variable: "BTCFEED_SOURCE_COINDESK_URL",
-        url_help: "URL of a mirror of the CoinDesk API, whose own host has not answered since February 2025",
+        url_help: "URL of a mirror of the CoinDesk API. CoinDesk's own host has not answered since February 2025",
         key: None,
         requests,
         read,
