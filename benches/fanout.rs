@@ -7,7 +7,7 @@
 //! server that drops updates would look fast.
 //!
 //! Compare only results that were measured side by side: machines differ, and one machine differs from day to day. If
-//! there are two cores, the server has one and the clients have the other.
+//! there are at least two cores, the server has one and the clients have another.
 
 mod shared;
 

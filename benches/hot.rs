@@ -41,7 +41,7 @@ fn main() {
 struct Throttled {
     /// True if the client wants only ticks that change a price.
     changes: bool,
-    /// Period in seconds in which the client wants at most one tick, or 0.
+    /// Period in seconds in which the client wants at most one tick. 0 means no limit.
     every_s: u64,
 }
 

@@ -2,8 +2,8 @@
 //! with one replica and Redis, and with three replicas and Redis.
 //!
 //! The bench is the exchange, so it knows the time of each answer. The times of the other stages are from the replicas'
-//! logs, from Redis' channel and from the clients, all on one machine. If there are two cores, the servers share one
-//! and the clients have the other.
+//! logs, from Redis' channel and from the clients, all on one machine. If there are at least two cores, the servers
+//! share one and the clients have another.
 
 mod shared;
 

@@ -184,8 +184,8 @@ fn fail_over(plan: &Plan, stack: &mut Stack, files: usize) -> anyhow::Result<(Fa
     let room = (plan.replicas - 1) * files.saturating_sub(REPLICA_SPARE);
     let clients = plan.clients.min(room / 1000 * 1000).min(room);
     stack.keep(clients)?;
-    // The victim is not the last replica, which has the witnesses. If possible, it is not the leader
-    // either, because then all clients would have to wait for its lease to expire.
+    // The victim is not the last replica, which has the witnesses. If possible, it is not the leader either: after the
+    // death of the leader, all clients have to wait until its lease expires.
     let leader = stack.leader()?;
     let victim = (0..plan.replicas).find(|number| *number != leader && *number != plan.replicas - 1);
     let victim = victim.unwrap_or(0);

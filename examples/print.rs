@@ -1,4 +1,5 @@
-//! Prints the id of each tick and the time at which it came, for `sdk/measure.py`: two replicas at once, for example.
+//! Prints the id of each tick and the time at which it came. `sdk/measure.py` runs it. For example, with two
+//! connections at once:
 //!
 //! ```sh
 //! cargo run --example print 2 http://localhost:8080 http://localhost:8081

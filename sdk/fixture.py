@@ -3,19 +3,20 @@
     python3 sdk/fixture.py [REPLICAS [PROXIES]]
 
 The first line of the output is JSON with the addresses: `control`, `proxies`, `direct` for the replicas themselves, and
-`lossy` for servers that leave out a quarter of the ticks of a stream of events, each the same ones.
+`lossy` for servers that leave out a quarter of the ticks of a stream of events. All of them leave out the same ticks.
 A POST to a path of `control` changes something, and is answered when it has happened:
 
     /proxy/0/cut?ms=300        close all connections, and accept none for this time
     /proxy/0/freeze            let the open connections hang
-    /proxy/0/break?bytes=700   close a connection after further bytes from the replica
+    /proxy/0/break?bytes=700   close a connection after this number of further bytes from the replica
     /proxy/0/delay?ms=500      delay all bytes by this time, in each direction
-    /proxy/0/trouble?ms=10000  any of these, at random moments, for this time
+    /proxy/0/trouble?ms=10000  cut, freeze and break at random moments, for this time
     /proxy/0/connected         wait until there is a connection over which ticks come
     /replica/0/kill            also `stop` (SIGSTOP), `continue` and `start`; `start` waits until the replica is ready
 
-With more proxies than replicas, each replica has several. Everything ends when the standard input ends. The program is
-target/debug/btcfeed, or that of BTCFEED_PROGRAM. With one replica, the feed is in memory and needs no redis-server.
+With more proxies than replicas, some replicas have several proxies. Everything ends when the standard input ends. The
+program is target/debug/btcfeed, or that of BTCFEED_PROGRAM. With one replica, the feed is in memory and needs no
+redis-server.
 """
 
 import asyncio
@@ -37,7 +38,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROGRAM = os.environ.get("BTCFEED_PROGRAM", str(ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "debug/btcfeed"))
 INTERVAL = os.environ.get("BTCFEED_INTERVAL", "100ms")
 READY_TIMEOUT_S = 60
-# A stream of which this number of parts were read is live. A refusal is shorter.
+# Ticks come over a connection after this number of reads from the replica. A refusal takes fewer.
 FLOWING_READS = 5
 
 

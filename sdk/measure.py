@@ -4,10 +4,10 @@
 
 Three replicas have one feed on one Redis. In each round one of the first two is killed, stopped (SIGSTOP) or slowed by
 500 ms, and works again 400 ms later. Three clients of the SDK read the feed: one with two connections to the first two
-replicas, one with a single connection to them, and one that reads the third replica, which never fails. The added age
-of a tick is the time from its arrival at the third client to its arrival at the other one.
+replicas, one with a single connection to one of these two, and one that reads the third replica, which never fails. The
+added age of a tick is the time from its arrival at the third client to its arrival at the client that is measured.
 
-The exit code is 1 if the client with two connections has lost or doubled a tick.
+The exit code is 1 if the client with two connections has lost or doubled a tick, or got a gap.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def quantile(values, share):
 
 
 def measure(program, rounds):
-    """Runs the rounds. Returns what happened to both clients, for each kind of failure."""
+    """Runs the rounds. Returns what the clients `two` and `one` got, for each kind of failure."""
     fixture = subprocess.Popen(
         [sys.executable, str(SDK / "fixture.py"), "3", "6"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -167,7 +167,7 @@ def main():
                 print(f"{sdk}, {name}: doubled {result['doubled']}, gaps {result['gaps']}, {counts}", file=sys.stderr)
     bad = [sdk for sdk, both in results.items() if both["two"]["lost"] or both["two"]["doubled"] or both["two"]["gaps"]]
     for sdk in bad:
-        print(f"measure: {sdk} has lost or doubled a tick", file=sys.stderr)
+        print(f"measure: {sdk} has lost or doubled a tick, or got a gap", file=sys.stderr)
     sys.exit(bool(bad))
 
 

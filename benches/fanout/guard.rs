@@ -10,15 +10,15 @@ use crate::{Plan, TICK_EVERY};
 use anyhow::ensure;
 
 /// Processor time per update as a multiple of the baseline, as it was measured with a release build of the replica, a
-/// debug build of the baseline and 2000 clients. It is higher than in the reports with 10,000 clients, because more of
-/// it is the work of a tick.
+/// debug build of the baseline and 2000 clients. It is higher than in the reports with 10,000 clients, because the work
+/// that is done once for each tick is divided among fewer updates.
 const PLAIN: f64 = 1.3;
-/// The same over TLS. The debug build of the baseline encrypts a little more slowly.
+/// The same over TLS. The debug build of the baseline encrypts a little more slowly than a release build.
 const TLS: f64 = 1.2;
-/// How much of a ratio may be lost.
+/// Factor by which a median may exceed [`PLAIN`] or [`TLS`].
 const MAX_LOSS: f64 = 1.25;
-/// Number of medians that must be over the limit. A virtual machine that has to wait for its processor counts some of
-/// that time as work, so one median proves nothing.
+/// Number of medians that must all be over the limit before the guard fails. A virtual machine that has to wait for its
+/// processor counts some of that time as work, so one median proves nothing.
 const ATTEMPTS: usize = 3;
 
 /// Measures both ratios.
@@ -35,7 +35,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Measures and prints a ratio, again if its median is over the limit. Returns true if a median is within the limit.
+/// Measures and prints a ratio until its median is within the limit, up to [`ATTEMPTS`] times. Returns true if it is.
 fn ratio(name: &str, expected: f64, certificate: Option<&Certificate>, plan: Plan) -> anyhow::Result<bool> {
     let limit = expected * MAX_LOSS;
     for _ in 0..ATTEMPTS {

@@ -54,7 +54,7 @@ pub(crate) struct Herd {
 /// Measures a server that sends every tick to every client.
 pub(crate) fn fan_out(server: &Server, transport: Transport, plan: Plan) -> anyhow::Result<FanOut> {
     let (pid, clients) = (server.pid(), plan.connections);
-    // The baseline has only one format.
+    // A witness needs the format `full`, which the baseline does not have.
     let witness = if server.is_baseline() { None } else { Some(Witness::connect(server.endpoint(), 1)?) };
     let mut pool = ClientPool::new(&[server.endpoint().clone()], transport, witness)?;
     let few = FIRST_CLIENTS.min(clients / 2);

@@ -40,7 +40,7 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Does the handshake, lets `talk` read and write over it, and keeps only the keys.
+    /// Does the handshake, lets `talk` read and write over TLS, and keeps only what is needed to encrypt records.
     pub(crate) fn handshake(
         config: &Arc<ServerConfig>,
         stream: &mut TcpStream,
@@ -55,7 +55,7 @@ impl Sealer {
         Ok(Sealer { key, vector: iv.as_ref().try_into()?, number })
     }
 
-    /// Replaces `record` by a record with `data`.
+    /// Replaces the content of `record` by an encrypted record with `data`.
     pub(crate) fn seal(&mut self, data: &[u8], record: &mut Vec<u8>) -> anyhow::Result<()> {
         let len = u16::try_from(data.len() + 1 + AES_128_GCM.tag_len())?;
         record.clear();

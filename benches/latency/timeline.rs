@@ -76,7 +76,7 @@ impl StageTimes {
     }
 }
 
-/// Subscribes to Redis' channel. Returns the ids of entries with their times, until the receiver is dropped.
+/// Subscribes to Redis' channel. The receiver gets the id of each entry and the time at which it arrived.
 pub(crate) fn subscribe(client: &redis::Client) -> anyhow::Result<Receiver<(String, u64)>> {
     let mut connection = client.get_connection()?;
     let (to, entries) = mpsc::channel();

@@ -41,7 +41,7 @@ enum Command {
     Keep(usize),
     /// Expect that this replica is killed.
     ExpectFailureOf(usize),
-    /// Report all updates up to this one when all clients have it.
+    /// Report all updates up to this one when all clients have it, or after [`LOST_AFTER`].
     Report(String),
 }
 
@@ -185,7 +185,7 @@ pub(crate) fn run(task: &Task) -> anyhow::Result<()> {
 }
 
 fn report(pool: &mut ClientPool, last: &str) -> anyhow::Result<Report> {
-    let last: Id = last.as_bytes().try_into().context("an id like 2026-11-20T09:20:31.075Z")?;
+    let last: Id = last.as_bytes().try_into().context("invalid id: expected one such as 2026-11-20T09:20:31.075Z")?;
     let started = Instant::now();
     let number = |pool: &ClientPool| pool.deliveries.updates().iter().position(|update| update.id == last);
     pool.until("the last update for all", |pool| {

@@ -191,7 +191,7 @@ impl ClientPool {
         self.until("waiting", |_| started.elapsed() >= time)
     }
 
-    /// Returns the faults up to update `last`, which has to be settled.
+    /// Returns the faults up to the update `last`. What a client has not received since its first update is lost.
     pub(crate) fn faults(&mut self, last: usize) -> anyhow::Result<Faults> {
         let id = self.deliveries.id(last);
         // The witness may be slightly late.

@@ -117,7 +117,7 @@ impl Connection {
         tls.reader().read(buffer)
     }
 
-    /// Writes bytes, encrypted if the connection uses TLS. During the handshake, TLS keeps them until its end.
+    /// Writes bytes, encrypted if the connection uses TLS. Until the TLS handshake ends, rustls buffers them.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let Connection { stream, tls: Some(tls), .. } = self else { return self.stream.write_all(bytes) };
         tls.writer().write_all(bytes)?;

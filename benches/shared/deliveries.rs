@@ -152,7 +152,7 @@ impl Deliveries {
         &self.updates
     }
 
-    /// Returns the last update that a client received.
+    /// Returns the id of the last update that a client received.
     pub(crate) fn last_of(&self, client: usize) -> Option<Id> {
         let position = self.positions.get(client).copied().flatten()?;
         self.id(position.next.checked_sub(1)?)

@@ -20,7 +20,7 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// A server whose clients do not encrypt, or encrypt if there is a certificate.
+    /// Returns the endpoint of a server whose clients encrypt if there is a certificate.
     pub(crate) fn new(address: SocketAddr, certificate: Option<&Certificate>) -> Endpoint {
         Endpoint { address, tls: certificate.map(|certificate| certificate.trust.clone()) }
     }

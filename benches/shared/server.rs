@@ -30,8 +30,9 @@ impl Server {
         Ok(Server::replica(tick_every, &settings, None)?.with(certificate))
     }
 
-    /// Starts a replica with a simulated market and these settings: the program `BTCFEED_MEASURED`, if that is set. It
-    /// does not inherit this process's environment. Its log entries are sent to `log`, if there is one.
+    /// Starts a replica with these settings, by default with a simulated market. If `BTCFEED_MEASURED` is set, it names
+    /// the program. The replica does not inherit this process's environment. Its log entries are sent to `log`, if
+    /// there is one.
     pub(crate) fn replica(
         tick_every: Duration,
         settings: &[(&str, &str)],

@@ -1,4 +1,4 @@
-// npm install btcfeed, or in a page: import { Feed } from 'http://localhost:8080/btcfeed.js'
+// npm install PATH/sdk/js, or in a page: import { Feed } from 'http://localhost:8080/btcfeed.js'
 import { Feed } from 'btcfeed'
 
 const feed = new Feed({ url: 'http://localhost:8080', currencies: ['USD', 'EUR'] })

@@ -1,4 +1,4 @@
-# pip install btcfeed
+# pip install PATH/sdk/python
 from btcfeed import Gap, SyncFeed, Tick
 
 with SyncFeed("http://localhost:8080", currencies=["USD", "EUR"]) as feed:

@@ -1,4 +1,4 @@
-//! TLS handshakes with a client whose bytes are changed, in any pieces.
+//! TLS handshakes with a client whose bytes are changed, and arrive in pieces of any length.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| btcfeed::fuzz::handshakes(input));

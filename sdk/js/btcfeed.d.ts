@@ -74,7 +74,8 @@ export interface Hello {
   version: string
   currencies: Currency[]
   interval_ms: number
-  /** The state of the feed, until the next status. If no replica writes, there is none: look at the age of the newest tick. */
+  /** The state of the feed, until the next status. While no replica writes, no status comes: look at the age of the
+   *  newest tick. */
   state: State | null
   reason: string | null
 }
@@ -132,7 +133,7 @@ export interface FeedEvents {
 
 /** The price in one currency at a moment. */
 export interface PriceAt {
-  /** The price that was in force. Missing if the feed had a gap there, which is possible only with a window. */
+  /** The price that was in force. Missing if there was none at that moment, but one in the window before it. */
   price?: number
   /** The same price with all its digits. */
   exact?: string

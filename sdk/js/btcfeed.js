@@ -1,7 +1,7 @@
 /**
  * Client of a btcfeed server, for browsers, Node (20 or later), Deno and Bun.
  *
- *     import { Feed } from 'https://feed.example/btcfeed.js'      // or: from 'btcfeed', after `npm install PATH/sdk/js`
+ *     import { Feed } from 'https://feed.example/btcfeed.js'      // or 'btcfeed', after `npm install PATH/sdk/js`
  *     const feed = new Feed({ currencies: ['USD', 'EUR'], since: '2026-11-20T09:00:00Z' })
  *     for await (const update of feed) {
  *       if (update.type === 'tick') console.log(update.timedate, update.prices.USD, update.exact.USD)
@@ -19,8 +19,9 @@
  *
  * `exact` has the digits of the price, which a number may lose. A gap comes before the update that ends it. Its reason
  * is one of the server's (`source_outage`, `history_expired`, `history_lost`, `replay_limit`, `held_too_long`,
- * `unknown_client_id`), or `unexplained` if the server skipped entries without a gap, or has lost its newest entries. In the latter case,
- * `before` may be less than `after`, and the feed continues after `before`. Messages of unknown types are ignored.
+ * `unknown_client_id`), or `unexplained` if the server skipped entries without a gap, or has lost its newest entries.
+ * In the latter case, `before` may be less than `after`, and the feed continues after `before`. Messages of unknown
+ * types are ignored.
  *
  * `feed.lastId` is the id of the last update that was delivered. Store it, and pass it as `after` to resume later.
  *
@@ -40,8 +41,8 @@
  * Options, all of them optional in a page:
  *
  *     url          address of the feed, `http://host:port` (or https, ws, wss); by default the server that this file
- *                  came from. With several addresses, the feed begins at any of them, and changes to the next one when a
- *                  connection is lost
+ *                  came from. With several addresses, the feed begins at any of them, and changes to the next one when
+ *                  a connection is lost
  *     currencies   one or several; by default the server's default
  *     since        the moment to replay from: a Date, RFC 3339, Unix seconds or milliseconds
  *     after        the id of the last update that you have, to resume after it
@@ -53,8 +54,8 @@
  *     key          the API key, if the server serves only clients with a key
  *     redundancy   number of connections at the same time (1 to 4), each to another address. The first copy of each
  *                  update is delivered. An update that all of them lack is read from the history
- *     shared       true: one connection for all tabs of this origin with the same options, where the browser can (a page
- *                  over https or from this machine); elsewhere, one for each tab
+ *     shared       true: one connection for all tabs of this origin with the same options, where the browser can (a
+ *                  page over https or from this machine); elsewhere, one for each tab
  *     transport    'websocket' or 'sse' (server-sent events); by default a WebSocket if there is one (Node 20 has none)
  *     silence      time without data after which a connection counts as dead, in milliseconds; by default 15 s, or four
  *                  intervals of the feed if that is longer, and 50 s for events
@@ -62,7 +63,8 @@
  * With `changes` or `every`, the `prev` of a tick may be an id that was not delivered, only the server reports gaps,
  * and a gap may come long before the next update.
  *
- * `await feed.pricesAt(moment, { window: '60s' })` returns the prices that were in force at a moment, and their averages.
+ * `await feed.pricesAt(moment, { window: '60s' })` returns the prices that were in force at a moment, and their
+ * averages.
  *
  * `feed.statistics` counts updates: `{ taken, doubled, healed, addresses: [{ url, taken, reconnects }] }`.
  *
@@ -81,8 +83,8 @@ import { Share } from './btcfeed/share.js'
 /** Maximum number of buffered updates. If a loop is too slow, the connection is closed, and resumed when the updates
  *  have been read. */
 const MAX_UNREAD = 10_000
-/** Time for which the history is asked about a hole unless every address has answered, and the delay between two
- *  rounds, which doubles. */
+/** Time for which the history is asked about a hole, unless every address has answered before; the first and the
+ *  longest delay between two rounds. The delay doubles after each round. */
 const [HEAL_FOR_MS, HEAL_EVERY_MS, MAX_HEAL_EVERY_MS] = [5_000, 100, 1_600]
 /** Events that are delivered to loops too. */
 const UPDATES = ['tick', 'status', 'gap']
@@ -217,7 +219,7 @@ export class Feed extends EventTarget {
     if (this.connection.unread && this.#hasRoom()) this.#connect()
   }
 
-  /** When the network is back or the page is visible again. */
+  /** Checks the lines when the network is back or the page is visible again. */
   #check = () => {
     if (globalThis.document?.visibilityState === 'hidden') return
     for (const line of this.#lines) line.check()
@@ -307,7 +309,8 @@ export class Feed extends EventTarget {
     }
   }
 
-  /** Delivers updates, or buffers them for the next loop. Until one is read, `after` is the id to resume after. */
+  /** Delivers updates, or buffers them for the next loop. Until an update is read, its `after` is the id to resume
+   *  after. */
   #deliver(found) {
     for (const { update, after, address } of found) {
       if (this.#isClosed()) return
@@ -362,7 +365,7 @@ export class Feed extends EventTarget {
     this.#emit({ type: 'connection', ...this.connection })
   }
 
-  /** Closes the feed if the server rejects every line. One that others do not reject is only tried again later. */
+  /** Closes the feed if every line is rejected. Otherwise, the rejected line is tried again later. */
   #onRefused(line, reason) {
     line.isRefused = true
     if (this.#lines.every(({ isRefused }) => isRefused)) this.#close(reason, true)

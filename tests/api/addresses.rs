@@ -6,7 +6,7 @@ use super::server::{TestServer, ticks};
 async fn next_page(server: &TestServer, headers: &[(&str, &str)]) -> (String, String) {
     let answer = server.get_with("/v1/prices?since=0&limit=2", headers).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    // nginx before 1.23 reads only one line, and none that is longer than 128 bytes.
+    // nginx before 1.23 reads only the last `Vary` line. It caches no response whose `Vary` is longer than 128 bytes.
     assert_eq!(answer.headers.get_all("vary").iter().count(), 1);
     assert!(answer.header("vary").len() <= 128, "{}", answer.header("vary"));
     (answer.header("link").to_owned(), answer.header("vary").to_owned())
@@ -67,7 +67,7 @@ async fn documents_show_the_public_url() {
     }
 }
 
-/// Returns the tags of a page that must be absolute.
+/// Returns the addresses in the tags of a page that need absolute ones.
 fn absolute_tags(page: &str) -> Vec<&str> {
     let tags = page.split("<meta property=\"og:").skip(1).filter_map(|rest| rest.split_once("\" content=\""));
     let tags = tags.filter(|(name, _)| ["url", "image"].contains(name));
@@ -91,7 +91,7 @@ async fn crawlers_get_absolute_addresses() {
                 assert_eq!(answer.headers.get_all("vary").iter().count(), 1);
             }
         }
-        // The page of one address is not that of another one.
+        // The `ETag` of the page for one address does not match the page for another one.
         let tag = named.get(path).await.header("etag").to_owned();
         assert_eq!(public.get_with(path, &[("if-none-match", &tag)]).await.status, 200);
         assert_eq!(of(&named, "b.example:81", path, &tag).await.0, 200);
@@ -103,7 +103,7 @@ async fn crawlers_get_absolute_addresses() {
     }
 }
 
-/// Returns the status and the text for a client that knows the server under a host.
+/// Returns the status and the text of the response to a request with this `Host` and this `If-None-Match`.
 async fn of(server: &TestServer, host: &str, path: &str, tag: &str) -> (u16, String) {
     let request = axum::http::Request::get(path).header("host", host).header("if-none-match", tag);
     let response = server.send(request.body(axum::body::Body::empty()).unwrap()).await;

@@ -1,4 +1,4 @@
-/** The addresses of a feed, and of the things on it. */
+/** The addresses of a feed, and the URLs of what it serves. */
 
 /** Paths of streams. They are not part of the address of a feed, but users may paste them. */
 const STREAM_PATH = /(\/(v1\/ws|ws|pricefeed|v1\/prices\/stream|prices\/stream))?\/?$/
@@ -36,7 +36,7 @@ function invalid(problem) {
   return new TypeError(`${problem}: expected ws://, wss://, http:// or https://`)
 }
 
-/** Returns the URL of something on the feed, with a query. Entries that are `undefined` are left out. */
+/** Returns the URL of a path on the feed, with a query. Entries that are `undefined` are left out. */
 export function urlOf(address, path, query) {
   const url = new URL(path, address)
   for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, value)

@@ -1,15 +1,18 @@
 /**
  * One connection to a feed: a WebSocket, or server-sent events that are read with `fetch`.
  *
- * Both functions call the same handlers until the connection ends or is closed:
+ * `openWebSocket` and `openEvents` call the same handlers until the connection ends or is closed:
  *
  *     opened()                                  the server has accepted
  *     alive()                                   data without a message has come
  *     message(text)                             a message has come
  *     retry(ms)                                 the server asks for this minimum before each further connection
- *     ended({ reason, soon, permanent })        the connection has failed or ended. `soon`: another replica can take
- *                                               over at once. `permanent`: another attempt would be rejected too
- *     explained({ reason, permanent, notBefore_ms })   after `ended`: what the server says about it
+ *     ended({ reason, soon, … })                the connection has failed or ended. `soon`: another replica can take
+ *                                               over at once
+ *     explained({ reason, … })                  after `ended`: what the server says about it
+ *
+ * If the server has rejected the request, both have more fields. `permanent`: another attempt would be rejected too.
+ * `noFeed`: the answer is not that of a feed. `notBefore_ms`: the minimum delay before the next attempt.
  */
 
 /** Timeout of the request that asks why a WebSocket failed. */
@@ -19,7 +22,8 @@ const MAX_ASKED_MS = 600_000
 /** The maximum length of an event. The messages of a feed are much shorter; the limit protects the memory. */
 const MAX_EVENT_CHARACTERS = 65_536
 
-/** The maximum length of a text from the history. Real ones have less than a tenth. The limit protects the memory. */
+/** The maximum length of a response that is not a stream. Real ones have less than a tenth. The limit protects the
+ *  memory. */
 const MAX_TEXT_BYTES = 16 * 1024 * 1024
 
 /** Reads the text of a response. Throws if it is too long. */
@@ -38,13 +42,13 @@ export async function textOf(response) {
   }
 }
 
-/** Returns true if a request that was answered with this status would be rejected again. 426 answers the request that
- *  asks why a WebSocket failed: there is a feed. */
+/** Returns true if a request that was answered with this status would be rejected again. 426 is the answer of a feed to
+ *  the plain request that asks why a WebSocket failed. */
 function isPermanent(status) {
   return status >= 200 && status <= 499 && ![408, 425, 426, 429].includes(status)
 }
 
-/** Returns what an answer says that is not a stream. */
+/** Returns why an answer is not a stream, for `ended` or `explained`. */
 async function refusal(response) {
   const { status } = response
   const { detail } = (await textOf(response).then(JSON.parse).catch(() => undefined)) ?? {}
@@ -52,7 +56,7 @@ async function refusal(response) {
     : `the server answered with HTTP ${status}`
   return {
     reason: (status >= 300 && detail) || other, permanent: isPermanent(status),
-    // Without an explanation, 404 and 405 come from a proxy: each feed has the paths of the streams.
+    // Every feed has the paths of the streams, so a 404 or 405 without an explanation is from a proxy.
     noFeed: status < 300 || ([404, 405].includes(status) && !detail),
     notBefore_ms: retryAfter(response.headers.get('retry-after')),
   }
@@ -64,7 +68,7 @@ export function retryAfter(value) {
   return Math.min(Math.max(asked_ms || 0, 0), MAX_ASKED_MS)
 }
 
-/** The headers of a request. A key is in no URL if that is possible, because servers and proxies log URLs. */
+/** The headers of a request. The key is in a header where that is possible, because servers and proxies log URLs. */
 export function headersOf(key) {
   return key === undefined ? {} : { authorization: `Bearer ${key}` }
 }
@@ -72,7 +76,7 @@ export function headersOf(key) {
 /** Opens a WebSocket. Throws if it can never be opened, for example from a page over https to an http address. */
 export function openWebSocket(url, key, handlers) {
   const secured = new URL(url)
-  // Browsers send no header of ours with a WebSocket.
+  // Browsers do not let a page add headers to the request of a WebSocket.
   if (key !== undefined) secured.searchParams.set('key', key)
   secured.protocol = url.protocol.replace('http', 'ws')
   const socket = new WebSocket(secured)

@@ -8,10 +8,12 @@
 
 /** Maximum number of returned gaps that are remembered. There is at most one for each currency. */
 const MAX_REPORTED_GAPS = 16
-/** Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written. */
+/** Reasons of gaps in which nothing was removed from the feed: there was no price, or ticks were never written. They do
+ *  not explain why an entry is missing. */
 export const NEVER_WRITTEN = ['source_outage', 'held_too_long']
 
-/** Midnight of the day on which Bitcoin began. No entry has an older id, so the first entry of a feed follows them. */
+/** Midnight of the day on which Bitcoin began. No entry has an older id. So after an older id, nothing is missing
+ *  before the first entry of a feed. */
 const FIRST_DAY_MS = 1_230_940_800_000
 
 export class Cursor {
@@ -41,14 +43,14 @@ export class Cursor {
       case 'gap': return this.#gap(message)
       case 'synced': return this.#synced(message.id)
     }
-    // An entry of a new type continues the chain. Other messages may have such fields by chance.
+    // An entry of a new type continues the chain. Other messages may have an `id` and a `prev` by chance.
     if (Number.isSafeInteger(message?.id) && message.prev === this.last && message.id > this.last) {
       this.#moveTo(message.id)
     }
     return []
   }
 
-  /** Returns true if the entry can be delivered now without a gap that nothing explains. */
+  /** Returns true if the entry can be delivered now without an `unexplained` gap. */
   continues({ id, prev }) {
     return this.last === undefined || prev <= this.last || this.#isExplained(id)
   }
@@ -83,9 +85,10 @@ export class Cursor {
   }
 
   /**
-   * Receives the end of the replay. Nothing was replayed, or the feed has lost its newest entries, so our id is ahead
-   * of it. The next ids are smaller and must not be dropped as known. If the server does not send every entry, its
-   * position may be before the last entry that it has sent.
+   * Receives the end of the replay at the server's position `id`. If our id is ahead of it, either nothing was
+   * replayed, or the feed has lost its newest entries. The next ids are smaller, and must not be dropped as known. If
+   * the server does not send every entry, its position may be before the last entry that it has sent, which means
+   * nothing.
    */
   #synced(id) {
     const after = this.last

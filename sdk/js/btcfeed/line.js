@@ -9,9 +9,9 @@ import { parse } from './message.js'
 /** Timeout for opening a connection. */
 const CONNECT_TIMEOUT_MS = 10_000
 /**
- * Time without a message after which a connection counts as dead: at least this, or four intervals of the feed.
- * Browsers do not report pings, and a feed that is down sends nothing, so the time doubles with each connection without
- * an update, up to the second value.
+ * Time without a message after which a connection counts as dead: this, or four intervals of the feed if that is
+ * longer. Browsers do not report pings, and a feed that is down sends nothing, so the time doubles with each connection
+ * without an update, up to the second value.
  */
 const [SILENCE_MS, MAX_SILENCE_MS] = [15_000, 120_000]
 /** The same for events. Servers send a comment every 15 s, and two of them may be late. */
@@ -122,7 +122,7 @@ export class Line {
     this.followed()
   }
 
-  /** An update of the other tab has come. Without one for a while, the line connects itself. */
+  /** An update of the other tab has come. If no other comes for a while, the line connects by itself. */
   followed() {
     this.#lastMessageAt = Date.now()
     this.#setTimer(this.#silenceLimit() * (1 + Math.random() / 4), () => this.connect())
@@ -153,7 +153,8 @@ export class Line {
     this.#owner.onConnection(this)
   }
 
-  /** An update has come, so the line works. With `changes` or `every`, silence is normal: the timeout is kept. */
+  /** An update has come, so the line works. With `changes` or `every`, silence is normal, and a longer timeout
+   *  is kept. */
   onUpdate(chained) {
     this.#attempts = 0
     if (chained) this.#silentConnections = 0

@@ -8,7 +8,7 @@ import { NEVER_WRITTEN } from './cursor.js'
 
 /** Time by which a line may be later than another one. After that, it is replaced. */
 const MAX_LAG_MS = 5_000
-/** Time without a new entry after which a feed that begins before our last id counts as restored from a copy. */
+/** Time without a new entry after which a feed that ends before our last id counts as restored from a copy. */
 const REWIND_AFTER_MS = 10_000
 
 /** Reasons of gaps in which entries of the feed are missing, and not only prices. */
@@ -16,7 +16,7 @@ const MISSING_ENTRIES = ['history_expired', 'history_lost', 'replay_limit']
 /** Maximum number of waiting entries. */
 export const MAX_WAITING = 10_000
 
-/** Returns true if a gap may be the reason for which entries are missing. */
+/** Returns true if a gap may be the reason why entries are missing. */
 const explains = ({ reason }) => !NEVER_WRITTEN.includes(reason)
 
 export class Merge {
@@ -71,8 +71,8 @@ export class Merge {
   }
 
   /**
-   * Receives a message of the history. A gap there does not explain a hole either, because the history of another
-   * address may have what this one lacks. It is delivered if the hole is given up.
+   * Receives a message of the history. A gap there does not explain a hole, because the history of another address
+   * may have what this one lacks. The gap is delivered if the hole is given up.
    */
   heal(message) {
     switch (message.type) {
@@ -120,7 +120,8 @@ export class Merge {
     return this.#isKnown(entry.id) ? [] : this.#add({ entry, gaps })
   }
 
-  /** Takes the gaps of the history that end at this entry or before. Several addresses may explain the same hole. */
+  /** Takes the gaps of the history that end at this entry or before. Several addresses may explain the same hole, so
+   *  only the last explanation is returned. */
   #takeGaps(id) {
     const found = this.#gaps.filter(({ before }) => before <= id && before > this.#cursor.last)
     this.#gaps = this.#gaps.filter(({ before }) => before > id)
@@ -177,7 +178,8 @@ export class Merge {
 
   /**
    * Receives the end of a line's replay. A line may be a little later than another one, so an id before our last one
-   * usually means nothing. The feed continues there only if every line is there, and nothing has come for a while.
+   * usually means nothing. The feed continues there only if every line is before our last id, and no entry
+   * has come for a while.
    */
   #synced(line, message) {
     line.newest = Math.max(line.newest ?? 0, message.id)

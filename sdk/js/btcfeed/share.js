@@ -1,11 +1,11 @@
 /**
- * One connection for all tabs of an origin. A lock of the browser decides which tab holds it. That tab sends the entries
- * that it receives to the others, which then close their own connections. If it is closed, the browser gives the lock to
- * the next tab.
+ * One connection for all tabs of an origin. A lock of the browser decides which tab holds it. That tab sends the
+ * entries that it receives to the others, which then close their own connections. If the tab is closed, the browser
+ * gives the lock to the next one.
  *
- * A tab begins with a connection of its own, so that its replay does not depend on another one. It follows the holder as
- * soon as an entry of the holder continues what it has. If entries are missing, or none comes for a while, it connects
- * again, after its last id.
+ * A tab begins with a connection of its own, so that its replay does not depend on another one. It follows the holder
+ * as soon as an entry of the holder continues what it has. If entries are missing, or none comes for a while, it
+ * connects again, after its last id.
  */
 
 import { NEVER_WRITTEN } from './cursor.js'
@@ -30,7 +30,7 @@ export class Share {
     return globalThis.BroadcastChannel !== undefined && globalThis.navigator?.locks !== undefined
   }
 
-  /** Creates a share of the feeds with this name. `deliver` gets the updates of other tabs, like those of a cursor. */
+  /** Creates a share of the feeds with this name. `deliver` gets the updates of other tabs. */
   constructor(name, line, cursor, deliver) {
     this.#name = name
     this.#line = line

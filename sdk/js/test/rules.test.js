@@ -105,7 +105,7 @@ test('the last id is that of the last event', async () => {
       found(feed.lastId)
     })
   })
-  // The tick comes with a gap before it. Who closes the feed at the gap has not got the tick.
+  // The tick comes with a gap before it. A client that closes the feed at the gap has not got the tick.
   assert.deepEqual([await lastIdOf('gap', 10), await lastIdOf('tick', 10), await lastIdOf('tick', 20)], [10, 30, 30])
   server.closeAllConnections()
   server.close()

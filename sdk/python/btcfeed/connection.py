@@ -25,7 +25,8 @@ from .updates import Goodbye, Message, read_message
 _CONNECT_TIMEOUT_S = 10.0
 #: The maximum length of a message. The messages of a feed are much shorter; the limit protects the memory.
 _MAX_MESSAGE_BYTES = 65_536
-#: The maximum length of a text from the history. Real ones have less than a tenth. The limit protects the memory.
+#: The maximum length of a response that is not a stream. Real ones have less than a tenth. The limit protects the
+#: memory.
 _MAX_TEXT_BYTES = 16 * 1024 * 1024
 #: The maximum pause that a server can ask for.
 _MAX_ASKED_S = 600.0
@@ -174,7 +175,7 @@ def _refusal(status: int, body: bytes, retry_after: str | None) -> Disconnected:
         problem = f"there is no feed at this address: it answers HTTP {status}"
         return Disconnected(problem, final=True, no_feed=True)
     final = 300 <= status < 500 and status not in (408, 425, 429)
-    # Without an explanation, 404 and 405 come from a proxy: each feed has the paths of the streams.
+    # Every feed has the paths of the streams, so a 404 or 405 without an explanation is from a proxy.
     no_feed = status in (404, 405) and not is_explained
     return Disconnected(detail, final=final, no_feed=no_feed, retry_after_s=_retry_after(retry_after))
 

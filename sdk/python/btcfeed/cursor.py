@@ -12,9 +12,11 @@ from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
 #: The maximum number of gaps to remember. There is at most one for each currency.
 _MAX_REPORTED = 16
 _UNEXPLAINED = "unexplained"
-#: Reasons that explain no missing entry: the feed never had one, because there was no price or it was not written.
+#: Reasons of gaps in which nothing was removed from the feed: there was no price, or ticks were never written. They do
+#: not explain why an entry is missing.
 NEVER_WRITTEN = ("source_outage", "held_too_long")
-#: Midnight of the day on which Bitcoin began. No entry has an older id, so the first entry of a feed follows them.
+#: Midnight of the day on which Bitcoin began. No entry has an older id. So after an older id, nothing is missing before
+#: the first entry of a feed.
 _FIRST_DAY_MS = 1_230_940_800_000
 
 
@@ -41,7 +43,7 @@ class Cursor:
             return self._gap(message)
         if isinstance(message, Synced):
             return self._synced(message.id)
-        # An entry of a new type continues the chain. Other messages may have such fields by chance.
+        # An entry of a new type continues the chain. Other messages may have an `id` and a `prev` by chance.
         if isinstance(message, Unknown) and message.id is not None and self.last is not None:
             if message.prev == self.last and message.id > self.last:
                 self._move_to(message.id)
@@ -52,7 +54,7 @@ class Cursor:
         return self.last is not None and id <= self.last
 
     def continues(self, entry: Entry) -> bool:
-        """Returns true if the entry can be delivered now without a gap that nothing explains."""
+        """Returns true if the entry can be delivered now without an `unexplained` gap."""
         return self.last is None or entry.prev <= self.last or self._is_explained(entry.id)
 
     def _entry(self, entry: Entry) -> list[Update]:
@@ -79,9 +81,10 @@ class Cursor:
         return [gap]
 
     def _synced(self, id: int) -> list[Update]:
-        """Receives the end of the replay. Nothing was replayed, or the feed has lost its newest entries, so our id is
-        ahead of it. The next ids are smaller and must not be dropped as known. If the server does not send every entry,
-        its position may be before the last entry that it has sent.
+        """Receives the end of the replay at the server's position `id`. If our id is ahead of it, either nothing was
+        replayed, or the feed has lost its newest entries. The next ids are smaller, and must not be dropped as known.
+        If the server does not send every entry, its position may be before the last entry that it has sent, which means
+        nothing.
         """
         last = self.last
         if last is not None and (last <= id or (self.moved and not self.chained)):

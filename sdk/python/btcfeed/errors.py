@@ -12,7 +12,7 @@ class Refused(FeedError):
 
 
 class NoPrice(FeedError):
-    """The feed had no price at the moment. The text says why: a gap, or a moment before what it keeps, for example."""
+    """The feed had no price at the requested moment. The text says why: a gap, or a moment that is too old."""
 
 
 class Disconnected(Exception):

@@ -21,10 +21,11 @@ from .moment import PriceAt, read_prices_at
 from .options import Options
 from .updates import Gap, Message, Update
 
-#: The number of updates that wait for the program. After that, connections are not read until some were taken.
+#: The maximum number of updates that wait for the program. When it is reached, connections are not read until some were
+#: taken.
 _MAX_UNREAD = 1000
-#: The time for which the history is asked about a hole unless every address has answered, and the pause between two
-#: rounds, which doubles.
+#: The time for which the history is asked about a hole, unless every address has answered before; the first and the
+#: longest pause between two rounds. The pause doubles after each round.
 _HEAL_FOR_S, _HEAL_EVERY_S, _MAX_HEAL_EVERY_S = 5.0, 0.1, 1.6
 
 
@@ -54,7 +55,7 @@ class Feed:
 
     It is an asynchronous iterator of `Tick`, `Status` and `Gap`. If something is missing, it delivers a `Gap`. It
     reconnects by itself until it is closed, or until the server refuses it permanently; then the iterator raises
-    `Refused`. It connects with the first update that is taken, and reads no more than a thousand updates ahead.
+    `Refused`. It connects when the first update is requested, and reads no more than a thousand updates ahead.
 
     `url`: the address of the feed, `http://host:port` (or https, ws, wss). With several addresses, the feed begins at
     any of them, and changes to the next one when a connection is lost.
@@ -119,7 +120,8 @@ class Feed:
     @property
     def last_id(self) -> int | None:
         """The id of the last tick or status that was taken. Pass it as `after` to resume later. In a loop, that is
-        the update that the loop has just got: if you must process each one, store `update.id` after that."""
+        the update that the loop has just got. If you must process every update, store `update.id` after you have
+        processed it."""
         return self._last_id
 
     @property
@@ -220,13 +222,13 @@ class Feed:
         return next((number for number in turns if number not in taken), current)
 
     def _opened(self, line: Line, again: bool) -> None:
-        """Counts a connection."""
+        """Counts a reconnect."""
         if again:
             count = self._counts[line.position.address]
             self._counts[line.position.address] = replace(count, reconnects=count.reconnects + 1)
 
     def _refused(self, line: Line, reason: str) -> None:
-        """Ends the feed if every line is refused. One that others are not refused is only tried again later."""
+        """Ends the feed if every line is refused. Otherwise, the refused line is tried again later."""
         if all(line.is_refused for line in self._lines):
             raise Refused(reason)
 
@@ -245,7 +247,7 @@ class Feed:
             if self._merge.hole is not None and not self._healing:
                 self._healing = True
                 self._spawn(self._heal(self._merge))
-            # A line that may close the hole is read.
+            # If the merge is full, only a line that may close the hole is read.
             while self._merge.is_full and self._merge.is_ahead(line.position):
                 await asyncio.sleep(_HEAL_EVERY_S)
         await self._has_room.wait()

@@ -75,7 +75,7 @@ class Line:
         while True:
             self._opened_at, address = math.inf, self._addresses[self.position.address]
             end = await self._connect(http)
-            # An attempt without an answer may take long, too.
+            # This time begins with the first message, because an attempt without an answer may take long, too.
             if time.monotonic() - self._opened_at > self._options.retry[1]:
                 self._attempts = 0
             is_final = end.final and not (end.no_feed and self._owner._is_known())

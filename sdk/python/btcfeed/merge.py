@@ -16,7 +16,7 @@ from .updates import Entry, Gap, Message, Status, Synced, Tick, Unknown, Update
 
 #: The time by which a line may be later than another one. After that, it is replaced.
 _MAX_LAG_S = 5.0
-#: The time without a new entry after which a feed that begins before our last id counts as restored from a copy.
+#: The time without a new entry after which a feed that ends before our last id counts as restored from a copy.
 _REWIND_AFTER_S = 10.0
 #: Reasons of gaps in which entries of the feed are missing, and not only prices.
 _MISSING_ENTRIES = ("history_expired", "history_lost", "replay_limit")
@@ -26,13 +26,13 @@ MAX_WAITING = 10_000
 
 @dataclass
 class Position:
-    """What a merge knows about one line. A new connection begins with a new one."""
+    """What a merge knows about one line. Each connection begins with a new position."""
 
     #: The number of the line's address.
     address: int
     #: The newest id that has come over this connection.
     newest: int | None = None
-    #: An id that the line did not have yet, and the time at which this was so.
+    #: An id, and a time at which the line did not have it yet.
     behind: tuple[int, float] | None = None
     #: The gaps that have come before the next entry.
     gaps: list[Gap] = field(default_factory=list)
@@ -49,7 +49,7 @@ class Hole(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """An update to deliver, and the number of the address that it came from, unless that is the history."""
+    """An update to deliver, and the number of the address that it came from, or `None` for the history."""
 
     update: Update
     address: int | None
@@ -63,7 +63,7 @@ class _Waiting(NamedTuple):
 
 
 def _explains(gap: Gap) -> bool:
-    """Returns true if a gap may be the reason for which entries are missing."""
+    """Returns true if a gap may be the reason why entries are missing."""
     return gap.reason not in NEVER_WRITTEN
 
 
@@ -121,8 +121,8 @@ class Merge:
         return self._drain([])
 
     def heal(self, message: Message) -> list[Delivered]:
-        """Receives a message of the history. A gap there does not explain a hole either, because the history of another
-        address may have what this one lacks. It is delivered if the hole is given up.
+        """Receives a message of the history. A gap there does not explain a hole, because the history of another
+        address may have what this one lacks. The gap is delivered if the hole is given up.
         """
         if isinstance(message, (Tick, Status)):
             gaps = self._take_gaps(message.id)
@@ -154,7 +154,7 @@ class Merge:
         return late if len(late) < len(lines) else []
 
     def _entry(self, line: Position, entry: Entry) -> list[Delivered]:
-        """A gap that a line reports does not explain a hole: another line or the history may have what it lacks."""
+        """A gap that a line reports does not explain a hole: another line or the history may have the entries."""
         gaps, line.gaps = line.gaps, []
         if self._is_known(entry.id):
             self._cursor.doubled += 1
@@ -162,8 +162,8 @@ class Merge:
         return self._add(_Waiting(entry, gaps, line.address))
 
     def _take_gaps(self, id: int) -> list[Gap]:
-        """Takes the gaps of the history that end at this entry or before. Several addresses may explain the same
-        hole.
+        """Takes the gaps of the history that end at this entry or before. Several addresses may explain the same hole,
+        so only the last explanation is returned.
         """
         found = [gap for gap in self._gaps if gap.before <= id and not self._cursor.knows(gap.before)]
         self._gaps = [gap for gap in self._gaps if gap.before > id]
@@ -210,8 +210,8 @@ class Merge:
 
     def _synced(self, lines: Sequence[Position], line: Position, message: Synced) -> list[Delivered]:
         """Receives the end of a line's replay. A line may be a little later than another one, so an id before our last
-        one usually means nothing. The feed continues there only if every line is there, and nothing has come for a
-        while.
+        one usually means nothing. The feed continues there only if every line is before our last id, and no entry
+        has come for a while.
         """
         line.newest = max(line.newest or 0, message.id)
         line.live = True

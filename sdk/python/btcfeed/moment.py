@@ -21,7 +21,8 @@ from .options import Options, duration_text, moment_text
 class PriceAt:
     """The price in one currency at a moment.
 
-    `price`: the price of the tick that was in force, or `None` if the feed had a gap there.
+    `price`: the price of the tick that was in force, or `None` if there was none at that moment, but one in
+    the window before it.
     `id`: the id of that tick.
     `age`: the time from that tick to the moment.
     `average`: the average over the window before the moment, weighted by time. Only with a window.

@@ -15,7 +15,7 @@ SCENARIOS = json.loads((SDK / "scenarios.json").read_text())
 
 
 class Fixture:
-    """A running fixture with this number of replicas."""
+    """A running fixture with `replicas` replicas."""
 
     def __init__(self, replicas: int) -> None:
         command = [sys.executable, str(SDK / "fixture.py"), str(replicas)]
@@ -29,7 +29,7 @@ class Fixture:
         self.lossy = addresses["lossy"]
 
     def change(self, path: str) -> None:
-        """Changes the fixture, and waits until it has happened."""
+        """Changes the fixture, and waits until the change has happened."""
         request = urllib.request.Request(f"{self.control}/{path}", method="POST")
         with urllib.request.urlopen(request, timeout=120) as answer:
             assert answer.status == 204, path
