@@ -1,8 +1,8 @@
 //! Tests of the page, of `btcfeed.js` and of the browser's own `EventSource`, in a headless Chromium or Chrome that
 //! chromedriver controls, with running replicas.
 //!
-//! The tests read what the page shows to a person and what it tells a screen reader. The page contains no code for
-//! tests. `make browser` runs the tests.
+//! The tests read what the page shows to a person and what it tells a screen reader. Only a few attributes of the page,
+//! such as `data-points`, are there for the tests. `make browser` runs the tests.
 
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]

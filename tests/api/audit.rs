@@ -3,7 +3,7 @@
 use super::server::{TestServer, both};
 use serde_json::{Value, json};
 
-/// Returns the inputs of a tick in both currencies, as the store has them, whose latency is `number`.
+/// Returns the inputs of a tick as the store has them, one in each currency. Both have the latency `number`.
 fn inputs(number: usize) -> Value {
     json!([
         {"source": "coinbase", "currency": "USD", "value": "97116.10", "latency_ms": number, "used": "97116.10"},
@@ -11,7 +11,8 @@ fn inputs(number: usize) -> Value {
     ])
 }
 
-/// Creates a server with this number of audited ticks, and then one without inputs.
+/// Creates a server whose feed has this number of ticks with inputs, followed by one tick without inputs. Returns it
+/// with the ids of the ticks.
 async fn audited(count: usize) -> (TestServer, Vec<u64>) {
     let server = TestServer::new().await;
     let mut ids = Vec::new();
@@ -22,7 +23,8 @@ async fn audited(count: usize) -> (TestServer, Vec<u64>) {
     (server, ids)
 }
 
-/// Checks that these are the ticks with these ids, and that each has its own inputs in dollars.
+/// Checks that these are the ticks with these ids, and that each has its own input in dollars, except the last one,
+/// which has none.
 fn check(ticks: &[Value], ids: &[u64]) {
     assert_eq!(ticks.iter().map(|tick| tick["id"].as_u64().unwrap()).collect::<Vec<_>>(), ids);
     let (last, audited) = ticks.split_last().unwrap();
@@ -72,7 +74,7 @@ async fn stream_has_inputs_in_replay_and_live() {
 }
 
 #[tokio::test]
-async fn latest_tick_has_inputs_and_csv_has_none() {
+async fn latest_tick_has_inputs_and_csv_is_rejected() {
     let (server, ids) = audited(1).await;
     let latest = server.json("/v1/prices/latest?format=audit").await;
     assert_eq!((&latest["id"], latest.get("inputs")), (&json!(ids[1]), None));

@@ -36,7 +36,7 @@ async fn settled_candles_are_immutable_and_others_not() {
     let seconds = max_age(&settled);
     assert!(seconds <= 30 * DAY_S - age && seconds > 30 * DAY_S - age - 30, "{seconds}");
     let tag = settled.header("etag");
-    // The lifetime counts down, so both answers must be of the same second.
+    // A 304 has the lifetime of the 200. The lifetime counts down, so only answers of the same second are equal.
     let mut answers = [get(&query, "").await, get(&query, tag).await];
     until("two answers in one second", async || {
         let same = answers[0].header("cache-control") == answers[1].header("cache-control");
@@ -94,7 +94,7 @@ async fn settled_page_is_immutable_and_open_one_not() {
 }
 
 #[tokio::test]
-async fn page_with_a_missing_start_is_not_immutable() {
+async fn page_with_a_missing_entry_is_not_immutable() {
     let mut entries = ticks(100);
     let ids = ids(&entries);
     entries.remove(50);

@@ -129,7 +129,7 @@ async fn candle_pages_and_formats_agree() {
     assert_eq!(table.headers().unwrap(), &["id", "timedate", "ticks", "currency", "open", "high", "low", "close"][..]);
     let rows: Vec<_> = table.records().map(Result::unwrap).collect();
     let candles = whole["candles"].as_array().unwrap();
-    // The newest minute may have no price in euros yet.
+    // Some minutes have no price in euros.
     let expected = candles.iter().flat_map(|candle| {
         ["USD", "EUR"].into_iter().filter_map(|currency| {
             let prices = candle["prices"].get(currency)?;
@@ -147,7 +147,7 @@ async fn candle_pages_and_formats_agree() {
 #[tokio::test]
 async fn every_replica_omits_incomplete_candles() {
     let entries = ticks(300);
-    // Entries that are 150 s older than the newest one have expired.
+    // Entries that are more than 150 s older than the newest one have expired.
     let retention = [("BTCFEED_RETENTION", "150s")];
     let server = TestServer::with(&retention, &entries).await;
     let kept_from = ids(&entries)[299] - 150_000;

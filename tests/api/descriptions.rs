@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 /// Currencies of the requests that are compared with the description.
 const CURRENCIES: [&str; 5] = ["", "currency=USD", "currency=EUR", "currency=USD,EUR", "currencies=usd&currencies=eur"];
 const FORMATS: [&str; 4] = ["timedate", "timestamp", "full", "audit"];
-/// Paths that have parameters.
+/// Paths that are asked with invalid parameters.
 const WITH_PARAMETERS: [&str; 8] = [
     "/v1/prices/at",
     "/v1/ws",
@@ -180,7 +180,7 @@ async fn every_parameter_is_described_and_accepted() {
             let query = form_urlencoded::Serializer::new(String::new()).append_pair(name, value).finish();
             let (query, headers) = if is_header { ("", vec![(name, value)]) } else { (&*query, vec![]) };
             let status = ask(&server, &description, &path, query, &headers).await.0;
-            // 404: the moment in the example is before the feed.
+            // 404: the moment in the example is before the first tick.
             let at_moment = ["/v1/prices/at", "/api/v1/historical-price"].contains(&path.as_str());
             matches!(status, 200 | 304 | 426) || at_moment && status == 404
         };
@@ -239,7 +239,7 @@ async fn summaries_are_short() {
         let summary = described["summary"].as_str().unwrap();
         let is_one_sentence = !summary.is_empty() && !summary.contains('\n') && !summary.contains(". ");
         assert!(is_one_sentence && summary.chars().count() <= 80, "{name}: {summary}");
-        // A description of several sentences is complete.
+        // A description ends with a full stop and does not repeat the summary.
         let more = described["description"].as_str();
         assert!(more.is_none_or(|more| more.ends_with('.') && !more.starts_with(summary)), "{name}: {more:?}");
     }

@@ -147,7 +147,7 @@ async fn page_and_text_have_every_close_code() {
     }
 }
 
-/// The words after a keyword in `proto/`, at the beginning of a line.
+/// Returns the names that are declared with this keyword in a file of `proto/`.
 fn declared(proto: &str, keyword: &str) -> Vec<String> {
     let lines = proto.lines().filter_map(|line| line.trim_start().strip_prefix(&format!("{keyword} ")));
     lines.map(|rest| rest.split([' ', '(']).next().unwrap().to_owned()).collect()
@@ -167,7 +167,7 @@ async fn page_and_text_have_all_of_grpc() {
             "{name} is not in the text"
         );
     }
-    // Fields and values end with their number.
+    // Lines that end with a number declare fields, or values of an enum.
     let fields = proto.lines().filter(|line| line.starts_with("  ") && line.ends_with(';') && line.contains(" = "));
     let names: Vec<_> = fields.map(|line| line.split(" = ").next().unwrap().split(' ').next_back().unwrap()).collect();
     assert!(names.len() > 60, "{names:?}");
@@ -207,7 +207,7 @@ async fn method_page_is_the_document() {
     for line in headings.iter().map(|line| line.trim_start_matches(['#', ' '])) {
         assert!(shown.contains(line), "{line} is missing");
     }
-    assert_eq!(page.matches("<tr>").count(), cells.len() - 1, "each line of the table except the one of hyphens");
+    assert_eq!(page.matches("<tr>").count(), cells.len() - 1, "each line of the table except the line of hyphens");
     assert!(shown.contains("btcfeed verify https://feed.example/btc "), "it shows the address of this server");
     let ids = values(page, "id");
     for link in values(page, "href").into_iter().chain(values(page, "src")) {

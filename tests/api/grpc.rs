@@ -61,7 +61,7 @@ async fn invalid_fields_are_all_reported() {
 }
 
 #[tokio::test]
-async fn oversized_request_is_not_read() {
+async fn oversized_request_is_rejected() {
     let server = TestServer::with(&[], &ticks(1)).await;
     let mut client = client(&server);
     let latest = pb::GetLatestRequest { currencies: vec!["USD".to_owned(); 2000] };
@@ -145,7 +145,7 @@ async fn gzip_is_accepted_and_sent() {
     let mut client = client(&server).send_compressed(CompressionEncoding::Gzip);
     let request = pb::ListPricesRequest { currencies: vec!["USD".to_owned()], ..Default::default() };
     let plain = client.list_prices(request.clone()).await.unwrap();
-    assert!(plain.metadata().get("grpc-encoding").is_none(), "the client does not accept it");
+    assert!(plain.metadata().get("grpc-encoding").is_none(), "the client does not accept gzip");
     let mut client = client.accept_compressed(CompressionEncoding::Gzip);
     let page = client.list_prices(request).await.unwrap();
     assert_eq!(page.metadata().get("grpc-encoding").unwrap(), "gzip");
@@ -158,7 +158,7 @@ async fn gzip_is_accepted_and_sent() {
 async fn decompressed_request_has_a_limit() {
     let server = TestServer::with(&[], &ticks(1)).await;
     let mut client = client(&server).send_compressed(CompressionEncoding::Gzip);
-    // A message of one megabyte, which gzip packs into about 1 KiB.
+    // A message of 1 MiB, which gzip packs into about 1 KiB.
     let currencies = vec!["A".repeat(1 << 20)];
     let latest = client.get_latest(pb::GetLatestRequest { currencies: currencies.clone() }).await.unwrap_err();
     let list = client.list_prices(pb::ListPricesRequest { currencies: currencies.clone(), ..Default::default() }).await;

@@ -29,7 +29,8 @@ async fn streamed(server: &TestServer, query: &str, count: usize) -> Vec<Value> 
     let mut messages = Vec::new();
     while messages.len() < count {
         let event = events.event().await;
-        // An event stream has statuses and gaps in every format, but a page has them only in `full`.
+        // An event stream sends statuses and gaps in every format. Without `notices`, a page in a short format lists
+        // none among its prices.
         if event.name.is_none() || query.contains("full") {
             messages.push(event.json());
         }
@@ -144,7 +145,7 @@ async fn pages_equal_the_stream_in_every_format() {
     }
 }
 
-/// Returns the entries of a page in the format `full`, each with the gaps that belong to it, in ascending order.
+/// Splits a page in the format `full`, oldest entry first, into its entries, each with the gaps before it.
 fn entries_with_gaps(lines: &[Value]) -> Vec<Vec<Value>> {
     let mut entries = vec![Vec::new()];
     for line in lines {
@@ -160,7 +161,7 @@ fn entries_with_gaps(lines: &[Value]) -> Vec<Vec<Value>> {
 #[tokio::test]
 async fn newest_first_is_the_reverse() {
     let mut entries = varied(1700);
-    // Entries are missing in three places, two of which are ends of blocks or of pages.
+    // Entries are missing in three places.
     for place in [1400, 1199, 600] {
         entries.remove(place);
     }
@@ -216,7 +217,7 @@ async fn pages_newest_first_can_be_cached() {
     assert!(!open.header("etag").is_empty() && open.header("etag") == get("limit=10").await.header("etag"));
     let settled = get(&format!("limit=10&until={}", entries[300].id)).await;
     assert!(settled.header("cache-control").starts_with("public, max-age="), "{:?}", settled.headers);
-    // The header leads to a page that has the same bytes as one that is asked for directly.
+    // The `Link` header asks for the next page with `until`, as a client can do itself.
     let link = open.header("link");
     let target =
         link.strip_prefix("<http://localhost:8080/v1/prices?").and_then(|link| link.split_once('>')).unwrap().0;
@@ -265,10 +266,10 @@ async fn short_formats_list_gaps_beside_prices() {
             oldest_first.reverse();
         }
         assert_eq!(reasons, oldest_first);
-        assert!(full["gaps"].is_null(), "they are among the messages");
+        assert!(full["gaps"].is_null(), "gaps are among the messages");
         let short = server.json(&format!("/v1/prices?{query}")).await;
         assert_eq!(short["gaps"].as_array().unwrap(), &expected, "{order}");
-        // With notices, they are among the messages, as statuses are. The updates stay the same.
+        // With `notices`, gaps and statuses are among the messages. The updates stay the same.
         let noticed = server.json(&format!("/v1/prices?{query}&notices=true")).await;
         assert_eq!((gaps_of(&noticed), &noticed["gaps"]), (expected, &Value::Null));
         let is_update = |message: &&Value| message["type"].is_null();
@@ -285,7 +286,7 @@ async fn short_formats_list_gaps_beside_prices() {
 }
 
 #[tokio::test]
-async fn ids_of_no_feed_are_the_beginning() {
+async fn ids_before_bitcoin_are_the_beginning() {
     let server = TestServer::with(&[], &varied(20)).await;
     let all = server.json("/v1/prices?format=full&after=0").await;
     assert_eq!(server.json("/v1/prices?format=full&after=1").await, all);

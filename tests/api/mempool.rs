@@ -1,9 +1,9 @@
-//! Prices in the shapes of mempool.space. The requests are those that wallets and shops send it.
+//! Prices in the shapes of mempool.space. The requests are those that wallets and shops send to mempool.space.
 
 use super::server::{TestServer, both, history, ids, usd};
 use serde_json::json;
 
-/// Returns a server with ten ticks, each of which has other prices, and their ids.
+/// Returns a server with ten ticks that have different prices, and the ids of the ticks.
 async fn server() -> (TestServer, Vec<u64>) {
     let entries = history((0..10).map(|place| both(&format!("9700{place}.51"), &format!("8934{place}.25"))));
     let ids = ids(&entries);
@@ -24,7 +24,8 @@ async fn price_at_a_timestamp_is_the_last_before() {
     let (server, ids) = server().await;
     let rates = json!({"USDEUR": 0.92});
     let get = async |query: &str| server.json(&format!("/api/v1/historical-price?{query}")).await;
-    // An id has milliseconds, so the tick of a second comes after its beginning.
+    // `moment` is the first whole second that is not before the tick, and `time` is the second in which the tick was
+    // made.
     let (moment, time) = (ids[4].div_ceil(1000), ids[4] / 1000);
     for (query, prices) in [
         (format!("currency=USD&timestamp={moment}"), json!({"time": time, "USD": 97004.51})),

@@ -26,7 +26,7 @@ async fn icon_is_where_browsers_look_for_it() {
 }
 
 #[tokio::test]
-async fn recent_history_needs_no_clock_of_the_client() {
+async fn since_takes_a_date_and_explains_units() {
     let server = TestServer::with(&[], &ticks(3)).await;
     let all = server.get("/v1/prices?since=2026-01-01").await.json()["prices"].as_array().unwrap().len();
     assert_eq!(all, 3);

@@ -1,4 +1,4 @@
-//! `/v1/sources`: the states of the sources by the inputs of the newest ticks.
+//! `/v1/sources`: the states of the sources, as the inputs of the newest ticks show them.
 
 use super::server::{TestServer, usd};
 use serde_json::{Value, json};

@@ -31,7 +31,7 @@ async fn old_newest_tick_is_503_with_the_same_report() {
     let problem = server.get("/v1/status?max_age=soon").await;
     assert_eq!(problem.status, 400);
     assert!(problem.text().contains("expected a duration such as 15s"), "{}", problem.text());
-    // Without `max_age`, the bound is that of the settings.
+    // Without `max_age`, the bound is `BTCFEED_STALE_AFTER`.
     let server = TestServer::with(&[("BTCFEED_INTERVAL", "1s"), ("BTCFEED_STALE_AFTER", "4s")], &ticks(3)).await;
     let answer = server.get("/v1/status").await;
     assert_eq!((answer.status, &answer.json()["state"]), (503, &json!("stale")));

@@ -12,7 +12,7 @@ async fn key_in_the_fragment_opens_the_feed() {
     let page = format!("http://{}/", replica.address);
     let browser = Browser::open(&page).await;
     browser.until_text("#trouble", |text| text.contains("missing API key")).await;
-    // A new document: a change of the fragment alone loads nothing.
+    // If only the fragment changed, the browser would not load the page again. So the test opens `about:blank` first.
     browser.go("about:blank").await;
     browser.go(&format!("{page}#currency=USD&range=1h&key={key}")).await;
     browser.until_live().await;

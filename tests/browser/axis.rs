@@ -25,7 +25,7 @@ struct Label {
     from_end: f64,
 }
 
-/// Writes a history of more than a day: a tick each minute, and one every five seconds in the last hour.
+/// Writes a history of more than a day: a tick each minute, and one every five seconds in the last 4000 s.
 async fn fill_a_day(cluster: &TestCluster) {
     let (now, mut prev, mut add) = (TickId::now().ms(), 0, ::redis::cmd("ZADD"));
     add.arg("{btcfeed}:ticks");

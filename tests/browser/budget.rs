@@ -1,10 +1,10 @@
-//! What the page costs a visitor: bytes, time, and movement while it loads.
+//! What the page costs a visitor: bytes, time, and shifts of its layout.
 
 use super::driver::{Browser, Screen};
 use crate::support::exchange::{Exchange, Mode};
 use crate::support::{embedded, until};
 
-/// Opens the page, with a script that runs before its own.
+/// Opens the page. `script` runs before the page's own scripts.
 async fn open(screen: Screen, url: &str, script: &str) -> Browser {
     let browser = Browser::open_on(screen, "about:blank").await;
     browser.run_first(script).await;

@@ -31,7 +31,7 @@ async fn chosen_currency_is_kept_in_the_address() {
 
     browser.click("label:has([value='USD,EUR'])").await;
     until("two curves", async || browser.count(".market").await == 2).await;
-    // Both share the axis, so they are drawn as changes.
+    // Both curves share one axis, so they show changes in percent.
     let tags = browser.run("return [...document.querySelectorAll('.tag')].map((tag) => tag.textContent).sort()").await;
     let is_change = |tag: &Value, name: &str| {
         let tag = tag.as_str().unwrap();
@@ -98,7 +98,7 @@ async fn chart_covers_the_chosen_range() {
     browser.click("label:has([value='24h'])").await;
     until("candles of ten minutes", async || (9..12).contains(&points().await)).await;
     assert!(browser.attribute(".candles.up", "d").await.len() > 100, "the lowest and highest prices are shown");
-    // The range stays the chosen one. What was not recorded is drawn as such.
+    // The chart still covers the whole day, and marks the time without data.
     let share = "return document.querySelector('.void .veil').width.baseVal.value / document.querySelector('.grid:not(.faint)').getBBox().width";
     let share = browser.run(share).await.as_f64().unwrap();
     assert!((0.92..0.96).contains(&share), "{share} of the day is without data");

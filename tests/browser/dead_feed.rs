@@ -94,7 +94,7 @@ async fn dead_feed_shows_on_every_replica() {
 }
 
 #[tokio::test]
-async fn replica_without_redis_shows_it_alone() {
+async fn only_the_replica_without_redis_is_down() {
     let cluster = TestCluster::new().await;
     let leader = cluster.replica("r1", &SETTINGS).await;
     assert_eq!(cluster.leader().await, "r1");
@@ -104,29 +104,30 @@ async fn replica_without_redis_shows_it_alone() {
     let cut_off = cluster.replica("r2", &settings).await;
     let mut client = cut_off.connect("format=full").await;
     entries(&mut client, 2).await;
-    // An outage ends, so that the newest status of the feed is `live`, and stays so.
+    // After an outage, the newest status of the feed is `live`. No newer one follows in this test.
     cluster.exchange.set_all(&Mode::Status(500, None));
     until("the feed to be stale", async || client.json().await["state"] == "stale").await;
-    // The leader looks at the feed once a second, so it does not see a shorter outage.
+    // A replica checks the feed once a second, so it may not log a shorter outage.
     until("a log line", async || lines(&leader, "stale") == 1).await;
     cluster.exchange.set_all(&Mode::Good);
     until("the feed to be live", async || client.json().await["state"] == "live").await;
     let browsers = [open(&leader).await, open(&cut_off).await];
     let known = lines(&cut_off, "live");
-    // The other client has not answered pings meanwhile.
+    // The test has not read from the first client meanwhile, so that client has not answered pings.
     let mut client = cut_off.connect("format=full").await;
     proxy.cut();
     let last = last_tick(&mut client).await;
     reports(&cut_off, &browsers[1], last).await;
     let reason = "The server cannot reach its store.";
     browsers[1].until_text("#trouble", |text| text.contains(reason)).await;
-    // The other replica has the same feed, which is live.
+    // The leader still reaches Redis, so it reports that the feed is live.
     assert_eq!(status(&leader).await, (200, "live".to_owned()));
     assert_eq!(leader.metric("btcfeed_feed_state{state=\"live\"}").await, 1.0);
     assert_eq!(browsers[0].text("#state").await, "Live");
-    assert_eq!((lines(&leader, "stale"), lines(&leader, "down")), (1, 0), "only the outage before");
+    assert_eq!((lines(&leader, "stale"), lines(&leader, "down")), (1, 0), "only the first outage");
 
-    // A page that connects to this replica now is told the state of the feed, and gets no status when the outage ends.
+    // A page that is opened now also shows the state. When the replica reaches Redis again, the feed has no new status,
+    // so the page must become live without one.
     browsers[1].reload().await;
     browsers[1].until_text("#state", |text| text == "Down").await;
     proxy.restore();

@@ -20,7 +20,7 @@ async fn reference_is_short_and_has_no_faults() {
         let size = size.await;
         assert!(size[0].as_i64().unwrap() <= 0, "the page is wider than the screen: {size}");
         if matches!(screen, Screen::Desktop) {
-            assert!(size[1].as_u64().unwrap() < 8000, "ten screens have 8000 px: {size}");
+            assert!(size[1].as_u64().unwrap() < 8000, "the page is higher than 8000 px: {size}");
         }
         assert_eq!(browser.console_messages().await, [] as [String; 0]);
     }
@@ -70,7 +70,7 @@ async fn search_finds_entries_by_their_text() {
     let visible =
         "return [...document.querySelectorAll('.entry')].filter((it) => it.checkVisibility()).map((it) => it.id)";
     let all = browser.run(visible).await.as_array().unwrap().len();
-    // The slash moves the focus, and is not part of the text.
+    // The slash moves the focus to the search field, and is not part of the text.
     browser.type_text("/").await;
     browser.type_text("history_expired gap").await;
     browser.until_text("#found", |text| text.contains("entr")).await;

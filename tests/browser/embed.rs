@@ -1,4 +1,4 @@
-//! The price on other pages, and the page behind a path.
+//! The price on other pages, and the page under a path of nginx.
 
 use super::driver::Browser;
 use super::page::formatted;
@@ -40,7 +40,7 @@ async fn copied_line_shows_the_price_on_a_page() {
     assert!(formatted(history["prices"].as_array().unwrap(), "EUR").contains(&price), "{price} was never a price");
     let curve = "return document.querySelector('.spark path').getAttribute('d') ?? ''";
     until("a curve", async || in_frame(&browser, curve).await.as_str().unwrap().starts_with('M')).await;
-    // The hour in which the feed began started before it.
+    // The first candle starts before the feed, but the period must begin with the feed.
     let period = begin.replace("The feed began at ", "Since ").replace('.', "");
     until("the period", async || {
         in_frame(&browser, "return document.querySelector('.dt').textContent").await == *period

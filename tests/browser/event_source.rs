@@ -52,7 +52,7 @@ async fn event_source_resumes_on_another_replica() {
     let cluster = TestCluster::new().await;
     let replicas: [_; 3] = cluster.replicas().await;
     let nginx = Nginx::start(&replicas.each_ref().map(|replica| replica.address.as_str())).await;
-    // This is the address of the script. The page would open a stream itself.
+    // The browser shows the text of the script, because the page would open a stream itself.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", nginx.address)).await;
     listen(&browser, STREAM).await;
     until_more(&browser).await;
@@ -75,7 +75,7 @@ async fn event_source_resumes_on_another_replica() {
 }
 
 #[tokio::test]
-async fn event_source_waits_for_the_first_price() {
+async fn event_source_retries_an_unready_replica() {
     let mut cluster = TestCluster::new().await;
     cluster.redis.kill().await;
     let settings = replica_settings(&cluster.exchange, "r1", &[("REDIS_URL", &cluster.redis.url())]);

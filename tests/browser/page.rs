@@ -47,7 +47,7 @@ async fn curve_grows_with_each_update() {
     let browser = Browser::open(&format!("http://{}/", replica.address)).await;
     browser.until_live().await;
     let points = async || browser.attribute(".market", "data-points").await.parse::<u32>().unwrap_or(0);
-    // The curve is read before the number of points, because a new point may come in between.
+    // The curve is read before the number of points, because a new point may come between the two reads.
     let curve = browser.attribute(".curve", "d").await;
     let before = points().await;
     until("five more points", async || points().await >= before + 5).await;
@@ -105,7 +105,7 @@ async fn simulated_prices_are_marked() {
     browser.until_text("#sources tbody", |text| text.starts_with("Simulated market")).await;
     // Nothing confirms the price of a single source.
     assert_eq!(browser.text("[data-figure=confidence] dd").await, "–");
-    // The first candle begins before the feed.
+    // The first candle begins before the feed, but the figure names the beginning of the feed.
     let begin = browser.until_text("#begin", |text| !text.is_empty()).await;
     let since = begin.replace("The feed began at ", "Since ").replace('.', "");
     browser.until_text("[data-figure=change] dt", |text| text == since).await;

@@ -114,7 +114,7 @@ async fn permanent_rejection_ends_the_feed() {
     // The server has answered, so nothing says that it cannot be reached.
     let reasons = json!([null, "the connection failed", "invalid currency \"GBP\": expected USD or EUR"]);
     assert_eq!(browser.run("return reasons").await, reasons);
-    // An unknown path is permanent, too.
+    // The rejection of an unknown path is permanent, too.
     browser.run(&reading("/btcfeed.js", "{ url: '/v1/nothing' }")).await;
     until("the end", async || browser.run("return window.ended").await != "").await;
     // In some browsers a failed handshake is an error without a close event.
@@ -183,7 +183,7 @@ async fn restarted_feed_continues_after_a_gap() {
 async fn forbidden_or_closed_feed_stays_closed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    // This is the address of the script. The page's own feed would use the replaced functions, too.
+    // The browser shows the text of the script, because the page's own feed would use the replaced functions, too.
     let browser = Browser::open(&format!("http://{}/btcfeed.js", replica.address)).await;
     // A browser throws such an error if a page from https connects to ws.
     browser.run("window.WebSocket = class { constructor() { throw new Error('insecure') } }").await;

@@ -31,7 +31,7 @@ async fn until_more(browser: &Browser) {
 async fn tabs_share_one_connection() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    // This is the address of the script. The page would open a connection itself.
+    // The browser shows the text of the script, because the page would open a connection itself.
     let page = format!("http://{}/btcfeed.js", replica.address);
     let script = reading("/btcfeed.js", "{ shared: true }");
     let browser = Browser::open(&page).await;

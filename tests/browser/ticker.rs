@@ -11,7 +11,7 @@ const DAY_MS: u64 = 24 * 3_600_000;
 #[tokio::test]
 async fn figures_are_visible_without_scrolling() {
     let cluster = TestCluster::new().await;
-    // The price of each minute of two days: it has another one before the last day, and one high and one low in it.
+    // A price for each minute of two days. It is lower before the last day. The last day has one high and one low.
     let (now, mut prev, mut add) = (TickId::now().ms(), 0, ::redis::cmd("ZADD"));
     add.arg("{btcfeed}:ticks");
     for minute in (0..2880).rev() {
@@ -80,7 +80,7 @@ async fn tag_and_line_show_the_last_price() {
     until("a rising curve", async || browser.count(".market.up").await == 1).await;
     browser.click("label:has([value='24h'])").await;
     until("a rising candle", async || !browser.attribute(".candles.up", "d").await.is_empty()).await;
-    // The label is beside the point.
+    // The tip is next to the dot.
     browser.click("label:has([value='15m'])").await;
     until("a curve", async || browser.count(".curve").await == 1).await;
     browser.run("document.getElementById('chart').focus()").await;

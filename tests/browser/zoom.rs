@@ -42,7 +42,7 @@ async fn mouse_zooms_and_moves_the_chart() {
     browser.click("#zoom [value='0']").await;
     until("the whole range", async || points(&browser).await > 850).await;
     assert_eq!(period(&browser).await, "in the last 15 minutes");
-    // The whole range cannot be left, so the wheel scrolls the page.
+    // The chart shows the whole range, so it cannot zoom out, and the wheel scrolls the page.
     browser.set_size(1200, 500).await;
     browser.turn_wheel("#chart", 0, 100).await;
     until("a scrolled page", async || browser.run("return scrollY").await.as_f64().unwrap() > 20.0).await;

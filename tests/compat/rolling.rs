@@ -58,7 +58,8 @@ async fn roll(first: &Path, second: &Path, signal: Signal) {
     };
     let mut moved = resume(&follower, &seen_one).await;
     read(&mut moved, &mut seen_one).await;
-    // Back again: the history that one version wrote is read by the other one from the store.
+    // In the other direction, a new replica of the first version reads from the store what the second version has
+    // written.
     let leader = start(&cluster, "one", first).await;
     let mut follower = follower;
     follower.signal(signal);

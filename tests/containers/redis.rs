@@ -16,7 +16,7 @@ const IMAGES: &str = "BTCFEED_TEST_REDIS_IMAGES";
 /// The image of docker-compose.yml.
 const DEFAULT_IMAGES: &str = "redis:7-bookworm";
 
-/// A server in a container, which is removed when it is dropped.
+/// A server in a container. When this value is dropped, the container is removed.
 struct Server {
     container: ContainerAsync<GenericImage>,
     url: String,

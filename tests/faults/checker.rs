@@ -9,7 +9,7 @@ const LATE: usize = 5;
 
 /// The three records, and the replicas that were killed.
 pub struct Records {
-    /// The answers of the exchange. Each answer has another price, and each poll one answer.
+    /// The answers of the exchange. No two answers have the same price, and each poll has one answer.
     pub polls: Vec<Answer>,
     /// The history in the store: the score and the text of each member.
     pub history: Vec<(f64, String)>,
@@ -27,9 +27,11 @@ pub struct Records {
     /// If a fault separated the leader from the store, the longest pause in milliseconds that the change of the leader
     /// may take. The old leader's polls in this pause are not promised.
     pub handover_ms: Option<u64>,
-    /// The moment in Unix milliseconds before which the history was not polled in this case.
+    /// The moment in Unix milliseconds before which the prices of the history are not from polls, because the test
+    /// wrote them.
     pub prices_after: u64,
-    /// The moment in Unix milliseconds after which nothing is checked, because it may still be under way.
+    /// The moment in Unix milliseconds after which polls and entries may be missing, because they may still be under
+    /// way.
     pub end: u64,
 }
 
@@ -40,7 +42,7 @@ pub struct Findings {
     pub polls: usize,
     /// The polls that are in the history.
     pub kept: usize,
-    /// The polls for whose time another replica has written.
+    /// The polls for whose time the history has another tick.
     pub covered: usize,
     /// The polls that only a killed replica had.
     pub died: usize,
@@ -52,7 +54,7 @@ pub struct Findings {
     pub explained: usize,
     /// The longest time between two ticks of the history, in milliseconds.
     pub pause_ms: u64,
-    /// The gaps that clients got, each reason with its number.
+    /// The number of gaps that clients got, for each reason.
     pub gaps: BTreeMap<String, usize>,
     /// What should not be. Empty if all promises were kept.
     pub violations: Vec<String>,
@@ -145,7 +147,7 @@ impl Records {
             let is_logged = self.polled.contains(&tick_in_log(&poll.price));
             if written.contains_key(poll.price.as_str()) {
                 findings.kept += 1;
-                // Otherwise the log would not show which polls are late.
+                // If the log had no lines about polls, each lost poll would count as late.
                 if !is_logged && !self.is_killed_after(poll) {
                     findings
                         .violations
@@ -170,7 +172,8 @@ impl Records {
         }
     }
 
-    /// Returns true if another replica has written for the time of this poll, or the same replica in another term.
+    /// Returns true if the history has another tick for the time of this poll: the ticks around it follow each other
+    /// closely, or a tick of another replica is near.
     fn is_covered(&self, poll: &Answer, history: &[Kept]) -> bool {
         let ticks = || history.iter().filter(|entry| entry.price.is_some()).map(|entry| entry.id);
         let (before, after) = (ticks().take_while(|id| *id < poll.at).last(), ticks().find(|id| *id >= poll.at));
@@ -191,7 +194,7 @@ impl Records {
         after.id - before.id <= limit && after.replica.as_ref() != Some(&poll.replica)
     }
 
-    /// Returns true if the replica was killed after this poll. Its log is gone with it.
+    /// Returns true if the replica was killed after this poll. The end of its log may be missing.
     fn is_killed_after(&self, poll: &Answer) -> bool {
         self.killed.iter().any(|(replica, at)| *replica == poll.replica && poll.at <= *at)
     }
@@ -336,7 +339,7 @@ mod tests {
             records.history.truncate(3);
             records.clients[0].truncate(3);
             records.polled.truncate(3 * tick_in_log("97000.01").len());
-            // The bid of a later poll is not the price of an earlier one.
+            // A bid with the digits of a late price is not a line about that price.
             records.polled.push_str("bid: Some(Price(97000.05))");
         });
         assert_eq!(late, "6 polls were late, expected at most 5");

@@ -2,7 +2,7 @@
 //!
 //! The clock of a process is shifted by a library (`support/clock.c`); the clock of the test is the true one. Ten
 //! minutes are shortened to a few seconds, because what matters is the number of ticks: 30 here, 120 at the default
-//! interval. What depends on minutes is tested with counted time in `src/leader/clock/tests.rs`.
+//! interval. What depends on minutes is tested with simulated time in `src/leader/clock/tests.rs`.
 
 use super::watcher::{Port, Watcher};
 use crate::support::clock::ShiftedClock;
@@ -56,8 +56,8 @@ pub enum Place {
 pub enum Dates {
     /// They are right.
     Right,
-    /// They follow the wrong clock, because nothing else gives a time. Afterwards the feed runs at half speed until it
-    /// is right.
+    /// They follow the wrong clock, because nothing else gives a time. If they are ahead afterwards, ids run at half
+    /// speed until they are right.
     Wrong,
 }
 
@@ -174,7 +174,7 @@ impl ClockCase {
             Some(redis)
         };
         let data = directory.path().to_str().unwrap().to_owned();
-        // A single source does not decide, so the clocks are alone with it.
+        // The time of a single source does not count, so with one source only clocks decide.
         let sources = if self.place == Place::BesideSources { "kraken,bitstamp" } else { "kraken" };
         let settings = |name: &str, is_shifted: bool| {
             let mut settings = replica_settings(
@@ -223,7 +223,7 @@ impl ClockCase {
         let clients =
             ["format=full", "format=full&every=1s"].map(|query| Watcher::start_with(vec![port.clone()], query));
         until("the first ticks", async || live(&clients[0].arrivals()).count() > 5).await;
-        // Only one process can open the file.
+        // The replica has opened the file, and no other process can open it.
         let oldest = if self.place == Place::File { scene.oldest } else { scene.oldest().await };
         let counted = Instant::now();
         scene.clock.shift(self.ahead.0 * 1000);
@@ -236,19 +236,19 @@ impl ClockCase {
         scene.clock.shift(0);
         sleep(Duration::from_secs(3)).await;
         self.judge(&clients, &mut measured);
-        // What has been waiting to expire goes no faster than time passes.
+        // The oldest id increases no faster than time passes.
         if self.place == Place::File {
             scene.replicas[0].signal(Signal::TERM);
             scene.replicas[0].exit().await;
         }
         let expired = scene.oldest().await.saturating_sub(oldest);
-        // The file has a history of a few seconds, so all of it may have expired by then.
+        // The file has a history of a few seconds, so all of it may have expired.
         let is_short = self.place == Place::File && self.place.dates(self.from_start) == Dates::Wrong;
         if !is_short && expired > counted.elapsed().as_millis() as u64 + 1500 {
             measured.violations.push(format!("{expired} ms of the history are gone"));
         }
         if is_long && !measured.is_told && self.place.dates(self.from_start) == Dates::Right {
-            measured.violations.push("no replica says so".to_owned());
+            measured.violations.push("no replica reports that clocks differ".to_owned());
         }
         if !measured.violations.is_empty() {
             eprintln!("==== {self}: {:#?}", measured.violations);
@@ -271,7 +271,8 @@ impl ClockCase {
         }
         let mut last = None::<(u64, &Value)>;
         for (at, message) in &arrivals {
-            // Nobody wrote while the replicas started. In a feed whose time is wrong, hours have passed.
+            // A gap at the start is right, because nothing was written while the replicas started. If times are wrong,
+            // every gap is right, because ids may jump by hours.
             let is_of_the_start = self.from_start && *at < arrivals[0].0 + REPLAY_MS;
             if message["type"] == "gap" && !is_of_the_start && self.place.dates(self.from_start) == Dates::Right {
                 measured.violations.push(format!("a client got {message}"));
@@ -297,7 +298,7 @@ impl ClockCase {
         }
         let limit = match self.place.dates(self.from_start) {
             Dates::Right => RIGHT_MS,
-            // A clock that is behind the newest tick lets the feed run at half speed.
+            // If the clock is behind the newest tick, ids run at half speed, so they become wrong only slowly.
             Dates::Wrong => RIGHT_MS + self.ahead.0.max(12) * 1000,
         };
         if measured.error_ms.abs() > limit {

@@ -38,7 +38,7 @@ pub enum Fault {
     RestartEmpty,
     /// All data is deleted.
     Flush,
-    /// The history is deleted, twice.
+    /// The history is deleted, three times.
     HistoryDeleted,
     /// The memory is full, and Redis evicts any key, such as the history.
     HistoryEvicted,
@@ -204,7 +204,7 @@ impl Fault {
         }
     }
 
-    /// Repeats what a living leader undoes, when the leader has just died.
+    /// Begins a fault of the lease again when the leader has just died, because the leader has ended it.
     pub async fn leader_died(self, stage: &mut Stage) {
         if matches!(self, Fault::LeaseWithoutTtl | Fault::LeaseOfAnHour) {
             self.begin(stage).await;

@@ -14,7 +14,8 @@ async fn members(stage: &Stage) -> u64 {
     redis::cmd("ZCARD").arg("{btcfeed}:ticks").query_async(&mut connection).await.unwrap()
 }
 
-/// Loses the history with `lose` while it is put back, and waits until all of it is there. Returns what is wrong.
+/// Loses the history with the commands `lose`, and again while it is put back. Then waits until all of it is there.
+/// Returns the findings.
 async fn lose_twice(stage: &mut Stage, lose: &[&str]) -> Findings {
     for _ in 0..2 {
         for words in lose {

@@ -63,7 +63,7 @@ The columns say what may be lost. *Lives*: the leader's process lives, and other
 *Killed*: the leader is killed during the fault, and may start again. This page is made from
 `tests/faults/promises.rs`.
 
-| fault | says that it cannot write | lost if the leader lives | lost if the leader is killed |
+| fault | replicas say that they cannot write | lost if the leader lives | lost if the leader is killed |
 |---|---|---|---|
 ";
 

@@ -1,5 +1,5 @@
-//! Random faults, one case after the other, from a seed that is printed. `BTCFEED_FAULTS_SEED` repeats a run, and
-//! `BTCFEED_FAULTS_SECONDS` sets its length.
+//! Random faults in rounds of six cases. The seed of each round is printed. `BTCFEED_FAULTS_SEED` repeats a round, and
+//! `BTCFEED_FAULTS_SECONDS` sets the time in which rounds begin.
 
 use super::case::{Case, Leadership};
 use super::fault::Fault;
@@ -24,13 +24,13 @@ fn random_case(random: &mut fastrand::Rng) -> Case {
             faults.push(fault);
         }
     }
-    // A server that does not answer can be given no other fault.
+    // A server that does not answer can be given no other fault, so a fault that stops it begins last.
     faults.sort_by_key(|fault| fault.stops_the_server());
     let leadership = Leadership::ALL[random.usize(..Leadership::ALL.len())];
     Case { lasts: Duration::from_millis(500 + random.u64(..5000)), ..Case::new(&faults, leadership) }
 }
 
-/// Returns the first cases of a seed.
+/// Returns the cases of a seed.
 fn cases(seed: u64) -> Vec<Case> {
     let mut random = fastrand::Rng::with_seed(seed);
     (0..ROUND).map(|_| random_case(&mut random)).collect()

@@ -33,7 +33,8 @@ async fn split(stage: &Stage, left: &str) -> Redis {
     copy
 }
 
-/// Returns the id and the `prev` of each entry in a history. Both leaders may give the same id.
+/// Returns the id and the `prev` of each entry in a history. Both leaders may give the same id, so an id alone does not
+/// identify an entry.
 async fn links(redis: &Redis) -> Vec<(u64, u64)> {
     let history = redis.command(&["ZRANGE", "{btcfeed}:ticks", "0", "-1"]).await;
     let link = |entry: String| {
@@ -62,7 +63,7 @@ async fn clients_of_the_losing_primary_get_a_gap() {
         newer(ids(&copy).await) >= 5 && newer(ids(&stage.redis).await) >= 5
     })
     .await;
-    // The old primary becomes a replica of the new one.
+    // The old primary stops writing, and then becomes a replica of the new one.
     stage.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "9"]).await;
     let kept = links(&copy).await;
     let lost: Vec<_> = links(&stage.redis).await.into_iter().filter(|link| !kept.contains(link)).collect();
@@ -80,7 +81,7 @@ async fn clients_of_the_losing_primary_get_a_gap() {
     tokio::time::sleep(Duration::from_millis(1500)).await;
     until_within(SEEN, "the old primary to follow", async || ids(&stage.redis).await == ids(&copy).await).await;
     let mut records = stage.records(now() - 1200).await;
-    // The others lead when the lease that they find in the copy has expired.
+    // The other replicas can lead only when the lease in the copy has expired.
     records.handover_ms = Some(3000);
     let base = lost[0].1;
     // What the losing primary accepted is not kept, so its clients got entries that are not in the history.
@@ -108,7 +109,7 @@ async fn clients_of_the_losing_primary_get_a_gap() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn follower_of_an_isolated_primary_says_so() {
+async fn follower_of_an_isolated_primary_is_stale() {
     let mut stage = Stage::start().await;
     let follower = stage.follower().await;
     let copy = split(&stage, &follower).await;
@@ -135,7 +136,7 @@ async fn follower_of_an_isolated_primary_says_so() {
     assert_eq!(messages, [] as [Value; 0], "it missed nothing in the end");
 }
 
-/// A connection as the user of the feed, who is not affected by the fault.
+/// Returns a connection as the user `feed`. The fault disables only the user `default`.
 async fn connect_as_feed(port: u16) -> MultiplexedConnection {
     let client = redis::Client::open(format!("redis://feed:secret@127.0.0.1:{port}")).unwrap();
     client.get_multiplexed_async_connection().await.unwrap()

@@ -150,7 +150,7 @@ impl Stage {
         self.watchers.iter().map(Watcher::last).max().unwrap_or_default()
     }
 
-    /// Asks Redis for the leader.
+    /// Waits until Redis has a leader, and keeps its name.
     pub async fn note_leader(&mut self) {
         let mut leader = None;
         until("a leader", async || {
@@ -205,8 +205,8 @@ impl Stage {
         self.members.iter().filter_map(|member| member.replica.as_ref())
     }
 
-    /// Waits until each client has an entry that was made after `moment`, and no replica holds anything. Returns false
-    /// if that takes longer than `limit`.
+    /// Waits until each client has an entry that was made after `moment`, and no replica holds more than one record.
+    /// Returns false if that takes longer than `limit`.
     pub async fn is_flowing(&self, moment: u64, limit: Duration) -> bool {
         let started = std::time::Instant::now();
         loop {
@@ -221,7 +221,7 @@ impl Stage {
         }
     }
 
-    /// Returns the records of everything that happened up to `end`.
+    /// Returns the records of the case. What happened after `end` may be incomplete.
     pub async fn records(&self, end: u64) -> Records {
         let mut connection = self.redis.connection().await;
         let mut command = redis::cmd("ZRANGE");

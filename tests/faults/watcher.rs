@@ -1,5 +1,5 @@
-//! A client that follows the feed on any replica, and records every tick, status and gap. It shares no code with the
-//! server.
+//! A client that follows the feed on any replica, and records every tick, status and gap. It reads messages without the
+//! server's code.
 
 use crate::support::tls::{Authority, connect_to};
 use futures_util::StreamExt;
@@ -10,8 +10,8 @@ use tokio::time::{sleep, timeout};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-/// The time after which a connection without a message is replaced. A replica's first ping comes after the same time,
-/// so pings alone do not keep a silent connection.
+/// The time after which a connection without a message is replaced. At least the same time passes between two pings of
+/// a replica, so pings alone do not keep a silent connection.
 const SILENCE: Duration = Duration::from_secs(20);
 
 /// A replica's port for clients.

@@ -69,7 +69,7 @@ async fn every_path_for_data_needs_a_key() {
     ] {
         assert_eq!(replica.get(path).await.0, 200, "{path}");
     }
-    // This client may cache the page, but not for others. Links do not contain the key.
+    // The client may cache the page, but a shared cache may not. Links do not contain the key.
     let page = replica.ask(&format!("/v1/prices?limit=1&since=0&key={key}"), &[]).await;
     let header = |name: &str| page.headers().get(name).map(|value| value.to_str().unwrap()).unwrap_or_default();
     assert!(header("cache-control").starts_with("private"), "{page:?}");

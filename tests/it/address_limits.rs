@@ -78,7 +78,7 @@ async fn limits_count_clients_with_tls() {
     assert_eq!(status(HONEST).await, 200);
     held.clear();
     until("a free place", async || status(ATTACKER).await == 200).await;
-    // A handshake that has not begun also occupies a place of its address.
+    // A connection whose handshake has not begun also counts for its address.
     let mut waiting = Vec::new();
     until("a refusal", async || {
         waiting.push(socket_from(ATTACKER, &replica).await);
@@ -223,7 +223,7 @@ async fn invented_client_ids_are_limited_and_expire() {
     let (status, problem) = connect(ATTACKER, 3).await.err().unwrap();
     assert!(status == 429 && problem.contains("too many new client_ids from your address"), "{status} {problem}");
     tick(&mut connect(ATTACKER, 0).await.unwrap()).await;
-    // Other addresses can still use new ones, up to the limit of the replica.
+    // Other addresses can still use new ones, up to the limit of all addresses.
     connect("127.0.0.3", 4).await.unwrap();
     connect("127.0.0.4", 5).await.unwrap();
     let (status, problem) = connect("127.0.0.5", 6).await.err().unwrap();
@@ -258,8 +258,9 @@ async fn limits_count_over_all_replicas() {
         .await;
     }
     Client::try_from(HONEST, &stream(&one)).await.unwrap();
-    // What an address reads from one replica, it cannot read from the other again. A report with its streams has it
-    // too.
+    // What an address has read from one replica counts on the other one, too. The first replica reports the volume
+    // together with the connections of the address. So when the other replica rejects the address because of its idle
+    // connections, the volume has also arrived.
     let reader = "127.0.0.3";
     let page = |replica: &Replica| format!("http://{}/v1/prices?limit=50", replica.address);
     assert_eq!(http_from(reader).get(page(&one)).send().await.unwrap().status(), 200);
