@@ -1,4 +1,4 @@
-//! Tests that run for a minute or longer. `make soak` runs them.
+//! Tests that take long, some of them minutes. `make soak` runs them.
 
 #![allow(unreachable_pub, reason = "nothing outside a test binary can reach its items")]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test fails by panicking")]

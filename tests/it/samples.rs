@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Returns the samples of a language on the page of a server.
+/// Returns the samples in a language on the page `/docs` of a server.
 async fn samples(address: &str, language: &str) -> Vec<String> {
     let page =
         soon("the page", http().get(format!("http://{address}/docs")).send()).await.unwrap().text().await.unwrap();
@@ -20,7 +20,7 @@ async fn samples(address: &str, language: &str) -> Vec<String> {
         .collect()
 }
 
-/// Runs a command. Returns its output, which must have no error.
+/// Runs a command, which must succeed. Returns its output.
 async fn output(mut command: Command, what: &str) -> String {
     let output = soon(what, command.kill_on_drop(true).output()).await.unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -28,7 +28,7 @@ async fn output(mut command: Command, what: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Returns the first line that a command prints, and ends it.
+/// Runs a command until it has printed a line, and kills it. Returns the line.
 async fn first_line(mut command: Command, what: &str) -> String {
     let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

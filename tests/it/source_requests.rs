@@ -142,8 +142,8 @@ async fn currency_that_a_source_lacks_is_no_failure() {
     assert_eq!((answer.currencies, answer.errors.len()), (Currency::Eur.into(), 0));
 }
 
-/// Returns the address of a server that answers as Kraken does, does not know `unknown`, and notes the pairs of each
-/// request.
+/// Starts a server that answers as Kraken does, but does not know the pair `unknown`. Returns its address and the pairs
+/// of each request.
 async fn kraken_without(unknown: &'static str) -> (String, Arc<Mutex<Vec<String>>>) {
     let asked: Arc<Mutex<Vec<String>>> = Arc::default();
     let log = asked.clone();

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 /// Time for an answer. It is long because the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(8);
 
-/// Returns an aggregator of all sources. They send their requests to `exchange`.
+/// Returns an aggregator of the sources that `exchange` simulates.
 fn sources(exchange: &Exchange) -> Aggregator {
     let sources = exchange.urls("r1").map(|(name, url)| {
         let endpoint = Endpoint { url: Some(url.into()), key: None, least_interval: Some(Duration::ZERO) };
@@ -164,7 +164,7 @@ async fn long_error_of_an_exchange_is_cut_everywhere() {
 #[tokio::test]
 async fn currency_without_a_price_goes_stale_alone() {
     let exchange = Exchange::start().await;
-    // Only Kraken has both prices in one answer.
+    // Of the three exchanges, only Kraken gives both prices in one answer.
     exchange.set("kraken", Mode::Body(KRAKEN_WITHOUT_EUR));
     let settings = [("BTCFEED_SOURCES", "kraken"), ("BTCFEED_STALE_AFTER", "3s")];
     let replica = embedded(&exchange, &settings).await;

@@ -1,4 +1,4 @@
-//! Server-sent events over HTTP/1. The reactor sends them.
+//! Server-sent events over HTTP/1, which the reactor sends, and requests for streams that are rejected.
 
 use crate::support::events::Events;
 use crate::support::exchange::{Exchange, Mode};

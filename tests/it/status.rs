@@ -19,7 +19,7 @@ fn names(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap()).collect()
 }
 
-/// Returns the head of the answer to a request for a stream on a raw socket.
+/// Requests a stream on a raw socket. Returns the head of the answer.
 async fn head(replica: &Replica, path: &str, extra: &str) -> String {
     let mut socket = TcpStream::connect(&replica.address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n");
@@ -73,7 +73,7 @@ async fn dead_feed_is_503_on_every_replica() {
     }
 }
 
-/// The page is tested with a browser.
+/// `tests/browser/dead_feed.rs` tests when the page reports it.
 #[tokio::test]
 async fn dead_feed_is_reported_within_five_seconds() {
     let cluster = TestCluster::new().await;

@@ -87,14 +87,15 @@ async fn lease_is_reserved_for_the_longest_history() {
 }
 
 #[tokio::test]
-async fn claimant_is_not_asked_for_its_settings() {
+async fn unwritten_ticks_count_more_than_settings() {
     let server = Server::start().await;
     let open = |settings: &str| {
         let options = RedisOptions { settings: settings.to_owned(), ..RedisOptions::new(&server.url(), "shop") };
         Redis::open(&options, OPTIONS).unwrap()
     };
     let (own, other) = (open("for a day"), open("for an hour"));
-    // After an outage, a replica with other settings comes first, and finds that another one has held ticks.
+    // After an outage, `b` takes the lease first, with other settings. It releases the lease, because `a` claims the
+    // lease for unwritten ticks.
     let early = other.acquire("b").await.unwrap().unwrap();
     assert_eq!(own.claim(Claim { holder: "a", seen: TickId::ZERO, records: 1 }).await.unwrap(), None);
     other.release(&early).await.unwrap();
@@ -102,7 +103,7 @@ async fn claimant_is_not_asked_for_its_settings() {
     let lease = own.acquire("a").await.unwrap().expect("nobody else has the ticks");
     own.release(&lease).await.unwrap();
     let _: u64 = ::redis::cmd("DEL").arg("{shop}:claim").query_async(&mut server.connection().await).await.unwrap();
-    // What it has seen is not enough to come first with other settings.
+    // With other settings, a replica cannot claim the lease for newer entries alone.
     other.claim(Claim { holder: "b", seen: TickId::now(), records: 0 }).await.unwrap();
     assert_eq!(other.acquire("b").await.unwrap(), None, "the settings of the replica that led count");
 }
@@ -236,7 +237,7 @@ async fn read_survives_a_break_at_any_byte() {
     let proxy = Proxy::start(server.port).await;
     let reader = Redis::new(&proxy.url(), "test", OPTIONS).unwrap();
     for bytes in 1..300 {
-        // The connection is already open. It breaks during the check by the pool, or during the answer to the read.
+        // The open connection breaks while the pool checks it with PING, or during the answer to the read.
         assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1);
         proxy.break_after(bytes);
         assert_eq!(ids(&reader, TickId::ZERO, EVERYTHING, 10).await.len(), 1, "after {bytes} bytes");

@@ -18,7 +18,7 @@ use tokio::io::AsyncWriteExt;
 async fn run(arguments: &[&str], input: &str) -> (Option<i32>, String, String) {
     let mut command = program();
     command.arg("store").args(arguments);
-    // A flag takes precedence.
+    // The flags `--data` and `--redis-url` take precedence over this setting.
     command.env("REDIS_URL", "redis://127.0.0.1:9");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -43,7 +43,7 @@ async fn fail(arguments: &[&str], input: &str) -> String {
     error
 }
 
-/// Returns the text of an hour with one tick.
+/// Returns the start of an hour with one tick, and the text of its candles.
 fn hour(detail: Detail, start: TickId) -> (TickId, String) {
     let candle = format!(r#"{{"id":{start},"ticks":[[["USD"],1]],"prices":{{"USD":["1","3","1","2"]}}}}"#);
     let candles = match detail {
@@ -53,7 +53,7 @@ fn hour(detail: Detail, start: TickId) -> (TickId, String) {
     (start, format!(r#"{{"prev":1,"first":{start},"id":{start},{candles}}}"#))
 }
 
-/// Asserts that the store has the candles of this hour, or none.
+/// Asserts that the store has the candles of exactly these hours.
 async fn has_hours(store: &dyn Store, expected: &[TickId]) {
     for detail in Detail::ALL {
         assert_eq!(store.kept_hours(detail).await.unwrap().unwrap(), expected);
@@ -65,7 +65,7 @@ async fn has_hours(store: &dyn Store, expected: &[TickId]) {
 /// An hour whose entries have expired.
 const OLD_HOUR: TickId = TickId::from_ms(1_530_000_000_000);
 
-/// Writes 2,500 entries, one of them with an audit, the candles of an hour, and two bookmarks.
+/// Writes 2,500 entries (one with an audit), the candles of an hour, and two bookmarks. Returns the entries.
 async fn fill(store: &dyn Store) -> Vec<Entry> {
     let lease = lease(store).await;
     let mut lost = Vec::new();
@@ -108,7 +108,7 @@ async fn feed_moves_to_redis_and_back_without_a_change() {
     assert!(succeed(&["--data", paths[0], "info"], "").await.contains("entries    0\ninputs     0\nbookmarks  0\n"));
     let info = succeed(&["--redis-url", &url, "--key-prefix", "shop*", "info"], "").await;
     assert!(info.contains("entries    2500\ninputs     1\nbookmarks  2\noldest     "), "{info}");
-    // A key of another feed.
+    // The move must leave this bookmark of another feed, whose keys would match the prefix `shop*` as a pattern.
     Redis::new(&url, "shop", OPTIONS).unwrap().remember(&[("a".to_owned(), TickId::from_ms(5))]).await.unwrap();
     succeed(&["--redis-url", &url, "--key-prefix", "shop*", "move", "--to", paths[1]], "").await;
     assert!(all(&redis).await.is_empty());
@@ -140,7 +140,7 @@ async fn export_is_imported_into_an_empty_store() {
     let error = fail(&["--data", paths[0], "import"], &exported).await;
     assert!(error.contains("already has entries (2500): clear it first, or add --merge"), "{error}");
     succeed(&["--data", paths[0], "import", "--merge", backup], "").await;
-    // An import that was interrupted goes on.
+    // A second import, with `--merge`, completes one that was interrupted.
     let start: String = exported.split_inclusive('\n').take(1200).collect();
     succeed(&["--data", paths[1], "import"], &start).await;
     succeed(&["--data", paths[1], "import", "--merge", backup], "").await;
@@ -258,7 +258,7 @@ async fn garbage_in_redis_does_not_stop_the_tools() {
     assert!(info.contains("bookmarks  3\n") && info.contains(&format!("oldest     {first} ")), "{info}");
     let lines = succeed(&[&here[..], &["export"]].concat(), "").await;
     assert_eq!(lines.lines().count(), 2506);
-    assert!(lines.contains(r#""client":"garbage","id":1230940800000}"#), "its place is before everything");
+    assert!(lines.contains(r#""client":"garbage","id":1230940800000}"#), "an invalid bookmark gets the earliest id");
     let path = directory.path().to_str().unwrap();
     let (code, _, told) = run(&[&here[..], &["move", "--to", path]].concat(), "").await;
     assert_eq!(code, Some(0), "{told}");
@@ -273,7 +273,7 @@ async fn garbage_in_redis_does_not_stop_the_tools() {
     assert!(error.contains("invalid line 1: its id is more than a day ahead"), "{error}");
 }
 
-/// Writes a real tick, two simulated ones with inputs, and another real one. Returns the ids.
+/// Writes four ticks with inputs (real, simulated, simulated, real) and the candles of two hours. Returns the ids.
 async fn mix(store: &dyn Store) -> Vec<TickId> {
     let (lease, mut all) = (lease(store).await, Vec::new());
     for source in ["kraken", "simulated", "simulated", "kraken"] {
@@ -292,7 +292,7 @@ async fn mix(store: &dyn Store) -> Vec<TickId> {
     all
 }
 
-/// Checks that only the real ticks and the candles of the other hour are left.
+/// Asserts that only the real ticks are left, and the candles of the hour without simulated ticks.
 async fn is_real(store: &dyn Store, mixed: &[TickId]) {
     let real = [mixed[0], mixed[3]];
     assert_eq!(all(store).await.iter().map(|entry| entry.id).collect::<Vec<_>>(), real);
@@ -308,7 +308,7 @@ async fn simulated_ticks_are_deleted_alone() {
     let (url, path) = (server.url(), directory.path().to_str().unwrap());
     let redis = Redis::new(&url, "btcfeed", OPTIONS).unwrap();
     let mixed = mix(&redis).await;
-    assert_eq!(run(&["--redis-url", &url, "clear", "--simulated"], "").await.0, Some(2), "it is not confirmed");
+    assert_eq!(run(&["--redis-url", &url, "clear", "--simulated"], "").await.0, Some(2), "`--yes` is missing");
     let (code, _, told) = run(&["--redis-url", &url, "clear", "--simulated", "--yes"], "").await;
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("deleted 2 simulated ticks from "), "{told}");
@@ -327,7 +327,7 @@ async fn hours_before_simulated_ticks_are_deleted() {
     drop(store);
     succeed(&["--data", path, "clear", "--simulated", "--yes"], "").await;
     has_hours(&Disk::open(directory.path(), OPTIONS).unwrap(), &[OLD_HOUR]).await;
-    // The same feed with simulated ticks: those of the hour have expired.
+    // The same feed, but all ticks are simulated. The ticks of the old hour have expired.
     let exported = succeed(&["--data", path, "export"], "").await.replace("kraken", "simulated");
     succeed(&["--data", path, "clear", "--yes"], "").await;
     succeed(&["--data", path, "import"], &exported).await;
@@ -349,7 +349,7 @@ async fn target_has_tls_files_of_its_own() {
     assert!(error.contains("cannot use the files of TLS for --to"), "{error}");
     assert_eq!(run(&[&to[..], &["--to-cert", &cert]].concat(), "").await.0, Some(2), "there is no key");
     succeed(&[&to[..], &["--to-ca", &ca, "--to-cert", &cert, "--to-key", &key]].concat(), "").await;
-    // The files of the settings are for the first store, and here it has no TLS.
+    // The flags `--redis-ca`, `--redis-cert` and `--redis-key` are for the source. This target has no TLS.
     let plain = Server::start().await;
     let target = plain.url();
     let files = ["--redis-ca", &ca, "--redis-cert", &cert, "--redis-key", &key];

@@ -25,7 +25,7 @@ async fn secured(exchange: &Exchange, authority: &Authority, settings: &[(&str, 
     embedded(exchange, &[&files, settings].concat()).await
 }
 
-/// Returns what a command prints, on both outputs. Its input is closed.
+/// Returns what a command prints, on both outputs. Its input is empty.
 async fn output(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).env("NO_PROXY", "*").stdin(Stdio::null()).kill_on_drop(true);
@@ -116,7 +116,7 @@ async fn websocket_is_closed_cleanly_over_tls() {
     }
     replica.signal(Signal::TERM);
     assert_eq!(u16::from(client.closed().await.code), 1001);
-    // This would be an error if TLS were not closed first (RFC 8446 §6.1).
+    // This would be an error if the server closed the socket without a `close_notify` (RFC 8446 §6.1).
     client.ended().await.unwrap();
     assert!(replica.exit().await.success());
 }

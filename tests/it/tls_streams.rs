@@ -23,7 +23,7 @@ async fn secured(exchange: &Exchange, authority: &Authority, settings: &[(&str, 
     embedded(exchange, &[&files, settings].concat()).await
 }
 
-/// Requests an event stream, and returns its events and the output to the server.
+/// Requests an event stream. Returns its events, and the half of the connection that writes to the server.
 async fn events(mut stream: Stream, query: &str) -> (Events, WriteHalf<Stream>) {
     let request = format!("GET /v1/prices/stream?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -84,7 +84,7 @@ async fn keys_are_updated_in_the_middle_of_a_stream() {
     let mut client = authority.websocket(&replica.address, "format=full").await;
     let mut seen = vec![tick(&mut client).await];
     for round in 0..5 {
-        // rustls sends the update with the next message, and asks the server for new keys.
+        // rustls sends a `key_update` with the next message. It asks the server to change its keys, too.
         client.stream().get_mut().1.refresh_traffic_keys().unwrap();
         client.send(Message::Ping(vec![round].into())).await;
         until("the pong", async || match client.next().await {
@@ -155,7 +155,7 @@ async fn event_stream_survives_a_half_close() {
 }
 
 #[tokio::test]
-async fn comeback_resumes_with_a_ticket() {
+async fn reconnect_resumes_with_a_ticket() {
     let (exchange, authority) = (Exchange::start().await, Authority::new());
     let replica = secured(&exchange, &authority, &[]).await;
     for version in ["1.2", "1.3"] {

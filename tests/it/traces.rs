@@ -14,12 +14,12 @@ use tokio::net::TcpListener;
 /// Time between two exports in these tests, in milliseconds.
 const DELAY: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "100");
 
-/// Returns the spans of a trace with this name.
+/// Returns the spans with this name in a trace.
 fn named<'a>(trace: &'a [Span], name: &str) -> Vec<&'a Span> {
     trace.iter().filter(|span| span.name == name).collect()
 }
 
-/// Returns the replicas from which these spans are.
+/// Returns the names of the replicas that sent these spans.
 fn replicas<'a>(spans: &[&'a Span]) -> BTreeSet<&'a str> {
     spans.iter().map(|span| span.resource["service.instance.id"].as_str()).collect()
 }

@@ -190,7 +190,7 @@ async fn feed_that_disconnects_is_verified_to_its_end() {
     let lines: Vec<_> = recording.lines().collect();
     let answer = |lines: &[&str], close| Answer::messages(&[&[hello], lines].concat(), close);
     let end = [&lines[3..], &[synced]].concat();
-    // The server closes the connection twice. The first connection only asks for the currencies.
+    // The first connection only asks for the currencies. The server closes the second and the third.
     let answers = [answer(&[], None), answer(&lines[..3], Some(1012)), answer(&[], Some(1012)), answer(&end, None)];
     let server = Server::start(answers.into()).await;
     let [program, _] = verifiers();

@@ -53,7 +53,7 @@ impl Watch {
         }
     }
 
-    /// Waits until it exits. Returns the exit code, the rest of the output, and the errors.
+    /// Waits until the program exits. Returns the exit code, the rest of the output, and the errors.
     async fn end(mut self) -> (Option<i32>, Vec<String>, String) {
         let mut rest = Vec::new();
         while let Some(line) = self.line().await {
@@ -119,7 +119,7 @@ async fn watch_begins_at_the_given_start() {
         .filter(|line| line["type"] == "tick")
         .map(|tick| tick["id"].as_u64().unwrap())
         .collect();
-    // Each is the newest tick at the end of a period. On a busy machine, that tick may already be some intervals old.
+    // Each tick is the newest one at the end of a second. On a busy machine, it may already be some intervals old.
     assert!(ids[2] - ids[0] >= 1200, "{ids:?}");
 }
 
@@ -221,7 +221,7 @@ fn lines(screen: &str) -> Vec<&str> {
 async fn has_one_footer(terminal: &Terminal) {
     let drawn = || terminal.written().matches("\u{1b}[?2026l").count();
     let before = drawn();
-    until("three more drawings", async || drawn() > before + 3).await;
+    until("more drawings", async || drawn() > before + 3).await;
     let one = |screen: &str, begins: &str| lines(screen).iter().filter(|line| line.starts_with(begins)).count() == 1;
     let is = |screen: &str| one(screen, " ───") && one(screen, " USD ") && one(screen, " ● live");
     terminal.shows("one footer", is).await;
@@ -256,7 +256,7 @@ async fn terminal_shows_a_table_that_fits() {
         let has_id = |line: &&str| line.split_once("--after ").is_some_and(|(_, id)| id.trim().len() == 13);
         let screen = terminal.shows("the last line", |screen| lines(screen).iter().any(has_id)).await;
         assert!(screen.contains("resume with"), "{screen}");
-        // A line that the terminal wrapped would be longer here.
+        // The emulator joins the parts of a wrapped line, which would then be longer than the width.
         assert!(lines(&screen).iter().all(|line| line.chars().count() <= usize::from(width)), "{screen}");
         assert!(!screen.contains("● live"), "the footer is removed: {screen}");
         assert!(terminal.shows_cursor());
@@ -301,7 +301,7 @@ async fn terminal_reports_outages_and_reconnects() {
     terminal.shows("the gap", gone).await;
     drop(replica);
     terminal.shows("the loss", |screen| screen.contains("not connected: ") && screen.contains("○ reconnecting")).await;
-    // With this interval, the row does not leave the screen too soon.
+    // With this interval, new rows do not push the row about the reconnect off the screen too soon.
     let slow = [("BTCFEED_LISTEN", address.as_str()), ("BTCFEED_SOURCES", "coinbase"), ("BTCFEED_INTERVAL", "3s")];
     let _replica = embedded(&exchange, &slow).await;
     terminal.shows("the reconnect", |screen| screen.contains("connected again to ")).await;

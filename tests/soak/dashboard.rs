@@ -65,7 +65,7 @@ impl Observation {
     }
 
     /// Reads the values of all queries and the states of all alerts. Each query must have a value. Queries that contain
-    /// a metric of `silent` must have none, because their event does not happen in this situation.
+    /// a metric of `silent` must have none, because there is nothing to measure in this situation.
     async fn record(&mut self, name: &'static str, silent: &[&str]) {
         let mut values = Vec::new();
         for query in &self.queries {
@@ -105,7 +105,7 @@ impl Observation {
         }
     }
 
-    /// Returns the document.
+    /// Returns the text of docs/monitoring.md.
     fn document(&self) -> String {
         let names: Vec<_> = self.situations.iter().map(|situation| situation.name).collect();
         let line = "|---".repeat(names.len());

@@ -3,9 +3,9 @@
 //!
 //! `make attacks` attacks a build with optimisation, with the limits that are promised, and prints the table of
 //! docs/operations.md. A build without optimisation has wider limits on times. `BTCFEED_ATTACKED=PROGRAM` attacks
-//! another program. `BTCFEED_UNLIMITED=1` raises all limits that have a setting, and checks nothing. Then only the
-//! attack with long invalid values has no effect. Its limits are constants: the length of a query, and the number and
-//! length of the mistakes in an error. So are the limits of TLS handshakes.
+//! another program. `BTCFEED_UNLIMITED=1` raises the limits that `target.rs` lists, and checks nothing. Constant limits
+//! stay: the length of a query, the number and length of the mistakes in an error, and the limits of TLS handshakes. So
+//! the attack with long invalid values has no effect even then.
 
 mod attack;
 mod target;
@@ -26,8 +26,7 @@ const QUIET: Duration = Duration::from_secs(3);
 const ATTACK: Duration = Duration::from_secs(8);
 /// Factor by which an attack may make requests slower.
 const MAX_SLOWER: u32 = 10;
-/// Maximum number of new keys in Redis: the number of new `client_id`s that an address may have, and those of the
-/// replica.
+/// Maximum number of new keys in Redis: 1,000 new `client_id`s of an address, and 10 keys of the replica.
 const MAX_KEYS: u64 = 1010;
 /// Time within which a stopping replica releases the lease.
 const MAX_RELEASE: Duration = Duration::from_secs(3);
@@ -35,13 +34,14 @@ const MAX_RELEASE: Duration = Duration::from_secs(3);
 /// Limits on times and memory. In a build without optimisation, each request costs ten times as much, so others wait
 /// longer, and it needs more memory.
 struct Bounds {
-    /// Longest time without a tick: two intervals.
+    /// Longest time without a tick: two intervals, or three without optimisation.
     silence: Duration,
-    /// Duration of a request that is always accepted, even if [`MAX_SLOWER`] times the usual duration is shorter.
+    /// Longest duration of a request, or [`MAX_SLOWER`] times the duration without an attack if that is longer.
     request: Duration,
     /// Longest duration of a request on the operators' port.
     ops: Duration,
-    /// Memory beyond what the replica uses without an attack: the budget, and 64 MiB for everything else.
+    /// Memory beyond what the replica uses without an attack: the budget, and 64 MiB (96 MiB without optimisation) for
+    /// everything else.
     more_mib: u64,
 }
 

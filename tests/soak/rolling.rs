@@ -31,8 +31,8 @@ const SPREAD: Duration = Duration::from_secs(5);
 const MAX_FAILED: f64 = 0.001;
 /// Number of clients that connect at the same time at first.
 const CONNECTING: usize = 100;
-/// Largest number of reconnects in a second, as a multiple of the clients of a replica divided by the spread. On a busy
-/// machine clients reconnect late, and then several at once.
+/// Maximum number of reconnects in a second, as a multiple of the even share: the clients of a replica divided by the
+/// spread in seconds. On a busy machine clients reconnect late, and then several at once.
 const TOLERANCE: f64 = 2.0;
 
 /// What all clients share.
@@ -92,7 +92,7 @@ fn number(text: &str, name: &str) -> u64 {
     value[..value.find(|c: char| !c.is_ascii_digit()).unwrap()].parse().unwrap()
 }
 
-/// Follows the feed until the end. Reconnects at once when a connection ends.
+/// Follows the feed up to the id [`Clients::end`]. Reconnects at once when a connection ends.
 async fn follow(clients: Arc<Clients>) -> Seen {
     let mut seen = Seen::default();
     let mut permit = Some(clients.connecting.acquire().await.unwrap());
@@ -173,8 +173,8 @@ async fn rolling_restart_moves_three_thousand_clients() {
     };
     let mut replicas = join_all((0..REPLICAS).map(start)).await;
     replicas[0].priced().await;
-    // A replica is back after a few seconds. In the stack, nginx resolves a name for each request, so it remembers no
-    // failures of an address either.
+    // With `max_fails=0`, nginx does not avoid a replica that was away for a few seconds. The nginx in `deploy` does
+    // not either, because it resolves a name for each request, and so remembers no failures of an address.
     let upstream: Vec<_> = addresses.iter().map(|address| format!("{address} max_fails=0")).collect();
     let nginx = Nginx::start(&upstream.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let clients = Arc::new(Clients {
@@ -204,7 +204,7 @@ async fn rolling_restart_moves_three_thousand_clients() {
         assert!(count > CLIENTS / 10, "r{} had only {count} clients", number + 1);
         assert!(most as f64 <= share * TOLERANCE, "{most} reconnects in a second, {share:.0} are the share");
     }
-    // All clients get the same entries up to this one.
+    // Each client stops at the first entry after this history.
     let history = replicas[0].history().await;
     clients.end.send_replace(history.last().unwrap()["id"].as_u64().unwrap() + 1);
     let seen: Vec<_> = soon("all clients to stop", join_all(following)).await;

@@ -1,4 +1,4 @@
-//! A clock of a process that a test can shift, in Redis as well as in a replica.
+//! A clock that a test can shift, for a Redis or a replica.
 
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use tempfile::NamedTempFile;
 
-/// The library that shifts the clock, compiled once for each run.
+/// The library that shifts the clock, compiled once in each process that runs tests.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (library, source) = (folder.join("clock.so"), concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/clock.c"));
@@ -29,7 +29,7 @@ impl ShiftedClock {
         ShiftedClock(file)
     }
 
-    /// Shifts the clock, also of processes that run.
+    /// Sets the clock to `ahead_ms` milliseconds ahead, also in processes that already run.
     pub fn shift(&self, ahead_ms: i64) {
         self.0.as_file().write_all_at(&ahead_ms.to_ne_bytes(), 0).unwrap();
     }

@@ -31,8 +31,8 @@ impl CrashTest {
             ("BTCFEED_DATA", data.to_str().unwrap()),
             ("BTCFEED_LISTEN", &address),
             ("BTCFEED_OPS_LISTEN", &ops),
-            // On a busy disk, a restart may take longer than the default. The gap would be right, but it is not the
-            // subject.
+            // On a busy disk, a restart may take longer than the default. Then the feed rightly has a gap, which this
+            // test does not expect.
             ("BTCFEED_STALE_AFTER", "2m"),
             ("BTCFEED_DOWN_AFTER", "3m"),
         ];

@@ -15,7 +15,7 @@ pub struct Query {
     pub legend: String,
 }
 
-/// Returns the queries of all panels. Rates are for a period of `rate_interval`, which Grafana chooses.
+/// Returns the queries of all panels. `rate_interval` is the period of rates, which Grafana would choose itself.
 pub fn queries(rate_interval: &str) -> Vec<Query> {
     let dashboard = include_str!("../../deploy/monitoring/grafana/dashboards/btcfeed.json");
     let dashboard: Value = serde_json::from_str(&dashboard.replace("$__rate_interval", rate_interval)).unwrap();

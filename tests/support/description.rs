@@ -60,7 +60,7 @@ impl Description {
         assert!(described.is_object(), "{request}: the status {status} is not described");
         let none = serde_json::Map::new();
         let known = described["headers"].as_object().unwrap_or(&none);
-        // OpenAPI has no field for an optional header of a response, so the description must say it.
+        // If a header is optional, its description says when the response has it.
         let is_optional = |header: &Value| {
             let description = header["description"].as_str().unwrap_or_default();
             ["If ", "Only if", "if there is"].iter().any(|word| description.contains(word))

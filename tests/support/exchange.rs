@@ -49,7 +49,7 @@ struct Request {
     at: Instant,
 }
 
-/// A valid answer that was sent.
+/// An answer in [`Mode::Good`] that was sent.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Name of the replica that asked.
@@ -91,12 +91,12 @@ impl Exchange {
         Exchange { market, address }
     }
 
-    /// Returns the address of each exchange for the replica `name`.
+    /// Returns the address of each exchange for the replica with this name.
     pub fn urls(&self, replica: &str) -> [(&'static str, String); 3] {
         NAMES.map(|name| (name, format!("http://{}/{replica}/{name}", self.address)))
     }
 
-    /// Returns the settings with which the replica `name` polls only this server, as often as its interval says.
+    /// Returns the settings with which the named replica polls only this server, as often as its interval says.
     pub fn settings(&self, replica: &str) -> Vec<(String, String)> {
         let setting = |(name, url): (&str, String)| (format!("BTCFEED_SOURCE_{}_URL", name.to_uppercase()), url);
         let mut settings = Vec::from(self.urls(replica).map(setting));
@@ -122,7 +122,7 @@ impl Exchange {
         requests.iter().filter(matches).map(|request| request.at).collect()
     }
 
-    /// Returns the valid answers that were sent, without those in the modes that a test sets.
+    /// Returns the answers in [`Mode::Good`] that were sent.
     pub fn answers(&self) -> Vec<Answer> {
         self.market.answers.lock().unwrap().clone()
     }
@@ -154,7 +154,7 @@ impl Market {
         drop(modes);
         let mut requests = self.requests.lock().unwrap();
         requests.push(Request { replica: replica.clone(), exchange, pair: pair.to_owned(), at: Instant::now() });
-        // Each poll gets another price.
+        // Each request gets another price.
         let base = if pair.to_ascii_uppercase().contains("USD") { 9_700_000 } else { 8_900_000 };
         let cents = base + requests.len();
         let price = format!("{}.{:02}", cents / 100, cents % 100);
@@ -196,7 +196,7 @@ impl Market {
     }
 }
 
-/// Returns a bid and an ask whose middle is the price. A text that is no price stays as it is.
+/// Returns a bid and an ask whose middle is the price. If the text is no price, or less than 1, it is both of them.
 fn book(price: &str) -> (String, String) {
     let tenth = Decimal::new(1, 1);
     match price.parse::<Decimal>() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// The name of the primary.
+/// The name under which the Sentinels know the primary.
 const MASTER: &str = "the-feed";
 
 /// A primary with two replicas, and three Sentinels.
@@ -63,7 +63,7 @@ impl Sentinels {
         })
     }
 
-    /// Returns the `REDIS_URL` of a replica.
+    /// Returns the `REDIS_URL` for btcfeed.
     pub fn url(&self) -> String {
         let hosts: Vec<_> = self.ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
         format!("redis+sentinel://{}/0?master={MASTER}", hosts.join(","))
@@ -186,7 +186,7 @@ impl RedisCluster {
         from_redis_value(self.nodes[place].command(&["CLUSTER", "MYID"]).await).unwrap()
     }
 
-    /// Returns the `REDIS_URL` of a replica, which names two of the nodes.
+    /// Returns the `REDIS_URL` for btcfeed, which names two of the nodes.
     pub fn url(&self) -> String {
         format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.nodes[1].port, self.nodes[4].port)
     }

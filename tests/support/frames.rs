@@ -30,8 +30,8 @@ pub fn request(bytes: &mut Vec<u8>, stream: u32, path: &str, headers: &[(&str, &
 
 /// Returns the header block of a GET request.
 pub fn fields(path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    // `:method: GET` and `:scheme: http` are in the static table. The literals after them have names of that table (RFC
-    // 7541).
+    // `:method: GET` and `:scheme: http` are in the static table. The host and the path are literals with names of that
+    // table (RFC 7541).
     let mut fields = vec![0x82, 0x86];
     for (name, value) in [(1, "x"), (4, path)] {
         fields.push(name);

@@ -41,7 +41,7 @@ macro_rules! assert_reviewed {
     };
 }
 
-/// Passes the names of all promises to a macro.
+/// Passes the names of all promises in `store_contract.rs` to a macro.
 #[allow(unused_macros, reason = "each test binary uses a part")]
 macro_rules! for_each_promise {
     ($callback:ident) => {
@@ -64,7 +64,7 @@ macro_rules! for_each_promise {
             subscriber_gets_every_later_append,
             lost_entries_are_reported_and_restored,
             client_is_remembered_at_its_last_id,
-            hours_are_kept_once_and_deleted_when_old,
+            hours_are_kept_once_until_deleted,
         }
     };
 }
@@ -160,8 +160,7 @@ impl TestCluster {
         replicas.try_into().unwrap_or_else(|_| unreachable!("N replicas were started"))
     }
 
-    /// Starts two replicas, lets them receive entries, and kills Redis. The feed is stale after 2 s, and down after 4
-    /// s.
+    /// Starts two replicas, lets them receive entries, and kills Redis. The feed is stale after 2 s, down after 4 s.
     pub async fn replicas_of_dead_feed(&mut self) -> [Replica; 2] {
         let settings = [("BTCFEED_STALE_AFTER", "2s"), ("BTCFEED_DOWN_AFTER", "4s")];
         let replicas = [self.replica("r1", &settings).await, self.replica("r2", &settings).await];

@@ -94,7 +94,7 @@ impl TcpNginx {
             assert_eq!(config.matches(shipped).count(), 1, "stream.conf contains {shipped:?} once");
             config = config.replace(shipped, local);
         }
-        // Debian, Fedora and Alpine have this module in a package of its own. Other programs contain it.
+        // Debian, Fedora and Alpine have this module in a package of its own. Elsewhere, nginx contains it.
         let modules = ["/usr/lib/nginx/modules", "/usr/lib64/nginx/modules"].map(Path::new);
         let module = modules.map(|folder| folder.join("ngx_stream_module.so")).into_iter().find(|file| file.exists());
         let load = module.map_or(String::new(), |file| format!("load_module {};", file.display()));

@@ -75,7 +75,7 @@ impl Prometheus {
         answer["data"].clone()
     }
 
-    /// Returns the series of a query now, without those that are not numbers.
+    /// Returns the series of a query now, without those whose value is not a number.
     pub async fn series(&self, query: &str) -> Vec<Series> {
         let answer = self.get("query", &[("query", query)]).await;
         let series = answer["result"].as_array().unwrap().iter().map(|series| Series {

@@ -96,7 +96,7 @@ impl Proxy {
         proxy
     }
 
-    /// Starts a proxy to the port `to`, whose packets take this time in each direction.
+    /// Starts a proxy to the port `to` that delays everything by this time in each direction.
     pub async fn start_with_delay(to: u16, delay: Duration) -> Proxy {
         let proxy = Proxy::start(to).await;
         proxy.delay(delay);

@@ -212,7 +212,7 @@ impl Replica {
     /// Returns the processor time that the process has used.
     pub fn processor_time(&self) -> Duration {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        // A thread may end while they are counted.
+        // A thread may end before its time is read.
         let used = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("schedstat")).ok());
         used.map(|used| Duration::from_nanos(used.split_whitespace().next().unwrap().parse().unwrap())).sum()
     }

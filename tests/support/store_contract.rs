@@ -157,7 +157,7 @@ pub async fn audit_is_kept_beside_its_entry(store: &dyn Store) {
     assert_eq!(audits(store, TickId::ZERO, first.id, 9).await, expected[..1]);
     assert_eq!(audits(store, third.id, EVERYTHING, 9).await, []);
     let announced = soon("an entry", live.next()).await.unwrap().unwrap();
-    assert!(announced.tick().unwrap().audit.is_none(), "nobody pays for it who did not ask");
+    assert!(announced.tick().unwrap().audit.is_none(), "a live entry has no audit");
     assert_eq!(store.newest(3).await.unwrap()[0], first);
 }
 
@@ -283,7 +283,7 @@ async fn expire(store: &dyn Store, lease: &Lease) {
     assert_eq!(left(Some(Duration::ZERO)).await, 10);
     let after_three_seconds = left(Some(Duration::from_secs(3))).await;
     assert!((6..=7).contains(&after_three_seconds), "{after_three_seconds}");
-    assert_eq!(left(None).await, 0, "the sources confirm that it is late");
+    assert_eq!(left(None).await, 0, "everything old expires if the sources confirm the time");
 }
 
 pub async fn subscriber_gets_every_later_append(store: &dyn Store) {
@@ -324,7 +324,7 @@ pub async fn client_is_remembered_at_its_last_id(store: &dyn Store) {
     assert_eq!(store.recall("b").await.unwrap(), Some(TickId::from_ms(4)));
 }
 
-pub async fn hours_are_kept_once_and_deleted_when_old(store: &dyn Store) {
+pub async fn hours_are_kept_once_until_deleted(store: &dyn Store) {
     for detail in Detail::ALL {
         hours_are_kept_once(store, detail).await;
     }

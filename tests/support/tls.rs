@@ -145,7 +145,7 @@ impl Authority {
     }
 }
 
-/// Returns an HTTP client for a replica, and the scheme of its URLs. A replica with TLS has an authority.
+/// Returns an HTTP client for a replica, and the scheme of its URLs. Without TLS, `authority` is `None`.
 pub fn http_for(authority: Option<&Authority>) -> (reqwest::Client, &'static str) {
     match authority {
         None => (http(), "http"),
@@ -153,7 +153,7 @@ pub fn http_for(authority: Option<&Authority>) -> (reqwest::Client, &'static str
     }
 }
 
-/// Connects to a replica. A replica with TLS has an authority.
+/// Connects to a replica. Without TLS, `authority` is `None`.
 pub async fn connect_to(address: &str, authority: Option<&Authority>) -> std::io::Result<Connection> {
     match authority {
         None => TcpStream::connect(address).await.map(Connection::Left),

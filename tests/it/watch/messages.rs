@@ -60,7 +60,7 @@ async fn proxy_of_the_environment_is_named() {
         line.contains(&format!("through the proxy {unused} (HTTPS_PROXY or ALL_PROXY): connection refused")),
         "{line}"
     );
-    // A proxy that forwards requests serves the feed.
+    // The replica takes the place of a proxy that forwards requests.
     let forwarding = format!("http://{}", replica.address);
     let line = first_line(&["feed.example:8080"], Some(("http_proxy", &forwarding))).await;
     assert!(line.starts_with("btcfeed: connected to "), "{line}");

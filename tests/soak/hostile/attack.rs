@@ -17,7 +17,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Largest window (RFC 9113 §6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 
-/// Attack from the address [`SOURCE`].
+/// An attacker at the address [`SOURCE`].
 #[derive(Clone, Copy, Debug)]
 pub struct Attacker {
     /// Attacked port.

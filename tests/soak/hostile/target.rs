@@ -22,7 +22,7 @@ const DAY: u64 = 86_400;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Budget of the replica for answers that clients do not read, in MiB.
 pub const BUDGET_MIB: u64 = 32;
-/// Values that switch the limits off.
+/// Settings that switch limits off.
 const UNLIMITED: [(&str, &str); 9] = [
     ("BTCFEED_ADDRESS_CONNECTIONS", "1000000"),
     ("BTCFEED_ADDRESS_RATE", "1000000"),
@@ -77,7 +77,7 @@ impl Target {
         Target::start_with(settings, None).await
     }
 
-    /// The same with TLS.
+    /// Starts the replica with these settings and a certificate, and waits for its first ticks.
     pub async fn start_with_tls(settings: &[(&str, &str)]) -> Target {
         let authority = Authority::new();
         let files = authority.settings();
