@@ -63,7 +63,7 @@ async fn clients_updates_and_leadership_are_counted() {
 }
 
 #[tokio::test]
-async fn replica_without_its_store_sees_a_stale_feed() {
+async fn replica_without_its_store_reports_down() {
     let mut cluster = TestCluster::new().await;
     for replica in &cluster.replicas_of_dead_feed().await {
         until("the feed to be down on each replica", async || {
