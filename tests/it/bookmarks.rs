@@ -169,5 +169,5 @@ async fn bookmark_of_a_connected_client_is_put_back() {
     // The bookmark is counted after Redis has answered.
     until("the count", async || second.metric("btcfeed_put_back_bookmarks_total").await > 0.5).await;
     assert_eq!(next(&first_replica, CLIENT).await["prev"].as_u64(), place);
-    assert_eq!(client.json().await["type"], "synced", "it has got nothing else meanwhile");
+    assert_eq!(client.json().await["type"], "synced", "the client got nothing else meanwhile");
 }

@@ -80,7 +80,7 @@ async fn streams_end_one_after_the_other() {
     replica.signal(Signal::TERM);
     let observe = async {
         until("the replica to be unready", async || !replica.is_ready().await).await;
-        // A load balancer that has not noticed it yet may still send clients.
+        // A load balancer that has not noticed this yet may still send clients.
         replica.connect("").await.text().await;
         assert!(stopped.elapsed() < DELAY, "the machine is too busy for this test");
         until("the port to be closed", async || TcpStream::connect(&replica.address).await.is_err()).await;

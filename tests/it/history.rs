@@ -1,4 +1,4 @@
-//! Long answers from the history. They are sent while they are read from Redis.
+//! Long answers from the history, which are sent while they are read from Redis, and streams that wait for the history.
 
 use crate::support::{SERVE, TestCluster, soon, until};
 use futures_util::StreamExt;

@@ -70,7 +70,7 @@ async fn replica_without_its_store_reports_down() {
             let text = replica.metrics().await;
             metric_value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0
                 && metric_value(&text, "btcfeed_store_up") == 0.0
-                // A request that finds no connection has failed, too.
+                // Requests that find no connection count as errors, too.
                 && metric_value(&text, "btcfeed_store_errors_total") > 5.0
         })
         .await;

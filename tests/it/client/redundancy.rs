@@ -1,4 +1,4 @@
-//! Two connections at once.
+//! A client with two connections at once.
 
 use crate::support::TestCluster;
 use crate::support::foreign_server::{Answer, Server, tick as a_tick};

@@ -58,7 +58,7 @@ impl Scenario<'_> {
         id("since").map(Start::Since).or(id("after").map(Start::After)).unwrap_or_default()
     }
 
-    /// Returns what the client has received, or the error that has ended it.
+    /// Returns what the client has received, or the error that has ended the stream.
     async fn run(&self) -> Result<(Seen, Statistics), String> {
         let (mut seen, mut updates) = (Seen::default(), self.client(self.start()));
         for step in self.spec["steps"].as_array().unwrap() {
