@@ -173,7 +173,7 @@ async fn websocket_is_the_same_for_any_request() {
 }
 
 #[tokio::test]
-async fn streams_have_the_names_of_other_services() {
+async fn websocket_accepts_other_paths_and_protocols() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     for (path, offered, chosen) in [
