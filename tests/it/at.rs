@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> &str {
 async fn price_at_a_moment_is_printed() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
-    // There are prices in the time before the last of these ticks.
+    // The average of `--window` needs a second of prices before the tick.
     let ticks = entries(&mut replica.connect("format=full&currency=USD,EUR&since=0").await, 8).await;
     let tick = &ticks[7];
     let (id, price) = (tick["id"].to_string(), tick["prices"]["USD"].to_string());

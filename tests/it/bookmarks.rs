@@ -1,4 +1,4 @@
-//! Bookmarks of clients with a `client_id` that the store has lost.
+//! Clients with a `client_id` of which the store has no bookmark: new clients, and clients whose bookmark was lost.
 
 use crate::support::client::Client;
 use crate::support::events::Events;
@@ -20,8 +20,8 @@ async fn assert_unknown(gap: &Value, client: &mut Client) {
     assert_eq!(*gap, expected);
 }
 
-/// Connects a client in full format, and returns its first message. A replica that has just read the history again
-/// may have no tick to send yet, and then sends `synced` before it.
+/// Connects a client in full format, and returns its first message that is not `synced`. A replica that has just read
+/// the history again may have no tick to send yet. It sends `synced` first.
 async fn first(replica: &Replica, client: &str) -> (Value, Client) {
     let mut client = replica.connect(&format!("format=full&client_id={client}")).await;
     let message = client.json().await;
@@ -29,7 +29,7 @@ async fn first(replica: &Replica, client: &str) -> (Value, Client) {
     (message, client)
 }
 
-/// Returns the first entry that a client gets. No gap is before it.
+/// Returns the first entry that a client gets, and asserts that no gap comes before the entry.
 async fn next(replica: &Replica, client: &str) -> Value {
     entries(&mut replica.connect(&format!("format=full&client_id={client}")).await, 1).await.remove(0)
 }
@@ -73,7 +73,7 @@ async fn unknown_client_gets_a_gap_in_each_format() {
     assert_eq!(gap["reason"], reason, "{gap}");
     let metric = "btcfeed_gaps_total{reason=\"unknown_client_id\"}";
     assert!((replica.metric(metric).await - 6.0).abs() < 0.1);
-    // A client with its own cursor knows its place.
+    // A client that sends a cursor needs no bookmark.
     let mut client = replica.connect(&format!("format=full&since=0&client_id={}", names(9))).await;
     entries(&mut client, 3).await;
     assert!((replica.metric(metric).await - 6.0).abs() < 0.1);
@@ -110,7 +110,7 @@ async fn client_whose_bookmark_was_lost_gets_a_gap() {
 }
 
 #[tokio::test]
-async fn bookmark_that_is_in_no_file_is_a_gap() {
+async fn bookmark_missing_in_an_old_file_is_a_gap() {
     let (exchange, directory, old) = (Exchange::start().await, data_directory(), data_directory());
     let settings = replica_settings(&exchange, "r1", &[("BTCFEED_DATA", directory.path().to_str().unwrap())]);
     let mut replica = Replica::start(&settings).await;
@@ -146,16 +146,16 @@ async fn bookmark_that_is_in_no_file_is_a_gap() {
 async fn bookmark_of_a_connected_client_is_put_back() {
     let cluster = TestCluster::new().await;
     let [first_replica, second] = cluster.replicas().await;
-    // Its place stays the same for an hour.
+    // The client's place stays the same for an hour.
     let connect = format!("format=full&every=1h&since=0&client_id={CLIENT}");
     let mut client = first_replica.connect(&connect).await;
     let place = tick(&mut client).await["id"].as_u64();
     until("the bookmark", async || bookmark(&cluster, CLIENT).await == place).await;
-    // This replica still knows the place.
+    // The first replica still has the place in memory.
     lose(&cluster, CLIENT).await;
     assert_eq!(next(&first_replica, CLIENT).await["prev"].as_u64(), place);
     drop(client);
-    // The new session has moved on. Its place is put back when it ends, and every five seconds.
+    // The new session is at a later tick. This place is put back when the session ends, and every five seconds.
     let mut client = first_replica.connect(&format!("{connect}&limit=1")).await;
     let place = tick(&mut client).await["id"].as_u64();
     until("the bookmark", async || bookmark(&cluster, CLIENT).await == place).await;
@@ -166,8 +166,8 @@ async fn bookmark_of_a_connected_client_is_put_back() {
     until("the bookmark", async || bookmark(&cluster, CLIENT).await == place).await;
     redis(&cluster, &["FLUSHALL"]).await;
     until("the bookmark", async || bookmark(&cluster, CLIENT).await == place).await;
-    // It is counted when Redis has answered.
+    // The bookmark is counted after Redis has answered.
     until("the count", async || second.metric("btcfeed_put_back_bookmarks_total").await > 0.5).await;
     assert_eq!(next(&first_replica, CLIENT).await["prev"].as_u64(), place);
-    assert_eq!(client.json().await["type"], "synced", "it has got nothing else meanwhile");
+    assert_eq!(client.json().await["type"], "synced", "the client got nothing else meanwhile");
 }

@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The key of the minutes of each hour.
+/// The key of the hash with the minutes of each hour.
 const KEY: &str = "{btcfeed}:candles";
-/// The key of the candle of each hour.
+/// The key of the hash with the candle of each hour.
 const HOURS_KEY: &str = "{btcfeed}:hours";
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Returns the minutes of the hours in Redis.
+/// Returns the minutes of each hour in Redis, as text.
 async fn kept(cluster: &TestCluster) -> BTreeMap<u64, String> {
     kept_in(cluster, KEY).await
 }
@@ -32,7 +32,7 @@ async fn kept_in(cluster: &TestCluster, key: &str) -> BTreeMap<u64, String> {
 async fn new_replica_reads_the_kept_candles() {
     let cluster = TestCluster::new().await;
     let event = |usd: f64| json!({"type": "tick", "prices": {"USD": usd.to_string()}, "sources": {"USD": ["kraken"]}});
-    // Four hours of ticks. The hour in which the feed begins and at least two more have ended, so three are kept.
+    // Four hours of ticks. At least three hours have ended, including the hour in which the feed begins.
     cluster.redis.write((0..14_400).map(|number| event(97_000.0 + f64::from(number % 777))).collect()).await;
     let settings = [SERVE, ("BTCFEED_WINDOW", "100")];
     let first = cluster.replica("r1", &settings).await;
@@ -47,7 +47,7 @@ async fn new_replica_reads_the_kept_candles() {
     let hours = kept(&cluster).await;
     let [broken, changed] = [0, 1].map(|place| *hours.keys().nth(place).unwrap());
     let _: u64 = redis::cmd("HSET").arg(KEY).arg(broken).arg("{").query_async(&mut connection).await.unwrap();
-    // An hour of the future, as a replica would keep it whose clock is a day ahead.
+    // An hour of the future, as a replica whose clock is a day ahead would keep it.
     let day = 24 * 3_600_000;
     let (start, text) = hours.last_key_value().unwrap();
     let (future, mut hour): (u64, Value) = (start + day, serde_json::from_str(text).unwrap());
@@ -60,7 +60,7 @@ async fn new_replica_reads_the_kept_candles() {
     }
     let text = hour.to_string();
     let _: u64 = redis::cmd("HSET").arg(KEY).arg(future).arg(text).query_async(&mut connection).await.unwrap();
-    // The single candle of such an hour, and texts of a newer version for hours that have not ended.
+    // The single candle of that hour, and texts of a newer version for the hour after it.
     let single = kept_in(&cluster, HOURS_KEY).await.pop_last().unwrap().1;
     let mut single: Value = serde_json::from_str(&single).unwrap();
     for id in ["/prev", "/first", "/id", "/candle/id"] {
@@ -90,7 +90,7 @@ async fn new_replica_reads_the_kept_candles() {
     let answer: Value = serde_json::from_str(&third.get(&candles("1h")).await.1).unwrap();
     let hour = answer["candles"].as_array().unwrap().iter().find(|candle| candle["id"] == changed).unwrap();
     assert_eq!(hour["prices"]["USD"]["high"], 98_888, "{hour}");
-    // A replica with another retention saves an hour, and deletes none that the others still need.
+    // A replica with a shorter retention saves a missing hour, and deletes no hour that the others still need.
     let (hours, newest) = (kept(&cluster).await, kept(&cluster).await.pop_last().unwrap().0);
     let _: u64 = redis::cmd("HDEL").arg(KEY).arg(newest).query_async(&mut connection).await.unwrap();
     let _short = cluster.replica("r4", &[SERVE, ("BTCFEED_RETENTION", "125m")]).await;
@@ -152,7 +152,7 @@ async fn year_of_days_needs_no_ticks() {
             assert_eq!(found.map(|value| value.as_u64().unwrap()), [first, first, last, last, hours * 6], "{candle}");
         }
     }
-    // Minutes are kept for 30 days, and the store has none that are older.
+    // Minutes are kept for 30 days, so the replica deletes older ones from the store.
     until("older minutes to be deleted", async || {
         store.kept_hours(Detail::Minutes).await.unwrap().unwrap().len() <= 721
     })

@@ -1,4 +1,4 @@
-//! `btcfeed check`: it finds nothing on a healthy stack, and it names each of these faults and nothing else.
+//! `btcfeed check`: it names the fault that a test causes, and nothing else.
 
 use crate::support::exchange::Mode;
 use crate::support::ports::free_address;
@@ -51,7 +51,8 @@ async fn run(mut command: Command, settings: &[(String, String)]) -> Run {
     Run { code: output.status.code().unwrap(), troubles }
 }
 
-/// A feed with a replica, and what a check finds before there is a fault. That depends on this machine only.
+/// A feed with a replica, and what a check finds before there is a fault: warnings about this machine, and the
+/// replica's shorter interval.
 pub struct Stack {
     pub cluster: TestCluster,
     replica: Replica,
@@ -124,7 +125,7 @@ impl Stack {
     }
 }
 
-/// Starts a proxy to a Redis that edits what the server sends. Returns its URL.
+/// Starts a proxy that edits what a Redis sends. Returns the URL of the proxy.
 async fn edited(port: u16, edit: fn(&mut [u8])) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -146,13 +147,13 @@ async fn edited(port: u16, edit: fn(&mut [u8])) -> String {
     format!("redis://{address}")
 }
 
-/// Starts a server whose answer has no end and no length. Returns its address.
+/// Starts a server whose answer never ends and has no `Content-Length`. Returns the server's address.
 async fn endless_peer() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         let (mut client, _) = listener.accept().await.unwrap();
-        // The answer may not come before the request.
+        // The answer must not come before the request.
         client.read_u8().await.unwrap();
         client.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await.unwrap();
         while client.write_all(&[b' '; 65_536]).await.is_ok() {}
@@ -160,7 +161,7 @@ async fn endless_peer() -> String {
     address
 }
 
-/// Overwrites what follows each `begin`.
+/// Overwrites the bytes after each `begin` with `new`.
 fn overwrite(bytes: &mut [u8], begin: &[u8], new: &[u8]) {
     let places: Vec<_> = bytes.windows(begin.len()).enumerate().filter(|(_, found)| *found == begin).collect();
     for at in places.into_iter().map(|(place, _)| place + begin.len()).collect::<Vec<_>>() {
@@ -317,7 +318,7 @@ async fn fault_of_a_peer_is_named() {
     let elsewhere = format!("http://{}/elsewhere", stack.replica.address);
     stack.expect("peer at another path", &healthy, &[&elsewhere], "peer!", "the answer is 404").await;
 
-    // A replica that has lost Redis, and whose bound is long.
+    // A replica that has lost Redis, and that regards the feed as live for an hour.
     let proxy = Proxy::start(stack.cluster.redis.port).await;
     let patient = [("BTCFEED_STALE_AFTER", "1h"), ("BTCFEED_DOWN_AFTER", "1h"), ("BTCFEED_ROLE", "serve")];
     let url = proxy.url();

@@ -298,7 +298,7 @@ async fn demo(exchange: &Exchange, more: &[(&str, &str)]) -> (String, Child) {
     settings.extend([
         ("BTCFEED_LISTEN", "127.0.0.1:0"),
         ("BTCFEED_OPS_LISTEN", "127.0.0.1:0"),
-        // With this interval, the first answers arrive in time. They decide whether the prices are real.
+        // The answers to the first poll decide whether the prices are real. With this interval, they have 3 s.
         ("BTCFEED_INTERVAL", "5s"),
     ]);
     settings.extend(more);

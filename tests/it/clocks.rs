@@ -1,4 +1,4 @@
-//! Wrong clocks between processes. `tests/faults/clock.rs` has the matrix of all faults and places.
+//! Processes with wrong clocks. `tests/faults/clock.rs` has the matrix of all faults and places.
 
 use crate::support::clock::ShiftedClock;
 use crate::support::exchange::Exchange;
@@ -16,10 +16,10 @@ const TWO_DAYS: Duration = Duration::from_secs(48 * 3600);
 async fn feed_goes_on_after_entries_of_the_future() {
     let cluster = TestCluster::new().await;
     let replicas: [Replica; 2] = cluster.replicas().await;
-    // A leader whose clock, and the clock of Redis, were two days ahead.
+    // The entry of a leader whose clock was two days ahead, as was the clock of Redis.
     let wrong = Redis::new(&cluster.redis.url(), "btcfeed", OPTIONS).unwrap();
     let mut lease = None;
-    // The replicas, which want the lease, too, cannot be faster.
+    // The replicas want the lease, too. While they are stopped, they cannot take it first.
     replicas.iter().for_each(|replica| replica.signal(Signal::STOP));
     until("the lease", async || {
         cluster.redis.command(&["DEL", "{btcfeed}:lease"]).await;
@@ -44,7 +44,7 @@ async fn feed_goes_on_after_entries_of_the_future() {
         .await;
     }
     let mut later = Vec::new();
-    until("some of them", async || {
+    until("later entries in the history", async || {
         let history = fresh.history().await;
         later = history.into_iter().filter(|entry| entry["id"].as_u64() >= Some(ahead.ms())).collect();
         later.len() > 3
@@ -71,13 +71,13 @@ async fn leader_with_a_wrong_clock_yields() {
     cluster.until_led_by("r1").await;
     first.priced().await;
     let second = Replica::start(&replica_settings(&cluster.exchange, "r2", &sources)).await;
-    // Both sources are good, and this replica rejects both.
+    // Both sources are good, but the first replica rejects both, because its clock is wrong.
     clock.shift(-7_200_000);
     cluster.until_led_by("r2").await;
     second.priced().await;
     let warned =
         async || first.json("/v1/status").await["warnings"].to_string().contains("behind the clock of the store");
-    until("the first replica to say so", warned).await;
+    until("the warning of the first replica", warned).await;
     assert!(first.metric("btcfeed_clock_ahead_seconds{of=\"store\"}").await < -7000.0);
 }
 
@@ -96,14 +96,14 @@ async fn bookmark_in_a_file_survives_a_wrong_clock() {
     replica.exit().await;
     clock.shift(172_800_000);
     let replica = Replica::start(&settings).await;
-    // Until there is a tick, the feed is down by the wrong clock.
+    // With the wrong clock, the replica regards the feed as down until there is a new tick.
     until("a tick", async || {
         let report: serde_json::Value = serde_json::from_str(&replica.get("/v1/status").await.1).unwrap();
         report["last_id"].as_u64() > last
     })
     .await;
     let mut client = replica.connect(query).await;
-    // There are two days between the ids, which is a gap.
+    // The two days between the ids may be reported as a gap.
     let first = client.json().await;
     let place = if first["type"] == "gap" { &first["after"] } else { &first["prev"] };
     assert!(place.as_u64().is_some() && place.as_u64() <= last, "{first} does not follow {last:?}");

@@ -1,4 +1,4 @@
-//! AsyncAPI against running streams: every message and every close code is described.
+//! AsyncAPI against running streams: it describes every message, and the close codes of a stop and of a violation.
 
 use crate::support::client::Client;
 use crate::support::description::Description;
@@ -18,7 +18,8 @@ async fn description(replica: &Replica) -> Description {
     Description { openapi: replica.json("/openapi.json").await, asyncapi: replica.json("/asyncapi.json").await }
 }
 
-/// Reads a WebSocket during an outage of all exchanges. Returns the names of the messages.
+/// Causes an outage of all exchanges, and reads a WebSocket until the feed is live again. Returns the names of the
+/// messages.
 async fn messages_of_an_outage(
     client: &mut Client,
     description: &Description,

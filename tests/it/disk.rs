@@ -76,7 +76,8 @@ async fn feed_stays_in_memory_until_disk_is_usable() {
     assert_eq!(again.recall("a").await.unwrap(), Some(all[0]));
 }
 
-/// Returns the directory of a file with an old entry, hidden behind a file, and the id of the entry.
+/// Writes the file of a feed with one entry in the directory `hidden`, and a plain file at the path `data`. Returns
+/// that path and the id of the entry.
 async fn hidden_file(parent: &Path) -> (PathBuf, TickId) {
     let (path, hidden) = (parent.join("data"), parent.join("hidden"));
     let store = Disk::open(&hidden, OPTIONS).unwrap();
@@ -87,6 +88,7 @@ async fn hidden_file(parent: &Path) -> (PathBuf, TickId) {
     (path, id)
 }
 
+/// Moves the directory `hidden` to `path`.
 fn show(path: &Path) {
     fs::remove_file(path).unwrap();
     fs::rename(path.with_file_name("hidden"), path).unwrap();

@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 const CLIENTS: usize = 100;
 const DELAY: Duration = Duration::from_secs(1);
-/// Time for the end of all streams. It is so short that the limit of time for each client does not apply.
+/// Time over which the streams end. The replica would shorten it if it were more than 20 ms for each client.
 const SPREAD: Duration = Duration::from_millis(1600);
 /// Settings with the two times above.
 const SETTINGS: [(&str, &str); 2] = [("BTCFEED_DRAIN_DELAY", "1s"), ("BTCFEED_DRAIN_SPREAD", "1600ms")];
@@ -47,7 +47,7 @@ fn most_within(period: Duration, moments: &mut [Instant]) -> usize {
 }
 
 #[tokio::test]
-async fn stream_on_a_closing_port_is_sent_on() {
+async fn stream_on_a_closing_port_is_rejected() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[("BTCFEED_DRAIN_SPREAD", "10s")]).await;
     replica.priced().await;
@@ -56,7 +56,8 @@ async fn stream_on_a_closing_port_is_sent_on() {
     let mut socket = TcpStream::connect(&replica.address).await.unwrap();
     socket.write_all(b"GET /v1/prices/stream HTTP/1.1\r\nHost: x\r\n").await.unwrap();
     until("the head to be read", async || unread(&socket) == Some(0)).await;
-    // The replica accepts connections in order. A port that closes drops those that are not accepted yet.
+    // The replica accepts connections in order, so it has accepted `socket` before this one. A port that closes drops
+    // connections that are not accepted yet.
     let _later = replica.connect("").await;
     replica.signal(Signal::TERM);
     until("the port to be closed", async || TcpStream::connect(&replica.address).await.is_err()).await;
@@ -79,7 +80,7 @@ async fn streams_end_one_after_the_other() {
     replica.signal(Signal::TERM);
     let observe = async {
         until("the replica to be unready", async || !replica.is_ready().await).await;
-        // A load balancer that has not noticed it yet may still send clients.
+        // A load balancer that has not noticed this yet may still send clients.
         replica.connect("").await.text().await;
         assert!(stopped.elapsed() < DELAY, "the machine is too busy for this test");
         until("the port to be closed", async || TcpStream::connect(&replica.address).await.is_err()).await;

@@ -216,7 +216,7 @@ async fn unknown_entry_is_skipped_and_reported() {
     let entry = format!(r#"{{"id":{id},"prev":{newest},"type":"halving"}}"#);
     let _: () = ::redis::pipe().zadd("{btcfeed}:ticks", &entry, id).ignore().query_async(&mut redis).await.unwrap();
     cluster.until_led_by("r2").await;
-    until("a tick after it", async || client.json().await["prev"] == id).await;
+    until("a tick after the unknown entry", async || client.json().await["prev"] == id).await;
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn subscription_equals_a_full_websocket() {
     let synced = loop {
         match subscriber.json().await {
             synced if synced["type"] == "synced" => break synced,
-            // This tick came in between.
+            // A new tick may come before `synced`.
             tick => last = tick,
         }
     };

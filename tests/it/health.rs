@@ -133,5 +133,5 @@ async fn log_whose_reader_has_gone_stops_nothing() {
     let first = price().await;
     until("another price", async || price().await != first).await;
     signal(&child, Signal::TERM);
-    assert!(soon("it to stop", child.wait()).await.unwrap().success());
+    assert!(soon("the replica to stop", child.wait()).await.unwrap().success());
 }

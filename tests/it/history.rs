@@ -1,4 +1,4 @@
-//! Long answers from the history. They are sent while they are read from Redis.
+//! Long answers from the history, which are sent while they are read from Redis, and streams that wait for the history.
 
 use crate::support::{SERVE, TestCluster, soon, until};
 use futures_util::StreamExt;
@@ -56,7 +56,7 @@ async fn streams_that_wait_for_redis_are_logged_once() {
     let mut clients = [replica.connect("format=full&since=0").await, replica.connect("format=audit&since=0").await];
     let lines = || replica.log().iter().filter(|line| line.contains("streams wait for the history")).count();
     until("a line in the log", async || lines() > 0).await;
-    // Each of them tries again once a second.
+    // Each stream tries again once a second.
     let before = replica.metric("btcfeed_store_errors_total").await;
     until("more attempts", async || replica.metric("btcfeed_store_errors_total").await >= before + 4.0).await;
     cluster.redis.resume();

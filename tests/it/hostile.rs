@@ -133,7 +133,7 @@ async fn until_stalled(socket: &TcpStream) {
         let now = unsent(socket).filter(|bytes| *bytes > 0);
         unchanged = if now.is_some() && now == before { unchanged + 1 } else { 0 };
         before = now;
-        // Once is not enough: on a busy machine, the feed itself may pause.
+        // One unchanged value is not enough: on a busy machine, the feed itself may pause.
         unchanged == 3
     })
     .await;
@@ -146,16 +146,16 @@ async fn stalled_client_learns_why_it_is_closed() {
             loop {
                 let mut stuck = target.raw("format=full&currency=USD,EUR", b"").await;
                 until_stalled(stream::socket(&stuck)).await;
-                // The write has then stalled for too long (1 s), but the server still tries to send the close frame
-                // (for 3 s).
+                // After this second, the write has stalled for too long. For 3 s more, the server tries to send the
+                // close frame.
                 sleep(Duration::from_secs(1)).await;
-                // With such a small buffer, the client's kernel announces no window when the client reads. The server's
-                // kernel would find it only with its next probe, perhaps after the 3 s.
+                // If the buffer stayed small, the client's kernel would not announce its free space when the client
+                // reads. The server's kernel would notice it only with its next probe, perhaps after the 3 s.
                 SockRef::from(stream::socket(&stuck)).set_recv_buffer_size(1 << 20).unwrap();
                 // One frame had been sent in part. The client still gets whole frames, and the reason in the last one.
                 let mut bytes = Vec::new();
-                // On a busy machine, this test may read too late to get the close frame, or before the stall is
-                // detected, so that the stream goes on. Then it tries again.
+                // On a busy machine, this test may read too late to get the close frame, or so early that the server
+                // detects no stall and the stream goes on. In both cases, the test tries again.
                 let read = timeout(Duration::from_secs(5), stuck.read_to_end(&mut bytes)).await;
                 if matches!(read, Ok(Ok(_))) && close_code(&bytes).is_some() {
                     break bytes;

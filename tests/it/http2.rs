@@ -1,5 +1,4 @@
-//! HTTP/2 on the port for clients: requests that are not gRPC calls, calls that take too long, and the other
-//! transports.
+//! HTTP/2 on the port for clients: invalid gRPC calls, calls that do not finish, and the other transports.
 
 use crate::support::exchange::Exchange;
 use crate::support::grpc::{Start, Subscriber, pb, request};

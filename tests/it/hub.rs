@@ -180,7 +180,8 @@ async fn same_page_is_read_once_for_all_clients() {
     let answers = soon("the history", join_all((0..100).map(|_| read(TickId::ZERO)))).await;
     assert_eq!(test.store.ranges.load(Relaxed), 1);
     assert!(answers.iter().all(|answer| answer.len() == 50 && answer.first() == answers[0].first()));
-    // A later request reads the page again. So does a request for another page, and a request after a failure.
+    // A later request reads the store again, for the same page or another one. After a failure, the next request
+    // succeeds.
     let later = read(TickId::ZERO).await;
     let next = read(later.last().unwrap().id).await;
     assert_eq!((next.len(), test.store.ranges.load(Relaxed)), (50, 3));

@@ -1,4 +1,4 @@
-//! A feed has prices of one kind, and replicas with other settings are told.
+//! A feed has prices of one kind, real or simulated. Replicas whose settings differ from those of the leader warn.
 
 use crate::support::exchange::Exchange;
 use crate::support::program::program;
@@ -24,7 +24,7 @@ async fn simulated_prices_never_follow_real_ones() {
     until("the refusal", async || fault(&simulated).await.contains("btcfeed store clear")).await;
     assert!(fault(&simulated).await.contains("the feed has real prices and this replica would write simulated ones"));
     assert_eq!(cluster.redis.leader().await, None);
-    // A real replica is not hindered.
+    // A replica with real prices can lead.
     let real = cluster.replica("r1", &[]).await;
     cluster.until_led_by("r1").await;
     drop(real);
@@ -52,7 +52,7 @@ async fn file_keeps_its_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replicas_with_another_interval_are_told() {
+async fn replicas_with_another_interval_warn() {
     let cluster = TestCluster::new().await;
     let first = cluster.replica("r1", &[]).await;
     let interval = ("BTCFEED_INTERVAL", "300ms");
@@ -73,7 +73,7 @@ async fn replicas_with_another_interval_are_told() {
     let output = program().arg("check").envs(settings).output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("replicas of this feed have other settings"), "{text}");
-    // It may lead all the same, for example during an update.
+    // A replica with another interval may still lead, for example during an update.
     drop(first);
     cluster.until_led_by("r2").await;
 }

@@ -46,7 +46,7 @@ impl Load {
         }
     }
 
-    /// Waits for its end. Returns the exit code, the result and the progress.
+    /// Waits until the program ends. Returns the exit code, the result and the progress.
     async fn end(mut self) -> (Option<i32>, String, String) {
         let (mut stdout, mut result) = (self.child.stdout.take().unwrap(), String::new());
         soon("the result", stdout.read_to_string(&mut result)).await.unwrap();
@@ -56,7 +56,7 @@ impl Load {
         (soon("the end", self.child.wait()).await.unwrap().code(), result, self.error)
     }
 
-    /// Waits for its end. Returns the exit code and the result, which is JSON.
+    /// Waits until the program ends. Returns the exit code and the result, which is JSON.
     async fn json(self) -> (Option<i32>, Value) {
         let (code, result, error) = self.end().await;
         assert_eq!(result.lines().count(), 1, "{result}{error}");

@@ -17,7 +17,8 @@ fn about(replica: &Replica, message: &str, source: &str) -> Vec<Value> {
     replica.logged(message).into_iter().filter(|line| line["source"] == source).collect()
 }
 
-/// Asserts that these are lines of which one is enough, with a field that contains this text, and the next step.
+/// Asserts that there is exactly one line, that it is a warning whose `field` contains `text`, and that it says what
+/// happens next.
 fn assert_one(lines: &[Value], field: &str, text: &str) {
     assert_eq!(lines.len(), 1, "{text}: {lines:?}");
     assert!(lines[0][field].as_str().is_some_and(|found| found.contains(text)), "{text}: {lines:?}");

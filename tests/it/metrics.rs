@@ -63,14 +63,14 @@ async fn clients_updates_and_leadership_are_counted() {
 }
 
 #[tokio::test]
-async fn replica_without_its_store_sees_a_stale_feed() {
+async fn replica_without_its_store_reports_down() {
     let mut cluster = TestCluster::new().await;
     for replica in &cluster.replicas_of_dead_feed().await {
         until("the feed to be down on each replica", async || {
             let text = replica.metrics().await;
             metric_value(&text, r#"btcfeed_feed_state{state="down"}"#) == 1.0
                 && metric_value(&text, "btcfeed_store_up") == 0.0
-                // A request that finds no connection has failed, too.
+                // Requests that find no connection count as errors, too.
                 && metric_value(&text, "btcfeed_store_errors_total") > 5.0
         })
         .await;

@@ -43,7 +43,7 @@ async fn updates_and_rejections_are_not_delayed() {
     let mut through = Client::connect(&url("format=full")).await;
     assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     for _ in 0..3 {
-        // No further data follows that could flush it.
+        // No further data follows that could flush the entry.
         last = cluster.redis.append_tick(last).await;
         assert_eq!(entries(&mut through, 1).await[0]["id"], last);
     }
@@ -66,7 +66,7 @@ async fn events_are_not_delayed_and_resume() {
     let replica = events.named("hello").await.json()["replica"].as_str().unwrap().to_owned();
     assert_eq!(events.update().await.json()["id"], last);
     for _ in 0..3 {
-        // No further data follows that could flush it.
+        // No further data follows that could flush the entry.
         last = cluster.redis.append_tick(last).await;
         assert_eq!(events.update().await.json()["id"], last);
     }
@@ -81,7 +81,7 @@ async fn events_are_not_delayed_and_resume() {
 }
 
 #[tokio::test]
-async fn unreachable_replicas_get_the_same_errors() {
+async fn nginx_answers_for_unreachable_replicas() {
     let cluster = TestCluster::new().await;
     cluster.redis.fill(2).await;
     let mut replica = cluster.replica("r1", &[SERVE]).await;

@@ -44,10 +44,10 @@ async fn notices_are_sent_beside_exact_ticks() {
         let types: Vec<_> = texts.iter().map(|text| serde_json::from_str::<Value>(text).unwrap()).collect();
         let types: Vec<_> = types.iter().map(|message| message["type"].as_str().unwrap_or("-")).collect();
         assert_eq!(types, ["-", "-", "status", "gap", "-"]);
-        // An id that this feed does not have is a gap too.
+        // An id that this feed does not have causes a gap, too.
         let mut client = replica.connect("after=1295166431075&notices=true").await;
         assert_eq!(client.json().await["reason"], "history_lost");
-        // An id that no feed can have is the beginning.
+        // With an id that no feed can have, the replay starts at the beginning.
         let mut client = replica.connect("after=1&notices=true").await;
         assert_eq!(client.json().await["price"], 97000.1);
     }

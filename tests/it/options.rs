@@ -92,7 +92,7 @@ async fn limit_keeps_the_newest_ticks_of_a_replay() {
     // Without a replay the limit has no effect.
     let mut client = small.connect("format=full&limit=1").await;
     assert_eq!(unbroken(&entries(&mut client, 1).await), kept[299..]);
-    // Ticks that `every` or `changes` skips count as well.
+    // Ticks that `every` or `changes` skips count towards the limit.
     let mut client = small.connect("format=full&since=0&limit=7&every=3s").await;
     assert_eq!(client.json().await["before"], kept[293]);
     for id in [kept[293], kept[296], kept[299]] {
@@ -261,7 +261,7 @@ async fn hello_has_no_outage_of_a_replica() {
     cut_off.priced().await;
     proxy.cut();
     until("an outage of the replica", async || cut_off.get("/v1/status").await.1.contains(r#""state":"stale""#)).await;
-    // A status on the stream would not end what this replica alone sees.
+    // `hello` omits an outage that only this replica sees, because no status on the stream would end that outage.
     let hello = cut_off.connect("format=full&hello=true").await.json().await;
     assert_eq!(hello["state"], "live", "{hello}");
 }

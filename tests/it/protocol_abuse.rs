@@ -1,4 +1,4 @@
-//! Attacks on the HTTP protocols. Each ends with its own connection, and a client beside it notices nothing.
+//! Attacks on the HTTP protocols. Each affects only its own connection, and another client notices nothing.
 
 use crate::support::client::Client;
 use crate::support::exchange::Exchange;
@@ -32,8 +32,8 @@ impl Attacked {
         Attacked { replica, honest, seen, memory_kib, _exchange: exchange }
     }
 
-    /// Sends `begin`, and then the bytes that `next` returns for each number, until the server closes the connection or
-    /// there are none. Returns everything that the server has sent.
+    /// Sends `begin`, and then the bytes that `next` returns for each number, until `next` returns `None` or the server
+    /// closes the connection. Returns everything that the server has sent.
     async fn attack(&self, begin: &[u8], mut next: impl FnMut(u32) -> Option<Vec<u8>>) -> Vec<u8> {
         let (mut reader, mut writer) = TcpStream::connect(&self.replica.address).await.unwrap().into_split();
         writer.write_all(begin).await.unwrap();
@@ -65,7 +65,7 @@ impl Attacked {
         String::from_utf8(answer).unwrap()
     }
 
-    /// Checks that the client has missed nothing, that others are served, and that the attack costs no memory.
+    /// Checks that the client has missed nothing, that others are served, and that the attack has cost little memory.
     async fn check(mut self) {
         self.seen.extend(entries(&mut self.honest, 3).await);
         unbroken(&self.seen);
@@ -114,7 +114,7 @@ async fn head_without_an_end_ends_the_connection() {
     attacked.check().await;
 }
 
-/// A field of 4000 bytes is sent once, and then 12,000 times as one byte that refers to it (RFC 7541 §7.3).
+/// Each head has a field of 4000 bytes once, and then 12,000 times as one byte that refers to it (RFC 7541 §7.3).
 #[tokio::test]
 async fn head_that_expands_is_rejected() {
     let attacked = Attacked::start().await;
@@ -126,7 +126,6 @@ async fn head_that_expands_is_rejected() {
     fields.extend(vec![0x80 | 62; 12_000]);
     let mut begin = frames::preface(DEFAULT_WINDOW);
     for stream in 0..50 {
-        // Only the first head adds to the table.
         frames::frame(&mut begin, HEADERS, END_STREAM | END_HEADERS, 2 * stream + 1, &fields);
     }
     // GOAWAY from the client ends the connection after the answers.

@@ -63,8 +63,8 @@ async fn limits_and_logs_see_the_named_client() {
     let last = cluster.redis.fill(2).await[1];
     let more = [("BTCFEED_ADDRESS_CONNECTIONS", "2"), ("BTCFEED_LOG_FORMAT", "json")];
     let replica = cluster.replica("r1", &[&ON[..], &more].concat()).await;
-    // Both versions, a request in the same packet, and a stream that the reactor takes over. All addresses of an IPv6
-    // network count as one.
+    // Both versions of the header, before a stream that the reactor takes over and before a request in the same packet.
+    // All addresses of an IPv6 network count as one.
     for headers in [
         [line("198.51.100.1"), line("198.51.100.1"), line("198.51.100.1")],
         ["1", "2", "3"].map(|host| binary(&format!("[2001:db8::{host}]:4711"))),
@@ -78,7 +78,7 @@ async fn limits_and_logs_see_the_named_client() {
     }
     until("a log line", async || !replica.logged("refused clients over a limit").is_empty()).await;
     assert_eq!(replica.logged("refused clients over a limit")[0]["example"], "198.51.100.1");
-    // Others are not affected, and do not choose another address in headers of HTTP.
+    // Other clients are not affected, and cannot choose another address with headers of HTTP.
     let forged = [&line("198.51.100.2")[..], b"GET /v1/prices/latest?format=full HTTP/1.1\r\nHost: x\r\n"].concat();
     let forged = [&forged[..], b"X-Forwarded-For: 198.51.100.1\r\nConnection: close\r\n\r\n"].concat();
     let answer = answer_to(PROXY, &replica, &forged).await;
@@ -113,7 +113,7 @@ async fn connection_without_a_header_is_refused() {
     drop(connect_from(PROXY, &replica, b"").await);
     let series = r#"btcfeed_proxy_header_failures_total{reason="disconnected"}"#;
     until(series, async || replica.metric(series).await == 1.0).await;
-    // Two of these connections had the same reason within a minute.
+    // Within a minute, each of the three reasons is logged once.
     let warnings =
         || replica.log().iter().filter(|line| line.contains("WARN") && line.contains("PROXY header")).count();
     until("three warnings", async || warnings() == 3).await;
@@ -152,7 +152,7 @@ async fn header_comes_before_tls() {
     // The answer may arrive before the failure is counted.
     let failures = r#"btcfeed_tls_handshake_failures_total{reason="plain"}"#;
     until("a counted failure", async || replica.metric(failures).await > 0.0).await;
-    // A client that has left its place comes back.
+    // The address has one place, which is free again when its client has left.
     assert_eq!(
         connect(&line("198.51.100.1")).await.map(drop).unwrap_err().to_string(),
         "HTTP error: 429 Too Many Requests"

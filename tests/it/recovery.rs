@@ -1,4 +1,5 @@
-//! Redis comes back after an outage: the replica that has most leads first, however long it has been running.
+//! Recovery of the feed. After an outage of Redis, the replica that has the most records or entries leads first, no
+//! matter how long it has been running.
 
 use super::faults::{longest_pause, split};
 use crate::support::proxy::Proxy;
@@ -9,7 +10,7 @@ use rustix::process::Signal;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Starts replicas that have none of the feed's entries while Redis is unavailable.
+/// Starts replicas while Redis is unavailable. They have none of the feed's entries.
 async fn newcomers(cluster: &TestCluster) -> Vec<Replica> {
     let url = cluster.redis.url();
     let names = (1..=4).map(|number| format!("newcomer{number}"));
@@ -39,7 +40,7 @@ async fn newcomers_wait_for_one_with_the_history() {
     let (leader, mut others) = split(&cluster, cluster.replicas::<2>().await).await;
     let mut client = others[0].connect("format=full&since=0").await;
     let mut seen = entries(&mut client, 10).await;
-    // Redis comes back empty, and the leader does not. Only a follower has the history.
+    // Redis comes back empty, and the leader stays dead. Only a follower has the history.
     cluster.redis.kill().await;
     cluster.redis.delete_data();
     leader.signal(Signal::KILL);
@@ -60,7 +61,7 @@ async fn newcomers_wait_for_one_with_the_history() {
 async fn lost_history_comes_back_within_seconds() {
     let cluster = TestCluster::new().await;
     let filled = cluster.redis.fill(300).await.len();
-    // The store is compared several times before the leader writes again.
+    // The replicas check the store several times before the leader writes again.
     let slow = [("BTCFEED_INTERVAL", "4s")];
     let replicas = [cluster.replica("r1", &slow).await, cluster.replica("r2", &slow).await];
     for replica in &replicas {
@@ -81,7 +82,7 @@ async fn hole_of_a_new_replica_is_filled() {
     let middle = cluster.redis.command(&["ZRANGE", "{btcfeed}:ticks", "10", "19", "WITHSCORES"]).await;
     let middle: Vec<(String, u64)> = redis::from_redis_value(middle).unwrap();
     cluster.redis.command(&["ZREMRANGEBYRANK", "{btcfeed}:ticks", "10", "19"]).await;
-    // It starts while the middle of the history is being put back.
+    // The replica starts before the middle of the history is put back.
     let replica = cluster.replica("r1", &[SERVE]).await;
     let mut client = replica.connect("format=full&since=0").await;
     entries(&mut client, 10).await;
@@ -144,14 +145,14 @@ async fn lease_that_would_not_expire_is_broken() {
     let mut redis = cluster.redis.connection().await;
     let mut client = others[0].connect("format=full").await;
     let mut seen = entries(&mut client, 3).await;
-    // The leader would give its lease a time to live again with the next renewal.
+    // The leader is stopped first, because its next renewal would give the lease a time to live again.
     leader.signal(Signal::STOP);
     let _: u64 = ::redis::cmd("PERSIST").arg("{btcfeed}:lease").query_async(&mut redis).await.unwrap();
     leader.signal(Signal::KILL);
     leader.exit().await;
     seen.extend(entries(&mut client, 5).await);
     assert!(longest_pause(&seen) < LEASE + Duration::from_secs(2));
-    // The clock of Redis was set back by an hour.
+    // The lease of the next leader expires in an hour, as if the clock of Redis had been set back.
     let mut leader = others.into_iter().next().unwrap();
     let newcomer = cluster.replica("r3", &[]).await;
     let mut client = newcomer.connect("format=full").await;
@@ -189,7 +190,7 @@ async fn replica_with_other_settings_does_not_lead() {
     let first = cluster.replica("r1", &[]).await;
     cluster.until_led_by("r1").await;
     let other = cluster.replica("r2", &[("BTCFEED_RETENTION", "1h"), ("BTCFEED_CURRENCIES", "USD")]).await;
-    until("the other replica to say so", async || {
+    until("the fault of the other replica", async || {
         let report: serde_json::Value = serde_json::from_str(&other.get("/v1/status").await.1).unwrap();
         report["store"]["fault"].as_str().is_some_and(|fault| {
             fault.contains("kept for 24h; one tick") && fault.contains(". This replica: real prices in USD")

@@ -1,5 +1,6 @@
 //! A stream is the same for a request that is the first one of its connection, comes in pieces, or follows another
-//! request. The reactor serves a stream that is the first request of its connection. hyper serves all others.
+//! request. If a request for a stream is the first one, the server reads it without hyper. hyper reads all other
+//! requests.
 
 use crate::support::exchange::Exchange;
 use crate::support::replica::Replica;
@@ -70,8 +71,8 @@ impl Connection {
         self.until("a body", |read| (read.len() >= len).then_some(len)).await
     }
 
-    /// Returns the head of a response, or `None` if the server closes the connection first. That may happen to a
-    /// rejected one.
+    /// Returns the head of a response, or `None` if the server closes the connection first. It may do so when it
+    /// rejects a connection.
     async fn read_head(&mut self) -> Option<BTreeMap<String, String>> {
         while position(&self.read, b"\r\n\r\n").is_none() {
             if !matches!(soon("a head", self.stream.read_buf(&mut self.read)).await, Ok(1..)) {
@@ -158,7 +159,7 @@ async fn websocket_is_the_same_for_any_request() {
     for sending in ALL {
         let request = handshake(&format!("format=full&after={}", ids[1]));
         let mut connection = Connection::request(&replica, sending, &request).await;
-        // A frame that is sent together with the request must not get lost.
+        // A frame that follows the request immediately must not get lost.
         connection.stream.write_all(&[0x89, 0x82, 0, 0, 0, 0, b'h', b'i']).await.unwrap();
         let mut head = connection.head().await;
         assert!(head.remove("date").is_some(), "{sending:?}");
@@ -172,7 +173,7 @@ async fn websocket_is_the_same_for_any_request() {
 }
 
 #[tokio::test]
-async fn streams_have_the_names_of_other_services() {
+async fn websocket_accepts_other_paths_and_protocols() {
     let exchange = Exchange::start().await;
     let replica = embedded(&exchange, &[]).await;
     for (path, offered, chosen) in [

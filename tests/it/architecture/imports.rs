@@ -10,7 +10,7 @@ use syn::visit::{self, Visit};
 pub(crate) struct Graph(BTreeMap<String, BTreeSet<String>>);
 
 impl Graph {
-    /// Reads all files in `src`.
+    /// Reads all files in `src`, except tests.
     pub(crate) fn read(src: &Path) -> Graph {
         let texts = super::sources(src).into_iter().filter_map(|path| {
             let inside = path.strip_prefix(src).unwrap().with_extension("");

@@ -1,20 +1,20 @@
-//! The lengths of comments and documents.
+//! The lengths of lines in comments and documents, and the length of the README.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The longest lines of comments and documents, in characters.
+/// The maximum length of a line in comments and documents, in characters.
 const MAX_COLUMNS: usize = 120;
 
-/// Made by tests from texts that have no lines. The reference of the settings has one paragraph on each line.
+/// Documents that tests generate. A paragraph or a row of a table is one line of any length.
 const GENERATED: [&str; 2] = ["configuration.md", "metrics.md"];
 
-/// Returns the comments of a Rust file.
+/// Returns the lines of a Rust file that are comments, with their indexes.
 fn comments(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"))
 }
 
-/// Returns the lines of a document that can be wrapped: no tables and no code.
+/// Returns the lines of a document that can be wrapped, with their indexes: no tables and no code.
 fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut is_code = false;
     text.lines().enumerate().filter(move |(_, line)| {

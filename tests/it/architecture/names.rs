@@ -1,11 +1,11 @@
-//! The names of the crate's types.
+//! The names of the crate's types and tests.
 
 use super::imports::is_hidden;
 use std::collections::BTreeMap;
 use std::fs;
 use syn::visit::{self, Visit};
 
-/// The name of what a module is told. Every module may have a type of this name, and others write `hub::Options`.
+/// The name of a type for the options of a module. Every module may have one. Other modules write `hub::Options`.
 const SHARED: &str = "Options";
 
 /// The types of a file that other files can see.
@@ -59,7 +59,7 @@ fn no_two_types_have_the_same_name() {
     assert_eq!(places, BTreeMap::new(), "a type of the same name must be private to its file");
 }
 
-/// The longest names of tests.
+/// The maximum length of a test's name.
 const MAX_TEST_NAME: usize = 45;
 
 /// The tests of a file whose names are too long.

@@ -1,4 +1,4 @@
-//! Two connections at once.
+//! A client with two connections at once.
 
 use crate::support::TestCluster;
 use crate::support::foreign_server::{Answer, Server, tick as a_tick};
@@ -6,7 +6,7 @@ use crate::support::sdk::next;
 use btcfeed::client::{Client, Transport, Update, Updates};
 use rustix::process::Signal;
 
-/// Returns the next entry as its id, or the next gap as text.
+/// Returns the id of the next tick, or the next gap, as text.
 async fn entry_or_gap(updates: &mut Updates) -> String {
     loop {
         match next(updates).await {
@@ -18,7 +18,7 @@ async fn entry_or_gap(updates: &mut Updates) -> String {
 }
 
 #[tokio::test]
-async fn hole_is_read_from_the_history_or_a_gap() {
+async fn hole_is_filled_from_history_or_is_a_gap() {
     let stream = Answer::messages(&[&a_tick(20, 10), &a_tick(50, 40), &a_tick(60, 50)], None);
     let history = |entries: String| Answer::Raw(format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{entries}"));
     let entries = format!("{}\n{}\n", a_tick(30, 20), a_tick(40, 30));

@@ -58,7 +58,7 @@ impl Scenario<'_> {
         id("since").map(Start::Since).or(id("after").map(Start::After)).unwrap_or_default()
     }
 
-    /// Returns what the client has received, or the error that has ended it.
+    /// Returns what the client has received, or the error that has ended the stream.
     async fn run(&self) -> Result<(Seen, Statistics), String> {
         let (mut seen, mut updates) = (Seen::default(), self.client(self.start()));
         for step in self.spec["steps"].as_array().unwrap() {
@@ -97,7 +97,7 @@ impl Scenario<'_> {
 }
 
 fn parse(codes: &Value) -> Vec<Currency> {
-    // A currency that this version does not know is one that the feed does not have.
+    // The unknown code `XXX` becomes francs: a currency that the builder accepts and the feed does not have.
     codes.as_array().unwrap().iter().map(|code| code.as_str().unwrap().parse().unwrap_or(Currency::Chf)).collect()
 }
 
@@ -141,7 +141,7 @@ async fn check(spec: &Value, transport: Transport, replicas: &[Replica]) {
     assert!(is_as_expected, "{name}: {:?}", seen.gaps);
     let (first, last) = (seen.entries[0].0, seen.entries.last().unwrap().0);
     let known: Vec<_> = history(&replicas[0], &spec["options"], first, last).await;
-    // What was received is in the history, in its order, and without a copy.
+    // Everything that was received is in the history, in the same order, and was received once.
     let common: Vec<_> = known.iter().filter(|entry| seen.entries.contains(entry)).cloned().collect();
     assert_eq!(common, seen.entries, "{name}");
     if spec["expect"] == "history" {
@@ -175,13 +175,13 @@ async fn history(replica: &Replica, options: &Value, first: u64, last: u64) -> V
 }
 
 #[tokio::test]
-async fn feed_does_what_every_sdk_does() {
+async fn sdk_passes_the_shared_scenarios() {
     let scenarios: Value = serde_json::from_str(include_str!("../../../sdk/scenarios.json")).unwrap();
     let cluster = TestCluster::new().await;
     let settings = [("BTCFEED_SOURCES", "simulated"), ("BTCFEED_INTERVAL", "100ms")];
     let replicas = [cluster.replica("r1", &settings).await, cluster.replica("r2", &settings).await];
     entries(&mut replicas[0].connect("format=full&since=0").await, 6).await;
-    // `redundancy.rs` tests entries that are in no stream.
+    // A `lossy` scenario needs servers that omit entries, as in `redundancy.rs`.
     let all: Vec<_> = scenarios["feed"].as_array().unwrap().iter().filter(|it| it.get("lossy").is_none()).collect();
     let runs = TRANSPORTS.into_iter().flat_map(|transport| all.iter().map(move |spec| (*spec, transport)));
     join_all(runs.map(|(spec, transport)| check(spec, transport, &replicas))).await;

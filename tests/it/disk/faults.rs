@@ -58,7 +58,7 @@ async fn feed_goes_on_while_the_disk_is_full() {
     let lease = lease(&store).await;
     let mut all = vec![append(&store, &lease, "1").await.id];
     let ballast = disk.path().join("ballast");
-    // The copy ends when the disk is full.
+    // This write fails when the disk is full.
     fs::write(&ballast, vec![0; 2 << 20]).unwrap_err();
     until("the disk to be full", async || {
         store.renew(&lease).await.unwrap();
@@ -71,7 +71,7 @@ async fn feed_goes_on_while_the_disk_is_full() {
         all.push(append(&store, &lease, "1").await.id);
     }
     has(&store, &all).await;
-    // Some space is free for a moment, and then all of it.
+    // Twice, the space is free only until the feed is saved.
     for _ in 0..2 {
         fs::remove_file(&ballast).unwrap();
         until("the feed to be saved", async || store.fault().is_none()).await;
@@ -113,7 +113,7 @@ async fn damaged_file_is_named_and_left_alone() {
             last = append(&store, &lease, "1").await.id;
         }
     }
-    // Otherwise an entry of a store that cannot read the file could have the id of one in the file.
+    // Without this wait, an entry that is appended while the file cannot be read could get the id of an entry in it.
     until("the time of the last entry", async || TickId::now() > last).await;
     let whole = fs::read(&file).unwrap();
     for length in [1, 100, 5000, whole.len() / 2, whole.len() - 1] {

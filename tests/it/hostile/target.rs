@@ -48,7 +48,7 @@ impl Target {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Opens a WebSocket on a raw socket, without a library.
+    /// Sends the request for a WebSocket and `early` in one write, without a library.
     pub async fn raw(&self, query: &str, early: &[u8]) -> Connection {
         self.raw_at("/v1/ws", query, early).await
     }

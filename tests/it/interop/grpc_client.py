@@ -2,7 +2,7 @@
 server. tests/it/interop.rs runs it.
 
     grpc_client.py check HOST:PORT          check every method, and fail if one does not behave as documented
-    grpc_client.py follow HOST:PORT [ID]    print the id of each entry after ID, and the status at the end
+    grpc_client.py follow HOST:PORT [ID]    print `prev` and `id` of each entry after ID, and the status at the end
 """
 
 import importlib
@@ -23,7 +23,7 @@ TIMEOUT_S = 45
 
 
 def generate(out):
-    """Generates the modules of the proto file in the folder `out`, and returns them."""
+    """Generates modules from the proto file into the folder `out`, and returns the modules."""
     file = PROTO / "btcfeed/v1/price_feed.proto"
     well_known = pathlib.Path(importlib.import_module("grpc_tools").__file__).parent / "_proto"
     arguments = [f"-I{PROTO}", f"-I{well_known}", f"--python_out={out}", f"--grpc_python_out={out}", str(file)]
@@ -127,7 +127,7 @@ def check(address, pb, services):
 
 
 def follow(address, pb, services, after="0"):
-    """Prints the ids of entries until the stream ends, and then the status."""
+    """Prints `prev` and `id` of each entry until the stream ends, and then the status."""
     feed = services.PriceFeedStub(grpc.insecure_channel(address))
     try:
         for message in feed.Subscribe(pb.SubscribeRequest(after=int(after)), wait_for_ready=True):

@@ -147,7 +147,7 @@ async fn one_address_gets_only_its_share() {
     let (_, events) =
         ask(connect_from("127.0.0.2", &nginx).await, "/v1/prices/stream", "Accept: text/event-stream\r\n").await;
     assert!(events.starts_with("HTTP/1.1 200") && events.contains("event: goodbye"), "{events}");
-    // Others are served.
+    // Other addresses are served.
     assert!(soon("an answer", http().get(&url).send()).await.unwrap().status().is_success());
     streams.pop();
     until("a place", async || attacker.get(&url).send().await.is_ok_and(|answer| answer.status().is_success())).await;
@@ -172,7 +172,7 @@ async fn addresses_of_an_ipv6_network_count_as_one() {
     let cluster = TestCluster::new().await;
     cluster.redis.fill(2).await;
     let replica = cluster.replica("r1", &[SERVE]).await;
-    // The clients' addresses come from a load balancer, as the comment in the file says.
+    // A load balancer names the clients, as the comments in the configuration of nginx describe.
     let changes = [
         ("# set_real_ip_from 10.0.0.0/8;", "set_real_ip_from 127.0.0.0/8;"),
         ("# real_ip_header X-Forwarded-For;", "real_ip_header X-Forwarded-For;"),

@@ -6,7 +6,7 @@ use crate::support::{SERVE, TestCluster, entries, http, soon};
 use reqwest::Url;
 use serde_json::Value;
 
-/// The path, as docs/deployment.md shows it, with a cache whose key has no host, which is the default of nginx.
+/// The location for the path as in docs/deployment.md, and a cache. The default key of the cache has no `Host`.
 const LOCATION: &str = "location /btc/ {
             proxy_pass http://replicas/;
             proxy_set_header Host $http_host;
@@ -69,7 +69,7 @@ async fn feed_is_served_under_a_path() {
     }
     assert_eq!(read, ids);
 
-    // A page of another host is not taken from the cache, whose key is only the path.
+    // The cache does not serve the page of one host to another, although its key has no `Host`.
     let url = format!("{base}/v1/prices?since=0&limit=2");
     for (host, cache) in [("a.example", "MISS"), ("b.example", "MISS"), ("a.example", "HIT"), ("b.example", "HIT")] {
         let answer = get(&url, host).await;

@@ -46,7 +46,8 @@ async fn clients_keep_their_address_and_resume() {
     let plain = cluster.replica("r3", &[SERVE]).await;
     let nginx = TcpNginx::start(&[&replicas[0].address, &replicas[1].address]).await;
 
-    // The limit of an address counts over both replicas, and applies to the client's address, not to that of nginx.
+    // The limit applies to the client's address, not to that of nginx. The replicas share their counts once a second,
+    // so together they may accept up to 4 clients.
     let mut held = Vec::new();
     let refused = loop {
         match connect_from(ATTACKER, &nginx, &authority, "").await {
@@ -66,7 +67,7 @@ async fn clients_keep_their_address_and_resume() {
     .await;
     assert!(examples.iter().all(|example| example == ATTACKER), "{examples:?}");
 
-    // The other transports come through as well.
+    // HTTP/2 comes through as well.
     let http = authority.http().local_address(IpAddr::from([127, 0, 0, 4])).build().unwrap();
     let url = format!("https://{}/v1/prices/latest", nginx.address);
     until("a price over HTTP/2", async || {

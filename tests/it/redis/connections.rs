@@ -17,7 +17,7 @@ async fn every_connection_has_a_name() {
     let mut expected = vec!["clients", "commands", "history", "live", "messages"];
     until("all connections", async || {
         let list: String = redis::from_redis_value(cluster.redis.command(&["CLIENT", "LIST"]).await).unwrap();
-        // Both this connection and one that was opened a moment ago have no name, and the latter has no command yet.
+        // Left out, because they have no name: this connection, and any that was just opened and has run no command.
         let replicas = list.lines().filter(|line| !line.contains("cmd=client|list") && !line.contains("cmd=NULL"));
         let names: Vec<_> = replicas.filter_map(|line| line.split(" name=").nth(1)?.split(' ').next()).collect();
         expected.retain(|purpose| !names.contains(&format!("btcfeed/r_1/{purpose}").as_str()));

@@ -1,4 +1,4 @@
-//! Redis with Sentinel, and a Redis Cluster: the feed goes on when another server has it.
+//! Redis with Sentinel, and a Redis Cluster: the feed goes on when another server takes over.
 
 use crate::support::exchange::Exchange;
 use crate::support::failover::{RedisCluster, Sentinels};
@@ -39,8 +39,8 @@ impl Feed {
         }
     }
 
-    /// Checks that the entries are a chain, and that the server gets them. What the old one did not send to it in time
-    /// is put back by the replicas.
+    /// Checks that the entries are a chain, and waits until `server` has all of them. The replicas put back what the
+    /// old primary did not send in time.
     async fn check(&self, server: &Redis) {
         let ids = unbroken(&self.got);
         until("the new primary to have all entries", async || {
@@ -109,14 +109,14 @@ async fn feed_is_written_while_its_slot_is_open() {
     let mut feed = Feed::start(&cluster.url()).await;
     feed.read(3).await;
     let owner = cluster.owner().await;
-    // Another program has deleted the inputs, or a version before them has written the feed.
+    // There are no audits, as if another program had deleted them, or an older version had written the feed.
     cluster.nodes[owner].command(&["DEL", "{btcfeed}:audits"]).await;
     // No key moves, as after an interrupted `redis-cli --cluster reshard`.
     cluster.open_slot((owner + 1) % 3).await;
     let started = Instant::now();
     feed.read(10).await;
     assert!(started.elapsed() < LEASE * 10, "the feed stood still for {:?}", started.elapsed());
-    // A replica that starts meanwhile does not blame the rights.
+    // A replica that starts meanwhile reports the slot, not missing rights.
     let newcomer = store::Redis::new(&cluster.url(), "btcfeed", OPTIONS).unwrap();
     let error = newcomer.acquire("r3").await.unwrap_err().to_string();
     assert!(error.contains("the slot of the feed is moving"), "{error}");

@@ -1,4 +1,5 @@
-//! The hash of the newest record, into which other programs may write anything, and what scripts read from the set.
+//! Garbage in what the scripts read: the hash of the newest record, the set of entries and the set of audits. Other
+//! programs may write anything there.
 
 use crate::support::clock::ShiftedClock;
 use crate::support::redis::Redis;
@@ -19,7 +20,7 @@ fn open(server: &Redis) -> store::Redis {
     store::Redis::new(&server.url(), "shop", OPTIONS).unwrap()
 }
 
-/// Returns an entry of this moment, for a restore.
+/// Returns an entry with this id, for a restore.
 fn restored(id: TickId, prev: TickId) -> Arc<Entry> {
     Arc::new(Entry { id, prev, event: tick("1").event })
 }
@@ -29,7 +30,7 @@ async fn garbage_in_the_record_stops_nothing() {
     let server = Redis::start().await;
     let store = open(&server);
     let lease = lease(&store).await;
-    // What has been waiting to expire shows whether the garbage deletes the history.
+    // An entry that is older than the retention, but has not expired yet. It shows whether the garbage deletes history.
     let old = TickId::now().minus(OPTIONS.retention * 3);
     store.restore(&lease, &[restored(old, TickId::ZERO)]).await.unwrap();
     let first = append(&store, &lease, "1").await;
@@ -37,7 +38,7 @@ async fn garbage_in_the_record_stops_nothing() {
     let (mut prev, mut written) = (first.id, 1);
     let years = TickId::now().plus(DAY * 1100).ms().to_string();
     let numbers = ["", "x", "inf", "-inf", "nan", "1e30", "-7", "0.5", "999999999", "9e15"];
-    // A wrong retention only ends the wait of what has expired.
+    // `retention` comes last, because a wrong value may delete that old entry.
     for field in ["number", "id", "floor", "retention"] {
         assert_eq!(ids(&store, TickId::ZERO, old, 9).await, [old], "{field}");
         for value in numbers.into_iter().chain([years.as_str()]) {
@@ -128,11 +129,11 @@ async fn candidates_read_entries_once_a_second() {
     for _ in 0..20 {
         assert_eq!(candidate.acquire("b").await.unwrap(), None);
     }
-    assert!(candidate.fault().unwrap().contains("the feed has real prices"), "it is told while another one leads");
+    assert!(candidate.fault().unwrap().contains("the feed has real prices"), "known while another replica leads");
     let stats: String = redis::from_redis_value(server.command(&["INFO", "commandstats"]).await).unwrap();
     let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zrevrangebyscore:calls="));
     let calls: u32 = calls.unwrap().split(',').next().unwrap().parse().unwrap();
-    // The trial of the rights makes one.
+    // The check of the rights makes one of these calls.
     assert!(calls <= 4, "{calls}");
 }
 
@@ -149,7 +150,7 @@ async fn garbage_in_place_of_an_entry_hides_nothing() {
     for (entry, garbage) in lost.iter().zip(["{\"a\":1}", "x"]) {
         let id = entry.id.ms().to_string();
         server.command(&["ZREMRANGEBYSCORE", TICKS, &id, &id]).await;
-        // Members of one score are in the order of their bytes: the first one comes before an entry, the other after.
+        // Members of one score are in the order of their bytes, so the garbage comes before an entry.
         server.command(&["ZADD", TICKS, &id, garbage]).await;
     }
     assert_eq!(store.lacking(&entries).await.unwrap(), lost);

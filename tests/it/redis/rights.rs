@@ -169,7 +169,7 @@ async fn replica_without_a_right_does_not_lead() {
 }
 
 #[tokio::test]
-async fn other_servers_users_are_tried_again() {
+async fn rights_are_tried_again_after_a_reconnect() {
     let server = Redis::start().await;
     set_user(&server, "feed", &documented()).await;
     let store = store::Redis::new(&url(&server, "feed"), "test2", OPTIONS).unwrap();

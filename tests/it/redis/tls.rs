@@ -35,7 +35,7 @@ async fn own_authority_and_client_certificate_work() {
     entries(&mut replica.connect("format=full").await, 3).await;
     assert_eq!(cluster.leader().await, "r1");
 
-    // A new certificate is used by the next connection. The old key would not fit it.
+    // New connections use the new certificate and its key. The old key would not fit the new certificate.
     authority.issue();
     cluster.redis.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
     cluster.redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).await;
@@ -60,7 +60,8 @@ async fn changed_files_replace_connections_for_reads() {
     };
     let first = connection().await;
     assert_eq!(connection().await, first);
-    // A key of another certificate cannot be used yet, and Redis rejects the certificate of a stranger.
+    // First, only the key is a stranger's, and does not fit the certificate. Then the certificate is the stranger's,
+    // too, and Redis rejects it.
     let stranger = Authority::new();
     for name in ["key.pem", "cert.pem"] {
         std::fs::copy(stranger.file(name), authority.file(name)).unwrap();
@@ -91,7 +92,7 @@ async fn fault_of_tls_is_named() {
     let plain = stack.settings(&[("REDIS_URL", &format!("redis://localhost:{open_port}"))]);
     stack.expect("a URL without TLS", &plain, &[], name, "connect: ").await;
     let other_host = stack.settings(&borrowed(&[("REDIS_URL", format!("rediss://127.0.0.2:{open_port}")), ca.clone()]));
-    stack.expect("a certificate for another host", &other_host, &[], name, "connect: Connection refused").await;
+    stack.expect("a host where nothing listens", &other_host, &[], name, "connect: Connection refused").await;
 
     let needless = stack.settings(&borrowed(&[ca]));
     let text = "the URL of Redis is not for TLS, expected one that begins with rediss://";

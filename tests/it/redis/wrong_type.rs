@@ -20,9 +20,9 @@ const HARMLESS: [&str; 8] = ["claim", "replicas", "settings", "audits", "quarant
 /// Time in which every replica says that it cannot write.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 
-/// Replaces a key of the feed by a value of a type that it never has.
+/// Replaces the value of a key by a stream. No key of the feed has this type.
 async fn spoil(server: &Redis, key: &str) {
-    // A replica must not write the key in between.
+    // Between two single commands, a replica could write the key.
     let script = "redis.call('DEL', KEYS[1]) return redis.call('XADD', KEYS[1], '*', 'x', 'y')";
     server.command(&["EVAL", script, "1", key]).await;
 }
@@ -70,7 +70,8 @@ impl Feed {
         }
     }
 
-    /// Asserts that no entry is missing, and that the log has hardly more than one warning or error in a second.
+    /// Asserts that no entry is missing, and that each log has at most one warning or error for each second, and 5
+    /// more.
     fn check(self) {
         unbroken(&self.seen);
         for replica in &self.replicas {
@@ -129,7 +130,7 @@ async fn wrong_type_beside_the_feed_is_harmless() {
     .await;
     feed.read(10).await;
     feed.until_told("any key", false).await;
-    // The inputs are kept again.
+    // Audits are kept again.
     let last = feed.seen.last().unwrap()["id"].clone();
     let mut client = feed.replicas[0].connect(&format!("format=audit&after={last}")).await;
     let audited = tick(&mut client).await;
@@ -167,5 +168,5 @@ async fn claim_replaces_a_value_of_a_wrong_type() {
     spoil(&server, "{shop}:claim").await;
     let claim = Claim { holder: "a", seen: TickId::ZERO, records: 1 };
     assert_eq!(store.claim(claim).await.unwrap(), None);
-    assert_eq!(store.acquire("b").await.unwrap(), None, "it is reserved");
+    assert_eq!(store.acquire("b").await.unwrap(), None, "the lease is reserved");
 }
