@@ -4,7 +4,7 @@ COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
-# The programs of `make tools`. The same programs of the system have precedence.
+# The programs of `make tools` come last in PATH, so a program of the same name that the system has is used instead.
 export PATH := $(PATH):$(abspath $(TARGET))/tools/bin
 ARCH := $(subst arm64,aarch64,$(shell uname -m))
 
@@ -55,12 +55,12 @@ browser: ## Test the page and btcfeed.js in headless Chromium or Chrome; install
 	tests/setup --browser tests/run --test browser
 
 .PHONY: sdk
-sdk: ## Test the SDKs for JavaScript and Python: packages, running replicas that fail; needs Node 20 and Python 3.10
+sdk: ## Test the packages of both SDKs, and their clients while replicas fail (needs Node 20 and Python 3.10)
 	cargo build --locked --bin btcfeed
 	tests/setup sdk/run
 
 .PHONY: packages
-packages: ## Build the packages for npm and PyPI, in target/dist (needs npm, and hatchling's `build` from PyPI)
+packages: ## Build the packages for npm and PyPI, in target/dist (needs npm, and `build` from PyPI)
 	mkdir -p $(TARGET)/dist
 	cp LICENSE sdk/js && cp LICENSE sdk/python
 	cd sdk/js && npm pack --pack-destination $(abspath $(TARGET))/dist
@@ -94,18 +94,19 @@ bench-test: ## Run each step of the bench `hot` once; `make lint` checks that al
 	cargo test --locked --bench hot -- --test
 
 .PHONY: guard
-guard: ## Check that an update costs no more than before, with a release build or the program BTCFEED_MEASURED
+guard: ## Check that an update costs at most 25 % more than before, with a release build or the program BTCFEED_MEASURED
 	$(if $(BTCFEED_MEASURED),,cargo build --release --locked)
 	BTCFEED_MEASURED=$(or $(BTCFEED_MEASURED),$(abspath $(TARGET))/release/btcfeed) \
 	cargo test --locked --bench fanout -- --guard
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
-# Sanitizers need nightly Rust, and find nothing in code without `unsafe`. The largest message is 4096 bytes.
+# Sanitizers need nightly Rust, and find nothing in code without `unsafe`. An input has room for two of the longest
+# messages of a client (4096 bytes).
 FUZZ = cargo fuzz run --sanitizer none {} fuzz/corpus/{} fuzz/seeds/{} -- -max_total_time=$(FUZZ_SECONDS) -max_len=9000
 
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for a minute, or FUZZ_SECONDS=600, one on each core
+fuzz: ## Run each fuzz target for FUZZ_SECONDS (default: 60), one on each core
 	@cargo fuzz --version >/dev/null 2>&1 || \
 	{ echo "fuzz: cargo-fuzz is missing; to install it: cargo install --locked cargo-fuzz" >&2; exit 1; }
 	@c++ --version >/dev/null 2>&1 || \

@@ -40,7 +40,7 @@ const MIN_INTERVAL: Row<Durations> = Row {
     details: "Until the next poll, its last answer is used again, and its age grows. A shorter time than a source's \
               own one is only for mirrors: the exchanges reject clients that ask more often.",
     values: Durations { min: Duration::ZERO, max: HOUR, min_words: Some("0s") },
-    default: DefaultValue::Derived("each source's own, see the table of the sources"),
+    default: DefaultValue::Derived("each source's own, see the table in docs/configuration.md"),
     example: "10s",
 };
 
