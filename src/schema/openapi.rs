@@ -99,7 +99,7 @@ fn add_headers(document: &mut Value) {
         "schema": {"type": "integer", "minimum": 0}
     });
     let simulated = json!({
-        "description": "`true` if the newest prices are simulated. Otherwise the header is missing.",
+        "description": "Only if the newest prices are simulated: always `true`.",
         "schema": {"type": "string", "enum": ["true"]}
     });
     let id = json!({

@@ -95,7 +95,7 @@ table! {
          `disconnected`: the client left, for example a port check. `evicted`: there were too many unfinished handshakes."));
     PROXY_HEADER_FAILURES = labelled("reason", &["untrusted", "invalid", "too_long", "timeout", "disconnected"],
         counter("btcfeed_proxy_header_failures_total", "connections", "Connections that were closed because they had no valid PROXY header (`BTCFEED_PROXY_PROTOCOL`). \
-         `untrusted`: they came from an address that is not in `BTCFEED_TRUSTED_PROXIES`. `invalid`: they began with something else. \
+         `untrusted`: they came from an address that is not in `BTCFEED_TRUSTED_PROXIES`. `invalid`: their first bytes are no PROXY header. \
          `disconnected`: they ended before the header, for example a port check."));
     TLS_NOT_BEFORE = gauge("btcfeed_tls_certificate_not_before_timestamp_seconds", "Unix seconds", "The time from which the certificate is valid. 0 without TLS.");
     TLS_NOT_AFTER = gauge("btcfeed_tls_certificate_not_after_timestamp_seconds", "Unix seconds", "The time at which the certificate expires. 0 without TLS. \

@@ -63,7 +63,7 @@ The columns say what may be lost. *Lives*: the leader's process lives, and other
 *Killed*: the leader is killed during the fault, and may start again. This page is made from
 `tests/faults/promises.rs`.
 
-| fault | replicas say that they cannot write | lost if the leader lives | lost if the leader is killed |
+| fault | replicas report that they cannot write | lost if the leader lives | lost if the leader is killed |
 |---|---|---|---|
 ";
 
@@ -105,9 +105,9 @@ If another program puts a value of a wrong type at a key of the feed:
 
 - A tick that only one process held is lost with this process. The leader's ticks are in no other process until they
   are in the store.
-- If the leader alone cannot reach Redis, another replica leads. Clients get no ticks until it does. The old leader's
-  ticks of this pause are dropped when it is back, because clients have had later ones. The pause is at most the lease
-  and one second, and no `gap` reports it unless it is longer than `BTCFEED_STALE_AFTER`.
+- If the leader alone cannot reach Redis, another replica leads after at most the lease and one second. Clients get no
+  ticks in this pause, and no `gap` reports it unless it is longer than `BTCFEED_STALE_AFTER`. The old leader drops its
+  ticks of this pause when it reaches Redis again, because clients have had later ones.
 - If Redis has two primaries at the same time, what the losing one accepted is not kept. Clients that got it get a `gap`
   with `history_lost`. This gap also covers the entries of the other primary whose ids are smaller than the last id that
   the client got. They are not sent to this client. Replicas that were connected to the losing one say so within 5 s

@@ -118,10 +118,10 @@ impl Observation {
              1 s and down after 2 s. In the quiet\nsituation, three clients are connected. \
              Under load and in the outages there are {clients} more, and {READERS} further clients request\nthe history \
              again and again.\n\n\
-             A test of CI does the same. It fails if a query has no value, unless there is nothing to measure (`none`), \
-             if an alert\nfires without a fault, or if one of the alerts BtcfeedFeedDown, BtcfeedTicksStopped, \
-             BtcfeedStoreDown and\nBtcfeedReplicaDown does not fire in its outage. `deploy/monitoring/alerts.test.yml` \
-             tests all alerts. The values\ndepend on the machine.\n\n\
+             A test of CI does the same. It fails if a query that has something to measure has no value, if an alert \
+             fires without a\nfault, or if one of the alerts BtcfeedFeedDown, BtcfeedTicksStopped, BtcfeedStoreDown and \
+             BtcfeedReplicaDown does not\nfire in its outage. `none` means that there is nothing to measure. \
+             `deploy/monitoring/alerts.test.yml` tests all alerts.\nThe values depend on the machine.\n\n\
              ## Dashboard\n\nIf a query has several series, the table shows the lowest and the highest value.\n\n\
              | panel | query | unit | {} |\n|---|---|---{line}|\n",
             names.join(" | ")

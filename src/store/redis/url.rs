@@ -130,8 +130,8 @@ fn authority(rest: &str) -> &str {
     &rest[..end]
 }
 
-/// Returns true if the `@` after a password may be missing: a server has no name, or a port that is no number. Then what
-/// follows the authority may belong to the password, and an error must not quote it.
+/// Returns true if the `@` after a password may be missing: a server has no name, or its port is no number. Then the
+/// part after the authority may belong to the password, and an error must not quote it.
 fn may_lack_at(authority: &str) -> bool {
     let has_wrong_port = |server: &str| {
         let after_ipv6 = server.rfind(']').map_or(0, |end| end + 1);
