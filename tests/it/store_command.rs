@@ -8,7 +8,7 @@ use crate::support::tls::Authority;
 use crate::support::{TestCluster, data_directory, embedded, entries, soon};
 use btcfeed::candle::Detail;
 use btcfeed::feed::{Entry, Event};
-use btcfeed::store::{Disk, Redis, ReplicaBeat, Store};
+use btcfeed::store::{Disk, Portable, Redis, ReplicaBeat, Store};
 use btcfeed::tick::TickId;
 use rustix::process::Signal;
 use std::process::Stdio;
@@ -205,6 +205,23 @@ async fn feed_of_a_running_replica_is_refused() {
     let error = fail(&["--data", missing.to_str().unwrap(), "info"], "").await;
     assert!(error.contains("there is no feed in ") && !missing.exists(), "{error}");
     assert!(fail(&["--data", "none", "info"], "").await.contains("there is no store: BTCFEED_DATA is none"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replica_that_reports_meanwhile_is_seen() {
+    let server = Server::start().await;
+    let open = || Redis::new(&server.url(), "shop", OPTIONS).unwrap();
+    let (store, replica) = (open(), open());
+    let beat = ReplicaBeat { name: "r1".to_owned(), version: "1".to_owned() };
+    replica.beat(&beat).await.unwrap();
+    let reporting = tokio::spawn(async move { while replica.beat(&beat).await.is_ok() {} });
+    for _ in 0..500 {
+        assert_eq!(store.reports().await.unwrap().len(), 1);
+    }
+    reporting.abort();
+    let far = TickId::now().ms() + 60_000;
+    server.command(&["ZADD", "{shop}:replicas", &far.to_string(), "r2/1"]).await;
+    assert!(store.reports().await.unwrap().iter().all(|(replica, _)| replica.name == "r1"), "its clock was ahead");
 }
 
 #[tokio::test(flavor = "multi_thread")]

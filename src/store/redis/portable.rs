@@ -62,8 +62,9 @@ impl Portable for Redis {
     async fn reports(&self) -> Result<Vec<(ReplicaBeat, TickId)>> {
         let now = self.now().await?.ms();
         let mut command = cmd("ZRANGEBYSCORE");
-        // A greater score is from a time at which the clock was ahead.
-        command.arg(&self.keys.replicas).arg(format!("({now}")).arg(now + ms(BEAT_TTL)).arg("WITHSCORES");
+        // A replica may report after the time was read. A score that is far greater is from a time at which the clock
+        // was ahead.
+        command.arg(&self.keys.replicas).arg(format!("({now}")).arg(now + 2 * ms(BEAT_TTL)).arg("WITHSCORES");
         let members: Vec<(Vec<u8>, u64)> = self.commands.query(&command).await?;
         let report = |(member, until): (Vec<u8>, u64)| {
             Some((replica_of(&String::from_utf8_lossy(&member))?, TickId::from_ms(until)))
