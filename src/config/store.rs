@@ -22,8 +22,8 @@ const DATA: Row<DataDirectory> = Row {
 const RETENTION: Row<Durations> = Row {
     env: "BTCFEED_RETENTION",
     help: "Time for which updates are kept for replay",
-    details: "Candles are kept longer, unless the feed is in memory only: those of up to 15 minutes for at least 30 \
-              days, those of an hour or more without end.",
+    details: "Candles are kept longer: those of up to 15 minutes for at least 30 days, those of an hour or more \
+              without end. With a feed in memory only, a restart loses them.",
     values: Durations::between(Duration::from_secs(10), Duration::from_secs(366 * DAY.as_secs())),
     default: DefaultValue::Fixed("24h"),
     example: "30d",

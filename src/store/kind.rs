@@ -39,9 +39,13 @@ impl PriceKind {
 /// Returns the reason why a replica may not write into a feed with prices of the other kind, and what to do.
 pub(super) fn refusal(kept: &str, other_place: &str) -> String {
     let (kept, own, remedy) = if kept == SIMULATED {
-        (SIMULATED, "real", "stop all replicas and delete the simulated prices with btcfeed store clear --simulated")
+        (
+            SIMULATED,
+            "real",
+            "stop all replicas and delete the simulated prices with btcfeed store clear --simulated --yes",
+        )
     } else {
-        ("real", SIMULATED, "stop all replicas and delete the feed with btcfeed store clear")
+        ("real", SIMULATED, "stop all replicas and delete the feed with btcfeed store clear --yes")
     };
     format!("the feed has {kept} prices and this replica would write {own} ones: set {other_place}, or {remedy}")
 }

@@ -211,6 +211,7 @@ fn frames(bytes: &[u8]) -> Frames {
         frames.push((*first, after[..len].to_vec()));
         rest = &after[len..];
     }
+    assert!(rest.is_empty(), "a part of a frame is left over");
     Frames(frames)
 }
 

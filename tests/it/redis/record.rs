@@ -147,10 +147,11 @@ async fn garbage_in_place_of_an_entry_hides_nothing() {
         entries.push(Arc::new(append(&store, &lease, price).await));
     }
     let lost = [entries[1].clone(), entries[3].clone()];
-    for (entry, garbage) in lost.iter().zip(["{\"a\":1}", "x"]) {
+    for (entry, garbage) in lost.iter().zip(["{\"a\":1}", "~"]) {
         let id = entry.id.ms().to_string();
         server.command(&["ZREMRANGEBYSCORE", TICKS, &id, &id]).await;
-        // Members of one score are in the order of their bytes, so the garbage comes before an entry.
+        // Members of one score are in the order of their bytes: the first garbage comes before an entry, the second
+        // one after it.
         server.command(&["ZADD", TICKS, &id, garbage]).await;
     }
     assert_eq!(store.lacking(&entries).await.unwrap(), lost);

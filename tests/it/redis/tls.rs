@@ -75,7 +75,7 @@ async fn changed_files_replace_connections_for_reads() {
 async fn fault_of_tls_is_named() {
     let stack = Stack::new().await;
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let (_open, open_port) = Redis::start_with_tls(&authority, false).await;
+    let (open, open_port) = Redis::start_with_tls(&authority, false).await;
     let (_mutual, mutual_port) = Redis::start_with_tls(&authority, true).await;
     let name = "redis-reachable!";
     let [ca, ..] = client_files(&authority);
@@ -93,6 +93,9 @@ async fn fault_of_tls_is_named() {
     stack.expect("a URL without TLS", &plain, &[], name, "connect: ").await;
     let other_host = stack.settings(&borrowed(&[("REDIS_URL", format!("rediss://127.0.0.2:{open_port}")), ca.clone()]));
     stack.expect("a host where nothing listens", &other_host, &[], name, "connect: Connection refused").await;
+    open.command(&["CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2"]).await;
+    let text = "TLS: invalid peer certificate";
+    stack.expect("a host that is not in the certificate", &other_host, &[], name, text).await;
 
     let needless = stack.settings(&borrowed(&[ca]));
     let text = "the URL of Redis is not for TLS, expected one that begins with rediss://";
